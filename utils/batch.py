@@ -1,0 +1,69 @@
+"""The one object that travels from the workers to the device: uint8 clips and what was drawn for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """N records with V views each.
+
+    clips: (N, V, C, T, H, W), uint8, or float32 in 0..255 when a preset resizes in floating point; RGB, not normalised.
+        The memory is laid out N,V,T,H,W,C, as decoded, so nothing is transposed before the device.
+    labels: int64 (N,), -1 where the list has none.
+    indices: int64 (N,), the record's place in its list.
+    augment: parameters drawn in the worker from the sample's own generator; each tensor's first dimension is N.
+    faults: N strings, "" for a good sample; otherwise why it could not be read (its clips are zeros and must not count).
+    """
+
+    clips: Tensor
+    labels: Tensor
+    indices: Tensor
+    augment: dict[str, Tensor] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pin_memory(self) -> Batch:
+        """Page-locked copies, so that `to` may run beside the computation."""
+        return self._map(torch.Tensor.pin_memory)
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
+        """The same batch with every tensor on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def _map(self, move: Any) -> Batch:
+        return Batch(
+            clips=move(self.clips),
+            labels=move(self.labels),
+            indices=move(self.indices),
+            augment={name: move(tensor) for name, tensor in self.augment.items()},
+            faults=self.faults,
+        )
+
+
+def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
+    """Stacks samples of the datasets.
+
+    Each sample has clips (V, T, H, W, C) uint8 or float32 numpy, label, index, augment (mapping of numpy arrays) and fault.
+    """
+    clips = torch.from_numpy(np.stack([sample["clips"] for sample in samples]))
+    augment = {
+        name: torch.from_numpy(np.stack([sample["augment"][name] for sample in samples]))
+        for name in samples[0]["augment"]
+    }
+    return Batch(
+        clips=clips.permute(0, 1, 5, 2, 3, 4),  # N,V,T,H,W,C -> N,V,C,T,H,W, a view
+        labels=torch.tensor([int(sample["label"]) for sample in samples], dtype=torch.int64),
+        indices=torch.tensor([int(sample["index"]) for sample in samples], dtype=torch.int64),
+        augment=augment,
+        faults=[str(sample["fault"]) for sample in samples],
+    )

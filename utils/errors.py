@@ -1,0 +1,53 @@
+"""Errors that a user can cause, and the one place that turns them into exit codes.
+
+A `UserError` is one line: what is wrong, where, what to do. Everything else that escapes is a bug of ours and keeps its
+traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+EXIT_USER_ERROR = 2
+
+
+class UserError(Exception):
+    """A mistake in what the user gave us; the message is one line that names it and the way out."""
+
+
+class ConfigError(UserError):
+    """A wrong key, type, value or combination in a config; the message has the dotted path and the line."""
+
+
+class ListError(UserError):
+    """A wrong list or class file; the message has the file and the line."""
+
+
+class FrameError(UserError):
+    """A frame or video that is missing or cannot be decoded; the message names the file."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint that is missing, damaged or of another architecture."""
+
+
+def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs `main(argv)` and exits: its return value (None is 0), 2 after a UserError, 130 after Ctrl-C.
+
+    A user's error is printed to stderr as a single line `error: ...`, without a traceback.
+    """
+    try:
+        code = main(argv)
+    except UserError as error:
+        sys.stdout.flush()
+        sys.stderr.write("error: " + " ".join(str(error).split("\n")) + "\n")
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback
+        sys.stderr.close()
+        sys.exit(141)
+    sys.exit(code or 0)
