@@ -1,0 +1,211 @@
+"""The shape of `config.yaml`: every key, its type, its default and what it means.
+
+The seed's keys keep the seed's meaning. Swappable parts (methods, backbones, stores) take plain keyword arguments that
+are checked against their constructors when they are built. Reading the file, line numbers and overrides: config_file.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from easydict import EasyDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import model_validator as check
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+def _easydict(value: Any) -> Any:
+    return EasyDict(value) if isinstance(value, dict) else value
+
+
+def _zero_if_false(value: Any) -> Any:
+    return 0.0 if value is False or value is None else value
+
+
+Free = Annotated[EasyDict, BeforeValidator(_easydict), Field(default_factory=EasyDict)]
+Strength = Annotated[NonNegativeFloat, BeforeValidator(_zero_if_false)]  # a number, or False for "off"
+
+
+class Section(BaseModel):
+    """A mapping of the file whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+class Model(Section):
+    """`common.model`: the method, its backbone and its classifier; further keys are the method's own arguments."""
+
+    model_config = ConfigDict(
+        extra="allow", frozen=True, strict=True, arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+    type: str = Field(description="method: tsn, tsm, slowfast, clip3d (classify), img")
+    backbone: str = Field(description="network below the method: mobilenetv2, resnet50, r3d_18, timm/<name>, ...")
+    num_class: PositiveInt = Field(description="width of the classifier")
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.0, description="probability in front of the classifier; 0 means no dropout module"
+    )
+    pretrained: bool | str = Field(
+        False, description="True: the backbone's ImageNet file in pretrained/, under any hash; or a path to a checkpoint"
+    )
+    kwargs: Free = Field(description="keyword arguments of the backbone; bn_group_size, bn_sync_stats, bn_var_mode")
+
+
+class Augmentation(Section):
+    """`common.augmentation`: from decoded frames to what the network sees."""
+
+    preset: str = Field("tsn", description="preprocessing protocol: resize rule, crop, value range, mean and std")
+    input_size: PositiveInt | None = Field(None, description="side of the square training and test crop; preset's")
+    test_resize: PositiveInt | list[PositiveInt] | None = Field(
+        None, description="short side before the test crop, or [height, width]; default input_size * 256 // 224"
+    )
+    train_crop: Literal["multi_scale", "random_resized", "random"] | None = Field(
+        None, description="how the training crop is drawn, once per clip; default the preset's"
+    )
+    train_resize: list[PositiveInt] | None = Field(
+        None, description="with train_crop random: range [min, max] of the short side"
+    )
+    scales: list[Positive] | None = Field(None, description="multi_scale: side lengths relative to the short side")
+    flip: Annotated[Probability, BeforeValidator(_zero_if_false)] = Field(
+        0.5, description="probability of a horizontal flip of the clip; False is off"
+    )
+    flip_labels: dict[str | int, str | int] = Field(
+        {}, description="classes that mirror into each other, by name or index: {left: right, right: left}"
+    )
+    colorjitter: list[NonNegativeFloat] | None = Field(
+        None, min_length=4, max_length=4, description="[brightness, contrast, saturation, hue]"
+    )
+    colorold: Strength | bool = Field(0.0, description="PCA lighting noise: its standard deviation; True is 0.1")
+    random_erasing: list[NonNegativeFloat] | None = Field(
+        None, min_length=4, max_length=4, description="[probability, min area, max area, min aspect]"
+    )
+    consistent: bool = Field(True, description="colour and erasing drawn once per clip; False: for every frame anew")
+    mix_up: Strength = Field(0.0, description="alpha of Beta(alpha, alpha); 0 or False is off")
+    cut_mix: Strength = Field(0.0, description="alpha of Beta(alpha, alpha) for the box's area; 0 or False is off")
+    mean: list[float] | None = Field(None, description="RGB mean in 0..1; default the preset's")
+    std: list[Positive] | None = Field(None, description="RGB standard deviation in 0..1; default the preset's")
+
+
+class Data(Section):
+    """`common.data`: how frames are named, chosen and stored."""
+
+    frame_template: str | None = Field(None, description="file name of a frame, img_{:05d}.jpg; default: detected")
+    first_frame: NonNegativeInt | None = Field(None, description="number of the first file; default: detected")
+    class_names: str | None = Field(None, description="class file; default classInd.txt or calssInd.txt by the list")
+    sampling: str | None = Field(None, description="rule that picks training frames; default the method's")
+    store: Free = Field(description="where frames live: {type: disk}")
+
+
+class Test(Section):
+    """`common.test`: the views of a video at validation and evaluation, and how they become one score."""
+
+    num_clips: PositiveInt = Field(1, description="clips in time per video")
+    num_crops: Literal[1, 3, 5, 10] | None = Field(None, description="crops in space; default 1, with val_dense 10")
+    sampling: str | None = Field(None, description="rule that picks test frames; default the training rule's test form")
+    num_frames: PositiveInt | None = Field(None, description="frames per clip if not the method's (TSN tests with 25)")
+    input_size: PositiveInt | None = Field(None, description="side of the test crop; default augmentation.input_size")
+    average: Literal["scores", "logits"] = Field("scores", description="what is averaged over the views of a video")
+    batch_size: PositiveInt | None = Field(None, description="videos per step; default batch_size / views, at least 1")
+
+
+class LRScheduler(Section):
+    """`common.lr_scheduler`: the learning rate of each iteration."""
+
+    type: Literal["COSINE", "STEP"] = Field("COSINE")
+    base_lr: Positive = Field(description="start of the warm-up; the peak itself when warmup_steps is 0")
+    warmup_steps: NonNegativeInt = Field(0, description="iterations from base_lr to warmup_lr, linearly")
+    warmup_epochs: NonNegativeFloat | None = Field(None, description="the same in epochs, instead of warmup_steps")
+    warmup_lr: Positive | None = Field(None, description="peak reached at the end of the warm-up")
+    min_lr: NonNegativeFloat = Field(0.0, description="floor of the cosine")
+    max_iter: PositiveInt | None = Field(None, description="iterations in all; the last step index is max_iter - 1")
+    epochs: Positive | None = Field(None, description="length in passes over the training list, instead of max_iter")
+    lr_steps: list[PositiveInt] = Field([], description="STEP: iterations at which the rate changes")
+    lr_epochs: list[Positive] | None = Field(None, description="the same in epochs, instead of lr_steps")
+    lr_mults: list[Positive] = Field([], description="STEP: factor at each of lr_steps, multiplied up; default 0.1")
+    cosine_from: Literal["warmup", "start"] = Field(
+        "warmup", description="the cosine starts after the warm-up (the seed), or at step 0 beneath it (PySlowFast)"
+    )
+
+    @check(mode="after")
+    def _consistent(self) -> LRScheduler:
+        if (self.max_iter is None) == (self.epochs is None):
+            raise ValueError("give either max_iter or epochs")
+        if self.warmup_steps and self.warmup_epochs:
+            raise ValueError("give either warmup_steps or warmup_epochs")
+        if self.lr_steps and self.lr_epochs:
+            raise ValueError("give either lr_steps or lr_epochs")
+        milestones = self.lr_epochs or self.lr_steps
+        if self.type == "STEP" and not milestones:
+            raise ValueError("type STEP needs lr_steps or lr_epochs")
+        if sorted(milestones) != list(milestones):
+            raise ValueError(f"lr_steps must not decrease, but is {list(milestones)}")
+        if self.lr_mults and len(self.lr_mults) != len(milestones):
+            raise ValueError(f"lr_mults has {len(self.lr_mults)} factors for {len(milestones)} lr_steps")
+        if (self.warmup_steps or self.warmup_epochs) and self.warmup_lr is None:
+            raise ValueError("a warm-up needs warmup_lr, the peak it reaches")
+        return self
+
+
+class Common(Section):
+    """Everything below the root key `common`."""
+
+    model: Model
+    augmentation: Augmentation = Augmentation()
+    data: Data = Data()
+    test: Test = Test()
+    val_dense: bool = Field(False, description="True: ten crops (corners, centre and their mirrors), averaged")
+    workers: NonNegativeInt = Field(3, description="loader processes per training process")
+    batch_size: PositiveInt = Field(32, description="videos per training process (GPU) and step")
+    lr_scheduler: LRScheduler
+    optimizer: Literal["SGD", "ADAMW"] = Field("SGD")
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.9)
+    weight_decay: NonNegativeFloat = Field(0.0001)
+    nesterov: bool = Field(False)
+    no_wd: bool = Field(False, description="no weight decay for biases and for batch norm's weight and bias")
+    policy: bool = Field(False, description="TSN's parameter groups: biases at twice the rate without decay, ...")
+    fc_lr5: bool = Field(False, description="with policy: the classifier at five times the rate, its bias at ten (TSM)")
+    partial_bn: bool = Field(False, description="freeze every batch norm but the first (TSN)")
+    frozen_bn: bool = Field(False, description="freeze every batch norm")
+    clip_gradient: Positive | None = Field(None, description="largest norm of the whole gradient")
+    label_smooth: Annotated[Strength, Field(lt=1.0)] = Field(0.0, description="eps: target (1 - eps) onehot + eps / K")
+    amp: Literal["off", "bf16", "fp16"] = Field("off", description="arithmetic of the forward and backward pass")
+    channels_last: bool = Field(False, description="memory layout N,H,W,C (N,T,H,W,C), faster on most devices")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: CUDA where there is a GPU")
+    seed: NonNegativeInt = Field(0, description="of every random choice of the run")
+    val_freq: PositiveInt = Field(250, description="validate after step i > 0 when i is a multiple")
+    print_freq: PositiveInt = Field(10, description="a log line every so many steps, averaged over them")
+    ckpt_freq: PositiveInt | None = Field(None, description="steps between checkpoints; the smaller of val_freq and 500")
+    bad_frame_budget: NonNegativeInt = Field(
+        0, description="videos that may be left out of training because a frame cannot be read; each is logged"
+    )
+    train_root: str = Field("/", description="folder in front of every path of train_source")
+    train_source: str | None = Field(None, description="list file for training: path num_frames label")
+    val_root: str = Field("/", description="folder in front of every path of val_source")
+    val_source: str | None = Field(None, description="list file for validation")
+
+    @check(mode="after")
+    def _consistent(self) -> Common:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        if self.val_dense and self.test.num_crops not in (None, 10):
+            raise ValueError(f"val_dense is ten crops, but test.num_crops is {self.test.num_crops}: give one of them")
+        if self.fc_lr5 and not self.policy:
+            raise ValueError("fc_lr5 changes the groups of policy: set policy: True")
+        return self
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between two checkpoints."""
+        return self.ckpt_freq or min(self.val_freq, 500)
+
+    @property
+    def crops(self) -> int:
+        """Spatial crops per clip at test time."""
+        return self.test.num_crops or (10 if self.val_dense else 1)
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Videos per evaluation step: as many views as training has clips."""
+        return self.test.batch_size or max(1, self.batch_size // (self.test.num_clips * self.crops))

@@ -1,0 +1,144 @@
+"""What a run writes into its experiment folder besides checkpoints: log.txt, events/, metrics.jsonl, and the lock.
+
+Only the first process of a run writes; the others hold a folder whose methods do nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from tensorboardX import SummaryWriter
+
+from utils.errors import UserError
+from utils.files import atomic_write
+
+# what `--fresh` sets aside, so that nothing of an old run mixes with the new one
+OUTPUTS = ("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", "metrics.jsonl", "events")
+
+
+class RunFolder:
+    """Opens the folder's log and, for training, its lock and event file; closes them on exit.
+
+    writer: False in all processes but the first.
+    training: False leaves lock, events and metrics alone, so that a finished or running experiment can be evaluated.
+    Raises: UserError when another process trains in the folder, or when it cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, writer: bool = True, training: bool = True) -> None:
+        self.folder = folder
+        self.logger = logging.getLogger(f"run.{os.getpid()}.{id(self)}")
+        self.logger.setLevel(logging.INFO)
+        self.logger.propagate = False
+        self._writer = writer
+        self._training = training and writer
+        self._lock: IO[str] | None = None
+        self._events: SummaryWriter | None = None
+
+    def __enter__(self) -> RunFolder:
+        if not self._writer:
+            self.logger.addHandler(logging.NullHandler())
+            return self
+        try:
+            if self._training:
+                self._lock = _lock(self.folder / ".lock")
+            log_file = logging.FileHandler(self.folder / "log.txt", mode="a", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place you own") from None
+        form = logging.Formatter("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+        for handler in (log_file, logging.StreamHandler(sys.stdout)):
+            handler.setFormatter(form)
+            self.logger.addHandler(handler)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:  # a failure belongs into log.txt too: the terminal may be gone by the time it is looked for
+            self.logger.info("ended by %s: %s", type(error).__name__, error)
+        if self._events is not None:
+            self._events.close()
+        for handler in list(self.logger.handlers):
+            self.logger.removeHandler(handler)
+            handler.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def log(self, text: str) -> None:
+        """One line per line of `text`, in log.txt and on the terminal."""
+        for line in text.splitlines():
+            self.logger.info("%s", line)
+
+    def warn(self, text: str) -> None:
+        """A log line that starts with `warning:`."""
+        self.log(f"warning: {text}")
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """TensorBoard scalars under the given tags; a new event file is begun at the first one after a start."""
+        if not self._training:
+            return
+        if self._events is None:
+            self._events = SummaryWriter(str(self.folder / "events"))
+        for tag, value in values.items():
+            self._events.add_scalar(tag, value, step)
+
+    def metrics(self, record: dict[str, Any]) -> None:
+        """One JSON object as a line of metrics.jsonl."""
+        if self._training:
+            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drops the lines of steps that a resumed run will do again: those at or after `step`."""
+        path = self.folder / "metrics.jsonl"
+        if not self._training or not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(json.JSONDecodeError, KeyError):  # a line cut off by a kill is dropped too
+                if json.loads(line)["step"] < step:
+                    kept.append(line + "\n")
+        with atomic_write(path, "w") as file:
+            file.writelines(kept)
+
+    def set_aside(self) -> Path | None:
+        """Moves the outputs of an earlier run to `previous-1/`, `previous-2/`, ...; None when there are none."""
+        old = [self.folder / name for name in OUTPUTS if (self.folder / name).exists()]
+        if not self._training or not old:
+            return None
+        number = 1
+        while (target := self.folder / f"previous-{number}").exists():
+            number += 1
+        target.mkdir()
+        for path in old:
+            path.rename(target / path.name)
+        return target
+
+
+def _lock(path: Path) -> IO[str]:
+    """Takes the folder's lock: a POSIX record lock, which the kernel drops with its process, whatever ended it.
+
+    Children do not inherit it, so loader processes that outlive a killed parent do not keep the folder.
+    """
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "another process"
+        file.close()
+        raise UserError(
+            f"{path.parent}: {holder} is training here; wait for it or copy the folder to run a second experiment"
+        ) from None
+    file.seek(0)
+    file.truncate()
+    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    file.flush()
+    return file
