@@ -1,0 +1,278 @@
+"""The two verbs of the framework: `train` and `evaluate`.
+
+Both see a model, a pipeline that turns a Batch into normalised clips, and loaders; neither knows the config file, the
+networks or where frames come from.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from utils import distributed
+from utils.batch import Batch
+from utils.errors import FrameError, UserError
+from utils.meters import WindowMeter
+from utils.metrics import topk_accuracy
+from utils.mixup import MixUp
+from utils.optim import set_lr
+from utils.precision import Precision
+
+
+class Pipeline(Protocol):
+    """What happens to a batch on the device: colour, erasing, normalising."""
+
+    def apply(self, clips: Tensor, params: dict[str, Tensor] | None) -> Tensor:
+        """(N, V, C, T, H, W) as loaded -> float (N * V, C, T, H, W)."""
+        ...
+
+
+@dataclass
+class TrainState:
+    """What a run is besides its weights; everything in it goes into the checkpoint."""
+
+    step: int = 0  # iterations done
+    best_prec1: float = 0.0
+    best_step: int = -1
+    last_validation: int = -1  # steps done when validation last ran
+    bad_videos: int = 0
+    meters: dict[str, WindowMeter] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "step": self.step,
+            "best_prec1": self.best_prec1,
+            "best_step": self.best_step,
+            "last_validation": self.last_validation,
+            "bad_videos": self.bad_videos,
+            "meters": {name: meter.state_dict() for name, meter in self.meters.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict`'s values; meters must have been made before."""
+        self.step = state["step"]
+        self.best_prec1 = state["best_prec1"]
+        self.best_step = state["best_step"]
+        self.last_validation = state["last_validation"]
+        self.bad_videos = state["bad_videos"]
+        for name, meter in self.meters.items():
+            meter.load_state_dict(state["meters"].get(name, []))
+
+
+@dataclass
+class Scores:
+    """One row per video that was read, in the order of the list."""
+
+    indices: np.ndarray  # int64 (N,)
+    labels: np.ndarray  # int64 (N,), -1 where the list has none
+    scores: np.ndarray  # float32 (N, K), softmax averaged over views, or the softmax of averaged logits
+    loss: float  # mean cross entropy of `scores` over the videos that have a label
+    faults: list[str]  # videos that could not be read
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which rows have a label, bool (N,)."""
+        return self.labels >= 0
+
+    def topk(self) -> tuple[float, float]:
+        """Top-1 and top-min(5, K) in percent over the videos that have a label; nan when none has."""
+        if not self.labelled.any():
+            return float("nan"), float("nan")
+        return topk_accuracy(self.scores[self.labelled], self.labels[self.labelled])
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """The numbers of a training run."""
+
+    learning_rates: np.ndarray  # float64 (total steps,)
+    print_freq: int
+    val_freq: int
+    checkpoint_every: int
+    bad_frame_budget: int
+    clip_gradient: float | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """What the loop calls; each may do nothing."""
+
+    printed: Callable[[TrainState, dict[str, float]], None]  # every print_freq steps
+    validate: Callable[[TrainState], bool]  # runs a validation, says whether it was the best
+    save: Callable[[TrainState, bool], None]  # writes a checkpoint
+    fault: Callable[[str], None]  # a video that was left out
+    stop: Callable[[], bool]  # a signal asked for an end
+
+
+def train(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    pipeline: Pipeline,
+    mix_up: MixUp,
+    precision: Precision,
+    device: torch.device,
+    plan: TrainPlan,
+    state: TrainState,
+    listeners: Listeners,
+) -> bool:
+    """Runs from `state.step` to the end of the plan; returns False when it was asked to stop before.
+
+    batches: one per remaining step, in order.
+    Raises: FrameError when more videos are unreadable than the budget allows; UserError when the loss is not finite.
+    """
+    for name in ("time", "data", "loss", "acc1", "acc5"):
+        state.meters.setdefault(name, WindowMeter(plan.print_freq))
+    model.train()
+    total = len(plan.learning_rates)
+    began = time.perf_counter()
+    for batch in batches:
+        waited = time.perf_counter() - began
+        step = state.step
+        # every random draw on this process, dropout included, follows from (seed, step, rank): nothing to save
+        torch.manual_seed(_step_seed(plan.seed, step, distributed.rank()))
+        set_lr(optimizer, float(plan.learning_rates[step]))
+        good = _good_samples(batch, state, plan, listeners)
+        moved = batch.to(device)
+        clips = pipeline.apply(moved.clips, moved.augment)
+        mix = mix_up.draw(len(moved), clips.shape[-2:], seed=plan.seed, step=step, rank=distributed.rank())
+        with precision.autocast():
+            logits = model(mix.apply(clips))
+        loss_per_clip = mix.loss(criterion, logits, moved.labels)
+        weight = good.to(device)
+        loss = (loss_per_clip * weight).sum() / weight.sum().clamp(min=1)
+        loss_value = float(loss.detach())
+        if not np.isfinite(loss_value):
+            raise UserError(
+                f"step {step}: the loss is {loss_value}; lower the learning rate or use amp: off. "
+                f"Videos of this batch: {', '.join(map(str, batch.indices.tolist()))} (places in the training list). "
+                "The last checkpoint is from before this step"
+            )
+        precision.step(loss, optimizer, model, clip_gradient=plan.clip_gradient)
+
+        prec1, prec5 = mix.accuracy(logits.detach().float().cpu().numpy(), moved.labels.cpu().numpy(), good.numpy())
+        count = float(good.sum())
+        state.meters["data"].update(waited)
+        state.meters["loss"].update(loss_value, count)
+        state.meters["acc1"].update(prec1, count)
+        state.meters["acc5"].update(prec5, count)
+        state.meters["time"].update(time.perf_counter() - began)
+        state.step = step + 1
+
+        stopping = distributed.any_rank(listeners.stop())
+        if step % plan.print_freq == 0 or state.step == total:
+            listeners.printed(state, _printed(state, float(plan.learning_rates[step])))
+        best = False
+        validated = not stopping and _validation_due(step, total, state, plan)
+        if validated:
+            state.last_validation = state.step
+            best = listeners.validate(state)
+            model.train()
+        if validated or stopping or state.step == total or state.step % plan.checkpoint_every == 0:
+            listeners.save(state, best)
+        if stopping:
+            return state.step == total
+        began = time.perf_counter()
+    return True
+
+
+def _validation_due(step: int, total: int, state: TrainState, plan: TrainPlan) -> bool:
+    """After step i > 0 when val_freq divides i; at the end, when the last val_freq steps have not been validated."""
+    if step > 0 and step % plan.val_freq == 0:
+        return True
+    return step + 1 == total and (state.last_validation < 0 or step + 1 - state.last_validation >= plan.val_freq - 1)
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _good_samples(batch: Batch, state: TrainState, plan: TrainPlan, listeners: Listeners) -> Tensor:
+    """float32 (N,): 1 for a clip that was read, 0 for one that was not, after counting the latter."""
+    faults = [fault for fault in batch.faults if fault]
+    for fault in faults:
+        listeners.fault(fault)
+    state.bad_videos += len(faults)
+    if state.bad_videos > plan.bad_frame_budget:
+        raise FrameError(
+            f"step {state.step}: {state.bad_videos} unreadable video(s), bad_frame_budget is {plan.bad_frame_budget}: "
+            + "; ".join(faults)
+        )
+    return torch.tensor([0.0 if fault else 1.0 for fault in batch.faults])
+
+
+def _printed(state: TrainState, lr: float) -> dict[str, float]:
+    values = {name: meter.mean for name, meter in state.meters.items()}
+    last = {f"{name}_last": meter.last for name, meter in state.meters.items()}
+    return values | last | {"lr": lr}
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    pipeline: Pipeline,
+    precision: Precision,
+    device: torch.device,
+    num_videos: int,
+    average: str,
+    fault_budget: int = 0,
+) -> Scores:
+    """Scores every video of this process's shard once and gathers them from all processes, in list order.
+
+    average: "scores" averages the softmax over the views of a video, "logits" their logits before one softmax.
+    fault_budget: videos that may be unreadable; they get no row.
+    Raises: FrameError beyond the budget; AssertionError when a video was scored twice or never.
+    """
+    model.eval()
+    indices: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    faults: list[str] = []
+    for batch in batches:
+        good = np.array([not fault for fault in batch.faults])
+        faults.extend(fault for fault in batch.faults if fault)
+        moved = batch.to(device)
+        with precision.autocast():
+            logits = model(pipeline.apply(moved.clips, None))
+        logits = logits.float().unflatten(0, (len(moved), -1))  # (N*V, K) -> (N, V, K)
+        averaged = logits.softmax(-1).mean(1) if average == "scores" else logits.mean(1).softmax(-1)
+        indices.append(batch.indices.numpy()[good])
+        labels.append(batch.labels.numpy()[good])
+        scores.append(averaged.cpu().numpy()[good])
+    all_faults = [fault for part in distributed.gather_objects(faults) for fault in part]
+    if len(all_faults) > fault_budget:
+        raise FrameError(f"{len(all_faults)} unreadable video(s), allowed are {fault_budget}: {'; '.join(all_faults)}")
+    return _ordered(indices, labels, scores, all_faults, num_videos)
+
+
+def _ordered(
+    indices: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    faults: list[str],
+    num_videos: int,
+) -> Scores:
+    parts = distributed.gather_objects([(a, b, c) for a, b, c in zip(indices, labels, scores, strict=True)])
+    rows = [row for part in parts for row in part]
+    if not rows:
+        raise UserError("no video could be evaluated")
+    index, label, score = (np.concatenate(column) for column in zip(*rows, strict=True))
+    assert len(np.unique(index)) == len(index) == num_videos - len(faults), "each video must be scored exactly once"
+    order = np.argsort(index)
+    index, label, score = index[order], label[order], score[order]
+    known = label >= 0
+    likelihood = score[known, label[known]].astype(np.float64)
+    loss = float(-np.log(np.maximum(likelihood, np.finfo(np.float32).tiny)).mean()) if known.any() else float("nan")
+    return Scores(index, label, score, loss, faults)

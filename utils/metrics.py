@@ -1,0 +1,170 @@
+"""Numbers that say how well scores match labels: top-k, mean class accuracy, confusion matrix, intervals.
+
+Everything is counted in integers and divided once in float64, so a number does not depend on the order of the videos or
+on how many processes scored them. Percentages are 0..100. Running averages of training live in meters.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from utils.errors import UserError
+
+WILSON_Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
+
+
+def topk_accuracy(scores: Any, labels: Any, *, k: int = 1) -> float:
+    """Percentage (0..100) of videos whose class is among the k best scores; k is cut to the number of classes.
+
+    `scores` is (N, K), array or tensor, logits or probabilities; `labels` is (N,) in [-1, K), and -1 (no truth) is left
+    out. Among equal scores the lower class index ranks higher, so the result never depends on a sorting routine.
+    Returns nan when no video has a label.
+
+    Raises:
+        UserError: a score is NaN, or a label is outside [-1, K).
+    """
+    hits = topk_hits(scores, labels, k=k)
+    known = _labels(labels) >= 0
+    return 100.0 * int(hits.sum()) / int(known.sum()) if known.any() else math.nan
+
+
+def topk_hits(scores: Any, labels: Any, *, k: int = 1) -> np.ndarray:
+    """bool (N,): the label is among the k best scores (ties as in `topk_accuracy`); False where the label is -1."""
+    values, truth = _scores(scores), _labels(labels)
+    _check_range(truth, values.shape[1], "label")
+    if len(values) != len(truth):
+        raise ValueError(f"{len(values)} rows of scores for {len(truth)} labels")
+    if k < 1:
+        raise ValueError(f"k is {k}; it must be 1 or more")
+    own = np.take_along_axis(values, np.maximum(truth, 0)[:, None], axis=1)  # (N, 1): the score of the true class
+    lower_index = np.arange(values.shape[1])[None, :] < truth[:, None]
+    rank = (values > own).sum(axis=1) + ((values == own) & lower_index).sum(axis=1)
+    hits: np.ndarray = (truth >= 0) & (rank < k)
+    return hits
+
+
+def top_classes(scores: Any, *, k: int = 5) -> np.ndarray:
+    """int64 (N, min(k, K)): class indices from the best score down; equal scores in order of class index."""
+    values = _scores(scores)
+    return np.argsort(-values, axis=1, kind="stable")[:, : min(k, values.shape[1])].astype(np.int64)
+
+
+def confusion_matrix(predicted: Any, labels: Any, *, num_class: int) -> np.ndarray:
+    """Counts int64 (K, K): row = true class, column = predicted class. Videos without a label (-1) are left out.
+
+    Raises:
+        UserError: a label or a prediction is outside the classes.
+    """
+    guess, truth = _labels(predicted), _labels(labels)
+    if len(guess) != len(truth):
+        raise ValueError(f"{len(guess)} predictions for {len(truth)} labels")
+    _check_range(truth, num_class, "label")
+    _check_range(guess, num_class, "predicted class")
+    known = truth >= 0
+    if (guess[known] < 0).any():
+        raise UserError("a predicted class is -1; every video needs a prediction: run the evaluation again")
+    cells = np.bincount(truth[known] * num_class + guess[known], minlength=num_class * num_class)
+    return cells.reshape(num_class, num_class).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """Per-class counts and percentages, each an array of shape (K,); nan where a class has no video."""
+
+    videos: np.ndarray  # int64, videos of the class
+    correct: np.ndarray  # int64
+    predicted: np.ndarray  # int64, times the class was answered, rightly or not
+    accuracy: np.ndarray  # float64 0..100: correct / videos, the recall of the class
+    precision: np.ndarray  # float64 0..100: correct / predicted
+    low: np.ndarray  # float64 0..100, 95 % Wilson interval of the accuracy
+    high: np.ndarray
+
+
+def class_accuracy(confusion: np.ndarray) -> ClassAccuracy:
+    """Accuracy of every class with its 95 % Wilson interval, from counts (K, K) of `confusion_matrix`."""
+    videos, correct, predicted = confusion.sum(axis=1), np.diagonal(confusion).copy(), confusion.sum(axis=0)
+    low, high = wilson_interval(correct, videos)
+    return ClassAccuracy(
+        videos=videos,
+        correct=correct,
+        predicted=predicted,
+        accuracy=_percent(correct, videos),
+        precision=_percent(correct, predicted),
+        low=low,
+        high=high,
+    )
+
+
+def accuracy(confusion: np.ndarray) -> float:
+    """Top-1 accuracy (0..100) from counts (K, K); nan without videos."""
+    total = int(confusion.sum())
+    return 100.0 * int(np.trace(confusion)) / total if total else math.nan
+
+
+def mean_class_accuracy(confusion: np.ndarray) -> float:
+    """Mean of the per-class accuracies (0..100) over the classes that have a video; nan when none has."""
+    videos = confusion.sum(axis=1)
+    seen = videos > 0
+    if not seen.any():
+        return math.nan
+    # fsum: exact, so the result is the same whatever the order of the classes
+    return 100.0 * math.fsum(np.diagonal(confusion)[seen] / videos[seen]) / int(seen.sum())
+
+
+def wilson_interval(correct: Any, videos: Any, *, z: float = WILSON_Z) -> tuple[np.ndarray, np.ndarray]:
+    """Score interval of a proportion in percent (Wilson, 1927, JASA 22, p. 209-212); nan where there is no video.
+
+    Unlike the normal interval it stays inside 0..100 and does not shrink to nothing at 0 or 100 %.
+    """
+    hits, total = np.asarray(correct, dtype=np.float64), np.asarray(videos, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = hits / total
+        spread = z * np.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+        scale = 1 + z * z / total
+        centre = share + z * z / (2 * total)
+        low, high = (centre - spread) / scale, (centre + spread) / scale
+    low, high = np.where(hits == 0, 0.0, low), np.where(hits == total, 1.0, high)  # exact there, not 1 - 1e-17
+    empty = total == 0
+    return np.where(empty, np.nan, 100 * low), np.where(empty, np.nan, 100 * high)
+
+
+def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(whole > 0, 100.0 * part / whole, np.nan)
+
+
+def _scores(scores: Any) -> np.ndarray:
+    """float64 (N, K), K >= 1, without NaN. float64 holds every float32, float16 and bfloat16 exactly."""
+    if hasattr(scores, "detach"):
+        scores = scores.detach().cpu().double()
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] < 1:
+        raise ValueError(f"scores have shape {values.shape}; they need (videos, classes)")
+    bad = np.flatnonzero(np.isnan(values).any(axis=1))
+    if len(bad):
+        raise UserError(
+            f"the scores of {len(bad)} of {len(values)} videos are NaN (first: video {bad[0]}, counted from 0): the "
+            "network diverged; lower the learning rate or evaluate an earlier checkpoint"
+        )
+    return values
+
+
+def _labels(labels: Any) -> np.ndarray:
+    if hasattr(labels, "detach"):
+        labels = labels.detach().cpu()
+    values = np.asarray(labels)
+    if values.size == 0:
+        values = values.astype(np.int64)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError(f"labels have shape {values.shape} and type {values.dtype}; they need (videos,) of integers")
+    return values.astype(np.int64)
+
+
+def _check_range(values: np.ndarray, num_class: int, what: str) -> None:
+    wrong = values[(values < -1) | (values >= num_class)]
+    if len(wrong):
+        raise UserError(f"{what} {wrong[0]} is outside the {num_class} classes 0..{num_class - 1}")

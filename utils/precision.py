@@ -1,0 +1,59 @@
+"""In which arithmetic a step runs: float32, bf16 or fp16 with a loss scaler."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils import distributed
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Precision:
+    """Autocast for the forward pass and the update that belongs to it.
+
+    amp: off, bf16 or fp16. fp16 scales the loss (Micikevicius et al. 2018, arXiv 1710.03740): dynamically, or by
+        `static_scale` when it is given.
+    """
+
+    def __init__(self, amp: str, device: torch.device, static_scale: float | None = None) -> None:
+        self.dtype = DTYPES.get(amp)
+        self._device = device
+        self._scaler = torch.amp.GradScaler(
+            device.type,
+            enabled=amp == "fp16",
+            init_scale=static_scale or 2.0**16,
+            growth_interval=2**31 - 1 if static_scale else 2000,
+        )
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """The context of a forward pass."""
+        if self.dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self._device.type, dtype=self.dtype)
+
+    def step(
+        self, loss: Tensor, optimizer: torch.optim.Optimizer, model: nn.Module, *, clip_gradient: float | None
+    ) -> None:
+        """Backward, reduce over processes, clip, update."""
+        optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()
+        distributed.average_gradients(model)
+        if clip_gradient is not None:
+            self._scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), clip_gradient)
+        self._scaler.step(optimizer)
+        self._scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The loss scale; empty without one."""
+        return self._scaler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores the loss scale."""
+        if state:
+            self._scaler.load_state_dict(state)
