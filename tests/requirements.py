@@ -39,3 +39,4 @@ needs_clips = _need(
     CLIPS.is_dir(), f"no real clips in {CLIPS}: put short videos there or set CLIPS=folder (see tests/README.md)"
 )
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+needs_root = _need(os.geteuid() == 0, "this starts daemons of its own as root: sudo make test")

@@ -1,0 +1,52 @@
+# `make demo` and `make test` need Python 3.10+ and a network to the package index, nothing else: both make .venv.
+# PYTHON=/path/to/python3 chooses the interpreter, VENV=folder the environment, JOBS=n the test processes.
+
+VENV ?= .venv
+PYTHON ?=
+JOBS ?= 2
+METHOD ?= tsm
+TESTS ?= tests
+PY := $(VENV)/bin/python
+RUN := OMP_NUM_THREADS=1 $(PY)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test soak lint type bench docs clean
+
+help:  ## this list
+	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-6s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; METHOD=tsn for the other row
+	@$(PY) -m tools.demo --method $(METHOD)
+
+test: $(VENV)/.installed-dev  ## all quick tests in $(JOBS) processes; TESTS=tests/utils chooses
+	$(RUN) -m pytest -n $(JOBS) -m "not slow" $(TESTS)
+
+soak: $(VENV)/.installed-dev  ## the long tests: 200 interruptions, every model
+	SOAK=1 $(RUN) -m pytest -m "slow or interrupt" --timeout 7200 $(TESTS)
+
+lint: $(VENV)/.installed-dev  ## ruff: rules and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+type: $(VENV)/.installed-dev  ## mypy
+	$(PY) -m mypy
+
+bench: $(VENV)/.installed  ## every benchmark, or NAME=step
+	@for file in $(if $(NAME),benchmarks/$(NAME).py,$(wildcard benchmarks/[a-z]*.py)); do \
+	    echo "== $$file"; $(PY) -m benchmarks.$$(basename $$file .py) || exit 1; done
+
+docs: $(VENV)/.installed  ## check every link and every command of the documentation
+	$(PY) -m tools.check_docs
+
+clean:  ## remove caches; .venv, data and experiments stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache build site
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+$(VENV)/.installed: requirements.txt tools/make_venv.sh
+	@sh tools/make_venv.sh "$(VENV)" "$(PYTHON)" requirements.txt
+	@touch $@
+
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt tools/make_venv.sh
+	@sh tools/make_venv.sh "$(VENV)" "$(PYTHON)" requirements-dev.txt
+	@touch $(VENV)/.installed $@

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# launch.sh train|eval EXPERIMENT PARTITION NUM_GPUS [srun options] [-- main.py options]
+#
+# What every train.sh and eval.sh calls. NUM_GPUS is the number of processes, at most 8 on a node, one GPU each.
+#   PARTITION local, or no srun here   torchrun's agent for NUM_GPUS > 1, else one process; NUM_GPUS 0 hides the GPUs
+#   otherwise                          srun in the foreground; --gres only where the partition's nodes have GPUs
+#   inside an allocation (sbatch)      srun inside it; sbatch without options submits itself again with the right ones
+# RETRIES (3): a run that died, by any cause but a user's error or Ctrl-C, is started again and continues from its
+# checkpoint. Inside sbatch, a run that was told to leave (SIGTERM, USR1 ahead of the time limit) is requeued.
+# PYTHON chooses the interpreter; else the project's .venv, else python3.
+set -uo pipefail
+
+usage() { echo "usage: $1.sh PARTITION NUM_GPUS [srun options] [-- main.py options]    (PARTITION local: no Slurm)" >&2; exit 2; }
+fail() { echo "error: $*" >&2; exit 2; }
+
+mode=$1 experiment=$(cd "$2" && pwd); shift 2
+[ $# -ge 2 ] || usage "$mode"
+partition=$1 num_gpus=$2; shift 2
+[[ $num_gpus =~ ^[0-9]+$ ]] || fail "NUM_GPUS must be a number, not '$num_gpus'"
+tasks=$((num_gpus > 0 ? num_gpus : 1))
+srun_options=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do srun_options+=("$1"); shift; done
+[ $# -eq 0 ] || shift
+main_options=("$@")
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+config=$experiment/config.yaml
+[ -f "$config" ] || fail "no config.yaml in $experiment"
+if [ -z "${PYTHON:-}" ]; then
+    PYTHON=$root/.venv/bin/python
+    [ -x "$PYTHON" ] || PYTHON=$(command -v python3 || command -v python) || fail "no python3: run make test or make demo once, or set PYTHON"
+fi
+
+program=("$PYTHON" "$root/main.py" --config "$config")
+log=$experiment/full_log.txt
+if [ "$mode" = eval ]; then
+    program+=(--evaluate)
+    [[ " ${main_options[*]-} " == *" --load-path"* ]] || program+=(--load-path "$experiment/ckpt_best.pth.tar")
+    log=$experiment/eval_log.txt
+fi
+program+=(${main_options[@]+"${main_options[@]}"})
+
+slurm=yes
+if [ "$partition" = local ] || ! command -v srun >/dev/null; then slurm=no; fi
+in_allocation=$([ "$slurm" = yes ] && [ -n "${SLURM_JOB_ID:-}" ] && echo yes || echo no)
+in_batch=$([ "$in_allocation" = yes ] && [ "${SLURM_JOB_NAME:-}" != interactive ] && [ -n "${SLURM_NODEID:-}" ] && [ -z "${SLURM_STEP_ID:-}" ] && echo yes || echo no)
+
+# What a new allocation asks for: whole nodes' worth of tasks, spread evenly, and CPUs for each task's loader workers.
+slurm_request() {
+    local workers gpus_on_node most=8 nodes per_node
+    workers=$("$PYTHON" -c 'import sys, yaml; print(max(1, int((yaml.safe_load(open(sys.argv[1]))["common"].get("workers") or 1))))' "$config") ||
+        fail "cannot read common.workers from $config"
+    gpus_on_node=$(sinfo -h -p "$partition" -o %G | sed -n 's/.*gpu:\([^:,(]*:\)\?\([0-9]\+\).*/\2/p' | sort -n | tail -1)
+    if [ "$num_gpus" -gt 0 ] && [ -n "$gpus_on_node" ] && [ "$gpus_on_node" -lt $most ]; then most=$gpus_on_node; fi
+    nodes=$(((tasks + most - 1) / most))
+    per_node=$(((tasks + nodes - 1) / nodes))
+    request=(--partition="$partition" --job-name="$(basename "$experiment" | cut -c1-60)" --ntasks="$tasks" --ntasks-per-node="$per_node" --cpus-per-task="$workers")
+    if [ "$num_gpus" -gt 0 ] && [ -n "$gpus_on_node" ]; then request+=(--gres=gpu:"$per_node"); fi
+    request+=(${srun_options[@]+"${srun_options[@]}"})
+}
+
+allocation_holds_all_tasks() {
+    local total=0 part
+    [ "$tasks" -le "${SLURM_NTASKS:-1}" ] && return
+    for part in ${SLURM_JOB_CPUS_PER_NODE//,/ }; do  # like 16(x2),8
+        [[ $part =~ ^([0-9]+)(\(x([0-9]+)\))?$ ]] && total=$((total + BASH_REMATCH[1] * ${BASH_REMATCH[3]:-1}))
+    done
+    [ -z "${SLURM_NTASKS:-}" ] && [ "$tasks" -le "$total" ]
+}
+
+if [ "$slurm" = no ]; then
+    [ ${#srun_options[@]} -eq 0 ] || echo "no Slurm here: ${srun_options[*]} are not used" >&2
+    if [ "$num_gpus" -eq 0 ]; then export CUDA_VISIBLE_DEVICES=; fi
+    unset "${!SLURM_@}"  # a shell inside an allocation: what is local must not look like a Slurm task
+    if [ "$tasks" -gt 1 ]; then
+        program=("$PYTHON" -m tools.local_launch "$tasks" "${program[@]:1}")
+    fi
+    launcher=()
+elif [ "$in_allocation" = yes ]; then
+    if ! allocation_holds_all_tasks; then
+        [ "$in_batch" = yes ] || fail "this allocation holds fewer than $tasks tasks"
+        slurm_request
+        echo "this job is too small for $tasks tasks; submitting it again as: sbatch ${request[*]}"
+        exec sbatch "${request[@]}" --requeue --open-mode=append "$experiment/$mode.sh" "$partition" "$num_gpus" -- ${main_options[@]+"${main_options[@]}"}
+    fi
+    launcher=(srun --mpi=none --kill-on-bad-exit=1 --label --ntasks="$tasks")
+    [ -z "${SLURM_CPUS_PER_TASK:-}" ] || launcher+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
+    launcher+=(${srun_options[@]+"${srun_options[@]}"})
+else
+    slurm_request
+    launcher=(srun --mpi=none --kill-on-bad-exit=1 --label "${request[@]}")
+fi
+
+# Bash acts on a signal only between commands or in `wait`: so the run goes to the background and the script waits.
+stop=0 child=
+forward() {
+    stop=$1
+    # SIGTERM makes srun kill its tasks outright; USR1 is handed on, and main.py takes it as "save and leave"
+    [ -z "$child" ] || kill "-$([ ${#launcher[@]} -gt 0 ] && echo USR1 || echo TERM)" "$child" 2>/dev/null
+}
+trap 'forward 143' TERM
+trap 'forward 138' USR1
+trap 'stop=130; [ -t 0 ] || kill -INT "$child" 2>/dev/null' INT  # a terminal's Ctrl-C reaches the run by itself
+
+cd "$root" || exit 1
+for ((attempt = 0; ; attempt++)); do
+    ${launcher[@]+"${launcher[@]}"} "${program[@]}" > >(tee -i -a "$log") 2>&1 &
+    child=$!
+    code=
+    while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done
+    [ -n "$code" ] || { wait "$child"; code=$?; }
+    child=
+    if [ $code -eq 0 ] || [ $code -eq 2 ] || [ $code -eq 130 ] || [ $stop -eq 130 ]; then exit $code; fi
+    if [ "$in_batch" = yes ] && { [ $stop -ne 0 ] || [ $code -eq 75 ]; }; then
+        echo "saved; asking Slurm to requeue job $SLURM_JOB_ID" | tee -a "$log"
+        scontrol requeue "$SLURM_JOB_ID" 2>/dev/null  # refused where Slurm is doing it already
+        exit $code
+    fi
+    [ $stop -eq 0 ] || exit $stop
+    [ "$attempt" -lt "${RETRIES:-3}" ] || exit $code
+    echo "$mode ended with code $code; starting it again ($((attempt + 1)) of ${RETRIES:-3})" | tee -a "$log"
+    sleep 1
+done
