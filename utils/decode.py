@@ -1,0 +1,101 @@
+"""One encoded image -> uint8 RGB. OpenCV reads almost everything; Pillow reads what OpenCV gets wrong (CMYK).
+
+A damaged image is an error here, never a half-grey picture: OpenCV fills what a truncated file lacks without a word.
+"""
+
+from __future__ import annotations
+
+import io
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from utils.errors import FrameError
+
+# OpenCV < 4.11 has no flag that decodes to RGB at once; there the channels are swapped afterwards
+_DECODES_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
+_COLOR = cv2.IMREAD_COLOR_RGB if _DECODES_RGB else cv2.IMREAD_COLOR
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
+# markers of a frame header (SOF0..SOF15 without DHT, JPG and DAC)
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SCAN_START = 0xDA
+
+
+class UnreadableFrameError(FrameError):
+    """A frame that cannot be decoded; `position` (0-based) says which one of the clip, so the caller can name its file."""
+
+    def __init__(self, message: str, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+def decode_image(data: bytes, reduce: int = 1) -> np.ndarray:
+    """Decodes JPEG, PNG or whatever else OpenCV knows to uint8 (H, W, 3), RGB.
+
+    Grey, CMYK, palette and 16-bit images become RGB; EXIF orientation is honoured. `reduce` 2, 4 or 8 decodes a JPEG to
+    that fraction of its size (rounded up) inside its inverse transform, which is faster and averages the pixels.
+
+    Raises ValueError with the reason if the bytes are no image or a damaged one.
+    """
+    if not data:
+        raise ValueError("0 bytes")
+    if data.startswith(_JPEG):
+        if not data.endswith(_JPEG_END) and data.find(_JPEG_END, _scan(data)) < 0:
+            raise ValueError(f"truncated JPEG, {len(data)} bytes")
+        if jpeg_size(data)[2] == 4:
+            return _decode_with_pillow(data, reduce)
+    elif data.startswith(_PNG) and data.rfind(_PNG_END) < 0:
+        raise ValueError(f"truncated PNG, {len(data)} bytes")
+    try:
+        if reduce == 1:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOR)
+            swap = not _DECODES_RGB
+        else:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce])
+            swap = True
+    except cv2.error as error:
+        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+    if image is None:
+        return _decode_with_pillow(data, reduce)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if swap else image
+
+
+def jpeg_size(data: bytes) -> tuple[int, int, int]:
+    """(height, width, components) from a JPEG's frame header, without decoding; (0, 0, 0) if there is none."""
+    position = 2
+    while position + 9 < len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker in _FRAME_HEADERS:
+            height = data[position + 5] << 8 | data[position + 6]
+            width = data[position + 7] << 8 | data[position + 8]
+            return height, width, data[position + 9]
+        position = _next_segment(data, position)
+    return 0, 0, 0
+
+
+def _scan(data: bytes) -> int:
+    """Where the first scan of a JPEG begins (its pixels), so that a thumbnail's end is not taken for the picture's."""
+    position = 2
+    while position + 3 < len(data) and data[position] == 0xFF and data[position + 1] != _SCAN_START:
+        position = _next_segment(data, position)
+    return position
+
+
+def _next_segment(data: bytes, position: int) -> int:
+    if data[position + 1] == 0xFF:  # a fill byte, allowed before any marker
+        return position + 1
+    return position + 2 + (data[position + 2] << 8 | data[position + 3])
+
+
+def _decode_with_pillow(data: bytes, reduce: int) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft(None, (-(-image.width // reduce), -(-image.height // reduce)))
+            # uint8 copy of its own memory: OpenCV needs a writable array
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"not a readable image ({len(data)} bytes)") from error

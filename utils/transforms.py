@@ -1,0 +1,144 @@
+"""Worker side: encoded frames of one clip -> uint8 RGB pixels, cut, resized and mirrored alike. One clip at a time.
+
+Where to cut is decided in crops.py, how to decode in decode.py, which of them belong together in presets.py. Colour,
+erasing and normalisation happen on the device (augment.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from utils.crops import CropRule, Plan, Size
+from utils.decode import UnreadableFrameError, decode_image
+
+Resize = Callable[[np.ndarray, Size], np.ndarray]
+
+
+class Spatial:
+    """Decodes and cuts clips by one rule.
+
+    rule: chooses boxes, once per clip. size: of the output, one side or (height, width). interpolation: a name in
+    INTERPOLATIONS. flip: probability that a training clip is mirrored as a whole.
+    """
+
+    def __init__(
+        self, rule: CropRule, size: int | Sequence[int], *, interpolation: str = "auto", flip: float = 0.0
+    ) -> None:
+        self.rule = rule
+        self.size: Size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+        self.interpolation = interpolation
+        self.flip = flip
+        self.dtype = np.dtype(np.float32 if interpolation == "float" else np.uint8)
+
+    def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[np.ndarray, bool]:
+        """Decodes T encoded frames and cuts them.
+
+        Returns (crops, T, H, W, 3) RGB, C-contiguous, uint8 (float32 in 0..255 with interpolation "float"), and whether
+        the clip was mirrored. `rng` is the sample's generator; test rules need none and ignore it.
+
+        Raises UnreadableFrameError naming the position of the first frame that is no image.
+        """
+        return self._cut(len(frames), lambda position: _decode(frames, position), rng)
+
+    def apply(
+        self, frames: np.ndarray | Sequence[np.ndarray], rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, bool]:
+        """The same for frames that are already decoded: uint8 RGB (T, H, W, 3), or T arrays (H, W, 3)."""
+        return self._cut(len(frames), lambda position: frames[position], rng)
+
+    def _cut(
+        self, num_frames: int, read: Callable[[int], np.ndarray], rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, bool]:
+        first = read(0)
+        height, width = first.shape[:2]
+        plan = self.rule.plan(height, width, self.size, rng)
+        flip = rng is not None and self.flip > 0 and bool(rng.random() < self.flip)
+        out = np.empty((len(plan.crops), num_frames, *self.size, 3), self.dtype)
+        for position in range(num_frames):
+            frame = first if position == 0 else read(position)
+            if frame.shape[:2] != (height, width):
+                frame = _fit(frame, (height, width))
+            self._write(frame, plan, flip, out[:, position])
+        return out, flip
+
+    def _write(self, frame: np.ndarray, plan: Plan, flip: bool, out: np.ndarray) -> None:
+        """Cuts one frame into `out` (crops, H, W, 3)."""
+        resize = INTERPOLATIONS[self.interpolation]
+        if plan.before is not None:
+            frame = resize(frame, plan.before)
+        if plan.box is not None:
+            top, left, height, width = plan.box
+            frame = frame[top : top + height, left : left + width]
+        frame = resize(frame, plan.resize)
+        for crop, (top, left), mirrored in zip(out, plan.crops, plan.mirrored, strict=True):
+            piece = frame[top : top + crop.shape[0], left : left + crop.shape[1]]
+            if mirrored != flip:
+                cv2.flip(piece, 1, dst=crop)
+            else:
+                crop[...] = piece
+
+
+def _decode(frames: Sequence[bytes], position: int) -> np.ndarray:
+    try:
+        return decode_image(frames[position])
+    except ValueError as error:
+        message = f"frame {position + 1} of {len(frames)}: not a readable image: {error}"
+        raise UnreadableFrameError(message, position) from error
+
+
+def _fit(frame: np.ndarray, size: Size) -> np.ndarray:
+    """A frame of another size than the clip's first is brought to that size, so that one box fits all."""
+    shrinks = size[0] < frame.shape[0] and size[1] < frame.shape[1]
+    return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def resize_linear(image: np.ndarray, size: Size) -> np.ndarray:
+    """OpenCV's bilinear on uint8, without antialiasing (mmaction2)."""
+    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def resize_auto(image: np.ndarray, size: Size) -> np.ndarray:
+    """OpenCV's bilinear; where both sides shrink to a half or less, which would skip pixels, their average."""
+    if image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]:
+        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+    return resize_linear(image, size)
+
+
+def resize_pillow(image: np.ndarray, size: Size) -> np.ndarray:
+    """Pillow's bilinear, antialiased (MIT's TSM, tsn-pytorch)."""
+    if image.shape[:2] == size:
+        return image
+    resized = Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def resize_float(image: np.ndarray, size: Size) -> np.ndarray:
+    """PyTorch's bilinear on float32 without antialiasing (PySlowFast, PyTorchVideo, VMZ); stays float32 in 0..255.
+
+    OpenCV's float version rounds its coordinates differently, up to 1e-4 of the range.
+    """
+    pixels = image.astype(np.float32)
+    if image.shape[:2] == size:
+        return pixels
+    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # H,W,C -> 1,C,H,W, a view: stays channels-last
+    resized = torch.nn.functional.interpolate(batch, size=size, mode="bilinear", align_corners=False)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+def resize_rounded(image: np.ndarray, size: Size) -> np.ndarray:
+    """The same, rounded to uint8 (torchvision's video presets)."""
+    return image if image.shape[:2] == size else np.rint(resize_float(image, size)).astype(np.uint8)
+
+
+INTERPOLATIONS: dict[str, Resize] = {
+    "auto": resize_auto,
+    "linear": resize_linear,
+    "pillow": resize_pillow,
+    "float": resize_float,
+    "rounded": resize_rounded,
+}
