@@ -1,0 +1,63 @@
+"""The non-local block of PySlowFast's and mmaction2's 3-D ResNets: attention between all positions of a clip.
+
+Which blocks of which stage get one is data of the network that inserts it (`resnet3d.py`).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+INSTANTIATIONS = ("softmax", "dot_product")
+
+
+class NonLocal(nn.Module):
+    """Non-local block (Wang et al. 2018, arXiv 1711.07971): x + BN(out(attention(theta(x), phi(x)) g(x))).
+
+    The inner width is C // 2. Keys and values are max-pooled by `pool` (t, h, w): in front of their 1x1x1 convolutions
+    (PySlowFast) or, with `pool_after`, behind them (mmaction2). `softmax` scales the affinities by 1 / sqrt(C // 2);
+    `dot_product` divides them by the number of keys. The last norm starts at zero: a fresh block is the identity.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        instantiation: str = "softmax",
+        pool: tuple[int, int, int] = (1, 2, 2),
+        pool_after: bool = False,
+    ) -> None:
+        super().__init__()
+        if instantiation not in INSTANTIATIONS:
+            raise ValueError(f"instantiation: {instantiation!r} is not one of {', '.join(INSTANTIATIONS)}")
+        self.inner, self.instantiation, self.pool_after = channels // 2, instantiation, pool_after
+        self.theta = nn.Conv3d(channels, self.inner, 1)
+        self.phi = nn.Conv3d(channels, self.inner, 1)
+        self.g = nn.Conv3d(channels, self.inner, 1)
+        self.out = nn.Conv3d(self.inner, channels, 1)
+        self.bn = nn.BatchNorm3d(channels)
+        self.pool = nn.MaxPool3d(pool) if max(pool) > 1 else nn.Identity()
+
+    def reset_parameters(self) -> None:
+        """N(0, 0.01) for the convolutions (sec. 4.1 of the paper), zero for the scale of the last norm."""
+        for conv in (self.theta, self.phi, self.g, self.out):
+            nn.init.normal_(conv.weight, 0.0, 0.01)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+        nn.init.constant_(self.bn.weight, 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) -> the same shape."""
+        queries = self.theta(x).flatten(2)  # B, C', positions
+        if self.pool_after:
+            keys, values = self.pool(self.phi(x)).flatten(2), self.pool(self.g(x)).flatten(2)
+        else:
+            pooled = self.pool(x)
+            keys, values = self.phi(pooled).flatten(2), self.g(pooled).flatten(2)
+        affinity = queries.transpose(1, 2) @ keys  # B, positions, pooled positions
+        if self.instantiation == "softmax":
+            affinity = torch.softmax(affinity * self.inner**-0.5, dim=-1)
+        else:
+            affinity = affinity / affinity.shape[-1]
+        attended = values @ affinity.transpose(1, 2)  # B, C', positions
+        return x + self.bn(self.out(attended.unflatten(2, x.shape[2:])))
