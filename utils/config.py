@@ -59,15 +59,14 @@ class Augmentation(Section):
     preset: str = Field("tsn", description="preprocessing protocol: resize rule, crop, value range, mean and std")
     input_size: PositiveInt | None = Field(None, description="side of the square training and test crop; preset's")
     test_resize: PositiveInt | list[PositiveInt] | None = Field(
-        None, description="short side before the test crop, or [height, width]; default input_size * 256 // 224"
+        None, description="short side before the test crop, or [height, width]; tsn: input_size * 256 // 224"
     )
-    train_crop: Literal["multi_scale", "random_resized", "random"] | None = Field(
-        None, description="how the training crop is drawn, once per clip; default the preset's"
+    crop: str | None = Field(
+        None, description="training crop, drawn once per clip: multi_scale, random_resized, short_side, fixed_resize"
     )
-    train_resize: list[PositiveInt] | None = Field(
-        None, description="with train_crop random: range [min, max] of the short side"
+    scales: list[Positive] | None = Field(
+        None, description="of the crop: factors of the short side, share of the area, range in pixels, or [h, w]"
     )
-    scales: list[Positive] | None = Field(None, description="multi_scale: side lengths relative to the short side")
     flip: Annotated[Probability, BeforeValidator(_zero_if_false)] = Field(
         0.5, description="probability of a horizontal flip of the clip; False is off"
     )
@@ -106,7 +105,9 @@ class Test(Section):
     sampling: str | None = Field(None, description="rule that picks test frames; default the training rule's test form")
     num_frames: PositiveInt | None = Field(None, description="frames per clip if not the method's (TSN tests with 25)")
     input_size: PositiveInt | None = Field(None, description="side of the test crop; default augmentation.input_size")
-    average: Literal["scores", "logits"] = Field("scores", description="what is averaged over the views of a video")
+    average: Literal["scores", "logits"] | None = Field(
+        None, description="what is averaged over the views of a video; default the preset's, which is scores in most"
+    )
     batch_size: PositiveInt | None = Field(None, description="videos per step; default batch_size / views, at least 1")
 
 

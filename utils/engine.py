@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from utils import distributed
 from utils.batch import Batch
+from utils.config import Common
 from utils.errors import FrameError, UserError
 from utils.meters import WindowMeter
-from utils.metrics import topk_accuracy
 from utils.mixup import MixUp
 from utils.optim import set_lr
 from utils.precision import Precision
@@ -39,10 +39,22 @@ class TrainState:
 
     step: int = 0  # iterations done
     best_prec1: float = 0.0
-    best_step: int = -1
-    last_validation: int = -1  # steps done when validation last ran
+    best_step: int = 0  # iterations done when it was reached, 0 before the first validation
+    last_validation: int = 0  # iterations done when validation last ran
     bad_videos: int = 0
     meters: dict[str, WindowMeter] = field(default_factory=dict)
+
+    @classmethod
+    def fresh(cls, print_freq: int) -> TrainState:
+        """The state before the first step; meters average over print_freq steps."""
+        return cls(meters={name: WindowMeter(print_freq) for name in ("time", "data", "loss", "acc1", "acc5")})
+
+    def note_best(self, prec1: float) -> bool:
+        """Remembers a validation's top-1 (percent); True when it is the best so far."""
+        best = self.best_step == 0 or prec1 > self.best_prec1
+        if best:
+            self.best_prec1, self.best_step = prec1, self.step
+        return best
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -56,14 +68,14 @@ class TrainState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict`'s values; meters must have been made before."""
+        """Restores `state_dict`'s values; upstream's checkpoints only have step and best_prec1."""
         self.step = state["step"]
-        self.best_prec1 = state["best_prec1"]
-        self.best_step = state["best_step"]
-        self.last_validation = state["last_validation"]
-        self.bad_videos = state["bad_videos"]
+        self.best_prec1 = float(state["best_prec1"])
+        self.best_step = state.get("best_step", self.step)
+        self.last_validation = state.get("last_validation", self.step)
+        self.bad_videos = state.get("bad_videos", 0)
         for name, meter in self.meters.items():
-            meter.load_state_dict(state["meters"].get(name, []))
+            meter.load_state_dict(state.get("meters", {}).get(name, []))
 
 
 @dataclass
@@ -81,12 +93,6 @@ class Scores:
         """Which rows have a label, bool (N,)."""
         return self.labels >= 0
 
-    def topk(self) -> tuple[float, float]:
-        """Top-1 and top-min(5, K) in percent over the videos that have a label; nan when none has."""
-        if not self.labelled.any():
-            return float("nan"), float("nan")
-        return topk_accuracy(self.scores[self.labelled], self.labels[self.labelled])
-
 
 @dataclass(frozen=True)
 class TrainPlan:
@@ -100,14 +106,27 @@ class TrainPlan:
     clip_gradient: float | None
     seed: int
 
+    @classmethod
+    def of(cls, common: Common, learning_rates: np.ndarray) -> TrainPlan:
+        """What a config says."""
+        return cls(
+            learning_rates=learning_rates,
+            print_freq=common.print_freq,
+            val_freq=common.val_freq,
+            checkpoint_every=common.checkpoint_every,
+            bad_frame_budget=common.bad_frame_budget,
+            clip_gradient=common.clip_gradient,
+            seed=common.seed,
+        )
+
 
 @dataclass(frozen=True)
 class Listeners:
     """What the loop calls; each may do nothing."""
 
-    printed: Callable[[TrainState, dict[str, float]], None]  # every print_freq steps
-    validate: Callable[[TrainState], bool]  # runs a validation, says whether it was the best
-    save: Callable[[TrainState, bool], None]  # writes a checkpoint
+    printed: Callable[[dict[str, float]], None]  # every print_freq steps, with means and newest values
+    validate: Callable[[], bool]  # runs a validation, says whether it was the best
+    save: Callable[[bool], None]  # writes a checkpoint, and marks it when it is the best
     fault: Callable[[str], None]  # a video that was left out
     stop: Callable[[], bool]  # a signal asked for an end
 
@@ -131,8 +150,6 @@ def train(
     batches: one per remaining step, in order.
     Raises: FrameError when more videos are unreadable than the budget allows; UserError when the loss is not finite.
     """
-    for name in ("time", "data", "loss", "acc1", "acc5"):
-        state.meters.setdefault(name, WindowMeter(plan.print_freq))
     model.train()
     total = len(plan.learning_rates)
     began = time.perf_counter()
@@ -171,15 +188,15 @@ def train(
 
         stopping = distributed.any_rank(listeners.stop())
         if step % plan.print_freq == 0 or state.step == total:
-            listeners.printed(state, _printed(state, float(plan.learning_rates[step])))
+            listeners.printed(_printed(state, float(plan.learning_rates[step])))
         best = False
         validated = not stopping and _validation_due(step, total, state, plan)
         if validated:
             state.last_validation = state.step
-            best = listeners.validate(state)
+            best = listeners.validate()
             model.train()
         if validated or stopping or state.step == total or state.step % plan.checkpoint_every == 0:
-            listeners.save(state, best)
+            listeners.save(best)
         if stopping:
             return state.step == total
         began = time.perf_counter()
@@ -190,7 +207,7 @@ def _validation_due(step: int, total: int, state: TrainState, plan: TrainPlan) -
     """After step i > 0 when val_freq divides i; at the end, when the last val_freq steps have not been validated."""
     if step > 0 and step % plan.val_freq == 0:
         return True
-    return step + 1 == total and (state.last_validation < 0 or step + 1 - state.last_validation >= plan.val_freq - 1)
+    return step + 1 == total and (state.last_validation == 0 or step + 1 - state.last_validation >= plan.val_freq - 1)
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

@@ -37,6 +37,9 @@ class StopOnSignal:
         """Whether a signal has come."""
         return self.received is not None
 
+    def __str__(self) -> str:
+        return f"stopped by {self.received.name}" if self.received else "not stopped"
+
     @property
     def exit_code(self) -> int:
         """What a shell reports for a program that this signal ended; 0 without one."""

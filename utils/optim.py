@@ -24,12 +24,12 @@ class Group:
     params: list[nn.Parameter] = field(default_factory=list)
 
 
-def parameter_groups(model: nn.Module, *, no_wd: bool, policy: bool, fc_lr5: bool, head: nn.Module | None) -> list[Group]:
+def parameter_groups(model: nn.Module, *, no_wd: bool, policy: bool = False, fc_lr5: bool = False) -> list[Group]:
     """Every trainable parameter in exactly one group.
 
     no_wd: no decay for the biases of convolutions and linear layers and for all of the norm layers.
     policy: the groups of TSN (Wang et al. 2016, arXiv 1608.00859): biases learn at twice the rate without decay, norm
-        layers do not decay. With fc_lr5 (TSM) the classifier `head` learns at five times the rate, its bias at ten.
+        layers do not decay. With fc_lr5 (TSM) the classifier, `model.head`, learns at five times the rate, its bias at ten.
         With no_wd as well, no_wd decides alone.
     Raises: TypeError for a layer with parameters of its own of a kind not known here, rather than training it silently
         with the wrong multipliers.
@@ -45,6 +45,7 @@ def parameter_groups(model: nn.Module, *, no_wd: bool, policy: bool, fc_lr5: boo
             ("head bias", 10.0, 0.0),
         ]
     }
+    head = getattr(model, "head", None)
     in_head = {id(parameter) for parameter in head.parameters()} if head is not None else set()
     policy = policy and not no_wd
     for module, name, parameter in _own_parameters(model):

@@ -1,0 +1,55 @@
+"""The command line of main.py, upstream's flags included."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from utils.errors import UserError
+
+# flags that old train.sh files pass and that have nothing left to do, with the reason
+OBSOLETE = {
+    "--sync": "gradients are always reduced before the update",
+    "--fp16-normal-bn": "mixed precision always keeps batch norm in float32",
+    "--dynamic-loss-scale": "it is the default with --fp16",
+}
+FUSION = "fusing the scores of several checkpoints is not built yet: evaluate each one with --load-path"
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of main.py; `obsolete` lists the flags that were given and do nothing.
+
+    Raises: UserError for a combination that cannot be meant.
+    """
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Train or evaluate one experiment folder.",
+        epilog="overrides: common.batch_size=8 common.lr_scheduler.max_iter=100 ... (the dotted path of the file)",
+        allow_abbrev=False,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="change a key of the config")
+    parser.add_argument("--config", required=True, metavar="FILE", help="config.yaml of the experiment folder")
+    parser.add_argument("--load-path", metavar="FILE", help="weights to start from, or to evaluate")
+    parser.add_argument("--recover", action="store_true", help="with --load-path: optimizer, step and best score too")
+    parser.add_argument("--fresh", action="store_true", help="start anew; files of an earlier run are set aside")
+    parser.add_argument("-e", "--evaluate", action="store_true", help="score the validation list, by default with the best checkpoint")
+    parser.add_argument("--dry-run", action="store_true", help="build everything, print every value in force, train nothing")
+    parser.add_argument("--fake", action="store_true", help="made-up frames instead of the lists, to try a set-up")
+    parser.add_argument("--allow-new-head", action="store_true", help="a checkpoint with another class count keeps its body")
+    parser.add_argument("--fp16", action="store_true", help="the same as common.amp=fp16")
+    parser.add_argument("--static-loss-scale", type=float, metavar="SCALE", help="with fp16: a fixed loss scale")
+    parser.add_argument("--fusion-list", nargs="+", metavar="FILE", help=FUSION)
+    parser.add_argument("--fuse-prob", action="store_true", help=FUSION)
+    for flag, reason in OBSOLETE.items():
+        parser.add_argument(flag, action="store_true", help=f"obsolete: {reason}")
+    args = parser.parse_intermixed_args(argv)
+    if args.fusion_list or args.fuse_prob:
+        raise UserError(f"--fusion-list, --fuse-prob: {FUSION}")
+    if args.recover and not args.load_path:
+        raise UserError("--recover: name the checkpoint with --load-path; an experiment's own is continued without flags")
+    if args.recover and args.fresh:
+        raise UserError("--recover goes on from a checkpoint and --fresh starts anew: give one of them")
+    args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
+    if args.fp16:
+        args.overrides.append("common.amp=fp16")
+    return args

@@ -1,0 +1,82 @@
+"""The lines and records a run writes about itself: their words, their numbers, and the protocol behind a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from utils.config import Common
+from utils.engine import Scores
+from utils.metrics import mean_class_accuracy, topk_accuracy
+
+
+def train_line(step: int, total: int, values: dict[str, float]) -> str:
+    """Upstream's line: the newest value of each meter and, in brackets, its mean over the last print_freq steps."""
+    fields = [
+        f"Iter: [{step}/{total}]",
+        *(f"{name} {values[f'{key}_last']:.{digits}f} ({values[key]:.{digits}f})" for name, key, digits in FIELDS),
+        f"LR {values['lr']:.6f}",
+    ]
+    return "\t".join(fields)
+
+
+FIELDS = [("Time", "time", 3), ("Data", "data", 3), ("Loss", "loss", 4), ("Prec@1", "acc1", 3), ("Prec@5", "acc5", 3)]
+
+
+def train_record(step: int, values: dict[str, float]) -> dict[str, Any]:
+    """A line of metrics.jsonl; means over the last print_freq steps."""
+    return {"kind": "train", "step": step} | {name: values[name] for name in ("loss", "acc1", "acc5", "lr", "time", "data")}
+
+
+@dataclass(frozen=True)
+class Result:
+    """The numbers of one evaluation, percentages in 0..100; nan where no video has a label."""
+
+    top1: float
+    top5: float
+    mean_class: float
+    loss: float
+    protocol: str
+
+    @classmethod
+    def of(cls, scores: Scores, protocol: str) -> Result:
+        """Counts the scores."""
+        return cls(
+            top1=topk_accuracy(scores.scores, scores.labels),
+            top5=topk_accuracy(scores.scores, scores.labels, k=5),
+            mean_class=mean_class_accuracy(scores.scores, scores.labels),
+            loss=scores.loss,
+            protocol=protocol,
+        )
+
+    def line(self) -> str:
+        """One line for the log; the same for validation and evaluation."""
+        return (
+            f"validation: Prec@1 {self.top1:.3f} Prec@5 {self.top5:.3f} mean class {self.mean_class:.3f} "
+            f"Loss {self.loss:.4f} ({self.protocol})"
+        )
+
+    def record(self, step: int) -> dict[str, Any]:
+        """A line of metrics.jsonl."""
+        return {
+            "kind": "val",
+            "step": step,
+            "loss": self.loss,
+            "acc1": self.top1,
+            "acc5": self.top5,
+            "mean_class": self.mean_class,
+            "protocol": self.protocol,
+        }
+
+
+def protocol(common: Common, scores: Scores, frames: int, size: tuple[int, int], rule: str, num_clips: int) -> str:
+    """How a number came about: clips x crops x frames x size, what was averaged, and how many videos."""
+    videos = f"{len(scores.indices)} videos"
+    if scores.faults:
+        videos += f" of {len(scores.indices) + len(scores.faults)}, {len(scores.faults)} unreadable"
+    if not scores.labelled.all():
+        videos += f", {int(scores.labelled.sum())} with a label"
+    return (
+        f"{num_clips} clip(s) x {common.crops} crop(s) of {frames} x {size[0]} x {size[1]}, {rule} sampling, "
+        f"{common.test.average} averaged, {videos}"
+    )
