@@ -105,8 +105,17 @@ def accuracy(confusion: np.ndarray) -> float:
     return 100.0 * int(np.trace(confusion)) / total if total else math.nan
 
 
-def mean_class_accuracy(confusion: np.ndarray) -> float:
-    """Mean of the per-class accuracies (0..100) over the classes that have a video; nan when none has."""
+def mean_class_accuracy(scores: Any, labels: Any) -> float:
+    """Mean of the per-class accuracies (0..100) over the classes that have a video; nan when none has.
+
+    Arguments and errors as `topk_accuracy`.
+    """
+    values = _scores(scores)
+    return mean_over_classes(confusion_matrix(values.argmax(axis=1), labels, num_class=values.shape[1]))
+
+
+def mean_over_classes(confusion: np.ndarray) -> float:
+    """The same from counts (K, K) of `confusion_matrix`."""
     videos = confusion.sum(axis=1)
     seen = videos > 0
     if not seen.any():
