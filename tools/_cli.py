@@ -1,0 +1,75 @@
+"""What the command lines of all tools share: one-line errors, number types, progress. No tool's own options."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import NoReturn
+
+import rich.progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+from utils.errors import UserError
+
+SECONDS_BETWEEN_LINES = 10
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are a single line and exit code 2, as all errors of a user are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError instead of printing the usage."""
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def positive_int(text: str) -> int:
+    """An integer from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """A number above 0."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a plain line now and then, so that a log stays readable."""
+
+    def __init__(self, total: int, *, unit: str) -> None:
+        self.total, self.unit = total, unit
+        self._done, self._said = 0, time.monotonic()
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar = None
+        if self._console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            self._bar = rich.progress.Progress(*columns, console=self._console)
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+            self._task = self._bar.add_task(self.unit, total=self.total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def note(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        self._console.print(text, markup=False)
+
+    def advance(self, number: int, text: str = "") -> None:
+        """So many more are done; `text` says what came of them."""
+        self._done += number
+        if self._bar is not None:
+            self._bar.update(self._task, advance=number, description=f"{self.unit} {text}")
+        elif number and time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            self.note(f"{self._done}/{self.total} {self.unit} {text}")

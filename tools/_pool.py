@@ -1,0 +1,94 @@
+"""Worker processes of which any may die (a crash in a codec, the memory killer) without taking the others along."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+Job = TypeVar("Job")
+
+# spawn: a fork would copy the locks of OpenCV's and FFmpeg's threads in whatever state they are
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+class WorkerDiedError(Exception):
+    """The process that had this job ended without an answer; the message says how."""
+
+
+def run_jobs(
+    function: Callable[[Job], Any], jobs: Iterable[Job], *, workers: int, started: Callable[[Job], None]
+) -> Iterator[tuple[Job, Any]]:
+    """Yields (job, function(job)) as the answers come; the answer may be the function's exception, or WorkerDiedError.
+
+    `started(job)` is called in this process before a worker gets the job. `function` must be importable by name.
+    """
+    todo = iter(jobs)
+    running: dict[Connection, tuple[BaseProcess, Job]] = {}
+    try:
+        for _ in range(workers):
+            _start(function, todo, running, started=started)
+        while running:
+            for pipe in wait(list(running)):
+                assert isinstance(pipe, Connection)
+                process, job = running.pop(pipe)
+                try:
+                    answer = pipe.recv()
+                except (EOFError, OSError):
+                    process.join()
+                    yield job, WorkerDiedError(f"its process died with exit code {process.exitcode}")
+                    _start(function, todo, running, started=started)
+                    continue
+                following = next(todo, None)
+                if following is not None:
+                    started(following)
+                    pipe.send(following)
+                    running[pipe] = (process, following)
+                else:
+                    pipe.close()
+                    process.join()
+                yield job, answer
+    finally:
+        for pipe, (process, _) in running.items():
+            pipe.close()
+            process.terminate()
+            process.join()
+
+
+def _start(
+    function: Callable[[Job], Any],
+    todo: Iterator[Job],
+    running: dict[Connection, tuple[BaseProcess, Job]],
+    *,
+    started: Callable[[Job], None],
+) -> None:
+    job = next(todo, None)
+    if job is None:
+        return
+    pipe, far_end = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=_work, args=(function, far_end), daemon=True)
+    process.start()
+    far_end.close()
+    started(job)
+    running[pipe] = (process, job)
+    pipe.send(job)
+
+
+def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
+    while True:
+        try:
+            job = pipe.recv()
+        except (EOFError, KeyboardInterrupt):
+            return
+        try:
+            answer = function(job)
+        except KeyboardInterrupt:
+            return
+        except Exception as error:
+            answer = error
+        try:
+            pipe.send(answer)
+        except (BrokenPipeError, KeyboardInterrupt):  # the main process is gone
+            return

@@ -1,0 +1,300 @@
+"""Dumps videos to JPEG frames: VIDEOS, in class folders or flat with a CSV, becomes the dataset OUT.
+
+OUT gets frames/<class>/<video>/img_00001.jpg ..., lists/ (for tools/make_lists.py), manifest.jsonl and README. A folder
+of frames is complete or absent; running again does what is missing. Exit code 1: finished, some videos failed; 2: wrong
+input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # started as `python tools/dump_frames.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from tools._cli import Parser, Progress, positive_float, positive_int
+from tools._dump import FIRST_FRAME, TEMPLATE, Job, OutOfReachError, Settings, dump_video, failure, fingerprint
+from tools._labels import read_labels, walk_videos
+from tools._manifest import Manifest
+from tools._pool import WorkerDiedError, run_jobs
+from utils.errors import UserError, run_cli
+from utils.files import atomic_write
+
+VERSION = 1  # of what is written for the same settings
+README = """\
+# {name}
+
+A dataset of frames, made by `tools/dump_frames.py`.
+
+    frames/         one folder of JPEGs per video: {layout}/img_%05d.jpg, counted from {first}
+    lists/          train.txt and val.txt (`path num_frames label`, paths relative to this folder), classInd.txt
+    manifest.jsonl  how it was made: a header with the settings, then a line per video with its source and frame count
+
+In a config: `train_root` and `val_root` are this folder, `train_source` and `val_source` the files in lists/.
+Write below where the videos come from, under which terms, and what is wrong with them.
+"""
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`256` is (0, 256), the short side; `340x256` is (340, 256), width and height; `0` keeps the size."""
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not like 256 (short side), 340x256 (width x height) or 0 (as is)"
+        )
+    width, height = (int(number) for number in (numbers if len(numbers) == 2 else ["0", *numbers]))
+    if (len(numbers) == 2 and not (width and height)) or max(width, height) > 16384:
+        raise argparse.ArgumentTypeError(f"{text!r}: sides go from 1 to 16384")
+    return width, height
+
+
+def parse_quality(text: str) -> int:
+    """1..100."""
+    if not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a JPEG quality from 1 to 100")
+    return int(text)
+
+
+def plan(args: argparse.Namespace) -> list[Job]:
+    """The videos below VIDEOS and the folders they become. Raises UserError where that is not clear."""
+    root: Path = args.videos
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder" if not root.exists() else f"{root} is not a folder; give its folder")
+    found = list(walk_videos(root))
+    if not found:
+        raise UserError(f"{root}: no videos in it")
+    entries = list(_from_csv(args, found) if args.csv else _from_folders(root, found))
+    jobs: dict[str, Job] = {}
+    for relative, label, start, end in entries:
+        job = _job(args, relative, label, start=start, end=end)
+        other = jobs.setdefault(job.video, job)
+        if other is not job:
+            raise UserError(f"{other.source} and {job.source} would both become {job.video}; rename one of them")
+    return [jobs[video] for video in sorted(jobs)]
+
+
+Entry = tuple[Path, str, float | None, float | None]
+
+
+def _from_folders(root: Path, found: Sequence[Path]) -> Iterator[Entry]:
+    loose = [path for path in found if len(path.parts) == 1]
+    if loose and len(loose) < len(found):
+        raise UserError(
+            f"{root} has class folders and loose videos ({loose[0]}); move these into class folders, or give --csv"
+        )
+    if loose:
+        print(f"{root} has no class folders and no --csv was given: the frames get no classes", flush=True)
+    for path in found:
+        yield path, path.parent.name, None, None
+
+
+def _from_csv(args: argparse.Namespace, found: Sequence[Path]) -> Iterator[Entry]:
+    by_path = {path.as_posix(): path for path in found}
+    by_stem: dict[str, list[Path]] = {}
+    for path in found:
+        for key in {path.name, path.stem, path.with_suffix("").as_posix()}:
+            by_stem.setdefault(key, []).append(path)
+    used: dict[tuple[Path, float | None, float | None], int] = {}
+    for row in read_labels(args.csv):
+        where = f"{args.csv}:{row.line}"
+        name = row.name.removeprefix("./")
+        with contextlib.suppress(ValueError):
+            name = Path(name).relative_to(args.videos).as_posix()
+        matches = [by_path[name]] if name in by_path else by_stem.get(name, [])
+        if len(matches) > 1:
+            raise UserError(
+                f"{where}: {row.name} may be {matches[0]} or {matches[1]}; write the path below {args.videos}"
+            )
+        if "/" in row.label or row.label.startswith("."):
+            raise UserError(f"{where}: label {row.label!r} cannot be the name of a folder")
+        path = matches[0] if matches else Path(name)  # a missing file is reported with the failures
+        before = used.setdefault((path, row.start, row.end), row.line)
+        if before != row.line:
+            raise UserError(f"{where}: {row.name} was already given in line {before}")
+        yield path, row.label, row.start, row.end
+    left = set(found) - {path for path, _, _ in used}
+    if left:
+        print(f"{len(left)} videos below {args.videos} are not in {args.csv} and are left out, such as {min(left)}")
+
+
+def _job(args: argparse.Namespace, relative: Path, label: str, *, start: float | None, end: float | None) -> Job:
+    stem = relative.stem if start is None else f"{relative.stem}_{start:g}_{end:g}"
+    if args.flat:
+        prefix = f"v_{label}_" if label else "v_"
+        folder = stem if stem.startswith(prefix) else prefix + stem
+    elif args.csv:
+        folder = f"{label}/{stem}"
+    else:
+        folder = (relative.parent / stem).as_posix()
+    return Job(
+        source=args.videos / relative,
+        video=f"frames/{folder}",
+        label=label,
+        start=start,
+        end=end,
+        settings=Settings(size=args.size, fps=args.fps or 0.0, every=args.every, quality=args.quality),
+        out=args.out,
+        keep_partial=args.keep_partial,
+    )
+
+
+def trouble_with(job: Job, known: dict[str, Any] | None) -> str | None:
+    """None: to be dumped. "": done already. Otherwise what stands in the way, for the user."""
+    if not job.target.is_dir():
+        return None
+    if known is None:
+        return f"{job.target} was not made by this tool; --overwrite replaces it"
+    if known["status"] == "started" or (known["status"] == "partial" and not job.keep_partial):
+        return None
+    made = known["frames"]
+    if not all((job.target / TEMPLATE.format(n)).exists() for n in (FIRST_FRAME, FIRST_FRAME + made - 1)):
+        return None  # somebody removed frames: made anew
+    if known["settings"] != job.settings.as_json():  # left over by an --overwrite that was interrupted
+        return None
+    return f"{job.source} is not the file that was dumped; --overwrite dumps it again" if _changed(job, known) else ""
+
+
+def _changed(job: Job, known: dict[str, Any]) -> bool:
+    if not job.source.is_file():  # the frames may outlive the video
+        return False
+    stat = job.source.stat()
+    if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
+        return False
+    return known.get("sha256") != fingerprint(job.source)["sha256"]
+
+
+def check_settings(manifest: Manifest, settings: Settings, out: Path) -> None:
+    """Raises UserError if OUT was dumped with other settings: a dataset has one kind of frames."""
+    old, new = manifest.header, settings.as_json()
+    if old and (different := [key for key in new if old.get(key) != new[key]]):
+        said = ", ".join(f"{key} {_plain(old.get(key))} (now {_plain(new[key])})" for key in different)
+        raise UserError(f"{out} was dumped with {said}; give another OUT, or --overwrite to dump everything again")
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Refuses a second dump into the same folder; the lock of a killed one is gone with it."""
+    with (out / ".dump.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another dump into {out} is running") from error
+        yield
+
+
+def write_readme(out: Path, *, flat: bool) -> None:
+    """The README of the dataset, unless somebody wrote one."""
+    if not (out / "README").exists():
+        layout = "v_<tag>_<id>" if flat else "<class>/<video>"
+        with atomic_write(out / "README", "w") as file:
+            file.write(README.format(name=out.resolve().name, layout=layout, first=FIRST_FRAME))
+
+
+def dump(jobs: Sequence[Job], manifest: Manifest, *, workers: int, overwrite: bool) -> Counter[str]:
+    """Dumps what is missing, keeps the manifest, and counts the outcomes."""
+    outcome: Counter[str] = Counter()
+    todo: list[Job] = []
+    with Progress(len(jobs), unit="videos") as progress:
+        for job in jobs:
+            trouble = trouble_with(job, manifest.videos.get(job.video))
+            if trouble and not overwrite:
+                outcome["failed"] += 1
+                progress.note(f"not dumped: {trouble}")
+            elif trouble == "":
+                outcome["there already"] += 1
+            else:
+                todo.append(job)
+        progress.advance(len(jobs) - len(todo))
+
+        def started(job: Job) -> None:
+            manifest.add({"video": job.video, "status": "started", "settings": job.settings.as_json()})
+
+        for job, answer in run_jobs(dump_video, todo, workers=workers, started=started):
+            if isinstance(answer, OutOfReachError):
+                raise UserError(f"{answer}; nothing more can be written, run again when that is mended")
+            if isinstance(answer, Exception):
+                kind = "" if isinstance(answer, WorkerDiedError) else f"{type(answer).__name__}: "
+                answer = failure(job, f"{kind}{answer}")
+            manifest.add({**answer, "settings": job.settings.as_json()})
+            outcome[answer["status"]] += 1
+            outcome["frames"] += answer["frames"]
+            if answer["status"] != "ok":
+                progress.note(f"{answer['status']}: {_why(job, answer)}")
+            progress.advance(1, f"{outcome['frames']} frames, {outcome['failed']} failed")
+    return outcome
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):  # a size, in the words of --size
+        return f"{value[0]}x{value[1]}" if value[0] else str(value[1])
+    return f"{value:g}"
+
+
+def _why(job: Job, answer: dict[str, Any]) -> str:
+    first, *others = (error.removeprefix(f"{job.source}: ") for error in answer["errors"])
+    more = f" (and {len(others)} more)" if others else ""
+    readable = answer.get("decoded_frames", 0)
+    hint = (
+        f"; --keep-partial keeps the {readable} frames that can be decoded" if readable and not job.keep_partial else ""
+    )
+    return f"{job.source}: {first}{more}{hint}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dumps and reports; see the module."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("videos", type=Path, metavar="VIDEOS", help="folder of class folders with videos, or of videos with --csv")
+    add("out", type=Path, metavar="OUT", help="the dataset, for example data/ucf101")
+    add(
+        "--csv",
+        type=Path,
+        help="file,label per line, for videos that are not in class folders; start,end in seconds too",
+    )
+    add("--flat", action="store_true", help="frames/v_<class>_<video>/ instead of frames/<class>/<video>/")
+    add(
+        "--size", type=parse_size, default=(0, 256), help="256: short side (default); 340x256: width x height; 0: as is"
+    )
+    add("--fps", type=positive_float, help="frames per second; by default all frames there are")
+    add("--every", type=positive_int, default=1, help="keep every n-th frame (after --fps)")
+    add("--quality", type=parse_quality, default=95, help="of the JPEGs, 1 to 100 (default 95)")
+    add("--workers", type=positive_int, default=len(os.sched_getaffinity(0)), help="processes (default: one per core)")
+    add("--keep-partial", action="store_true", help="keep the readable frames of a damaged video")
+    add("--overwrite", action="store_true", help="replace frames whose settings or source differ")
+    args = parser.parse_args(argv)
+    begin = time.monotonic()
+    jobs = plan(args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with locked(args.out):
+        for folder in ("frames", "lists"):
+            (args.out / folder).mkdir(exist_ok=True)
+        write_readme(args.out, flat=args.flat)
+        manifest = Manifest(args.out)
+        settings = jobs[0].settings
+        if not args.overwrite:
+            check_settings(manifest, settings, args.out)
+        header = {"tool": "dump_frames", "version": VERSION, "template": TEMPLATE, "first_frame": FIRST_FRAME}
+        manifest.open({**header, "videos": str(args.videos.resolve()), **settings.as_json()})
+        try:
+            outcome = dump(jobs, manifest, workers=args.workers, overwrite=args.overwrite)
+            manifest.close()
+        finally:
+            manifest.abandon()
+    frames = outcome.pop("frames", 0)
+    said = ", ".join(f"{number} {what}" for what, number in sorted(outcome.items(), key=lambda item: item[0] != "ok"))
+    print(f"{len(jobs)} videos: {said}; wrote {frames} frames in {time.monotonic() - begin:.1f} s")
+    print(f"next: python tools/make_lists.py {args.out}")
+    return 1 if outcome["failed"] or outcome["partial"] else 0
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,302 @@
+"""Encoded video files to frames: OpenCV first, PyAV where OpenCV stops early, and every complaint of either.
+
+Containers lie about their number of frames, so what a video holds is known from its packets and from decoding it. How
+frames are chosen, resized or stored is not decided here, except for the clock (`at_rate`), which needs the times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.logging
+import cv2
+import numpy as np
+
+from utils.errors import FrameError
+
+_SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
+VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
+# said by the H.264 decoder about bookkeeping of reference pictures that it mends without a mark on the picture
+_HARMLESS = ("mmco: unref short failure",)
+_MAX_ERRORS = 20
+
+TimedFrame = tuple[float, np.ndarray]
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What demuxing (not the container's header) says about the first video stream.
+
+    width, height: as shown, after rotation. fps: average frames per second, 0.0 if unknown. duration: seconds, from the
+    first to the end of the last frame. times: float64 (num_packets,), seconds of the packets in the order of showing,
+    the first is 0. claimed_frames: the header's word, often 0 or wrong. quarter_turns: clockwise, 0..3, to show a frame
+    upright, after mirroring it left to right if `mirrored`.
+    """
+
+    codec: str
+    width: int
+    height: int
+    fps: float
+    duration: float
+    times: np.ndarray
+    claimed_frames: int
+    quarter_turns: int
+    mirrored: bool
+
+
+class Video:
+    """A video file that is read once, from its first frame to its last.
+
+    Afterwards `errors` holds what went wrong in it (empty: it is whole) and `decoder` who decoded it: "opencv", "pyav"
+    or "opencv+pyav". Both decode in the calling thread: several videos at a time is the way to use more cores.
+
+    Raises FrameError, naming the file, if it is missing, empty, not a video or has no video stream.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.errors: list[str] = []
+        self.decoder = ""
+        if not self.path.is_file():
+            raise FrameError(f"{self.path}: no such file")
+        if self.path.stat().st_size == 0:
+            raise FrameError(f"{self.path}: the file is empty (0 bytes)")
+        # an absolute path has no colon that FFmpeg could take for the name of a protocol
+        self._name = str(self.path.absolute())
+        self.info = self._probe()
+
+    def frames(self, *, order: str = "rgb") -> Iterator[TimedFrame]:
+        """Yields (seconds since the first frame, uint8 (H, W, 3)), upright, channels in `order` ("rgb" or "bgr").
+
+        A damaged video yields what can be decoded and fills `errors`; nothing is raised for it.
+        """
+        if order not in ("rgb", "bgr"):
+            raise ValueError(f"order={order!r} is neither 'rgb' nor 'bgr'")
+        count = 0
+        with _StandardError() as complaints:
+            for frame in self._opencv(complaints):
+                time = self.info.times[count] if count < len(self.info.times) else count / (self.info.fps or 1)
+                count += 1
+                yield float(time), self._upright(frame if order == "bgr" else cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+            messages = complaints.read()
+        self.decoder = "opencv" if count else ""
+        if count >= max(len(self.info.times), 1):
+            for message in messages:
+                self._note(message)
+            return
+        # fewer frames than packets: OpenCV cannot decode it, gave up at a fault, or some packets show no picture (VP8)
+        total = count
+        for total, (time, picture) in enumerate(self._pyav(order), 1):
+            if total > count:
+                yield time, self._upright(picture)
+        if total > count:
+            self.decoder = "opencv+pyav" if count else "pyav"
+        if total == 0:
+            self._note("no frame can be decoded")
+
+    def _note(self, message: str) -> None:
+        message = " ".join(message.split())
+        if message and message not in self.errors and not message.endswith(_HARMLESS):
+            if len(self.errors) == _MAX_ERRORS:
+                self.errors.append("more of the kind")
+            elif len(self.errors) < _MAX_ERRORS:
+                self.errors.append(message)
+
+    def _note_ffmpeg(self, error: Exception) -> None:
+        self._note(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Notes what PyAV's FFmpeg logs as an error in the meantime."""
+        level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
+        av.logging.set_level(av.logging.ERROR)
+        av.logging.set_skip_repeated(False)  # the repeats it skips may be those of another video
+        logs: list[Any] = []
+        try:
+            with av.logging.Capture() as logs:
+                yield
+        finally:
+            av.logging.set_level(level)
+            av.logging.set_skip_repeated(skipping)
+            for _, source, message in logs:
+                self._note(f"{source}: {message}")
+
+    def _probe(self) -> VideoInfo:
+        moments: list[float] = []
+        first: av.VideoFrame | None = None
+        try:
+            with self._listening(), av.open(self._name) as container:
+                if not container.streams.video:
+                    raise FrameError(f"{self.path}: has no video stream")
+                stream = container.streams.video[0]
+                context, base = stream.codec_context, float(stream.time_base or 0)
+                rate, claimed, span = stream.average_rate, stream.frames, 0.0
+                try:
+                    for packet in container.demux(stream):
+                        if not packet.size:
+                            continue
+                        if packet.is_corrupt:
+                            self._note("the container marks a packet as damaged or cut off")
+                        if packet.is_discard:  # outside the edit list: decoded, never shown
+                            continue
+                        stamp = packet.pts if packet.pts is not None else packet.dts
+                        moments.append(stamp * base if stamp is not None else np.nan)
+                        span = float(packet.duration or 0) * base
+                except av.FFmpegError as error:
+                    self._note_ffmpeg(error)
+                codec, width, height = context.name, context.width, context.height
+            with contextlib.suppress(av.FFmpegError), av.open(self._name) as container:
+                first = next(container.decode(video=0), None)
+        except av.FFmpegError as error:
+            raise FrameError(f"{self.path}: cannot be read as a video ({error.strerror or error})") from error
+        fps = float(rate) if rate else 0.0
+        times = np.sort(np.asarray(moments, np.float64))
+        if not np.isfinite(times).all():  # some containers give a time to every second packet only
+            times = np.arange(len(times)) / (fps or 25.0)
+        times = times - times[0] if len(times) else times
+        if not fps and len(times) > 1 and times[-1] > 0:
+            fps = (len(times) - 1) / float(times[-1])
+        turns, mirrored = _orientation(first)
+        if turns % 2:
+            width, height = height, width
+        duration = float(times[-1]) + (span or (1 / fps if fps else 0.0)) if len(times) else 0.0
+        return VideoInfo(codec, width, height, fps, duration, times, claimed, turns, mirrored)
+
+    def _opencv(self, complaints: _StandardError) -> Iterator[np.ndarray]:
+        # read when OpenCV first opens a video; where it is set, complaints go to the buffered standard output
+        os.environ.pop("OPENCV_FFMPEG_LOGLEVEL", None)
+        with complaints:
+            # one thread: what the decoder says is then said while `read` runs
+            capture = cv2.VideoCapture(self._name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        try:
+            # turned here for both decoders; PyAV never turns, and OpenCV does or does not, by version
+            if not capture.isOpened() or not capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0):
+                return
+            while True:
+                with complaints:
+                    good, frame = capture.read()
+                if not good:
+                    return
+                yield frame
+        finally:
+            capture.release()
+
+    def _pyav(self, order: str) -> Iterator[TimedFrame]:
+        with contextlib.ExitStack() as stack:
+            try:
+                container = stack.enter_context(av.open(self._name))
+            except av.FFmpegError as error:  # it could be opened when it was probed
+                self._note_ffmpeg(error)
+                return
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            packets = container.demux(stream)
+            start: float | None = None
+            count = 0
+            while True:
+                frames: list[av.VideoFrame] = []
+                with self._listening():
+                    try:
+                        packet = next(packets, None)
+                    except av.FFmpegError as error:
+                        self._note_ffmpeg(error)
+                        packet = None
+                    if packet is not None:
+                        try:
+                            frames = packet.decode()
+                        except av.FFmpegError as error:
+                            self._note_ffmpeg(error)
+                for frame in frames:
+                    if frame.is_corrupt:
+                        self._note("the decoder marks a frame as damaged")
+                    moment = frame.time if frame.time is not None else count / (self.info.fps or 25.0)
+                    start = moment if start is None else start
+                    count += 1
+                    yield moment - start, frame.to_ndarray(format=f"{order}24")
+                if packet is None:
+                    return
+
+    def _upright(self, frame: np.ndarray) -> np.ndarray:
+        if self.info.mirrored:
+            frame = frame[:, ::-1]
+        return np.ascontiguousarray(np.rot90(frame, -self.info.quarter_turns))
+
+
+def at_rate(frames: Iterable[TimedFrame], fps: float, duration: float) -> Iterator[TimedFrame]:
+    """Resamples to a constant rate: a frame is dropped or repeated so that picture k is the one shown at k / fps.
+
+    The rule of FFmpeg's `fps` filter: each time is rounded to the nearest tick, and of two frames on one tick the later
+    stays. duration: seconds up to which the last frame is shown.
+    """
+    held: TimedFrame | None = None
+    tick = 0
+    for time, picture in frames:
+        due = round(time * fps)
+        while held is not None and tick < due:
+            yield tick / fps, held[1]
+            tick += 1
+        held = (time, picture)
+    if held is not None:
+        for last in range(tick, max(round(duration * fps), tick + 1)):
+            yield last / fps, held[1]
+
+
+def between(frames: Iterable[TimedFrame], start: float, end: float) -> Iterator[TimedFrame]:
+    """The frames from `start` until before `end` seconds, their times counted from `start`; reads no further."""
+    for time, picture in frames:
+        if time >= end:
+            return
+        if time >= start:
+            yield time - start, picture
+
+
+def _orientation(frame: av.VideoFrame | None) -> tuple[int, bool]:
+    """(clockwise quarter turns, mirrored) from the display matrix of a frame; the nearest quarter turn is taken."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
+    if matrix is None:
+        return 0, False
+    # 16.16 fixed point, row vectors: (x, y) on the screen = (a x + c y, b x + d y), y pointing down
+    a, b, _, c, d = np.frombuffer(bytes(matrix)[:20], np.int32).astype(np.float64)
+    mirrored = a * d - b * c < 0
+    if mirrored:  # first the mirror (x to -x), then the turn that is left
+        a, b = -a, -b
+    return round(np.degrees(np.arctan2(b, a)) / 90) % 4, bool(mirrored)
+
+
+class _StandardError:
+    """Collects what C libraries print to file descriptor 2 while it is entered; `read` gives it line by line.
+
+    OpenCV has no other way to say that it decoded damaged data. The outer `with` opens and closes, inner ones redirect.
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def __enter__(self) -> _StandardError:
+        self._depth += 1
+        if self._depth == 1:
+            self._file = tempfile.TemporaryFile()
+            self._saved = os.dup(2)
+        else:
+            os.dup2(self._file.fileno(), 2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        os.dup2(self._saved, 2)
+        if self._depth == 0:
+            os.close(self._saved)
+            self._file.close()
+
+    def read(self) -> list[str]:
+        """The lines so far, without the decoder's address in them, so that equal complaints are equal."""
+        self._file.seek(0)
+        lines = self._file.read().decode("utf-8", "replace").splitlines()
+        return [line.partition(" @ 0x")[0].lstrip("[") + ":" + line.partition("]")[2] for line in lines if "] " in line]
