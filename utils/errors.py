@@ -16,6 +16,8 @@ EXIT_USER_ERROR = 2
 class UserError(Exception):
     """A mistake in what the user gave us; the message is one line that names it and the way out."""
 
+    exit_code = EXIT_USER_ERROR
+
 
 class ConfigError(UserError):
     """A wrong key, type, value or combination in a config; the message has the dotted path and the line."""
@@ -33,6 +35,21 @@ class CheckpointError(UserError):
     """A checkpoint that is missing, damaged or of another architecture."""
 
 
+class LaunchError(UserError):
+    """Processes that cannot find each other: a half-set environment, a host, a port; the message names the variable."""
+
+
+class PeerError(UserError):
+    """Another process of the run has failed; the message names its rank, host and reason.
+
+    exit_code: 2 when that was a user's error; else 1, so that whoever started the run may start it again.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
     """Runs `main(argv)` and exits: its return value (None is 0), 2 after a UserError, 130 after Ctrl-C.
 
@@ -43,7 +60,7 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
     except UserError as error:
         sys.stdout.flush()
         sys.stderr.write("error: " + " ".join(str(error).split("\n")) + "\n")
-        sys.exit(EXIT_USER_ERROR)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)

@@ -1,0 +1,213 @@
+"""How this process was started: by torchrun, by Slurm, or alone. Decided in one function, `detect`.
+
+What the processes then do with each other: distributed.py.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from utils.errors import ConfigError, LaunchError
+
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+SLURM_FIRST_PORT = 29500
+DASHED_ADDRESS = re.compile(r"(?:^|-)(\d{1,3})-(\d{1,3})-(\d{1,3})-(\d{1,3})$")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a run.
+
+    launcher: torchrun, slurm or python.
+    master, port: where the processes meet; "" and 0 for a single one.
+    backend: of torch.distributed, "" for a single process.
+    token: what distinguishes this attempt of this run from any other on the same hosts.
+    """
+
+    rank: int
+    world_size: int
+    local_rank: int
+    launcher: str
+    master: str
+    port: int
+    device: torch.device
+    backend: str
+    token: str
+
+    @property
+    def is_first(self) -> bool:
+        """The process that logs and writes."""
+        return self.rank == 0
+
+    def __str__(self) -> str:
+        if self.world_size == 1:
+            return f"{self.launcher}: one process on {self.device}"
+        return (
+            f"{self.launcher}: rank {self.rank} of {self.world_size} on {self.device}, meeting at "
+            f"{self.master}:{self.port} over {self.backend}"
+        )
+
+
+def detect(device: str = "auto", *, environ: Mapping[str, str] = os.environ) -> Process:
+    """torchrun's variables, else Slurm's, else one process.
+
+    device: auto (CUDA where there is a GPU), cpu, cuda or mps.
+    Raises: LaunchError when a launcher's variables are there only in part, or rank 0's host does not resolve;
+        ConfigError when the device is not there.
+    """
+    if any(name in environ for name in TORCHRUN[:3]):
+        return _from_torchrun(device, environ)
+    if "SLURM_PROCID" in environ and not _is_batch_script(environ):
+        return _from_slurm(device, environ)
+    chosen = choose_device(device, local_rank=0, world_size=1)
+    return Process(0, 1, 0, "python", "", 0, chosen, "", "")
+
+
+def expected_world_size(environ: Mapping[str, str] = os.environ) -> int:
+    """How many processes a run started like this would have."""
+    return detect("cpu", environ=environ).world_size
+
+
+def _is_batch_script(environ: Mapping[str, str]) -> bool:
+    # sbatch's own shell looks like task 0 of all its tasks; only srun's tasks belong to a step
+    return "SLURM_TASK_PID" in environ and not {"SLURM_STEP_ID", "SLURM_STEPID"} & environ.keys()
+
+
+def _from_torchrun(device: str, environ: Mapping[str, str]) -> Process:
+    values = [_required(name, environ, "torchrun") for name in TORCHRUN]
+    rank, world_size, local_rank = (_number(n, v) for n, v in zip(TORCHRUN[:3], values[:3], strict=True))
+    master, port = values[3], _number("MASTER_PORT", values[4])
+    _check_rank("RANK", rank, "WORLD_SIZE", world_size)
+    token = f"torchrun {environ.get('TORCHELASTIC_RUN_ID', '')} {environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    return _process(device, rank, world_size, local_rank, "torchrun", master, port, token)
+
+
+def _from_slurm(device: str, environ: Mapping[str, str]) -> Process:
+    rank = _number("SLURM_PROCID", environ["SLURM_PROCID"])
+    size_name = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environ else "SLURM_NTASKS"
+    world_size = _number(size_name, _required(size_name, environ, "Slurm"))
+    local_rank = _number("SLURM_LOCALID", _required("SLURM_LOCALID", environ, "Slurm"))
+    _check_rank("SLURM_PROCID", rank, size_name, world_size)
+    job = environ.get("SLURM_JOB_ID", "0")
+    token = f"slurm {job} {environ.get('SLURM_STEP_ID', '')} {environ.get('SLURM_RESTART_COUNT', '0')}"
+    master, port = "", 0
+    if world_size > 1:
+        master = environ.get("MASTER_ADDR") or _slurm_master(environ)
+        port_text = environ.get("MASTER_PORT") or str(SLURM_FIRST_PORT + _number("SLURM_JOB_ID", job) % 1000)
+        port = _number("MASTER_PORT", port_text)
+    return _process(device, rank, world_size, local_rank, "slurm", master, port, token)
+
+
+def _process(
+    device: str, rank: int, world_size: int, local_rank: int, launcher: str, master: str, port: int, token: str
+) -> Process:
+    chosen = choose_device(device, local_rank=local_rank, world_size=world_size)
+    if world_size == 1:
+        return Process(rank, 1, local_rank, launcher, "", 0, chosen, "", token)
+    if not _resolves(master):  # gloo and NCCL would wait for it for many minutes
+        raise LaunchError(
+            f"rank {rank}: the host {master!r} of rank 0 does not resolve here; set MASTER_ADDR to its address"
+        )
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    return Process(rank, world_size, local_rank, launcher, master, port, chosen, backend, token)
+
+
+def _required(name: str, environ: Mapping[str, str], launcher: str) -> str:
+    value = environ.get(name)
+    if not value:
+        raise LaunchError(
+            f"the environment is {launcher}'s only in part: {name} is missing; unset the others or set it"
+        )
+    return value
+
+
+def _number(name: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise LaunchError(f"{name}={value!r} is not a number") from None
+
+
+def _check_rank(rank_name: str, rank: int, size_name: str, world_size: int) -> None:
+    if not 0 <= rank < world_size:
+        raise LaunchError(f"{rank_name}={rank} must be from 0 to {size_name}-1, and {size_name}={world_size}")
+
+
+def _slurm_master(environ: Mapping[str, str]) -> str:
+    """The address of the step's first node: what Slurm itself uses, else its name, else the address inside its name."""
+    names = [name for name in ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST") if environ.get(name)]
+    if not names:
+        raise LaunchError(
+            "the environment is Slurm's only in part: SLURM_JOB_NODELIST is missing; set it or MASTER_ADDR"
+        )
+    first = first_host(environ[names[0]])
+    known = re.search(r"NodeAddr=(\S+)", _scontrol("show", "node", "-o", first))
+    candidates = [known[1] if known else "", first, dashed_address(first)]
+    for candidate in candidates:
+        if candidate and _resolves(candidate):
+            return candidate
+    return first
+
+
+def first_host(nodes: str) -> str:
+    """The first name of a Slurm list such as `gpu[03-05],login`."""
+    expanded = _scontrol("show", "hostnames", nodes).split()
+    if expanded:
+        return expanded[0]
+    # without scontrol inside a container: the first name is all that is needed
+    match = re.match(r"([^,\[]*)(?:\[([^\],-]+))?", nodes)
+    return "".join(part or "" for part in match.groups()) if match else nodes
+
+
+def dashed_address(name: str) -> str:
+    """SH-IDC1-10-5-36-103 -> 10.5.36.103; "" for other names."""
+    match = DASHED_ADDRESS.search(name)
+    return ".".join(match.groups()) if match else ""
+
+
+def _scontrol(*arguments: str) -> str:
+    try:
+        return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def _resolves(host: str) -> bool:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        return False
+    return True
+
+
+def choose_device(device: str, *, local_rank: int, world_size: int) -> torch.device:
+    """The device of a process; GPUs go to a node's processes in their order.
+
+    Raises: ConfigError when the device is not there, or the node has fewer GPUs than processes.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError("common.device: cuda, but PyTorch finds no GPU here; use auto or cpu")
+        count = torch.cuda.device_count()
+        # one visible GPU and a higher local rank: the launcher bound one GPU to each task
+        index = 0 if count == 1 and "SLURM_STEP_GPUS" in os.environ else local_rank
+        if index >= count:
+            raise ConfigError(
+                f"common.device: process {local_rank} of this node has no GPU of its own, there are {count}"
+            )
+        return torch.device("cuda", index)
+    if device == "mps":
+        if not torch.backends.mps.is_available():
+            raise ConfigError("common.device: mps, but PyTorch finds no Apple GPU here; use auto or cpu")
+        if world_size > 1:
+            raise ConfigError("common.device: mps cannot be used by several processes; use cpu")
+    return torch.device(device)
