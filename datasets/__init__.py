@@ -1,0 +1,12 @@
+"""Bytes to clips. The two tables are what a config can name; a new dataset or store is one file and one line here."""
+
+from datasets.fake_dataset import FakeDataset
+from datasets.frame_store import DiskStore
+from datasets.memcached_dataset import ImageDataset
+from datasets.memcached_dataset_clip import ClipDataset
+from datasets.memcached_dataset_tsn import TSNDataset
+
+DATASETS = {"img": ImageDataset, "tsn": TSNDataset, "clip": ClipDataset}
+STORES = {"disk": DiskStore}
+
+__all__ = ["DATASETS", "STORES", "ClipDataset", "DiskStore", "FakeDataset", "ImageDataset", "TSNDataset"]

@@ -34,6 +34,7 @@ class Spatial:
         self.interpolation = interpolation
         self.flip = flip
         self.dtype = np.dtype(np.float32 if interpolation == "float" else np.uint8)
+        self.num_crops: int = getattr(rule, "num_crops", 1)  # training rules cut one
 
     def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[np.ndarray, bool]:
         """Decodes T encoded frames and cuts them.

@@ -1,0 +1,110 @@
+"""Which class is index 3: finds and reads the class file of a data set.
+
+Accepted are `index name` lines, counted from 0 (most projects) or 1 (UCF-101's own file), and plain names, one a line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from utils.errors import ListError
+
+FILE_NAMES = ("classInd.txt", "calssInd.txt")  # the second is how the seed's tree spells it
+_INDEXED = re.compile(r"(\d+)[\s,;:]+(\S.*)")
+_INDEX_LAST = re.compile(r"(\S.*?)[\s,;:]+(\d+)")
+
+
+def find_class_file(source: str | os.PathLike[str], root: str | os.PathLike[str]) -> Path | None:
+    """The class file beside the list `source`, else in {root}/lists, else None.
+
+    Raises ListError if both spellings lie in one folder and differ.
+    """
+    for folder in (Path(source).parent, Path(root) / "lists"):
+        found = [folder / name for name in FILE_NAMES if (folder / name).is_file()]
+        if len(found) == 2 and read_class_file(found[0]) != read_class_file(found[1]):
+            raise ListError(f"{found[0]} and {found[1]} differ; remove the one that is wrong")
+        if found:
+            return found[0]
+    return None
+
+
+def read_class_names(
+    source: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] = "/",
+    num_class: int | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> list[str] | None:
+    """Names by class index, from `path` or from where `find_class_file` looks; None if there is no class file.
+
+    Raises ListError with file and line for holes, doubles, lines that fit no form, and a number other than num_class.
+    """
+    if path is not None and not Path(path).is_file():
+        raise ListError(f"{path}: no such class file (data.class_names)")
+    file = Path(path) if path is not None else find_class_file(source, root)
+    if file is None:
+        return None
+    names = read_class_file(file)
+    if num_class is not None and len(names) != num_class:
+        raise ListError(f"{file}: names {len(names)} classes, but model.num_class is {num_class}")
+    return names
+
+
+def read_class_file(file: Path) -> list[str]:
+    """The names of one class file, in the order of their indices."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ListError(f"{file}: is not UTF-8 text") from None
+    except OSError as error:
+        raise ListError(f"{file}: cannot be read ({error.strerror})") from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise ListError(f"{file}: the class file is empty")
+    indexed = [(number, match) for number, line in lines if (match := _INDEXED.fullmatch(line))]
+    if len(indexed) == len(lines):
+        return _by_index(file, [(number, int(match[1]), match[2].strip().strip('"')) for number, match in indexed])
+    _refuse_index_last(file, lines)
+    if len(indexed) > len(lines) // 2:  # a few plain names may well begin with a number, "2 hand tool"
+        others = {number for number, _ in indexed}
+        number, line = next((number, line) for number, line in lines if number not in others)
+        raise ListError(f"{file}:{number}: expected `index name` as on the other lines, found {line!r}")
+    return _unique(file, [(number, name.strip('"')) for number, name in lines])
+
+
+def _by_index(file: Path, entries: list[tuple[int, int, str]]) -> list[str]:
+    names: dict[int, tuple[int, str]] = {}
+    for line, index, name in entries:
+        if index in names:
+            first_line, first_name = names[index]
+            raise ListError(
+                f"{file}:{line}: index {index} is {name!r} here and {first_name!r} on line {first_line}; "
+                "every class needs one index of its own"
+            )
+        names[index] = (line, name)
+    base = min(names)
+    if base > 1:
+        raise ListError(f"{file}: indices begin at {base}; they must begin at 0 or 1")
+    for index in range(base, base + len(names)):
+        if index not in names:
+            raise ListError(f"{file}: index {index} has no name, though {max(names)} has; indices must have no holes")
+    return _unique(file, [names[index] for index in sorted(names)])
+
+
+def _unique(file: Path, names: list[tuple[int, str]]) -> list[str]:
+    seen: dict[str, int] = {}
+    for line, name in names:
+        if name in seen:
+            raise ListError(f"{file}:{line}: class {name!r} is there already, on line {seen[name]}")
+        seen[name] = line
+    return [name for _, name in names]
+
+
+def _refuse_index_last(file: Path, lines: list[tuple[int, str]]) -> None:
+    """`name index` files exist, but a class called "windsurfing 2" would look the same: ask instead of guessing."""
+    matches = [_INDEX_LAST.fullmatch(line) for _, line in lines]
+    indices = sorted(int(match[2]) for match in matches if match)
+    if len(lines) > 1 and indices in (list(range(len(lines))), list(range(1, len(lines) + 1))):
+        raise ListError(f"{file}: looks like `name index`; write `index name`, or the names alone")

@@ -1,0 +1,48 @@
+"""Does the disk hold what the list says? Looked at before the first step, on records spread over the list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.frame_names import list_frames
+from datasets.frame_store import DiskStore
+from datasets.records import RecordList
+from utils.errors import ListError
+
+
+def check_on_disk(records: RecordList, store: DiskStore, *, limit: int = 1000) -> int:
+    """Looks for the first and the last frame of up to `limit` records spread evenly over the list; returns how many.
+
+    Raises ListError with file and line for a folder that is not there and for fewer frames than the list says.
+    """
+    chosen = np.unique(np.linspace(0, len(records) - 1, min(limit, len(records))).astype(np.int64))
+    for index in chosen.tolist():
+        path, last = records.path(index), int(records.num_frames[index]) - 1
+        for frame in (0, last) if store.template is not None else (0,):
+            if not Path(store.frame_name(path, frame)).is_file():
+                raise ListError(f"{records.where(index)}: {_explain(records, store, index, frame)}")
+    return len(chosen)
+
+
+def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> str:
+    file = Path(store.frame_name(records.path(index), frame))
+    if store.template is None:
+        return f"image not found: {file}; check train_root / val_root and the list"
+    folder = Path(records.full_path(index))
+    if not folder.is_dir():
+        return f"folder not found: {folder}; check train_root / val_root, or dump the video again"
+    series = {one.template: one for one in list_frames(file.parent)} if file.parent.is_dir() else {}
+    one = series.get(Path(store.template).name)
+    if one is None:
+        found = ", ".join(sorted(series)) or "no numbered images"
+        return f"{folder} has no frames called {store.template} but {found}; set data.frame_template"
+    if frame == 0:
+        return f"{folder} begins with frame number {one.first}, not {store.first_frame}; set data.first_frame, or " + (
+            "dump the video again"
+        )
+    return (
+        f"the list says {records.num_frames[index]} frames, but {file.name} is missing and {folder} holds {one.count}; "
+        "correct the list (tools/check_data.py --fix) or dump the video again"
+    )

@@ -1,0 +1,79 @@
+"""Where frames live: the one method that datasets need, and the embedded default, files on a disk.
+
+Other stores have a file of their own and a line in the table in __init__.py. A store knows no pixels and no labels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from utils.errors import FrameError
+
+
+class FrameStore(Protocol):
+    """Encoded frames by video path and 0-based index."""
+
+    def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """The encoded frames in the order asked for. Raises FrameError naming the first that is missing or empty."""
+        ...
+
+    def frame_name(self, path: str, index: int) -> str:
+        """What to call a frame in a message: its file."""
+        ...
+
+    def stats(self) -> dict[str, int]:
+        """Counts since the start, over all workers; empty for stores with nothing to count."""
+        ...
+
+
+class DiskStore:
+    """Frames as files: {root}/{path}/{template with the frame's number}.
+
+    template: file name with one number, None where each record is itself an image file. first_frame: number of index 0.
+    """
+
+    def __init__(
+        self, root: str | os.PathLike[str], *, template: str | None = "img_{:05d}.jpg", first_frame: int = 1
+    ) -> None:
+        self.root = os.fspath(root)
+        self.template = template
+        self.first_frame = first_frame
+
+    def frame_name(self, path: str, index: int) -> str:
+        """The file of one frame."""
+        # os.path: pathlib costs as much as reading a cached file, and this runs once per frame
+        if self.template is None:
+            return os.path.join(self.root, path)  # noqa: PTH118
+        return os.path.join(self.root, path, self.template.format(self.first_frame + int(index)))  # noqa: PTH118
+
+    def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Reads the files; a frame asked for twice is read once."""
+        frames: dict[int, bytes] = {}
+        for index in np.asarray(indices).tolist():
+            if index not in frames:
+                frames[index] = read_frame(self.frame_name(path, index))
+        return [frames[index] for index in np.asarray(indices).tolist()]
+
+    def stats(self) -> dict[str, int]:
+        """Nothing to count."""
+        return {}
+
+
+def read_frame(file: str) -> bytes:
+    """The bytes of one image file. Raises FrameError with the reason in plain words."""
+    try:
+        with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - see frame_name
+            data = stream.read()
+    except FileNotFoundError:
+        folder = os.path.dirname(file)  # noqa: PTH120
+        what = "frame not found" if os.path.isdir(folder) else "folder of this frame not found"  # noqa: PTH112
+        raise FrameError(f"{file}: {what}") from None
+    except OSError as error:
+        raise FrameError(f"{file}: cannot be read: {error.strerror}") from None
+    if not data:
+        raise FrameError(f"{file}: the file is empty (0 bytes)")
+    return data

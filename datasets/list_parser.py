@@ -1,0 +1,193 @@
+"""The text of a list file -> flat arrays, a block of megabytes at a time. No disk but the list, no labels checked.
+
+A line is `path num_frames label` (or `path label`); the last columns are numbers, everything before them is the path,
+so paths may hold spaces, tabs and commas. Columns are parted by any of these. A path in double quotes is unquoted.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import ListError
+
+COLUMNS = ("num_frames", "label")
+_BLOCK = 16 << 20
+_MAX_DIGITS = 9
+_TAB, _NEWLINE, _RETURN, _SPACE, _QUOTE, _COMMA, _MINUS, _ZERO = (ord(c) for c in '\t\n\r ",-0')
+_SEPARATES = np.zeros(256, dtype=bool)
+_SEPARATES[[_TAB, _NEWLINE, _RETURN, _SPACE, _COMMA]] = True
+
+
+@dataclass(frozen=True)
+class ParsedList:
+    """blob: all paths, uint8, end to end; offsets: int64 (n + 1,); numbers: int32 (n,) per column; lines: int32."""
+
+    blob: np.ndarray
+    offsets: np.ndarray
+    numbers: dict[str, np.ndarray]
+    lines: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Block:
+    blob: np.ndarray
+    lengths: np.ndarray
+    numbers: list[np.ndarray]
+    lines: np.ndarray
+
+
+def parse_list(source: Path, columns: tuple[str, ...] = COLUMNS) -> ParsedList:
+    """Reads every line of `source`; blank lines are skipped, CRLF line ends and a UTF-8 byte order mark are fine.
+
+    Raises ListError with file and line for the first line that is not a path followed by the numbers of `columns`, and
+    for a list that is not there, empty or not text.
+    """
+    try:
+        size = source.stat().st_size
+        with source.open("rb") as file:
+            # one allocation for all paths; pages beyond what is used are never touched
+            blob, used, blocks, line, rest = np.empty(size, np.uint8), 0, [], 1, b""
+            first = True
+            while data := file.read(_BLOCK):
+                if first:
+                    data, first = _without_mark(data, source), False
+                data = rest + data
+                cut = data.rfind(b"\n") + 1
+                rest = data[cut:]
+                block, line = _parse_block(data[:cut], line, source, columns)
+                blob[used : used + len(block.blob)] = block.blob
+                used += len(block.blob)
+                blocks.append((block.lengths, block.numbers, block.lines))
+            if rest:
+                block, line = _parse_block(rest + b"\n", line, source, columns)
+                blob[used : used + len(block.blob)] = block.blob
+                used += len(block.blob)
+                blocks.append((block.lengths, block.numbers, block.lines))
+    except FileNotFoundError:
+        raise ListError(f"{source}: no such list file; check train_source / val_source") from None
+    except IsADirectoryError:
+        raise ListError(f"{source}: is a folder, not a list file") from None
+    except PermissionError:
+        raise ListError(f"{source}: no permission to read this list file") from None
+    count = sum(len(lengths) for lengths, _, _ in blocks)
+    if count == 0:
+        raise ListError(f"{source}: the list is empty; expected lines of `{_expected(columns)}`")
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(np.concatenate([lengths for lengths, _, _ in blocks]), out=offsets[1:])
+    numbers = {name: np.concatenate([values[column] for _, values, _ in blocks]) for column, name in enumerate(columns)}
+    return ParsedList(blob[:used], offsets, numbers, np.concatenate([lines for _, _, lines in blocks]))
+
+
+def _parse_block(data: bytes, line: int, source: Path, columns: tuple[str, ...]) -> tuple[_Block, int]:
+    """Whole lines -> one block; also returns the number of the line after it."""
+    text = np.frombuffer(data, np.uint8)
+    newlines = np.flatnonzero(text == _NEWLINE)
+    inside = ~_SEPARATES[text]
+    if not inside.any():
+        empty = np.zeros(0, np.int64)
+        nothing = np.zeros(0, np.int32)
+        return _Block(text[:0], empty, [nothing for _ in columns], nothing), line + len(newlines)
+    edges = np.flatnonzero(inside[1:] != inside[:-1]) + 1  # the block ends outside a token, with its newline
+    edges = np.concatenate([[0], edges]) if inside[0] else edges
+    starts, stops = edges[0::2], edges[1::2]
+
+    past = np.searchsorted(starts, newlines)  # tokens before the end of each line
+    first = np.concatenate([[0], past[:-1]])
+    present = past > first
+    past, first, lines = past[present], first[present], np.flatnonzero(present) + line
+    bad = past - first < len(columns) + 1
+    last_path = np.maximum(past - len(columns) - 1, first)
+    path_start, path_stop = starts[first], stops[last_path]
+    numbers = []
+    for column in range(len(columns)):
+        token = np.maximum(past - len(columns) + column, first)
+        values, fine = _parse_numbers(text, starts[token], stops[token])
+        bad |= ~fine
+        numbers.append(values)
+    if bad.any():
+        worst = int(lines[np.argmax(bad)])
+        content = data.split(b"\n", worst - line + 1)[worst - line]
+        raise ListError(f"{source}:{worst}: {_explain(content, columns, header=worst == 1)}")
+
+    quoted = (path_stop - path_start >= 2) & (text[path_start] == _QUOTE) & (text[path_stop - 1] == _QUOTE)
+    path_start, path_stop = path_start + quoted, path_stop - quoted
+    change = np.zeros(len(text) + 1, np.int8)
+    change[path_start] += 1
+    change[path_stop] -= 1
+    blob = text[np.cumsum(change[:-1], dtype=np.int8).view(bool)]
+    lengths = path_stop - path_start
+    if quoted.any():
+        blob, lengths = _undouble_quotes(blob, lengths, quoted)
+    return _Block(blob, lengths, numbers, lines.astype(np.int32)), line + len(newlines)
+
+
+def _parse_numbers(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens text[start:stop], perhaps in quotes -> int32 values, and which of them are whole numbers."""
+    quoted = (stop - start >= 2) & (text[start] == _QUOTE) & (text[stop - 1] == _QUOTE)
+    start, stop = start + quoted, stop - quoted
+    negative = (text[np.minimum(start, len(text) - 1)] == _MINUS) & (stop > start)
+    start = start + negative
+    length = stop - start
+    fine = (length >= 1) & (length <= _MAX_DIGITS)
+    values = np.zeros(len(start), np.int64)
+    for place in range(min(_MAX_DIGITS, int(length.max(initial=0)))):
+        active = place < length
+        digit = text[np.minimum(start + place, len(text) - 1)] - np.uint8(_ZERO)  # wraps below "0"
+        fine &= ~active | (digit <= 9)
+        values = np.where(active & fine, values * 10 + digit, values)
+    return np.where(negative, -values, values).astype(np.int32), fine
+
+
+def _undouble_quotes(blob: np.ndarray, lengths: np.ndarray, quoted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """In a quoted path two double quotes stand for one, as in CSV."""
+    if not (blob == _QUOTE).any():
+        return blob, lengths
+    paths, data, at = [], blob.tobytes(), 0
+    for length, unquote in zip(lengths.tolist(), quoted.tolist(), strict=True):
+        path = data[at : at + length]
+        paths.append(path.replace(b'""', b'"') if unquote else path)
+        at += length
+    return np.frombuffer(b"".join(paths), np.uint8), np.array([len(path) for path in paths], np.int64)
+
+
+def _without_mark(data: bytes, source: Path) -> bytes:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ListError(f"{source}: is UTF-16 text; save it as UTF-8")
+    if b"\0" in data[:4096]:
+        raise ListError(f"{source}: is not a text file")
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def _expected(columns: tuple[str, ...]) -> str:
+    return " ".join(("path", *columns))
+
+
+def _explain(content: bytes, columns: tuple[str, ...], *, header: bool) -> str:
+    """Why a line is not a path followed by numbers, and what to do."""
+    shown = os.fsdecode(content.strip()).encode("utf-8", "backslashreplace").decode()
+    shown = shown if len(shown) <= 120 else shown[:117] + "..."
+    tokens = [os.fsdecode(token).strip('"') for token in content.replace(b",", b" ").split()]
+    wanted = f"expected `{_expected(columns)}`"
+    digits = [_is_number(token) for token in tokens]
+    if header and not any(digits) and len(tokens) >= 2:
+        return f"looks like a header ({shown!r}); delete this line, {wanted}"
+    if len(tokens) < len(columns) + 1:
+        if columns == COLUMNS and len(tokens) == 2 and digits[1]:
+            return (
+                f"{wanted}, found 2 columns in {shown!r}; frame lists need the number of frames before the label "
+                "(tools/make_lists.py writes such lists)"
+            )
+        return f"{wanted}, found only {len(tokens)} column{'s' * (len(tokens) != 1)} in {shown!r}"
+    for name, token, fine in zip(columns, tokens[-len(columns) :], digits[-len(columns) :], strict=True):
+        if not fine:
+            return f"{name} {token!r} is not a whole number in {shown!r}; {wanted}"
+    return f"cannot read {shown!r}; {wanted}"
+
+
+def _is_number(token: str) -> bool:
+    digits = token.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS

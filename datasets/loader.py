@@ -1,0 +1,129 @@
+"""Which video comes when, on which process, and the workers that read it.
+
+Order depends on (seed, epoch) and the number of processes, never on the number of workers; evaluation is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from utils.batch import Batch, collate
+
+_SHUFFLE = 0x5817FF1E  # keeps the shuffling apart from the samples' generators, which are seeded (seed, epoch, index)
+
+
+class TrainStream:
+    """Batch sampler: an endless stream of permutations, one per epoch, cut into steps of all processes together.
+
+    Process `rank` of `world` takes, at step s, elements s*G + rank*B up to B further ones, with G = world * B; epochs
+    follow each other without a gap, so no video is dropped. Yields lists of (epoch, index) for the steps
+    start_step <= s < stop_step (None: for ever). Starting late costs one permutation.
+    """
+
+    def __init__(
+        self,
+        num_videos: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        start_step: int = 0,
+        stop_step: int | None = None,
+    ) -> None:
+        if num_videos < 1 or batch_size < 1:
+            raise ValueError(f"need at least one video and one per batch, not {num_videos} and {batch_size}")
+        if not 0 <= rank < world:
+            raise ValueError(f"rank {rank} of {world} processes does not exist")
+        self.num_videos, self.batch_size = num_videos, batch_size
+        self.seed, self.rank, self.world = seed, rank, world
+        self.start_step, self.stop_step = start_step, stop_step
+        self._epoch, self._order = -1, np.zeros(0, np.int32)
+
+    def __len__(self) -> int:
+        if self.stop_step is None:
+            raise TypeError("an endless stream has no length")
+        return max(0, self.stop_step - self.start_step)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        step = self.start_step
+        while self.stop_step is None or step < self.stop_step:
+            yield self.step(step)
+            step += 1
+
+    def step(self, step: int) -> list[tuple[int, int]]:
+        """The (epoch, index) pairs of this process at one step."""
+        first = step * self.world * self.batch_size + self.rank * self.batch_size
+        return [self._at(position) for position in range(first, first + self.batch_size)]
+
+    def _at(self, position: int) -> tuple[int, int]:
+        epoch, place = divmod(position, self.num_videos)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, epoch_order(self.num_videos, self.seed, epoch)
+        return epoch, int(self._order[place])
+
+
+def epoch_order(num_videos: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of the videos in one epoch: a permutation, int32 (int64 from 2**31 videos on)."""
+    order = np.arange(num_videos, dtype=np.int32 if num_videos < 2**31 else np.int64)
+    np.random.default_rng([seed, epoch, 0, _SHUFFLE]).shuffle(order)
+    return order
+
+
+class EvalShard:
+    """Batch sampler: every world-th video, so that all processes together see each video exactly once, none padded.
+
+    Batch counts may differ by one between processes: they must not synchronise per batch.
+    """
+
+    def __init__(self, num_videos: int, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
+        if batch_size < 1 or not 0 <= rank < world:
+            raise ValueError(f"cannot shard into batches of {batch_size} for rank {rank} of {world}")
+        self.indices = range(rank, num_videos, world)
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for start in range(0, len(self.indices), self.batch_size):
+            yield [(0, index) for index in self.indices[start : start + self.batch_size]]
+
+
+def make_loader(
+    dataset: Any,
+    batch_sampler: TrainStream | EvalShard,
+    *,
+    workers: int = 0,
+    pin_memory: bool = False,
+    prefetch: int = 2,
+    start_method: str | None = None,
+) -> DataLoader[Batch]:
+    """Loads `dataset` in the order of `batch_sampler` with `workers` processes (0: in this one).
+
+    prefetch: batches each worker reads ahead. start_method: of the processes, "fork", "spawn" or "forkserver"; None is
+    the platform's own. Workers run one thread each and stay alive between passes.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=batch_sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        worker_init_fn=one_thread,
+        prefetch_factor=prefetch if workers else None,
+        persistent_workers=workers > 0,
+        multiprocessing_context=start_method if workers else None,
+    )
+
+
+def one_thread(worker: int = 0) -> None:
+    """Makes OpenCV and torch use one thread in this process: the workers are the parallelism."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

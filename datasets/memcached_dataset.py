@@ -1,0 +1,35 @@
+"""Single images (`type: img`): each record is an image file, or a video of which one frame is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from datasets.frame_dataset import FrameDataset
+from datasets.frame_names import IMAGE_SUFFIXES
+from datasets.list_parser import COLUMNS
+from datasets.sampling import SEGMENT_RULES
+from utils.errors import ListError
+
+
+class ImageDataset(FrameDataset):
+    """One image per record, as a clip of one frame: of a video a random frame in training, else the middle one."""
+
+    rules: ClassVar[frozenset[str]] = SEGMENT_RULES
+    rules_hint: ClassVar[str] = "img takes single images:"
+    only_num_frames: ClassVar[int | None] = 1
+
+
+def image_list_columns(source: str | Path) -> tuple[str, ...]:
+    """Which numbers follow the path: an image file has `path label`, a folder of frames `path num_frames label`.
+
+    Told by the first line: its path ends in an image's suffix or not. Raises ListError if the list cannot be read.
+    """
+    try:
+        with Path(source).open("rb") as file:
+            line = next((line for line in file if line.strip()), b"")
+    except OSError as error:
+        raise ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source") from None
+    words = line.decode("utf-8", "replace").replace(",", " ").replace('"', " ").split()
+    is_image = len(words) >= 2 and Path(" ".join(words[:-1])).suffix.lower() in IMAGE_SUFFIXES
+    return ("label",) if is_image else COLUMNS

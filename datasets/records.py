@@ -1,0 +1,214 @@
+"""List files as flat arrays: ten million videos without ten million Python objects, shared by all workers.
+
+What a line looks like is in list_parser.py; here its numbers are checked, and large lists are cached. What is on the
+disk is looked at in disk_check.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.flat_file import open_arrays, save_arrays
+from datasets.list_parser import COLUMNS, ParsedList, parse_list
+from utils.errors import ListError
+
+_CACHE_ABOVE = 32 << 20  # bytes of text; below this, reading the list again is as quick
+_CACHE_VERSION = 1
+_log = logging.getLogger(__name__)
+
+
+class RecordList:
+    """n videos of one list file.
+
+    num_frames, labels: int32 (n,); labels count from 0 and are -1 where the list has none; num_frames is 0 where the
+    list has none (encoded videos). Paths are as in the list; `full_path` puts the root before them.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        root: str | os.PathLike[str],
+        *,
+        blob: np.ndarray,
+        offsets: np.ndarray,
+        num_frames: np.ndarray,
+        labels: np.ndarray,
+        lines: np.ndarray,
+        cache_file: Path | None = None,
+    ) -> None:
+        self.source = Path(source)
+        self.root = Path(root)
+        self.num_frames = num_frames
+        self.labels = labels
+        self._blob, self._offsets, self._lines = blob, offsets, lines
+        self._cache_file = cache_file
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def path(self, index: int) -> str:
+        """The path of one record as the list has it; bytes that are not UTF-8 survive as surrogates."""
+        start, stop = self._offsets[index], self._offsets[index + 1]
+        return os.fsdecode(self._blob[start:stop].tobytes())
+
+    def full_path(self, index: int) -> str:
+        """The path below the root; an absolute path in the list stays itself."""
+        return os.path.join(self.root, self.path(index))  # noqa: PTH118 - called per sample
+
+    def where(self, index: int) -> str:
+        """`file:line` of one record, for messages."""
+        return f"{self.source}:{self._lines[index]}"
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # a spawned worker maps the cache again instead of receiving a copy of the arrays
+        if self._cache_file is not None:
+            return _open_cached, (self.source, self.root, self._cache_file)
+        return _rebuild, (
+            self.source,
+            self.root,
+            self.arrays(),
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything of the list, flat: what is cached, and what travels to a spawned worker."""
+        return {
+            "blob": self._blob,
+            "offsets": self._offsets,
+            "num_frames": self.num_frames,
+            "labels": self.labels,
+            "lines": self._lines,
+        }
+
+
+def read_list(
+    source: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] = "/",
+    num_class: int | None = None,
+    columns: tuple[str, ...] = COLUMNS,
+    cache_folder: str | os.PathLike[str] | None = None,
+) -> RecordList:
+    """Reads and checks a list: every line is a path and whole numbers, at least one frame, a label in 0..num_class-1.
+
+    columns: names of the numbers behind the path: ("num_frames", "label"), ("label",) or ("num_frames",). Large lists
+    are kept in `cache_folder` (default: the user's cache folder) under the hash of their bytes, and mapped from there.
+
+    Raises ListError `file:line: what is wrong and what to do`.
+    """
+    source = Path(source)
+    cache_file = _cache_file(source, columns, cache_folder)
+    records = None
+    if cache_file is not None and cache_file.exists():
+        records = _reopen(source, root, cache_file)
+    if records is None:
+        parsed = parse_list(source, columns)
+        records = _from_parsed(source, root, parsed)
+        _check_counts(records, columns)
+        if cache_file is not None:
+            records = _store(records, cache_file)
+    if "label" in columns:
+        _check_labels(records, num_class)
+    return records
+
+
+def _from_parsed(source: Path, root: str | os.PathLike[str], parsed: ParsedList) -> RecordList:
+    count = len(parsed.lines)
+    num_frames = parsed.numbers.get("num_frames")
+    labels = parsed.numbers.get("label")
+    return RecordList(
+        source,
+        root,
+        blob=parsed.blob,
+        offsets=parsed.offsets,
+        num_frames=np.zeros(count, np.int32) if num_frames is None else num_frames,
+        labels=np.full(count, -1, np.int32) if labels is None else labels,
+        lines=parsed.lines,
+    )
+
+
+def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
+    if "num_frames" in columns and records.num_frames.min() < 1:
+        worst = int(np.argmax(records.num_frames < 1))
+        raise ListError(
+            f"{records.where(worst)}: {records.path(worst)!r} has {records.num_frames[worst]} frames; a video needs at "
+            "least one: remove the line or dump the video again"
+        )
+
+
+def _check_labels(records: RecordList, num_class: int | None) -> None:
+    labels = records.labels
+    if labels.min() < 0:
+        worst = int(np.argmax(labels < 0))
+        raise ListError(f"{records.where(worst)}: label {labels[worst]} is negative; labels count from 0")
+    if num_class is not None and labels.max() >= num_class:
+        worst = int(np.argmax(labels >= num_class))
+        hint = f"labels must be 0..{num_class - 1}"
+        if labels.min() >= 1 and labels.max() == num_class:
+            hint += "; this list seems to count from 1 (tools/check_data.py --fix writes one that counts from 0)"
+        else:
+            hint += "; raise model.num_class or correct the list"
+        raise ListError(f"{records.where(worst)}: label {labels[worst]} is outside num_class {num_class}: {hint}")
+
+
+# --- the cache of large lists ---
+
+
+def _cache_file(source: Path, columns: tuple[str, ...], folder: str | os.PathLike[str] | None) -> Path | None:
+    try:
+        if folder is None and source.stat().st_size < _CACHE_ABOVE:
+            return None
+        digest = hashlib.sha1(usedforsecurity=False)
+        with source.open("rb") as file:
+            while data := file.read(1 << 22):
+                digest.update(data)
+    except OSError:
+        return None  # parsing it will say what is wrong
+    if folder is None:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytorch-video-analysis"
+    return Path(folder) / f"{digest.hexdigest()}-{'-'.join(columns)}-v{_CACHE_VERSION}.records"
+
+
+def _store(records: RecordList, cache_file: Path) -> RecordList:
+    """The same records, mapped from the cache; a cache that cannot be written costs time on the next start only."""
+    try:
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        save_arrays(cache_file, {"source": str(records.source)}, records.arrays())
+        return _open_cached(records.source, records.root, cache_file)
+    except OSError as error:
+        _log.warning("cannot cache %s in %s (%s): it will be read again", records.source, cache_file.parent, error)
+        return records
+
+
+def _reopen(source: Path, root: str | os.PathLike[str], cache_file: Path) -> RecordList | None:
+    try:
+        return _open_cached(source, root, cache_file)
+    except (OSError, ValueError, KeyError) as error:
+        _log.warning("ignoring a damaged cache of %s: %s", source, error)
+        return None
+
+
+def _open_cached(source: Path, root: str | os.PathLike[str], cache_file: Path) -> RecordList:
+    _, arrays = open_arrays(cache_file)
+    return _rebuild(source, root, arrays, cache_file)
+
+
+def _rebuild(
+    source: Path, root: str | os.PathLike[str], arrays: dict[str, np.ndarray], cache_file: Path | None = None
+) -> RecordList:
+    return RecordList(
+        source,
+        root,
+        blob=arrays["blob"],
+        offsets=arrays["offsets"],
+        num_frames=arrays["num_frames"],
+        labels=arrays["labels"],
+        lines=arrays["lines"],
+        cache_file=cache_file,
+    )

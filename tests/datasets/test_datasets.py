@@ -1,0 +1,194 @@
+"""From a list to a batch: what the three datasets share, and what happens to a broken frame."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datasets import DATASETS, ClipDataset, DiskStore, FakeDataset, ImageDataset, TSNDataset
+from datasets.memcached_dataset import image_list_columns
+from datasets.records import read_list
+from tests.datasets.conftest import SIZE, blob_frame, encode
+from utils.batch import collate
+from utils.clip import ClipSpec
+from utils.crops import MultiScale, TestCrops
+from utils.errors import ConfigError, ListError
+from utils.transforms import Spatial
+
+Frames = Callable[..., Path]
+CLIPS = {"img": ClipSpec(1), "tsn": ClipSpec(3), "clip": ClipSpec(4, 2, "clip")}
+
+
+class Noise:
+    def draw(self, rng: np.random.Generator, num_frames: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
+        return {"noise": rng.random(3), "size": np.array([num_frames, *size])}
+
+
+def centre_crops(num_crops: int = 1) -> Spatial:
+    return Spatial(TestCrops(48, num_crops), 40)
+
+
+def make(kind: str, source: Path, **kwargs: Any) -> Any:
+    root = source.parent.parent / "frames"
+    train = kwargs.setdefault("train", True)
+    kwargs.setdefault("clip", CLIPS[kind])
+    kwargs.setdefault("spatial", Spatial(MultiScale(), 32, flip=0.5) if train else centre_crops())
+    records = read_list(source, root=root)
+    return DATASETS[kind](records, DiskStore(root), **kwargs)
+
+
+@pytest.mark.parametrize("kind", sorted(CLIPS))
+def test_contract_of_every_frame_dataset(kind: str, tiny_frames: Frames):
+    source = tiny_frames(10, 1, 25)
+    for train in (True, False):
+        dataset = make(kind, source, train=train, augment=Noise(), seed=3)
+        assert len(dataset) == 3
+        for index in range(3):
+            sample = dataset[(0, index)]
+            views, frames, side = dataset.num_views, CLIPS[kind].num_frames, 32 if train else 40
+            assert sample["clips"].shape == (views, frames, side, side, 3)
+            assert sample["clips"].dtype == np.uint8 and sample["clips"].flags.c_contiguous
+            assert (sample["label"], sample["index"], sample["fault"]) == (index % 2, index, "")
+            assert set(sample["augment"]) == ({"noise", "size"} if train else set())
+        again, batch = dataset[(0, 2)], collate([dataset[(0, index)] for index in range(3)])
+        assert (again["clips"] == batch.clips[2].permute(0, 2, 3, 4, 1).numpy()).all()
+        assert batch.clips.shape[2] == 3 and batch.labels.tolist() == [0, 1, 0]
+        if train:
+            assert any((dataset[(epoch, 2)]["clips"] != again["clips"]).any() for epoch in range(1, 6))
+        else:
+            assert (dataset[7, 2]["clips"] == again["clips"]).all()
+            assert (dataset[2]["clips"] == again["clips"]).all()
+
+
+def test_the_frames_asked_for_are_the_frames_given(tiny_frames: Frames):
+    source = tiny_frames(12, 12)
+    whole = Spatial(TestCrops(None), SIZE)
+    dataset = make("clip", source, train=False, num_clips=3, spatial=whole, clip=ClipSpec(4, 2, "clip"))
+    wanted = dataset.indices(1, None)
+    assert wanted.tolist() == [[0, 2, 4, 6], [2, 4, 6, 8], [5, 7, 9, 11]]
+    clips = dataset[(0, 1)]["clips"]
+    for view, row in enumerate(wanted):
+        for position, frame in enumerate(row):
+            error = np.abs(clips[view, position].astype(int) - blob_frame(1, int(frame)))
+            assert error.mean() < 3, (view, position)
+
+
+def test_views_are_clips_times_crops_with_the_crops_together(tiny_frames: Frames):
+    source = tiny_frames(30)
+    both = make("clip", source, train=False, num_clips=2, spatial=centre_crops(3))
+    first = make("clip", source, train=False, num_clips=2, spatial=centre_crops(1))
+    assert both.num_views == 6
+    assert (both[0]["clips"][[1, 4]] == first[0]["clips"]).all()
+
+
+def test_mirrored_clips_take_the_mirrored_label(tiny_frames: Frames):
+    source = tiny_frames(*[3] * 6)
+    swap = np.array([1, 0])
+    dataset = make("tsn", source, flip_labels=swap)
+    always = make("tsn", source, flip_labels=swap, spatial=Spatial(MultiScale(), 32, flip=1.0))
+    never = make("tsn", source, flip_labels=swap, spatial=Spatial(MultiScale(), 32, flip=0.0))
+    assert [always[0, index]["label"] for index in range(6)] == [1, 0, 1, 0, 1, 0]
+    assert [never[0, index]["label"] for index in range(6)] == [0, 1, 0, 1, 0, 1]
+    labels = [dataset[epoch, 0]["label"] for epoch in range(20)]
+    assert set(labels) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda file: file.unlink(), r"img_0000\d.jpg: frame not found"),
+        (lambda file: file.write_bytes(b""), r"img_0000\d.jpg: the file is empty"),
+        (lambda file: file.write_bytes(file.read_bytes()[:300]), r"img_0000\d.jpg: frame \d of \d+: .*truncated JPEG"),
+        (
+            lambda file: file.write_bytes(b"not a picture" * 40),
+            r"img_0000\d.jpg: frame \d of \d+: not a readable image",
+        ),
+    ],
+)
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("kind", sorted(CLIPS))
+def test_a_broken_frame_is_a_fault_that_names_it(
+    kind: str, train: bool, break_it: Callable[[Path], Any], message: str, tiny_frames: Frames
+):
+    source = tiny_frames(4, 4)
+    for file in (source.parent.parent / "frames/v1").iterdir():
+        break_it(file)
+    dataset = make(kind, source, train=train, augment=Noise())
+    good, bad = dataset[0, 0], dataset[0, 1]
+    assert bad["fault"].startswith(f"{source}:2: ") and "\n" not in bad["fault"]
+    assert re.search(message, bad["fault"]), bad["fault"]
+    assert not bad["clips"].any() and bad["clips"].shape == good["clips"].shape
+    assert bad["clips"].dtype == good["clips"].dtype and set(bad["augment"]) == set(good["augment"])
+    batch = collate([good, bad])
+    assert [bool(fault) for fault in batch.faults] == [False, True]
+
+
+@pytest.mark.parametrize("form", ["png named jpg", "grey", "sizes"])
+def test_odd_images_are_read(form: str, tiny_frames: Frames):
+    source = tiny_frames(3)
+    image, file = blob_frame(0, 1), source.parent.parent / "frames/v0/img_00002.jpg"
+    if form == "png named jpg":
+        file.write_bytes(encode(image, ".png"))
+    elif form == "grey":
+        file.write_bytes(encode(image[..., :1]))
+    else:
+        file.write_bytes(encode(np.ascontiguousarray(image[:40, :60])))
+    sample = make("tsn", source, train=False)[0]
+    assert sample["fault"] == "" and sample["clips"][0, 1].any()
+
+
+def test_float_presets_give_float_zeros_for_faults(tiny_frames: Frames):
+    source = tiny_frames(3)
+    (source.parent.parent / "frames/v0/img_00001.jpg").unlink()
+    spatial = Spatial(TestCrops(48), 40, interpolation="float")
+    sample = make("tsn", source, train=False, spatial=spatial)[0]
+    assert sample["fault"] and sample["clips"].dtype == np.float32
+
+
+def test_image_lists(tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    for index in range(3):
+        (tmp_path / f"images/a picture {index}.jpg").write_bytes(encode(blob_frame(index, 0)))
+    source = tmp_path / "train.txt"
+    source.write_text("".join(f"images/a picture {index}.jpg {index}\n" for index in range(3)))
+    assert image_list_columns(source) == ("label",)
+    records = read_list(source, root=tmp_path, columns=("label",), num_class=3)
+    dataset = ImageDataset(
+        records, DiskStore(tmp_path, template=None), clip=ClipSpec(1), spatial=centre_crops(), train=False
+    )
+    assert [dataset[index]["label"] for index in range(3)] == [0, 1, 2]
+    assert all(dataset[index]["fault"] == "" for index in range(3))
+    source.write_text("v0 4 0\n")
+    assert image_list_columns(source) == ("num_frames", "label")
+    with pytest.raises(ListError, match="cannot be read"):
+        image_list_columns(tmp_path / "none")
+
+
+def test_rules_that_do_not_fit_are_refused(tiny_frames: Frames):
+    source = tiny_frames(3)
+    with pytest.raises(ConfigError, match=r"'clip' does not fit; tsn and tsm take one frame per segment: use"):
+        make("tsn", source, clip=ClipSpec(8, 1, "clip"))
+    with pytest.raises(ConfigError, match="'clips' is not one of"):
+        make("tsn", source, clip=ClipSpec(8, 1, "clips"))
+    with pytest.raises(ConfigError, match="its clips have 1 frame, not 3"):
+        make("img", source, clip=ClipSpec(3))
+    with pytest.raises(ConfigError, match="'twice' gives 2 clips"):
+        make("tsn", source, clip=ClipSpec(8, 1, "twice"), train=False, num_clips=3)
+    assert make("tsn", source, clip=ClipSpec(8, 1, "twice"), train=False).num_views == 2
+    assert make("tsn", source, clip=ClipSpec(8, 1, "twice"), train=True).num_views == 1
+    assert issubclass(TSNDataset, type(make("clip", source)).__mro__[1]) and ClipDataset in DATASETS.values()
+
+
+def test_fake_data_is_the_same_every_time():
+    dataset = FakeDataset(5, 3, clip=ClipSpec(2), size=(16, 24), augment=Noise(), seed=1)
+    one, two = dataset[2, 4], dataset[2, 4]
+    assert one["clips"].shape == (1, 2, 16, 24, 3) and (one["clips"] == two["clips"]).all() and one["label"] == 1
+    assert (dataset[3, 4]["clips"] != one["clips"]).any()
+    assert collate([one, dataset[0, 0]]).clips.shape == (2, 1, 3, 2, 16, 24)
+    test = FakeDataset(5, 3, clip=ClipSpec(2), size=(16, 24), train=False, num_clips=2, num_crops=3)
+    assert test[0]["clips"].shape[0] == test.num_views == 6

@@ -1,0 +1,95 @@
+"""Order, shards and workers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.loader import EvalShard, TrainStream, epoch_order, make_loader
+from tests.datasets.test_datasets import make
+
+Frames = Callable[..., Path]
+
+
+def test_every_epoch_sees_every_video_once():
+    stream = TrainStream(10, 4, seed=5)
+    pairs = list(itertools.chain.from_iterable(itertools.islice(stream, 10)))
+    assert len(pairs) == 40
+    for epoch in range(4):
+        assert sorted(index for number, index in pairs if number == epoch) == list(range(10))
+    assert [index for number, index in pairs if number == 0] == epoch_order(10, 5, 0).tolist()
+    assert epoch_order(10, 5, 0).tolist() != epoch_order(10, 5, 1).tolist() != epoch_order(10, 6, 1).tolist()
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+def test_the_ranks_of_a_step_together_are_the_step_of_one_process(world: int):
+    whole = TrainStream(10, 12, seed=1, stop_step=7)
+    parts = [TrainStream(10, 12 // world, seed=1, rank=rank, world=world, stop_step=7) for rank in range(world)]
+    for one, *others in zip(whole, *parts, strict=True):
+        assert one == list(itertools.chain.from_iterable(others))
+
+
+@pytest.mark.parametrize("start", [0, 1, 6, 23])
+def test_a_stream_that_starts_late_continues_the_early_one(start: int):
+    early = list(TrainStream(10, 3, seed=2, stop_step=30))
+    late = TrainStream(10, 3, seed=2, start_step=start, stop_step=30)
+    assert list(late) == early[start:] and len(late) == 30 - start
+
+
+def test_batches_larger_than_the_data_set():
+    (batch,) = TrainStream(3, 8, seed=0, stop_step=1)
+    assert [epoch for epoch, _ in batch] == [0, 0, 0, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(("videos", "world", "batch"), [(101, 3, 8), (7, 4, 2), (2, 5, 1), (8, 1, 8)])
+def test_evaluation_shards_are_exact(videos: int, world: int, batch: int):
+    seen = []
+    for rank in range(world):
+        shard = EvalShard(videos, batch, rank=rank, world=world)
+        batches = list(shard)
+        assert len(batches) == len(shard) and all(batches)
+        seen += [index for keys in batches for _, index in keys]
+    assert sorted(seen) == list(range(videos))
+
+
+def test_impossible_arguments():
+    for call in (
+        lambda: TrainStream(0, 4),
+        lambda: TrainStream(4, 0),
+        lambda: TrainStream(4, 4, rank=2, world=2),
+        lambda: EvalShard(4, 0),
+        lambda: EvalShard(4, 1, rank=1, world=1),
+    ):
+        with pytest.raises(ValueError):
+            call()
+    with pytest.raises(TypeError):
+        len(TrainStream(4, 4))
+
+
+def test_shuffling_is_apart_from_the_samples_generators():
+    shuffled = np.arange(50, dtype=np.int32)
+    np.random.default_rng([3, 1, 0]).shuffle(shuffled)
+    assert epoch_order(50, 3, 1).tolist() != shuffled.tolist()
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_workers_change_nothing(tiny_frames: Frames, start_method: str):
+    dataset = make("tsn", tiny_frames(5, 9, 2, 7), seed=4)
+    alone = list(make_loader(dataset, TrainStream(4, 3, seed=4, stop_step=5)))
+    several = list(make_loader(dataset, TrainStream(4, 3, seed=4, stop_step=5), workers=2, start_method=start_method))
+    assert len(alone) == len(several) == 5
+    for one, two in zip(alone, several, strict=True):
+        assert torch.equal(one.clips, two.clips) and torch.equal(one.labels, two.labels)
+        assert torch.equal(one.indices, two.indices) and one.faults == two.faults
+
+
+def test_a_persistent_evaluation_loader_gives_the_same_twice(tiny_frames: Frames):
+    dataset = make("tsn", tiny_frames(5, 9, 2), train=False)
+    loader = make_loader(dataset, EvalShard(3, 2), workers=1)
+    first, second = ([batch.clips for batch in loader] for _ in range(2))
+    assert all(torch.equal(one, two) for one, two in zip(first, second, strict=True)) and len(first) == 2
