@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-INSTANTIATIONS = ("softmax", "dot_product")
+INSTANTIATIONS = ("softmax", "dot_product", "gaussian")
 
 
 class NonLocal(nn.Module):
@@ -26,13 +26,15 @@ class NonLocal(nn.Module):
         instantiation: str = "softmax",
         pool: tuple[int, int, int] = (1, 2, 2),
         pool_after: bool = False,
+        scale: bool = True,
     ) -> None:
         super().__init__()
         if instantiation not in INSTANTIATIONS:
             raise ValueError(f"instantiation: {instantiation!r} is not one of {', '.join(INSTANTIATIONS)}")
-        self.inner, self.instantiation, self.pool_after = channels // 2, instantiation, pool_after
-        self.theta = nn.Conv3d(channels, self.inner, 1)
-        self.phi = nn.Conv3d(channels, self.inner, 1)
+        self.inner, self.instantiation, self.pool_after, self.scale = channels // 2, instantiation, pool_after, scale
+        embedded = instantiation != "gaussian"
+        self.theta = nn.Conv3d(channels, self.inner, 1) if embedded else nn.Identity()
+        self.phi = nn.Conv3d(channels, self.inner, 1) if embedded else nn.Identity()
         self.g = nn.Conv3d(channels, self.inner, 1)
         self.out = nn.Conv3d(self.inner, channels, 1)
         self.bn = nn.BatchNorm3d(channels)
@@ -41,9 +43,10 @@ class NonLocal(nn.Module):
     def reset_parameters(self) -> None:
         """N(0, 0.01) for the convolutions (sec. 4.1 of the paper), zero for the scale of the last norm."""
         for conv in (self.theta, self.phi, self.g, self.out):
-            nn.init.normal_(conv.weight, 0.0, 0.01)
-            if conv.bias is not None:
-                nn.init.zeros_(conv.bias)
+            if isinstance(conv, nn.Conv3d):
+                nn.init.normal_(conv.weight, 0.0, 0.01)
+                if conv.bias is not None:
+                    nn.init.zeros_(conv.bias)
         nn.init.constant_(self.bn.weight, 0.0)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,9 +58,27 @@ class NonLocal(nn.Module):
             pooled = self.pool(x)
             keys, values = self.phi(pooled).flatten(2), self.g(pooled).flatten(2)
         affinity = queries.transpose(1, 2) @ keys  # B, positions, pooled positions
-        if self.instantiation == "softmax":
-            affinity = torch.softmax(affinity * self.inner**-0.5, dim=-1)
-        else:
+        if self.instantiation == "dot_product":
             affinity = affinity / affinity.shape[-1]
+        else:
+            scaled = self.scale and self.instantiation == "softmax"
+            affinity = torch.softmax(affinity * self.inner**-0.5 if scaled else affinity, dim=-1)
         attended = values @ affinity.transpose(1, 2)  # B, C', positions
         return x + self.bn(self.out(attended.unflatten(2, x.shape[2:])))
+
+
+class FrameNonLocal(NonLocal):
+    """The block behind a block of an image network: frames (B*T, C, H, W) attend to all positions of their clip.
+
+    Settings of TSM's code (Lin et al. 2019, arXiv 1811.08383): keys pooled behind their convolutions, no scale.
+    num_frames: T of the clips that run now; the method sets it.
+    """
+
+    def __init__(self, channels: int, *, instantiation: str = "softmax") -> None:
+        super().__init__(channels, instantiation=instantiation, pool_after=True, scale=False)
+        self.num_frames = 1
+        self.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        clips = x.unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # B, C, T, H, W
+        return super().forward(clips).transpose(1, 2).flatten(0, 1)

@@ -1,0 +1,43 @@
+"""What a layout is, and what it reports beside the renamed weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+State = Mapping[str, Tensor]
+
+
+@dataclass
+class Facts:
+    """What a file tells about its network.
+
+    method: key of methods.METHODS; "" when the file is an image network without a method.
+    backbone: name for `common.model.backbone`; "" when the file does not tell.
+    arguments: further keys of `common.model` that the file tells: num_class, in_channels, ...
+    notes: one line for each thing that the file cannot tell and the config has to say.
+    """
+
+    method: str = ""
+    backbone: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One source of checkpoints.
+
+    name: as the report prints it: "MIT TSM".
+    recognises: whether these keys and shapes (wrappers and `module.` already gone) come from this source. Cheap.
+    convert: (state, other top-level entries of the file) -> (entries of our state dict, facts). An image network keeps its
+        own keys, without classifier: `Method.from_image_weights` places them. Entries with no place in our networks keep
+        their names and are then reported as unexpected. Raises CheckpointError for a network that we do not have.
+    """
+
+    name: str
+    recognises: Callable[[State], bool]
+    convert: Callable[[State, Mapping[str, Any]], tuple[dict[str, Tensor], Facts]]

@@ -1,0 +1,123 @@
+"""Where the residual branches of an image network begin: one rule for every architecture, read off its traced graph."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import fx, nn
+
+from utils.errors import ConfigError
+
+JOINS = {operator.add, operator.iadd, torch.add, torch.cat, torch.concat, "add", "add_"}
+WEIGHTED = (nn.Conv2d, nn.Linear)
+STAGE = re.compile(r"(layer\d+)\.(\d+)\.")
+DEEP = 23  # blocks in layer3 from which on only every second block is shifted (TSM's code, "n_round")
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A residual branch: `entry`, the module it begins with, and `block`, the module around it and its shortcut ("": none)."""
+
+    entry: str
+    block: str
+
+
+def residual_branches(net: nn.Module, name: str) -> list[Branch]:
+    """The branches of a network in the order they run.
+
+    Wherever paths that forked meet again, in a sum or a concatenation, the path with the most convolutions and linear
+    layers is the branch. It begins at its first convolution; in transformers, which have none, at its first norm.
+    A network whose paths never fork (VGG) counts every convolution but the first as a branch of its own.
+
+    Raises: ConfigError when the network cannot be traced or has no such place.
+    """
+    graph = Graph(net, name)
+    found: dict[str, Branch] = {}
+    for join in graph.joins():
+        entry, block = graph.entry(join), graph.owner(join)
+        if entry and entry not in found:
+            found[entry] = Branch(entry, block if block and entry.startswith(f"{block}.") else "")
+    branches = sorted(found.values(), key=lambda branch: graph.calls.index(branch.entry))
+    if not branches:
+        convolutions = [call for call in graph.calls if isinstance(graph.modules[call], nn.Conv2d)]
+        branches = [Branch(call, "") for call in convolutions[1:]]
+    if not branches:
+        raise ConfigError(
+            f"common.model.backbone: {name} has neither residual branches nor a second convolution, so there is no place "
+            f"for a temporal shift; use type tsn, or another backbone"
+        )
+    return branches
+
+
+class Graph:
+    """The part of a traced network that depends on its input.
+
+    calls: paths of the modules with parameters, in the order they run.
+    """
+
+    def __init__(self, net: nn.Module, name: str) -> None:
+        self.modules = dict(net.named_modules())
+        nodes = list(_trace(net, name).nodes)
+        source = next(node for node in nodes if node.op == "placeholder")
+        self.ancestors: dict[fx.Node, set[fx.Node]] = {source: {source}}  # each node's own included
+        for node in nodes:
+            known = [self.ancestors[one] for one in node.all_input_nodes if one in self.ancestors]
+            if known:
+                self.ancestors[node] = {node}.union(*known)
+        self.calls = self._with_parameters(self.ancestors)
+
+    def joins(self) -> list[fx.Node]:
+        """Sums and concatenations of at least two paths from the input."""
+        functions = ("call_function", "call_method")
+        return [n for n in self.ancestors if n.op in functions and n.target in JOINS and len(self._paths(n)) > 1]
+
+    def entry(self, join: fx.Node) -> str:
+        """The first module of the branch that ends in this join; "" when no path has modules of its own."""
+        ends = self._paths(join)
+        paths = []
+        for end in ends:
+            shared = set[fx.Node]().union(*(self.ancestors[other] for other in ends if other is not end))
+            paths.append(self._with_parameters(node for node in self.ancestors if node in self.ancestors[end] - shared))
+        branch = max(paths, key=lambda calls: (len(self._kind(calls, WEIGHTED)), len(calls)))
+        return next(iter(self._kind(branch, nn.Conv2d) or branch), "")
+
+    def owner(self, node: fx.Node) -> str:
+        """The module whose forward holds the node; "" is the network itself."""
+        stack = list(node.meta.get("nn_module_stack", {}).values())
+        return str(stack[-1][0]) if stack else ""
+
+    def _paths(self, join: fx.Node) -> list[fx.Node]:
+        return [node for node in join.all_input_nodes if node in self.ancestors]
+
+    def _with_parameters(self, nodes: Iterable[fx.Node]) -> list[str]:
+        calls = [str(node.target) for node in nodes if node.op == "call_module"]
+        return [call for call in calls if next(self.modules[call].parameters(), None) is not None]
+
+    def _kind(self, calls: list[str], kind: type[nn.Module] | tuple[type[nn.Module], ...]) -> list[str]:
+        return [call for call in calls if isinstance(self.modules[call], kind)]
+
+
+def every_second_block(branches: list[Branch]) -> list[Branch]:
+    """For a ResNet with 23 or more blocks in layer3, the branches of blocks 0, 2, 4, ... of each stage; else all."""
+    places = [STAGE.search(branch.entry) for branch in branches]
+    blocks = {int(place[2]) for place in places if place and place[1] == "layer3"}
+    if not blocks or max(blocks) + 1 < DEEP:
+        return branches
+    return [branch for branch, place in zip(branches, places, strict=True) if place is None or int(place[2]) % 2 == 0]
+
+
+def _trace(net: nn.Module, name: str) -> fx.Graph:
+    training = net.training
+    try:
+        return fx.Tracer().trace(net.eval())
+    except Exception as error:  # whatever data-dependent Python a network holds: fx raises errors of many kinds
+        raise ConfigError(
+            f"common.model.backbone: the graph of {name} cannot be traced, so there is no place known for a temporal "
+            f"shift ({type(error).__name__}: {str(error).splitlines()[0]}); use type tsn, or another backbone"
+        ) from error
+    finally:
+        net.train(training)

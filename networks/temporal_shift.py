@@ -1,0 +1,103 @@
+"""The temporal shift, its one-directional and streaming forms, and the temporal pool.
+
+Where a shift goes in an image network is decided in residual_branches.py; which method uses it, in methods/tsm.py.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+DIRECTIONS = ("bi", "uni")
+
+
+def temporal_shift(x: Tensor, num_frames: int, *, fold: int, direction: str = "bi", channel_dim: int = 1) -> Tensor:
+    """Moves channels along time (Lin et al. 2019, arXiv 1811.08383, sec. 3).
+
+    x: (B*T, ...), a clip's frames in a row, its channels at `channel_dim`: 1 for maps (B*T, C, H, W), -1 for tokens.
+    fold: channels that move each way. `bi`: channels [0, fold) read the next frame, [fold, 2 fold) the one before.
+        `uni`: [0, fold) read the frame before, nothing reads the future. What lies outside of the clip reads as zero.
+
+    Returns a tensor of the same shape and memory format.
+    """
+    channel_dim %= x.dim()
+    if x.dim() == 4 and channel_dim == 1 and _is_channels_last(x):
+        # cut where memory is contiguous: faster, and the pieces come back in the layout they went in with
+        moved = temporal_shift(x.permute(0, 2, 3, 1), num_frames, fold=fold, direction=direction, channel_dim=3)
+        return moved.permute(0, 3, 1, 2)
+    rows = x.flatten(channel_dim).unflatten(0, (-1, num_frames))  # B, T, ..., what belongs to C * the axes behind it
+    part = fold * x.shape[channel_dim + 1 :].numel()
+    steps = (-1, 1) if direction == "bi" else (1,)
+    *moving, rest = rows.split([*(part for _ in steps), rows.shape[-1] - part * len(steps)], dim=-1)
+    # padding by a negative number cuts: (-1, 1) drops the first frame and appends zeros, which is the next frame's view
+    still = (0, 0) * (rows.dim() - 2)
+    moved_parts = [F.pad(part, (*still, step, -step)) for part, step in zip(moving, steps, strict=True)]
+    return torch.cat([*moved_parts, rest], dim=-1).view(x.shape)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+class TemporalShift(nn.Module):
+    """The shift as a part of a network; it owns no parameters, so keys stay those of the network it sits in.
+
+    num_frames: T of the clips that run now; the method sets it.
+    """
+
+    def __init__(self, *, shift_div: int, direction: str, channel_dim: int = 1) -> None:
+        super().__init__()
+        self.shift_div, self.direction, self.channel_dim = shift_div, direction, channel_dim
+        self.num_frames = 1
+        self.stream: Stream | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        fold = x.shape[self.channel_dim] // self.shift_div
+        if self.stream is not None:
+            return self.stream.shift(x, fold, self.channel_dim)
+        return temporal_shift(
+            x, self.num_frames, fold=fold, direction=self.direction, channel_dim=self.channel_dim
+        )
+
+    def extra_repr(self) -> str:
+        return f"1/{self.shift_div}, {self.direction}"
+
+
+class Stream:
+    """The memory of a one-directional network that sees one frame per step: per shift, the channels of the frame before.
+
+    before: what the step before left, in the order in which the shifts run; empty at the first step, which reads zeros.
+    now: what this step leaves.
+    """
+
+    def __init__(self, before: list[Tensor]) -> None:
+        self.before, self.now = before, list[Tensor]()
+
+    def shift(self, x: Tensor, fold: int, channel_dim: int) -> Tensor:
+        """(B, ...), one frame per clip -> the same shape."""
+        moving, rest = x.split([fold, x.shape[channel_dim] - fold], dim=channel_dim)
+        past = self.before[len(self.now)] if self.before else torch.zeros_like(moving)
+        self.now.append(moving)
+        return torch.cat([past, rest], dim=channel_dim)
+
+
+class TemporalPool(nn.Module):
+    """Halves the frame rate inside a network: max over 3 frames at stride 2 (TSM's code, option temporal_pool).
+
+    (B*T, C, H, W) -> (B*ceil(T/2), C, H, W).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_frames = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        clips = x.unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # B, C, T, H, W
+        pooled = F.max_pool3d(clips, kernel_size=(3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
+        return pooled.transpose(1, 2).flatten(0, 1)
+
+
+def pooled_length(num_frames: int) -> int:
+    """Frames that TemporalPool leaves."""
+    return (num_frames + 1) // 2
