@@ -22,8 +22,10 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 class Plan:
     """What happens to each frame of one clip, in this order; None means: not at all.
 
-    before: the frame is resized to this size; box: then cut; resize: the piece is resized; crops: and pieces of the output
-    size are cut at these (top, left), mirrored where `mirrored` says so.
+    before: the frame is resized to this size.
+    box: a piece is cut.
+    resize: that is resized.
+    crops: pieces of the output size are cut at these (top, left), and mirrored where `mirrored` says so.
     """
 
     box: Box | None
@@ -36,11 +38,13 @@ class Plan:
 class CropRule(Protocol):
     """Chooses a plan for frames of one size; `rng` is None where the rule is deterministic."""
 
-    def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan: ...
+    def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
+        """The plan for all frames of one clip of this size."""
+        ...
 
 
 def short_side_size(height: int, width: int, short: int, *, rounding: str = "floor") -> Size:
-    """Size after the short side became `short`; the long side is rounded down (torchvision) or to nearest (mmaction2)."""
+    """Size once the short side is `short`; the long side is rounded down (torchvision) or to nearest (mmaction2)."""
     long = max(height, width) * short / min(height, width)
     long_side = math.floor(long) if rounding == "floor" else int(long + 0.5)
     return (short, long_side) if height <= width else (long_side, short)
@@ -97,6 +101,7 @@ class MultiScale:
     before: int | None = None
 
     def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
+        """Draws a size, then a place."""
         rng = _required(rng, self)
         before = _before(height, width, self.before)
         height, width = before or (height, width)
@@ -115,6 +120,7 @@ class RandomResized:
     before: int | None = None
 
     def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
+        """Draws area and aspect until they fit, then a place."""
         rng = _required(rng, self)
         before = _before(height, width, self.before)
         height, width = before or (height, width)
@@ -144,6 +150,7 @@ class ShortSide:
     inverse: bool = False
 
     def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
+        """Draws a length, then a place."""
         rng = _required(rng, self)
         low, high = self.scales
         short = round(1 / rng.uniform(1 / high, 1 / low) if self.inverse else rng.uniform(low, high))
@@ -152,11 +159,12 @@ class ShortSide:
 
 @dataclass(frozen=True)
 class FixedResize:
-    """torchvision's video reference: every frame becomes exactly `scales` (height, width), then a random piece is cut."""
+    """torchvision's video reference: frames become exactly `scales` (height, width), then a random piece is cut."""
 
     scales: tuple[int, int] = (128, 171)
 
     def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
+        """Draws a place."""
         return _random_crop(self.scales, size, _required(rng, self))
 
 
@@ -172,10 +180,11 @@ TRAIN_CROPS: dict[str, type] = {
 class TestCrops:
     """Resize, then 1 (centre), 3, 5 (corners, centre) or 10 (those, each followed by its mirror image) pieces.
 
-    resize: short side, (height, width) whatever the aspect, or None. rounding: of the long side. centre: of half pixels.
-    three: "long_side" (PySlowFast: start, centre, end of the longer side), "mmaction2" (start, end, centre, on a floored
-    step) or "full_res" (MIT: always left, right, centre, on a quarter step; a portrait video gets three equal crops when
-    the crop is as wide as the video).
+    resize: short side, (height, width) whatever the aspect, or None.
+    rounding: of the long side, see `short_side_size`. centre: of half pixels, see `centre_offset`.
+    three: "long_side" (PySlowFast: start, centre, end of the longer side), "mmaction2" (start, end, centre, on a
+        floored step) or "full_res" (MIT: always left, right, centre, on a quarter step; where the crop is as wide as a
+        portrait video, all three are the same).
     """
 
     __test__ = False  # not a test case, whatever pytest thinks of the name
@@ -191,6 +200,7 @@ class TestCrops:
             raise ConfigError(f"num_crops: {self.num_crops} is not one of 1, 3, 5, 10")
 
     def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None = None) -> Plan:
+        """Always the same; `rng` is not used."""
         if self.resize is None:
             resize = (height, width)
         elif isinstance(self.resize, int):

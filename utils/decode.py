@@ -26,7 +26,7 @@ _SCAN_START = 0xDA
 
 
 class UnreadableFrameError(FrameError):
-    """A frame that cannot be decoded; `position` (0-based) says which one of the clip, so the caller can name its file."""
+    """A frame that cannot be decoded; `position` (0-based) in its clip lets the caller name the file."""
 
     def __init__(self, message: str, position: int = 0) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
 """Published preprocessing protocols as data: resize, crops, interpolation, mean, std, and how scores are averaged.
 
-A preset builds the worker's `Spatial` for training and for testing; its mean, std and range go to `Augment` and into the
-checkpoint. Config keys (input_size, test_resize, flip, scales, ...) override single values.
+A preset builds the worker's `Spatial` for training and for testing; its mean, std and range go to `Augment` and into
+the checkpoint. Config keys (input_size, test_resize, flip, scales, ...) override single values.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ KINETICS_STD: Triple = (0.22803, 0.22145, 0.216989)
 class Preset:
     """One protocol.
 
-    source: whose it is. mean, std: per RGB channel on pixels in 0..value_range. interpolation: see
-    `transforms.INTERPOLATIONS`, for testing; train_interpolation where training differs. input_size: of a training clip;
-    test_input_size where testing differs. average: what is averaged over a video's views, "scores" (after softmax) or
-    "logits".
+    source: whose it is.
+    mean, std: per RGB channel, of pixels in 0..value_range.
+    interpolation: a name in `transforms.INTERPOLATIONS`; train_interpolation where training differs.
+    input_size: of a clip; test_input_size where testing differs.
+    average: what is averaged over a video's views, "scores" (after softmax) or "logits".
     """
 
     source: str
