@@ -14,22 +14,28 @@ from utils.video import VIDEO_SUFFIXES
 _FILE_NAMES = {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip", "video_id"}
 _LABEL_NAMES = {"label", "class", "class_name", "classname", "label_name", "category", "action", "target"}
 _START_NAMES = {"start", "time_start", "start_time", "t_start"}
+_SPLIT_NAMES = {"split", "subset", "set"}
 _END_NAMES = {"end", "time_end", "end_time", "t_end"}
+_KNOWN = {"file": _FILE_NAMES, "label": _LABEL_NAMES, "start": _START_NAMES, "end": _END_NAMES, "split": _SPLIT_NAMES}
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row: the video as written there, its class, the seconds it is cut to (None: all of it), and the line."""
+    """One row: the video and its class as written, the seconds it is cut to (None: all of it), its split, the line.
+
+    split is "" where the file has no such column.
+    """
 
     name: str
     label: str
     start: float | None
     end: float | None
+    split: str
     line: int
 
 
 def read_labels(path: Path) -> list[LabelRow]:
-    """Reads `file,label` rows, with or without a header line; the header may also name start and end, in seconds.
+    """Reads `file,label` rows, with or without a header line; a header may also name start and end (seconds) and split.
 
     Commas, semicolons or tabs between the columns; without any of them the last word of a line is the label. Raises
     ListError with file and line for anything else.
@@ -61,7 +67,8 @@ def read_labels(path: Path) -> list[LabelRow]:
         start, end = _seconds(cells, columns, "start", where=where), _seconds(cells, columns, "end", where=where)
         if (start is None) != (end is None) or (start is not None and end is not None and not 0 <= start < end):
             raise ListError(f"{where}: start {start} and end {end} are no interval of seconds")
-        result.append(LabelRow(name, label, start, end, number))
+        split = cells[columns["split"]].lower() if "split" in columns else ""
+        result.append(LabelRow(name, label, start, end, split, number))
     if not result:
         raise ListError(f"{path}: no rows; expected lines like `some video.mp4,class name`")
     return result
@@ -70,7 +77,7 @@ def read_labels(path: Path) -> list[LabelRow]:
 def _columns(cells: Sequence[str], *, where: str) -> tuple[dict[str, int], bool]:
     names = [cell.lower().replace(" ", "_").replace("-", "_") for cell in cells]
     found: dict[str, int] = {}
-    for key, known in (("file", _FILE_NAMES), ("label", _LABEL_NAMES), ("start", _START_NAMES), ("end", _END_NAMES)):
+    for key, known in _KNOWN.items():
         places = [place for place, name in enumerate(names) if name in known]
         if places:
             found[key] = places[0]
