@@ -61,7 +61,9 @@ class Stages:
         depth = self.depths[stage]
         temporal = depth if self.temporal_blocks is None else self.temporal_blocks[stage]
         if not 0 <= temporal <= depth:
-            raise ConfigError(f"temporal_blocks: {temporal} blocks asked of layer{stage + 1}, which has {depth}")
+            raise ConfigError(
+                f"common.model.kwargs.temporal_blocks: {temporal} blocks asked of layer{stage + 1}, which has {depth}"
+            )
         return list(islice(cycle(self.kernels_t[stage]), temporal)) + [1] * (depth - temporal)
 
     def channels(self, stage: int) -> int:
@@ -137,7 +139,7 @@ class Pathway(nn.Module):
     def __init__(self, stages: Stages) -> None:
         super().__init__()
         if stages.block not in BLOCKS:
-            raise ConfigError(f"block: {stages.block!r} is not one of {', '.join(BLOCKS)}")
+            raise ConfigError(f"common.model.kwargs.block: {stages.block!r} is not one of {', '.join(BLOCKS)}")
         self.data = stages
         self.conv1 = same_conv(3, stages.width, stages.stem_kernel, stride=(1, 2, 2))
         self.bn1 = nn.BatchNorm3d(stages.width)
@@ -187,7 +189,9 @@ def init_resnet3d(net: nn.Module, *, zero_init_residual: bool) -> None:
 def check_position_average(average: str) -> str:
     """The value, or a ConfigError that lists the accepted ones."""
     if average not in POSITION_AVERAGES:
-        raise ConfigError(f"position_average: {average!r} is not one of {', '.join(POSITION_AVERAGES)}")
+        raise ConfigError(
+            f"common.model.kwargs.position_average: {average!r} is not one of {', '.join(POSITION_AVERAGES)}"
+        )
     return average
 
 
@@ -195,7 +199,7 @@ class ResNet3d(Pathway):
     """A 3-D ResNet over one clip (B, 3, T, H, W) -> logits (B, K).
 
     The head averages windows of `head_frames` x crop_size/32 x crop_size/32 features (None: the whole axis) and
-    classifies each. At the training crop there is one; evaluation at a larger crop has several, and `position_average` says
+    classifies each. At the training crop there is one; at a larger crop there are several, and `position_average` says
     what is averaged over them: `logits`, or `scores` (their softmax, as PySlowFast does). Training averages logits.
     """
 
@@ -236,7 +240,12 @@ class ResNet3d(Pathway):
 def stages_from(base: dict[str, Any], depth: int, **changes: Any) -> Stages:
     """A row of the zoo at a depth: lists of a YAML file become tuples."""
     if depth not in DEPTHS:
-        raise ConfigError(f"depth: {depth} is not one of {', '.join(map(str, DEPTHS))}")
+        raise ConfigError(f"common.model.kwargs.depth: {depth} is not one of {', '.join(map(str, DEPTHS))}")
+    for key in ("temporal_blocks", "non_local"):
+        if changes.get(key) is not None and len(changes[key]) != 4:
+            raise ConfigError(
+                f"common.model.kwargs.{key}: has {len(changes[key])} entries; give one for each of 4 stages"
+            )
     return Stages(**{"depths": DEPTHS[depth], **base, **{key: _frozen(value) for key, value in changes.items()}})
 
 

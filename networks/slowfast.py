@@ -97,16 +97,26 @@ class SlowFastNet(nn.Module):
     ) -> None:
         super().__init__()
         if backbone not in BACKBONES:
-            raise ConfigError(f"backbone: {backbone!r} is not one of {', '.join(BACKBONES)}")
+            raise ConfigError(f"common.model.backbone: {backbone!r} is not one of {', '.join(BACKBONES)}")
         if slow_frames not in SLOW_FRAMES:
-            raise ConfigError(f"slow_frames: {slow_frames!r} is not one of {', '.join(SLOW_FRAMES)}")
+            raise ConfigError(
+                f"common.model.kwargs.slow_frames: {slow_frames!r} is not one of {', '.join(SLOW_FRAMES)}"
+            )
         width = 64
         if beta < 1 or width % beta:
-            raise ConfigError(f"beta: {beta} does not divide the {width} channels of the stem; take 4, 8 or 16")
+            raise ConfigError(
+                f"common.model.beta: {beta} does not divide the {width} channels of the stem; take 4, 8 or 16"
+            )
         if fusion_kernel % 2 == 0:
-            raise ConfigError(f"fusion_kernel: {fusion_kernel} is even; take an odd number of frames, 5 or 7")
+            raise ConfigError(
+                f"common.model.fusion_kernel: {fusion_kernel} is even; take an odd number of frames, 5 or 7"
+            )
         depth, slow_temporal, fast_temporal = BACKBONES[backbone]
         if temporal_blocks is not None:
+            if len(temporal_blocks) != 2:
+                raise ConfigError(
+                    "common.model.kwargs.temporal_blocks: give two lists, for the slow and the fast pathway"
+                )
             slow_temporal, fast_temporal = (tuple(blocks) for blocks in temporal_blocks)
         self.alpha, self.slow_frames = alpha, slow_frames
         fast = stages_from(FAST, fast_depth or depth, width=width // beta, temporal_blocks=fast_temporal)

@@ -12,8 +12,12 @@ from torchvision.models import get_model_builder, list_models, video
 
 from networks.video_resnet import with_dropout
 
-# what the published weights were trained with: S3D's 128 frames are for testing, 16 is what its cost is quoted at
-FRAMES = {"mvit_v1_b": 16, "mvit_v2_s": 16, "swin3d_t": 32, "swin3d_s": 32, "swin3d_b": 32}
+# (T, H, W) of published costs where it is not (16, 112, 112); S3D's accuracy is quoted at 128 frames, its cost at 16
+EXAMPLES = {
+    "s3d": (16, 224, 224),
+    **dict.fromkeys(("mvit_v1_b", "mvit_v2_s"), (16, 224, 224)),
+    **dict.fromkeys(("swin3d_t", "swin3d_s", "swin3d_b"), (32, 224, 224)),
+}
 
 
 def _video_resnet(name: str) -> Callable[..., nn.Module]:

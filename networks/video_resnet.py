@@ -127,7 +127,8 @@ class VideoResNetEntry:
     """A named video ResNet as data.
 
     convs: one convolution class per stage. pooled: a 1x3x3 max pool of stride 2 behind the stem (the default of the
-    `stem_pool` argument). eps: of every norm, but `inner_eps` inside factorised convolutions.
+    `stem_pool` argument). eps: of every norm, but `inner_eps` inside factorised convolutions. frames, crop: the clip
+    its cost is quoted at.
     """
 
     source: str
@@ -140,6 +141,7 @@ class VideoResNetEntry:
     inner_eps: float = CAFFE2_EPS
     factorised_shortcut: bool = False
     frames: int = 32
+    crop: int = 112
 
     def build(self, num_class: int = 400, *, dropout: float = 0.0, stem_pool: bool | None = None) -> VideoResNet:
         """Builds the network with random weights; (B, 3, T, H, W) -> logits (B, num_class)."""
@@ -214,7 +216,7 @@ _D34, _D152 = (3, 4, 6, 3), (3, 8, 36, 3)
 VIDEO_RESNETS: dict[str, VideoResNetEntry] = {
     "r2plus1d_34": VideoResNetEntry(f"R(2+1)D-34, VMZ; {_R2PLUS1D}", BasicBlock, _D34, _four(Factorised), R2Plus1dStem),
     "r2plus1d_152": VideoResNetEntry(
-        f"R(2+1)D-152, VMZ; {_R2PLUS1D}", Bottleneck, _D152, _four(Factorised), R2Plus1dStem, pooled=True
+        f"R(2+1)D-152, VMZ; {_R2PLUS1D}", Bottleneck, _D152, _four(Factorised), R2Plus1dStem, pooled=True, crop=224
     ),
     "r2plus1d_34_mm": VideoResNetEntry(
         f"R(2+1)D-34, mmaction2: 83-wide pooled stem, factorised shortcuts; {_R2PLUS1D}",
@@ -225,6 +227,7 @@ VIDEO_RESNETS: dict[str, VideoResNetEntry] = {
         pooled=True,
         inner_eps=PROJECT_EPS,
         factorised_shortcut=True,
+        crop=224,
     ),
     "ir_csn_152": VideoResNetEntry(
         f"interaction-reduced CSN-152, VMZ and mmaction2; {_CSN}",
@@ -233,6 +236,7 @@ VIDEO_RESNETS: dict[str, VideoResNetEntry] = {
         _four(Depthwise),
         BasicStem,
         pooled=True,
+        crop=224,
     ),
     "ip_csn_152": VideoResNetEntry(
         f"interaction-preserved CSN-152, VMZ and mmaction2; {_CSN}",
@@ -241,9 +245,16 @@ VIDEO_RESNETS: dict[str, VideoResNetEntry] = {
         _four(PreservedDepthwise),
         BasicStem,
         pooled=True,
+        crop=224,
     ),
     "ir_csn_50": VideoResNetEntry(
-        f"interaction-reduced CSN-50, mmaction2; {_CSN}", Bottleneck, _D34, _four(Depthwise), BasicStem, pooled=True
+        f"interaction-reduced CSN-50, mmaction2; {_CSN}",
+        Bottleneck,
+        _D34,
+        _four(Depthwise),
+        BasicStem,
+        pooled=True,
+        crop=224,
     ),
     **{f"mc{level}_18": _mixed(level, reversed_order=False) for level in (2, 4, 5)},
     "mc3_18_vmz": _mixed(3, reversed_order=False),
