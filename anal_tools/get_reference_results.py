@@ -1,0 +1,39 @@
+"""Scores the validation list of an experiment and leaves reference_result.* in its folder:
+
+    python anal_tools/get_reference_results.py -e exps/<dataset>/<experiment> [--load-path FILE] [common.key=value ...]
+
+It is main.py's own evaluation, so the number is the one that training logged. Under torchrun or srun it uses them all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # started as `python anal_tools/get_reference_results.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from anal_tools.experiment import CONFIG, experiment_folder
+from tools._cli import Parser
+from utils.errors import UserError, run_cli
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the evaluation that the arguments name."""
+    parser = Parser(prog="get_reference_results.py", description="Score every video of the validation list once.")
+    parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="change a key of the config")
+    parser.add_argument("-e", "--experiment", required=True, metavar="EXP", help="experiment folder")
+    parser.add_argument("--load-path", metavar="FILE", help="checkpoint; default EXP/ckpt_best.pth.tar")
+    args = parser.parse_args(argv)
+    folder = experiment_folder(args.experiment)
+    if not (folder / CONFIG).is_file():
+        raise UserError(f"{folder / CONFIG}: not there; an experiment folder holds a config.yaml")
+    from main import main as run  # torch and all methods: not needed for --help and a wrong path
+
+    weights = ["--load-path", args.load_path] if args.load_path else []
+    return run(["--config", str(folder / CONFIG), "--evaluate", *weights, *args.overrides])
+
+
+if __name__ == "__main__":
+    run_cli(main)
