@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from datasets.assemble import Split, open_split
-from methods.assemble import build_method, method_defaults, sync_bn_arguments
+from datasets.assemble import Split, check_pipelines, missing, open_split
+from methods.assemble import build_method, method_defaults, missing_pretrained, sync_bn_arguments
 from methods.base import Method
 from networks.freeze import freeze_bn
 from networks.group_sync_bn import convert_group_sync_bn
@@ -90,7 +89,11 @@ class Run:
         if self.state.step >= len(self.rates):
             self.folder.log(f"nothing left to do: {self.state.step} of {len(self.rates)} steps are done")
             return 0
-        self.folder.log(self.in_words(data))
+        self.folder.log(
+            dry_run.summary(
+                self.common, self.method, rates=self.rates, num_train=len(data), world_size=self.process.world_size
+            )
+        )
         with StopOnSignal() as stop:
             finished = train(
                 distributed.wrap(self.method, self.process),
@@ -106,7 +109,7 @@ class Run:
                 listeners=Listeners(
                     printed=self.print,
                     validate=self.validate,
-                    save=lambda best: self.save(data.class_names, best),
+                    save=lambda best: self.save(data, best),
                     fault=lambda text: self.folder.warn(f"left out: {text}"),
                     stop=stop,
                 ),
@@ -134,7 +137,7 @@ class Run:
         if self.process.is_first:
             written = write_results(
                 self.config.folder,
-                paths=[self.val.records.path(int(index)) for index in scores.indices],
+                paths=[self.val.path(int(index)) for index in scores.indices],
                 labels=scores.labels,
                 scores=scores.scores,
                 class_names=self.val.class_names,
@@ -190,12 +193,6 @@ class Run:
         self.notes += [note for note in saved.get("notes", []) if note not in self.notes]
         self.folder.rewind_metrics(self.state.step)
 
-    def in_words(self, data: Split) -> str:
-        """The effective batch, the schedule and the size of the network, before the first step."""
-        return dry_run.summary(
-            self.common, rates=self.rates, num_train=len(data), world_size=self.process.world_size, method=self.method
-        )
-
     def print(self, values: dict[str, float]) -> None:
         """One line of log.txt, the scalars of events/, one record of metrics.jsonl."""
         step = self.state.step - 1
@@ -225,11 +222,11 @@ class Run:
             precision=self.precision,
             device=self.process.device,
             num_videos=len(split),
-            average=self.common.test.average,
+            average=split.average,
             fault_budget=self.common.bad_frame_budget,
         )
 
-    def save(self, class_names: list[str] | None, best: bool) -> None:
+    def save(self, data: Split, best: bool) -> None:
         """Writes ckpt.pth.tar, and ckpt_best.pth.tar when it is the best."""
         if not self.process.is_first:
             return
@@ -242,26 +239,32 @@ class Run:
             "scaler": self.precision.state_dict(),
             "trainer": self.state.state_dict(),
             "config": self.config.raw,
-            "class_names": class_names,
-            "preprocessing": self.val.preprocessing if self.val else None,
+            "class_names": data.class_names,
+            "preprocessing": (self.val or data).preprocessing,
             "notes": self.notes,
         }
         checkpoint.save(self.config.folder, contents, best=best)
 
 
 def plan_in_words(config: ConfigFile) -> str:
-    """What --dry-run prints: every key and its value in force, what is missing on this machine, what a run would cost."""
+    """What --dry-run prints: every key and its value in force, what this machine lacks, and what a run would cost."""
     common = config.common
     with torch.device("meta"):
         method = build_method(common.model)
-    sync_bn_arguments(common.model)
-    warnings, num_train = dry_run_warnings(config, method)
-    per_step = common.batch_size * distributed.expected_world_size()
+    check_pipelines(common, method.clip)
+    lacking, num_train = missing(common, "train")
+    warnings = [lacking, missing(common, "val")[0], missing_pretrained(method, common.model)]
+    world_size = distributed.expected_world_size()
+    per_step = common.batch_size * world_size
     rates = schedule(common.lr_scheduler, (num_train or per_step) / per_step)
-    texts = [dry_run.explain(config, method_defaults(common.model)), ""]
-    texts += [f"warning: {warning}" for warning in warnings]
-    texts += [dry_run.summary(common, rates=rates, num_train=num_train, world_size=1, method=method)]
-    return "\n".join(texts)
+    return "\n".join(
+        [
+            dry_run.explain(config, method_defaults(common.model)),
+            "",
+            *(f"warning: {warning}" for warning in warnings if warning),
+            dry_run.summary(common, method, rates=rates, num_train=num_train, world_size=world_size),
+        ]
+    )
 
 
 if __name__ == "__main__":

@@ -35,8 +35,10 @@ class ClipTransform(Protocol):
 class AugmentDraw(Protocol):
     """Draws what the device will do to a clip; `utils.augment` has one."""
 
-    def draw(self, rng: np.random.Generator, num_frames: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
-        """Parameters of one clip, the same names and shapes every time."""
+    def draw(
+        self, rng: np.random.Generator, views: int, num_frames: int, height: int, width: int
+    ) -> dict[str, np.ndarray]:
+        """Parameters of one sample's views, the same names and shapes every time."""
         ...
 
 
@@ -141,4 +143,4 @@ class FrameDataset:
     def _draw(self, rng: np.random.Generator | None) -> Mapping[str, np.ndarray]:
         if rng is None or self.augment is None:
             return {}
-        return self.augment.draw(rng, self.clip.num_frames, self.spatial.size)
+        return self.augment.draw(rng, self.num_views, self.clip.num_frames, *self.spatial.size)

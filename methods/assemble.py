@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
 from typing import Any
 
 from methods import METHODS
 from methods.base import Method
+from networks.weights import PRETRAINED, find_pretrained
 from utils.build import build
 from utils.config import Model
 
@@ -31,3 +34,22 @@ def build_method(model: Model) -> Method:
 def sync_bn_arguments(model: Model) -> dict[str, Any]:
     """What model.kwargs says of batch norm: group_size, sync_stats, var_mode, each only if given."""
     return {key.removeprefix("bn_"): model.kwargs[key] for key in SYNC_BN if key in model.kwargs}
+
+
+def method_defaults(model: Model) -> dict[str, Any]:
+    """The method's own arguments that the config may set below `common.model`, by dotted path, with their defaults."""
+    parameters = inspect.signature(METHODS[model.type]).parameters.values()
+    return {
+        f"common.model.{parameter.name}": parameter.default
+        for parameter in parameters
+        if parameter.name not in type(model).model_fields and parameter.default is not parameter.empty
+    }
+
+
+def missing_pretrained(method: Method, model: Model) -> str | None:
+    """For a dry run: which weights `pretrained` asks for that are not there; None when nothing is missing."""
+    if isinstance(model.pretrained, str):
+        return None if Path(model.pretrained).exists() else f"common.model.pretrained: {model.pretrained} is not there"
+    if model.pretrained and find_pretrained(method.arch) is None:
+        return f"no weights for {method.arch} in {PRETRAINED}/: training would start from random weights"
+    return None

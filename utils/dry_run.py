@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import nn
 
+from utils.config import Common
 from utils.config_file import ConfigFile
+from utils.flops import multiply_adds, num_parameters
+from utils.presets import find_preset
 
 
 def explain(config: ConfigFile, defaults: Mapping[str, Any]) -> str:
@@ -32,29 +37,25 @@ def learning_rate_trace(rates: np.ndarray) -> str:
     return " ".join(f"{step}:{rates[step]:.6f}" for step in steps)
 
 
-def summary(
-    *,
-    batch_size: int,
-    world_size: int,
-    rates: np.ndarray,
-    num_train: int | None,
-    parameters: int,
-    multiply_adds: int,
-    view_shape: Sequence[int],
-    views: int,
-) -> str:
-    """The run in a few lines; num_train is None when the training list is missing."""
-    effective = batch_size * world_size
-    frames, height, width = view_shape[-3:]
+def summary(common: Common, method: nn.Module, *, rates: np.ndarray, num_train: int | None, world_size: int) -> str:
+    """The run in a few lines: effective batch, schedule, size and cost of the network.
+
+    method: a `methods.base.Method` on any device. num_train: None when the training list is missing.
+    """
+    effective = common.batch_size * world_size
     epochs = f", {len(rates) * effective / num_train:.1f} epochs of {num_train} videos" if num_train else ""
+    frames = method.clip.num_frames
+    size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
+    cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, 3, frames, size, size))
+    views = common.test.num_clips * common.crops
     return "\n".join(
         [
-            f"effective batch: {batch_size} per process x {world_size} process(es) = {effective} videos per step",
+            f"effective batch: {common.batch_size} per process x {world_size} process(es) = {effective} videos per step",
             f"steps: {len(rates)}{epochs}",
             f"learning rate at step: {learning_rate_trace(rates)}",
-            f"parameters: {parameters:,}",
-            f"GMACs per view: {multiply_adds / 1e9:.3f} at {frames} x {height} x {width} (frames x height x width)",
-            f"views per video at test: {views}, GMACs per video: {views * multiply_adds / 1e9:.3f}",
+            f"parameters: {num_parameters(method):,}",
+            f"GMACs per view: {cost / 1e9:.3f} at {frames} x {size} x {size} (frames x height x width)",
+            f"GMACs per video at test: {views * cost / 1e9:.3f} over {views} view(s)",
         ]
     )
 

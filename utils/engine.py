@@ -152,6 +152,7 @@ def train(
     """
     model.train()
     total = len(plan.learning_rates)
+    pending: _Step | None = None  # the step before, whose numbers have not been fetched from the device yet
     began = time.perf_counter()
     for batch in batches:
         waited = time.perf_counter() - began
@@ -159,48 +160,101 @@ def train(
         # every random draw on this process, dropout included, follows from (seed, step, rank): nothing to save
         torch.manual_seed(_step_seed(plan.seed, step, distributed.rank()))
         set_lr(optimizer, float(plan.learning_rates[step]))
-        good = _good_samples(batch, state, plan, listeners)
-        moved = batch.to(device)
-        clips = pipeline.apply(moved.clips, moved.augment)
-        mix = mix_up.draw(len(moved), clips.shape[-2:], seed=plan.seed, step=step, rank=distributed.rank())
-        with precision.autocast():
-            logits = model(mix.apply(clips))
-        loss_per_clip = mix.loss(criterion, logits, moved.labels)
-        weight = good.to(device)
-        loss = (loss_per_clip * weight).sum() / weight.sum().clamp(min=1)
-        loss_value = float(loss.detach())
-        if not np.isfinite(loss_value):
-            raise UserError(
-                f"step {step}: the loss is {loss_value}; lower the learning rate or use amp: off. "
-                f"Videos of this batch: {', '.join(map(str, batch.indices.tolist()))} (places in the training list). "
-                "The last checkpoint is from before this step"
-            )
+        _refuse_beyond_budget(batch, state, plan, listeners)
+        current = _Step(step, batch.indices, sum(map(bool, batch.faults)), waited)
+        loss = current.forward(model, batch.to(device), criterion, pipeline, mix_up, precision, plan.seed)
         precision.step(loss, optimizer, model, clip_gradient=plan.clip_gradient)
-
-        prec1, prec5 = mix.accuracy(logits.detach().float().cpu().numpy(), moved.labels.cpu().numpy(), good.numpy())
-        count = float(good.sum())
-        state.meters["data"].update(waited)
-        state.meters["loss"].update(loss_value, count)
-        state.meters["acc1"].update(prec1, count)
-        state.meters["acc5"].update(prec5, count)
-        state.meters["time"].update(time.perf_counter() - began)
         state.step = step + 1
 
+        if pending is not None:  # fetched now, while the device works on the current step
+            pending.settle(state)
         stopping = distributed.any_rank(listeners.stop())
-        if step % plan.print_freq == 0 or state.step == total:
+        validating = not stopping and _validation_due(step, total, state, plan)
+        printing = step % plan.print_freq == 0 or state.step == total
+        saving = validating or stopping or state.step == total or state.step % plan.checkpoint_every == 0
+        current.seconds = time.perf_counter() - began
+        pending = current
+        if printing or saving:
+            pending.settle(state)
+            pending = None
+        if printing:
             listeners.printed(_printed(state, float(plan.learning_rates[step])))
         best = False
-        validated = not stopping and _validation_due(step, total, state, plan)
-        if validated:
+        if validating:
             state.last_validation = state.step
             best = listeners.validate()
             model.train()
-        if validated or stopping or state.step == total or state.step % plan.checkpoint_every == 0:
+        if saving:
             listeners.save(best)
         if stopping:
             return state.step == total
         began = time.perf_counter()
     return True
+
+
+@dataclass
+class _Step:
+    """One step's numbers, left on the device until somebody needs them, so that the device never waits for the host."""
+
+    step: int
+    indices: Tensor
+    faults: int
+    waited: float
+    seconds: float = 0.0
+    numbers: Tensor | None = None  # float32 (4,): loss, clips in top 1, clips in top 5, clips
+
+    def forward(
+        self,
+        model: nn.Module,
+        batch: Batch,
+        criterion: nn.Module,
+        pipeline: Pipeline,
+        mix_up: MixUp,
+        precision: Precision,
+        seed: int,
+    ) -> Tensor:
+        """The loss of a batch that is on the device."""
+        clips = pipeline.apply(batch.clips, batch.augment)
+        # an unreadable clip must not be blended into another, so such a batch is not mixed
+        rng = np.random.default_rng([seed, self.step, distributed.rank()])
+        mix = None if self.faults else mix_up.draw(rng, len(batch), *clips.shape[-2:])
+        with precision.autocast():
+            logits = model(clips if mix is None else mix.clips(clips))
+        weight = torch.tensor([float(not fault) for fault in batch.faults], device=logits.device)
+        count = weight.sum()
+        per_clip = criterion(logits, batch.labels) if mix is None else mix.loss(criterion, logits, batch.labels)
+        loss = (per_clip * weight).sum() / count.clamp(min=1)
+        hits = _top_hits(logits.detach(), batch.labels)
+        if mix is not None:
+            hits = mix.average(hits, _top_hits(logits.detach(), mix.partners(batch.labels)))
+        self.numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
+        return loss
+
+    def settle(self, state: TrainState) -> None:
+        """Fetches the numbers, joins those of all processes, and hands them to the meters."""
+        if self.numbers is None:
+            return
+        loss, top1, top5, count = self.numbers.tolist()
+        self.numbers = None
+        if not np.isfinite(loss):
+            raise UserError(
+                f"step {self.step}: the loss is {loss}; lower the learning rate or set amp: off. Videos of the batch, as "
+                f"places in the training list: {', '.join(map(str, self.indices.tolist()))}. The last checkpoint is from "
+                "before this step"
+            )
+        loss, top1, top5, count, faults = distributed.sum_over_ranks([loss * count, top1, top5, count, self.faults])
+        state.bad_videos += round(faults)
+        state.meters["loss"].update(loss / max(count, 1), count)
+        state.meters["acc1"].update(100.0 * top1 / max(count, 1), count)
+        state.meters["acc5"].update(100.0 * top5 / max(count, 1), count)
+        state.meters["data"].update(self.waited)
+        state.meters["time"].update(self.seconds)
+
+
+def _top_hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """float32 (2, B): whether the label is the best class, and whether it is among the min(5, K) best."""
+    found = logits.float().topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+    return torch.stack([found[:, 0], found.any(1)]).float()
 
 
 def _validation_due(step: int, total: int, state: TrainState, plan: TrainPlan) -> bool:
@@ -214,18 +268,16 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _good_samples(batch: Batch, state: TrainState, plan: TrainPlan, listeners: Listeners) -> Tensor:
-    """float32 (N,): 1 for a clip that was read, 0 for one that was not, after counting the latter."""
+def _refuse_beyond_budget(batch: Batch, state: TrainState, plan: TrainPlan, listeners: Listeners) -> None:
+    """Tells of every unreadable video; raises FrameError when there are more than bad_frame_budget in all."""
     faults = [fault for fault in batch.faults if fault]
     for fault in faults:
         listeners.fault(fault)
-    state.bad_videos += len(faults)
-    if state.bad_videos > plan.bad_frame_budget:
+    if state.bad_videos + len(faults) > plan.bad_frame_budget:
         raise FrameError(
-            f"step {state.step}: {state.bad_videos} unreadable video(s), bad_frame_budget is {plan.bad_frame_budget}: "
-            + "; ".join(faults)
+            f"step {state.step}: {state.bad_videos + len(faults)} unreadable video(s), bad_frame_budget is "
+            f"{plan.bad_frame_budget}: {'; '.join(faults)}"
         )
-    return torch.tensor([0.0 if fault else 1.0 for fault in batch.faults])
 
 
 def _printed(state: TrainState, lr: float) -> dict[str, float]:

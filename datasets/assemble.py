@@ -1,0 +1,293 @@
+"""From the config to a split: a checked list with everything that turns its records into batches.
+
+The one place where the names of stores, presets and sampling rules in a config become objects.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from datasets import DATASETS, STORES, FakeDataset
+from datasets.class_names import find_class_file, read_class_names
+from datasets.disk_check import check_on_disk
+from datasets.frame_dataset import FrameDataset
+from datasets.frame_names import detect_template
+from datasets.frame_store import DiskStore, FrameStore
+from datasets.list_parser import COLUMNS
+from datasets.loader import EvalShard, TrainStream, make_loader
+from datasets.memcached_dataset import image_list_columns
+from datasets.records import RecordList, read_list
+from datasets.sampling import get_rule
+from utils.augment import Augment
+from utils.batch import Batch
+from utils.build import build
+from utils.clip import ClipSpec
+from utils.config import Common
+from utils.distributed import Process
+from utils.engine import Scores
+from utils.errors import ConfigError, ListError
+from utils.presets import Preset, find_preset
+from utils.transforms import Spatial
+
+FAKE_VIDEOS = 512
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The training or the validation list of a run.
+
+    pipeline: what happens to its batches on the device. class_names: by label, None without a class file.
+    average: "scores" or "logits", over the views of a video.
+    """
+
+    name: str
+    common: Common
+    clip: ClipSpec
+    dataset: FrameDataset | FakeDataset
+    pipeline: Augment
+    class_names: list[str] | None
+    average: str
+    size: tuple[int, int]
+    about: str
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __str__(self) -> str:
+        return f"{len(self)} videos, {self.about}"
+
+    def path(self, index: int) -> str:
+        """The record's path as its list has it."""
+        return f"fake_{index}" if isinstance(self.dataset, FakeDataset) else self.dataset.records.path(index)
+
+    def train_batches(self, process: Process, *, start: int, stop: int) -> DataLoader[Batch]:
+        """This process's batches of the steps start <= s < stop."""
+        stream = TrainStream(
+            len(self),
+            self.common.batch_size,
+            seed=self.common.seed,
+            rank=process.rank,
+            world=process.world_size,
+            start_step=start,
+            stop_step=stop,
+        )
+        return self._loader(stream, process)
+
+    def eval_batches(self, process: Process) -> DataLoader[Batch]:
+        """This process's share of the list, each video once."""
+        videos = self.common.test.batch_size or max(1, self.common.batch_size // self.dataset.num_views)
+        return self._loader(EvalShard(len(self), videos, rank=process.rank, world=process.world_size), process)
+
+    def _loader(self, sampler: TrainStream | EvalShard, process: Process) -> DataLoader[Batch]:
+        return make_loader(self.dataset, sampler, workers=self.common.workers, pin_memory=process.device.type == "cuda")
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What the network's input went through, in plain values, for the checkpoint."""
+        return {
+            "preset": self.common.augmentation.preset,
+            "mean": list(self.pipeline.mean),
+            "std": list(self.pipeline.std),
+            "value_range": self.pipeline.value_range,
+            "size": list(self.size),
+            "num_frames": self.clip.num_frames,
+            "frame_stride": self.clip.frame_stride,
+            "sampling": self.clip.sampling,
+            "average": self.average,
+        }
+
+    def protocol(self, scores: Scores) -> str:
+        """How a number came about: clips x crops x frames x size, what was averaged, and how many videos."""
+        height, width = self.size
+        crops = self.dataset.num_views // self.dataset.num_clips
+        videos = f"{len(scores.indices)} videos"
+        if scores.faults:
+            videos += f" of {len(self)}, {len(scores.faults)} unreadable"
+        if not scores.labelled.all():
+            videos += f", {int(scores.labelled.sum())} with a label"
+        return (
+            f"{self.dataset.num_clips} clips x {crops} crops, {self.clip.num_frames} x {height} x {width}, "
+            f"{self.clip.sampling} sampling, {self.average} averaged, {videos}"
+        )
+
+
+def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False) -> Split:
+    """Opens the "train" or "val" list of a config for a method that wants to see `clip`.
+
+    fake: noise instead of the list.
+    Raises: ListError for anything wrong with the list, its classes or its frames; ConfigError for the config.
+    """
+    train = name == "train"
+    preset = find_preset(common.augmentation.preset)
+    clip = test_clip(common, clip) if not train else sampled(clip, common.data.sampling)
+    spatial = make_spatial(common, preset, train=train)
+    pipeline = make_augment(common, preset, train=train)
+    settings: dict[str, Any] = {
+        "clip": clip,
+        "augment": pipeline,
+        "train": train,
+        "num_clips": None if train else common.test.num_clips,
+        "seed": common.seed,
+    }
+    dataset: FrameDataset | FakeDataset
+    if fake:
+        names, about = None, "made up"
+        dataset = FakeDataset(
+            FAKE_VIDEOS, common.model.num_class, size=spatial.size, num_crops=spatial.num_crops, **settings
+        )
+    else:
+        records, names = open_list(common, name)
+        store, about = open_store(common, records)
+        if isinstance(store, DiskStore):
+            about += f", {check_on_disk(records, store)} looked at on disk"
+        flip = flip_labels(common, names) if train else None
+        dataset = DATASETS[clip.dataset](records, store, spatial=spatial, flip_labels=flip, **settings)
+    average = common.test.average or preset.average
+    return Split(name, common, clip, dataset, pipeline, names, average, spatial.size, about)
+
+
+def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
+    """The records of train_source or val_source, and the class names if there is a class file."""
+    source, root = (common.train_source, common.train_root) if name == "train" else (common.val_source, common.val_root)
+    if source is None:
+        raise ConfigError(f"common.{name}_source: is not set; it names the list file `path num_frames label`")
+    columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
+    records = read_list(source, root=root, num_class=common.model.num_class, columns=columns)
+    names = read_class_names(source, root=root, num_class=common.model.num_class, path=common.data.class_names)
+    return records, names
+
+
+def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
+    """The frame store of data.store, and in words how it names frames and where that was found out."""
+    arguments = dict(common.data.store)
+    kind = str(arguments.pop("type", "disk"))
+    if common.model.type == "img" and not int(records.num_frames.max()):
+        template, first = None, 0
+        about = "image files"
+    else:
+        given = common.data.frame_template, common.data.first_frame
+        template, first = detect_template(records, template=given[0], first_frame=given[1])
+        how = "as set" if None not in given else "detected"
+        about = f"frames {template} from {first} ({how})"
+    store = build(
+        STORES, kind, {**arguments, "root": records.root, "template": template, "first_frame": first},
+        where="common.data.store",
+    )  # fmt: skip
+    return store, f"{about}, {kind} store"
+
+
+def sampled(clip: ClipSpec, rule: str | None) -> ClipSpec:
+    """`clip` by another sampling rule, if one is given."""
+    return clip if rule is None else ClipSpec(clip.num_frames, clip.frame_stride, rule, clip.dataset)
+
+
+def test_clip(common: Common, clip: ClipSpec) -> ClipSpec:
+    """The clip at test time: test.sampling before data.sampling before the method's rule, test.num_frames frames."""
+    clip = sampled(clip, common.test.sampling or common.data.sampling)
+    frames = common.test.num_frames or clip.num_frames
+    return ClipSpec(frames, clip.frame_stride, clip.sampling, clip.dataset)
+
+
+def make_spatial(common: Common, preset: Preset, *, train: bool) -> Spatial:
+    """The worker's side of a preset, with the values that the config changes."""
+    wanted = common.augmentation
+    if train:
+        return preset.train(input_size=wanted.input_size, crop=wanted.crop, scales=wanted.scales, flip=wanted.flip)
+    size = common.test.input_size or wanted.input_size
+    resize = wanted.test_resize
+    if resize is None and size is not None and preset.test_crops.resize is not None:
+        # another crop keeps its share of the resized frame, as 224 of 256
+        resize = scaled(preset.test_crops.resize, size, preset.test_input_size or preset.input_size)
+    return preset.test(input_size=size, resize=resize, num_crops=common.crops)
+
+
+def scaled(resize: int | tuple[int, int], size: int, of: int) -> int | list[int]:
+    """`resize` in the proportion of a crop of `size` to one `of`."""
+    return resize * size // of if isinstance(resize, int) else [side * size // of for side in resize]
+
+
+def make_augment(common: Common, preset: Preset, *, train: bool) -> Augment:
+    """The device's side: colour and erasing for training, normalisation always."""
+    wanted = common.augmentation
+    random: dict[str, Any] = {}
+    if train:
+        random = {
+            "colorjitter": wanted.colorjitter,
+            "random_erasing": wanted.random_erasing,
+            "colorold": wanted.colorold,
+            "consistent": wanted.consistent,
+        }
+    given = wanted.mean is not None or wanted.std is not None
+    return Augment(
+        mean=wanted.mean or preset.mean,
+        std=wanted.std or preset.std,
+        value_range=1.0 if given else preset.value_range,
+        **random,
+    )
+
+
+def flip_labels(common: Common, names: list[str] | None) -> np.ndarray | None:
+    """int64 (K,): the class of a mirrored clip, from augmentation.flip_labels; None when flipping changes no class.
+
+    Raises: ConfigError for a class that is not there, and for a pair that does not mirror back.
+    """
+    pairs = common.augmentation.flip_labels
+    if not pairs:
+        return None
+    count = common.model.num_class
+    table = np.arange(count)
+    for one, other in pairs.items():
+        table[_label(one, names, count)] = _label(other, names, count)
+    if (table[table] != np.arange(count)).any():
+        wrong = int(np.flatnonzero(table[table] != np.arange(count))[0])
+        shown = names[wrong] if names else wrong
+        raise ConfigError(
+            f"common.augmentation.flip_labels: a clip mirrored twice is the clip again, but {shown!r} does not come "
+            "back to itself: list both directions, {left: right, right: left}"
+        )
+    return table
+
+
+def _label(value: str | int, names: list[str] | None, count: int) -> int:
+    if isinstance(value, str) and names and value in names:
+        return names.index(value)
+    if isinstance(value, int) and 0 <= value < count:
+        return value
+    known = "a class name" if names else "there is no class file, so give labels as numbers"
+    raise ConfigError(f"common.augmentation.flip_labels: {value!r} is no class; {known} in 0..{count - 1}")
+
+
+def check_pipelines(common: Common, clip: ClipSpec) -> None:
+    """Builds what stands between a frame and the network, without any list, so that mistakes show in a dry run."""
+    preset = find_preset(common.augmentation.preset)
+    for train in (True, False):
+        wanted = sampled(clip, common.data.sampling) if train else test_clip(common, clip)
+        get_rule(wanted.sampling)
+        make_spatial(common, preset, train=train)
+        make_augment(common, preset, train=train)
+
+
+def missing(common: Common, name: str) -> tuple[str | None, int | None]:
+    """For a dry run: (what is missing of a split, or None; how many videos its list has, or None)."""
+    source = common.train_source if name == "train" else common.val_source
+    if source is None:
+        return f"common.{name}_source is not set", None
+    if not Path(source).exists():
+        return f"common.{name}_source: {source} is not there", None
+    records, names = open_list(common, name)
+    try:
+        store, _ = open_store(common, records)
+        if isinstance(store, DiskStore):
+            check_on_disk(records, store)
+    except ListError as error:
+        return str(error), len(records)
+    if names is None and find_class_file(source, records.root) is None:
+        return f"no classInd.txt beside {source} nor in {records.root}/lists: classes will have no names", len(records)
+    return None, len(records)
