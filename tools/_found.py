@@ -75,7 +75,7 @@ def _leaves(frames: Path) -> Iterator[Path]:
 
 
 def count_frames(folder: Path) -> int:
-    """The number of frames in a folder; optical flow beside them is not counted. Raises ListError if some are missing."""
+    """The number of frames in a folder, not counting optical flow. Raises ListError if some are missing."""
     series = list_frames(folder)
     if not series:
         raise ListError(f"{folder}: holds no numbered images; remove it, or dump its video")

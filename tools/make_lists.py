@@ -2,8 +2,7 @@
 
 Who trains and who validates is said by --split (the files of UCF-101 or HMDB-51), by a split column of --csv, by
 folders train/ and val/ in frames/, or else by a seeded ratio that takes the same share of each class and keeps groups
-(clips cut from one video) together. Exit code 1: written, but videos of the split are not there; 2: wrong input, nothing
-written.
+(clips cut from one video) together. Exit code 1: written, but videos of the split are not there; 2: wrong input.
 """
 
 from __future__ import annotations
