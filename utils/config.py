@@ -48,7 +48,8 @@ class Model(Section):
         0.0, description="probability in front of the classifier; 0 means no dropout module"
     )
     pretrained: bool | str = Field(
-        False, description="True: the backbone's ImageNet file in pretrained/, under any hash; or a path to a checkpoint"
+        False,
+        description="True: the backbone's ImageNet file in pretrained/, under any hash; or a path to a checkpoint",
     )
     kwargs: Free = Field(description="keyword arguments of the backbone; bn_group_size, bn_sync_stats, bn_var_mode")
 
@@ -128,6 +129,14 @@ class LRScheduler(Section):
     cosine_from: Literal["warmup", "start"] = Field(
         "warmup", description="the cosine starts after the warm-up (the seed), or at step 0 beneath it (PySlowFast)"
     )
+    warmup: Literal["line", "factor"] = Field(
+        "line",
+        description="line: straight to the rate at its end; factor: the schedule, times a line "
+        "from base_lr / warmup_lr to 1 (mmaction2)",
+    )
+    per_epoch: list[Literal["warmup", "schedule"]] = Field(
+        [], description="what changes at the start of an epoch only, not at every iteration: [warmup, schedule]"
+    )
 
     @check(mode="after")
     def _consistent(self) -> LRScheduler:
@@ -164,7 +173,9 @@ class Common(Section):
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.9)
     weight_decay: NonNegativeFloat = Field(0.0001)
     nesterov: bool = Field(False)
-    no_wd: bool = Field(False, description="no weight decay for biases and for batch norm's weight and bias")
+    no_wd: bool | Literal["norm"] = Field(
+        False, description="no weight decay for biases and for batch norm's weight and bias; norm: for the latter only"
+    )
     policy: bool = Field(False, description="TSN's parameter groups: biases at twice the rate without decay, ...")
     fc_lr5: bool = Field(False, description="with policy: the classifier at five times the rate, its bias at ten (TSM)")
     partial_bn: bool = Field(False, description="freeze every batch norm but the first (TSN)")
@@ -177,7 +188,9 @@ class Common(Section):
     seed: NonNegativeInt = Field(0, description="of every random choice of the run")
     val_freq: PositiveInt = Field(250, description="validate after step i > 0 when i is a multiple")
     print_freq: PositiveInt = Field(10, description="a log line every so many steps, averaged over them")
-    ckpt_freq: PositiveInt | None = Field(None, description="steps between checkpoints; the smaller of val_freq and 500")
+    ckpt_freq: PositiveInt | None = Field(
+        None, description="steps between checkpoints; the smaller of val_freq and 500"
+    )
     bad_frame_budget: NonNegativeInt = Field(
         0, description="videos that may be left out of training because a frame cannot be read; each is logged"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import nn
@@ -24,13 +25,16 @@ class Group:
     params: list[nn.Parameter] = field(default_factory=list)
 
 
-def parameter_groups(model: nn.Module, *, no_wd: bool, policy: bool = False, fc_lr5: bool = False) -> list[Group]:
+def parameter_groups(
+    model: nn.Module, *, no_wd: bool | Literal["norm"], policy: bool = False, fc_lr5: bool = False
+) -> list[Group]:
     """Every trainable parameter in exactly one group.
 
-    no_wd: no decay for the biases of convolutions and linear layers and for all of the norm layers.
+    no_wd: no decay for the biases of convolutions and linear layers and for all of the norm layers; "norm": for the
+        latter only (PySlowFast).
     policy: the groups of TSN (Wang et al. 2016, arXiv 1608.00859): biases learn at twice the rate without decay, norm
-        layers do not decay. With fc_lr5 (TSM) the classifier, `model.head`, learns at five times the rate, its bias at ten.
-        With no_wd as well, no_wd decides alone.
+        layers do not decay. With fc_lr5 (TSM) the classifier, `model.head`, learns at five times the rate, its bias at
+        ten. With no_wd as well, no_wd decides alone.
     Raises: TypeError for a layer with parameters of its own of a kind not known here, rather than training it silently
         with the wrong multipliers.
     """
@@ -55,7 +59,7 @@ def parameter_groups(model: nn.Module, *, no_wd: bool, policy: bool = False, fc_
         elif policy and fc_lr5 and id(parameter) in in_head:
             kind = "head bias" if is_bias else "head weight"
         elif is_bias:
-            kind = "policy bias" if policy else ("weight without decay" if no_wd else "bias")
+            kind = "policy bias" if policy else ("weight without decay" if no_wd is True else "bias")
         else:
             kind = "weight"
         groups[kind].params.append(parameter)
