@@ -7,6 +7,7 @@ frames are chosen, resized or stored is not decided here, except for the clock (
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -232,19 +233,23 @@ class Video:
 def at_rate(frames: Iterable[TimedFrame], fps: float, duration: float) -> Iterator[TimedFrame]:
     """Resamples to a constant rate: a frame is dropped or repeated so that picture k is the one shown at k / fps.
 
-    The rule of FFmpeg's `fps` filter: each time is rounded to the nearest tick, and of two frames on one tick the later
-    stays. duration: seconds up to which the last frame is shown.
+    The rule of FFmpeg's `fps` filter: each time is rounded to the nearest tick (halves up), and of two frames on one
+    tick the later stays. duration: seconds up to which the last frame is shown; one picture comes in any case.
     """
+
+    def ticks(seconds: float) -> int:
+        return math.floor(seconds * fps + 0.5 + 1e-6)  # times are decimal copies of exact fractions
+
     held: TimedFrame | None = None
     tick = 0
     for time, picture in frames:
-        due = round(time * fps)
+        due = ticks(time)
         while held is not None and tick < due:
             yield tick / fps, held[1]
             tick += 1
         held = (time, picture)
     if held is not None:
-        for last in range(tick, max(round(duration * fps), tick + 1)):
+        for last in range(tick, max(ticks(duration), 1)):
             yield last / fps, held[1]
 
 
