@@ -5,8 +5,11 @@ from datasets.frame_store import DiskStore
 from datasets.memcached_dataset import ImageDataset
 from datasets.memcached_dataset_clip import ClipDataset
 from datasets.memcached_dataset_tsn import TSNDataset
+from datasets.memcached_store import MemcachedStore
 
 DATASETS = {"img": ImageDataset, "tsn": TSNDataset, "clip": ClipDataset}
-STORES = {"disk": DiskStore}
+STORES = {"disk": DiskStore, "memcached": MemcachedStore}
 
-__all__ = ["DATASETS", "STORES", "ClipDataset", "DiskStore", "FakeDataset", "ImageDataset", "TSNDataset"]
+__all__ = [
+    "DATASETS", "STORES", "ClipDataset", "DiskStore", "FakeDataset", "ImageDataset", "MemcachedStore", "TSNDataset",
+]  # fmt: skip

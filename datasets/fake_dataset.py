@@ -44,5 +44,7 @@ class FakeDataset:
         rng = np.random.default_rng([self.seed, epoch if self.train else 0, index])
         shape = (self.num_views, self.clip.num_frames, *self.size, 3)
         clips = np.frombuffer(rng.bytes(int(np.prod(shape))), np.uint8).reshape(shape)
-        augment = {} if self.augment is None else self.augment.draw(rng, self.num_views, self.clip.num_frames, *self.size)
+        augment = (
+            {} if self.augment is None else self.augment.draw(rng, self.num_views, self.clip.num_frames, *self.size)
+        )
         return {"clips": clips, "label": index % self.num_class, "index": index, "augment": augment, "fault": ""}

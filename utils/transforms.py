@@ -33,8 +33,8 @@ class Spatial:
         self.size: Size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         self.interpolation = interpolation
         self.flip = flip
+        self.num_crops = getattr(rule, "num_crops", 1)  # S, pieces that one clip becomes
         self.dtype = np.dtype(np.float32 if interpolation == "float" else np.uint8)
-        self.num_crops: int = getattr(rule, "num_crops", 1)  # training rules cut one
 
     def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[np.ndarray, bool]:
         """Decodes T encoded frames and cuts them.

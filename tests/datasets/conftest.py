@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+import signal
+import socket as socketlib
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from pymemcache.client.base import Client
+
+from datasets.memcached_server import parse_address
 
 SIZE = (48, 64)  # height, width
 
@@ -45,3 +56,69 @@ def tiny_frames(tmp_path: Path) -> Callable[..., Path]:
         return source
 
     return make
+
+
+class Memcached:
+    """A real memcached on a Unix socket or a free loopback port; `address` is what a config says."""
+
+    def __init__(self, folder: Path, *options: str, port: bool = False):
+        self.folder, self.options = folder, options
+        if port:
+            with closing(socketlib.socket()) as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+            self.address, self.where = f"127.0.0.1:{self.port}", ["-l", "127.0.0.1", "-p", str(self.port)]
+        else:
+            # a short path: Unix sockets take about 100 characters
+            self.socket = Path(tempfile.mkdtemp(prefix="mc")) / "s"
+            self.address, self.where = str(self.socket), ["-s", str(self.socket)]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = ["memcached", "-U", "0", "-m", "64", "-t", "1", *self.where, *self.options]
+        if os.geteuid() == 0:
+            command += ["-u", "root"]
+        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        for _ in range(500):
+            try:
+                with closing(self.client()) as client:
+                    client.version()
+                return
+            except OSError:
+                time.sleep(0.01)
+        raise RuntimeError("memcached does not answer")
+
+    def client(self) -> Client:
+        return Client(parse_address(self.address), connect_timeout=1, timeout=1, no_delay=True)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def count(self, name: str) -> int:
+        with closing(self.client()) as client:
+            return int(client.stats()[name.encode()])
+
+
+@pytest.fixture
+def memcached(tmp_path: Path) -> Iterator[Callable[..., Memcached]]:
+    """Starts real servers; all are gone at the end."""
+    servers: list[Memcached] = []
+
+    def start(*options: str, port: bool = False) -> Memcached:
+        servers.append(Memcached(tmp_path, *options, port=port))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.kill()
+        if not hasattr(server, "port"):
+            shutil.rmtree(server.socket.parent)
