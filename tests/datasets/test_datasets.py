@@ -25,8 +25,10 @@ CLIPS = {"img": ClipSpec(1), "tsn": ClipSpec(3), "clip": ClipSpec(4, 2, "clip")}
 
 
 class Noise:
-    def draw(self, rng: np.random.Generator, num_frames: int, size: tuple[int, int]) -> dict[str, np.ndarray]:
-        return {"noise": rng.random(3), "size": np.array([num_frames, *size])}
+    def draw(
+        self, rng: np.random.Generator, views: int, num_frames: int, height: int, width: int
+    ) -> dict[str, np.ndarray]:
+        return {"noise": rng.random((views, 3)), "size": np.array([num_frames, height, width])}
 
 
 def centre_crops(num_crops: int = 1) -> Spatial:
@@ -109,6 +111,7 @@ def test_mirrored_clips_take_the_mirrored_label(tiny_frames: Frames):
             r"img_0000\d.jpg: frame \d of \d+: not a readable image",
         ),
     ],
+    ids=["missing", "empty", "truncated", "no image"],
 )
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("kind", sorted(CLIPS))
