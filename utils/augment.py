@@ -135,11 +135,11 @@ class Augment:
             if "lighting" in drawn:
                 light = drawn["lighting"][index] * (255 * self._scale) + self._bias  # (F, 3)
                 shift = light.repeat(1, width)[:, None]  # (F, 1, W*C)
-            rows = clip.view(num_frames, height, width * channels)
-            if dtype == torch.float32:
-                torch.addcmul(shift, rows, scale, out=out[index].view(rows.shape))
-            else:
-                out[index] = torch.addcmul(shift, rows, scale).view(clip.shape)
+            whole = out[index] if dtype == torch.float32 else torch.empty(clip.shape)
+            rows = whole.copy_(clip).view(num_frames, height, width * channels)
+            torch.addcmul(shift, rows, scale, out=rows)
+            if dtype != torch.float32:
+                out[index] = whole
             if "erase" in drawn:
                 _erase_clip(out[index], drawn["erase"][index], self._fill)
         return out

@@ -17,7 +17,7 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 # torchvision truncates after every operation, OpenCV rounds: taking off half a level makes them equal (a hair less than
 # half, so that a whole number stays itself)
-_FLOOR = -0.4999
+_FLOOR = -0.49999
 _GREY = (0.2989, 0.587, 0.114)
 _GREY_ROW = np.array([_GREY], np.float32)
 # torchvision's float -> uint8: floor(x * 255.999) for x in 0..1

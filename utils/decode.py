@@ -36,32 +36,31 @@ class UnreadableFrameError(FrameError):
 def decode_image(data: bytes, reduce: int = 1) -> np.ndarray:
     """Decodes JPEG, PNG or whatever else OpenCV knows to uint8 (H, W, 3), RGB.
 
-    Grey, CMYK, palette and 16-bit images become RGB; EXIF orientation is honoured. `reduce` 2, 4 or 8 decodes a JPEG to
-    that fraction of its size (rounded up) inside its inverse transform, which is faster and averages the pixels.
+    Grey, CMYK, palette and 16-bit images become RGB; EXIF orientation is honoured. `reduce` 2, 4 or 8 gives that
+    fraction of the size (rounded up), averaged; a JPEG is averaged inside its inverse transform, which is faster.
 
     Raises ValueError with the reason if the bytes are no image or a damaged one.
     """
     if not data:
         raise ValueError("0 bytes")
-    if data.startswith(_JPEG):
+    is_jpeg = data.startswith(_JPEG)
+    if is_jpeg:
         if not data.endswith(_JPEG_END) and data.find(_JPEG_END, _scan(data)) < 0:
             raise ValueError(f"truncated JPEG, {len(data)} bytes")
         if jpeg_size(data)[2] == 4:
-            return _decode_with_pillow(data, reduce)
+            return _averaged(_decode_with_pillow(data), reduce)
     elif data.startswith(_PNG) and data.rfind(_PNG_END) < 0:
         raise ValueError(f"truncated PNG, {len(data)} bytes")
+    flags = _REDUCED[reduce] if is_jpeg and reduce > 1 else _COLOR
     try:
-        if reduce == 1:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOR)
-            swap = not _DECODES_RGB
-        else:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED[reduce])
-            swap = True
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
     if image is None:
-        return _decode_with_pillow(data, reduce)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if swap else image
+        return _averaged(_decode_with_pillow(data), reduce)
+    if flags != _COLOR or not _DECODES_RGB:
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return image if is_jpeg else _averaged(image, reduce)
 
 
 def jpeg_size(data: bytes) -> tuple[int, int, int]:
@@ -91,11 +90,16 @@ def _next_segment(data: bytes, position: int) -> int:
     return position + 2 + (data[position + 2] << 8 | data[position + 3])
 
 
-def _decode_with_pillow(data: bytes, reduce: int) -> np.ndarray:
+def _averaged(image: np.ndarray, reduce: int) -> np.ndarray:
+    if reduce == 1:
+        return image
+    size = -(-image.shape[1] // reduce), -(-image.shape[0] // reduce)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
-            image.draft(None, (-(-image.width // reduce), -(-image.height // reduce)))
-            # uint8 copy of its own memory: OpenCV needs a writable array
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))  # writable, as OpenCV's are
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"not a readable image ({len(data)} bytes)") from error

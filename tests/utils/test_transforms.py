@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.golden import fill
+from utils.crops import TRAIN_CROPS, MultiScale, Plan, Size, TestCrops
+from utils.decode import UnreadableFrameError, decode_image
+from utils.errors import FrameError
+from utils.transforms import INTERPOLATIONS, Spatial
+
+FRAMES = fill.make_frames(4, 96, 128)
+
+
+def png(frame: np.ndarray) -> bytes:
+    return cv2.imencode(".png", frame[..., ::-1])[1].tobytes()
+
+
+ENCODED = [png(frame) for frame in FRAMES]
+
+
+class Whole:
+    """A rule that keeps everything, to look at one step at a time."""
+
+    def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
+        return Plan(box=None, resize=size)
+
+
+def test_encoded_and_decoded_frames_give_the_same_pixels() -> None:
+    for name in sorted(TRAIN_CROPS):
+        spatial = Spatial(TRAIN_CROPS[name](), 64, flip=0.5)
+        for seed in range(4):
+            coded, flipped = spatial(ENCODED, np.random.default_rng(seed))
+            plain, flipped_too = spatial.apply(FRAMES, np.random.default_rng(seed))
+            np.testing.assert_array_equal(coded, plain)
+            assert flipped == flipped_too
+
+
+def test_the_output_is_rgb_contiguous_and_its_own_memory() -> None:
+    clips, _ = Spatial(Whole(), FRAMES.shape[1:3])(ENCODED)
+    assert clips.shape == (1, *FRAMES.shape) and clips.dtype == np.uint8 and clips.flags.c_contiguous
+    np.testing.assert_array_equal(clips[0], FRAMES)
+    clips[:] = 0
+    assert FRAMES.any()
+
+
+def test_one_box_and_one_flip_for_all_frames_of_a_clip() -> None:
+    still = np.repeat(FRAMES[:1], 4, axis=0)
+    for name in sorted(TRAIN_CROPS):
+        for seed in range(6):
+            clips, _ = Spatial(TRAIN_CROPS[name](), 64, flip=0.5).apply(still, np.random.default_rng(seed))
+            assert (clips[0] == clips[0, :1]).all(), name
+
+
+def test_flips_happen_as_often_as_asked_and_are_reported_truly() -> None:
+    rng = np.random.default_rng(0)
+    spatial = Spatial(MultiScale(scales=(1,), places=5), 48, flip=0.3)
+    square = FRAMES[:1, :96, :96]
+    mirrored = [Spatial(Whole(), 48).apply(square[:, :, ::-1])[0], Spatial(Whole(), 48).apply(square)[0]]
+    flips = []
+    for _ in range(300):
+        clips, flipped = spatial.apply(square, rng)
+        np.testing.assert_array_equal(clips, mirrored[not flipped])
+        flips.append(flipped)
+    assert 0.2 < np.mean(flips) < 0.4
+    assert not any(Spatial(MultiScale(), 48, flip=0.0).apply(square, rng)[1] for _ in range(50))
+
+
+def test_flipping_twice_is_the_identity() -> None:
+    always = Spatial(Whole(), FRAMES.shape[1:3], flip=1.0)
+    rng = np.random.default_rng(0)
+    once, flipped = always.apply(FRAMES, rng)
+    np.testing.assert_array_equal(once[0], FRAMES[:, :, ::-1])
+    np.testing.assert_array_equal(always.apply(once[0], rng)[0][0], FRAMES)
+    assert flipped
+
+
+def test_the_generator_alone_decides(rng: np.random.Generator) -> None:
+    spatial = Spatial(MultiScale(), 64, flip=0.5)
+    first = spatial.apply(FRAMES, np.random.default_rng([1, 2, 3]))[0]
+    spatial.apply(FRAMES, rng)
+    np.testing.assert_array_equal(first, spatial.apply(FRAMES, np.random.default_rng([1, 2, 3]))[0])
+    assert any((first != spatial.apply(FRAMES, np.random.default_rng([1, 2, n]))[0]).any() for n in range(4, 8))
+
+
+def test_cropping_is_done_before_resizing() -> None:
+    class Corner:
+        def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
+            return Plan(box=(8, 16, 40, 60), resize=size)
+
+    clips, _ = Spatial(Corner(), 32, interpolation="linear").apply(FRAMES)
+    expected = [cv2.resize(frame[8:48, 16:76], (32, 32), interpolation=cv2.INTER_LINEAR) for frame in FRAMES]
+    np.testing.assert_array_equal(clips[0], expected)
+
+
+def test_ten_crops_are_five_and_their_mirror_images() -> None:
+    clips, flipped = Spatial(TestCrops(None, num_crops=10), 64)(ENCODED)
+    assert clips.shape == (10, 4, 64, 64, 3) and not flipped
+    np.testing.assert_array_equal(clips[1::2], clips[::2, :, :, ::-1])
+    np.testing.assert_array_equal(clips[0, :], FRAMES[:, :64, :64])
+    np.testing.assert_array_equal(clips[4, :], FRAMES[:, 32:, :64])
+    np.testing.assert_array_equal(clips[8, :], FRAMES[:, 16:80, 32:96])
+
+
+def test_frames_of_another_size_are_brought_to_the_size_of_the_first() -> None:
+    odd = [ENCODED[0], png(cv2.resize(FRAMES[1], (64, 48))), png(cv2.resize(FRAMES[2], (300, 200))), ENCODED[3]]
+    clips, _ = Spatial(Whole(), FRAMES.shape[1:3])(odd)
+    np.testing.assert_array_equal(clips[0, 3], FRAMES[3])
+    smooth = cv2.GaussianBlur(clips[0, 1], (0, 0), 3).astype(int)
+    assert np.abs(smooth - cv2.GaussianBlur(FRAMES[1], (0, 0), 3)).mean() < 6, "still its own frame"
+    listed, _ = Spatial(Whole(), FRAMES.shape[1:3]).apply([decode_image(data) for data in odd])
+    np.testing.assert_array_equal(listed, clips)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"), [(b"", "0 bytes"), (ENCODED[0][:500], "truncated PNG"), (b"x" * 9, "9 bytes")]
+)
+@pytest.mark.parametrize("position", [0, 2])
+def test_an_unreadable_frame_is_named_by_its_position(bad: bytes, reason: str, position: int) -> None:
+    frames = list(ENCODED)
+    frames[position] = bad
+    with pytest.raises(FrameError, match=rf"frame {position + 1} of 4: not a readable image: .*{reason}") as caught:
+        Spatial(Whole(), 32)(frames)
+    assert isinstance(caught.value, UnreadableFrameError) and caught.value.position == position
+
+
+def test_every_interpolation_keeps_flat_pictures_flat_and_whole_ones_whole() -> None:
+    flat = np.full((50, 70, 3), (7, 130, 255), np.uint8)
+    for name, resize in INTERPOLATIONS.items():
+        for size in ((25, 35), (50, 70), (90, 33), (20, 20)):
+            resized = resize(flat, size)
+            assert resized.shape == (*size, 3) and resized.dtype == (np.float32 if name == "float" else np.uint8)
+            np.testing.assert_allclose(resized, np.broadcast_to(flat[0, 0], resized.shape), atol=1e-4)
+        np.testing.assert_array_equal(resize(FRAMES[0], (96, 128)), FRAMES[0])
+
+
+def test_interpolations_are_what_their_projects_use() -> None:
+    frame, size = FRAMES[0], (40, 48)
+    np.testing.assert_array_equal(
+        INTERPOLATIONS["pillow"](frame, size), Image.fromarray(frame).resize((48, 40), Image.Resampling.BILINEAR)
+    )
+    np.testing.assert_array_equal(INTERPOLATIONS["linear"](frame, size), cv2.resize(frame, (48, 40)))
+    np.testing.assert_array_equal(
+        INTERPOLATIONS["auto"](frame, size), cv2.resize(frame, (48, 40), interpolation=cv2.INTER_AREA)
+    )
+    np.testing.assert_array_equal(INTERPOLATIONS["auto"](frame, (90, 48)), cv2.resize(frame, (48, 90)))
+    rounded, exact = INTERPOLATIONS["rounded"](frame, size), INTERPOLATIONS["float"](frame, size)
+    np.testing.assert_array_equal(rounded, np.rint(exact))
