@@ -1,9 +1,9 @@
-"""What every method is: a network over clips, and what it tells the data, the optimizer and the checkpoint about itself."""
+"""What every method is: a network over clips, and what it tells data, optimizer and checkpoint about itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,10 @@ class Method(nn.Module):
     Attributes:
         clip: the clip it wants to see.
         name: method and architecture in one word, as checkpoints store it: tsm_resnet50.
-        arch: architecture whose image weights `pretrained: True` looks for in pretrained/: resnet50; "" if there are none.
+        arch: architecture whose image weights `pretrained: True` looks for in pretrained/; "" if there are none.
         head: the classifier, a linear layer or a 1x1x1 convolution; fine-tuning replaces it, `fc_lr5` speeds it up.
         example_size: (T, H, W) at which its published cost is counted.
+        settings: constructor arguments that change the scores and that weights do not show, for a check when loading.
     """
 
     clip: ClipSpec
@@ -29,6 +30,7 @@ class Method(nn.Module):
     arch: str
     head: nn.Module
     example_size: tuple[int, int, int]
+    settings: Mapping[str, Any] = {}
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, C, T, H, W) -> logits (B, K)."""

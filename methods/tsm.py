@@ -71,6 +71,13 @@ class TSM(TSN):
         if temporal_pool:
             insert_pool(self.backbone, backbone)
         self.temporal_pool = temporal_pool
+        self.settings = {
+            "shift_div": shift_div,
+            "shift_place": shift_place,
+            "shift": shift,
+            "temporal_pool": temporal_pool,
+            "non_local": non_local and (True if non_local == "embedded_gaussian" else non_local),
+        }
         self._parts = temporal_parts(self.backbone)
         self._num_frames = 0
         self._set_num_frames(num_segments)
@@ -104,7 +111,11 @@ class StreamingTSM(nn.Module):
         super().__init__()
         parts = [part for part, _ in tsm._parts]
         if not parts or any(not isinstance(part, TemporalShift) or part.direction != "uni" for part in parts):
-            has = "a temporal pool" if any(isinstance(part, TemporalPool) for part in parts) else "no one-directional shift"
+            has = (
+                "a temporal pool"
+                if any(isinstance(part, TemporalPool) for part in parts)
+                else "no one-directional shift"
+            )
             raise ConfigError(f"common.model.shift: only `shift: uni` can run frame by frame, but {tsm.name} has {has}")
         self.tsm = tsm
 

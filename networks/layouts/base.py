@@ -17,13 +17,15 @@ class Facts:
 
     method: key of methods.METHODS; "" when the file is an image network without a method.
     backbone: name for `common.model.backbone`; "" when the file does not tell.
-    arguments: further keys of `common.model` that the file tells: num_class, in_channels, ...
+    arguments: further keys of `common.model`: num_class, in_channels, ...
+    assumed: those of them that the file does not tell, and that are only likely.
     notes: one line for each thing that the file cannot tell and the config has to say.
     """
 
     method: str = ""
     backbone: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
 
 
@@ -33,9 +35,9 @@ class Layout:
 
     name: as the report prints it: "MIT TSM".
     recognises: whether these keys and shapes (wrappers and `module.` already gone) come from this source. Cheap.
-    convert: (state, other top-level entries of the file) -> (entries of our state dict, facts). An image network keeps its
-        own keys, without classifier: `Method.from_image_weights` places them. Entries with no place in our networks keep
-        their names and are then reported as unexpected. Raises CheckpointError for a network that we do not have.
+    convert: (state, other top-level entries of the file) -> (entries of our state dict, facts). An image network keeps
+        its own keys, without classifier: `Method.from_image_weights` places them. Entries with no place in our networks
+        keep their names and are reported as unexpected. Raises CheckpointError for a network that we do not have.
     """
 
     name: str

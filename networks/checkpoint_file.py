@@ -1,0 +1,144 @@
+"""From a checkpoint file of any project to weights under our names, and what the file tells about its network.
+
+Reads with `weights_only=True`; how each project names things is in layouts/. Filling models: weights.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from networks.layouts import LAYOUTS
+from networks.layouts.base import Facts
+from networks.plain_pickle import read_plain_pickle
+from utils.errors import CheckpointError
+
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it wrote zip files
+# where projects keep the weights; of several, the first wins
+NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
+WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class RawCheckpoint:
+    """A file, read and translated.
+
+    state: the weights under the names of the file, without wrappers.
+    others: what else stands at the top of the file: epoch, config, class_names, ...
+    layout: where it comes from: "MIT TSM".
+    weights: the same weights under our names: entries of a method's state dict, or of an image network's where
+        `facts.method` is "".
+    """
+
+    path: Path
+    state: Mapping[str, Tensor]
+    others: Mapping[str, Any]
+    layout: str
+    weights: Mapping[str, Tensor]
+    facts: Facts
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The classes it was trained on, in order, where the file tells."""
+        names = self.others.get("class_names")
+        return [str(name) for name in names] if isinstance(names, (list, tuple)) else None
+
+
+def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:
+    """Reads a checkpoint of ours, of upstream or of a project in `layouts.LAYOUTS`.
+
+    trust_pickle: also read a file that holds more than weights; it may run code of its author.
+
+    Raises: CheckpointError for a file that is missing, damaged, of no known project, or of a network we do not have.
+    """
+    path = Path(path)
+    state, others = split(_read(path, trust_pickle=trust_pickle), path)
+    for layout in LAYOUTS:
+        if layout.recognises(state):
+            try:
+                weights, facts = layout.convert(state, others)
+            except CheckpointError as error:
+                raise CheckpointError(f"{path}: {layout.name}: {error}") from None
+            return RawCheckpoint(path, state, others, layout.name, weights, facts)
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} are of no project known here ({known})")
+
+
+def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights of a loaded file without `module.` prefixes, and its other top-level entries.
+
+    Raises: CheckpointError when there are no weights in it.
+    """
+    if not isinstance(contents, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not weights by name")
+    found: Any = contents
+    for name in NAMES:
+        if isinstance(contents.get(name), Mapping):
+            found = contents[name]
+            break
+    state = {str(key): _tensor(value) for key, value in found.items() if isinstance(value, (Tensor, np.ndarray))}
+    if not state:
+        raise CheckpointError(f"{path}: no weights in it; its entries are {', '.join(map(str, [*contents][:5]))}")
+    others = {str(key): value for key, value in contents.items() if value is not found} if found is not contents else {}
+    return _without_wrappers(state), others
+
+
+def _tensor(value: Tensor | np.ndarray) -> Tensor:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.array(value, copy=True))
+    return value.detach()
+
+
+def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for wrapper in WRAPPERS * 2:  # either may be inside the other
+        if all(key.startswith(wrapper) for key in state):
+            state = {key.removeprefix(wrapper): value for key, value in state.items()}
+    return state
+
+
+def _read(path: Path, *, trust_pickle: bool) -> Any:
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder, not a checkpoint")
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(TORCH_MAGIC))
+        if head[:4] == b"PK\x03\x04" or head == TORCH_MAGIC:
+            return _read_torch(path, trust_pickle=trust_pickle)
+        return read_plain_pickle(path)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(f"{path}: {_refusal(str(error))}") from None
+    except ImportError as error:
+        raise CheckpointError(f"{path}: holds objects of a package that is not installed ({error})") from None
+    except DAMAGED as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from None
+
+
+def _read_torch(path: Path, *, trust_pickle: bool) -> Any:
+    if trust_pickle:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    with torch.serialization.safe_globals([argparse.Namespace]):  # the options that torchvision's scripts store
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _refusal(reason: str) -> str:
+    """torch's page of advice about a file that is more than weights, in one line."""
+    if found := re.search(r"GLOBAL ([\w.]+)|Trying to (?:load|call)[^`]*?([\w.]*\.[\w.]+)", reason):
+        return (
+            f"holds {found[1] or found[2]}, which plain weights do not need; loading it can run code from the file. If you "
+            f"trust where it comes from, say so: --trust-pickle, in code trust_pickle=True"
+        )
+    return f"damaged or not a checkpoint: {reason.splitlines()[0]}"

@@ -1,0 +1,83 @@
+"""mmaction2's networks over single frames: TSN and TSM on its own ResNet and MobileNetV2, or on torchvision's and timm's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from networks.layouts.base import Facts, Layout, State
+from networks.layouts.image_facts import counts, image_facts, shift_facts, without_shift
+from networks.layouts.renaming import Rule, rename
+
+BODY, HEAD = "backbone.", "cls_head.fc_cls."
+BLOCK = r"(layer\d\.\d+)"
+# a convolution and its norm sit together in one module there
+RESNET: list[Rule] = [
+    (r"conv1\.conv\.(.+)", r"conv1.\1"),
+    (r"conv1\.bn\.(.+)", r"bn1.\1"),
+    (rf"{BLOCK}\.conv(\d)\.conv\.(.+)", r"\1.conv\2.\3"),
+    (rf"{BLOCK}\.conv(\d)\.bn\.(.+)", r"\1.bn\2.\3"),
+    (rf"{BLOCK}\.downsample\.conv\.(.+)", r"\1.downsample.0.\2"),
+    (rf"{BLOCK}\.downsample\.bn\.(.+)", r"\1.downsample.1.\2"),
+    (rf"{BLOCK}\.non_local_block\.(theta|phi|g)(?:\.0)?\.conv\.(.+)", r"\1.non_local.\2.\3"),
+    (rf"{BLOCK}\.non_local_block\.conv_out\.conv\.(.+)", r"\1.non_local.out.\2"),
+    (rf"{BLOCK}\.non_local_block\.conv_out\.bn\.(.+)", r"\1.non_local.bn.\2"),
+]
+
+
+def _recognises(state: State) -> bool:
+    stem = next((value for key, value in state.items() if key.startswith(BODY) and value.dim() >= 4), None)
+    return stem is not None and stem.dim() == 4 and any(key.startswith("cls_head.") for key in state)
+
+
+def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
+    body = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
+    head = {key.removeprefix(HEAD): value for key, value in state.items() if key.startswith(HEAD)}
+    plain = {without_shift(key): value for key, value in body.items()}
+    if "conv2.conv.weight" in plain:
+        plain = rename(plain, _mobilenet_v2(plain))
+    elif "conv1.conv.weight" in plain:
+        plain = rename(plain, RESNET)
+    facts = image_facts(plain, head)
+    shift_facts(facts, body)
+    _complete_non_local(plain, facts)
+    rest = {key: value for key, value in state.items() if not key.startswith((BODY, HEAD))}
+    ours = {f"backbone.{key}": value for key, value in plain.items()}
+    return {**ours, **{f"head.{key}": value for key, value in head.items()}, **rest}, facts
+
+
+def _mobilenet_v2(state: State) -> list[Rule]:
+    """Their seven stages, numbered through as torchvision does: features.1 to features.17, stem and last one around."""
+    rules: list[Rule] = [(r"conv1\.conv\.(.+)", r"features.0.0.\1"), (r"conv1\.bn\.(.+)", r"features.0.1.\1")]
+    number = 1
+    for stage in range(1, 8):
+        for block in range(counts(state, rf"layer{stage}\.(\d+)\.")):
+            theirs, ours = rf"layer{stage}\.{block}\.conv", f"features.{number}.conv"
+            last = counts(state, rf"{theirs}\.(\d+)\.") - 1
+            rules += [
+                # the last convolution has no ReLU, so torchvision does not group it with its norm
+                (rf"{theirs}\.{last}\.conv\.(.+)", rf"{ours}.{last}.\1"),
+                (rf"{theirs}\.{last}\.bn\.(.+)", rf"{ours}.{last + 1}.\1"),
+                (rf"{theirs}\.(\d+)\.conv\.(.+)", rf"{ours}.\1.0.\2"),
+                (rf"{theirs}\.(\d+)\.bn\.(.+)", rf"{ours}.\1.1.\2"),
+            ]
+            number += 1
+    return [*rules, (r"conv2\.conv\.(.+)", rf"features.{number}.0.\1"), (r"conv2\.bn\.(.+)", rf"features.{number}.1.\1")]
+
+
+def _complete_non_local(plain: dict[str, Tensor], facts: Facts) -> None:
+    """Their last convolution has no bias, ours a bias of zero; which variant it is, the file tells only in part."""
+    found = [key for key in plain if key.endswith(".non_local.out.weight")]
+    for key in found:
+        plain[key.replace("weight", "bias")] = torch.zeros(plain[key].shape[0])
+    if found and facts.method == "tsm":
+        embedded = any(".non_local.theta." in key for key in plain)
+        facts.arguments["non_local"] = True if embedded else "gaussian"
+        if embedded:
+            facts.notes.append("non_local: embedded_gaussian and dot_product have the same weights; the config says which")
+
+
+LAYOUT = Layout("mmaction2 (frames)", _recognises, _convert)

@@ -1,0 +1,30 @@
+"""Our own checkpoints: the names are right already, and the config in the file tells the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from networks.layouts.base import Facts, Layout, State
+
+PARTS = ("backbone.", "network.", "head.", "dropout.")  # what our methods are made of
+
+
+def _recognises(state: State) -> bool:
+    ours = all(key.startswith(PARTS) for key in state)
+    return ours and ("head.weight" in state or any(key.startswith("network.") for key in state))
+
+
+def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
+    config = others.get("config")
+    model = config.get("common", {}).get("model", {}) if isinstance(config, Mapping) else {}
+    facts = Facts(method=str(model.get("type", "unknown")), backbone=str(model.get("backbone", "")))
+    facts.arguments = {key: value for key, value in model.items() if key not in ("type", "backbone", "pretrained")}
+    if not model:
+        facts.notes.append("no config in the file: the method, its clip and its shift come from the config given")
+    return dict(state), facts
+
+
+LAYOUT = Layout("this project", _recognises, _convert)

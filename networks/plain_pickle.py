@@ -1,0 +1,44 @@
+"""Pickles of numpy arrays in plain containers, as Caffe2's model zoos publish them, read without running code from them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# what such files need besides Python's own containers and numbers; numpy 2 renamed numpy.core
+ALLOWED = {
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),  # bytes of Python 2 in a pickle of Python 3
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which plain weights do not need")
+        return super().find_class(module, name)
+
+
+def read_plain_pickle(path: Path) -> Any:
+    """The contents, with text of Python 2 decoded.
+
+    Raises: pickle.UnpicklingError naming what else the file holds; EOFError and others for a damaged one.
+    """
+    with path.open("rb") as file:
+        contents = _Unpickler(file, encoding="latin1").load()
+    _refuse_objects(contents)
+    return contents
+
+
+def _refuse_objects(contents: Any) -> None:
+    if isinstance(contents, dict):
+        for value in contents.values():
+            _refuse_objects(value)
+    elif isinstance(contents, np.ndarray) and contents.dtype.hasobject:
+        raise pickle.UnpicklingError("it holds an array of Python objects, which plain weights do not need")
