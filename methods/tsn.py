@@ -18,9 +18,9 @@ CONSENSUS = ("avg",)
 class TSN(Method):
     """Temporal Segment Networks (Wang et al. 2016, arXiv 1608.00859).
 
-    Each frame's features pass dropout (no module when it is 0) and the classifier; the clip's logits are the average over
-    its frames, so their order does not matter. Any number of frames is accepted: training sees `num_segments`, the
-    paper's test 25.
+    Each frame's features pass dropout (no module when it is 0) and the classifier; the clip's logits are the average
+    over its frames, so their order does not matter. Any number of frames is accepted: training sees `num_segments`,
+    the paper's test 25.
 
     backbone: see networks/backbones.py. kwargs: for its constructor.
     in_channels: channels of each frame: 3 for RGB, 2 * L for a stack of L flow fields.

@@ -1,4 +1,4 @@
-"""Any image network as a feature extractor for single frames: our table, torchvision's by their names, timm's by timm/<name>.
+"""Any image network as a feature extractor for frames: our table, torchvision's by name, timm's by timm/<name>.
 
 Weights are random; files are the business of weights.py.
 """
@@ -115,7 +115,8 @@ def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int) -> tuple
 
 def _remove_classifier(net: nn.Module, name: str) -> int:
     """Replaces the last layer by the identity, and the dropout right in front of it; returns its input width."""
-    path, last = [(path, module) for path, module in net.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))][-1]
+    kinds = (nn.Linear, nn.Conv2d)
+    path, last = [(path, module) for path, module in net.named_modules() if isinstance(module, kinds)][-1]
     if IMAGE_CLASSES not in (getattr(last, "out_features", 0), getattr(last, "out_channels", 0)):
         raise ConfigError(f"{WHERE}.backbone: {name} does not end in its classifier, so it cannot be a backbone")
     parent, child = _parent(net, path)

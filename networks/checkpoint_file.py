@@ -27,7 +27,8 @@ TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save bega
 # where projects keep the weights; of several, the first wins
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
 WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, zipfile.BadZipFile)
+# what readers raise on bytes that are cut off or of something else
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _refusal(reason: str) -> str:
     """torch's page of advice about a file that is more than weights, in one line."""
     if found := re.search(r"GLOBAL ([\w.]+)|Trying to (?:load|call)[^`]*?([\w.]*\.[\w.]+)", reason):
         return (
-            f"holds {found[1] or found[2]}, which plain weights do not need; loading it can run code from the file. If you "
-            f"trust where it comes from, say so: --trust-pickle, in code trust_pickle=True"
+            f"holds {found[1] or found[2]}, which plain weights do not need; loading it can run code from the file. If "
+            f"you trust where it comes from, say so: --trust-pickle, in code trust_pickle=True"
         )
     return f"damaged or not a checkpoint: {reason.splitlines()[0]}"

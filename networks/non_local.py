@@ -80,5 +80,6 @@ class FrameNonLocal(NonLocal):
         self.reset_parameters()
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) -> the same shape."""
         clips = x.unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # B, C, T, H, W
         return super().forward(clips).transpose(1, 2).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Pickles of numpy arrays in plain containers, as Caffe2's model zoos publish them, read without running code from them."""
+"""Pickles of numpy arrays in plain containers, as Caffe2's model zoos publish them, read without running their code."""
 
 from __future__ import annotations
 

@@ -20,7 +20,10 @@ DEEP = 23  # blocks in layer3 from which on only every second block is shifted (
 
 @dataclass(frozen=True)
 class Branch:
-    """A residual branch: `entry`, the module it begins with, and `block`, the module around it and its shortcut ("": none)."""
+    """A residual branch.
+
+    entry: the module it begins with. block: the module around it and its shortcut; "" where there is none.
+    """
 
     entry: str
     block: str
@@ -47,8 +50,8 @@ def residual_branches(net: nn.Module, name: str) -> list[Branch]:
         branches = [Branch(call, "") for call in convolutions[1:]]
     if not branches:
         raise ConfigError(
-            f"common.model.backbone: {name} has neither residual branches nor a second convolution, so there is no place "
-            f"for a temporal shift; use type tsn, or another backbone"
+            f"common.model.backbone: {name} has neither residual branches nor a second convolution, so there is no "
+            f"place for a temporal shift; use type tsn, or another backbone"
         )
     return branches
 

@@ -33,7 +33,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
             zero_init_residual=zero_init_residual,
             groups=groups,
             width_per_group=width_per_group,
-            replace_stride_with_dilation=None if replace_stride_with_dilation is None else [*replace_stride_with_dilation],
+            replace_stride_with_dilation=replace_stride_with_dilation and [*replace_stride_with_dilation],
         )
 
     build.__name__ = name

@@ -24,8 +24,8 @@ Temporal = TemporalShift | TemporalPool | FrameNonLocal
 def insert_shift(net: nn.Module, name: str, *, shift_div: int, place: str, direction: str) -> None:
     """Adds a shift to every residual branch of `net`.
 
-    place: `blockres` shifts what enters the branch and leaves the shortcut alone; a ResNet with 23 or more blocks in layer3
-        is shifted in every second block. `block` shifts what enters the whole block, shortcut included, in every block.
+    place: `blockres` shifts what enters the branch and leaves the shortcut alone; a ResNet with 23 or more blocks in
+        layer3 is shifted in every second block. `block` shifts what enters a block, shortcut included, in every block.
 
     Raises: ConfigError for a place that this network does not have, or when a part of it is narrower than shift_div.
     """

@@ -53,19 +53,19 @@ class TemporalShift(nn.Module):
         self.stream: Stream | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, ...) -> the same shape; with a stream, (B, ...)."""
         fold = x.shape[self.channel_dim] // self.shift_div
         if self.stream is not None:
             return self.stream.shift(x, fold, self.channel_dim)
-        return temporal_shift(
-            x, self.num_frames, fold=fold, direction=self.direction, channel_dim=self.channel_dim
-        )
+        return temporal_shift(x, self.num_frames, fold=fold, direction=self.direction, channel_dim=self.channel_dim)
 
     def extra_repr(self) -> str:
+        """For print(model)."""
         return f"1/{self.shift_div}, {self.direction}"
 
 
 class Stream:
-    """The memory of a one-directional network that sees one frame per step: per shift, the channels of the frame before.
+    """The memory of a one-directional network that sees one frame per step: what each shift moves to the next frame.
 
     before: what the step before left, in the order in which the shifts run; empty at the first step, which reads zeros.
     now: what this step leaves.
@@ -83,16 +83,14 @@ class Stream:
 
 
 class TemporalPool(nn.Module):
-    """Halves the frame rate inside a network: max over 3 frames at stride 2 (TSM's code, option temporal_pool).
-
-    (B*T, C, H, W) -> (B*ceil(T/2), C, H, W).
-    """
+    """Halves the frame rate inside a network: max over 3 frames at stride 2 (TSM's code, option temporal_pool)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.num_frames = 1
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) -> (B*ceil(T/2), C, H, W)."""
         clips = x.unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # B, C, T, H, W
         pooled = F.max_pool3d(clips, kernel_size=(3, 1, 1), stride=(2, 1, 1), padding=(1, 0, 0))
         return pooled.transpose(1, 2).flatten(0, 1)

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from networks.backbones import first_convolution, widen_input
 from networks.checkpoint_file import RawCheckpoint, load_checkpoint_file
@@ -41,8 +40,9 @@ class Loadable(Protocol):
 class LoadReport:
     """What went where.
 
-    matched, missing, unexpected: names of the model's entries that were filled, of those that were not, and of entries of
-        the file without a place. resized: entries of the classifier that stay as the model has them, with both shapes.
+    matched, missing, unexpected: names of the model's entries that were filled, of those that were not, and of
+        entries of the file without a place.
+    resized: entries of the classifier that stay as the model has them, with both shapes.
     notes: what the file cannot tell, and smaller adaptations. warnings: what can make the scores differ.
     """
 
@@ -163,8 +163,8 @@ def _other_classes(file: RawCheckpoint, class_names: Sequence[str] | None) -> st
     if len(theirs) != len(class_names):
         return f"it was trained on {len(theirs)} classes, the class list has {len(class_names)}"
     first = next(index for index, (a, b) in enumerate(zip(theirs, class_names, strict=True)) if a != b)
-    same = "the same classes in another order" if sorted(theirs) == sorted(class_names) else "other classes"
-    return f"it was trained on {same}: class {first} is {theirs[first]!r} there and {class_names[first]!r} in the class list"
+    what = "the same classes in another order" if sorted(theirs) == sorted(class_names) else "other classes"
+    return f"it was trained on {what}: class {first} is {theirs[first]!r} there, {class_names[first]!r} in the list"
 
 
 def _drop_head(

@@ -13,6 +13,7 @@ from networks.layouts.base import Facts, State
 from networks.mobilenet import mobilenet_v2
 from networks.resnet import DEPTHS
 
+STEM = "features.0."
 POOLED = "layer2.net."  # the stage behind a temporal pool
 BLOCK_SHIFT = re.compile(r"layer\d\.(?:net\.)?\d+\.(?:block\.)?net\.")
 WRAPPED_BLOCK = re.compile(r"(layer\d\.\d+)\.block\.")
@@ -78,14 +79,15 @@ def _mobilenet_v2(state: State) -> tuple[str, dict[str, Any]]:
     for scale in sorted(SCALES, key=lambda value: value != 1.0):
         with torch.device("meta"):
             shapes = {key: value.shape for key, value in mobilenet_v2(t=t, scale=scale).state_dict().items()}
-        if all(shapes.get(key) == value.shape for key, value in state.items() if value.dim() == 4 and value.shape[1] != 3):
+        kernels = {key: value.shape for key, value in state.items() if value.dim() == 4 and not key.startswith(STEM)}
+        if all(shapes.get(key) == shape for key, shape in kernels.items()):
             changed = {"t": (t, 6), "scale": (scale, 1.0)}
             return "mobilenetv2", {key: value for key, (value, default) in changed.items() if value != default}
     return "mobilenetv2", {"t": t}
 
 
 def shift_facts(facts: Facts, body: State) -> None:
-    """What the names of MIT's and mmaction2's modules tell: `net` is what a shift or a temporal pool stands in front of."""
+    """What the names of MIT's and mmaction2's modules tell: `net` is what stands behind a shift or a temporal pool."""
     pooled = any(key.startswith(POOLED) for key in body)
     shifted = [key for key in body if ".net." in key.removeprefix(POOLED)]
     facts.arguments["num_segments"] = 8
@@ -100,7 +102,7 @@ def shift_facts(facts: Facts, body: State) -> None:
     facts.arguments |= {"shift_div": 8, "shift_place": "block" if in_block else "blockres"}
     if pooled:
         facts.arguments["temporal_pool"] = True
-    facts.notes.append("num_segments, shift_div: not in the file; the config says them (8 and 8 in most published ones)")
+    facts.notes.append("num_segments, shift_div: not in the file; the config says them (8, 8 in most published ones)")
 
 
 def without_shift(key: str) -> str:

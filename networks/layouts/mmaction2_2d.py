@@ -1,4 +1,4 @@
-"""mmaction2's networks over single frames: TSN and TSM on its own ResNet and MobileNetV2, or on torchvision's and timm's."""
+"""mmaction2's networks over frames: TSN and TSM on its ResNet and MobileNetV2, or on those of torchvision and timm."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def _mobilenet_v2(state: State) -> list[Rule]:
                 (rf"{theirs}\.(\d+)\.bn\.(.+)", rf"{ours}.\1.1.\2"),
             ]
             number += 1
-    return [*rules, (r"conv2\.conv\.(.+)", rf"features.{number}.0.\1"), (r"conv2\.bn\.(.+)", rf"features.{number}.1.\1")]
+    last_one = f"features.{number}"
+    return [*rules, (r"conv2\.conv\.(.+)", rf"{last_one}.0.\1"), (r"conv2\.bn\.(.+)", rf"{last_one}.1.\1")]
 
 
 def _complete_non_local(plain: dict[str, Tensor], facts: Facts) -> None:
@@ -77,7 +78,8 @@ def _complete_non_local(plain: dict[str, Tensor], facts: Facts) -> None:
         embedded = any(".non_local.theta." in key for key in plain)
         facts.arguments["non_local"] = True if embedded else "gaussian"
         if embedded:
-            facts.notes.append("non_local: embedded_gaussian and dot_product have the same weights; the config says which")
+            facts.assumed += ("non_local",)
+            facts.notes.append("non_local: embedded_gaussian and dot_product look alike; the config says which")
 
 
 LAYOUT = Layout("mmaction2 (frames)", _recognises, _convert)
