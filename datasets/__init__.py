@@ -6,10 +6,12 @@ from datasets.memcached_dataset import ImageDataset
 from datasets.memcached_dataset_clip import ClipDataset
 from datasets.memcached_dataset_tsn import TSNDataset
 from datasets.memcached_store import MemcachedStore
+from datasets.packed_store import PackedStore
 
 DATASETS = {"img": ImageDataset, "tsn": TSNDataset, "clip": ClipDataset}
-STORES = {"disk": DiskStore, "memcached": MemcachedStore}
+STORES = {"disk": DiskStore, "memcached": MemcachedStore, "packed": PackedStore}
 
 __all__ = [
-    "DATASETS", "STORES", "ClipDataset", "DiskStore", "FakeDataset", "ImageDataset", "MemcachedStore", "TSNDataset",
+    "DATASETS", "STORES", "ClipDataset", "DiskStore", "FakeDataset", "ImageDataset", "MemcachedStore",
+    "PackedStore", "TSNDataset",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from datasets.frame_store import DiskStore, FrameStore
 from datasets.list_parser import COLUMNS
 from datasets.loader import EvalShard, TrainStream, make_loader
 from datasets.memcached_dataset import image_list_columns
+from datasets.packed_store import PackedStore
 from datasets.records import RecordList, read_list
 from datasets.sampling import get_rule
 from utils.augment import Augment
@@ -145,7 +146,7 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     else:
         records, names = open_list(common, name)
         store, about = open_store(common, records)
-        if isinstance(store, DiskStore):
+        if isinstance(store, DiskStore | PackedStore):
             about += f", {check_on_disk(records, store)} looked at on disk"
         flip = flip_labels(common, names) if train else None
         dataset = DATASETS[clip.dataset](records, store, spatial=spatial, flip_labels=flip, **settings)
@@ -168,8 +169,10 @@ def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
     """The frame store of data.store, and in words how it names frames and where that was found out."""
     arguments = dict(common.data.store)
     kind = str(arguments.pop("type", "disk"))
-    if common.model.type == "img" and not int(records.num_frames.max()):
-        template, first = None, 0
+    template, first = None, 0
+    if not getattr(STORES.get(kind), "reads_files", True):
+        about = "frames"
+    elif common.model.type == "img" and not int(records.num_frames.max()):
         about = "image files"
     else:
         given = common.data.frame_template, common.data.first_frame
@@ -284,7 +287,7 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
     records, names = open_list(common, name)
     try:
         store, _ = open_store(common, records)
-        if isinstance(store, DiskStore):
+        if isinstance(store, DiskStore | PackedStore):
             check_on_disk(records, store)
     except ListError as error:
         return str(error), len(records)

@@ -8,22 +8,36 @@ import numpy as np
 
 from datasets.frame_names import list_frames
 from datasets.frame_store import DiskStore
+from datasets.packed_store import PackedStore
 from datasets.records import RecordList
 from utils.errors import ListError
 
 
-def check_on_disk(records: RecordList, store: DiskStore, *, limit: int = 1000) -> int:
+def check_on_disk(records: RecordList, store: DiskStore | PackedStore, *, limit: int = 1000) -> int:
     """Looks for the first and the last frame of up to `limit` records spread evenly over the list; returns how many.
 
     Raises ListError with file and line for a folder that is not there and for fewer frames than the list says.
     """
     chosen = np.unique(np.linspace(0, len(records) - 1, min(limit, len(records))).astype(np.int64))
     for index in chosen.tolist():
+        if isinstance(store, PackedStore):
+            _check_packed(records, store, index)
+            continue
         path, last = records.path(index), int(records.num_frames[index]) - 1
         for frame in (0, last) if store.template is not None else (0,):
             if not Path(store.frame_name(path, frame)).is_file():
                 raise ListError(f"{records.where(index)}: {_explain(records, store, index, frame)}")
     return len(chosen)
+
+
+def _check_packed(records: RecordList, store: PackedStore, index: int) -> None:
+    packed, listed = store.num_frames(records.path(index)), int(records.num_frames[index])
+    if packed < listed:
+        what = "is not in the pack" if packed < 0 else f"has {packed} frames in the pack, the list says {listed}"
+        raise ListError(
+            f"{records.where(index)}: {records.path(index)!r} {what} {store.folder}; run tools/pack_frames.py with "
+            "this list"
+        )
 
 
 def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> str:

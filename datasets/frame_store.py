@@ -15,7 +15,12 @@ from utils.errors import FrameError
 
 
 class FrameStore(Protocol):
-    """Encoded frames by video path and 0-based index."""
+    """Encoded frames by video path and 0-based index.
+
+    reads_files: whether it reads the frames' files, so that their names must be known.
+    """
+
+    reads_files: bool
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """The encoded frames in the order asked for. Raises FrameError naming the first that is missing or empty."""
@@ -35,6 +40,8 @@ class DiskStore:
 
     template: file name with one number, None where each record is itself an image file. first_frame: number of index 0.
     """
+
+    reads_files = True  # so the names of the frames' files must be known
 
     def __init__(
         self, root: str | os.PathLike[str], *, template: str | None = "img_{:05d}.jpg", first_frame: int = 1

@@ -1,0 +1,169 @@
+"""Frames in a few large files instead of millions of small ones, with a flat index; tools/pack_frames.py writes them.
+
+A pack is a folder: shard_00000.bin ... hold the encoded frames end to end, video by video; shard_00000.idx ... say what
+is in each; index.flat is all of them together, mapped by every worker. Each frame has a check sum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.flat_file import open_arrays
+from utils.errors import FrameError
+
+INDEX = "index.flat"
+FORMAT = 1
+_OPEN_FILES = 64
+
+
+class PackedStore:
+    """Reads frames from the pack in `folder`; `root`, `template` and `first_frame` are for stores that read files.
+
+    Raises FrameError if there is no finished pack, or if shards are missing or not whole, with the videos they hold.
+    """
+
+    reads_files = False
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        folder: str | os.PathLike[str],
+        template: str | None = None,
+        first_frame: int = 0,
+    ) -> None:
+        self.folder = Path(folder)
+        self._open()
+        self._check_shards()
+
+    def _open(self) -> None:
+        path = self.folder / INDEX
+        try:
+            about, arrays = open_arrays(path)
+        except FileNotFoundError:
+            raise FrameError(f"{path}: no finished pack here; run tools/pack_frames.py (again, it continues)") from None
+        except (OSError, ValueError) as error:
+            raise FrameError(f"{path}: cannot be read ({error}); run tools/pack_frames.py again") from None
+        if about.get("format") != FORMAT:
+            raise FrameError(f"{path}: format {about.get('format')}, this version reads {FORMAT}; pack again")
+        self._shards: list[dict[str, Any]] = about["shards"]
+        self._arrays = arrays
+        self._files: OrderedDict[int, int] = OrderedDict()
+        self._process = os.getpid()
+
+    def _check_shards(self) -> None:
+        for number, shard in enumerate(self._shards):
+            file = self.folder / shard["name"]
+            size = file.stat().st_size if file.exists() else -1
+            if size != shard["bytes"]:
+                what = f"has {size} bytes instead of {shard['bytes']}" if size >= 0 else "is missing"
+                raise FrameError(f"{file}: {what}; it holds {self._videos_of(number)}; run tools/pack_frames.py again")
+
+    def _videos_of(self, shard: int) -> str:
+        videos = np.flatnonzero(self._arrays["video_shard"] == shard)
+        shown = ", ".join(repr(self._path(video)) for video in videos[:3].tolist())
+        return f"{len(videos)} videos: {shown}" + ", ..." * (len(videos) > 3)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.folder,)
+
+    def __del__(self) -> None:
+        if getattr(self, "_process", None) == os.getpid():
+            for descriptor in self._files.values():
+                os.close(descriptor)
+
+    def __len__(self) -> int:
+        return len(self._arrays["video_shard"])
+
+    def num_frames(self, path: str) -> int:
+        """Frames of a video in the pack; -1 if the video is not in it."""
+        video = self._find(path)
+        return -1 if video < 0 else int(np.diff(self._arrays["video_first"][video : video + 2])[0])
+
+    def frame_name(self, path: str, index: int) -> str:
+        """The place of one frame, for messages."""
+        video = self._find(path)
+        where = self.folder if video < 0 else self.folder / self._shards[self._arrays["video_shard"][video]]["name"]
+        return f"{where}: {path!r}, frame index {int(index)}"
+
+    def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Reads and checks the frames; one that is asked for twice is read once."""
+        order, video = np.asarray(indices).tolist(), self._find(path)
+        if video < 0:
+            raise FrameError(f"{self.folder}: {path!r} is not in this pack; run tools/pack_frames.py with its list")
+        first, last = self._arrays["video_first"][video : video + 2].tolist()
+        sizes = self._arrays["frame_size"][first:last].astype(np.int64)
+        ends = np.cumsum(sizes) + int(self._arrays["video_start"][video])
+        shard = int(self._arrays["video_shard"][video])
+        frames: dict[int, bytes] = {}
+        for index in order:
+            if index in frames:
+                continue
+            if not 0 <= index < last - first:
+                raise FrameError(f"{self.frame_name(path, index)}: the pack has {last - first} frames of this video")
+            size = int(sizes[index])
+            data = self._read(shard, size, int(ends[index]) - size)
+            if zlib.crc32(data) != int(self._arrays["frame_sum"][first + index]):
+                raise FrameError(
+                    f"{self.frame_name(path, index)}: damaged (wrong check sum); `python tools/pack_frames.py "
+                    f"{self.folder} --verify` lists all that is"
+                )
+            frames[index] = data
+        return [frames[index] for index in order]
+
+    def stats(self) -> dict[str, int]:
+        """Nothing to count."""
+        return {}
+
+    def _read(self, shard: int, size: int, offset: int) -> bytes:
+        if self._process != os.getpid():  # pread shares no position, but closing must not reach the parent's
+            self._files, self._process = OrderedDict(), os.getpid()
+        if shard not in self._files:
+            if len(self._files) >= _OPEN_FILES:
+                os.close(self._files.popitem(last=False)[1])
+            file = self.folder / self._shards[shard]["name"]
+            try:
+                self._files[shard] = os.open(file, os.O_RDONLY)
+            except OSError as error:
+                raise FrameError(f"{file}: cannot be opened: {error.strerror}") from None
+        self._files.move_to_end(shard)
+        try:
+            return os.pread(self._files[shard], size, offset)
+        except OSError as error:
+            raise FrameError(f"{self.folder / self._shards[shard]['name']}: {error.strerror}") from None
+
+    def _find(self, path: str) -> int:
+        name = os.fsencode(path)
+        wanted = path_hash(name)
+        hashes, order = self._arrays["hash"], self._arrays["hash_order"]
+        place = int(np.searchsorted(hashes, wanted))
+        while place < len(hashes) and hashes[place] == wanted:
+            video = int(order[place])
+            if self._bytes(video) == name:
+                return video
+            place += 1
+        return -1
+
+    def _bytes(self, video: int) -> bytes:
+        start, stop = self._arrays["path_offsets"][video : video + 2]
+        return self._arrays["paths"][start:stop].tobytes()
+
+    def _path(self, video: int) -> str:
+        return os.fsdecode(self._bytes(video))
+
+
+def path_hash(name: bytes) -> np.uint64:
+    """Where a path is looked up in the index."""
+    return np.uint64(int.from_bytes(hashlib.sha1(name, usedforsecurity=False).digest()[:8], "little"))
+
+
+def _reopen(folder: Path) -> PackedStore:
+    return PackedStore(folder, folder=folder)

@@ -1,0 +1,167 @@
+"""Packs the frames of lists into a few large files: `pack_frames.py OUT LIST... --root ROOT`; training reads OUT.
+
+In the config: `data: {store: {type: packed, folder: OUT}}`. Running again packs what is new or changed; a run that was
+stopped goes on. `pack_frames.py OUT --verify` reads everything again and names the videos of damaged shards. Exit code
+1: finished, but some videos could not be packed, or are damaged; 2: wrong input, full disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+if not __package__:  # started as `python tools/pack_frames.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from datasets.frame_names import detect_template
+from datasets.frame_store import DiskStore
+from datasets.memcached_dataset import image_list_columns
+from datasets.pack_writer import PackedVideo, PackWriter, verify
+from datasets.records import RecordList, read_list
+from tools._cli import Parser, Progress, positive_float, positive_int
+from utils.errors import FrameError, UserError, run_cli
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = Parser(prog="pack_frames.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the pack")
+    parser.add_argument("lists", type=Path, nargs="*", metavar="LIST", help="list files: path num_frames label")
+    parser.add_argument("--root", type=Path, help="put before every path of the lists, as train_root is")
+    parser.add_argument("--frame-template", help="as data.frame_template; default: detected")
+    parser.add_argument("--first-frame", type=int, help="as data.first_frame; default: detected")
+    parser.add_argument("--shard-mb", type=positive_float, default=512, help="size of a shard (default %(default)s)")
+    parser.add_argument("--workers", type=positive_int, default=4, help="threads that read (default %(default)s)")
+    parser.add_argument("--verify", action="store_true", help="only read the pack in OUT again")
+    arguments = parser.parse_args(argv)
+    if arguments.verify == bool(arguments.lists):
+        parser.error("give either lists to pack or --verify")
+    if arguments.lists and arguments.root is None:
+        parser.error("--root is missing: what the config has as train_root")
+    return arguments
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Packs or verifies; returns the exit code."""
+    arguments = parse_arguments(argv)
+    if arguments.verify:
+        return _verify(arguments.out)
+    columns = [image_list_columns(source) for source in arguments.lists]
+    if len(set(columns)) > 1:
+        raise UserError("lists of image files and lists of frame folders cannot share a pack")
+    records = [read_list(source, root=arguments.root, columns=columns[0]) for source in arguments.lists]
+    store = _disk_store(records[0], arguments)
+    counts = _counts(records)
+    with _locked(arguments.out):
+        writer = PackWriter(arguments.out, shard_bytes=int(arguments.shard_mb * (1 << 20)))
+        todo = [
+            (path, count, _stamp(store, path))
+            for path, count in counts.items()
+            if not writer.has(path, count, _stamp(store, path))
+        ]
+        failed: dict[str, str] = {}
+        with Progress(len(todo), unit="videos") as progress:
+            for video in writer.write(_read(store, todo, failed, threads=arguments.workers)):
+                progress.advance(1, video.path)
+        packed = writer.merge(path for path in counts if path not in failed)
+    for message in failed.values():
+        print(f"not packed: {message}", file=sys.stderr)
+    print(f"{arguments.out}: {packed} videos packed, {len(todo) - len(failed)} of them now, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def _disk_store(records: RecordList, arguments: argparse.Namespace) -> DiskStore:
+    if not records.num_frames.max():
+        return DiskStore(arguments.root, template=None)
+    given = arguments.frame_template, arguments.first_frame
+    template, first = detect_template(records, template=given[0], first_frame=given[1])
+    return DiskStore(arguments.root, template=template, first_frame=first)
+
+
+def _counts(lists: Sequence[RecordList]) -> dict[str, int]:
+    """The videos of all lists together, each with the most frames that any list says."""
+    counts: dict[str, int] = {}
+    for records in lists:
+        for index in range(len(records)):
+            path = records.path(index)
+            counts[path] = max(counts.get(path, 1), int(records.num_frames[index]))
+    return counts
+
+
+def _stamp(store: DiskStore, path: str) -> int:
+    try:
+        return Path(store.frame_name(path, 0)).parent.stat().st_mtime_ns
+    except OSError:
+        return 0  # reading its frames will say what is wrong
+
+
+def _read(
+    store: DiskStore, todo: Iterable[tuple[str, int, int]], failed: dict[str, str], *, threads: int
+) -> Iterator[PackedVideo]:
+    """The videos in order, read ahead by threads; those that cannot be read are noted in `failed`."""
+
+    def read(job: tuple[str, int, int]) -> PackedVideo:
+        path, count, stamp = job
+        return PackedVideo(path, store.get_many(path, range(count)), stamp)
+
+    ahead: deque[tuple[str, Future[PackedVideo]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for job in todo:
+                ahead.append((job[0], pool.submit(read, job)))
+                if len(ahead) > 2 * threads:
+                    yield from _result(*ahead.popleft(), failed)
+            while ahead:
+                yield from _result(*ahead.popleft(), failed)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(path: str, future: Future[PackedVideo], failed: dict[str, str]) -> Iterator[PackedVideo]:
+    try:
+        yield future.result()
+    except FrameError as error:
+        failed[path] = str(error)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{folder}: another pack_frames.py is at work here") from None
+        yield
+
+
+def _verify(folder: Path) -> int:
+    shards = damaged = 0
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    for name, videos, bad in verify(folder):
+        shards += 1
+        damaged += len(bad)
+        for path, frames in bad:
+            shown = ", ".join(map(str, frames[:5])) + ", ..." * (len(frames) > 5)
+            print(f"{folder / name}: {path}: {len(frames)} frames damaged (indices {shown})")
+        if not bad:
+            print(f"{folder / name}: {videos} videos are whole")
+    if not shards:
+        raise UserError(f"{folder}: no shards here")
+    print(f"{shards} shards, {damaged} damaged videos")
+    return 1 if damaged else 0
+
+
+if __name__ == "__main__":
+    run_cli(main)
