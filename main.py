@@ -21,7 +21,7 @@ from methods.base import Method
 from networks.freeze import freeze_bn
 from networks.group_sync_bn import convert_group_sync_bn
 from networks.memory_format import to_channels_last
-from networks.weights import load_into, load_pretrained
+from networks.weights import LoadReport, load_into, load_pretrained
 from utils import checkpoint, distributed, dry_run
 from utils.arguments import OBSOLETE, parse_arguments
 from utils.config import Common
@@ -47,10 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.dry_run:
             print(plan_in_words(config))
             return 0
-        with distributed.session(config.common.device) as process:
-            with RunFolder(config.folder, writer=process.is_first, training=not args.evaluate) as folder:
-                run = Run(config, args, process, folder)
-                return run.evaluate() if args.evaluate else run.train()
+        with (
+            distributed.session(config.common.device, same={"config": str(config.raw)}) as process,
+            RunFolder(config.folder, writer=process.is_first, training=not args.evaluate) as folder,
+        ):
+            run = Run(config, args, process, folder)
+            return run.evaluate() if args.evaluate else run.train()
 
 
 class Run:
@@ -91,7 +93,12 @@ class Run:
             return 0
         self.folder.log(
             dry_run.summary(
-                self.common, self.method, rates=self.rates, num_train=len(data), world_size=self.process.world_size
+                self.common,
+                self.method,
+                self.method.clip,
+                rates=self.rates,
+                num_train=len(data),
+                world_size=self.process.world_size,
             )
         )
         with StopOnSignal() as stop:
@@ -115,7 +122,9 @@ class Run:
                 ),
             )
         if not finished:
-            self.folder.log(f"{stop} after {self.state.step} steps: checkpoint written, the same command goes on from it")
+            self.folder.log(
+                f"{stop} after {self.state.step} steps: checkpoint written, the same command goes on from it"
+            )
             return stop.exit_code
         best = f", best Prec@1 {self.state.best_prec1:.3f} after {self.state.best_step} steps" if self.val else ""
         self.folder.log(f"done: {self.state.step} steps{best}")
@@ -128,8 +137,7 @@ class Run:
         path = Path(self.args.load_path or self.config.folder / checkpoint.BEST)
         if not path.exists() and not self.args.load_path:
             raise UserError(f"{path}: no best checkpoint yet; train first, or name one with --load-path")
-        report = load_into(self.method, path, class_names=self.val.class_names)
-        self.folder.log(report.summary())
+        self.folder.log(self.load(path, self.val.class_names).summary())
         self.to_device()
         scores = self.score(self.val)
         result = Result.of(scores, self.val.protocol(scores))
@@ -163,21 +171,31 @@ class Run:
             own, path, warning = found
             if warning:
                 self.folder.warn(f"{warning}; going on from {path}")
-            load_into(self.method, path, class_names=class_names)
+            self.load(path, class_names)
             self.folder.log(f"going on from {path}, {own['step']} steps done")
             for change in difference(own["config"], self.config.raw):
                 self.folder.warn(f"the config has changed since: {change}")
             return own
         if self.args.load_path:
             path = Path(self.args.load_path)
-            report = load_into(self.method, path, class_names=class_names, new_head=self.args.new_head)
+            report = self.load(path, class_names)
             self.folder.log(report.summary())
             return checkpoint.load(path) if self.args.recover else None
         if self.common.model.pretrained:
-            report = load_pretrained(self.method, self.common.model.pretrained, self.common.model.backbone)
+            report = load_pretrained(self.method, self.common.model.pretrained)
             self.notes += report.warnings
             self.folder.log(report.summary())
         return None
+
+    def load(self, path: Path, class_names: list[str] | None) -> LoadReport:
+        """Weights of a file of ours or of any published layout; all of them or an error."""
+        return load_into(
+            self.method,
+            path,
+            class_names=class_names,
+            new_head=self.args.new_head,
+            trust_pickle=self.args.trust_pickle,
+        )
 
     def to_device(self) -> None:
         """Moves the method to where it trains."""
@@ -215,16 +233,17 @@ class Run:
 
     def score(self, split: Split) -> Scores:
         """The one evaluation path: validation during training and --evaluate both come here."""
-        return evaluate(
-            self.method,
-            split.eval_batches(self.process),
-            pipeline=split.pipeline,
-            precision=self.precision,
-            device=self.process.device,
-            num_videos=len(split),
-            average=split.average,
-            fault_budget=self.common.bad_frame_budget,
-        )
+        with distributed.first_buffers(self.method):  # what is scored is what the checkpoint holds
+            return evaluate(
+                self.method,
+                split.eval_batches(self.process),
+                pipeline=split.pipeline,
+                precision=self.precision,
+                device=self.process.device,
+                num_videos=len(split),
+                average=split.average,
+                fault_budget=self.common.bad_frame_budget,
+            )
 
     def save(self, data: Split, best: bool) -> None:
         """Writes ckpt.pth.tar, and ckpt_best.pth.tar when it is the best."""
@@ -262,7 +281,7 @@ def plan_in_words(config: ConfigFile) -> str:
             dry_run.explain(config, method_defaults(common.model)),
             "",
             *(f"warning: {warning}" for warning in warnings if warning),
-            dry_run.summary(common, method, rates=rates, num_train=num_train, world_size=world_size),
+            dry_run.summary(common, method, method.clip, rates=rates, num_train=num_train, world_size=world_size),
         ]
     )
 

@@ -1,0 +1,1 @@
+"""What everything else stands on; nothing of ours is imported here."""

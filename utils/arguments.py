@@ -32,10 +32,21 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--load-path", metavar="FILE", help="weights to start from, or to evaluate")
     parser.add_argument("--recover", action="store_true", help="with --load-path: optimizer, step and best score too")
     parser.add_argument("--fresh", action="store_true", help="start anew; files of an earlier run are set aside")
-    parser.add_argument("-e", "--evaluate", action="store_true", help="score the validation list, by default with the best checkpoint")
-    parser.add_argument("--dry-run", action="store_true", help="build everything, print every value in force, train nothing")
+    parser.add_argument(
+        "-e", "--evaluate", action="store_true", help="score the validation list, by default with the best checkpoint"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build everything, print every value in force, train nothing"
+    )
     parser.add_argument("--fake", action="store_true", help="made-up frames instead of the lists, to try a set-up")
-    parser.add_argument("--allow-new-head", action="store_true", help="a checkpoint with another class count keeps its body")
+    parser.add_argument(
+        "--new-head",
+        action="store_true",
+        help="keep only the body of a checkpoint with other classes, start a new classifier",
+    )
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="read a checkpoint that holds more than weights; it may run code"
+    )
     parser.add_argument("--fp16", action="store_true", help="the same as common.amp=fp16")
     parser.add_argument("--static-loss-scale", type=float, metavar="SCALE", help="with fp16: a fixed loss scale")
     parser.add_argument("--fusion-list", nargs="+", metavar="FILE", help=FUSION)
@@ -46,7 +57,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.fusion_list or args.fuse_prob:
         raise UserError(f"--fusion-list, --fuse-prob: {FUSION}")
     if args.recover and not args.load_path:
-        raise UserError("--recover: name the checkpoint with --load-path; an experiment's own is continued without flags")
+        raise UserError(
+            "--recover: name the checkpoint with --load-path; an experiment's own is continued without flags"
+        )
     if args.recover and args.fresh:
         raise UserError("--recover goes on from a checkpoint and --fresh starts anew: give one of them")
     args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]

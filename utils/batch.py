@@ -15,7 +15,7 @@ from torch import Tensor
 class Batch:
     """N records with V views each.
 
-    clips: (N, V, C, T, H, W), uint8, or float32 in 0..255 when a preset resizes in floating point; RGB, not normalised.
+    clips: (N, V, C, T, H, W), uint8, or float32 in 0..255 when a preset resizes in floating point; RGB, unnormalised.
         The memory is laid out N,V,T,H,W,C, as decoded, so nothing is transposed before the device.
     labels: int64 (N,), -1 where the list has none.
     indices: int64 (N,), the record's place in its list.
@@ -53,7 +53,7 @@ class Batch:
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
     """Stacks samples of the datasets.
 
-    Each sample has clips (V, T, H, W, C) uint8 or float32 numpy, label, index, augment (mapping of numpy arrays) and fault.
+    A sample has clips (V, T, H, W, C) uint8 or float32, label, index, augment (mapping of arrays) and fault.
     """
     clips = torch.from_numpy(np.stack([sample["clips"] for sample in samples]))
     augment = {

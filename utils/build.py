@@ -50,7 +50,7 @@ def check_arguments(
 @cache
 def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
     """A schema with one field per parameter of `function`."""
-    called = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
+    called = function.__init__ if inspect.isclass(function) else function
     hints = get_type_hints(called)
     fields: dict[str, Any] = {}
     for key, parameter in inspect.signature(function).parameters.items():

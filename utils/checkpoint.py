@@ -58,7 +58,9 @@ def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     except (OSError, RuntimeError) as error:  # torch.save turns a failed write into a RuntimeError
         with contextlib.suppress(OSError):
             staged.unlink()
-        raise CheckpointError(f"{newest}: cannot be written ({error}); the checkpoint before it is unchanged") from error
+        raise CheckpointError(
+            f"{newest}: cannot be written ({error}); the checkpoint before it is unchanged"
+        ) from error
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """The shape of `config.yaml`: every key, its type, its default and what it means.
 
 The seed's keys keep the seed's meaning. Swappable parts (methods, backbones, stores) take plain keyword arguments that
-are checked against their constructors when they are built. Reading the file, line numbers and overrides: config_file.py.
+are checked against their constructors when they are built. Reading the file, lines and overrides: config_file.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _zero_if_false(value: Any) -> Any:
     return 0.0 if value is False or value is None else value
 
 
-Free = Annotated[EasyDict, BeforeValidator(_easydict), Field(default_factory=EasyDict)]
+Free = Annotated[EasyDict, BeforeValidator(_easydict)]
 Strength = Annotated[NonNegativeFloat, BeforeValidator(_zero_if_false)]  # a number, or False for "off"
 
 
@@ -34,7 +34,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
 
-class Model(Section):
+class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a **kwargs of its own beside the field
     """`common.model`: the method, its backbone and its classifier; further keys are the method's own arguments."""
 
     model_config = ConfigDict(
@@ -51,7 +51,10 @@ class Model(Section):
         False,
         description="True: the backbone's ImageNet file in pretrained/, under any hash; or a path to a checkpoint",
     )
-    kwargs: Free = Field(description="keyword arguments of the backbone; bn_group_size, bn_sync_stats, bn_var_mode")
+    kwargs: Free = Field(
+        default_factory=EasyDict,
+        description="keyword arguments of the backbone; bn_group_size, bn_sync_stats, bn_var_mode",
+    )
 
 
 class Augmentation(Section):
@@ -95,7 +98,7 @@ class Data(Section):
     first_frame: NonNegativeInt | None = Field(None, description="number of the first file; default: detected")
     class_names: str | None = Field(None, description="class file; default classInd.txt or calssInd.txt by the list")
     sampling: str | None = Field(None, description="rule that picks training frames; default the method's")
-    store: Free = Field(description="where frames live: {type: disk}")
+    store: Free = Field(default_factory=EasyDict, description="where frames live: {type: disk}")
 
 
 class Test(Section):

@@ -116,7 +116,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config file; give --config exps/<dataset>/<experiment>/config.yaml") from None
+        raise ConfigError(
+            f"{path}: no such config file; give --config exps/<dataset>/<experiment>/config.yaml"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
     loader = _Loader(text)
@@ -152,7 +154,7 @@ def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
     if not equals or keys[0] != ROOT_KEY or len(keys) < 2:
         raise ConfigError(f"override {text!r}: write it as {ROOT_KEY}.<key>=<value>, for example common.batch_size=8")
     try:
-        parsed = yaml.load(value, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        parsed = yaml.load(value, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {text!r}: the value is not valid YAML: {error}") from None
     place = raw

@@ -1,4 +1,4 @@
-"""What a run would do, in words: every value in force, the effective batch, the learning rate, the size of the network."""
+"""What a run would do, in words: every value in force, effective batch, learning rate, size of the network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from utils.clip import ClipSpec
 from utils.config import Common
 from utils.config_file import ConfigFile
 from utils.flops import multiply_adds, num_parameters
@@ -37,20 +38,29 @@ def learning_rate_trace(rates: np.ndarray) -> str:
     return " ".join(f"{step}:{rates[step]:.6f}" for step in steps)
 
 
-def summary(common: Common, method: nn.Module, *, rates: np.ndarray, num_train: int | None, world_size: int) -> str:
+def summary(
+    common: Common,
+    method: nn.Module,
+    clip: ClipSpec,
+    *,
+    rates: np.ndarray,
+    num_train: int | None,
+    world_size: int,
+) -> str:
     """The run in a few lines: effective batch, schedule, size and cost of the network.
 
-    method: a `methods.base.Method` on any device. num_train: None when the training list is missing.
+    method: on any device; clip: what it wants to see. num_train: None when the training list is missing.
     """
     effective = common.batch_size * world_size
     epochs = f", {len(rates) * effective / num_train:.1f} epochs of {num_train} videos" if num_train else ""
-    frames = method.clip.num_frames
+    frames = clip.num_frames
     size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
     cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, 3, frames, size, size))
     views = common.test.num_clips * common.crops
     return "\n".join(
         [
-            f"effective batch: {common.batch_size} per process x {world_size} process(es) = {effective} videos per step",
+            f"effective batch: {common.batch_size} per process x {world_size} process(es) = "
+            f"{effective} videos per step",
             f"steps: {len(rates)}{epochs}",
             f"learning rate at step: {learning_rate_trace(rates)}",
             f"parameters: {num_parameters(method):,}",

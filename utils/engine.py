@@ -238,9 +238,9 @@ class _Step:
         self.numbers = None
         if not np.isfinite(loss):
             raise UserError(
-                f"step {self.step}: the loss is {loss}; lower the learning rate or set amp: off. Videos of the batch, as "
-                f"places in the training list: {', '.join(map(str, self.indices.tolist()))}. The last checkpoint is from "
-                "before this step"
+                f"step {self.step}: the loss is {loss}; lower the learning rate or set amp: off. Videos of the batch, "
+                f"as places in the training list: {', '.join(map(str, self.indices.tolist()))}. The last checkpoint is "
+                "from before this step"
             )
         loss, top1, top5, count, faults = distributed.sum_over_ranks([loss * count, top1, top5, count, self.faults])
         state.bad_videos += round(faults)

@@ -73,7 +73,7 @@ def _own_parameters(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Param
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            if not isinstance(module, (*NORMS, *WEIGHTED)) and not getattr(module, "plain_parameters", False):
+            if not isinstance(module, (*NORMS, *WEIGHTED)):
                 _check_known(module)
             yield module, name, parameter
 

@@ -25,7 +25,9 @@ FIELDS = [("Time", "time", 3), ("Data", "data", 3), ("Loss", "loss", 4), ("Prec@
 
 def train_record(step: int, values: dict[str, float]) -> dict[str, Any]:
     """A line of metrics.jsonl; means over the last print_freq steps."""
-    return {"kind": "train", "step": step} | {name: values[name] for name in ("loss", "acc1", "acc5", "lr", "time", "data")}
+    return {"kind": "train", "step": step} | {
+        name: values[name] for name in ("loss", "acc1", "acc5", "lr", "time", "data")
+    }
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ class RunFolder:
                 self._lock = _lock(self.folder / ".lock")
             log_file = logging.FileHandler(self.folder / "log.txt", mode="a", encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place you own") from None
+            raise UserError(
+                f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place you own"
+            ) from None
         form = logging.Formatter("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
         for handler in (log_file, logging.StreamHandler(sys.stdout)):
             handler.setFormatter(form)
@@ -61,7 +63,9 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:  # a failure belongs into log.txt too: the terminal may be gone by the time it is looked for
+        if (
+            error is not None
+        ):  # a failure belongs into log.txt too: the terminal may be gone by the time it is looked for
             self.logger.info("ended by %s: %s", type(error).__name__, error)
         if self._events is not None:
             self._events.close()

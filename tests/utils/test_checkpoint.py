@@ -58,7 +58,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
             return os.system, ("true",)
 
     torch.save({"step": 1, "state_dict": {}, "x": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(CheckpointError, match="evil.pth"):
+    with pytest.raises(CheckpointError, match=r"evil\.pth"):
         checkpoint.load(tmp_path / "evil.pth")
 
 
