@@ -53,6 +53,8 @@ def summary(
     """
     effective = common.batch_size * world_size
     epochs = f", {len(rates) * effective / num_train:.1f} epochs of {num_train} videos" if num_train else ""
+    if num_train is None and common.lr_scheduler.epochs is not None:
+        epochs = " as if an epoch were one step, because the training list is missing"
     frames = clip.num_frames
     size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
     cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, 3, frames, size, size))

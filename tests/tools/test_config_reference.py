@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tools import config_reference
+from utils.errors import UserError
+
+
+def test_the_committed_page_is_what_the_schema_gives() -> None:
+    assert config_reference.main(["--check"]) == 0
+
+
+def test_every_key_of_the_seed_is_on_the_page() -> None:
+    page = config_reference.page()
+    for key in (
+        "num_segments",
+        "test_resize",
+        "random_erasing",
+        "mix_up",
+        "val_dense",
+        "warmup_lr",
+        "label_smooth",
+        "no_wd",
+    ):
+        assert f"| `{key}` |" in page
+
+
+def test_an_old_page_is_an_error_that_says_how_to_renew_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_reference, "PAGE", tmp_path / "config.md")
+    (tmp_path / "config.md").write_text("old")
+    with pytest.raises(UserError, match=r"run python -m tools\.config_reference"):
+        config_reference.main(["--check"])
