@@ -108,5 +108,7 @@ def walk_videos(root: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
-                yield Path(folder, name).relative_to(root)
+            path = Path(folder, name)
+            special = path.exists() and not path.is_file()  # a pipe; a broken link is yielded and fails by its name
+            if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES and not special:
+                yield path.relative_to(root)

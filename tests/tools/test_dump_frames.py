@@ -1,0 +1,396 @@
+"""Videos are encoded here; what is looked at is what lies on the disk afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.make_video import block_position, damage, make_audio, make_video, truncate
+from tests.requirements import CLIPS, ROOT, needs_clips
+from tests.tools.run import ENVIRONMENT, command, run_tool
+from tools import _dump, dump_frames
+from tools._dump import Job, OutOfReachError, Settings, dump_video
+from tools._manifest import Manifest
+from utils.errors import UserError
+
+
+def dump(*arguments: object) -> int:
+    return dump_frames.main([*map(str, arguments), "--workers", "1"])
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(UserError) as error:
+        dump(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def entries(out: Path) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    return {line["video"]: line for line in lines if line["kind"] == "video"}
+
+
+def images(folder: Path) -> list[np.ndarray]:
+    return [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def make_job(source: Path, out: Path, *, keep_partial: bool = False, **settings: Any) -> Job:
+    return Job(source, f"frames/{source.stem}", "", None, None, Settings(**settings), out, keep_partial)
+
+
+@pytest.mark.parametrize("as_module", [False, True])
+def test_class_folders_become_the_seeds_layout_and_a_second_run_does_nothing(as_module: bool, tmp_path: Path) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    make_video(videos / "class one" / "видео 1.mp4", frames=5)
+    make_video(videos / "two" / "b.avi", "mpeg4", frames=4)
+    (videos / "two" / "._b.avi").write_bytes(b"left by a Mac")
+    (videos / "two" / "notes.txt").write_text("not a video")
+    os.mkfifo(videos / "two" / "pipe.mp4")
+    done = run_tool("dump_frames", videos, out, as_module=as_module)
+    assert "2 videos: 2 ok; wrote 9 frames" in done.stdout and f"next: python tools/make_lists.py {out}" in done.stdout
+    expected = [f"frames/class one/видео 1/img_{n:05d}.jpg" for n in range(1, 6)]
+    expected += [f"frames/two/b/img_{n:05d}.jpg" for n in range(1, 5)]
+    assert [path for path in tree(out) if path.endswith(".jpg")] == expected
+    assert (out / "lists").is_dir() and "img_%05d.jpg" in (out / "README").read_text()
+    assert [path for path in tree(out) if ".tmp" in path] == []
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
+    again = run_tool("dump_frames", videos, out, as_module=as_module)
+    assert "2 there already; wrote 0 frames" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before
+
+
+def test_the_manifest_says_how_the_frames_were_made(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "videos" / "a" / "v.mp4", frames=6, size=(128, 96))
+    assert dump(tmp_path / "videos", tmp_path / "set", "--size", 48, "--quality", 90) == 0
+    header = json.loads((tmp_path / "set" / "manifest.jsonl").read_text().splitlines()[0])
+    assert header["tool"] == "dump_frames" and (header["template"], header["first_frame"]) == ("img_{:05d}.jpg", 1)
+    assert (header["size"], header["fps"], header["every"], header["quality"]) == ([0, 48], 0.0, 1, 90)
+    (entry,) = entries(tmp_path / "set").values()
+    assert entry["video"] == "frames/a/v" and entry["label"] == "a" and entry["source"] == str(source)
+    assert entry["status"] == "ok" and entry["errors"] == [] and entry["frames"] == 6
+    assert (entry["source_fps"], entry["source_seconds"], entry["source_frames"]) == (24, 0.25, 6)
+    assert (entry["width"], entry["height"]) == (64, 48) and entry["bytes"] == source.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("given", "size", "expected"),
+    [
+        ((128, 96), "256", (341, 256)),
+        ((128, 96), "48", (64, 48)),
+        ((128, 96), "340x256", (340, 256)),
+        ((128, 96), "0", (128, 96)),
+        ((97, 65), "0", (97, 65)),
+        ((97, 65), "32", (48, 32)),
+        ((65, 97), "32", (32, 48)),
+    ],
+)
+def test_size(given: tuple[int, int], size: str, expected: tuple[int, int], tmp_path: Path) -> None:
+    source = make_video(tmp_path / "v.mkv", "ffv1", frames=2, size=given, pix_fmt="yuv444p")
+    entry = dump_video(make_job(source, tmp_path, size=dump_frames.parse_size(size)))
+    assert (entry["width"], entry["height"]) == expected
+    assert {image.shape[1::-1] for image in images(tmp_path / "frames" / "v")} == {expected}
+
+
+def test_short_side_of_an_upright_video_is_its_width(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "v.mp4", frames=2, rotation=90)
+    dump_video(make_job(source, tmp_path, size=(0, 32)))
+    assert images(tmp_path / "frames" / "v")[0].shape == (48, 32, 3)
+
+
+def test_rate_and_every_nth_choose_frames(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "v.mp4", frames=24, fps=24)
+    for number, (settings, expected) in enumerate(
+        (({"fps": 12.0}, 12), ({"every": 5}, 5), ({"fps": 12.0, "every": 4}, 3), ({"fps": 48.0}, 48), ({}, 24))
+    ):
+        out = tmp_path / str(number)
+        assert dump_video(make_job(source, out, size=(0, 0), **settings))["frames"] == expected
+        assert len(images(out / "frames" / "v")) == expected
+    positions = [block_position(image) for image in images(tmp_path / "1" / "frames" / "v")]
+    assert positions == pytest.approx([0, 10, 20, 30, 40], abs=1)
+
+
+def test_quality_changes_the_size_of_the_files(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "v.mp4", frames=1)
+    sizes = []
+    for quality in (20, 95):
+        dump_video(make_job(source, tmp_path / str(quality), quality=quality))
+        sizes.append((tmp_path / str(quality) / "frames" / "v" / "img_00001.jpg").stat().st_size)
+    assert sizes[1] > 2 * sizes[0]
+
+
+def test_flat_layout_and_its_names(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "run" / "x1.mp4", frames=1)
+    make_video(tmp_path / "videos" / "run" / "v_run_g01_c01.mp4", frames=1)
+    assert dump(tmp_path / "videos", tmp_path / "set", "--flat") == 0
+    assert set(entries(tmp_path / "set")) == {"frames/v_run_x1", "frames/v_run_g01_c01"}
+
+
+def test_a_csv_gives_classes_to_a_flat_folder_and_cuts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos = tmp_path / "videos"
+    for name in ("a, b.mp4", "c.mp4", "unused.mp4"):
+        make_video(videos / name, frames=24, fps=24)
+    table = tmp_path / "labels.csv"
+    table.write_text('file,label,start,end\n"a, b.mp4",jump,,\nc,run fast,0.25,0.5\nc.mp4,jump,0.5,1\n')
+    assert dump(videos, tmp_path / "set", "--csv", table) == 0
+    counts = {video: entry["frames"] for video, entry in entries(tmp_path / "set").items()}
+    assert counts == {"frames/jump/a, b": 24, "frames/run fast/c_0.25_0.5": 6, "frames/jump/c_0.5_1": 12}
+    assert "1 videos below" in capsys.readouterr().out
+    assert [e["label"] for e in entries(tmp_path / "set").values()] == ["jump", "jump", "run fast"]
+
+
+def test_a_video_of_the_csv_that_is_not_there_is_a_failure_and_the_rest_goes_on(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a.mp4", frames=2)
+    (tmp_path / "labels.csv").write_text("a.mp4,x\ngone.mp4,y\n")
+    assert dump(tmp_path / "videos", tmp_path / "set", "--csv", tmp_path / "labels.csv") == 1
+    found = entries(tmp_path / "set")
+    assert found["frames/x/a"]["status"] == "ok"
+    assert (
+        found["frames/y/gone"]["status"] == "failed" and "no such file" in found["frames/y/gone"]["errors"][0].lower()
+    )
+
+
+def make_faults(folder: Path) -> None:
+    """One good video among many that are not."""
+    make_video(folder / "good.mp4", frames=4)
+    (folder / "empty.mp4").touch()
+    (folder / "text.avi").write_text("no video")
+    make_audio(folder / "audio.mp4")
+    truncate(make_video(folder / "no_index.mp4"))
+    truncate(make_video(folder / "cut.mkv", frames=48))
+    damage(make_video(folder / "damaged.mp4", frames=48))
+    (folder / "locked.mkv").symlink_to(folder / "nowhere.mkv")
+
+
+def test_faults_are_reported_leave_nothing_and_do_not_stop_the_rest(tmp_path: Path) -> None:
+    make_faults(tmp_path / "videos" / "x")
+    done = run_tool("dump_frames", tmp_path / "videos", tmp_path / "set", "--workers", 2, code=1)
+    assert "8 videos: 1 ok, 7 failed" in done.stdout
+    for name in ("empty.mp4", "text.avi", "audio.mp4", "no_index.mp4", "cut.mkv", "damaged.mp4", "locked.mkv"):
+        (line,) = [line for line in done.stderr.splitlines() if name in line]
+        assert line.startswith("failed: ")
+    assert "--keep-partial keeps the" in next(line for line in done.stderr.splitlines() if "cut.mkv" in line)
+    assert tree(tmp_path / "set" / "frames") == ["x", "x/good", *(f"x/good/img_{n:05d}.jpg" for n in range(1, 5))]
+    failed = {video for video, entry in entries(tmp_path / "set").items() if entry["status"] == "failed"}
+    assert len(failed) == 7 and all(entries(tmp_path / "set")[video]["errors"] for video in failed)
+
+
+def test_keep_partial_keeps_what_can_be_decoded(tmp_path: Path) -> None:
+    make_faults(tmp_path / "videos" / "x")
+    assert dump(tmp_path / "videos", tmp_path / "set", "--keep-partial") == 1
+    found = entries(tmp_path / "set")
+    assert {video for video, entry in found.items() if entry["status"] == "partial"} == {
+        "frames/x/cut",
+        "frames/x/damaged",
+    }
+    for video in ("frames/x/cut", "frames/x/damaged"):
+        assert len(images(tmp_path / "set" / video)) == found[video]["frames"] > 0
+    assert dump(tmp_path / "videos", tmp_path / "set") == 1  # without the flag they go again
+    assert not (tmp_path / "set" / "frames" / "x" / "cut").exists()
+
+
+@needs_clips
+def test_real_clips(tmp_path: Path) -> None:
+    done = run_tool("dump_frames", CLIPS, tmp_path / "set", "--size", 64, code=1)
+    assert "8 videos: 7 ok, 1 failed; wrote 1305 frames" in done.stdout
+    assert "failed: " in done.stderr and "corrupted.mp4" in done.stderr
+    upright = cv2.imread(str(tmp_path / "set" / "frames" / "video_90" / "img_00001.jpg"))
+    assert upright.shape == (114, 64, 3)
+
+
+def test_other_settings_are_refused_until_overwrite(tmp_path: Path) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    make_video(videos / "a" / "v.mp4", frames=2)
+    assert dump(videos, out) == 0
+    said = refusal(videos, out, "--size", "32x32", "--fps", 5)
+    assert "size 256 (now 32x32), fps 0 (now 5)" in said and "--overwrite" in said
+    assert images(out / "frames" / "a" / "v")[0].shape[0] == 256
+    assert dump(videos, out, "--size", "32x32", "--overwrite") == 0
+    assert images(out / "frames" / "a" / "v")[0].shape == (32, 32, 3)
+
+
+def test_a_changed_source_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    source = make_video(videos / "a" / "v.mp4", frames=2)
+    assert dump(videos, out) == 0
+    os.utime(source)  # copied without its times: the same file
+    assert dump(videos, out) == 0
+    make_video(source, frames=3)
+    assert dump(videos, out) == 1
+    assert "is not the file that was dumped; --overwrite" in capsys.readouterr().err
+    assert len(images(out / "frames" / "a" / "v")) == 2
+    assert dump(videos, out, "--overwrite") == 0
+    assert len(images(out / "frames" / "a" / "v")) == 3
+
+
+def test_folders_of_somebody_else_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    make_video(videos / "a" / "v.mp4", frames=2)
+    (out / "frames" / "a" / "v").mkdir(parents=True)
+    (out / "frames" / "a" / "v" / "mine.txt").write_text("precious")
+    assert dump(videos, out) == 1
+    assert "was not made by this tool" in capsys.readouterr().err
+    assert (out / "frames" / "a" / "v" / "mine.txt").read_text() == "precious"
+
+
+def test_removed_frames_come_back(tmp_path: Path) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    make_video(videos / "a" / "v.mp4", frames=3)
+    assert dump(videos, out) == 0
+    (out / "frames" / "a" / "v" / "img_00003.jpg").unlink()
+    assert dump(videos, out) == 0
+    assert len(images(out / "frames" / "a" / "v")) == 3
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
+def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_rest(
+    signal_number: int, tmp_path: Path
+) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    names = [f"v{n:02d}" for n in range(12)]
+    first = make_video(videos / "a" / "v00.mp4", frames=40)
+    for name in names[1:]:
+        (videos / "a" / f"{name}.mp4").write_bytes(first.read_bytes())
+    process = subprocess.Popen(
+        command("dump_frames", videos, out, "--workers", 2, "--size", 480), env=ENVIRONMENT, stderr=subprocess.DEVNULL
+    )
+    while not (out / "frames" / "a" / "v02").is_dir():
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal_number)
+    code = process.wait()
+    assert code == (-9 if signal_number == signal.SIGKILL else 130)
+    Manifest(out)  # readable
+    there = [name for name in names if (out / "frames" / "a" / name).is_dir()]
+    assert 0 < len(there) < len(names)
+    assert all(len(images(out / "frames" / "a" / name)) == 40 for name in there)
+    done = run_tool("dump_frames", videos, out, "--workers", 2, "--size", 480)
+    assert "there already" in done.stdout
+    assert tree(out / "frames" / "a") == sorted(
+        name + tail for name in names for tail in ("", *(f"/img_{n:05d}.jpg" for n in range(1, 41)))
+    )
+
+
+def dump_or_die(job: Job) -> dict[str, Any]:
+    """What the memory killer does."""
+    if job.source.stem == "b":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return dump_video(job)
+
+
+def test_a_worker_that_is_killed_costs_one_video_and_the_next_run_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b", "c"):
+        make_video(tmp_path / "videos" / "x" / f"{name}.mp4", frames=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(dump_frames, "dump_video", dump_or_die)
+        assert dump(tmp_path / "videos", tmp_path / "set") == 1
+    said = capsys.readouterr()
+    assert "3 videos: 2 ok, 1 failed" in said.out
+    assert f"failed: {tmp_path}/videos/x/b.mp4: its process died with exit code -9" in said.err
+    assert dump(tmp_path / "videos", tmp_path / "set") == 0
+    assert "3 videos: 1 ok, 2 there already" in capsys.readouterr().out
+
+
+def test_two_dumps_into_one_folder_are_refused(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a" / "v.mp4", frames=1)
+    out = tmp_path / "set"
+    out.mkdir()
+    with dump_frames.locked(out):
+        assert "another dump" in refusal(tmp_path / "videos", out)
+    assert dump(tmp_path / "videos", out) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--size", "1x"), "not like 256"),
+        (("--size", "0x5"), "sides go from 1"),
+        (("--size", "-3"), "--size"),
+        (("--quality", "0"), "quality from 1 to 100"),
+        (("--fps", "0"), "above 0"),
+        (("--every", "0"), "from 1 on"),
+        (("--csv", "no.csv"), "cannot be read"),
+        (("--sise", "3"), "--sise"),
+    ],
+)
+def test_wrong_options_are_one_line_and_write_nothing(options: tuple[str, str], said: str, tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a" / "v.mp4", frames=1)
+    assert said in refusal(tmp_path / "videos", tmp_path / "set", *options)
+    assert not (tmp_path / "set").exists()
+
+
+def test_wrong_folders_end_with_exit_code_2(tmp_path: Path) -> None:
+    file = make_video(tmp_path / "v.mp4", frames=1)
+    for videos, said in ((tmp_path / "nowhere", "no such folder"), (file, "is not a folder")):
+        done = run_tool("dump_frames", videos, tmp_path / "set", code=2)
+        assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and said in done.stderr
+    assert not (tmp_path / "set").exists()
+
+
+def test_unclear_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    assert "no videos" in refusal(tmp_path / "none", tmp_path / "set")
+    make_video(tmp_path / "same" / "a" / "v.mp4", frames=1)
+    make_video(tmp_path / "same" / "a" / "v.avi", "mpeg4", frames=1)
+    assert "would both become frames/a/v" in refusal(tmp_path / "same", tmp_path / "set")
+    make_video(tmp_path / "mixed" / "a" / "v.mp4", frames=1)
+    make_video(tmp_path / "mixed" / "w.mp4", frames=1)
+    assert "class folders and loose videos (w.mp4)" in refusal(tmp_path / "mixed", tmp_path / "set")
+    table = tmp_path / "t.csv"
+    for text, said in (
+        ("v,a\n", "may be"),
+        ("a/v.mp4,../up\n", "name of a folder"),
+        ("a/v.mp4,x\na/v.mp4,y\n", "already given in line 1"),
+    ):
+        table.write_text(text)
+        assert said in refusal(tmp_path / "same", tmp_path / "set", "--csv", table)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "a" / "v.mp4", frames=1)
+    (tmp_path / "videos" / "a" / "up").symlink_to(tmp_path / "videos")
+    assert dump(tmp_path / "videos", tmp_path / "set") == 0
+    assert set(entries(tmp_path / "set")) == {"frames/a/v"}
+
+
+def test_a_full_disk_ends_the_run_with_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_video(tmp_path / "v.mp4", frames=3)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_dump, "_write_jpeg", full)
+    with pytest.raises(OutOfReachError, match="No space left on device"):
+        dump_video(make_job(source, tmp_path / "set"))
+    assert tree(tmp_path / "set") == ["frames"]
+
+
+def test_a_video_whose_picture_changes_size_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_video(tmp_path / "v.mp4", frames=3)
+    shapes = iter([(64, 96, 3), (96, 64, 3)])
+    monkeypatch.setattr(
+        _dump.Video, "frames", lambda self, order: ((0.0, np.zeros(shape, np.uint8)) for shape in shapes)
+    )
+    entry = dump_video(make_job(source, tmp_path / "set"))
+    assert entry["status"] == "failed" and "changes its size" in entry["errors"][0]
+
+
+def test_the_tool_is_documented_by_its_help() -> None:
+    text = run_tool("dump_frames", "--help").stdout
+    assert "manifest.jsonl" in text and "--keep-partial" in text
+    assert ROOT.joinpath("tools", "dump_frames.py").is_file()
