@@ -1,7 +1,7 @@
 """What a test may need beyond the Python packages, and what happens when it is not there.
 
-A missing need skips the test with the line that would provide it. With REQUIRE_ALL=1, as in CI, it fails instead; only a
-missing GPU always skips, because CI has none.
+A missing need skips the test with the line that would provide it. With REQUIRE_ALL=1, as in CI, it fails instead; only
+a missing GPU always skips, because CI has none.
 """
 
 from __future__ import annotations

@@ -92,7 +92,9 @@ def test_every_experiment_has_its_scripts() -> None:
     for config in configs:
         for name in ("train.sh", "eval.sh"):
             script = config.with_name(name)
-            assert script.is_file() and os.access(script, os.X_OK), f"{script.relative_to(ROOT)} is not there or not executable"
+            assert script.is_file() and os.access(script, os.X_OK), (
+                f"{script.relative_to(ROOT)} is not there or not executable"
+            )
 
 
 def test_all_experiments_share_one_launcher() -> None:

@@ -15,6 +15,7 @@ import os
 import platform
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -80,12 +81,12 @@ def session(device: str = "auto", *, same: Mapping[str, str] | None = None) -> I
             raise blamed from error
         raise
     else:
-        dist.destroy_process_group()
+        _close_groups()
         peers.close()
     finally:
-        _Session.peers = _Session.control = None
-        if dist.is_initialized() and process.backend == "gloo":
-            dist.destroy_process_group()  # NCCL's would wait for a dead process
+        _Session.peers = None
+        if process.backend == "gloo":  # NCCL's groups would wait for a dead process
+            _close_groups()
 
 
 def _seconds(default: float) -> float:
@@ -144,7 +145,16 @@ def _open_groups(process: Process, store: dist.Store) -> None:
         timeout=delta,
         device_id=process.device if process.backend == "nccl" else None,
     )
-    _Session.control = dist.new_group(backend="gloo", timeout=delta)
+    _Session.control = dist.group.WORLD if process.backend == "gloo" else dist.new_group(backend="gloo", timeout=delta)
+
+
+def _close_groups() -> None:
+    if dist.is_initialized():
+        # gloo's threads still let go of the last collective's tensors, which takes the interpreter's lock; destroying a
+        # group holds it and waits for them (torch 2.6 for ever)
+        time.sleep(0.05)
+        _Session.control = None
+        dist.destroy_process_group()
 
 
 def _choose_interface(process: Process) -> None:

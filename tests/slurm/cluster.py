@@ -24,7 +24,10 @@ from tests.requirements import needs_program, needs_root
 GPU_PARTITION = "VI_SP_VA_1080TI"
 LOW_PARTITION = "VI_Preempt"
 CPU_PARTITION = "cpu"
-NODES = ("SH-IDC1-127-0-0-1", "SH-IDC1-127-0-0-2")  # the last four parts are the address, as the seed's cluster names them
+NODES = (
+    "SH-IDC1-127-0-0-1",
+    "SH-IDC1-127-0-0-2",
+)  # the last four parts are the address, as the seed's cluster names them
 PROGRAMS = ("slurmctld", "slurmd", "munged", "srun", "sbatch", "scontrol", "sinfo", "scancel")
 
 needs_slurm = needs_program(*PROGRAMS, install="apt-get install slurm-wlm munge")
@@ -114,7 +117,9 @@ class Cluster:
         for index, node in enumerate((*NODES, "plain-127-0-0-3")):
             (self.root / "spool" / node).mkdir()
             gpus = "" if node.startswith("plain") else " Gres=gpu:8"
-            lines.append(f"NodeName={node} NodeAddr=127.0.0.1 NodeHostname={host} Port={port + 2 + index} CPUs=32{gpus}\n")
+            lines.append(
+                f"NodeName={node} NodeAddr=127.0.0.1 NodeHostname={host} Port={port + 2 + index} CPUs=32{gpus}\n"
+            )
         nodes = ",".join(NODES)
         lines += [
             f"PartitionName={GPU_PARTITION} Nodes={nodes} Default=YES State=UP PriorityTier=10 PreemptMode=OFF\n",

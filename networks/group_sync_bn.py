@@ -1,0 +1,201 @@
+"""Batch norm whose statistics are shared by groups of consecutive ranks, and the averaging of running statistics.
+
+On CUDA the arithmetic is torch's SyncBatchNorm with process groups; on the CPU, where that one refuses to run, the same
+arithmetic over gloo. State dicts keep their keys.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from utils.errors import ConfigError
+
+VAR_MODES = ("L2",)
+
+
+def resolve_group_size(group_size: int, world_size: int) -> tuple[int, str]:
+    """The group size in force, and a warning or "".
+
+    Raises: ConfigError for a size below 1, or one that neither divides the world nor is larger than it.
+    """
+    key = "common.model.kwargs.bn_group_size"
+    if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 1:
+        raise ConfigError(f"{key}: {group_size!r} must be a number of processes, 1 or more")
+    if group_size > world_size:
+        return (
+            world_size,
+            f"{key}: {group_size} is more than the {world_size} process(es) of this run, so {world_size} is used",
+        )
+    if world_size % group_size:
+        raise ConfigError(f"{key}: {group_size} does not divide the {world_size} processes of this run")
+    return group_size, ""
+
+
+def convert_group_sync_bn(
+    module: nn.Module, *, group_size: int = 1, sync_stats: bool = False, var_mode: str = "L2"
+) -> list[str]:
+    """Changes the batch norms inside `module`, in place, and returns warnings for the log.
+
+    group_size: ranks per group; groups are consecutive ranks. 1 leaves plain batch norm.
+    sync_stats: after every training forward of `module` the running mean and variance are averaged over ALL ranks;
+        otherwise they follow the rank's own group.
+    var_mode: L2, the usual variance.
+    Every rank must call this, with equal modules. Parameters and buffers stay the same objects.
+    Raises: ConfigError for a wrong size or mode.
+    """
+    if var_mode not in VAR_MODES:
+        raise ConfigError(f"common.model.kwargs.bn_var_mode: {var_mode!r} is not one of {', '.join(VAR_MODES)}")
+    world_size = dist.get_world_size() if dist.is_initialized() else 1
+    group_size, warning = resolve_group_size(group_size, world_size)
+    if world_size > 1:
+        if group_size > 1:
+            _replace(module, _own_group(group_size, world_size))
+        if sync_stats:
+            module.register_forward_hook(_average_running_stats)
+    return [warning] if warning else []
+
+
+def _own_group(group_size: int, world_size: int) -> Any:
+    """The process group of this rank; every rank takes part in making all of them, as torch demands."""
+    if group_size == world_size:
+        return dist.group.WORLD
+    groups = [dist.new_group(list(range(first, first + group_size))) for first in range(0, world_size, group_size)]
+    return groups[dist.get_rank() // group_size]
+
+
+def _replace(module: nn.Module, group: Any) -> None:
+    replaced: dict[nn.Module, GroupSyncBatchNorm] = {}  # a batch norm may stand in two places
+    for parent in list(module.modules()):
+        for name, child in list(parent._modules.items()):  # named_children leaves out the second place
+            if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
+                if child not in replaced:
+                    replaced[child] = GroupSyncBatchNorm.adopt(child, group)
+                setattr(parent, name, replaced[child])
+
+
+class GroupSyncBatchNorm(nn.SyncBatchNorm):
+    """SyncBatchNorm that also trains on the CPU. Input (B, C, ...) with any number of further dimensions."""
+
+    @classmethod
+    def adopt(cls, plain: _BatchNorm, group: Any) -> GroupSyncBatchNorm:
+        """A module with the parameters and buffers of `plain`, not copies of them."""
+        synced = cls(plain.num_features, plain.eps, plain.momentum, plain.affine, plain.track_running_stats, group)
+        for name in ("weight", "bias"):
+            synced.register_parameter(name, getattr(plain, name))
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            synced.register_buffer(name, getattr(plain, name))
+        synced.train(plain.training)
+        return synced
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> GroupSyncBatchNorm:
+        memo[id(self.process_group)] = (
+            self.process_group
+        )  # a copy of the module, as EMA makes one, is of the same group
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalises by the statistics of all processes of the group in training, by the running ones otherwise."""
+        if input.device.type != "cpu" or not self.training or not dist.is_initialized():
+            return super().forward(input)
+        self._check_input_dim(input)
+        output, mean, var, count = _GroupNorm.apply(input, self.weight, self.bias, self.eps, self.process_group)
+        if self.track_running_stats:
+            self._follow(mean, var, count)
+        return output
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, var: Tensor, count: Tensor) -> None:
+        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        factor = self.momentum if self.momentum is not None else 1.0 / int(self.num_batches_tracked)
+        unbiased = var * (count / (count - 1).clamp(min=1))
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), factor)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), factor)
+
+
+class _GroupNorm(torch.autograd.Function):
+    """Batch norm over a process group (Ioffe & Szegedy 2015, arXiv 1502.03167), each sum taken over all its ranks.
+
+    Ranks may have different batch sizes, also none. Sums are added in the order of ranks, so a run repeats to the bit.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, group: Any
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns the output, and the group's mean (C,), biased variance (C,) and number of values per channel ()."""
+        dims = _all_but_channels(input)
+        values = input.to(torch.promote_types(input.dtype, torch.float32))
+        count = input.numel() // input.shape[1]
+        mean = values.mean(dims) if count else values.new_zeros(input.shape[1])
+        squares = (values - _along_channels(mean, values)).square().sum(dims)
+        parts = _gather(torch.cat([mean, squares, mean.new_tensor([count])]), group)  # (ranks, 2C + 1)
+        means, all_squares, counts = parts[:, : len(mean)], parts[:, len(mean) : -1], parts[:, -1:]
+        total = counts.sum().clamp(min=1)
+        group_mean = (means * counts).sum(0) / total
+        # Chan et al. 1979: squares about the group's mean from squares about each rank's own, without cancellation
+        var = (all_squares + counts * (means - group_mean).square()).sum(0) / total
+        scale = torch.rsqrt(var + eps)
+        normalised = (values - _along_channels(group_mean, values)) * _along_channels(scale, values)
+        ctx.save_for_backward(normalised, weight, scale, total)
+        ctx.group = group
+        ctx.mark_non_differentiable(group_mean, var, total)
+        output = normalised if weight is None else normalised * _along_channels(weight, values)
+        if bias is not None:
+            output = output + _along_channels(bias, values)
+        return output.to(input.dtype), group_mean, var, total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
+        """Weight's and bias's gradients are this rank's share; the reduction over ranks adds them as any other's."""
+        normalised, weight, scale, total = ctx.saved_tensors
+        dims = _all_but_channels(normalised)
+        gradient = gradients[0].to(normalised.dtype)
+        plain_sum, weighted_sum = gradient.sum(dims), (gradient * normalised).sum(dims)
+        sums = _gather(torch.cat([plain_sum, weighted_sum]), ctx.group).sum(0)
+        group_plain, group_weighted = (_along_channels(part / total, gradient) for part in sums.chunk(2))
+        factor = scale if weight is None else scale * weight
+        inward = _along_channels(factor, gradient) * (gradient - group_plain - normalised * group_weighted)
+        if weight is None:
+            return inward.to(gradients[0].dtype), None, None, None, None
+        return inward.to(gradients[0].dtype), weighted_sum.to(weight.dtype), plain_sum.to(weight.dtype), None, None
+
+
+def _all_but_channels(values: Tensor) -> list[int]:
+    return [dim for dim in range(values.dim()) if dim != 1]
+
+
+def _along_channels(vector: Tensor, values: Tensor) -> Tensor:
+    return vector.view(1, -1, *[1] * (values.dim() - 2))
+
+
+def _gather(values: Tensor, group: Any) -> Tensor:
+    """(n,) of every rank of the group -> (ranks, n) in their order."""
+    gathered = [torch.empty_like(values) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(gathered, values, group=group)
+    return torch.stack(gathered)
+
+
+@torch.no_grad()
+def _average_running_stats(module: nn.Module, inputs: Any, output: Any) -> None:
+    if not module.training or not dist.is_initialized():
+        return
+    norms = [child for child in module.modules() if isinstance(child, _BatchNorm) and child.training]
+    statistics = [part for norm in norms for part in (norm.running_mean, norm.running_var) if part is not None]
+    if not statistics:
+        return
+    flat = torch.cat(statistics)
+    mean = _gather(flat, dist.group.WORLD).mean(0)
+    for part, average in zip(statistics, mean.split([len(part) for part in statistics]), strict=True):
+        # plain batch norm has saved its running statistics for a backward pass that does not read them in training;
+        # `data` keeps autograd from taking this for a mistake
+        part.data.copy_(average)
