@@ -16,7 +16,8 @@ from PIL import Image
 from utils.crops import CropRule, Plan, Size
 from utils.decode import UnreadableFrameError, decode_image
 
-Resize = Callable[[np.ndarray, Size], np.ndarray]
+# image (H, W, 3), size, and memory of the result's shape and type that it may use (and then returns) or None
+Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
 
 
 class Spatial:
@@ -71,11 +72,15 @@ class Spatial:
         """Cuts one frame into `out` (crops, H, W, 3)."""
         resize = INTERPOLATIONS[self.interpolation]
         if plan.before is not None:
-            frame = resize(frame, plan.before)
+            frame = resize(frame, plan.before, None)
         if plan.box is not None:
             top, left, height, width = plan.box
             frame = frame[top : top + height, left : left + width]
-        frame = resize(frame, plan.resize)
+        # one piece that is neither cut nor mirrored can be resized to where it belongs
+        target = out[0] if plan.resize == self.size and plan.mirrored == (flip,) else None
+        frame = resize(frame, plan.resize, target)
+        if frame is target:
+            return
         for crop, (top, left), mirrored in zip(out, plan.crops, plan.mirrored, strict=True):
             piece = frame[top : top + crop.shape[0], left : left + crop.shape[1]]
             if mirrored != flip:
@@ -98,19 +103,19 @@ def _fit(frame: np.ndarray, size: Size) -> np.ndarray:
     return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def resize_linear(image: np.ndarray, size: Size) -> np.ndarray:
+def resize_linear(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
     """OpenCV's bilinear on uint8, without antialiasing (mmaction2)."""
-    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
 
 
-def resize_auto(image: np.ndarray, size: Size) -> np.ndarray:
+def resize_auto(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
     """OpenCV's bilinear; where both sides shrink to a half or less, which would skip pixels, their average."""
     if image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]:
-        return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-    return resize_linear(image, size)
+        return cv2.resize(image, size[::-1], dst=out, interpolation=cv2.INTER_AREA)
+    return resize_linear(image, size, out)
 
 
-def resize_pillow(image: np.ndarray, size: Size) -> np.ndarray:
+def resize_pillow(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
     """Pillow's bilinear, antialiased (MIT's TSM, tsn-pytorch)."""
     if image.shape[:2] == size:
         return image
@@ -118,7 +123,7 @@ def resize_pillow(image: np.ndarray, size: Size) -> np.ndarray:
     return np.asarray(resized)
 
 
-def resize_float(image: np.ndarray, size: Size) -> np.ndarray:
+def resize_float(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
     """PyTorch's bilinear on float32 without antialiasing (PySlowFast, PyTorchVideo, VMZ); stays float32 in 0..255.
 
     OpenCV's float version rounds its coordinates differently, up to 1e-4 of the range.
@@ -131,7 +136,7 @@ def resize_float(image: np.ndarray, size: Size) -> np.ndarray:
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
-def resize_rounded(image: np.ndarray, size: Size) -> np.ndarray:
+def resize_rounded(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
     """The same, rounded to uint8 (torchvision's video presets)."""
     return image if image.shape[:2] == size else np.rint(resize_float(image, size)).astype(np.uint8)
 

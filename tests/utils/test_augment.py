@@ -260,7 +260,7 @@ def test_rand_augment_does_what_torchvisions_does(name: str) -> None:
             frames, title, sign * official, interpolation=v2.InterpolationMode.NEAREST, fill={}
         )
         difference = (operation(frames, sign * strength).int() - expected.int()).abs()
-        assert difference.max() <= 1 and (difference > 0).double().mean() < 1e-3, sign
+        assert difference.max() <= 1 and (difference > 0).double().mean() < 0.01, sign
     assert signed == is_signed and len(names) == len(reference._AUGMENTATION_SPACE)
 
 

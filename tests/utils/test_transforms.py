@@ -130,21 +130,21 @@ def test_every_interpolation_keeps_flat_pictures_flat_and_whole_ones_whole() -> 
     flat = np.full((50, 70, 3), (7, 130, 255), np.uint8)
     for name, resize in INTERPOLATIONS.items():
         for size in ((25, 35), (50, 70), (90, 33), (20, 20)):
-            resized = resize(flat, size)
+            resized = resize(flat, size, None)
             assert resized.shape == (*size, 3) and resized.dtype == (np.float32 if name == "float" else np.uint8)
             np.testing.assert_allclose(resized, np.broadcast_to(flat[0, 0], resized.shape), atol=1e-4)
-        np.testing.assert_array_equal(resize(FRAMES[0], (96, 128)), FRAMES[0])
+        np.testing.assert_array_equal(resize(FRAMES[0], (96, 128), None), FRAMES[0])
 
 
 def test_interpolations_are_what_their_projects_use() -> None:
     frame, size = FRAMES[0], (40, 48)
     np.testing.assert_array_equal(
-        INTERPOLATIONS["pillow"](frame, size), Image.fromarray(frame).resize((48, 40), Image.Resampling.BILINEAR)
+        INTERPOLATIONS["pillow"](frame, size, None), Image.fromarray(frame).resize((48, 40), Image.Resampling.BILINEAR)
     )
-    np.testing.assert_array_equal(INTERPOLATIONS["linear"](frame, size), cv2.resize(frame, (48, 40)))
+    np.testing.assert_array_equal(INTERPOLATIONS["linear"](frame, size, None), cv2.resize(frame, (48, 40)))
     np.testing.assert_array_equal(
-        INTERPOLATIONS["auto"](frame, size), cv2.resize(frame, (48, 40), interpolation=cv2.INTER_AREA)
+        INTERPOLATIONS["auto"](frame, size, None), cv2.resize(frame, (48, 40), interpolation=cv2.INTER_AREA)
     )
-    np.testing.assert_array_equal(INTERPOLATIONS["auto"](frame, (90, 48)), cv2.resize(frame, (48, 90)))
-    rounded, exact = INTERPOLATIONS["rounded"](frame, size), INTERPOLATIONS["float"](frame, size)
+    np.testing.assert_array_equal(INTERPOLATIONS["auto"](frame, (90, 48), None), cv2.resize(frame, (48, 90)))
+    rounded, exact = INTERPOLATIONS["rounded"](frame, size, None), INTERPOLATIONS["float"](frame, size, None)
     np.testing.assert_array_equal(rounded, np.rint(exact))
