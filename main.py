@@ -19,7 +19,7 @@ from datasets.assemble import Split, check_pipelines, missing, open_split
 from methods.assemble import build_method, method_defaults, missing_pretrained, sync_bn_arguments
 from methods.base import Method
 from networks.freeze import freeze_bn
-from networks.group_sync_bn import convert_group_sync_bn
+from networks.group_sync_bn import convert_group_sync_bn, resolve_group_size
 from networks.memory_format import to_channels_last
 from networks.weights import LoadReport, load_into, load_pretrained
 from utils import checkpoint, distributed, dry_run
@@ -69,11 +69,12 @@ class Run:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
         torch.manual_seed(self.common.seed)  # the same random weights in every process
         self.method: Method = build_method(self.common.model)
-        convert_group_sync_bn(self.method, **sync_bn_arguments(self.common.model))
+        for warning in convert_group_sync_bn(self.method, **sync_bn_arguments(self.common.model)):
+            folder.warn(warning)
         if self.common.frozen_bn or self.common.partial_bn:
             freeze_bn(self.method, keep_first=not self.common.frozen_bn)
         self.precision = Precision(self.common.amp, process.device, args.static_loss_scale)
-        self.val = self.open("val") if self.common.val_source or args.fake else None
+        self.val = self.open("val") if self.common.val_source else None
 
     def train(self) -> int:
         """Trains from the newest checkpoint, the given weights or scratch, until the end or a signal."""
@@ -272,8 +273,14 @@ def plan_in_words(config: ConfigFile) -> str:
         method = build_method(common.model)
     check_pipelines(common, method.clip)
     lacking, num_train = missing(common, "train")
-    warnings = [lacking, missing(common, "val")[0], missing_pretrained(method, common.model)]
     world_size = distributed.expected_world_size()
+    group_size = sync_bn_arguments(common.model).get("group_size", 1)
+    warnings = [
+        resolve_group_size(group_size, world_size)[1],
+        lacking,
+        missing(common, "val")[0],
+        missing_pretrained(method, common.model),
+    ]
     per_step = common.batch_size * world_size
     rates = schedule(common.lr_scheduler, (num_train or per_step) / per_step)
     return "\n".join(

@@ -36,7 +36,7 @@ from utils.errors import ConfigError, ListError
 from utils.presets import Preset, find_preset
 from utils.transforms import Spatial
 
-FAKE_VIDEOS = 512
+FAKE_VIDEOS = {"train": 512, "val": 64}
 _log = logging.getLogger(__name__)
 
 
@@ -141,7 +141,7 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     if fake:
         names, about = None, "made up"
         dataset = FakeDataset(
-            FAKE_VIDEOS, common.model.num_class, size=spatial.size, num_crops=spatial.num_crops, **settings
+            FAKE_VIDEOS[name], common.model.num_class, size=spatial.size, num_crops=spatial.num_crops, **settings
         )
     else:
         records, names = open_list(common, name)

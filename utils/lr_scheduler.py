@@ -28,7 +28,7 @@ def schedule(config: LRScheduler, steps_per_epoch: float) -> np.ndarray:
         after = step(peak, steps, milestones, config.lr_mults or [0.1] * len(milestones))
     at = every_epoch if "warmup" in config.per_epoch else every_step
     factor = config.base_lr / peak if config.warmup == "factor" else None
-    return warm_up(after, at, config.base_lr, warmup, factor=factor)
+    return warm_up(after, at, config.base_lr, peak, warmup, factor=factor)
 
 
 def epoch_starts(steps: int, steps_per_epoch: float) -> np.ndarray:
@@ -47,20 +47,21 @@ def total_steps(config: LRScheduler, steps_per_epoch: float) -> int:
 
 
 def warm_up(
-    rates: np.ndarray, at: np.ndarray, start_lr: float, length: float, *, factor: float | None = None
+    rates: np.ndarray, at: np.ndarray, start_lr: float, peak: float, length: float, *, factor: float | None = None
 ) -> np.ndarray:
     """`rates` (steps,), those before `length` replaced by a line from `start_lr` to the rate that stands at `length`.
 
-    The line ends at `rates[length]`, so a schedule is continuous there (Goyal et al. 2017, arXiv 1706.02677, sec. 2.2).
+    The line ends at `rates[length]`, so a schedule is continuous there (Goyal et al. 2017, arXiv 1706.02677, sec. 2.2);
+    in a run that ends before, it is the beginning of the line to `peak`.
     at: the place on the line of every step, float64 (steps,).
     factor: where given, the rates are multiplied by a line from it to 1 instead (mmengine's LinearLR).
     """
-    length = min(length, len(rates) - 1)
-    before = round(length)
+    before = min(round(length), len(rates))
+    goal = rates[before] if before < len(rates) else peak
     way = at[:before] / max(length, 1)
     rates = rates.copy()
     if factor is None:
-        rates[:before] = start_lr + (rates[before] - start_lr) * way
+        rates[:before] = start_lr + (goal - start_lr) * way
     else:
         rates[:before] *= factor + (1.0 - factor) * way
     return rates

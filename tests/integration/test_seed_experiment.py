@@ -1,0 +1,45 @@
+"""The seed's own experiment, byte for byte as its README has it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from main import main
+from tests.requirements import ROOT
+from utils import checkpoint
+
+SEED = next((ROOT / "exps" / "douyin_exps").rglob("config.yaml"))
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    return Path(shutil.copy(SEED, tmp_path / "config.yaml"))
+
+
+def test_a_dry_run_explains_the_seeds_config_on_a_machine_without_its_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config", str(SEED), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "parameters: 2,418,584" in printed
+    assert "GMACs per view: 0.899 at 3 x 224 x 224" in printed
+    assert "warning: common.train_source: /mnt/lustre" in printed
+    assert "bn_group_size: 16 is more than the 1 process(es) of this run, so 1 is used" in printed
+    assert "no weights for mobilenet_v2 in" in printed
+    assert "effective batch: 32 per process x 1 process(es) = 32 videos per step" in printed
+    assert "steps: 15010" in printed and "0:0.010000" in printed and "500:0.040000" in printed
+    lines = {line.split()[0]: line for line in printed.splitlines() if line.startswith("common.")}
+    assert lines["common.seed"].endswith("default") and lines["common.batch_size"].endswith("config.yaml:26")
+
+
+def test_the_seeds_experiment_trains_in_one_process(copied: Path) -> None:
+    overrides = ["common.batch_size=2", "common.workers=0", "common.lr_scheduler.max_iter=1", "common.print_freq=1"]
+    assert main(["--config", str(copied), "--fake", "common.val_source=null", *overrides]) == 0
+    log = (copied.parent / "log.txt").read_text()
+    assert "bn_group_size: 16 is more than the 1 process(es)" in log
+    assert "LR 0.010000" in log
+    saved = checkpoint.load(copied.parent / "ckpt.pth.tar")
+    # the missing ImageNet weights are remembered with the weights that were trained without them
+    assert any("training starts from random weights" in note for note in saved["notes"])
+    assert saved["state_dict"]["module.head.weight"].shape == (152, 1280)
