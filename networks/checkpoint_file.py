@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from networks.layouts import LAYOUTS
 from networks.layouts.base import Facts
 from networks.plain_pickle import read_plain_pickle
 from utils.errors import CheckpointError
 
+ZIP_MAGIC = b"PK\x03\x04"
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it wrote zip files
 # where projects keep the weights; of several, the first wins
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
@@ -81,6 +82,8 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
 
     Raises: CheckpointError when there are no weights in it.
     """
+    if isinstance(contents, nn.Module):
+        contents = contents.state_dict()
     if not isinstance(contents, Mapping):
         raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not weights by name")
     found: Any = contents
@@ -90,7 +93,8 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
             break
     state = {str(key): _tensor(value) for key, value in found.items() if isinstance(value, (Tensor, np.ndarray))}
     if not state:
-        raise CheckpointError(f"{path}: no weights in it; its entries are {', '.join(map(str, [*contents][:5]))}")
+        entries = f"its entries are {', '.join(map(str, [*contents][:5]))}" if contents else "it is empty"
+        raise CheckpointError(f"{path}: no weights in it; {entries}")
     others = {str(key): value for key, value in contents.items() if value is not found} if found is not contents else {}
     return _without_wrappers(state), others
 
@@ -113,33 +117,31 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         raise CheckpointError(f"{path}: no such checkpoint")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, not a checkpoint")
+    with path.open("rb") as file:
+        head = file.read(len(TORCH_MAGIC))
+    by_torch = head.startswith(ZIP_MAGIC) or head == TORCH_MAGIC
     try:
-        with path.open("rb") as file:
-            head = file.read(len(TORCH_MAGIC))
-        if head[:4] == b"PK\x03\x04" or head == TORCH_MAGIC:
-            return _read_torch(path, trust_pickle=trust_pickle)
-        return read_plain_pickle(path)
+        return _read_torch(path, trust_pickle) if by_torch else read_plain_pickle(path, trust=trust_pickle)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path}: {_refusal(str(error))}") from None
+        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise CheckpointError(
+                f"{path}: holds {found[1]}, which plain weights do not need; loading it can run code from the file. If "
+                f"you trust where it comes from, say so: --trust-pickle, in code trust_pickle=True"
+            ) from None
+        reason = str(error)
     except ImportError as error:
         raise CheckpointError(f"{path}: holds objects of a package that is not installed ({error})") from None
     except DAMAGED as error:
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from None
+        reason = str(error)
+    if by_torch:
+        first_sentence = re.split(r"\. |\n", reason)[0]
+        raise CheckpointError(f"{path}: damaged: {first_sentence}")
+    begin = f"it begins with {head!r}" if head else "it is empty"
+    raise CheckpointError(f"{path}: neither written by torch.save nor a pickle of arrays; {begin}")
 
 
-def _read_torch(path: Path, *, trust_pickle: bool) -> Any:
+def _read_torch(path: Path, trust_pickle: bool) -> Any:
     if trust_pickle:
         return torch.load(path, map_location="cpu", weights_only=False)
     with torch.serialization.safe_globals([argparse.Namespace]):  # the options that torchvision's scripts store
         return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _refusal(reason: str) -> str:
-    """torch's page of advice about a file that is more than weights, in one line."""
-    if found := re.search(r"GLOBAL ([\w.]+)|Trying to (?:load|call)[^`]*?([\w.]*\.[\w.]+)", reason):
-        return (
-            f"holds {found[1] or found[2]}, which plain weights do not need; loading it can run code from the file. If "
-            f"you trust where it comes from, say so: --trust-pickle, in code trust_pickle=True"
-        )
-    return f"damaged or not a checkpoint: {reason.splitlines()[0]}"

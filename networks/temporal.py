@@ -1,6 +1,7 @@
 """Puts temporal parts into an image network that runs on the frames of clips, without changing a single key of it.
 
-A part is a child of the module it acts on and is called by a hook in front of that module or behind it.
+A part is a child of the module it acts on and is called by a hook in front of that module or behind it. That module is
+never a Sequential, which would call its child once more.
 """
 
 from __future__ import annotations
@@ -64,9 +65,9 @@ def insert_pool(net: nn.Module, name: str) -> None:
 
     Raises: ConfigError for a network without one.
     """
-    stage = _resnet_part(net, name, POOLED[0], option="temporal_pool")
-    stage.add_module("temporal_pool", TemporalPool())
-    stage.register_forward_pre_hook(_pool_input)
+    first_block = _resnet_part(net, name, f"{POOLED[0]}.0", option="temporal_pool")
+    first_block.add_module("temporal_pool", TemporalPool())
+    first_block.register_forward_pre_hook(_pool_input, prepend=True)  # before the block's own shift
 
 
 def temporal_parts(net: nn.Module) -> list[tuple[Temporal, bool]]:
