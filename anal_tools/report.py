@@ -1,0 +1,92 @@
+"""One HTML file that shows what a model does and where it is wrong; it opens offline and holds everything it needs:
+
+    python -m anal_tools.report -e exps/<dataset>/<experiment> [another experiment ...] [-o FILE]
+
+The page's own parts are in report_page/, what it shows is in report_data.py; charts are drawn by plotly.js.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.resources
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # started as `python anal_tools/report.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from anal_tools.experiment import Experiment, experiment_folder, open_experiment
+from anal_tools.report_data import report_data, to_json
+from tools._cli import Parser
+from utils.errors import UserError, run_cli
+from utils.files import atomic_write
+
+PAGE = Path(__file__).with_name("report_page")
+SCRIPTS = ("core.js", "table.js", "charts.js", "matrix.js", "comparison.js", "sections.js")  # in this order
+MEGABYTE = 1 << 20
+STRIP_BUDGET = 8 * MEGABYTE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the report of the experiments that the arguments name."""
+    parser = Parser(
+        prog="report.py", description="One self-contained HTML report; with several experiments, a comparison."
+    )
+    parser.add_argument(
+        "-e",
+        "--experiment",
+        required=True,
+        nargs="+",
+        metavar="EXP",
+        help="folders; all are compared to the first",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="default EXP/analysis/report.html, or comparison.html for several"
+    )
+    args = parser.parse_args(argv)
+    experiments = [open_experiment(experiment_folder(text)) for text in args.experiment]
+    page = render(experiments)
+    name = "report.html" if len(experiments) == 1 else "comparison.html"
+    output = Path(args.output) if args.output else experiments[0].folder / "analysis" / name
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(output, "w") as file:
+            file.write(page)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be written: {error.strerror or error}") from None
+    print(f"written: {output} ({output.stat().st_size / MEGABYTE:.1f} MiB); open it in a browser")
+    return 0
+
+
+def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGET) -> str:
+    """The page as text. Raises: UserError when the experiments cannot be shown or compared."""
+    data = report_data(experiments, strip_budget=strip_budget)
+    title = "Report: " + " and ".join(one["name"] for one in data["experiments"])
+    parts = {
+        "TITLE": html.escape(title),
+        "STYLE": _part("style.css"),
+        "DATA": to_json(data),
+        "CHARTS": _plotly(),
+        "SCRIPT": "\n".join(_part(name) for name in SCRIPTS),
+    }
+    pieces = _part("page.html").split("@")  # every second piece is a name; the parts themselves are not looked into
+    return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
+
+
+def _part(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    """The charts library (plotly.js, MIT), as the Python package of the same name ships it."""
+    try:
+        script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
+        text = script.read_text(encoding="utf-8")
+    except (ModuleNotFoundError, FileNotFoundError):
+        raise UserError("the charts need plotly: pip install -r requirements.txt") from None
+    return text.replace("</script", "<\\/script")
+
+
+if __name__ == "__main__":
+    run_cli(main)

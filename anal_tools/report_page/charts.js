@@ -1,0 +1,107 @@
+"use strict";
+// Learning curves and calibration, drawn by plotly.js. Every chart has its numbers in a table below it.
+
+const CHART = { displayModeBar: false, responsive: true, doubleClick: "reset" };
+// plotly reads a little HTML in texts; class and folder names must not be read that way
+const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const short = (text, length = 28) => (text.length <= length ? text : `${text.slice(0, length - 9)}…${text.slice(-8)}`);
+
+function layoutOf(title, x, y, more = {}) {
+  const font = { family: "system-ui, sans-serif", color: "#1b2733", size: 12 };
+  const axis = { gridcolor: "#e3e9ef", zerolinecolor: "#c3ccd5", automargin: true };
+  return {
+    title: { text: title, font: { ...font, size: 14 } }, font, margin: { l: 55, r: 15, t: 40, b: 45 },
+    xaxis: { ...axis, title: { text: x, standoff: 12 }, ...more.xaxis }, yaxis: { ...axis, title: { text: y, standoff: 8 }, ...more.yaxis },
+    hovermode: "closest", ...more.layout,
+  };
+}
+
+// a chart with its legend below it, in a place of its own however long it is
+function draw(parent, label, traces, layout) {
+  const area = element("div", { role: "img", "aria-label": label }), lines = traces.filter((trace) => trace.name).length;
+  parent.append(area);
+  const below = 20 * Math.ceil(lines / 2);
+  Plotly.newPlot(area, traces, {
+    ...layout, height: 330 + below, showlegend: lines > 1,
+    legend: { orientation: "h", yref: "container", y: 0.01, yanchor: "bottom", x: 0, entrywidth: 0.48, entrywidthmode: "fraction" },
+    margin: { ...layout.margin, b: 50 + below },
+  }, CHART);
+}
+
+function drawCurves() {
+  const area = section("curves");
+  const trained = DATA.experiments.filter((one) => one.curves.train.step.length || one.curves.val.step.length);
+  const broken = DATA.experiments.reduce((sum, one) => sum + one.curves.broken, 0);
+  if (broken) area.append(element("p", { class: "note" }, `${counted(broken, "line")} of metrics.jsonl could not be read and ${broken === 1 ? "is" : "are"} left out.`));
+  if (!trained.length) {
+    area.append(element("p", {}, "There are no learning curves: the experiment folder has no metrics.jsonl, which training writes."));
+    return;
+  }
+  const grid = element("div", { class: "charts" });
+  area.append(element("p", { class: "note" }, "Drag over a part of a chart to enlarge it, double-click to see all of it again."), grid);
+  const kinds = [
+    ["Loss", "loss", [["train", "loss", "training"], ["val", "loss", "validation"]]],
+    ["Accuracy", "%", [["train", "acc1", "training top-1"], ["val", "acc1", "validation top-1"], ["val", "acc5", "validation top-5"], ["val", "mean_class", "validation mean class"]]],
+    ["Learning rate", "learning rate", [["train", "lr", "learning rate"]]],
+    ["Seconds per step", "s", [["train", "time", "whole step"], ["train", "data", "waiting for data"]]],
+  ];
+  const dashes = ["dot", "solid", "dash", "longdash"];
+  for (const [title, unit, lines] of kinds) {
+    const traces = [];
+    trained.forEach((one, position) => lines.forEach(([kind, name, label], line) => {
+      const series = one.curves[kind];
+      if (!series[name].some((value) => value !== null)) return;
+      traces.push({
+        x: series.step, y: series[name], type: "scatter", mode: series.step.length < 40 ? "lines+markers" : "lines",
+        name: plain(trained.length > 1 ? `${short(one.name)}: ${label}` : label),
+        line: { color: PALETTE[(trained.length > 1 ? position : line) % PALETTE.length], dash: lines.length > 1 ? dashes[line] : "solid", width: 2 }, marker: { size: 5 },
+      });
+    }));
+    if (traces.length) draw(grid, `${title} over training steps`, traces, layoutOf(title, "step", unit));
+  }
+  for (const one of trained) {
+    const { step, ...series } = one.curves.val;
+    if (!step.length) continue;
+    const details = element("details", {}, element("summary", {}, "Validations of ", named(one.name)));
+    area.append(details);
+    const column = (label, values) => ({ label, number: true, value: (row) => values[row], cell: (row) => values[row] ?? "–" });
+    makeTable(details, {
+      caption: "Validations", file: "validations.csv", filter: false, sort: 0, rows: step.map((_, row) => row),
+      columns: [column("Step", step), column("Loss", series.loss), column("Top-1 %", series.acc1), column("Top-5 %", series.acc5), column("Mean class %", series.mean_class)],
+    });
+  }
+}
+
+function drawCalibration() {
+  const area = section("calibration"), found = current.calibration;
+  const bins = found.videos.map((_, bin) => bin).filter((bin) => found.videos[bin] > 0);
+  const points = (value) => (value === null ? "–" : `${value.toFixed(2)} points`);
+  area.append(
+    element("p", {}, `Expected calibration error ${points(found.ece)}, largest gap ${points(found.worst)}` +
+      (found.nll === null ? "" : `, negative log-likelihood ${found.nll.toFixed(4)}, Brier score ${found.brier.toFixed(4)}`) + "."),
+    element("p", { class: "note" }, "Videos are put into 15 bins by the score of their answer. Where a model is calibrated, the accuracy of a bin equals its mean score."));
+  const grid = element("div", { class: "charts" });
+  area.append(grid);
+  const pick = (values) => bins.map((bin) => values[bin]);
+  const above = bins.map((bin) => found.high[bin] - found.accuracy[bin]), below = bins.map((bin) => found.accuracy[bin] - found.low[bin]);
+  draw(grid, "Accuracy of videos against their score", [
+    { x: [0, 100], y: [0, 100], mode: "lines", name: "calibrated", line: { color: "#6b7785", dash: "dash" }, hoverinfo: "skip" },
+    { x: pick(found.score), y: pick(found.accuracy), mode: "lines+markers", name: "this model, 95 % interval", line: { color: PALETTE[0] },
+      error_y: { type: "data", symmetric: false, array: above, arrayminus: below, color: PALETTE[0], thickness: 1 } },
+  ], layoutOf("Reliability", "score %", "accuracy %", { xaxis: { range: [0, 101] }, yaxis: { range: [0, 103] } }));
+  const middles = found.videos.map((_, bin) => 50 * (found.edges[bin] + found.edges[bin + 1]));
+  draw(grid, "How many videos have which score", [
+    { x: middles, y: found.videos, type: "bar", width: 100 / found.videos.length, marker: { color: PALETTE[0], line: { color: "#fff", width: 1 } } },
+  ], layoutOf("Scores", "score %", "videos", { xaxis: { range: [0, 101] } }));
+  const details = element("details", {}, element("summary", {}, "Calibration in numbers"));
+  area.append(details);
+  const column = (label, values) => ({ label, number: true, value: (bin) => values[bin], cell: (bin) => (values[bin] === null ? "–" : values[bin].toFixed(2)) });
+  makeTable(details, {
+    caption: "Calibration bins", file: "calibration.csv", filter: false, rows: bins,
+    columns: [
+      { label: "Score from %", number: true, value: (bin) => 100 * found.edges[bin], cell: (bin) => (100 * found.edges[bin]).toFixed(1) },
+      { label: "Videos", number: true, value: (bin) => found.videos[bin] }, column("Mean score %", found.score), column("Accuracy %", found.accuracy),
+      column("Low", found.low), column("High", found.high),
+    ],
+  });
+}

@@ -1,0 +1,100 @@
+"""Small pictures of videos: a few frames side by side in one JPEG, read through the experiment's own frame store."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from datasets.assemble import open_list, open_store
+from datasets.frame_store import FrameStore
+from datasets.records import RecordList
+from utils.config import Common
+from utils.decode import decode_image, jpeg_size
+from utils.errors import UserError
+
+NUM_FRAMES = 6
+HEIGHT = 72  # pixels
+WIDEST = 160  # pixels per frame; a panorama is cut to its middle
+QUALITY = 60
+_GAP = 2
+
+
+@dataclass
+class Strips:
+    """What could be shown, and what could not and why."""
+
+    pictures: dict[str, str] = field(default_factory=dict)  # path as in the list -> data URI
+    left_out: int = 0  # videos beyond the byte budget
+    problem: str | None = None  # why there are none, or the first video that cannot be read
+
+    def size(self) -> int:
+        """Bytes of all data URIs."""
+        return sum(map(len, self.pictures.values()))
+
+
+def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> Strips:
+    """A strip for each path in order until `budget` bytes are used. A missing frame is told, never replaced."""
+    strips = Strips()
+    wanted = list(dict.fromkeys(paths))
+    if common is None or not wanted:
+        strips.problem = None if not wanted else "there is no config that says where the frames are"
+        return strips
+    try:
+        records, _ = open_list(common, "val")
+        store, _ = open_store(common, records)
+    except UserError as error:
+        strips.problem = str(error)
+        return strips
+    rows = {records.path(row): row for row in range(len(records))}
+    used = 0
+    for path in wanted:
+        try:
+            if path not in rows:
+                raise UserError(f"{path}: not in {records.source}")
+            picture = _data_uri(_strip(store, records, rows[path]))
+        except (UserError, ValueError) as error:
+            strips.problem = strips.problem or f"{path}: {error}"
+            continue
+        if used + len(picture) > budget:
+            strips.left_out += 1
+            continue
+        used += len(picture)
+        strips.pictures[path] = picture
+    return strips
+
+
+def strip_indices(num_frames: int) -> np.ndarray:
+    """int64 (min(NUM_FRAMES, num_frames),), 0-based: the middles of equal parts of the video."""
+    count = min(NUM_FRAMES, max(num_frames, 1))
+    return (np.arange(count) * 2 + 1) * max(num_frames, 1) // (2 * count)
+
+
+def _strip(store: FrameStore, records: RecordList, row: int) -> np.ndarray:
+    """uint8 (HEIGHT, W, 3), RGB: the frames from left to right."""
+    frames = store.get_many(records.path(row), strip_indices(int(records.num_frames[row])))
+    thumbnails = [_thumbnail(data) for data in frames]
+    gap = np.full((HEIGHT, _GAP, 3), 255, np.uint8)
+    parts = [part for thumbnail in thumbnails for part in (gap, thumbnail)][1:]
+    return np.concatenate(parts, axis=1)
+
+
+def _thumbnail(data: bytes) -> np.ndarray:
+    """uint8 (HEIGHT, w <= WIDEST, 3), RGB."""
+    height = jpeg_size(data)[0] if data.startswith(b"\xff\xd8") else 0
+    reduce = next((factor for factor in (8, 4, 2) if height >= factor * HEIGHT), 1)
+    image = decode_image(data, reduce)
+    width = max(1, round(image.shape[1] * HEIGHT / image.shape[0]))
+    image = cv2.resize(image, (width, HEIGHT), interpolation=cv2.INTER_AREA)
+    cut = max(0, width - WIDEST) // 2
+    return image[:, cut : cut + WIDEST]
+
+
+def _data_uri(image: np.ndarray) -> str:
+    good, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not good:
+        raise ValueError("the strip cannot be encoded")
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")

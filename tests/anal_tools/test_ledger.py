@@ -1,0 +1,81 @@
+"""The ledger lists every experiment once, with what it reached and how it differs, and survives broken folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from anal_tools.ledger import main, training_time
+from tests.anal_tools.experiments import make_config, make_history, make_results
+from tests.requirements import ROOT
+from utils.results import TEXT
+
+
+@pytest.fixture
+def exps(tmp_path: Path) -> Path:
+    for name, rate in (("base", 0.01), ("deep/faster [x]", 0.02)):
+        folder = tmp_path / name
+        make_config(folder, tmp_path / "data", 2, lr_scheduler={"type": "COSINE", "base_lr": rate, "max_iter": 200})
+        make_history(folder, best=80.0 if name == "base" else 85.5)
+        make_results(folder, ["a", "b"])
+    (tmp_path / "link").symlink_to(tmp_path / "deep")
+    (tmp_path / "untrained").mkdir()
+    (tmp_path / "untrained/config.yaml").write_text("common: {oops: 1}\n")
+    return tmp_path
+
+
+def rows_of(text: str) -> dict[str, dict[str, str]]:
+    return {row["experiment"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+def test_every_experiment_is_one_row(exps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(exps), "--csv", "-"]) == 0
+    rows = rows_of(capsys.readouterr().out)
+    assert list(rows) == ["base", "deep/faster [x]", "untrained"]
+    assert float(rows["base"]["best_top1"]) == 80.0 and rows["base"]["best_step"] == "100"
+    assert rows["base"]["differences"] == "" and rows["base"]["evaluated_videos"] == "60"
+    assert rows["deep/faster [x]"]["differences"] == "lr_scheduler.base_lr=0.02"
+    assert float(rows["base"]["seconds_per_step"]) == pytest.approx(0.5)
+    assert float(rows["base"]["hours"]) == pytest.approx(0.5 * 191 / 3600)
+    assert "oops" in rows["untrained"]["problem"] and rows["untrained"]["best_top1"] == ""
+
+
+def test_another_base_turns_the_differences_round(exps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(exps), "--base", str(exps / "deep/faster [x]"), "--csv", "-"])
+    rows = rows_of(capsys.readouterr().out)
+    assert rows["base"]["differences"] == "lr_scheduler.base_lr=0.01" and not rows["deep/faster [x]"]["differences"]
+
+
+def test_the_table_shows_the_same_and_the_csv_is_written(exps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([str(exps), "--csv", str(exps / "ledger.csv")])
+    shown = capsys.readouterr().out
+    assert "3 experiments" in shown and "85.50" in shown and "lr_scheduler.base_lr=0.02" in shown and "[x]" in shown
+    assert len(rows_of((exps / "ledger.csv").read_text())) == 3
+
+
+def test_broken_results_are_told_in_their_row(exps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (exps / "base" / TEXT).write_text("half a li")
+    assert main([str(exps), "--csv", "-"]) == 0
+    assert "cut off" in rows_of(capsys.readouterr().out)["base"]["problem"]
+
+
+def test_time_is_summed_over_all_steps_and_nan_left_out() -> None:
+    records = [
+        {"kind": "train", "step": step, "time": time} for step, time in ((0, 2.0), (10, 1.0), (20, float("nan")))
+    ]
+    assert training_time(records) == (2.0 + 10 * 1.0, 21)
+    assert training_time([]) == (None, None)
+    assert training_time([{"kind": "val", "step": 4}]) == (None, 5)
+
+
+@pytest.mark.parametrize("start", [["anal_tools/ledger.py"], ["-m", "anal_tools.ledger"]])
+def test_runs_both_ways_and_complains_in_one_line(tmp_path: Path, start: list[str], exps: Path) -> None:
+    done = subprocess.run([sys.executable, *start, str(exps)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "3 experiments" in done.stdout and not done.stderr
+    done = subprocess.run([sys.executable, *start, str(tmp_path / "nowhere")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
