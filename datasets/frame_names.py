@@ -19,7 +19,7 @@ from utils.errors import ConfigError, ListError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[A-Za-z]+)")
-_FLOW_PREFIXES = ("flow_x", "flow_y", "x_", "y_", "u_", "v_")
+FLOW_PREFIXES = ("flow_x", "flow_y", "x_", "y_", "u_", "v_")
 _FORMAT_FIELD = re.compile(r"\{(?:0|)(?::(0?\d*)d?)?\}")
 _PRINTF_FIELD = re.compile(r"%(0?\d*)d")
 _PROBES = 24  # folders looked at
@@ -54,25 +54,33 @@ def normalise_template(template: str) -> str:
 
 def list_frames(folder: str | os.PathLike[str]) -> list[FolderNames]:
     """Every series of numbered images in a folder, the largest first; optical flow comes last."""
+    found = [
+        FolderNames(template, numbers[0], numbers[-1], len(numbers))
+        for template, numbers in list_numbers(folder).items()
+    ]
+    return sorted(found, key=lambda names: (names.template.startswith(FLOW_PREFIXES), -names.count, names.template))
+
+
+def list_numbers(folder: str | os.PathLike[str]) -> dict[str, list[int]]:
+    """The numbers of the images in a folder, sorted, by their template."""
     with os.scandir(folder) as entries:
         return _series(entry.name for entry in entries)
 
 
-def _series(names: Iterable[str]) -> list[FolderNames]:
+def _series(names: Iterable[str]) -> dict[str, list[int]]:
     groups: dict[tuple[str, str], list[str]] = {}
     for name in names:
         match = _NUMBERED.fullmatch(name)
         if match and match[3].lower() in IMAGE_SUFFIXES and not name.startswith("."):
             groups.setdefault((match[1], match[3]), []).append(match[2])
-    found = []
+    found = {}
     for (prefix, suffix), digits in groups.items():
         width = min(len(number) for number in digits)
         padded = width > 1 and any(number.startswith("0") for number in digits)
         field = f"{{:0{width}d}}" if padded else "{:d}"
-        numbers = [int(number) for number in digits]
         template = prefix.replace("{", "{{").replace("}", "}}") + field + suffix
-        found.append(FolderNames(template, min(numbers), max(numbers), len(numbers)))
-    return sorted(found, key=lambda names: (names.template.startswith(_FLOW_PREFIXES), -names.count, names.template))
+        found[template] = sorted(int(number) for number in digits)
+    return found
 
 
 def detect_template(
@@ -116,7 +124,7 @@ def _probe(records: RecordList) -> Iterable[tuple[int, list[FolderNames]]]:
 def _only_template(records: RecordList, surveys: list[tuple[int, list[FolderNames]]]) -> str:
     by_template: dict[str, int] = {}
     for index, series in surveys:
-        names = [one for one in series if not one.template.startswith(_FLOW_PREFIXES)] or series
+        names = [one for one in series if not one.template.startswith(FLOW_PREFIXES)] or series
         if len(names) > 1:
             shown = ", ".join(f"{one.template} ({one.count})" for one in names[:4])
             raise ListError(

@@ -82,6 +82,13 @@ def parse_list(source: Path, columns: tuple[str, ...] = COLUMNS) -> ParsedList:
     return ParsedList(blob[:used], offsets, numbers, np.concatenate([lines for _, _, lines in blocks]))
 
 
+def parse_text(data: bytes, line: int, source: Path, columns: tuple[str, ...] = COLUMNS) -> ParsedList:
+    """The same for whole lines of text, of which the first is number `line` of `source`; there may be none."""
+    block, _ = _parse_block(data.removesuffix(b"\n") + b"\n", line, source, columns)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(block.lengths)])
+    return ParsedList(block.blob, offsets, dict(zip(columns, block.numbers, strict=True)), block.lines)
+
+
 def _parse_block(data: bytes, line: int, source: Path, columns: tuple[str, ...]) -> tuple[_Block, int]:
     """Whole lines -> one block; also returns the number of the line after it."""
     text = np.frombuffer(data, np.uint8)

@@ -1,0 +1,284 @@
+"""What can be wrong with the lists of a data set: every line, duplicates, train against validation, labels, classes.
+
+What is wrong on the disk is found in _doctor_disk.py, what to write instead in _doctor_fix.py. One cause is one fault:
+a list that counts labels from 1 is one fault, not one per line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets.class_names import find_class_file, read_class_file
+from datasets.list_parser import ParsedList, parse_text
+from utils.errors import ListError
+
+_UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One cause. kind: a word for machines; split and line: where, if it is one line; message: for people; fix: what
+    --fix does about it, "" if nothing.
+    """
+
+    kind: str
+    message: str
+    split: str = ""
+    line: int = 0
+    path: str = ""
+    fix: str = ""
+
+
+@dataclass
+class Entry:
+    """One good line of a list. drop: --fix leaves it out. known: a fault is named; further ones would follow from it."""
+
+    split: str
+    line: int
+    path: str
+    num_frames: int
+    label: int
+    drop: bool = False
+    known: bool = False
+
+
+@dataclass
+class DataSet:
+    """What is to be checked, and what was found so far.
+
+    sources, roots: by split. entries: of all splits, in the order of their lines. names: by class index, None without a
+    class file. num_class: of the class file, else the config, else None.
+    """
+
+    sources: dict[str, Path]
+    roots: dict[str, Path]
+    num_class: int | None = None
+    class_file: Path | None = None
+    names: list[str] | None = None
+    entries: list[Entry] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def of(self, split: str) -> list[Entry]:
+        """The lines of one split that are not dropped."""
+        return [entry for entry in self.entries if entry.split == split and not entry.drop]
+
+    def blame(self, kind: str, entry: Entry, message: str, *, fix: str = "", drop: bool = False) -> None:
+        """Notes the fault of one line."""
+        where = f"{self.sources[entry.split]}:{entry.line}"
+        self.faults.append(Fault(kind, f"{where}: {message}", entry.split, entry.line, entry.path, fix))
+        entry.known = True
+        entry.drop |= drop
+
+
+def read(sources: dict[str, Path], roots: dict[str, Path], *, num_class: int | None, classes: Path | None) -> DataSet:
+    """Reads lists and class file, noting every line that is none."""
+    data = DataSet(sources, roots, num_class)
+    _read_classes(data, classes)
+    for split, source in sources.items():
+        try:
+            text = source.read_bytes()
+        except OSError as error:
+            raise ListError(f"{source}: cannot be read: {error.strerror}") from None
+        _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+        if not data.of(split):
+            raise ListError(f"{source}: has no line `path num_frames label`; tools/make_lists.py writes lists")
+    return data
+
+
+def check_lists(data: DataSet) -> None:
+    """Everything that can be told without looking at the frames."""
+    for split in data.sources:
+        _check_labels(data, split)
+    _check_duplicates(data)
+    _check_overlap(data)
+    _check_folders(data)
+
+
+def check_classes(data: DataSet) -> None:
+    """Classes without a training video. Comes last: what is dropped for other reasons may empty a class."""
+    if "train" not in data.sources:
+        return
+    present = {entry.label for entry in data.of("train")}
+    others = {entry.label for entry in data.entries if not entry.drop}
+    count = data.num_class if data.num_class is not None else max(others, default=-1) + 1
+    for label in sorted(set(range(count)) - present):
+        data.faults.append(
+            Fault(
+                "class_hole",
+                f"{data.sources['train']}: class {class_name(data, label)} has no training video",
+                "train",
+                fix="the class is taken out and the later ones move up",
+            )
+        )
+
+
+def class_name(data: DataSet, label: int) -> str:
+    """A label with its name, if it has one."""
+    named = data.names is not None and 0 <= label < len(data.names)
+    return f"{label} ({data.names[label]})" if named and data.names else str(label)
+
+
+def _read_classes(data: DataSet, classes: Path | None) -> None:
+    first = next(iter(data.sources))
+    try:
+        data.class_file = classes or find_class_file(data.sources[first], data.roots[first])
+        if data.class_file is not None:
+            data.names = read_class_file(data.class_file)
+    except ListError as error:
+        data.faults.append(Fault("class_file", str(error)))
+    if data.names is not None:
+        if data.num_class is not None and data.num_class != len(data.names):
+            data.faults.append(
+                Fault(
+                    "num_class",
+                    f"{data.class_file}: names {len(data.names)} classes, but the config has num_class {data.num_class}",
+                )
+            )
+        data.num_class = len(data.names)
+
+
+def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
+    """Takes the good lines; a part with a bad one is halved until the bad one is alone."""
+    try:
+        parsed = parse_text(b"\n".join(lines), first, data.sources[split])
+    except ListError as error:
+        if len(lines) == 1:
+            data.faults.append(Fault("line", str(error), split, first, fix="the line is removed"))
+            return
+        half = len(lines) // 2
+        _read_lines(data, split, lines[:half], first)
+        _read_lines(data, split, lines[half:], first + half)
+    else:
+        _take(data, split, parsed)
+
+
+def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
+    blob, offsets = parsed.blob.tobytes(), parsed.offsets.tolist()
+    columns = (parsed.lines.tolist(), parsed.numbers["num_frames"].tolist(), parsed.numbers["label"].tolist())
+    for place, (line, num_frames, label) in enumerate(zip(*columns, strict=True)):
+        entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, label)
+        if num_frames < 1 or label < 0:
+            reason = f"has {num_frames} frames" if num_frames < 1 else f"has the negative label {label}"
+            data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
+        else:
+            data.entries.append(entry)
+
+
+def _check_labels(data: DataSet, split: str) -> None:
+    entries = data.of(split)
+    if _counts_from_one(data, split):
+        highest = max(entry.label for entry in entries)
+        data.faults.append(
+            Fault(
+                "label_base",
+                f"{data.sources[split]}: its labels count from 1 (1..{highest}); they must count from 0",
+                split,
+                fix="1 is taken from every label",
+            )
+        )
+        for entry in entries:
+            entry.label -= 1
+    if data.num_class is not None:
+        for entry in entries:
+            if entry.label >= data.num_class:
+                message = f"label {entry.label} is outside the {data.num_class} classes (0..{data.num_class - 1})"
+                data.blame("label", entry, message, fix="the line is removed", drop=True)
+
+
+def _counts_from_one(data: DataSet, split: str) -> bool:
+    """Whether a list has no 0 and something says that its labels are one too high."""
+    entries = data.of(split)
+    labels = {entry.label for entry in entries}
+    if 0 in labels:
+        return False
+    if data.names is not None:  # the folders the videos are in may be called like the classes
+        index = {name: label for label, name in enumerate(data.names)}
+        steps = Counter(
+            entry.label - index[name] for entry in entries if (name := Path(entry.path).parent.name) in index
+        )
+        if steps:
+            return steps.most_common(1)[0][0] == 1
+    if max(labels) == (data.num_class if data.num_class is not None else len(labels)):
+        return True
+    for other in data.sources:
+        known = {entry.label for entry in data.of(other)}
+        if other != split and 0 in known and not labels <= known and {label - 1 for label in labels} <= known:
+            return True
+    return False
+
+
+def _check_duplicates(data: DataSet) -> None:
+    for split in data.sources:
+        first: dict[str, Entry] = {}
+        for entry in data.of(split):
+            before = first.setdefault(os.path.normpath(entry.path), entry)
+            if before is not entry:
+                labels = "" if before.label == entry.label else f", with label {before.label} instead of {entry.label}"
+                message = f"{entry.path!r} is there already, on line {before.line}{labels}"
+                data.blame("duplicate", entry, message, fix="the later line is removed", drop=True)
+
+
+def _check_overlap(data: DataSet) -> None:
+    if {"train", "val"} - set(data.sources):
+        return
+    places = {
+        split: {os.path.normpath(Path(data.roots[split], entry.path)): entry for entry in data.of(split)}
+        for split in ("train", "val")
+    }
+    for place in sorted(set(places["train"]) & set(places["val"])):
+        entry, other = places["train"][place], places["val"][place]
+        message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
+        data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
+    groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
+    for split in ("train", "val"):
+        for entry in data.of(split):
+            if match := _UCF_GROUP.fullmatch(Path(entry.path).name):
+                groups[match[1]][split].append(entry)
+    for group, both in sorted(groups.items()):
+        if both["train"] and both["val"]:
+            split = "train" if len(both["train"]) <= len(both["val"]) else "val"
+            entry, other = both["train"][0], both["val"][0]
+            message = (
+                f"{entry.path!r} was cut from the same video as the validation video {other.path!r} (group {group}), "
+                f"{data.sources['val']}:{other.line}"
+            )
+            data.blame("group_overlap", entry, message, fix=f"the group's lines of {split} are removed")
+            for one in both[split]:
+                one.drop = one.known = True
+
+
+def _check_folders(data: DataSet) -> None:
+    """A video in a folder called like another class."""
+    if data.names is None:
+        return
+    index = {name: label for label, name in enumerate(data.names)}
+    wrong: list[tuple[Entry, int]] = []
+    agreeing = 0
+    for entry in data.entries:
+        folder = index.get(Path(entry.path).parent.name)
+        if folder is not None and not entry.drop and not entry.known:
+            if folder == entry.label:
+                agreeing += 1
+            else:
+                wrong.append((entry, folder))
+    if len(wrong) > agreeing:  # then folders and classes have nothing to do with each other
+        return
+    for entry, folder in wrong:
+        message = (
+            f"{entry.path!r} has label {class_name(data, entry.label)}, but lies in the folder of "
+            f"{class_name(data, folder)}"
+        )
+        data.blame("label_folder", entry, message, fix="the label becomes the folder's")
+        entry.label = folder
+        entry.known = False
+
+
+def summary(faults: Iterable[Fault]) -> str:
+    """How many of each kind."""
+    counts = Counter(fault.kind for fault in faults)
+    return ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in counts.items())

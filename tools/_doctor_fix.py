@@ -1,0 +1,84 @@
+"""Writes the lists that the faults leave: only lists and the class file, never frames; the originals are kept beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools._doctor import DataSet, Fault, class_name
+from utils.errors import UserError
+from utils.files import atomic_write
+
+
+def fix(data: DataSet) -> list[Path]:
+    """Writes repaired lists in place and returns the files that changed; originals get the suffix .orig.
+
+    Raises UserError if nothing would be left.
+    """
+    _remove_classes(data, sorted(_empty_classes(data)))
+    changed = []
+    for split, source in data.sources.items():
+        entries = data.of(split)
+        if not entries:
+            raise UserError(f"{source}: no video would be left; nothing was written")
+        lines = [f"{_quoted(entry.path)} {entry.num_frames} {entry.label}\n" for entry in entries]
+        changed += _replace(source, "".join(lines))
+    if data.class_file is not None and data.names is not None:
+        text = "".join(f"{index} {name}\n" for index, name in enumerate(data.names))
+        if any(fault.kind == "class_hole" for fault in data.faults):
+            changed += _replace(data.class_file, text)
+    return changed
+
+
+def _empty_classes(data: DataSet) -> set[int]:
+    if "train" not in data.sources:
+        return set()
+    present = {entry.label for entry in data.of("train")}
+    count = data.num_class or max((entry.label for entry in data.entries if not entry.drop), default=-1) + 1
+    return set(range(count)) - present
+
+
+def _remove_classes(data: DataSet, empty: list[int]) -> None:
+    """Takes classes out: later labels move up, and validation videos of an empty class are left out."""
+    if not empty:
+        return
+    known = {fault.message for fault in data.faults}
+    for label in empty:
+        # a class that only now, by what was dropped, has no training video
+        message = f"{data.sources['train']}: class {class_name(data, label)} has no training video"
+        if message not in known:
+            data.faults.append(Fault("class_hole", message, "train", fix="the class is taken out"))
+    gone = set(empty)
+    highest = max(max(gone), max((entry.label for entry in data.entries), default=0))
+    new = {}
+    for label in range(highest + 1):
+        if label not in gone:
+            new[label] = len(new)
+    for entry in data.entries:
+        if entry.label in gone:
+            entry.drop = True
+        elif not entry.drop:
+            entry.label = new[entry.label]
+    if data.names is not None:
+        data.names = [name for label, name in enumerate(data.names) if label not in gone]
+        data.num_class = len(data.names)
+
+
+def _quoted(path: str) -> str:
+    """A path that begins and ends with a quotation mark would lose them."""
+    return '"' + path.replace('"', '""') + '"' if path.startswith('"') and path.endswith('"') else path
+
+
+def _replace(file: Path, text: str) -> list[Path]:
+    data = text.encode("utf-8", "surrogateescape")
+    if file.read_bytes() == data:
+        return []
+    original = file.with_name(file.name + ".orig")
+    try:
+        if not original.exists():  # the first original is the one worth keeping
+            with atomic_write(original) as copy:
+                copy.write(file.read_bytes())
+        with atomic_write(file) as out:
+            out.write(data)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror}") from error
+    return [file]
