@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import pytest
 
 STEP, BLOCK = 2, 12
 
@@ -53,6 +54,8 @@ def make_video(
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.thread_count = 1
         if rotation is not None:
+            if not hasattr(stream, "set_display_rotation"):
+                pytest.skip("this PyAV cannot write a rotation")
             stream.set_display_rotation(rotation, hflip=mirrored)
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(index, width=size[0], height=size[1]), format="rgb24")

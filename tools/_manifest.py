@@ -72,10 +72,10 @@ class Manifest:
     def _write(self, entry: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()
-
-    def sync(self) -> None:
-        """Makes the lines so far durable."""
-        os.fsync(self._file.fileno())
+        if entry.get("status") == "started":
+            os.fsync(
+                self._file.fileno()
+            )  # before the folder: one that the manifest does not know is not ours to replace
 
     def close(self) -> None:
         """Rewrites the file without replaced lines, videos in sorted order."""

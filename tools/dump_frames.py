@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import os
 import sys
 import time
 from collections import Counter
@@ -21,7 +20,7 @@ from typing import Any
 if not __package__:  # started as `python tools/dump_frames.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools._cli import Parser, Progress, positive_float, positive_int
+from tools._cli import Parser, Progress, cores, positive_float, positive_int
 from tools._dump import FIRST_FRAME, TEMPLATE, Job, OutOfReachError, Settings, dump_video, failure, fingerprint
 from tools._labels import read_labels, walk_videos
 from tools._manifest import Manifest
@@ -267,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--fps", type=positive_float, help="frames per second; by default all frames there are")
     add("--every", type=positive_int, default=1, help="keep every n-th frame (after --fps)")
     add("--quality", type=parse_quality, default=95, help="of the JPEGs, 1 to 100 (default 95)")
-    add("--workers", type=positive_int, default=len(os.sched_getaffinity(0)), help="processes (default: one per core)")
+    add("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
     add("--keep-partial", action="store_true", help="keep the readable frames of a damaged video")
     add("--overwrite", action="store_true", help="replace frames whose settings or source differ")
     args = parser.parse_args(argv)

@@ -23,7 +23,7 @@ import av
 import cv2
 import numpy as np
 
-from tools._cli import Parser, positive_int
+from tools._cli import Parser, cores, positive_int
 from utils.errors import UserError, run_cli
 from utils.files import atomic_write, sync_folder
 
@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--train", type=positive_int, default=480, help="training videos (default 480)")
     parser.add_argument("--val", type=positive_int, default=200, help="validation videos (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other textures (default 0)")
-    parser.add_argument("--workers", type=positive_int, default=2, help="processes (default 2)")
+    parser.add_argument("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
     args = parser.parse_args(argv)
     for flag, number in (("--train", args.train), ("--val", args.val)):
         if number % len(CLASSES):
