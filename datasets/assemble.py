@@ -20,7 +20,7 @@ from datasets.frame_dataset import FrameDataset
 from datasets.frame_names import detect_template
 from datasets.frame_store import DiskStore, FrameStore
 from datasets.list_parser import COLUMNS
-from datasets.loader import EvalShard, TrainStream, make_loader
+from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
 from datasets.memcached_dataset import image_list_columns
 from datasets.packed_store import PackedStore
 from datasets.records import RecordList, read_list
@@ -64,6 +64,13 @@ class Split:
     def __str__(self) -> str:
         return f"{len(self)} videos, {self.about}"
 
+    @property
+    def labels(self) -> np.ndarray:
+        """int (len(self),)."""
+        if isinstance(self.dataset, FakeDataset):
+            return np.arange(len(self)) % self.common.model.num_class
+        return self.dataset.records.labels
+
     def path(self, index: int) -> str:
         """The record's path as its list has it."""
         return f"fake_{index}" if isinstance(self.dataset, FakeDataset) else self.dataset.records.path(index)
@@ -76,8 +83,9 @@ class Split:
             seed=self.common.seed,
             rank=process.rank,
             world=process.world_size,
-            start_step=start,
-            stop_step=stop,
+            start_step=start * self.common.accumulate,
+            stop_step=stop * self.common.accumulate,
+            chances=balanced_chances(self.labels) if self.common.balanced_sampling else None,
         )
         return self._loader(stream, process)
 

@@ -24,6 +24,8 @@ class TrainStream:
     Process `rank` of `world` takes, at step s, elements s*G + rank*B up to B further ones, with G = world * B; epochs
     follow each other without a gap, so no video is dropped. Yields lists of (epoch, index) for the steps
     start_step <= s < stop_step (None: for ever). Starting late costs one permutation.
+
+    chances: float64 (num_videos,), summing to 1: an epoch then draws its videos with replacement by these instead.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class TrainStream:
         world: int = 1,
         start_step: int = 0,
         stop_step: int | None = None,
+        chances: np.ndarray | None = None,
     ) -> None:
         if num_videos < 1 or batch_size < 1:
             raise ValueError(f"need at least one video and one per batch, not {num_videos} and {batch_size}")
@@ -44,6 +47,7 @@ class TrainStream:
         self.num_videos, self.batch_size = num_videos, batch_size
         self.seed, self.rank, self.world = seed, rank, world
         self.start_step, self.stop_step = start_step, stop_step
+        self._chances = chances
         self._epoch, self._order = -1, np.zeros(0, np.int32)
 
     def __len__(self) -> int:
@@ -65,12 +69,21 @@ class TrainStream:
     def _at(self, position: int) -> tuple[int, int]:
         epoch, place = divmod(position, self.num_videos)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, epoch_order(self.num_videos, self.seed, epoch)
+            self._epoch, self._order = epoch, epoch_order(self.num_videos, self.seed, epoch, self._chances)
         return epoch, int(self._order[place])
 
 
-def epoch_order(num_videos: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of the videos in one epoch: a permutation, int32 (int64 from 2**31 videos on)."""
+def balanced_chances(labels: np.ndarray) -> np.ndarray:
+    """For each video the chance that makes its class as likely as any other, float64 (num_videos,)."""
+    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return 1.0 / (counts[place] * len(counts))
+
+
+def epoch_order(num_videos: int, seed: int, epoch: int, chances: np.ndarray | None = None) -> np.ndarray:
+    """The order of the videos in one epoch, int32 (int64 from 2**31 videos on): a permutation, or drawn by `chances`."""
+    if chances is not None:
+        rng = np.random.default_rng([seed, epoch, 0, _SHUFFLE])
+        return rng.choice(num_videos, num_videos, p=chances)
     order = np.arange(num_videos, dtype=np.int32 if num_videos < 2**31 else np.int64)
     np.random.default_rng([seed, epoch, 0, _SHUFFLE]).shuffle(order)
     return order

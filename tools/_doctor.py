@@ -36,7 +36,7 @@ class Fault:
 
 @dataclass
 class Entry:
-    """One good line of a list. drop: --fix leaves it out. known: a fault is named; further ones would follow from it."""
+    """One good line of a list. drop: --fix leaves it out. known: its fault is named; others would follow."""
 
     split: str
     line: int
@@ -136,7 +136,7 @@ def _read_classes(data: DataSet, classes: Path | None) -> None:
             data.faults.append(
                 Fault(
                     "num_class",
-                    f"{data.class_file}: names {len(data.names)} classes, but the config has num_class {data.num_class}",
+                    f"{data.class_file}: names {len(data.names)} classes, the config has num_class {data.num_class}",
                 )
             )
         data.num_class = len(data.names)

@@ -1,4 +1,4 @@
-"""What can be wrong with the frames of the videos in a list: names, numbers, counts, and whether each can be decoded."""
+"""What can be wrong with the frames of the videos in a list: names, numbers, counts, and pictures that are none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DROP = "the line is removed"
 
 @dataclass(frozen=True)
 class Folder:
-    """The frames of one video. numbers: of its files, sorted, by template; bad: file -> why it is no picture, "" empty."""
+    """The frames of one video. numbers: of its files by template, sorted; bad: file -> why it is none, "" if empty."""
 
     numbers: dict[str, list[int]]
     bad: dict[str, str] = field(default_factory=dict)
@@ -57,7 +57,8 @@ def check_frames(data: DataSet, *, template: str | None, first: int | None, deco
             message = f"{entry.path!r} has frames called {_main_series(folder)}, the others {template}"
             data.blame("template", entry, message, fix=_DROP, drop=True)
         else:
-            listed = manifests[root].get(entry.path) if manifests[root] is not None else None
+            manifest = manifests[root]
+            listed = manifest.get(entry.path) if manifest is not None else None
             _check_numbers(data, entry, folder.numbers[template], template, int(first or 0), listed)
             _check_pictures(data, entry, folder, template)
 

@@ -1,4 +1,4 @@
-"""Writes the lists that the faults leave: only lists and the class file, never frames; the originals are kept beside."""
+"""Writes the lists that the faults leave: only lists and the class file, never frames; originals are kept beside."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _remove_classes(data: DataSet, empty: list[int]) -> None:
             data.faults.append(Fault("class_hole", message, "train", fix="the class is taken out"))
     gone = set(empty)
     highest = max(max(gone), max((entry.label for entry in data.entries), default=0))
-    new = {}
+    new: dict[int, int] = {}
     for label in range(highest + 1):
         if label not in gone:
             new[label] = len(new)

@@ -1,7 +1,8 @@
 """The doctor of data sets: what is wrong with the lists and the frames they name, in plain words.
 
-TARGET is a config.yaml, a folder with train.txt and val.txt (or one with lists/ in it), or a single list. Every frame is
-decoded unless --quick. --fix writes repaired lists in place and keeps the originals as *.orig; frames are never touched.
+TARGET is a config.yaml, a folder with train.txt and val.txt (or one with lists/ in it), or a single list. Every frame
+is decoded unless --quick. --fix writes repaired lists in place and keeps the originals as *.orig; frames are never
+touched.
 Exit code 0: nothing is wrong, or all of it was fixed; 2: something is.
 """
 

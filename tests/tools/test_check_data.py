@@ -13,6 +13,7 @@ import pytest
 from tests.datasets.conftest import write_video
 from tests.tools.run import run_tool
 from tools import check_data
+from utils.errors import UserError
 
 CLASSES = ("jump", "run", "sit", "walk")
 FRAMES = 6
@@ -194,12 +195,12 @@ def test_nothing_is_written_when_nothing_would_be_left(dataset: Path):
         for folder in (dataset / f"frames/{name}").iterdir():
             for file in folder.iterdir():
                 file.write_bytes(b"")
-    done = run_tool("check_data", dataset / "lists", "--fix", "--root", dataset, code=2)
-    assert "no video would be left; nothing was written" in done.stderr
+    with pytest.raises(UserError, match="no video would be left; nothing was written"):
+        check_data.main([str(dataset / "lists"), "--fix", "--root", str(dataset), "--workers", "1"])
     assert not list((dataset / "lists").glob("*.orig"))
 
 
-def test_it_runs_on_a_config_and_in_both_ways(dataset: Path):
+def test_it_runs_on_a_config_and_in_both_ways(dataset: Path, capsys: pytest.CaptureFixture[str]):
     config = dataset / "config.yaml"
     config.write_text(f"""
 common:
@@ -211,8 +212,15 @@ common:
     val_root: {dataset}
     val_source: {dataset}/lists/val.txt
 """)
-    done = run_tool("check_data", config, "--json", "--workers", "2", code=2)
-    (fault,) = json.loads(done.stdout)["faults"]
-    assert fault["kind"] == "num_class" and "names 4 classes, but the config has num_class 5" in fault["message"]
-    assert "nothing is wrong" in run_tool("check_data", dataset / "lists/train.txt", as_module=True).stdout
+    assert check_data.main([str(config), "--json", "--workers", "1"]) == 2
+    (fault,) = json.loads(capsys.readouterr().out)["faults"]
+    assert fault["kind"] == "num_class" and "names 4 classes, the config has num_class 5" in fault["message"]
+    train = dataset / "lists/train.txt"
+    assert "nothing is wrong" in run_tool("check_data", train, "--workers", "1", as_module=True).stdout
     assert "no such config" in run_tool("check_data", dataset / "none", code=2).stderr
+
+
+def test_worker_processes_find_the_same(dataset: Path, capsys: pytest.CaptureFixture[str]):
+    PLANTS["undecodable_frame"](dataset)
+    assert check_data.main([str(dataset), "--workers", "2"]) == 2
+    assert "1 undecodable frame" in capsys.readouterr().out
