@@ -47,11 +47,14 @@ in_batch=$([ "$in_allocation" = yes ] && [ "${SLURM_JOB_NAME:-}" != interactive 
 
 # What a new allocation asks for: whole nodes' worth of tasks, spread evenly, and CPUs for each task's loader workers.
 slurm_request() {
-    local workers gpus_on_node most=8 nodes per_node
+    local workers gpus_on_node most=8 option nodes per_node
     workers=$("$PYTHON" -c 'import sys, yaml; print(max(1, int((yaml.safe_load(open(sys.argv[1]))["common"].get("workers") or 1))))' "$config") ||
         fail "cannot read common.workers from $config"
     gpus_on_node=$(sinfo -h -p "$partition" -o %G | sed -n 's/.*gpu:\([^:,(]*:\)\?\([0-9]\+\).*/\2/p' | sort -n | tail -1)
     if [ "$num_gpus" -gt 0 ] && [ -n "$gpus_on_node" ] && [ "$gpus_on_node" -lt $most ]; then most=$gpus_on_node; fi
+    for option in ${srun_options[@]+"${srun_options[@]}"}; do
+        if [[ $option =~ ^--ntasks-per-node=([0-9]+)$ ]] && [ "${BASH_REMATCH[1]}" -lt $most ]; then most=${BASH_REMATCH[1]}; fi
+    done
     nodes=$(((tasks + most - 1) / most))
     per_node=$(((tasks + nodes - 1) / nodes))
     request=(--partition="$partition" --job-name="$(basename "$experiment" | cut -c1-60)" --ntasks="$tasks" --ntasks-per-node="$per_node" --cpus-per-task="$workers")
@@ -111,8 +114,9 @@ for ((attempt = 0; ; attempt++)); do
     [ -n "$code" ] || { wait "$child"; code=$?; }
     child=
     if [ $code -eq 0 ] || [ $code -eq 2 ] || [ $code -eq 130 ] || [ $stop -eq 130 ]; then exit $code; fi
-    if [ "$in_batch" = yes ] && { [ $stop -ne 0 ] || [ $code -eq 75 ]; }; then
-        echo "saved; asking Slurm to requeue job $SLURM_JOB_ID" | tee -a "$log"
+    # told to leave: always requeued. Code 143 alone may also be srun ending the tasks beside one that died: RETRIES times
+    if [ "$in_batch" = yes ] && { [ $stop -ne 0 ] || [ $code -eq 138 ] || { [ $code -eq 143 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "${RETRIES:-3}" ]; }; }; then
+        echo "asking Slurm to requeue job $SLURM_JOB_ID; the run will go on from its checkpoint" | tee -a "$log"
         scontrol requeue "$SLURM_JOB_ID" 2>/dev/null  # refused where Slurm is doing it already
         exit $code
     fi

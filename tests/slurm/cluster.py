@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,6 +102,7 @@ class Cluster:
             "munged", "--foreground", f"--key-file={secret}/key", f"--socket={self.root}/munge/sock",
             f"--pid-file={secret}/pid", f"--seed-file={secret}/seed", f"--log-file={secret}/log",
         )  # fmt: skip
+        self.wait_for((self.root / "munge" / "sock").exists, "munged", seconds=20)
         self._spawn("slurmctld", "-D")
         for node in (*NODES, "plain-127-0-0-3"):
             self._spawn("slurmd", "-D", "-N", node)
@@ -201,8 +203,10 @@ def _free_port_block(size: int) -> int:
 
 
 @contextlib.contextmanager
-def running_cluster(root: Path) -> Iterator[Cluster]:
-    """A started cluster in the new folder `root`, gone again afterwards."""
+def running_cluster() -> Iterator[Cluster]:
+    """A started cluster in a new folder, gone again afterwards."""
+    # not below pytest's own folders: munged wants every parent of its socket to be open to all users
+    root = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
     cluster = Cluster(root)
     try:
         cluster.start()

@@ -1,0 +1,110 @@
+"""The whole way in one command: makes motion8, dumps it, lists it, trains, evaluates, analyses. Behind `make demo`.
+
+Every step is a command that you can run yourself; it is printed before it runs. A second run skips what is done, and
+training goes on where it was interrupted.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+if not __package__:  # started as `python tools/demo.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from rich.console import Console
+from rich.table import Table
+
+from tools._cli import Parser
+from utils.errors import UserError, run_cli
+from utils.metrics import mean_class_accuracy, topk_accuracy
+from utils.results import read_results
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path("data/motion8")  # below ROOT, as the experiment's config has it
+TO_LOOK_AT = (
+    "log.txt",
+    "events",
+    "reference_result.txt",
+    "analysis/confusion.png",
+    "analysis/top100_errors.txt",
+    "analysis/report.html",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the demo, without the interpreter."""
+
+    what: str
+    command: tuple[str, ...]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the demo; the last line printed is `motion8 <method>_resnet18 top-1 <percent> %`."""
+    parser = Parser(prog="demo.py", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument(
+        "--method", choices=("tsm", "tsn"), default="tsm", help="tsn sees no order of frames, so it fails"
+    )
+    args = parser.parse_args(argv)
+    experiment = Path("exps/motion8") / f"{args.method}_resnet18"
+    minutes = [(step.what, run_step(step)) for step in steps(experiment)]
+    show(experiment, minutes)
+    return 0
+
+
+def steps(experiment: Path) -> list[Step]:
+    """The commands, in their order."""
+    config = str(experiment / "config.yaml")
+    return [
+        Step("make clips", ("-m", "tools.make_motion8", str(DATA / "videos"))),
+        Step("dump frames", ("-m", "tools.dump_frames", str(DATA / "videos"), str(DATA), "--size", "72")),
+        Step("write lists", ("-m", "tools.make_lists", str(DATA), "--split", str(DATA / "videos" / "splits"))),
+        Step("train", ("main.py", "--config", config)),
+        Step("evaluate", ("main.py", "--config", config, "--evaluate")),
+        Step("analyse", ("-m", "anal_tools.analyze", "-e", str(experiment))),
+        Step("report", ("-m", "anal_tools.report", "-e", str(experiment))),
+    ]
+
+
+def run_step(step: Step) -> float:
+    """Runs a command in the project's folder; returns its minutes. Raises: UserError when it fails."""
+    print(f"\n$ python {' '.join(step.command)}", flush=True)
+    began = time.monotonic()
+    code = subprocess.run([sys.executable, *step.command], cwd=ROOT).returncode
+    if code == 130:
+        raise KeyboardInterrupt
+    if code:
+        raise UserError(f"the demo's step `{step.what}` ended with code {code}; its message is above")
+    return (time.monotonic() - began) / 60
+
+
+def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
+    """The table, the paths to look at, and the line that other programs read."""
+    results = read_results(ROOT / experiment)
+    assert results.scores is not None and results.labels is not None
+    top1 = topk_accuracy(results.scores, results.labels)
+    mean = mean_class_accuracy(results.scores, results.labels)
+    console = Console(highlight=False)
+    times = Table("step", "minutes")
+    for what, spent in minutes:
+        times.add_row(what, f"{spent:.1f}")
+    times.add_row("all", f"{sum(spent for _, spent in minutes):.1f}")
+    scores = Table("experiment", "videos", "top-1 %", "mean class accuracy %")
+    scores.add_row(str(experiment), str(len(results)), f"{top1:.2f}", f"{mean:.2f}")
+    console.print()
+    console.print(times)
+    console.print(scores)
+    console.print("To look at:")
+    for path in TO_LOOK_AT:
+        if (ROOT / experiment / path).exists():
+            console.print(f"  {experiment / path}", soft_wrap=True)
+    console.print(f"motion8 {experiment.name} top-1 {top1:.2f} %")
+
+
+if __name__ == "__main__":
+    run_cli(main)
