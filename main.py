@@ -14,29 +14,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from datasets.assemble import Split, check_pipelines, missing, open_split
 from methods.assemble import build_method, method_defaults, missing_pretrained, sync_bn_arguments
-from methods.base import Method
-from networks.freeze import freeze_bn
+from networks.freeze import freeze_bn, freeze_parts
 from networks.group_sync_bn import convert_group_sync_bn, resolve_group_size
 from networks.memory_format import to_channels_last
 from networks.weights import LoadReport, load_into, load_pretrained
 from utils import checkpoint, distributed, dry_run
 from utils.arguments import OBSOLETE, parse_arguments
-from utils.config import Common
 from utils.config_file import ConfigFile, difference, load_config
-from utils.engine import Listeners, Scores, TrainPlan, TrainState, evaluate, train
+from utils.engine import Scores, evaluate, train
 from utils.errors import ConfigError, UserError, run_cli
-from utils.interrupt import StopOnSignal
-from utils.loss import LabelSmoothCrossEntropy
+from utils.interrupt import StopEarly
+from utils.loss import make_criterion
 from utils.lr_scheduler import schedule
 from utils.mixup import MixUp
-from utils.optim import make_optimizer, parameter_groups
 from utils.precision import Precision
-from utils.reports import Result, train_line, train_record
+from utils.profiling import profiled
+from utils.reports import Result, record_training, record_validation
 from utils.results import write_results
 from utils.run_folder import RunFolder
+from utils.train_state import Listeners, TrainPlan
+from utils.training import Training
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,73 +64,73 @@ class Run:
         self, config: ConfigFile, args: argparse.Namespace, process: distributed.Process, folder: RunFolder
     ) -> None:
         self.config, self.args, self.process, self.folder = config, args, process, folder
-        self.common: Common = config.common
-        self.notes: list[str] = []  # warnings that the checkpoint keeps
+        self.common = config.common
         folder.log(f"{process}, torch {torch.__version__}, seed {self.common.seed}")
         for flag in args.obsolete:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
         torch.manual_seed(self.common.seed)  # the same random weights in every process
-        self.method: Method = build_method(self.common.model)
+        self.method = build_method(self.common.model)
         for warning in convert_group_sync_bn(self.method, **sync_bn_arguments(self.common.model)):
             folder.warn(warning)
         if self.common.frozen_bn or self.common.partial_bn:
             freeze_bn(self.method, keep_first=not self.common.frozen_bn)
+        freeze_parts(self.method, self.common.freeze)
         self.precision = Precision(self.common.amp, process.device, args.static_loss_scale)
         self.val = self.open("val") if self.common.val_source else None
+        self.notes: list[str] = []  # warnings that the checkpoint keeps
 
     def train(self) -> int:
-        """Trains from the newest checkpoint, the given weights or scratch, until the end or a signal."""
+        """Trains from the newest checkpoint, the given weights or scratch, until the end or until it is stopped."""
         data = self.open("train")
         resumed = self.load_weights(data.class_names)
         self.to_device()
-        groups = parameter_groups(
-            self.method, no_wd=self.common.no_wd, policy=self.common.policy, fc_lr5=self.common.fc_lr5
-        )
-        self.optimizer = make_optimizer(self.common, groups)
-        self.state = TrainState.fresh(self.common.print_freq)
+        training = Training(self.method, self.common, self.precision)
         if resumed is not None:
-            self.restore(resumed)
-        self.rates = schedule(self.common.lr_scheduler, len(data) / (self.common.batch_size * self.process.world_size))
-        if self.state.step >= len(self.rates):
-            self.folder.log(f"nothing left to do: {self.state.step} of {len(self.rates)} steps are done")
+            training.load_state_dict(resumed)
+            self.notes += [note for note in resumed.get("notes", []) if note not in self.notes]
+            self.folder.rewind_metrics(training.state.step)
+        world_size, state = self.process.world_size, training.state
+        per_epoch = len(data) / self.common.effective_batch(world_size)
+        rates = schedule(self.common.lr_scheduler, per_epoch, scale=self.common.lr_scale(world_size))
+        if state.step >= len(rates):
+            self.folder.log(f"nothing left to do: {state.step} of {len(rates)} steps are done")
             return 0
         self.folder.log(
             dry_run.summary(
-                self.common,
-                self.method,
-                self.method.clip,
-                rates=self.rates,
-                num_train=len(data),
-                world_size=self.process.world_size,
+                self.common, self.method, self.method.clip, rates=rates, num_train=len(data), world_size=world_size
             )
         )
-        with StopOnSignal() as stop:
+        if self.common.compile:  # in place, so that names of weights stay as they are
+            self.method.compile()
+        with (
+            StopEarly(self.common.time_limit) as stop,
+            profiled(self.args.profile, self.config.folder, self.folder.log) as profiler_step,
+        ):
             finished = train(
                 distributed.wrap(self.method, self.process),
-                data.train_batches(self.process, start=self.state.step, stop=len(self.rates)),
-                criterion=LabelSmoothCrossEntropy(self.common.label_smooth),
-                optimizer=self.optimizer,
+                data.train_batches(self.process, start=state.step, stop=len(rates)),
+                criterion=make_criterion(self.common, data.labels).to(self.process.device),
+                optimizer=training.optimizer,
                 pipeline=data.pipeline,
                 mix_up=MixUp(self.common.augmentation.mix_up, self.common.augmentation.cut_mix),
                 precision=self.precision,
                 device=self.process.device,
-                plan=TrainPlan.of(self.common, self.rates),
-                state=self.state,
+                plan=TrainPlan.of(self.common, rates),
+                state=state,
                 listeners=Listeners(
-                    printed=self.print,
-                    validate=self.validate,
-                    save=lambda best: self.save(data, best),
+                    updated=[training.updated, profiler_step],
+                    printed=lambda values: record_training(self.folder, state.step - 1, len(rates), values),
+                    validate=lambda: self.validate(training, data),
+                    save=lambda best: self.save(training, data, best),
                     fault=lambda text: self.folder.warn(f"left out: {text}"),
                     stop=stop,
                 ),
             )
         if not finished:
-            self.folder.log(
-                f"{stop} after {self.state.step} steps: checkpoint written, the same command goes on from it"
-            )
+            self.folder.log(f"{stop} after {state.step} steps: checkpoint written, the same command goes on from it")
             return stop.exit_code
-        best = f", best Prec@1 {self.state.best_prec1:.3f} after {self.state.best_step} steps" if self.val else ""
-        self.folder.log(f"done: {self.state.step} steps{best}")
+        best = f", best Prec@1 {state.best_prec1:.3f} after {state.best_step} steps" if self.val else ""
+        self.folder.log(f"done: {state.step} steps{best}")
         return 0
 
     def evaluate(self) -> int:
@@ -140,7 +142,7 @@ class Run:
             raise UserError(f"{path}: no best checkpoint yet; train first, or name one with --load-path")
         self.folder.log(self.load(path, self.val.class_names).summary())
         self.to_device()
-        scores = self.score(self.val)
+        scores = self.score(self.method, self.val)
         result = Result.of(scores, self.val.protocol(scores))
         self.folder.log(result.line())
         if self.process.is_first:
@@ -179,8 +181,7 @@ class Run:
             return own
         if self.args.load_path:
             path = Path(self.args.load_path)
-            report = self.load(path, class_names)
-            self.folder.log(report.summary())
+            self.folder.log(self.load(path, class_names).summary())
             return checkpoint.load(path) if self.args.recover else None
         if self.common.model.pretrained:
             report = load_pretrained(self.method, self.common.model.pretrained)
@@ -204,39 +205,23 @@ class Run:
         if self.common.channels_last:
             to_channels_last(self.method)
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Optimizer, loss scale, step, meters and best score of a checkpoint, ours or upstream's."""
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.precision.load_state_dict(saved.get("scaler", {}))
-        self.state.load_state_dict(saved.get("trainer", {"step": saved["step"], "best_prec1": saved["best_prec1"]}))
-        self.notes += [note for note in saved.get("notes", []) if note not in self.notes]
-        self.folder.rewind_metrics(self.state.step)
-
-    def print(self, values: dict[str, float]) -> None:
-        """One line of log.txt, the scalars of events/, one record of metrics.jsonl."""
-        step = self.state.step - 1
-        self.folder.log(train_line(step, len(self.rates), values))
-        tags = {"loss_train": "loss", "acc1_train": "acc1", "acc5_train": "acc5", "lr": "lr"}
-        self.folder.scalars(step, {tag: values[name] for tag, name in tags.items()})
-        self.folder.metrics(train_record(step, values))
-
-    def validate(self) -> bool:
+    def validate(self, training: Training, data: Split) -> bool:
         """Scores the validation list; True when top-1 is the best so far."""
         if self.val is None:
             return False
-        step = self.state.step - 1
-        scores = self.score(self.val)
+        if self.common.precise_bn:
+            clips = data.clips(self.process, start=training.state.step, count=self.common.precise_bn)
+            update_bn(clips, training.scored)
+        scores = self.score(training.scored, self.val)
         result = Result.of(scores, self.val.protocol(scores))
-        self.folder.log(f"step {step} {result.line()}")
-        self.folder.scalars(step, {"loss_val": result.loss, "acc1_val": result.top1, "acc5_val": result.top5})
-        self.folder.metrics(result.record(step))
-        return self.state.note_best(result.top1)
+        record_validation(self.folder, training.state.step - 1, result)
+        return training.state.note_best(result.top1)
 
-    def score(self, split: Split) -> Scores:
+    def score(self, model: nn.Module, split: Split) -> Scores:
         """The one evaluation path: validation during training and --evaluate both come here."""
-        with distributed.first_buffers(self.method):  # what is scored is what the checkpoint holds
+        with distributed.first_buffers(model):  # what is scored is what the checkpoint holds
             return evaluate(
-                self.method,
+                model,
                 split.eval_batches(self.process),
                 pipeline=split.pipeline,
                 precision=self.precision,
@@ -244,26 +229,20 @@ class Run:
                 num_videos=len(split),
                 average=split.average,
                 fault_budget=self.common.bad_frame_budget,
+                pad_to=split.eval_batch_size if self.common.compile else 0,
             )
 
-    def save(self, data: Split, best: bool) -> None:
+    def save(self, training: Training, data: Split, best: bool) -> None:
         """Writes ckpt.pth.tar, and ckpt_best.pth.tar when it is the best."""
-        if not self.process.is_first:
-            return
-        contents = {
-            "step": self.state.step,
-            "arch": self.method.name,
-            "state_dict": checkpoint.with_prefix(self.method.state_dict()),
-            "best_prec1": self.state.best_prec1,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.precision.state_dict(),
-            "trainer": self.state.state_dict(),
-            "config": self.config.raw,
-            "class_names": data.class_names,
-            "preprocessing": (self.val or data).preprocessing,
-            "notes": self.notes,
-        }
-        checkpoint.save(self.config.folder, contents, best=best)
+        if self.process.is_first:
+            about = {
+                "arch": self.method.name,
+                "config": self.config.raw,
+                "class_names": data.class_names,
+                "preprocessing": (self.val or data).preprocessing,
+                "notes": self.notes,
+            }
+            checkpoint.save(self.config.folder, training.state_dict() | about, best=best)
 
 
 def plan_in_words(config: ConfigFile) -> str:
@@ -281,8 +260,8 @@ def plan_in_words(config: ConfigFile) -> str:
         missing(common, "val")[0],
         missing_pretrained(method, common.model),
     ]
-    per_step = common.batch_size * world_size
-    rates = schedule(common.lr_scheduler, (num_train or per_step) / per_step)
+    per_epoch = (num_train or common.effective_batch(world_size)) / common.effective_batch(world_size)
+    rates = schedule(common.lr_scheduler, per_epoch, scale=common.lr_scale(world_size))
     return "\n".join(
         [
             dry_run.explain(config, method_defaults(common.model)),

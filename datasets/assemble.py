@@ -5,12 +5,13 @@ The one place where the names of stores, presets and sampling rules in a config 
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets import DATASETS, STORES, FakeDataset
@@ -37,7 +38,6 @@ from utils.presets import Preset, find_preset
 from utils.transforms import Spatial
 
 FAKE_VIDEOS = {"train": 512, "val": 64}
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,21 @@ class Split:
         )
         return self._loader(stream, process)
 
+    def clips(self, process: Process, *, start: int, count: int) -> Iterator[Tensor]:
+        """The normalised clips (B, C, T, H, W) of `count` training batches from a step on, on the device."""
+        for batch in self.train_batches(process, start=start, stop=start + count):
+            moved = batch.to(process.device)
+            yield self.pipeline.apply(moved.clips, moved.augment)
+
     def eval_batches(self, process: Process) -> DataLoader[Batch]:
         """This process's share of the list, each video once."""
-        videos = self.common.test.batch_size or max(1, self.common.batch_size // self.dataset.num_views)
-        return self._loader(EvalShard(len(self), videos, rank=process.rank, world=process.world_size), process)
+        shard = EvalShard(len(self), self.eval_batch_size, rank=process.rank, world=process.world_size)
+        return self._loader(shard, process)
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Videos per evaluation step: by default as many views as training has clips."""
+        return self.common.test.batch_size or max(1, self.common.batch_size // self.dataset.num_views)
 
     def _loader(self, sampler: TrainStream | EvalShard, process: Process) -> DataLoader[Batch]:
         return make_loader(self.dataset, sampler, workers=self.common.workers, pin_memory=process.device.type == "cuda")

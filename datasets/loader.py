@@ -80,7 +80,7 @@ def balanced_chances(labels: np.ndarray) -> np.ndarray:
 
 
 def epoch_order(num_videos: int, seed: int, epoch: int, chances: np.ndarray | None = None) -> np.ndarray:
-    """The order of the videos in one epoch, int32 (int64 from 2**31 videos on): a permutation, or drawn by `chances`."""
+    """The videos of one epoch in order, int32 (int64 from 2**31 videos on): a permutation, or drawn by `chances`."""
     if chances is not None:
         rng = np.random.default_rng([seed, epoch, 0, _SHUFFLE])
         return rng.choice(num_videos, num_videos, p=chances)

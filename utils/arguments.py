@@ -38,6 +38,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run", action="store_true", help="build everything, print every value in force, train nothing"
     )
+    parser.add_argument("--profile", type=int, default=0, metavar="N", help="record where the time of N steps goes")
     parser.add_argument("--fake", action="store_true", help="made-up frames instead of the lists, to try a set-up")
     parser.add_argument(
         "--new-head",

@@ -20,7 +20,7 @@ class Batch:
     labels: int64 (N,), -1 where the list has none.
     indices: int64 (N,), the record's place in its list.
     augment: parameters drawn in the worker from the sample's own generator; each tensor's first dimension is N.
-    faults: N strings, "" for a good sample; otherwise why it could not be read (its clips are zeros and must not count).
+    faults: N strings, "" for a good sample; otherwise why it could not be read (clips of zeros that must not count).
     """
 
     clips: Tensor

@@ -171,6 +171,7 @@ class Common(Section):
     val_dense: bool = Field(False, description="True: ten crops (corners, centre and their mirrors), averaged")
     workers: NonNegativeInt = Field(3, description="loader processes per training process")
     batch_size: PositiveInt = Field(32, description="videos per training process (GPU) and step")
+    accumulate: PositiveInt = Field(1, description="batches whose gradients add up to one step")
     lr_scheduler: LRScheduler
     optimizer: Literal["SGD", "ADAMW"] = Field("SGD")
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.9)
@@ -185,6 +186,31 @@ class Common(Section):
     frozen_bn: bool = Field(False, description="freeze every batch norm")
     clip_gradient: Positive | None = Field(None, description="largest norm of the whole gradient")
     label_smooth: Annotated[Strength, Field(lt=1.0)] = Field(0.0, description="eps: target (1 - eps) onehot + eps / K")
+    reference_batch: PositiveInt | None = Field(
+        None,
+        description="the learning rates are for so many videos a step, and scale linearly with the effective batch",
+    )
+    ema: Annotated[Strength, Field(lt=1.0)] = Field(
+        0.0,
+        description="decay of a moving average of the weights, which is then what is validated and saved as state_dict",
+    )
+    precise_bn: NonNegativeInt = Field(
+        0, description="training batches over which batch norm's statistics are averaged anew before each validation"
+    )
+    freeze: list[str] = Field(
+        [], description="beginnings of names, backbone.layer1: these parts stay as they were loaded"
+    )
+    lr_by_name: dict[str, NonNegativeFloat] = Field(
+        {}, description="factors of the learning rate by beginnings of names, {backbone: 0.1}; the longest one counts"
+    )
+    class_weights: list[Positive] | Literal["balanced"] | None = Field(
+        None, description="factor of each class's loss; balanced: inverse to its number of training videos, mean 1"
+    )
+    balanced_sampling: bool = Field(
+        False, description="every class equally often: videos are drawn with replacement, rare classes more often"
+    )
+    compile: bool = Field(False, description="torch.compile the training step")
+    time_limit: Positive | None = Field(None, description="minutes after which training ends early with a checkpoint")
     amp: Literal["off", "bf16", "fp16"] = Field("off", description="arithmetic of the forward and backward pass")
     channels_last: bool = Field(False, description="memory layout N,H,W,C (N,T,H,W,C), faster on most devices")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: CUDA where there is a GPU")
@@ -208,6 +234,8 @@ class Common(Section):
             raise ValueError("nesterov needs a momentum above 0")
         if self.val_dense and self.test.num_crops not in (None, 10):
             raise ValueError(f"val_dense is ten crops, but test.num_crops is {self.test.num_crops}: give one of them")
+        if isinstance(self.class_weights, list) and len(self.class_weights) != self.model.num_class:
+            raise ValueError(f"class_weights has {len(self.class_weights)} factors for {self.model.num_class} classes")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 changes the groups of policy: set policy: True")
         return self
@@ -217,12 +245,15 @@ class Common(Section):
         """Steps between two checkpoints."""
         return self.ckpt_freq or min(self.val_freq, 500)
 
+    def effective_batch(self, world_size: int) -> int:
+        """Videos per step over all processes."""
+        return self.batch_size * self.accumulate * world_size
+
+    def lr_scale(self, world_size: int) -> float:
+        """Factor of the learning rates for this effective batch."""
+        return self.effective_batch(world_size) / self.reference_batch if self.reference_batch else 1.0
+
     @property
     def crops(self) -> int:
         """Spatial crops per clip at test time."""
         return self.test.num_crops or (10 if self.val_dense else 1)
-
-    @property
-    def eval_batch_size(self) -> int:
-        """Videos per evaluation step: as many views as training has clips."""
-        return self.test.batch_size or max(1, self.batch_size // (self.test.num_clips * self.crops))

@@ -51,18 +51,25 @@ def summary(
 
     method: on any device; clip: what it wants to see. num_train: None when the training list is missing.
     """
-    effective = common.batch_size * world_size
+    effective = common.effective_batch(world_size)
+    accumulated = f" x {common.accumulate} accumulated" if common.accumulate > 1 else ""
     epochs = f", {len(rates) * effective / num_train:.1f} epochs of {num_train} videos" if num_train else ""
     if num_train is None and common.lr_scheduler.epochs is not None:
         epochs = " as if an epoch were one step, because the training list is missing"
+    scale = common.lr_scale(world_size)
+    scaling = [
+        f"learning rates x {scale:g}: {effective} videos per step, not the {common.reference_batch} they are for"
+    ]
+    scaling = scaling if scale != 1 else []
     frames = clip.num_frames
     size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
     cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, 3, frames, size, size))
     views = common.test.num_clips * common.crops
     return "\n".join(
         [
-            f"effective batch: {common.batch_size} per process x {world_size} process(es) = "
+            f"effective batch: {common.batch_size} per process x {world_size} process(es){accumulated} = "
             f"{effective} videos per step",
+            *scaling,
             f"steps: {len(rates)}{epochs}",
             f"learning rate at step: {learning_rate_trace(rates)}",
             f"parameters: {num_parameters(method):,}",

@@ -6,10 +6,11 @@ networks or where frames come from.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,12 +18,11 @@ from torch import Tensor, nn
 
 from utils import distributed
 from utils.batch import Batch
-from utils.config import Common
 from utils.errors import FrameError, UserError
-from utils.meters import WindowMeter
 from utils.mixup import MixUp
 from utils.optim import set_lr
 from utils.precision import Precision
+from utils.train_state import Listeners, TrainPlan, TrainState
 
 
 class Pipeline(Protocol):
@@ -31,51 +31,6 @@ class Pipeline(Protocol):
     def apply(self, clips: Tensor, params: dict[str, Tensor] | None) -> Tensor:
         """(N, V, C, T, H, W) as loaded -> float (N * V, C, T, H, W)."""
         ...
-
-
-@dataclass
-class TrainState:
-    """What a run is besides its weights; everything in it goes into the checkpoint."""
-
-    step: int = 0  # iterations done
-    best_prec1: float = 0.0
-    best_step: int = 0  # iterations done when it was reached, 0 before the first validation
-    last_validation: int = 0  # iterations done when validation last ran
-    bad_videos: int = 0
-    meters: dict[str, WindowMeter] = field(default_factory=dict)
-
-    @classmethod
-    def fresh(cls, print_freq: int) -> TrainState:
-        """The state before the first step; meters average over print_freq steps."""
-        return cls(meters={name: WindowMeter(print_freq) for name in ("time", "data", "loss", "acc1", "acc5")})
-
-    def note_best(self, prec1: float) -> bool:
-        """Remembers a validation's top-1 (percent); True when it is the best so far."""
-        best = self.best_step == 0 or prec1 > self.best_prec1
-        if best:
-            self.best_prec1, self.best_step = prec1, self.step
-        return best
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {
-            "step": self.step,
-            "best_prec1": self.best_prec1,
-            "best_step": self.best_step,
-            "last_validation": self.last_validation,
-            "bad_videos": self.bad_videos,
-            "meters": {name: meter.state_dict() for name, meter in self.meters.items()},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores `state_dict`'s values; upstream's checkpoints only have step and best_prec1."""
-        self.step = state["step"]
-        self.best_prec1 = float(state["best_prec1"])
-        self.best_step = state.get("best_step", self.step)
-        self.last_validation = state.get("last_validation", self.step)
-        self.bad_videos = state.get("bad_videos", 0)
-        for name, meter in self.meters.items():
-            meter.load_state_dict(state.get("meters", {}).get(name, []))
 
 
 @dataclass
@@ -94,43 +49,6 @@ class Scores:
         return self.labels >= 0
 
 
-@dataclass(frozen=True)
-class TrainPlan:
-    """The numbers of a training run."""
-
-    learning_rates: np.ndarray  # float64 (total steps,)
-    print_freq: int
-    val_freq: int
-    checkpoint_every: int
-    bad_frame_budget: int
-    clip_gradient: float | None
-    seed: int
-
-    @classmethod
-    def of(cls, common: Common, learning_rates: np.ndarray) -> TrainPlan:
-        """What a config says."""
-        return cls(
-            learning_rates=learning_rates,
-            print_freq=common.print_freq,
-            val_freq=common.val_freq,
-            checkpoint_every=common.checkpoint_every,
-            bad_frame_budget=common.bad_frame_budget,
-            clip_gradient=common.clip_gradient,
-            seed=common.seed,
-        )
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """What the loop calls; each may do nothing."""
-
-    printed: Callable[[dict[str, float]], None]  # every print_freq steps, with means and newest values
-    validate: Callable[[], bool]  # runs a validation, says whether it was the best
-    save: Callable[[bool], None]  # writes a checkpoint, and marks it when it is the best
-    fault: Callable[[str], None]  # a video that was left out
-    stop: Callable[[], bool]  # a signal asked for an end
-
-
 def train(
     model: nn.Module,
     batches: Iterable[Batch],
@@ -147,23 +65,30 @@ def train(
 ) -> bool:
     """Runs from `state.step` to the end of the plan; returns False when it was asked to stop before.
 
-    batches: one per remaining step, in order.
+    batches: `plan.accumulate` for each remaining step, in order; their gradients add up to one update.
     Raises: FrameError when more videos are unreadable than the budget allows; UserError when the loss is not finite.
     """
     model.train()
     total = len(plan.learning_rates)
     pending: _Step | None = None  # the step before, whose numbers have not been fetched from the device yet
-    began = time.perf_counter()
-    for batch in batches:
-        waited = time.perf_counter() - began
+    loader = iter(batches)
+    while state.step < total:
+        began = time.perf_counter()
         step = state.step
         # every random draw on this process, dropout included, follows from (seed, step, rank): nothing to save
         torch.manual_seed(_step_seed(plan.seed, step, distributed.rank()))
         set_lr(optimizer, float(plan.learning_rates[step]))
-        _refuse_beyond_budget(batch, state, plan, listeners)
-        current = _Step(step, batch.indices, sum(map(bool, batch.faults)), waited)
-        loss = current.forward(model, batch.to(device), criterion, pipeline, mix_up, precision, plan.seed)
-        precision.step(loss, optimizer, model, clip_gradient=plan.clip_gradient)
+        optimizer.zero_grad(set_to_none=True)
+        current = _Step(step)
+        for part in range(plan.accumulate):
+            batch = current.fetch(loader)
+            _refuse_beyond_budget(batch, state, plan, listeners)
+            rng = np.random.default_rng([plan.seed, step, distributed.rank(), part])
+            loss = current.forward(model, batch.to(device), criterion, pipeline, mix_up, precision, rng)
+            precision.backward(loss / plan.accumulate)
+        precision.update(optimizer, model, clip_gradient=plan.clip_gradient)
+        for updated in listeners.updated:
+            updated()
         state.step = step + 1
 
         if pending is not None:  # fetched now, while the device works on the current step
@@ -188,7 +113,6 @@ def train(
             listeners.save(best)
         if stopping:
             return state.step == total
-        began = time.perf_counter()
     return True
 
 
@@ -197,11 +121,20 @@ class _Step:
     """One step's numbers, left on the device until somebody needs them, so that the device never waits for the host."""
 
     step: int
-    indices: Tensor
-    faults: int
-    waited: float
+    indices: list[int] = field(default_factory=list)
+    faults: int = 0
+    waited: float = 0.0
     seconds: float = 0.0
-    numbers: Tensor | None = None  # float32 (4,): loss, clips in top 1, clips in top 5, clips
+    numbers: Tensor | None = None  # float32 (4,): sum of the losses, clips in top 1, clips in top 5, clips
+
+    def fetch(self, loader: Iterator[Batch]) -> Batch:
+        """The next batch; the time it took is time the device may have waited."""
+        began = time.perf_counter()
+        batch = next(loader)
+        self.waited += time.perf_counter() - began
+        self.indices += batch.indices.tolist()
+        self.faults += sum(map(bool, batch.faults))
+        return batch
 
     def forward(
         self,
@@ -211,24 +144,24 @@ class _Step:
         pipeline: Pipeline,
         mix_up: MixUp,
         precision: Precision,
-        seed: int,
+        rng: np.random.Generator,
     ) -> Tensor:
-        """The loss of a batch that is on the device."""
+        """The mean loss of a batch that is on the device; rng draws what is mixed."""
         clips = pipeline.apply(batch.clips, batch.augment)
         # an unreadable clip must not be blended into another, so such a batch is not mixed
-        rng = np.random.default_rng([seed, self.step, distributed.rank()])
-        mix = None if self.faults else mix_up.draw(rng, len(batch), *clips.shape[-2:])
+        mix = None if any(batch.faults) else mix_up.draw(rng, len(batch), *clips.shape[-2:])
         with precision.autocast():
             logits = model(clips if mix is None else mix.clips(clips))
         weight = torch.tensor([float(not fault) for fault in batch.faults], device=logits.device)
         count = weight.sum()
         per_clip = criterion(logits, batch.labels) if mix is None else mix.loss(criterion, logits, batch.labels)
-        loss = (per_clip * weight).sum() / count.clamp(min=1)
+        loss = (per_clip * weight).sum()
         hits = _top_hits(logits.detach(), batch.labels)
         if mix is not None:
             hits = mix.average(hits, _top_hits(logits.detach(), mix.partners(batch.labels)))
-        self.numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
-        return loss
+        numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
+        self.numbers = numbers if self.numbers is None else self.numbers + numbers
+        return loss / count.clamp(min=1)
 
     def settle(self, state: TrainState) -> None:
         """Fetches the numbers, joins those of all processes, and hands them to the meters."""
@@ -236,13 +169,13 @@ class _Step:
             return
         loss, top1, top5, count = self.numbers.tolist()
         self.numbers = None
-        if not np.isfinite(loss):
+        if not math.isfinite(loss):
             raise UserError(
                 f"step {self.step}: the loss is {loss}; lower the learning rate or set amp: off. Videos of the batch, "
-                f"as places in the training list: {', '.join(map(str, self.indices.tolist()))}. The last checkpoint is "
+                f"as places in the training list: {', '.join(map(str, self.indices))}. The last checkpoint is "
                 "from before this step"
             )
-        loss, top1, top5, count, faults = distributed.sum_over_ranks([loss * count, top1, top5, count, self.faults])
+        loss, top1, top5, count, faults = distributed.sum_over_ranks([loss, top1, top5, count, self.faults])
         state.bad_videos += round(faults)
         state.meters["loss"].update(loss / max(count, 1), count)
         state.meters["acc1"].update(100.0 * top1 / max(count, 1), count)
@@ -297,11 +230,14 @@ def evaluate(
     num_videos: int,
     average: str,
     fault_budget: int = 0,
+    pad_to: int = 0,
 ) -> Scores:
     """Scores every video of this process's shard once and gathers them from all processes, in list order.
 
     average: "scores" averages the softmax over the views of a video, "logits" their logits before one softmax.
     fault_budget: videos that may be unreadable; they get no row.
+    pad_to: a smaller batch is filled up with zeros to so many videos, whose scores are dropped: a compiled model then
+        sees one shape only.
     Raises: FrameError beyond the budget; AssertionError when a video was scored twice or never.
     """
     model.eval()
@@ -312,10 +248,13 @@ def evaluate(
     for batch in batches:
         good = np.array([not fault for fault in batch.faults])
         faults.extend(fault for fault in batch.faults if fault)
-        moved = batch.to(device)
+        clips = pipeline.apply(batch.to(device).clips, None)
+        views = len(clips) // len(batch)
+        if len(batch) < pad_to:
+            clips = torch.cat([clips, clips.new_zeros(pad_to * views - len(clips), *clips.shape[1:])])
         with precision.autocast():
-            logits = model(pipeline.apply(moved.clips, None))
-        logits = logits.float().unflatten(0, (len(moved), -1))  # (N*V, K) -> (N, V, K)
+            logits = model(clips)[: len(batch) * views]
+        logits = logits.float().unflatten(0, (len(batch), views))  # (N*V, K) -> (N, V, K)
         averaged = logits.softmax(-1).mean(1) if average == "scores" else logits.mean(1).softmax(-1)
         indices.append(batch.indices.numpy()[good])
         labels.append(batch.labels.numpy()[good])

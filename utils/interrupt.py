@@ -1,8 +1,9 @@
-"""Signals that ask a run to end: it finishes its step, writes a checkpoint and goes."""
+"""What asks a run to end early: a signal, or its time limit. It finishes its step, writes a checkpoint and goes."""
 
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -10,14 +11,19 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-class StopOnSignal:
-    """While open, the first signal is only noted; a second Ctrl-C ends at once, without a checkpoint."""
+class StopEarly:
+    """While open, the first signal is only noted; a second Ctrl-C ends at once, without a checkpoint.
 
-    def __init__(self) -> None:
+    minutes: after which it asks for an end as well; None is no limit.
+    """
+
+    def __init__(self, minutes: float | None = None) -> None:
         self.received: signal.Signals | None = None
+        self._minutes = minutes
+        self._began = time.monotonic()
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> StopOnSignal:
+    def __enter__(self) -> StopEarly:
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._note)
         return self
@@ -34,13 +40,14 @@ class StopOnSignal:
         self.received = self.received or signal.Signals(number)
 
     def __call__(self) -> bool:
-        """Whether a signal has come."""
-        return self.received is not None
+        """Whether it is time to end."""
+        late = self._minutes is not None and time.monotonic() - self._began >= 60 * self._minutes
+        return self.received is not None or late
 
     def __str__(self) -> str:
-        return f"stopped by {self.received.name}" if self.received else "not stopped"
+        return f"stopped by {self.received.name}" if self.received else "stopped by another process or time_limit"
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports for a program that this signal ended; 0 without one."""
+        """What a shell reports for a program that this signal ended; 0 at the time limit, which is no failure."""
         return 128 + self.received if self.received else 0

@@ -10,10 +10,11 @@ import numpy as np
 from utils.config import LRScheduler
 
 
-def schedule(config: LRScheduler, steps_per_epoch: float) -> np.ndarray:
+def schedule(config: LRScheduler, steps_per_epoch: float, *, scale: float = 1.0) -> np.ndarray:
     """The learning rate of every iteration, float64 (total_steps,).
 
     steps_per_epoch: iterations in one pass over the training list; it turns the keys given in epochs into iterations.
+    scale: factor of all rates; linear scaling with the batch (Goyal et al. 2017, arXiv 1706.02677, sec. 2.1).
     """
     steps = total_steps(config, steps_per_epoch)
     warmup = config.warmup_steps or (config.warmup_epochs or 0) * steps_per_epoch
@@ -28,7 +29,7 @@ def schedule(config: LRScheduler, steps_per_epoch: float) -> np.ndarray:
         after = step(peak, steps, milestones, config.lr_mults or [0.1] * len(milestones))
     at = every_epoch if "warmup" in config.per_epoch else every_step
     factor = config.base_lr / peak if config.warmup == "factor" else None
-    return warm_up(after, at, config.base_lr, peak, warmup, factor=factor)
+    return scale * warm_up(after, at, config.base_lr, peak, warmup, factor=factor)
 
 
 def epoch_starts(steps: int, steps_per_epoch: float) -> np.ndarray:

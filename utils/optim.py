@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from utils.config import Common
+from utils.errors import ConfigError
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
@@ -84,6 +85,30 @@ def _check_known(module: nn.Module) -> None:
         raise TypeError(
             f"{type(module).__name__} has parameters of its own: say in utils/optim.py which multipliers they get"
         )
+
+
+def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[str, float]) -> list[Group]:
+    """The groups, split where the learning rate has a further factor by the beginning of a parameter's name.
+
+    Raises: ConfigError for a beginning that no trainable parameter has.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    used: set[str] = set()
+    split: dict[tuple[str, str], Group] = {}
+    for group in groups:
+        for parameter in group.params:
+            name = names[id(parameter)]
+            fitting = [start for start in factors if name == start or name.startswith(f"{start}.")]
+            start = max(fitting, key=len, default="")
+            used.update(fitting)
+            factor = factors.get(start, 1.0)
+            place = split.setdefault(
+                (group.name, start), Group(f"{group.name} {start}".strip(), group.lr_mult * factor, group.decay_mult)
+            )
+            place.params.append(parameter)
+    if unused := sorted(set(factors) - used):
+        raise ConfigError(f"common.lr_by_name: no trainable parameter's name begins with {unused[0]!r}")
+    return list(split.values())
 
 
 def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optimizer:

@@ -25,6 +25,7 @@ from utils.peer_connection import Connection, connect, listen
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 10.0  # a process that has not been heard for so long is stuck or stopped
 GRACE_SECONDS = 5.0  # how long a process may go on by itself after another one failed
+CONTEXT = 30  # characters shown on either side of a difference
 
 
 @dataclass(frozen=True)
@@ -282,10 +283,9 @@ def _host() -> str:
 
 
 def _contrast(theirs: str | None, ours: str) -> str:
-    """The first line in which two texts part."""
-    left, right = (theirs or "").splitlines(), ours.splitlines()
-    for line in range(max(len(left), len(right))):
-        a, b = (text[line].strip() if line < len(text) else "nothing" for text in (left, right))
-        if a != b:
-            return f"{a!r} where rank 0 has {b!r}"
-    return f"{theirs!r} where rank 0 has {ours!r}"
+    """The place where two texts part, with a little around it."""
+    theirs = theirs or ""
+    common = len(os.path.commonprefix([theirs, ours]))
+    start = max(common - CONTEXT, 0)
+    left, right = (text[start : common + CONTEXT].strip() for text in (theirs, ours))
+    return f"{left!r} where rank 0 has {right!r}"

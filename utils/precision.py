@@ -36,12 +36,12 @@ class Precision:
             return contextlib.nullcontext()
         return torch.autocast(self._device.type, dtype=self.dtype)
 
-    def step(
-        self, loss: Tensor, optimizer: torch.optim.Optimizer, model: nn.Module, *, clip_gradient: float | None
-    ) -> None:
-        """Backward, reduce over processes, clip, update."""
-        optimizer.zero_grad(set_to_none=True)
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of one batch to those that are there."""
         self._scaler.scale(loss).backward()
+
+    def update(self, optimizer: torch.optim.Optimizer, model: nn.Module, *, clip_gradient: float | None) -> None:
+        """Averages the gradients over processes, clips their norm, and moves the weights."""
         distributed.average_gradients(model)
         if clip_gradient is not None:
             self._scaler.unscale_(optimizer)

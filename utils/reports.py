@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from utils.config import Common
 from utils.engine import Scores
 from utils.metrics import mean_class_accuracy, topk_accuracy
+from utils.run_folder import RunFolder
 
 
 def train_line(step: int, total: int, values: dict[str, float]) -> str:
@@ -28,6 +28,21 @@ def train_record(step: int, values: dict[str, float]) -> dict[str, Any]:
     return {"kind": "train", "step": step} | {
         name: values[name] for name in ("loss", "acc1", "acc5", "lr", "time", "data")
     }
+
+
+def record_training(folder: RunFolder, step: int, total: int, values: dict[str, float]) -> None:
+    """One line of log.txt, the scalars of events/, one record of metrics.jsonl."""
+    folder.log(train_line(step, total, values))
+    tags = {"loss_train": "loss", "acc1_train": "acc1", "acc5_train": "acc5", "lr": "lr"}
+    folder.scalars(step, {tag: values[name] for tag, name in tags.items()})
+    folder.metrics(train_record(step, values))
+
+
+def record_validation(folder: RunFolder, step: int, result: Result) -> None:
+    """The same for a validation."""
+    folder.log(f"step {step} {result.line()}")
+    folder.scalars(step, {"loss_val": result.loss, "acc1_val": result.top1, "acc5_val": result.top5})
+    folder.metrics(result.record(step))
 
 
 @dataclass(frozen=True)
@@ -69,16 +84,3 @@ class Result:
             "mean_class": self.mean_class,
             "protocol": self.protocol,
         }
-
-
-def protocol(common: Common, scores: Scores, frames: int, size: tuple[int, int], rule: str, num_clips: int) -> str:
-    """How a number came about: clips x crops x frames x size, what was averaged, and how many videos."""
-    videos = f"{len(scores.indices)} videos"
-    if scores.faults:
-        videos += f" of {len(scores.indices) + len(scores.faults)}, {len(scores.faults)} unreadable"
-    if not scores.labelled.all():
-        videos += f", {int(scores.labelled.sum())} with a label"
-    return (
-        f"{num_clips} clip(s) x {common.crops} crop(s) of {frames} x {size[0]} x {size[1]}, {rule} sampling, "
-        f"{common.test.average} averaged, {videos}"
-    )

@@ -164,7 +164,7 @@ class Video:
         times = times - times[0] if len(times) else times
         if not fps and len(times) > 1 and times[-1] > 0:
             fps = (len(times) - 1) / float(times[-1])
-        turns, mirrored = _orientation(first)
+        turns, mirrored = orientation(first)
         if turns % 2:
             width, height = height, width
         duration = float(times[-1]) + (span or (1 / fps if fps else 0.0)) if len(times) else 0.0
@@ -262,7 +262,7 @@ def between(frames: Iterable[TimedFrame], start: float, end: float) -> Iterator[
             yield time - start, picture
 
 
-def _orientation(frame: av.VideoFrame | None) -> tuple[int, bool]:
+def orientation(frame: av.VideoFrame | None) -> tuple[int, bool]:
     """(clockwise quarter turns, mirrored) from the display matrix of a frame; the nearest quarter turn is taken."""
     matrix: Any = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
     if matrix is None:

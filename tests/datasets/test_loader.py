@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.loader import EvalShard, TrainStream, epoch_order, make_loader
+from datasets.loader import EvalShard, TrainStream, balanced_chances, epoch_order, make_loader
 from tests.datasets.test_datasets import make
 
 Frames = Callable[..., Path]
@@ -93,3 +93,11 @@ def test_a_persistent_evaluation_loader_gives_the_same_twice(tiny_frames: Frames
     loader = make_loader(dataset, EvalShard(3, 2), workers=1)
     first, second = ([batch.clips for batch in loader] for _ in range(2))
     assert all(torch.equal(one, two) for one, two in zip(first, second, strict=True)) and len(first) == 2
+
+
+def test_balanced_chances_make_every_class_as_likely() -> None:
+    labels = np.array([0] * 90 + [1] * 10)
+    chances = balanced_chances(labels)
+    assert chances.sum() == pytest.approx(1) and chances[labels == 1].sum() == pytest.approx(0.5)
+    drawn = labels[epoch_order(100, seed=0, epoch=3, chances=chances)]
+    assert 30 <= (drawn == 1).sum() <= 70

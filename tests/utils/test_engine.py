@@ -6,11 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from utils.batch import Batch
-from utils.engine import Listeners, TrainPlan, TrainState, evaluate, train
+from utils.engine import evaluate, train
 from utils.errors import FrameError
 from utils.loss import LabelSmoothCrossEntropy
 from utils.mixup import MixUp
 from utils.precision import Precision
+from utils.train_state import Listeners, TrainPlan, TrainState
 
 CPU = torch.device("cpu")
 
@@ -42,7 +43,7 @@ def run(
     batches: list[Batch], plan: TrainPlan, model: nn.Module | None = None
 ) -> tuple[TrainState, list[tuple[str, int]]]:
     state = TrainState.fresh(plan.print_freq)
-    state.step = len(plan.learning_rates) - len(batches)
+    state.step = len(plan.learning_rates) - len(batches) // plan.accumulate
     calls: list[tuple[str, int]] = []
     model = model or Mean()
 
@@ -76,8 +77,8 @@ def run(
     return state, calls
 
 
-def plan(steps: int, *, val_freq: int = 4, budget: int = 0) -> TrainPlan:
-    return TrainPlan(np.full(steps, 0.1), 2, val_freq, 3, budget, None, 0)
+def plan(steps: int, *, val_freq: int = 4, budget: int = 0, accumulate: int = 1) -> TrainPlan:
+    return TrainPlan(np.full(steps, 0.1), 2, val_freq, 3, budget, None, 0, accumulate)
 
 
 def test_validation_runs_at_multiples_and_not_again_close_to_the_end() -> None:
@@ -111,6 +112,14 @@ def run_from(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TrainState, "fresh", staticmethod(fresh))
         return run(batches, wanted)
+
+
+def test_accumulated_batches_are_one_step_of_the_larger_batch() -> None:
+    one, other = Mean(), Mean()
+    other.load_state_dict(one.state_dict())
+    run([batch(10, 200, 90, 30, labels=[0, 1, 1, 0])], plan(1), one)
+    run([batch(10, 200, labels=[0, 1]), batch(90, 30, labels=[1, 0])], plan(1, accumulate=2), other)
+    torch.testing.assert_close(one.head.weight, other.head.weight)
 
 
 def test_an_unreadable_clip_does_not_move_the_weights() -> None:

@@ -1,0 +1,124 @@
+"""What a config can ask of training beyond the seed, each proved by what it does to the run."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.integration.experiment import make_experiment, run, same_weights, weights
+from tests.integration.test_training import metrics, stop_at
+from utils import checkpoint
+from utils.errors import ConfigError
+
+SHORT = "common.lr_scheduler.max_iter=4"
+
+
+@pytest.mark.interrupt
+@pytest.mark.parametrize(
+    "option",
+    [
+        "common.ema=0.5",
+        "common.accumulate=3",
+        "common.precise_bn=2",
+        "common.balanced_sampling=true",
+        "common.amp=bf16",
+    ],
+)
+def test_an_option_survives_an_interruption_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    whole, cut = make_experiment(tmp_path / "whole"), make_experiment(tmp_path / "cut")
+    assert run(whole, option) == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4)
+        assert run(cut, option) == 128 + signal.SIGTERM
+    assert run(cut, option) == 0
+    assert same_weights(weights(whole), weights(cut))
+    assert [r["loss"] for r in metrics(whole, "val")] == [r["loss"] for r in metrics(cut, "val")]
+
+
+def test_an_average_of_the_weights_is_what_is_scored_and_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_experiment(tmp_path)
+    assert run(config, "common.ema=0.9", "common.lr_scheduler.max_iter=5") == 0
+    saved = checkpoint.load(config.parent / "ckpt_best.pth.tar")
+    key = "head.weight"
+    assert not torch.equal(saved["state_dict"][f"module.{key}"], saved["train_state_dict"][key])
+    logged = metrics(config, "val")[-1]
+    capsys.readouterr()
+    assert run(config, "common.ema=0.9", "--evaluate") == 0
+    assert f"Loss {logged['loss']:.4f}" in capsys.readouterr().out
+
+
+def test_frozen_parts_keep_their_weights_and_statistics(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    assert run(config, SHORT) == 0
+    frozen = make_experiment(tmp_path / "frozen")
+    start = ["--load-path", str(config.parent / "ckpt.pth.tar"), SHORT]
+    assert run(frozen, *start, "common.freeze=[backbone]") == 0
+    before, after = weights(config), weights(frozen)
+    changed = {key for key in before if not np.array_equal(before[key], after[key])}
+    assert changed == {"module.head.weight", "module.head.bias"}
+    with pytest.raises(ConfigError, match="no parameter's name begins with 'bakcbone'"):
+        run(frozen, "--fresh", "common.freeze=[bakcbone]")
+
+
+def test_the_learning_rate_has_factors_by_name(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    assert (
+        run(config, "common.lr_by_name={backbone: 0.0}", "common.weight_decay=0.0", "common.lr_scheduler.max_iter=1")
+        == 0
+    )
+    start = make_experiment(tmp_path / "start")
+    tiny = ["common.lr_scheduler.max_iter=1", "common.lr_scheduler.warmup_steps=0", "common.lr_scheduler.base_lr=1e-30"]
+    assert run(start, *tiny) == 0
+    one, other = weights(config), weights(start)
+    conv = "module.backbone.features.0.0.weight"
+    assert np.array_equal(one[conv], other[conv])
+    assert not np.array_equal(one["module.head.weight"], other["module.head.weight"])
+    with pytest.raises(ConfigError, match="lr_by_name: no trainable parameter's name begins with 'body'"):
+        run(config, "--fresh", "common.lr_by_name={body: 0.1}")
+
+
+def test_rates_scale_linearly_from_the_batch_they_are_for_and_the_log_says_so(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    assert run(config, SHORT, "common.reference_batch=16") == 0
+    log = (config.parent / "log.txt").read_text()
+    assert "learning rates x 0.25: 4 videos per step, not the 16 they are for" in log
+    assert metrics(config, "train")[0]["lr"] == pytest.approx(0.01 / 4)
+
+
+def test_training_ends_at_its_time_limit_and_goes_on_the_next_time(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    assert run(config, "common.time_limit=1e-9") == 0
+    assert checkpoint.load(config.parent / "ckpt.pth.tar")["step"] == 1
+    assert run(config) == 0
+    assert checkpoint.load(config.parent / "ckpt.pth.tar")["step"] == 9
+
+
+def test_a_profile_of_some_steps_is_written(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    assert run(config, "--profile", "2") == 0
+    assert "conv" in (config.parent / "profile" / "operators.txt").read_text()
+    assert (config.parent / "profile" / "trace.json").stat().st_size > 1000
+
+
+def test_class_weights_must_be_one_for_each_class(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    with pytest.raises(ConfigError, match="class_weights has 3 factors for 2 classes"):
+        run(config, "common.class_weights=[1.0, 2.0, 3.0]")
+    assert run(config, SHORT, "common.class_weights=balanced") == 0
+
+
+@pytest.mark.slow
+def test_a_compiled_run_gives_nearly_the_same_loss(tmp_path: Path) -> None:
+    plain, compiled = make_experiment(tmp_path / "plain"), make_experiment(tmp_path / "compiled")
+    assert run(plain, SHORT) == 0
+    assert run(compiled, SHORT, "common.compile=true") == 0
+    losses = [[record["loss"] for record in metrics(path, "train")] for path in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
