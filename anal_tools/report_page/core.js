@@ -1,6 +1,6 @@
 "use strict";
 // Shared by all parts of the page: the data, the experiment on show, and ways to make elements.
-// Text reaches the page through textContent only, so a class called <script> is just a strange name.
+// Text reaches the page through textContent only, so a class whose name is HTML is just a strange name.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const CLASSES = DATA.classes;
@@ -59,10 +59,17 @@ function strip(experiment, row) {
   return element("img", { class: "strip", src: picture, alt: `Frames of ${experiment.paths[row]} from begin to end`, decoding: "async" });
 }
 
+// a control under its label; apart, so that what the control holds is no part of its name
+let controls = 0;
+function labelled(text, control) {
+  control.id = control.id || `control-${++controls}`;
+  return element("div", { class: "field" }, element("label", { for: control.id }, text), control);
+}
+
 function choice(label, options, onchange) {
   const list = element("select", { onchange: () => onchange(list.value) });
   for (const [value, text] of options) list.append(element("option", { value }, text));
-  return element("label", {}, label, list);
+  return labelled(label, list);
 }
 
 // the experiment's counts (K x K, flat, rows are the truth), counted from its videos

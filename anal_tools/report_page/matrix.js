@@ -10,8 +10,8 @@ function drawMatrix() {
   const controls = element("div", { class: "controls" },
     choice("Sort classes by", ORDERS, (value) => { matrix.order = value; arrange(); }),
     choice("Classes shown", [["all", `all ${size}`], ...[10, 25, 50, 100].filter((count) => count < size).map((count) => [count, `${count} with the most errors`])], (value) => { matrix.only = value; arrange(); }),
-    element("label", {}, "Only classes whose name contains",
-      element("input", { type: "search", id: "matrix-filter", oninput: (event) => { matrix.text = event.target.value; arrange(); } })),
+    labelled("Only classes whose name contains",
+      element("input", { type: "search", oninput: (event) => { matrix.text = event.target.value; arrange(); } })),
     choice("Colour shows", [["share", "share of the class"], ["count", "number of videos"]], (value) => { matrix.unit = value; paint(); }),
     element("label", { class: "inline" }, element("input", { type: "checkbox", onchange: (event) => { matrix.diagonal = !event.target.checked; paint(); } }), "errors only"));
   const buttons = element("div", { class: "controls" },

@@ -114,7 +114,7 @@ function drawErrors() {
     status.textContent = `${kept.length} of ${counted(rows.length, "error")}`;
   };
   area.append(element("div", { class: "controls" },
-    element("label", {}, "Filter: top errors", element("input", { type: "search", oninput: (event) => { state.text = event.target.value; show(); } })),
+    labelled("Filter: top errors", element("input", { type: "search", oninput: (event) => { state.text = event.target.value; show(); } })),
     choice("Sort by", [["score", "score"], ["truth", "truth"], ["answer", "predicted class"]], (value) => { state.sort = value; show(); })), status, cards);
   show();
 }

@@ -13,7 +13,7 @@ function makeTable(parent, { caption, file, columns, rows, sort = null, down = f
   const search = element("input", { type: "search", oninput: () => { state.text = search.value; state.page = 0; update(); } });
   const save = element("button", { type: "button", onclick: download }, "Save as CSV");
   const controls = element("div", { class: "controls" });
-  if (filter) controls.append(element("label", {}, `Filter: ${caption}`, search));
+  if (filter) controls.append(labelled(`Filter: ${caption}`, search));
   controls.append(save, status);
   const table = element("table", {}, element("caption", {}, caption), element("thead", {}, head), body);
   const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${caption}` }, table);
