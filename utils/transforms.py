@@ -37,30 +37,44 @@ class Spatial:
         self.num_crops = getattr(rule, "num_crops", 1)  # S, pieces that one clip becomes
         self.dtype = np.dtype(np.float32 if interpolation == "float" else np.uint8)
 
-    def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[np.ndarray, bool]:
+    def __call__(
+        self, frames: Sequence[bytes], rng: np.random.Generator | None = None, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, bool]:
         """Decodes T encoded frames and cuts them.
 
         Returns (crops, T, H, W, 3) RGB, C-contiguous, uint8 (float32 in 0..255 with interpolation "float"), and whether
-        the clip was mirrored. `rng` is the sample's generator; test rules need none and ignore it.
+        the clip was mirrored. `rng` is the sample's generator; test rules need none and ignore it. `out` is memory of
+        that shape and type to write into, instead of new memory.
 
         Raises UnreadableFrameError naming the position of the first frame that is no image.
         """
-        return self._cut(len(frames), lambda position: _decode(frames, position), rng)
+        return self._cut(len(frames), lambda position: _decode(frames, position), rng, out)
 
     def apply(
-        self, frames: np.ndarray | Sequence[np.ndarray], rng: np.random.Generator | None = None
+        self,
+        frames: np.ndarray | Sequence[np.ndarray],
+        rng: np.random.Generator | None = None,
+        out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, bool]:
         """The same for frames that are already decoded: uint8 RGB (T, H, W, 3), or T arrays (H, W, 3)."""
-        return self._cut(len(frames), lambda position: frames[position], rng)
+        return self._cut(len(frames), lambda position: frames[position], rng, out)
 
     def _cut(
-        self, num_frames: int, read: Callable[[int], np.ndarray], rng: np.random.Generator | None
+        self,
+        num_frames: int,
+        read: Callable[[int], np.ndarray],
+        rng: np.random.Generator | None,
+        out: np.ndarray | None,
     ) -> tuple[np.ndarray, bool]:
         first = read(0)
         height, width = first.shape[:2]
         plan = self.rule.plan(height, width, self.size, rng)
         flip = rng is not None and self.flip > 0 and bool(rng.random() < self.flip)
-        out = np.empty((len(plan.crops), num_frames, *self.size, 3), self.dtype)
+        shape = (len(plan.crops), num_frames, *self.size, 3)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
+            raise ValueError(f"out must be C-contiguous {self.dtype} {shape}, not {out.dtype} {out.shape}")
         for position in range(num_frames):
             frame = first if position == 0 else read(position)
             if frame.shape[:2] != (height, width):
@@ -76,16 +90,14 @@ class Spatial:
         if plan.box is not None:
             top, left, height, width = plan.box
             frame = frame[top : top + height, left : left + width]
-        # one piece that is neither cut nor mirrored can be resized to where it belongs
-        target = out[0] if plan.resize == self.size and plan.mirrored == (flip,) else None
+        # a single piece that needs no more cutting can be resized to where it belongs, and be mirrored there
+        target = out[0] if plan.resize == self.size and len(plan.crops) == 1 else None
         frame = resize(frame, plan.resize, target)
-        if frame is target:
-            return
         for crop, (top, left), mirrored in zip(out, plan.crops, plan.mirrored, strict=True):
-            piece = frame[top : top + crop.shape[0], left : left + crop.shape[1]]
+            piece = crop if frame is target else frame[top : top + crop.shape[0], left : left + crop.shape[1]]
             if mirrored != flip:
                 cv2.flip(piece, 1, dst=crop)
-            else:
+            elif frame is not target:
                 crop[...] = piece
 
 

@@ -46,6 +46,20 @@ def test_the_output_is_rgb_contiguous_and_its_own_memory() -> None:
     assert FRAMES.any()
 
 
+def test_clips_can_be_written_into_given_memory() -> None:
+    batch = np.zeros((3, 2, 4, 64, 64, 3), np.uint8)
+    for flip in (0.0, 1.0):
+        for rule in (MultiScale(), TRAIN_CROPS["short_side"]((70, 80))):
+            spatial = Spatial(rule, 64, flip=flip)
+            clips, _ = spatial(ENCODED, np.random.default_rng(1), batch[1, 1:])
+            np.testing.assert_array_equal(batch[1, 1:], spatial(ENCODED, np.random.default_rng(1))[0])
+            assert np.shares_memory(clips, batch) and not batch[[0, 2]].any() and not batch[1, 0].any()
+    with pytest.raises(ValueError, match=r"out must be C-contiguous uint8 \(1, 4, 64, 64, 3\)"):
+        spatial(ENCODED, np.random.default_rng(1), batch[1])
+    with pytest.raises(ValueError, match="out must be"):
+        spatial(ENCODED, np.random.default_rng(1), batch[1, :1].astype(np.float32))
+
+
 def test_one_box_and_one_flip_for_all_frames_of_a_clip() -> None:
     still = np.repeat(FRAMES[:1], 4, axis=0)
     for name in sorted(TRAIN_CROPS):
