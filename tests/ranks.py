@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import socket
+import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from utils import distributed
+from utils.errors import run_cli
 
 SECONDS = 60
 
@@ -70,3 +76,61 @@ def _one_rank(
         pipe.send((False, f"rank {rank}:\n{traceback.format_exc()}"))
     finally:
         dist.destroy_process_group()
+
+
+def run_sessions(
+    world_size: int, function: Callable[..., Any], *arguments: Any, same: Sequence[str] = (), **environ: str
+) -> list[tuple[int, str]]:
+    """Runs `function(process, *arguments)` in a `distributed.session` of forked processes, started as torchrun would.
+
+    same: each rank's config. environ: changes to the environment.
+    Returns each rank's exit code (negative: a signal) and what it wrote to stderr.
+    """
+    context = multiprocessing.get_context("fork")
+    port = str(free_port())
+    with tempfile.TemporaryDirectory() as folder:
+        processes = []
+        for rank in range(world_size):
+            variables = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+            variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "DIST_TIMEOUT": "20"} | environ
+            config = same[rank] if same else ""
+            process = context.Process(
+                target=_one_session,
+                args=(variables, config, Path(folder) / str(rank), function, arguments),
+                daemon=True,
+            )
+            process.start()
+            processes.append(process)
+        results = []
+        for rank, process in enumerate(processes):
+            process.join(SECONDS)
+            alive = process.is_alive()
+            process.kill()
+            process.join()
+            text = (Path(folder) / str(rank)).read_text()
+            assert not alive, f"rank {rank} still runs after {SECONDS} s\n{text}"
+            results.append((process.exitcode, text))
+    return results
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _one_session(
+    variables: dict[str, str], config: str, output: Path, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    torch.set_num_threads(1)
+    os.environ.update(variables)
+    handle = os.open(output, os.O_CREAT | os.O_WRONLY)
+    os.dup2(handle, 2)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+
+    def main(argv: Any) -> int | None:
+        with distributed.session("cpu", same={"config": config}) as process:
+            return function(process, *arguments)
+
+    run_cli(main)

@@ -285,7 +285,9 @@ def _host() -> str:
 def _contrast(theirs: str | None, ours: str) -> str:
     """The place where two texts part, with a little around it."""
     theirs = theirs or ""
-    common = len(os.path.commonprefix([theirs, ours]))
+    common = next(
+        (at for at, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours))
+    )
     start = max(common - CONTEXT, 0)
     left, right = (text[start : common + CONTEXT].strip() for text in (theirs, ours))
     return f"{left!r} where rank 0 has {right!r}"
