@@ -78,7 +78,7 @@ def test_two_nodes_with_four_tasks_train_to_the_end_and_evaluate(cluster: Cluste
 
 
 def test_a_requeued_sbatch_run_ends_with_the_weights_of_an_undisturbed_one(cluster: Cluster, tmp_path: Path) -> None:
-    common = {"batch_size": 2, "lr_scheduler": PEAK | {"max_iter": 60}, "val_freq": 30, "ckpt_freq": 7}
+    common = {"batch_size": 2, "lr_scheduler": PEAK | {"max_iter": 30}, "val_freq": 20, "ckpt_freq": 7}
     undisturbed = experiment(tmp_path / "one", **common)
     cluster.run(str(undisturbed / "train.sh"), "local", "2", timeout=240)
 
@@ -87,7 +87,7 @@ def test_a_requeued_sbatch_run_ends_with_the_weights_of_an_undisturbed_one(clust
     output = tmp_path / "two" / "slurm-%j.out"
     cluster.run("sbatch", f"--output={output}", f"--chdir={tmp_path}", str(folder / "train.sh"), CPU_PARTITION, "2")
     metrics = folder / "metrics.jsonl"
-    cluster.wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 4, "some steps", seconds=120)
+    cluster.wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 2, "some steps", seconds=120)
     job = last_job(cluster)
     assert (job_fields(cluster, job)["NumTasks"], job_fields(cluster, job)["Requeue"]) == ("2", "1")
     cluster.run("scontrol", "requeue", str(job))
@@ -112,11 +112,11 @@ def tasks_of(folder: Path, rank: int) -> list[int]:
 
 
 def test_a_killed_task_is_started_again_by_the_script(cluster: Cluster, tmp_path: Path) -> None:
-    folder = experiment(tmp_path, batch_size=2, lr_scheduler=PEAK | {"max_iter": 60}, val_freq=30, ckpt_freq=7)
+    folder = experiment(tmp_path, batch_size=2, lr_scheduler=PEAK | {"max_iter": 30}, val_freq=20, ckpt_freq=7)
     metrics = folder / "metrics.jsonl"
     with ThreadPoolExecutor(1) as pool:
         script = pool.submit(cluster.run, str(folder / "train.sh"), GPU_PARTITION, "2", timeout=240, RETRIES="1")
-        cluster.wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 4, "steps", seconds=120)
+        cluster.wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 2, "steps", seconds=120)
         for pid in tasks_of(folder, rank=1):
             os.kill(pid, signal.SIGKILL)
         output = script.result().stdout
