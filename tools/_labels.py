@@ -1,17 +1,21 @@
-"""Reads the CSV that says which video is of which class, and finds the class folders of a tree of videos."""
+"""Reads which video is of which class (CSV, lists, JSON), and finds the videos of a tree of folders."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
+from tools._annotations import read_json
+from tools._splits import SPLITS
 from utils.errors import ListError
 from utils.video import VIDEO_SUFFIXES
 
-_FILE_NAMES = {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip", "video_id"}
+_FILE_NAMES = {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip"}
+_FILE_NAMES |= {"video_id", "youtube_id"}
 _LABEL_NAMES = {"label", "class", "class_name", "classname", "label_name", "category", "action", "target"}
 _START_NAMES = {"start", "time_start", "start_time", "t_start"}
 _SPLIT_NAMES = {"split", "subset", "set"}
@@ -23,7 +27,7 @@ _KNOWN = {"file": _FILE_NAMES, "label": _LABEL_NAMES, "start": _START_NAMES, "en
 class LabelRow:
     """One row: the video and its class as written, the seconds it is cut to (None: all of it), its split, the line.
 
-    split is "" where the file has no such column.
+    split is "" where neither the file nor its name says one. line: of a JSON file, the number of the annotation.
     """
 
     name: str
@@ -37,9 +41,24 @@ class LabelRow:
 def read_labels(path: Path) -> list[LabelRow]:
     """Reads `file,label` rows, with or without a header line; a header may also name start and end (seconds) and split.
 
-    Commas, semicolons or tabs between the columns; without any of them the last word of a line is the label. Raises
-    ListError with file and line for anything else.
+    Commas, semicolons or tabs between the columns; without any of them a line is `path label` or `path num_frames
+    label`, as mmaction2, PySlowFast and TSM have it. JSON is read as ActivityNet's, Kinetics' or Something-Something's.
+    A file named ...train... or ...val... gives its rows that split. Raises ListError with file and line for anything
+    else.
     """
+    named = next((SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS), "")
+    if path.suffix.lower() == ".json":
+        rows = [
+            LabelRow(name, label, start, end, split or named, number)
+            for number, (name, label, start, end, split) in enumerate(read_json(path), 1)
+        ]
+        if not rows:
+            raise ListError(f"{path}: no annotated video in it")
+        return rows
+    return [row if row.split else replace(row, split=named) for row in _read_text(path)]
+
+
+def _read_text(path: Path) -> list[LabelRow]:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -47,7 +66,7 @@ def read_labels(path: Path) -> list[LabelRow]:
     lines = text.splitlines()
     head = next((line for line in lines if line.strip()), "")
     delimiter = next((mark for mark in "\t;," if mark in head), "")
-    rows = csv.reader(lines, delimiter=delimiter) if delimiter else (line.rsplit(None, 1) for line in lines)
+    rows = csv.reader(lines, delimiter=delimiter) if delimiter else map(_words, lines)
     columns: dict[str, int] | None = None
     result: list[LabelRow] = []
     for number, cells in enumerate(rows, 1):
@@ -72,6 +91,37 @@ def read_labels(path: Path) -> list[LabelRow]:
     if not result:
         raise ListError(f"{path}: no rows; expected lines like `some video.mp4,class name`")
     return result
+
+
+def labelled_rows(paths: Iterable[Path]) -> Iterator[tuple[str, LabelRow]]:
+    """("file:line", row) of every row of several files."""
+    for path in paths:
+        for row in read_labels(path):
+            yield f"{path}:{row.line}", row
+
+
+def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
+    """Names that the video of a row may have on the disk, and whether it is cut already under that name."""
+    pure = PurePosixPath(row.name.removeprefix("./"))
+    if row.start is not None and row.end is not None:
+        yield f"{row.name}_{round(row.start):06d}_{round(row.end):06d}", True  # Kinetics' crawlers
+    yield str(pure), False
+    if pure.suffix.lower() in VIDEO_SUFFIXES:
+        yield str(pure.with_suffix("")), False
+        yield pure.stem, False
+    yield f"v_{row.name}", False  # ActivityNet's crawler
+
+
+def segment_name(stem: str, row: LabelRow) -> str:
+    """What a video cut from `stem` is called."""
+    return stem if row.start is None else f"{stem}_{row.start:g}_{row.end:g}"
+
+
+def _words(line: str) -> list[str]:
+    *path, frames, label = ["", "", *line.rsplit(None, 2)][-3:]
+    if path[0] and frames.isdigit() and label.isdigit():
+        return [path[0], label]
+    return line.rsplit(None, 1)
 
 
 def _columns(cells: Sequence[str], *, where: str) -> tuple[dict[str, int], bool]:

@@ -13,7 +13,8 @@ import numpy as np
 from datasets.class_names import find_class_file, read_class_file
 from utils.errors import ListError, UserError
 
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLITS |= {"validate": "val", "test": "test", "testing": "test"}
 UCF_GROUP = r"_g(\d+)_c\d+$"  # clips of one group were cut from one video
 
 

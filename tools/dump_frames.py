@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ if not __package__:  # started as `python tools/dump_frames.py`
 
 from tools._cli import Parser, Progress, cores, positive_float, positive_int
 from tools._dump import FIRST_FRAME, TEMPLATE, Job, OutOfReachError, Settings, dump_video, failure, fingerprint
-from tools._labels import read_labels, walk_videos
+from tools._labels import candidates, labelled_rows, walk_videos
 from tools._manifest import Manifest
 from tools._pool import WorkerDiedError, run_jobs
 from utils.errors import UserError, run_cli
@@ -102,27 +103,30 @@ def _from_csv(args: argparse.Namespace, found: Sequence[Path]) -> Iterator[Entry
     for path in found:
         for key in {path.name, path.stem, path.with_suffix("").as_posix()}:
             by_stem.setdefault(key, []).append(path)
-    used: dict[tuple[Path, float | None, float | None], int] = {}
-    for row in read_labels(args.csv):
-        where = f"{args.csv}:{row.line}"
-        name = row.name.removeprefix("./")
-        with contextlib.suppress(ValueError):
-            name = Path(name).relative_to(args.videos).as_posix()
-        matches = [by_path[name]] if name in by_path else by_stem.get(name, [])
+    used: dict[tuple[Path, float | None, float | None], str] = {}
+    for where, row in labelled_rows(args.csv):
+        matches: list[Path] = []
+        for name, is_cut in candidates(row):
+            with contextlib.suppress(ValueError):
+                name = Path(name).relative_to(args.videos).as_posix()
+            matches = [by_path[name]] if name in by_path else by_stem.get(name, [])
+            if matches:
+                row = replace(row, start=None, end=None) if is_cut else row
+                break
         if len(matches) > 1:
             raise UserError(
                 f"{where}: {row.name} may be {matches[0]} or {matches[1]}; write the path below {args.videos}"
             )
         if "/" in row.label or row.label.startswith("."):
             raise UserError(f"{where}: label {row.label!r} cannot be the name of a folder")
-        path = matches[0] if matches else Path(name)  # a missing file is reported with the failures
-        before = used.setdefault((path, row.start, row.end), row.line)
-        if before != row.line:
-            raise UserError(f"{where}: {row.name} was already given in line {before}")
+        path = matches[0] if matches else Path(row.name)  # a missing file is reported with the failures
+        before = used.setdefault((path, row.start, row.end), where)
+        if before != where:
+            raise UserError(f"{where}: {row.name} was already given in {before}")
         yield path, row.label, row.start, row.end
     left = set(found) - {path for path, _, _ in used}
     if left:
-        print(f"{len(left)} videos below {args.videos} are not in {args.csv} and are left out, such as {min(left)}")
+        print(f"{len(left)} videos below {args.videos} are not named by --csv and are left out, such as {min(left)}")
 
 
 def _job(args: argparse.Namespace, relative: Path, label: str, *, start: float | None, end: float | None) -> Job:
@@ -254,11 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("videos", type=Path, metavar="VIDEOS", help="folder of class folders with videos, or of videos with --csv")
     add("out", type=Path, metavar="OUT", help="the dataset, for example data/ucf101")
-    add(
-        "--csv",
-        type=Path,
-        help="file,label per line, for videos that are not in class folders; start,end in seconds too",
-    )
+    add("--csv", type=Path, action="append", help="file,label per line (or JSON), perhaps with start,end in seconds")
     add("--flat", action="store_true", help="frames/v_<class>_<video>/ instead of frames/<class>/<video>/")
     add(
         "--size", type=parse_size, default=(0, 256), help="256: short side (default); 340x256: width x height; 0: as is"

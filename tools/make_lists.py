@@ -8,6 +8,7 @@ folders train/ and val/ in frames/, or else by a seeded ratio that takes the sam
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ if not __package__:  # started as `python tools/make_lists.py`
 from datasets.class_names import read_class_file
 from tools._cli import Parser, positive_int
 from tools._found import Found, find_videos, locate
-from tools._labels import read_labels
+from tools._labels import candidates, labelled_rows, segment_name
 from tools._splits import SPLITS, group_names, ratio_split, read_split
 from utils.errors import ListError, UserError, run_cli
 from utils.files import atomic_write
@@ -61,30 +62,29 @@ def from_split_files(videos: Sequence[Found], args: argparse.Namespace) -> tuple
     return splits, list(split.classes), missing
 
 
-def from_csv(videos: Sequence[Found], path: Path) -> tuple[list[Found], dict[str, str], list[str]]:
-    """The videos with the CSV's labels, path -> split where it has such a column, and the rows that nobody has."""
+def from_csv(videos: Sequence[Found], paths: Sequence[Path]) -> tuple[list[Found], dict[str, str], list[str]]:
+    """The videos with the labels of CSV or JSON files, path -> split where they say, and the rows that nobody has."""
     index = by_name(videos)
     labelled: dict[str, Found] = {}
     splits: dict[str, str] = {}
     missing: list[str] = []
-    for row in read_labels(path):
-        cut = "" if row.start is None else f"_{row.start:g}_{row.end:g}"
-        pure = PurePosixPath(row.name.removeprefix("./"))
-        names = [f"{row.label}/{pure.stem}{cut}", str(pure.with_suffix("")) + cut, f"{pure.stem}{cut}", f"{pure}{cut}"]
+    for where, row in labelled_rows(paths):
+        names = [name if is_cut else segment_name(name, row) for name, is_cut in candidates(row)]
+        names = [f"{row.label}/{PurePosixPath(name).name}" for name in names] + names
         matches = next((index[name] for name in names if name in index), [])
         if not matches:
             missing.append(row.name)
             continue
-        video = _only(matches, f"{path}:{row.line}: {row.name}")
+        video = _only(matches, f"{where}: {row.name}")
         if video.path in labelled:
-            raise ListError(f"{path}:{row.line}: {row.name} was already given as {labelled[video.path].label!r}")
+            raise ListError(f"{where}: {row.name} was already given as {labelled[video.path].label!r}")
         labelled[video.path] = replace(video, label=row.label)
         if row.split:
             if row.split not in SPLITS:
-                raise ListError(f"{path}:{row.line}: split {row.split!r} is not one of {', '.join(SPLITS)}")
+                raise ListError(f"{where}: split {row.split!r} is not one of {', '.join(SPLITS)}")
             splits[video.path] = SPLITS[row.split]
     if splits and len(splits) < len(labelled):
-        raise ListError(f"{path}: {len(labelled) - len(splits)} rows have no split")
+        raise ListError(f"{paths[0]}: {len(labelled) - len(splits)} rows have no split")
     return list(labelled.values()), splits, missing
 
 
@@ -111,6 +111,31 @@ def class_order(labels: Iterable[str]) -> list[str]:
     """Sorted names; by value if all are numbers."""
     names = set(labels)
     return sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else sorted(names)
+
+
+def read_classes(path: Path) -> list[str]:
+    """Class names in order: a class file, or Something-Something's labels.json (name -> index)."""
+    if path.suffix.lower() != ".json":
+        return read_class_file(path)
+    try:
+        index = {str(name): int(number) for name, number in json.loads(path.read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise ListError(f"{path}: is not a mapping of class names to indices ({error})") from error
+    if sorted(index.values()) != list(range(len(index))):
+        raise ListError(f"{path}: its indices are not 0..{len(index) - 1}")
+    return sorted(index, key=index.__getitem__)
+
+
+def named_classes(videos: Sequence[Found], classes: Sequence[str], path: Path) -> list[Found]:
+    """Numbers as labels become the names they stand for, counted from 0, or from 1 if only that fits; which is said."""
+    if not all(video.label.isascii() and video.label.isdigit() for video in videos) or videos[0].label in classes:
+        return list(videos)
+    numbers = [int(video.label) for video in videos]
+    base = 1 if min(numbers) >= 1 and max(numbers) == len(classes) else 0
+    if max(numbers) - base >= len(classes):
+        raise UserError(f"{path}: label {max(numbers)} is beyond its {len(classes)} classes")
+    print(f"labels are numbers, counted from {base}: {numbers[0]} is {classes[numbers[0] - base]!r}")
+    return [replace(video, label=classes[number - base]) for video, number in zip(videos, numbers, strict=True)]
 
 
 def list_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
@@ -146,15 +171,18 @@ def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Spli
     how = "folders"
     if args.csv:
         videos, sides, missing = from_csv(videos, args.csv)
-        how = f"split column of {args.csv}"
+        how = f"split of {args.csv[0]}"
     unlabelled = [video.path for video in videos if not video.label]
     if unlabelled:
         raise UserError(
             f"{len(unlabelled)} videos have no class, such as {unlabelled[0]}; give --csv with file,label lines"
         )
     if not videos:
-        raise UserError(f"{args.csv}: none of its videos is among the frames, such as {missing[0]!r}")
-    classes = read_class_file(args.class_names) if args.class_names else class_order(video.label for video in videos)
+        raise UserError(f"{args.csv[0]}: none of its videos is among the frames, such as {missing[0]!r}")
+    classes = class_order(video.label for video in videos)
+    if args.class_names:
+        classes = read_classes(args.class_names)
+        videos = named_classes(videos, classes, args.class_names)
     if unknown := sorted({video.label for video in videos} - set(classes)):
         raise UserError(f"{args.class_names}: class {unknown[0]!r} is not in it ({len(unknown)} such classes)")
     if not sides:
@@ -182,8 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("dataset", type=Path, metavar="DATASET", help="what dump_frames wrote (data/ucf101), or any folder of frames")
     add("--split", type=Path, help="folder of UCF-101's trainlist01.txt ... or of HMDB-51's *_test_split1.txt")
     add("--split-number", type=positive_int, default=1, help="which of the three splits (default 1)")
-    add("--csv", type=Path, help="file,label per line (a header may name a split column too)")
-    add("--class-names", type=Path, help="class file that gives the order; by default sorted names")
+    add("--csv", type=Path, action="append", help="file,label per line, or JSON; several, such as ...train and ...val")
+    add("--class-names", type=Path, help="class file or labels.json that gives the order; by default sorted names")
     add("--val-ratio", type=_ratio, default=0.2, help="share of each class that validates (default 0.2)")
     add("--seed", type=int, default=0, help="of the ratio split (default 0)")
     add("--group-regex", help="what in a video's name says its group; by default UCF-101's _gNN_cNN within a class")

@@ -17,7 +17,7 @@ import pytest
 from tests.make_video import block_position, damage, make_audio, make_video, truncate
 from tests.requirements import CLIPS, ROOT, needs_clips
 from tests.tools.run import ENVIRONMENT, command, run_tool
-from tools import _dump, dump_frames
+from tools import _dump, dump_frames, make_lists
 from tools._dump import Job, OutOfReachError, Settings, dump_video
 from tools._manifest import Manifest
 from utils.errors import UserError
@@ -149,6 +149,34 @@ def test_a_csv_gives_classes_to_a_flat_folder_and_cuts(tmp_path: Path, capsys: p
     assert counts == {"frames/jump/a, b": 24, "frames/run fast/c_0.25_0.5": 6, "frames/jump/c_0.5_1": 12}
     assert "1 videos below" in capsys.readouterr().out
     assert [e["label"] for e in entries(tmp_path / "set").values()] == ["jump", "jump", "run fast"]
+
+
+def test_kinetics_is_cut_by_its_table_unless_a_crawler_did(tmp_path: Path) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    make_video(videos / "whole.mp4", frames=48, fps=24)
+    make_video(videos / "done_000010_000020.mp4", frames=12, fps=24)
+    table = tmp_path / "kinetics_train.csv"
+    table.write_text("label,youtube_id,time_start,time_end,split\nyoga,whole,1,2,train\nski jump,done,10,20,train\n")
+    assert dump(videos, out, "--csv", table) == 0
+    counts = {video: entry["frames"] for video, entry in entries(out).items()}
+    assert counts == {"frames/ski jump/done_000010_000020": 12, "frames/yoga/whole_1_2": 24}
+    make_lists.main([str(out), "--csv", str(table)])
+    assert (out / "lists" / "train.txt").read_text() == (
+        "frames/ski jump/done_000010_000020 12 0\nframes/yoga/whole_1_2 24 1\n"
+    )
+
+
+def test_activitynet_is_cut_by_its_json(tmp_path: Path) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    make_video(videos / "v_abc.mp4", frames=48, fps=24)
+    segments = [{"segment": [0.5, 1], "label": "Surfing"}, {"segment": [1.25, 1.5], "label": "Surfing"}]
+    table = tmp_path / "activity_net.json"
+    table.write_text(json.dumps({"database": {"abc": {"subset": "training", "annotations": segments}}}))
+    assert dump(videos, out, "--csv", table) == 0
+    counts = {video: entry["frames"] for video, entry in entries(out).items()}
+    assert counts == {"frames/Surfing/v_abc_0.5_1": 12, "frames/Surfing/v_abc_1.25_1.5": 6}
+    make_lists.main([str(out), "--csv", str(table)])
+    assert len((out / "lists" / "train.txt").read_text().splitlines()) == 2
 
 
 def test_a_video_of_the_csv_that_is_not_there_is_a_failure_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -354,7 +382,7 @@ def test_unclear_folders_are_refused(tmp_path: Path) -> None:
     for text, said in (
         ("v,a\n", "may be"),
         ("a/v.mp4,../up\n", "name of a folder"),
-        ("a/v.mp4,x\na/v.mp4,y\n", "already given in line 1"),
+        ("a/v.mp4,x\na/v.mp4,y\n", "already given in"),
     ):
         table.write_text(text)
         assert said in refusal(tmp_path / "same", tmp_path / "set", "--csv", table)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +45,75 @@ def test_seconds_and_split_come_from_a_header(tmp_path: Path) -> None:
         LabelRow("a", "run", 1.5, 3.0, "train", 2),
         LabelRow("b", "run", None, None, "val", 3),
     ]
+
+
+def test_lists_of_other_projects_are_read(tmp_path: Path) -> None:
+    text = "some video.mp4 3\nclips/a b 300 5\n"  # mmaction2's and PySlowFast's videos, mmaction2's and TSM's frames
+    assert [(row.name, row.label) for row in rows(tmp_path, text)] == [("some video.mp4", "3"), ("clips/a b", "5")]
+
+
+def test_a_file_name_says_the_split(tmp_path: Path) -> None:
+    for name, split in (
+        ("jester-v1-train.csv", "train"),
+        ("something-something-v1-validation.csv", "val"),
+        ("val_list.txt", "val"),
+        ("trainers.csv", ""),
+    ):
+        (tmp_path / name).write_text("1;Swiping Left\n")
+        assert read_labels(tmp_path / name) == [LabelRow("1", "Swiping Left", None, None, split, 1)]
+
+
+def test_json_of_activitynet_kinetics_and_something_something(tmp_path: Path) -> None:
+    shapes: dict[str, Any] = {
+        "activity_net.json": {
+            "version": "1.3",
+            "database": {
+                "abc": {
+                    "subset": "training",
+                    "annotations": [
+                        {"segment": [1.5, 3], "label": "Surfing"},
+                        {"segment": [9, 10.25], "label": "Surfing"},
+                    ],
+                },
+                "test": {"subset": "testing", "annotations": []},
+            },
+        },
+        "kinetics.json": {"xyz": {"subset": "validate", "annotations": {"label": "yoga", "segment": [10.0, 20.0]}}},
+        "something-something-v2-train.json": [
+            {
+                "id": "78687",
+                "label": "holding potato next to vicks",
+                "template": "Holding [something] next to [something]",
+            },
+            {"id": "1"},
+        ],
+    }
+    expected = {
+        "activity_net.json": [("abc", "Surfing", 1.5, 3.0, "training"), ("abc", "Surfing", 9.0, 10.25, "training")],
+        "kinetics.json": [("xyz", "yoga", 10.0, 20.0, "validate")],
+        "something-something-v2-train.json": [("78687", "Holding something next to something", None, None, "train")],
+    }
+    for name, content in shapes.items():
+        (tmp_path / name).write_text(json.dumps(content))
+        found = [(row.name, row.label, row.start, row.end, row.split) for row in read_labels(tmp_path / name)]
+        assert found == expected[name]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("3", "neither a list"),
+        ("[]", "no annotated video"),
+        ('[{"template": "x"}]', "entry '0' is not as expected (KeyError: 'id')"),
+        ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a' is not as expected"),
+    ],
+)
+def test_json_of_another_shape_is_an_error_that_names_the_entry(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(ListError) as error:
+        read_labels(tmp_path / "x.json")
+    assert said in str(error.value) and "x.json" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,40 @@ def test_numbers_as_labels_are_ordered_by_value_and_written_from_0(tmp_path: Pat
     assert {line.split()[-1] for line in lines(tmp_path / "lists" / "val.txt")} == {"0", "1", "2"}
 
 
+def test_numbers_stand_for_the_names_of_a_class_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = tmp_path / "classInd.txt"
+    names.write_text("0 a\n1 b\n2 c\n")
+    for number in range(4):
+        frames(tmp_path / "frames" / f"v{number}", 1)
+    for labels, base, written in (((0, 1, 0, 1), 0, {"0", "1"}), ((1, 3, 1, 3), 1, {"0", "2"})):
+        table = tmp_path / "t.csv"
+        table.write_text("".join(f"v{number},{label}\n" for number, label in enumerate(labels)))
+        make(tmp_path, "--csv", table, "--class-names", names, "--val-ratio", 0.5)
+        assert f"counted from {base}" in capsys.readouterr().out
+        assert {line.split()[-1] for line in lines(tmp_path / "lists" / "train.txt")} == written
+        assert len(lines(tmp_path / "lists" / "classInd.txt")) == 3
+    table.write_text("v0,0\nv1,3\n")
+    assert "label 3 is beyond its 3 classes" in refusal(tmp_path, "--csv", table, "--class-names", names)
+
+
+def test_something_something_from_its_json_files(tmp_path: Path) -> None:
+    for number in range(3):
+        frames(tmp_path / "frames" / str(number), 2)
+    template = {"a": "Pushing [something]", "b": "Opening [something]"}
+    for split, videos in (("train", ["0a", "1b"]), ("validation", ["2a", "9b"])):
+        content = [{"id": video[0], "label": "x", "template": template[video[1]]} for video in videos]
+        (tmp_path / f"something-something-v2-{split}.json").write_text(json.dumps(content))
+    labels = tmp_path / "something-something-v2-labels.json"
+    labels.write_text('{"Pushing something": "0", "Opening something": "1"}')
+    files = [tmp_path / f"something-something-v2-{split}.json" for split in ("train", "validation")]
+    make(tmp_path, "--csv", files[0], "--csv", files[1], "--class-names", labels, code=1)  # 9 is missing
+    assert lines(tmp_path / "lists" / "train.txt") == ["frames/0 2 0", "frames/1 2 1"]
+    assert lines(tmp_path / "lists" / "val.txt") == ["frames/2 2 0"]
+    assert lines(tmp_path / "lists" / "classInd.txt") == ["0 Pushing something", "1 Opening something"]
+    labels.write_text('{"Pushing something": "0", "Opening something": "2"}')
+    assert "indices are not 0..1" in refusal(tmp_path, "--csv", files[0], "--class-names", labels)
+
+
 def test_groups_stay_together_on_disk_too(tmp_path: Path) -> None:
     for group in range(6):
         for clip in range(3):
