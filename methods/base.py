@@ -39,7 +39,8 @@ class Method(nn.Module):
     @property
     def head_prefix(self) -> str:
         """Where the classifier's entries stand in the state dict: "head."."""
-        return next(f"{name}." for name, module in self.named_modules() if module is self.head)
+        head = self.head
+        return next(f"{name}." for name, module in self.named_modules() if module is head)
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """An image network's state dict without its classifier -> entries of this method's state dict.

@@ -14,6 +14,7 @@ from utils.errors import ConfigError
 
 JOINS = {operator.add, operator.iadd, torch.add, torch.cat, torch.concat, "add", "add_"}
 WEIGHTED = (nn.Conv2d, nn.Linear)
+LAYERS = (*WEIGHTED, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.MaxPool2d, nn.AvgPool2d)
 STAGE = re.compile(r"(layer\d+)\.(\d+)\.")
 DEEP = 23  # blocks in layer3 from which on only every second block is shifted (TSM's code, "n_round")
 
@@ -113,10 +114,17 @@ def every_second_block(branches: list[Branch]) -> list[Branch]:
     return [branch for branch, place in zip(branches, places, strict=True) if place is None or int(place[2]) % 2 == 0]
 
 
+class _Tracer(fx.Tracer):
+    """Takes layers of other projects that subclass torch's as one step, instead of looking into their arithmetic."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, LAYERS) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _trace(net: nn.Module, name: str) -> fx.Graph:
     training = net.training
     try:
-        return fx.Tracer().trace(net.eval())
+        return _Tracer().trace(net.eval())
     except Exception as error:  # whatever data-dependent Python a network holds: fx raises errors of many kinds
         raise ConfigError(
             f"common.model.backbone: the graph of {name} cannot be traced, so there is no place known for a temporal "

@@ -37,7 +37,10 @@ def insert_shift(net: nn.Module, name: str, *, shift_div: int, place: str, direc
         targets = [(branch.block, branch.entry) for branch in branches]
     else:
         targets = [(branch.entry, branch.entry) for branch in every_second_block(branches)]
-    for target, entry in dict(reversed(targets)).items():  # of two branches in one block, the first tells the width
+    entries: dict[str, str] = {}
+    for target, entry in targets:
+        entries.setdefault(target, entry)  # of two branches in one block, the first tells the width
+    for target, entry in entries.items():
         width, channel_dim = _input_channels(net.get_submodule(entry))
         if width < shift_div:
             raise ConfigError(f"{WHERE}.shift_div: {shift_div} is more than the {width} channels that enter {entry}")
@@ -90,9 +93,10 @@ def _input_channels(module: nn.Module) -> tuple[int, int]:
     """Channels that enter, and their axis: 1 in maps (N, C, H, W), -1 in tokens (N, ..., C)."""
     if isinstance(module, nn.Conv2d):
         return module.in_channels, 1
-    if isinstance(module, nn.BatchNorm2d):
-        return module.num_features, 1
-    return next(module.parameters()).shape[-1], -1
+    width = next(module.parameters()).shape[-1]
+    # LayerNorm2d of torchvision and timm is a LayerNorm, but over maps
+    on_maps = isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)) or type(module).__name__.endswith("2d")
+    return width, 1 if on_maps else -1
 
 
 def _shift_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -22,7 +22,7 @@ def _shifted_blocks(state: State, place: str) -> set[str]:
 
 
 def _mobilenet_residual(state: State) -> set[str]:
-    """features.3, ...: blocks whose output is as wide as their input, at stride 1; width tells both here."""
+    """features.3, ...: blocks whose output is as wide as their input; their stride is 1 then."""
     widths = {
         int(match[1]): value.shape[0]
         for key, value in state.items()
@@ -32,7 +32,7 @@ def _mobilenet_residual(state: State) -> set[str]:
 
 
 def mit(state: State, arguments: Mapping[str, Any], *, shifted: bool) -> dict[str, Tensor]:
-    """MIT TSM (shifted) or TSN: base_model, new_fc, `.net` behind a shift or pool, `block` and `nl` around attention."""
+    """MIT TSM (shifted) or TSN: `.net` behind a shift or pool, `block` and `nl` around attention."""
     place = arguments.get("shift_place", "blockres")
     blocks, residual = _shifted_blocks(state, place), _mobilenet_residual(state)
     attended = {match[1] for key in state if (match := re.match(r"backbone\.(layer\d\.\d+)\.non_local\.", key))}

@@ -69,9 +69,30 @@ def test_timm_is_an_extra_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
         image_backbone("timm/resnet18")
 
 
-FAMILIES = """alexnet convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s googlenet inception_v3 maxvit_t mnasnet0_5
-mobilenet_v3_small mobilenet_v3_large regnet_x_400mf regnet_y_400mf resnext50_32x4d shufflenet_v2_x0_5 squeezenet1_1 swin_t
-swin_v2_t vgg11 vgg16_bn vit_b_16 wide_resnet50_2""".split()
+FAMILIES = [
+    "alexnet",
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "googlenet",
+    "inception_v3",
+    "maxvit_t",
+    "mnasnet0_5",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "regnet_x_400mf",
+    "regnet_y_400mf",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "swin_t",
+    "swin_v2_t",
+    "vgg11",
+    "vgg16_bn",
+    "vit_b_16",
+    "wide_resnet50_2",
+]
 
 
 @pytest.mark.parametrize("name", FAMILIES)
