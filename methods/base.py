@@ -49,6 +49,10 @@ class Method(nn.Module):
         """
         return {f"backbone.{key}": value for key, value in state.items()}
 
+    def starts_random(self, key: str) -> bool:
+        """Whether an entry has no counterpart in an image network, so that it stays random under image weights."""
+        return ".non_local." in key
+
     def train(self: Self, mode: bool = True) -> Self:
         """Training mode for all but the norms that networks/freeze.py has fixed."""
         super().train(mode)

@@ -25,11 +25,22 @@ class ClipMethod(Method):
 
     clip: ClipSpec
     network: nn.Module
+    head_path: str
+
+    def hold(self, network: nn.Module) -> None:
+        """Makes `network` this method's; its classifier is its last linear layer or 1x1x1 convolution."""
+        layers = [name for name, module in network.named_modules() if isinstance(module, (nn.Linear, nn.Conv3d))]
+        self.network, self.head_path = network, f"network.{layers[-1]}"
 
     @property
     def head(self) -> nn.Module:  # type: ignore[override]
-        """The classifier: the last linear layer or 1x1x1 convolution of the network."""
-        return [module for module in self.network.modules() if isinstance(module, (nn.Linear, nn.Conv3d))][-1]
+        """The classifier, where the network has it."""
+        return self.get_submodule(self.head_path)
+
+    @property
+    def head_prefix(self) -> str:
+        """Where the classifier's entries stand in the state dict: "network.fc."."""
+        return f"{self.head_path}."
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, 3, T, H, W) -> logits (B, K)."""
@@ -84,7 +95,7 @@ class Clip3D(ClipMethod):
         self.name = f"clip3d_{backbone}"
         self.arch = image_architecture(backbone)
         self.example_size = (clip_len, *example[1:])
-        self.network = builder(num_class=num_class, dropout=dropout, **arguments)
+        self.hold(builder(num_class=num_class, dropout=dropout, **arguments))
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inflates them. Raises: CheckpointError for a network that does not grow out of an image network."""

@@ -12,7 +12,17 @@ from networks.slowfast import SlowFastNet
 from utils.clip import ClipSpec
 from utils.errors import ConfigError
 
-_OWN = ("backbone", "num_class", "alpha", "beta", "fusion_kernel", "dropout")
+_OWN = (
+    "backbone",
+    "num_class",
+    "alpha",
+    "beta",
+    "fusion_kernel",
+    "lateral_norm",
+    "slow_frames",
+    "position_average",
+    "dropout",
+)
 
 
 class SlowFast(ClipMethod):
@@ -25,7 +35,10 @@ class SlowFast(ClipMethod):
     alpha: frames of the fast pathway for one of the slow; divides clip_len.
     beta: channels of the slow pathway for one of the fast.
     fusion_kernel: frames that a lateral convolution sees: 5 in 4x16 and in the R101 models, 7 in R50 8x8.
-    kwargs: for networks.slowfast.SlowFastNet: slow_frames, lateral_norm, position_average, non_local, ...
+    lateral_norm: norm and ReLU behind the lateral convolutions; mmaction2 has none.
+    slow_frames: `linspace` (PySlowFast: 0, 10, 20, 31 of 32 frames) or `strided` (mmaction2: 0, 8, 16, 24).
+    position_average: in evaluation at a crop above crop_size, `logits` or `scores` (PySlowFast).
+    kwargs: further arguments of networks.slowfast.SlowFastNet: crop_size, fast_depth, temporal_blocks, non_local, ...
     """
 
     def __init__(
@@ -38,6 +51,9 @@ class SlowFast(ClipMethod):
         alpha: int = 8,
         beta: int = 8,
         fusion_kernel: int = 5,
+        lateral_norm: bool = True,
+        slow_frames: str = "linspace",
+        position_average: str = "logits",
         dropout: float = 0.5,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -54,15 +70,24 @@ class SlowFast(ClipMethod):
         self.name = f"slowfast_{backbone}"
         self.arch = backbone.split("_")[0]
         self.example_size = (clip_len, 256, 256)
-        self.network = SlowFastNet(
+        self.settings = {"alpha": alpha, "slow_frames": slow_frames}
+        network = SlowFastNet(
             backbone,
             num_class=num_class,
             alpha=alpha,
             beta=beta,
             fusion_kernel=fusion_kernel,
+            lateral_norm=lateral_norm,
+            slow_frames=slow_frames,
+            position_average=position_average,
             dropout=dropout,
             **arguments,
         )
+        self.hold(network)
+
+    def starts_random(self, key: str) -> bool:
+        """Image weights leave the fast pathway and the lateral connections as they are."""
+        return key.startswith(("network.fast.", "network.lateral.")) or super().starts_random(key)
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inflates them into the slow pathway; the fast one has too few channels and starts at random."""

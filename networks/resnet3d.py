@@ -189,9 +189,7 @@ def init_resnet3d(net: nn.Module, *, zero_init_residual: bool) -> None:
 def check_position_average(average: str) -> str:
     """The value, or a ConfigError that lists the accepted ones."""
     if average not in POSITION_AVERAGES:
-        raise ConfigError(
-            f"common.model.kwargs.position_average: {average!r} is not one of {', '.join(POSITION_AVERAGES)}"
-        )
+        raise ConfigError(f"position_average: {average!r} is not one of {', '.join(POSITION_AVERAGES)}")
     return average
 
 

@@ -99,9 +99,7 @@ class SlowFastNet(nn.Module):
         if backbone not in BACKBONES:
             raise ConfigError(f"common.model.backbone: {backbone!r} is not one of {', '.join(BACKBONES)}")
         if slow_frames not in SLOW_FRAMES:
-            raise ConfigError(
-                f"common.model.kwargs.slow_frames: {slow_frames!r} is not one of {', '.join(SLOW_FRAMES)}"
-            )
+            raise ConfigError(f"common.model.slow_frames: {slow_frames!r} is not one of {', '.join(SLOW_FRAMES)}")
         width = 64
         if beta < 1 or width % beta:
             raise ConfigError(

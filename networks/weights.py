@@ -32,6 +32,7 @@ class Loadable(Protocol):
     @property
     def head_prefix(self) -> str: ...
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+    def starts_random(self, key: str) -> bool: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any: ...
 
@@ -120,8 +121,10 @@ def load_into(
     found, optional = dict(file.weights), set[str]()
     if not file.facts.method:
         found = _image_entries(model, found, wanted, report)
-        optional = {key for key in wanted if key.startswith(head)}
-        report.notes.append("an image network: the classifier stays as it was initialised")
+        optional = {key for key in wanted if key.startswith(head) or model.starts_random(key)}
+        rest = sum(not key.startswith(head) for key in optional)
+        also = f", and so do {rest} entries that no image network has" if rest else ""
+        report.notes.append(f"an image network: the classifier stays as it was initialised{also}")
     other_classes = _other_classes(file, class_names)
     if other_classes and not new_head:
         raise CheckpointError(f"{file.path}: {other_classes}; its scores would be for the wrong classes")

@@ -111,9 +111,12 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         raise CheckpointError("mmaction2's I3D halves time in its stem, which none of our networks does")
     kwargs = facts.arguments.setdefault("kwargs", {})
     kwargs["crop_size"] = None
+    for key in [key for key in ours if key.endswith(".non_local.out.weight")]:  # theirs has no bias
+        ours.setdefault(key.replace("weight", "bias"), torch.zeros(ours[key].shape[0]))
     if any(non_local_blocks(ours)):
         kwargs |= {"instantiation": "softmax", "non_local_pool_after": True}
     facts.arguments |= {"clip_len": 8, "frame_stride": 8}
+    facts.assumed = ("clip_len", "frame_stride")
     facts.notes.append("clip_len and frame_stride: not in the file; 8 and 8 assumed (or 4 and 16)")
     return with_prefix(ours), facts
 
@@ -125,8 +128,8 @@ def _slowfast(state: State) -> tuple[dict[str, Tensor], Facts]:
     if "fc.weight" in ours:
         fast = ours["fast.layer4.0.conv3.weight"].shape[0] if "fast.layer4.0.conv3.weight" in ours else 0
         ours["fc.weight"] = torch.cat([ours["fc.weight"][:, fast:], ours["fc.weight"][:, :fast]], dim=1)
-    kwargs = facts.arguments.setdefault("kwargs", {})
-    kwargs |= {"slow_frames": "strided", "lateral_norm": "lateral.0.bn.weight" in ours, "crop_size": None}
+    facts.arguments |= {"slow_frames": "strided", "lateral_norm": "lateral.0.bn.weight" in ours}
+    facts.arguments.setdefault("kwargs", {})["crop_size"] = None
     return with_prefix(ours), facts
 
 
@@ -136,6 +139,7 @@ def _video_resnet(ours: dict[str, Tensor]) -> tuple[dict[str, Tensor], Facts]:
         return with_prefix(ours), Facts(method="clip3d", notes=["backbone: none of our networks has these shapes"])
     facts = clip_facts(name, ours)
     facts.arguments |= {"clip_len": VIDEO_RESNETS[name].frames, "frame_stride": 2}
+    facts.assumed = ("clip_len", "frame_stride")
     facts.notes.append("clip_len and frame_stride: not in the file; 32 and 2 assumed (R(2+1)D also has 8 and 8)")
     return with_prefix(ours), facts
 

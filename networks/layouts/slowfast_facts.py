@@ -40,6 +40,7 @@ def _slowfast_facts(state: State) -> Facts:
         raise UnknownNetworkError("pathways of other temporal kernels or widths than ours")
     alpha = PUBLISHED_ALPHA.get((depth, fast_depth, kernel), OTHER_ALPHA)
     facts = Facts(method="slowfast")
+    facts.arguments["slow_frames"] = "linspace"
     facts.arguments |= {"beta": width // fast_width, "fusion_kernel": kernel, "alpha": alpha, "clip_len": 32}
     facts.backbone, kwargs = _backbone(depth, fast_depth, slow, fast)
     if fast_depth != depth:
@@ -53,6 +54,7 @@ def _slowfast_facts(state: State) -> Facts:
         facts.arguments["kwargs"] = kwargs
     if "fc.weight" in state:
         facts.arguments["num_class"] = int(state["fc.weight"].shape[0])
+    facts.assumed = ("alpha", "clip_len")
     facts.notes.append(f"alpha, clip_len and frame_stride: not in the file; {alpha}, 32 and 2 assumed")
     return facts
 

@@ -1,0 +1,26 @@
+"""Entry points of torch.hub: VMZ's builders, and every other network over a clip by its name.
+
+torch.hub.load(<this folder>, "ir_csn_152", source="local", pretraining="ig_ft_kinetics_32frms")
+torch.hub.load(<this folder>, "slow_r50", source="local", num_class=400)
+"""
+
+from __future__ import annotations
+
+from networks import CLIP_NETWORKS as _NETWORKS
+from networks.slowfast import SlowFastNet as slowfast  # noqa: N813 - the entry point's name
+from vmz.models import ip_csn_152, ir_csn_152, mc3_18, r2plus1d_18, r2plus1d_34, r2plus1d_152, r3d_18
+
+dependencies = ["torch", "torchvision", "numpy", "pydantic", "yaml"]
+
+__all__ = [
+    "ip_csn_152",
+    "ir_csn_152",
+    "mc3_18",
+    "r2plus1d_18",
+    "r2plus1d_34",
+    "r2plus1d_152",
+    "r3d_18",
+    "slowfast",
+]
+
+globals().update({name: builder for name, builder in _NETWORKS.items() if name not in __all__})

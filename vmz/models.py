@@ -1,0 +1,162 @@
+"""VMZ's builders under their names and arguments, with weights from pretrained/ instead of a download.
+
+The networks are networks.CLIP_NETWORKS'; how files are read is networks/weights.py's business.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from methods.clip3d import Clip3D
+from networks.weights import PRETRAINED, load_checkpoint_file, load_into
+from utils.config_file import nearest
+from utils.errors import CheckpointError, ConfigError
+
+__all__ = [
+    "available_pretrainings",
+    "ip_csn_152",
+    "ir_csn_152",
+    "mc3_18",
+    "r2plus1d_18",
+    "r2plus1d_34",
+    "r2plus1d_152",
+    "r3d_18",
+]
+
+_VMZ = "https://github.com/bjuncek/VMZ/releases/download/test_models/"
+_IG65M = "https://github.com/moabitcoin/ig65m-pytorch/releases/download/v1.0.0/"
+_TORCHVISION = "https://download.pytorch.org/models/"
+
+# architecture -> name of a pretraining -> where its file was published; "" if it never was
+PUBLISHED: dict[str, dict[str, str]] = {
+    "ir_csn_152": {
+        "ig65m_32frms": f"{_VMZ}irCSN_152_ig65m_from_scratch_f125286141.pth",
+        "ig_ft_kinetics_32frms": f"{_VMZ}irCSN_152_ft_kinetics_from_ig65m_f126851907.pth",
+        "sports1m_32frms": f"{_VMZ}irCSN_152_Sports1M_from_scratch_f99918785.pth",
+        "sports1m_ft_kinetics_32frms": f"{_VMZ}irCSN_152_ft_kinetics_from_Sports1M_f101599884.pth",
+    },
+    "ip_csn_152": {
+        "ig65m_32frms": f"{_VMZ}ipCSN_152_ig65m_from_scratch_f130601052.pth",
+        "ig_ft_kinetics_32frms": f"{_VMZ}ipCSN_152_ft_kinetics_from_ig65m_f133090949.pth",
+        "sports1m_32frms": f"{_VMZ}ipCSN_152_Sports1M_from_scratch_f111018543.pth",
+        "sports1m_ft_kinetics_32frms": f"{_VMZ}ipCSN_152_ft_kinetics_from_Sports1M_f111279053.pth",
+    },
+    "r2plus1d_34": {
+        "kinetics_8frms": f"{_IG65M}r2plus1d_34_clip8_ft_kinetics_from_ig65m-0aa0550b.pth",
+        "kinetics_32frms": f"{_IG65M}r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth",
+        "ig65m_8frms": f"{_IG65M}r2plus1d_34_clip8_ig65m_from_scratch-9bae36ae.pth",
+        "ig65m_32frms": f"{_IG65M}r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth",
+    },
+    "r2plus1d_152": {
+        "ig65m_32frms": f"{_VMZ}r2plus1d_152_ig65m_from_scratch_f106380637.pth",
+        "ig_ft_kinetics_32frms": f"{_VMZ}r2plus1d_152_ft_kinetics_from_ig65m_f107107466.pth",
+        "sports1m_32frms": "",
+        "sports1m_ft_kinetics_32frms": f"{_VMZ}r2plus1d_152_ft_kinetics_from_sports1m_f128957437.pth",
+    },
+    "r3d_18": {"kinetics_16frms": f"{_TORCHVISION}r3d_18-b3b3357e.pth"},
+    "mc3_18": {"kinetics_16frms": f"{_TORCHVISION}mc3_18-a90a0ba3.pth"},
+    "r2plus1d_18": {"kinetics_16frms": f"{_TORCHVISION}r2plus1d_18-91a641e6.pth"},
+}
+
+
+def available_pretrainings(architecture: str) -> list[str]:
+    """The names that `pretraining` takes. Raises: ConfigError for another architecture."""
+    if architecture not in PUBLISHED:
+        raise ConfigError(f"vmz has no {architecture!r}{nearest(architecture, [*PUBLISHED])}")
+    return [*PUBLISHED[architecture]]
+
+
+def _build(
+    architecture: str, pretraining: str, *, num_classes: int | None, folder: str | Path, **stem: bool
+) -> nn.Module:
+    """A network; with a pretraining, the file's weights and its number of classes unless another one is asked for."""
+    if not pretraining:
+        return Clip3D(backbone=architecture, num_class=num_classes or 400, kwargs=stem).network
+    path = _find(architecture, pretraining, Path(folder))
+    file = load_checkpoint_file(path)
+    classes = num_classes or file.facts.arguments.get("num_class", 400)
+    method = Clip3D(backbone=architecture, num_class=classes, kwargs=stem)
+    load_into(method, file, new_head=num_classes is not None)
+    return method.network
+
+
+def _find(architecture: str, pretraining: str, folder: Path) -> Path:
+    known = available_pretrainings(architecture)
+    if pretraining not in known:
+        raise ConfigError(f"{architecture}: pretraining {pretraining!r} is unknown; there are {', '.join(known)}")
+    url = PUBLISHED[architecture][pretraining]
+    if not url:
+        raise CheckpointError(f"{architecture}: the weights of {pretraining} were announced but never published")
+    path = folder / url.rpartition("/")[2]
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not there; download it from {url}")
+    return path
+
+
+def ir_csn_152(
+    pretraining: str = "",
+    use_pool1: bool = True,
+    *,
+    num_classes: int | None = None,
+    folder: str | Path = PRETRAINED,
+) -> nn.Module:
+    """Interaction-reduced channel-separated network, 152 layers (Tran et al. 2019, arXiv 1904.02811).
+
+    pretraining: a name of `available_pretrainings`; its file is looked up in `folder`. "" leaves random weights.
+    num_classes: by default what the file has: 359 for ig65m, 487 for Sports-1M, 400 for Kinetics. Another number keeps
+        the body and starts a new classifier.
+
+    Raises: ConfigError for an unknown pretraining, listing those there are; CheckpointError for an absent file, saying
+        where it was published.
+    """
+    return _build("ir_csn_152", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
+
+
+def ip_csn_152(
+    pretraining: str = "",
+    use_pool1: bool = True,
+    *,
+    num_classes: int | None = None,
+    folder: str | Path = PRETRAINED,
+) -> nn.Module:
+    """Interaction-preserved channel-separated network, 152 layers; arguments as in ir_csn_152."""
+    return _build("ip_csn_152", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
+
+
+def r2plus1d_34(
+    pretraining: str = "",
+    use_pool1: bool = False,
+    *,
+    num_classes: int | None = None,
+    folder: str | Path = PRETRAINED,
+) -> nn.Module:
+    """R(2+1)D, 34 layers (Tran et al. 2018, arXiv 1711.11248); raw ig65m has 487 classes at 8 frames, 359 at 32."""
+    return _build("r2plus1d_34", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
+
+
+def r2plus1d_152(
+    pretraining: str = "",
+    use_pool1: bool = True,
+    *,
+    num_classes: int | None = None,
+    folder: str | Path = PRETRAINED,
+) -> nn.Module:
+    """R(2+1)D, 152 layers; arguments as in ir_csn_152."""
+    return _build("r2plus1d_152", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
+
+
+def r3d_18(pretraining: str = "", *, num_classes: int | None = None, folder: str | Path = PRETRAINED) -> nn.Module:
+    """R3D, 18 layers, as torchvision has it."""
+    return _build("r3d_18", pretraining, num_classes=num_classes, folder=folder)
+
+
+def mc3_18(pretraining: str = "", *, num_classes: int | None = None, folder: str | Path = PRETRAINED) -> nn.Module:
+    """MC3, 18 layers, as torchvision has it."""
+    return _build("mc3_18", pretraining, num_classes=num_classes, folder=folder)
+
+
+def r2plus1d_18(pretraining: str = "", *, num_classes: int | None = None, folder: str | Path = PRETRAINED) -> nn.Module:
+    """R(2+1)D, 18 layers, as torchvision has it."""
+    return _build("r2plus1d_18", pretraining, num_classes=num_classes, folder=folder)
