@@ -119,7 +119,9 @@ class Run:
                 state=state,
                 listeners=Listeners(
                     updated=[training.updated, profiler_step],
-                    printed=lambda values: record_training(self.folder, state.step - 1, len(rates), values),
+                    printed=lambda values: record_training(
+                        self.folder, state.step - 1, len(rates), values, data.store_counts()
+                    ),
                     validate=lambda: self.validate(training, data),
                     save=lambda best: self.save(training, data, best),
                     fault=lambda text: self.folder.warn(f"left out: {text}"),

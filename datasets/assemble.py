@@ -64,6 +64,10 @@ class Split:
     def __str__(self) -> str:
         return f"{len(self)} videos, {self.about}"
 
+    def store_counts(self) -> dict[str, int]:
+        """What the frame store has counted since the start, over all workers; empty where there is nothing to count."""
+        return {} if isinstance(self.dataset, FakeDataset) else self.dataset.store.stats()
+
     @property
     def labels(self) -> np.ndarray:
         """int (len(self),)."""
@@ -188,21 +192,16 @@ def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
     """The frame store of data.store, and in words how it names frames and where that was found out."""
     arguments = dict(common.data.store)
     kind = str(arguments.pop("type", "disk"))
-    template, first = None, 0
-    if not getattr(STORES.get(kind), "reads_files", True):
-        about = "frames"
-    elif common.model.type == "img" and not int(records.num_frames.max()):
-        about = "image files"
-    else:
+    template, first, about = None, 0, f"{kind} store"
+    if common.model.type == "img" and not int(records.num_frames.max()):
+        about = f"image files, {about}"
+    elif getattr(STORES.get(kind), "reads_files", True):
         given = common.data.frame_template, common.data.first_frame
         template, first = detect_template(records, template=given[0], first_frame=given[1])
         how = "as set" if None not in given else "detected"
-        about = f"frames {template} from {first} ({how})"
-    store = build(
-        STORES, kind, {**arguments, "root": records.root, "template": template, "first_frame": first},
-        where="common.data.store",
-    )  # fmt: skip
-    return store, f"{about}, {kind} store"
+        about = f"frames {template} from {first} ({how}), {about}"
+    runtime = {"root": records.root, "template": template, "first_frame": first}
+    return build(STORES, kind, arguments, where="common.data.store", **runtime), about
 
 
 def sampled(clip: ClipSpec, rule: str | None) -> ClipSpec:

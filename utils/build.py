@@ -15,22 +15,29 @@ from utils.errors import ConfigError
 T = TypeVar("T")
 
 
-def build(table: Mapping[str, Callable[..., T]], name: str, kwargs: Mapping[str, Any], *, where: str) -> T:
-    """Calls `table[name](**kwargs)` after checking the name, the argument names and their types.
+def build(
+    table: Mapping[str, Callable[..., T]], name: str, kwargs: Mapping[str, Any], /, *, where: str, **runtime: Any
+) -> T:
+    """Calls `table[name](**kwargs, **runtime)` after checking the name, the argument names and their types.
 
     where: dotted path of the section, for messages; the name itself stands at `{where}.type`.
+    runtime: what the program adds; a config cannot give it.
     Raises: ConfigError that starts with the dotted path of the mistake and names what is accepted.
     """
     if name not in table:
         raise ConfigError(f"{where}.type: {name!r} is unknown{nearest(name, list(table))}")
-    return table[name](**check_arguments(table[name], kwargs, name=name, where=where))
+    checked = check_arguments(table[name], kwargs, name=name, where=where, without=tuple(runtime))
+    return table[name](**checked, **runtime)
 
 
 def check_arguments(
-    function: Callable[..., Any], kwargs: Mapping[str, Any], *, name: str, where: str
+    function: Callable[..., Any], kwargs: Mapping[str, Any], *, name: str, where: str, without: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """`kwargs`, validated against the signature of `function`; unknown, missing and mistyped ones are ConfigErrors."""
-    model = _arguments(function)
+    """`kwargs`, validated against the signature of `function`; unknown, missing and mistyped ones are ConfigErrors.
+
+    without: parameters that are not for `kwargs` to give.
+    """
+    model = _arguments(function, without)
     try:
         checked = model.model_validate(dict(kwargs))
     except ValidationError as error:
@@ -48,13 +55,13 @@ def check_arguments(
 
 
 @cache
-def _arguments(function: Callable[..., Any]) -> type[BaseModel]:
+def _arguments(function: Callable[..., Any], without: tuple[str, ...]) -> type[BaseModel]:
     """A schema with one field per parameter of `function`."""
     called = function.__init__ if inspect.isclass(function) else function
     hints = get_type_hints(called)
     fields: dict[str, Any] = {}
     for key, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+        if key in without or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[key] = (hints.get(key, Any), default)

@@ -30,11 +30,19 @@ def train_record(step: int, values: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def record_training(folder: RunFolder, step: int, total: int, values: dict[str, float]) -> None:
-    """One line of log.txt, the scalars of events/, one record of metrics.jsonl."""
+def record_training(
+    folder: RunFolder, step: int, total: int, values: dict[str, float], store: dict[str, int] | None = None
+) -> None:
+    """One line of log.txt, the scalars of events/, one record of metrics.jsonl.
+
+    store: counts of the frame store, hits and misses of a cache for example; they get a line and scalars of their own.
+    """
     folder.log(train_line(step, total, values))
     tags = {"loss_train": "loss", "acc1_train": "acc1", "acc5_train": "acc5", "lr": "lr"}
     folder.scalars(step, {tag: values[name] for tag, name in tags.items()})
+    if store:
+        folder.log("store: " + ", ".join(f"{name} {count}" for name, count in store.items()))
+        folder.scalars(step, {f"store/{name}": count for name, count in store.items()})
     folder.metrics(train_record(step, values))
 
 
