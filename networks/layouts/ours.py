@@ -13,8 +13,7 @@ PARTS = ("backbone.", "network.", "head.", "dropout.")  # what our methods are m
 
 
 def _recognises(state: State) -> bool:
-    ours = all(key.startswith(PARTS) for key in state)
-    return ours and ("head.weight" in state or any(key.startswith("network.") for key in state))
+    return all(key.startswith(PARTS) for key in state)
 
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
