@@ -76,6 +76,8 @@ class Run:
             freeze_bn(self.method, keep_first=not self.common.frozen_bn)
         freeze_parts(self.method, self.common.freeze)
         self.precision = Precision(self.common.amp, process.device, args.static_loss_scale)
+        if self.common.amp != "off":
+            folder.log(f"mixed precision: {self.precision.name}")
         self.val = self.open("val") if self.common.val_source else None
         self.notes: list[str] = []  # warnings that the checkpoint keeps
 

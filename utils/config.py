@@ -211,7 +211,9 @@ class Common(Section):
     )
     compile: bool = Field(False, description="torch.compile the training step")
     time_limit: Positive | None = Field(None, description="minutes after which training ends early with a checkpoint")
-    amp: Literal["off", "bf16", "fp16"] = Field("off", description="arithmetic of the forward and backward pass")
+    amp: Literal["off", "auto", "bf16", "fp16"] = Field(
+        "off", description="arithmetic of the forward and backward pass; auto: bf16 where the device computes in it"
+    )
     channels_last: bool = Field(False, description="memory layout N,H,W,C (N,T,H,W,C), faster on most devices")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: CUDA where there is a GPU")
     seed: NonNegativeInt = Field(0, description="of every random choice of the run")

@@ -13,14 +13,24 @@ from utils import distributed
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether bf16 is faster than float32 there; a CPU without the instructions only imitates it, slowly."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
 class Precision:
     """Autocast for the forward pass and the update that belongs to it.
 
-    amp: off, bf16 or fp16. fp16 scales the loss (Micikevicius et al. 2018, arXiv 1710.03740): dynamically, or by
-        `static_scale` when it is given.
+    amp: off, bf16, fp16, or auto: bf16 where the device computes in it, else off. fp16 scales the loss (Micikevicius
+        et al. 2018, arXiv 1710.03740): dynamically, or by `static_scale` when it is given.
     """
 
     def __init__(self, amp: str, device: torch.device, static_scale: float | None = None) -> None:
+        if amp == "auto":
+            amp = "bf16" if computes_in_bf16(device) else "off"
+        self.name = amp
         self.dtype = DTYPES.get(amp)
         self._device = device
         self._scaler = torch.amp.GradScaler(

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from utils import precision
+from utils.precision import Precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("fast", "name", "dtype"), [(True, "bf16", torch.bfloat16), (False, "off", torch.float32)])
+def test_auto_is_bf16_only_where_the_device_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, name: str, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(precision, "computes_in_bf16", lambda device: fast)
+    chosen = Precision("auto", CPU)
+    assert chosen.name == name
+    with chosen.autocast():
+        assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == dtype
+
+
+def test_fp16_scales_the_loss_and_its_scale_survives() -> None:
+    one, other = Precision("fp16", CPU, static_scale=8.0), Precision("fp16", CPU)
+    weight = nn.Parameter(torch.ones(1))
+    one.backward((2 * weight).sum())
+    assert weight.grad is not None and weight.grad.item() == 16.0
+    other.load_state_dict(one.state_dict())
+    assert other.state_dict()["scale"] == 8.0
+
+
+def test_the_gradients_norm_is_clipped_before_the_update() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    before = model.weight.item()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    chosen = Precision("off", CPU)
+    chosen.backward(100 * model(torch.ones(1, 1)).sum())
+    chosen.update(optimizer, model, clip_gradient=0.5)
+    assert before - model.weight.item() == pytest.approx(0.5)
