@@ -18,6 +18,8 @@ if not __package__:  # started as `python tools/cost.py`
 import torch
 
 from methods import METHODS
+from networks.resnet3d_zoo import ZOO
+from networks.video_resnet import VIDEO_RESNETS
 from tools._cli import Parser
 from tools._cost_rows import Row, all_rows
 from utils.errors import run_cli
@@ -97,6 +99,17 @@ def table(costs: Sequence[Cost]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def sources() -> str:
+    """A list of the clip networks that are rows of data here, with project and paper; the others are torchvision's."""
+    rows = {
+        **{name: row.source for name, row in ZOO.items()},
+        **{name: row.source for name, row in VIDEO_RESNETS.items()},
+    }
+    lines = [f"- `{name}`: {rows[name]}" for name in sorted(rows)]
+    full = "- `resnet18_3d` to `resnet152_3d`: 3x3x3 kernels throughout, Hara et al. 2018, arXiv 1711.09577"
+    return "\n## Where the clip networks come from\n\n" + "\n".join([*lines, full]) + "\n"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints, writes or checks the cost card."""
     parser = Parser(prog="python -m tools.cost", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -111,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.model and not costs:
         parser.error(f"no model is called {' or '.join(arguments.model)}")
     mistakes = [mistake for cost in costs for mistake in cost.mistakes()]
-    text = HEADER + table(costs)
+    text = HEADER + table(costs) + sources()
     if arguments.write and not mistakes:
         with atomic_write(DOCUMENT, "w") as file:
             file.write(text)
