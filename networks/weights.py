@@ -5,6 +5,7 @@ What a file is and how its names become ours: checkpoint_file.py and layouts/.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,13 +162,21 @@ def _image_entries(
 def _other_classes(file: RawCheckpoint, class_names: Sequence[str] | None) -> str:
     """How the classes of the file and of the data differ; "" if they agree or one of them is not known."""
     theirs = file.class_names
-    if theirs is None or class_names is None or theirs == list(class_names):
+    if theirs is None or class_names is None:
         return ""
     if len(theirs) != len(class_names):
         return f"it was trained on {len(theirs)} classes, the class list has {len(class_names)}"
-    first = next(index for index, (a, b) in enumerate(zip(theirs, class_names, strict=True)) if a != b)
-    what = "the same classes in another order" if sorted(theirs) == sorted(class_names) else "other classes"
+    plain = [_plain(name) for name in theirs], [_plain(name) for name in class_names]
+    first = next((index for index, (a, b) in enumerate(zip(*plain, strict=True)) if a != b), None)
+    if first is None:
+        return ""
+    what = "the same classes in another order" if sorted(plain[0]) == sorted(plain[1]) else "other classes"
     return f"it was trained on {what}: class {first} is {theirs[first]!r} there, {class_names[first]!r} in the list"
+
+
+def _plain(name: str) -> str:
+    """A class name without what folders and lists write differently: `Air_Drumming` is `air drumming`."""
+    return re.sub(r"[\W_]+", " ", name.casefold()).strip() or name
 
 
 def _drop_head(

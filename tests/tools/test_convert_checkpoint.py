@@ -1,0 +1,146 @@
+"""From a published file to a folder that evaluates at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torchvision.models import resnet18
+
+from main import main as run_main
+from methods import METHODS
+from methods.base import Method
+from networks.layouts import LAYOUTS
+from networks.weights import load_into
+from tests.networks import official_names_2d as official
+from tests.tools.run import run_tool
+from tools._protocols import PROJECTS
+from tools.convert_checkpoint import main
+from utils.errors import CheckpointError, ConfigError, UserError
+from utils.presets import PRESETS
+
+SMALL = ["common.augmentation.input_size=32", "common.augmentation.test_resize=32", "common.workers=0"]
+
+
+def _published(folder: Path, *, num_class: int = 7, method: str = "tsm") -> tuple[Method, Path]:
+    made = METHODS[method](backbone="resnet18", num_class=num_class)
+    path = folder / f"TSM_kinetics_RGB_{num_class}.pth"
+    torch.save({"state_dict": official.mit(made.state_dict(), {}, shifted=method == "tsm"), "epoch": 50}, path)
+    return made, path
+
+
+def _read(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    checkpoint = torch.load(out / "ckpt_best.pth.tar", weights_only=True)
+    return checkpoint, yaml.safe_load((out / "config.yaml").read_text())["common"]
+
+
+def test_every_layout_of_a_video_network_has_a_protocol() -> None:
+    video = {layout.name for layout in LAYOUTS if not layout.name.startswith("image network")}
+    assert video == set(PROJECTS)
+
+
+def test_the_folder_holds_the_same_network_and_evaluates_at_once(tmp_path: Path) -> None:
+    made, path = _published(tmp_path)
+    out = tmp_path / "converted"
+    assert main([str(path), str(out), *SMALL]) == 0
+    assert sorted(file.name for file in out.iterdir()) == ["ckpt_best.pth.tar", "config.yaml"]
+    checkpoint, common = _read(out)
+    assert {key.removeprefix("module.") for key in checkpoint["state_dict"]} == set(made.state_dict())
+    assert checkpoint["arch"] == "tsm_resnet18" and checkpoint["config"]["common"] == common
+    assert checkpoint["preprocessing"]["size"] == [32, 32] and checkpoint["class_names"] is None
+    assert common["model"]["num_class"] == 7 and common["augmentation"]["preset"] in PRESETS
+    again = METHODS["tsm"](backbone="resnet18", num_class=7)
+    load_into(again, out / "ckpt_best.pth.tar")
+    assert all(torch.equal(value, made.state_dict()[key]) for key, value in again.state_dict().items())
+    assert run_main(["--config", str(out / "config.yaml"), "--evaluate", "--fake"]) == 0
+    assert run_main(["--config", str(out / "config.yaml"), "--dry-run"]) == 0
+
+
+def test_what_the_file_does_not_tell_is_said_and_changed_by_overrides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, path = _published(tmp_path)
+    main([str(path), str(tmp_path / "a")])
+    assert "num_segments, shift_div: not in the file" in capsys.readouterr().out
+    assert "# num_segments, shift_div: not in the file" in (tmp_path / "a" / "config.yaml").read_text()
+    main([str(path), str(tmp_path / "b"), "common.model.num_segments=16", "common.model.shift_div=4"])
+    model = _read(tmp_path / "b")[1]["model"]
+    assert (model["num_segments"], model["shift_div"]) == (16, 4)
+
+
+def test_class_names_come_from_a_file_or_with_400_outputs_from_kinetics(tmp_path: Path) -> None:
+    _, path = _published(tmp_path, num_class=400, method="tsn")
+    main([str(path), str(tmp_path / "a")])
+    names = _read(tmp_path / "a")[0]["class_names"]
+    assert len(names) == 400 and (names[0], names[-1]) == ("abseiling", "zumba")
+    _, path = _published(tmp_path, num_class=2)
+    (tmp_path / "classInd.txt").write_text("0 run\n1 walk\n")
+    main([str(path), str(tmp_path / "b"), "--class-names", str(tmp_path / "classInd.txt")])
+    assert _read(tmp_path / "b")[0]["class_names"] == ["run", "walk"]
+    (tmp_path / "classInd.txt").write_text("0 run\n1 walk\n2 sit\n")
+    with pytest.raises(UserError, match="names 3 classes, but the network has 2"):
+        main([str(path), str(tmp_path / "c"), "--class-names", str(tmp_path / "classInd.txt")])
+    assert not (tmp_path / "c").exists()
+
+
+def test_our_own_checkpoint_keeps_its_config(tmp_path: Path) -> None:
+    _, path = _published(tmp_path)
+    main([str(path), str(tmp_path / "a"), "common.batch_size=3"])
+    main([str(tmp_path / "a" / "ckpt_best.pth.tar"), str(tmp_path / "b")])
+    assert _read(tmp_path / "b")[1] == _read(tmp_path / "a")[1]
+    assert _read(tmp_path / "b")[1]["batch_size"] == 3
+
+
+def test_a_folder_that_is_there_is_never_written_into(tmp_path: Path) -> None:
+    _, path = _published(tmp_path)
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "notes.txt").write_text("keep")
+    with pytest.raises(UserError, match="is there already"):
+        main([str(path), str(out)])
+    assert [file.name for file in out.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["common.model.shift_dif=4"], ConfigError, r"common\.model\.shift_dif.*shift_div"),
+        (["common.model.backbone=resnet34"], CheckpointError, "does not fit tsm_resnet34"),
+        (["common.batch_size=none"], ConfigError, r"common\.batch_size"),
+    ],
+)
+def test_after_a_mistake_nothing_is_left_behind(
+    overrides: list[str], error: type[UserError], message: str, tmp_path: Path
+) -> None:
+    _, path = _published(tmp_path)
+    with pytest.raises(error, match=message):
+        main([str(path), str(tmp_path / "out"), *overrides])
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_image_network_belongs_into_pretrained(tmp_path: Path) -> None:
+    torch.save(resnet18().state_dict(), tmp_path / "resnet18-f37072fd.pth")
+    with pytest.raises(UserError, match=r"put it into pretrained/ as resnet18-f37072fd\.pth"):
+        main([str(tmp_path / "resnet18-f37072fd.pth"), str(tmp_path / "out")])
+
+
+def test_a_network_that_the_file_does_not_tell_is_asked_for(tmp_path: Path) -> None:
+    made = METHODS["tsn"](backbone="shufflenet_v2_x0_5", num_class=4)
+    names = {"backbone.": "base_model.", "head.": "new_fc."}
+    state = {}
+    for key, value in made.state_dict().items():
+        ours = next(part for part in names if key.startswith(part))
+        state[key.replace(ours, names[ours], 1)] = value
+    torch.save({"state_dict": state}, tmp_path / "x.pth")
+    with pytest.raises(ConfigError, match=r"say it as common\.model\.backbone=NAME"):
+        main([str(tmp_path / "x.pth"), str(tmp_path / "out")])
+    assert main([str(tmp_path / "x.pth"), str(tmp_path / "out"), "common.model.backbone=shufflenet_v2_x0_5"]) == 0
+
+
+def test_both_ways_to_start_it_end_with_one_line_and_code_2(tmp_path: Path) -> None:
+    for as_module in (True, False):
+        done = run_tool("convert_checkpoint", tmp_path / "absent.pth", tmp_path / "out", as_module=as_module, code=2)
+        assert done.stderr == f"error: {tmp_path}/absent.pth: no such checkpoint\n"
