@@ -1,0 +1,238 @@
+"""Training and evaluation steps against their peers, in one run: clips/s, memory, model FLOP/s, and the ratios.
+
+Peers: (a) the same network as its authors run it: float32, N,C,T,H,W, eager, the shift as published; (b) torchvision's
+own video module with mixed precision; (c) torchvision's ResNet-50 on the same frames, the ceiling of a 2-D network.
+`--write` puts the table into docs/benchmarks.md; `--quick` takes small clips and a minute on a CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # started as `python benchmarks/step.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet50, video
+
+from benchmarks._page import table, write_section
+from methods import METHODS
+from networks.memory_format import to_channels_last
+from networks.temporal_shift import TemporalShift
+from tools._cli import Parser
+from utils.errors import run_cli
+from utils.flops import multiply_adds
+from utils.launch import choose_device
+from utils.precision import Precision
+
+HEAD = ["network", "step", "clips/s", "GB", "TFLOP/s", "x (a)", "x (b)", "x (c)"]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One of our methods at one clip size, and who it is compared with."""
+
+    name: str
+    method: Callable[[], nn.Module]
+    clip: tuple[int, int, int]  # T, H, W
+    batch: int
+    module: Callable[[], nn.Module] | None = None  # (b), clips in
+    on_frames: bool = False  # whether (c) sees the same frames
+
+
+class Step:
+    """One network's step, training or evaluation, on one batch that stays on the device."""
+
+    def __init__(self, model: nn.Module, clips: Tensor, *, train: bool, amp: str, channels_last: bool) -> None:
+        device = clips.device
+        self.model = model.to(device).train(train)
+        if channels_last:
+            to_channels_last(self.model)
+            # the memory that the loader delivers: N,T,H,W,C
+            clips = clips.permute(0, 2, 3, 4, 1).contiguous().permute(0, 4, 1, 2, 3)
+        self.clips, self.train = clips, train
+        self.precision = Precision(amp, device)
+        self.labels = torch.zeros(len(clips), dtype=torch.int64, device=device)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-6, momentum=0.9)
+
+    def __call__(self) -> None:
+        """One step."""
+        with contextlib.nullcontext() if self.train else torch.no_grad():
+            with self.precision.autocast():
+                logits = self.model(self.clips)
+            if self.train:
+                self.optimizer.zero_grad(set_to_none=True)
+                labels = self.labels.repeat_interleave(len(logits) // len(self.labels))
+                self.precision.backward(nn.functional.cross_entropy(logits.float(), labels))
+                self.precision.update(self.optimizer, self.model, clip_gradient=None)
+
+
+class OnFrames(nn.Module):
+    """An image network on each frame of a clip: (B, C, T, H, W) -> (B * T, K)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """All frames at once."""
+        logits: Tensor = self.network(clips.transpose(1, 2).flatten(0, 1))
+        return logits
+
+
+def published_shift(self: TemporalShift, x: Tensor) -> Tensor:
+    """The shift as Lin et al. 2019 describe it: a tensor of zeros, filled by three copies."""
+    fold = x.shape[1] // self.shift_div
+    clips = x.view(-1, self.num_frames, *x.shape[1:])
+    out = torch.zeros_like(clips)
+    out[:, :-1, :fold] = clips[:, 1:, :fold]
+    out[:, 1:, fold : 2 * fold] = clips[:, :-1, fold : 2 * fold]
+    out[:, :, 2 * fold :] = clips[:, :, 2 * fold :]
+    return out.view_as(x)
+
+
+def as_published(model: nn.Module) -> nn.Module:
+    """The same network with the shift written as its authors write it."""
+    for module in model.modules():
+        if isinstance(module, TemporalShift):
+            module.forward = published_shift.__get__(module)  # type: ignore[method-assign]
+    return model
+
+
+def contests(device: torch.device, *, quick: bool) -> list[Contest]:
+    """The published sizes on a GPU; on a CPU, or with quick, sizes that a CPU can step through."""
+    big = device.type == "cuda" and not quick
+    side, batch = (224, 32) if big else (64, 2)
+    small = 112 if big else 56
+    frames = 32 if big else 16
+
+    def method(kind: str, **arguments: Any) -> Callable[[], nn.Module]:
+        return lambda: METHODS[kind](num_class=400, **arguments)
+
+    return [
+        Contest(
+            f"TSN R50 8x{side}", method("tsn", backbone="resnet50", num_segments=8), (8, side, side), batch, None, True
+        ),
+        Contest(
+            f"TSM R50 8x{side}", method("tsm", backbone="resnet50", num_segments=8), (8, side, side), batch, None, True
+        ),
+        Contest(
+            f"SlowFast R50 8x8 {frames}x{side}",
+            method("slowfast", backbone="resnet50", clip_len=frames, alpha=4, fusion_kernel=7),
+            (frames, side, side),
+            max(1, batch // 4),
+        ),
+        Contest(
+            f"R(2+1)D-18 16x{small}",
+            method("clip3d", backbone="r2plus1d_18", clip_len=16),
+            (16, small, small),
+            batch,
+            video.r2plus1d_18,
+        ),
+    ]
+
+
+def measure(contest: Contest, device: torch.device, *, train: bool, rounds: int) -> list[str]:
+    """One row of the table: ours and its peers by turns, and the median of each round's own ratio."""
+    generator = torch.Generator().manual_seed(0)
+    clips = torch.randn(contest.batch, 3, *contest.clip, generator=generator).to(device)
+    makers: dict[str, Callable[[], Step]] = {
+        "ours": lambda: Step(contest.method(), clips, train=train, amp="auto", channels_last=True),
+        "a": lambda: Step(as_published(contest.method()), clips, train=train, amp="off", channels_last=False),
+    }
+    if contest.module is not None:
+        module = contest.module
+        makers["b"] = lambda: Step(module(), clips, train=train, amp="auto", channels_last=False)
+    if contest.on_frames:
+        makers["c"] = lambda: Step(OnFrames(resnet50()), clips, train=train, amp="auto", channels_last=True)
+    steps = {name: make() for name, make in makers.items()}
+    memory = {name: peak_memory(step, device) for name, step in steps.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds):
+        for name in np.random.default_rng(turn).permutation(list(steps)):
+            seconds[name].append(timed(steps[name], device))
+    ours = np.array(seconds["ours"])
+    with torch.device("meta"):
+        cost = multiply_adds(contest.method(), (1, 3, *contest.clip))
+    flops = 2 * cost * contest.batch * (3 if train else 1) / np.median(ours)
+    ratios = [f"{np.median(np.array(seconds[name]) / ours):.2f}" if name in seconds else "" for name in ("a", "b", "c")]
+    speed = contest.batch / float(np.median(ours))
+    gigabytes = f"{memory['ours'] / 1e9:.1f}" if memory["ours"] else ""
+    return [contest.name, "train" if train else "eval", f"{speed:.1f}", gigabytes, f"{flops / 1e12:.2f}", *ratios]
+
+
+def timed(step: Step, device: torch.device) -> float:
+    """Seconds of one step, the device's work included."""
+    wait(device)
+    began = time.perf_counter()
+    step()
+    wait(device)
+    return time.perf_counter() - began
+
+
+def peak_memory(step: Step, device: torch.device) -> int:
+    """Bytes that two first steps took on the device; 0 where the device does not say."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    step()
+    step()
+    wait(device)
+    return torch.cuda.max_memory_allocated(device) - before if device.type == "cuda" else 0
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table."""
+    parser = Parser(prog="benchmarks.step", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--rounds", type=int, default=10, help="steps of each network, by turns")
+    parser.add_argument("--quick", action="store_true", help="small clips, three rounds")
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="NAME", help="networks whose name contains one of these"
+    )
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    args = parser.parse_args(argv)
+    device = choose_device(args.device, local_rank=0, world_size=1)
+    rounds = 3 if args.quick else args.rounds
+    rows = []
+    for contest in contests(device, quick=args.quick):
+        if args.only and not any(part.lower() in contest.name.lower() for part in args.only):
+            continue
+        for train in (True, False):
+            rows.append(measure(contest, device, train=train, rounds=rounds))
+            print(" | ".join(rows[-1]), flush=True)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    body = f"{where}, mixed precision {Precision('auto', device).name}, medians of {rounds} rounds taken by turns.\n\n"
+    body += table(HEAD, rows) + "\n\n" + LEGEND
+    print("\n" + body)
+    if args.write:
+        write_section("Steps", "python -m benchmarks.step" + (" --quick" if args.quick else ""), body)
+    return 0
+
+
+LEGEND = (
+    "How many times as fast as (a) the same network in float32, N,C,T,H,W, eager, with the shift as published; (b) the "
+    "same network as torchvision's module with mixed precision; (c) torchvision's ResNet-50 on the same frames, "
+    "mixed precision, channels last: 1.00 would mean that time costs nothing."
+)
+
+if __name__ == "__main__":
+    run_cli(main)
