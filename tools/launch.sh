@@ -47,17 +47,16 @@ in_batch=$([ "$in_allocation" = yes ] && [ "${SLURM_JOB_NAME:-}" != interactive 
 
 # What a new allocation asks for: whole nodes' worth of tasks, spread evenly, and CPUs for each task's loader workers.
 slurm_request() {
-    local workers gpus_on_node most=8 option nodes per_node
+    local workers gpus_on_node most=8 nodes per_node given=" ${srun_options[*]-}"
     workers=$("$PYTHON" -c 'import sys, yaml; print(max(1, int((yaml.safe_load(open(sys.argv[1]))["common"].get("workers") or 1))))' "$config") ||
         fail "cannot read common.workers from $config"
     gpus_on_node=$(sinfo -h -p "$partition" -o %G | sed -n 's/.*gpu:\([^:,(]*:\)\?\([0-9]\+\).*/\2/p' | sort -n | tail -1)
     if [ "$num_gpus" -gt 0 ] && [ -n "$gpus_on_node" ] && [ "$gpus_on_node" -lt $most ]; then most=$gpus_on_node; fi
-    for option in ${srun_options[@]+"${srun_options[@]}"}; do
-        if [[ $option =~ ^--ntasks-per-node=([0-9]+)$ ]] && [ "${BASH_REMATCH[1]}" -lt $most ]; then most=${BASH_REMATCH[1]}; fi
-    done
+    if [[ $given =~ \ --ntasks-per-node[=\ ]([0-9]+) ]] && [ "${BASH_REMATCH[1]}" -lt $most ]; then most=${BASH_REMATCH[1]}; fi
     nodes=$(((tasks + most - 1) / most))
+    if [[ $given =~ \ (-N\ ?|--nodes[=\ ])([0-9]+) ]] && [ "${BASH_REMATCH[2]}" -gt $nodes ]; then nodes=${BASH_REMATCH[2]}; fi
     per_node=$(((tasks + nodes - 1) / nodes))
-    request=(--partition="$partition" --job-name="$(basename "$experiment" | cut -c1-60)" --ntasks="$tasks" --ntasks-per-node="$per_node" --cpus-per-task="$workers")
+    request=(--partition="$partition" --job-name="$(basename "$experiment" | cut -c1-60)" --nodes="$nodes" --ntasks="$tasks" --ntasks-per-node="$per_node" --cpus-per-task="$workers")
     if [ "$num_gpus" -gt 0 ] && [ -n "$gpus_on_node" ]; then request+=(--gres=gpu:"$per_node"); fi
     request+=(${srun_options[@]+"${srun_options[@]}"})
 }
