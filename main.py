@@ -200,6 +200,7 @@ class Run:
             path,
             class_names=class_names,
             new_head=self.args.new_head,
+            strict=not self.args.not_strict,
             trust_pickle=self.args.trust_pickle,
         )
 

@@ -46,6 +46,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="keep only the body of a checkpoint with other classes, start a new classifier",
     )
     parser.add_argument(
+        "--not-strict", action="store_true", help="report missing and unexpected entries of a checkpoint, no error"
+    )
+    parser.add_argument(
         "--trust-pickle", action="store_true", help="read a checkpoint that holds more than weights; it may run code"
     )
     parser.add_argument("--fp16", action="store_true", help="the same as common.amp=fp16")
