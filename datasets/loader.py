@@ -5,6 +5,9 @@ Order depends on (seed, epoch) and the number of processes, never on the number 
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from utils.batch import Batch, collate
+from utils.memory import keep_freed_memory
 
 _SHUFFLE = 0x5817FF1E  # keeps the shuffling apart from the samples' generators, which are seeded (seed, epoch, index)
 
@@ -129,14 +133,33 @@ def make_loader(
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,
-        worker_init_fn=one_thread,
+        worker_init_fn=_begin_worker,
         prefetch_factor=prefetch if workers else None,
         persistent_workers=workers > 0,
         multiprocessing_context=start_method if workers else None,
     )
 
 
-def one_thread(worker: int = 0) -> None:
-    """Makes OpenCV and torch use one thread in this process: the workers are the parallelism."""
+def _begin_worker(worker: int) -> None:
+    # Ctrl-C, Slurm and torchrun signal every process of a run: the main one then still needs the batches of its last
+    # step, and its workers end with it, whatever ends it
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    start_worker()
+
+
+@atexit.register
+def _end_workers() -> None:
+    # a process that an error ends still has its workers; multiprocessing sends them SIGTERM, which they ignore, and
+    # would wait for ever
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # DataLoader's handler would report them as crashed
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+def start_worker(worker: int = 0) -> None:
+    """Makes OpenCV and torch use one thread in this process (the workers are the parallelism) and reuse memory."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    keep_freed_memory()

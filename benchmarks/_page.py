@@ -1,0 +1,51 @@
+"""docs/benchmarks.md: one section per benchmark, each written by the run it reports."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from datetime import date
+from pathlib import Path
+
+from utils.files import atomic_write
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+_HEAD = "# Benchmarks\n\nEach section is the output of the command it names, on the machine it names.\n"
+
+
+def write_section(title: str, command: str, body: str, page: Path = PAGE) -> None:
+    """Replaces the section `title` of the page, or adds it."""
+    text = page.read_text() if page.exists() else _HEAD
+    section = f"## {title}\n\n`{command}`, {date.today().isoformat()}, {machine()}.\n\n{body.strip()}\n"
+    pattern = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+    text, replaced = pattern.subn(lambda _: section + "\n", text)
+    if not replaced:
+        text = text.rstrip() + "\n\n" + section
+    page.parent.mkdir(exist_ok=True)
+    with atomic_write(page, "w") as file:
+        file.write(text.rstrip() + "\n")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, first column to the left, the others to the right, padded so that it reads well as text too."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+
+    def line(cells: list[str]) -> str:
+        padded = [cells[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = "|" + "|".join(["-" * (widths[0] + 2)] + ["-" * (width + 1) + ":" for width in widths[1:]]) + "|"
+    return "\n".join([line(head), rule, *(line(row) for row in rows)])
+
+
+def machine() -> str:
+    """Processor and number of cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = platform.processor() or platform.machine()
+    try:
+        found = re.search(r"^Model name:\s*(.+)$", subprocess.check_output(["lscpu"], text=True), re.MULTILINE)
+    except (OSError, subprocess.CalledProcessError):
+        found = None
+    return f"{cores} cores of {found[1].strip() if found else name}"

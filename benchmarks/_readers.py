@@ -1,0 +1,172 @@
+"""What is compared: each reader turns the same keys into one batch. All run in this process with one thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import ColorJitter
+
+from benchmarks._workload import Key, Workload
+from datasets.frame_store import FrameStore
+from datasets.memcached_dataset_tsn import TSNDataset
+from utils.augment import Augment
+from utils.batch import Batch, collate
+from utils.clip import ClipSpec
+from utils.crops import MultiScale
+from utils.mixup import MixUp
+from utils.presets import PRESETS
+
+# the seed's augmentation
+COLORJITTER, ERASING, MIX_UP = [0.2, 0.2, 0.2, 0.1], [0.5, 0.02, 0.4, 0.3], 0.2
+ERASE_FILL = (152, 142, 127)
+PRESET = PRESETS["tsn"]
+
+
+class Reader:
+    """Makes batches; `seconds` says how long one took."""
+
+    def prepare(self, keys: Sequence[Key]) -> None:
+        """What does not count."""
+
+    def read(self, keys: Sequence[Key]) -> Any:
+        """What counts."""
+        raise NotImplementedError
+
+    def seconds(self, keys: Sequence[Key]) -> tuple[float, float]:
+        """Wall-clock and CPU time of `read`."""
+        self.prepare(keys)
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.read(keys)
+        return time.perf_counter() - wall, time.process_time() - cpu
+
+
+class Ours(Reader):
+    """Keys -> uint8 batch, as a worker makes it."""
+
+    def __init__(self, workload: Workload, store: FrameStore) -> None:
+        self.data = make_dataset(workload, store)
+
+    def read(self, keys: Sequence[Key]) -> Batch:
+        """(N, V, C, T, H, W) uint8."""
+        return whole(collate([self.data[key] for key in keys]))
+
+
+class OursFull(Reader):
+    """Keys -> float batch, jittered, erased, normalised and mixed, all on the CPU."""
+
+    def __init__(self, workload: Workload, store: FrameStore) -> None:
+        self.data = make_dataset(workload, store, full=True)
+        self.augment, self.mixer = make_augment(), MixUp(MIX_UP)
+
+    def read(self, keys: Sequence[Key]) -> Tensor:
+        """(N, C, T, H, W) float32."""
+        batch = whole(collate([self.data[key] for key in keys]))
+        return mixed(self.mixer, self.augment.apply(batch.clips, batch.augment), keys)
+
+
+class BareDecode(Reader):
+    """The limit: cv2.imdecode of the same frames, already in memory, and nothing else."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload, self.data = workload, make_dataset(workload, workload.store)
+        self.known: dict[Key, list[bytes]] = {}
+
+    def prepare(self, keys: Sequence[Key]) -> None:
+        """Reads the files."""
+        for key in keys:
+            if key not in self.known:
+                path = self.workload.records.path(key[1])
+                self.known[key] = self.workload.store.get_many(path, frame_indices(self.data, key))
+
+    def read(self, keys: Sequence[Key]) -> None:
+        """Decodes and forgets."""
+        for key in keys:
+            for encoded in self.known[key]:
+                cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+
+
+class PillowReader(Reader):
+    """MIT's way, written anew: Pillow frame by frame, crop, resize and flip there; uint8 batches as ours."""
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload, self.data, self.rule = workload, make_dataset(workload, workload.store), MultiScale()
+        self.size = workload.input_size, workload.input_size
+
+    def read(self, keys: Sequence[Key]) -> Tensor:
+        """(N, T, H, W, C) uint8."""
+        return torch.stack([torch.from_numpy(np.stack([np.asarray(i) for i in self.images(key)])) for key in keys])
+
+    def images(self, key: Key) -> list[Image.Image]:
+        """The cut and resized frames of one clip."""
+        store, path = self.workload.store, self.workload.records.path(key[1])
+        rng = np.random.default_rng([0, *key])
+        names = [store.frame_name(path, index) for index in frame_indices(self.data, key)]
+        images = [Image.open(name).convert("RGB") for name in names]
+        top, left, height, width = self.rule.plan(images[0].height, images[0].width, self.size, rng).box or (0, 0, 0, 0)
+        box = left, top, left + width, top + height
+        images = [image.crop(box).resize(self.size[::-1], Image.Resampling.BILINEAR) for image in images]
+        if rng.random() < 0.5:
+            images = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images]
+        return images
+
+
+class PillowFull(PillowReader):
+    """The same with the seed's augmentation by torchvision on Pillow images, float tensors, and mix-up."""
+
+    def __init__(self, workload: Workload) -> None:
+        super().__init__(workload)
+        self.jitter, self.augment, self.mixer = ColorJitter(*COLORJITTER), make_augment(), MixUp(MIX_UP)
+        self.mean, self.std = torch.tensor(PRESET.mean)[:, None, None], torch.tensor(PRESET.std)[:, None, None]
+
+    def read(self, keys: Sequence[Key]) -> Tensor:
+        """(N, T, C, H, W) float32."""
+        return mixed(self.mixer, torch.stack([self._clip(key) for key in keys]), keys)
+
+    def _clip(self, key: Key) -> Tensor:
+        frames = np.stack([np.asarray(self.jitter(image)) for image in self.images(key)])
+        top, left, height, width = self.augment.draw(np.random.default_rng(key), 1, 1, *self.size)["erase"][0, 0]
+        frames[:, top : top + height, left : left + width] = ERASE_FILL
+        tensor = torch.from_numpy(frames).permute(0, 3, 1, 2).contiguous().float().div(255)
+        return tensor.sub_(self.mean).div_(self.std)
+
+
+def make_dataset(workload: Workload, store: FrameStore, *, full: bool = False) -> TSNDataset:
+    """Ours, as a config would build it."""
+    return TSNDataset(
+        workload.records,
+        store,
+        clip=ClipSpec(workload.segments),
+        spatial=PRESET.train(input_size=workload.input_size),
+        augment=make_augment() if full else None,
+    )
+
+
+def make_augment() -> Augment:
+    """The seed's colour jitter and erasing."""
+    return Augment(mean=PRESET.mean, std=PRESET.std, colorjitter=COLORJITTER, random_erasing=ERASING)
+
+
+def frame_indices(data: TSNDataset, key: Key) -> np.ndarray:
+    """The frames that ours would take for that key, int64 (T,)."""
+    epoch, index = key
+    return data.indices(index, np.random.default_rng([data.seed, epoch, index])).ravel()
+
+
+def mixed(mixer: MixUp, clips: Tensor, keys: Sequence[Key]) -> Tensor:
+    """Mix-up over the batch."""
+    mix = mixer.draw(np.random.default_rng(keys[0]), len(clips), *clips.shape[-2:])
+    return clips if mix is None else mix.clips(clips)
+
+
+def whole(batch: Batch) -> Batch:
+    """The batch, if nothing in it is at fault: a broken reader would win every race."""
+    if any(batch.faults):
+        raise RuntimeError(next(fault for fault in batch.faults if fault))
+    return batch
