@@ -72,7 +72,8 @@ class Stream:
     """
 
     def __init__(self, before: list[Tensor]) -> None:
-        self.before, self.now = before, list[Tensor]()
+        self.before = before
+        self.now: list[Tensor] = []
 
     def shift(self, x: Tensor, fold: int, channel_dim: int) -> Tensor:
         """(B, ...), one frame per clip -> the same shape."""
