@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.integration.experiment import make_experiment, run
+from tests.make_video import make_video
+from tests.requirements import ROOT
+from tests.tools.run import ENVIRONMENT, run_tool
+from tests.tools.trained import CLASSES, CLIP, write_checkpoint
+from tools import predict
+from tools._inputs import VideoInput
+from tools._prediction import Settings, spans
+from tools._trained import open_checkpoint
+from tools._windows import Window, cut, sliding
+from utils.errors import CheckpointError, FrameError, UserError, run_cli
+from utils.results import read_results
+from utils.video import Video
+
+
+@pytest.fixture(scope="module")
+def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("tsn"), class_names=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("videos") / "a b.mp4", frames=50, fps=10)
+
+
+def answers(*arguments: object, tmp_path: Path) -> list[dict]:
+    target = tmp_path / "answers.json"
+    assert predict.main([*map(str, arguments), "--json", str(target)]) == 0
+    return json.loads(target.read_text(encoding="utf-8"))["videos"]
+
+
+def test_a_prediction_is_the_score_of_the_evaluation(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path, val=3)
+    assert run(config) == 0 and run(config, "--evaluate") == 0
+    results = read_results(config.parent)
+    assert results.scores is not None
+    for path, scores in zip(results.paths, results.scores, strict=True):
+        found = answers(config.parent / "ckpt_best.pth.tar", tmp_path / "frames" / path, tmp_path=tmp_path)
+        told = {row["class"]: row["score"] for row in found[0]["top"]}
+        np.testing.assert_allclose([told[0], told[1]], scores, atol=2e-6)
+        assert {row["name"] for row in found[0]["top"]} == {"dark", "bright"}
+
+
+def test_runs_in_an_empty_folder_with_nothing_but_the_checkpoint(ckpt: Path, video: Path, tmp_path: Path) -> None:
+    done = run_tool("predict", ckpt, video, cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{video}  5.0 s, 50 frames"
+    assert len(lines) == 1 + len(CLASSES)
+    assert {line.split("  ")[2] for line in lines[1:]} == set(CLASSES)
+    assert not any(tmp_path.iterdir())
+
+
+def test_without_names_a_class_is_its_number(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict.main([str(write_checkpoint(tmp_path, num_class=2)), str(video)]) == 0
+    assert {line.split("  ")[2] for line in capsys.readouterr().out.splitlines()[1:]} == {"class 0", "class 1"}
+
+
+def test_scores_add_up_and_fall(ckpt: Path, video: Path, tmp_path: Path) -> None:
+    (found,) = answers(ckpt, video, tmp_path=tmp_path)
+    scores = [row["score"] for row in found["top"]]
+    assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=1e-5)
+    assert found["timeline"] == []
+
+
+def test_timeline_covers_the_video(ckpt: Path, video: Path, tmp_path: Path) -> None:
+    (found,) = answers(ckpt, video, "--window", "2", "--step", "1", "--topk", "2", tmp_path=tmp_path)
+    spans = [(span["start"], span["end"]) for span in found["timeline"]]
+    assert spans == [(0, 1.9), (1, 2.9), (2, 3.9), (3, 4.9)]
+    assert all(len(span["top"]) == 2 for span in found["timeline"])
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_a_window_scores_as_the_video_cut_out_would(ckpt: Path, video: Path, batch_size: int) -> None:
+    trained = open_checkpoint(ckpt, device="cpu")
+    source = VideoInput(video)
+    settings = Settings(batch_size=batch_size, window=2, step=0.7)
+    found = list(spans(trained, source, settings, source.frames()))
+    frames = [picture for _, picture in Video(video).frames()]
+    for span, scores in found:
+        part = frames[round(span.start * 10) :][:20]
+        chosen = trained.rule.test(20, 3, 1, 1)[0]
+        views = trained.spatial.apply([part[index] for index in chosen])[0]
+        np.testing.assert_allclose(scores, trained.scores([views], batch_size=1)[0], atol=1e-6)
+
+
+def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
+    trained = open_checkpoint(write_checkpoint(tmp_path, CLIP), device="cpu")
+    windows = sliding(trained.rule, trained.clip, length=7, step=4, num_frames=16)
+    assert [window.indices.tolist() for window in windows] == [
+        [[first, first + 2, first + 4, first + 6]] for first in (0, 4, 8, 9)
+    ]
+
+
+@pytest.mark.parametrize("length, step, num_frames", [(4, 2, 3), (4, 9, 20), (1, 1, 1), (5, 2, 5)])
+def test_the_last_window_ends_with_the_video(ckpt: Path, length: int, step: int, num_frames: int) -> None:
+    trained = open_checkpoint(ckpt, device="cpu")
+    windows = list(sliding(trained.rule, trained.clip, length=length, step=step, num_frames=num_frames))
+    assert windows[0].first == 0
+    assert windows[-1].first + windows[-1].length == num_frames
+    assert all(window.indices.max() < num_frames for window in windows)
+
+
+def test_a_stream_that_ends_early_holds_its_last_picture(ckpt: Path) -> None:
+    trained = open_checkpoint(ckpt, device="cpu")
+    frames = [(float(i), np.full((40, 40, 3), 20 * i, np.uint8)) for i in range(4)]
+    windows = [Window(0, 8, np.array([[1, 3, 6]])), Window(6, 2, np.array([[6, 7, 7]]))]
+    (found,) = cut(frames, windows, trained.spatial)
+    assert found.views[0, :, 0, 0, 0].tolist() == [20, 60, 60]
+    assert (found.start, found.end, found.frames) == (0, 3, 4)
+
+
+def test_csv_has_a_row_per_window_and_class(ckpt: Path, video: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.csv"
+    predict.main([str(ckpt), str(video), "--window", "2", "--csv", str(target)])
+    rows = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
+    assert tuple(rows[0]) == predict.COLUMNS
+    assert len(rows) == 4 * len(CLASSES)
+    assert {row["name"] for row in rows} == set(CLASSES)  # a comma in a name stays in its cell
+
+
+def test_json_to_the_standard_output_is_all_there_is(ckpt: Path, video: Path, tmp_path: Path) -> None:
+    done = run_tool("predict", ckpt, video, "--json", "-", as_module=True)
+    assert json.loads(done.stdout)["videos"][0]["frames"] == 50
+
+
+def test_a_folder_of_videos_goes_on_after_a_broken_one(
+    ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_video(tmp_path / "in" / "sub" / "good.mp4", frames=5)
+    (tmp_path / "in" / "bad.mp4").write_bytes(b"no video")
+    assert predict.main([str(ckpt), str(tmp_path / "in")]) == 1
+    said = capsys.readouterr()
+    assert "good.mp4" in said.out and "bad.mp4: cannot be read as a video" in said.err
+
+
+def test_annotated_copy_shows_every_frame(ckpt: Path, video: Path, tmp_path: Path) -> None:
+    target = tmp_path / "seen.mp4"
+    predict.main([str(ckpt), str(video), "--window", "1", "--annotate", str(target)])
+    before = [picture for _, picture in Video(video).frames()]
+    after = [picture for _, picture in Video(target).frames()]
+    assert len(after) == len(before) and after[0].shape == before[0].shape
+    change = np.abs(after[20].astype(int) - before[20]).mean((1, 2))
+    assert change[-8:].mean() > 5 * change[:16].mean()  # text below, the picture above it untouched
+
+
+def test_mistakes_are_one_line(ckpt: Path, video: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "weights.pth"
+    torch.save(torch.load(ckpt, weights_only=True)["state_dict"], weights)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, kind, words in (
+        ((ckpt, tmp_path / "none.mp4"), FrameError, "no such video, folder or camera"),
+        ((ckpt, empty), FrameError, "holds neither videos nor numbered frames"),
+        ((ckpt, "99"), FrameError, "camera 99: there is no such camera"),
+        ((tmp_path / "none.pth", video), CheckpointError, "no such checkpoint"),
+        ((weights, video), CheckpointError, "--config exps"),
+        ((ckpt, video, "--annotate", tmp_path / "a.avi"), UserError, r"\.mp4"),
+        ((ckpt, video, "--annotate", video), UserError, "the video itself"),
+        ((ckpt, video, "--json", tmp_path / "none" / "a.json"), UserError, "cannot be written"),
+        ((ckpt, "0", "--json", "-"), UserError, "not a camera"),
+    ):
+        with pytest.raises(kind, match=words):
+            predict.main([*map(str, arguments)])
+
+
+def test_no_camera_is_one_line_and_code_2(ckpt: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_cli(predict.main, [str(ckpt), "99"])
+    assert ended.value.code == 2
+    assert capfd.readouterr().err == "error: camera 99: there is no such camera, or another program uses it\n"
+
+
+PEAKS = """
+import resource, sys
+from tools import predict
+for video in sys.argv[2:]:
+    predict.main([sys.argv[1], video])
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 1024**2))
+"""
+
+
+def test_three_hours_need_no_more_memory_than_three_minutes(ckpt: Path, tmp_path: Path) -> None:
+    videos = [make_video(tmp_path / f"{seconds}.mp4", "mpeg4", frames=seconds, fps=1) for seconds in (180, 3 * 3600)]
+    done = subprocess.run(
+        [sys.executable, "-c", PEAKS, str(ckpt), *map(str, videos)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    short, long = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))
+    assert long - short < 50  # megabytes

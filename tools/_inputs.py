@@ -1,0 +1,135 @@
+"""What a trained network looks at: a video file, a folder of frames, a camera, each as a stream of timed pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+
+from datasets.frame_names import list_numbers
+from utils.decode import decode_image
+from utils.errors import FrameError
+from utils.video import VIDEO_SUFFIXES, TimedFrame, Video
+
+DEFAULT_FPS = 25.0  # of frames and files that do not say
+
+
+class Input(Protocol):
+    """Pictures in the order of showing.
+
+    fps: pictures per second, on average. num_frames: how many, as far as is known before decoding; None for a camera,
+    which has no end. warnings: what was wrong with it, complete after `frames` has ended.
+    """
+
+    name: str
+    fps: float
+    num_frames: int | None
+    warnings: list[str]
+
+    def frames(self) -> Iterator[TimedFrame]:
+        """(seconds, uint8 RGB (H, W, 3)), decoded as they are asked for."""
+        ...
+
+
+class VideoInput:
+    """A video file."""
+
+    def __init__(self, path: Path) -> None:
+        self._video = Video(path)
+        info = self._video.info
+        self.name, self.fps = str(path), info.fps or DEFAULT_FPS
+        self.num_frames: int | None = max(1, len(info.times))
+        self.warnings = self._video.errors
+
+    def frames(self) -> Iterator[TimedFrame]:
+        """Decodes from the first to the last frame."""
+        return self._video.frames()
+
+
+class FramesInput:
+    """A folder of numbered images, `fps` a second."""
+
+    def __init__(self, folder: Path, fps: float) -> None:
+        series = list_numbers(folder)
+        if not series:
+            raise FrameError(f"{folder}: holds neither videos nor numbered frames, such as img_00001.jpg")
+        template, numbers = max(series.items(), key=lambda item: (len(item[1]), item[0]))
+        self._files = [folder / template.format(number) for number in numbers]
+        self.name, self.fps = str(folder), fps
+        self.num_frames: int | None = len(numbers)
+        self.warnings: list[str] = []
+        if len(series) > 1:
+            self.warnings.append(f"{len(series)} series of images in the folder; took the longest, {template}")
+
+    def frames(self) -> Iterator[TimedFrame]:
+        """Decodes image by image. Raises: FrameError naming the file that is none."""
+        for index, file in enumerate(self._files):
+            try:
+                yield index / self.fps, decode_image(file.read_bytes())
+            except (OSError, ValueError) as error:
+                raise FrameError(f"{file}: not a readable image: {error}") from None
+
+
+class CameraInput:
+    """A camera by its number or device file, from now on."""
+
+    num_frames: int | None = None
+
+    def __init__(self, camera: str) -> None:
+        self.name, self.warnings = f"camera {camera}", list[str]()
+        with _quiet():
+            self._capture = cv2.VideoCapture(int(camera) if camera.isdigit() else camera)
+        if not self._capture.isOpened():
+            raise FrameError(f"{self.name}: there is no such camera, or another program uses it")
+        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or DEFAULT_FPS
+
+    def frames(self) -> Iterator[TimedFrame]:
+        """Pictures until the camera is gone; seconds since the first."""
+        began = time.monotonic()
+        try:
+            while True:
+                good, frame = self._capture.read()
+                if not good:
+                    return
+                yield time.monotonic() - began, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        finally:
+            self._capture.release()
+
+
+def is_camera(given: str) -> bool:
+    """Whether `0` or `/dev/video0` is meant, and no file of that name."""
+    return (given.isdigit() and not Path(given).exists()) or given.startswith("/dev/video")
+
+
+def find_inputs(given: str) -> list[Path]:
+    """The videos that a path stands for: itself, or those in a folder and below it.
+
+    Raises: FrameError for a path that is not there.
+    """
+    path = Path(given)
+    if not path.exists():
+        raise FrameError(f"{given}: no such video, folder or camera")
+    if not path.is_dir():
+        return [path]
+    videos = [file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
+    return sorted(videos) or [path]
+
+
+def open_input(path: Path, *, fps: float = DEFAULT_FPS) -> Input:
+    """Opens one of `find_inputs`; fps is that of frames in a folder. Raises: FrameError."""
+    return FramesInput(path, fps) if path.is_dir() else VideoInput(path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps OpenCV from saying in its own words that there is no camera."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)

@@ -1,0 +1,195 @@
+"""Says what is in a video, in every video of a folder, in a folder of frames or before a camera.
+
+    python -m tools.predict ckpt_best.pth.tar video.mp4
+    python -m tools.predict ckpt_best.pth.tar videos/ --json answers.json --csv answers.csv
+    python -m tools.predict ckpt_best.pth.tar match.mp4 --window 4 --step 2 --annotate match_seen.mp4
+    python -m tools.predict ckpt_best.pth.tar 0
+
+Needs nothing but the checkpoint: classes, frames, crops and normalisation are in it. A video of up to a minute gets the
+score that an evaluation would give it; a longer one also a timeline. A number is a camera, which runs until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # started as `python tools/predict.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+
+from tools import _trained
+from tools._annotate import write_lines, write_video
+from tools._cli import Parser, positive_float, positive_int
+from tools._inputs import DEFAULT_FPS, CameraInput, find_inputs, is_camera, open_input
+from tools._prediction import Prediction, Settings, Span, predict, spans
+from tools._trained import Top, Trained
+from utils.errors import FrameError, UserError, run_cli
+from utils.files import atomic_write
+
+COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the answers; 1 when a video of a folder could not be read, 0 otherwise."""
+    args = _parse(argv)
+    settings = Settings(topk=args.topk, batch_size=args.batch_size, window=args.window, step=args.step)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names a terminal cannot show
+    if is_camera(args.input):
+        if args.annotate or args.json or args.csv:
+            raise UserError("--annotate, --json and --csv need a video with an end, not a camera")
+        camera = CameraInput(args.input)  # before the network: no camera, no waiting
+        return watch(_trained.from_arguments(args), camera, settings, args.seconds)
+    paths = find_inputs(args.input)
+    if args.annotate and len(paths) > 1 and not args.annotate.is_dir():
+        raise UserError(f"{args.annotate}: {len(paths)} videos to annotate, so this has to be a folder that exists")
+    trained = _trained.from_arguments(args)
+    quiet = "-" in (args.json, args.csv)
+    predictions, failed = [], 0
+    for path in paths:
+        try:
+            prediction = predict(trained, open_input(path, fps=args.fps), settings)
+        except FrameError as error:
+            if len(paths) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        for warning in prediction.warnings:
+            print(f"warning: {path}: {warning}", file=sys.stderr)
+        if not quiet:
+            print("\n".join(in_words(trained, prediction)), flush=True)
+        if args.annotate:
+            target = args.annotate / f"{path.stem}.mp4" if args.annotate.is_dir() else args.annotate
+            annotate(trained, prediction, path, target, args.fps)
+        predictions.append(prediction)
+    if not predictions:
+        raise UserError(f"{args.input}: none of {len(paths)} videos could be read")
+    if args.json:
+        write_json(args.json, trained, predictions)
+    if args.csv:
+        write_csv(args.csv, trained, predictions)
+    return 1 if failed else 0
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m tools.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    _trained.add_arguments(parser)
+    parser.add_argument("input", metavar="VIDEO|FOLDER|CAMERA", help="a file, a folder, or 0 for the first camera")
+    parser.add_argument("--topk", type=positive_int, default=5, help="classes to tell (default 5)")
+    parser.add_argument("--window", type=positive_float, help="seconds per window of the timeline")
+    parser.add_argument("--step", type=positive_float, help="seconds between windows; default half a window")
+    parser.add_argument("--batch-size", type=positive_int, default=8, help="clips at once (default 8)")
+    parser.add_argument("--fps", type=positive_float, default=DEFAULT_FPS, help="of frames in a folder (default 25)")
+    parser.add_argument("--seconds", type=positive_float, default=float("inf"), help="how long to watch a camera")
+    parser.add_argument("--json", metavar="FILE", help="write the answers there; - is the standard output")
+    parser.add_argument("--csv", metavar="FILE", help="the same as a table, a row per window and class")
+    parser.add_argument("--annotate", type=Path, metavar="MP4", help="a copy of the video with the answers in it")
+    return parser.parse_args(argv)
+
+
+def in_words(trained: Trained, prediction: Prediction) -> Iterator[str]:
+    """The lines for the terminal."""
+    yield f"{prediction.path}  {prediction.seconds:.1f} s, {prediction.frames} frames"
+    for label, score in prediction.top:
+        yield f"  {score:.3f}  {trained.name(label)}"
+    for span in prediction.timeline:
+        yield f"  {in_time(span)}  {first_words(trained, span.top)}"
+
+
+def in_time(span: Span) -> str:
+    """`  12.0 -   16.0 s`."""
+    return f"{span.start:7.1f} - {span.end:7.1f} s"
+
+
+def first_words(trained: Trained, top: Top) -> str:
+    """The best class of a window and its score."""
+    label, score = top[0]
+    return f"{score:.3f}  {trained.name(label)}"
+
+
+def watch(trained: Trained, camera: CameraInput, settings: Settings, seconds: float) -> int:
+    """Prints a line per window until the camera is gone, `seconds` have passed or Ctrl-C."""
+    print(f"{camera.name}, {camera.fps:.0f} frames/s; Ctrl-C ends it")
+    try:
+        for span, _ in spans(trained, camera, settings, camera.frames()):
+            print(f"{in_time(span)}  {first_words(trained, span.top)}", flush=True)
+            if span.end >= seconds:
+                break
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def annotate(trained: Trained, prediction: Prediction, path: Path, target: Path, fps: float) -> None:
+    """Writes a copy of a video with the classes of each moment; reads it a second time, frame by frame."""
+    if target.exists() and target.resolve() == path.resolve():
+        raise UserError(f"{target}: this is the video itself; choose another name for the copy")
+    video = open_input(path, fps=fps)
+
+    def pictures() -> Iterator[np.ndarray]:
+        current = 0
+        for time, picture in video.frames():
+            timeline = prediction.timeline
+            # the window whose middle is nearest: they overlap
+            while current + 1 < len(timeline) and _distance(timeline[current + 1], time) <= _distance(
+                timeline[current], time
+            ):
+                current += 1
+            top = timeline[current].top if timeline else prediction.top
+            yield write_lines(picture, [f"{score:.2f} {trained.name(label)}" for label, score in top[:3]])
+
+    write_video(target, pictures(), video.fps)
+    print(f"written: {target}", file=sys.stderr)
+
+
+def _distance(span: Span, time: float) -> float:
+    return abs((span.start + span.end) / 2 - time)
+
+
+def write_json(target: str, trained: Trained, predictions: Sequence[Prediction]) -> None:
+    """One object: the checkpoint, and a list of videos."""
+    content: dict[str, Any] = {
+        "checkpoint": str(trained.path),
+        "method": trained.method.name,
+        "videos": [prediction.to_json(trained) for prediction in predictions],
+    }
+    _write(target, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_csv(target: str, trained: Trained, predictions: Sequence[Prediction]) -> None:
+    """A row per window and class; a video without a timeline is one window."""
+    rows: list[tuple[Any, ...]] = [COLUMNS]
+    for prediction in predictions:
+        for span in prediction.timeline or [Span(0.0, prediction.seconds, prediction.top)]:
+            place = prediction.path, f"{span.start:.3f}", f"{span.end:.3f}"
+            for rank, (label, score) in enumerate(span.top, 1):
+                rows.append((*place, rank, label, trained.name(label), f"{score:.6f}"))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    _write(target, text.getvalue())
+
+
+def _write(target: str, text: str) -> None:
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        with atomic_write(Path(target), "w", errors="surrogateescape", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from None
+
+
+if __name__ == "__main__":
+    run_cli(main)
