@@ -1,15 +1,12 @@
-"""Files into models: found under any hash, read without running code, loaded whole or not at all, and reported."""
+"""Weights into models: found under any hash, loaded whole or not at all, and reported."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,7 +15,7 @@ from torchvision.models import resnet18
 from methods.base import Method
 from methods.tsm import TSM
 from methods.tsn import TSN
-from networks.weights import find_pretrained, load_checkpoint_file, load_into, load_pretrained
+from networks.weights import find_pretrained, load_into, load_pretrained
 from utils.errors import CheckpointError
 
 
@@ -248,98 +245,6 @@ def test_weights_that_fit_but_were_made_for_another_computation_are_a_warning(
     method = _tsn() if target is None else TSM(backbone="resnet18", num_class=5, **target)
     report = load_into(method, path)
     assert any(warning in text for text in report.warnings), report.warnings
-
-
-# --- files that are no checkpoints, or more than that
-
-
-def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"absent\.pth: no such checkpoint"):
-        load_checkpoint_file(tmp_path / "absent.pth")
-    with pytest.raises(CheckpointError, match="is a folder"):
-        load_checkpoint_file(tmp_path)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_truncated_file_is_damaged(zipped: bool, tmp_path: Path) -> None:
-    torch.save(_tsn().state_dict(), tmp_path / "x.pth", _use_new_zipfile_serialization=zipped)
-    whole = (tmp_path / "x.pth").read_bytes()
-    for share in (0.001, 0.3, 0.9, 0.9999):
-        (tmp_path / "x.pth").write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(CheckpointError, match=r"x\.pth: (damaged|neither written by torch\.save)") as error:
-            load_checkpoint_file(tmp_path / "x.pth")
-        assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "it is empty"),
-        (b"<!DOCTYPE html>", "it begins with b'<!DOCTYPE"),
-        (pickle.dumps([1, 2]), "holds a list, not weights by name"),
-        (pickle.dumps({"epoch": 3}), "no weights in it; its entries are epoch"),
-        (
-            pickle.dumps({"odd.weight": np.zeros(2)}),
-            r"keys like odd\.weight are of no project known here \(this project,",
-        ),
-    ],
-)
-def test_other_files_are_told_from_checkpoints(content: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / "x.pth").write_bytes(content)
-    with pytest.raises(CheckpointError, match=message):
-        load_checkpoint_file(tmp_path / "x.pth")
-
-
-class _Runs:
-    """What a hostile file would hold: loading it would make a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
-
-
-def _hostile(kind: str, folder: Path) -> Path:
-    path, contents = folder / "x.pth", {"state_dict": _tsn().state_dict(), "extra": _Runs(folder / "ran")}
-    if kind == "pickle":
-        path.write_bytes(pickle.dumps({"blobs": {"conv1_w": np.zeros(3)}, "extra": _Runs(folder / "ran")}))
-    elif kind == "objects":
-        path.write_bytes(pickle.dumps({"blobs": {"conv1_w": np.array([_Runs(folder / "ran")], dtype=object)}}))
-    else:
-        torch.save(contents, path, _use_new_zipfile_serialization=kind == "zip")
-    return path
-
-
-@pytest.mark.parametrize("kind", ["zip", "legacy", "pickle", "objects"])
-def test_a_file_that_would_run_code_is_refused_with_the_reason_and_runs_nothing(kind: str, tmp_path: Path) -> None:
-    path = _hostile(kind, tmp_path)
-    with pytest.raises(CheckpointError, match=r"holds \S+, which plain weights do not need.*--trust-pickle"):
-        load_checkpoint_file(path)
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("kind", ["zip", "legacy"])
-def test_a_trusted_file_is_read_all_the_same(kind: str, tmp_path: Path) -> None:
-    load_into(_tsn(), _hostile(kind, tmp_path), trust_pickle=True)
-    assert (tmp_path / "ran").exists()
-
-
-def test_a_whole_pickled_network_is_read_when_trusted(tmp_path: Path) -> None:
-    image = resnet18()
-    torch.save(image, tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match="trust-pickle"):
-        load_checkpoint_file(tmp_path / "x.pth")
-    method = _tsn()
-    load_into(method, tmp_path / "x.pth", trust_pickle=True)
-    assert torch.equal(method.state_dict()["backbone.conv1.weight"], image.conv1.weight)
-
-
-def test_the_options_that_torchvisions_scripts_store_need_no_trust(tmp_path: Path) -> None:
-    contents = {"model": resnet18().state_dict(), "args": argparse.Namespace(lr=0.1), "epoch": 4}
-    torch.save(contents, tmp_path / "checkpoint.pth")
-    file = load_checkpoint_file(tmp_path / "checkpoint.pth")
-    assert file.facts.backbone == "resnet18" and file.others["epoch"] == 4
 
 
 def test_an_empty_model_is_never_the_result_of_a_file_without_matches(tmp_path: Path) -> None:
