@@ -17,7 +17,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from utils.batch import Batch, collate
-from utils.memory import keep_freed_memory
 
 _SHUFFLE = 0x5817FF1E  # keeps the shuffling apart from the samples' generators, which are seeded (seed, epoch, index)
 
@@ -159,7 +158,6 @@ def _end_workers() -> None:
 
 
 def start_worker(worker: int = 0) -> None:
-    """Makes OpenCV and torch use one thread in this process (the workers are the parallelism) and reuse memory."""
+    """Makes OpenCV and torch use one thread in this process: the workers are the parallelism."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    keep_freed_memory()
