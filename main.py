@@ -90,7 +90,7 @@ class Run:
         if resumed is not None:
             training.load_state_dict(resumed)
             self.notes += [note for note in resumed.get("notes", []) if note not in self.notes]
-            self.folder.rewind_metrics(training.state.step)
+        self.folder.rewind_metrics(training.state.step)
         world_size, state = self.process.world_size, training.state
         per_epoch = len(data) / self.common.effective_batch(world_size)
         rates = schedule(self.common.lr_scheduler, per_epoch, scale=self.common.lr_scale(world_size))

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.integration.interruptions import harass
+
+SEED = int(os.environ.get("SEED", "0"))  # another seed, other moments: SEED=7 make test TESTS=tests/integration
+
+
+@pytest.mark.interrupt
+@pytest.mark.gloo
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("world_size", "kills"), [(1, 12), (2, 5), (4, 3)])
+def test_killed_at_random_moments_a_run_ends_with_the_weights_of_an_undisturbed_one(
+    tmp_path: Path, world_size: int, kills: int
+) -> None:
+    tally = harass(world_size, kills * (10 if os.environ.get("SOAK") else 1), SEED, tmp_path)
+    assert tally.kills >= kills

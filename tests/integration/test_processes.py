@@ -1,0 +1,67 @@
+"""The same answer for any number of processes, through main.py over gloo."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.integration.experiment import make_experiment
+from tests.integration.interruptions import finish, losses, start
+
+# no batch norm and no dropout: what a process sees then depends on nobody else
+PLAIN = {"type": "tsn", "backbone": "squeezenet1_1", "num_segments": 2, "num_class": 2}
+
+
+def run(config: Path, world_size: int, *arguments: str) -> str:
+    """Runs main.py in `world_size` processes; what the first one printed."""
+    codes = finish(start(config, world_size, *arguments))
+    printed = (config.parent / "output_0.txt").read_text()
+    assert codes == [0] * world_size, printed
+    return printed
+
+
+@pytest.mark.gloo
+def test_101_videos_are_scored_alike_and_once_by_any_number_of_processes(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path, train=4, val=101)
+    run(config, 1, "common.lr_scheduler.max_iter=2")
+    lines, scores, paths = set(), [], set()
+    for world_size in (1, 2, 3, 4):
+        (config.parent / "output_0.txt").unlink()
+        printed = run(config, world_size, "--evaluate", "common.batch_size=8")
+        lines.add(re.search(r"Prec@1 \S+ Prec@5 \S+ mean class \S+ .*", printed)[0].split(" Loss")[0])  # type: ignore[index]
+        assert "101 videos)" in printed
+        with np.load(config.parent / "reference_scores.npz") as saved:
+            scores.append(saved["scores"])
+        paths.add((config.parent / "reference_result.jsonl").read_text().count("\n"))
+    assert len(lines) == 1 and paths == {101}
+    for other in scores[1:]:
+        np.testing.assert_allclose(other, scores[0], atol=1e-5)
+
+
+@pytest.mark.gloo
+def test_the_same_global_batch_has_the_same_losses_in_any_number_of_processes(tmp_path: Path) -> None:
+    runs = {}
+    for world_size in (1, 2, 4):
+        config = make_experiment(
+            tmp_path / str(world_size),
+            model=PLAIN,
+            augmentation={
+                "input_size": 64,
+                "colorjitter": [0.2, 0.2, 0.2, 0.1],
+                "random_erasing": [0.5, 0.02, 0.4, 0.3],
+            },
+            batch_size=8 // world_size,
+            # a gentle rate: a large one makes rounding grow from step to step, whoever computes
+            lr_scheduler={"base_lr": 0.001, "max_iter": 9},
+            print_freq=1,
+        )
+        run(config, world_size)
+        runs[world_size] = losses(config)
+    assert len(runs[1]) == 9 + 2
+    for world_size in (2, 4):
+        for (step, kind, loss), (other_step, other_kind, other_loss) in zip(runs[1], runs[world_size], strict=True):
+            assert (step, kind) == (other_step, other_kind)
+            assert other_loss == pytest.approx(loss, abs=1e-5), f"{kind} step {step}, {world_size} processes"
