@@ -31,6 +31,7 @@ from utils.errors import ConfigError, UserError, run_cli
 from utils.interrupt import StopEarly
 from utils.loss import make_criterion
 from utils.lr_scheduler import schedule
+from utils.memory import keep_freed_memory
 from utils.mixup import MixUp
 from utils.precision import Precision
 from utils.profiling import profiled
@@ -68,6 +69,8 @@ class Run:
         folder.log(f"{process}, torch {torch.__version__}, seed {self.common.seed}")
         for flag in args.obsolete:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
+        if process.device.type == "cpu":
+            keep_freed_memory()
         torch.manual_seed(self.common.seed)  # the same random weights in every process
         self.method = build_method(self.common.model)
         for warning in convert_group_sync_bn(self.method, **sync_bn_arguments(self.common.model)):

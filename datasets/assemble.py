@@ -220,13 +220,25 @@ def make_spatial(common: Common, preset: Preset, *, train: bool) -> Spatial:
     """The worker's side of a preset, with the values that the config changes."""
     wanted = common.augmentation
     if train:
-        return preset.train(input_size=wanted.input_size, crop=wanted.crop, scales=wanted.scales, flip=wanted.flip)
+        spatial = preset.train(input_size=wanted.input_size, crop=wanted.crop, scales=wanted.scales, flip=wanted.flip)
+        return _fitting(spatial, "common.augmentation.scales")
     size = common.test.input_size or wanted.input_size
     resize = wanted.test_resize
     if resize is None and size is not None and preset.test_crops.resize is not None:
         # another crop keeps its share of the resized frame, as 224 of 256
         resize = scaled(preset.test_crops.resize, size, preset.test_input_size or preset.input_size)
-    return preset.test(input_size=size, resize=resize, num_crops=common.crops)
+    spatial = preset.test(input_size=size, resize=resize, num_crops=common.crops)
+    return _fitting(spatial, "common.test.input_size" if common.test.input_size else "common.augmentation.test_resize")
+
+
+def _fitting(spatial: Spatial, key: str) -> Spatial:
+    """`spatial`, unless its crop is larger than what it resizes frames to; that need not wait for the first frame."""
+    side = max(spatial.size)
+    try:
+        spatial.rule.plan(side, side, spatial.size, np.random.default_rng(0))
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    return spatial
 
 
 def scaled(resize: int | tuple[int, int], size: int, of: int) -> int | list[int]:
@@ -243,6 +255,7 @@ def make_augment(common: Common, preset: Preset, *, train: bool) -> Augment:
             "colorjitter": wanted.colorjitter,
             "random_erasing": wanted.random_erasing,
             "colorold": wanted.colorold,
+            "rand_augment": wanted.rand_augment,
             "consistent": wanted.consistent,
         }
     given = wanted.mean is not None or wanted.std is not None
@@ -281,7 +294,7 @@ def _label(value: str | int, names: list[str] | None, count: int) -> int:
         return names.index(value)
     if isinstance(value, int) and 0 <= value < count:
         return value
-    known = "a class name" if names else "there is no class file, so give labels as numbers"
+    known = "give a name of the class file or a label" if names else "there is no class file, so give labels"
     raise ConfigError(f"common.augmentation.flip_labels: {value!r} is no class; {known} in 0..{count - 1}")
 
 
@@ -303,6 +316,8 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
     if not Path(source).exists():
         return f"common.{name}_source: {source} is not there", None
     records, names = open_list(common, name)
+    if name == "train":
+        flip_labels(common, names)
     try:
         store, _ = open_store(common, records)
         if isinstance(store, DiskStore | PackedStore):

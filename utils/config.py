@@ -81,6 +81,9 @@ class Augmentation(Section):
         None, min_length=4, max_length=4, description="[brightness, contrast, saturation, hue]"
     )
     colorold: Strength | bool = Field(0.0, description="PCA lighting noise: its standard deviation; True is 0.1")
+    rand_augment: list[PositiveInt] | bool = Field(
+        False, description="RandAugment: [operations, magnitude in 1..30]; True is [2, 9]"
+    )
     random_erasing: list[NonNegativeFloat] | None = Field(
         None, min_length=4, max_length=4, description="[probability, min area, max area, min aspect]"
     )

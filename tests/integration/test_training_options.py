@@ -122,3 +122,9 @@ def test_a_compiled_run_gives_nearly_the_same_loss(tmp_path: Path) -> None:
     assert run(compiled, SHORT, "common.compile=true") == 0
     losses = [[record["loss"] for record in metrics(path, "train")] for path in (plain, compiled)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+
+
+def test_rand_augment_and_cut_mix_train(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path, augmentation={"input_size": 32, "rand_augment": [2, 9], "cut_mix": 1.0})
+    assert run(config, SHORT) == 0
+    assert all(np.isfinite(array).all() for array in weights(config).values())
