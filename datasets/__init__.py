@@ -7,11 +7,12 @@ from datasets.memcached_dataset_clip import ClipDataset
 from datasets.memcached_dataset_tsn import TSNDataset
 from datasets.memcached_store import MemcachedStore
 from datasets.packed_store import PackedStore
+from datasets.video_dataset import VideoDataset
 
-DATASETS = {"img": ImageDataset, "tsn": TSNDataset, "clip": ClipDataset}
+DATASETS = {"img": ImageDataset, "tsn": TSNDataset, "clip": ClipDataset, "video": VideoDataset}
 STORES = {"disk": DiskStore, "memcached": MemcachedStore, "packed": PackedStore}
 
 __all__ = [
     "DATASETS", "STORES", "ClipDataset", "DiskStore", "FakeDataset", "ImageDataset", "MemcachedStore",
-    "PackedStore", "TSNDataset",
+    "PackedStore", "TSNDataset", "VideoDataset",
 ]  # fmt: skip

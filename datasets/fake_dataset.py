@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.frame_dataset import AugmentDraw, Key
+from datasets.sample import AugmentDraw, Key
 from utils.clip import ClipSpec
 
 

@@ -6,6 +6,7 @@ Order depends on (seed, epoch) and the number of processes, never on the number 
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import signal
 from collections.abc import Iterator
@@ -144,6 +145,9 @@ def _begin_worker(worker: int) -> None:
     # step, and its workers end with it, whatever ends it
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    # what a fork inherited is not this process's to collect: it would copy the pages, and FFmpeg's conversion contexts
+    # wait for ever for threads that only the parent has
+    gc.freeze()
     start_worker()
 
 

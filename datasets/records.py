@@ -170,9 +170,13 @@ def _cache_file(source: Path, columns: tuple[str, ...], folder: str | os.PathLik
                 digest.update(data)
     except OSError:
         return None  # parsing it will say what is wrong
-    if folder is None:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytorch-video-analysis"
-    return Path(folder) / f"{digest.hexdigest()}-{'-'.join(columns)}-v{_CACHE_VERSION}.records"
+    folder = Path(folder) if folder is not None else default_cache_folder()
+    return folder / f"{digest.hexdigest()}-{'-'.join(columns)}-v{_CACHE_VERSION}.records"
+
+
+def default_cache_folder() -> Path:
+    """Where what can be computed again is kept: XDG_CACHE_HOME or ~/.cache, in a folder of ours."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytorch-video-analysis"
 
 
 def _store(records: RecordList, cache_file: Path) -> RecordList:

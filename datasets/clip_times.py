@@ -1,0 +1,59 @@
+"""Which seconds of a video a clip covers: the clip samplers of PyTorchVideo as pure functions of the duration.
+
+Nothing here keeps state between calls. Which frames are shown in these seconds is decided in video_dataset.py.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from utils.errors import ConfigError
+
+Span = tuple[float, float]  # start and end in seconds
+SAMPLERS = ("random", "random_multi", "uniform", "constant_clips_per_video")
+_SAME = 1e-9
+
+
+def random_span(duration: float, clip: float, rng: np.random.Generator) -> Span:
+    """`clip` seconds from anywhere; a video that is shorter gives a span that runs past its end."""
+    start = float(rng.uniform(0.0, max(duration - clip, 0.0)))
+    return start, start + clip
+
+
+def random_spans(duration: float, clip: float, count: int, rng: np.random.Generator) -> list[Span]:
+    """`count` independent random spans ("random_multi")."""
+    return [random_span(duration, clip, rng) for _ in range(count)]
+
+
+def uniform_spans(
+    duration: float | Fraction, clip: float | Fraction, *, stride: float | Fraction | None = None, backpad: bool = False
+) -> list[Span]:
+    """Spans one after the other, `stride` seconds apart (default: end to start).
+
+    The tail that is shorter than a clip is left out, or, with `backpad`, covered by a last span that ends with the
+    video. A video shorter than a clip still gives one span, which runs past its end. Exact in fractions.
+    """
+    step = Fraction(clip if stride is None else stride)
+    if step <= 0 or clip <= 0:
+        raise ConfigError("common.data.store: clip_seconds and stride are seconds above 0")
+    length, total, start = Fraction(clip), Fraction(duration), Fraction(0)
+    spans = [_moved_back(start, length, total) if backpad else start]
+    while True:
+        start = spans[-1] + step
+        following = _moved_back(start, length, total) if backpad else start
+        if following + length > total or (backpad and abs(following - spans[-1]) < _SAME):
+            return [(float(start), float(start + length)) for start in spans]
+        spans.append(following)
+
+
+def constant_spans(duration: float | Fraction, clip: float | Fraction, count: int) -> list[Span]:
+    """`count` spans spread evenly from the start to the end of the video."""
+    room = max(Fraction(duration) - Fraction(clip), Fraction(0))
+    step = room / max(count - 1, 1)
+    return [(float(step * place), float(step * place + Fraction(clip))) for place in range(count)]
+
+
+def _moved_back(start: Fraction, length: Fraction, total: Fraction) -> Fraction:
+    return max(start - max(start + length - total, Fraction(0)), Fraction(0))

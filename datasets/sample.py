@@ -1,0 +1,132 @@
+"""What one sample is, wherever its pixels come from: the generator, the label, the fault, the drawn parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from utils.clip import ClipSpec
+from utils.errors import FrameError
+
+Key = int | tuple[int, int]  # index, or (epoch, index)
+
+
+class ClipTransform(Protocol):
+    """Encoded frames of one clip -> pixels; `utils.transforms.Spatial` is one."""
+
+    size: tuple[int, int]
+    dtype: np.dtype[Any]
+    num_crops: int
+
+    def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[np.ndarray, bool]:
+        """(num_crops, T, H, W, 3) and whether the clip was mirrored."""
+        ...
+
+    def apply(
+        self, frames: np.ndarray | Sequence[np.ndarray], rng: np.random.Generator | None = None
+    ) -> tuple[np.ndarray, bool]:
+        """The same from frames that are decoded."""
+        ...
+
+
+class AugmentDraw(Protocol):
+    """Draws what the device will do to a clip; `utils.augment` has one."""
+
+    def draw(
+        self, rng: np.random.Generator, views: int, num_frames: int, height: int, width: int
+    ) -> dict[str, np.ndarray]:
+        """Parameters of one sample's views, the same names and shapes every time."""
+        ...
+
+
+class Records(Protocol):
+    """A list of videos; `datasets.records.RecordList` is one."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int32 (n,), from 0; -1 where the list has none."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def path(self, index: int) -> str:
+        """The path of one record as the list has it."""
+        ...
+
+    def where(self, index: int) -> str:
+        """`file:line` of one record, for messages."""
+        ...
+
+
+class SampleDataset:
+    """What the data sets of videos share; how the clips of one are read is theirs (`_read`).
+
+    records: which videos. clip: T, stride and rule. spatial: decodes, cuts and flips one clip. augment: draws
+    parameters for the device, training only. train: random clips; else fixed ones, and no generator at all. num_clips:
+    in time, of one sample. seed: of the samples' generators. flip_labels: int64 (K,), the class of a mirrored clip,
+    where mirroring changes it.
+
+    `dataset[(epoch, index)]` is a mapping for `utils.batch.collate`: clips (V, T, H, W, 3), V = clips x crops with the
+    crops of one clip together; label; index; augment; fault. A frame that is missing or broken makes a fault that names
+    list line and file, with clips of zeros: no other frame or video ever takes its place.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        *,
+        clip: ClipSpec,
+        spatial: ClipTransform,
+        augment: AugmentDraw | None,
+        train: bool,
+        num_clips: int,
+        seed: int,
+        flip_labels: np.ndarray | None,
+    ) -> None:
+        self.records = records
+        self.clip = clip
+        self.spatial = spatial
+        self.augment = augment if train else None
+        self.train = train
+        self.num_clips = num_clips
+        self.seed = seed
+        self.flip_labels = flip_labels
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def num_views(self) -> int:
+        """V: temporal clips x spatial crops."""
+        return self.num_clips * self.spatial.num_crops
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        rng = np.random.default_rng([self.seed, epoch, index]) if self.train else None
+        label, fault = int(self.records.labels[index]), ""
+        try:
+            clips, flipped = self._read(index, rng)
+        except FrameError as error:
+            fault, flipped = f"{self.records.where(index)}: {error}", False
+            shape = (self.num_views, self.clip.num_frames, *self.spatial.size, 3)
+            clips = np.zeros(shape, self.spatial.dtype)
+        if flipped and self.flip_labels is not None and label >= 0:
+            label = int(self.flip_labels[label])
+        return {
+            "clips": clips,
+            "label": label,
+            "index": index,
+            "augment": self._draw(rng),
+            "fault": fault,
+        }
+
+    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
+        """Clips (V, T, H, W, 3) of one sample and whether they are mirrored. Raises FrameError."""
+        raise NotImplementedError
+
+    def _draw(self, rng: np.random.Generator | None) -> Mapping[str, np.ndarray]:
+        if rng is None or self.augment is None:
+            return {}
+        return self.augment.draw(rng, self.num_views, self.clip.num_frames, *self.spatial.size)

@@ -1,0 +1,210 @@
+"""Clips straight from encoded videos, on a clock in seconds: no frames on the disk.
+
+Which seconds: clip_times.py, or a rule of sampling.py on frames. Which frames are shown then: here. How they are
+decoded: video_reader.py.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from datasets.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
+from datasets.records import RecordList
+from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
+from datasets.sampling import get_rule
+from datasets.sampling_published import temporal_subsample
+from datasets.video_index import VideoTimes, index_videos
+from datasets.video_reader import READERS, find_reader
+from utils.clip import ClipSpec
+from utils.errors import ConfigError, FrameError
+
+
+class RepeatedRecords:
+    """A list in which videos occur several times: one entry per clip. `videos` (int64) says which video each one is."""
+
+    def __init__(self, records: RecordList, videos: np.ndarray) -> None:
+        self._records, self.videos = records, videos
+        self.source, self.root = records.source, records.root
+        self.labels = records.labels[videos]
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def path(self, index: int) -> str:
+        """The path of one entry's video."""
+        return self._records.path(int(self.videos[index]))
+
+    def where(self, index: int) -> str:
+        """`file:line` of one entry's video."""
+        return self._records.where(int(self.videos[index]))
+
+    def full_path(self, index: int) -> str:
+        """The path of one entry's video below the root."""
+        return self._records.full_path(int(self.videos[index]))
+
+
+class VideoDataset(SampleDataset):
+    """Encoded videos.
+
+    sampler: None takes clip.sampling, the rule that frame folders have, on the video's frames (at `fps`, if given).
+    Else spans of clip_seconds are taken: "random"; "random_multi", clips_per_video random ones in one training sample;
+    "uniform", every `stride` seconds (default: end to start), each an entry of its own; "constant_clips_per_video",
+    spread evenly, `num_clips` views of one sample in testing, entries of their own in training.
+    clip_seconds: default T x frame_stride frames at `fps` or the video's own rate. fps: resamples; of a span the frames
+    shown every frame_stride / fps seconds from its start are taken, without it T of the span's frames, evenly.
+    clips_per_video: clips of each video in one epoch. decoder: pyav, torchcodec or auto. cache: folder of the index,
+    default the user's cache folder.
+
+    The other arguments and the samples are SampleDataset's.
+    """
+
+    def __init__(
+        self,
+        records: RecordList,
+        *,
+        clip: ClipSpec,
+        spatial: ClipTransform,
+        augment: AugmentDraw | None = None,
+        train: bool = True,
+        num_clips: int | None = None,
+        seed: int = 0,
+        flip_labels: np.ndarray | None = None,
+        sampler: str | None = None,
+        clip_seconds: float | None = None,
+        stride: float | None = None,
+        fps: float | None = None,
+        clips_per_video: int = 1,
+        decoder: str = "pyav",
+        cache: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.sampler, self.clip_seconds, self.stride, self.fps = sampler, clip_seconds, stride, fps
+        self._check(train, clips_per_video, flip_labels)
+        rule = get_rule(clip.sampling)
+        if sampler is None:
+            rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips or rule.num_clips)
+        reader = find_reader(decoder)
+        self._decoder = next(name for name, function in READERS.items() if function is reader)
+        self.index = index_videos([records.full_path(video) for video in range(len(records))], cache=cache)
+        self._clip = clip
+        entries = self._entries(len(records), clips_per_video, train)
+        videos = RepeatedRecords(records, entries[:, 0])
+        self._places = entries[:, 1]
+        self._count = clips_per_video
+        if train:
+            views = clips_per_video if sampler == "random_multi" else 1
+        elif sampler == "uniform":
+            views = 1
+        else:
+            views = (rule.num_clips if sampler is None else 1) if num_clips is None else num_clips
+        super().__init__(
+            videos,
+            clip=clip,
+            spatial=spatial,
+            augment=augment,
+            train=train,
+            num_clips=views,
+            seed=seed,
+            flip_labels=flip_labels,
+        )
+        self._videos = videos
+
+    def _check(self, train: bool, clips_per_video: int, flip_labels: np.ndarray | None) -> None:
+        where = "common.data.store"
+        if self.sampler not in (None, *SAMPLERS):
+            raise ConfigError(f"{where}.sampler: {self.sampler!r} is not one of {', '.join(SAMPLERS)}")
+        if not train and self.sampler in ("random", "random_multi"):
+            self.sampler = "constant_clips_per_video"  # a score must not move between runs
+        for name in ("clip_seconds", "stride", "fps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"{where}.{name}: {value} is not above 0")
+        if clips_per_video < 1:
+            raise ConfigError(f"{where}.clips_per_video: {clips_per_video} is not at least 1")
+        if self.sampler == "random_multi" and flip_labels is not None:
+            raise ConfigError(
+                f"{where}.sampler: random_multi puts clips with one label together; flip_labels cannot be"
+            )
+
+    def _entries(self, count: int, clips_per_video: int, train: bool) -> np.ndarray:
+        """int64 (entries, 2): the video of each entry, and which of the video's clips it is."""
+        if self.sampler == "uniform":
+            counts = np.array([len(self._uniform(video)) for video in range(count)])
+        else:
+            counts = np.full(count, clips_per_video if train and self.sampler != "random_multi" else 1)
+        videos = np.repeat(np.arange(count), counts)
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        return np.stack([videos, np.arange(len(videos)) - first[videos]], axis=1)
+
+    def _uniform(self, video: int) -> list[Span]:
+        if video in self.index.errors:
+            return [(0.0, 0.0)]  # one entry, so that its fault is seen
+        times = self.index[video]
+        return uniform_spans(times.duration, self._seconds(times), stride=self.stride)
+
+    def _seconds(self, times: VideoTimes) -> float:
+        if self.clip_seconds is not None:
+            return self.clip_seconds
+        rate = self.fps or (len(times) / times.duration if times.duration else 1.0)
+        return self._clip.num_frames * self._clip.frame_stride / rate
+
+    def frames(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
+        """Which frames of the video one sample shows, int64 (num_clips, T), 0-based. Raises FrameError."""
+        times = self.index[int(self._videos.videos[index])]
+        if self.sampler is None:
+            return self._by_rule(times, rng)
+        duration, seconds, place = times.duration, self._seconds(times), int(self._places[index])
+        if self.sampler == "uniform":
+            spans = [uniform_spans(duration, seconds, stride=self.stride)[place]]
+        elif rng is None:
+            spans = constant_spans(duration, seconds, self.num_clips)
+        elif self.sampler == "constant_clips_per_video":
+            spans = [constant_spans(duration, seconds, self._count)[place]]
+        elif self.sampler == "random_multi":
+            spans = random_spans(duration, seconds, self.num_clips, rng)
+        else:
+            spans = [random_span(duration, seconds, rng)]
+        return np.stack([self._in_span(times, span) for span in spans])
+
+    def _by_rule(self, times: VideoTimes, rng: np.random.Generator | None) -> np.ndarray:
+        rule, clip = get_rule(self.clip.sampling), self.clip
+        count = len(times) if self.fps is None else max(1, round(times.duration * self.fps))
+        if rng is None:
+            indices = rule.test(count, clip.num_frames, clip.frame_stride, self.num_clips)
+        else:
+            indices = rule.train(count, clip.num_frames, clip.frame_stride, rng)[None]
+        return indices if self.fps is None else shown_at(times, indices / self.fps)
+
+    def _in_span(self, times: VideoTimes, span: Span) -> np.ndarray:
+        if self.fps is not None:
+            ticks = span[0] + np.arange(self.clip.num_frames) * (self.clip.frame_stride / self.fps)
+            return shown_at(times, ticks)
+        first, last = np.searchsorted(times.seconds, np.array(span) - _early(times)).tolist()
+        first = min(first, len(times) - 1)
+        return first + temporal_subsample(max(last - first, 1), self.clip.num_frames)
+
+    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
+        video = int(self._videos.videos[index])
+        path = Path(self._videos.full_path(index))
+        wanted = self.frames(index, rng)
+        pictures = READERS[self._decoder](path, self.index[video], wanted.ravel())
+        views, flipped = [], False
+        for number, clip in enumerate(wanted):
+            view, flipped = self.spatial.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng)
+            views.append(view)
+        return views[0] if len(views) == 1 else np.concatenate(views), flipped
+
+
+def shown_at(times: VideoTimes, seconds: np.ndarray) -> np.ndarray:
+    """The frame that is on the screen at each time; the last one after the end. int64, as `seconds` is shaped."""
+    if not len(times):
+        raise FrameError("there is no frame in it")
+    found = np.searchsorted(times.seconds, seconds + _early(times), side="right") - 1
+    return np.clip(found, 0, len(times) - 1)
+
+
+def _early(times: VideoTimes) -> float:
+    """Seconds by which a frame may come late and still be due: containers round, Matroska to milliseconds."""
+    return min(times.tick, 1e-3)

@@ -1,0 +1,315 @@
+"""Encoded videos: the frame that is asked for is the frame that comes, in every container and by every sampler."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import pickle
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from datasets import VideoDataset, video_index
+from datasets.loader import EvalShard, TrainStream, make_loader
+from datasets.records import RecordList, read_list
+from datasets.video_dataset import shown_at
+from datasets.video_index import index_videos, scan
+from datasets.video_lists import read_videos
+from datasets.video_reader import find_reader, read_pyav
+from tests.make_video import block_position, damage, make_audio, make_video, truncate
+from tests.requirements import CLIPS, needs_clips
+from utils.clip import ClipSpec
+from utils.crops import MultiScale, TestCrops
+from utils.errors import ConfigError, FrameError, ListError
+from utils.transforms import Spatial
+from utils.video import Video
+
+WHOLE = Spatial(TestCrops(None), (64, 96))
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "h264.mp4": ("libx264", {"g": "8", "bf": "2"}),
+    "open_gop.mp4": ("libx264", {"g": "6", "bf": "3", "x264-params": "open-gop=1"}),
+    "h264.mkv": ("libx264", {"g": "8"}),
+    "one_key.mp4": ("libx264", {"g": "250"}),
+    "mpeg4.avi": ("mpeg4", {"g": "8", "b": "2000k"}),
+    "mjpeg.avi": ("mjpeg", {"pix_fmt": "yuvj420p"}),
+    "vp8.webm": ("libvpx", {"g": "8", "auto-alt-ref": "1", "b": "1000k"}),
+    "vp9.webm": ("libvpx-vp9", {"g": "8", "b": "1000k"}),
+    "ten_bit.mp4": ("libx264", {"pix_fmt": "yuv420p10le"}),
+    "rotated.mp4": ("libx264", {"rotation": 90.0, "g": "8"}),
+}
+
+
+def records_of(folder: Path, **videos: int) -> RecordList:
+    source = folder / "list.txt"
+    source.write_text("".join(f"{name} {label}\n" for name, label in videos.items()))
+    return read_list(source, root=folder, columns=("label",))
+
+
+def dataset_of(records: RecordList, clip: ClipSpec, **kwargs: Any) -> VideoDataset:
+    kwargs.setdefault("cache", records.source.parent / "cache")
+    kwargs.setdefault("spatial", WHOLE)
+    return VideoDataset(records, clip=clip, **kwargs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_seeking_is_exact(tmp_path: Path, kind: str):
+    codec, options = KINDS[kind]
+    path = make_video(tmp_path / kind, codec, frames=40, **options)
+    times = scan(path)
+    assert len(times) == 40 and times.duration == pytest.approx(40 / 24, rel=0.03)
+    every = [frame for _, frame in Video(path)._pyav("rgb")]
+    upright = Video(path)._upright
+    for indices in ([39], [0], [17, 3, 17], [7, 8, 9, 31], [5, 38], list(range(40))):
+        got = read_pyav(path, times, np.array(indices))
+        assert all((frame == upright(every[index])).all() for frame, index in zip(got, indices, strict=True)), indices
+    if kind != "rotated.mp4":
+        assert [block_position(frame) // 2 for frame in read_pyav(path, times, np.arange(40))] == list(range(40))
+
+
+def test_rules_of_frame_folders_work_on_videos(tmp_path: Path):
+    make_video(tmp_path / "a.mp4", frames=40, g="8")
+    records = records_of(tmp_path, **{"a.mp4": 1})
+    test = dataset_of(records, ClipSpec(4, 1, "segments"), train=False)
+    sample = test[0]
+    assert [block_position(frame) // 2 for frame in sample["clips"][0]] == [5, 15, 25, 35]
+    assert sample["label"] == 1 and sample["fault"] == ""
+    views = dataset_of(records, ClipSpec(4, 2, "clip"), train=False, num_clips=3)
+    assert views.num_views == 3 and views.frames(0, None)[[0, 2], [0, 3]].tolist() == [0, 39]
+    train = dataset_of(records, ClipSpec(4, 1, "segments"))
+    wanted = train.frames(0, np.random.default_rng([0, 2, 0]))[0]
+    assert [block_position(frame) // 2 for frame in train[2, 0]["clips"][0]] == wanted.tolist()
+
+
+def test_spans_in_seconds(tmp_path: Path):
+    make_video(tmp_path / "a.mp4", frames=48)
+    records = records_of(tmp_path, **{"a.mp4": 0})
+    clip = ClipSpec(4, 1, "clip", "video")
+    constant = dataset_of(records, clip, sampler="constant_clips_per_video", clip_seconds=0.5, train=False, num_clips=3)
+    assert constant.frames(0, None).tolist() == [[0, 3, 7, 11], [18, 21, 25, 29], [36, 39, 43, 47]]
+    assert constant.num_views == 3
+    uniform = dataset_of(records, clip, sampler="uniform", clip_seconds=0.5, train=False)
+    assert len(uniform) == 4 and uniform.num_views == 1
+    assert [uniform.frames(item, None)[0, 0] for item in range(4)] == [0, 12, 24, 36]
+    assert {uniform.records.path(item) for item in range(4)} == {"a.mp4"} and len(uniform.records.labels) == 4
+    overlapping = dataset_of(records, clip, sampler="uniform", clip_seconds=0.5, stride=0.25)
+    assert len(overlapping) == 7
+    random = dataset_of(records, clip, sampler="random", clip_seconds=0.5)
+    starts = {int(random.frames(0, np.random.default_rng(seed))[0, 0]) for seed in range(80)}
+    assert min(starts) <= 1 and 34 <= max(starts) <= 36
+    multi = dataset_of(records, clip, sampler="random_multi", clip_seconds=0.5, clips_per_video=3)
+    assert len(multi) == 1 and multi.num_views == 3 and multi[0, 0]["clips"].shape == (3, 4, 64, 96, 3)
+    several = dataset_of(records, clip, sampler="random", clip_seconds=0.5, clips_per_video=3)
+    assert len(several) == 3 and (several[0, 0]["clips"] != several[0, 1]["clips"]).any()
+    inference = dataset_of(records, clip, sampler="random", clip_seconds=0.5, train=False)
+    assert inference.frames(0, None).tolist() == [[0, 3, 7, 11]]
+
+
+def test_frame_rate_resampling(tmp_path: Path):
+    make_video(tmp_path / "a.mp4", frames=48)
+    records = records_of(tmp_path, **{"a.mp4": 0})
+    slow = dataset_of(records, ClipSpec(6, 1, "clip"), sampler="constant_clips_per_video", fps=8, train=False)
+    assert slow.frames(0, None).tolist() == [[0, 3, 6, 9, 12, 15]]
+    fast = dataset_of(records, ClipSpec(6, 1, "clip"), sampler="constant_clips_per_video", fps=48, train=False)
+    assert fast.frames(0, None).tolist() == [[0, 0, 1, 1, 2, 2]]
+    by_rule = dataset_of(records, ClipSpec(4, 1, "segments"), fps=8, train=False)
+    assert by_rule.frames(0, None).tolist() == [[6, 18, 30, 42]]
+
+
+def test_variable_frame_rate_goes_by_the_clock(tmp_path: Path):
+    pts = list(range(12)) + [12 + 4 * step for step in range(9)]  # 24 fps, then 6 fps
+    path = make_video(tmp_path / "a.mkv", frames=21, pts=pts)
+    times = scan(path)
+    assert times.seconds == pytest.approx(np.array(pts) / 24, abs=2e-3)
+    dataset = dataset_of(
+        records_of(tmp_path, **{"a.mkv": 0}), ClipSpec(5, 1, "clip"),
+        sampler="constant_clips_per_video", fps=3, train=False,
+    )  # fmt: skip
+    expected = [0, 8, 13, 15, 17]  # what is on the screen at 0, 1/3, 2/3, 1 and 4/3 s
+    assert dataset.frames(0, None).tolist() == [expected]
+    assert [block_position(frame) // 2 for frame in dataset[0]["clips"][0]] == expected
+
+
+def test_short_videos_hold_their_last_frame(tmp_path: Path):
+    make_video(tmp_path / "a.mp4", frames=1)
+    make_video(tmp_path / "b.mp4", frames=3)
+    records = records_of(tmp_path, **{"a.mp4": 0, "b.mp4": 1})
+    for kwargs in ({}, {"sampler": "uniform"}, {"sampler": "constant_clips_per_video", "fps": 24.0}):
+        dataset = dataset_of(records, ClipSpec(8, 2, "clip"), train=False, num_clips=1, **kwargs)
+        assert len(dataset) == 2
+        assert all(dataset[item]["fault"] == "" for item in range(2))
+        assert set(dataset.frames(0, None).ravel().tolist()) == {0}
+        assert dataset.frames(1, None).max() == 2
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "audio", "no video", "truncated", "damaged"])
+def test_a_bad_video_is_a_fault_that_names_it(tmp_path: Path, kind: str):
+    good, bad = make_video(tmp_path / "good.mp4"), tmp_path / "bad.mp4"
+    if kind == "empty":
+        bad.write_bytes(b"")
+    elif kind == "audio":
+        make_audio(bad)
+    elif kind == "no video":
+        bad.write_bytes(b"just text" * 100)
+    elif kind == "truncated":
+        truncate(make_video(bad))
+    elif kind == "damaged":
+        damage(make_video(bad, frames=60, b="800k"), places=60)
+    records = records_of(tmp_path, **{"good.mp4": 0, "bad.mp4": 1})
+    for kwargs in ({"train": True}, {"train": False}, {"train": False, "sampler": "uniform"}):
+        dataset = dataset_of(records, ClipSpec(8, 1, "segments"), **kwargs)
+        bad_ones = [item for item in range(len(dataset)) if dataset.records.path(item) == "bad.mp4"]
+        good_ones = [item for item in range(len(dataset)) if dataset.records.path(item) == "good.mp4"]
+        assert all(dataset[item]["fault"] == "" for item in good_ones) and good_ones
+        faults = [dataset[item]["fault"] for item in bad_ones]
+        assert any(faults), kwargs
+        assert all(fault.startswith(f"{records.source}:2: {bad}: ") and "\n" not in fault for fault in faults if fault)
+        broken = next(item for item in bad_ones if dataset[item]["fault"])
+        assert (
+            not dataset[broken]["clips"].any()
+            and dataset[broken]["clips"].shape == dataset[good_ones[0]]["clips"].shape
+        )
+    assert good.exists()
+
+
+def test_the_index_is_made_once_and_again_when_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [str(make_video(tmp_path / f"{name}.mp4", frames=count)) for name, count in (("a", 5), ("b", 7))]
+    paths.append(str(tmp_path / "none.mp4"))
+    scanned: list[str] = []
+    real = video_index.scan
+    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
+    first = index_videos(paths, cache=tmp_path / "cache")
+    again = index_videos(paths, cache=tmp_path / "cache")
+    assert sorted(scanned) == sorted(paths)
+    for index in (first, again, pickle.loads(pickle.dumps(again))):
+        assert index.num_frames().tolist() == [5, 7, 0] and len(index) == 3
+        with pytest.raises(FrameError, match=r"none\.mp4: no such video"):
+            index[2]
+    assert len(pickle.dumps(again)) < 500
+    make_video(tmp_path / "a.mp4", frames=9)
+    assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
+    os.utime(paths[1], (5, 5))
+    scanned.clear()
+    index_videos(paths, cache=tmp_path / "cache")
+    assert len(scanned) == 3
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(file.read_bytes()[:-30])
+    assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
+
+
+def test_an_index_that_cannot_be_kept_is_made_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    path = str(make_video(tmp_path / "a.mp4", frames=5))
+    (tmp_path / "file").write_bytes(b"")
+    index = index_videos([path], cache=tmp_path / "file/below")
+    assert pickle.loads(pickle.dumps(index)).num_frames().tolist() == [5]
+    assert "they will be scanned again" in caplog.text
+
+
+def test_workers_change_nothing(tmp_path: Path):
+    for name in "abc":
+        make_video(tmp_path / f"{name}.mp4", frames=20, g="5")
+    records = records_of(tmp_path, **{"a.mp4": 0, "b.mp4": 1, "c.mp4": 0})
+    spatial = Spatial(MultiScale(), 32, flip=0.5)
+    dataset = dataset_of(records, ClipSpec(4, 1, "segments"), spatial=spatial, seed=3)
+    alone, several = (
+        [batch.clips for batch in make_loader(dataset, TrainStream(3, 2, stop_step=4), workers=workers)]
+        for workers in (0, 2)
+    )
+    assert all((one == two).all() for one, two in zip(alone, several, strict=True)) and len(alone) == 4
+    test = dataset_of(records, ClipSpec(4, 1, "segments"), train=False)
+    assert sum(len(batch) for batch in make_loader(test, EvalShard(3, 2))) == 3
+
+
+def test_wrong_settings(tmp_path: Path):
+    make_video(tmp_path / "a.mp4", frames=5)
+    records = records_of(tmp_path, **{"a.mp4": 0})
+    clip = ClipSpec(4, 1, "segments")
+    for kwargs, message in (
+        ({"sampler": "randm"}, "sampler: 'randm' is not one of random, random_multi"),
+        ({"fps": 0.0}, "fps: 0.0 is not above 0"),
+        ({"clip_seconds": -1.0}, "clip_seconds: -1.0 is not above 0"),
+        ({"clips_per_video": 0}, "clips_per_video: 0 is"),
+        ({"decoder": "decord"}, "decoder: 'decord' is not one of auto, pyav, torchcodec"),
+        ({"sampler": "random_multi", "flip_labels": np.array([1, 0])}, "flip_labels cannot be"),
+        ({"train": False, "num_clips": 3, "clip": ClipSpec(4, 1, "twice")}, "'twice' gives 2 clips"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            dataset_of(records, **{"clip": clip, **kwargs})  # type: ignore[arg-type]
+    assert find_reader("auto") in (read_pyav, find_reader("auto"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchcodec") is None, reason="torchcodec is an optional extra")
+def test_torchcodec_gives_the_same_frames(tmp_path: Path):
+    path = make_video(tmp_path / "a.mp4", frames=40, g="8", bf="2")
+    times = scan(path)
+    for one, two in zip(find_reader("torchcodec")(path, times, np.array([30, 3, 3])), (30, 3, 3), strict=True):
+        assert block_position(one) // 2 == two
+
+
+@needs_clips
+def test_real_videos(tmp_path: Path):
+    names = ["demo.mp4", "flipping_a_pancake.mkv", "video_90.mov", "h264_10bits.mp4", "corrupted.mp4"]
+    source = tmp_path / "list.txt"
+    source.write_text("".join(f"{name} 0\n" for name in names))
+    records = read_list(source, root=CLIPS, columns=("label",))
+    dataset = VideoDataset(
+        records, clip=ClipSpec(4, 1, "segments"), spatial=Spatial(TestCrops(64), 56), train=False, cache=tmp_path
+    )
+    faults = [dataset[item]["fault"] for item in range(len(names))]
+    assert faults[:4] == [""] * 4 and "corrupted.mp4: cannot be decoded" in faults[4]
+    assert scan(CLIPS / "flipping_a_pancake.mkv").duration == pytest.approx(310 / 30, abs=0.02)
+    assert read_pyav(CLIPS / "video_90.mov", scan(CLIPS / "video_90.mov"), np.array([0]))[0].shape[0] == 568
+
+
+def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.WARNING)
+    for name in ("run/a b.mp4", "run/c.avi", "jump/x_000003_000013.mp4", "jump/notes.txt"):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / name).write_bytes(b"")
+    records, names = read_videos(tmp_path / "videos", num_class=2)
+    found = [(records.path(i), int(records.labels[i])) for i in range(len(records))]
+    assert names == ["jump", "run"]
+    assert found == [("jump/x_000003_000013.mp4", 0), ("run/a b.mp4", 1), ("run/c.avi", 1)]
+    assert records.full_path(1) == str(tmp_path / "videos/run/a b.mp4")
+    kinetics = tmp_path / "kinetics.csv"
+    kinetics.write_text("label,youtube_id,time_start,time_end,split\njump,x,3,13,train\nrun,gone,0,10,train\n")
+    records, names = read_videos(kinetics, root=tmp_path / "videos")
+    assert names == ["jump"] and records.path(0) == "jump/x_000003_000013.mp4" and records.where(0).endswith(":2")
+    assert "1 of 2 videos are not below" in caplog.text
+    plain = tmp_path / "plain.csv"
+    plain.write_text('path,label\n"run/a b.mp4",run\nrun/c.avi,run\n')
+    (tmp_path / "classInd.txt").write_text("0 jump\n1 run\n")
+    records, names = read_videos(plain, root=tmp_path / "videos")
+    assert names == ["jump", "run"] and records.labels.tolist() == [1, 1]
+    (tmp_path / "list.txt").write_text("run/a b.mp4 1\n")
+    records, names = read_videos(tmp_path / "list.txt", root=tmp_path / "videos")
+    assert names == ["jump", "run"] and records.path(0) == "run/a b.mp4"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "video_id,start\nx,1\n", "a.csv:1: the header must have a label column and path"),
+        ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,soon,13\n", "a.csv:2: time_start and time_end"),
+        ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,1,13\n", "none of its 1 videos is below"),
+        ("a.csv", "path,label\na.mp4,7\n", "has 8 classes, but model.num_class is 3"),
+        ("a.csv", "", "a.csv:1: the header must have"),
+        ("a.txt", "a.mp4 7\n", "a.txt:1: label 7 is outside num_class 3"),
+    ],
+)
+def test_wrong_lists_of_videos(tmp_path: Path, name: str, text: str, message: str):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ListError, match=message):
+        read_videos(tmp_path / name, root=tmp_path, num_class=3)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ListError, match="no videos in class folders"):
+        read_videos(tmp_path / "empty")
+
+
+def test_what_is_shown_when():
+    times = video_index.VideoTimes(np.array([10, 20, 40]), np.array([10]), 0.1, True)
+    assert times.seconds.tolist() == [0, 1, 3] and times.duration == float(Fraction(9, 2))
+    assert shown_at(times, np.array([0, 0.99, 1, 2.9, 3, 9])).tolist() == [0, 0, 1, 1, 2, 2]
