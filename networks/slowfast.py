@@ -5,6 +5,7 @@ The pathways and their stages are in `resnet3d.py`. The network takes the fast c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from networks.resnet3d import Pathway, Stages, check_position_average, init_resn
 from utils.errors import ConfigError
 
 
+@functools.cache  # the first call must not be one that is being traced: torch.export cannot read a tensor
 def linspace_frames(num_frames: int, alpha: int) -> list[int]:
     """T // alpha frames evenly from the first to the last, truncated: 32 and 8 give 0, 10, 20, 31 (PySlowFast)."""
     indices: list[int] = torch.linspace(0, num_frames - 1, num_frames // alpha).long().tolist()
