@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.make_video import make_video
+from tests.tools.run import run_tool
+from tests.tools.trained import CLASSES, TSN, UNI, write_checkpoint
+from tools import stream
+from tools._inputs import VideoInput
+from tools._trained import open_checkpoint
+from tools.stream import Timing, answers, check, streaming
+from utils.errors import ConfigError, FrameError, UserError
+from utils.video import Video
+
+
+@pytest.fixture(scope="module")
+def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("uni"), UNI, class_names=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("videos") / "v.mp4", frames=30, fps=10)
+
+
+def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
+    trained = open_checkpoint(ckpt, device="cpu")
+    network = streaming(trained)
+    assert check(trained, network, None) < 1e-5
+    source = VideoInput(video)
+    logits = torch.cat([row for _, row in answers(trained, network, source.frames(), Timing())])
+    clip = trained.spatial.apply([picture for _, picture in Video(video).frames()])[0]
+    offline = trained.logits(clip, batch_size=1)[0]
+    np.testing.assert_allclose(logits.mean(0), offline, atol=1e-5 * float(logits.abs().max()))
+    assert (logits[0] - logits[10]).abs().max() > 0.1  # frames do differ
+
+
+def test_the_check_notices_a_lost_state(ckpt: Path) -> None:
+    trained = open_checkpoint(ckpt, device="cpu")
+    network = streaming(trained)
+    forward = network.forward
+    network.forward = lambda frame, *before: forward(frame)  # type: ignore[method-assign]  # forgets
+    assert check(trained, network, None) > 1e-3
+
+
+def test_check_says_so_and_ends_with_0(ckpt: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert stream.main([str(ckpt), "--check"]) == 0
+    assert stream.main([str(ckpt), str(video), "--check", "--every", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("64 frames") and lines[2].startswith("15 frames")
+    assert all("below 1e-05" in line for line in lines[1::2])
+
+
+def test_prints_classes_and_the_time_per_frame(ckpt: Path, video: Path, tmp_path: Path) -> None:
+    done = run_tool("stream", ckpt, video, "--print", "0.5", cwd=tmp_path)
+    *rows, last = done.stdout.splitlines()
+    assert [float(row.split()[0]) for row in rows] == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert all(any(name in row for name in CLASSES) for row in rows)
+    assert re.fullmatch(r"[\d.]+ ms per frame \(\d+ frames/s\), 95 % below [\d.]+ ms", last)
+
+
+def test_mistakes_are_one_line(ckpt: Path, tmp_path: Path) -> None:
+    both = write_checkpoint(tmp_path / "bi", UNI | {"shift": "bi"})
+    tsn = write_checkpoint(tmp_path / "tsn", TSN)
+    with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame"):
+        stream.main([str(both), "--check"])
+    with pytest.raises(ConfigError, match="only a TSM with `shift: uni` can stream"):
+        stream.main([str(tsn), "--check"])
+    with pytest.raises(FrameError, match="no such camera"):
+        stream.main([str(ckpt), "99"])
+    with pytest.raises(UserError, match="name a video"):
+        stream.main([str(ckpt)])
