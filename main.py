@@ -19,12 +19,14 @@ from torch.optim.swa_utils import update_bn
 
 from datasets.assemble import Split, check_pipelines, missing, open_split
 from methods.assemble import build_method, method_defaults, missing_pretrained, sync_bn_arguments
+from methods.base import Method
 from networks.freeze import freeze_bn, freeze_parts
 from networks.group_sync_bn import convert_group_sync_bn, resolve_group_size
 from networks.memory_format import to_channels_last
 from networks.weights import LoadReport, load_into, load_pretrained
 from utils import checkpoint, distributed, dry_run
 from utils.arguments import OBSOLETE, parse_arguments
+from utils.config import Common
 from utils.config_file import ConfigFile, difference, load_config
 from utils.engine import Scores, evaluate, train
 from utils.errors import ConfigError, UserError, run_cli
@@ -72,12 +74,9 @@ class Run:
         if process.device.type == "cpu":
             keep_freed_memory()
         torch.manual_seed(self.common.seed)  # the same random weights in every process
-        self.method = build_method(self.common.model)
-        for warning in convert_group_sync_bn(self.method, **sync_bn_arguments(self.common.model)):
+        self.method, warnings = prepared_method(self.common)
+        for warning in warnings:
             folder.warn(warning)
-        if self.common.frozen_bn or self.common.partial_bn:
-            freeze_bn(self.method, keep_first=not self.common.frozen_bn)
-        freeze_parts(self.method, self.common.freeze)
         self.precision = Precision(self.common.amp, process.device, args.static_loss_scale)
         if self.common.amp != "off":
             folder.log(f"mixed precision: {self.precision.name}")
@@ -88,6 +87,9 @@ class Run:
         """Trains from the newest checkpoint, the given weights or scratch, until the end or until it is stopped."""
         data = self.open("train")
         resumed = self.load_weights(data.class_names)
+        distributed.barrier()  # all have read: what --load-path names may be set aside now
+        if self.args.fresh and (old := self.folder.set_aside()):
+            self.folder.log(f"--fresh: the files of the earlier run are now in {old}")
         self.to_device()
         training = Training(self.method, self.common, self.precision)
         if resumed is not None:
@@ -174,8 +176,6 @@ class Run:
 
     def load_weights(self, class_names: list[str] | None) -> dict[str, Any] | None:
         """Own checkpoint before --load-path before `pretrained`; returns the checkpoint to go on from, if any."""
-        if self.args.fresh and (old := self.folder.set_aside()):
-            self.folder.log(f"--fresh: the files of the earlier run are now in {old}")
         found = None if self.args.fresh else checkpoint.load_newest(self.config.folder)
         if found is not None:
             own, path, warning = found
@@ -253,11 +253,22 @@ class Run:
             checkpoint.save(self.config.folder, training.state_dict() | about, best=best)
 
 
+def prepared_method(common: Common) -> tuple[Method, list[str]]:
+    """The method as it trains, batch norms synchronised and parts frozen, its weights random; and warnings."""
+    method = build_method(common.model)
+    warnings = convert_group_sync_bn(method, **sync_bn_arguments(common.model))
+    if common.frozen_bn or common.partial_bn:
+        freeze_bn(method, keep_first=not common.frozen_bn)
+    freeze_parts(method, common.freeze)
+    return method, warnings
+
+
 def plan_in_words(config: ConfigFile) -> str:
     """What --dry-run prints: every key and its value in force, what this machine lacks, and what a run would cost."""
     common = config.common
     with torch.device("meta"):
-        method = build_method(common.model)
+        method, _ = prepared_method(common)
+    Training(method, common, Precision("off", torch.device("cpu")))
     check_pipelines(common, method.clip)
     lacking, num_train = missing(common, "train")
     world_size = distributed.expected_world_size()

@@ -110,7 +110,7 @@ def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int) -> tuple
     except TypeError as error:
         raise ConfigError(f"{WHERE}.kwargs: {name}: {error}") from None
     # head_hidden_size: the width behind the extra layer that some heads keep (MobileNetV3)
-    return net, getattr(net, "head_hidden_size", None) or net.num_features
+    return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # type: ignore[arg-type]
 
 
 def _remove_classifier(net: nn.Module, name: str) -> int:
