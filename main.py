@@ -80,6 +80,8 @@ class Run:
         self.precision = Precision(self.common.amp, process.device, args.static_loss_scale)
         if self.common.amp != "off":
             folder.log(f"mixed precision: {self.precision.name}")
+        if args.static_loss_scale and self.precision.name != "fp16":
+            folder.warn("--static-loss-scale does nothing without fp16")
         self.val = self.open("val") if self.common.val_source else None
         self.notes: list[str] = []  # warnings that the checkpoint keeps
 

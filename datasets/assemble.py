@@ -28,7 +28,7 @@ from datasets.records import RecordList, read_list
 from datasets.sampling import get_rule
 from utils.augment import Augment
 from utils.batch import Batch
-from utils.build import build
+from utils.build import build, check_name
 from utils.clip import ClipSpec
 from utils.config import Common
 from utils.distributed import Process
@@ -150,7 +150,7 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     """
     train = name == "train"
     preset = find_preset(common.augmentation.preset)
-    clip = test_clip(common, clip) if not train else sampled(clip, common.data.sampling)
+    clip = train_clip(common, clip) if train else test_clip(common, clip)
     spatial = make_spatial(common, preset, train=train)
     pipeline = make_augment(common, preset, train=train)
     settings: dict[str, Any] = {
@@ -204,16 +204,27 @@ def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
     return build(STORES, kind, arguments, where="common.data.store", **runtime), about
 
 
-def sampled(clip: ClipSpec, rule: str | None) -> ClipSpec:
-    """`clip` by another sampling rule, if one is given."""
-    return clip if rule is None else ClipSpec(clip.num_frames, clip.frame_stride, rule, clip.dataset)
+def train_clip(common: Common, clip: ClipSpec) -> ClipSpec:
+    """The clip in training: data.sampling before the method's rule."""
+    return _sampled(clip, common.data.sampling, "common.data.sampling")
 
 
 def test_clip(common: Common, clip: ClipSpec) -> ClipSpec:
     """The clip at test time: test.sampling before data.sampling before the method's rule, test.num_frames frames."""
-    clip = sampled(clip, common.test.sampling or common.data.sampling)
+    clip = _sampled(train_clip(common, clip), common.test.sampling, "common.test.sampling")
     frames = common.test.num_frames or clip.num_frames
     return ClipSpec(frames, clip.frame_stride, clip.sampling, clip.dataset)
+
+
+def _sampled(clip: ClipSpec, rule: str | None, key: str) -> ClipSpec:
+    """`clip` by another sampling rule, if one is given."""
+    if rule is None:
+        return clip
+    try:
+        get_rule(rule)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    return ClipSpec(clip.num_frames, clip.frame_stride, rule, clip.dataset)
 
 
 def make_spatial(common: Common, preset: Preset, *, train: bool) -> Spatial:
@@ -301,9 +312,9 @@ def _label(value: str | int, names: list[str] | None, count: int) -> int:
 def check_pipelines(common: Common, clip: ClipSpec) -> None:
     """Builds what stands between a frame and the network, without any list, so that mistakes show in a dry run."""
     preset = find_preset(common.augmentation.preset)
+    check_name([*STORES], str(common.data.store.get("type", "disk")), where="common.data.store")
     for train in (True, False):
-        wanted = sampled(clip, common.data.sampling) if train else test_clip(common, clip)
-        get_rule(wanted.sampling)
+        _ = train_clip(common, clip) if train else test_clip(common, clip)
         make_spatial(common, preset, train=train)
         make_augment(common, preset, train=train)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from networks.layouts import LAYOUTS
 from networks.layouts.base import Facts
 from networks.plain_pickle import read_plain_pickle
+from utils.checkpoint import DAMAGED
 from utils.errors import CheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -28,8 +28,6 @@ TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save bega
 # where projects keep the weights; of several, the first wins
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
 WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
-# what readers raise on bytes that are cut off or of something else
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
     try:
         return _read_torch(path, trust_pickle) if by_torch else read_plain_pickle(path, trust=trust_pickle)
     except pickle.UnpicklingError as error:
-        if found := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        if found := re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error)):
             raise CheckpointError(
                 f"{path}: holds {found[1]}, which plain weights do not need; loading it can run code from the file. If "
                 f"you trust where it comes from, say so: --trust-pickle, in code trust_pickle=True"

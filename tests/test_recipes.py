@@ -15,7 +15,7 @@ import torch
 import torchvision
 
 from datasets import DATASETS
-from datasets.assemble import check_pipelines, sampled
+from datasets.assemble import check_pipelines, train_clip
 from datasets.assemble import test_clip as clip_at_test
 from datasets.sampling import get_rule
 from methods.assemble import build_method, sync_bn_arguments
@@ -259,7 +259,7 @@ def test_frames_are_picked_and_cut_by_rules_that_fit_the_method(name: str) -> No
     common, clip = config(name), method(name).clip
     check_pipelines(common, clip)
     for wanted, num_clips in (
-        (sampled(clip, common.data.sampling), None),
+        (train_clip(common, clip), None),
         (clip_at_test(common, clip), common.test.num_clips),
     ):
         rule = get_rule(wanted.sampling)

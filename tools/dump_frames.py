@@ -272,7 +272,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     begin = time.monotonic()
     jobs = plan(args)
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give another OUT") from None
     with locked(args.out):
         for folder in ("frames", "lists"):
             (args.out / folder).mkdir(exist_ok=True)

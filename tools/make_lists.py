@@ -138,14 +138,17 @@ def named_classes(videos: Sequence[Found], classes: Sequence[str], path: Path) -
     return [replace(video, label=classes[number - base]) for video, number in zip(videos, numbers, strict=True)]
 
 
+SPACES = str.maketrans("\t\u00a0\u3000", "   ")  # a list can hold them, though Python calls them not printable
+
+
 def list_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
     """The lines of a list, in the order of classes and names."""
     lines: list[str] = []
     for video in sorted(videos, key=lambda video: (index[video.label], video.path)):
         path = video.path
-        if "\n" in path or "\r" in path or not path.isprintable():
+        if not path.translate(SPACES).isprintable():
             raise UserError(f"{path!r}: a path in a list cannot hold such characters; rename the folder")
-        if path[0] in ' ",' or path[-1] in ' ",':
+        if path[0] in ' \t",' or path[-1] in ' \t",':
             path = '"' + path.replace('"', '""') + '"'
         lines.append(f"{path} {video.num_frames} {index[video.label]}\n")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from utils.errors import UserError
@@ -58,6 +59,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for flag, reason in OBSOLETE.items():
         parser.add_argument(flag, action="store_true", help=f"obsolete: {reason}")
     args = parser.parse_intermixed_args(argv)
+    if args.profile < 0:
+        raise UserError(f"--profile {args.profile}: give a number of steps, 0 or more")
+    if args.static_loss_scale is not None and not 0 < args.static_loss_scale < math.inf:
+        raise UserError(f"--static-loss-scale {args.static_loss_scale:g}: give a number above 0, for example 1024")
     if args.fusion_list or args.fuse_prob:
         raise UserError(f"--fusion-list, --fuse-prob: {FUSION}")
     if args.recover and not args.load_path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
@@ -24,10 +24,15 @@ def build(
     runtime: what the program adds; a config cannot give it.
     Raises: ConfigError that starts with the dotted path of the mistake and names what is accepted.
     """
-    if name not in table:
-        raise ConfigError(f"{where}.type: {name!r} is unknown{nearest(name, list(table))}")
+    check_name(table, name, where=where)
     checked = check_arguments(table[name], kwargs, name=name, where=where, without=tuple(runtime))
     return table[name](**checked, **runtime)
+
+
+def check_name(table: Collection[str], name: str, *, where: str) -> None:
+    """Raises a ConfigError that names what is near, or what there is, unless `name` is in the table."""
+    if name not in table:
+        raise ConfigError(f"{where}.type: {name!r} is unknown{nearest(name, list(table))}")
 
 
 def check_arguments(

@@ -24,6 +24,8 @@ NEWEST = "ckpt.pth.tar"
 BEFORE = "ckpt_before.pth.tar"
 BEST = "ckpt_best.pth.tar"
 PREFIX = "module."
+# what readers raise on bytes that are cut off or of something else
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile)
 
 
 def with_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def read(path: Path) -> Any:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
-    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile, KeyError) as error:
+    except (*DAMAGED, pickle.UnpicklingError) as error:
         reason = str(error).split("\n")[0]
         raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from None
 

@@ -50,11 +50,13 @@ class ConfigFile:
 
     @contextlib.contextmanager
     def located(self) -> Iterator[None]:
-        """Adds file and line to a ConfigError whose text starts with a dotted path."""
+        """Adds file and line to a ConfigError whose text starts with a dotted path, with or without the root key."""
         try:
             yield
         except ConfigError as error:
             key, colon, rest = str(error).partition(": ")
+            if key.split(".")[0] in Common.model_fields:
+                key = f"{ROOT_KEY}.{key}"
             if colon and key.split(".")[0] == ROOT_KEY:
                 raise ConfigError(f"{_place(self.path, self.lines, key)}: {rest}") from None
             raise
@@ -202,7 +204,10 @@ def _reason(item: Any, keys: Sequence[str], schema: type[BaseModel]) -> str:
         return f"unknown key{nearest(keys[-1], list(section.model_fields))}"
     if item["type"] == "missing":
         about = section.model_fields[keys[-1]].description
-        return "this key is required" + (f" ({about})" if about else "")
+        others = [str(key) for key in item["input"] if key not in section.model_fields]
+        near = difflib.get_close_matches(keys[-1], others, n=1, cutoff=0.6)
+        hint = f"; is `{near[0]}` meant to be it?" if near else ""
+        return "this key is required" + (f" ({about})" if about else "") + hint
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
     message = item["msg"].removeprefix("Input should be ")

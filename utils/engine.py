@@ -202,15 +202,15 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
 
 
 def _refuse_beyond_budget(batch: Batch, state: TrainState, plan: TrainPlan, listeners: Listeners) -> None:
-    """Tells of every unreadable video; raises FrameError when there are more than bad_frame_budget in all."""
+    """Tells of every video that is left out; raises FrameError when there are more than bad_frame_budget in all."""
     faults = [fault for fault in batch.faults if fault]
-    for fault in faults:
-        listeners.fault(fault)
     if state.bad_videos + len(faults) > plan.bad_frame_budget:
         raise FrameError(
             f"step {state.step}: {state.bad_videos + len(faults)} unreadable video(s), bad_frame_budget is "
             f"{plan.bad_frame_budget}: {'; '.join(faults)}"
         )
+    for fault in faults:
+        listeners.fault(fault)
 
 
 def _printed(state: TrainState, lr: float) -> dict[str, float]:
@@ -282,5 +282,6 @@ def _ordered(
     index, label, score = index[order], label[order], score[order]
     known = label >= 0
     likelihood = score[known, label[known]].astype(np.float64)
-    loss = float(-np.log(np.maximum(likelihood, np.finfo(np.float32).tiny)).mean()) if known.any() else float("nan")
+    nats = np.log(np.maximum(likelihood, np.finfo(np.float32).tiny))
+    loss = float(0.0 - nats.mean()) if known.any() else float("nan")
     return Scores(index, label, score, loss, faults)

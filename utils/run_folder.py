@@ -21,7 +21,10 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 # what `--fresh` sets aside, so that nothing of an old run mixes with the new one
-OUTPUTS = ("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", "metrics.jsonl", "events")
+OUTPUTS = (
+    *("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", "metrics.jsonl", "events"),
+    *("reference_result.txt", "reference_result.jsonl", "reference_scores.npz", "analysis"),
+)
 
 
 class RunFolder:

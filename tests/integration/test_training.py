@@ -167,6 +167,19 @@ def test_fresh_starts_anew_and_keeps_the_old_files(tmp_path: Path) -> None:
     assert (config.parent / "log.txt").read_text().count("Iter: [0/3]") == 2
 
 
+def test_fresh_starts_from_the_weights_of_the_run_it_sets_aside(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    assert run(config, "common.lr_scheduler.max_iter=3") == 0
+    assert run(config, "--evaluate") == 0
+    best = config.parent / "ckpt_best.pth.tar"
+    with pytest.raises(CheckpointError):
+        run(config, "--fresh", "--load-path", "/nowhere.pth")
+    assert best.exists() and not (config.parent / "previous-1").exists()
+    assert run(config, "common.lr_scheduler.max_iter=3", "--fresh", "--load-path", str(best)) == 0
+    assert (config.parent / "previous-1" / "reference_result.txt").exists()
+    assert not (config.parent / "reference_result.txt").exists()  # it was the old run's
+
+
 def test_a_changed_config_is_told_on_the_way_on(tmp_path: Path) -> None:
     config = make_experiment(tmp_path)
     assert run(config, "common.lr_scheduler.max_iter=3") == 0
@@ -254,7 +267,11 @@ def test_a_label_outside_num_class_is_one_line_before_the_first_step(tmp_path: P
         (["common.model.type=tms"], ConfigError, r"common.model.type: 'tms' is unknown; did you mean"),
         (["common.model.num_segments=two"], ConfigError, r"common.model.num_segments: should be a valid integer"),
         (["common.model.kwargs.scael=1"], ConfigError, r"scael.*scale"),
-        (["common.augmentation.preset=none"], ConfigError, "preset"),
+        (["common.augmentation.preset=none"], ConfigError, r"\(command line\): common.augmentation.preset: 'none'"),
+        (["common.test.sampling=none"], ConfigError, r"\(command line\): common.test.sampling: sampling 'none'"),
+        (["common.augmentation.test_resize=16"], ConfigError, r"\(command line\).*test_resize: input_size 32x32 does"),
+        (["--profile", "-1"], UserError, "--profile -1"),
+        (["--fp16", "--static-loss-scale", "0"], UserError, "--static-loss-scale 0"),
         (["common.val_source=/nowhere.txt"], ListError, "/nowhere.txt"),
         (["--load-path", "/nowhere.pth"], CheckpointError, "/nowhere.pth"),
         (["--fusion-list", "a"], UserError, "fus"),

@@ -43,6 +43,7 @@ def test_a_truncated_file_is_damaged(zipped: bool, tmp_path: Path) -> None:
     [
         (b"", "it is empty"),
         (b"<!DOCTYPE html>", "it begins with b'<!DOCTYPE"),
+        (b"common:\n    model: 1\n", "neither written by torch.save"),
         (pickle.dumps([1, 2]), "holds a list, not weights by name"),
         (pickle.dumps({"epoch": 3}), "no weights in it; its entries are epoch"),
         (

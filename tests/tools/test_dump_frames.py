@@ -367,6 +367,9 @@ def test_wrong_folders_end_with_exit_code_2(tmp_path: Path) -> None:
         done = run_tool("dump_frames", videos, tmp_path / "set", code=2)
         assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and said in done.stderr
     assert not (tmp_path / "set").exists()
+    make_video(tmp_path / "videos" / "a" / "v.mp4", frames=1)
+    for out in (file, file / "set"):
+        assert "cannot be made" in refusal(tmp_path / "videos", out)
 
 
 def test_unclear_folders_are_refused(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_class_folders_become_lists_that_the_framework_reads(as_module: bool, tm
     assert again.stdout.count("unchanged: ") == 3
 
 
-@pytest.mark.parametrize("path", [' v"1 ', '"q"', ",v", "v,", 'a "b" c', "ünï 视频"])
+@pytest.mark.parametrize("path", [' v"1 ', '"q"', ",v", "v,", 'a "b" c', "ünï 视频", "a\tb", "\tq\t", "长　跳"])
 def test_any_folder_name_survives_the_list(path: str, tmp_path: Path) -> None:
     for name in (path, "plain"):
         frames(tmp_path / "frames" / name, 2)

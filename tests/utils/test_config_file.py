@@ -59,6 +59,14 @@ def test_an_unknown_key_names_its_path_and_the_key_that_was_meant(minimal: Path,
         load_config(minimal, [f"{key}=1"])
 
 
+def test_a_misspelt_required_key_is_named(minimal: Path) -> None:
+    text = minimal.read_text()
+    assert "backbone:" in text
+    minimal.write_text(text.replace("backbone:", "backbon:"))
+    with pytest.raises(ConfigError, match=r"common.model.backbone: this key is required .*; is `backbon` meant"):
+        load_config(minimal)
+
+
 def test_an_error_names_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path / "config.yaml", MINIMAL + "    batch_size: many\n")
     with pytest.raises(ConfigError, match=rf"^{path}:9: common.batch_size: should be a valid integer, but is 'many'$"):

@@ -133,6 +133,21 @@ def test_an_unreadable_clip_does_not_move_the_weights() -> None:
     assert state.bad_videos == 1 and ("list:3: broken", -1) in calls
 
 
+def test_a_perfect_score_has_loss_zero_and_not_minus_zero() -> None:
+    one_class = Mean()
+    one_class.head = torch.nn.Linear(one_class.head.in_features, 1)
+    scores = evaluate(
+        one_class,
+        [batch(1, labels=[0])],
+        pipeline=Normalise(),
+        precision=Precision("off", CPU),
+        device=CPU,
+        num_videos=1,
+        average="scores",
+    )
+    assert str(scores.loss) == "0.0"
+
+
 def test_beyond_the_budget_the_run_ends_before_it_learns_from_the_batch() -> None:
     model = Mean()
     before = model.head.weight.clone()
