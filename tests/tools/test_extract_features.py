@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.make_video import make_video
+from tests.requirements import needs_package
+from tests.tools.run import run_tool
+from tests.tools.trained import CLIP, TSN, write_checkpoint
+from tools import extract_features
+from tools._inputs import VideoInput
+from tools._prediction import Settings, predict
+from tools._trained import open_checkpoint
+from utils.errors import ConfigError, UserError
+
+T = TSN["num_segments"]
+
+
+@pytest.fixture(scope="module")
+def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("tsn"))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    make_video(folder / "a.mp4", frames=40, fps=10)
+    make_video(folder / "b" / "c d.mp4", frames=25, fps=10)
+    return folder
+
+
+def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(path) as file:
+        return file["features"], file["times"]
+
+
+def test_the_default_layer_is_what_predict_scores(ckpt: Path, videos: Path, tmp_path: Path) -> None:
+    assert extract_features.main([str(ckpt), str(videos), str(tmp_path)]) == 0
+    trained = open_checkpoint(ckpt, device="cpu")
+    for name in ("a.mp4", "b/c d.mp4"):
+        logits, times = load(tmp_path / f"{name}.npz")
+        prediction = predict(trained, VideoInput(videos / name), Settings())
+        scores = np.exp(logits[0]) / np.exp(logits[0]).sum()
+        assert prediction.top == [(label, pytest.approx(float(scores[label]), abs=1e-5)) for label, _ in prediction.top]
+        assert times.tolist() == [[0, pytest.approx(prediction.seconds - 0.1)]]
+
+
+def test_features_times_the_classifier_are_the_logits(ckpt: Path, videos: Path, tmp_path: Path) -> None:
+    windows = ("--window", "2", "--step", "1")
+    for layer in ("backbone", ""):
+        extract_features.main(
+            [str(ckpt), str(videos / "a.mp4"), str(tmp_path / f"-{layer}"), "--layer", layer, *windows]
+        )
+    features, times = load(tmp_path / "-backbone" / "a.mp4.npz")
+    logits, _ = load(tmp_path / "-" / "a.mp4.npz")
+    head = open_checkpoint(ckpt, device="cpu").method.head
+    expected = features.mean(2) @ head.weight.numpy().T + head.bias.numpy()  # type: ignore[union-attr, operator]
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(times, [[0, 1.9], [1, 2.9], [2, 3.9]])
+
+
+@pytest.mark.parametrize(
+    "model, layer, pool, shape",
+    [
+        (TSN, "backbone.features.18", "none", (320, T, 1, 1)),
+        (TSN, "backbone.features.18", "space", (320, T)),
+        (TSN, "backbone.features.18", "all", (320,)),
+        (CLIP, "network.layer2", "none", (128, 2, 8, 8)),
+        (CLIP, "network.layer2", "space", (128, 2)),
+        (CLIP, "network.layer2", "all", (128,)),
+    ],
+)
+def test_shapes(model: dict, layer: str, pool: str, shape: tuple, videos: Path, tmp_path: Path) -> None:
+    ckpt, out = write_checkpoint(tmp_path / "ckpt", model), tmp_path / "out"
+    extract_features.main([str(ckpt), str(videos / "a.mp4"), str(out), "--layer", layer, "--pool", pool])
+    features, _ = load(out / "a.mp4.npz")
+    assert features.shape[0] == 1 and features.shape[2:] == shape[1:] and features.dtype == np.float32
+
+
+def test_a_second_run_only_adds_what_is_missing(ckpt: Path, videos: Path, tmp_path: Path) -> None:
+    arguments = [str(ckpt), str(videos), str(tmp_path)]
+    extract_features.main(arguments)
+    kept, lost = tmp_path / "a.mp4.npz", tmp_path / "b" / "c d.mp4.npz"
+    before = kept.stat().st_mtime_ns
+    lost.unlink()
+    extract_features.main(arguments)
+    assert kept.stat().st_mtime_ns == before and lost.is_file()
+    with pytest.raises(UserError, match="made with layer ''"):
+        extract_features.main([*arguments, "--layer", "backbone"])
+
+
+@needs_package("h5py")
+def test_hdf5_holds_the_same_and_goes_on(ckpt: Path, videos: Path, tmp_path: Path) -> None:
+    import h5py
+
+    extract_features.main([str(ckpt), str(videos), str(tmp_path / "npz")])
+    target = tmp_path / "features.h5"
+    arguments = [str(ckpt), str(videos), str(target)]
+    extract_features.main(arguments)
+    with h5py.File(target, "a") as file:
+        del file["a.mp4"].attrs["whole"]  # as if killed while it was written
+    extract_features.main(arguments)
+    with h5py.File(target) as file:
+        for name in ("a.mp4", "b/c d.mp4"):
+            features, times = load(tmp_path / "npz" / f"{name}.npz")
+            np.testing.assert_array_equal(file[name]["features"], features)
+            np.testing.assert_array_equal(file[name]["times"], times)
+    with pytest.raises(UserError, match="made with layer"):
+        extract_features.main([*arguments, "--layer", "backbone"])
+
+
+def test_another_rule_takes_other_frames(ckpt: Path, videos: Path, tmp_path: Path) -> None:
+    arguments = [str(ckpt), str(videos / "a.mp4")]
+    extract_features.main([*arguments, str(tmp_path / "1"), "--layer", "backbone"])
+    more = ["--layer", "backbone", "--sampling", "tsn_val", "--num-frames", "5"]
+    extract_features.main([*arguments, str(tmp_path / "2"), *more])
+    assert load(tmp_path / "1" / "a.mp4.npz")[0].shape[2] == T
+    assert load(tmp_path / "2" / "a.mp4.npz")[0].shape[2] == 5
+
+
+def test_mistakes_are_one_line(ckpt: Path, videos: Path, tmp_path: Path) -> None:
+    arguments = [str(ckpt), str(videos), str(tmp_path / "out")]
+    with pytest.raises(UserError, match=r"has no such layer; near are .*backbone"):
+        extract_features.main([*arguments, "--layer", "backbon"])
+    with pytest.raises(ConfigError, match="sampling 'x' is not one of"):
+        extract_features.main([*arguments, "--sampling", "x"])
+    with pytest.raises(UserError, match="name the videos"):
+        extract_features.main([str(ckpt)])
+
+
+def test_lists_layers_from_any_folder(ckpt: Path, tmp_path: Path) -> None:
+    assert "backbone.features.0" in run_tool("extract_features", ckpt, "--list-layers", cwd=tmp_path).stdout.split()
