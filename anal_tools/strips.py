@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from datasets.assemble import open_list, open_store
+from datasets.assemble_lists import open_list, open_store
 from datasets.frame_store import FrameStore
 from datasets.records import RecordList
 from utils.config import Common

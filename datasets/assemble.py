@@ -15,17 +15,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets import DATASETS, STORES, FakeDataset
-from datasets.class_names import find_class_file, read_class_names
+from datasets.assemble_lists import flip_labels, has_videos, open_list, open_store
+from datasets.class_names import find_class_file
 from datasets.disk_check import check_on_disk
 from datasets.frame_dataset import FrameDataset
-from datasets.frame_names import detect_template
-from datasets.frame_store import DiskStore, FrameStore
-from datasets.list_parser import COLUMNS
+from datasets.frame_store import DiskStore
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
-from datasets.memcached_dataset import image_list_columns
 from datasets.packed_store import PackedStore
-from datasets.records import RecordList, read_list
 from datasets.sampling import get_rule
+from datasets.video_dataset import VideoDataset
 from utils.augment import Augment
 from utils.batch import Batch
 from utils.build import build, check_name
@@ -51,7 +49,7 @@ class Split:
     name: str
     common: Common
     clip: ClipSpec
-    dataset: FrameDataset | FakeDataset
+    dataset: FrameDataset | VideoDataset | FakeDataset
     pipeline: Augment
     class_names: list[str] | None
     average: str
@@ -66,7 +64,7 @@ class Split:
 
     def store_counts(self) -> dict[str, int]:
         """What the frame store has counted since the start, over all workers; empty where there is nothing to count."""
-        return {} if isinstance(self.dataset, FakeDataset) else self.dataset.store.stats()
+        return self.dataset.store.stats() if isinstance(self.dataset, FrameDataset) else {}
 
     @property
     def labels(self) -> np.ndarray:
@@ -160,12 +158,14 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
         "num_clips": None if train else common.test.num_clips,
         "seed": common.seed,
     }
-    dataset: FrameDataset | FakeDataset
+    dataset: FrameDataset | VideoDataset | FakeDataset
     if fake:
         names, about = None, "made up"
         dataset = FakeDataset(
             FAKE_VIDEOS[name], common.model.num_class, size=spatial.size, num_crops=spatial.num_crops, **settings
         )
+    elif has_videos(common):
+        dataset, names, about = open_videos(common, name, spatial, settings)
     else:
         records, names = open_list(common, name)
         store, about = open_store(common, records)
@@ -177,31 +177,20 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     return Split(name, common, clip, dataset, pipeline, names, average, spatial.size, about)
 
 
-def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
-    """The records of train_source or val_source, and the class names if there is a class file."""
-    source, root = (common.train_source, common.train_root) if name == "train" else (common.val_source, common.val_root)
-    if source is None:
-        raise ConfigError(f"common.{name}_source: is not set; it names the list file `path num_frames label`")
-    columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
-    records = read_list(source, root=root, num_class=common.model.num_class, columns=columns)
-    names = read_class_names(source, root=root, num_class=common.model.num_class, path=common.data.class_names)
-    return records, names
-
-
-def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
-    """The frame store of data.store, and in words how it names frames and where that was found out."""
-    arguments = dict(common.data.store)
-    kind = str(arguments.pop("type", "disk"))
-    template, first, about = None, 0, f"{kind} store"
-    if common.model.type == "img" and not int(records.num_frames.max()):
-        about = f"image files, {about}"
-    elif getattr(STORES.get(kind), "reads_files", True):
-        given = common.data.frame_template, common.data.first_frame
-        template, first = detect_template(records, template=given[0], first_frame=given[1])
-        how = "as set" if None not in given else "detected"
-        about = f"frames {template} from {first} ({how}), {about}"
-    runtime = {"root": records.root, "template": template, "first_frame": first}
-    return build(STORES, kind, arguments, where="common.data.store", **runtime), about
+def open_videos(
+    common: Common, name: str, spatial: Spatial, settings: dict[str, Any]
+) -> tuple[VideoDataset, list[str] | None, str]:
+    """Encoded videos instead of frames (data.store.type: video)."""
+    records, names = open_list(common, name)
+    runtime = settings | {
+        "records": records,
+        "spatial": spatial,
+        "flip_labels": flip_labels(common, names) if name == "train" else None,
+    }
+    arguments = {key: value for key, value in common.data.store.items() if key != "type"}
+    dataset = build({"video": VideoDataset}, "video", arguments, where="common.data.store", **runtime)
+    about = f"encoded videos, {len(records)} scanned, {len(dataset.index.errors)} of them unreadable"
+    return dataset, names, about
 
 
 def train_clip(common: Common, clip: ClipSpec) -> ClipSpec:
@@ -278,41 +267,10 @@ def make_augment(common: Common, preset: Preset, *, train: bool) -> Augment:
     )
 
 
-def flip_labels(common: Common, names: list[str] | None) -> np.ndarray | None:
-    """int64 (K,): the class of a mirrored clip, from augmentation.flip_labels; None when flipping changes no class.
-
-    Raises: ConfigError for a class that is not there, and for a pair that does not mirror back.
-    """
-    pairs = common.augmentation.flip_labels
-    if not pairs:
-        return None
-    count = common.model.num_class
-    table = np.arange(count)
-    for one, other in pairs.items():
-        table[_label(one, names, count)] = _label(other, names, count)
-    if (table[table] != np.arange(count)).any():
-        wrong = int(np.flatnonzero(table[table] != np.arange(count))[0])
-        shown = names[wrong] if names else wrong
-        raise ConfigError(
-            f"common.augmentation.flip_labels: a clip mirrored twice is the clip again, but {shown!r} does not come "
-            "back to itself: list both directions, {left: right, right: left}"
-        )
-    return table
-
-
-def _label(value: str | int, names: list[str] | None, count: int) -> int:
-    if isinstance(value, str) and names and value in names:
-        return names.index(value)
-    if isinstance(value, int) and 0 <= value < count:
-        return value
-    known = "give a name of the class file or a label" if names else "there is no class file, so give labels"
-    raise ConfigError(f"common.augmentation.flip_labels: {value!r} is no class; {known} in 0..{count - 1}")
-
-
 def check_pipelines(common: Common, clip: ClipSpec) -> None:
     """Builds what stands between a frame and the network, without any list, so that mistakes show in a dry run."""
     preset = find_preset(common.augmentation.preset)
-    check_name([*STORES], str(common.data.store.get("type", "disk")), where="common.data.store")
+    check_name([*STORES, "video"], str(common.data.store.get("type", "disk")), where="common.data.store")
     for train in (True, False):
         _ = train_clip(common, clip) if train else test_clip(common, clip)
         make_spatial(common, preset, train=train)
@@ -330,9 +288,10 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
     if name == "train":
         flip_labels(common, names)
     try:
-        store, _ = open_store(common, records)
-        if isinstance(store, DiskStore | PackedStore):
-            check_on_disk(records, store)
+        if not has_videos(common):
+            store, _ = open_store(common, records)
+            if isinstance(store, DiskStore | PackedStore):
+                check_on_disk(records, store)
     except ListError as error:
         return str(error), len(records)
     if names is None and find_class_file(source, records.root) is None:

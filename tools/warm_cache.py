@@ -17,7 +17,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/warm_cache.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.assemble import open_list, open_store
+from datasets.assemble_lists import open_list, open_store
 from datasets.memcached_store import MemcachedStore
 from datasets.records import RecordList
 from tools._cli import Parser, Progress, positive_int

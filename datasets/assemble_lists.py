@@ -1,0 +1,87 @@
+"""From the config to a list of videos, its class names, and the store its frames are in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datasets import STORES
+from datasets.class_names import read_class_names
+from datasets.frame_names import detect_template
+from datasets.frame_store import FrameStore
+from datasets.list_parser import COLUMNS
+from datasets.memcached_dataset import image_list_columns
+from datasets.records import RecordList, read_list
+from datasets.video_lists import read_videos
+from utils.build import build
+from utils.config import Common
+from utils.errors import ConfigError, ListError
+
+
+def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
+    """The records of train_source or val_source, and the class names if there is a class file."""
+    source, root = (common.train_source, common.train_root) if name == "train" else (common.val_source, common.val_root)
+    if source is None:
+        raise ConfigError(f"common.{name}_source: is not set; it names the list file `path num_frames label`")
+    if has_videos(common):
+        records, names = read_videos(
+            source, root=root, num_class=common.model.num_class, class_names=common.data.class_names
+        )
+        if names is not None and len(names) != common.model.num_class:
+            raise ListError(f"{source}: has {len(names)} classes, but model.num_class is {common.model.num_class}")
+        return records, names
+    columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
+    records = read_list(source, root=root, num_class=common.model.num_class, columns=columns)
+    names = read_class_names(source, root=root, num_class=common.model.num_class, path=common.data.class_names)
+    return records, names
+
+
+def has_videos(common: Common) -> bool:
+    """Whether the lists name encoded videos."""
+    return common.data.store.get("type") == "video"
+
+
+def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
+    """The frame store of data.store, and in words how it names frames and where that was found out."""
+    arguments = dict(common.data.store)
+    kind = str(arguments.pop("type", "disk"))
+    template, first, about = None, 0, f"{kind} store"
+    if common.model.type == "img" and not int(records.num_frames.max()):
+        about = f"image files, {about}"
+    elif getattr(STORES.get(kind), "reads_files", True):
+        given = common.data.frame_template, common.data.first_frame
+        template, first = detect_template(records, template=given[0], first_frame=given[1])
+        how = "as set" if None not in given else "detected"
+        about = f"frames {template} from {first} ({how}), {about}"
+    runtime = {"root": records.root, "template": template, "first_frame": first}
+    return build(STORES, kind, arguments, where="common.data.store", **runtime), about
+
+
+def flip_labels(common: Common, names: list[str] | None) -> np.ndarray | None:
+    """int64 (K,): the class of a mirrored clip, from augmentation.flip_labels; None when flipping changes no class.
+
+    Raises: ConfigError for a class that is not there, and for a pair that does not mirror back.
+    """
+    pairs = common.augmentation.flip_labels
+    if not pairs:
+        return None
+    count = common.model.num_class
+    table = np.arange(count)
+    for one, other in pairs.items():
+        table[_label(one, names, count)] = _label(other, names, count)
+    if (table[table] != np.arange(count)).any():
+        wrong = int(np.flatnonzero(table[table] != np.arange(count))[0])
+        shown = names[wrong] if names else wrong
+        raise ConfigError(
+            f"common.augmentation.flip_labels: a clip mirrored twice is the clip again, but {shown!r} does not come "
+            "back to itself: list both directions, {left: right, right: left}"
+        )
+    return table
+
+
+def _label(value: str | int, names: list[str] | None, count: int) -> int:
+    if isinstance(value, str) and names and value in names:
+        return names.index(value)
+    if isinstance(value, int) and 0 <= value < count:
+        return value
+    known = "give a name of the class file or a label" if names else "there is no class file, so give labels"
+    raise ConfigError(f"common.augmentation.flip_labels: {value!r} is no class; {known} in 0..{count - 1}")
