@@ -238,7 +238,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"no video is left for {' and '.join(empty)} ({how}; {len(missing)} of its videos are not there)"
         )
     folder: Path = args.lists or dataset / "lists"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); give another --lists") from None
     for name, members in splits.items():
         per_class = Counter(video.label for video in members)
         few, most = min(per_class[c] for c in classes), max(per_class.values())

@@ -77,6 +77,14 @@ def test_any_folder_name_survives_the_list(path: str, tmp_path: Path) -> None:
     assert found == {f"frames/{path}", "frames/plain"}
 
 
+def test_lists_cannot_be_a_file(tmp_path: Path) -> None:
+    for name in ("x", "z"):
+        frames(tmp_path / "frames" / "a" / name, 1)
+    (tmp_path / "file").write_text("mine")
+    assert "cannot be made" in refusal(tmp_path, "--lists", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_folder_with_a_line_break_in_its_name_is_refused(tmp_path: Path) -> None:
     frames(tmp_path / "frames" / "a" / "x\ny", 1)
     frames(tmp_path / "frames" / "a" / "z", 1)
