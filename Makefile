@@ -47,6 +47,6 @@ $(VENV)/.installed: requirements.txt tools/make_venv.sh
 	@sh tools/make_venv.sh "$(VENV)" "$(PYTHON)" requirements.txt
 	@touch $@
 
-$(VENV)/.installed-dev: requirements.txt requirements-dev.txt tools/make_venv.sh
+$(VENV)/.installed-dev: requirements.txt requirements-dev.txt requirements-extras.txt tools/make_venv.sh
 	@sh tools/make_venv.sh "$(VENV)" "$(PYTHON)" requirements-dev.txt
 	@touch $(VENV)/.installed $@
