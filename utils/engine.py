@@ -107,7 +107,11 @@ def train(
         best = False
         if validating:
             state.last_validation = state.step
-            best = listeners.validate()
+            try:
+                best = listeners.validate()
+            except UserError:  # an unreadable video, say: what was learnt until here is not lost with it
+                listeners.save(False)
+                raise
             model.train()
         if saving:
             listeners.save(best)

@@ -6,11 +6,14 @@ traceback.
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 EXIT_USER_ERROR = 2
+# a disk that is full or read-only, a file that belongs to somebody else: nothing that a traceback would explain
+PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 class UserError(Exception):
@@ -61,10 +64,15 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
         sys.stdout.flush()
         sys.stderr.write("error: " + " ".join(str(error).split("\n")) + "\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
     except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in PLACES_THAT_REFUSE:
+            raise
+        sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}\n")
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
     sys.exit(code or 0)

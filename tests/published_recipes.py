@@ -1,0 +1,159 @@
+"""What the source of each recipe does, as rows to test the folders of exps/ against; nothing is read from them here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from tools.list_recipes import EXPS
+
+SEED = EXPS / "douyin_exps/tsn_v5_mobilenet"
+SCRIPTS = next(SEED.iterdir())
+K400, SSV1, SSV2, UCF, HMDB = "kinetics400", "something_something_v1", "something_something_v2", "ucf101", "hmdb51"
+CLASSES = {K400: 400, SSV1: 174, SSV2: 174, UCF: 101, HMDB: 51}
+DATA = {K400: "kin400", SSV1: "something_v1", SSV2: "something_v2", UCF: "ucf101", HMDB: "hmdb51"}
+TRAINING_VIDEOS = {K400: 240_436, SSV1: 86_017, SSV2: 168_913, UCF: 9_537, HMDB: 3_570}
+
+Rate = Callable[[float], float]  # epochs of the source -> learning rate, as its code computes it
+
+
+def steps(peak: float, *milestones: float) -> Rate:
+    return lambda epoch: peak * 0.1 ** sum(epoch >= milestone for milestone in milestones)
+
+
+def mmengine_warm_up(after: Rate, epochs: int) -> Rate:
+    """LinearLR from a tenth, once per epoch: its last value comes in its last epoch."""
+    return lambda epoch: after(epoch) * min(1.0, 0.1 + 0.9 * math.floor(epoch) / (epochs - 1))
+
+
+def pyslowfast_warm_up(after: Rate, epochs: float, start: float) -> Rate:
+    return lambda epoch: start + (after(epochs) - start) * epoch / epochs if epoch < epochs else after(epoch)
+
+
+def half_cosine(peak: float, epochs: float) -> Rate:
+    return lambda epoch: peak * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def per_epoch(rate: Rate) -> Rate:
+    return lambda epoch: rate(math.floor(epoch))
+
+
+def mmengine_slowfast(epoch: float) -> float:
+    return per_epoch(half_cosine(0.1, 256))(epoch) * min(1.0, 0.1 + 0.9 * epoch / 34)
+
+
+class Recipe(NamedTuple):
+    """What the source says: facts about one folder.
+
+    length: in the source's epochs. passes: over our list in one of them. rate: by its epochs.
+    """
+
+    params: int
+    batch: int
+    length: float
+    rate: Rate
+    weight_decay: float
+    clip: float | None = None
+    nesterov: bool = False
+    passes: float = 1.0
+
+
+def mit(params: int, batch: int, length: float, rate: Rate, weight_decay: float = 1e-4) -> Recipe:
+    return Recipe(params, batch, length, rate, weight_decay, clip=20)
+
+
+def pyslowfast(params: int, rate: Rate | None = None, length: float = 196, batch: int = 64) -> Recipe:
+    rate = rate or pyslowfast_warm_up(half_cosine(0.1, 196), 34, 0.01)
+    return Recipe(params, batch, length, rate, 1e-4, nesterov=True)
+
+
+def reference(params: int, peak: float, batch: int) -> Recipe:
+    """torchvision: five clips of a video in one epoch; a straight line over ten epochs from a thousandth."""
+    line = pyslowfast_warm_up(steps(peak, 20, 30, 40), 10, peak / 1000)
+    return Recipe(params, batch, 45, line, 1e-4, passes=5)
+
+
+def vmz(params: int, batch: int, clips: int, length: int, every: int, peak: float, videos: int, wd: float) -> Recipe:
+    """An epoch is a number of clips."""
+    rate = steps(peak, *range(every, length, every))
+    return Recipe(params, batch, length, rate, wd, nesterov=True, passes=clips // batch * batch / videos)
+
+
+R50, R50_SS, R101_SS = 24_327_632, 23_864_558, 42_856_686
+TSN_MM = Recipe(R50, 256, 100, steps(0.01, 40, 80), 1e-4, clip=40)
+TSM_MM = Recipe(R50, 128, 50, mmengine_warm_up(steps(0.02, 25, 45), 5), 1e-4, clip=20)
+TSM_MM_SS = TSM_MM._replace(params=R50_SS, weight_decay=5e-4)
+MIT_SS = mit(R50_SS, 64, 50, steps(0.01, 20, 40), 5e-4)
+R21D_MM = Recipe(63_759_281, 64, 180, per_epoch(half_cosine(0.01, 180)), 1e-4, clip=40)
+SLOWFAST_MM = Recipe(34_479_288, 64, 256, mmengine_slowfast, 1e-4, clip=40)
+
+RECIPES: dict[str, Recipe] = {
+    "kinetics400/tsn_r50_5f_mit": mit(R50, 128, 50, steps(0.02, 20, 40)),
+    "kinetics400/tsm_r50_8f_mit": mit(R50, 128, 50, steps(0.02, 20, 40)),
+    "kinetics400/tsm_r50_16f_mit": mit(R50, 128, 50, steps(0.02, 20, 40)),
+    "kinetics400/tsm_r50_8f_dense_mit": mit(R50, 64, 100, steps(0.01, 37.5, 75)),
+    "kinetics400/tsm_r50_nl_8f_dense_mit": mit(31_686_096, 64, 100, steps(0.01, 37.5, 75)),
+    "kinetics400/tsn_r50_3f_mmaction2": TSN_MM,
+    "kinetics400/tsn_r50_5f_mmaction2": TSN_MM,
+    "kinetics400/tsn_r50_8f_mmaction2": TSN_MM,
+    "kinetics400/tsn_r101_8f_mmaction2": TSN_MM._replace(params=43_319_760),
+    "kinetics400/tsm_r50_8f_mmaction2": TSM_MM,
+    "kinetics400/tsm_r50_16f_mmaction2": TSM_MM,
+    "kinetics400/tsm_r50_8f_dense_mmaction2": TSM_MM,
+    "kinetics400/tsm_mobilenetv2_8f_mmaction2": Recipe(2_736_272, 128, 100, steps(0.02, 40, 80), 2e-5, clip=20),
+    "kinetics400/slow_r50_4x16_pyslowfast": pyslowfast(32_454_096),
+    "kinetics400/slow_r50_8x8_pyslowfast": pyslowfast(32_454_096),
+    "kinetics400/i3d_r50_8x8_pyslowfast": pyslowfast(28_043_472),
+    "kinetics400/c2d_r50_8x8_pyslowfast": pyslowfast(R50),
+    "kinetics400/slowfast_r50_4x16_pyslowfast": pyslowfast(34_480_216),
+    "kinetics400/slowfast_r50_8x8_pyslowfast": pyslowfast(34_566_488),
+    "kinetics400/slowfast_r50_8x8_stepwise_pyslowfast": pyslowfast(
+        34_566_488, pyslowfast_warm_up(steps(0.1, 94, 154, 196), 34, 0.01), 239
+    ),
+    "kinetics400/slowfast_r101_8x8_pytorchvideo": pyslowfast(62_826_968),
+    "kinetics400/slowfast_r101_16x8_pytorchvideo": pyslowfast(53_774_808),
+    "kinetics400/slowfast_r50_8x8_pytorchvideo": pyslowfast(
+        34_566_488, pyslowfast_warm_up(half_cosine(0.8, 196), 34, 0.01), batch=512
+    ),
+    "kinetics400/r3d_r50_8x8_pytorchvideo_tutorial": Recipe(
+        32_472_912, 32, 200, per_epoch(half_cosine(0.1, 200)), 1e-4
+    ),
+    "kinetics400/slowfast_r50_4x16_mmaction2": SLOWFAST_MM,
+    "kinetics400/slowfast_r50_8x8_mmaction2": SLOWFAST_MM._replace(params=34_565_560),
+    "kinetics400/r2plus1d_34_8x8_mmaction2": R21D_MM,
+    "kinetics400/r2plus1d_34_32x2_mmaction2": R21D_MM,
+    "kinetics400/ir_csn_152_32x2_mmaction2": Recipe(
+        29_703_568, 96, 58, mmengine_warm_up(steps(5e-4, 32, 48), 16), 1e-4, clip=40
+    ),
+    "kinetics400/r3d_18_torchvision": reference(33_371_472, 0.64, 1536),
+    "kinetics400/mc3_18_torchvision": reference(11_695_440, 0.64, 1536),
+    "kinetics400/r2plus1d_18_torchvision": reference(31_505_325, 0.64, 1536),
+    "kinetics400/s3d_torchvision": reference(8_320_048, 0.2, 768),
+    "kinetics400/r2plus1d_18_8f_vmz": vmz(31_505_325, 64, 1_000_000, 35, 10, 0.02, TRAINING_VIDEOS[K400], 1e-4),
+    "something_something_v1/tsm_r50_8f_mit": MIT_SS,
+    "something_something_v1/tsm_r50_16f_mit": MIT_SS,
+    "something_something_v1/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),
+    "something_something_v2/tsm_r50_8f_mit": MIT_SS,
+    "something_something_v2/tsm_r50_16f_mit": MIT_SS,
+    "something_something_v2/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),
+    "something_something_v2/tsm_r50_8f_mmaction2": TSM_MM_SS,
+    "something_something_v2/tsm_r50_16f_mmaction2": TSM_MM_SS,
+    "something_something_v2/tsm_r101_8f_mmaction2": TSM_MM_SS._replace(params=R101_SS),
+    "something_something_v2/tsn_r50_8f_mmaction2": Recipe(R50_SS, 256, 50, steps(0.01, 20, 40), 1e-4, clip=40),
+    "something_something_v2/slowfast_r50_16x8_pyslowfast": Recipe(
+        34_045_558, 16, 22, pyslowfast_warm_up(steps(0.03, 14, 18), 0.19, 0.0001), 1e-6, nesterov=True
+    ),
+    "ucf101/tsm_r50_8f_mit": mit(23_714_981, 64, 25, steps(0.001, 10, 20), 5e-4),
+    "ucf101/tsn_r101_3f_tsn_pytorch": mit(42_707_109, 128, 80, steps(0.001, 30, 60), 5e-4),
+    "ucf101/tsn_r50_3f_mmaction2": Recipe(23_714_981, 256, 75, steps(0.00128), 5e-4, clip=40),
+    "ucf101/r2plus1d_34_32f_vmz": vmz(63_543_788, 32, 100_000, 8, 2, 0.0008, TRAINING_VIDEOS[UCF], 5e-3),
+    "hmdb51/tsm_r50_8f_mmaction2": Recipe(23_612_531, 96, 25, steps(0.0015, 10, 20), 1e-4, clip=20),
+    "hmdb51/tsn_r50_8f_mmaction2": Recipe(23_612_531, 256, 50, steps(0.025, 20, 40), 1e-4, clip=40),
+    "hmdb51/r2plus1d_34_32f_vmz": vmz(63_518_138, 32, 40_000, 8, 2, 0.0016, TRAINING_VIDEOS[HMDB], 5e-3),
+}
+MIT_GROUPS = {(1, 1), (1, 0), (5, 1), (10, 0)}  # ResNets have no bias but the classifier's
+
+every_recipe = pytest.mark.parametrize("name", RECIPES)
