@@ -7,6 +7,7 @@ the arrays, each aligned to 64 bytes. Nothing in it is ever executed, unlike pic
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,11 @@ def save_arrays(path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.nd
             file.write(b"\0" * (-data.nbytes % _ALIGN))
 
 
+def _touch(array: np.ndarray) -> None:
+    """Brings every page in, so that what workers read later is counted as shared with this process, not as theirs."""
+    array.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
+
+
 def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """What the caller said about the arrays, and the arrays themselves, mapped read-only.
 
@@ -60,4 +66,5 @@ def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         else:
             mapped = np.memmap(path, np.dtype(entry["dtype"]), mode="r", offset=base + entry["offset"], shape=shape)
             arrays[name] = mapped.view(np.ndarray)
+            _touch(arrays[name])
     return header["about"], arrays

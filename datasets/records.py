@@ -111,8 +111,9 @@ def read_list(
         parsed = parse_list(source, columns)
         records = _from_parsed(source, root, parsed)
         _check_counts(records, columns)
-        if cache_file is not None:
-            records = _store(records, cache_file)
+        if cache_file is not None and _store(records, cache_file):
+            del parsed, records  # before the same is mapped: together they would be the peak
+            records = _open_cached(source, root, cache_file)
     if "label" in columns:
         _check_labels(records, num_class)
     return records
@@ -179,15 +180,15 @@ def default_cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytorch-video-analysis"
 
 
-def _store(records: RecordList, cache_file: Path) -> RecordList:
-    """The same records, mapped from the cache; a cache that cannot be written costs time on the next start only."""
+def _store(records: RecordList, cache_file: Path) -> bool:
+    """Writes the cache; one that cannot be written costs time on the next start only."""
     try:
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         save_arrays(cache_file, {"source": str(records.source)}, records.arrays())
-        return _open_cached(records.source, records.root, cache_file)
     except OSError as error:
         _log.warning("cannot cache %s in %s (%s): it will be read again", records.source, cache_file.parent, error)
-        return records
+        return False
+    return True
 
 
 def _reopen(source: Path, root: str | os.PathLike[str], cache_file: Path) -> RecordList | None:
