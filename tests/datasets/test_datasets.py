@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets import DATASETS, ClipDataset, DiskStore, FakeDataset, ImageDataset, TSNDataset
 from datasets.memcached_dataset import image_list_columns
@@ -131,12 +132,14 @@ def test_a_broken_frame_is_a_fault_that_names_it(
     assert [bool(fault) for fault in batch.faults] == [False, True]
 
 
-@pytest.mark.parametrize("form", ["png named jpg", "grey", "sizes"])
+@pytest.mark.parametrize("form", ["png named jpg", "grey", "cmyk", "sizes"])
 def test_odd_images_are_read(form: str, tiny_frames: Frames):
     source = tiny_frames(3)
     image, file = blob_frame(0, 1), source.parent.parent / "frames/v0/img_00002.jpg"
     if form == "png named jpg":
         file.write_bytes(encode(image, ".png"))
+    elif form == "cmyk":
+        Image.fromarray(image).convert("CMYK").save(file, "JPEG", quality=95)
     elif form == "grey":
         file.write_bytes(encode(image[..., :1]))
     else:
