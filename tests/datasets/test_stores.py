@@ -1,4 +1,4 @@
-"""What every frame store promises, over the table: the same pixels to each of the seed's data sets, and named faults."""
+"""What every store promises, over the table: the same pixels to each of the seed's data sets, and named faults."""
 
 from __future__ import annotations
 
