@@ -1,0 +1,49 @@
+"""Every frame store through main.py: the same weights, and what the store counted in the log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.datasets.conftest import Memcached, memcached
+from tests.integration.experiment import make_experiment, run, same_weights, weights
+from tests.requirements import needs_program
+from tools import pack_frames
+
+__all__ = ["memcached"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def from_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = make_experiment(tmp_path_factory.mktemp("disk"))
+    assert run(config) == 0
+    return config
+
+
+@pytest.mark.memcached
+@needs_program("memcached", install="apt-get install memcached")
+def test_memcached_trains_to_the_weights_of_the_disk_and_counts_its_hits(
+    from_disk: Path, tmp_path: Path, memcached: Callable[..., Memcached]
+) -> None:
+    server = memcached()
+    config = make_experiment(tmp_path)
+    assert run(config, f"common.data.store={{type: memcached, servers: ['{server.address}']}}", "common.workers=1") == 0
+    assert same_weights(weights(config), weights(from_disk))
+    counts = re.findall(r"store: hits (\d+), misses (\d+)", (config.parent / "log.txt").read_text())
+    assert int(counts[-1][0]) > 0 and int(counts[-1][1]) > 0
+    tags = EventAccumulator(str(config.parent / "events")).Reload().Tags()["scalars"]
+    assert {"store/hits", "store/fallbacks"} <= set(tags)
+
+
+def test_packed_frames_train_to_the_weights_of_the_disk(from_disk: Path, tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    lists = [str(tmp_path / "lists" / name) for name in ("train.txt", "val.txt")]
+    assert not pack_frames.main([str(tmp_path / "pack"), *lists, "--root", str(tmp_path / "frames")])
+    assert (
+        run(config, f"common.data.store={{type: packed, folder: {tmp_path / 'pack'}}}", "common.train_root=/gone") == 0
+    )
+    assert same_weights(weights(config), weights(from_disk))
