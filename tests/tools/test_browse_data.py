@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.integration.experiment import make_experiment
+from tools import browse_data
+from tools.browse_data import CAPTION, GAP, frame_indices
+from utils.errors import UserError
+
+
+@pytest.mark.parametrize(("arguments", "views"), [([], 1), (["--val", "common.val_dense=true"], 10)])
+def test_the_sheet_has_a_row_for_every_view(tmp_path: Path, arguments: list[str], views: int) -> None:
+    config = make_experiment(tmp_path)
+    out = tmp_path / "sheet.png"
+    assert browse_data.main([str(config), *arguments, "--count", "3", "--out", str(out)]) == 0
+    with Image.open(out) as image:
+        assert image.size == (2 * (32 + GAP), 3 * views * (32 + CAPTION + GAP))
+
+
+def test_the_frames_shown_are_those_whose_indices_are_written(tmp_path: Path) -> None:
+    """Frame n of the tiny videos is n grey levels brighter, so a mean tells the frame."""
+    config = make_experiment(tmp_path, augmentation={"input_size": 32, "flip": False})
+    file = browse_data.load_config(config)
+    clip = browse_data.build_method(file.common.model).clip
+    split = browse_data.open_split(file.common, "train", clip)
+    for epoch in range(3):
+        indices = frame_indices(split, 1, epoch)
+        (caption, frames), *_ = browse_data.rows(split, 1, epoch)
+        assert indices is not None and str(indices[0].tolist()) in caption and "bright" in caption
+        levels = frames.reshape(len(frames), -1).mean(1)
+        step = np.diff(levels)[0] / np.diff(indices[0])[0]
+        assert step == pytest.approx(1.0, abs=0.7)
+
+
+def test_an_unreadable_frame_is_an_error_and_no_sheet(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    for frame in (tmp_path / "frames" / "dark" / "train 0").iterdir():
+        frame.write_bytes(b"not a picture")
+    with pytest.raises(UserError, match="train 0"):
+        browse_data.main([str(config), "--out", str(tmp_path / "sheet.png")])
+    assert not (tmp_path / "sheet.png").exists()

@@ -1,0 +1,100 @@
+"""A contact sheet of what the network will really see: clips after sampling, cropping, flipping, colour and erasing.
+
+    python -m tools.browse_data exps/mine/config.yaml --out sheet.png
+
+One row per view of a video, with its path, its label after the flip, and the 0-based indices of its frames.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if not __package__:  # started as `python tools/browse_data.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from datasets.assemble import Split, open_split
+from datasets.frame_dataset import FrameDataset
+from methods.assemble import build_method
+from tools._cli import Parser, positive_int
+from utils.batch import collate
+from utils.config_file import load_config
+from utils.errors import UserError, run_cli
+from utils.files import atomic_write
+
+CAPTION = 14  # pixels above a row
+GAP = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the sheet."""
+    parser = Parser(prog="browse_data.py", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("config", metavar="CONFIG")
+    parser.add_argument("overrides", nargs="*", metavar="common.key=value")
+    parser.add_argument("--val", action="store_true", help="the validation list as it is tested, not the training list")
+    parser.add_argument("--count", type=positive_int, default=12, help="videos, spread over the list")
+    parser.add_argument("--epoch", type=int, default=0, help="whose random draws to show")
+    parser.add_argument("--out", default="sheet.png", help="PNG to write")
+    args = parser.parse_intermixed_args(argv)
+    config = load_config(args.config, args.overrides)
+    with config.located():
+        with torch.device("meta"):
+            clip = build_method(config.common.model).clip
+        split = open_split(config.common, "val" if args.val else "train", clip)
+    chosen = np.unique(np.linspace(0, len(split) - 1, args.count).astype(np.int64)).tolist()
+    image = sheet([row for index in chosen for row in rows(split, index, args.epoch)])
+    with atomic_write(args.out) as file:
+        image.save(file, format="PNG")
+    print(f"wrote {args.out}: {len(chosen)} of {len(split)} videos, {split.about}")
+    return 0
+
+
+def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
+    """(caption, uint8 frames (T, H, W, 3)) for every view of one video, as the pipeline hands them to the network."""
+    sample = split.dataset[(epoch, index)]
+    if sample["fault"]:
+        raise UserError(sample["fault"])
+    batch = collate([sample])
+    clips = split.pipeline.apply(batch.clips, batch.augment)  # (V, C, T, H, W), normalised
+    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (split.pipeline.mean, split.pipeline.std))
+    pixels = (clips * std + mean) * (255 / split.pipeline.value_range)
+    frames = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
+    label = int(sample["label"])
+    name = split.class_names[label] if split.class_names and label >= 0 else str(label)
+    indices = frame_indices(split, index, epoch)
+    captions = [f"{split.path(index)}  {name}" for _ in frames]
+    if indices is not None:
+        crops = len(frames) // len(indices)
+        captions = [f"{text}  {indices[view // crops].tolist()}" for view, text in enumerate(captions)]
+    return list(zip(captions, frames, strict=True))
+
+
+def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
+    """int64 (clips, T): the frames of a sample; None for encoded videos, which are cut by time."""
+    dataset = split.dataset
+    if not isinstance(dataset, FrameDataset):
+        return None
+    # the indices are the first thing that a sample draws from its generator
+    return dataset.indices(index, np.random.default_rng([dataset.seed, epoch, index]) if dataset.train else None)
+
+
+def sheet(pieces: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
+    """All rows below each other."""
+    frames, height, width = pieces[0][1].shape[:3]
+    tall = height + CAPTION + GAP
+    image = Image.new("RGB", (frames * (width + GAP), len(pieces) * tall), "white")
+    pen = ImageDraw.Draw(image)
+    for row, (caption, clip) in enumerate(pieces):
+        pen.text((2, row * tall + 1), caption, fill="black")
+        for column, frame in enumerate(clip):
+            image.paste(Image.fromarray(frame), (column * (width + GAP), row * tall + CAPTION))
+    return image
+
+
+if __name__ == "__main__":
+    run_cli(main)
