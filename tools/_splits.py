@@ -124,8 +124,8 @@ def group_names(names: Sequence[str], labels: Sequence[str], *, regex: str | Non
 def ratio_split(labels: Sequence[str], groups: Sequence[str], *, ratio: float, seed: int) -> list[str]:
     """Says "train" or "val" per video: about `ratio` of each class validates and no group is in both.
 
-    The same seed gives the same split, whatever the order of the videos elsewhere. A class of at least two groups has a
-    video in both, unless its groups are tied to those of other classes.
+    The same seed gives the same split, whatever the order of the videos elsewhere. Every class keeps a video to train
+    on; one of at least two groups has a video in both, unless its groups are tied to those of other classes.
     """
     members: dict[str, list[int]] = defaultdict(list)
     for number, group in enumerate(groups):
@@ -141,12 +141,15 @@ def ratio_split(labels: Sequence[str], groups: Sequence[str], *, ratio: float, s
         chosen.add(group)
         val.update(counts[group])
 
+    def leaves_some(group: str) -> bool:
+        return all(val[c] + k < total[c] for c, k in counts[group].items())
+
     for group in order:
         change = sum(abs(val[c] + k - target[c]) - abs(val[c] - target[c]) for c, k in counts[group].items())
-        if change < 0:
+        if change < 0 and leaves_some(group):
             take(group)
     for label in sorted(total):  # a class whose groups are all large compared with the ratio
-        left = [group for group in order if label in counts[group] and group not in chosen]
-        if not val[label] and len(left) > 1:
+        left = [group for group in order if label in counts[group] and group not in chosen and leaves_some(group)]
+        if not val[label] and left:
             take(min(left, key=lambda group: counts[group].total()))
     return ["val" if group in chosen else "train" for group in groups]

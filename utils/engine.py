@@ -107,11 +107,7 @@ def train(
         best = False
         if validating:
             state.last_validation = state.step
-            try:
-                best = listeners.validate()
-            except UserError:  # an unreadable video, say: what was learnt until here is not lost with it
-                listeners.save(False)
-                raise
+            best = listeners.validate()
             model.train()
         if saving:
             listeners.save(best)

@@ -102,6 +102,8 @@ class Memcached:
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            os.waitpid(self.process.pid, os.WUNTRACED)  # until it really stands still
 
     def count(self, name: str) -> int:
         with closing(self.client()) as client:

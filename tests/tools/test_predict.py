@@ -93,7 +93,8 @@ def test_a_window_scores_as_the_video_cut_out_would(ckpt: Path, video: Path, bat
         part = frames[round(span.start * 10) :][:20]
         chosen = trained.rule.test(20, 3, 1, 1)[0]
         views = trained.spatial.apply([part[index] for index in chosen])[0]
-        np.testing.assert_allclose(scores, trained.scores([views], batch_size=1)[0], atol=1e-6)
+        # this untrained network's logits are near 60, so that another batch size rounds a score by some 1e-5
+        np.testing.assert_allclose(scores, trained.scores([views], batch_size=1)[0], atol=1e-4)
 
 
 def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
