@@ -77,7 +77,9 @@ class Run:
         self.method, warnings = prepared_method(self.common)
         for warning in warnings:
             folder.warn(warning)
-        self.precision = Precision(self.common.amp, process.device, args.static_loss_scale)
+        self.precision = Precision(self.common.amp, process.device, args.static_loss_scale, model=self.method)
+        if self.common.amp == "bf16" and self.precision.unsafe:
+            folder.warn("bf16 on a CPU can give wrong gradients of convolutions over time: amp: auto avoids it")
         if self.common.amp != "off":
             folder.log(f"mixed precision: {self.precision.name}")
         if args.static_loss_scale and self.precision.name != "fp16":

@@ -13,6 +13,16 @@ from utils import distributed
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def unsafe_in_bf16(model: nn.Module, device: torch.device) -> bool:
+    """Whether bf16 can go wrong there: convolutions over time on a CPU.
+
+    oneDNN's weight gradient of a Conv3d with a temporal kernel of 3 reads memory that nobody wrote when the input has
+    two frames (seen with torch 2.15 on AVX-512): sudden infinities, and runs that differ.
+    """
+    kernels = [module.kernel_size[0] for module in model.modules() if isinstance(module, nn.Conv3d)]
+    return device.type == "cpu" and any(kernel > 1 for kernel in kernels)
+
+
 def computes_in_bf16(device: torch.device) -> bool:
     """Whether bf16 is faster than float32 there; a CPU without the instructions only imitates it, slowly."""
     if device.type == "cuda":
@@ -23,13 +33,16 @@ def computes_in_bf16(device: torch.device) -> bool:
 class Precision:
     """Autocast for the forward pass and the update that belongs to it.
 
-    amp: off, bf16, fp16, or auto: bf16 where the device computes in it, else off. fp16 scales the loss (Micikevicius
-        et al. 2018, arXiv 1710.03740): dynamically, or by `static_scale` when it is given.
+    amp: off, bf16, fp16, or auto: bf16 where the device computes in it and rightly for `model`, else off. fp16 scales
+        the loss (Micikevicius et al. 2018, arXiv 1710.03740): dynamically, or by `static_scale` when it is given.
     """
 
-    def __init__(self, amp: str, device: torch.device, static_scale: float | None = None) -> None:
+    def __init__(
+        self, amp: str, device: torch.device, static_scale: float | None = None, *, model: nn.Module | None = None
+    ) -> None:
+        self.unsafe = model is not None and unsafe_in_bf16(model, device)
         if amp == "auto":
-            amp = "bf16" if computes_in_bf16(device) else "off"
+            amp = "bf16" if computes_in_bf16(device) and not self.unsafe else "off"
         self.name = amp
         self.dtype = DTYPES.get(amp)
         self._device = device

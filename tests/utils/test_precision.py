@@ -38,3 +38,13 @@ def test_the_gradients_norm_is_clipped_before_the_update() -> None:
     chosen.backward(100 * model(torch.ones(1, 1)).sum())
     chosen.update(optimizer, model, clip_gradient=0.5)
     assert before - model.weight.item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("kernel", "name"), [((1, 3, 3), "bf16"), ((3, 1, 1), "off")])
+def test_auto_avoids_bf16_on_a_cpu_for_convolutions_over_time(
+    monkeypatch: pytest.MonkeyPatch, kernel: tuple[int, int, int], name: str
+) -> None:
+    """Their weight gradients were seen to be wrong there."""
+    monkeypatch.setattr(precision, "computes_in_bf16", lambda device: True)
+    assert Precision("auto", CPU, model=nn.Conv3d(3, 4, kernel)).name == name
+    assert Precision("auto", torch.device("meta"), model=nn.Conv3d(3, 4, kernel)).name == "bf16"
