@@ -23,6 +23,8 @@ from utils.files import atomic_write
 TRACED_BATCH = 2  # 0 and 1 are special to the tracer
 CHECKED_BATCHES = (1, 3)
 BATCH = "batch"
+# the exporter of torch 2.6 fails on batch norm; 2.9 is the first whose default it is, and the first we trust with it
+ONNX_SINCE = (2, 9)
 ABOUT = "about.json"  # the entry of a .pt2 file that holds what ONNX files have as metadata
 Run = Callable[[Sequence[Tensor]], list[Tensor]]
 
@@ -148,7 +150,18 @@ def _to_torch(program: ExportedProgram, network: Exportable) -> tuple[bytes, Run
     return file.getvalue(), lambda inputs: list(_tuple(module(*inputs)))
 
 
+def exports_onnx() -> bool:
+    """Whether this torch exports to ONNX as we need it."""
+    major, minor = torch.__version__.split(".")[:2]
+    return (int(major), int(minor)) >= ONNX_SINCE
+
+
 def _to_onnx(program: ExportedProgram, network: Exportable) -> tuple[bytes, Run]:
+    if not exports_onnx():
+        raise UserError(
+            f"ONNX export needs torch {'.'.join(map(str, ONNX_SINCE))} or newer, this is {torch.__version__}: upgrade "
+            "it, or write a .pt2 file"
+        )
     for package in ("onnx", "onnxscript", "onnxruntime"):
         need(package)
     import onnxruntime

@@ -12,7 +12,7 @@ from tests.requirements import needs_package
 from tests.tools.run import run_tool
 from tests.tools.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, write_checkpoint
 from tools import export
-from tools._export import ABOUT, clip_network, trace
+from tools._export import ABOUT, clip_network, exports_onnx, trace
 from tools._trained import open_checkpoint
 from utils.errors import ConfigError, UserError
 
@@ -20,10 +20,21 @@ FAMILIES = {"tsn": TSN, "tsm": UNI | {"shift": "bi"}, "uni": UNI, "clip3d": CLIP
 needs_onnx = [needs_package(package) for package in ("onnx", "onnxscript", "onnxruntime")]
 
 
+old_torch = pytest.mark.skipif(not exports_onnx(), reason="this torch is too old to export to ONNX")
+
+
 def with_onnx(function: Any) -> Any:
-    for mark in needs_onnx:
+    for mark in [*needs_onnx, old_torch]:
         function = mark(function)
     return function
+
+
+def test_an_old_torch_is_told_that_it_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.6.0+cu124")
+    ckpt = write_checkpoint(tmp_path, TSN)
+    with pytest.raises(UserError, match=r"ONNX export needs torch 2\.9 or newer, this is 2\.6\.0"):
+        export.main([str(ckpt), str(tmp_path / "model.onnx")])
+    assert not (tmp_path / "model.onnx").exists()
 
 
 @with_onnx
