@@ -137,6 +137,7 @@ class Run:
                     save=lambda best: self.save(training, data, best),
                     fault=lambda text: self.folder.warn(f"left out: {text}"),
                     stop=stop,
+                    path=data.path,
                 ),
             )
         if not finished:
@@ -232,7 +233,7 @@ class Run:
     def score(self, model: nn.Module, split: Split) -> Scores:
         """The one evaluation path: validation during training and --evaluate both come here."""
         with distributed.first_buffers(model):  # what is scored is what the checkpoint holds
-            return evaluate(
+            scores = evaluate(
                 model,
                 split.eval_batches(self.process),
                 pipeline=split.pipeline,
@@ -243,6 +244,9 @@ class Run:
                 fault_budget=self.common.bad_frame_budget,
                 pad_to=split.eval_batch_size if self.common.compile else 0,
             )
+        for fault in scores.faults:
+            self.folder.warn(f"left out: {fault}")
+        return scores
 
     def save(self, training: Training, data: Split, best: bool) -> None:
         """Writes ckpt.pth.tar, and ckpt_best.pth.tar when it is the best."""

@@ -228,6 +228,9 @@ class Common(Section):
     bad_frame_budget: NonNegativeInt = Field(
         0, description="videos that may be left out of training because a frame cannot be read; each is logged"
     )
+    bad_loss_budget: NonNegativeInt = Field(
+        0, description="steps that may be skipped because their loss is not finite; each is logged with its videos"
+    )
     train_root: str = Field("/", description="folder in front of every path of train_source")
     train_source: str | None = Field(None, description="list file for training: path num_frames label")
     val_root: str = Field("/", description="folder in front of every path of val_source")

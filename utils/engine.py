@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -80,19 +80,24 @@ def train(
         set_lr(optimizer, float(plan.learning_rates[step]))
         optimizer.zero_grad(set_to_none=True)
         current = _Step(step)
+        buffers = [buffer.clone() for buffer in model.buffers()] if plan.bad_loss_budget else []
         for part in range(plan.accumulate):
             batch = current.fetch(loader)
-            _refuse_beyond_budget(batch, state, plan, listeners)
+            _refuse_beyond_budget(batch, state, plan)
             rng = np.random.default_rng([plan.seed, step, distributed.rank(), part])
             loss = current.forward(model, batch.to(device), criterion, pipeline, mix_up, precision, rng)
             precision.backward(loss / plan.accumulate)
-        precision.update(optimizer, model, clip_gradient=plan.clip_gradient)
-        for updated in listeners.updated:
-            updated()
+        # only a budget looks at the loss before the update: looking makes the host wait for the device
+        if plan.bad_loss_budget and distributed.any_rank(not current.is_finite()):
+            _skip(current, model, buffers, state, plan, listeners)
+        else:
+            precision.update(optimizer, model, clip_gradient=plan.clip_gradient)
+            for updated in listeners.updated:
+                updated()
         state.step = step + 1
 
         if pending is not None:  # fetched now, while the device works on the current step
-            pending.settle(state)
+            pending.settle(state, listeners)
         stopping = distributed.any_rank(listeners.stop())
         validating = not stopping and _validation_due(step, total, state, plan)
         printing = step % plan.print_freq == 0 or state.step == total
@@ -100,7 +105,7 @@ def train(
         current.seconds = time.perf_counter() - began
         pending = current
         if printing or saving:
-            pending.settle(state)
+            pending.settle(state, listeners)
             pending = None
         if printing:
             listeners.printed(_printed(state, float(plan.learning_rates[step])))
@@ -122,7 +127,7 @@ class _Step:
 
     step: int
     indices: list[int] = field(default_factory=list)
-    faults: int = 0
+    faults: list[str] = field(default_factory=list)  # videos that could not be read
     waited: float = 0.0
     seconds: float = 0.0
     numbers: Tensor | None = None  # float32 (4,): sum of the losses, clips in top 1, clips in top 5, clips
@@ -133,7 +138,7 @@ class _Step:
         batch = next(loader)
         self.waited += time.perf_counter() - began
         self.indices += batch.indices.tolist()
-        self.faults += sum(map(bool, batch.faults))
+        self.faults += filter(None, batch.faults)
         return batch
 
     def forward(
@@ -163,25 +168,68 @@ class _Step:
         self.numbers = numbers if self.numbers is None else self.numbers + numbers
         return loss / count.clamp(min=1)
 
-    def settle(self, state: TrainState) -> None:
-        """Fetches the numbers, joins those of all processes, and hands them to the meters."""
+    def is_finite(self) -> bool:
+        """Whether the loss is a number; waits for the device."""
+        return self.numbers is not None and math.isfinite(float(self.numbers[0]))
+
+    def describe(self, loss: float, path: Callable[[int], str]) -> str:
+        """A loss and whose it is."""
+        return f"step {self.step}: the loss is {loss}; videos of the batch: {', '.join(map(path, self.indices))}"
+
+    def settle(self, state: TrainState, listeners: Listeners) -> None:
+        """Fetches the numbers, joins those of all processes, hands them to the meters, and tells what was left out."""
         if self.numbers is None:
             return
         loss, top1, top5, count = self.numbers.tolist()
         self.numbers = None
         if not math.isfinite(loss):
             raise UserError(
-                f"step {self.step}: the loss is {loss}; lower the learning rate or set amp: off. Videos of the batch, "
-                f"as places in the training list: {', '.join(map(str, self.indices))}. The last checkpoint is "
-                "from before this step"
+                f"{self.describe(loss, listeners.path)}. The last checkpoint is from before this step; lower the "
+                "learning rate, set amp: off, or let bad_loss_budget skip such steps"
             )
-        loss, top1, top5, count, faults = distributed.sum_over_ranks([loss, top1, top5, count, self.faults])
+        loss, top1, top5, count, faults = distributed.sum_over_ranks([loss, top1, top5, count, len(self.faults)])
+        if faults:
+            _tell(self.faults, listeners)
         state.bad_videos += round(faults)
         state.meters["loss"].update(loss / max(count, 1), count)
         state.meters["acc1"].update(100.0 * top1 / max(count, 1), count)
         state.meters["acc5"].update(100.0 * top5 / max(count, 1), count)
         state.meters["data"].update(self.waited)
         state.meters["time"].update(self.seconds)
+
+
+def _skip(
+    current: _Step,
+    model: nn.Module,
+    buffers: Sequence[Tensor],
+    state: TrainState,
+    plan: TrainPlan,
+    listeners: Listeners,
+) -> None:
+    """Leaves a step out: the weights stay, batch norm's statistics go back to what they were, no meter sees it.
+
+    Raises: UserError when more steps than bad_loss_budget were left out.
+    """
+    assert current.numbers is not None
+    loss = float(current.numbers[0])
+    mine = [] if math.isfinite(loss) else [current.describe(loss, listeners.path)]
+    state.bad_losses += 1
+    if state.bad_losses > plan.bad_loss_budget:
+        texts = [text for part in distributed.gather_objects(mine) for text in part]
+        raise UserError(
+            f"{'; '.join(texts)}. That is {state.bad_losses} step(s), bad_loss_budget is {plan.bad_loss_budget}"
+        )
+    _tell(mine, listeners)
+    for buffer, before in zip(model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
+    current.numbers = None
+
+
+def _tell(texts: list[str], listeners: Listeners) -> None:
+    """What every process has left out, in the order of ranks: only the first one writes a log."""
+    for part in distributed.gather_objects(texts):
+        for text in part:
+            listeners.fault(text)
 
 
 def _top_hits(logits: Tensor, labels: Tensor) -> Tensor:
@@ -201,16 +249,14 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _refuse_beyond_budget(batch: Batch, state: TrainState, plan: TrainPlan, listeners: Listeners) -> None:
-    """Tells of every video that is left out; raises FrameError when there are more than bad_frame_budget in all."""
+def _refuse_beyond_budget(batch: Batch, state: TrainState, plan: TrainPlan) -> None:
+    """Raises: FrameError when more than bad_frame_budget videos in all are unreadable."""
     faults = [fault for fault in batch.faults if fault]
     if state.bad_videos + len(faults) > plan.bad_frame_budget:
         raise FrameError(
             f"step {state.step}: {state.bad_videos + len(faults)} unreadable video(s), bad_frame_budget is "
             f"{plan.bad_frame_budget}: {'; '.join(faults)}"
         )
-    for fault in faults:
-        listeners.fault(fault)
 
 
 def _printed(state: TrainState, lr: float) -> dict[str, float]:

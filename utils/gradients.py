@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 BUCKET_ELEMENTS = 8 * 1024 * 1024  # so that sending one bucket and adding the one before overlap
 
+# newer torch warns of the older name
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
 # which parameters have gradients, agreed on at a model's first step: where one process has none, it counts as 0
 _agreed: WeakKeyDictionary[nn.Module, list[str]] = WeakKeyDictionary()
 
@@ -70,7 +73,7 @@ class _Bucket:
         for shard in others:
             total += shard
         total /= self._world
-        self._work = dist.all_gather_into_tensor(self._flat, total, async_op=True)
+        self._work = _all_gather(self._flat, total, async_op=True)
 
     def finish(self) -> None:
         """Puts the mean where the gradients are."""

@@ -21,6 +21,7 @@ class TrainState:
     best_step: int = 0  # iterations done when it was reached, 0 before the first validation
     last_validation: int = 0  # iterations done when validation last ran
     bad_videos: int = 0
+    bad_losses: int = 0  # steps that were skipped
     meters: dict[str, WindowMeter] = field(default_factory=dict)
 
     @classmethod
@@ -43,6 +44,7 @@ class TrainState:
             "best_step": self.best_step,
             "last_validation": self.last_validation,
             "bad_videos": self.bad_videos,
+            "bad_losses": self.bad_losses,
             "meters": {name: meter.state_dict() for name, meter in self.meters.items()},
         }
 
@@ -53,6 +55,7 @@ class TrainState:
         self.best_step = state.get("best_step", self.step)
         self.last_validation = state.get("last_validation", self.step)
         self.bad_videos = state.get("bad_videos", 0)
+        self.bad_losses = state.get("bad_losses", 0)
         for name, meter in self.meters.items():
             meter.load_state_dict(state.get("meters", {}).get(name, []))
 
@@ -66,6 +69,7 @@ class TrainPlan:
     val_freq: int
     checkpoint_every: int
     bad_frame_budget: int
+    bad_loss_budget: int
     clip_gradient: float | None
     seed: int
     accumulate: int = 1  # batches per step
@@ -79,6 +83,7 @@ class TrainPlan:
             val_freq=common.val_freq,
             checkpoint_every=common.checkpoint_every,
             bad_frame_budget=common.bad_frame_budget,
+            bad_loss_budget=common.bad_loss_budget,
             clip_gradient=common.clip_gradient,
             seed=common.seed,
             accumulate=common.accumulate,
@@ -92,6 +97,7 @@ class Listeners:
     printed: Callable[[dict[str, float]], None]  # every print_freq steps, with means and newest values
     validate: Callable[[], bool]  # runs a validation, says whether it was the best
     save: Callable[[bool], None]  # writes a checkpoint, and marks it when it is the best
-    fault: Callable[[str], None]  # a video that was left out
+    fault: Callable[[str], None]  # a video, or a step, that was left out
     stop: Callable[[], bool]  # whether to end early
+    path: Callable[[int], str] = str  # what a message calls the video at a place of the list
     updated: Sequence[Callable[[], None]] = ()  # all of them, after every step's update

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.ranks import run_ranks
 from utils.batch import Batch
 from utils.engine import evaluate, train
-from utils.errors import FrameError
+from utils.errors import FrameError, UserError
 from utils.loss import LabelSmoothCrossEntropy
 from utils.mixup import MixUp
 from utils.precision import Precision
@@ -77,8 +78,8 @@ def run(
     return state, calls
 
 
-def plan(steps: int, *, val_freq: int = 4, budget: int = 0, accumulate: int = 1) -> TrainPlan:
-    return TrainPlan(np.full(steps, 0.1), 2, val_freq, 3, budget, None, 0, accumulate)
+def plan(steps: int, *, val_freq: int = 4, budget: int = 0, bad_losses: int = 0, accumulate: int = 1) -> TrainPlan:
+    return TrainPlan(np.full(steps, 0.1), 2, val_freq, 3, budget, bad_losses, None, 0, accumulate)
 
 
 def test_validation_runs_at_multiples_and_not_again_close_to_the_end() -> None:
@@ -122,6 +123,48 @@ def test_accumulated_batches_are_one_step_of_the_larger_batch() -> None:
     torch.testing.assert_close(one.head.weight, other.head.weight)
 
 
+class Sore(Mean):
+    """Its loss is nan for a white clip, and so would be its batch norm's statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        means = clips.mean(dim=(1, 2, 3, 4))[:, None]
+        return self.head(self.norm(torch.where(means > 0.99, torch.nan, means)))
+
+
+def test_a_skipped_step_is_as_if_it_had_not_been() -> None:
+    one, other = Sore(), Sore()
+    other.load_state_dict(one.state_dict())
+    good, bad = batch(10, 200, labels=[0, 1]), batch(10, 255, labels=[0, 1], first=7)
+    state, calls = run([bad, good, bad], plan(3, bad_losses=2), one)
+    run([good], plan(1), other)
+    torch.testing.assert_close(one.state_dict(), other.state_dict())
+    assert calls.count(("step 0: the loss is nan; videos of the batch: 7, 8", -1)) == 1
+    assert state.bad_losses == 2 and np.isfinite(state.meters["loss"].mean)
+
+
+def test_more_skipped_steps_than_the_budget_end_the_run() -> None:
+    with pytest.raises(
+        UserError, match=r"step 2: .* videos of the batch: 0, 1. That is 2 step\(s\), bad_loss_budget is 1"
+    ):
+        run([batch(0, 255, labels=[0, 1])] * 3, plan(4, bad_losses=1), Sore())
+
+
+def _left_out(rank: int) -> list[str]:
+    faults = ["", f"list:{rank + 1}: broken"] if rank else []
+    _, calls = run([batch(10, 200, labels=[0, 1], faults=faults)] * 2, plan(2, budget=9))
+    return [what for what, _ in calls if "broken" in what]
+
+
+@pytest.mark.gloo
+def test_the_first_process_tells_what_another_one_left_out() -> None:
+    told = run_ranks(2, _left_out)
+    assert told[0] == ["list:2: broken"] * 2
+
+
 def test_an_unreadable_clip_does_not_move_the_weights() -> None:
     one, other = Mean(), Mean()
     other.load_state_dict(one.state_dict())
@@ -130,7 +173,7 @@ def test_an_unreadable_clip_does_not_move_the_weights() -> None:
     state, calls = run([bad], plan(1, budget=1), one)
     run([good], plan(1), other)
     torch.testing.assert_close(one.head.weight, other.head.weight, rtol=0, atol=0)
-    assert state.bad_videos == 1 and ("list:3: broken", -1) in calls
+    assert state.bad_videos == 1 and ("list:3: broken", 0) in calls
 
 
 def test_a_perfect_score_has_loss_zero_and_not_minus_zero() -> None:
