@@ -116,6 +116,17 @@ def test_class_weights_must_be_one_for_each_class(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_smaller_last_batch_compiles_nothing_anew(tmp_path: Path) -> None:
+    graphs = []
+    for val in (8, 6):  # two batches of four; four and two
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        assert run(make_experiment(tmp_path / str(val), val=val), SHORT, "common.compile=true") == 0
+        graphs.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert graphs[0] == graphs[1] > 0
+
+
+@pytest.mark.slow
 def test_a_compiled_run_gives_nearly_the_same_loss(tmp_path: Path) -> None:
     plain, compiled = make_experiment(tmp_path / "plain"), make_experiment(tmp_path / "compiled")
     assert run(plain, SHORT) == 0
