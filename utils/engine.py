@@ -81,10 +81,10 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         current = _Step(step)
         for part in range(plan.accumulate):
-            batch = current.fetch(loader)
+            batch = current.fetch(loader, device)
             _refuse_beyond_budget(batch, state, plan, listeners)
             rng = np.random.default_rng([plan.seed, step, distributed.rank(), part])
-            loss = current.forward(model, batch.to(device), criterion, pipeline, mix_up, precision, rng)
+            loss = current.forward(model, batch, criterion, pipeline, mix_up, precision, rng)
             precision.backward(loss / plan.accumulate)
         precision.update(optimizer, model, clip_gradient=plan.clip_gradient)
         for updated in listeners.updated:
@@ -127,12 +127,13 @@ class _Step:
     seconds: float = 0.0
     numbers: Tensor | None = None  # float32 (4,): sum of the losses, clips in top 1, clips in top 5, clips
 
-    def fetch(self, loader: Iterator[Batch]) -> Batch:
-        """The next batch; the time it took is time the device may have waited."""
+    def fetch(self, loader: Iterator[Batch], device: torch.device) -> Batch:
+        """The next batch on the device; the time it took is time the device may have waited."""
         began = time.perf_counter()
-        batch = next(loader)
+        loaded = next(loader)
+        batch = loaded.to(device)
         self.waited += time.perf_counter() - began
-        self.indices += batch.indices.tolist()
+        self.indices += loaded.indices.tolist()
         self.faults += sum(map(bool, batch.faults))
         return batch
 
@@ -245,10 +246,11 @@ def evaluate(
     labels: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     faults: list[str] = []
-    for batch in batches:
+    for loaded in batches:
+        batch = loaded.to(device)
         good = np.array([not fault for fault in batch.faults])
         faults.extend(fault for fault in batch.faults if fault)
-        clips = pipeline.apply(batch.to(device).clips, None)
+        clips = pipeline.apply(batch.clips, None)
         views = len(clips) // len(batch)
         if len(batch) < pad_to:
             clips = torch.cat([clips, clips.new_zeros(pad_to * views - len(clips), *clips.shape[1:])])
@@ -256,8 +258,8 @@ def evaluate(
             logits = model(clips)[: len(batch) * views]
         logits = logits.float().unflatten(0, (len(batch), views))  # (N*V, K) -> (N, V, K)
         averaged = logits.softmax(-1).mean(1) if average == "scores" else logits.mean(1).softmax(-1)
-        indices.append(batch.indices.numpy()[good])
-        labels.append(batch.labels.numpy()[good])
+        indices.append(loaded.indices.numpy()[good])
+        labels.append(loaded.labels.numpy()[good])
         scores.append(averaged.cpu().numpy()[good])
     all_faults = [fault for part in distributed.gather_objects(faults) for fault in part]
     if len(all_faults) > fault_budget:
