@@ -19,7 +19,8 @@ from utils.decode import decode_image
 WORKER_STAGES = ("open", "decode", "resize", "collate")
 ADVICE = {
     "open": "data.store: {type: packed} (tools/pack_frames.py) reads few large files instead of many small ones",
-    "decode": "common.workers: one per free core; smaller frames (tools/dump_frames.py --size) decode faster",
+    "decode": "common.workers: one per free core; smaller frames (tools/dump_frames.py --size) decode faster, and "
+    "common.data.decode: cuda leaves it to the GPU",
     "resize": "common.workers: one per free core; frames dumped near the input size need less of it",
     "collate": "common.workers: one per free core; fewer views per sample",
     "augment": "common.device: cuda, where it costs next to nothing; on a CPU hue is the dearest part of colorjitter",

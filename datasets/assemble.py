@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -28,6 +29,7 @@ from utils.augment import Augment
 from utils.batch import Batch
 from utils.build import build, check_name
 from utils.clip import ClipSpec
+from utils.coded_clips import CodedSpatial
 from utils.config import Common
 from utils.distributed import Process
 from utils.engine import Scores
@@ -35,6 +37,7 @@ from utils.errors import ConfigError, ListError
 from utils.presets import Preset, find_preset
 from utils.transforms import Spatial
 
+_DECODES_FRAMES = "common.data.decode: cuda decodes JPEG frames, not encoded videos (data.store.type: video)"
 FAKE_VIDEOS = {"train": 512, "val": 64}
 
 
@@ -148,6 +151,7 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     """
     train = name == "train"
     preset = find_preset(common.augmentation.preset)
+    _check_decode(common)
     clip = train_clip(common, clip) if train else test_clip(common, clip)
     spatial = make_spatial(common, preset, train=train)
     pipeline = make_augment(common, preset, train=train)
@@ -169,6 +173,8 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     else:
         records, names = open_list(common, name)
         store, about = open_store(common, records)
+        if common.data.decode == "cuda":
+            spatial, about = CodedSpatial.like(spatial), f"{about}, decoded on the GPU"
         if isinstance(store, DiskStore | PackedStore):
             about += f", {check_on_disk(records, store)} looked at on disk"
         flip = flip_labels(common, names) if train else None
@@ -191,6 +197,14 @@ def open_videos(
     dataset = build({"video": VideoDataset}, "video", arguments, where="common.data.store", **runtime)
     about = f"encoded videos, {len(records)} scanned, {len(dataset.index.errors)} of them unreadable"
     return dataset, names, about
+
+
+def _check_decode(common: Common) -> None:
+    if common.data.decode == "cuda":
+        if has_videos(common):
+            raise ConfigError(_DECODES_FRAMES)
+        if common.device not in ("auto", "cuda") or not torch.cuda.is_available():
+            raise ConfigError("common.data.decode: cuda needs a GPU, and this run has none; cpu decodes anywhere")
 
 
 def train_clip(common: Common, clip: ClipSpec) -> ClipSpec:
@@ -271,6 +285,8 @@ def check_pipelines(common: Common, clip: ClipSpec) -> None:
     """Builds what stands between a frame and the network, without any list, so that mistakes show in a dry run."""
     preset = find_preset(common.augmentation.preset)
     check_name([*STORES, "video"], str(common.data.store.get("type", "disk")), where="common.data.store")
+    if common.data.decode == "cuda" and has_videos(common):
+        raise ConfigError(_DECODES_FRAMES)
     for train in (True, False):
         _ = train_clip(common, clip) if train else test_clip(common, clip)
         make_spatial(common, preset, train=train)

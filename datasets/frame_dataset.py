@@ -5,7 +5,7 @@ The seed's three datasets (memcached_dataset*.py) are this class with the rules 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class FrameDataset(SampleDataset):
             return rule.test(num_frames, self.clip.num_frames, self.clip.frame_stride, self.num_clips)
         return rule.train(num_frames, self.clip.num_frames, self.clip.frame_stride, rng)[None]
 
-    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
+    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[Any, bool]:
         path, wanted = self.records.path(index), self.indices(index, rng)
         frames = self.store.get_many(path, wanted.ravel())
         views, flipped = [], False
@@ -84,4 +84,4 @@ class FrameDataset(SampleDataset):
                 file = self.store.frame_name(path, int(clip[error.position]))
                 raise FrameError(f"{file}: {error}") from error
             views.append(view)
-        return views[0] if len(views) == 1 else np.concatenate(views), flipped
+        return self.spatial.join(views, f"{self.records.where(index)}: {path}"), flipped

@@ -7,25 +7,65 @@ is in each; index.flat is all of them together, mapped by every worker. Each fra
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from datasets.flat_file import open_arrays
-from utils.errors import FrameError
+from utils.errors import ConfigError, FrameError
 
 INDEX = "index.flat"
 FORMAT = 1
-_OPEN_FILES = 64
+_OPEN_SHARDS = 64
+
+
+class _Shard(Protocol):
+    """An open shard. Both kinds may be inherited by forked workers: neither has a position to share."""
+
+    def read(self, size: int, offset: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class _ReadShard:
+    def __init__(self, file: Path) -> None:
+        self._descriptor = os.open(file, os.O_RDONLY)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class _MappedShard:
+    def __init__(self, file: Path) -> None:
+        with file.open("rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_RANDOM)  # frames are read here and there, not one after the other
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self._map[offset : offset + size]
+
+    def close(self) -> None:
+        self._map.close()
+
+
+ACCESS: dict[str, type[_ReadShard] | type[_MappedShard]] = {"pread": _ReadShard, "mmap": _MappedShard}
 
 
 class PackedStore:
     """Reads frames from the pack in `folder`; `root`, `template` and `first_frame` are for stores that read files.
+
+    access: "pread" asks the system for each frame, and a disk that fails is an error that names the shard; "mmap" maps
+    the shards, which saves that call, but a disk that fails ends the process: for local disks and for /dev/shm.
 
     Raises FrameError if there is no finished pack, or if shards are missing or not whole, with the videos they hold.
     """
@@ -39,8 +79,11 @@ class PackedStore:
         folder: str | os.PathLike[str],
         template: str | None = None,
         first_frame: int = 0,
+        access: str = "pread",
     ) -> None:
-        self.folder = Path(folder)
+        if access not in ACCESS:
+            raise ConfigError(f"common.data.store.access: {access!r} is not one of {', '.join(ACCESS)}")
+        self.folder, self.access = Path(folder), access
         self._open()
         self._check_shards()
 
@@ -56,8 +99,7 @@ class PackedStore:
             raise FrameError(f"{path}: format {about.get('format')}, this version reads {FORMAT}; pack again")
         self._shards: list[dict[str, Any]] = about["shards"]
         self._arrays = arrays
-        self._files: OrderedDict[int, int] = OrderedDict()
-        self._process = os.getpid()
+        self._open_shards: OrderedDict[int, _Shard] = OrderedDict()
 
     def _check_shards(self) -> None:
         for number, shard in enumerate(self._shards):
@@ -73,12 +115,11 @@ class PackedStore:
         return f"{len(videos)} videos: {shown}" + ", ..." * (len(videos) > 3)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.folder,)
+        return _reopen, (self.folder, self.access)
 
     def __del__(self) -> None:
-        if getattr(self, "_process", None) == os.getpid():
-            for descriptor in self._files.values():
-                os.close(descriptor)
+        for shard in getattr(self, "_open_shards", {}).values():
+            shard.close()
 
     def __len__(self) -> int:
         return len(self._arrays["video_shard"])
@@ -124,21 +165,16 @@ class PackedStore:
         return {}
 
     def _read(self, shard: int, size: int, offset: int) -> bytes:
-        if self._process != os.getpid():  # pread shares no position, but closing must not reach the parent's
-            self._files, self._process = OrderedDict(), os.getpid()
-        if shard not in self._files:
-            if len(self._files) >= _OPEN_FILES:
-                os.close(self._files.popitem(last=False)[1])
-            file = self.folder / self._shards[shard]["name"]
-            try:
-                self._files[shard] = os.open(file, os.O_RDONLY)
-            except OSError as error:
-                raise FrameError(f"{file}: cannot be opened: {error.strerror}") from None
-        self._files.move_to_end(shard)
+        file = self.folder / self._shards[shard]["name"]
         try:
-            return os.pread(self._files[shard], size, offset)
+            if shard not in self._open_shards:
+                if len(self._open_shards) >= _OPEN_SHARDS:
+                    self._open_shards.popitem(last=False)[1].close()
+                self._open_shards[shard] = ACCESS[self.access](file)
+            self._open_shards.move_to_end(shard)
+            return self._open_shards[shard].read(size, offset)
         except OSError as error:
-            raise FrameError(f"{self.folder / self._shards[shard]['name']}: {error.strerror}") from None
+            raise FrameError(f"{file}: cannot be read: {error.strerror}") from None
 
     def _find(self, path: str) -> int:
         name = os.fsencode(path)
@@ -165,5 +201,5 @@ def path_hash(name: bytes) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.sha1(name, usedforsecurity=False).digest()[:8], "little"))
 
 
-def _reopen(folder: Path) -> PackedStore:
-    return PackedStore(folder, folder=folder)
+def _reopen(folder: Path, access: str) -> PackedStore:
+    return PackedStore(folder, folder=folder, access=access)

@@ -14,13 +14,14 @@ Key = int | tuple[int, int]  # index, or (epoch, index)
 
 
 class ClipTransform(Protocol):
-    """Encoded frames of one clip -> pixels; `utils.transforms.Spatial` is one."""
+    """Encoded frames of one clip -> pixels (`utils.transforms.Spatial`), or what becomes pixels on the device
+    (`utils.coded_clips.CodedSpatial`).
+    """
 
     size: tuple[int, int]
-    dtype: np.dtype[Any]
     num_crops: int
 
-    def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[np.ndarray, bool]:
+    def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[Any, bool]:
         """(num_crops, T, H, W, 3) and whether the clip was mirrored."""
         ...
 
@@ -28,6 +29,14 @@ class ClipTransform(Protocol):
         self, frames: np.ndarray | Sequence[np.ndarray], rng: np.random.Generator | None = None
     ) -> tuple[np.ndarray, bool]:
         """The same from frames that are decoded."""
+        ...
+
+    def join(self, views: Sequence[Any], where: str) -> Any:
+        """What was made of the clips of one sample, together. where: list line and path, for what is found later."""
+        ...
+
+    def blank(self, num_views: int, num_frames: int) -> Any:
+        """In place of a sample that cannot be read."""
         ...
 
 
@@ -110,8 +119,7 @@ class SampleDataset:
             clips, flipped = self._read(index, rng)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
-            shape = (self.num_views, self.clip.num_frames, *self.spatial.size, 3)
-            clips = np.zeros(shape, self.spatial.dtype)
+            clips = self.spatial.blank(self.num_views, self.clip.num_frames)
         if flipped and self.flip_labels is not None and label >= 0:
             label = int(self.flip_labels[label])
         return {
@@ -122,7 +130,7 @@ class SampleDataset:
             "fault": fault,
         }
 
-    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
+    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[Any, bool]:
         """Clips (V, T, H, W, 3) of one sample and whether they are mirrored. Raises FrameError."""
         raise NotImplementedError
 

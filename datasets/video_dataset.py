@@ -194,7 +194,7 @@ class VideoDataset(SampleDataset):
         for number, clip in enumerate(wanted):
             view, flipped = self.spatial.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng)
             views.append(view)
-        return views[0] if len(views) == 1 else np.concatenate(views), flipped
+        return self.spatial.join(views, str(path)), flipped
 
 
 def shown_at(times: VideoTimes, seconds: np.ndarray) -> np.ndarray:

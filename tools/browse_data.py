@@ -59,7 +59,7 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
     sample = split.dataset[(epoch, index)]
     if sample["fault"]:
         raise UserError(sample["fault"])
-    batch = collate([sample])
+    batch = collate([sample]).to("cpu")
     clips = split.pipeline.apply(batch.clips, batch.augment)  # (V, C, T, H, W), normalised
     mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (split.pipeline.mean, split.pipeline.std))
     pixels = (clips * std + mean) * (255 / split.pipeline.value_range)

@@ -8,6 +8,8 @@
 # RETRIES (3): a run that died, by any cause but a user's error or Ctrl-C, is started again and continues from its
 # checkpoint. Inside sbatch, a run that was told to leave (SIGTERM, USR1 ahead of the time limit) is requeued.
 # PYTHON chooses the interpreter; else the project's .venv, else python3.
+# STORE=memcached or STORE=disk replaces the config's data.store. MEMCACHED_SERVERS names running servers (host:port or
+# Unix sockets, with commas between them); without it one of MEMCACHED_MB (1024) megabytes is started for this run.
 set -uo pipefail
 
 usage() { echo "usage: $1.sh PARTITION NUM_GPUS [srun options] [-- main.py options]    (PARTITION local: no Slurm)" >&2; exit 2; }
@@ -39,6 +41,20 @@ if [ "$mode" = eval ]; then
     log=$experiment/eval_log.txt
 fi
 program+=(${main_options[@]+"${main_options[@]}"})
+
+# Sets `cache`, the folder of the server's socket, and `server`, its process.
+start_memcached() {
+    [ "$slurm" = no ] || fail "STORE=memcached under Slurm: start memcached where all nodes reach it and set MEMCACHED_SERVERS"
+    command -v memcached >/dev/null || fail "STORE=memcached: no memcached here (apt-get install memcached); or set MEMCACHED_SERVERS"
+    cache=$(mktemp -d)
+    local options=(-s "$cache/socket" -m "${MEMCACHED_MB:-1024}" -U 0)
+    [ "$(id -u)" -ne 0 ] || options+=(-u root)
+    memcached "${options[@]}" &
+    server=$!
+    trap 'kill "$server" 2>/dev/null; rm -rf "$cache"' EXIT
+    for _ in {1..100}; do if [ -S "$cache/socket" ]; then return; fi; sleep 0.05; done
+    fail "memcached ${options[*]}: does not start"
+}
 
 slurm=yes
 if [ "$partition" = local ] || ! command -v srun >/dev/null; then slurm=no; fi
@@ -92,6 +108,15 @@ else
     slurm_request
     launcher=(srun --mpi=none --kill-on-bad-exit=1 --label "${request[@]}")
 fi
+
+case ${STORE:-} in
+    "") ;;
+    disk) program+=("common.data.store={type: disk}") ;;
+    memcached)
+        [ -n "${MEMCACHED_SERVERS:-}" ] || start_memcached
+        program+=("common.data.store={type: memcached, servers: '${MEMCACHED_SERVERS:-$cache/socket}'}") ;;
+    *) fail "STORE must be memcached or disk, not '$STORE'" ;;
+esac
 
 # Bash acts on a signal only between commands or in `wait`: so the run goes to the background and the script waits.
 stop=0 child=

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.coded_clips import CodedBatch, CodedClips
+
 
 @dataclass
 class Batch:
@@ -21,6 +23,7 @@ class Batch:
     indices: int64 (N,), the record's place in its list.
     augment: parameters drawn in the worker from the sample's own generator; each tensor's first dimension is N.
     faults: N strings, "" for a good sample; otherwise why it could not be read (clips of zeros that must not count).
+    coded: what `to` makes the clips of, on its device, where JPEGs are decoded there; `clips` is empty until then.
     """
 
     clips: Tensor
@@ -28,6 +31,7 @@ class Batch:
     indices: Tensor
     augment: dict[str, Tensor] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    coded: CodedBatch | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -37,8 +41,13 @@ class Batch:
         return self._map(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
-        """The same batch with every tensor on `device`."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        """The same batch with every tensor on `device`, decoded there if it is not yet: that may add faults."""
+        moved = self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        if self.coded is not None:
+            moved.clips, found = self.coded.decode(torch.device(device))
+            moved.faults = [old or new for old, new in zip(self.faults, found, strict=True)]
+            moved.coded = None
+        return moved
 
     def _map(self, move: Any) -> Batch:
         return Batch(
@@ -47,15 +56,22 @@ class Batch:
             indices=move(self.indices),
             augment={name: move(tensor) for name, tensor in self.augment.items()},
             faults=self.faults,
+            coded=self.coded,
         )
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
     """Stacks samples of the datasets.
 
-    A sample has clips (V, T, H, W, C) uint8 or float32, label, index, augment (mapping of arrays) and fault.
+    A sample has clips, (V, T, H, W, C) uint8 or float32 or a CodedClips; label, index, augment (mapping of arrays) and
+    fault.
     """
-    clips = torch.from_numpy(np.stack([sample["clips"] for sample in samples]))
+    coded = None
+    if isinstance(samples[0]["clips"], CodedClips):
+        coded = CodedBatch([sample["clips"] for sample in samples])
+        clips = torch.empty(len(samples), 0, 0, 0, 0, 0, dtype=torch.uint8)
+    else:
+        clips = torch.from_numpy(np.stack([sample["clips"] for sample in samples]))
     augment = {
         name: torch.from_numpy(np.stack([sample["augment"][name] for sample in samples]))
         for name in samples[0]["augment"]
@@ -66,4 +82,5 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
         indices=torch.tensor([int(sample["index"]) for sample in samples], dtype=torch.int64),
         augment=augment,
         faults=[str(sample["fault"]) for sample in samples],
+        coded=coded,
     )

@@ -102,6 +102,9 @@ class Data(Section):
     class_names: str | None = Field(None, description="class file; default classInd.txt or calssInd.txt by the list")
     sampling: str | None = Field(None, description="rule that picks training frames; default the method's")
     store: Free = Field(default_factory=EasyDict, description="where frames live: {type: disk}")
+    decode: Literal["cpu", "cuda"] = Field(
+        "cpu", description="where JPEG frames are decoded and cut: in the workers, or on the GPU that trains"
+    )
 
 
 class Test(Section):

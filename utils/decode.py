@@ -23,6 +23,7 @@ _JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 # markers of a frame header (SOF0..SOF15 without DHT, JPG and DAC)
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN_START = 0xDA
+_EXIF = b"Exif\0\0"
 
 
 class UnreadableFrameError(FrameError):
@@ -45,7 +46,7 @@ def decode_image(data: bytes, reduce: int = 1) -> np.ndarray:
         raise ValueError("0 bytes")
     is_jpeg = data.startswith(_JPEG)
     if is_jpeg:
-        if not data.endswith(_JPEG_END) and data.find(_JPEG_END, _scan(data)) < 0:
+        if not is_whole_jpeg(data):
             raise ValueError(f"truncated JPEG, {len(data)} bytes")
         if jpeg_size(data)[2] == 4:
             return _averaged(_decode_with_pillow(data), reduce)
@@ -74,6 +75,19 @@ def jpeg_size(data: bytes) -> tuple[int, int, int]:
             return height, width, data[position + 9]
         position = _next_segment(data, position)
     return 0, 0, 0
+
+
+def is_whole_jpeg(data: bytes) -> bool:
+    """Whether a JPEG has its end: decoders fill what is missing without a word."""
+    return data.endswith(_JPEG_END) or data.find(_JPEG_END, _scan(data)) >= 0
+
+
+def size_before_decoding(data: bytes) -> tuple[int, int] | None:
+    """(height, width) of a JPEG from its header; None for anything else, and where EXIF may turn the picture."""
+    if not data.startswith(_JPEG) or data.find(_EXIF, 0, _scan(data)) >= 0:
+        return None
+    height, width, _ = jpeg_size(data)
+    return (height, width) if height and width else None
 
 
 def _scan(data: bytes) -> int:

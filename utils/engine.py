@@ -82,10 +82,10 @@ def train(
         current = _Step(step)
         buffers = [buffer.clone() for buffer in model.buffers()] if plan.bad_loss_budget else []
         for part in range(plan.accumulate):
-            batch = current.fetch(loader)
+            batch = current.fetch(loader, device)
             _refuse_beyond_budget(batch, state, plan)
             rng = np.random.default_rng([plan.seed, step, distributed.rank(), part])
-            loss = current.forward(model, batch.to(device), criterion, pipeline, mix_up, precision, rng)
+            loss = current.forward(model, batch, criterion, pipeline, mix_up, precision, rng)
             precision.backward(loss / plan.accumulate)
         # only a budget looks at the loss before the update: looking makes the host wait for the device
         if plan.bad_loss_budget and distributed.any_rank(not current.is_finite()):
@@ -132,12 +132,13 @@ class _Step:
     seconds: float = 0.0
     numbers: Tensor | None = None  # float32 (4,): sum of the losses, clips in top 1, clips in top 5, clips
 
-    def fetch(self, loader: Iterator[Batch]) -> Batch:
-        """The next batch; the time it took is time the device may have waited."""
+    def fetch(self, loader: Iterator[Batch], device: torch.device) -> Batch:
+        """The next batch on the device; the time it took is time the device may have waited."""
         began = time.perf_counter()
-        batch = next(loader)
+        loaded = next(loader)
+        batch = loaded.to(device)
         self.waited += time.perf_counter() - began
-        self.indices += batch.indices.tolist()
+        self.indices += loaded.indices.tolist()
         self.faults += filter(None, batch.faults)
         return batch
 
@@ -291,10 +292,11 @@ def evaluate(
     labels: list[np.ndarray] = []
     scores: list[np.ndarray] = []
     faults: list[str] = []
-    for batch in batches:
+    for loaded in batches:
+        batch = loaded.to(device)
         good = np.array([not fault for fault in batch.faults])
         faults.extend(fault for fault in batch.faults if fault)
-        clips = pipeline.apply(batch.to(device).clips, None)
+        clips = pipeline.apply(batch.clips, None)
         views = len(clips) // len(batch)
         if len(batch) < pad_to:
             clips = torch.cat([clips, clips.new_zeros(pad_to * views - len(clips), *clips.shape[1:])])
@@ -302,8 +304,8 @@ def evaluate(
             logits = model(clips)[: len(batch) * views]
         logits = logits.float().unflatten(0, (len(batch), views))  # (N*V, K) -> (N, V, K)
         averaged = logits.softmax(-1).mean(1) if average == "scores" else logits.mean(1).softmax(-1)
-        indices.append(batch.indices.numpy()[good])
-        labels.append(batch.labels.numpy()[good])
+        indices.append(loaded.indices.numpy()[good])
+        labels.append(loaded.labels.numpy()[good])
         scores.append(averaged.cpu().numpy()[good])
     all_faults = [fault for part in distributed.gather_objects(faults) for fault in part]
     if len(all_faults) > fault_budget:

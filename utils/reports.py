@@ -35,14 +35,16 @@ def record_training(
 ) -> None:
     """One line of log.txt, the scalars of events/, one record of metrics.jsonl.
 
-    store: counts of the frame store, hits and misses of a cache for example; they get a line and scalars of their own.
+    store: frames of a cache by where they came from (hits, misses, ...) since the start, over the workers of this
+    process; they and the share of hits get a line and scalars of their own.
     """
     folder.log(train_line(step, total, values))
     tags = {"loss_train": "loss", "acc1_train": "acc1", "acc5_train": "acc5", "lr": "lr"}
     folder.scalars(step, {tag: values[name] for tag, name in tags.items()})
     if store:
-        folder.log("store: " + ", ".join(f"{name} {count}" for name, count in store.items()))
-        folder.scalars(step, {f"store/{name}": count for name, count in store.items()})
+        rate = store.get("hits", 0) / max(1, sum(store.values()))
+        folder.log(f"store: hit rate {rate:.1%}, " + ", ".join(f"{name} {count}" for name, count in store.items()))
+        folder.scalars(step, {"store/hit_rate": rate} | {f"store/{name}": count for name, count in store.items()})
     folder.metrics(train_record(step, values))
 
 

@@ -6,6 +6,7 @@ erasing and normalisation happen on the device (augment.py).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -14,10 +15,12 @@ import torch
 from PIL import Image
 
 from utils.crops import CropRule, Plan, Size
-from utils.decode import UnreadableFrameError, decode_image
+from utils.decode import UnreadableFrameError, decode_image, size_before_decoding
 
 # image (H, W, 3), size, and memory of the result's shape and type that it may use (and then returns) or None
 Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
+# position in the clip, and 2 for a frame of half the size -> frame (H, W, 3)
+Read = Callable[[int, int], np.ndarray]
 
 
 class Spatial:
@@ -25,6 +28,10 @@ class Spatial:
 
     rule: chooses boxes, once per clip. size: of the output, one side or (height, width). interpolation: a name in
     INTERPOLATIONS. flip: probability that a training clip is mirrored as a whole.
+
+    With "auto", JPEGs that shrink to a half or less are decoded at half their size, in half the time, and boxes begin
+    and end on even pixels: within 1.5 grey levels on average of what the whole picture gives. No published preset has
+    "auto": they stay exact.
     """
 
     def __init__(
@@ -48,7 +55,8 @@ class Spatial:
 
         Raises UnreadableFrameError naming the position of the first frame that is no image.
         """
-        return self._cut(len(frames), lambda position: _decode(frames, position), rng, out)
+        size = size_before_decoding(frames[0]) if self.interpolation == "auto" else None
+        return self._cut(len(frames), lambda position, reduce: decode_frame(frames, position, reduce), size, rng, out)
 
     def apply(
         self,
@@ -57,26 +65,38 @@ class Spatial:
         out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, bool]:
         """The same for frames that are already decoded: uint8 RGB (T, H, W, 3), or T arrays (H, W, 3)."""
-        return self._cut(len(frames), lambda position: frames[position], rng, out)
+        return self._cut(len(frames), lambda position, _: frames[position], None, rng, out)
+
+    def draw(self, height: int, width: int, rng: np.random.Generator | None) -> tuple[Plan, bool]:
+        """What happens to all frames of one clip, of this size, and whether they are mirrored."""
+        plan = self.rule.plan(height, width, self.size, rng)
+        return plan, rng is not None and self.flip > 0 and bool(rng.random() < self.flip)
+
+    def join(self, views: Sequence[np.ndarray], where: str) -> np.ndarray:
+        """What was made of the clips of one sample, together. where: list line and path, for what is found later."""
+        return views[0] if len(views) == 1 else np.concatenate(views)
+
+    def blank(self, num_views: int, num_frames: int) -> np.ndarray:
+        """In place of a sample that cannot be read: zeros."""
+        return np.zeros((num_views, num_frames, *self.size, 3), self.dtype)
 
     def _cut(
-        self,
-        num_frames: int,
-        read: Callable[[int], np.ndarray],
-        rng: np.random.Generator | None,
-        out: np.ndarray | None,
+        self, num_frames: int, read: Read, size: Size | None, rng: np.random.Generator | None, out: np.ndarray | None
     ) -> tuple[np.ndarray, bool]:
-        first = read(0)
-        height, width = first.shape[:2]
-        plan = self.rule.plan(height, width, self.size, rng)
-        flip = rng is not None and self.flip > 0 and bool(rng.random() < self.flip)
+        """size: of the frames, if it is known before they are read and they may be read at half of it."""
+        first = read(0, 1) if size is None else None
+        height, width = first.shape[:2] if first is not None else size or (0, 0)
+        plan, flip = self.draw(height, width, rng)
+        reduce = 1
+        if size is not None and _may_be_halved(plan, size):
+            reduce, plan, height, width = 2, _halved(plan), (height + 1) // 2, (width + 1) // 2
         shape = (len(plan.crops), num_frames, *self.size, 3)
         if out is None:
             out = np.empty(shape, self.dtype)
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ValueError(f"out must be C-contiguous {self.dtype} {shape}, not {out.dtype} {out.shape}")
         for position in range(num_frames):
-            frame = first if position == 0 else read(position)
+            frame = first if position == 0 and first is not None else read(position, reduce)
             if frame.shape[:2] != (height, width):
                 frame = _fit(frame, (height, width))
             self._write(frame, plan, flip, out[:, position])
@@ -101,9 +121,25 @@ class Spatial:
                 crop[...] = piece
 
 
-def _decode(frames: Sequence[bytes], position: int) -> np.ndarray:
+def _may_be_halved(plan: Plan, size: Size) -> bool:
+    """Whether what is resized shrinks to a half or less; whole frames only where no half pixel would be left over."""
+    tall, wide = size if plan.box is None else plan.box[2:]
+    shrinks = tall >= 2 * plan.resize[0] and wide >= 2 * plan.resize[1]
+    return plan.before is None and shrinks and (plan.box is not None or not (tall % 2 or wide % 2))
+
+
+def _halved(plan: Plan) -> Plan:
+    """The same for frames of half the size; a box moves by at most one of their former pixels."""
+    if plan.box is None:
+        return plan
+    top, left, height, width = (side // 2 for side in plan.box)
+    return dataclasses.replace(plan, box=(top, left, height, width))
+
+
+def decode_frame(frames: Sequence[bytes], position: int, reduce: int = 1) -> np.ndarray:
+    """One frame of a clip. Raises UnreadableFrameError with its position."""
     try:
-        return decode_image(frames[position])
+        return decode_image(frames[position], reduce)
     except ValueError as error:
         message = f"frame {position + 1} of {len(frames)}: not a readable image: {error}"
         raise UnreadableFrameError(message, position) from error

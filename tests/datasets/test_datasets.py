@@ -12,11 +12,13 @@ import pytest
 from PIL import Image
 
 from datasets import DATASETS, ClipDataset, DiskStore, FakeDataset, ImageDataset, TSNDataset
+from datasets.loader import EvalShard, make_loader
 from datasets.memcached_dataset import image_list_columns
 from datasets.records import read_list
 from tests.datasets.conftest import SIZE, blob_frame, encode
 from utils.batch import collate
 from utils.clip import ClipSpec
+from utils.coded_clips import CodedSpatial
 from utils.crops import MultiScale, TestCrops
 from utils.errors import ConfigError, ListError
 from utils.transforms import Spatial
@@ -146,6 +148,25 @@ def test_odd_images_are_read(form: str, tiny_frames: Frames):
         file.write_bytes(encode(np.ascontiguousarray(image[:40, :60])))
     sample = make("tsn", source, train=False)[0]
     assert sample["fault"] == "" and sample["clips"][0, 1].any()
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_frames_that_are_decoded_on_the_device_are_the_same_clips_and_the_same_faults(train: bool, tiny_frames: Frames):
+    source = tiny_frames(9, 9, 9)
+    file = source.parent.parent / "frames/v1"
+    for frame in file.iterdir():
+        frame.write_bytes(frame.read_bytes()[:300])
+    spatial = Spatial(MultiScale(), 32, flip=0.5) if train else centre_crops(3)
+    there = make("clip", source, train=train, spatial=CodedSpatial.like(spatial), augment=Noise(), num_clips=2)
+    here = make("clip", source, train=train, spatial=spatial, augment=Noise(), num_clips=2)
+    for one, two in zip(
+        make_loader(there, EvalShard(3, 3), workers=1), make_loader(here, EvalShard(3, 3)), strict=True
+    ):
+        moved = one.to("cpu")
+        assert moved.faults == two.faults and [bool(fault) for fault in two.faults] == [False, True, False]
+        assert (moved.clips.float() - two.clips.float()).abs().mean() < 0.6 and not moved.clips[1].any()
+        for name, drawn in two.augment.items():
+            assert (moved.augment[name] == drawn)[[0, 2]].all(), "the generator is asked the same questions"
 
 
 def test_float_presets_give_float_zeros_for_faults(tiny_frames: Frames):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets import DiskStore, PackedStore
+from datasets import DiskStore, PackedStore, packed_store
 from datasets.disk_check import check_on_disk
 from datasets.flat_file import open_arrays, save_arrays
 from datasets.pack_writer import PackedVideo, PackWriter, verify
@@ -18,7 +18,7 @@ from datasets.records import read_list
 from tests.datasets.conftest import write_video
 from tests.tools.run import run_tool
 from tools import pack_frames
-from utils.errors import FrameError, ListError, UserError
+from utils.errors import ConfigError, FrameError, ListError, UserError
 
 Frames = Callable[..., Path]
 SMALL = 4000  # bytes of a shard: two or three tiny videos
@@ -47,10 +47,14 @@ def pack(frames: Path, out: Path, names: list[str] = NAMES) -> PackedStore:
     return PackedStore(out, folder=out)
 
 
-def test_a_pack_has_the_bytes_of_the_disk(frames: Path, tmp_path: Path):
-    store, disk = pack(frames, tmp_path / "pack"), DiskStore(frames)
-    assert len(list((tmp_path / "pack").glob("*.bin"))) > 1
+@pytest.mark.parametrize("access", ["pread", "mmap"])
+def test_a_pack_has_the_bytes_of_the_disk(frames: Path, tmp_path: Path, access: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packed_store, "_OPEN_SHARDS", 2)
+    pack(frames, tmp_path / "pack")
+    store, disk = PackedStore("", folder=tmp_path / "pack", access=access), DiskStore(frames)
+    assert len(list((tmp_path / "pack").glob("*.bin"))) > 2
     for copy in (store, pickle.loads(pickle.dumps(store))):
+        assert copy.access == access
         for name in NAMES:
             assert copy.num_frames(name) == 3
             assert copy.get_many(name, [2, 0, 2]) == disk.get_many(name, [2, 0, 2])
@@ -74,6 +78,8 @@ def test_what_is_not_there_is_named(frames: Path, tmp_path: Path):
         store.get_many("v0", [3])
     with pytest.raises(FrameError, match="no finished pack here"):
         PackedStore("", folder=tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="access: 'read' is not one of pread, mmap"):
+        PackedStore("", folder=tmp_path / "pack", access="read")
     about, arrays = open_arrays(tmp_path / "pack/index.flat")
     save_arrays(tmp_path / "pack/index.flat", about | {"format": 99}, {k: v.copy() for k, v in arrays.items()})
     with pytest.raises(FrameError, match=r"format 99, this version reads 1; pack again"):
@@ -83,8 +89,10 @@ def test_what_is_not_there_is_named(frames: Path, tmp_path: Path):
         PackedStore("", folder=tmp_path / "pack")
 
 
-def test_a_damaged_frame_is_a_fault_and_verify_names_its_video(frames: Path, tmp_path: Path):
-    store = pack(frames, tmp_path / "pack")
+@pytest.mark.parametrize("access", ["pread", "mmap"])
+def test_a_damaged_frame_is_a_fault_and_verify_names_its_video(frames: Path, tmp_path: Path, access: str):
+    pack(frames, tmp_path / "pack")
+    store = PackedStore("", folder=tmp_path / "pack", access=access)
     file = tmp_path / "pack/shard_00000.bin"
     data = bytearray(file.read_bytes())
     size = (frames / "v0/img_00001.jpg").stat().st_size

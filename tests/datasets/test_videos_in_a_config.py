@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import main
-from datasets.assemble import missing, open_split
+from datasets.assemble import check_pipelines, missing, open_split
 from tests.make_video import make_video
 from utils.clip import ClipSpec
 from utils.config_file import load_config
@@ -60,5 +60,14 @@ def test_wrong_settings_are_named(config: Path, tmp_path: Path):
         open_split(common, "train", clip)
     common = load_config(write(tmp_path, "fps: 12"), ["common.model.num_class=3"]).common
     with pytest.raises(ListError, match=r"has 2 classes, but model\.num_class is 3"):
+        open_split(common, "train", clip)
+    common = load_config(config, ["common.data.decode=cuda"]).common
+    with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda decodes JPEG frames, not encoded videos"):
+        open_split(common, "train", clip)
+    with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda decodes JPEG frames, not encoded videos"):
+        check_pipelines(common, clip)
+    common = load_config(config, ["common.data.decode=cuda", "common.data.store={type: disk}"]).common
+    check_pipelines(common, clip)  # a dry run may be far from the GPU
+    with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda needs a GPU, and this run has none"):
         open_split(common, "train", clip)
     assert missing(load_config(config).common, "train")[1] == 3

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import main
-from tests.requirements import ROOT
+from tests.integration.experiment import same_weights, weights
+from tests.requirements import ROOT, needs_program
 from tools import dump_frames, make_lists, make_motion8
 
 EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "exps" / "motion8").glob("*/config.yaml"))
@@ -25,15 +29,36 @@ def motion8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
+def overrides(motion8: Path, *more: str) -> list[str]:
+    """Where the data is, and what else is different from the experiment's config."""
+    places = [f"{key}_root={motion8}" for key in ("train", "val")]
+    places += [f"{key}_source={motion8 / 'lists' / key}.txt" for key in ("train", "val")]
+    return [f"common.{text}" for text in [*places, "workers=0", "lr_scheduler.warmup_steps=1", *more]]
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_of_motion8_takes_three_steps(name: str, motion8: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "exps" / "motion8" / name / "config.yaml", tmp_path)
-    places = [f"common.{key}_root={motion8}" for key in ("train", "val")]
-    places += [f"common.{key}_source={motion8 / 'lists' / key}.txt" for key in ("train", "val")]
-    short = ["batch_size=4", "workers=0", "print_freq=1", "val_freq=2", "lr_scheduler.max_iter=3"]
-    arguments = [*places, *(f"common.{text}" for text in [*short, "lr_scheduler.warmup_steps=1"])]
-    assert main.main(["--config", str(tmp_path / "config.yaml"), *arguments]) == 0
+    short = ["batch_size=4", "print_freq=1", "val_freq=2", "lr_scheduler.max_iter=3"]
+    assert main.main(["--config", str(tmp_path / "config.yaml"), *overrides(motion8, *short)]) == 0
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if record["kind"] == "train"] == [0, 1, 2]
     assert [record["step"] for record in records if record["kind"] == "val"] == [2]
     assert (tmp_path / "ckpt.pth.tar").is_file() and (tmp_path / "ckpt_best.pth.tar").is_file()
+
+
+@pytest.mark.memcached
+@needs_program("memcached", install="apt-get install memcached")
+def test_twenty_steps_with_a_memcached_of_their_own_give_the_weights_of_the_disk(motion8: Path, tmp_path: Path) -> None:
+    for name in ("disk", "memcached"):
+        (tmp_path / name).mkdir()
+        shutil.copy(ROOT / "exps/motion8/tsm_resnet18/config.yaml", tmp_path / name)
+    arguments = overrides(motion8, "batch_size=2", "print_freq=20", "lr_scheduler.max_iter=20", "val_source=null")
+    assert main.main(["--config", str(tmp_path / "disk/config.yaml"), *arguments]) == 0
+    (tmp_path / "of the run").mkdir()
+    environment = os.environ | {"STORE": "memcached", "PYTHON": sys.executable, "TMPDIR": str(tmp_path / "of the run")}
+    command = ["bash", str(ROOT / "tools/launch.sh"), "train", str(tmp_path / "memcached"), "local", "0", "--"]
+    subprocess.run([*command, *arguments], check=True, env=environment, timeout=240)
+    assert same_weights(weights(tmp_path / "memcached/config.yaml"), weights(tmp_path / "disk/config.yaml"))
+    assert "fallbacks 0," in (tmp_path / "memcached/log.txt").read_text()
+    assert not list((tmp_path / "of the run").iterdir()), "the server's folder is gone with it"

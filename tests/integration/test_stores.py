@@ -33,10 +33,11 @@ def test_memcached_trains_to_the_weights_of_the_disk_and_counts_its_hits(
     config = make_experiment(tmp_path)
     assert run(config, f"common.data.store={{type: memcached, servers: ['{server.address}']}}", "common.workers=1") == 0
     assert same_weights(weights(config), weights(from_disk))
-    counts = re.findall(r"store: hits (\d+), misses (\d+)", (config.parent / "log.txt").read_text())
-    assert int(counts[-1][0]) > 0 and int(counts[-1][1]) > 0
+    said = re.findall(r"store: hit rate (\S+)%, hits (\d+), misses (\d+)", (config.parent / "log.txt").read_text())
+    rate, hits, misses = map(float, said[-1])
+    assert hits > 0 and misses > 0 and abs(rate - 100 * hits / (hits + misses)) < 0.06
     tags = EventAccumulator(str(config.parent / "events")).Reload().Tags()["scalars"]
-    assert {"store/hits", "store/fallbacks"} <= set(tags)
+    assert {"store/hit_rate", "store/hits", "store/fallbacks"} <= set(tags)
 
 
 def test_packed_frames_train_to_the_weights_of_the_disk(from_disk: Path, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
+import io
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.golden import fill
-from utils.crops import TRAIN_CROPS, MultiScale, Plan, Size, TestCrops
+from utils import transforms
+from utils.crops import TRAIN_CROPS, Box, CropRule, MultiScale, Plan, Size, TestCrops
 from utils.decode import UnreadableFrameError, decode_image
 from utils.errors import FrameError
 from utils.transforms import INTERPOLATIONS, Spatial
@@ -22,10 +26,13 @@ ENCODED = [png(frame) for frame in FRAMES]
 
 
 class Whole:
-    """A rule that keeps everything, to look at one step at a time."""
+    """A rule that keeps everything, or one box, to look at one step at a time."""
+
+    def __init__(self, box: Box | None = None) -> None:
+        self.box = box
 
     def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
-        return Plan(box=None, resize=size)
+        return Plan(box=self.box, resize=size)
 
 
 def test_encoded_and_decoded_frames_give_the_same_pixels() -> None:
@@ -126,6 +133,73 @@ def test_frames_of_another_size_are_brought_to_the_size_of_the_first() -> None:
     assert np.abs(smooth - cv2.GaussianBlur(FRAMES[1], (0, 0), 3)).mean() < 6, "still its own frame"
     listed, _ = Spatial(Whole(), FRAMES.shape[1:3]).apply([decode_image(data) for data in odd])
     np.testing.assert_array_equal(listed, clips)
+
+
+def jpeg(frame: np.ndarray, **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(frame).save(stream, "JPEG", quality=95, **options)
+    return stream.getvalue()
+
+
+class Even:
+    """Another rule on an even grid: what decoding at half size makes of it."""
+
+    def __init__(self, rule: CropRule) -> None:
+        self.rule, self.num_crops = rule, getattr(rule, "num_crops", 1)
+
+    def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
+        plan = self.rule.plan(height, width, size, rng)
+        if plan.box is None:
+            return plan
+        top, left, tall, wide = (side // 2 * 2 for side in plan.box)
+        return dataclasses.replace(plan, box=(top, left, tall, wide))
+
+
+LARGE = [cv2.GaussianBlur(frame, (0, 0), 2) for frame in fill.make_frames(2, 270, 360)]
+SHRINKING = {
+    "boxes": MultiScale(scales=(1, 0.9)),
+    "odd box": Whole(box=(31, 53, 225, 211)),
+    "short side": TestCrops(128),
+    "ten crops": TestCrops(120, num_crops=10),
+}
+
+
+@pytest.mark.parametrize("rule", SHRINKING.values(), ids=SHRINKING)
+def test_jpegs_that_shrink_to_half_are_decoded_at_half_size_and_look_the_same(
+    rule: CropRule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def decode(data: bytes, reduce: int = 1) -> np.ndarray:
+        asked.append(reduce)
+        return decode_image(data, reduce)
+
+    monkeypatch.setattr(transforms, "decode_image", decode)
+    coded = [jpeg(frame) for frame in LARGE]
+    decoded = [decode_image(data) for data in coded]
+    spatial, on_even_grid = Spatial(rule, 100, flip=0.5), Spatial(Even(rule), 100, flip=0.5)
+    for seed in range(6):
+        half, flipped = spatial(coded, np.random.default_rng(seed))
+        whole, flipped_too = on_even_grid.apply(decoded, np.random.default_rng(seed))
+        difference = half.astype(int) - whole
+        assert flipped == flipped_too and half.shape == whole.shape
+        assert np.abs(difference).mean() < 1.5 and abs(difference.mean()) < 0.2, seed
+    assert set(asked) == {2} and len(asked) == 12
+    asked.clear()
+    for exact in ("linear", "pillow", "float", "rounded"):
+        Spatial(rule, 100, interpolation=exact)(coded, np.random.default_rng(0))
+    assert set(asked) == {1}, "what a published preset prescribes is done exactly"
+
+
+def test_what_cannot_be_halved_exactly_is_decoded_whole() -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for coded in (jpeg(LARGE[0][:-1]), jpeg(LARGE[0], exif=turned), png(LARGE[0])):
+        clips, _ = Spatial(TestCrops(100), 90)([coded])
+        np.testing.assert_array_equal(clips, Spatial(TestCrops(100), 90).apply([decode_image(coded)])[0])
+    mixed = [jpeg(LARGE[0]), png(LARGE[0]), jpeg(cv2.resize(LARGE[0], (500, 300)))]
+    clips = Spatial(TestCrops(100), 90)(mixed)[0][0].astype(int)
+    assert np.abs(clips - clips[0]).mean() < 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""What travels encoded becomes the pixels that workers would have made; decoded on the CPU here, by the same code."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import pickle
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.golden import fill
+from tests.requirements import needs_gpu
+from utils.batch import Batch, collate
+from utils.coded_clips import CodedSpatial
+from utils.crops import TRAIN_CROPS, MultiScale, TestCrops
+from utils.transforms import INTERPOLATIONS, Spatial
+
+CPU = torch.device("cpu")
+FRAMES = [cv2.GaussianBlur(frame, (0, 0), 2) for frame in fill.make_frames(3, 120, 160)]
+
+
+def coded(frame: np.ndarray, kind: str = "JPEG", mode: str = "RGB", **options: Any) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(frame).convert(mode).save(stream, kind, **options)
+    return stream.getvalue()
+
+
+JPEGS = [coded(frame, quality=95) for frame in FRAMES]
+TURNED = Image.Exif()
+TURNED[0x0112] = 6
+
+
+def sample(clips: Any, index: int = 0) -> dict[str, Any]:
+    return {"clips": clips, "label": 1, "index": index, "augment": {}, "fault": ""}
+
+
+def both(spatial: Spatial, frames: list[bytes], seed: int = 0, device: torch.device = CPU) -> tuple[Batch, Batch]:
+    """The batch of one sample as workers make it, and as the device makes it."""
+    plain, flipped = spatial(frames, np.random.default_rng(seed))
+    clips, flipped_too = CodedSpatial.like(spatial)(frames, np.random.default_rng(seed))
+    assert flipped == flipped_too
+    travelled = pickle.loads(pickle.dumps(collate([sample(clips)])))
+    return collate([sample(plain)]), travelled.to(device)
+
+
+def difference(one: Batch, other: Batch) -> np.ndarray:
+    assert one.clips.shape == other.clips.shape and one.clips.dtype == other.clips.dtype
+    assert other.clips.stride() == one.clips.stride(), "the memory is laid out as the device's side expects it"
+    return np.abs(one.clips.float().numpy() - other.clips.float().cpu().numpy())
+
+
+@pytest.mark.parametrize("rule", [*TRAIN_CROPS, "test"])
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_every_preset_gets_the_pixels_that_workers_make(interpolation: str, rule: str) -> None:
+    crops = {"test": TestCrops(70, num_crops=10), "short_side": TRAIN_CROPS["short_side"]((70, 90))}
+    chosen = crops[rule] if rule in crops else TRAIN_CROPS[rule]()
+    spatial = Spatial(chosen, 64, interpolation=interpolation, flip=0.5)
+    for seed in range(3):
+        apart = difference(*both(spatial, JPEGS, seed))
+        assert apart.mean() < 0.6 and np.percentile(apart, 99) <= 3, seed
+
+
+@pytest.mark.parametrize("before", [None, 100])
+def test_shrinking_to_less_than_half_averages(before: int | None) -> None:
+    spatial = Spatial(dataclasses.replace(MultiScale(), before=before), 24)
+    whole = spatial.apply([np.array(Image.open(io.BytesIO(data))) for data in JPEGS], np.random.default_rng(1))[0]
+    _, device = both(spatial, JPEGS, 1)
+    assert difference(collate([sample(whole)]), device).mean() < 0.6
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        coded(FRAMES[1], "PNG"), coded(FRAMES[1], mode="L"), coded(FRAMES[1], mode="CMYK", quality=95),
+        coded(FRAMES[1], exif=TURNED), coded(FRAMES[1], progressive=True), coded(cv2.resize(FRAMES[1], (90, 100))),
+    ],
+    ids=["png", "grey", "cmyk", "turned", "progressive", "size"],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [0, 1])
+def test_odd_images_are_read_as_workers_read_them(odd: bytes, place: int) -> None:
+    frames = list(JPEGS)
+    frames[place] = odd
+    workers, device = both(Spatial(TestCrops(70), 64), frames)
+    assert difference(workers, device).mean() < 1 and device.faults == [""]
+
+
+def test_what_only_decoding_shows_is_a_fault_that_names_the_video(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("image not supported")
+
+    monkeypatch.setattr("utils.coded_clips.decode_jpeg", refuse)
+    spatial = CodedSpatial(TestCrops(70), 64)
+    header_only = JPEGS[0][: JPEGS[0].index(b"\xff\xda")] + b"\xff\xd9"
+    clips = [spatial([JPEGS[0], data], None)[0] for data in (JPEGS[1], header_only)]
+    joined = [spatial.join([one], f"list.txt:{line}: v{line}") for line, one in enumerate(clips, 1)]
+    batch = collate([sample(one, place) for place, one in enumerate([*joined, spatial.blank(1, 2)])])
+    done = batch.to(CPU)
+    assert done.faults[0] == "" and done.clips[0].any(), "what the GPU refuses is decoded on the CPU"
+    assert done.faults[1].startswith("list.txt:2: v2: frame 2 of 2: not a readable image")
+    assert not done.clips[1].any() and not done.clips[2].any() and done.coded is None
+
+
+@needs_gpu
+def test_a_gpu_decodes_as_workers_do() -> None:
+    for seed in range(3):
+        workers, device = both(Spatial(MultiScale(), 64, flip=0.5), JPEGS, seed, torch.device("cuda"))
+        assert device.clips.device.type == "cuda" and difference(workers, device).mean() < 1.5
