@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +19,26 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from datasets.assemble import Split, check_pipelines, missing, open_split
-from methods.assemble import build_method, method_defaults, missing_pretrained, sync_bn_arguments
-from methods.base import Method
-from networks.freeze import freeze_bn, freeze_parts
-from networks.group_sync_bn import convert_group_sync_bn, resolve_group_size
+from methods.assemble import method_defaults, missing_pretrained, prepared_method, sync_bn_arguments
+from networks.group_sync_bn import resolve_group_size
 from networks.memory_format import to_channels_last
 from networks.weights import LoadReport, load_into, load_pretrained
 from utils import checkpoint, distributed, dry_run
 from utils.arguments import OBSOLETE, parse_arguments
-from utils.config import Common
 from utils.config_file import ConfigFile, difference, load_config
-from utils.engine import Scores, evaluate, train
+from utils.engine import evaluate, train
 from utils.errors import ConfigError, UserError, run_cli
+from utils.fusion import config_here, fused, read_evaluation
 from utils.interrupt import StopEarly
-from utils.loss import make_criterion
 from utils.lr_scheduler import schedule
 from utils.memory import keep_freed_memory
 from utils.mixup import MixUp
 from utils.precision import Precision
 from utils.profiling import profiled
 from utils.reports import Result, record_training, record_validation
-from utils.results import write_results
+from utils.results import Evaluation
 from utils.run_folder import RunFolder
+from utils.targets import targets_of
 from utils.train_state import Listeners, TrainPlan
 from utils.training import Training
 
@@ -67,7 +66,7 @@ class Run:
         self, config: ConfigFile, args: argparse.Namespace, process: distributed.Process, folder: RunFolder
     ) -> None:
         self.config, self.args, self.process, self.folder = config, args, process, folder
-        self.common = config.common
+        self.common, self.targets = config.common, targets_of(config.common)
         folder.log(f"{process}, torch {torch.__version__}, seed {self.common.seed}")
         for flag in args.obsolete:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
@@ -120,7 +119,7 @@ class Run:
             finished = train(
                 distributed.wrap(self.method, self.process),
                 data.train_batches(self.process, start=state.step, stop=len(rates)),
-                criterion=make_criterion(self.common, data.labels).to(self.process.device),
+                criterion=self.targets.criterion(self.common, data.labels).to(self.process.device),
                 optimizer=training.optimizer,
                 pipeline=data.pipeline,
                 mix_up=MixUp(self.common.augmentation.mix_up, self.common.augmentation.cut_mix),
@@ -131,7 +130,7 @@ class Run:
                 listeners=Listeners(
                     updated=[training.updated, profiler_step],
                     printed=lambda values: record_training(
-                        self.folder, state.step - 1, len(rates), values, data.store_counts()
+                        self.folder, state.step - 1, len(rates), values, data.store_counts(), self.targets
                     ),
                     validate=lambda: self.validate(training, data),
                     save=lambda best: self.save(training, data, best),
@@ -139,11 +138,12 @@ class Run:
                     stop=stop,
                     path=data.path,
                 ),
+                targets=self.targets,
             )
         if not finished:
             self.folder.log(f"{stop} after {state.step} steps: checkpoint written, the same command goes on from it")
             return stop.exit_code
-        best = f", best Prec@1 {state.best_prec1:.3f} after {state.best_step} steps" if self.val else ""
+        best = f", best {self.targets.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if self.val else ""
         self.folder.log(f"done: {state.step} steps{best}")
         return 0
 
@@ -151,24 +151,10 @@ class Run:
         """Scores every video of the validation list once and writes reference_result.*; weights: the best, or given."""
         if self.val is None:
             raise ConfigError("common.val_source: this list is what --evaluate scores; it is not set")
-        path = Path(self.args.load_path or self.config.folder / checkpoint.BEST)
-        if not path.exists() and not self.args.load_path:
-            raise UserError(f"{path}: no best checkpoint yet; train first, or name one with --load-path")
-        self.folder.log(self.load(path, self.val.class_names).summary())
-        self.to_device()
-        scores = self.score(self.method, self.val)
-        result = Result.of(scores, self.val.protocol(scores))
-        self.folder.log(result.line())
+        evaluated = self.fused() if self.args.fusion_list else self.scored()
+        self.folder.log(Result.of(evaluated).line())
         if self.process.is_first:
-            written = write_results(
-                self.config.folder,
-                paths=[self.val.path(int(index)) for index in scores.indices],
-                labels=scores.labels,
-                scores=scores.scores,
-                class_names=self.val.class_names,
-                protocol=result.protocol,
-            )
-            self.folder.log(f"written: {', '.join(map(str, written))}")
+            self.folder.log(f"written: {', '.join(map(str, evaluated.write(self.config.folder)))}")
         return 0
 
     # --- the parts of the two verbs, in the order of their use
@@ -219,18 +205,42 @@ class Run:
             to_channels_last(self.method)
 
     def validate(self, training: Training, data: Split) -> bool:
-        """Scores the validation list; True when top-1 is the best so far."""
+        """Scores the validation list; True when top-1, or mAP, is the best so far."""
         if self.val is None:
             return False
         if self.common.precise_bn:
             clips = data.clips(self.process, start=training.state.step, count=self.common.precise_bn)
             update_bn(clips, training.scored)
-        scores = self.score(training.scored, self.val)
-        result = Result.of(scores, self.val.protocol(scores))
+        result = Result.of(self.score(training.scored, self.val, "training"))
         record_validation(self.folder, training.state.step - 1, result)
-        return training.state.note_best(result.top1)
+        return training.state.note_best(result.best_by)
 
-    def score(self, model: nn.Module, split: Split) -> Scores:
+    def scored(self) -> Evaluation:
+        """What the best checkpoint, or the one of --load-path, says of every video."""
+        assert self.val is not None
+        path = Path(self.args.load_path or self.config.folder / checkpoint.BEST)
+        if not path.exists() and not self.args.load_path:
+            raise UserError(f"{path}: no best checkpoint yet; train first, or name one with --load-path")
+        self.folder.log(self.load(path, self.val.class_names).summary())
+        self.to_device()
+        return self.score(self.method, self.val, str(path))
+
+    def fused(self) -> Evaluation:
+        """The weighted mean of what the checkpoints and results of --fusion-list say."""
+        assert self.val is not None
+        evaluations = []
+        for path in map(Path, self.args.fusion_list):
+            if path.is_dir() or path.suffix == ".npz":
+                evaluations.append(read_evaluation(path))
+            else:
+                config = replace(self.config, common=config_here(path, self.common))
+                args = argparse.Namespace(**vars(self.args) | {"load_path": str(path), "obsolete": []})
+                run = Run(config, args, self.process, self.folder)
+                evaluations.append(run.scored())
+            self.folder.log(f"{path}: {Result.of(evaluations[-1]).line()}")
+        return fused(evaluations, self.val.videos(), self.args.fuse_weights, logits=not self.args.fuse_prob)
+
+    def score(self, model: nn.Module, split: Split, name: str) -> Evaluation:
         """The one evaluation path: validation during training and --evaluate both come here."""
         with distributed.first_buffers(model):  # what is scored is what the checkpoint holds
             scores = evaluate(
@@ -243,10 +253,11 @@ class Run:
                 average=split.average,
                 fault_budget=self.common.bad_frame_budget,
                 pad_to=split.eval_batch_size if self.common.compile else 0,
+                targets=self.targets,
             )
         for fault in scores.faults:
             self.folder.warn(f"left out: {fault}")
-        return scores
+        return split.evaluation(scores, name)
 
     def save(self, training: Training, data: Split, best: bool) -> None:
         """Writes ckpt.pth.tar, and ckpt_best.pth.tar when it is the best."""
@@ -259,16 +270,6 @@ class Run:
                 "notes": self.notes,
             }
             checkpoint.save(self.config.folder, training.state_dict() | about, best=best)
-
-
-def prepared_method(common: Common) -> tuple[Method, list[str]]:
-    """The method as it trains, batch norms synchronised and parts frozen, its weights random; and warnings."""
-    method = build_method(common.model)
-    warnings = convert_group_sync_bn(method, **sync_bn_arguments(common.model))
-    if common.frozen_bn or common.partial_bn:
-        freeze_bn(method, keep_first=not common.frozen_bn)
-    freeze_parts(method, common.freeze)
-    return method, warnings
 
 
 def plan_in_words(config: ConfigFile) -> str:

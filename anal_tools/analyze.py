@@ -2,14 +2,14 @@
 
     python anal_tools/analyze.py -e exps/<dataset>/<experiment> [--forgive pairs.txt]
 
-Writes EXP/analysis/: confusion.png, confusion.csv, per_class.csv and top100_errors.txt, and prints the accuracies.
+Writes EXP/analysis/: confusion.png, confusion.csv, per_class.csv and top100_errors.txt, and prints the accuracies. Of a
+multi_label experiment: per_class.png, per_class.csv and top100_errors.txt, and the mean average precision.
 """
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ if not __package__:  # started as `python anal_tools/analyze.py`
 
 import numpy as np
 
+from anal_tools import multi_label
 from anal_tools.confusion_plot import draw_confusion
 from anal_tools.confusions import confused_pairs, forgiven_count, read_forgiven
 from anal_tools.experiment import Experiment, experiment_folder, open_experiment
+from anal_tools.tables import percent, write_csv, write_lines
 from tools._cli import Parser
 from utils.errors import UserError, run_cli
-from utils.files import atomic_write
 from utils.metrics import accuracy, class_accuracy, mean_over_classes, topk_accuracy
+from utils.targets import MULTI_LABEL
 
 FOLDER = "analysis"
 NUM_ERRORS = 100
@@ -42,14 +44,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     experiment = open_experiment(experiment_folder(args.experiment))
-    if not experiment.confusion.sum():
+    results = experiment.results
+    if not results.targets.known(results.labels).any():
         raise UserError(f"{experiment.folder}: no video has a label, so nothing can be right or wrong")
-    pairs = read_forgiven(Path(args.forgive), experiment.class_names) if args.forgive else None
-    if experiment.config.problem and experiment.results.class_names is None:
+    if experiment.config.problem and results.class_names is None:
         print(f"warning: {experiment.config.problem}: classes are shown by index", file=sys.stderr)
+    if results.targets is MULTI_LABEL:
+        if args.forgive:
+            raise UserError("--forgive: no answer stands for another where videos show several classes")
+        print("\n".join(multi_label.summary(experiment)))
+        print(f"written: {', '.join(map(str, _written(experiment, multi_label.write)))}")
+        return 0
+    pairs = read_forgiven(Path(args.forgive), experiment.class_names) if args.forgive else None
     print("\n".join(summary(experiment, pairs)))
-    print(f"written: {', '.join(map(str, write_analysis(experiment)))}")
+    print(f"written: {', '.join(map(str, _written(experiment, write_analysis)))}")
     return 0
+
+
+def _written(experiment: Experiment, write: Callable[[Experiment, Path], list[Path]]) -> list[Path]:
+    """What `write` puts into EXP/analysis."""
+    folder = experiment.folder / FOLDER
+    try:
+        folder.mkdir(exist_ok=True)
+        return write(experiment, folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
 
 def summary(experiment: Experiment, forgiven: Sequence[tuple[int, int]] | None = None) -> list[str]:
@@ -77,22 +96,16 @@ def summary(experiment: Experiment, forgiven: Sequence[tuple[int, int]] | None =
     return lines
 
 
-def write_analysis(experiment: Experiment) -> list[Path]:
-    """Writes the four files into EXP/analysis and returns their paths."""
-    folder = experiment.folder / FOLDER
+def write_analysis(experiment: Experiment, folder: Path) -> list[Path]:
+    """Writes the four files into `folder` and returns their paths."""
     names = experiment.class_names
-    try:
-        folder.mkdir(exist_ok=True)
-        paths = [folder / name for name in ("confusion.png", "confusion.csv", "per_class.csv", "top100_errors.txt")]
-        title = f"{experiment.name}: {accuracy(experiment.confusion):.2f} % of {int(experiment.confusion.sum())} videos"
-        draw_confusion(paths[0], experiment.confusion, names, title=title)
-        matrix = ([name, *counts] for name, counts in zip(names, experiment.confusion.tolist(), strict=True))
-        _write_csv(paths[1], ["truth \\ predicted", *names], matrix)
-        _write_csv(paths[2], *per_class_table(experiment))
-        with atomic_write(paths[3], "w", errors="surrogateescape") as file:
-            file.writelines(line + "\n" for line in top_errors(experiment))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    paths = [folder / name for name in ("confusion.png", "confusion.csv", "per_class.csv", "top100_errors.txt")]
+    title = f"{experiment.name}: {accuracy(experiment.confusion):.2f} % of {int(experiment.confusion.sum())} videos"
+    draw_confusion(paths[0], experiment.confusion, names, title=title)
+    matrix = ([name, *counts] for name, counts in zip(names, experiment.confusion.tolist(), strict=True))
+    write_csv(paths[1], ["truth \\ predicted", *names], matrix)
+    write_csv(paths[2], *per_class_table(experiment))
+    write_lines(paths[3], top_errors(experiment))
     return paths
 
 
@@ -112,8 +125,8 @@ def per_class_table(experiment: Experiment) -> tuple[list[str], list[list[Any]]]
         count = int(others[index, worst[index]])
         rows.append(
             [index, name, int(table.videos[index]), int(table.correct[index])]
-            + [_percent(column[index]) for column in (table.accuracy, table.low, table.high)]
-            + [int(table.predicted[index]), _percent(table.precision[index])]
+            + [percent(column[index]) for column in (table.accuracy, table.low, table.high)]
+            + [int(table.predicted[index]), percent(table.precision[index])]
             + [experiment.class_names[worst[index]] if count else "", count]
         )
     return header, rows
@@ -136,17 +149,6 @@ def top_errors(experiment: Experiment) -> list[str]:
             f"{samples}{more}"
         )
     return lines
-
-
-def _percent(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.4f}"
-
-
-def _write_csv(path: Path, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
-    with atomic_write(path, "w", newline="", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,8 @@ def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *,
     videos = confusion.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         share = np.where(videos > 0, 100.0 * confusion / videos, np.nan)
-    labels, unreadable = _labels(class_names)
-    with matplotlib.rc_context({"font.family": ["DejaVu Sans", *_installed()], "font.size": font}):
+    labels, unreadable = axis_names(class_names)
+    with matplotlib.rc_context({"font.family": ["DejaVu Sans", *font_families()], "font.size": font}):
         figure = Figure(figsize=(inches + 1, inches), dpi=dpi)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -54,7 +54,7 @@ def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *,
         axes.set_ylabel("truth", fontsize=heading)
         note = "\nsome names are shown as index: no installed font has their script" if unreadable else ""
         axes.set_xlabel(f"predicted{note}", fontsize=heading)
-        axes.set_title(_readable(title), fontsize=heading, parse_math=False, pad=12)
+        axes.set_title(readable(title), fontsize=heading, parse_math=False, pad=12)
         edges, line = np.arange(num_class + 1) - 0.5, 0.4 if num_class <= 60 else 0.2
         axes.hlines(edges, edges[0], edges[-1], colors="#d8dee6", linewidths=line)
         axes.vlines(edges, edges[0], edges[-1], colors="#d8dee6", linewidths=line)
@@ -89,12 +89,12 @@ def _write_counts(axes: matplotlib.axes.Axes, confusion: np.ndarray, share: np.n
             axes.text(column, row, str(count), ha="center", va="center", color=colour)
 
 
-def _labels(class_names: list[str]) -> tuple[list[str], int]:
+def axis_names(class_names: list[str]) -> tuple[list[str], int]:
     """Names short enough for an axis, and how many had to become an index."""
     labels, unreadable = [], 0
     for index, name in enumerate(class_names):
         name = " ".join(name.split())
-        if _readable(name) != name or not name:
+        if readable(name) != name or not name:
             labels.append(f"class {index}")
             unreadable += 1
         elif len(name) > LONGEST_NAME:  # long names often differ in their ends only
@@ -104,14 +104,15 @@ def _labels(class_names: list[str]) -> tuple[list[str], int]:
     return labels, unreadable
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """The text with what no installed font can draw as `?`; matplotlib would warn and draw boxes."""
     known = _characters()
     return "".join(char if ord(char) in known else "?" for char in text)
 
 
 @lru_cache(maxsize=1)
-def _installed() -> list[str]:
+def font_families() -> list[str]:
+    """Installed families with further scripts, to be asked after DejaVu Sans."""
     present = {font.name for font in font_manager.fontManager.ttflist}
     return [family for family in _FAMILIES if family in present]
 
@@ -119,6 +120,6 @@ def _installed() -> list[str]:
 @lru_cache(maxsize=1)
 def _characters() -> frozenset[int]:
     known: set[int] = set()
-    for family in ("DejaVu Sans", *_installed()):
+    for family in ("DejaVu Sans", *font_families()):
         known.update(FT2Font(font_manager.findfont(family)).get_charmap())
     return frozenset(known)

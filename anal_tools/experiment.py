@@ -20,6 +20,7 @@ from utils.config_file import load_config
 from utils.errors import ConfigError, UserError
 from utils.metrics import confusion_matrix
 from utils.results import Results, read_results
+from utils.targets import MULTI_LABEL
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 
@@ -50,7 +51,12 @@ class Experiment:
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """Counts int64 (K, K), rows are the truth."""
+        """Counts int64 (K, K), rows are the truth. Raises: UserError where a video has several classes."""
+        if self.results.targets is MULTI_LABEL:
+            raise UserError(
+                f"{self.folder}: its videos show several classes each, which no confusion matrix can hold; "
+                f"see python anal_tools/analyze.py -e {self.folder}"
+            )
         return confusion_matrix(self.results.predicted, self.results.labels, num_class=len(self.class_names))
 
 
@@ -111,7 +117,8 @@ def _class_names(results: Results, config: Config) -> list[str]:
     """Names from the evaluation itself, else from the class file that the config leads to, else the indices."""
     if results.class_names is not None:
         return results.class_names
-    highest = int(max(results.labels.max(initial=0), results.predicted.max(initial=0)))
+    truth = results.labels.shape[1] - 1 if results.targets is MULTI_LABEL else results.labels.max(initial=0)
+    highest = int(max(truth, results.predicted.max(initial=0)))
     num_class = highest + 1
     if results.scores is not None:
         num_class = results.scores.shape[1]

@@ -28,7 +28,8 @@ from tools._cli import Parser
 from utils.config import Common
 from utils.errors import UserError, run_cli
 from utils.files import atomic_write
-from utils.results import LINES, SCORES, TEXT, read_results
+from utils.results import LINES, SCORES, TEXT, Results, read_results
+from utils.targets import MULTI_LABEL, SINGLE_LABEL, targets_of
 
 SHOWN_DIFFERENCES = 8  # on the terminal; the CSV has them all
 WIDTH = 160  # of the table where there is no terminal to measure
@@ -41,9 +42,10 @@ class Entry:
     experiment: str
     method: str | None
     backbone: str | None
-    best_top1: float | None  # percent, best validation of the training
+    metric: str | None  # what the next two are: top-1, or mAP with multi_label
+    best: float | None  # percent, best validation of the training
     best_step: int | None
-    evaluated_top1: float | None  # percent, of the results in the folder
+    evaluated: float | None  # percent, of the results in the folder
     evaluated_videos: int | None
     steps: int | None  # done
     planned: str | None  # "15010" steps, or "45 epochs"
@@ -98,27 +100,30 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
     records, broken = read_history(folder)
     if broken:
         problems.append(f"{broken} unreadable line(s) in metrics.jsonl")
-    validations = [r for r in records if r["kind"] == "val" and isinstance(r.get("acc1"), (int, float))]
-    # the first of equals, as training keeps its best checkpoint
-    best = max(validations, key=lambda record: (record["acc1"], -record["step"]), default=None)
+    common = config.common
     seconds, steps = training_time(records)
-    top1 = videos = None
+    evaluated = videos = None
+    targets = targets_of(common) if common else SINGLE_LABEL
     if any((folder / name).exists() for name in (TEXT, LINES, SCORES)):
         try:
             results = read_results(folder)
-            known = results.labels >= 0
-            videos = int(known.sum())
-            top1 = 100 * int((results.predicted == results.labels)[known].sum()) / videos if videos else None
+            targets = results.targets
+            videos = int(targets.known(results.labels).sum())
+            evaluated = evaluated_score(results) if videos else None
         except UserError as error:
             problems.append(str(error))
-    common = config.common
+    name = next(iter(targets.val_numbers))
+    validations = [r for r in records if r["kind"] == "val" and isinstance(r.get(name), (int, float))]
+    # the first of equals, as training keeps its best checkpoint
+    best = max(validations, key=lambda record: (record[name], -record["step"]), default=None)
     return Entry(
         experiment=str(folder.relative_to(root)),
         method=common.model.type if common else None,
         backbone=common.model.backbone if common else None,
-        best_top1=float(best["acc1"]) if best else None,
+        metric=(name if targets is MULTI_LABEL else "top-1") if common or videos else None,
+        best=float(best[name]) if best else None,
         best_step=int(best["step"]) if best else None,
-        evaluated_top1=top1,
+        evaluated=evaluated,
         evaluated_videos=videos,
         steps=steps,
         planned=_planned(common),
@@ -127,6 +132,14 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
         differences="; ".join(differences(base, config)),
         problem="; ".join(problems) or None,
     )
+
+
+def evaluated_score(results: Results) -> float | None:
+    """Top-1 or mAP in percent; None where the scores that it needs are not there."""
+    if results.targets is MULTI_LABEL:
+        return None if results.scores is None else results.targets.best(results.scores, results.labels)
+    known = results.labels >= 0
+    return 100 * int((results.predicted == results.labels)[known].sum()) / int(known.sum())
 
 
 def training_time(records: Sequence[dict[str, Any]]) -> tuple[float | None, int | None]:
@@ -163,12 +176,13 @@ def show(entries: Sequence[Entry], base: Path | None) -> None:
     """The table on the terminal."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     table = Table(title=f"{len(entries)} experiments" + (f", compared to {base}" if base else ""), show_lines=True)
-    for name in ("experiment", "best top-1 %", "at step", "evaluated %", "steps", "hours", "s/step"):
-        table.add_column(name, justify="left" if name == "experiment" else "right", overflow="fold")
+    for name in ("experiment", "metric", "best %", "at step", "evaluated %", "steps", "hours", "s/step"):
+        table.add_column(name, justify="left" if name in ("experiment", "metric") else "right", overflow="fold")
     table.add_column("different from the base", overflow="fold")
     for entry in entries:
         planned = f"{_shown(entry.steps)} of {entry.planned}" if entry.planned else _shown(entry.steps)
-        cells = [entry.experiment, *map(_shown, (entry.best_top1, entry.best_step, entry.evaluated_top1)), planned]
+        scores = entry.best, entry.best_step, entry.evaluated
+        cells = [entry.experiment, entry.metric or "-", *map(_shown, scores), planned]
         cells += [_shown(entry.hours), _shown(entry.seconds_per_step, digits=3), _few(entry.differences)]
         if entry.problem:
             cells[-1] = f"{cells[-1]}\nproblem: {entry.problem}".strip()

@@ -34,7 +34,10 @@ from utils.config import Common
 from utils.distributed import Process
 from utils.engine import Scores
 from utils.errors import ConfigError, ListError
+from utils.label_sets import LabelSets
 from utils.presets import Preset, find_preset
+from utils.results import Evaluation, Videos
+from utils.targets import targets_of
 from utils.transforms import Spatial
 
 _DECODES_FRAMES = "common.data.decode: cuda decodes JPEG frames, not encoded videos (data.store.type: video)"
@@ -70,15 +73,24 @@ class Split:
         return self.dataset.store.stats() if isinstance(self.dataset, FrameDataset) else {}
 
     @property
-    def labels(self) -> np.ndarray:
-        """int (len(self),)."""
-        if isinstance(self.dataset, FakeDataset):
-            return np.arange(len(self)) % self.common.model.num_class
-        return self.dataset.records.labels
+    def labels(self) -> np.ndarray | LabelSets:
+        """The truth of all videos: int (len(self),), or sets of classes."""
+        return self.dataset.labels if isinstance(self.dataset, FakeDataset) else self.dataset.records.labels
 
     def path(self, index: int) -> str:
         """The record's path as its list has it."""
         return f"fake_{index}" if isinstance(self.dataset, FakeDataset) else self.dataset.records.path(index)
+
+    def videos(self) -> Videos:
+        """The whole list and its truth."""
+        labels, rows = self.labels, range(len(self))
+        truth = np.stack([labels[row] for row in rows])
+        return Videos(f"the {self.name} list", [self.path(row) for row in rows], truth, self.class_names)
+
+    def evaluation(self, scores: Scores, name: str) -> Evaluation:
+        """Scores with all that is known of their videos. name: of what scored them."""
+        paths = [self.path(int(index)) for index in scores.indices]
+        return Evaluation(name, paths, scores.labels, self.class_names, scores.scores, self.protocol(scores))
 
     def train_batches(self, process: Process, *, start: int, stop: int) -> DataLoader[Batch]:
         """This process's batches of the steps start <= s < stop."""
@@ -137,6 +149,8 @@ class Split:
             videos += f" of {len(self)}, {len(scores.faults)} unreadable"
         if not scores.labelled.all():
             videos += f", {int(scores.labelled.sum())} with a label"
+        if about := targets_of(self.common).about(scores.labels):
+            videos += f", {about}"
         return (
             f"{self.dataset.num_clips} clips x {crops} crops, {self.clip.num_frames} x {height} x {width}, "
             f"{self.clip.sampling} sampling, {self.average} averaged, {videos}"
@@ -166,7 +180,10 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     if fake:
         names, about = None, "made up"
         dataset = FakeDataset(
-            FAKE_VIDEOS[name], common.model.num_class, size=spatial.size, num_crops=spatial.num_crops, **settings
+            targets_of(common).made_up(FAKE_VIDEOS[name], common.model.num_class),
+            size=spatial.size,
+            num_crops=spatial.num_crops,
+            **settings,
         )
     elif has_videos(common):
         dataset, names, about = open_videos(common, name, spatial, settings)

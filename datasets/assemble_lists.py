@@ -8,7 +8,7 @@ from datasets import STORES
 from datasets.class_names import read_class_names
 from datasets.frame_names import detect_template
 from datasets.frame_store import FrameStore
-from datasets.list_parser import COLUMNS
+from datasets.list_parser import COLUMNS, label_columns
 from datasets.memcached_dataset import image_list_columns
 from datasets.records import RecordList, read_list
 from datasets.video_lists import read_videos
@@ -24,12 +24,17 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
         raise ConfigError(f"common.{name}_source: is not set; it names the list file `path num_frames label`")
     if has_videos(common):
         records, names = read_videos(
-            source, root=root, num_class=common.model.num_class, class_names=common.data.class_names
+            source,
+            root=root,
+            num_class=common.model.num_class,
+            class_names=common.data.class_names,
+            multi_label=common.multi_label,
         )
         if names is not None and len(names) != common.model.num_class:
             raise ListError(f"{source}: has {len(names)} classes, but model.num_class is {common.model.num_class}")
         return records, names
     columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
+    columns = label_columns(columns, multi_label=common.multi_label)
     records = read_list(source, root=root, num_class=common.model.num_class, columns=columns)
     names = read_class_names(source, root=root, num_class=common.model.num_class, path=common.data.class_names)
     return records, names

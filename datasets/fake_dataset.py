@@ -8,18 +8,18 @@ import numpy as np
 
 from datasets.sample import AugmentDraw, Key
 from utils.clip import ClipSpec
+from utils.label_sets import LabelSets
 
 
 class FakeDataset:
-    """`num_videos` videos of noise; the same (seed, epoch, index) always gives the same pixels and label.
+    """A video of noise for each of `labels`; the same (seed, epoch, index) always gives the same pixels.
 
     size: (height, width) of the clips. The other arguments are those of FrameDataset.
     """
 
     def __init__(
         self,
-        num_videos: int,
-        num_class: int,
+        labels: np.ndarray | LabelSets,
         *,
         clip: ClipSpec,
         size: tuple[int, int],
@@ -29,7 +29,7 @@ class FakeDataset:
         num_clips: int | None = None,
         seed: int = 0,
     ) -> None:
-        self.num_videos, self.num_class = num_videos, num_class
+        self.labels = labels
         self.clip, self.size = clip, size
         self.augment = augment if train else None
         self.train, self.seed = train, seed
@@ -37,7 +37,7 @@ class FakeDataset:
         self.num_views = num_crops * self.num_clips
 
     def __len__(self) -> int:
-        return self.num_videos
+        return len(self.labels)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
@@ -47,4 +47,10 @@ class FakeDataset:
         augment = (
             {} if self.augment is None else self.augment.draw(rng, self.num_views, self.clip.num_frames, *self.size)
         )
-        return {"clips": clips, "label": index % self.num_class, "index": index, "augment": augment, "fault": ""}
+        return {
+            "clips": clips,
+            "label": self.labels[index],
+            "index": index,
+            "augment": augment,
+            "fault": "",
+        }

@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from utils.batch import Batch, collate
+from utils.label_sets import LabelSets
 
 _SHUFFLE = 0x5817FF1E  # keeps the shuffling apart from the samples' generators, which are seeded (seed, epoch, index)
 
@@ -77,10 +78,20 @@ class TrainStream:
         return epoch, int(self._order[place])
 
 
-def balanced_chances(labels: np.ndarray) -> np.ndarray:
-    """For each video the chance that makes its class as likely as any other, float64 (num_videos,)."""
-    _, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return 1.0 / (counts[place] * len(counts))
+def balanced_chances(labels: np.ndarray | LabelSets) -> np.ndarray:
+    """For each video the chance that makes its class as likely as any other, float64 (num_videos,).
+
+    Of sets, a class is drawn evenly and then one of its videos; to show no class counts as one more class.
+    """
+    if isinstance(labels, LabelSets):
+        sizes = labels.sizes
+        videos = np.repeat(np.arange(len(labels)), np.maximum(sizes, 1))
+        classes = np.full(len(videos), -1)
+        classes[np.repeat(sizes, np.maximum(sizes, 1)) > 0] = labels.flat
+    else:
+        videos, classes = np.arange(len(labels)), labels
+    _, place, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    return np.bincount(videos, 1.0 / (counts[place] * len(counts)))
 
 
 def epoch_order(num_videos: int, seed: int, epoch: int, chances: np.ndarray | None = None) -> np.ndarray:

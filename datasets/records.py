@@ -18,6 +18,7 @@ import numpy as np
 from datasets.flat_file import open_arrays, save_arrays
 from datasets.list_parser import COLUMNS, ParsedList, parse_list
 from utils.errors import ListError
+from utils.label_sets import LabelSets
 
 _CACHE_ABOVE = 32 << 20  # bytes of text; below this, reading the list again is as quick
 _CACHE_VERSION = 1
@@ -28,7 +29,8 @@ class RecordList:
     """n videos of one list file.
 
     num_frames, labels: int32 (n,); labels count from 0 and are -1 where the list has none; num_frames is 0 where the
-    list has none (encoded videos). Paths are as in the list; `full_path` puts the root before them.
+    list has none (encoded videos). Lists of sets have LabelSets as labels. Paths are as in the list; `full_path` puts
+    the root before them.
     """
 
     def __init__(
@@ -39,7 +41,7 @@ class RecordList:
         blob: np.ndarray,
         offsets: np.ndarray,
         num_frames: np.ndarray,
-        labels: np.ndarray,
+        labels: np.ndarray | LabelSets,
         lines: np.ndarray,
         cache_file: Path | None = None,
     ) -> None:
@@ -51,7 +53,7 @@ class RecordList:
         self._cache_file = cache_file
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._lines)
 
     def path(self, index: int) -> str:
         """The path of one record as the list has it; bytes that are not UTF-8 survive as surrogates."""
@@ -69,21 +71,24 @@ class RecordList:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # a spawned worker maps the cache again instead of receiving a copy of the arrays
         if self._cache_file is not None:
-            return _open_cached, (self.source, self.root, self._cache_file)
-        return _rebuild, (
-            self.source,
-            self.root,
-            self.arrays(),
-        )
+            return _open_cached, (self.source, self.root, self._cache_file, self._num_class)
+        return _rebuild, (self.source, self.root, self.arrays(), self._num_class)
+
+    @property
+    def _num_class(self) -> int | None:
+        return self.labels.num_class if isinstance(self.labels, LabelSets) else None
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything of the list, flat: what is cached, and what travels to a spawned worker."""
+        labels = self.labels
+        sets = {"label_offsets": labels.offsets} if isinstance(labels, LabelSets) else {}
         return {
             "blob": self._blob,
             "offsets": self._offsets,
             "num_frames": self.num_frames,
-            "labels": self.labels,
             "lines": self._lines,
+            "labels": labels.flat if isinstance(labels, LabelSets) else labels,
+            **sets,
         }
 
 
@@ -97,8 +102,9 @@ def read_list(
 ) -> RecordList:
     """Reads and checks a list: every line is a path and whole numbers, at least one frame, a label in 0..num_class-1.
 
-    columns: names of the numbers behind the path: ("num_frames", "label"), ("label",) or ("num_frames",). Large lists
-    are kept in `cache_folder` (default: the user's cache folder) under the hash of their bytes, and mapped from there.
+    columns: names of the numbers behind the path: ("num_frames", "label"), ("label",) or ("num_frames",); "labels"
+    instead of "label" for sets of classes, whose rows then have `num_class` columns. Large lists are kept in
+    `cache_folder` (default: the user's cache folder) under the hash of their bytes, and mapped from there.
 
     Raises ListError `file:line: what is wrong and what to do`.
     """
@@ -106,32 +112,33 @@ def read_list(
     cache_file = _cache_file(source, columns, cache_folder)
     records = None
     if cache_file is not None and cache_file.exists():
-        records = _reopen(source, root, cache_file)
+        records = _reopen(source, root, cache_file, num_class)
     if records is None:
         parsed = parse_list(source, columns)
-        records = _from_parsed(source, root, parsed)
+        records = _from_parsed(source, root, parsed, num_class)
         _check_counts(records, columns)
         if cache_file is not None and _store(records, cache_file):
             del parsed, records  # before the same is mapped: together they would be the peak
-            records = _open_cached(source, root, cache_file)
-    if "label" in columns:
+            records = _open_cached(source, root, cache_file, num_class)
+    if columns[-1] in ("label", "labels"):
         _check_labels(records, num_class)
     return records
 
 
-def _from_parsed(source: Path, root: str | os.PathLike[str], parsed: ParsedList) -> RecordList:
-    count = len(parsed.lines)
-    num_frames = parsed.numbers.get("num_frames")
-    labels = parsed.numbers.get("label")
-    return RecordList(
-        source,
-        root,
-        blob=parsed.blob,
-        offsets=parsed.offsets,
-        num_frames=np.zeros(count, np.int32) if num_frames is None else num_frames,
-        labels=np.full(count, -1, np.int32) if labels is None else labels,
-        lines=parsed.lines,
-    )
+def _from_parsed(source: Path, root: str | os.PathLike[str], parsed: ParsedList, num_class: int | None) -> RecordList:
+    count, numbers = len(parsed.lines), parsed.numbers
+    arrays = {
+        "blob": parsed.blob,
+        "offsets": parsed.offsets,
+        "num_frames": numbers.get("num_frames", np.zeros(count, np.int32)),
+        "lines": parsed.lines,
+    }
+    if "labels" in numbers:
+        arrays["labels"] = numbers["labels"]
+        arrays["label_offsets"] = np.concatenate([[0], np.cumsum(numbers["sizes"], dtype=np.int64)])
+    else:
+        arrays["labels"] = numbers.get("label", np.full(count, -1, np.int32))
+    return _rebuild(source, root, arrays, num_class)
 
 
 def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
@@ -144,18 +151,34 @@ def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
 
 
 def _check_labels(records: RecordList, num_class: int | None) -> None:
-    labels = records.labels
-    if labels.min() < 0:
-        worst = int(np.argmax(labels < 0))
-        raise ListError(f"{records.where(worst)}: label {labels[worst]} is negative; labels count from 0")
-    if num_class is not None and labels.max() >= num_class:
-        worst = int(np.argmax(labels >= num_class))
+    sets = records.labels if isinstance(records.labels, LabelSets) else None
+    labels = records.labels.flat if isinstance(records.labels, LabelSets) else records.labels
+
+    def fault(wrong: np.ndarray, message: str) -> ListError:
+        place = int(np.argmax(wrong))
+        return ListError(
+            f"{records.where(place if sets is None else sets.video_of(place))}: label {labels[place]} {message}"
+        )
+
+    if labels.min(initial=0) < 0:
+        raise fault(labels < 0, "is negative; labels count from 0")
+    if sets is not None and len(twice := _repeated(sets)):
+        raise fault(np.arange(len(labels)) == twice[0], "is given twice; name each class once")
+    if num_class is not None and labels.max(initial=0) >= num_class:
         hint = f"labels must be 0..{num_class - 1}"
-        if labels.min() >= 1 and labels.max() == num_class:
+        if labels.min(initial=num_class) >= 1 and labels.max() == num_class:
             hint += "; this list seems to count from 1 (tools/check_data.py --fix writes one that counts from 0)"
         else:
             hint += "; raise model.num_class or correct the list"
-        raise ListError(f"{records.where(worst)}: label {labels[worst]} is outside num_class {num_class}: {hint}")
+        raise fault(labels >= num_class, f"is outside num_class {num_class}: {hint}")
+
+
+def _repeated(sets: LabelSets) -> np.ndarray:
+    """Places of flat whose class its video has already, int64."""
+    videos = np.repeat(np.arange(len(sets)), sets.sizes)
+    order = np.lexsort((sets.flat, videos))
+    same = (np.diff(sets.flat[order]) == 0) & (np.diff(videos[order]) == 0)
+    return order[1:][same]
 
 
 # --- the cache of large lists ---
@@ -191,29 +214,37 @@ def _store(records: RecordList, cache_file: Path) -> bool:
     return True
 
 
-def _reopen(source: Path, root: str | os.PathLike[str], cache_file: Path) -> RecordList | None:
+def _reopen(source: Path, root: str | os.PathLike[str], cache_file: Path, num_class: int | None) -> RecordList | None:
     try:
-        return _open_cached(source, root, cache_file)
+        return _open_cached(source, root, cache_file, num_class)
     except (OSError, ValueError, KeyError) as error:
         _log.warning("ignoring a damaged cache of %s: %s", source, error)
         return None
 
 
-def _open_cached(source: Path, root: str | os.PathLike[str], cache_file: Path) -> RecordList:
+def _open_cached(source: Path, root: str | os.PathLike[str], cache_file: Path, num_class: int | None) -> RecordList:
     _, arrays = open_arrays(cache_file)
-    return _rebuild(source, root, arrays, cache_file)
+    return _rebuild(source, root, arrays, num_class, cache_file)
 
 
 def _rebuild(
-    source: Path, root: str | os.PathLike[str], arrays: dict[str, np.ndarray], cache_file: Path | None = None
+    source: Path,
+    root: str | os.PathLike[str],
+    arrays: dict[str, np.ndarray],
+    num_class: int | None,
+    cache_file: Path | None = None,
 ) -> RecordList:
+    labels: np.ndarray | LabelSets = arrays["labels"]
+    if "label_offsets" in arrays:
+        width = num_class or int(arrays["labels"].max(initial=-1)) + 1
+        labels = LabelSets(arrays["labels"], arrays["label_offsets"], width)
     return RecordList(
         source,
         root,
         blob=arrays["blob"],
         offsets=arrays["offsets"],
         num_frames=arrays["num_frames"],
-        labels=arrays["labels"],
+        labels=labels,
         lines=arrays["lines"],
         cache_file=cache_file,
     )

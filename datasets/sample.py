@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.clip import ClipSpec
 from utils.errors import FrameError
+from utils.label_sets import LabelSets, mirrored
 
 Key = int | tuple[int, int]  # index, or (epoch, index)
 
@@ -54,8 +55,8 @@ class Records(Protocol):
     """A list of videos; `datasets.records.RecordList` is one."""
 
     @property
-    def labels(self) -> np.ndarray:
-        """int32 (n,), from 0; -1 where the list has none."""
+    def labels(self) -> np.ndarray | LabelSets:
+        """int32 (n,), from 0, -1 where the list has none; or a set of classes for each."""
         ...
 
     def __len__(self) -> int: ...
@@ -78,8 +79,9 @@ class SampleDataset:
     where mirroring changes it.
 
     `dataset[(epoch, index)]` is a mapping for `utils.batch.collate`: clips (V, T, H, W, 3), V = clips x crops with the
-    crops of one clip together; label; index; augment; fault. A frame that is missing or broken makes a fault that names
-    list line and file, with clips of zeros: no other frame or video ever takes its place.
+    crops of one clip together; label, a class or a multi-hot row (K,); index; augment; fault. A frame that is missing
+    or broken makes a fault that names list line and file, with clips of zeros: no other frame or video ever takes its
+    place.
     """
 
     def __init__(
@@ -114,14 +116,14 @@ class SampleDataset:
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = np.random.default_rng([self.seed, epoch, index]) if self.train else None
-        label, fault = int(self.records.labels[index]), ""
+        label, fault = self.records.labels[index], ""
         try:
             clips, flipped = self._read(index, rng)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
             clips = self.spatial.blank(self.num_views, self.clip.num_frames)
-        if flipped and self.flip_labels is not None and label >= 0:
-            label = int(self.flip_labels[label])
+        if flipped and self.flip_labels is not None:
+            label = mirrored(label, self.flip_labels)
         return {
             "clips": clips,
             "label": label,

@@ -20,6 +20,7 @@ from datasets.video_index import VideoTimes, index_videos
 from datasets.video_reader import READERS, find_reader
 from utils.clip import ClipSpec
 from utils.errors import ConfigError, FrameError
+from utils.label_sets import LabelSets
 
 
 class RepeatedRecords:
@@ -28,7 +29,8 @@ class RepeatedRecords:
     def __init__(self, records: RecordList, videos: np.ndarray) -> None:
         self._records, self.videos = records, videos
         self.source, self.root = records.source, records.root
-        self.labels = records.labels[videos]
+        labels = records.labels
+        self.labels = labels.take(videos) if isinstance(labels, LabelSets) else labels[videos]
 
     def __len__(self) -> int:
         return len(self.videos)

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from datasets.class_names import find_class_file, read_class_file
+from datasets.list_parser import label_columns
 from datasets.records import RecordList, read_list
 from utils.errors import ListError
+from utils.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 from utils.video import VIDEO_SUFFIXES
 
 _PATHS = ("path", "video", "filename", "file", "video_path")
@@ -25,39 +27,58 @@ def read_videos(
     root: str | os.PathLike[str] = "/",
     num_class: int | None = None,
     class_names: str | os.PathLike[str] | None = None,
+    multi_label: bool = False,
 ) -> tuple[RecordList, list[str] | None]:
     """The videos of `source` and their class names, if they are known.
 
     source: a list of `path label` lines; a folder with one folder of videos per class, classes in alphabetical order;
     a CSV with a header: label, youtube_id, time_start, time_end (Kinetics; the files are looked for below `root`, as
     crawlers name them), or a path and a label column. Labels in a CSV are names or numbers; names get their index from
-    the class file if there is one, else in alphabetical order.
+    the class file if there is one, else in alphabetical order. multi_label: `path 3;7;12` lines, `-` for none; of a CSV
+    `run;jump` cells, and rows of the same path add up.
 
     Raises ListError.
     """
     source = Path(source)
     if not source.is_dir() and source.suffix.lower() != ".csv":
         file = Path(class_names) if class_names else find_class_file(source, root)
-        records = read_list(source, root=root, num_class=num_class, columns=("label",))
+        columns = label_columns(("label",), multi_label=multi_label)
+        records = read_list(source, root=root, num_class=num_class, columns=columns)
         return records, read_class_file(file) if file else None
     if source.is_dir():
         entries = _class_folders(source)
         root = source
     else:
         entries = _csv(source, Path(root))
-    names = _names(source, root, {name for _, name, _ in entries}, class_names)
+    if multi_label:
+        entries = _joined(entries)
+    names = _names(source, root, {name for _, classes, _ in entries for name in classes}, class_names)
     index = {name: label for label, name in enumerate(names)} if names else {}
     labels = []
-    for _, name, line in entries:
-        if name not in index and not name.isdigit():
-            raise ListError(f"{source}:{line}: class {name!r} is not in the class file")
-        labels.append(index.get(name, int(name) if name.isdigit() else -1))
-    if num_class is not None and max(labels) >= num_class:
-        raise ListError(f"{source}: has {max(labels) + 1} classes, but model.num_class is {num_class}")
-    return _records(source, root, [path for path, _, _ in entries], labels, [line for *_, line in entries]), names
+    for _, classes, line in entries:
+        if unknown := [name for name in classes if name not in index and not name.isdigit()]:
+            raise ListError(f"{source}:{line}: class {unknown[0]!r} is not in the class file")
+        labels.append([index.get(name, int(name) if name.isdigit() else -1) for name in classes])
+    highest = max((label for row in labels for label in row), default=-1)
+    if num_class is not None and highest >= num_class:
+        raise ListError(f"{source}: has {highest + 1} classes, but model.num_class is {num_class}")
+    sets = label_sets(labels, num_class or highest + 1)
+    paths, lines = [path for path, *_ in entries], [line for *_, line in entries]
+    return _records(source, root, paths, sets if multi_label else sets.flat, lines), names
 
 
-Entry = tuple[str, str, int]  # path below the root, class, line
+Entry = tuple[str, list[str], int]  # path below the root, classes, line
+
+
+def _joined(entries: list[Entry]) -> list[Entry]:
+    """One entry per path, with the classes of all its rows, each once; cells are cut at `;`, and `-` is no class."""
+    found: dict[str, Entry] = {}
+    for path, cells, line in entries:
+        _, classes, _ = found.setdefault(path, (path, [], line))
+        for cell in cells:
+            names = [] if cell == NONE else [name.strip() for name in cell.split(SEPARATOR)]
+            classes += [name for name in names if name and name not in classes]
+    return list(found.values())
 
 
 def _class_folders(folder: Path) -> list[Entry]:
@@ -65,7 +86,7 @@ def _class_folders(folder: Path) -> list[Entry]:
     for name in sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
         for file in sorted((folder / name).rglob("*")):
             if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file():
-                entries.append((str(file.relative_to(folder)), name, 0))
+                entries.append((str(file.relative_to(folder)), [name], 0))
     if not entries:
         raise ListError(f"{folder}: no videos in class folders here; expected {folder.name}/<class>/<video>")
     return entries
@@ -88,7 +109,7 @@ def _csv(source: Path, root: Path) -> list[Entry]:
             f"Kinetics has; found {', '.join(columns) or 'nothing'}"
         )
     if path is not None:
-        return [(row[path] or "", (row[label] or "").strip(), line) for line, row in enumerate(rows, 2)]
+        return [(row[path] or "", [(row[label] or "").strip()], line) for line, row in enumerate(rows, 2)]
     return _kinetics(source, root, rows, columns, label)
 
 
@@ -110,7 +131,7 @@ def _kinetics(source: Path, root: Path, rows: list[dict[str, str]], columns: dic
         if path is None:
             missing += 1
         else:
-            entries.append((path, row[label].strip(), line))
+            entries.append((path, [row[label].strip()], line))
     if not entries:
         raise ListError(f"{source}: none of its {len(rows)} videos is below {root}; check train_root / val_root")
     if missing:
@@ -128,7 +149,7 @@ def _names(
 
 
 def _records(
-    source: Path, root: str | os.PathLike[str], paths: list[str], labels: list[int], lines: list[int]
+    source: Path, root: str | os.PathLike[str], paths: list[str], labels: np.ndarray | LabelSets, lines: list[int]
 ) -> RecordList:
     encoded = [os.fsencode(path) for path in paths]
     return RecordList(
@@ -137,6 +158,6 @@ def _records(
         blob=np.frombuffer(b"".join(encoded), np.uint8),
         offsets=np.concatenate([[0], np.cumsum([len(path) for path in encoded])]).astype(np.int64),
         num_frames=np.zeros(len(paths), np.int32),
-        labels=np.array(labels, np.int32),
+        labels=labels,
         lines=np.array(lines, np.int32),
     )

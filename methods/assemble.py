@@ -8,9 +8,11 @@ from typing import Any
 
 from methods import METHODS
 from methods.base import Method
+from networks.freeze import freeze_bn, freeze_parts
+from networks.group_sync_bn import convert_group_sync_bn
 from networks.weights import PRETRAINED, find_pretrained
 from utils.build import build
-from utils.config import Model
+from utils.config import Common, Model
 
 # keys of model.kwargs that say how batch norm is synchronised; they are not arguments of a backbone
 SYNC_BN = ("bn_group_size", "bn_sync_stats", "bn_var_mode")
@@ -34,6 +36,16 @@ def build_method(model: Model) -> Method:
 def sync_bn_arguments(model: Model) -> dict[str, Any]:
     """What model.kwargs says of batch norm: group_size, sync_stats, var_mode, each only if given."""
     return {key.removeprefix("bn_"): model.kwargs[key] for key in SYNC_BN if key in model.kwargs}
+
+
+def prepared_method(common: Common) -> tuple[Method, list[str]]:
+    """The method as it trains, batch norms synchronised and parts frozen, its weights random; and warnings."""
+    method = build_method(common.model)
+    warnings = convert_group_sync_bn(method, **sync_bn_arguments(common.model))
+    if common.frozen_bn or common.partial_bn:
+        freeze_bn(method, keep_first=not common.frozen_bn)
+    freeze_parts(method, common.freeze)
+    return method, warnings
 
 
 def method_defaults(model: Model) -> dict[str, Any]:

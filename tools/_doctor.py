@@ -13,9 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from datasets.class_names import find_class_file, read_class_file
-from datasets.list_parser import ParsedList, parse_text
+from datasets.list_parser import COLUMNS, ParsedList, label_columns, parse_text
 from utils.errors import ListError
+from utils.label_sets import in_text
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
 
@@ -36,13 +39,16 @@ class Fault:
 
 @dataclass
 class Entry:
-    """One good line of a list. drop: --fix leaves it out. known: its fault is named; others would follow."""
+    """One good line of a list; labels has one class, or with multi_label any number of them.
+
+    drop: --fix leaves it out. known: its fault is named; others would follow.
+    """
 
     split: str
     line: int
     path: str
     num_frames: int
-    label: int
+    labels: tuple[int, ...]
     drop: bool = False
     known: bool = False
 
@@ -51,12 +57,14 @@ class Entry:
 class DataSet:
     """What is to be checked, and what was found so far.
 
-    sources, roots: by split. entries: of all splits, in the order of their lines. names: by class index, None without a
-    class file. num_class: of the class file, else the config, else None.
+    multi_label: lines are `path num_frames 3;7;12`. sources, roots: by split. entries: of all splits, in the order of
+    their lines. names: by class index, None without a class file. num_class: of the class file, else the config, else
+    None.
     """
 
     sources: dict[str, Path]
     roots: dict[str, Path]
+    multi_label: bool = False
     num_class: int | None = None
     class_file: Path | None = None
     names: list[str] | None = None
@@ -75,9 +83,16 @@ class DataSet:
         entry.drop |= drop
 
 
-def read(sources: dict[str, Path], roots: dict[str, Path], *, num_class: int | None, classes: Path | None) -> DataSet:
+def read(
+    sources: dict[str, Path],
+    roots: dict[str, Path],
+    *,
+    num_class: int | None,
+    classes: Path | None,
+    multi_label: bool = False,
+) -> DataSet:
     """Reads lists and class file, noting every line that is none."""
-    data = DataSet(sources, roots, num_class)
+    data = DataSet(sources, roots, multi_label, num_class)
     _read_classes(data, classes)
     for split, source in sources.items():
         try:
@@ -103,8 +118,8 @@ def check_classes(data: DataSet) -> None:
     """Classes without a training video. Comes last: what is dropped for other reasons may empty a class."""
     if "train" not in data.sources:
         return
-    present = {entry.label for entry in data.of("train")}
-    others = {entry.label for entry in data.entries if not entry.drop}
+    present = labels_of(data.of("train"))
+    others = labels_of(entry for entry in data.entries if not entry.drop)
     count = data.num_class if data.num_class is not None else max(others, default=-1) + 1
     for label in sorted(set(range(count)) - present):
         data.faults.append(
@@ -115,6 +130,11 @@ def check_classes(data: DataSet) -> None:
                 fix="the class is taken out and the later ones move up",
             )
         )
+
+
+def labels_of(entries: Iterable[Entry]) -> set[int]:
+    """All classes that occur."""
+    return {label for entry in entries for label in entry.labels}
 
 
 def class_name(data: DataSet, label: int) -> str:
@@ -145,7 +165,8 @@ def _read_classes(data: DataSet, classes: Path | None) -> None:
 def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
     """Takes the good lines; a part with a bad one is halved until the bad one is alone."""
     try:
-        parsed = parse_text(b"\n".join(lines), first, data.sources[split])
+        columns = label_columns(COLUMNS, multi_label=data.multi_label)
+        parsed = parse_text(b"\n".join(lines), first, data.sources[split], columns)
     except ListError as error:
         if len(lines) == 1:
             data.faults.append(Fault("line", str(error), split, first, fix="the line is removed"))
@@ -159,11 +180,15 @@ def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> No
 
 def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     blob, offsets = parsed.blob.tobytes(), parsed.offsets.tolist()
-    columns = (parsed.lines.tolist(), parsed.numbers["num_frames"].tolist(), parsed.numbers["label"].tolist())
-    for place, (line, num_frames, label) in enumerate(zip(*columns, strict=True)):
-        entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, label)
-        if num_frames < 1 or label < 0:
-            reason = f"has {num_frames} frames" if num_frames < 1 else f"has the negative label {label}"
+    numbers = parsed.numbers
+    flat = numbers["labels" if data.multi_label else "label"].tolist()
+    stops = np.cumsum(numbers["sizes"]).tolist() if data.multi_label else range(1, len(flat) + 1)
+    columns = (parsed.lines.tolist(), numbers["num_frames"].tolist(), (0, *stops), stops)
+    for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
+        labels = tuple(flat[begin:end])
+        entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
+        if num_frames < 1 or min(labels, default=0) < 0:
+            reason = f"has {num_frames} frames" if num_frames < 1 else f"has the negative label {min(labels)}"
             data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
         else:
             data.entries.append(entry)
@@ -172,7 +197,7 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
 def _check_labels(data: DataSet, split: str) -> None:
     entries = data.of(split)
     if _counts_from_one(data, split):
-        highest = max(entry.label for entry in entries)
+        highest = max(labels_of(entries))
         data.faults.append(
             Fault(
                 "label_base",
@@ -182,31 +207,31 @@ def _check_labels(data: DataSet, split: str) -> None:
             )
         )
         for entry in entries:
-            entry.label -= 1
+            entry.labels = tuple(label - 1 for label in entry.labels)
     if data.num_class is not None:
         for entry in entries:
-            if entry.label >= data.num_class:
-                message = f"label {entry.label} is outside the {data.num_class} classes (0..{data.num_class - 1})"
+            if max(entry.labels, default=0) >= data.num_class:
+                message = f"label {max(entry.labels)} is outside the {data.num_class} classes (0..{data.num_class - 1})"
                 data.blame("label", entry, message, fix="the line is removed", drop=True)
 
 
 def _counts_from_one(data: DataSet, split: str) -> bool:
     """Whether a list has no 0 and something says that its labels are one too high."""
     entries = data.of(split)
-    labels = {entry.label for entry in entries}
-    if 0 in labels:
+    labels = labels_of(entries)
+    if 0 in labels or not labels:
         return False
-    if data.names is not None:  # the folders the videos are in may be called like the classes
+    if data.names is not None and not data.multi_label:  # the folders of videos may be called like the classes
         index = {name: label for label, name in enumerate(data.names)}
         steps = Counter(
-            entry.label - index[name] for entry in entries if (name := Path(entry.path).parent.name) in index
+            entry.labels[0] - index[name] for entry in entries if (name := Path(entry.path).parent.name) in index
         )
         if steps:
             return steps.most_common(1)[0][0] == 1
     if max(labels) == (data.num_class if data.num_class is not None else len(labels)):
         return True
     for other in data.sources:
-        known = {entry.label for entry in data.of(other)}
+        known = labels_of(data.of(other))
         if other != split and 0 in known and not labels <= known and {label - 1 for label in labels} <= known:
             return True
     return False
@@ -218,7 +243,9 @@ def _check_duplicates(data: DataSet) -> None:
         for entry in data.of(split):
             before = first.setdefault(os.path.normpath(entry.path), entry)
             if before is not entry:
-                labels = "" if before.label == entry.label else f", with label {before.label} instead of {entry.label}"
+                labels = ""
+                if before.labels != entry.labels:
+                    labels = f", with label {in_text(before.labels)} instead of {in_text(entry.labels)}"
                 message = f"{entry.path!r} is there already, on line {before.line}{labels}"
                 data.blame("duplicate", entry, message, fix="the later line is removed", drop=True)
 
@@ -254,7 +281,7 @@ def _check_overlap(data: DataSet) -> None:
 
 def _check_folders(data: DataSet) -> None:
     """A video in a folder called like another class."""
-    if data.names is None:
+    if data.names is None or data.multi_label:
         return
     index = {name: label for label, name in enumerate(data.names)}
     wrong: list[tuple[Entry, int]] = []
@@ -262,7 +289,7 @@ def _check_folders(data: DataSet) -> None:
     for entry in data.entries:
         folder = index.get(Path(entry.path).parent.name)
         if folder is not None and not entry.drop and not entry.known:
-            if folder == entry.label:
+            if folder == entry.labels[0]:
                 agreeing += 1
             else:
                 wrong.append((entry, folder))
@@ -270,11 +297,11 @@ def _check_folders(data: DataSet) -> None:
         return
     for entry, folder in wrong:
         message = (
-            f"{entry.path!r} has label {class_name(data, entry.label)}, but lies in the folder of "
+            f"{entry.path!r} has label {class_name(data, entry.labels[0])}, but lies in the folder of "
             f"{class_name(data, folder)}"
         )
         data.blame("label_folder", entry, message, fix="the label becomes the folder's")
-        entry.label = folder
+        entry.labels = (folder,)
         entry.known = False
 
 

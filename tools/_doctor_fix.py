@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools._doctor import DataSet, Fault, class_name
+from tools._doctor import DataSet, Fault, class_name, labels_of
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.label_sets import in_text
 
 
 def fix(data: DataSet) -> list[Path]:
@@ -20,7 +21,7 @@ def fix(data: DataSet) -> list[Path]:
         entries = data.of(split)
         if not entries:
             raise UserError(f"{source}: no video would be left; nothing was written")
-        lines = [f"{_quoted(entry.path)} {entry.num_frames} {entry.label}\n" for entry in entries]
+        lines = [f"{_quoted(entry.path)} {entry.num_frames} {in_text(entry.labels)}\n" for entry in entries]
         changed += _replace(source, "".join(lines))
     if data.class_file is not None and data.names is not None:
         text = "".join(f"{index} {name}\n" for index, name in enumerate(data.names))
@@ -32,13 +33,16 @@ def fix(data: DataSet) -> list[Path]:
 def _empty_classes(data: DataSet) -> set[int]:
     if "train" not in data.sources:
         return set()
-    present = {entry.label for entry in data.of("train")}
-    count = data.num_class or max((entry.label for entry in data.entries if not entry.drop), default=-1) + 1
+    present = labels_of(data.of("train"))
+    count = data.num_class or max(labels_of(entry for entry in data.entries if not entry.drop), default=-1) + 1
     return set(range(count)) - present
 
 
 def _remove_classes(data: DataSet, empty: list[int]) -> None:
-    """Takes classes out: later labels move up, and validation videos of an empty class are left out."""
+    """Takes classes out: later labels move up, and validation videos of an empty class are left out.
+
+    With multi_label they only lose that class.
+    """
     if not empty:
         return
     known = {fault.message for fault in data.faults}
@@ -48,16 +52,16 @@ def _remove_classes(data: DataSet, empty: list[int]) -> None:
         if message not in known:
             data.faults.append(Fault("class_hole", message, "train", fix="the class is taken out"))
     gone = set(empty)
-    highest = max(max(gone), max((entry.label for entry in data.entries), default=0))
+    highest = max(max(gone), max(labels_of(data.entries), default=0))
     new: dict[int, int] = {}
     for label in range(highest + 1):
         if label not in gone:
             new[label] = len(new)
     for entry in data.entries:
-        if entry.label in gone:
+        if gone.intersection(entry.labels) and not data.multi_label:
             entry.drop = True
         elif not entry.drop:
-            entry.label = new[entry.label]
+            entry.labels = tuple(new[label] for label in entry.labels if label in new)
     if data.names is not None:
         data.names = [name for label, name in enumerate(data.names) if label not in gone]
         data.num_class = len(data.names)

@@ -16,12 +16,19 @@ from utils.errors import ListError, UserError
 class Found:
     """One folder of frames.
 
-    path: relative to the dataset, with slashes, as it goes into the lists. label: class name, "" if unknown.
+    path: relative to the dataset, with slashes, as it goes into the lists. label: class name, "" if unknown. labels:
+    class names of a set, None where a video has one class.
     """
 
     path: str
     label: str
     num_frames: int
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """All of its class names."""
+        return (self.label,) if self.labels is None else self.labels
 
     @property
     def name(self) -> str:

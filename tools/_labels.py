@@ -12,15 +12,20 @@ from pathlib import Path, PurePosixPath
 from tools._annotations import read_json
 from tools._splits import SPLITS
 from utils.errors import ListError
+from utils.label_sets import NONE, SEPARATOR
 from utils.video import VIDEO_SUFFIXES
 
 _FILE_NAMES = {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip"}
 _FILE_NAMES |= {"video_id", "youtube_id"}
 _LABEL_NAMES = {"label", "class", "class_name", "classname", "label_name", "category", "action", "target"}
+_LABEL_NAMES |= {"labels", "classes", "actions"}
 _START_NAMES = {"start", "time_start", "start_time", "t_start"}
 _SPLIT_NAMES = {"split", "subset", "set"}
 _END_NAMES = {"end", "time_end", "end_time", "t_end"}
 _KNOWN = {"file": _FILE_NAMES, "label": _LABEL_NAMES, "start": _START_NAMES, "end": _END_NAMES, "split": _SPLIT_NAMES}
+
+_SECONDS = re.compile(r"(?:\s+\d+(?:\.\d+)?){2}$")  # when an action of Charades begins and ends
+_LABELS = re.compile(rf"\d+(?:{SEPARATOR}\d+)*|{NONE}")
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,13 @@ class LabelRow:
     line: int
 
 
-def read_labels(path: Path) -> list[LabelRow]:
+def read_labels(path: Path, *, multi_label: bool = False) -> list[LabelRow]:
     """Reads `file,label` rows, with or without a header line; a header may also name start and end (seconds) and split.
 
     Commas, semicolons or tabs between the columns; without any of them a line is `path label` or `path num_frames
     label`, as mmaction2, PySlowFast and TSM have it. JSON is read as ActivityNet's, Kinetics' or Something-Something's.
-    A file named ...train... or ...val... gives its rows that split. Raises ListError with file and line for anything
-    else.
+    A file named ...train... or ...val... gives its rows that split. multi_label: semicolons part classes, a label may
+    be empty, and Charades' own CSV names its videos by `id`. Raises ListError with file and line for anything else.
     """
     named = next((SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS), "")
     if path.suffix.lower() == ".json":
@@ -55,17 +60,17 @@ def read_labels(path: Path) -> list[LabelRow]:
         if not rows:
             raise ListError(f"{path}: no annotated video in it")
         return rows
-    return [row if row.split else replace(row, split=named) for row in _read_text(path)]
+    return [row if row.split else replace(row, split=named) for row in _read_text(path, multi_label)]
 
 
-def _read_text(path: Path) -> list[LabelRow]:
+def _read_text(path: Path, multi_label: bool) -> list[LabelRow]:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ListError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     lines = text.splitlines()
     head = next((line for line in lines if line.strip()), "")
-    delimiter = next((mark for mark in "\t;," if mark in head), "")
+    delimiter = next((mark for mark in ("\t," if multi_label else "\t;,") if mark in head), "")
     rows = csv.reader(lines, delimiter=delimiter) if delimiter else map(_words, lines)
     columns: dict[str, int] | None = None
     result: list[LabelRow] = []
@@ -74,14 +79,14 @@ def _read_text(path: Path) -> list[LabelRow]:
         if not any(cells):
             continue
         if columns is None:
-            columns, is_header = _columns(cells, where=f"{path}:{number}")
+            columns, is_header = _columns(cells, where=f"{path}:{number}", multi_label=multi_label)
             if is_header:
                 continue
         where = f"{path}:{number}"
         if len(cells) <= max(columns.values()):
             raise ListError(f"{where}: {len(cells)} columns, expected at least {max(columns.values()) + 1} ({cells})")
         name, label = cells[columns["file"]], cells[columns["label"]]
-        if not name or not label:
+        if not name or not (label or multi_label):
             raise ListError(f"{where}: the {'label' if name else 'file'} is empty")
         start, end = _seconds(cells, columns, "start", where=where), _seconds(cells, columns, "end", where=where)
         if (start is None) != (end is None) or (start is not None and end is not None and not 0 <= start < end):
@@ -93,11 +98,23 @@ def _read_text(path: Path) -> list[LabelRow]:
     return result
 
 
-def labelled_rows(paths: Iterable[Path]) -> Iterator[tuple[str, LabelRow]]:
+def labelled_rows(paths: Iterable[Path], *, multi_label: bool = False) -> Iterator[tuple[str, LabelRow]]:
     """("file:line", row) of every row of several files."""
     for path in paths:
-        for row in read_labels(path):
+        for row in read_labels(path, multi_label=multi_label):
             yield f"{path}:{row.line}", row
+
+
+def split_labels(text: str) -> list[str]:
+    """The classes that one cell names: `run;jump`, `3,7,12`, Charades' `c092 11.90 21.20;c147 0.00 12.60`; `-` is none.
+
+    At commas only numbers are cut, because names may hold commas.
+    """
+    numbers = [part.strip() for part in text.split(",")]
+    if all(part.isascii() and part.isdigit() for part in numbers):
+        return list(dict.fromkeys(numbers))
+    names = [_SECONDS.sub("", part.strip()) for part in text.split(SEPARATOR)]
+    return list(dict.fromkeys(name for name in names if name not in ("", NONE)))
 
 
 def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
@@ -119,18 +136,20 @@ def segment_name(stem: str, row: LabelRow) -> str:
 
 def _words(line: str) -> list[str]:
     *path, frames, label = ["", "", *line.rsplit(None, 2)][-3:]
-    if path[0] and frames.isdigit() and label.isdigit():
+    if path[0] and frames.isdigit() and _LABELS.fullmatch(label):
         return [path[0], label]
     return line.rsplit(None, 1)
 
 
-def _columns(cells: Sequence[str], *, where: str) -> tuple[dict[str, int], bool]:
+def _columns(cells: Sequence[str], *, where: str, multi_label: bool) -> tuple[dict[str, int], bool]:
     names = [cell.lower().replace(" ", "_").replace("-", "_") for cell in cells]
     found: dict[str, int] = {}
     for key, known in _KNOWN.items():
         places = [place for place, name in enumerate(names) if name in known]
         if places:
             found[key] = places[0]
+    if multi_label and "file" not in found and "id" in names:
+        found["file"] = names.index("id")
     if "file" in found and "label" in found:
         return found, True
     if len(cells) != 2:

@@ -121,18 +121,21 @@ def group_names(names: Sequence[str], labels: Sequence[str], *, regex: str | Non
     return groups
 
 
-def ratio_split(labels: Sequence[str], groups: Sequence[str], *, ratio: float, seed: int) -> list[str]:
+def ratio_split(labels: Sequence[Sequence[str]], groups: Sequence[str], *, ratio: float, seed: int) -> list[str]:
     """Says "train" or "val" per video: about `ratio` of each class validates and no group is in both.
+
+    labels: the classes of each video; those without any are split as one more class.
 
     The same seed gives the same split, whatever the order of the videos elsewhere. Every class keeps a video to train
     on; one of at least two groups has a video in both, unless its groups are tied to those of other classes.
     """
+    sets = [tuple(row) or ("",) for row in labels]
     members: dict[str, list[int]] = defaultdict(list)
     for number, group in enumerate(groups):
         members[group].append(number)
-    total = Counter(labels)
+    total = Counter(label for row in sets for label in row)
     target = {label: min(max(ratio * count, 1.0), count - 1.0) for label, count in total.items()}
-    counts = {group: Counter(labels[n] for n in numbers) for group, numbers in members.items()}
+    counts = {group: Counter(label for n in numbers for label in sets[n]) for group, numbers in members.items()}
     order = [sorted(members)[n] for n in np.random.default_rng(seed).permutation(len(members))]
     val: Counter[str] = Counter()
     chosen: set[str] = set()

@@ -7,7 +7,6 @@ trained network; how frames come from a video is in _inputs.py and _windows.py.
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from datasets.assemble import make_augment, make_spatial, test_clip
@@ -28,10 +26,11 @@ from networks.weights import load_into
 from utils.augment import Augment
 from utils.clip import ClipSpec
 from utils.config import Common
-from utils.config_file import ROOT_KEY, describe, load_config
+from utils.config_file import load_config, stored_config
 from utils.errors import CheckpointError, ConfigError
 from utils.metrics import top_classes
 from utils.presets import find_preset
+from utils.targets import targets_of
 from utils.transforms import Spatial
 
 Top = list[tuple[int, float]]  # classes with their scores, the best first
@@ -89,8 +88,12 @@ class Trained:
     def scores(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
         """Views (V, T, H, W, 3) of each of N videos -> float32 (N, K), averaged over views as its evaluation does."""
         logits = self.logits(np.concatenate(videos), batch_size=batch_size).split([len(views) for views in videos])
-        rows = [part.softmax(-1).mean(0) if self.average == "scores" else part.mean(0).softmax(-1) for part in logits]
-        return torch.stack(rows).numpy()
+        return torch.stack([self.score(part) for part in logits]).numpy()
+
+    def score(self, logits: Tensor) -> Tensor:
+        """Logits (V, K) of the views of a video -> its scores (K,)."""
+        probabilities = targets_of(self.common).probabilities
+        return probabilities(logits).mean(0) if self.average == "scores" else probabilities(logits.mean(0))
 
     @property
     def preprocessing(self) -> dict[str, Any]:
@@ -167,15 +170,12 @@ def open_checkpoint(
 
 def _config_of(file: RawCheckpoint) -> Common:
     raw = file.others.get("config")
-    if not isinstance(raw, dict) or not isinstance(raw.get(ROOT_KEY), dict):
+    if raw is None:
         raise CheckpointError(
             f"{file.path}: weights alone ({file.layout}), it does not say which network; name the config that does, "
             "--config exps/<dataset>/<experiment>/config.yaml"
         )
-    try:
-        return Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
-    except ValidationError as error:
-        raise CheckpointError("; ".join(describe(error, Common, file.path, {}))) from None
+    return stored_config(raw, file.path)
 
 
 def best(scores: np.ndarray, count: int) -> Top:

@@ -64,8 +64,10 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
     mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (split.pipeline.mean, split.pipeline.std))
     pixels = (clips * std + mean) * (255 / split.pipeline.value_range)
     frames = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
-    label = int(sample["label"])
-    name = split.class_names[label] if split.class_names and label >= 0 else str(label)
+    label = sample["label"]
+    classes = np.flatnonzero(label > 0).tolist() if np.ndim(label) else [int(label)]
+    names = [split.class_names[one] if split.class_names and one >= 0 else str(one) for one in classes]
+    name = "; ".join(names) or "no class"
     indices = frame_indices(split, index, epoch)
     captions = [f"{split.path(index)}  {name}" for _ in frames]
     if indices is not None:

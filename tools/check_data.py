@@ -20,7 +20,7 @@ if not __package__:  # started as `python tools/check_data.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from datasets.frame_names import normalise_template
-from datasets.list_parser import parse_text
+from datasets.list_parser import COLUMNS, label_columns, parse_text
 from tools._cli import Parser, positive_int
 from tools._doctor import DataSet, check_classes, check_lists, read, summary
 from tools._doctor_disk import check_frames
@@ -41,6 +41,7 @@ class Target:
     classes: Path | None = None
     template: str | None = None
     first: int | None = None
+    multi_label: bool = False
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -51,6 +52,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--class-names", type=Path, help="class file; default: classInd.txt beside the lists")
     parser.add_argument("--frame-template", help="as data.frame_template; default: what most videos have")
     parser.add_argument("--first-frame", type=int, help="as data.first_frame; default: what most videos have")
+    parser.add_argument("--multi-label", action="store_true", help="as multi_label: lines of path num_frames 3;7;12")
     parser.add_argument("--quick", action="store_true", help="names, numbers and sizes only: decode nothing")
     parser.add_argument("--workers", type=positive_int, default=os.cpu_count() or 1, help="processes (default: cores)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
@@ -93,7 +95,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     """All checks, the cheap ones first."""
-    data = read(target.sources, target.roots, num_class=target.num_class, classes=target.classes)
+    data = read(
+        target.sources,
+        target.roots,
+        num_class=target.num_class,
+        classes=target.classes,
+        multi_label=target.multi_label,
+    )
     check_lists(data)
     check_frames(data, template=target.template, first=target.first, decode=decode, workers=workers)
     check_classes(data)
@@ -120,9 +128,10 @@ def find_target(arguments: argparse.Namespace) -> Target:
     if not path.exists():
         raise UserError(f"{path}: no such config, folder or list")
     sources = {path.stem if path.stem in ("train", "val") else "train": path} if path.is_file() else _lists_in(path)
-    root = arguments.root or _find_root(next(iter(sources.values())))
+    root = arguments.root or _find_root(next(iter(sources.values())), multi_label=arguments.multi_label)
     roots = dict.fromkeys(sources, root)
-    return Target(sources, roots, None, arguments.class_names, template, arguments.first_frame)
+    known = (None, arguments.class_names, template, arguments.first_frame, arguments.multi_label)
+    return Target(sources, roots, *known)
 
 
 def _from_config(path: Path, arguments: argparse.Namespace, template: str | None) -> Target:
@@ -140,7 +149,8 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
         template = normalise_template(common.data.frame_template)
     classes = arguments.class_names or (Path(common.data.class_names) if common.data.class_names else None)
     first = arguments.first_frame if arguments.first_frame is not None else common.data.first_frame
-    return Target(sources, roots, common.model.num_class, classes, template, first)
+    several = common.multi_label or arguments.multi_label
+    return Target(sources, roots, common.model.num_class, classes, template, first, several)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:
@@ -151,13 +161,14 @@ def _lists_in(folder: Path) -> dict[str, Path]:
     raise UserError(f"{folder}: neither train.txt nor val.txt is in it or in its lists/")
 
 
-def _find_root(source: Path) -> Path:
+def _find_root(source: Path, *, multi_label: bool) -> Path:
     """The folder below which most of the list's first videos are: beside the list, above it, its frames/, or /."""
     paths: list[str] = []
+    columns = label_columns(COLUMNS, multi_label=multi_label)
     with source.open("rb") as file:
         for line in file:
             try:
-                parsed = parse_text(line.removeprefix(b"\xef\xbb\xbf"), 1, source)
+                parsed = parse_text(line.removeprefix(b"\xef\xbb\xbf"), 1, source, columns)
             except ListError:
                 continue
             paths.append(os.fsdecode(parsed.blob.tobytes()))

@@ -21,10 +21,11 @@ if not __package__:  # started as `python tools/make_lists.py`
 from datasets.class_names import read_class_file
 from tools._cli import Parser, positive_int
 from tools._found import Found, find_videos, locate
-from tools._labels import candidates, labelled_rows, segment_name
+from tools._labels import candidates, labelled_rows, segment_name, split_labels
 from tools._splits import SPLITS, group_names, ratio_split, read_split
 from utils.errors import ListError, UserError, run_cli
 from utils.files import atomic_write
+from utils.label_sets import in_text
 
 Splits = dict[str, list[Found]]  # "train", "val" and perhaps "test"
 
@@ -62,23 +63,33 @@ def from_split_files(videos: Sequence[Found], args: argparse.Namespace) -> tuple
     return splits, list(split.classes), missing
 
 
-def from_csv(videos: Sequence[Found], paths: Sequence[Path]) -> tuple[list[Found], dict[str, str], list[str]]:
-    """The videos with the labels of CSV or JSON files, path -> split where they say, and the rows that nobody has."""
+def from_csv(
+    videos: Sequence[Found], paths: Sequence[Path], *, multi_label: bool
+) -> tuple[list[Found], dict[str, str], list[str]]:
+    """The videos with the labels of CSV or JSON files, path -> split where they say, and the rows that nobody has.
+
+    multi_label: a row may name several classes, and rows of the same video add up.
+    """
     index = by_name(videos)
     labelled: dict[str, Found] = {}
     splits: dict[str, str] = {}
     missing: list[str] = []
-    for where, row in labelled_rows(paths):
-        names = [name if is_cut else segment_name(name, row) for name, is_cut in candidates(row)]
+    for where, row in labelled_rows(paths, multi_label=multi_label):
+        names = [name if is_cut or multi_label else segment_name(name, row) for name, is_cut in candidates(row)]
         names = [f"{row.label}/{PurePosixPath(name).name}" for name in names] + names
         matches = next((index[name] for name in names if name in index), [])
         if not matches:
             missing.append(row.name)
             continue
         video = _only(matches, f"{where}: {row.name}")
-        if video.path in labelled:
-            raise ListError(f"{where}: {row.name} was already given as {labelled[video.path].label!r}")
-        labelled[video.path] = replace(video, label=row.label)
+        before = labelled.get(video.path)
+        if multi_label:
+            classes = dict.fromkeys((*(before.classes if before else ()), *split_labels(row.label)))
+            labelled[video.path] = replace(video, labels=tuple(classes))
+        elif before:
+            raise ListError(f"{where}: {row.name} was already given as {before.label!r}")
+        else:
+            labelled[video.path] = replace(video, label=row.label)
         if row.split:
             if row.split not in SPLITS:
                 raise ListError(f"{where}: split {row.split!r} is not one of {', '.join(SPLITS)}")
@@ -100,7 +111,7 @@ def by_ratio(videos: Sequence[Found], args: argparse.Namespace) -> Splits:
     """Splits by --val-ratio, --seed and --group-regex."""
     labels = [video.label for video in videos]
     groups = group_names([video.name for video in videos], labels, regex=args.group_regex)
-    sides = ratio_split(labels, groups, ratio=args.val_ratio, seed=args.seed)
+    sides = ratio_split([video.classes for video in videos], groups, ratio=args.val_ratio, seed=args.seed)
     splits: Splits = {"train": [], "val": []}
     for video, side in zip(videos, sides, strict=True):
         splits[side].append(video)
@@ -128,14 +139,21 @@ def read_classes(path: Path) -> list[str]:
 
 def named_classes(videos: Sequence[Found], classes: Sequence[str], path: Path) -> list[Found]:
     """Numbers as labels become the names they stand for, counted from 0, or from 1 if only that fits; which is said."""
-    if not all(video.label.isascii() and video.label.isdigit() for video in videos) or videos[0].label in classes:
+    labels = [label for video in videos for label in video.classes]
+    if not all(label.isascii() and label.isdigit() for label in labels) or labels[0] in classes:
         return list(videos)
-    numbers = [int(video.label) for video in videos]
+    numbers = [int(label) for label in labels]
     base = 1 if min(numbers) >= 1 and max(numbers) == len(classes) else 0
     if max(numbers) - base >= len(classes):
         raise UserError(f"{path}: label {max(numbers)} is beyond its {len(classes)} classes")
     print(f"labels are numbers, counted from {base}: {numbers[0]} is {classes[numbers[0] - base]!r}")
-    return [replace(video, label=classes[number - base]) for video, number in zip(videos, numbers, strict=True)]
+    names = {label: classes[number - base] for label, number in zip(labels, numbers, strict=True)}
+    return [
+        replace(video, labels=video.labels and tuple(names[label] for label in video.labels))
+        if video.labels is not None
+        else replace(video, label=names[video.label])
+        for video in videos
+    ]
 
 
 SPACES = str.maketrans("\t\u00a0\u3000", "   ")  # a list can hold them, though Python calls them not printable
@@ -144,13 +162,14 @@ SPACES = str.maketrans("\t\u00a0\u3000", "   ")  # a list can hold them, though 
 def list_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
     """The lines of a list, in the order of classes and names."""
     lines: list[str] = []
-    for video in sorted(videos, key=lambda video: (index[video.label], video.path)):
+    numbers = {video.path: sorted(index[label] for label in video.classes) for video in videos}
+    for video in sorted(videos, key=lambda video: (numbers[video.path], video.path)):
         path = video.path
         if not path.translate(SPACES).isprintable():
             raise UserError(f"{path!r}: a path in a list cannot hold such characters; rename the folder")
         if path[0] in ' \t",' or path[-1] in ' \t",':
             path = '"' + path.replace('"', '""') + '"'
-        lines.append(f"{path} {video.num_frames} {index[video.label]}\n")
+        lines.append(f"{path} {video.num_frames} {in_text(numbers[video.path])}\n")
     return lines
 
 
@@ -173,20 +192,20 @@ def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Spli
     missing, sides = [], from_folders(videos)
     how = "folders"
     if args.csv:
-        videos, sides, missing = from_csv(videos, args.csv)
+        videos, sides, missing = from_csv(videos, args.csv, multi_label=args.multi_label)
         how = f"split of {args.csv[0]}"
-    unlabelled = [video.path for video in videos if not video.label]
+    unlabelled = [video.path for video in videos if video.classes == ("",)]
     if unlabelled:
         raise UserError(
             f"{len(unlabelled)} videos have no class, such as {unlabelled[0]}; give --csv with file,label lines"
         )
     if not videos:
         raise UserError(f"{args.csv[0]}: none of its videos is among the frames, such as {missing[0]!r}")
-    classes = class_order(video.label for video in videos)
+    classes = class_order(label for video in videos for label in video.classes)
     if args.class_names:
         classes = read_classes(args.class_names)
         videos = named_classes(videos, classes, args.class_names)
-    if unknown := sorted({video.label for video in videos} - set(classes)):
+    if unknown := sorted({label for video in videos for label in video.classes} - set(classes)):
         raise UserError(f"{args.class_names}: class {unknown[0]!r} is not in it ({len(unknown)} such classes)")
     if not sides:
         return by_ratio(videos, args), classes, missing, f"ratio {args.val_ratio:g}, seed {args.seed}"
@@ -220,7 +239,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--group-regex", help="what in a video's name says its group; by default UCF-101's _gNN_cNN within a class")
     add("--count", action="store_true", help="count frames on the disk even where the manifest knows them")
     add("--lists", type=Path, help="where to write (default DATASET/lists)")
+    add("--multi-label", action="store_true", help="videos of --csv show several classes, or none")
     args = parser.parse_args(argv)
+    if args.multi_label and not args.csv:
+        raise UserError("--multi-label: folders give one class each; say which video shows which classes with --csv")
     if args.split and (args.csv or args.class_names):
         raise UserError("--split brings its own classes; leave out --csv and --class-names")
     if args.seed < 0:
@@ -243,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         raise UserError(f"{folder}: cannot be made ({error.strerror}); give another --lists") from None
     for name, members in splits.items():
-        per_class = Counter(video.label for video in members)
+        per_class = Counter(label for video in members for label in video.classes)
         few, most = min(per_class[c] for c in classes), max(per_class.values())
         write(folder / f"{name}.txt", lines[name], f"{len(members)} videos, {few} to {most} per class ({how})")
     write(folder / "classInd.txt", [f"{number} {name}\n" for name, number in index.items()], f"{len(classes)} classes")
@@ -254,7 +276,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         notes.append(f"{len(missing)} videos are named but not there, such as {missing[0]}")
     for note in notes:
         print(note)
-    print(f"in the config: num_class: {len(classes)}")
+    print(f"in the config: num_class: {len(classes)}" + (", multi_label: True" if args.multi_label else ""))
     for side, name in (("train", "train"), ("val", "val")):
         if name in splits:
             print(f"  {side}_root: {dataset}\n  {side}_source: {folder / name}.txt")

@@ -21,6 +21,7 @@ if not __package__:  # started as `python tools/pack_frames.py`
 
 from datasets.frame_names import detect_template
 from datasets.frame_store import DiskStore
+from datasets.list_parser import label_columns
 from datasets.memcached_dataset import image_list_columns
 from datasets.pack_writer import PackedVideo, PackWriter, verify
 from datasets.records import RecordList, read_list
@@ -36,6 +37,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", type=Path, help="put before every path of the lists, as train_root is")
     parser.add_argument("--frame-template", help="as data.frame_template; default: detected")
     parser.add_argument("--first-frame", type=int, help="as data.first_frame; default: detected")
+    parser.add_argument("--multi-label", action="store_true", help="lists of path num_frames 3;7;12")
     parser.add_argument("--shard-mb", type=positive_float, default=512, help="size of a shard (default %(default)s)")
     parser.add_argument("--workers", type=positive_int, default=4, help="threads that read (default %(default)s)")
     parser.add_argument("--verify", action="store_true", help="only read the pack in OUT again")
@@ -52,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     if arguments.verify:
         return _verify(arguments.out)
-    columns = [image_list_columns(source) for source in arguments.lists]
+    columns = [
+        label_columns(image_list_columns(source), multi_label=arguments.multi_label) for source in arguments.lists
+    ]
     if len(set(columns)) > 1:
         raise UserError("lists of image files and lists of frame folders cannot share a pack")
     records = [read_list(source, root=arguments.root, columns=columns[0]) for source in arguments.lists]

@@ -145,7 +145,7 @@ def follow(trained: Trained, network: StreamingTSM, video: Input, args: argparse
 def answer(trained: Trained, recent: Sequence[Tensor] | deque[Tensor]) -> Top:
     """The best class of the frames kept: their logits averaged over time, as in training, then over crops."""
     logits = torch.stack(list(recent)).mean(0)
-    scores = logits.softmax(-1).mean(0) if trained.average == "scores" else logits.mean(0).softmax(-1)
+    scores = trained.score(logits)
     return best(scores.numpy(), 1)
 
 

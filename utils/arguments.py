@@ -6,7 +6,9 @@ import argparse
 import math
 from collections.abc import Sequence
 
+from utils.config_file import ROOT_KEY
 from utils.errors import UserError
+from utils.fusion import usable
 
 # flags that old train.sh files pass and that have nothing left to do, with the reason
 OBSOLETE = {
@@ -14,7 +16,6 @@ OBSOLETE = {
     "--fp16-normal-bn": "mixed precision always keeps batch norm in float32",
     "--dynamic-loss-scale": "it is the default with --fp16",
 }
-FUSION = "fusing the scores of several checkpoints is not built yet: evaluate each one with --load-path"
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -54,8 +55,16 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--fp16", action="store_true", help="the same as common.amp=fp16")
     parser.add_argument("--static-loss-scale", type=float, metavar="SCALE", help="with fp16: a fixed loss scale")
-    parser.add_argument("--fusion-list", nargs="+", metavar="FILE", help=FUSION)
-    parser.add_argument("--fuse-prob", action="store_true", help=FUSION)
+    parser.add_argument(
+        "--fusion-list",
+        nargs="+",
+        metavar="FILE",
+        help="with --evaluate: average the logits of several checkpoints, experiment folders or reference_scores.npz",
+    )
+    parser.add_argument("--fuse-prob", action="store_true", help="with --fusion-list: average probabilities instead")
+    parser.add_argument(
+        "--fuse-weights", nargs="+", type=float, metavar="W", help="one per FILE; only their ratio counts; default 1"
+    )
     for flag, reason in OBSOLETE.items():
         parser.add_argument(flag, action="store_true", help=f"obsolete: {reason}")
     args = parser.parse_intermixed_args(argv)
@@ -63,8 +72,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError(f"--profile {args.profile}: give a number of steps, 0 or more")
     if args.static_loss_scale is not None and not 0 < args.static_loss_scale < math.inf:
         raise UserError(f"--static-loss-scale {args.static_loss_scale:g}: give a number above 0, for example 1024")
-    if args.fusion_list or args.fuse_prob:
-        raise UserError(f"--fusion-list, --fuse-prob: {FUSION}")
+    if args.fusion_list or args.fuse_prob or args.fuse_weights:
+        _check_fusion(args)
     if args.recover and not args.load_path:
         raise UserError(
             "--recover: name the checkpoint with --load-path; an experiment's own is continued without flags"
@@ -75,3 +84,19 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.fp16:
         args.overrides.append("common.amp=fp16")
     return args
+
+
+def _check_fusion(args: argparse.Namespace) -> None:
+    files = args.fusion_list or []
+    args.overrides += [text for text in files if text.startswith(f"{ROOT_KEY}.") and "=" in text]  # they follow it
+    args.fusion_list = [text for text in files if text not in args.overrides]
+    if not args.evaluate:
+        raise UserError("--fusion-list: fuses evaluations, so it needs --evaluate")
+    if args.load_path:
+        raise UserError("--load-path names one checkpoint and --fusion-list several: give one of them")
+    if len(args.fusion_list) < 2:
+        raise UserError("--fusion-list: name at least two checkpoints, experiment folders or reference_scores.npz")
+    count = len(args.fusion_list)
+    args.fuse_weights = args.fuse_weights or [1.0] * count
+    if not usable(args.fuse_weights, count):
+        raise UserError(f"--fuse-weights: {count} numbers from 0 on, one above 0, not {args.fuse_weights}")

@@ -19,7 +19,7 @@ class Batch:
 
     clips: (N, V, C, T, H, W), uint8, or float32 in 0..255 when a preset resizes in floating point; RGB, unnormalised.
         The memory is laid out N,V,T,H,W,C, as decoded, so nothing is transposed before the device.
-    labels: int64 (N,), -1 where the list has none.
+    labels: int64 (N,), or multi-hot int8 (N, K); -1 where the list has none.
     indices: int64 (N,), the record's place in its list.
     augment: parameters drawn in the worker from the sample's own generator; each tensor's first dimension is N.
     faults: N strings, "" for a good sample; otherwise why it could not be read (clips of zeros that must not count).
@@ -63,8 +63,8 @@ class Batch:
 def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
     """Stacks samples of the datasets.
 
-    A sample has clips, (V, T, H, W, C) uint8 or float32 or a CodedClips; label, index, augment (mapping of arrays) and
-    fault.
+    A sample has clips, (V, T, H, W, C) uint8 or float32 or a CodedClips; label, a class or a multi-hot row; index,
+    augment (mapping of arrays) and fault.
     """
     coded = None
     if isinstance(samples[0]["clips"], CodedClips):
@@ -78,9 +78,14 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
     }
     return Batch(
         clips=clips.permute(0, 1, 5, 2, 3, 4),  # N,V,T,H,W,C -> N,V,C,T,H,W, a view
-        labels=torch.tensor([int(sample["label"]) for sample in samples], dtype=torch.int64),
+        labels=_stacked([sample["label"] for sample in samples]),
         indices=torch.tensor([int(sample["index"]) for sample in samples], dtype=torch.int64),
         augment=augment,
         faults=[str(sample["fault"]) for sample in samples],
         coded=coded,
     )
+
+
+def _stacked(targets: Sequence[Any]) -> Tensor:
+    labels = np.stack(targets)
+    return torch.from_numpy(labels if labels.ndim == 2 else labels.astype(np.int64))

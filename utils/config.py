@@ -215,6 +215,11 @@ class Common(Section):
     balanced_sampling: bool = Field(
         False, description="every class equally often: videos are drawn with replacement, rare classes more often"
     )
+    multi_label: bool = Field(
+        False,
+        description="a video may show several classes or none: lists `path num_frames 3;7;12` (- for none), "
+        "binary cross entropy, sigmoid scores, mAP",
+    )
     compile: bool = Field(False, description="torch.compile the training step")
     time_limit: Positive | None = Field(None, description="minutes after which training ends early with a checkpoint")
     amp: Literal["off", "auto", "bf16", "fp16"] = Field(
@@ -249,6 +254,11 @@ class Common(Section):
             raise ValueError(f"class_weights has {len(self.class_weights)} factors for {self.model.num_class} classes")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 changes the groups of policy: set policy: True")
+        places = (self.model.model_extra or {}, self.model.kwargs)
+        if self.multi_label and any(place.get("position_average") == "scores" for place in places):
+            raise ValueError(
+                "model's position_average: scores averages a softmax, which multi_label has none of: set it to logits"
+            )
         return self
 
     @property

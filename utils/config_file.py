@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from utils.config import Common
-from utils.errors import ConfigError
+from utils.errors import CheckpointError, ConfigError
 
 ROOT_KEY = "common"
 COMMAND_LINE = -1  # the "line" of a value that an override set
@@ -148,6 +148,16 @@ def _note_lines(node: yaml.Node, prefix: str, lines: dict[str, int], path: Path)
             raise ConfigError(f"{path}:{line}: `{dotted}` is given twice, first on line {lines[dotted]}")
         lines[dotted] = line
         _note_lines(value, dotted, lines, path)
+
+
+def stored_config(raw: Any, path: Path) -> Common:
+    """The config that a checkpoint holds, checked. Raises: CheckpointError for weights alone, or a config of old."""
+    if not isinstance(raw, Mapping) or not isinstance(raw.get(ROOT_KEY), Mapping):
+        raise CheckpointError(f"{path}: holds weights alone, no config that says which network they are of")
+    try:
+        return Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
+    except ValidationError as error:
+        raise CheckpointError("; ".join(describe(error, Common, path, {}))) from None
 
 
 def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:

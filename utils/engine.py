@@ -22,6 +22,7 @@ from utils.errors import FrameError, UserError
 from utils.mixup import MixUp
 from utils.optim import set_lr
 from utils.precision import Precision
+from utils.targets import SINGLE_LABEL, Targets, targets_for
 from utils.train_state import Listeners, TrainPlan, TrainState
 
 
@@ -38,15 +39,19 @@ class Scores:
     """One row per video that was read, in the order of the list."""
 
     indices: np.ndarray  # int64 (N,)
-    labels: np.ndarray  # int64 (N,), -1 where the list has none
-    scores: np.ndarray  # float32 (N, K), softmax averaged over views, or the softmax of averaged logits
-    loss: float  # mean cross entropy of `scores` over the videos that have a label
+    labels: np.ndarray  # int64 (N,), or multi-hot int8 (N, K); -1 where the list has none
+    scores: np.ndarray  # float32 (N, K), 0..1: averaged over views, or those of averaged logits
     faults: list[str]  # videos that could not be read
 
     @property
     def labelled(self) -> np.ndarray:
         """Which rows have a label, bool (N,)."""
-        return self.labels >= 0
+        return targets_for(self.labels).known(self.labels)
+
+    @property
+    def loss(self) -> float:
+        """Mean loss of `scores` over the videos that have a label."""
+        return targets_for(self.labels).loss(self.scores, self.labels)
 
 
 def train(
@@ -62,6 +67,7 @@ def train(
     plan: TrainPlan,
     state: TrainState,
     listeners: Listeners,
+    targets: Targets = SINGLE_LABEL,
 ) -> bool:
     """Runs from `state.step` to the end of the plan; returns False when it was asked to stop before.
 
@@ -79,7 +85,7 @@ def train(
         torch.manual_seed(_step_seed(plan.seed, step, distributed.rank()))
         set_lr(optimizer, float(plan.learning_rates[step]))
         optimizer.zero_grad(set_to_none=True)
-        current = _Step(step)
+        current = _Step(step, targets)
         buffers = [buffer.clone() for buffer in model.buffers()] if plan.bad_loss_budget else []
         for part in range(plan.accumulate):
             batch = current.fetch(loader, device)
@@ -126,11 +132,12 @@ class _Step:
     """One step's numbers, left on the device until somebody needs them, so that the device never waits for the host."""
 
     step: int
+    targets: Targets
     indices: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # videos that could not be read
     waited: float = 0.0
     seconds: float = 0.0
-    numbers: Tensor | None = None  # float32 (4,): sum of the losses, clips in top 1, clips in top 5, clips
+    numbers: Tensor | None = None  # float32 (4,): sum of the losses, hits of the best class, of the five best, clips
 
     def fetch(self, loader: Iterator[Batch], device: torch.device) -> Batch:
         """The next batch on the device; the time it took is time the device may have waited."""
@@ -162,9 +169,9 @@ class _Step:
         count = weight.sum()
         per_clip = criterion(logits, batch.labels) if mix is None else mix.loss(criterion, logits, batch.labels)
         loss = (per_clip * weight).sum()
-        hits = _top_hits(logits.detach(), batch.labels)
+        hits = self.targets.hits(logits.detach(), batch.labels)
         if mix is not None:
-            hits = mix.average(hits, _top_hits(logits.detach(), mix.partners(batch.labels)))
+            hits = mix.average(hits, self.targets.hits(logits.detach(), mix.partners(batch.labels)))
         numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
         self.numbers = numbers if self.numbers is None else self.numbers + numbers
         return loss / count.clamp(min=1)
@@ -181,20 +188,20 @@ class _Step:
         """Fetches the numbers, joins those of all processes, hands them to the meters, and tells what was left out."""
         if self.numbers is None:
             return
-        loss, top1, top5, count = self.numbers.tolist()
+        loss, *hits, count = self.numbers.tolist()
         self.numbers = None
         if not math.isfinite(loss):
             raise UserError(
                 f"{self.describe(loss, listeners.path)}. The last checkpoint is from before this step; lower the "
                 "learning rate, set amp: off, or let bad_loss_budget skip such steps"
             )
-        loss, top1, top5, count, faults = distributed.sum_over_ranks([loss, top1, top5, count, len(self.faults)])
+        loss, *hits, count, faults = distributed.sum_over_ranks([loss, *hits, count, len(self.faults)])
         if faults:
             _tell(self.faults, listeners)
         state.bad_videos += round(faults)
         state.meters["loss"].update(loss / max(count, 1), count)
-        state.meters["acc1"].update(100.0 * top1 / max(count, 1), count)
-        state.meters["acc5"].update(100.0 * top5 / max(count, 1), count)
+        for name, number in zip(self.targets.train_numbers, hits, strict=True):
+            state.meters[name].update(100.0 * number / max(count, 1), count)
         state.meters["data"].update(self.waited)
         state.meters["time"].update(self.seconds)
 
@@ -231,12 +238,6 @@ def _tell(texts: list[str], listeners: Listeners) -> None:
     for part in distributed.gather_objects(texts):
         for text in part:
             listeners.fault(text)
-
-
-def _top_hits(logits: Tensor, labels: Tensor) -> Tensor:
-    """float32 (2, B): whether the label is the best class, and whether it is among the min(5, K) best."""
-    found = logits.float().topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
-    return torch.stack([found[:, 0], found.any(1)]).float()
 
 
 def _validation_due(step: int, total: int, state: TrainState, plan: TrainPlan) -> bool:
@@ -278,10 +279,11 @@ def evaluate(
     average: str,
     fault_budget: int = 0,
     pad_to: int = 0,
+    targets: Targets = SINGLE_LABEL,
 ) -> Scores:
     """Scores every video of this process's shard once and gathers them from all processes, in list order.
 
-    average: "scores" averages the softmax over the views of a video, "logits" their logits before one softmax.
+    average: "scores" averages the scores of the views of a video, "logits" scores the average of their logits.
     fault_budget: videos that may be unreadable; they get no row.
     pad_to: a smaller batch is filled up with zeros to so many videos, whose scores are dropped: a compiled model then
         sees one shape only.
@@ -303,7 +305,8 @@ def evaluate(
         with precision.autocast():
             logits = model(clips)[: len(batch) * views]
         logits = logits.float().unflatten(0, (len(batch), views))  # (N*V, K) -> (N, V, K)
-        averaged = logits.softmax(-1).mean(1) if average == "scores" else logits.mean(1).softmax(-1)
+        score = targets.probabilities
+        averaged = score(logits).mean(1) if average == "scores" else score(logits.mean(1))
         indices.append(loaded.indices.numpy()[good])
         labels.append(loaded.labels.numpy()[good])
         scores.append(averaged.cpu().numpy()[good])
@@ -328,8 +331,4 @@ def _ordered(
     assert len(np.unique(index)) == len(index) == num_videos - len(faults), "each video must be scored exactly once"
     order = np.argsort(index)
     index, label, score = index[order], label[order], score[order]
-    known = label >= 0
-    likelihood = score[known, label[known]].astype(np.float64)
-    nats = np.log(np.maximum(likelihood, np.finfo(np.float32).tiny))
-    loss = float(0.0 - nats.mean()) if known.any() else float("nan")
-    return Scores(index, label, score, loss, faults)
+    return Scores(index, label, score, faults)

@@ -30,14 +30,34 @@ class LabelSmoothCrossEntropy(nn.Module):
         )
 
 
-def make_criterion(common: Common, labels: np.ndarray) -> LabelSmoothCrossEntropy:
-    """The loss of a config; labels are those of the training list, int (N,)."""
+class BinaryCrossEntropy(nn.Module):
+    """K yes-or-no questions per clip: binary cross entropy against (1 - eps) multihot + eps / 2, mean over the classes.
+
+    eps / 2 because each question has two answers, as label smoothing has it for K of them.
+    class_weights: float (K,), a factor for the loss of a class where it is shown (`pos_weight` of torch).
+    """
+
+    def __init__(self, eps: float = 0.0, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.eps = eps
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (B, K) of any floating type, labels multi-hot (B, K) -> loss float32 (B,)."""
+        wanted = labels.float() * (1 - self.eps) + self.eps / 2
+        losses = F.binary_cross_entropy_with_logits(
+            logits.float(), wanted, pos_weight=self.class_weights, reduction="none"
+        )
+        return losses.mean(1)
+
+
+def class_factors(common: Common, counts: np.ndarray) -> Tensor | None:
+    """float32 (K,): what class_weights of a config says; counts are the training videos of each class, int (K,)."""
     weights = common.class_weights
     if weights == "balanced":
-        factors: Tensor | None = balanced_weights(np.bincount(labels, minlength=common.model.num_class))
-    else:
-        factors = None if weights is None else torch.tensor(weights)
-    return LabelSmoothCrossEntropy(common.label_smooth, factors)
+        return balanced_weights(counts)
+    return None if weights is None else torch.tensor(weights)
 
 
 def balanced_weights(counts: np.ndarray) -> Tensor:

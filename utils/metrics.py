@@ -34,7 +34,7 @@ def topk_accuracy(scores: Any, labels: Any, *, k: int = 1) -> float:
 
 def topk_hits(scores: Any, labels: Any, *, k: int = 1) -> np.ndarray:
     """bool (N,): the label is among the k best scores (ties as in `topk_accuracy`); False where the label is -1."""
-    values, truth = _scores(scores), _labels(labels)
+    values, truth = as_scores(scores), _labels(labels)
     _check_range(truth, values.shape[1], "label")
     if len(values) != len(truth):
         raise ValueError(f"{len(values)} rows of scores for {len(truth)} labels")
@@ -49,7 +49,7 @@ def topk_hits(scores: Any, labels: Any, *, k: int = 1) -> np.ndarray:
 
 def top_classes(scores: Any, *, k: int = 5) -> np.ndarray:
     """int64 (N, min(k, K)): class indices from the best score down; equal scores in order of class index."""
-    values = _scores(scores)
+    values = as_scores(scores)
     return np.argsort(-values, axis=1, kind="stable")[:, : min(k, values.shape[1])].astype(np.int64)
 
 
@@ -110,7 +110,7 @@ def mean_class_accuracy(scores: Any, labels: Any) -> float:
 
     Arguments and errors as `topk_accuracy`.
     """
-    values = _scores(scores)
+    values = as_scores(scores)
     return mean_over_classes(confusion_matrix(values.argmax(axis=1), labels, num_class=values.shape[1]))
 
 
@@ -146,7 +146,7 @@ def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
         return np.where(whole > 0, 100.0 * part / whole, np.nan)
 
 
-def _scores(scores: Any) -> np.ndarray:
+def as_scores(scores: Any) -> np.ndarray:
     """float64 (N, K), K >= 1, without NaN. float64 holds every float32, float16 and bfloat16 exactly."""
     if hasattr(scores, "detach"):
         scores = scores.detach().cpu().double()

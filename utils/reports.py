@@ -5,92 +5,93 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from utils.engine import Scores
-from utils.metrics import mean_class_accuracy, topk_accuracy
+from utils.results import Evaluation
 from utils.run_folder import RunFolder
+from utils.targets import SINGLE_LABEL, Targets, targets_for
 
 
-def train_line(step: int, total: int, values: dict[str, float]) -> str:
+def train_line(step: int, total: int, values: dict[str, float], targets: Targets = SINGLE_LABEL) -> str:
     """Upstream's line: the newest value of each meter and, in brackets, its mean over the last print_freq steps."""
+    counted = [(name, key, 3) for key, name in targets.train_numbers.items()]
     fields = [
         f"Iter: [{step}/{total}]",
-        *(f"{name} {values[f'{key}_last']:.{digits}f} ({values[key]:.{digits}f})" for name, key, digits in FIELDS),
+        *(
+            f"{name} {values[f'{key}_last']:.{digits}f} ({values[key]:.{digits}f})"
+            for name, key, digits in (*FIELDS, *counted)
+        ),
         f"LR {values['lr']:.6f}",
     ]
     return "\t".join(fields)
 
 
-FIELDS = [("Time", "time", 3), ("Data", "data", 3), ("Loss", "loss", 4), ("Prec@1", "acc1", 3), ("Prec@5", "acc5", 3)]
+FIELDS = [("Time", "time", 3), ("Data", "data", 3), ("Loss", "loss", 4)]
 
 
-def train_record(step: int, values: dict[str, float]) -> dict[str, Any]:
+def train_record(step: int, values: dict[str, float], targets: Targets = SINGLE_LABEL) -> dict[str, Any]:
     """A line of metrics.jsonl; means over the last print_freq steps."""
     return {"kind": "train", "step": step} | {
-        name: values[name] for name in ("loss", "acc1", "acc5", "lr", "time", "data")
+        name: values[name] for name in ("loss", *targets.train_numbers, "lr", "time", "data")
     }
 
 
 def record_training(
-    folder: RunFolder, step: int, total: int, values: dict[str, float], store: dict[str, int] | None = None
+    folder: RunFolder,
+    step: int,
+    total: int,
+    values: dict[str, float],
+    store: dict[str, int] | None = None,
+    targets: Targets = SINGLE_LABEL,
 ) -> None:
     """One line of log.txt, the scalars of events/, one record of metrics.jsonl.
 
     store: frames of a cache by where they came from (hits, misses, ...) since the start, over the workers of this
     process; they and the share of hits get a line and scalars of their own.
     """
-    folder.log(train_line(step, total, values))
-    tags = {"loss_train": "loss", "acc1_train": "acc1", "acc5_train": "acc5", "lr": "lr"}
-    folder.scalars(step, {tag: values[name] for tag, name in tags.items()})
+    folder.log(train_line(step, total, values, targets))
+    names = ("loss", *targets.train_numbers)
+    folder.scalars(step, {f"{name}_train": values[name] for name in names} | {"lr": values["lr"]})
     if store:
         rate = store.get("hits", 0) / max(1, sum(store.values()))
         folder.log(f"store: hit rate {rate:.1%}, " + ", ".join(f"{name} {count}" for name, count in store.items()))
         folder.scalars(step, {"store/hit_rate": rate} | {f"store/{name}": count for name, count in store.items()})
-    folder.metrics(train_record(step, values))
+    folder.metrics(train_record(step, values, targets))
 
 
 def record_validation(folder: RunFolder, step: int, result: Result) -> None:
     """The same for a validation."""
     folder.log(f"step {step} {result.line()}")
-    folder.scalars(step, {"loss_val": result.loss, "acc1_val": result.top1, "acc5_val": result.top5})
+    charted = {f"{name}_val": result.numbers[name] for name in result.targets.charted}
+    folder.scalars(step, {"loss_val": result.loss} | charted)
     folder.metrics(result.record(step))
 
 
 @dataclass(frozen=True)
 class Result:
-    """The numbers of one evaluation, percentages in 0..100; nan where no video has a label."""
+    """The numbers of one evaluation, percentages in 0..100 by their names in metrics.jsonl; nan without any truth."""
 
-    top1: float
-    top5: float
-    mean_class: float
+    targets: Targets
+    numbers: dict[str, float]
     loss: float
     protocol: str
 
     @classmethod
-    def of(cls, scores: Scores, protocol: str) -> Result:
-        """Counts the scores."""
-        return cls(
-            top1=topk_accuracy(scores.scores, scores.labels),
-            top5=topk_accuracy(scores.scores, scores.labels, k=5),
-            mean_class=mean_class_accuracy(scores.scores, scores.labels),
-            loss=scores.loss,
-            protocol=protocol,
-        )
+    def of(cls, evaluation: Evaluation) -> Result:
+        """Counts its scores."""
+        scores, labels = evaluation.scores, evaluation.labels
+        targets = targets_for(labels)
+        return cls(targets, targets.measure(scores, labels), targets.loss(scores, labels), evaluation.protocol)
+
+    @property
+    def best_by(self) -> float:
+        """The number that chooses the best checkpoint."""
+        return next(iter(self.numbers.values()))
 
     def line(self) -> str:
         """One line for the log; the same for validation and evaluation."""
-        return (
-            f"validation: Prec@1 {self.top1:.3f} Prec@5 {self.top5:.3f} mean class {self.mean_class:.3f} "
-            f"Loss {self.loss:.4f} ({self.protocol})"
-        )
+        titles = self.targets.val_numbers
+        numbers = " ".join(f"{titles[name]} {number:.3f}" for name, number in self.numbers.items())
+        return f"validation: {numbers} Loss {self.loss:.4f} ({self.protocol})"
 
     def record(self, step: int) -> dict[str, Any]:
         """A line of metrics.jsonl."""
-        return {
-            "kind": "val",
-            "step": step,
-            "loss": self.loss,
-            "acc1": self.top1,
-            "acc5": self.top5,
-            "mean_class": self.mean_class,
-            "protocol": self.protocol,
-        }
+        return {"kind": "val", "step": step, "loss": self.loss} | self.numbers | {"protocol": self.protocol}

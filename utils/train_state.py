@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.config import Common
 from utils.meters import WindowMeter
+from utils.targets import SINGLE_LABEL, Targets
 
 
 @dataclass
@@ -17,7 +18,7 @@ class TrainState:
     """What a run is besides its weights; everything in it goes into the checkpoint."""
 
     step: int = 0  # iterations done
-    best_prec1: float = 0.0
+    best_prec1: float = 0.0  # of the number that chooses the best checkpoint: mAP with multi_label
     best_step: int = 0  # iterations done when it was reached, 0 before the first validation
     last_validation: int = 0  # iterations done when validation last ran
     bad_videos: int = 0
@@ -25,12 +26,13 @@ class TrainState:
     meters: dict[str, WindowMeter] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, print_freq: int) -> TrainState:
+    def fresh(cls, print_freq: int, targets: Targets = SINGLE_LABEL) -> TrainState:
         """The state before the first step; meters average over print_freq steps."""
-        return cls(meters={name: WindowMeter(print_freq) for name in ("time", "data", "loss", "acc1", "acc5")})
+        names = ("time", "data", "loss", *targets.train_numbers)
+        return cls(meters={name: WindowMeter(print_freq) for name in names})
 
     def note_best(self, prec1: float) -> bool:
-        """Remembers a validation's top-1 (percent); True when it is the best so far."""
+        """Remembers a validation's top-1 or mAP (percent); True when it is the best so far."""
         best = self.best_step == 0 or prec1 > self.best_prec1
         if best:
             self.best_prec1, self.best_step = prec1, self.step

@@ -12,6 +12,7 @@ from utils.config import Common
 from utils.ema import Ema
 from utils.optim import make_optimizer, parameter_groups, split_by_name
 from utils.precision import Precision
+from utils.targets import targets_of
 from utils.train_state import TrainState
 
 
@@ -29,7 +30,7 @@ class Training:
         self.model = model
         self.optimizer = make_optimizer(common, split_by_name(groups, model, common.lr_by_name))
         self.precision = precision
-        self.state = TrainState.fresh(common.print_freq)
+        self.state = TrainState.fresh(common.print_freq, targets_of(common))
         self._ema = Ema(model, common.ema) if common.ema else None
         self.scored: nn.Module = self._ema.average if self._ema else model
 

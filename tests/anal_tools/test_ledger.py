@@ -37,12 +37,12 @@ def test_every_experiment_is_one_row(exps: Path, capsys: pytest.CaptureFixture[s
     assert main([str(exps), "--csv", "-"]) == 0
     rows = rows_of(capsys.readouterr().out)
     assert list(rows) == ["base", "deep/faster [x]", "untrained"]
-    assert float(rows["base"]["best_top1"]) == 80.0 and rows["base"]["best_step"] == "100"
+    assert float(rows["base"]["best"]) == 80.0 and rows["base"]["best_step"] == "100"
     assert rows["base"]["differences"] == "" and rows["base"]["evaluated_videos"] == "60"
     assert rows["deep/faster [x]"]["differences"] == "lr_scheduler.base_lr=0.02"
     assert float(rows["base"]["seconds_per_step"]) == pytest.approx(0.5)
     assert float(rows["base"]["hours"]) == pytest.approx(0.5 * 191 / 3600)
-    assert "oops" in rows["untrained"]["problem"] and rows["untrained"]["best_top1"] == ""
+    assert "oops" in rows["untrained"]["problem"] and rows["untrained"]["best"] == ""
 
 
 def test_another_base_turns_the_differences_round(exps: Path, capsys: pytest.CaptureFixture[str]) -> None:

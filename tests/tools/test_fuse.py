@@ -7,8 +7,10 @@ import pytest
 
 from tests.tools.run import run_tool
 from tools import fuse
-from tools.fuse import align, search
+from tools.fuse import search
+from utils import fusion
 from utils.errors import UserError
+from utils.fusion import Aligned, align, read_evaluation
 from utils.metrics import topk_accuracy
 from utils.results import read_results, write_results
 
@@ -26,6 +28,12 @@ def write(folder: Path, scores: np.ndarray, labels: np.ndarray, order: np.ndarra
     paths = [f"video {index}" for index in order]
     write_results(folder, paths=paths, labels=labels[order], scores=scores[order], class_names=NAMES, protocol="p")
     return folder
+
+
+def aligned(*scores: np.ndarray) -> Aligned:
+    count = len(scores[0])
+    names = [str(index) for index in range(count)]
+    return Aligned(["x"] * len(scores), names, np.zeros(count, np.int64), np.stack(scores), None, ["p"] * len(scores))
 
 
 @pytest.fixture
@@ -56,25 +64,25 @@ def test_scores_are_matched_by_path_and_averaged(pair: tuple, tmp_path: Path) ->
 
 def test_geometric_mean_is_the_softmax_of_averaged_logs(pair: tuple) -> None:
     _, _, one, two, _ = pair
-    found = fuse.fuse(np.stack([one, two]), [1, 3], geometric=True)
+    found = fusion.fuse(aligned(one, two), [1, 3], logits=True)
     np.testing.assert_allclose(found, softmax((np.log(one) + 3 * np.log(two)) / 4), atol=1e-9)
 
 
 def test_only_the_ratio_of_weights_counts_and_one_alone_stays(pair: tuple) -> None:
     _, _, one, two, _ = pair
-    scores = np.stack([one, two])
-    np.testing.assert_allclose(fuse.fuse(scores, [2, 4]), fuse.fuse(scores, [0.5, 1]))
-    np.testing.assert_allclose(fuse.fuse(scores, [1, 0]), one)
+    both = aligned(one, two)
+    np.testing.assert_allclose(fusion.fuse(both, [2, 4], logits=False), fusion.fuse(both, [0.5, 1], logits=False))
+    np.testing.assert_allclose(fusion.fuse(both, [1, 0], logits=False), one)
 
 
 def test_the_search_finds_no_less_than_each_alone(pair: tuple) -> None:
     first, second, one, two, labels = pair
-    results = align([first, second])
+    results = align([read_evaluation(first), read_evaluation(second)])
     weights = search(results)
     assert sum(weights) == pytest.approx(1)
-    found = topk_accuracy(fuse.fuse(results.scores, weights), labels)
+    found = topk_accuracy(fusion.fuse(results, weights, logits=False), labels)
     assert found == max(topk_accuracy(share * one + (1 - share) * two, labels) for share in np.arange(21) / 20)
-    assert search(align([first, first])) == [0.5, 0.5]
+    assert search(align([read_evaluation(first)] * 2)) == [0.5, 0.5]
 
 
 def test_weights_found_elsewhere_are_used_here(pair: tuple, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,8 @@ def test_groups_of_a_regex_reach_over_classes() -> None:
 def test_ratio_keeps_groups_whole_and_its_share_of_every_class(sizes: list[list[int]], ratio: float, seed: int) -> None:
     labels = [f"c{c}" for c, groups in enumerate(sizes) for size in groups for _ in range(size)]
     groups = [f"c{c}/{g}" for c, counts in enumerate(sizes) for g, size in enumerate(counts) for _ in range(size)]
-    sides = ratio_split(labels, groups, ratio=ratio, seed=seed)
+    sets = [[label] for label in labels]
+    sides = ratio_split(sets, groups, ratio=ratio, seed=seed)
     where = defaultdict(set)
     for group, side in zip(groups, sides, strict=True):
         where[group].add(side)
@@ -117,19 +118,21 @@ def test_ratio_keeps_groups_whole_and_its_share_of_every_class(sizes: list[list[
 def test_ratio_is_exact_without_groups_and_the_same_for_the_same_seed() -> None:
     labels = ["a"] * 50 + ["b"] * 30
     groups = [f"g{n}" for n in range(80)]
-    sides = ratio_split(labels, groups, ratio=0.2, seed=3)
+    sets = [[label] for label in labels]
+    sides = ratio_split(sets, groups, ratio=0.2, seed=3)
     assert Counter(zip(labels, sides, strict=True)) == {
         ("a", "val"): 10, ("a", "train"): 40, ("b", "val"): 6, ("b", "train"): 24,
     }  # fmt: skip
-    assert sides == ratio_split(labels, groups, ratio=0.2, seed=3) != ratio_split(labels, groups, ratio=0.2, seed=4)
+    assert sides == ratio_split(sets, groups, ratio=0.2, seed=3) != ratio_split(sets, groups, ratio=0.2, seed=4)
     order = np.random.default_rng(0).permutation(80)
-    shuffled = ratio_split([labels[n] for n in order], [groups[n] for n in order], ratio=0.2, seed=3)
+    shuffled = ratio_split([[labels[n]] for n in order], [groups[n] for n in order], ratio=0.2, seed=3)
     assert [sides[n] for n in order] == shuffled
 
 
 def test_people_who_appear_in_many_classes_are_never_in_both_sets() -> None:
     labels = [label for _ in range(25) for label in ("walk", "run", "wave")]
     groups = [f"person{p}" for p in range(25) for _ in range(3)]
-    sides = ratio_split(labels, groups, ratio=0.2, seed=0)
+    sets = [[label] for label in labels]
+    sides = ratio_split(sets, groups, ratio=0.2, seed=0)
     assert len({(group, side) for group, side in zip(groups, sides, strict=True)}) == 25
     assert sides.count("val") == 15

@@ -1,0 +1,43 @@
+"""Average precision of every class as a picture, the best on top; the numbers come from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from anal_tools.confusion_plot import axis_names, font_families, readable
+from utils.files import atomic_write
+
+
+def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_names: list[str], *, title: str) -> None:
+    """Writes a PNG: a bar per class as long as its AP, with a mark where random scores would end.
+
+    precision, chance: float (K,), percent; nan, at the bottom and without a bar, for a class that no video shows.
+    """
+    names, unreadable = axis_names(class_names)
+    order = np.lexsort((np.arange(len(names)), -np.nan_to_num(precision, nan=-1)))
+    with matplotlib.rc_context({"font.family": ["DejaVu Sans", *font_families()], "font.size": 8}):
+        figure = Figure(figsize=(8, 0.17 * len(names) + 1.4), dpi=120)
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        rows = np.arange(len(names))
+        axes.barh(rows, np.nan_to_num(precision[order]), height=0.72, color="#3d7ab5")
+        axes.scatter(chance[order], rows, marker="|", s=60, color="#1b2733", label="chance", zorder=3)
+        axes.set_yticks(rows)
+        axes.set_yticklabels(
+            [f"{names[one]} (none)" if np.isnan(precision[one]) else names[one] for one in order], parse_math=False
+        )
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(0, 100)
+        axes.grid(axis="x", color="#d8dee6", linewidth=0.5)
+        axes.set_axisbelow(True)
+        note = "\nsome names are shown as index: no installed font has their script" if unreadable else ""
+        axes.set_xlabel(f"average precision, %{note}")
+        axes.set_title(readable(title), parse_math=False, pad=8)
+        axes.legend(loc="lower right", frameon=False)
+        with atomic_write(path) as file:
+            figure.savefig(file, format="png", bbox_inches="tight", facecolor="white")

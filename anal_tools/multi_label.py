@@ -1,0 +1,101 @@
+"""What analyze.py says of videos that show several classes: how well each class is found, and what is most wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anal_tools.class_plot import draw_classes
+from anal_tools.experiment import Experiment
+from anal_tools.tables import percent, write_csv, write_lines
+from utils.average_precision import average_precision, mean_known
+from utils.errors import UserError
+from utils.results import AGAIN, SCORES
+
+NUM_ERRORS = 100
+THRESHOLD = 0.5  # from which a class counts as answered
+
+
+def summary(experiment: Experiment) -> list[str]:
+    """The numbers in words, one per line."""
+    scores, truth = known_videos(experiment)
+    results, shown = experiment.results, truth.sum(axis=0)
+    videos, unknown = len(truth), len(results) - len(truth)
+    classes = f"{int((shown > 0).sum())} of {truth.shape[1]} classes"
+    lines = [
+        f"{experiment.folder}: {videos} videos show {classes}, {truth.sum() / videos:.2f} each, "
+        f"{int((truth.sum(axis=1) == 0).sum())} show none"
+        + (f", {unknown} more without a label" if unknown else "")
+        + (f" ({results.protocol})" if results.protocol else "")
+    ]
+    titles = results.targets.val_numbers
+    for name, number in results.targets.measure(scores, truth).items():
+        lines.append(f"{titles[name]:<6} {number:6.2f} %" + (f"  mean over {classes}" if name == "mAP" else ""))
+    return lines
+
+
+def write(experiment: Experiment, folder: Path) -> list[Path]:
+    """Writes the three files into `folder` and returns their paths."""
+    scores, truth = known_videos(experiment)
+    precision, chance = average_precision(scores, truth), 100.0 * truth.mean(axis=0)
+    paths = [folder / name for name in ("per_class.png", "per_class.csv", "top100_errors.txt")]
+    title = f"{experiment.name}: mAP {mean_known(precision):.2f} % of {len(truth)} videos"
+    draw_classes(paths[0], precision, chance, experiment.class_names, title=title)
+    write_csv(paths[1], *per_class_table(experiment))
+    write_lines(paths[2], top_errors(experiment))
+    return paths
+
+
+def per_class_table(experiment: Experiment) -> tuple[list[str], list[list[Any]]]:
+    """Header and one row per class.
+
+    chance: the AP of random scores, which is the share of videos that show the class; predicted, precision, recall: of
+    the answers with a score from THRESHOLD on. Percentages are empty where there is nothing to divide by.
+    """
+    scores, truth = known_videos(experiment)
+    answered = scores >= THRESHOLD
+    shown, predicted, right = truth.sum(axis=0), answered.sum(axis=0), (answered & truth).sum(axis=0)
+    precision = average_precision(scores, truth)
+    header = ["index", "class", "videos", "average_precision", "chance", "predicted", "precision", "recall"]
+    rows: list[list[Any]] = []
+    for index, name in enumerate(experiment.class_names):
+        counts = int(shown[index]), int(predicted[index]), int(right[index])
+        rows.append(
+            [index, name, counts[0], percent(precision[index]), percent(100 * counts[0] / len(truth)), counts[1]]
+            + [percent(100 * counts[2] / whole) if whole else "" for whole in (counts[1], counts[0])]
+        )
+    return header, rows
+
+
+def top_errors(experiment: Experiment) -> list[str]:
+    """Lines of top100_errors.txt, tab separated: the surest wrong answers about one class of one video.
+
+    error: `seen` where the class is not shown and its score is high, `missed` where it is and the score is low.
+    """
+    scores, truth = known_videos(experiment)
+    names = [" ".join(name.split()) for name in experiment.class_names]
+    wrong = np.where(truth, 1 - scores, scores).ravel()
+    order = np.lexsort((np.arange(wrong.size), -wrong))[:NUM_ERRORS]
+    paths = [experiment.results.paths[row] for row in np.flatnonzero(_known(experiment))]
+    lines = ["\t".join(["error", "class", "score", "truth", "video"])]
+    for row, label in zip(*np.unravel_index(order, truth.shape), strict=True):
+        kind = "missed" if truth[row, label] else "seen"
+        classes = "; ".join(names[one] for one in np.flatnonzero(truth[row])) or "-"
+        if wrong[row * truth.shape[1] + label] >= THRESHOLD:
+            lines.append(f"{kind}\t{names[label]}\t{scores[row, label]:.4f}\t{classes}\t{paths[row]}")
+    return lines
+
+
+def known_videos(experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
+    """Scores float32 (n, K) and truth bool (n, K) of the videos that have one. Raises: UserError without scores."""
+    results = experiment.results
+    if results.scores is None:
+        raise UserError(f"{experiment.folder}: no {SCORES}, without which no class can be ranked: {AGAIN}")
+    known = _known(experiment)
+    return results.scores[known], results.labels[known] > 0
+
+
+def _known(experiment: Experiment) -> np.ndarray:
+    return experiment.results.targets.known(experiment.results.labels)
