@@ -36,8 +36,8 @@ bench: $(VENV)/.installed  ## every benchmark, or NAME=step
 	@for file in $(if $(NAME),benchmarks/$(NAME).py,$(wildcard benchmarks/[a-z]*.py)); do \
 	    echo "== $$file"; $(PY) -m benchmarks.$$(basename $$file .py) || exit 1; done
 
-docs: $(VENV)/.installed  ## check every link and every command of the documentation
-	$(PY) -m tools.check_docs
+docs: $(VENV)/.installed-dev  ## check the documentation's links and run its commands and code; PAGE=docs/x.md chooses
+	$(RUN) -m tools.check_docs --run $(if $(PAGE),--page $(PAGE))
 
 clean:  ## remove caches; .venv, data and experiments stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache build site
