@@ -19,7 +19,7 @@ if not __package__:  # started as `python tools/check_docs.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from tools._cli import Parser, cores, positive_float, positive_int
-from tools._doc_blocks import read_page
+from tools._doc_blocks import SETUPS, read_page
 from tools._doc_run import TIMEOUT, run_page
 from utils.errors import UserError, run_cli
 
@@ -86,7 +86,8 @@ def problems_of(page: Path) -> Iterator[str]:
         yield from (f"{page.relative_to(ROOT)}:{line}: {what}" for line, what in read_page(page, ROOT).problems)
     text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    made = tuple(re.findall(r"cp -r \S+ (\S+)", text))  # what a page tells the reader to make is there from then on
+    # what a page, or the setup it is run after, tells to make is there from then on
+    made = tuple(re.findall(r"(?:cp -r|convert_checkpoint) \S+ (\S+)", setup_of(text) + text))
     fenced = False
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{page.relative_to(ROOT)}:{number}"
@@ -107,6 +108,13 @@ def problems_of(page: Path) -> Iterator[str]:
         for module in OUR_MODULE.findall(line):
             if not (ROOT / (module.replace(".", "/") + ".py")).exists():
                 yield f"{where}: there is no module {module}"
+
+
+def setup_of(text: str) -> str:
+    """What the setup that a page names does; empty where there is none."""
+    named = re.search(r"<!-- setup: (\w+) -->", text)
+    script = ROOT / SETUPS / f"{named[1]}.sh" if named else None
+    return script.read_text(encoding="utf-8") if script and script.exists() else ""
 
 
 def leads_somewhere(page: Path, link: str) -> bool:

@@ -3,8 +3,7 @@
 python tools/make_motion8.py data/motion8/videos --train 16 --val 8
 python tools/dump_frames.py data/motion8/videos data/motion8 --size 72
 python tools/make_lists.py data/motion8 --split data/motion8/videos/splits
-sed -i -e 's/max_iter: .*/max_iter: 3/' -e 's/batch_size: .*/batch_size: 4/' -e 's/warmup_steps: .*/warmup_steps: 1/' \
-    exps/motion8/*/config.yaml
+. tests/docs/setups/motion8.sh
 
 python - >slurm_conf <<'PYTHON' &
 import signal
