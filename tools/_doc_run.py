@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from utils.errors import UserError
 
 TAIL = 25  # lines of output that a failure shows
 TIMEOUT = 600.0  # seconds for a page
+BETWEEN_LOOKS = 0.05  # seconds
 PATIENCE = 10.0  # seconds between asking what a page started to end and ending it
 
 # sourced by bash ahead of the script; the page's setup belongs to the session, so it may export variables
@@ -46,14 +48,14 @@ class Outcome:
     problem: str = ""
 
 
-def run_page(page: Page, root: Path, *, timeout: float = TIMEOUT) -> Outcome:
-    """Runs all blocks of a page of the project in `root`, in a copy of it."""
+def run_page(page: Page, root: Path, *, timeout: float = TIMEOUT, stop: threading.Event | None = None) -> Outcome:
+    """Runs all blocks of a page of the project in `root`, in a copy of it, until it is done or `stop` is set."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="docs-", ignore_cleanup_errors=True) as temporary:
         place = Path(temporary)
         copy_project(root, place / "project")
         write_scripts(page, place, root)
-        problem = _run(page, place, timeout, page.path.relative_to(root).as_posix())
+        problem = _run(page, place, timeout, stop or threading.Event(), page.path.relative_to(root).as_posix())
     return Outcome(page, time.monotonic() - began, problem)
 
 
@@ -112,7 +114,7 @@ def _interpreter(page: Page, place: Path, log: IO[bytes], name: str) -> Iterator
             _end(server)
 
 
-def _run(page: Page, place: Path, timeout: float, name: str) -> str:
+def _run(page: Page, place: Path, timeout: float, stop: threading.Event, name: str) -> str:
     """Runs page.sh; what is wrong, or nothing."""
     step, output = place / "step", place / "output"
     with output.open("ab") as log, _interpreter(page, place, log, name) as (request, answer):
@@ -130,9 +132,10 @@ def _run(page: Page, place: Path, timeout: float, name: str) -> str:
             start_new_session=True,
         )
         try:
-            how = f"exit code {session.wait(timeout)}"
-        except subprocess.TimeoutExpired:
-            how = f"not done after {timeout:.0f} s"
+            end = time.monotonic() + timeout
+            while session.poll() is None and time.monotonic() < end and not stop.wait(BETWEEN_LOOKS):
+                pass
+            how = f"not done after {timeout:.0f} s" if session.returncode is None else f"exit code {session.returncode}"
         finally:
             _end(session)
     reached = step.read_text().strip() if step.exists() else ""

@@ -9,8 +9,10 @@ problems.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,9 +63,10 @@ def has_blocks(page: Path) -> bool:
 def run_blocks(paths: Sequence[Path], args: argparse.Namespace) -> int:
     """Runs the pages, args.jobs at a time, and prints how each went; returns how many failed."""
     pages = [read_page(path, ROOT) for path in paths]
-    with ThreadPoolExecutor(args.jobs) as pool:  # a session of bash each: the threads only wait
+    stop = threading.Event()
+    with ThreadPoolExecutor(args.jobs) as pool, ended(stop):  # a session of bash each: the threads only wait
         outcomes = pool.map(
-            lambda page: run_page(page, ROOT, timeout=args.timeout),
+            lambda page: run_page(page, ROOT, timeout=args.timeout, stop=stop),
             [page for page in pages if page.run and not page.problems],
         )
         failed = 0
@@ -78,6 +81,15 @@ def run_blocks(paths: Sequence[Path], args: argparse.Namespace) -> int:
         print(f"{page.path.relative_to(ROOT)}:{block.line}: not run: {block.exempt}")
     print(f"{sum(len(page.run) for page in pages)} blocks run, {len(exempt)} exempt")
     return failed
+
+
+@contextlib.contextmanager
+def ended(stop: threading.Event) -> Iterator[None]:
+    """Sets `stop` on the way out, also out of Ctrl-C, which the pages' sessions do not see."""
+    try:
+        yield
+    finally:
+        stop.set()
 
 
 def problems_of(page: Path) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,13 @@ def test_a_page_that_ends_early_has_not_run(project: Path) -> None:
 def test_a_page_that_hangs_is_ended_with_all_that_it_started(project: Path) -> None:
     problem = problem_of(project, "```bash\nsleep 1000 &\nsleep 2000\n```\n", timeout=1)
     assert problem.startswith("3: not done after 1 s: sleep 2000")
+
+
+def test_a_page_is_ended_when_told_to_stop(project: Path) -> None:
+    (project / "page.md").write_text("```bash\nsleep 2000\n```\n")
+    stop = threading.Event()
+    stop.set()
+    assert run_page(read_page(project / "page.md", project), project, stop=stop).problem
 
 
 def test_a_setup_exports_into_the_session_and_its_failure_is_the_pages(project: Path) -> None:
