@@ -30,7 +30,7 @@ def setup(app: Sphinx) -> None:
     def drop_missing(_: Sphinx, name: str, source: list[str]) -> None:
         if name == root_doc:
             docs = Path(app.srcdir) / "docs"
-            entry = re.compile(r"^(?:[a-z0-9_]+/)*[a-z0-9_]+\n", re.MULTILINE)
-            source[0] = entry.sub(lambda line: line[0] * (docs / f"{line[0].strip()}.md").exists(), source[0])
+            entry = re.compile(r"^[a-z0-9_/*]+\n", re.MULTILINE)
+            source[0] = entry.sub(lambda line: line[0] if any(docs.glob(f"{line[0].strip()}.md")) else "", source[0])
 
     app.connect("source-read", drop_missing)
