@@ -11,7 +11,7 @@ RUN := OMP_NUM_THREADS=1 $(PY)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak lint type bench docs clean
+.PHONY: help demo test soak lint type bench docs site clean
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-6s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,9 +25,10 @@ test: $(VENV)/.installed-dev  ## all quick tests in $(JOBS) processes; TESTS=tes
 soak: $(VENV)/.installed-dev  ## the long tests: 200 interruptions, every model
 	SOAK=1 $(RUN) -m pytest -m "slow or interrupt" --timeout 7200 $(TESTS)
 
-lint: $(VENV)/.installed-dev  ## ruff: rules and format
+lint: $(VENV)/.installed-dev  ## ruff: rules and format; hadolint for the container
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(VENV)/bin/hadolint Dockerfile
 
 type: $(VENV)/.installed-dev  ## mypy
 	$(PY) -m mypy
@@ -36,8 +37,12 @@ bench: $(VENV)/.installed  ## every benchmark, or NAME=step
 	@for file in $(if $(NAME),benchmarks/$(NAME).py,$(wildcard benchmarks/[a-z]*.py)); do \
 	    echo "== $$file"; $(PY) -m benchmarks.$$(basename $$file .py) || exit 1; done
 
-docs: $(VENV)/.installed  ## check every link and every command of the documentation
-	$(PY) -m tools.check_docs
+docs: $(VENV)/.installed-dev  ## check the documentation's links and run its commands and code; PAGE=docs/x.md chooses
+	$(RUN) -m tools.check_docs --run $(if $(PAGE),--page $(PAGE))
+
+site: $(VENV)/.installed-dev  ## build the documentation site into build/site; a warning is an error
+	$(PY) -m sphinx -q -E -W --keep-going -n -c docs -d build/doctrees . build/site
+	@echo "build/site/index.html"
 
 clean:  ## remove caches; .venv, data and experiments stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache build site

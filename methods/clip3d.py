@@ -64,6 +64,7 @@ class Clip3D(ClipMethod):
 
     backbone: a name of networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, resnet50_3d, ...
     clip_len: T; by default kwargs.sample_duration where the network takes one, else the length its cost is quoted at.
+    frame_stride: the step from one frame to the next.
     kwargs: for the network's constructor.
     """
 

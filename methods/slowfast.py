@@ -32,6 +32,7 @@ class SlowFast(ClipMethod):
 
     backbone: resnet50, resnet101, resnet152, or resnet101_50_50 / resnet101_50_101, whose third stage has temporal
         kernels in its first six blocks only, in both pathways or in the slow one.
+    clip_len, frame_stride: frames of the fast pathway, and the step from one to the next.
     alpha: frames of the fast pathway for one of the slow; divides clip_len.
     beta: channels of the slow pathway for one of the fast.
     fusion_kernel: frames that a lateral convolution sees: 5 in 4x16 and in the R101 models, 7 in R50 8x8.

@@ -23,6 +23,8 @@ class TSN(Method):
     the paper's test 25.
 
     backbone: see networks/backbones.py. kwargs: for its constructor.
+    num_segments: frames of a training clip, one from each equal part of the video.
+    consensus: how the frames' logits become one: `avg`.
     in_channels: channels of each frame: 3 for RGB, 2 * L for a stack of L flow fields.
     init_std: of the classifier's weights.
     """

@@ -1,20 +1,29 @@
 """Checks README and docs/: every relative link and picture leads somewhere, and so does every file a command names.
 
-Prints one line per problem, as `file:line: what`; exit code 1 when there are any.
+With --run it also runs every bash and python block of README.md, CONTRIBUTING.md and docs/, each page in a copy of the
+project (tools/_doc_blocks.py has the marks that a page can set). Prints one line per problem, as `file:line: what`, for
+a block with the end of its output, and the blocks that are exempt with their reasons; exit code 1 when there are any
+problems.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import re
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 if not __package__:  # started as `python tools/check_docs.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools._cli import Parser
-from utils.errors import run_cli
+from tools._cli import Parser, cores, positive_float, positive_int
+from tools._doc_blocks import SETUPS, read_page
+from tools._doc_run import TIMEOUT, run_page
+from utils.errors import UserError, run_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
@@ -26,20 +35,71 @@ TARGET = re.compile(r"(?:^|[\s;&])make ([a-z]+)")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the problems; returns 1 when there are any."""
-    Parser(prog="check_docs.py", description=(__doc__ or "").split("\n\n")[0]).parse_args(argv)
+    parser = Parser(prog="check_docs.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", action="store_true", help="run the code blocks too")
+    parser.add_argument("--page", type=Path, action="append", metavar="FILE", help="only this page; may be repeated")
+    parser.add_argument("--jobs", type=positive_int, default=min(cores(), 4), help="pages at a time")
+    parser.add_argument("--timeout", type=positive_float, default=TIMEOUT, help="seconds for a page")
+    args = parser.parse_args(argv)
     pages = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "tests").glob("*.md"))]
+    if args.page:
+        pages = [page.resolve() for page in args.page]
+        for page in pages:
+            if not page.is_file() or not page.is_relative_to(ROOT):
+                raise UserError(f"--page {page}: no such page in the project")
     problems = [problem for page in pages for problem in problems_of(page)]
     for problem in problems:
         print(problem)
-    print(f"{len(pages)} pages, {len(problems)} problem(s)")
-    return 1 if problems else 0
+    failed = run_blocks([page for page in pages if has_blocks(page)], args) if args.run else 0
+    print(f"{len(pages)} pages, {len(problems) + failed} problem(s)")
+    return 1 if problems or failed else 0
+
+
+def has_blocks(page: Path) -> bool:
+    """Whether the commands of a page are for its readers to run."""
+    return page.is_relative_to(ROOT / "docs") or page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+
+
+def run_blocks(paths: Sequence[Path], args: argparse.Namespace) -> int:
+    """Runs the pages, args.jobs at a time, and prints how each went; returns how many failed."""
+    pages = [read_page(path, ROOT) for path in paths]
+    stop = threading.Event()
+    with ThreadPoolExecutor(args.jobs) as pool, ended(stop):  # a session of bash each: the threads only wait
+        outcomes = pool.map(
+            lambda page: run_page(page, ROOT, timeout=args.timeout, stop=stop),
+            [page for page in pages if page.run and not page.problems],
+        )
+        failed = 0
+        for outcome in outcomes:
+            name = outcome.page.path.relative_to(ROOT)
+            print(f"{name}: {len(outcome.page.run)} blocks, {outcome.seconds:.0f} s", flush=True)
+            if outcome.problem:
+                print(f"{name}:{outcome.problem}", flush=True)
+                failed += 1
+    exempt = [(page, block) for page in pages for block in page.exempt]
+    for page, block in exempt:
+        print(f"{page.path.relative_to(ROOT)}:{block.line}: not run: {block.exempt}")
+    print(f"{sum(len(page.run) for page in pages)} blocks run, {len(exempt)} exempt")
+    return failed
+
+
+@contextlib.contextmanager
+def ended(stop: threading.Event) -> Iterator[None]:
+    """Sets `stop` on the way out, also out of Ctrl-C, which the pages' sessions do not see."""
+    try:
+        yield
+    finally:
+        stop.set()
 
 
 def problems_of(page: Path) -> Iterator[str]:
     """`file:line: what` for every link, file, module and make target on a page that does not exist."""
+    if has_blocks(page):
+        yield from (f"{page.relative_to(ROOT)}:{line}: {what}" for line, what in read_page(page, ROOT).problems)
     text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    made = tuple(re.findall(r"cp -r \S+ (\S+)", text))  # what a page tells the reader to make is there from then on
+    # what a page, or the setup it is run after, tells to make is there from then on
+    made = tuple(re.findall(r"(?:cp -r|convert_checkpoint) \S+ (\S+)", setup_of(text) + text))
     fenced = False
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{page.relative_to(ROOT)}:{number}"
@@ -60,6 +120,13 @@ def problems_of(page: Path) -> Iterator[str]:
         for module in OUR_MODULE.findall(line):
             if not (ROOT / (module.replace(".", "/") + ".py")).exists():
                 yield f"{where}: there is no module {module}"
+
+
+def setup_of(text: str) -> str:
+    """What the setup that a page names does; empty where there is none."""
+    named = re.search(r"<!-- setup: (\w+) -->", text)
+    script = ROOT / SETUPS / f"{named[1]}.sh" if named else None
+    return script.read_text(encoding="utf-8") if script and script.exists() else ""
 
 
 def leads_somewhere(page: Path, link: str) -> bool:

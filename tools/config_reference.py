@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import yaml
 from pydantic import BaseModel
 
 from methods import METHODS
@@ -22,14 +24,19 @@ from utils.config_file import default_of
 from utils.errors import UserError, run_cli
 from utils.files import atomic_write
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "config.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "config.md"
+SEED = next(ROOT.glob("exps/douyin_exps/*/*/config.yaml"))
+_ABSENT = object()
+_ARGUMENT = re.compile(r"((?:\w+, )*\w+): (.+)")
 INTRODUCTION = """\
 # The config, key by key
 
 `python -m tools.config_reference` writes this page from the schema in `utils/config.py`. Every key stands below the
 root `common:`. A key without a default is required. `python main.py --config FILE --dry-run` prints the value in force
 of each key and whether the file, the command line or the default gave it; on the command line a key is written with its
-dotted path, `common.batch_size=8`.
+dotted path, `common.batch_size=8`. Source is where a key comes from: `seed` where the experiment that this project grew
+from sets it, in that meaning; else the file that defines it.
 """
 
 
@@ -42,15 +49,16 @@ def _section(section: type[BaseModel], path: str) -> Iterator[str]:
     inner: list[tuple[type[BaseModel], str]] = []
     yield f"## `{path}`\n"
     yield (inspect.getdoc(section) or "").replace("\n", " ") + "\n"
-    yield "| key | type | default | meaning |"
-    yield "|---|---|---|---|"
+    yield "| key | type | default | meaning | source |"
+    yield "|---|---|---|---|---|"
     for name, field in section.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             inner.append((kind, f"{path}.{name}"))
             continue
         default = "required" if field.is_required() else f"`{_plain(default_of(section, name))}`"
-        yield f"| `{name}` | {_type(kind)} | {default} | {_cell(field.description or '')} |"
+        source = _source(section, f"{path}.{name}")
+        yield f"| `{name}` | {_type(kind)} | {default} | {_cell(field.description or '')} | {source} |"
     yield ""
     for kind, dotted in inner:
         yield from _section(kind, dotted)
@@ -62,15 +70,47 @@ def _methods() -> Iterator[str]:
     for name, method in METHODS.items():
         yield f"### `type: {name}`\n"
         yield (inspect.getdoc(method) or "").split("\n")[0] + "\n"
-        yield "| key | type | default |"
-        yield "|---|---|---|"
+        yield "| key | type | default | meaning | source |"
+        yield "|---|---|---|---|---|"
+        meanings = _meanings(method)
         hints = typing.get_type_hints(method.__init__ if inspect.isclass(method) else method)
         for parameter in inspect.signature(method).parameters.values():
             if parameter.name in ("backbone", "num_class", "dropout", "kwargs"):
                 continue
             default = "required" if parameter.default is parameter.empty else f"`{_plain(parameter.default)}`"
-            yield f"| `{parameter.name}` | {_type(hints.get(parameter.name, Any))} | {default} |"
+            kind, meaning = (
+                _type(hints.get(parameter.name, Any)),
+                _cell(meanings.get(parameter.name, "").removesuffix(".")),
+            )
+            source = _source(method, f"common.model.{parameter.name}")
+            yield f"| `{parameter.name}` | {kind} | {default} | {meaning} | {source} |"
         yield ""
+
+
+def _meanings(method: Any) -> dict[str, str]:
+    """What the docstrings of a method and of those it derives from say about their arguments, `name: text`."""
+    found: dict[str, str] = {}
+    for kind in reversed(inspect.getmro(method) if inspect.isclass(method) else (method,)):
+        names: list[str] = []
+        for line in inspect.cleandoc(kind.__doc__ or "").splitlines():
+            if match := _ARGUMENT.fullmatch(line):
+                names = match[1].split(", ")
+                found |= dict.fromkeys(names, match[2])
+            elif names and line.startswith(" "):
+                found |= {name: f"{found[name]} {line.strip()}" for name in names}
+            else:
+                names = []
+    return found
+
+
+def _source(owner: Any, path: str) -> str:
+    """`seed` for a key that the seed's experiment sets, else the file of what takes it."""
+    value: Any = yaml.safe_load(SEED.read_text(encoding="utf-8"))
+    for part in path.split("."):
+        value = value.get(part, _ABSENT) if isinstance(value, dict) else _ABSENT
+    if value is not _ABSENT:
+        return "seed"
+    return f"`{Path(inspect.getfile(owner)).resolve().relative_to(ROOT).as_posix()}`"
 
 
 def _type(kind: Any) -> str:

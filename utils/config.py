@@ -124,7 +124,7 @@ class Test(Section):
 class LRScheduler(Section):
     """`common.lr_scheduler`: the learning rate of each iteration."""
 
-    type: Literal["COSINE", "STEP"] = Field("COSINE")
+    type: Literal["COSINE", "STEP"] = Field("COSINE", description="what follows the warm-up")
     base_lr: Positive = Field(description="start of the warm-up; the peak itself when warmup_steps is 0")
     warmup_steps: NonNegativeInt = Field(0, description="iterations from base_lr to warmup_lr, linearly")
     warmup_epochs: NonNegativeFloat | None = Field(None, description="the same in epochs, instead of warmup_steps")
@@ -179,10 +179,12 @@ class Common(Section):
     batch_size: PositiveInt = Field(32, description="videos per training process (GPU) and step")
     accumulate: PositiveInt = Field(1, description="batches whose gradients add up to one step")
     lr_scheduler: LRScheduler
-    optimizer: Literal["SGD", "ADAMW"] = Field("SGD")
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.9)
-    weight_decay: NonNegativeFloat = Field(0.0001)
-    nesterov: bool = Field(False)
+    optimizer: Literal["SGD", "ADAMW"] = Field("SGD", description="torch.optim's")
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.9, description="of SGD")
+    weight_decay: NonNegativeFloat = Field(
+        0.0001, description="as torch adds it: SGD to the gradient, AdamW to the weight"
+    )
+    nesterov: bool = Field(False, description="Nesterov's momentum")
     no_wd: bool | Literal["norm"] = Field(
         False, description="no weight decay for biases and for batch norm's weight and bias; norm: for the latter only"
     )

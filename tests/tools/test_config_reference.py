@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ def test_every_key_of_the_seed_is_on_the_page() -> None:
         "no_wd",
     ):
         assert f"| `{key}` |" in page
+
+
+def test_every_key_has_a_meaning_and_a_source() -> None:
+    rows = [line[2:-2].split(" | ") for line in config_reference.page().splitlines() if line.startswith("| `")]
+    assert len(rows) > 90
+    assert not [cells for cells in rows if len(cells) < 5 or not all(cell.strip() for cell in cells)]
+
+
+def test_a_key_that_the_seed_sets_is_the_seeds_and_others_name_their_file() -> None:
+    page = config_reference.page()
+    assert re.search(r"\| `warmup_lr` \|.*\| seed \|", page)
+    assert re.search(r"\| `shift_div` \|.*channels move each way.*\| `methods/tsm.py` \|", page)
 
 
 def test_an_old_page_is_an_error_that_says_how_to_renew_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

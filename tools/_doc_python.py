@@ -1,0 +1,32 @@
+"""The interpreter of a page's python blocks: one for the whole page, so that what a block defines stays.
+
+It is told a file by line on one descriptor, runs it and answers 0 or 1 on the other. Tracebacks have the page's lines.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+
+
+def main(page: str, requests: int, answers: int) -> None:
+    """Serves until the requests end. page: what tracebacks call the code."""
+    for descriptor in (requests, answers):
+        os.set_inheritable(descriptor, False)  # what a block starts must not keep them open
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    with os.fdopen(requests) as lines:
+        for line in lines:
+            answer = b"0\n"
+            try:
+                exec(compile(Path(line.rstrip("\n")).read_text(encoding="utf-8"), page, "exec"), namespace)
+            except (Exception, SystemExit):
+                traceback.print_exc()
+                answer = b"1\n"
+            sys.stdout.flush()
+            os.write(answers, answer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
