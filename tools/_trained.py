@@ -87,10 +87,16 @@ class Trained:
         return torch.cat(parts)
 
     def scores(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
-        """Views (V, T, H, W, 3) of each of N videos -> float32 (N, K), averaged over views as its evaluation does."""
+        """Views (V, T, H, W, 3) of each of N videos -> float32 (N, K), averaged over views as its evaluation does.
+
+        Raises: CheckpointError when they are no numbers, as those of a training that diverged.
+        """
         logits = self.logits(np.concatenate(videos), batch_size=batch_size).split([len(views) for views in videos])
         rows = [part.softmax(-1).mean(0) if self.average == "scores" else part.mean(0).softmax(-1) for part in logits]
-        return torch.stack(rows).numpy()
+        scores = torch.stack(rows)
+        if not scores.isfinite().all():
+            raise CheckpointError(f"{self.path}: its scores are not numbers (NaN); did the training diverge?")
+        return scores.numpy()
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -23,16 +23,15 @@ from typing import Any
 if not __package__:  # started as `python tools/predict.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
-
 from tools import _trained
-from tools._annotate import write_lines, write_video
+from tools._annotate import drawn_name, write_lines, write_video
 from tools._cli import Parser, positive_float, positive_int
 from tools._inputs import DEFAULT_FPS, CameraInput, find_inputs, is_camera, open_input
 from tools._prediction import Prediction, Settings, Span, predict, spans
 from tools._trained import Top, Trained
 from utils.errors import FrameError, UserError, run_cli
 from utils.files import atomic_write
+from utils.video import TimedFrame
 
 COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
 
@@ -137,7 +136,7 @@ def annotate(trained: Trained, prediction: Prediction, path: Path, target: Path,
         raise UserError(f"{target}: this is the video itself; choose another name for the copy")
     video = open_input(path, fps=fps)
 
-    def pictures() -> Iterator[np.ndarray]:
+    def frames() -> Iterator[TimedFrame]:
         current = 0
         for time, picture in video.frames():
             timeline = prediction.timeline
@@ -147,9 +146,9 @@ def annotate(trained: Trained, prediction: Prediction, path: Path, target: Path,
             ):
                 current += 1
             top = timeline[current].top if timeline else prediction.top
-            yield write_lines(picture, [f"{score:.2f} {trained.name(label)}" for label, score in top[:3]])
+            yield time, write_lines(picture, [f"{score:.2f} {drawn_name(trained, label)}" for label, score in top[:3]])
 
-    write_video(target, pictures(), video.fps)
+    write_video(target, frames(), video.fps)
     print(f"written: {target}", file=sys.stderr)
 
 
