@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from anal_tools.confusion_plot import axis_names, font_families, readable
+from anal_tools.confusion_plot import axis_names
 from utils.files import atomic_write
+from utils.fonts import families, readable
 
 
 def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_names: list[str], *, title: str) -> None:
@@ -20,7 +21,7 @@ def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_na
     """
     names, unreadable = axis_names(class_names)
     order = np.lexsort((np.arange(len(names)), -np.nan_to_num(precision, nan=-1)))
-    with matplotlib.rc_context({"font.family": ["DejaVu Sans", *font_families()], "font.size": 8}):
+    with matplotlib.rc_context({"font.family": families(), "font.size": 8}):
         figure = Figure(figsize=(8, 0.17 * len(names) + 1.4), dpi=120)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
 
 from utils.files import atomic_write
+from utils.fonts import families, readable
 
 LONGEST_NAME = 30
-# families that hold scripts DejaVu lacks, as Linux, macOS and Windows ship them
-_FAMILIES = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
-    *("Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Arial Unicode MS"),
-    *("Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai"),
-)
 
 
 def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *, title: str) -> None:
@@ -36,7 +28,7 @@ def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *,
     with np.errstate(invalid="ignore"):
         share = np.where(videos > 0, 100.0 * confusion / videos, np.nan)
     labels, unreadable = axis_names(class_names)
-    with matplotlib.rc_context({"font.family": ["DejaVu Sans", *font_families()], "font.size": font}):
+    with matplotlib.rc_context({"font.family": families(), "font.size": font}):
         figure = Figure(figsize=(inches + 1, inches), dpi=dpi)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -102,24 +94,3 @@ def axis_names(class_names: list[str]) -> tuple[list[str], int]:
         else:
             labels.append(name)
     return labels, unreadable
-
-
-def readable(text: str) -> str:
-    """The text with what no installed font can draw as `?`; matplotlib would warn and draw boxes."""
-    known = _characters()
-    return "".join(char if ord(char) in known else "?" for char in text)
-
-
-@lru_cache(maxsize=1)
-def font_families() -> list[str]:
-    """Installed families with further scripts, to be asked after DejaVu Sans."""
-    present = {font.name for font in font_manager.fontManager.ttflist}
-    return [family for family in _FAMILIES if family in present]
-
-
-@lru_cache(maxsize=1)
-def _characters() -> frozenset[int]:
-    known: set[int] = set()
-    for family in ("DejaVu Sans", *font_families()):
-        known.update(FT2Font(font_manager.findfont(family)).get_charmap())
-    return frozenset(known)

@@ -67,7 +67,7 @@ def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGE
         "TITLE": html.escape(title),
         "STYLE": _part("style.css"),
         "DATA": to_json(data),
-        "CHARTS": _plotly(),
+        "CHARTS": plotly_script(),
         "SCRIPT": "\n".join(_part(name) for name in SCRIPTS),
     }
     pieces = _part("page.html").split("@")  # every second piece is a name; the parts themselves are not looked into
@@ -78,7 +78,7 @@ def _part(name: str) -> str:
     return (PAGE / name).read_text(encoding="utf-8")
 
 
-def _plotly() -> str:
+def plotly_script() -> str:
     """The charts library (plotly.js, MIT), as the Python package of the same name ships it."""
     try:
         script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"

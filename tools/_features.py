@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from methods.base import Method
 from tools._inputs import Input
 from tools._prediction import Settings, frame_counts
 from tools._trained import Trained
@@ -37,11 +38,7 @@ class Layer:
     """
 
     def __init__(self, trained: Trained, name: str, pool: str) -> None:
-        modules = dict(trained.method.named_modules())
-        if name not in modules:
-            near = difflib.get_close_matches(name, modules, n=3) or [key for key, _ in trained.method.named_children()]
-            raise UserError(f"--layer {name}: {trained.method.name} has no such layer; near are {', '.join(near)}")
-        self._trained, self._module, self.name, self._pool = trained, modules[name], name, pool
+        self._trained, self._module, self.name, self._pool = trained, find_layer(trained.method, name), name, pool
 
     @torch.no_grad()
     def rows(self, views: np.ndarray, batch_size: int) -> np.ndarray:
@@ -66,20 +63,34 @@ class Layer:
         return output
 
     def _shaped(self, output: Tensor, clips: int) -> Tensor:
-        """Layers of image networks see the frames of a clip as rows: (B*T, C, H, W) -> (B, C, T, H, W).
-
-        Tokens (rows, L, C) stay as they are: which of them are space, only their network knows.
-        """
-        frames = output.shape[0] // clips
         tokens, maps = output.dim() == 3, output.dim() >= 4
-        if frames > 1:
-            output = output.unflatten(0, (clips, frames))
-            output = output if tokens else output.transpose(1, 2)
+        output = by_clip(output, clips)
         if self._pool == "none" or tokens:
             return output
         if self._pool == "all":
             return output.flatten(2).mean(2) if output.dim() > 2 else output
         return output.mean(dim=(-2, -1)) if maps else output
+
+
+def find_layer(method: Method, name: str) -> nn.Module:
+    """The module of that dotted name, "" for the whole. Raises: UserError with near names when it is not there."""
+    modules = dict(method.named_modules())
+    if name not in modules:
+        near = difflib.get_close_matches(name, modules, n=3) or [key for key, _ in method.named_children()]
+        raise UserError(f"--layer {name}: {method.name} has no such layer; near are {', '.join(near)}")
+    return modules[name]
+
+
+def by_clip(output: Tensor, clips: int) -> Tensor:
+    """Layers of image networks see the frames of a clip as rows: (B*T, C, H, W) -> (B, C, T, H, W).
+
+    Tokens (rows, L, C) become (B, T, L, C): which of them are space, only their network knows.
+    """
+    frames = output.shape[0] // clips
+    if frames == 1:
+        return output
+    output = output.unflatten(0, (clips, frames))
+    return output if output.dim() == 4 else output.transpose(1, 2)
 
 
 def extract(trained: Trained, layer: Layer, video: Input, settings: Settings, *, slides: bool) -> Features:

@@ -12,7 +12,7 @@ import cv2
 
 from datasets.frame_names import list_numbers
 from utils.decode import decode_image
-from utils.errors import FrameError
+from utils.errors import FrameError, UserError
 from utils.video import VIDEO_SUFFIXES, TimedFrame, Video
 
 DEFAULT_FPS = 25.0  # of frames and files that do not say
@@ -122,6 +122,14 @@ def find_inputs(given: str) -> list[Path]:
 def open_input(path: Path, *, fps: float = DEFAULT_FPS) -> Input:
     """Opens one of `find_inputs`; fps is that of frames in a folder. Raises: FrameError."""
     return FramesInput(path, fps) if path.is_dir() else VideoInput(path)
+
+
+def open_single(given: str, *, fps: float = DEFAULT_FPS) -> Input:
+    """The one video or folder of frames that is named. Raises: FrameError; UserError for a folder of several videos."""
+    paths = find_inputs(given)
+    if len(paths) > 1:
+        raise UserError(f"{given}: has {len(paths)} videos; name one of them")
+    return open_input(paths[0], fps=fps)
 
 
 @contextlib.contextmanager

@@ -86,9 +86,15 @@ class Trained:
         return torch.cat(parts)
 
     def scores(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
-        """Views (V, T, H, W, 3) of each of N videos -> float32 (N, K), averaged over views as its evaluation does."""
+        """Views (V, T, H, W, 3) of each of N videos -> float32 (N, K), averaged over views as its evaluation does.
+
+        Raises: CheckpointError when they are no numbers, as those of a training that diverged.
+        """
         logits = self.logits(np.concatenate(videos), batch_size=batch_size).split([len(views) for views in videos])
-        return torch.stack([self.score(part) for part in logits]).numpy()
+        scores = torch.stack([self.score(part) for part in logits])
+        if not scores.isfinite().all():
+            raise CheckpointError(f"{self.path}: its scores are not numbers (NaN); did the training diverge?")
+        return scores.numpy()
 
     def score(self, logits: Tensor) -> Tensor:
         """Logits (V, K) of the views of a video -> its scores (K,)."""

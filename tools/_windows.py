@@ -31,12 +31,14 @@ class Window:
 class Cut:
     """A window with its pixels.
 
-    start, end: seconds of its first and last frame. frames: how many it had. views: (clips * crops, T, H, W, 3) RGB.
+    start, end: seconds of its first and last frame. frames: how many it had. times: float64 (clips, T), seconds of the
+    frames of its clips. views: (clips * crops, T, H, W, 3) RGB.
     """
 
     start: float
     end: float
     frames: int
+    times: np.ndarray
     views: np.ndarray
 
 
@@ -80,7 +82,7 @@ def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], spatial: Spatia
         for window in opened:
             if window.wants(index):
                 piece = spatial.apply([picture])[0] if piece is None else piece
-                window.add(index, piece)
+                window.add(index, time, piece)
             window.end, window.seen = time, index + 1
         while opened and opened[0].complete:
             yield opened.pop(0).close()
@@ -91,13 +93,14 @@ def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], spatial: Spatia
 
 @dataclass
 class _Open:
-    """A window whose frames are coming in. pieces: (crops, 1, H, W, 3) by frame, each only once."""
+    """A window whose frames are coming in. pieces: (crops, 1, H, W, 3) by frame, each only once; times: of the same."""
 
     window: Window
     start: float
     end: float = 0.0
     seen: int = 0
     pieces: dict[int, np.ndarray] = field(default_factory=dict)
+    times: dict[int, float] = field(default_factory=dict)
     _wanted: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
@@ -106,8 +109,8 @@ class _Open:
     def wants(self, index: int) -> bool:
         return index in self._wanted
 
-    def add(self, index: int, piece: np.ndarray) -> None:
-        self.pieces[index] = piece
+    def add(self, index: int, time: float, piece: np.ndarray) -> None:
+        self.pieces[index], self.times[index] = piece, time
 
     @property
     def complete(self) -> bool:
@@ -116,8 +119,10 @@ class _Open:
     def close(self) -> Cut:
         last = max(self.pieces)
         first = min(self.pieces)
-        clips = []
+        clips, times = [], []
         for indices in self.window.indices.tolist():
-            chosen = [self.pieces.get(index, self.pieces[last if index > last else first]) for index in indices]
-            clips.append(np.concatenate(chosen, axis=1))
-        return Cut(self.start, self.end, self.seen - self.window.first, np.concatenate(clips))
+            # a frame that never came is held by the nearest end of those that did
+            there = [index if index in self.pieces else (last if index > last else first) for index in indices]
+            clips.append(np.concatenate([self.pieces[index] for index in there], axis=1))
+            times.append([self.times[index] for index in there])
+        return Cut(self.start, self.end, self.seen - self.window.first, np.array(times), np.concatenate(clips))

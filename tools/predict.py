@@ -4,9 +4,11 @@
     python -m tools.predict ckpt_best.pth.tar videos/ --json answers.json --csv answers.csv
     python -m tools.predict ckpt_best.pth.tar match.mp4 --window 4 --step 2 --annotate match_seen.mp4
     python -m tools.predict ckpt_best.pth.tar 0
+    python -m tools.predict ckpt_best.pth.tar --serve
 
 Needs nothing but the checkpoint: classes, frames, crops and normalisation are in it. A video of up to a minute gets the
 score that an evaluation would give it; a longer one also a timeline. A number is a camera, which runs until Ctrl-C.
+--serve opens a page on this machine where videos are dropped.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ from typing import Any
 if not __package__:  # started as `python tools/predict.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
-
 from tools import _trained
-from tools._annotate import write_lines, write_video
+from tools._annotate import drawn_name, write_lines, write_video
 from tools._cli import Parser, positive_float, positive_int
 from tools._inputs import DEFAULT_FPS, CameraInput, find_inputs, is_camera, open_input
 from tools._prediction import Prediction, Settings, Span, predict, spans
+from tools._serve import serve
 from tools._trained import Top, Trained
 from utils.errors import FrameError, UserError, run_cli
 from utils.files import atomic_write
+from utils.video import TimedFrame
 
 COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
 
@@ -43,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = Settings(topk=args.topk, batch_size=args.batch_size, window=args.window, step=args.step)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names a terminal cannot show
+    if args.serve:
+        trained = _trained.from_arguments(args)
+        return serve(trained, settings, host=args.host, port=args.port, megabytes=args.max_megabytes)
     if is_camera(args.input):
         if args.annotate or args.json or args.csv:
             raise UserError("--annotate, --json and --csv need a video with an end, not a camera")
@@ -85,7 +90,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     _trained.add_arguments(parser)
-    parser.add_argument("input", metavar="VIDEO|FOLDER|CAMERA", help="a file, a folder, or 0 for the first camera")
+    parser.add_argument("input", nargs="?", metavar="VIDEO|FOLDER|CAMERA", help="a file, a folder, or 0: a camera")
     parser.add_argument("--topk", type=positive_int, default=5, help="classes to tell (default 5)")
     parser.add_argument("--window", type=positive_float, help="seconds per window of the timeline")
     parser.add_argument("--step", type=positive_float, help="seconds between windows; default half a window")
@@ -95,7 +100,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", help="write the answers there; - is the standard output")
     parser.add_argument("--csv", metavar="FILE", help="the same as a table, a row per window and class")
     parser.add_argument("--annotate", type=Path, metavar="MP4", help="a copy of the video with the answers in it")
-    return parser.parse_args(argv)
+    page = parser.add_argument_group("a page on this machine")
+    page.add_argument("--serve", action="store_true", help="look at the videos that are dropped on the page")
+    page.add_argument("--host", default="127.0.0.1", help="address to listen on; another one opens it to the network")
+    page.add_argument("--port", type=int, default=8000, help="port to listen on (default 8000); 0: any that is free")
+    page.add_argument("--max-megabytes", type=positive_int, default=512, help="of a video (default 512)")
+    args = parser.parse_args(argv)
+    if args.serve and (args.input or args.annotate or args.json or args.csv):
+        parser.error("--serve gets its videos from the page and answers there, without an input or files")
+    if not args.serve and args.input is None:
+        parser.error("name a video, a folder or a camera, or --serve a page for them")
+    return args
 
 
 def in_words(trained: Trained, prediction: Prediction) -> Iterator[str]:
@@ -137,7 +152,7 @@ def annotate(trained: Trained, prediction: Prediction, path: Path, target: Path,
         raise UserError(f"{target}: this is the video itself; choose another name for the copy")
     video = open_input(path, fps=fps)
 
-    def pictures() -> Iterator[np.ndarray]:
+    def frames() -> Iterator[TimedFrame]:
         current = 0
         for time, picture in video.frames():
             timeline = prediction.timeline
@@ -147,9 +162,9 @@ def annotate(trained: Trained, prediction: Prediction, path: Path, target: Path,
             ):
                 current += 1
             top = timeline[current].top if timeline else prediction.top
-            yield write_lines(picture, [f"{score:.2f} {trained.name(label)}" for label, score in top[:3]])
+            yield time, write_lines(picture, [f"{score:.2f} {drawn_name(trained, label)}" for label, score in top[:3]])
 
-    write_video(target, pictures(), video.fps)
+    write_video(target, frames(), video.fps)
     print(f"written: {target}", file=sys.stderr)
 
 

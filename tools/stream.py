@@ -29,9 +29,9 @@ from methods.base import fold_frames
 from methods.tsm import TSM, StreamingTSM
 from tools import _trained
 from tools._cli import Parser, positive_float, positive_int
-from tools._inputs import DEFAULT_FPS, CameraInput, Input, find_inputs, is_camera, open_input
+from tools._inputs import DEFAULT_FPS, CameraInput, Input, is_camera, open_single
 from tools._trained import Top, Trained, best
-from utils.errors import ConfigError, FrameError, UserError, run_cli
+from utils.errors import ConfigError, FrameError, run_cli
 from utils.video import TimedFrame
 
 CHECKED_FRAMES = 64
@@ -79,12 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def open_stream(given: str, fps: float) -> Input:
     """The one video, folder of frames or camera that is named. Raises: UserError."""
-    if is_camera(given):
-        return CameraInput(given)
-    paths = find_inputs(given)
-    if len(paths) > 1:
-        raise UserError(f"{given}: has {len(paths)} videos; a stream is one of them")
-    return open_input(paths[0], fps=fps)
+    return CameraInput(given) if is_camera(given) else open_single(given, fps=fps)
 
 
 def streaming(trained: Trained) -> StreamingTSM:
