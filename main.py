@@ -37,11 +37,13 @@ from utils.memory import keep_freed_memory
 from utils.mixup import MixUp
 from utils.precision import Precision
 from utils.profiling import profiled
+from utils.progress import Progress
 from utils.reports import Result, record_training, record_validation
 from utils.results import write_results
 from utils.run_folder import RunFolder
 from utils.train_state import Listeners, TrainPlan
 from utils.training import Training
+from utils.watch import Watch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             RunFolder(config.folder, writer=process.is_first, training=not args.evaluate) as folder,
         ):
             run = Run(config, args, process, folder)
-            return run.evaluate() if args.evaluate else run.train()
+            with run.progress:
+                return run.evaluate() if args.evaluate else run.train()
 
 
 class Run:
@@ -86,6 +89,7 @@ class Run:
             folder.warn("--static-loss-scale does nothing without fp16")
         self.val = self.open("val") if self.common.val_source else None
         self.notes: list[str] = []  # warnings that the checkpoint keeps
+        self.progress = Progress(folder.show, shown=process.is_first, device=process.device)
 
     def train(self) -> int:
         """Trains from the newest checkpoint, the given weights or scratch, until the end or until it is stopped."""
@@ -113,9 +117,12 @@ class Run:
         )
         if self.common.compile:  # in place, so that names of weights stay as they are
             self.method.compile()
+        watch = Watch(self.common, self.folder, self.method, state, pipeline=data.pipeline, names=data.class_names)
+        plan = TrainPlan.of(self.common, rates)
         with (
             StopEarly(self.common.time_limit) as stop,
             profiled(self.args.profile, self.config.folder, self.folder.log) as profiler_step,
+            self.progress.training(state, plan, clips=self.common.effective_batch(world_size)) as progress_step,
         ):
             finished = train(
                 distributed.wrap(self.method, self.process),
@@ -126,14 +133,15 @@ class Run:
                 mix_up=MixUp(self.common.augmentation.mix_up, self.common.augmentation.cut_mix),
                 precision=self.precision,
                 device=self.process.device,
-                plan=TrainPlan.of(self.common, rates),
+                plan=plan,
                 state=state,
                 listeners=Listeners(
-                    updated=[training.updated, profiler_step],
+                    updated=[training.updated, watch.updated, progress_step, profiler_step],
+                    seen=watch.batch,
                     printed=lambda values: record_training(
                         self.folder, state.step - 1, len(rates), values, data.store_counts()
                     ),
-                    validate=lambda: self.validate(training, data),
+                    validate=lambda: self.validate(training, data, watch),
                     save=lambda best: self.save(training, data, best),
                     fault=lambda text: self.folder.warn(f"left out: {text}"),
                     stop=stop,
@@ -217,7 +225,7 @@ class Run:
         if self.common.channels_last:
             to_channels_last(self.method)
 
-    def validate(self, training: Training, data: Split) -> bool:
+    def validate(self, training: Training, data: Split, watch: Watch) -> bool:
         """Scores the validation list; True when top-1 is the best so far."""
         if self.val is None:
             return False
@@ -227,6 +235,7 @@ class Run:
         scores = self.score(training.scored, self.val)
         result = Result.of(scores, self.val.protocol(scores))
         record_validation(self.folder, training.state.step - 1, result)
+        watch.confusion(training.state.step - 1, scores)
         return training.state.note_best(result.top1)
 
     def score(self, model: nn.Module, split: Split) -> Scores:
@@ -234,7 +243,7 @@ class Run:
         with distributed.first_buffers(model):  # what is scored is what the checkpoint holds
             return evaluate(
                 model,
-                split.eval_batches(self.process),
+                self.progress.validation(split.eval_batches(self.process), -(-len(split) // self.process.world_size)),
                 pipeline=split.pipeline,
                 precision=self.precision,
                 device=self.process.device,

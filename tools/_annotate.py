@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 
 import av
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.fonts import picture_font
 
 MARGIN = 0.02  # of the picture's height
 SHARE = 0.045  # height of a line of text, of the picture's height
@@ -46,7 +45,7 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], fps: float) -> int:
 def write_lines(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     """A copy of uint8 RGB (H, W, 3) with lines of text at its lower left, white on a dark band."""
     height = picture.shape[0]
-    font, margin = _font(max(9, round(height * SHARE))), max(2, round(height * MARGIN))
+    font, margin = picture_font(max(9, round(height * SHARE))), max(2, round(height * MARGIN))
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
     text = "\n".join(lines)
@@ -55,8 +54,3 @@ def write_lines(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     draw.rectangle((0, start - margin, right - left + 2 * margin, height), fill=(0, 0, 0, 160))
     draw.multiline_text((margin - left, start - top), text, font=font, fill=(255, 255, 255, 255))
     return np.asarray(image)
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from utils.batch import Batch
 from utils.config import Common
 from utils.meters import WindowMeter
+from utils.mixup import Mix
 
 
 @dataclass
@@ -94,4 +97,6 @@ class Listeners:
     save: Callable[[bool], None]  # writes a checkpoint, and marks it when it is the best
     fault: Callable[[str], None]  # a video that was left out
     stop: Callable[[], bool]  # whether to end early
-    updated: Sequence[Callable[[], None]] = ()  # all of them, after every step's update
+    updated: Sequence[Callable[[], None]] = ()  # all of them, after every step's update, gradients still there
+    # the clips (B, C, T, H, W) as the network gets them, their batch, and how they were mixed
+    seen: Callable[[Tensor, Batch, Mix | None], None] = lambda clips, batch, mix: None

@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from pathlib import Path
+import io
 
 import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
 
-from utils.files import atomic_write
+from utils.fonts import families, readable
 
 LONGEST_NAME = 30
-# families that hold scripts DejaVu lacks, as Linux, macOS and Windows ship them
-_FAMILIES = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
-    *("Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Arial Unicode MS"),
-    *("Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Thai"),
-)
 
 
-def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *, title: str) -> None:
-    """Writes a PNG: rows are the truth, columns the answer, colour is the share of the row, grey rows have no video.
+def with_most_errors(confusion: np.ndarray, limit: int) -> np.ndarray:
+    """Indices, rising, of the at most `limit` classes that are taken for others, or others for them, most often."""
+    right = np.diagonal(confusion)
+    errors = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * right
+    return np.sort(np.argsort(-errors, kind="stable")[:limit])
+
+
+def confusion_png(
+    confusion: np.ndarray, class_names: list[str], *, title: str, shown: np.ndarray | None = None
+) -> bytes:
+    """A PNG: rows are the truth, columns the answer, colour is the share of the row, grey rows have no video.
 
     The colour scale is stretched at its low end, so that a confusion of one percent can be seen. Up to 20 classes have
     their counts written in. A name whose script no installed font has is shown as its index.
+
+    confusion: counts (K, K). shown: indices of the classes to draw; shares stay those of all answers. None is all.
     """
-    num_class = len(confusion)
-    inches, font, dpi = _scale(num_class)
     videos = confusion.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         share = np.where(videos > 0, 100.0 * confusion / videos, np.nan)
     labels, unreadable = _labels(class_names)
-    with matplotlib.rc_context({"font.family": ["DejaVu Sans", *_installed()], "font.size": font}):
+    if shown is not None:
+        labels, cells = [labels[index] for index in shown], np.ix_(shown, shown)
+        confusion, share = confusion[cells], share[cells]
+    num_class = len(confusion)
+    inches, font, dpi = _scale(num_class)
+    with matplotlib.rc_context({"font.family": families(), "font.size": font}):
         figure = Figure(figsize=(inches + 1, inches), dpi=dpi)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -54,7 +59,7 @@ def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *,
         axes.set_ylabel("truth", fontsize=heading)
         note = "\nsome names are shown as index: no installed font has their script" if unreadable else ""
         axes.set_xlabel(f"predicted{note}", fontsize=heading)
-        axes.set_title(_readable(title), fontsize=heading, parse_math=False, pad=12)
+        axes.set_title(readable(title), fontsize=heading, parse_math=False, pad=12)
         edges, line = np.arange(num_class + 1) - 0.5, 0.4 if num_class <= 60 else 0.2
         axes.hlines(edges, edges[0], edges[-1], colors="#d8dee6", linewidths=line)
         axes.vlines(edges, edges[0], edges[-1], colors="#d8dee6", linewidths=line)
@@ -64,8 +69,9 @@ def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *,
         bar.set_ticks([0, 1, 5, 10, 20, 40, 60, 80, 100])
         bar.set_label("% of the class's videos", fontsize=heading)
         bar.ax.tick_params(labelsize=heading)
-        with atomic_write(path) as file:
-            figure.savefig(file, format="png", bbox_inches="tight", facecolor="white")
+        file = io.BytesIO()
+        figure.savefig(file, format="png", bbox_inches="tight", facecolor="white")
+    return file.getvalue()
 
 
 def _scale(num_class: int) -> tuple[float, float, int]:
@@ -94,7 +100,7 @@ def _labels(class_names: list[str]) -> tuple[list[str], int]:
     labels, unreadable = [], 0
     for index, name in enumerate(class_names):
         name = " ".join(name.split())
-        if _readable(name) != name or not name:
+        if readable(name) != name or not name:
             labels.append(f"class {index}")
             unreadable += 1
         elif len(name) > LONGEST_NAME:  # long names often differ in their ends only
@@ -102,23 +108,3 @@ def _labels(class_names: list[str]) -> tuple[list[str], int]:
         else:
             labels.append(name)
     return labels, unreadable
-
-
-def _readable(text: str) -> str:
-    """The text with what no installed font can draw as `?`; matplotlib would warn and draw boxes."""
-    known = _characters()
-    return "".join(char if ord(char) in known else "?" for char in text)
-
-
-@lru_cache(maxsize=1)
-def _installed() -> list[str]:
-    present = {font.name for font in font_manager.fontManager.ttflist}
-    return [family for family in _FAMILIES if family in present]
-
-
-@lru_cache(maxsize=1)
-def _characters() -> frozenset[int]:
-    known: set[int] = set()
-    for family in ("DejaVu Sans", *_installed()):
-        known.update(FT2Font(font_manager.findfont(family)).get_charmap())
-    return frozenset(known)
