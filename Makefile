@@ -11,10 +11,10 @@ RUN := OMP_NUM_THREADS=1 $(PY)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak lint type bench docs clean
+.PHONY: help demo test soak lint type bench docs pictures clean
 
 help:  ## this list
-	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-6s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; METHOD=tsn for the other row
 	@$(PY) -m tools.demo --method $(METHOD)
@@ -38,6 +38,9 @@ bench: $(VENV)/.installed  ## every benchmark, or NAME=step
 
 docs: $(VENV)/.installed  ## check every link and every command of the documentation
 	$(PY) -m tools.check_docs
+
+pictures: $(VENV)/.installed-dev  ## the pictures of docs/, from a small experiment; needs Chromium
+	$(RUN) -m tools.docs_pictures
 
 clean:  ## remove caches; .venv, data and experiments stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache build site

@@ -80,7 +80,7 @@ def _scale(num_class: int) -> tuple[float, float, int]:
         return max(4.0, 0.55 * num_class + 1), 9, 150
     if num_class <= 60:
         return 0.24 * num_class + 2, 8, 130
-    return 0.115 * num_class + 3, 6.5, 110
+    return 0.115 * num_class + 3, 5.4, 120
 
 
 def _crowded(labels: list[str], inches: float) -> bool:

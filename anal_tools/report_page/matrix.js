@@ -92,7 +92,7 @@ function paint() {
   Plotly.newPlot(matrix.plot, [{
     z, type: "heatmap", colorscale: SCALE.map((place, step) => [place, colour(`heat-${step}`)]), zmin: 0, zmax: matrix.unit === "share" ? 100 : undefined, hoverinfo: "none", hoverongaps: false,
     xgap: shown.length <= 60 ? 1 : 0, ygap: shown.length <= 60 ? 1 : 0, text: texts ?? undefined, texttemplate: texts ? "%{text}" : undefined,
-    colorbar: { title: { text: matrix.unit === "share" ? "% of class" : "videos" }, thickness: 12, outlinewidth: 0 },
+    colorbar: { title: { text: matrix.unit === "share" ? "% of class" : "videos", side: "right" }, thickness: 12, outlinewidth: 0 },
   }], layout, CHART).then(label);
   matrix.plot.on("plotly_hover", ({ points: [point] }) => move(point.y, point.x, false));
   matrix.plot.on("plotly_click", ({ points: [point] }) => { move(point.y, point.x, false); openCell(); });
