@@ -11,10 +11,10 @@ RUN := OMP_NUM_THREADS=1 $(PY)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak lint type bench docs site clean
+.PHONY: help demo test soak lint type bench docs site pictures clean
 
 help:  ## this list
-	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-6s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; METHOD=tsn for the other row
 	@$(PY) -m tools.demo --method $(METHOD)
@@ -43,6 +43,9 @@ docs: $(VENV)/.installed-dev  ## check the documentation's links and run its com
 site: $(VENV)/.installed-dev  ## build the documentation site into build/site; a warning is an error
 	$(PY) -m sphinx -q -E -W --keep-going -n -c docs -d build/doctrees . build/site
 	@echo "build/site/index.html"
+
+pictures: $(VENV)/.installed-dev  ## the pictures of docs/, from a small experiment; needs Chromium
+	$(RUN) -m tools.docs_pictures
 
 clean:  ## remove caches; .venv, data and experiments stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache build site

@@ -35,12 +35,14 @@ from utils.memory import keep_freed_memory
 from utils.mixup import MixUp
 from utils.precision import Precision
 from utils.profiling import profiled
+from utils.progress import Progress
 from utils.reports import Result, record_training, record_validation
 from utils.results import Evaluation
 from utils.run_folder import RunFolder
 from utils.targets import targets_of
 from utils.train_state import Listeners, TrainPlan
 from utils.training import Training
+from utils.watch import Watch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             RunFolder(config.folder, writer=process.is_first, training=not args.evaluate) as folder,
         ):
             run = Run(config, args, process, folder)
-            return run.evaluate() if args.evaluate else run.train()
+            with run.progress:
+                return run.evaluate() if args.evaluate else run.train()
 
 
 class Run:
@@ -85,6 +88,7 @@ class Run:
             folder.warn("--static-loss-scale does nothing without fp16")
         self.val = self.open("val") if self.common.val_source else None
         self.notes: list[str] = []  # warnings that the checkpoint keeps
+        self.progress = Progress(folder.show, shown=process.is_first, device=process.device)
 
     def train(self) -> int:
         """Trains from the newest checkpoint, the given weights or scratch, until the end or until it is stopped."""
@@ -112,9 +116,12 @@ class Run:
         )
         if self.common.compile:  # in place, so that names of weights stay as they are
             self.method.compile()
+        watch = Watch(self.common, self.folder, self.method, state, pipeline=data.pipeline, names=data.class_names)
+        plan = TrainPlan.of(self.common, rates)
         with (
             StopEarly(self.common.time_limit) as stop,
             profiled(self.args.profile, self.config.folder, self.folder.log) as profiler_step,
+            self.progress.training(state, plan, clips=self.common.effective_batch(world_size)) as progress_step,
         ):
             finished = train(
                 distributed.wrap(self.method, self.process),
@@ -125,14 +132,15 @@ class Run:
                 mix_up=MixUp(self.common.augmentation.mix_up, self.common.augmentation.cut_mix),
                 precision=self.precision,
                 device=self.process.device,
-                plan=TrainPlan.of(self.common, rates),
+                plan=plan,
                 state=state,
                 listeners=Listeners(
-                    updated=[training.updated, profiler_step],
+                    updated=[training.updated, watch.updated, progress_step, profiler_step],
+                    seen=watch.batch,
                     printed=lambda values: record_training(
                         self.folder, state.step - 1, len(rates), values, data.store_counts(), self.targets
                     ),
-                    validate=lambda: self.validate(training, data),
+                    validate=lambda: self.validate(training, data, watch),
                     save=lambda best: self.save(training, data, best),
                     fault=lambda text: self.folder.warn(f"left out: {text}"),
                     stop=stop,
@@ -204,15 +212,17 @@ class Run:
         if self.common.channels_last:
             to_channels_last(self.method)
 
-    def validate(self, training: Training, data: Split) -> bool:
+    def validate(self, training: Training, data: Split, watch: Watch) -> bool:
         """Scores the validation list; True when top-1, or mAP, is the best so far."""
         if self.val is None:
             return False
         if self.common.precise_bn:
             clips = data.clips(self.process, start=training.state.step, count=self.common.precise_bn)
             update_bn(clips, training.scored)
-        result = Result.of(self.score(training.scored, self.val, "training"))
+        evaluation = self.score(training.scored, self.val, "training")
+        result = Result.of(evaluation)
         record_validation(self.folder, training.state.step - 1, result)
+        watch.confusion(training.state.step - 1, evaluation)
         return training.state.note_best(result.best_by)
 
     def scored(self) -> Evaluation:
@@ -236,6 +246,7 @@ class Run:
                 config = replace(self.config, common=config_here(path, self.common))
                 args = argparse.Namespace(**vars(self.args) | {"load_path": str(path), "obsolete": []})
                 run = Run(config, args, self.process, self.folder)
+                run.progress = self.progress
                 evaluations.append(run.scored())
             self.folder.log(f"{path}: {Result.of(evaluations[-1]).line()}")
         return fused(evaluations, self.val.videos(), self.args.fuse_weights, logits=not self.args.fuse_prob)
@@ -245,7 +256,7 @@ class Run:
         with distributed.first_buffers(model):  # what is scored is what the checkpoint holds
             scores = evaluate(
                 model,
-                split.eval_batches(self.process),
+                self.progress.validation(split.eval_batches(self.process), -(-len(split) // self.process.world_size)),
                 pipeline=split.pipeline,
                 precision=self.precision,
                 device=self.process.device,

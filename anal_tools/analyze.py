@@ -19,12 +19,13 @@ if not __package__:  # started as `python anal_tools/analyze.py`
 import numpy as np
 
 from anal_tools import multi_label
-from anal_tools.confusion_plot import draw_confusion
 from anal_tools.confusions import confused_pairs, forgiven_count, read_forgiven
 from anal_tools.experiment import Experiment, experiment_folder, open_experiment
 from anal_tools.tables import percent, write_csv, write_lines
 from tools._cli import Parser
+from utils.confusion_plot import confusion_png
 from utils.errors import UserError, run_cli
+from utils.files import atomic_write
 from utils.metrics import accuracy, class_accuracy, mean_over_classes, topk_accuracy
 from utils.targets import MULTI_LABEL
 
@@ -101,7 +102,8 @@ def write_analysis(experiment: Experiment, folder: Path) -> list[Path]:
     names = experiment.class_names
     paths = [folder / name for name in ("confusion.png", "confusion.csv", "per_class.csv", "top100_errors.txt")]
     title = f"{experiment.name}: {accuracy(experiment.confusion):.2f} % of {int(experiment.confusion.sum())} videos"
-    draw_confusion(paths[0], experiment.confusion, names, title=title)
+    with atomic_write(paths[0]) as file:
+        file.write(confusion_png(experiment.confusion, names, title=title))
     matrix = ([name, *counts] for name, counts in zip(names, experiment.confusion.tolist(), strict=True))
     write_csv(paths[1], ["truth \\ predicted", *names], matrix)
     write_csv(paths[2], *per_class_table(experiment))

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from anal_tools.confusion_plot import axis_names
+from utils.confusion_plot import axis_names
 from utils.files import atomic_write
 from utils.fonts import families, readable
 

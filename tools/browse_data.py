@@ -16,7 +16,6 @@ if not __package__:  # started as `python tools/browse_data.py`
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
 
 from datasets.assemble import Split, open_split
 from datasets.frame_dataset import FrameDataset
@@ -24,11 +23,10 @@ from methods.assemble import build_method
 from tools._cli import Parser, positive_int
 from utils.batch import collate
 from utils.config_file import load_config
+from utils.contact_sheet import sheet
 from utils.errors import UserError, run_cli
 from utils.files import atomic_write
-
-CAPTION = 14  # pixels above a row
-GAP = 2
+from utils.targets import in_words
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,13 +59,8 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
         raise UserError(sample["fault"])
     batch = collate([sample]).to("cpu")
     clips = split.pipeline.apply(batch.clips, batch.augment)  # (V, C, T, H, W), normalised
-    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (split.pipeline.mean, split.pipeline.std))
-    pixels = (clips * std + mean) * (255 / split.pipeline.value_range)
-    frames = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
-    label = sample["label"]
-    classes = np.flatnonzero(label > 0).tolist() if np.ndim(label) else [int(label)]
-    names = [split.class_names[one] if split.class_names and one >= 0 else str(one) for one in classes]
-    name = "; ".join(names) or "no class"
+    frames = split.pipeline.pixels(clips).numpy()
+    name = in_words(sample["label"], split.class_names)
     indices = frame_indices(split, index, epoch)
     captions = [f"{split.path(index)}  {name}" for _ in frames]
     if indices is not None:
@@ -83,19 +76,6 @@ def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
         return None
     # the indices are the first thing that a sample draws from its generator
     return dataset.indices(index, np.random.default_rng([dataset.seed, epoch, index]) if dataset.train else None)
-
-
-def sheet(pieces: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
-    """All rows below each other."""
-    frames, height, width = pieces[0][1].shape[:3]
-    tall = height + CAPTION + GAP
-    image = Image.new("RGB", (frames * (width + GAP), len(pieces) * tall), "white")
-    pen = ImageDraw.Draw(image)
-    for row, (caption, clip) in enumerate(pieces):
-        pen.text((2, row * tall + 1), caption, fill="black")
-        for column, frame in enumerate(clip):
-            image.paste(Image.fromarray(frame), (column * (width + GAP), row * tall + CAPTION))
-    return image
 
 
 if __name__ == "__main__":

@@ -26,13 +26,13 @@ from utils.results import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path("data/motion8")  # below ROOT, as the experiment's config has it
+REPORT = "analysis/report.html"
 TO_LOOK_AT = (
     "log.txt",
     "events",
     "reference_result.txt",
     "analysis/confusion.png",
     "analysis/top100_errors.txt",
-    "analysis/report.html",
 )
 
 
@@ -103,6 +103,7 @@ def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
     for path in TO_LOOK_AT:
         if (ROOT / experiment / path).exists():
             console.print(f"  {experiment / path}", soft_wrap=True)
+    console.print(f"The report, for a browser: {(ROOT / experiment / REPORT).as_uri()}", soft_wrap=True)
     console.print(f"motion8 {experiment.name} top-1 {top1:.2f} %")
 
 

@@ -156,6 +156,16 @@ class Augment:
             out = torch.where(_inside(drawn["erase"], *out.shape[2:4]), fill, out)
         return out.to(dtype)
 
+    def pixels(self, clips: Tensor) -> Tensor:
+        """What `apply` returned as pictures again: (N, C, T, H, W) -> uint8 (N, T, H, W, 3).
+
+        Input that is no RGB shows its first channel in grey.
+        """
+        scale, bias, _ = self._constants(clips.device)
+        values = (clips.permute(0, 2, 3, 4, 1).float() - bias) / scale
+        values = values if values.shape[-1] == 3 else values[..., :1].expand(*values.shape[:-1], 3)
+        return values.round().clamp(0, 255).to(torch.uint8)
+
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         if self._moved is None or self._moved[0].device != device:
             self._moved = self._scale.to(device), self._bias.to(device), self._fill.to(device)

@@ -121,6 +121,20 @@ class Test(Section):
     batch_size: PositiveInt | None = Field(None, description="videos per step; default batch_size / views, at least 1")
 
 
+class Watch(Section):
+    """`common.watch`: what `events/` shows besides curves, with tags pictures/..., weights/... and gradients/..."""
+
+    clips: NonNegativeInt = Field(
+        4, description="training clips as the network sees them, at the first step and every val_freq steps; 0 is off"
+    )
+    confusion: bool = Field(
+        True, description="the confusion matrix of each validation, at most the 40 classes with the most errors"
+    )
+    histograms: NonNegativeInt = Field(
+        0, description="steps between two histograms of each weight and its gradient, of 10000 values each; 0 is off"
+    )
+
+
 class LRScheduler(Section):
     """`common.lr_scheduler`: the learning rate of each iteration."""
 
@@ -174,6 +188,7 @@ class Common(Section):
     augmentation: Augmentation = Augmentation()
     data: Data = Data()
     test: Test = Test()
+    watch: Watch = Watch()
     val_dense: bool = Field(False, description="True: ten crops (corners, centre and their mirrors), averaged")
     workers: NonNegativeInt = Field(3, description="loader processes per training process")
     batch_size: PositiveInt = Field(32, description="videos per training process (GPU) and step")

@@ -91,7 +91,7 @@ def train(
             batch = current.fetch(loader, device)
             _refuse_beyond_budget(batch, state, plan)
             rng = np.random.default_rng([plan.seed, step, distributed.rank(), part])
-            loss = current.forward(model, batch, criterion, pipeline, mix_up, precision, rng)
+            loss = current.forward(model, batch, criterion, pipeline, mix_up, precision, rng, listeners)
             precision.backward(loss / plan.accumulate)
         # only a budget looks at the loss before the update: looking makes the host wait for the device
         if plan.bad_loss_budget and distributed.any_rank(not current.is_finite()):
@@ -158,13 +158,16 @@ class _Step:
         mix_up: MixUp,
         precision: Precision,
         rng: np.random.Generator,
+        listeners: Listeners,
     ) -> Tensor:
         """The mean loss of a batch that is on the device; rng draws what is mixed."""
         clips = pipeline.apply(batch.clips, batch.augment)
         # an unreadable clip must not be blended into another, so such a batch is not mixed
         mix = None if any(batch.faults) else mix_up.draw(rng, len(batch), *clips.shape[-2:])
+        clips = clips if mix is None else mix.clips(clips)
+        listeners.seen(clips, batch, mix)
         with precision.autocast():
-            logits = model(clips if mix is None else mix.clips(clips))
+            logits = model(clips)
         weight = torch.tensor([float(not fault) for fault in batch.faults], device=logits.device)
         count = weight.sum()
         per_clip = criterion(logits, batch.labels) if mix is None else mix.loss(criterion, logits, batch.labels)

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+import numpy as np
+from PIL import Image
 from tensorboardX import SummaryWriter
 
 from utils.errors import UserError
@@ -44,6 +46,7 @@ class RunFolder:
         self._training = training and writer
         self._lock: IO[str] | None = None
         self._events: SummaryWriter | None = None
+        self._terminal: logging.Handler = logging.NullHandler()
 
     def __enter__(self) -> RunFolder:
         if not self._writer:
@@ -58,7 +61,8 @@ class RunFolder:
                 f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place you own"
             ) from None
         form = logging.Formatter("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
-        for handler in (log_file, logging.StreamHandler(sys.stdout)):
+        self._terminal = _Stdout()
+        for handler in (log_file, self._terminal):
             handler.setFormatter(form)
             self.logger.addHandler(handler)
         return self
@@ -78,6 +82,11 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
 
+    @property
+    def records(self) -> bool:
+        """Whether scalars, pictures and metrics are kept: in the first process of a training run."""
+        return self._training
+
     def log(self, text: str) -> None:
         """One line per line of `text`, in log.txt and on the terminal."""
         for line in text.splitlines():
@@ -87,14 +96,32 @@ class RunFolder:
         """A log line that starts with `warning:`."""
         self.log(f"warning: {text}")
 
+    def show(self, text: str) -> None:
+        """A line for who is watching now: on the terminal, not in log.txt."""
+        self._terminal.handle(self.logger.makeRecord(self.logger.name, logging.INFO, "", 0, text, (), None))
+
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """TensorBoard scalars under the given tags; a new event file is begun at the first one after a start."""
-        if not self._training:
-            return
+        """TensorBoard scalars under the given tags."""
+        if self._training:
+            for tag, value in values.items():
+                self._writer_of_events().add_scalar(tag, value, step)
+
+    def picture(self, step: int, tag: str, image: Image.Image) -> None:
+        """A TensorBoard picture."""
+        if self._training:
+            pixels = np.asarray(image.convert("RGB"))
+            self._writer_of_events().add_image(tag, pixels, step, dataformats="HWC")
+
+    def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
+        """A TensorBoard histogram of finite values."""
+        if self._training:
+            self._writer_of_events().add_histogram(tag, values, step, bins=64)
+
+    def _writer_of_events(self) -> SummaryWriter:
+        """Begins a new event file when something is written for the first time after a start."""
         if self._events is None:
             self._events = SummaryWriter(str(self.folder / "events"))
-        for tag, value in values.items():
-            self._events.add_scalar(tag, value, step)
+        return self._events
 
     def metrics(self, record: dict[str, Any]) -> None:
         """One JSON object as a line of metrics.jsonl."""
@@ -127,6 +154,22 @@ class RunFolder:
         for path in old:
             path.rename(target / path.name)
         return target
+
+
+class _Stdout(logging.StreamHandler):
+    """Writes to what sys.stdout is at the moment, so that a progress bar can put lines above itself."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> IO[str]:
+        """The standard output of now."""
+        return sys.stdout
+
+    @stream.setter
+    def stream(self, value: IO[str]) -> None:
+        raise AttributeError("this handler has no stream of its own")
 
 
 def _lock(path: Path) -> IO[str]:

@@ -233,6 +233,12 @@ def _best(logits: Tensor) -> Tensor:
 SINGLE_LABEL, MULTI_LABEL = SingleLabel(), MultiLabel()
 
 
+def in_words(target: Any, class_names: Sequence[str] | None) -> str:
+    """A target's class, or its classes with `; ` between; their indices where nobody knows the names."""
+    classes = np.flatnonzero(np.asarray(target) > 0).tolist() if np.ndim(target) else [int(target)]
+    return "; ".join(class_names[one] if class_names and one >= 0 else str(one) for one in classes) or "no class"
+
+
 def targets_of(common: Common) -> Targets:
     """Of a config."""
     return MULTI_LABEL if common.multi_label else SINGLE_LABEL

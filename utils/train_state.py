@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from utils.batch import Batch
 from utils.config import Common
 from utils.meters import WindowMeter
+from utils.mixup import Mix
 from utils.targets import SINGLE_LABEL, Targets
 
 
@@ -102,4 +105,6 @@ class Listeners:
     fault: Callable[[str], None]  # a video, or a step, that was left out
     stop: Callable[[], bool]  # whether to end early
     path: Callable[[int], str] = str  # what a message calls the video at a place of the list
-    updated: Sequence[Callable[[], None]] = ()  # all of them, after every step's update
+    updated: Sequence[Callable[[], None]] = ()  # all of them, after every step's update, gradients still there
+    # the clips (B, C, T, H, W) as the network gets them, their batch, and how they were mixed
+    seen: Callable[[Tensor, Batch, Mix | None], None] = lambda clips, batch, mix: None

@@ -7,12 +7,12 @@ const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").re
 const short = (text, length = 28) => (text.length <= length ? text : `${text.slice(0, length - 9)}…${text.slice(-8)}`);
 
 function layoutOf(title, x, y, more = {}) {
-  const font = { family: "system-ui, sans-serif", color: "#1b2733", size: 12 };
-  const axis = { gridcolor: "#e3e9ef", zerolinecolor: "#c3ccd5", automargin: true };
+  const font = { family: "system-ui, sans-serif", color: colour("ink"), size: 12 };
+  const axis = { gridcolor: colour("line"), zerolinecolor: colour("line"), linecolor: colour("line"), automargin: true };
   return {
     title: { text: title, font: { ...font, size: 14 } }, font, margin: { l: 55, r: 15, t: 40, b: 45 },
     xaxis: { ...axis, title: { text: x, standoff: 12 }, ...more.xaxis }, yaxis: { ...axis, title: { text: y, standoff: 8 }, ...more.yaxis },
-    hovermode: "closest", ...more.layout,
+    hovermode: "closest", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hoverlabel: { bgcolor: colour("paper"), bordercolor: colour("edge"), font }, ...more.layout,
   };
 }
 
@@ -54,7 +54,7 @@ function drawCurves() {
       traces.push({
         x: series.step, y: series[name], type: "scatter", mode: series.step.length < 40 ? "lines+markers" : "lines",
         name: plain(trained.length > 1 ? `${short(one.name)}: ${label}` : label),
-        line: { color: PALETTE[(trained.length > 1 ? position : line) % PALETTE.length], dash: lines.length > 1 ? dashes[line] : "solid", width: 2 }, marker: { size: 5 },
+        line: { color: lineColour(trained.length > 1 ? position : line), dash: lines.length > 1 ? dashes[line] : "solid", width: 2 }, marker: { size: 5 },
       });
     }));
     if (traces.length) draw(grid, `${title} over training steps`, traces, layoutOf(title, "step", unit));
@@ -85,13 +85,13 @@ function drawCalibration() {
   const pick = (values) => bins.map((bin) => values[bin]);
   const above = bins.map((bin) => found.high[bin] - found.accuracy[bin]), below = bins.map((bin) => found.accuracy[bin] - found.low[bin]);
   draw(grid, "Accuracy of videos against their score", [
-    { x: [0, 100], y: [0, 100], mode: "lines", name: "calibrated", line: { color: "#6b7785", dash: "dash" }, hoverinfo: "skip" },
-    { x: pick(found.score), y: pick(found.accuracy), mode: "lines+markers", name: "this model, 95 % interval", line: { color: PALETTE[0] },
-      error_y: { type: "data", symmetric: false, array: above, arrayminus: below, color: PALETTE[0], thickness: 1 } },
+    { x: [0, 100], y: [0, 100], mode: "lines", name: "calibrated", line: { color: colour("edge"), dash: "dash" }, hoverinfo: "skip" },
+    { x: pick(found.score), y: pick(found.accuracy), mode: "lines+markers", name: "this model, 95 % interval", line: { color: lineColour(0) },
+      error_y: { type: "data", symmetric: false, array: above, arrayminus: below, color: lineColour(0), thickness: 1 } },
   ], layoutOf("Reliability", "score %", "accuracy %", { xaxis: { range: [0, 101] }, yaxis: { range: [0, 103] } }));
   const middles = found.videos.map((_, bin) => 50 * (found.edges[bin] + found.edges[bin + 1]));
   draw(grid, "How many videos have which score", [
-    { x: middles, y: found.videos, type: "bar", width: 100 / found.videos.length, marker: { color: PALETTE[0], line: { color: "#fff", width: 1 } } },
+    { x: middles, y: found.videos, type: "bar", width: 100 / found.videos.length, marker: { color: lineColour(0), line: { color: colour("paper"), width: 1 } } },
   ], layoutOf("Scores", "score %", "videos", { xaxis: { range: [0, 101] } }));
   const details = element("details", {}, element("summary", {}, "Calibration in numbers"));
   area.append(details);

@@ -4,7 +4,9 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const CLASSES = DATA.classes;
-const PALETTE = ["#0b5394", "#b45309", "#1a6e37", "#86198f", "#a8201a", "#155e75", "#4d5b06", "#5b21b6"];
+// a colour of style.css, as it is in the light or dark of now
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const lineColour = (position) => colour(`line-${1 + (position % 8)}`);
 for (const one of DATA.experiments) one.paths = one.paths ?? DATA.experiments[0].paths;
 
 let current = DATA.experiments[0];
@@ -46,9 +48,10 @@ function topScores(experiment, row) {
   for (let rank = 0; rank < experiment.k; rank++) {
     const index = experiment.top[row * experiment.k + rank];
     const mark = index === experiment.truth[row] ? "truth" : "";
-    list.append(
-      element("li", { class: mark }, element("span", {}, named(className(index))),
-        element("span", {}, percent(scoreOf(experiment, row, rank)) + (mark ? " (truth)" : ""))));
+    const item = element("li", { class: mark }, element("span", {}, named(className(index))),
+      element("span", {}, percent(scoreOf(experiment, row, rank)) + (mark ? " (truth)" : "")));
+    item.style.setProperty("--share", `${scoreOf(experiment, row, rank)}%`);
+    list.append(item);
   }
   return list;
 }

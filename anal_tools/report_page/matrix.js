@@ -3,7 +3,7 @@
 
 const matrix = { order: "index", only: "all", text: "", unit: "share", diagonal: true, shown: [], row: 0, column: 0, plot: null };
 const ORDERS = [["index", "class index"], ["name", "name"], ["accuracy", "accuracy, lowest first"], ["errors", "errors, most first"], ["videos", "videos, most first"], ["similar", "similar classes together"]];
-const SCALE = [[0, "#ffffff"], [0.0001, "#e8f1fa"], [0.05, "#b9d3ec"], [0.2, "#7fb0dc"], [0.5, "#3f7fbd"], [1, "#08306b"]];
+const SCALE = [0, 0.0001, 0.05, 0.2, 0.5, 1]; // where heat-0 to heat-5 of style.css stand; steep at the low end
 
 function drawMatrix() {
   const area = section("matrix"), size = CLASSES.length;
@@ -85,14 +85,14 @@ function paint() {
   const texts = shown.length > 20 ? null : shown.map((truth) => shown.map((answer) => counts[truth * size + answer] || ""));
   const side = Math.max(320, Math.min(860, shown.length <= 20 ? 140 + 42 * shown.length : 860));
   const layout = layoutOf("", "predicted", "truth", {
-    layout: { height: side, dragmode: "zoom", plot_bgcolor: "#dfe3e8", margin: { l: 60, r: 10, t: 10, b: 60 } },
+    layout: { height: side, dragmode: "zoom", plot_bgcolor: colour("empty"), margin: { l: 60, r: 10, t: 10, b: 60 } },
     xaxis: { showgrid: false, zeroline: false, range: [-0.5, shown.length - 0.5] },
     yaxis: { showgrid: false, zeroline: false, range: [shown.length - 0.5, -0.5] },
   });
   Plotly.newPlot(matrix.plot, [{
-    z, type: "heatmap", colorscale: SCALE, zmin: 0, zmax: matrix.unit === "share" ? 100 : undefined, hoverinfo: "none", hoverongaps: false,
+    z, type: "heatmap", colorscale: SCALE.map((place, step) => [place, colour(`heat-${step}`)]), zmin: 0, zmax: matrix.unit === "share" ? 100 : undefined, hoverinfo: "none", hoverongaps: false,
     xgap: shown.length <= 60 ? 1 : 0, ygap: shown.length <= 60 ? 1 : 0, text: texts ?? undefined, texttemplate: texts ? "%{text}" : undefined,
-    colorbar: { title: { text: matrix.unit === "share" ? "% of class" : "videos" }, thickness: 12, outlinewidth: 0 },
+    colorbar: { title: { text: matrix.unit === "share" ? "% of class" : "videos", side: "right" }, thickness: 12, outlinewidth: 0 },
   }], layout, CHART).then(label);
   matrix.plot.on("plotly_hover", ({ points: [point] }) => move(point.y, point.x, false));
   matrix.plot.on("plotly_click", ({ points: [point] }) => { move(point.y, point.x, false); openCell(); });
@@ -113,7 +113,7 @@ function label() {
   };
   const [x, y] = ranges(), columns = along(x, 50), rows = along(y, 50);
   return Plotly.relayout(matrix.plot, {
-    "xaxis.tickvals": columns.tickvals, "xaxis.ticktext": columns.ticktext, "xaxis.tickangle": columns.tickvals.length > 4 ? -90 : 0,
+    "xaxis.tickvals": columns.tickvals, "xaxis.ticktext": columns.ticktext, "xaxis.tickangle": Math.max(...columns.ticktext.map((text) => text.length)) * columns.ticktext.length > 80 ? -90 : 0,
     "yaxis.tickvals": rows.tickvals, "yaxis.ticktext": rows.ticktext,
   });
 }
@@ -127,7 +127,7 @@ function move(row, column, quiet) {
   const count = countMatrix(current)[truth * CLASSES.length + answer], videos = current.per_class[truth][0];
   readout("truth ", named(CLASSES[truth]), truth === answer ? ", answered rightly: " : ", answered ", truth === answer ? "" : named(CLASSES[answer]), truth === answer ? "" : ": ",
     `${count} of ${counted(videos, "video")}` + (videos ? ` (${percent((100 * count) / videos, 1)})` : ""));
-  const line = { color: "#d97706", width: 2 };
+  const line = { color: colour("focus"), width: 2 };
   const shape = { type: "rect", x0: matrix.column - 0.5, x1: matrix.column + 0.5, y0: matrix.row - 0.5, y1: matrix.row + 0.5, line };
   if (!quiet || matrix.plot.layout) Plotly.relayout(matrix.plot, { shapes: [shape] });
 }

@@ -3,6 +3,7 @@
 
 function drawSummary() {
   const area = section("summary");
+  drawTiles(area);
   const value = (name, digits) => ({ number: true, value: (one) => one.summary[name], cell: (one) => percent(one.summary[name], digits) });
   const k = Math.min(5, CLASSES.length);
   makeTable(area, {
@@ -12,7 +13,7 @@ function drawSummary() {
       { label: "Videos", number: true, value: (one) => one.summary.videos },
       { label: "Right", number: true, value: (one) => one.summary.correct },
       { label: "Top-1", ...value("top1") },
-      { label: "95 % interval", value: (one) => `${one.summary.low.toFixed(2)}\u00a0–\u00a0${one.summary.high.toFixed(2)}\u00a0%` },
+      { label: "95 % interval", mark: () => "range", value: (one) => `${one.summary.low.toFixed(2)}\u00a0–\u00a0${one.summary.high.toFixed(2)}\u00a0%` },
       ...(k > 1 ? [{ label: `Top-${k}`, ...value("top5") }] : []),
       { label: "Mean class accuracy", ...value("mean_class") },
       { label: "Calibration error", number: true, value: (one) => one.calibration.ece, cell: (one) => (one.calibration.ece === null ? "–" : one.calibration.ece.toFixed(2)) },
@@ -26,6 +27,18 @@ function drawSummary() {
     if (unlabelled) notes.push(`${counted(unlabelled, "video")} without a label, left out of all numbers`);
     if (notes.length) area.append(element("p", { class: "note" }, named(one.name), `: ${notes.join("; ")}.`));
   }
+}
+
+// the numbers of the experiment on show, to be seen from across the room
+function drawTiles(area) {
+  const { summary, calibration } = current, k = Math.min(5, CLASSES.length);
+  const tile = (name, value, more) => element("div", {}, element("dt", {}, name), element("dd", {}, value), element("dd", { class: "more" }, more));
+  area.append(element("dl", { class: "tiles" },
+    tile("Top-1", percent(summary.top1), `95 % interval ${summary.low.toFixed(1)} – ${summary.high.toFixed(1)} %`),
+    ...(k > 1 && summary.top5 !== null ? [tile(`Top-${k}`, percent(summary.top5), "the truth among the best")] : []),
+    tile("Mean class accuracy", percent(summary.mean_class), `over ${counted(summary.seen, "class", "classes")}`),
+    tile("Videos", summary.videos.toLocaleString("en"), `${summary.correct.toLocaleString("en")} right, ${(summary.videos - summary.correct).toLocaleString("en")} wrong`),
+    tile("Calibration error", calibration.ece === null ? "–" : calibration.ece.toFixed(2), "percent points, expected")));
 }
 
 function drawConfig() {
@@ -95,6 +108,8 @@ function intervalBar([videos, , , accuracy, low, high]) {
   return bar;
 }
 
+const FIRST_CARDS = 24;
+
 function drawErrors() {
   const area = section("errors"), rows = current.errors;
   if (!rows.length) {
@@ -104,23 +119,31 @@ function drawErrors() {
   area.append(element("p", { class: "note" }, `The ${counted(rows.length, "wrong answer")} with the highest score, the surest first.`));
   if (current.strip_note) area.append(element("p", { class: "note", id: "strip-note" }, current.strip_note));
   const cards = element("ol", { class: "cards" }), status = element("p", { class: "note", role: "status" });
-  const state = { text: "", sort: "score" };
+  const state = { text: "", sort: "score", limit: FIRST_CARDS };
+  const more = element("button", { type: "button", onclick: () => {
+    const before = cards.children.length;
+    state.limit = rows.length;
+    show();
+    cards.children[before].focus(); // the button is gone; go on where it was
+  } });
   const show = () => {
     const keys = { score: () => 0, truth: (row) => CLASSES[current.truth[row]], answer: (row) => CLASSES[predictedOf(current, row)] };
     const names = (row) => [current.paths[row], CLASSES[current.truth[row]], CLASSES[predictedOf(current, row)]].join("\n").toLowerCase();
     const kept = rows.filter((row) => names(row).includes(state.text.trim().toLowerCase()));
     kept.sort((a, b) => String(keys[state.sort](a)).localeCompare(String(keys[state.sort](b))));
-    cards.replaceChildren(...kept.map(errorCard));
-    status.textContent = `${kept.length} of ${counted(rows.length, "error")}`;
+    cards.replaceChildren(...kept.slice(0, state.limit).map(errorCard));
+    more.hidden = kept.length <= state.limit;
+    more.textContent = `Show all ${kept.length}`;
+    status.textContent = `${kept.length} of ${counted(rows.length, "error")}` + (more.hidden ? "" : `, the first ${state.limit} shown`);
   };
   area.append(element("div", { class: "controls" },
     labelled("Filter: top errors", element("input", { type: "search", oninput: (event) => { state.text = event.target.value; show(); } })),
-    choice("Sort by", [["score", "score"], ["truth", "truth"], ["answer", "predicted class"]], (value) => { state.sort = value; show(); })), status, cards);
+    choice("Sort by", [["score", "score"], ["truth", "truth"], ["answer", "predicted class"]], (value) => { state.sort = value; show(); })), status, cards, more);
   show();
 }
 
 function errorCard(row) {
-  return element("li", {}, strip(current, row),
+  return element("li", { tabindex: "-1" }, strip(current, row),
     element("div", {}, "truth ", element("strong", {}, named(className(current.truth[row]))), ", answered ", element("strong", { class: "wrong" }, named(className(predictedOf(current, row))))),
     element("div", { class: "path" }, named(current.paths[row])), topScores(current, row));
 }
@@ -185,10 +208,10 @@ function start() {
   DATA.experiments.forEach((one, index) => select.append(element("option", { value: index }, one.name)));
   document.getElementById("choose").hidden = DATA.experiments.length < 2;
   select.addEventListener("change", () => { current = DATA.experiments[Number(select.value)]; drawAll(); });
-  drawSummary();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawCurves(); drawMatrix(); drawCalibration(); });
   drawComparisons();
   drawCurves();
-  onChange.push(drawConfig, drawMatrix, drawPairs, drawClasses, drawErrors, drawCalibration, drawVideos);
+  onChange.push(drawSummary, drawConfig, drawMatrix, drawPairs, drawClasses, drawErrors, drawCalibration, drawVideos);
   drawAll();
   document.body.dataset.ready = "true";
 }

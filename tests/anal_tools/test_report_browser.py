@@ -37,8 +37,10 @@ class Seen:
     requests: list[str] = field(default_factory=list)
 
 
-def open_page(browser: Any, file: Path) -> Seen:
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
+def open_page(browser: Any, file: Path, *, width: int = 1200, dark: bool = False) -> Seen:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, offline=True, color_scheme="dark" if dark else "light"
+    )
     seen = Seen(context.new_page())
     seen.page.on("console", lambda message: seen.complaints.append(f"{message.type}: {message.text}"))
     seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
@@ -240,13 +242,52 @@ def test_strange_names_are_only_text(seen: Seen) -> None:
     assert page.locator("#classes bdi").count() >= len(NAMES)  # right-to-left names keep to themselves
 
 
-def test_axe_finds_nothing_serious(both: Seen) -> None:
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(browser: Any, folder: Path, dark: bool) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
+    both = open_page(browser, folder / "one/analysis/comparison.html", dark=dark)
     both.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     violations = Axe().run(both.page).response["violations"]
     found = [(one["impact"], one["id"], [node["html"][:120] for node in one["nodes"][:2]]) for one in violations]
     assert [one for one in found if one[0] in ("serious", "critical")] == []
+    both.page.context.close()
+    assert both.complaints == []
+
+
+def test_charts_follow_a_change_between_light_and_dark(seen: Seen) -> None:
+    page = seen.page
+    read = "[document.querySelector('#curves .js-plotly-plot').layout.font.color, matrix.plot.layout.plot_bgcolor]"
+    light = page.evaluate(read)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"() => ({read})[0] !== '{light[0]}'")
+    assert all(dark != bright for dark, bright in zip(page.evaluate(read), light, strict=True))
+    assert page.locator("#curves .js-plotly-plot").count() == 4 and page.locator("#matrix .js-plotly-plot").count() == 1
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_nothing_is_wider_than_the_window(browser: Any, folder: Path, width: int) -> None:
+    opened = open_page(browser, folder / "one/analysis/comparison.html", width=width)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.page.context.close()
+    assert opened.complaints == []
+
+
+def test_the_first_errors_are_shown_and_all_when_asked(seen: Seen) -> None:
+    page = seen.page
+    cards = page.locator("#errors .cards > li")
+    total = page.evaluate("current.errors.length")
+    assert total > 24 and cards.count() == 24
+    page.get_by_role("button", name=f"Show all {total}").press("Enter")
+    assert cards.count() == total
+    assert page.evaluate("document.activeElement === document.querySelectorAll('#errors .cards > li')[24]")
+
+
+def test_the_tiles_are_those_of_the_experiment_on_show(both: Seen) -> None:
+    page = both.page
+    for place in range(2):
+        page.get_by_label("Experiment shown in detail").select_option(str(place))
+        assert page.locator(".tiles dd").first.inner_text() == column(page, "summary", 4)[place]
 
 
 def test_every_control_is_reached_by_tab_and_nothing_traps_it(seen: Seen) -> None:

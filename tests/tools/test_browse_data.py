@@ -8,7 +8,8 @@ from PIL import Image
 
 from tests.integration.experiment import make_experiment
 from tools import browse_data
-from tools.browse_data import CAPTION, GAP, frame_indices
+from tools.browse_data import frame_indices
+from utils.contact_sheet import CAPTION, GAP
 from utils.errors import UserError
 
 
@@ -18,7 +19,8 @@ def test_the_sheet_has_a_row_for_every_view(tmp_path: Path, arguments: list[str]
     out = tmp_path / "sheet.png"
     assert browse_data.main([str(config), *arguments, "--count", "3", "--out", str(out)]) == 0
     with Image.open(out) as image:
-        assert image.size == (2 * (32 + GAP), 3 * views * (32 + CAPTION + GAP))
+        assert image.height == 3 * views * (32 + CAPTION + GAP)
+        assert image.width > 2 * (32 + GAP)  # captions longer than a row of pictures are not cut off
 
 
 def test_the_frames_shown_are_those_whose_indices_are_written(tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from methods.assemble import build_method
-from methods.base import Method
+from tools._random_weights import liven
 from utils import checkpoint
 from utils.config import Common
 
@@ -38,20 +37,8 @@ def write_checkpoint(
     }
     torch.manual_seed(0)
     method = build_method(Common.model_validate(raw).model)
-    _liven(method)
+    liven(method, (method.clip.num_frames, 32, 32))
     about = {"step": 1, "arch": method.name, "config": {"common": raw}, "class_names": class_names}
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save(folder, {**about, "state_dict": checkpoint.with_prefix(method.state_dict())}, best=False)
     return folder / checkpoint.NEWEST
-
-
-@torch.no_grad()
-def _liven(method: Method) -> None:
-    """Norms with the statistics of their inputs and a steep classifier: other pictures get other scores."""
-    norms = [module for module in method.modules() if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d))]
-    for norm in norms:
-        norm.momentum = 1.0
-    method.train()(torch.randn(4, 3, method.clip.num_frames, 32, 32))
-    for name, value in method.named_parameters():
-        if name.startswith(method.head_prefix):
-            value.copy_(torch.randn_like(value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 
 import matplotlib
 import numpy as np
@@ -10,24 +10,37 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from utils.files import atomic_write
 from utils.fonts import families, readable
 
 LONGEST_NAME = 30
 
 
-def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *, title: str) -> None:
-    """Writes a PNG: rows are the truth, columns the answer, colour is the share of the row, grey rows have no video.
+def with_most_errors(confusion: np.ndarray, limit: int) -> np.ndarray:
+    """Indices, rising, of the at most `limit` classes that are taken for others, or others for them, most often."""
+    right = np.diagonal(confusion)
+    errors = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * right
+    return np.sort(np.argsort(-errors, kind="stable")[:limit])
+
+
+def confusion_png(
+    confusion: np.ndarray, class_names: list[str], *, title: str, shown: np.ndarray | None = None
+) -> bytes:
+    """A PNG: rows are the truth, columns the answer, colour is the share of the row, grey rows have no video.
 
     The colour scale is stretched at its low end, so that a confusion of one percent can be seen. Up to 20 classes have
     their counts written in. A name whose script no installed font has is shown as its index.
+
+    confusion: counts (K, K). shown: indices of the classes to draw; shares stay those of all answers. None is all.
     """
-    num_class = len(confusion)
-    inches, font, dpi = _scale(num_class)
     videos = confusion.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         share = np.where(videos > 0, 100.0 * confusion / videos, np.nan)
     labels, unreadable = axis_names(class_names)
+    if shown is not None:
+        labels, cells = [labels[index] for index in shown], np.ix_(shown, shown)
+        confusion, share = confusion[cells], share[cells]
+    num_class = len(confusion)
+    inches, font, dpi = _scale(num_class)
     with matplotlib.rc_context({"font.family": families(), "font.size": font}):
         figure = Figure(figsize=(inches + 1, inches), dpi=dpi)
         FigureCanvasAgg(figure)
@@ -56,8 +69,9 @@ def draw_confusion(path: Path, confusion: np.ndarray, class_names: list[str], *,
         bar.set_ticks([0, 1, 5, 10, 20, 40, 60, 80, 100])
         bar.set_label("% of the class's videos", fontsize=heading)
         bar.ax.tick_params(labelsize=heading)
-        with atomic_write(path) as file:
-            figure.savefig(file, format="png", bbox_inches="tight", facecolor="white")
+        file = io.BytesIO()
+        figure.savefig(file, format="png", bbox_inches="tight", facecolor="white")
+    return file.getvalue()
 
 
 def _scale(num_class: int) -> tuple[float, float, int]:
@@ -66,7 +80,7 @@ def _scale(num_class: int) -> tuple[float, float, int]:
         return max(4.0, 0.55 * num_class + 1), 9, 150
     if num_class <= 60:
         return 0.24 * num_class + 2, 8, 130
-    return 0.115 * num_class + 3, 6.5, 110
+    return 0.115 * num_class + 3, 5.4, 120
 
 
 def _crowded(labels: list[str], inches: float) -> bool:

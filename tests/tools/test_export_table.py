@@ -1,0 +1,51 @@
+"""Every registered model is exported by the command that writes the table; all of them in `make soak`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from networks import CLIP_NETWORKS
+from tests.requirements import needs_package
+from tools import export_table
+from tools._cost_rows import all_rows
+from tools._export import exports_onnx
+from tools.export_table import models
+from utils.errors import UserError
+
+pytestmark = [
+    *(needs_package(package) for package in ("onnx", "onnxscript", "onnxruntime")),
+    pytest.mark.skipif(not exports_onnx(), reason="this torch is too old to export to ONNX"),
+]
+
+
+def test_every_model_of_the_cost_card_comes_once_at_its_shortest_clip() -> None:
+    found = {model.name: model for model in models()}
+    assert len(found) == len(list(models())) and found.keys() == {row.model for row in all_rows()}
+    assert {f"clip3d {name}" for name in CLIP_NETWORKS} <= found.keys()
+    assert found["tsn resnet50"].size[0] == 1  # it has rows of 1, 3, 5, 8 and 25 frames
+
+
+def test_a_model_gives_a_row_and_nothing_is_written_without_being_asked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(export_table, "PAGE", tmp_path / "page.md")
+    assert export_table.main(["tsn mobilenetv2"]) == 0
+    name, clip, size, *differences = capsys.readouterr().out.strip().split("  ")
+    assert (name, clip) == ("tsn mobilenetv2", "3 x 64 x 64") and 5 < float(size) < 20
+    assert all(0 <= float(value) <= 1e-4 for value in differences)
+    assert not (tmp_path / "page.md").exists()
+    assert f"| {name} | {clip} | {size} |" in export_table.page([[name, clip, size, *differences]])
+
+
+def test_mistakes_are_one_line() -> None:
+    with pytest.raises(UserError, match="no model is called resnet9000"):
+        export_table.main(["resnet9000"])
+    with pytest.raises(UserError, match="--write takes all models"):
+        export_table.main(["tsn", "--write"])
+
+
+@pytest.mark.slow
+def test_every_registered_model_exports_and_agrees_with_pytorch() -> None:
+    assert export_table.main([]) == 0

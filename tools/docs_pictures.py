@@ -1,0 +1,123 @@
+"""Makes the pictures of docs/: a small experiment on motion8, its report in a browser, its matrix, a contact sheet.
+
+    python -m tools.docs_pictures
+
+Works in build/docs and needs Chromium. A second run goes on where the first was interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+if not __package__:  # started as `python tools/docs_pictures.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import yaml
+from PIL import Image
+
+from tools._cli import Parser
+from tools.demo import ROOT, Step, run_step
+from utils.errors import UserError, run_cli
+from utils.files import atomic_write
+
+IMAGES = ROOT / "docs" / "images"
+WORK = Path("build/docs")  # below ROOT, so that pictures show no machine's paths
+EXPERIMENT = WORK / "tsm"
+LARGEST = 150_000  # bytes of a picture
+WIDTH, HEIGHT = 1200, 900  # pixels of the browser's window
+COLOURS = 128  # enough for pages and textures
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the experiment and writes the pictures. Raises: UserError without Chromium, or for a picture too large."""
+    Parser(prog="docs_pictures.py", description=(__doc__ or "").split("\n\n")[0]).parse_args(argv)
+    if importlib.util.find_spec("playwright") is None:
+        raise UserError("the report is opened by playwright: pip install -r requirements-dev.txt")
+    if shutil.which("chromium") is None:
+        raise UserError("the report is shown in Chromium: apt-get install chromium")
+    write_config(ROOT / EXPERIMENT)
+    for step in steps():
+        run_step(step)
+    IMAGES.mkdir(exist_ok=True)
+    for name, image in pictures():
+        print(f"{write_small(image, IMAGES / name)} bytes: {IMAGES / name}")
+    return 0
+
+
+def write_config(folder: Path) -> None:
+    """The demo's config with a smaller network, smaller clips and fewer steps."""
+    config = yaml.safe_load((ROOT / "exps/motion8/tsm_resnet18/config.yaml").read_text(encoding="utf-8"))
+    common = config["common"]
+    common["model"] |= {"backbone": "mobilenetv2", "kwargs": {"scale": 0.5}}
+    common["augmentation"] |= {"input_size": 32, "test_resize": 36}
+    common["lr_scheduler"] |= {"max_iter": 301, "warmup_steps": 30}
+    common |= {"val_freq": 50, "amp": "off"}
+    common |= {key: str(WORK / "data") for key in ("train_root", "val_root")}
+    common |= {f"{name}_source": str(WORK / f"data/lists/{name}.txt") for name in ("train", "val")}
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / "config.yaml", "w") as file:
+        yaml.safe_dump(config, file, sort_keys=False)
+
+
+def steps() -> list[Step]:
+    """The commands, in their order."""
+    videos, config = str(WORK / "data/videos"), str(EXPERIMENT / "config.yaml")
+    return [
+        Step("make clips", ("-m", "tools.make_motion8", videos, "--train", "320", "--val", "160")),
+        Step("dump frames", ("-m", "tools.dump_frames", videos, str(WORK / "data"), "--size", "72")),
+        Step("write lists", ("-m", "tools.make_lists", str(WORK / "data"), "--split", f"{videos}/splits")),
+        Step("train", ("main.py", "--config", config)),
+        Step("evaluate", ("main.py", "--config", config, "--evaluate")),
+        Step("analyse", ("-m", "anal_tools.analyze", "-e", str(EXPERIMENT))),
+        Step("report", ("-m", "anal_tools.report", "-e", str(EXPERIMENT))),
+        Step("sheet", ("-m", "tools.browse_data", config, "--count", "6", "--out", str(WORK / "sheet.png"))),
+    ]
+
+
+def pictures() -> Iterator[tuple[str, Image.Image]]:
+    """File names and what they show."""
+    analysis = ROOT / EXPERIMENT / "analysis"
+    yield "confusion.png", Image.open(analysis / "confusion.png")
+    yield "sheet.png", Image.open(ROOT / WORK / "sheet.png")
+    yield from screenshots(analysis / "report.html")
+
+
+def screenshots(report: Path) -> Iterator[tuple[str, Image.Image]]:
+    """The report's beginning in light and dark, and parts of it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, offline=True)
+        page.goto(report.as_uri())
+        page.wait_for_selector("body[data-ready]")
+        yield "report.png", Image.open(io.BytesIO(page.screenshot()))
+        page.add_style_tag(content="nav { position: static !important; }")  # or it lies over what is photographed
+        for section in ("matrix", "classes", "errors", "calibration"):
+            image = Image.open(io.BytesIO(page.locator(f"#{section}").screenshot()))
+            yield f"report_{section}.png", image.crop((0, 0, image.width, min(image.height, HEIGHT)))
+        page.evaluate("scrollTo(0, 0)")
+        page.emulate_media(color_scheme="dark")
+        yield "report_dark.png", Image.open(io.BytesIO(page.screenshot()))
+        browser.close()
+
+
+def write_small(image: Image.Image, path: Path) -> int:
+    """Writes a PNG of COLOURS colours and returns its bytes. Raises: UserError when they are more than LARGEST."""
+    content = io.BytesIO()
+    image.convert("RGB").quantize(COLOURS).save(content, format="PNG", optimize=True)
+    size = len(content.getvalue())
+    if size > LARGEST:
+        raise UserError(f"{path}: {size} bytes, pictures in docs/ have at most {LARGEST}; show less")
+    with atomic_write(path) as file:
+        file.write(content.getvalue())
+    return size
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,134 @@
+"""Exports every registered model in both formats, compares it with PyTorch, and writes docs/export_models.md.
+
+    python -m tools.export_table                # prints the table
+    python -m tools.export_table --write        # every model, minutes; writes the page
+    python -m tools.export_table slowfast r3d   # only models whose name contains one of these
+
+Weights are random, with norms that fit their inputs; clips are short and small, which changes no operation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+if not __package__:  # started as `python tools/export_table.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+
+from methods import METHODS
+from methods.base import Method
+from tools._cli import Parser
+from tools._cost_rows import Row, all_rows
+from tools._export import Exportable, export, trace
+from tools._random_weights import liven
+from tools.export import TOLERANCE
+from utils.errors import UserError, run_cli
+from utils.files import atomic_write
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "export_models.md"
+HEADER = """\
+# Exported models, compared
+
+Written by `python -m tools.export_table --write`; `make soak` exports them all again, `make test` one of each family,
+and fails when a registered model has no row here.
+
+Each file was run in batches of 1 and 3, by ONNX Runtime or by PyTorch, and its logits compared with the network's. The
+differences are the largest of any logit, divided by the largest logit if that is above 1; {tolerance:.0e} is allowed.
+Made with torch {torch}, onnx {onnx} and onnxruntime {runtime}.
+
+"""
+COLUMNS = ("model", "clip", "ONNX, MB", "ONNX differs by", ".pt2 differs by")
+CLASSES = 11
+SIDE = 64  # pixels
+LARGE = {"s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224}  # that take no smaller clips
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered network and the clip (T, H, W) that it is exported for."""
+
+    row: Row
+    size: tuple[int, int, int]
+
+    @property
+    def name(self) -> str:
+        """As in docs/models.md."""
+        return self.row.model
+
+    def build(self) -> Method:
+        """The network in evaluation mode, with the same random weights each time."""
+        torch.manual_seed(0)
+        method = METHODS[self.row.method](backbone=self.row.backbone, num_class=CLASSES, **self.row.arguments)
+        liven(method, self.size)
+        return method.eval().requires_grad_(False)
+
+
+def models() -> Iterator[Model]:
+    """Every registered model once, at the shortest clip that docs/models.md has for it."""
+    shortest: dict[str, Row] = {}
+    for row in all_rows():
+        if row.model not in shortest or row.size < shortest[row.model].size:
+            shortest[row.model] = row
+    for row in shortest.values():
+        side = LARGE.get(row.backbone, SIDE)
+        yield Model(row, (row.size[0], side, side))
+
+
+def compare(model: Model, folder: Path) -> list[str]:
+    """The cells of a row. Raises: UserError when a format cannot be written or differs by more than TOLERANCE."""
+    method = model.build()
+    generator = torch.Generator().manual_seed(0)
+
+    def example(batch: int) -> tuple[torch.Tensor, ...]:
+        return (torch.randn(batch, 3, *model.size, generator=generator),)
+
+    network = Exportable(method, ("clips",), ("logits",), example, 1, {})
+    program = trace(network)
+    onnx = folder / "model.onnx"
+    differences = [export(network, program, path, TOLERANCE) for path in (onnx, folder / "model.pt2")]
+    clip = " x ".join(map(str, model.size))
+    return [model.name, clip, f"{onnx.stat().st_size / MEGABYTE:.1f}", *(f"{value:.0e}" for value in differences)]
+
+
+def page(rows: Sequence[Sequence[str]]) -> str:
+    """The whole page."""
+    import onnx
+    import onnxruntime
+
+    versions = {"torch": torch.__version__.split("+")[0], "onnx": onnx.__version__, "runtime": onnxruntime.__version__}
+    lines = [COLUMNS, ["---", "---", "---:", "---:", "---:"], *rows]
+    return HEADER.format(tolerance=TOLERANCE, **versions) + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints a line per model; an error for the first that does not export."""
+    parser = Parser(prog="export_table.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="*", help="only models whose name contains one of these")
+    parser.add_argument("--write", action="store_true", help="write docs/export_models.md")
+    args = parser.parse_args(argv)
+    if args.model and args.write:
+        parser.error("--write takes all models")
+    chosen = [model for model in models() if not args.model or any(part in model.name for part in args.model)]
+    if not chosen:
+        raise UserError(f"no model is called {' or '.join(args.model)}; docs/models.md has their names")
+    rows = []
+    for model in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(compare(model, Path(folder)))
+        print("  ".join(rows[-1]), flush=True)
+    if args.write:
+        with atomic_write(PAGE, "w") as file:
+            file.write(page(rows))
+        print(f"written: {PAGE}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)
