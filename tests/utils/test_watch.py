@@ -16,8 +16,8 @@ from utils.augment import Augment
 from utils.batch import Batch
 from utils.config import Common
 from utils.contact_sheet import CAPTION, GAP
-from utils.engine import Scores
 from utils.mixup import Mix
+from utils.results import Evaluation
 from utils.run_folder import RunFolder
 from utils.train_state import TrainState
 from utils.watch import HIGHEST, MOST_CLASSES, MOST_FRAMES, MOST_VALUES, Watch
@@ -85,14 +85,15 @@ def test_a_picture_of_a_batch_is_bounded_and_says_how_clips_are_mixed(tmp_path: 
 
 
 def test_a_confusion_matrix_is_drawn_for_many_classes_and_not_without_labels(tmp_path: Path) -> None:
-    def scored(labels: np.ndarray, num_class: int) -> Scores:
+    def scored(labels: np.ndarray, num_class: int) -> Evaluation:
         scores = np.random.default_rng(0).random((len(labels), num_class), dtype=np.float32)
-        return Scores(np.arange(len(labels)), labels, scores, 1.0, [])
+        return Evaluation("val", [str(place) for place in range(len(labels))], labels, None, scores, "")
 
     with RunFolder(tmp_path) as folder:
         watching(folder, nn.Identity()).confusion(3, scored(np.full(4, -1), 3))
         watching(folder, nn.Identity()).confusion(4, scored(np.array([0, 1, -1, 1]), 3))  # a class never seen
         watching(folder, nn.Identity(), MOST_CLASSES * 3).confusion(5, scored(np.arange(99), MOST_CLASSES * 3))
+        watching(folder, nn.Identity()).confusion(6, scored(np.eye(3, dtype=np.int8), 3))  # sets of classes
         watching(folder, nn.Identity(), confusion=False).confusion(6, scored(np.arange(3), 3))
     shown = pictures(tmp_path, "pictures/confusion")
     assert [step for step, _ in shown] == [4, 5]
