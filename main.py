@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from datasets.assemble import Split, check_pipelines, missing, open_split
+from datasets.assemble import Split, missing, open_split
+from datasets.pipelines import check_pipelines
 from methods.assemble import build_method, method_defaults, missing_pretrained, sync_bn_arguments
 from methods.base import Method
 from networks.freeze import freeze_bn, freeze_parts

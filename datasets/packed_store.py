@@ -27,6 +27,7 @@ _OPEN_FILES = 64
 class PackedStore:
     """Reads frames from the pack in `folder`; `root`, `template` and `first_frame` are for stores that read files.
 
+    series: what is packed beside the frames under a name of its own: flow_x, flow_y.
     Raises FrameError if there is no finished pack, or if shards are missing or not whole, with the videos they hold.
     """
 
@@ -39,8 +40,9 @@ class PackedStore:
         folder: str | os.PathLike[str],
         template: str | None = None,
         first_frame: int = 0,
+        series: str | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.folder, self.series = Path(folder), series
         self._open()
         self._check_shards()
 
@@ -73,7 +75,7 @@ class PackedStore:
         return f"{len(videos)} videos: {shown}" + ", ..." * (len(videos) > 3)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.folder,)
+        return _reopen, (self.folder, self.series)
 
     def __del__(self) -> None:
         if getattr(self, "_process", None) == os.getpid():
@@ -141,7 +143,7 @@ class PackedStore:
             raise FrameError(f"{self.folder / self._shards[shard]['name']}: {error.strerror}") from None
 
     def _find(self, path: str) -> int:
-        name = os.fsencode(path)
+        name = os.fsencode(series_path(path, self.series))
         wanted = path_hash(name)
         hashes, order = self._arrays["hash"], self._arrays["hash_order"]
         place = int(np.searchsorted(hashes, wanted))
@@ -165,5 +167,10 @@ def path_hash(name: bytes) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.sha1(name, usedforsecurity=False).digest()[:8], "little"))
 
 
-def _reopen(folder: Path) -> PackedStore:
-    return PackedStore(folder, folder=folder)
+def series_path(path: str, series: str | None) -> str:
+    """What a pack calls a series of pictures of a video; None: its frames."""
+    return path if series is None else f"{path}/{series}"
+
+
+def _reopen(folder: Path, series: str | None) -> PackedStore:
+    return PackedStore(folder, folder=folder, series=series)

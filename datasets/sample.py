@@ -21,7 +21,7 @@ class ClipTransform(Protocol):
     num_crops: int
 
     def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[np.ndarray, bool]:
-        """(num_crops, T, H, W, 3) and whether the clip was mirrored."""
+        """(num_crops, T, H, W, C) and whether the clip was mirrored."""
         ...
 
     def apply(
@@ -68,9 +68,10 @@ class SampleDataset:
     in time, of one sample. seed: of the samples' generators. flip_labels: int64 (K,), the class of a mirrored clip,
     where mirroring changes it.
 
-    `dataset[(epoch, index)]` is a mapping for `utils.batch.collate`: clips (V, T, H, W, 3), V = clips x crops with the
-    crops of one clip together; label; index; augment; fault. A frame that is missing or broken makes a fault that names
-    list line and file, with clips of zeros: no other frame or video ever takes its place.
+    `dataset[(epoch, index)]` is a mapping for `utils.batch.collate`: clips (V, T, H, W, C), V = clips x crops with the
+    crops of one clip together, T and C those of the clip's pictures; label; index; augment; fault. A frame that is
+    missing or broken makes a fault that names list line and file, with clips of zeros: no other frame or video ever
+    takes its place.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class SampleDataset:
             clips, flipped = self._read(index, rng)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
-            shape = (self.num_views, self.clip.num_frames, *self.spatial.size, 3)
+            shape = (self.num_views, self.clip.num_pictures, *self.spatial.size, self.clip.channels)
             clips = np.zeros(shape, self.spatial.dtype)
         if flipped and self.flip_labels is not None and label >= 0:
             label = int(self.flip_labels[label])
@@ -123,10 +124,10 @@ class SampleDataset:
         }
 
     def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
-        """Clips (V, T, H, W, 3) of one sample and whether they are mirrored. Raises FrameError."""
+        """Clips (V, T, H, W, C) of one sample and whether they are mirrored. Raises FrameError."""
         raise NotImplementedError
 
     def _draw(self, rng: np.random.Generator | None) -> Mapping[str, np.ndarray]:
         if rng is None or self.augment is None:
             return {}
-        return self.augment.draw(rng, self.num_views, self.clip.num_frames, *self.spatial.size)
+        return self.augment.draw(rng, self.num_views, self.clip.num_pictures, *self.spatial.size)

@@ -13,8 +13,8 @@ import torch
 import torchvision
 
 from datasets import DATASETS
-from datasets.assemble import check_pipelines, train_clip
-from datasets.assemble import test_clip as clip_at_test
+from datasets.pipelines import check_pipelines, train_clip
+from datasets.pipelines import test_clip as clip_at_test
 from datasets.sampling import get_rule
 from methods.assemble import build_method, sync_bn_arguments
 from methods.base import Method

@@ -18,8 +18,8 @@ from utils.video import TimedFrame
 class Window:
     """A stretch of a video that gets a score.
 
-    first, length: its frames. indices: int64 (clips, T), the frames its clips are made of, counted from the video's
-    beginning.
+    first, length: its frames. indices: int64 (clips, clip.num_pictures), the frames its clips are made of, counted from
+    the video's beginning.
     """
 
     first: int
@@ -31,7 +31,7 @@ class Window:
 class Cut:
     """A window with its pixels.
 
-    start, end: seconds of its first and last frame. frames: how many it had. views: (clips * crops, T, H, W, 3) RGB.
+    start, end: seconds of its first and last frame. frames: how many it had. views: (clips * crops, T, H, W, C).
     """
 
     start: float
@@ -42,7 +42,7 @@ class Cut:
 
 def whole(rule: Rule, clip: ClipSpec, *, num_frames: int, num_clips: int) -> Window:
     """The one window that is the video, with the clips of its test protocol."""
-    return Window(0, num_frames, rule.test(num_frames, clip.num_frames, clip.frame_stride, num_clips))
+    return Window(0, num_frames, rule.pick(num_frames, clip, num_clips))
 
 
 def sliding(rule: Rule, clip: ClipSpec, *, length: int, step: int, num_frames: int | None) -> Iterator[Window]:
@@ -53,7 +53,7 @@ def sliding(rule: Rule, clip: ClipSpec, *, length: int, step: int, num_frames: i
     if num_frames is not None:
         length = min(length, num_frames)
     num_clips = rule.num_clips if rule.fixed_num_clips else 1
-    inside = rule.test(length, clip.num_frames, clip.frame_stride, num_clips)
+    inside = rule.pick(length, clip, num_clips)
     for first in itertools.count(0, step):
         if num_frames is not None and first + length >= num_frames:
             yield Window(num_frames - length, length, inside + (num_frames - length))
@@ -91,7 +91,7 @@ def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], spatial: Spatia
 
 @dataclass
 class _Open:
-    """A window whose frames are coming in. pieces: (crops, 1, H, W, 3) by frame, each only once."""
+    """A window whose frames are coming in. pieces: (crops, 1, H, W, C) by frame, each only once."""
 
     window: Window
     start: float
