@@ -2,7 +2,8 @@
 
     python -m tools.browse_data exps/mine/config.yaml --out sheet.png
 
-One row per view of a video, with its path, its label after the flip, and the 0-based indices of its frames.
+One row per view of a video, with its path, its label after the flip, and the 0-based indices of its frames. Optical
+flow is shown in colours (the hue is the direction, white stands still), differences of frames around grey.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if not __package__:  # started as `python tools/browse_data.py`
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from datasets.assemble import Split, open_split
 from datasets.frame_dataset import FrameDataset
@@ -26,6 +28,7 @@ from utils.batch import collate
 from utils.config_file import load_config
 from utils.errors import UserError, run_cli
 from utils.files import atomic_write
+from utils.flow import to_colours
 
 CAPTION = 14  # pixels above a row
 GAP = 2
@@ -60,10 +63,7 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
     if sample["fault"]:
         raise UserError(sample["fault"])
     batch = collate([sample])
-    clips = split.pipeline.apply(batch.clips, batch.augment)  # (V, C, T, H, W), normalised
-    mean, std = (torch.tensor(value).view(3, 1, 1, 1) for value in (split.pipeline.mean, split.pipeline.std))
-    pixels = (clips * std + mean) * (255 / split.pipeline.value_range)
-    frames = pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 4, 1).numpy()
+    frames = as_pictures(split.pipeline.apply(batch.clips, batch.augment), split)
     label = int(sample["label"])
     name = split.class_names[label] if split.class_names and label >= 0 else str(label)
     indices = frame_indices(split, index, epoch)
@@ -74,8 +74,20 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
     return list(zip(captions, frames, strict=True))
 
 
+def as_pictures(clips: Tensor, split: Split) -> np.ndarray:
+    """(V, C, T, H, W), normalised -> uint8 RGB (V, T * stack, H, W, 3); flow in colours, differences around grey."""
+    pipeline = split.pipeline
+    mean, std = (torch.tensor(value).view(-1, 1, 1, 1, 1) for value in (pipeline.mean, pipeline.std))
+    pictures = clips.unflatten(1, (split.clip.stack, split.clip.channels)).transpose(1, 2)  # V, C, L, T, H, W
+    levels = (pictures * std + mean) * (255 / pipeline.value_range)
+    if split.clip.modality == "rgbdiff":
+        levels = 127.5 + levels / 2
+    frames = levels.round().clamp(0, 255).to(torch.uint8).permute(0, 3, 2, 4, 5, 1).flatten(1, 2).numpy()
+    return to_colours(frames) if split.clip.modality == "flow" else frames
+
+
 def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
-    """int64 (clips, T): the frames of a sample; None for encoded videos, which are cut by time."""
+    """int64 (clips, num_pictures): the frames of a sample; None for encoded videos, which are cut by time."""
     dataset = split.dataset
     if not isinstance(dataset, FrameDataset):
         return None

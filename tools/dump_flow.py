@@ -1,7 +1,7 @@
 """Dumps optical flow beside the frames of DATASET, as TSN stores it: flow_x_00001.jpg, flow_y_00001.jpg, ...
 
-DATASET is what tools/dump_frames.py made, or any folder of frame folders; N frames give N - 1 fields. Grey levels from 0
-to 255 stand for -bound..bound pixels. The flow of a video is complete or absent; running again does what is missing,
+DATASET is what tools/dump_frames.py made, or any folder of frame folders; N frames give N - 1 fields. Grey levels 0 to
+255 stand for -bound..bound pixels. The flow of a video is complete or absent; running again does what is missing,
 and manifest_flow.jsonl says how it was made. Exit code 1: finished, some videos failed; 2: wrong input.
 """
 

@@ -198,9 +198,6 @@ def _why(job: Job, answer: dict[str, Any]) -> str:
     return f"{job.source}: {first}{more}{hint}"
 
 
-KIND = Kind(work=dump_video, trouble_with=trouble_with, why=_why, made="frames")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Dumps and reports; see the module."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -235,8 +232,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_settings(manifest, settings, args.out)
         header = {"tool": "dump_frames", "version": VERSION, "template": TEMPLATE, "first_frame": FIRST_FRAME}
         manifest.open({**header, "videos": str(args.videos.resolve()), **settings.as_json()})
-        outcome = dump(jobs, manifest, KIND, workers=args.workers, overwrite=args.overwrite)
-    print(f"{summary(len(jobs), outcome, KIND)} in {time.monotonic() - begin:.1f} s")
+        kind = Kind(work=dump_video, trouble_with=trouble_with, why=_why, made="frames")
+        outcome = dump(jobs, manifest, kind, workers=args.workers, overwrite=args.overwrite)
+    print(f"{summary(len(jobs), outcome, kind)} in {time.monotonic() - begin:.1f} s")
     print(f"next: python tools/make_lists.py {args.out}")
     return 1 if outcome["failed"] or outcome["partial"] else 0
 
