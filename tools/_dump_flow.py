@@ -13,7 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datasets.frame_names import FLOW_PREFIXES, FolderNames, list_frames
 from tools._dump import Job, Settings, chosen, guarded, resized, stop_if_orphan, sync_files, write_jpeg
 from utils.decode import decode_image
 from utils.errors import FrameError
@@ -44,21 +43,23 @@ class FlowSettings:
 
 @dataclass(frozen=True)
 class FlowJob(Job):
-    """One video whose flow is to be dumped. source: its folder of frames. decoded: how to read its video instead."""
+    """One video whose flow is to be dumped.
+
+    source: its folder of frames. template, first, last: what these are called, "" where there are none; count: how many
+    are there. decoded: how to read its video instead.
+    """
 
     settings: FlowSettings  # type: ignore[assignment]
+    template: str = ""
+    first: int = 0
+    last: int = -1
+    count: int = 0
     decoded: Job | None = None
 
     @property
     def building(self) -> Path:
         """Where the fields are written until they are complete."""
         return self.target.with_name(f".{self.target.name}.flow.tmp")
-
-
-def frames_of(folder: Path) -> FolderNames | None:
-    """The frames in a folder, flow aside; None if there are none."""
-    series = [one for one in list_frames(folder) if not one.template.startswith(FLOW_PREFIXES)]
-    return series[0] if series else None
 
 
 def dump_flow(job: FlowJob) -> dict[str, Any]:
@@ -73,16 +74,15 @@ def dump_flow(job: FlowJob) -> dict[str, Any]:
 def _dump(job: FlowJob) -> dict[str, Any]:
     settings = job.settings
     algorithm = ALGORITHMS[settings.algorithm]
-    frames = frames_of(job.target)
-    if frames is None:
+    if not job.template:
         raise FrameError(f"{job.target}: holds no numbered images")
-    if frames.last - frames.first + 1 != frames.count:
-        raise FrameError(f"{job.target}: some of {frames.template} are missing; dump its frames again")
+    if job.last - job.first + 1 != job.count:
+        raise FrameError(f"{job.target}: some of {job.template} are missing; dump its frames again")
     _clear(job.target)
     job.building.mkdir(parents=True)
     recent: deque[np.ndarray] = deque(maxlen=settings.step + 1)
     seen = fields = 0
-    for picture in _pictures(job, frames):
+    for picture in _pictures(job):
         stop_if_orphan()
         seen += 1
         recent.append(picture)
@@ -94,15 +94,15 @@ def _dump(job: FlowJob) -> dict[str, Any]:
                 path = job.building / template.format(FIRST_FIELD + fields)
                 write_jpeg(path, np.ascontiguousarray(channel), settings.quality)
             fields += 1
-    if seen != frames.count:
-        raise FrameError(f"{job.source}: gives {seen} pictures, but {job.target} has {frames.count} frames")
+    if seen != job.count:
+        raise FrameError(f"{job.source}: gives {seen} pictures, but {job.target} has {job.count} frames")
     if not fields:
         raise FrameError(f"{job.target}: has {seen} frames; flow over a step of {settings.step} needs one more")
     _move_in(job)
     return {"status": "ok", "errors": [], "frames": seen, "fields": fields}
 
 
-def _pictures(job: FlowJob, frames: FolderNames) -> Iterator[np.ndarray]:
+def _pictures(job: FlowJob) -> Iterator[np.ndarray]:
     """Grey uint8 (H, W), in order."""
     if job.decoded is not None:
         assert isinstance(job.decoded.settings, Settings)
@@ -110,8 +110,8 @@ def _pictures(job: FlowJob, frames: FolderNames) -> Iterator[np.ndarray]:
         for picture in islice(chosen(video, job.decoded), 0, None, job.decoded.settings.every):
             yield cv2.cvtColor(resized(picture, job.decoded.settings), cv2.COLOR_BGR2GRAY)
         return
-    for number in range(frames.first, frames.last + 1):
-        file = job.target / frames.template.format(number)
+    for number in range(job.first, job.last + 1):
+        file = job.target / job.template.format(number)
         try:
             yield cv2.cvtColor(decode_image(file.read_bytes()), cv2.COLOR_RGB2GRAY)
         except ValueError as error:

@@ -11,15 +11,17 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 if not __package__:  # started as `python tools/dump_flow.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from datasets.frame_names import FLOW_PREFIXES, list_frames
 from tools._cli import Parser, cores, jpeg_quality, positive_float, positive_int
 from tools._dump import Job, Settings
-from tools._dump_flow import FIRST_FIELD, FlowJob, FlowSettings, X, Y, dump_flow, frames_of
+from tools._dump_flow import FIRST_FIELD, FlowJob, FlowSettings, X, Y, dump_flow
 from tools._dump_run import Kind, dump, locked, summary
 from tools._found import leaves, locate
 from tools._manifest import Manifest
@@ -38,7 +40,17 @@ def plan(args: argparse.Namespace, dataset: Path, frames: Path) -> Iterator[Flow
         video = folder.relative_to(dataset).as_posix()
         decoded = None if dumped is None else _decoded(dumped, video, dataset)
         source = folder if decoded is None else decoded.source
-        yield FlowJob(source, video, "", None, None, settings, dataset, keep_partial=False, decoded=decoded)
+        yield make_job(dataset, video, settings, source=source, decoded=decoded)
+
+
+def make_job(
+    dataset: Path, video: str, settings: FlowSettings, *, source: Path | None = None, decoded: Job | None = None
+) -> FlowJob:
+    """The job of one video, with what its folder holds now."""
+    folder = dataset / video
+    job = FlowJob(source or folder, video, "", None, None, settings, dataset, keep_partial=False, decoded=decoded)
+    series = [one for one in list_frames(folder) if not one.template.startswith(FLOW_PREFIXES)]
+    return replace(job, **asdict(series[0])) if series else job
 
 
 def _decoded(dumped: Manifest, video: str, dataset: Path) -> Job:
@@ -59,8 +71,7 @@ def trouble_with(job: FlowJob, known: dict[str, Any] | None) -> str | None:
         return f"{job.target} has flow that was not made by this tool; --overwrite replaces it"
     if known["status"] != "ok" or known["settings"] != job.settings.as_json():
         return None
-    frames = frames_of(job.target)
-    if frames is None or frames.count != known["frames"]:
+    if job.count != known["frames"]:
         return None  # its frames were dumped anew
     last = FIRST_FIELD + known["fields"] - 1
     return "" if all((job.target / template.format(last)).exists() for template in (X, Y)) else None

@@ -56,7 +56,7 @@ def whole(fields: int) -> list[str]:
 
 
 def job_for(dataset: Path, video: str = VIDEOS[0], **settings: Any) -> FlowJob:
-    return FlowJob(dataset / video, video, "", None, None, FlowSettings(**settings), dataset, False)
+    return dump_flow.make_job(dataset, video, FlowSettings(**settings))
 
 
 def test_n_frames_give_n_minus_1_fields_beside_them_and_a_second_run_does_nothing(dataset: Path) -> None:
