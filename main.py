@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from datasets.assemble import Split, check_pipelines, missing, open_split
+from datasets.assemble import Split, missing, open_split
+from datasets.pipelines import check_pipelines
 from methods.assemble import method_defaults, missing_pretrained, prepared_method, sync_bn_arguments
 from networks.group_sync_bn import resolve_group_size
 from networks.memory_format import to_channels_last

@@ -15,19 +15,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets import DATASETS, STORES, FakeDataset
-from datasets.assemble_lists import flip_labels, has_videos, open_list, open_store
+from datasets import DATASETS, FakeDataset
+from datasets.assemble_lists import flip_labels, has_videos, open_frames, open_list
 from datasets.class_names import find_class_file
-from datasets.disk_check import check_on_disk
+from datasets.disk_check import can_look, check_on_disk
 from datasets.frame_dataset import FrameDataset
-from datasets.frame_store import DiskStore
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
-from datasets.packed_store import PackedStore
-from datasets.sampling import get_rule
+from datasets.pipelines import check_decode, make_augment, make_spatial, test_clip, train_clip
 from datasets.video_dataset import VideoDataset
 from utils.augment import Augment
 from utils.batch import Batch
-from utils.build import build, check_name
+from utils.build import build
 from utils.clip import ClipSpec
 from utils.coded_clips import CodedSpatial
 from utils.config import Common
@@ -35,12 +33,11 @@ from utils.distributed import Process
 from utils.engine import Scores
 from utils.errors import ConfigError, ListError
 from utils.label_sets import LabelSets
-from utils.presets import Preset, find_preset
+from utils.presets import find_preset
 from utils.results import Evaluation, Videos
 from utils.targets import targets_of
 from utils.transforms import Spatial
 
-_DECODES_FRAMES = "common.data.decode: cuda decodes JPEG frames, not encoded videos (data.store.type: video)"
 FAKE_VIDEOS = {"train": 512, "val": 64}
 
 
@@ -134,6 +131,8 @@ class Split:
             "std": list(self.pipeline.std),
             "value_range": self.pipeline.value_range,
             "size": list(self.size),
+            "modality": self.clip.modality,
+            "stack": self.clip.stack,
             "num_frames": self.clip.num_frames,
             "frame_stride": self.clip.frame_stride,
             "sampling": self.clip.sampling,
@@ -165,10 +164,11 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     """
     train = name == "train"
     preset = find_preset(common.augmentation.preset)
-    _check_decode(common)
+    check_decode(common)
+    _check_gpu(common)
     clip = train_clip(common, clip) if train else test_clip(common, clip)
     spatial = make_spatial(common, preset, train=train)
-    pipeline = make_augment(common, preset, train=train)
+    pipeline = make_augment(common, preset, clip, train=train)
     settings: dict[str, Any] = {
         "clip": clip,
         "augment": pipeline,
@@ -189,10 +189,10 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
         dataset, names, about = open_videos(common, name, spatial, settings)
     else:
         records, names = open_list(common, name)
-        store, about = open_store(common, records)
+        records, store, about = open_frames(common, records)
         if common.data.decode == "cuda":
             spatial, about = CodedSpatial.like(spatial), f"{about}, decoded on the GPU"
-        if isinstance(store, DiskStore | PackedStore):
+        if can_look(store):
             about += f", {check_on_disk(records, store)} looked at on disk"
         flip = flip_labels(common, names) if train else None
         dataset = DATASETS[clip.dataset](records, store, spatial=spatial, flip_labels=flip, **settings)
@@ -216,98 +216,10 @@ def open_videos(
     return dataset, names, about
 
 
-def _check_decode(common: Common) -> None:
-    if common.data.decode == "cuda":
-        if has_videos(common):
-            raise ConfigError(_DECODES_FRAMES)
-        if common.device not in ("auto", "cuda") or not torch.cuda.is_available():
-            raise ConfigError("common.data.decode: cuda needs a GPU, and this run has none; cpu decodes anywhere")
-
-
-def train_clip(common: Common, clip: ClipSpec) -> ClipSpec:
-    """The clip in training: data.sampling before the method's rule."""
-    return _sampled(clip, common.data.sampling, "common.data.sampling")
-
-
-def test_clip(common: Common, clip: ClipSpec) -> ClipSpec:
-    """The clip at test time: test.sampling before data.sampling before the method's rule, test.num_frames frames."""
-    clip = _sampled(train_clip(common, clip), common.test.sampling, "common.test.sampling")
-    frames = common.test.num_frames or clip.num_frames
-    return ClipSpec(frames, clip.frame_stride, clip.sampling, clip.dataset)
-
-
-def _sampled(clip: ClipSpec, rule: str | None, key: str) -> ClipSpec:
-    """`clip` by another sampling rule, if one is given."""
-    if rule is None:
-        return clip
-    try:
-        get_rule(rule)
-    except ConfigError as error:
-        raise ConfigError(f"{key}: {error}") from None
-    return ClipSpec(clip.num_frames, clip.frame_stride, rule, clip.dataset)
-
-
-def make_spatial(common: Common, preset: Preset, *, train: bool) -> Spatial:
-    """The worker's side of a preset, with the values that the config changes."""
-    wanted = common.augmentation
-    if train:
-        spatial = preset.train(input_size=wanted.input_size, crop=wanted.crop, scales=wanted.scales, flip=wanted.flip)
-        return _fitting(spatial, "common.augmentation.scales")
-    size = common.test.input_size or wanted.input_size
-    resize = wanted.test_resize
-    if resize is None and size is not None and preset.test_crops.resize is not None:
-        # another crop keeps its share of the resized frame, as 224 of 256
-        resize = scaled(preset.test_crops.resize, size, preset.test_input_size or preset.input_size)
-    spatial = preset.test(input_size=size, resize=resize, num_crops=common.crops)
-    return _fitting(spatial, "common.test.input_size" if common.test.input_size else "common.augmentation.test_resize")
-
-
-def _fitting(spatial: Spatial, key: str) -> Spatial:
-    """`spatial`, unless its crop is larger than what it resizes frames to; that need not wait for the first frame."""
-    side = max(spatial.size)
-    try:
-        spatial.rule.plan(side, side, spatial.size, np.random.default_rng(0))
-    except ConfigError as error:
-        raise ConfigError(f"{key}: {error}") from None
-    return spatial
-
-
-def scaled(resize: int | tuple[int, int], size: int, of: int) -> int | list[int]:
-    """`resize` in the proportion of a crop of `size` to one `of`."""
-    return resize * size // of if isinstance(resize, int) else [side * size // of for side in resize]
-
-
-def make_augment(common: Common, preset: Preset, *, train: bool) -> Augment:
-    """The device's side: colour and erasing for training, normalisation always."""
-    wanted = common.augmentation
-    random: dict[str, Any] = {}
-    if train:
-        random = {
-            "colorjitter": wanted.colorjitter,
-            "random_erasing": wanted.random_erasing,
-            "colorold": wanted.colorold,
-            "rand_augment": wanted.rand_augment,
-            "consistent": wanted.consistent,
-        }
-    given = wanted.mean is not None or wanted.std is not None
-    return Augment(
-        mean=wanted.mean or preset.mean,
-        std=wanted.std or preset.std,
-        value_range=1.0 if given else preset.value_range,
-        **random,
-    )
-
-
-def check_pipelines(common: Common, clip: ClipSpec) -> None:
-    """Builds what stands between a frame and the network, without any list, so that mistakes show in a dry run."""
-    preset = find_preset(common.augmentation.preset)
-    check_name([*STORES, "video"], str(common.data.store.get("type", "disk")), where="common.data.store")
-    if common.data.decode == "cuda" and has_videos(common):
-        raise ConfigError(_DECODES_FRAMES)
-    for train in (True, False):
-        _ = train_clip(common, clip) if train else test_clip(common, clip)
-        make_spatial(common, preset, train=train)
-        make_augment(common, preset, train=train)
+def _check_gpu(common: Common) -> None:
+    """Raises: ConfigError for decode: cuda without a GPU; what else it needs, a dry run checks as well."""
+    if common.data.decode == "cuda" and (common.device not in ("auto", "cuda") or not torch.cuda.is_available()):
+        raise ConfigError("common.data.decode: cuda needs a GPU, and this run has none; cpu decodes anywhere")
 
 
 def missing(common: Common, name: str) -> tuple[str | None, int | None]:
@@ -322,9 +234,9 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
         flip_labels(common, names)
     try:
         if not has_videos(common):
-            store, _ = open_store(common, records)
-            if isinstance(store, DiskStore | PackedStore):
-                check_on_disk(records, store)
+            seen, store, _ = open_frames(common, records)
+            if can_look(store):
+                check_on_disk(seen, store)
     except ListError as error:
         return str(error), len(records)
     if names is None and find_class_file(source, records.root) is None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from datasets import STORES
 from datasets.class_names import read_class_names
+from datasets.flow_store import SERIES, FlowStore, detect_flow
 from datasets.frame_names import detect_template
 from datasets.frame_store import FrameStore
 from datasets.list_parser import COLUMNS, label_columns
@@ -45,8 +48,38 @@ def has_videos(common: Common) -> bool:
     return common.data.store.get("type") == "video"
 
 
+def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameStore, str]:
+    """What the method sees of the records: with optical flow, their fields in the place of frames.
+
+    Returns the records, whose num_frames count what the store has; the store; and in words how that was found out.
+    """
+    if common.model.modality == "flow":
+        return open_flow(common, records)
+    return records, *open_store(common, records)
+
+
+def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStore, str]:
+    """The same for the fields. Raises: ListError where there are none."""
+    arguments = dict(common.data.store)
+    kind = str(arguments.pop("type", "disk"))
+
+    def series(**naming: Any) -> FrameStore:
+        return build(STORES, kind, arguments, where="common.data.store", root=records.root, **naming)
+
+    if getattr(STORES.get(kind), "reads_files", True):
+        names = detect_flow(records, template=common.data.frame_template, first_frame=common.data.first_frame)
+        store = FlowStore(*(series(template=template, first_frame=names.first) for template in (names.x, names.y)))
+        fewer, about = names.fewer, f"optical flow {names.x} and {names.y} from {names.first}"
+    else:
+        store = FlowStore(*(series(series=name) for name in SERIES))
+        packed = getattr(store.parts[0], "num_frames", None)
+        in_pack = -1 if packed is None else packed(records.path(0))
+        fewer, about = (1 if in_pack < 0 else max(0, int(records.num_frames[0]) - in_pack)), "optical flow"
+    return records.with_fewer_frames(fewer), store, f"{about}, {fewer} fewer than the list's frames, {kind} store"
+
+
 def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
-    """The frame store of data.store, and in words how it names frames and where that was found out."""
+    """The store of the frames themselves by data.store, and in words how it names frames and how that was found."""
     arguments = dict(common.data.store)
     kind = str(arguments.pop("type", "disk"))
     template, first, about = None, 0, f"{kind} store"

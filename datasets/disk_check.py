@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
-from datasets.frame_names import list_frames
-from datasets.frame_store import DiskStore
+from datasets.flow_store import DUMP, SERIES, FlowStore
+from datasets.frame_names import FLOW_PREFIXES, list_frames
+from datasets.frame_store import DiskStore, FrameStore
 from datasets.packed_store import PackedStore
 from datasets.records import RecordList
 from utils.errors import ListError
 
 
-def check_on_disk(records: RecordList, store: DiskStore | PackedStore, *, limit: int = 1000) -> int:
+def can_look(store: FrameStore) -> TypeGuard[DiskStore | PackedStore | FlowStore]:
+    """Whether check_on_disk knows where this store has its frames."""
+    parts = store.parts if isinstance(store, FlowStore) else (store,)
+    return all(isinstance(part, DiskStore | PackedStore) for part in parts)
+
+
+def check_on_disk(records: RecordList, store: DiskStore | PackedStore | FlowStore, *, limit: int = 1000) -> int:
     """Looks for the first and the last frame of up to `limit` records spread evenly over the list; returns how many.
 
+    Of optical flow, for those of both series; the records count fields then.
     Raises ListError with file and line for a folder that is not there and for fewer frames than the list says.
     """
+    if isinstance(store, FlowStore):
+        return max(check_on_disk(records, part, limit=limit) for part in store.parts if can_look(part))
     chosen = np.unique(np.linspace(0, len(records) - 1, min(limit, len(records))).astype(np.int64))
     for index in chosen.tolist():
         if isinstance(store, PackedStore):
@@ -33,10 +44,11 @@ def check_on_disk(records: RecordList, store: DiskStore | PackedStore, *, limit:
 def _check_packed(records: RecordList, store: PackedStore, index: int) -> None:
     packed, listed = store.num_frames(records.path(index)), int(records.num_frames[index])
     if packed < listed:
-        what = "is not in the pack" if packed < 0 else f"has {packed} frames in the pack, the list says {listed}"
+        frames = "frames" if store.series is None else store.series
+        what = "is not in the pack" if packed < 0 else f"has {packed} {frames} in the pack, the list says {listed}"
         raise ListError(
             f"{records.where(index)}: {records.path(index)!r} {what} {store.folder}; run tools/pack_frames.py with "
-            "this list"
+            f"this list{' and --flow' * (store.series in SERIES)}"
         )
 
 
@@ -47,6 +59,8 @@ def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> s
     folder = Path(records.full_path(index))
     if not folder.is_dir():
         return f"folder not found: {folder}; check train_root / val_root, or dump the video again"
+    if Path(store.template).name.startswith(FLOW_PREFIXES):
+        return f"{file.name} is missing in {folder}, of {records.num_frames[index]} fields of optical flow; {DUMP}"
     series = {one.template: one for one in list_frames(file.parent)} if file.parent.is_dir() else {}
     one = series.get(Path(store.template).name)
     if one is None:

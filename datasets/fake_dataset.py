@@ -42,10 +42,10 @@ class FakeDataset:
     def __getitem__(self, key: Key) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = np.random.default_rng([self.seed, epoch if self.train else 0, index])
-        shape = (self.num_views, self.clip.num_frames, *self.size, 3)
+        shape = (self.num_views, self.clip.num_pictures, *self.size, self.clip.channels)
         clips = np.frombuffer(rng.bytes(int(np.prod(shape))), np.uint8).reshape(shape)
         augment = (
-            {} if self.augment is None else self.augment.draw(rng, self.num_views, self.clip.num_frames, *self.size)
+            {} if self.augment is None else self.augment.draw(rng, self.num_views, self.clip.num_pictures, *self.size)
         )
         return {
             "clips": clips,

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from datasets.flow_store import field_pictures
 from datasets.frame_store import FrameStore
 from datasets.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
@@ -21,8 +22,9 @@ from utils.errors import ConfigError, FrameError
 class FrameDataset(SampleDataset):
     """Videos stored as frames.
 
-    store: where they are. clip.sampling: one of `rules`. train: one random clip per video, else `num_clips` fixed ones,
-    by default what the rule's own protocol tests with. The other arguments and the samples are SampleDataset's.
+    store: where they are; for optical flow a FlowStore, and the records count fields. clip.sampling: one of `rules`.
+    train: one random clip per video, else `num_clips` fixed ones, by default what the rule's own protocol tests with.
+    The other arguments and the samples are SampleDataset's.
     """
 
     rules: ClassVar[frozenset[str]] = frozenset(SAMPLING)
@@ -66,15 +68,17 @@ class FrameDataset(SampleDataset):
         self.store = store
 
     def indices(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
-        """The frames of one sample, int64 (num_clips, T), 0-based."""
+        """The frames, or fields of optical flow, of one sample, int64 (num_clips, clip.num_pictures), 0-based."""
         num_frames = max(1, int(self.records.num_frames[index]))  # lists of image files hold no count
         rule = get_rule(self.clip.sampling)
         if rng is None:
-            return rule.test(num_frames, self.clip.num_frames, self.clip.frame_stride, self.num_clips)
-        return rule.train(num_frames, self.clip.num_frames, self.clip.frame_stride, rng)[None]
+            return rule.pick(num_frames, self.clip, self.num_clips)
+        return rule.draw(num_frames, self.clip, rng)[None]
 
     def _read(self, index: int, rng: np.random.Generator | None) -> tuple[Any, bool]:
         path, wanted = self.records.path(index), self.indices(index, rng)
+        if self.clip.modality == "flow":
+            wanted = np.stack([field_pictures(fields) for fields in wanted])
         frames = self.store.get_many(path, wanted.ravel())
         views, flipped = [], False
         for number, clip in enumerate(wanted):

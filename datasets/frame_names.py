@@ -19,7 +19,8 @@ from utils.errors import ConfigError, ListError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[A-Za-z]+)")
-FLOW_PREFIXES = ("flow_x", "flow_y", "x_", "y_", "u_", "v_")
+FLOW_PAIRS = (("flow_x", "flow_y"), ("x_", "y_"), ("u_", "v_"))  # what x and y of optical flow begin with
+FLOW_PREFIXES = tuple(prefix for pair in FLOW_PAIRS for prefix in pair)
 _FORMAT_FIELD = re.compile(r"\{(?:0|)(?::(0?\d*)d?)?\}")
 _PRINTF_FIELD = re.compile(r"%(0?\d*)d")
 _PROBES = 24  # folders looked at
@@ -94,7 +95,7 @@ def detect_template(
         template = normalise_template(template)
         if first_frame is not None:
             return template, first_frame
-    surveys = list(_probe(records))
+    surveys = list(probe(records))
     if template is None:
         template = _only_template(records, surveys)
     if first_frame is None:
@@ -102,8 +103,11 @@ def detect_template(
     return template, first_frame
 
 
-def _probe(records: RecordList) -> Iterable[tuple[int, list[FolderNames]]]:
-    """(record, series in its folder) for records whose folders are there."""
+def probe(records: RecordList) -> Iterable[tuple[int, list[FolderNames]]]:
+    """(record, series in its folder) for a few records, spread over the list, whose folders are there.
+
+    Raises: ListError when none is.
+    """
     missing = 0
     chosen = np.unique(np.linspace(0, len(records) - 1, _PROBES).astype(int)).tolist()
     for index in chosen:

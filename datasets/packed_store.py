@@ -66,6 +66,7 @@ class PackedStore:
 
     access: "pread" asks the system for each frame, and a disk that fails is an error that names the shard; "mmap" maps
     the shards, which saves that call, but a disk that fails ends the process: for local disks and for /dev/shm.
+    series: what is packed beside the frames under a name of its own: flow_x, flow_y.
 
     Raises FrameError if there is no finished pack, or if shards are missing or not whole, with the videos they hold.
     """
@@ -80,10 +81,11 @@ class PackedStore:
         template: str | None = None,
         first_frame: int = 0,
         access: str = "pread",
+        series: str | None = None,
     ) -> None:
         if access not in ACCESS:
             raise ConfigError(f"common.data.store.access: {access!r} is not one of {', '.join(ACCESS)}")
-        self.folder, self.access = Path(folder), access
+        self.folder, self.access, self.series = Path(folder), access, series
         self._open()
         self._check_shards()
 
@@ -115,7 +117,7 @@ class PackedStore:
         return f"{len(videos)} videos: {shown}" + ", ..." * (len(videos) > 3)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.folder, self.access)
+        return _reopen, (self.folder, self.access, self.series)
 
     def __del__(self) -> None:
         for shard in getattr(self, "_open_shards", {}).values():
@@ -177,7 +179,7 @@ class PackedStore:
             raise FrameError(f"{file}: cannot be read: {error.strerror}") from None
 
     def _find(self, path: str) -> int:
-        name = os.fsencode(path)
+        name = os.fsencode(series_path(path, self.series))
         wanted = path_hash(name)
         hashes, order = self._arrays["hash"], self._arrays["hash_order"]
         place = int(np.searchsorted(hashes, wanted))
@@ -201,5 +203,10 @@ def path_hash(name: bytes) -> np.uint64:
     return np.uint64(int.from_bytes(hashlib.sha1(name, usedforsecurity=False).digest()[:8], "little"))
 
 
-def _reopen(folder: Path, access: str) -> PackedStore:
-    return PackedStore(folder, folder=folder, access=access)
+def series_path(path: str, series: str | None) -> str:
+    """What a pack calls a series of pictures of a video; None: its frames."""
+    return path if series is None else f"{path}/{series}"
+
+
+def _reopen(folder: Path, access: str, series: str | None) -> PackedStore:
+    return PackedStore(folder, folder=folder, access=access, series=series)

@@ -68,6 +68,11 @@ class RecordList:
         """`file:line` of one record, for messages."""
         return f"{self.source}:{self._lines[index]}"
 
+    def with_fewer_frames(self, fewer: int) -> RecordList:
+        """The same videos with so many frames less each, down to 0."""
+        num_frames = np.maximum(self.num_frames - fewer, 0).astype(self.num_frames.dtype)
+        return _rebuild(self.source, self.root, self.arrays() | {"num_frames": num_frames}, self._num_class)
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # a spawned worker maps the cache again instead of receiving a copy of the arrays
         if self._cache_file is not None:

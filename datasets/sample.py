@@ -23,7 +23,7 @@ class ClipTransform(Protocol):
     num_crops: int
 
     def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[Any, bool]:
-        """(num_crops, T, H, W, 3) and whether the clip was mirrored."""
+        """(num_crops, T, H, W, C) and whether the clip was mirrored."""
         ...
 
     def apply(
@@ -78,10 +78,10 @@ class SampleDataset:
     in time, of one sample. seed: of the samples' generators. flip_labels: int64 (K,), the class of a mirrored clip,
     where mirroring changes it.
 
-    `dataset[(epoch, index)]` is a mapping for `utils.batch.collate`: clips (V, T, H, W, 3), V = clips x crops with the
-    crops of one clip together; label, a class or a multi-hot row (K,); index; augment; fault. A frame that is missing
-    or broken makes a fault that names list line and file, with clips of zeros: no other frame or video ever takes its
-    place.
+    `dataset[(epoch, index)]` is a mapping for `utils.batch.collate`: clips (V, T, H, W, C), V = clips x crops with the
+    crops of one clip together, T and C those of the clip's pictures; label, a class or a multi-hot row (K,); index;
+    augment; fault. A frame that is missing or broken makes a fault that names list line and file, with clips of zeros:
+    no other frame or video ever takes its place.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class SampleDataset:
             clips, flipped = self._read(index, rng)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
-            clips = self.spatial.blank(self.num_views, self.clip.num_frames)
+            clips = self.spatial.blank(self.num_views, self.clip.num_pictures)
         if flipped and self.flip_labels is not None:
             label = mirrored(label, self.flip_labels)
         return {
@@ -133,10 +133,10 @@ class SampleDataset:
         }
 
     def _read(self, index: int, rng: np.random.Generator | None) -> tuple[Any, bool]:
-        """Clips (V, T, H, W, 3) of one sample and whether they are mirrored. Raises FrameError."""
+        """Clips (V, T, H, W, C) of one sample and whether they are mirrored. Raises FrameError."""
         raise NotImplementedError
 
     def _draw(self, rng: np.random.Generator | None) -> Mapping[str, np.ndarray]:
         if rng is None or self.augment is None:
             return {}
-        return self.augment.draw(rng, self.num_views, self.clip.num_frames, *self.spatial.size)
+        return self.augment.draw(rng, self.num_views, self.clip.num_pictures, *self.spatial.size)

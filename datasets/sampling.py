@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from datasets import sampling_published as published
+from utils.clip import ClipSpec
 from utils.errors import ConfigError
 
 TrainRule = Callable[[int, int, int, np.random.Generator], np.ndarray]
@@ -26,7 +27,9 @@ class Rule:
     train(num_frames, clip_len, frame_stride, rng) -> (T,); test(num_frames, clip_len, frame_stride, num_clips) ->
     (num_clips, T). num_clips is what the rule's own protocol tests with, used where the config does not say.
     uses_stride is False for rules that take one frame per segment, where a stride has no meaning.
-    fixed_num_clips marks rules whose test clips are a set, like the two of "twice".
+    fixed_num_clips marks rules whose test clips are a set, like the two of "twice". stacks(num_frames, clip_len, rng,
+    length=...) -> (T,): where the training side knows stacks; the others take a stack for one frame, and the video for
+    as many frames as it has places for a stack.
     """
 
     train: TrainRule
@@ -34,6 +37,20 @@ class Rule:
     num_clips: int = 1
     uses_stride: bool = False
     fixed_num_clips: bool = False
+    stacks: Callable[..., np.ndarray] | None = None
+
+    def draw(self, num_frames: int, clip: ClipSpec, rng: np.random.Generator) -> np.ndarray:
+        """The pictures of one training clip, int64 (clip.num_pictures,): each place's stack in a row."""
+        if self.stacks is not None:
+            starts = self.stacks(num_frames, clip.num_frames, rng, length=clip.length)
+        else:
+            starts = self.train(places(num_frames, clip.length), clip.num_frames, clip.frame_stride, rng)
+        return with_stacks(starts, clip.length, num_frames)
+
+    def pick(self, num_frames: int, clip: ClipSpec, num_clips: int) -> np.ndarray:
+        """The pictures of the test clips, int64 (num_clips, clip.num_pictures)."""
+        starts = self.test(places(num_frames, clip.length), clip.num_frames, clip.frame_stride, num_clips)
+        return with_stacks(starts, clip.length, num_frames)
 
     def check(self, name: str, frame_stride: int, num_clips: int) -> None:
         """Raises ConfigError for a stride or a number of clips that the rule called `name` cannot honour."""
@@ -43,6 +60,19 @@ class Rule:
             )
         if self.fixed_num_clips and num_clips != self.num_clips:
             raise ConfigError(f"sampling {name!r} gives {self.num_clips} clips per video, not {num_clips}")
+
+
+def places(num_frames: int, length: int) -> int:
+    """Where a stack of `length` frames may begin; one place in a video that is too short for it."""
+    return max(1, num_frames - length + 1)
+
+
+def with_stacks(starts: np.ndarray, length: int, num_frames: int) -> np.ndarray:
+    """(..., T) -> (..., T * length): from each start on, frames in a row; a short video holds its last frame."""
+    if length == 1:
+        return starts
+    stacks = starts[..., None] + np.arange(length)
+    return np.minimum(stacks, num_frames - 1).reshape(*starts.shape[:-1], -1)
 
 
 # --- our own two ---
@@ -158,14 +188,21 @@ SAMPLING: dict[str, Rule] = {
     ),
     "clip": Rule(train=clip_train, test=clip_test, num_clips=10, uses_stride=True),
     # TSN and TSM as their authors train and test them
-    "tsn": Rule(train=_tsn_train, test=_one_clip(published.tsn_centres), fixed_num_clips=True),
-    "tsn_val": Rule(train=_tsn_train, test=_one_clip(published.tsn_val), fixed_num_clips=True),
-    "tsn_caffe": Rule(train=_tsn_train, test=_one_clip(published.tsn_caffe_test), fixed_num_clips=True),
+    "tsn": Rule(
+        train=_tsn_train, test=_one_clip(published.tsn_centres), fixed_num_clips=True, stacks=published.tsn_train
+    ),
+    "tsn_val": Rule(
+        train=_tsn_train, test=_one_clip(published.tsn_val), fixed_num_clips=True, stacks=published.tsn_train
+    ),
+    "tsn_caffe": Rule(
+        train=_tsn_train, test=_one_clip(published.tsn_caffe_test), fixed_num_clips=True, stacks=published.tsn_train
+    ),
     "twice": Rule(
         train=_tsn_train,
         test=lambda num_frames, clip_len, frame_stride, num_clips: published.tsm_twice(num_frames, clip_len),
         num_clips=2,
         fixed_num_clips=True,
+        stacks=published.tsn_train,
     ),
     "dense": Rule(
         train=lambda num_frames, clip_len, frame_stride, rng: published.tsm_dense_train(num_frames, clip_len, rng),

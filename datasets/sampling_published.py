@@ -23,7 +23,7 @@ def tsn_train(num_frames: int, num_segments: int, rng: np.random.Generator, *, l
     segment = positions // num_segments
     if segment > 0:
         return np.arange(num_segments) * segment + rng.integers(0, segment, size=num_segments)
-    if num_frames > num_segments:
+    if num_frames > num_segments and positions > 0:  # as published: no draw from nothing, which ended their program
         return np.sort(rng.integers(0, positions, size=num_segments))
     return np.zeros(num_segments, dtype=np.int64)
 

@@ -14,7 +14,7 @@ import numpy as np
 from datasets.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
-from datasets.sampling import get_rule
+from datasets.sampling import get_rule, with_stacks
 from datasets.sampling_published import temporal_subsample
 from datasets.video_index import VideoTimes, index_videos
 from datasets.video_reader import READERS, find_reader
@@ -84,6 +84,8 @@ class VideoDataset(SampleDataset):
     ) -> None:
         self.sampler, self.clip_seconds, self.stride, self.fps = sampler, clip_seconds, stride, fps
         self._check(train, clips_per_video, flip_labels)
+        if clip.modality == "flow":
+            raise ConfigError("common.data.store.type: videos hold no optical flow; tools/dump_flow.py makes it")
         rule = get_rule(clip.sampling)
         if sampler is None:
             rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips or rule.num_clips)
@@ -153,7 +155,7 @@ class VideoDataset(SampleDataset):
         return self._clip.num_frames * self._clip.frame_stride / rate
 
     def frames(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Which frames of the video one sample shows, int64 (num_clips, T), 0-based. Raises FrameError."""
+        """Which frames one sample shows, int64 (num_clips, clip.num_pictures), 0-based. Raises FrameError."""
         times = self.index[int(self._videos.videos[index])]
         if self.sampler is None:
             return self._by_rule(times, rng)
@@ -168,15 +170,13 @@ class VideoDataset(SampleDataset):
             spans = random_spans(duration, seconds, self.num_clips, rng)
         else:
             spans = [random_span(duration, seconds, rng)]
-        return np.stack([self._in_span(times, span) for span in spans])
+        indices = np.stack([self._in_span(times, span) for span in spans])
+        return with_stacks(indices, self.clip.length, len(times))
 
     def _by_rule(self, times: VideoTimes, rng: np.random.Generator | None) -> np.ndarray:
         rule, clip = get_rule(self.clip.sampling), self.clip
         count = len(times) if self.fps is None else max(1, round(times.duration * self.fps))
-        if rng is None:
-            indices = rule.test(count, clip.num_frames, clip.frame_stride, self.num_clips)
-        else:
-            indices = rule.train(count, clip.num_frames, clip.frame_stride, rng)[None]
+        indices = rule.pick(count, clip, self.num_clips) if rng is None else rule.draw(count, clip, rng)[None]
         return indices if self.fps is None else shown_at(times, indices / self.fps)
 
     def _in_span(self, times: VideoTimes, span: Span) -> np.ndarray:

@@ -30,6 +30,8 @@ def build_method(model: Model) -> Method:
         "kwargs": {key: value for key, value in model.kwargs.items() if key not in SYNC_BN},
         **(model.model_extra or {}),
     }
+    if model.modality != "rgb" or model.stack is not None:  # methods that see RGB alone need not know of others
+        arguments |= {"modality": model.modality, "stack": model.stack}
     return build(METHODS, model.type, arguments, where="common.model")
 
 

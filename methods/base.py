@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from utils.clip import ClipSpec
+from utils.clip import MODALITIES, ClipSpec
+from utils.errors import ConfigError
 
 Self = TypeVar("Self", bound="Method")
 
@@ -60,6 +61,23 @@ class Method(nn.Module):
             if getattr(module, "frozen", False):
                 module.eval()
         return self
+
+
+def stack_of(modality: str, stack: int | None, *, default: int) -> int:
+    """How many flow fields or differences make the channels of one place; 1 for RGB.
+
+    stack: what the config says; None: `default`.
+    Raises: ConfigError for a modality that is not known, or a stack where there is nothing to put on top of another.
+    """
+    if modality not in MODALITIES:
+        raise ConfigError(f"common.model.modality: {modality!r} is not one of {', '.join(MODALITIES)}")
+    if modality == "rgb":
+        if stack not in (None, 1):
+            raise ConfigError(f"common.model.stack: {stack} is for flow and rgbdiff; RGB frames are seen one by one")
+        return 1
+    if stack is not None and stack < 1:
+        raise ConfigError(f"common.model.stack: should be at least 1, but is {stack}")
+    return default if stack is None else stack
 
 
 def new_head(features: int, num_class: int, *, std: float = 0.01) -> nn.Linear:

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from methods.base import Method
+from methods.base import Method, stack_of
 from networks import CLIP_NETWORKS
 from networks.clip_networks import EXAMPLES, image_architecture
+from networks.first_convolution import replace_first_convolution
 from networks.inflate import inflate
 from utils.build import check_arguments
 from utils.clip import ClipSpec
@@ -43,7 +44,7 @@ class ClipMethod(Method):
         return f"{self.head_path}."
 
     def forward(self, clips: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> logits (B, K)."""
+        """(B, C, T, H, W) -> logits (B, K)."""
         logits: Tensor = self.network(clips)
         return logits
 
@@ -65,6 +66,8 @@ class Clip3D(ClipMethod):
     backbone: a name of networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, resnet50_3d, ...
     clip_len: T; by default kwargs.sample_duration where the network takes one, else the length its cost is quoted at.
     frame_stride: the step from one frame to the next.
+    modality: what each of the T places is: an `rgb` frame, a `flow` field (2 channels), or with `rgbdiff` a frame less
+        the one before. stack: so many consecutive fields or differences together instead, as TSN has them.
     kwargs: for the network's constructor.
     """
 
@@ -76,6 +79,8 @@ class Clip3D(ClipMethod):
         clip_len: int | None = None,
         frame_stride: int = 1,
         dropout: float = 0.0,
+        modality: str = "rgb",
+        stack: int | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -92,11 +97,16 @@ class Clip3D(ClipMethod):
             if duration != clip_len:
                 where = f"{WHERE}.kwargs.sample_duration"
                 raise ConfigError(f"{where}: {duration} differs from clip_len {clip_len}; leave one of them out")
-        self.clip = ClipSpec(num_frames=clip_len, frame_stride=frame_stride, sampling="clip", dataset="clip")
+        stack = stack_of(modality, stack, default=1)
+        self.clip = ClipSpec(clip_len, frame_stride, "clip", "clip", modality=modality, stack=stack)
+        self.settings = {"modality": modality}
         self.name = f"clip3d_{backbone}"
         self.arch = image_architecture(backbone)
         self.example_size = (clip_len, *example[1:])
-        self.hold(builder(num_class=num_class, dropout=dropout, **arguments))
+        network = builder(num_class=num_class, dropout=dropout, **arguments)
+        if modality != "rgb":
+            replace_first_convolution(network, self.clip.in_channels)
+        self.hold(network)
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inflates them. Raises: CheckpointError for a network that does not grow out of an image network."""

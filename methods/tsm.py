@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from methods.base import fold_frames, mean_over_frames
 from methods.tsn import TSN
-from networks.backbones import RGB
 from networks.temporal import PLACES, insert_non_local, insert_pool, insert_shift, temporal_parts
 from networks.temporal_shift import DIRECTIONS, Stream, TemporalPool, TemporalShift, pooled_length
 from utils.errors import ConfigError
@@ -43,7 +42,8 @@ class TSM(TSN):
         shift: str = "bi",
         temporal_pool: bool = False,
         non_local: bool | str = False,
-        in_channels: int = RGB,
+        modality: str = "rgb",
+        stack: int | None = None,
         init_std: float = 0.01,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
@@ -53,7 +53,8 @@ class TSM(TSN):
             num_segments=num_segments,
             dropout=dropout,
             consensus=consensus,
-            in_channels=in_channels,
+            modality=modality,
+            stack=stack,
             init_std=init_std,
             kwargs=kwargs,
         )
@@ -72,6 +73,7 @@ class TSM(TSN):
             insert_pool(self.backbone, backbone)
         self.temporal_pool = temporal_pool
         self.settings = {
+            **self.settings,
             "shift_div": shift_div,
             "shift_place": shift_place,
             "shift": shift,

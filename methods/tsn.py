@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from methods.base import Method, fold_frames, mean_over_frames, new_head
-from networks.backbones import RGB, architecture, image_backbone
+from methods.base import Method, fold_frames, mean_over_frames, new_head, stack_of
+from networks.backbones import architecture, image_backbone
 from utils.clip import ClipSpec
 from utils.errors import ConfigError
 
 CONSENSUS = ("avg",)
+STACK = 5  # flow fields, or differences, of one place (Simonyan and Zisserman 2014 took 10, TSN 5)
 
 
 class TSN(Method):
@@ -23,9 +24,10 @@ class TSN(Method):
     the paper's test 25.
 
     backbone: see networks/backbones.py. kwargs: for its constructor.
-    num_segments: frames of a training clip, one from each equal part of the video.
-    consensus: how the frames' logits become one: `avg`.
-    in_channels: channels of each frame: 3 for RGB, 2 * L for a stack of L flow fields.
+    num_segments: places of a training clip, one in each equal part of the video.
+    consensus: how their logits become one: `avg`.
+    modality: what each place of a segment is: an `rgb` frame; `flow`, the 2 * stack channels of consecutive fields, x
+        and y in turn; `rgbdiff`, the 3 * stack of differences between consecutive frames. stack: 5 by default.
     init_std: of the classifier's weights.
     """
 
@@ -37,16 +39,19 @@ class TSN(Method):
         num_segments: int = 3,
         dropout: float = 0.0,
         consensus: str = "avg",
-        in_channels: int = RGB,
+        modality: str = "rgb",
+        stack: int | None = None,
         init_std: float = 0.01,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_segments(num_segments, consensus)
-        self.clip = ClipSpec(num_frames=num_segments)
+        stack = stack_of(modality, stack, default=STACK)
+        self.clip = ClipSpec(num_frames=num_segments, modality=modality, stack=stack)
+        self.settings = {"modality": modality}
         self.arch = architecture(backbone)
         self.name = f"tsn_{backbone}"
-        self.backbone, width = image_backbone(backbone, kwargs, in_channels=in_channels)
+        self.backbone, width = image_backbone(backbone, kwargs, in_channels=self.clip.in_channels)
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
         self.head = new_head(width, num_class, std=init_std)
         self.example_size = (num_segments, 224, 224)

@@ -6,14 +6,14 @@ Weights are random; files are the business of weights.py.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from networks import IMAGE_BACKBONES
+from networks.first_convolution import RGB, replace_first_convolution
 from utils.build import check_arguments
 from utils.config_file import nearest
 from utils.errors import ConfigError
@@ -21,7 +21,6 @@ from utils.errors import ConfigError
 WHERE = "common.model"
 TIMM = "timm/"
 IMAGE_CLASSES = 1000
-RGB = 3
 
 
 def architecture(name: str) -> str:
@@ -48,7 +47,7 @@ def image_backbone(
     net = _builder(name, kwargs)(**kwargs)
     width = _remove_classifier(net, name)
     if in_channels != RGB:
-        _replace_first_convolution(net, in_channels)
+        replace_first_convolution(net, in_channels)
     return net, width
 
 
@@ -131,31 +130,3 @@ def _remove_classifier(net: nn.Module, name: str) -> int:
 def _parent(net: nn.Module, path: str) -> tuple[nn.Module, str]:
     parent, _, child = path.rpartition(".")
     return net.get_submodule(parent), child
-
-
-def _replace_first_convolution(net: nn.Module, in_channels: int) -> None:
-    path, conv = next((path, m) for path, m in net.named_modules() if isinstance(m, nn.Conv2d))
-    parent, child = _parent(net, path)
-    new = nn.Conv2d(
-        in_channels,
-        conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]
-        conv.stride,  # type: ignore[arg-type]
-        conv.padding,  # type: ignore[arg-type]
-        bias=conv.bias is not None,
-    )
-    with torch.no_grad():
-        new.weight.copy_(widen_input(conv.weight, in_channels))
-        if conv.bias is not None and new.bias is not None:
-            new.bias.copy_(conv.bias)
-    setattr(parent, child, new)
-
-
-def widen_input(weight: Tensor, in_channels: int) -> Tensor:
-    """An RGB kernel (out, 3, h, w) for `in_channels`: its mean over RGB, repeated (TSN, arXiv 1608.00859, sec. 3.2)."""
-    return weight.mean(dim=1, keepdim=True).expand(-1, in_channels, -1, -1).contiguous()
-
-
-def first_convolution(state: Mapping[str, Tensor]) -> str | None:
-    """Key of the kernel that reads the frames: the first 4-D entry of a state dict in its own order."""
-    return next((key for key, value in state.items() if re.search(r"weight$", key) and value.dim() == 4), None)

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from networks.backbones import first_convolution, widen_input
 from networks.checkpoint_file import RawCheckpoint, load_checkpoint_file
+from networks.first_convolution import RGB, first_convolution, widen_input
+from utils.clip import ClipSpec
 from utils.errors import CheckpointError
 
 __all__ = ["LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained"]
@@ -28,6 +29,7 @@ class Loadable(Protocol):
 
     name: str
     arch: str
+    clip: ClipSpec
     settings: Mapping[str, Any]
 
     @property
@@ -109,7 +111,8 @@ def load_into(
 
     An image network's file fills the backbone, and the classifier stays as the model has it.
 
-    new_head: a classifier of another width or for other classes stays as the model has it, instead of being an error.
+    new_head: a classifier of another width or for other classes stays as the model has it, instead of being an error;
+        and RGB weights fill a model of another modality.
     strict: missing and unexpected entries are an error; else they are only reported.
     class_names: the classes that the scores are for, in order; a file that tells its own must agree.
     trust_pickle: see load_checkpoint_file.
@@ -119,9 +122,11 @@ def load_into(
     file = source if isinstance(source, RawCheckpoint) else load_checkpoint_file(source, trust_pickle=trust_pickle)
     report = LoadReport(str(file.path), file.layout, notes=list(file.facts.notes))
     wanted, head = model.state_dict(), model.head_prefix
-    found, optional = dict(file.weights), set[str]()
+    begins = new_head or not file.facts.method  # the weights are to start training from
+    found = _for_modality(model, file, report) if begins else dict(file.weights)
+    optional = set[str]()
     if not file.facts.method:
-        found = _image_entries(model, found, wanted, report)
+        found = model.from_image_weights(found)
         optional = {key for key in wanted if key.startswith(head) or model.starts_random(key)}
         rest = sum(not key.startswith(head) for key in optional)
         also = f", and so do {rest} entries that no image network has" if rest else ""
@@ -147,16 +152,16 @@ def load_into(
     return report
 
 
-def _image_entries(
-    model: Loadable, found: dict[str, Tensor], wanted: Mapping[str, Tensor], report: LoadReport
-) -> dict[str, Tensor]:
-    entries = model.from_image_weights(found)
-    first, ours = first_convolution(entries), first_convolution(wanted)
-    if first and first == ours and entries[first].shape[1] != wanted[first].shape[1]:
-        channels = wanted[first].shape[1]
-        report.notes.append(f"{first}: mean over RGB, repeated for {channels} channels")
-        entries[first] = widen_input(entries[first], channels)
-    return entries
+def _for_modality(model: Loadable, file: RawCheckpoint, report: LoadReport) -> dict[str, Tensor]:
+    """RGB weights for a model that sees flow or differences: its first convolution adapts; others as they are."""
+    found, first = dict(file.weights), first_convolution(file.weights)
+    if first is None or found[first].shape[1] != RGB or file.facts.arguments.get("modality", "rgb") != "rgb":
+        return found
+    if model.clip.modality != "rgb":
+        channels = model.clip.in_channels
+        report.notes.append(f"{first}: mean over RGB, repeated for {channels} channels of {model.clip.modality}")
+        found[first] = widen_input(found[first], channels)
+    return found
 
 
 def _other_classes(file: RawCheckpoint, class_names: Sequence[str] | None) -> str:

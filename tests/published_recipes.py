@@ -148,6 +148,8 @@ RECIPES: dict[str, Recipe] = {
     ),
     "ucf101/tsm_r50_8f_mit": mit(23_714_981, 64, 25, steps(0.001, 10, 20), 5e-4),
     "ucf101/tsn_r101_3f_tsn_pytorch": mit(42_707_109, 128, 80, steps(0.001, 30, 60), 5e-4),
+    "ucf101/tsn_r101_3f_flow_tsn_pytorch": mit(42_729_061, 128, 340, steps(0.001, 190, 300), 5e-4),
+    "ucf101/tsn_r101_7f_rgbdiff_tsn_pytorch": mit(42_744_741, 128, 180, steps(0.001, 80, 160), 5e-4)._replace(clip=40),
     "ucf101/tsn_r50_3f_mmaction2": Recipe(23_714_981, 256, 75, steps(0.00128), 5e-4, clip=40),
     "ucf101/r2plus1d_34_32f_vmz": vmz(63_543_788, 32, 100_000, 8, 2, 0.0008, TRAINING_VIDEOS[UCF], 5e-3),
     "hmdb51/tsm_r50_8f_mmaction2": Recipe(23_612_531, 96, 25, steps(0.0015, 10, 20), 1e-4, clip=20),

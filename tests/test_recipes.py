@@ -13,8 +13,8 @@ import torch
 import torchvision
 
 from datasets import DATASETS
-from datasets.assemble import check_pipelines, train_clip
-from datasets.assemble import test_clip as clip_at_test
+from datasets.pipelines import check_pipelines, train_clip
+from datasets.pipelines import test_clip as clip_at_test
 from datasets.sampling import get_rule
 from methods.assemble import build_method, sync_bn_arguments
 from methods.base import Method
@@ -180,7 +180,8 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     if "tsm_" in name or name.endswith("_5f_mit"):
         assert multipliers - {(2, 0)} == MIT_GROUPS  # biases of non-local blocks learn at twice the rate
     elif name.endswith("tsn_pytorch"):
-        assert multipliers == {(1, 1), (1, 0), (2, 0)}
+        first = {(5, 1)} if common.model.modality == "flow" else set()  # the first convolution comes from RGB
+        assert multipliers == {(1, 1), (1, 0), (2, 0)} | first
     elif name.endswith(("pyslowfast", "pytorchvideo")):
         assert multipliers == {(1, 1), (1, 0)} and common.no_wd == "norm"
     else:
@@ -192,6 +193,8 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     [
         ("ucf101/tsm_r50_8f_mit", 52),
         ("ucf101/tsn_r101_3f_tsn_pytorch", 103),
+        ("ucf101/tsn_r101_3f_flow_tsn_pytorch", 103),
+        ("ucf101/tsn_r101_7f_rgbdiff_tsn_pytorch", 103),
         ("kinetics400/ir_csn_152_32x2_mmaction2", 155),
     ],
 )
@@ -201,7 +204,7 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
     with torch.device("meta"):
         model = build_method(common.model)
     assert freeze_bn(model, keep_first=not common.frozen_bn) == frozen
-    assert sum(bool(config(other).partial_bn or config(other).frozen_bn) for other in RECIPES) == 3
+    assert sum(bool(config(other).partial_bn or config(other).frozen_bn) for other in RECIPES) == 5
 
 
 def test_image_weights_carry_the_names_under_which_torchvision_publishes_them() -> None:

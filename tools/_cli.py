@@ -40,6 +40,13 @@ def positive_float(text: str) -> float:
     return value
 
 
+def jpeg_quality(text: str) -> int:
+    """1..100."""
+    if not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a JPEG quality from 1 to 100")
+    return int(text)
+
+
 def cores() -> int:
     """The processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,7 +19,7 @@ from utils.decode import decode_image
 from utils.errors import UserError
 
 _VIDEOS_PER_JOB = 16
-_DROP = "the line is removed"
+DROP = "the line is removed"
 
 
 @dataclass(frozen=True)
@@ -34,33 +34,34 @@ class Folder:
 class _Job:
     folders: tuple[Path, ...]
     decode: bool
+    flow: bool
 
 
 def check_frames(data: DataSet, *, template: str | None, first: int | None, decode: bool, workers: int) -> None:
     """Looks at the folder of every line that has no fault yet. decode: also at the pixels of every frame."""
-    entries = [entry for entry in data.entries if not entry.drop and not entry.known]
-    folders = _look(data, entries, decode=decode, workers=workers)
-    template = template or _most(
+    entries = unblamed(data)
+    folders = look(data, entries, decode=decode, workers=workers)
+    template = template or most(
         _main_series(folder) for folder in folders.values() if folder is not None and folder.numbers
     )
     firsts = [folder.numbers[template][0] for folder in folders.values() if folder and template in folder.numbers]
-    first = _most(firsts) if first is None else first
+    first = most(firsts) if first is None else first
     manifests = {root: _manifest(data, root) for root in set(data.roots.values())}
     for entry in entries:
         root = data.roots[entry.split]
         folder = folders[root / entry.path]
         if folder is None:
-            data.blame("missing_folder", entry, f"folder not found: {root / entry.path}", fix=_DROP, drop=True)
+            data.blame("missing_folder", entry, f"folder not found: {root / entry.path}", fix=DROP, drop=True)
         elif not folder.numbers:
-            data.blame("no_frames", entry, f"{root / entry.path} holds no numbered images", fix=_DROP, drop=True)
+            data.blame("no_frames", entry, f"{root / entry.path} holds no numbered images", fix=DROP, drop=True)
         elif template not in folder.numbers:
             message = f"{entry.path!r} has frames called {_main_series(folder)}, the others {template}"
-            data.blame("template", entry, message, fix=_DROP, drop=True)
+            data.blame("template", entry, message, fix=DROP, drop=True)
         else:
             manifest = manifests[root]
             listed = manifest.get(entry.path) if manifest is not None else None
             _check_numbers(data, entry, folder.numbers[template], template, int(first or 0), listed)
-            _check_pictures(data, entry, folder, template)
+            check_pictures(data, entry, folder, template)
 
 
 def _check_numbers(
@@ -70,7 +71,7 @@ def _check_numbers(
     span = last - first + 1
     if numbers[0] != first and not (numbers[0] > first and entry.num_frames == span):
         message = f"{entry.path!r} begins with frame number {numbers[0]}, the others with {first}"
-        data.blame("first_number", entry, message, fix=_DROP, drop=True)
+        data.blame("first_number", entry, message, fix=DROP, drop=True)
         return
     missing = sorted(set(range(first, last + 1)) - set(numbers))
     if not missing and listed == entry.num_frames > span:
@@ -78,17 +79,23 @@ def _check_numbers(
     if missing:
         shown = ", ".join(template.format(number) for number in missing[:3]) + ", ..." * (len(missing) > 3)
         message = f"{entry.path!r} misses {len(missing)} of {len(numbers) + len(missing)} frames: {shown}"
-        data.blame("missing_frame", entry, message, fix=_DROP, drop=True)
+        data.blame("missing_frame", entry, message, fix=DROP, drop=True)
     elif entry.num_frames != span:
         message = f"the list says {entry.num_frames} frames of {entry.path!r}, the folder holds {span}"
         data.blame("count", entry, message, fix="the number becomes the folder's")
         entry.num_frames = span
     elif listed is not None and listed != span:
         message = f"{entry.path!r} was dumped with {listed} frames ({MANIFEST}), the folder holds {span}"
-        data.blame("manifest", entry, message, fix=_DROP, drop=True)
+        data.blame("manifest", entry, message, fix=DROP, drop=True)
 
 
-def _check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str) -> None:
+def unblamed(data: DataSet) -> list[Entry]:
+    """The lines that have no fault yet."""
+    return [entry for entry in data.entries if not entry.drop and not entry.known]
+
+
+def check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str) -> None:
+    """Blames a line for frames of this name that are empty or no pictures."""
     numbers = {template.format(number) for number in folder.numbers[template]}
     bad = {file: why for file, why in folder.bad.items() if file in numbers}
     for kind, what in (("empty_frame", "empty"), ("undecodable_frame", "undecodable")):
@@ -97,13 +104,17 @@ def _check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str) 
             shown = ", ".join(files[:3]) + ", ..." * (len(files) > 3)
             why = f" ({bad[files[0]]})" if bad[files[0]] else ""
             message = f"{entry.path!r} has {len(files)} {what} frame{'s' * (len(files) > 1)}: {shown}{why}"
-            data.blame(kind, entry, message, fix=_DROP, drop=True)
+            data.blame(kind, entry, message, fix=DROP, drop=True)
 
 
-def _look(data: DataSet, entries: list[Entry], *, decode: bool, workers: int) -> dict[Path, Folder | None]:
+def look(
+    data: DataSet, entries: list[Entry], *, decode: bool, workers: int, flow: bool = False
+) -> dict[Path, Folder | None]:
+    """The folders of these lines, None where there is none. flow: the pictures of optical flow, not of frames."""
     paths = list(dict.fromkeys(data.roots[entry.split] / entry.path for entry in entries))
     jobs = [
-        _Job(tuple(paths[start : start + _VIDEOS_PER_JOB]), decode) for start in range(0, len(paths), _VIDEOS_PER_JOB)
+        _Job(tuple(paths[start : start + _VIDEOS_PER_JOB]), decode, flow)
+        for start in range(0, len(paths), _VIDEOS_PER_JOB)
     ]
     found: dict[Path, Folder | None] = {}
     with Progress(len(paths), unit="videos") as progress:
@@ -111,7 +122,7 @@ def _look(data: DataSet, entries: list[Entry], *, decode: bool, workers: int) ->
             if isinstance(answer, WorkerDiedError):  # a codec crashed: find out on which video
                 answer = {}
                 for path in job.folders:
-                    for _, one in run_jobs(inspect, [_Job((path,), decode)], workers=1, started=lambda _: None):
+                    for _, one in run_jobs(inspect, [_Job((path,), decode, flow)], workers=1, started=lambda _: None):
                         crashed = {"?": f"the decoder crashed: {one}"}
                         answer |= one if isinstance(one, dict) else {path: Folder(_numbers(path) or {}, crashed)}
             elif isinstance(answer, Exception):
@@ -130,23 +141,23 @@ def _answers(jobs: list[_Job], workers: int) -> Iterable[tuple[_Job, Any]]:
 def inspect(job: _Job) -> dict[Path, Folder | None]:
     """Looks at a few folders; runs in a worker."""
     cv2.setNumThreads(0)
-    return {path: _inspect(path, job.decode) for path in job.folders}
+    return {path: _inspect(path, job) for path in job.folders}
 
 
-def _inspect(path: Path, decode: bool) -> Folder | None:
+def _inspect(path: Path, job: _Job) -> Folder | None:
     numbers = _numbers(path)
     if numbers is None:
         return None
     bad: dict[str, str] = {}
     for template, series in numbers.items():
-        if template.startswith(FLOW_PREFIXES):
+        if template.startswith(FLOW_PREFIXES) != job.flow:
             continue
         for number in series:
             file = template.format(number)
             try:
                 if not (path / file).stat().st_size:
                     bad[file] = ""
-                elif decode:
+                elif job.decode:
                     decode_image((path / file).read_bytes(), 8)
             except (OSError, ValueError) as error:
                 bad[file] = str(error)
@@ -164,7 +175,7 @@ def _main_series(folder: Folder) -> str:
     return min(folder.numbers, key=lambda name: (name.startswith(FLOW_PREFIXES), -len(folder.numbers[name]), name))
 
 
-def _most(values: Iterable[Any]) -> Any:
+def most(values: Iterable[Any]) -> Any:
     """The commonest, None of none."""
     counts = Counter(values)
     return counts.most_common(1)[0][0] if counts else None

@@ -6,11 +6,11 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -80,6 +80,9 @@ class Job:
         return self.target.with_name(f".{self.target.name}.tmp")
 
 
+SomeJob = TypeVar("SomeJob", bound=Job)
+
+
 class OutOfReachError(Exception):
     """Nothing can be written to the output any more."""
 
@@ -100,8 +103,14 @@ def dump_video(job: Job) -> dict[str, Any]:
     Raises OutOfReachError if the output is full or read-only.
     """
     cv2.setNumThreads(0)  # one process per core is what fills the cores
+    return guarded(job, lambda job: fingerprint(job.source) | _dump(job))
+
+
+def guarded(job: SomeJob, work: Callable[[SomeJob], dict[str, Any]]) -> dict[str, Any]:
+    """The line of a job: what `work` says, or a failure. Raises OutOfReachError if nothing can be written any more."""
+    shutil.rmtree(job.building, ignore_errors=True)
     try:
-        return failure(job, "") | fingerprint(job.source) | _dump(job)
+        return failure(job, "") | work(job)
     except FrameError as error:
         return failure(job, str(error))
     except OSError as error:
@@ -123,12 +132,11 @@ def _dump(job: Job) -> dict[str, Any]:
     info = video.info
     if job.settings.fps and not info.fps:
         raise FrameError(f"{job.source}: states no frame rate, so --fps cannot be kept")
-    shutil.rmtree(job.building, ignore_errors=True)
     job.building.mkdir(parents=True)
     sizes: set[tuple[int, int]] = set()
     count = 0
-    for picture in islice(_chosen(video, job), 0, None, job.settings.every):
-        _stop_if_orphan()
+    for picture in islice(chosen(video, job), 0, None, job.settings.every):
+        stop_if_orphan()
         count += 1
         sizes.add(picture.shape[:2])
         _write_jpeg(job.building / TEMPLATE.format(count - 1 + FIRST_FRAME), picture, job.settings)
@@ -152,7 +160,8 @@ def _dump(job: Job) -> dict[str, Any]:
     }
 
 
-def _chosen(video: Video, job: Job) -> Iterator[np.ndarray]:
+def chosen(video: Video, job: Job) -> Iterator[np.ndarray]:
+    """The pictures of the job's time and rate, before `every`; BGR."""
     frames: Iterator[TimedFrame] = video.frames(order="bgr")
     duration = video.info.duration
     if job.start is not None and job.end is not None:
@@ -164,26 +173,29 @@ def _chosen(video: Video, job: Job) -> Iterator[np.ndarray]:
 
 
 def _write_jpeg(path: Path, picture: np.ndarray, settings: Settings) -> None:
+    write_jpeg(path, resized(picture, settings), settings.quality)
+
+
+def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
+    """The picture at the size that the settings want."""
     height, width = picture.shape[:2]
     target = settings.target(height, width)
-    if target != (width, height):
-        smaller = target[0] * target[1] < width * height
-        picture = cv2.resize(picture, target, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, settings.quality])
+    if target == (width, height):
+        return picture
+    smaller = target[0] * target[1] < width * height
+    return cv2.resize(picture, target, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:
+    """Writes a picture, BGR or grey. Raises: FrameError for one that is no JPEG."""
+    good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not good:
-        raise FrameError(f"{path}: OpenCV cannot make a JPEG of {target[0]}x{target[1]} pixels")
+        raise FrameError(f"{path}: OpenCV cannot make a JPEG of {picture.shape[1]}x{picture.shape[0]} pixels")
     path.write_bytes(data.tobytes())
 
 
 def _rename_in(job: Job) -> None:
-    # all files first, then all syncs: one wait for the disk instead of one per frame
-    for path in job.building.iterdir():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    sync_folder(job.building)
+    sync_files(job.building)
     old = job.target.with_name(f".{job.target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if job.target.exists():
@@ -193,10 +205,23 @@ def _rename_in(job: Job) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def sync_files(folder: Path) -> None:
+    """Makes the files of a folder durable."""
+    # all files first, then all syncs: one wait for the disk instead of one per frame
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folder(folder)
+
+
 _parent = os.getppid()
 
 
-def _stop_if_orphan() -> None:
+def stop_if_orphan() -> None:
+    """Ends this process when its parent is gone."""
     # after a kill -9 of the main process: whoever starts anew must not meet us in the same folder
     if os.getppid() != _parent:
         os._exit(1)

@@ -65,9 +65,9 @@ class Exportable:
 
 
 def clip_network(trained: Trained) -> Exportable:
-    """clips (batch, 3, T, H, W), normalised -> logits (batch, K)."""
+    """clips (batch, C, T, H, W), normalised -> logits (batch, K)."""
     height, width = trained.spatial.size
-    shape = 3, trained.clip.num_frames, height, width
+    shape = trained.clip.in_channels, trained.clip.num_frames, height, width
     generator = torch.Generator().manual_seed(0)
 
     def example(batch: int) -> tuple[Tensor, ...]:
@@ -77,7 +77,7 @@ def clip_network(trained: Trained) -> Exportable:
 
 
 def streaming_step(trained: Trained) -> Exportable:
-    """frame (batch, 3, H, W) and state_0, state_1, ... -> logits (batch, K) and next_state_0, ...; zeros begin a video.
+    """frame (batch, C, H, W) and state_0, state_1, ... -> logits (batch, K) and next_state_0, ...; zeros begin a video.
 
     Raises: ConfigError for a network that is not a one-directional TSM.
     """
@@ -88,7 +88,7 @@ def streaming_step(trained: Trained) -> Exportable:
     generator = torch.Generator().manual_seed(0)
 
     def example(batch: int) -> tuple[Tensor, ...]:
-        frame = torch.randn(batch, 3, height, width, generator=generator)
+        frame = torch.randn(batch, trained.clip.in_channels, height, width, generator=generator)
         return frame, *module.first_state(frame)
 
     shapes = [list(state.shape[1:]) for state in example(1)[1:]]

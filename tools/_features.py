@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from methods.base import Method
 from tools._inputs import Input
-from tools._prediction import Settings, frame_counts
+from tools._prediction import Settings, as_seen, frame_counts
 from tools._trained import Trained
 from tools._windows import Cut, Window, cut, sliding, whole
 from utils.errors import FrameError, UserError
@@ -42,7 +42,7 @@ class Layer:
 
     @torch.no_grad()
     def rows(self, views: np.ndarray, batch_size: int) -> np.ndarray:
-        """Views (V, T, H, W, 3) of one window -> float32 (...), averaged over the views."""
+        """Views (V, T, H, W, C) of one window -> float32 (...), averaged over the views."""
         parts = []
         for start in range(0, len(views), batch_size):
             clips = self._trained.normalise(views[start : start + batch_size])
@@ -98,6 +98,7 @@ def extract(trained: Trained, layer: Layer, video: Input, settings: Settings, *,
 
     Raises: FrameError when nothing of it can be decoded.
     """
+    video = as_seen(trained, video)
     assert video.num_frames is not None
     windows: Iterable[Window]
     if slides:

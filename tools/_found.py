@@ -56,7 +56,7 @@ def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found
     manifest = Manifest(dataset)
     videos: list[Found] = []
     unfinished: list[str] = []
-    for folder in _leaves(frames):
+    for folder in leaves(frames):
         path = folder.relative_to(dataset).as_posix()
         known = manifest.videos.get(path)
         if known is not None and known["status"] not in ("ok", "partial"):
@@ -73,7 +73,7 @@ def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found
     return sorted(videos, key=lambda video: video.path), notes
 
 
-def _leaves(frames: Path) -> Iterator[Path]:
+def leaves(frames: Path) -> Iterator[Path]:
     """Folders without folders in them, hidden ones left out."""
     for name, folders, _ in os.walk(frames, followlinks=True):
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))

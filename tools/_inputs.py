@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 import cv2
+import numpy as np
 
-from datasets.frame_names import list_numbers
+from datasets.frame_names import FLOW_PREFIXES, list_numbers
+from utils.crops import CropRule, short_side_size
 from utils.decode import decode_image
 from utils.errors import FrameError, UserError
+from utils.flow import dis, to_levels
 from utils.video import VIDEO_SUFFIXES, TimedFrame, Video
 
 DEFAULT_FPS = 25.0  # of frames and files that do not say
@@ -31,7 +34,7 @@ class Input(Protocol):
     warnings: list[str]
 
     def frames(self) -> Iterator[TimedFrame]:
-        """(seconds, uint8 RGB (H, W, 3)), decoded as they are asked for."""
+        """(seconds, uint8 (H, W, C)), RGB, decoded as they are asked for."""
         ...
 
 
@@ -54,7 +57,8 @@ class FramesInput:
     """A folder of numbered images, `fps` a second."""
 
     def __init__(self, folder: Path, fps: float) -> None:
-        series = list_numbers(folder)
+        numbered = list_numbers(folder)
+        series = {name: found for name, found in numbered.items() if not name.startswith(FLOW_PREFIXES)}
         if not series:
             raise FrameError(f"{folder}: holds neither videos nor numbered frames, such as img_00001.jpg")
         template, numbers = max(series.items(), key=lambda item: (len(item[1]), item[0]))
@@ -98,6 +102,37 @@ class CameraInput:
                 yield time.monotonic() - began, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         finally:
             self._capture.release()
+
+
+class FlowInput:
+    """The optical flow of another input, from each picture to the next, as tools/dump_flow.py makes it by default.
+
+    rule: its `resize` is the size at which flow is computed, since pixels of motion depend on it. A field has the time
+    of its second picture.
+    """
+
+    def __init__(self, video: Input, rule: CropRule) -> None:
+        self._video, self._resize = video, getattr(rule, "resize", None)
+        self.name, self.fps, self.warnings = video.name, video.fps, video.warnings
+        self.num_frames = None if video.num_frames is None else max(1, video.num_frames - 1)
+
+    def frames(self) -> Iterator[TimedFrame]:
+        """(seconds, uint8 (H, W, 2)): x and y in grey levels."""
+        before: np.ndarray | None = None
+        for moment, picture in self._video.frames():
+            grey = cv2.cvtColor(self._resized(picture), cv2.COLOR_RGB2GRAY)
+            if before is not None:
+                yield moment, to_levels(dis(before, grey))
+            before = grey
+
+    def _resized(self, picture: np.ndarray) -> np.ndarray:
+        height, width = picture.shape[:2]
+        if self._resize is None:
+            return picture
+        given = isinstance(self._resize, int)
+        size = short_side_size(height, width, self._resize, rounding="nearest") if given else self._resize
+        shrinks = size[0] * size[1] < height * width
+        return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def is_camera(given: str) -> bool:

@@ -21,15 +21,15 @@ FORMAT = 1
 
 
 class Manifest:
-    """What is known of a dump.
+    """What is known of a dump into `folder`, from its record there.
 
     header: the tool, its version and settings, as last written. videos: folder of a video, relative to the dataset
     (such as "frames/class/video") -> its last line: status ("started", "ok", "partial" or "failed"), settings, frames
     (files in the folder), source, errors ...
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / MANIFEST
+    def __init__(self, folder: Path, name: str = MANIFEST) -> None:
+        self.path = folder / name
         self.header: dict[str, Any] = {}
         self.videos: dict[str, dict[str, Any]] = {}
         self._file: Any = None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from datasets.sampling import window_length
-from tools._inputs import Input
+from tools._inputs import FlowInput, Input
 from tools._trained import Top, Trained, best
 from tools._windows import Cut, cut, sliding, whole
 from utils.errors import FrameError
@@ -76,11 +76,17 @@ def predict(trained: Trained, video: Input, settings: Settings) -> Prediction:
     Short ones go through the checkpoint's own test protocol; from LONG seconds on, or when a window is asked for,
     windows slide over it. Raises: FrameError when nothing of it can be decoded.
     """
+    video = as_seen(trained, video)
     assert video.num_frames is not None
     prediction = _predict(trained, video, settings, video.num_frames)
     if prediction.frames != video.num_frames and not prediction.timeline:  # broken: its clips lie elsewhere then
         prediction = _predict(trained, video, settings, prediction.frames)
     return prediction
+
+
+def as_seen(trained: Trained, video: Input) -> Input:
+    """The video as the network's modality takes it: of optical flow, the fields between its frames."""
+    return FlowInput(video, trained.spatial.rule) if trained.clip.modality == "flow" else video
 
 
 def spans(

@@ -16,11 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.assemble import make_augment, make_spatial, test_clip
+from datasets.pipelines import make_augment, make_spatial, test_clip
 from datasets.sampling import Rule, get_rule
 from methods.assemble import build_method
 from methods.base import Method
-from networks.backbones import RGB
 from networks.checkpoint_file import RawCheckpoint, load_checkpoint_file
 from networks.weights import load_into
 from utils.augment import Augment
@@ -75,18 +74,21 @@ class Trained:
         return self.class_names[label] if named and self.class_names else f"class {label}"
 
     def normalise(self, views: np.ndarray) -> Tensor:
-        """(V, T, H, W, 3), uint8 or float32 0..255, as cut by `spatial` -> the network's input (V, 3, T, H, W)."""
+        """(V, T, H, W, C), uint8 or float32 0..255, as cut by `spatial` -> the network's input (V, C, T, H, W).
+
+        T and C are those of the clip's pictures first, and of the network, with stacks in its channels, then.
+        """
         clips = torch.from_numpy(views).permute(0, 4, 1, 2, 3)[None]
         return self.augment.apply(clips.to(self.device))
 
     @torch.no_grad()
     def logits(self, views: np.ndarray, *, batch_size: int) -> Tensor:
-        """(V, T, H, W, 3) -> float32 (V, K) on the CPU, `batch_size` views at a time."""
+        """(V, T, H, W, C) -> float32 (V, K) on the CPU, `batch_size` views at a time."""
         parts = [self.method(self.normalise(part)).float().cpu() for part in _chunks(views, batch_size)]
         return torch.cat(parts)
 
     def scores(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
-        """Views (V, T, H, W, 3) of each of N videos -> float32 (N, K), averaged over views as its evaluation does.
+        """Views (V, T, H, W, C) of each of N videos -> float32 (N, K), averaged over views as its evaluation does.
 
         Raises: CheckpointError when they are no numbers, as those of a training that diverged.
         """
@@ -107,7 +109,9 @@ class Trained:
         height, width = self.spatial.size
         return {
             "preset": self.common.augmentation.preset,
-            "channels": "RGB",
+            "channels": "x, y" if self.clip.modality == "flow" else "RGB",
+            "modality": self.clip.modality,
+            "stack": self.clip.stack,
             "mean": list(self.augment.mean),
             "std": list(self.augment.std),
             "value_range": self.augment.value_range,
@@ -154,13 +158,14 @@ def open_checkpoint(
         method = build_method(common.model)
         load_into(method, file)
         preset = find_preset(common.augmentation.preset)
+        clip = test_clip(common, method.clip)
         trained = Trained(
             path=Path(path),
             method=method.eval().requires_grad_(False).to(device),
             common=common,
-            clip=test_clip(common, method.clip),
+            clip=clip,
             spatial=make_spatial(common, preset, train=False),
-            augment=make_augment(common, preset, train=False),
+            augment=make_augment(common, preset, clip, train=False),
             class_names=file.class_names,
             average=common.test.average or preset.average,
             device=torch.device(device),
@@ -168,9 +173,6 @@ def open_checkpoint(
         trained.rule.check(trained.clip.sampling, trained.clip.frame_stride, trained.num_clips)
     except ConfigError as error:
         raise ConfigError(f"{config or path}: {error}") from None
-    channels = (common.model.model_extra or {}).get("in_channels", RGB)
-    if channels != RGB:
-        raise CheckpointError(f"{path}: takes {channels} channels a frame (flow?); videos have {RGB}")
     return trained
 
 

@@ -18,8 +18,8 @@ from utils.video import TimedFrame
 class Window:
     """A stretch of a video that gets a score.
 
-    first, length: its frames. indices: int64 (clips, T), the frames its clips are made of, counted from the video's
-    beginning.
+    first, length: its frames. indices: int64 (clips, clip.num_pictures), the frames its clips are made of, counted from
+    the video's beginning.
     """
 
     first: int
@@ -32,7 +32,7 @@ class Cut:
     """A window with its pixels.
 
     start, end: seconds of its first and last frame. frames: how many it had. times: float64 (clips, T), seconds of the
-    frames of its clips. views: (clips * crops, T, H, W, 3) RGB.
+    frames of its clips. views: (clips * crops, T, H, W, C).
     """
 
     start: float
@@ -44,7 +44,7 @@ class Cut:
 
 def whole(rule: Rule, clip: ClipSpec, *, num_frames: int, num_clips: int) -> Window:
     """The one window that is the video, with the clips of its test protocol."""
-    return Window(0, num_frames, rule.test(num_frames, clip.num_frames, clip.frame_stride, num_clips))
+    return Window(0, num_frames, rule.pick(num_frames, clip, num_clips))
 
 
 def sliding(rule: Rule, clip: ClipSpec, *, length: int, step: int, num_frames: int | None) -> Iterator[Window]:
@@ -55,7 +55,7 @@ def sliding(rule: Rule, clip: ClipSpec, *, length: int, step: int, num_frames: i
     if num_frames is not None:
         length = min(length, num_frames)
     num_clips = rule.num_clips if rule.fixed_num_clips else 1
-    inside = rule.test(length, clip.num_frames, clip.frame_stride, num_clips)
+    inside = rule.pick(length, clip, num_clips)
     for first in itertools.count(0, step):
         if num_frames is not None and first + length >= num_frames:
             yield Window(num_frames - length, length, inside + (num_frames - length))
@@ -93,7 +93,7 @@ def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], spatial: Spatia
 
 @dataclass
 class _Open:
-    """A window whose frames are coming in. pieces: (crops, 1, H, W, 3) by frame, each only once; times: of the same."""
+    """A window whose frames are coming in. pieces: (crops, 1, H, W, C) by frame, each only once; times: of the same."""
 
     window: Window
     start: float

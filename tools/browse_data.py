@@ -2,7 +2,8 @@
 
     python -m tools.browse_data exps/mine/config.yaml --out sheet.png
 
-One row per view of a video, with its path, its label after the flip, and the 0-based indices of its frames.
+One row per view of a video, with its path, its label after the flip, and the 0-based indices of its frames. Optical
+flow is shown in colours (the hue is the direction, white stands still), differences of frames around grey.
 """
 
 from __future__ import annotations
@@ -58,8 +59,7 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
     if sample["fault"]:
         raise UserError(sample["fault"])
     batch = collate([sample]).to("cpu")
-    clips = split.pipeline.apply(batch.clips, batch.augment)  # (V, C, T, H, W), normalised
-    frames = split.pipeline.pixels(clips).numpy()
+    frames = split.pipeline.pixels(split.pipeline.apply(batch.clips, batch.augment)).numpy()
     name = in_words(sample["label"], split.class_names)
     indices = frame_indices(split, index, epoch)
     captions = [f"{split.path(index)}  {name}" for _ in frames]
@@ -70,7 +70,7 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
 
 
 def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
-    """int64 (clips, T): the frames of a sample; None for encoded videos, which are cut by time."""
+    """int64 (clips, num_pictures): the frames of a sample; None for encoded videos, which are cut by time."""
     dataset = split.dataset
     if not isinstance(dataset, FrameDataset):
         return None

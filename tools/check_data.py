@@ -1,8 +1,8 @@
 """The doctor of data sets: what is wrong with the lists and the frames they name, in plain words.
 
 TARGET is a config.yaml, a folder with train.txt and val.txt (or one with lists/ in it), or a single list. Every frame
-is decoded unless --quick. --fix writes repaired lists in place and keeps the originals as *.orig; frames are never
-touched.
+is decoded unless --quick; where a config trains on optical flow, every field. --fix writes repaired lists in place and
+keeps the originals as *.orig; frames are never touched.
 Exit code 0: nothing is wrong, or all of it was fixed; 2: something is.
 """
 
@@ -25,6 +25,7 @@ from tools._cli import Parser, positive_int
 from tools._doctor import DataSet, check_classes, check_lists, read, summary
 from tools._doctor_disk import check_frames
 from tools._doctor_fix import fix
+from tools._doctor_flow import check_flow
 from utils.config_file import load_config
 from utils.errors import ListError, UserError, run_cli
 
@@ -42,6 +43,7 @@ class Target:
     template: str | None = None
     first: int | None = None
     multi_label: bool = False
+    flow: bool = False
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -103,7 +105,8 @@ def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
         multi_label=target.multi_label,
     )
     check_lists(data)
-    check_frames(data, template=target.template, first=target.first, decode=decode, workers=workers)
+    check = check_flow if target.flow else check_frames
+    check(data, template=target.template, first=target.first, decode=decode, workers=workers)
     check_classes(data)
     return data
 
@@ -149,8 +152,8 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
         template = normalise_template(common.data.frame_template)
     classes = arguments.class_names or (Path(common.data.class_names) if common.data.class_names else None)
     first = arguments.first_frame if arguments.first_frame is not None else common.data.first_frame
-    several = common.multi_label or arguments.multi_label
-    return Target(sources, roots, common.model.num_class, classes, template, first, several)
+    several, flow = common.multi_label or arguments.multi_label, common.model.modality == "flow"
+    return Target(sources, roots, common.model.num_class, classes, template, first, several, flow)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,11 +19,11 @@ from typing import Any
 if not __package__:  # started as `python tools/dump_frames.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools._cli import Parser, Progress, cores, positive_float, positive_int
-from tools._dump import FIRST_FRAME, TEMPLATE, Job, OutOfReachError, Settings, dump_video, failure, fingerprint
+from tools._cli import Parser, cores, jpeg_quality, positive_float, positive_int
+from tools._dump import FIRST_FRAME, TEMPLATE, Job, Settings, dump_video, fingerprint
+from tools._dump_run import Kind, dump, locked, summary
 from tools._labels import candidates, labelled_rows, walk_videos
 from tools._manifest import Manifest
-from tools._pool import WorkerDiedError, run_jobs
 from utils.errors import UserError, run_cli
 from utils.files import atomic_write
 
@@ -55,13 +53,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if (len(numbers) == 2 and not (width and height)) or max(width, height) > 16384:
         raise argparse.ArgumentTypeError(f"{text!r}: sides go from 1 to 16384")
     return width, height
-
-
-def parse_quality(text: str) -> int:
-    """1..100."""
-    if not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not a JPEG quality from 1 to 100")
-    return int(text)
 
 
 def plan(args: argparse.Namespace) -> list[Job]:
@@ -183,57 +174,12 @@ def check_settings(manifest: Manifest, settings: Settings, out: Path) -> None:
         raise UserError(f"{out} was dumped with {said}; give another OUT, or --overwrite to dump everything again")
 
 
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Refuses a second dump into the same folder; the lock of a killed one is gone with it."""
-    with (out / ".dump.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"another dump into {out} is running") from error
-        yield
-
-
 def write_readme(out: Path, *, flat: bool) -> None:
     """The README of the dataset, unless somebody wrote one."""
     if not (out / "README").exists():
         layout = "v_<tag>_<id>" if flat else "<class>/<video>"
         with atomic_write(out / "README", "w") as file:
             file.write(README.format(name=out.resolve().name, layout=layout, first=FIRST_FRAME))
-
-
-def dump(jobs: Sequence[Job], manifest: Manifest, *, workers: int, overwrite: bool) -> Counter[str]:
-    """Dumps what is missing, keeps the manifest, and counts the outcomes."""
-    outcome: Counter[str] = Counter()
-    todo: list[Job] = []
-    with Progress(len(jobs), unit="videos") as progress:
-        for job in jobs:
-            trouble = trouble_with(job, manifest.videos.get(job.video))
-            if trouble and not overwrite:
-                outcome["failed"] += 1
-                progress.note(f"not dumped: {trouble}")
-            elif trouble == "":
-                outcome["there already"] += 1
-            else:
-                todo.append(job)
-        progress.advance(len(jobs) - len(todo))
-
-        def started(job: Job) -> None:
-            manifest.add({"video": job.video, "status": "started", "settings": job.settings.as_json()})
-
-        for job, answer in run_jobs(dump_video, todo, workers=workers, started=started):
-            if isinstance(answer, OutOfReachError):
-                raise UserError(f"{answer}; nothing more can be written, run again when that is mended")
-            if isinstance(answer, Exception):
-                kind = "" if isinstance(answer, WorkerDiedError) else f"{type(answer).__name__}: "
-                answer = failure(job, f"{kind}{answer}")
-            manifest.add({**answer, "settings": job.settings.as_json()})
-            outcome[answer["status"]] += 1
-            outcome["frames"] += answer["frames"]
-            if answer["status"] != "ok":
-                progress.note(f"{answer['status']}: {_why(job, answer)}")
-            progress.advance(1, f"{outcome['frames']} frames, {outcome['failed']} failed")
-    return outcome
 
 
 def _plain(value: Any) -> str:
@@ -265,7 +211,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add("--fps", type=positive_float, help="frames per second; by default all frames there are")
     add("--every", type=positive_int, default=1, help="keep every n-th frame (after --fps)")
-    add("--quality", type=parse_quality, default=95, help="of the JPEGs, 1 to 100 (default 95)")
+    add("--quality", type=jpeg_quality, default=95, help="of the JPEGs, 1 to 100 (default 95)")
     add("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
     add("--keep-partial", action="store_true", help="keep the readable frames of a damaged video")
     add("--overwrite", action="store_true", help="replace frames whose settings or source differ")
@@ -286,14 +232,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_settings(manifest, settings, args.out)
         header = {"tool": "dump_frames", "version": VERSION, "template": TEMPLATE, "first_frame": FIRST_FRAME}
         manifest.open({**header, "videos": str(args.videos.resolve()), **settings.as_json()})
-        try:
-            outcome = dump(jobs, manifest, workers=args.workers, overwrite=args.overwrite)
-            manifest.close()
-        finally:
-            manifest.abandon()
-    frames = outcome.pop("frames", 0)
-    said = ", ".join(f"{number} {what}" for what, number in sorted(outcome.items(), key=lambda item: item[0] != "ok"))
-    print(f"{len(jobs)} videos: {said}; wrote {frames} frames in {time.monotonic() - begin:.1f} s")
+        kind = Kind(work=dump_video, trouble_with=trouble_with, why=_why, made="frames")
+        outcome = dump(jobs, manifest, kind, workers=args.workers, overwrite=args.overwrite)
+    print(f"{summary(len(jobs), outcome, kind)} in {time.monotonic() - begin:.1f} s")
     print(f"next: python tools/make_lists.py {args.out}")
     return 1 if outcome["failed"] or outcome["partial"] else 0
 

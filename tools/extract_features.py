@@ -25,7 +25,6 @@ from tools._features import Layer, extract, layer_names, open_shelf
 from tools._inputs import DEFAULT_FPS, find_inputs, open_input
 from tools._prediction import Settings
 from tools._trained import Trained
-from utils.clip import ClipSpec
 from utils.errors import FrameError, run_cli
 
 
@@ -85,7 +84,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def with_rule(trained: Trained, sampling: str | None, num_frames: int | None) -> Trained:
     """The same network behind another clip rule. Raises: ConfigError for one that it cannot take."""
     clip = trained.clip
-    changed = ClipSpec(num_frames or clip.num_frames, clip.frame_stride, sampling or clip.sampling, clip.dataset)
+    changed = replace(clip, num_frames=num_frames or clip.num_frames, sampling=sampling or clip.sampling)
     trained = replace(trained, clip=changed)
     trained.rule.check(changed.sampling, changed.frame_stride, trained.num_clips)
     return trained

@@ -1,8 +1,9 @@
 """Packs the frames of lists into a few large files: `pack_frames.py OUT LIST... --root ROOT`; training reads OUT.
 
 In the config: `data: {store: {type: packed, folder: OUT}}`. Running again packs what is new or changed; a run that was
-stopped goes on. `pack_frames.py OUT --verify` reads everything again and names the videos of damaged shards. Exit code
-1: finished, but some videos could not be packed, or are damaged; 2: wrong input, full disk.
+stopped goes on. --flow packs the optical flow of the videos in the place of their frames. `pack_frames.py OUT --verify`
+reads everything again and names the videos of damaged shards. Exit code 1: finished, but some videos could not be
+packed, or are damaged; 2: wrong input, full disk.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 if not __package__:  # started as `python tools/pack_frames.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from datasets.flow_store import SERIES, detect_flow
 from datasets.frame_names import detect_template
 from datasets.frame_store import DiskStore
 from datasets.list_parser import label_columns
 from datasets.memcached_dataset import image_list_columns
 from datasets.pack_writer import PackedVideo, PackWriter, verify
+from datasets.packed_store import series_path
 from datasets.records import RecordList, read_list
 from tools._cli import Parser, Progress, positive_float, positive_int
 from utils.errors import FrameError, UserError, run_cli
@@ -35,6 +39,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the pack")
     parser.add_argument("lists", type=Path, nargs="*", metavar="LIST", help="list files: path num_frames label")
     parser.add_argument("--root", type=Path, help="put before every path of the lists, as train_root is")
+    parser.add_argument("--flow", action="store_true", help="pack what tools/dump_flow.py made, not the frames")
     parser.add_argument("--frame-template", help="as data.frame_template; default: detected")
     parser.add_argument("--first-frame", type=int, help="as data.first_frame; default: detected")
     parser.add_argument("--multi-label", action="store_true", help="lists of path num_frames 3;7;12")
@@ -60,24 +65,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(set(columns)) > 1:
         raise UserError("lists of image files and lists of frame folders cannot share a pack")
     records = [read_list(source, root=arguments.root, columns=columns[0]) for source in arguments.lists]
-    store = _disk_store(records[0], arguments)
-    counts = _counts(records)
+    wanted = list(_wanted(records, arguments))
     with _locked(arguments.out):
         writer = PackWriter(arguments.out, shard_bytes=int(arguments.shard_mb * (1 << 20)))
-        todo = [
-            (path, count, _stamp(store, path))
-            for path, count in counts.items()
-            if not writer.has(path, count, _stamp(store, path))
-        ]
+        todo = [one for one in wanted if not writer.has(one.name, one.count, one.stamp)]
         failed: dict[str, str] = {}
         with Progress(len(todo), unit="videos") as progress:
-            for video in writer.write(_read(store, todo, failed, threads=arguments.workers)):
+            for video in writer.write(_read(todo, failed, threads=arguments.workers)):
                 progress.advance(1, video.path)
-        packed = writer.merge(path for path in counts if path not in failed)
+        packed = writer.merge(one.name for one in wanted if one.name not in failed)
     for message in failed.values():
         print(f"not packed: {message}", file=sys.stderr)
-    print(f"{arguments.out}: {packed} videos packed, {len(todo) - len(failed)} of them now, {len(failed)} failed")
+    what = "videos' x and y" if arguments.flow else "videos"
+    print(f"{arguments.out}: {packed} {what} packed, {len(todo) - len(failed)} of them now, {len(failed)} failed")
     return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Pictures to pack: `count` of `path` in `store`. name: what the pack calls them. stamp: of the folder, in ns."""
+
+    name: str
+    store: DiskStore
+    path: str
+    count: int
+    stamp: int
+
+
+def _wanted(lists: Sequence[RecordList], arguments: argparse.Namespace) -> Iterator[Wanted]:
+    series: dict[str | None, DiskStore]
+    if arguments.flow:
+        names = detect_flow(lists[0], template=arguments.frame_template, first_frame=arguments.first_frame)
+        lists = [records.with_fewer_frames(names.fewer) for records in lists]
+        stores = [DiskStore(arguments.root, template=name, first_frame=names.first) for name in (names.x, names.y)]
+        series = dict(zip(SERIES, stores, strict=True))
+    else:
+        series = {None: _disk_store(lists[0], arguments)}
+    for path, count in _counts(lists).items():
+        for name, store in series.items():
+            yield Wanted(series_path(path, name), store, path, count, _stamp(store, path))
 
 
 def _disk_store(records: RecordList, arguments: argparse.Namespace) -> DiskStore:
@@ -105,20 +131,17 @@ def _stamp(store: DiskStore, path: str) -> int:
         return 0  # reading its frames will say what is wrong
 
 
-def _read(
-    store: DiskStore, todo: Iterable[tuple[str, int, int]], failed: dict[str, str], *, threads: int
-) -> Iterator[PackedVideo]:
+def _read(todo: Iterable[Wanted], failed: dict[str, str], *, threads: int) -> Iterator[PackedVideo]:
     """The videos in order, read ahead by threads; those that cannot be read are noted in `failed`."""
 
-    def read(job: tuple[str, int, int]) -> PackedVideo:
-        path, count, stamp = job
-        return PackedVideo(path, store.get_many(path, range(count)), stamp)
+    def read(job: Wanted) -> PackedVideo:
+        return PackedVideo(job.name, job.store.get_many(job.path, range(job.count)), job.stamp)
 
     ahead: deque[tuple[str, Future[PackedVideo]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for job in todo:
-                ahead.append((job[0], pool.submit(read, job)))
+                ahead.append((job.name, pool.submit(read, job)))
                 if len(ahead) > 2 * threads:
                     yield from _result(*ahead.popleft(), failed)
             while ahead:

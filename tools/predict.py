@@ -29,7 +29,7 @@ from tools import _trained
 from tools._annotate import drawn_name, write_lines, write_video
 from tools._cli import Parser, positive_float, positive_int
 from tools._inputs import DEFAULT_FPS, CameraInput, find_inputs, is_camera, open_input
-from tools._prediction import Prediction, Settings, Span, predict, spans
+from tools._prediction import Prediction, Settings, Span, as_seen, predict, spans
 from tools._serve import serve
 from tools._trained import Top, Trained
 from utils.errors import FrameError, UserError, run_cli
@@ -137,7 +137,8 @@ def watch(trained: Trained, camera: CameraInput, settings: Settings, seconds: fl
     """Prints a line per window until the camera is gone, `seconds` have passed or Ctrl-C."""
     print(f"{camera.name}, {camera.fps:.0f} frames/s; Ctrl-C ends it")
     try:
-        for span, _ in spans(trained, camera, settings, camera.frames()):
+        seen = as_seen(trained, camera)
+        for span, _ in spans(trained, seen, settings, seen.frames()):
             print(f"{in_time(span)}  {first_words(trained, span.top)}", flush=True)
             if span.end >= seconds:
                 break

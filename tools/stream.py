@@ -84,6 +84,8 @@ def open_stream(given: str, fps: float) -> Input:
 
 def streaming(trained: Trained) -> StreamingTSM:
     """The checkpoint's network for one frame at a time. Raises: ConfigError when it looks into the future."""
+    if trained.clip.modality != "rgb":
+        raise ConfigError(f"{trained.path}: streams of RGB frames only, but this network sees {trained.clip.modality}")
     if not isinstance(trained.method, TSM):
         raise ConfigError(f"{trained.path}: only a TSM with `shift: uni` can stream, this is a {trained.method.name}")
     try:

@@ -17,7 +17,8 @@ from pathlib import Path
 if not __package__:  # started as `python tools/warm_cache.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.assemble_lists import open_list, open_store
+from datasets.assemble_lists import open_frames, open_list
+from datasets.flow_store import FlowStore
 from datasets.memcached_store import MemcachedStore
 from datasets.records import RecordList
 from tools._cli import Parser, Progress, positive_int
@@ -46,13 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     with config.located():
         for split in ("train", "val") if arguments.split == "both" else (arguments.split,):
             records, _ = open_list(config.common, split)
-            store, about = open_store(config.common, records)
-            if not isinstance(store, MemcachedStore):
-                raise ConfigError("common.data.store.type: only a memcached store can be warmed")
-            _require_servers(store)
+            records, store, about = open_frames(config.common, records)
             print(f"{split}: {len(records)} videos, {about}")
-            counts.update(_warm(store, records, workers=arguments.workers))
-            memory = _memory(store)
+            for part in store.parts if isinstance(store, FlowStore) else (store,):
+                if not isinstance(part, MemcachedStore):
+                    raise ConfigError("common.data.store.type: only a memcached store can be warmed")
+                _require_servers(part)
+                counts.update(_warm(part, records, workers=arguments.workers))
+                memory = _memory(part)
     print(
         f"{counts['stored']} frames stored, {counts['oversized']} larger than the item limit, "
         f"{counts['refused']} refused, {counts['unreadable']} unreadable"

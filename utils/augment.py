@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from utils import rand_augment as ra
+from utils.clip import MODALITIES
 from utils.color import HUE, jitter_batch, jitter_clip
 from utils.errors import ConfigError
+from utils.flow import to_colours
 
 # AlexNet's colour PCA of ImageNet (Krizhevsky et al. 2012, sec. 4.1): eigenvalues and, as columns, eigenvectors
 _EIGENVALUES = np.array([0.2175, 0.0188, 0.0045])
@@ -23,18 +25,21 @@ _EIGENVECTORS = np.array(
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
 )
 _ERASE_TRIES = 100
+FLOW_ZERO = 128  # grey level of optical flow that does not move: 127.5, rounded as OpenCV and NumPy round
 
 
 class Augment:
-    """Colour -> erasing -> normalisation.
+    """Colour -> erasing -> normalisation -> differences and stacks.
 
-    mean, std: per RGB channel, of pixels in 0..value_range.
+    mean, std: per channel of a picture, of pixels in 0..value_range.
     colorjitter: [brightness, contrast, saturation, hue] as torchvision's ColorJitter takes them.
     random_erasing: [probability, min area, max area, min aspect] (Zhong et al. 2017, arXiv 1708.04896); the rectangle
-        becomes `erase_fill`, RGB 0..255, before normalisation.
+        becomes `erase_fill`, RGB 0..255, before normalisation; in optical flow, what does not move.
     colorold: PCA lighting, True for a standard deviation of 0.1, or that number.
     rand_augment: [operations, magnitude] (Cubuk et al. 2019, arXiv 1909.13719), True for [2, 9].
     consistent: one draw per clip; False draws for each frame.
+    modality, stack: a method's (utils/clip.py). Optical flow has no colour to change, and the frames of a difference
+        cannot each have their own.
     """
 
     def __init__(
@@ -49,18 +54,34 @@ class Augment:
         rand_augment: bool | Sequence[int] | None = None,
         consistent: bool = True,
         erase_fill: Sequence[int] = (152, 142, 127),
+        modality: str = "rgb",
+        stack: int = 1,
     ) -> None:
         self.colorjitter = _checked_jitter(colorjitter)
         self.random_erasing = _checked_erasing(random_erasing)
         self.lighting = 0.1 if colorold is True else float(colorold or 0.0)
         self.rand_augment = ra.checked(rand_augment)
         self.consistent = consistent
+        self.modality, self.stack = modality, stack
+        self._check_modality()
         self.mean, self.std, self.value_range = tuple(mean), tuple(std), float(value_range)
         # (x / 255 * range - mean) / std as one multiply and one add
         self._scale = torch.tensor([value_range / 255 / s for s in std])
         self._bias = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)])
-        self._fill = torch.tensor(list(erase_fill)) * self._scale + self._bias
+        fill = [FLOW_ZERO] * 2 if modality == "flow" else list(erase_fill)
+        self._fill = torch.tensor(fill) * self._scale + self._bias
         self._moved: tuple[Tensor, Tensor, Tensor] | None = None  # the same on the device that was asked for last
+
+    def _check_modality(self) -> None:
+        colours = {"colorjitter": self.colorjitter, "colorold": self.lighting, "rand_augment": self.rand_augment}
+        given = [key for key, value in colours.items() if value]
+        if self.modality == "flow" and given:
+            raise ConfigError(f"common.augmentation.{given[0]}: optical flow has no colour; take it out of the config")
+        if self.modality == "rgbdiff" and not self.consistent and (given or self.random_erasing):
+            raise ConfigError(
+                "common.augmentation.consistent: False draws for every frame anew, which differences between frames "
+                "would take for motion; leave it at True with modality rgbdiff"
+            )
 
     def draw(
         self, rng: np.random.Generator, views: int, num_frames: int, height: int, width: int
@@ -103,12 +124,13 @@ class Augment:
     def apply(
         self, clips: Tensor, params: Mapping[str, Tensor] | None = None, dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """Carries out what was drawn and normalises.
+        """Carries out what was drawn, normalises, and puts what belongs to one place of a clip into its channels.
 
         clips: uint8, or float32 in 0..255, (N, V, C, T, H, W), best with its memory as N,V,T,H,W,C. params: what `draw`
         returned, stacked to (N, V, F, ...), on the device of `clips`; None or empty only normalises.
 
         Returns (N*V, C, T, H, W) of `dtype`, with its memory as N,T,H,W,C: channels-last also after folding T into N.
+        With stacks, C and T are the method's: from stack * T fields of 2 channels, or (stack + 1) * T frames of 3.
         Colour operations work on whole grey levels, so they round float clips first.
         """
         params = params or {}
@@ -119,7 +141,14 @@ class Augment:
         if "rand_ops" in drawn:
             pixels = ra.apply(pixels, drawn["rand_ops"], drawn["rand_magnitudes"])
         carry_out = self._apply_on_cpu if pixels.device.type == "cpu" else self._apply_on_device
-        return carry_out(pixels, drawn, dtype).permute(0, 4, 1, 2, 3)  # M,T,H,W,C -> M,C,T,H,W, a view
+        if self.modality == "rgb":
+            return carry_out(pixels, drawn, dtype).permute(0, 4, 1, 2, 3)  # M,T,H,W,C -> M,C,T,H,W, a view
+        length = self.stack + MODALITIES[self.modality].beyond
+        stacks = carry_out(pixels, drawn, torch.float32).unflatten(1, (-1, length))
+        if self.modality == "rgbdiff":
+            stacks = stacks[:, :, 1:] - stacks[:, :, :-1]
+        # M,T,L,H,W,C -> M,T,H,W,L*C: TSN's order, all channels of the first picture before those of the second
+        return stacks.to(dtype).permute(0, 1, 3, 4, 2, 5).flatten(4).permute(0, 4, 1, 2, 3)
 
     def _apply_on_cpu(self, pixels: Tensor, drawn: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
         """Clip by clip, so that a clip stays in the cache from its first colour operation to its last addition."""
@@ -157,14 +186,17 @@ class Augment:
         return out.to(dtype)
 
     def pixels(self, clips: Tensor) -> Tensor:
-        """What `apply` returned as pictures again: (N, C, T, H, W) -> uint8 (N, T, H, W, 3).
+        """What `apply` returned as pictures again: (N, C, T, H, W) -> uint8 RGB (N, T * stack, H, W, 3), on the CPU.
 
-        Input that is no RGB shows its first channel in grey.
+        Optical flow is shown in colours, differences around grey.
         """
         scale, bias, _ = self._constants(clips.device)
-        values = (clips.permute(0, 2, 3, 4, 1).float() - bias) / scale
-        values = values if values.shape[-1] == 3 else values[..., :1].expand(*values.shape[:-1], 3)
-        return values.round().clamp(0, 255).to(torch.uint8)
+        stacks = clips.float().unflatten(1, (self.stack, -1)).permute(0, 3, 1, 4, 5, 2)  # N, T, L, H, W, C
+        levels = stacks / scale if self.modality == "rgbdiff" else (stacks - bias) / scale
+        if self.modality == "rgbdiff":
+            levels = 127.5 + levels / 2
+        pictures = levels.round().clamp(0, 255).to(torch.uint8).flatten(1, 2).cpu()
+        return torch.from_numpy(to_colours(pictures.numpy())) if self.modality == "flow" else pictures
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         if self._moved is None or self._moved[0].device != device:

@@ -51,6 +51,13 @@ class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a *
         False,
         description="True: the backbone's ImageNet file in pretrained/, under any hash; or a path to a checkpoint",
     )
+    modality: Literal["rgb", "flow", "rgbdiff"] = Field(
+        "rgb", description="input: RGB frames, optical flow (tools/dump_flow.py), or differences of RGB frames"
+    )
+    stack: PositiveInt | None = Field(
+        None,
+        description="consecutive flow fields or differences seen together; default 5 for tsn and tsm, 1 for clip3d",
+    )
     kwargs: Free = Field(
         default_factory=EasyDict,
         description="keyword arguments of the backbone; bn_group_size, bn_sync_stats, bn_var_mode",

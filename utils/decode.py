@@ -34,6 +34,18 @@ class UnreadableFrameError(FrameError):
         self.position = position
 
 
+def decode_grey(data: bytes) -> np.ndarray:
+    """Decodes one picture of optical flow to uint8 (H, W). Raises as decode_image."""
+    _check_whole(data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+    if image is None:
+        raise ValueError(f"not a readable image ({len(data)} bytes)")
+    return image
+
+
 def decode_image(data: bytes, reduce: int = 1) -> np.ndarray:
     """Decodes JPEG, PNG or whatever else OpenCV knows to uint8 (H, W, 3), RGB.
 
@@ -42,16 +54,9 @@ def decode_image(data: bytes, reduce: int = 1) -> np.ndarray:
 
     Raises ValueError with the reason if the bytes are no image or a damaged one.
     """
-    if not data:
-        raise ValueError("0 bytes")
-    is_jpeg = data.startswith(_JPEG)
-    if is_jpeg:
-        if not is_whole_jpeg(data):
-            raise ValueError(f"truncated JPEG, {len(data)} bytes")
-        if jpeg_size(data)[2] == 4:
-            return _averaged(_decode_with_pillow(data), reduce)
-    elif data.startswith(_PNG) and data.rfind(_PNG_END) < 0:
-        raise ValueError(f"truncated PNG, {len(data)} bytes")
+    is_jpeg = _check_whole(data)
+    if is_jpeg and jpeg_size(data)[2] == 4:
+        return _averaged(_decode_with_pillow(data), reduce)
     flags = _REDUCED[reduce] if is_jpeg and reduce > 1 else _COLOR
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -62,6 +67,19 @@ def decode_image(data: bytes, reduce: int = 1) -> np.ndarray:
     if flags != _COLOR or not _DECODES_RGB:
         cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return image if is_jpeg else _averaged(image, reduce)
+
+
+def _check_whole(data: bytes) -> bool:
+    """Whether it is a JPEG. Raises ValueError for a JPEG or PNG that is cut off, and for no bytes at all."""
+    if not data:
+        raise ValueError("0 bytes")
+    if data.startswith(_JPEG):
+        if not is_whole_jpeg(data):
+            raise ValueError(f"truncated JPEG, {len(data)} bytes")
+        return True
+    if data.startswith(_PNG) and data.rfind(_PNG_END) < 0:
+        raise ValueError(f"truncated PNG, {len(data)} bytes")
+    return False
 
 
 def jpeg_size(data: bytes) -> tuple[int, int, int]:

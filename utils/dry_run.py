@@ -63,7 +63,7 @@ def summary(
     scaling = scaling if scale != 1 else []
     frames = clip.num_frames
     size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
-    cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, 3, frames, size, size))
+    cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, clip.in_channels, frames, size, size))
     views = common.test.num_clips * common.crops
     return "\n".join(
         [

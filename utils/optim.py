@@ -35,7 +35,8 @@ def parameter_groups(
         latter only (PySlowFast).
     policy: the groups of TSN (Wang et al. 2016, arXiv 1608.00859): biases learn at twice the rate without decay, norm
         layers do not decay. With fc_lr5 (TSM) the classifier, `model.head`, learns at five times the rate, its bias at
-        ten. With no_wd as well, no_wd decides alone.
+        ten; on optical flow (`model.clip`) the first convolution at five times the rate, its bias at ten, because its
+        weights come from RGB. With no_wd as well, no_wd decides alone.
     Raises: TypeError for a layer with parameters of its own of a kind not known here, rather than training it silently
         with the wrong multipliers.
     """
@@ -48,10 +49,13 @@ def parameter_groups(
             ("policy bias", 2.0, 0.0),
             ("head weight", 5.0, 1.0),
             ("head bias", 10.0, 0.0),
+            ("first weight", 5.0, 1.0),
+            ("first bias", 10.0, 0.0),
         ]
     }
     head = getattr(model, "head", None)
     in_head = {id(parameter) for parameter in head.parameters()} if head is not None else set()
+    first = _first_of_flow(model)
     policy = policy and not no_wd
     for module, name, parameter in _own_parameters(model):
         is_bias = name.endswith("bias")
@@ -59,12 +63,22 @@ def parameter_groups(
             kind = "weight without decay" if no_wd or policy else ("bias" if is_bias else "weight")
         elif policy and fc_lr5 and id(parameter) in in_head:
             kind = "head bias" if is_bias else "head weight"
+        elif policy and module is first:
+            kind = "first bias" if is_bias else "first weight"
         elif is_bias:
             kind = "policy bias" if policy else ("weight without decay" if no_wd is True else "bias")
         else:
             kind = "weight"
         groups[kind].params.append(parameter)
     return [group for group in groups.values() if group.params]
+
+
+def _first_of_flow(model: nn.Module) -> nn.Module | None:
+    """The convolution that reads the fields, of a method that sees optical flow."""
+    clip = getattr(model, "clip", None)
+    if clip is None or clip.modality != "flow":
+        return None
+    return next((module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd)), None)
 
 
 def _own_parameters(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:

@@ -16,6 +16,7 @@ from utils.errors import ConfigError
 from utils.transforms import Spatial
 
 Triple = tuple[float, float, float]
+Statistics = tuple[tuple[float, ...], tuple[float, ...], float]
 
 IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
 IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
@@ -32,6 +33,7 @@ class Preset:
     interpolation: a name in `transforms.INTERPOLATIONS`; train_interpolation where training differs.
     input_size: of a clip; test_input_size where testing differs.
     average: what is averaged over a video's views, "scores" (after softmax) or "logits".
+    flow_mean, flow_std: of x and y of optical flow, in 0..value_range; tsn-pytorch's unless the source has its own.
     """
 
     source: str
@@ -46,6 +48,14 @@ class Preset:
     test_input_size: int | None = None
     flip: float = 0.5
     average: str = "scores"
+    flow_mean: float = 0.5
+    flow_std: float = 0.226
+
+    def statistics(self, modality: str) -> Statistics:
+        """(mean, std, range) by channel. Differences of frames are those of 0..1, as tsn-pytorch takes them."""
+        if modality == "flow":
+            return (self.flow_mean,) * 2, (self.flow_std,) * 2, self.value_range
+        return ((0.0,) * 3, (1.0,) * 3, 1.0) if modality == "rgbdiff" else (self.mean, self.std, self.value_range)
 
     def train(
         self,
@@ -54,6 +64,7 @@ class Preset:
         crop: str | None = None,
         scales: Sequence[float] | None = None,
         flip: float | bool | None = None,
+        modality: str = "rgb",
     ) -> Spatial:
         """The training side: random crop, flipped with probability `flip` (False: never, True: half of the time).
 
@@ -76,6 +87,7 @@ class Preset:
             self.input_size if input_size is None else input_size,
             interpolation=self.train_interpolation or self.interpolation,
             flip=flip,
+            modality=modality,
         )
 
     def test(
@@ -84,13 +96,15 @@ class Preset:
         input_size: int | Sequence[int] | None = None,
         resize: int | Sequence[int] | None = None,
         num_crops: int = 1,
+        modality: str = "rgb",
     ) -> Spatial:
         """The testing side: `resize` (short side, or exactly height and width), then 1, 3, 5 or 10 crops."""
         crops = dataclasses.replace(self.test_crops, num_crops=num_crops)
         if resize is not None:
             crops = dataclasses.replace(crops, resize=resize if isinstance(resize, int) else _size(resize))
         default = self.test_input_size or self.input_size
-        return Spatial(crops, default if input_size is None else input_size, interpolation=self.interpolation)
+        size = default if input_size is None else input_size
+        return Spatial(crops, size, interpolation=self.interpolation, modality=modality)
 
 
 def _size(value: Sequence[int]) -> Size:
@@ -107,6 +121,8 @@ def _mmaction2(train_crop: CropRule, **changes: Any) -> Preset:
         mean=(123.675, 116.28, 103.53),
         std=(58.395, 57.12, 57.375),
         value_range=255.0,
+        flow_mean=128.0,
+        flow_std=128.0,
         **changes,
     )
 

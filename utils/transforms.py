@@ -1,4 +1,4 @@
-"""Worker side: encoded frames of one clip -> uint8 RGB pixels, cut, resized and mirrored alike. One clip at a time.
+"""Worker side: encoded frames of one clip -> uint8 pixels, cut, resized and mirrored alike. One clip at a time.
 
 Where to cut is decided in crops.py, how to decode in decode.py, which of them belong together in presets.py. Colour,
 erasing and normalisation happen on the device (augment.py).
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from utils.clip import MODALITIES
 from utils.crops import CropRule, Plan, Size
-from utils.decode import UnreadableFrameError, decode_image, size_before_decoding
+from utils.decode import UnreadableFrameError, decode_grey, decode_image, size_before_decoding
 
-# image (H, W, 3), size, and memory of the result's shape and type that it may use (and then returns) or None
+# image (H, W, C), size, and memory of the result's shape and type that it may use (and then returns) or None
 Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
 # position in the clip, and 2 for a frame of half the size -> frame (H, W, 3)
 Read = Callable[[int, int], np.ndarray]
@@ -27,7 +28,8 @@ class Spatial:
     """Decodes and cuts clips by one rule.
 
     rule: chooses boxes, once per clip. size: of the output, one side or (height, width). interpolation: a name in
-    INTERPOLATIONS. flip: probability that a training clip is mirrored as a whole.
+    INTERPOLATIONS. flip: probability that a training clip is mirrored as a whole. modality: a name in
+    utils.clip.MODALITIES; a mirrored field of optical flow also changes the sign of its x, which is 255 - x here.
 
     With "auto", JPEGs that shrink to a half or less are decoded at half their size, in half the time, and boxes begin
     and end on even pixels: within 1.5 grey levels on average of what the whole picture gives. No published preset has
@@ -35,26 +37,36 @@ class Spatial:
     """
 
     def __init__(
-        self, rule: CropRule, size: int | Sequence[int], *, interpolation: str = "auto", flip: float = 0.0
+        self,
+        rule: CropRule,
+        size: int | Sequence[int],
+        *,
+        interpolation: str = "auto",
+        flip: float = 0.0,
+        modality: str = "rgb",
     ) -> None:
         self.rule = rule
         self.size: Size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         self.interpolation = interpolation
         self.flip = flip
+        self.is_flow = modality == "flow"
+        self.channels = MODALITIES[modality].channels
         self.num_crops = getattr(rule, "num_crops", 1)  # S, pieces that one clip becomes
         self.dtype = np.dtype(np.float32 if interpolation == "float" else np.uint8)
 
     def __call__(
         self, frames: Sequence[bytes], rng: np.random.Generator | None = None, out: np.ndarray | None = None
     ) -> tuple[np.ndarray, bool]:
-        """Decodes T encoded frames and cuts them.
+        """Decodes T encoded frames, or the 2 T pictures of T fields of optical flow (x and y in turn), and cuts them.
 
-        Returns (crops, T, H, W, 3) RGB, C-contiguous, uint8 (float32 in 0..255 with interpolation "float"), and whether
-        the clip was mirrored. `rng` is the sample's generator; test rules need none and ignore it. `out` is memory of
-        that shape and type to write into, instead of new memory.
+        Returns (crops, T, H, W, C), RGB or x and y, C-contiguous, uint8 (float32 in 0..255 with interpolation "float"),
+        and whether the clip was mirrored. `rng` is the sample's generator; test rules need none and ignore it. `out` is
+        memory of that shape and type to write into, instead of new memory.
 
         Raises UnreadableFrameError naming the position of the first frame that is no image.
         """
+        if self.is_flow:
+            return self._cut(len(frames) // 2, lambda position, _: _decode_field(frames, position), None, rng, out)
         size = size_before_decoding(frames[0]) if self.interpolation == "auto" else None
         return self._cut(len(frames), lambda position, reduce: decode_frame(frames, position, reduce), size, rng, out)
 
@@ -64,7 +76,7 @@ class Spatial:
         rng: np.random.Generator | None = None,
         out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, bool]:
-        """The same for frames that are already decoded: uint8 RGB (T, H, W, 3), or T arrays (H, W, 3)."""
+        """The same for frames that are already decoded: uint8 (T, H, W, C), or T arrays (H, W, C)."""
         return self._cut(len(frames), lambda position, _: frames[position], None, rng, out)
 
     def draw(self, height: int, width: int, rng: np.random.Generator | None) -> tuple[Plan, bool]:
@@ -78,7 +90,7 @@ class Spatial:
 
     def blank(self, num_views: int, num_frames: int) -> np.ndarray:
         """In place of a sample that cannot be read: zeros."""
-        return np.zeros((num_views, num_frames, *self.size, 3), self.dtype)
+        return np.zeros((num_views, num_frames, *self.size, self.channels), self.dtype)
 
     def _cut(
         self, num_frames: int, read: Read, size: Size | None, rng: np.random.Generator | None, out: np.ndarray | None
@@ -90,7 +102,7 @@ class Spatial:
         reduce = 1
         if size is not None and _may_be_halved(plan, size):
             reduce, plan, height, width = 2, _halved(plan), (height + 1) // 2, (width + 1) // 2
-        shape = (len(plan.crops), num_frames, *self.size, 3)
+        shape = (len(plan.crops), num_frames, *self.size, self.channels)
         if out is None:
             out = np.empty(shape, self.dtype)
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
@@ -103,7 +115,7 @@ class Spatial:
         return out, flip
 
     def _write(self, frame: np.ndarray, plan: Plan, flip: bool, out: np.ndarray) -> None:
-        """Cuts one frame into `out` (crops, H, W, 3)."""
+        """Cuts one frame into `out` (crops, H, W, C)."""
         resize = INTERPOLATIONS[self.interpolation]
         if plan.before is not None:
             frame = resize(frame, plan.before, None)
@@ -117,6 +129,8 @@ class Spatial:
             piece = crop if frame is target else frame[top : top + crop.shape[0], left : left + crop.shape[1]]
             if mirrored != flip:
                 cv2.flip(piece, 1, dst=crop)
+                if self.is_flow:
+                    np.subtract(255, crop[..., 0], out=crop[..., 0])
             elif frame is not target:
                 crop[...] = piece
 
@@ -136,10 +150,20 @@ def _halved(plan: Plan) -> Plan:
     return dataclasses.replace(plan, box=(top, left, height, width))
 
 
+def _decode_field(frames: Sequence[bytes], position: int) -> np.ndarray:
+    """uint8 (H, W, 2): x and y of one field of optical flow."""
+    x, y = (_decode(frames, 2 * position + axis, decode_grey) for axis in range(2))
+    return np.dstack([x, y if y.shape == x.shape else _fit(y, x.shape)])
+
+
 def decode_frame(frames: Sequence[bytes], position: int, reduce: int = 1) -> np.ndarray:
     """One frame of a clip. Raises UnreadableFrameError with its position."""
+    return _decode(frames, position, lambda data: decode_image(data, reduce))
+
+
+def _decode(frames: Sequence[bytes], position: int, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
     try:
-        return decode_image(frames[position], reduce)
+        return decode(frames[position])
     except ValueError as error:
         message = f"frame {position + 1} of {len(frames)}: not a readable image: {error}"
         raise UnreadableFrameError(message, position) from error
@@ -167,6 +191,12 @@ def resize_pillow(image: np.ndarray, size: Size, out: np.ndarray | None = None) 
     """Pillow's bilinear, antialiased (MIT's TSM, tsn-pytorch)."""
     if image.shape[:2] == size:
         return image
+    if image.shape[2] != 3:  # no kind of picture that Pillow has: channel by channel, as tsn-pytorch resizes flow
+        return np.dstack([_pillow(channel, size) for channel in np.moveaxis(image, -1, 0)])
+    return _pillow(image, size)
+
+
+def _pillow(image: np.ndarray, size: Size) -> np.ndarray:
     resized = Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR)
     return np.asarray(resized)
 

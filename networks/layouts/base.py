@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from networks.first_convolution import RGB, first_convolution
+
 State = Mapping[str, Tensor]
 
 
@@ -17,7 +19,7 @@ class Facts:
 
     method: key of methods.METHODS; "" when the file is an image network without a method.
     backbone: name for `common.model.backbone`; "" when the file does not tell.
-    arguments: further keys of `common.model`: num_class, in_channels, ...
+    arguments: further keys of `common.model`: num_class, modality, ...
     assumed: those of them that the file does not tell, and that are only likely.
     notes: one line for each thing that the file cannot tell and the config has to say.
     """
@@ -43,3 +45,16 @@ class Layout:
     name: str
     recognises: Callable[[State], bool]
     convert: Callable[[State, Mapping[str, Any]], tuple[dict[str, Tensor], Facts]]
+
+
+def modality_facts(facts: Facts, body: State) -> None:
+    """What TSN's other inputs show in the first convolution: 2 channels for a flow field, 3 for an RGB difference."""
+    first = first_convolution(body)
+    channels = RGB if first is None else int(body[first].shape[1])
+    if channels == RGB or (channels % 2 and channels % 3):
+        return
+    modality, each = ("rgbdiff", 3) if channels % 2 else ("flow", 2)
+    facts.arguments |= {"modality": modality, "stack": channels // each}
+    if channels % 6 == 0:
+        facts.assumed += ("modality", "stack")
+        facts.notes.append(f"modality: its {channels} channels are {channels // 2} flow fields, or RGB differences")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from networks import resnet3d_zoo, torchvision_video, video_resnet
-from networks.layouts.base import Facts, State
+from networks.layouts.base import Facts, State, modality_facts
 from networks.resnet3d import DEPTHS, Stages, stages_from
 
 
@@ -132,6 +132,7 @@ def clip_facts(name: str, state: State, *, kwargs: Mapping[str, Any] | None = No
     facts = Facts(method="clip3d", backbone=name)
     if f"{head}.weight" in state:
         facts.arguments["num_class"] = int(state[f"{head}.weight"].shape[0])
+    modality_facts(facts, state)
     if kwargs:
         facts.arguments["kwargs"] = dict(kwargs)
     return facts

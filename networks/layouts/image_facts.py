@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torchvision.models.resnet import Bottleneck
 
-from networks.backbones import RGB, first_convolution
-from networks.layouts.base import Facts, State
+from networks.layouts.base import Facts, State, modality_facts
 from networks.mobilenet import mobilenet_v2
 from networks.resnet import DEPTHS
 
@@ -42,9 +41,7 @@ def image_facts(body: State, head: State, *, method: str = "") -> Facts:
     weight = next((value for key, value in head.items() if key.endswith("weight")), None)
     if weight is not None:
         facts.arguments["num_class"] = int(weight.shape[0])
-    first = first_convolution(body)
-    if first and body[first].shape[1] != RGB:
-        facts.arguments["in_channels"] = int(body[first].shape[1])
+    modality_facts(facts, body)
     if kwargs:
         facts.arguments["kwargs"] = kwargs
     return facts
@@ -91,13 +88,13 @@ def shift_facts(facts: Facts, body: State) -> None:
     pooled = any(key.startswith(POOLED) for key in body)
     shifted = [key for key in body if ".net." in key.removeprefix(POOLED)]
     facts.arguments["num_segments"] = 8
-    facts.assumed = ("num_segments",)
+    facts.assumed += ("num_segments",)
     if not shifted:
         facts.method = "tsn"
         facts.notes.append("num_segments: not in the file; the config says it, and any number of frames fits")
         return
     facts.method = "tsm"
-    facts.assumed = ("num_segments", "shift_div")
+    facts.assumed += ("shift_div",)
     in_block = any(BLOCK_SHIFT.match(key) for key in shifted)
     facts.arguments |= {"shift_div": 8, "shift_place": "block" if in_block else "blockres"}
     if pooled:

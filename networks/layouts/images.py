@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.backbones import first_convolution
+from networks.first_convolution import first_convolution
 from networks.layouts.base import Facts, Layout, State
 from networks.layouts.image_facts import classifier_of, image_facts
 from networks.layouts.renaming import Rule, rename

@@ -116,7 +116,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     if any(non_local_blocks(ours)):
         kwargs |= {"instantiation": "softmax", "non_local_pool_after": True}
     facts.arguments |= {"clip_len": 8, "frame_stride": 8}
-    facts.assumed = ("clip_len", "frame_stride")
+    facts.assumed += ("clip_len", "frame_stride")
     facts.notes.append("clip_len and frame_stride: not in the file; 8 and 8 assumed (or 4 and 16)")
     return with_prefix(ours), facts
 
@@ -139,7 +139,7 @@ def _video_resnet(ours: dict[str, Tensor]) -> tuple[dict[str, Tensor], Facts]:
         return with_prefix(ours), Facts(method="clip3d", notes=["backbone: none of our networks has these shapes"])
     facts = clip_facts(name, ours)
     facts.arguments |= {"clip_len": VIDEO_RESNETS[name].frames, "frame_stride": 2}
-    facts.assumed = ("clip_len", "frame_stride")
+    facts.assumed += ("clip_len", "frame_stride")
     facts.notes.append("clip_len and frame_stride: not in the file; 32 and 2 assumed (R(2+1)D also has 8 and 8)")
     return with_prefix(ours), facts
 

@@ -21,7 +21,9 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     model = config.get("common", {}).get("model", {}) if isinstance(config, Mapping) else {}
     facts = Facts(method=str(model.get("type", "unknown")), backbone=str(model.get("backbone", "")))
     facts.arguments = {key: value for key, value in model.items() if key not in ("type", "backbone", "pretrained")}
-    if not model:
+    if model:
+        facts.arguments.setdefault("modality", "rgb")  # written before there were others
+    else:
         facts.notes.append("no config in the file: the method, its clip and its shift come from the config given")
     return dict(state), facts
 

@@ -128,7 +128,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         arch = str(config.get("MODEL", {}).get("ARCH", "c2d_nopool" if caffe2 else ""))
         facts = resnet3d_facts(ours, prefer=arch)
         facts.arguments |= {"clip_len": 8, "frame_stride": 8}
-        facts.assumed = ("clip_len", "frame_stride")
+        facts.assumed += ("clip_len", "frame_stride")
         facts.notes.append("clip_len and frame_stride: not in the file; 8 and 8 assumed (or 4 and 16)")
     kwargs = facts.arguments.setdefault("kwargs", {})
     (facts.arguments if two else kwargs)["position_average"] = "scores"
@@ -155,7 +155,7 @@ def _apply_config(facts: Facts, config: Mapping[str, Any]) -> None:
         return
     data, arguments = config.get("DATA", {}), facts.arguments
     facts.notes.clear()
-    facts.assumed = ()
+    facts.assumed += ()
     told = {"clip_len": data.get("NUM_FRAMES"), "frame_stride": data.get("SAMPLING_RATE")}
     if facts.method == "slowfast":
         told["alpha"] = config.get("SLOWFAST", {}).get("ALPHA")

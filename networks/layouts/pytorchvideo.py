@@ -75,7 +75,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     facts = resnet3d_facts(ours, prefer="c2d" if pooled else "c2d_nopool")
     clip_len, stride = CLIPS.get(facts.backbone, (8, 8))
     facts.arguments |= {"clip_len": clip_len, "frame_stride": stride}
-    facts.assumed = ("clip_len", "frame_stride")
+    facts.assumed += ("clip_len", "frame_stride")
     if facts.backbone == "r2plus1d_r50":  # the one network of its hub whose head averages after a softmax
         facts.arguments.setdefault("kwargs", {})["position_average"] = "scores"
     facts.notes.append(

@@ -26,7 +26,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     facts = clip_facts(f"resnet{depth}_3d", state)
     shortcut = "B" if "layer2.0.downsample.0.weight" in state else "A"
     facts.arguments |= {"clip_len": 16, "kwargs": {"shortcut_type": shortcut}}
-    facts.assumed = ("clip_len",)
+    facts.assumed += ("clip_len",)
     facts.notes.append("clip_len (sample_duration): not in the file; 16 assumed")
     return with_prefix(state), facts
 

@@ -54,7 +54,7 @@ def _slowfast_facts(state: State) -> Facts:
         facts.arguments["kwargs"] = kwargs
     if "fc.weight" in state:
         facts.arguments["num_class"] = int(state["fc.weight"].shape[0])
-    facts.assumed = ("alpha", "clip_len")
+    facts.assumed += ("alpha", "clip_len")
     facts.notes.append(f"alpha, clip_len and frame_stride: not in the file; {alpha}, 32 and 2 assumed")
     return facts
 

@@ -38,7 +38,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         return with_prefix(state), Facts(method="clip3d", notes=["backbone: none of our networks has these shapes"])
     facts = clip_facts(name, state, head=head)
     facts.arguments |= {"clip_len": EXAMPLES.get(name, (16, 112, 112))[0]}
-    facts.assumed = ("clip_len",)
+    facts.assumed += ("clip_len",)
     facts.notes.append("clip_len and frame_stride: not in the file; see the published weights' own presets")
     return with_prefix(state), facts
 

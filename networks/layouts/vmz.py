@@ -29,7 +29,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     name = _name(state)
     facts = clip_facts(name, state)
     facts.arguments |= {"clip_len": VIDEO_RESNETS[name].frames}
-    facts.assumed = ("clip_len",)
+    facts.assumed += ("clip_len",)
     facts.notes.append("clip_len: not in the file; VMZ publishes 8 and 32 frames of videos resampled to 15 per second")
     return with_prefix(state), facts
 

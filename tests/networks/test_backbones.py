@@ -10,7 +10,8 @@ import torchvision
 from torch import nn
 
 from networks import IMAGE_BACKBONES
-from networks.backbones import architecture, image_backbone, widen_input
+from networks.backbones import architecture, image_backbone
+from networks.first_convolution import widen_input
 from networks.mobilenet import mobilenet_v2
 from utils.errors import ConfigError
 

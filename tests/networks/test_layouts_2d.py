@@ -97,8 +97,9 @@ MODELS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("mit", "tsm", "resnet50", {"temporal_pool": True, **NL}),
     ("mit", "tsm", MBV2, {}),
     ("mit", "tsm", "resnet50", {"kwargs": {"groups": 32, "width_per_group": 4}}),
-    ("mit", "tsm", R18, {"in_channels": 10}),
+    ("mit", "tsm", R18, {"modality": "flow", "stack": 5}),
     ("mit", "tsn", "resnet34", {}),
+    ("mit", "tsn", R18, {"modality": "rgbdiff", "stack": 5}),
     ("mit", "tsn", MBV2, {"kwargs": {"t": 4, "scale": 0.5}}),
     ("mmaction2", "tsm", R18, {}),
     ("mmaction2", "tsm", "resnet101", {}),
@@ -107,7 +108,7 @@ MODELS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("mmaction2", "tsm", "resnet50", {"non_local": "gaussian"}),
     ("mmaction2", "tsm", MBV2, {}),
     ("mmaction2", "tsn", MBV2, {}),
-    ("mmaction2", "tsn", R18, {"in_channels": 10}),
+    ("mmaction2", "tsn", R18, {"modality": "flow", "stack": 5}),
 ]
 
 
@@ -133,12 +134,12 @@ def test_each_model_of_a_family_tells_its_arguments_and_computes_the_same(
     assert (file.facts.method, file.facts.backbone) == (name, backbone)
     told = file.facts.arguments
     assert told["num_class"] == 7
-    for key in ("shift_place", "non_local", "temporal_pool", "in_channels", "kwargs"):
+    for key in ("shift_place", "non_local", "temporal_pool", "modality", "stack", "kwargs"):
         assert told.get(key) == (arguments.get(key) or ("blockres" if (key, name) == ("shift_place", "tsm") else None))
     built = _build(file).eval()
     report = load_into(built, file)
     assert not report.missing and not report.unexpected and not report.warnings
-    clip = torch.randn(1, arguments.get("in_channels", 3), 4, 32, 32)
+    clip = torch.randn(1, made.clip.in_channels, 4, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(built(clip), made(clip), rtol=0, atol=0)
 

@@ -82,7 +82,7 @@ def test_pretrained_may_be_any_checkpoint_with_a_classifier_of_another_width(tmp
 def test_rgb_files_serve_stacks_of_flow_by_their_mean(tmp_path: Path) -> None:
     image = resnet18()
     torch.save(image.state_dict(), tmp_path / "resnet18-12345678.pth")
-    method = _tsn(in_channels=10)
+    method = _tsn(modality="flow")
     report = load_pretrained(method, True, folder=tmp_path)
     kernel = method.state_dict()["backbone.conv1.weight"]
     assert torch.equal(kernel[:, 4], image.conv1.weight.mean(1))

@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+from utils.clip import ClipSpec
 from utils.optim import parameter_groups, set_lr
 
 
 class Net(nn.Module):
+    clip: ClipSpec
+
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 1)
@@ -49,6 +52,16 @@ def test_policy_doubles_the_rate_of_biases_and_fc_lr5_speeds_up_the_head() -> No
     }  # fmt: skip
     assert by_name(Net(), policy=True) == expected
     assert by_name(Net(), policy=True, fc_lr5=True) == expected | {"head.weight": (5, 1), "head.bias": (10, 0)}
+
+
+def test_policy_speeds_up_the_first_convolution_on_flow_alone() -> None:
+    for modality, expected in (("flow", ((5, 1), (10, 0))), ("rgbdiff", ((1, 1), (2, 0))), ("rgb", ((1, 1), (2, 0)))):
+        model = Net()
+        model.clip = ClipSpec(3, modality=modality)
+        found = by_name(model, policy=True)
+        assert (found["conv.weight"], found["conv.bias"]) == expected
+        assert found | {"conv.weight": (1, 1), "conv.bias": (2, 0)} == by_name(Net(), policy=True)
+        assert by_name(model) == by_name(Net())
 
 
 def test_no_wd_wins_over_policy() -> None:

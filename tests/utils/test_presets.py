@@ -147,3 +147,11 @@ def test_mistakes_name_the_key_and_the_choices() -> None:
         PRESETS["tsn"].test(num_crops=4)
     with pytest.raises(ConfigError, match=r"one number .* or two"):
         PRESETS["tsn"].test(resize=[1, 2, 3])
+
+
+def test_flow_and_differences_have_statistics_of_their_own() -> None:
+    assert PRESETS["tsn_pytorch"].statistics("flow") == ((0.5, 0.5), (0.226, 0.226), 1.0)
+    assert PRESETS["mmaction2_tsn"].statistics("flow") == ((128.0, 128.0), (128.0, 128.0), 255.0)
+    for preset in PRESETS.values():
+        assert preset.statistics("rgb") == (preset.mean, preset.std, preset.value_range)
+        assert preset.statistics("rgbdiff") == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 1.0)

@@ -236,3 +236,28 @@ def test_interpolations_are_what_their_projects_use() -> None:
     np.testing.assert_array_equal(INTERPOLATIONS["auto"](frame, (90, 48), None), cv2.resize(frame, (48, 90)))
     rounded, exact = INTERPOLATIONS["rounded"](frame, size, None), INTERPOLATIONS["float"](frame, size, None)
     np.testing.assert_array_equal(rounded, np.rint(exact))
+
+
+@pytest.mark.parametrize("interpolation", sorted(INTERPOLATIONS))
+def test_a_mirrored_field_of_flow_changes_the_sign_of_x_and_of_nothing_else(interpolation: str) -> None:
+    fields = np.ascontiguousarray(FRAMES[..., :2])
+    whole = Spatial(Whole(), (48, 64), interpolation=interpolation, modality="flow").apply(fields)[0]
+    mirroring = Spatial(Whole(), (48, 64), interpolation=interpolation, flip=1.0, modality="flow")
+    mirrored, flipped = mirroring.apply(fields, np.random.default_rng(0))
+    assert flipped
+    np.testing.assert_array_equal(mirrored[..., 1], whole[..., ::-1, 1])
+    np.testing.assert_array_equal(mirrored[..., 0], 255 - whole[..., ::-1, 0])
+    ten, _ = Spatial(TestCrops(64, num_crops=10), 48, interpolation=interpolation, modality="flow").apply(fields)
+    np.testing.assert_array_equal(ten[9][..., 0], 255 - ten[8][..., ::-1, 0])
+    np.testing.assert_array_equal(ten[9][..., 1], ten[8][..., ::-1, 1])
+
+
+@pytest.mark.parametrize("interpolation", sorted(INTERPOLATIONS))
+def test_x_and_y_of_flow_are_cut_and_resized_as_grey_pictures_are(interpolation: str) -> None:
+    encoded = [cv2.imencode(".png", frame[..., axis])[1].tobytes() for frame in FRAMES for axis in (0, 1)]
+    for rule in (TRAIN_CROPS["multi_scale"](), TestCrops(64)):
+        flow, _ = Spatial(rule, 48, interpolation=interpolation, modality="flow")(encoded, np.random.default_rng(3))
+        rgb, _ = Spatial(rule, 48, interpolation=interpolation).apply(FRAMES, np.random.default_rng(3))
+        assert flow.shape == (1, 4, 48, 48, 2) and flow.dtype == rgb.dtype
+        # colours are resized each by itself, too; which way a half is rounded depends on how many there are
+        np.testing.assert_allclose(flow, rgb[..., :2], atol=1 if interpolation == "rounded" else 1e-4)
