@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets.class_names import find_class_file, read_class_file
-from datasets.list_parser import ParsedList, parse_text
+from datasets.list_parser import COLUMNS, ParsedList, parse_text
 from utils.errors import ListError
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
@@ -36,7 +36,9 @@ class Fault:
 
 @dataclass
 class Entry:
-    """One good line of a list. drop: --fix leaves it out. known: its fault is named; others would follow."""
+    """One good line of a list. num_frames: 0 for an encoded video. drop: --fix leaves it out. known: its fault is
+    named; others would follow.
+    """
 
     split: str
     line: int
@@ -51,13 +53,14 @@ class Entry:
 class DataSet:
     """What is to be checked, and what was found so far.
 
-    sources, roots: by split. entries: of all splits, in the order of their lines. names: by class index, None without a
-    class file. num_class: of the class file, else the config, else None.
+    sources, roots: by split. columns: the numbers on a line. entries: of all splits, in the order of their lines.
+    names: by class index, None without a class file. num_class: of the class file, else the config, else None.
     """
 
     sources: dict[str, Path]
     roots: dict[str, Path]
     num_class: int | None = None
+    columns: tuple[str, ...] = COLUMNS
     class_file: Path | None = None
     names: list[str] | None = None
     entries: list[Entry] = field(default_factory=list)
@@ -75,19 +78,17 @@ class DataSet:
         entry.drop |= drop
 
 
-def read(sources: dict[str, Path], roots: dict[str, Path], *, num_class: int | None, classes: Path | None) -> DataSet:
-    """Reads lists and class file, noting every line that is none."""
-    data = DataSet(sources, roots, num_class)
-    _read_classes(data, classes)
-    for split, source in sources.items():
-        try:
-            text = source.read_bytes()
-        except OSError as error:
-            raise ListError(f"{source}: cannot be read: {error.strerror}") from None
-        _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
-        if not data.of(split):
-            raise ListError(f"{source}: has no line `path num_frames label`; tools/make_lists.py writes lists")
-    return data
+def read(data: DataSet, split: str) -> None:
+    """Reads the list of a split, noting every line that is none."""
+    source = data.sources[split]
+    try:
+        text = source.read_bytes()
+    except OSError as error:
+        raise ListError(f"{source}: cannot be read: {error.strerror}") from None
+    _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+    if not data.of(split):
+        expected = " ".join(("path", *data.columns))
+        raise ListError(f"{source}: has no line `{expected}`; tools/make_lists.py writes lists")
 
 
 def check_lists(data: DataSet) -> None:
@@ -123,7 +124,8 @@ def class_name(data: DataSet, label: int) -> str:
     return f"{label} ({data.names[label]})" if named and data.names else str(label)
 
 
-def _read_classes(data: DataSet, classes: Path | None) -> None:
+def read_classes(data: DataSet, classes: Path | None) -> None:
+    """Reads the class file: the one given, or the one beside the lists."""
     first = next(iter(data.sources))
     try:
         data.class_file = classes or find_class_file(data.sources[first], data.roots[first])
@@ -145,7 +147,7 @@ def _read_classes(data: DataSet, classes: Path | None) -> None:
 def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
     """Takes the good lines; a part with a bad one is halved until the bad one is alone."""
     try:
-        parsed = parse_text(b"\n".join(lines), first, data.sources[split])
+        parsed = parse_text(b"\n".join(lines), first, data.sources[split], data.columns)
     except ListError as error:
         if len(lines) == 1:
             data.faults.append(Fault("line", str(error), split, first, fix="the line is removed"))
@@ -159,11 +161,13 @@ def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> No
 
 def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     blob, offsets = parsed.blob.tobytes(), parsed.offsets.tolist()
-    columns = (parsed.lines.tolist(), parsed.numbers["num_frames"].tolist(), parsed.numbers["label"].tolist())
+    counted = "num_frames" in data.columns
+    counts = parsed.numbers["num_frames"].tolist() if counted else [0] * len(parsed.lines)
+    columns = (parsed.lines.tolist(), counts, parsed.numbers["label"].tolist())
     for place, (line, num_frames, label) in enumerate(zip(*columns, strict=True)):
         entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, label)
-        if num_frames < 1 or label < 0:
-            reason = f"has {num_frames} frames" if num_frames < 1 else f"has the negative label {label}"
+        if (counted and num_frames < 1) or label < 0:
+            reason = f"has the negative label {label}" if label < 0 else f"has {num_frames} frames"
             data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
         else:
             data.entries.append(entry)
@@ -237,7 +241,8 @@ def _check_overlap(data: DataSet) -> None:
     groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
     for split in ("train", "val"):
         for entry in data.of(split):
-            if match := _UCF_GROUP.fullmatch(Path(entry.path).name):
+            name = Path(entry.path).name if entry.num_frames else Path(entry.path).stem
+            if match := _UCF_GROUP.fullmatch(name):
                 groups[match[1]][split].append(entry)
     for group, both in sorted(groups.items()):
         if both["train"] and both["val"]:
