@@ -176,7 +176,7 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
         if common.data.decode == "cuda":
             spatial, about = CodedSpatial.like(spatial), f"{about}, decoded on the GPU"
         if isinstance(store, DiskStore | PackedStore):
-            about += f", {check_on_disk(records, store)} looked at on disk"
+            about += f", {check_on_disk(records, store, allowed=common.bad_frame_budget)} looked at on disk"
         flip = flip_labels(common, names) if train else None
         dataset = DATASETS[clip.dataset](records, store, spatial=spatial, flip_labels=flip, **settings)
     average = common.test.average or preset.average
@@ -307,7 +307,7 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
         if not has_videos(common):
             store, _ = open_store(common, records)
             if isinstance(store, DiskStore | PackedStore):
-                check_on_disk(records, store)
+                check_on_disk(records, store, allowed=common.bad_frame_budget)
     except ListError as error:
         return str(error), len(records)
     if names is None and find_class_file(source, records.root) is None:
