@@ -193,7 +193,7 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
         if common.data.decode == "cuda":
             spatial, about = CodedSpatial.like(spatial), f"{about}, decoded on the GPU"
         if can_look(store):
-            about += f", {check_on_disk(records, store)} looked at on disk"
+            about += f", {check_on_disk(records, store, allowed=common.bad_frame_budget)} looked at on disk"
         flip = flip_labels(common, names) if train else None
         dataset = DATASETS[clip.dataset](records, store, spatial=spatial, flip_labels=flip, **settings)
     average = common.test.average or preset.average
@@ -236,7 +236,7 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
         if not has_videos(common):
             seen, store, _ = open_frames(common, records)
             if can_look(store):
-                check_on_disk(seen, store)
+                check_on_disk(seen, store, allowed=common.bad_frame_budget)
     except ListError as error:
         return str(error), len(records)
     if names is None and find_class_file(source, records.root) is None:

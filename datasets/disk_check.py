@@ -21,24 +21,37 @@ def can_look(store: FrameStore) -> TypeGuard[DiskStore | PackedStore | FlowStore
     return all(isinstance(part, DiskStore | PackedStore) for part in parts)
 
 
-def check_on_disk(records: RecordList, store: DiskStore | PackedStore | FlowStore, *, limit: int = 1000) -> int:
+def check_on_disk(
+    records: RecordList, store: DiskStore | PackedStore | FlowStore, *, limit: int = 1000, allowed: int = 0
+) -> int:
     """Looks for the first and the last frame of up to `limit` records spread evenly over the list; returns how many.
 
     Of optical flow, for those of both series; the records count fields then.
-    Raises ListError with file and line for a folder that is not there and for fewer frames than the list says.
+    Raises ListError with file and line for a folder that is not there and for fewer frames than the list says, if there
+    are more than `allowed` such records, or no others.
     """
     if isinstance(store, FlowStore):
-        return max(check_on_disk(records, part, limit=limit) for part in store.parts if can_look(part))
+        return max(check_on_disk(records, part, limit=limit, allowed=allowed) for part in store.parts if can_look(part))
     chosen = np.unique(np.linspace(0, len(records) - 1, min(limit, len(records))).astype(np.int64))
+    found: list[ListError] = []
     for index in chosen.tolist():
-        if isinstance(store, PackedStore):
-            _check_packed(records, store, index)
-            continue
-        path, last = records.path(index), int(records.num_frames[index]) - 1
-        for frame in (0, last) if store.template is not None else (0,):
-            if not Path(store.frame_name(path, frame)).is_file():
-                raise ListError(f"{records.where(index)}: {_explain(records, store, index, frame)}")
+        try:
+            _check(records, store, index)
+        except ListError as error:
+            found.append(error)
+            if len(found) > allowed or len(found) == len(chosen):
+                raise found[0] from None
     return len(chosen)
+
+
+def _check(records: RecordList, store: DiskStore | PackedStore, index: int) -> None:
+    if isinstance(store, PackedStore):
+        _check_packed(records, store, index)
+        return
+    path, last = records.path(index), int(records.num_frames[index]) - 1
+    for frame in (0, last) if store.template is not None else (0,):
+        if not Path(store.frame_name(path, frame)).is_file():
+            raise ListError(f"{records.where(index)}: {_explain(records, store, index, frame)}")
 
 
 def _check_packed(records: RecordList, store: PackedStore, index: int) -> None:

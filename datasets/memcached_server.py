@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import re
 import time
@@ -19,16 +20,46 @@ _DEFAULT_PORT = 11211
 _DEFAULT_LIMIT = 1 << 20
 _OVERHEAD = 1024  # what memcached needs of an item's limit for key, flags and header, generously
 _FIRST_PAUSE = 0.5
+_WHOLE_ANSWER = 4  # timeouts; a large clip over a busy network needs more than one
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:/\s]+))(?::(?P<port>\d+))?")
 _log = logging.getLogger(__name__)
+
+
+class _Client(Client):
+    """A client that does not wait for ever for a server which sends its answer in drops.
+
+    answer_by: when (time.monotonic) the whole answer must be there. Raises TimeoutError.
+    """
+
+    answer_by = math.inf
+
+    def _connect(self) -> None:
+        super()._connect()
+        self.sock = _Socket(self)
+
+
+class _Socket:
+    """The client's socket as pymemcache uses it."""
+
+    def __init__(self, client: _Client) -> None:
+        self._client, self._socket = client, client.sock
+
+    def recv(self, size: int) -> bytes:
+        if time.monotonic() > self._client.answer_by:
+            raise TimeoutError("its answer takes too long")
+        return self._socket.recv(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
 
 
 class Server:
     """A connection that is opened when it is first needed, in the process that needs it.
 
     address: "host:port", "host", "[v6 address]:port", or the path of a Unix socket. timeout: seconds for a connection
-    and for each answer. longest_pause: after a failure the server is not asked for half a second, then for twice as
-    long each time, up to this many seconds: a stalled server costs a few percent, and one that returns is used again.
+    and for each sign of an answer, which has to be whole within four times that. longest_pause: after a failure the
+    server is not asked for half a second, then for twice as long each time, up to this many seconds: a stalled server
+    costs a few percent, and one that returns is used again.
 
     Nothing here raises for what the server does: whatever goes wrong is a None, which the caller counts.
     """
@@ -37,7 +68,7 @@ class Server:
         self.address = address
         self.target = parse_address(address)
         self.timeout, self.longest_pause, self.expire = timeout, longest_pause, expire
-        self._client: Client | None = None
+        self._client: _Client | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -96,7 +127,8 @@ class Server:
             return None
         if self._client is None:
             # no_delay: without it a set followed by a get waits 40 ms for a delayed acknowledgement
-            self._client = Client(self.target, connect_timeout=self.timeout, timeout=self.timeout, no_delay=True)
+            self._client = _Client(self.target, connect_timeout=self.timeout, timeout=self.timeout, no_delay=True)
+        self._client.answer_by = time.monotonic() + _WHOLE_ANSWER * self.timeout
         try:
             answer = question(self._client)
         except Exception as error:  # a server may say anything at all; the frames are on the disk

@@ -154,8 +154,11 @@ class VideoDataset(SampleDataset):
         rate = self.fps or (len(times) / times.duration if times.duration else 1.0)
         return self._clip.num_frames * self._clip.frame_stride / rate
 
-    def frames(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Which frames one sample shows, int64 (num_clips, clip.num_pictures), 0-based. Raises FrameError."""
+    def indices(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
+        """Which frames of the video one sample shows, int64 (num_clips, clip.num_pictures), 0-based.
+
+        Raises FrameError.
+        """
         times = self.index[int(self._videos.videos[index])]
         if self.sampler is None:
             return self._by_rule(times, rng)
@@ -190,7 +193,7 @@ class VideoDataset(SampleDataset):
     def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
         video = int(self._videos.videos[index])
         path = Path(self._videos.full_path(index))
-        wanted = self.frames(index, rng)
+        wanted = self.indices(index, rng)
         pictures = READERS[self._decoder](path, self.index[video], wanted.ravel())
         views, flipped = [], False
         for number, clip in enumerate(wanted):

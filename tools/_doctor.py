@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.class_names import find_class_file, read_class_file
-from datasets.list_parser import COLUMNS, ParsedList, label_columns, parse_text
+from datasets.list_parser import COLUMNS, ParsedList, parse_text
 from utils.errors import ListError
 from utils.label_sets import in_text
 
@@ -41,7 +41,7 @@ class Fault:
 class Entry:
     """One good line of a list; labels has one class, or with multi_label any number of them.
 
-    drop: --fix leaves it out. known: its fault is named; others would follow.
+    num_frames: 0 for an encoded video. drop: --fix leaves it out. known: its fault is named; others would follow.
     """
 
     split: str
@@ -57,19 +57,24 @@ class Entry:
 class DataSet:
     """What is to be checked, and what was found so far.
 
-    multi_label: lines are `path num_frames 3;7;12`. sources, roots: by split. entries: of all splits, in the order of
+    sources, roots: by split. columns: what stands after the path on a line. entries: of all splits, in the order of
     their lines. names: by class index, None without a class file. num_class: of the class file, else the config, else
     None.
     """
 
     sources: dict[str, Path]
     roots: dict[str, Path]
-    multi_label: bool = False
     num_class: int | None = None
+    columns: tuple[str, ...] = COLUMNS
     class_file: Path | None = None
     names: list[str] | None = None
     entries: list[Entry] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a line has a set of classes."""
+        return "labels" in self.columns
 
     def of(self, split: str) -> list[Entry]:
         """The lines of one split that are not dropped."""
@@ -83,26 +88,17 @@ class DataSet:
         entry.drop |= drop
 
 
-def read(
-    sources: dict[str, Path],
-    roots: dict[str, Path],
-    *,
-    num_class: int | None,
-    classes: Path | None,
-    multi_label: bool = False,
-) -> DataSet:
-    """Reads lists and class file, noting every line that is none."""
-    data = DataSet(sources, roots, multi_label, num_class)
-    _read_classes(data, classes)
-    for split, source in sources.items():
-        try:
-            text = source.read_bytes()
-        except OSError as error:
-            raise ListError(f"{source}: cannot be read: {error.strerror}") from None
-        _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
-        if not data.of(split):
-            raise ListError(f"{source}: has no line `path num_frames label`; tools/make_lists.py writes lists")
-    return data
+def read(data: DataSet, split: str) -> None:
+    """Reads the list of a split, noting every line that is none."""
+    source = data.sources[split]
+    try:
+        text = source.read_bytes()
+    except OSError as error:
+        raise ListError(f"{source}: cannot be read: {error.strerror}") from None
+    _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+    if not data.of(split):
+        expected = " ".join(("path", *data.columns))
+        raise ListError(f"{source}: has no line `{expected}`; tools/make_lists.py writes lists")
 
 
 def check_lists(data: DataSet) -> None:
@@ -143,7 +139,8 @@ def class_name(data: DataSet, label: int) -> str:
     return f"{label} ({data.names[label]})" if named and data.names else str(label)
 
 
-def _read_classes(data: DataSet, classes: Path | None) -> None:
+def read_classes(data: DataSet, classes: Path | None) -> None:
+    """Reads the class file: the one given, or the one beside the lists."""
     first = next(iter(data.sources))
     try:
         data.class_file = classes or find_class_file(data.sources[first], data.roots[first])
@@ -165,8 +162,7 @@ def _read_classes(data: DataSet, classes: Path | None) -> None:
 def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
     """Takes the good lines; a part with a bad one is halved until the bad one is alone."""
     try:
-        columns = label_columns(COLUMNS, multi_label=data.multi_label)
-        parsed = parse_text(b"\n".join(lines), first, data.sources[split], columns)
+        parsed = parse_text(b"\n".join(lines), first, data.sources[split], data.columns)
     except ListError as error:
         if len(lines) == 1:
             data.faults.append(Fault("line", str(error), split, first, fix="the line is removed"))
@@ -180,15 +176,17 @@ def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> No
 
 def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     blob, offsets = parsed.blob.tobytes(), parsed.offsets.tolist()
-    numbers = parsed.numbers
+    numbers, counted = parsed.numbers, "num_frames" in data.columns
     flat = numbers["labels" if data.multi_label else "label"].tolist()
     stops = np.cumsum(numbers["sizes"]).tolist() if data.multi_label else range(1, len(flat) + 1)
-    columns = (parsed.lines.tolist(), numbers["num_frames"].tolist(), (0, *stops), stops)
+    counts = numbers["num_frames"].tolist() if counted else [0] * len(parsed.lines)
+    columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
     for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
         labels = tuple(flat[begin:end])
         entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
-        if num_frames < 1 or min(labels, default=0) < 0:
-            reason = f"has {num_frames} frames" if num_frames < 1 else f"has the negative label {min(labels)}"
+        if (counted and num_frames < 1) or min(labels, default=0) < 0:
+            negative = min(labels, default=0)
+            reason = f"has the negative label {negative}" if negative < 0 else f"has {num_frames} frames"
             data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
         else:
             data.entries.append(entry)
@@ -264,7 +262,8 @@ def _check_overlap(data: DataSet) -> None:
     groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
     for split in ("train", "val"):
         for entry in data.of(split):
-            if match := _UCF_GROUP.fullmatch(Path(entry.path).name):
+            name = Path(entry.path).name if entry.num_frames else Path(entry.path).stem
+            if match := _UCF_GROUP.fullmatch(name):
                 groups[match[1]][split].append(entry)
     for group, both in sorted(groups.items()):
         if both["train"] and both["val"]:

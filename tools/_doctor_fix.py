@@ -13,15 +13,23 @@ from utils.label_sets import in_text
 def fix(data: DataSet) -> list[Path]:
     """Writes repaired lists in place and returns the files that changed; originals get the suffix .orig.
 
-    Raises UserError if nothing would be left.
+    Raises UserError if nothing would be left, and for sources that are no lists.
     """
+    for source in data.sources.values():
+        if source.is_dir() or source.suffix.lower() == ".csv":
+            raise UserError(f"{source}: --fix repairs lists, and this is none; tools/make_lists.py --videos makes some")
     _remove_classes(data, sorted(_empty_classes(data)))
     changed = []
     for split, source in data.sources.items():
         entries = data.of(split)
         if not entries:
             raise UserError(f"{source}: no video would be left; nothing was written")
-        lines = [f"{_quoted(entry.path)} {entry.num_frames} {in_text(entry.labels)}\n" for entry in entries]
+        counted = "num_frames" in data.columns
+        counts = [f" {entry.num_frames}" if counted else "" for entry in entries]
+        lines = [
+            f"{_quoted(entry.path)}{count} {in_text(entry.labels)}\n"
+            for entry, count in zip(entries, counts, strict=True)
+        ]
         changed += _replace(source, "".join(lines))
     if data.class_file is not None and data.names is not None:
         text = "".join(f"{index} {name}\n" for index, name in enumerate(data.names))

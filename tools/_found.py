@@ -10,19 +10,20 @@ from pathlib import Path, PurePosixPath
 from datasets.frame_names import list_frames
 from tools._manifest import Manifest
 from utils.errors import ListError, UserError
+from utils.video import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
 class Found:
-    """One folder of frames.
+    """One folder of frames, or one encoded video.
 
-    path: relative to the dataset, with slashes, as it goes into the lists. label: class name, "" if unknown. labels:
-    class names of a set, None where a video has one class.
+    path: relative to the dataset, with slashes, as it goes into the lists. label: class name, "" if unknown.
+    num_frames: None for an encoded video. labels: class names of a set, None where a video has one class.
     """
 
     path: str
     label: str
-    num_frames: int
+    num_frames: int | None
     labels: tuple[str, ...] | None = None
 
     @property
@@ -32,15 +33,19 @@ class Found:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
-        return PurePosixPath(self.path).name
+        """The folder's own name, or the video's without its suffix."""
+        path = PurePosixPath(self.path)
+        return path.name if self.num_frames is not None else path.stem
 
 
-def locate(given: Path) -> tuple[Path, Path]:
-    """(dataset, folder of frames in it) for a dataset such as data/ucf101 or for a folder of frames itself."""
+def locate(given: Path, encoded: bool = False) -> tuple[Path, Path]:
+    """(dataset, folder of frames in it) for a dataset such as data/ucf101 or for a folder of frames itself.
+
+    encoded: the folder is called videos, not frames.
+    """
     if not given.is_dir():
         raise UserError(f"{given}: no such folder")
-    frames = given / "frames"
+    frames = given / ("videos" if encoded else "frames")
     if frames.is_dir():
         return given, frames
     given = given.resolve()  # "." has no name
@@ -71,6 +76,18 @@ def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found
     if gone:
         notes.append(f"{len(gone)} videos of {manifest.path} are no longer there, such as {min(gone)}")
     return sorted(videos, key=lambda video: video.path), notes
+
+
+def find_encoded(dataset: Path, videos: Path) -> list[Found]:
+    """The encoded videos below `videos` in sorted order; a class is the folder that a video lies in."""
+    found = []
+    for name, folders, files in os.walk(videos, followlinks=True):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        label = "" if Path(name) == videos else Path(name).name
+        for file in files:
+            if PurePosixPath(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith("."):
+                found.append(Found((Path(name) / file).relative_to(dataset).as_posix(), label, None))
+    return sorted(found, key=lambda video: video.path)
 
 
 def leaves(frames: Path) -> Iterator[Path]:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from datasets.assemble import Split, open_split
-from datasets.frame_dataset import FrameDataset
+from datasets.fake_dataset import FakeDataset
 from methods.assemble import build_method
 from tools._cli import Parser, positive_int
 from utils.batch import collate
@@ -70,9 +70,9 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
 
 
 def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
-    """int64 (clips, num_pictures): the frames of a sample; None for encoded videos, which are cut by time."""
+    """int64 (clips, num_pictures): the frames of a sample, 0-based; None for made-up clips."""
     dataset = split.dataset
-    if not isinstance(dataset, FrameDataset):
+    if isinstance(dataset, FakeDataset):
         return None
     # the indices are the first thing that a sample draws from its generator
     return dataset.indices(index, np.random.default_rng([dataset.seed, epoch, index]) if dataset.train else None)

@@ -1,8 +1,9 @@
 """The doctor of data sets: what is wrong with the lists and the frames they name, in plain words.
 
 TARGET is a config.yaml, a folder with train.txt and val.txt (or one with lists/ in it), or a single list. Every frame
-is decoded unless --quick; where a config trains on optical flow, every field. --fix writes repaired lists in place and
-keeps the originals as *.orig; frames are never touched.
+is decoded unless --quick: of encoded videos where a config has data.store.type: video, every field where it trains on
+optical flow. --fix writes repaired lists in place and keeps the originals as *.orig; frames and videos are never
+touched.
 Exit code 0: nothing is wrong, or all of it was fixed; 2: something is.
 """
 
@@ -19,13 +20,15 @@ from pathlib import Path
 if not __package__:  # started as `python tools/check_data.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from datasets.assemble_lists import has_videos
 from datasets.frame_names import normalise_template
 from datasets.list_parser import COLUMNS, label_columns, parse_text
 from tools._cli import Parser, positive_int
-from tools._doctor import DataSet, check_classes, check_lists, read, summary
+from tools._doctor import DataSet, check_classes, check_lists, read, read_classes, summary
 from tools._doctor_disk import check_frames
 from tools._doctor_fix import fix
 from tools._doctor_flow import check_flow
+from tools._doctor_videos import check_videos, take_videos
 from utils.config_file import load_config
 from utils.errors import ListError, UserError, run_cli
 
@@ -44,6 +47,7 @@ class Target:
     first: int | None = None
     multi_label: bool = False
     flow: bool = False
+    encoded: bool = False  # videos instead of folders of frames
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -97,16 +101,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     """All checks, the cheap ones first."""
-    data = read(
-        target.sources,
-        target.roots,
-        num_class=target.num_class,
-        classes=target.classes,
-        multi_label=target.multi_label,
-    )
+    columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
+    data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns)
+    read_classes(data, target.classes)
+    for split, source in target.sources.items():
+        if target.encoded and (source.is_dir() or source.suffix.lower() == ".csv"):
+            take_videos(data, split)
+        else:
+            read(data, split)
     check_lists(data)
-    check = check_flow if target.flow else check_frames
-    check(data, template=target.template, first=target.first, decode=decode, workers=workers)
+    if target.encoded:
+        check_videos(data, decode=decode, workers=workers)
+    else:
+        check = check_flow if target.flow else check_frames
+        check(data, template=target.template, first=target.first, decode=decode, workers=workers)
     check_classes(data)
     return data
 
@@ -153,7 +161,9 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
     classes = arguments.class_names or (Path(common.data.class_names) if common.data.class_names else None)
     first = arguments.first_frame if arguments.first_frame is not None else common.data.first_frame
     several, flow = common.multi_label or arguments.multi_label, common.model.modality == "flow"
-    return Target(sources, roots, common.model.num_class, classes, template, first, several, flow)
+    return Target(
+        sources, roots, common.model.num_class, classes, template, first, several, flow, encoded=has_videos(common)
+    )
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:

@@ -20,7 +20,7 @@ if not __package__:  # started as `python tools/make_lists.py`
 
 from datasets.class_names import read_class_file
 from tools._cli import Parser, positive_int
-from tools._found import Found, find_videos, locate
+from tools._found import Found, find_encoded, find_videos, locate
 from tools._labels import candidates, labelled_rows, segment_name, split_labels
 from tools._splits import SPLITS, group_names, ratio_split, read_split
 from utils.errors import ListError, UserError, run_cli
@@ -169,7 +169,8 @@ def list_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
             raise UserError(f"{path!r}: a path in a list cannot hold such characters; rename the folder")
         if path[0] in ' \t",' or path[-1] in ' \t",':
             path = '"' + path.replace('"', '""') + '"'
-        lines.append(f"{path} {video.num_frames} {in_text(numbers[video.path])}\n")
+        count = "" if video.num_frames is None else f" {video.num_frames}"
+        lines.append(f"{path}{count} {in_text(numbers[video.path])}\n")
     return lines
 
 
@@ -238,6 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--seed", type=int, default=0, help="of the ratio split (default 0)")
     add("--group-regex", help="what in a video's name says its group; by default UCF-101's _gNN_cNN within a class")
     add("--count", action="store_true", help="count frames on the disk even where the manifest knows them")
+    add("--videos", action="store_true", help="DATASET is a folder of encoded videos, read as data.store.type: video")
     add("--lists", type=Path, help="where to write (default DATASET/lists)")
     add("--multi-label", action="store_true", help="videos of --csv show several classes, or none")
     args = parser.parse_args(argv)
@@ -248,10 +250,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: give a number from 0 on")
 
-    dataset, frames = locate(args.dataset)
-    videos, notes = find_videos(dataset, frames, count=args.count)
+    dataset, frames = locate(args.dataset, args.videos)
+    notes: list[str] = []
+    if args.videos:
+        videos = find_encoded(dataset, frames)
+    else:
+        videos, notes = find_videos(dataset, frames, count=args.count)
+    if not videos and args.videos:
+        raise UserError(f"{frames}: no videos in it")
     if not videos:
-        raise UserError(f"{frames}: no folders of frames in it; dump the videos with tools/dump_frames.py first")
+        raise UserError(
+            f"{frames}: no folders of frames in it; dump the videos with tools/dump_frames.py first, or give --videos"
+        )
     splits, classes, missing, how = make_splits(videos, args)
     index = {name: number for number, name in enumerate(classes)}
     lines = {name: list_lines(members, index) for name, members in splits.items()}
@@ -280,6 +290,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for side, name in (("train", "train"), ("val", "val")):
         if name in splits:
             print(f"  {side}_root: {dataset}\n  {side}_source: {folder / name}.txt")
+    if args.videos:
+        print("  data: {store: {type: video}}")
     print("next: python main.py --config exps/<dataset>/<experiment>/config.yaml --dry-run")
     return 1 if missing else 0
 

@@ -119,6 +119,10 @@ def test_the_check_names_line_and_reason(tiny_frames: Frames):
     message = r"train.txt:3: the list says 6 frames, but img_00006.jpg is missing and .*v1 holds 4"
     with pytest.raises(ListError, match=message):
         check_on_disk(records, store)
+    assert check_on_disk(records, store, allowed=1) == 3, "within the budget it is training that counts it"
+    source.write_text("v8 4 0\nv9 4 0\n")
+    with pytest.raises(ListError, match=r"train.txt:1: folder not found: .*v8"):
+        check_on_disk(records_of(source), store, allowed=50)  # a wrong root is not a few bad videos
     source.write_text("v0 4 0\nv9 4 0\n")
     with pytest.raises(ListError, match=r"train.txt:2: folder not found: .*v9; check train_root"):
         check_on_disk(records_of(source), store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -239,6 +240,23 @@ def test_a_server_that_speaks_nonsense_is_left_alone(root: Path, tmp_path: Path)
                 self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Nonsense) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = MemcachedStore(root, servers=[f"127.0.0.1:{server.server_address[1]}"], **QUICK)
+        assert check(store, root) == {"fallbacks": 3}
+        server.shutdown()
+
+
+def test_a_server_that_answers_in_drops_is_not_waited_for(root: Path):
+    class Drops(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1 << 16)
+            with contextlib.suppress(OSError):
+                while True:
+                    self.request.sendall(b"S")
+                    time.sleep(0.02)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drops) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         store = MemcachedStore(root, servers=[f"127.0.0.1:{server.server_address[1]}"], **QUICK)

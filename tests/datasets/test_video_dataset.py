@@ -78,9 +78,9 @@ def test_rules_of_frame_folders_work_on_videos(tmp_path: Path):
     assert [block_position(frame) // 2 for frame in sample["clips"][0]] == [5, 15, 25, 35]
     assert sample["label"] == 1 and sample["fault"] == ""
     views = dataset_of(records, ClipSpec(4, 2, "clip"), train=False, num_clips=3)
-    assert views.num_views == 3 and views.frames(0, None)[[0, 2], [0, 3]].tolist() == [0, 39]
+    assert views.num_views == 3 and views.indices(0, None)[[0, 2], [0, 3]].tolist() == [0, 39]
     train = dataset_of(records, ClipSpec(4, 1, "segments"))
-    wanted = train.frames(0, np.random.default_rng([0, 2, 0]))[0]
+    wanted = train.indices(0, np.random.default_rng([0, 2, 0]))[0]
     assert [block_position(frame) // 2 for frame in train[2, 0]["clips"][0]] == wanted.tolist()
 
 
@@ -89,34 +89,34 @@ def test_spans_in_seconds(tmp_path: Path):
     records = records_of(tmp_path, **{"a.mp4": 0})
     clip = ClipSpec(4, 1, "clip", "video")
     constant = dataset_of(records, clip, sampler="constant_clips_per_video", clip_seconds=0.5, train=False, num_clips=3)
-    assert constant.frames(0, None).tolist() == [[0, 3, 7, 11], [18, 21, 25, 29], [36, 39, 43, 47]]
+    assert constant.indices(0, None).tolist() == [[0, 3, 7, 11], [18, 21, 25, 29], [36, 39, 43, 47]]
     assert constant.num_views == 3
     uniform = dataset_of(records, clip, sampler="uniform", clip_seconds=0.5, train=False)
     assert len(uniform) == 4 and uniform.num_views == 1
-    assert [uniform.frames(item, None)[0, 0] for item in range(4)] == [0, 12, 24, 36]
+    assert [uniform.indices(item, None)[0, 0] for item in range(4)] == [0, 12, 24, 36]
     assert {uniform.records.path(item) for item in range(4)} == {"a.mp4"} and len(uniform.records.labels) == 4
     overlapping = dataset_of(records, clip, sampler="uniform", clip_seconds=0.5, stride=0.25)
     assert len(overlapping) == 7
     random = dataset_of(records, clip, sampler="random", clip_seconds=0.5)
-    starts = {int(random.frames(0, np.random.default_rng(seed))[0, 0]) for seed in range(80)}
+    starts = {int(random.indices(0, np.random.default_rng(seed))[0, 0]) for seed in range(80)}
     assert min(starts) <= 1 and 34 <= max(starts) <= 36
     multi = dataset_of(records, clip, sampler="random_multi", clip_seconds=0.5, clips_per_video=3)
     assert len(multi) == 1 and multi.num_views == 3 and multi[0, 0]["clips"].shape == (3, 4, 64, 96, 3)
     several = dataset_of(records, clip, sampler="random", clip_seconds=0.5, clips_per_video=3)
     assert len(several) == 3 and (several[0, 0]["clips"] != several[0, 1]["clips"]).any()
     inference = dataset_of(records, clip, sampler="random", clip_seconds=0.5, train=False)
-    assert inference.frames(0, None).tolist() == [[0, 3, 7, 11]]
+    assert inference.indices(0, None).tolist() == [[0, 3, 7, 11]]
 
 
 def test_frame_rate_resampling(tmp_path: Path):
     make_video(tmp_path / "a.mp4", frames=48)
     records = records_of(tmp_path, **{"a.mp4": 0})
     slow = dataset_of(records, ClipSpec(6, 1, "clip"), sampler="constant_clips_per_video", fps=8, train=False)
-    assert slow.frames(0, None).tolist() == [[0, 3, 6, 9, 12, 15]]
+    assert slow.indices(0, None).tolist() == [[0, 3, 6, 9, 12, 15]]
     fast = dataset_of(records, ClipSpec(6, 1, "clip"), sampler="constant_clips_per_video", fps=48, train=False)
-    assert fast.frames(0, None).tolist() == [[0, 0, 1, 1, 2, 2]]
+    assert fast.indices(0, None).tolist() == [[0, 0, 1, 1, 2, 2]]
     by_rule = dataset_of(records, ClipSpec(4, 1, "segments"), fps=8, train=False)
-    assert by_rule.frames(0, None).tolist() == [[6, 18, 30, 42]]
+    assert by_rule.indices(0, None).tolist() == [[6, 18, 30, 42]]
 
 
 def test_variable_frame_rate_goes_by_the_clock(tmp_path: Path):
@@ -129,7 +129,7 @@ def test_variable_frame_rate_goes_by_the_clock(tmp_path: Path):
         sampler="constant_clips_per_video", fps=3, train=False,
     )  # fmt: skip
     expected = [0, 8, 13, 15, 17]  # what is on the screen at 0, 1/3, 2/3, 1 and 4/3 s
-    assert dataset.frames(0, None).tolist() == [expected]
+    assert dataset.indices(0, None).tolist() == [expected]
     assert [block_position(frame) // 2 for frame in dataset[0]["clips"][0]] == expected
 
 
@@ -141,8 +141,8 @@ def test_short_videos_hold_their_last_frame(tmp_path: Path):
         dataset = dataset_of(records, ClipSpec(8, 2, "clip"), train=False, num_clips=1, **kwargs)
         assert len(dataset) == 2
         assert all(dataset[item]["fault"] == "" for item in range(2))
-        assert set(dataset.frames(0, None).ravel().tolist()) == {0}
-        assert dataset.frames(1, None).max() == 2
+        assert set(dataset.indices(0, None).ravel().tolist()) == {0}
+        assert dataset.indices(1, None).max() == 2
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "audio", "no video", "truncated", "damaged"])

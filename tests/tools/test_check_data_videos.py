@@ -1,0 +1,81 @@
+"""The doctor on encoded videos: lists of `path label`, folders of classes, CSV files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.datasets.test_videos_in_a_config import CONFIG
+from tests.make_video import damage, make_video, truncate
+from tools import check_data
+from utils.errors import UserError
+
+VIDEOS = [f"{label}/v_{label}_g{group:02d}_c01.mp4" for label in ("jump", "run") for group in (1, 2, 3)]
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """2 classes x (2 training + 1 validation) videos, and lists of them."""
+    for name in VIDEOS:
+        make_video(tmp_path / "videos" / name, frames=8)
+    (tmp_path / "lists").mkdir()
+    lines = [f"{name} {name.startswith('run'):d}\n" for name in VIDEOS]
+    (tmp_path / "lists/train.txt").write_text("".join(line for line in lines if "_g03_" not in line))
+    (tmp_path / "lists/val.txt").write_text("".join(line for line in lines if "_g03_" in line))
+    (tmp_path / "lists/classInd.txt").write_text("0 jump\n1 run\n")
+    return tmp_path / "videos"
+
+
+def doctor(
+    videos: Path, *options: str, code: int, capsys: pytest.CaptureFixture[str], train: str = "", val: str = ""
+) -> dict[str, Any]:
+    folder = videos.parent
+    train, val = train or str(folder / "lists/train.txt"), val or str(folder / "lists/val.txt")
+    (folder / "config.yaml").write_text(
+        CONFIG.format(folder="unused", cache=folder / "cache", extra="fps: 12")
+        .replace("train_source: unused", f"train_source: {train}\n    train_root: {videos}")
+        .replace("val_source: unused", f"val_source: {val}\n    val_root: {videos}")
+    )
+    assert check_data.main([str(folder / "config.yaml"), "--json", "--workers", "1", *options]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_clean_set_of_videos_has_no_fault(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor(videos, code=0, capsys=capsys)["faults"] == []
+    rows = "".join(f"{name},{name.partition('/')[0]}\n" for name in VIDEOS if "_g03_" not in name)
+    (videos.parent / "train.csv").write_text("path,label\n" + rows)
+    found = doctor(videos, code=0, capsys=capsys, train=str(videos.parent / "train.csv"))
+    assert found["faults"] == [] and found["videos"] == 6
+
+
+def test_planted_faults_are_found_and_fixed(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_video(videos / "jump/v_jump_g04_c01.mp4", frames=60, b="800k")
+    damage(videos / "jump/v_jump_g04_c01.mp4", places=60)
+    make_video(videos / "run/v_run_g03_c02.mp4", frames=8)
+    truncate(make_video(videos / "run/v_run_g05_c01.mp4"))
+    (videos / "run/v_run_g06_c01.mp4").write_bytes(b"just text" * 100)
+    with (videos.parent / "lists/train.txt").open("a") as file:
+        file.write("jump/v_jump_g04_c01.mp4 0\nrun/v_run_g03_c02.mp4 1\nrun/v_run_g05_c01.mp4 1\n")
+        file.write("run/v_run_g06_c01.mp4 1\nrun/gone.mp4 1\njump/v_jump_g01_c01.mp4 0\nno label\n")
+    found = doctor(videos, code=2, capsys=capsys)
+    assert sorted(fault["kind"] for fault in found["faults"]) == [
+        "duplicate", "group_overlap", "line", "missing_video", *["undecodable_video"] * 3
+    ]  # fmt: skip
+    quick = [fault["kind"] for fault in doctor(videos, "--quick", code=2, capsys=capsys)["faults"]]
+    assert 1 <= quick.count("undecodable_video") < 3, "damage inside shows only when it is decoded"
+    assert doctor(videos, "--fix", code=0, capsys=capsys)["remaining"] == []
+    assert doctor(videos, code=0, capsys=capsys)["faults"] == []
+    assert (videos.parent / "lists/train.txt").read_text().splitlines() == [
+        f"{name} {name.startswith('run'):d}" for name in VIDEOS if "_g03_" not in name
+    ]
+
+
+def test_what_is_no_list_is_not_rewritten(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = doctor(videos, code=2, capsys=capsys, train=str(videos), val=str(videos))
+    assert {fault["kind"] for fault in found["faults"]} >= {"overlap"}
+    with pytest.raises(UserError, match="--fix repairs lists, and this is none"):
+        doctor(videos, "--fix", code=0, capsys=capsys, train=str(videos))
+    assert not list(videos.parent.rglob("*.orig"))
