@@ -11,6 +11,7 @@ copyright = author
 
 # the whole project is the source folder, so that a link on a page leads to the same file on the site and on the disk
 include_patterns = ["docs/**.md", "exps/README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+exclude_patterns = [".*", "build", "data", "pretrained"]  # large, and without pages
 root_doc = "docs/index"
 
 extensions = ["myst_parser"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import types
 from pathlib import Path
 
 
@@ -15,12 +16,12 @@ def main(page: str, requests: int, answers: int) -> None:
     """Serves until the requests end. page: what tracebacks call the code."""
     for descriptor in (requests, answers):
         os.set_inheritable(descriptor, False)  # what a block starts must not keep them open
-    namespace: dict[str, object] = {"__name__": "__main__"}
+    module = sys.modules["__main__"] = types.ModuleType("__main__")  # where pickle looks for what a block defines
     with os.fdopen(requests) as lines:
         for line in lines:
             answer = b"0\n"
             try:
-                exec(compile(Path(line.rstrip("\n")).read_text(encoding="utf-8"), page, "exec"), namespace)
+                exec(compile(Path(line.rstrip("\n")).read_text(encoding="utf-8"), page, "exec"), module.__dict__)
             except (Exception, SystemExit):
                 traceback.print_exc()
                 answer = b"1\n"

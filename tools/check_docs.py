@@ -1,9 +1,9 @@
 """Checks README and docs/: every relative link and picture leads somewhere, and so does every file a command names.
 
-With --run it also runs every bash and python block of README.md, CONTRIBUTING.md and docs/, each page in a copy of the
-project (tools/_doc_blocks.py has the marks that a page can set). Prints one line per problem, as `file:line: what`, for
-a block with the end of its output, and the blocks that are exempt with their reasons; exit code 1 when there are any
-problems.
+With --run it also runs every bash and python block of README.md, CONTRIBUTING.md, exps/README.md and docs/, each page
+in a copy of the project (tools/_doc_blocks.py has the marks that a page can set). Prints one line per problem, as
+`file:line: what`, for a block with the end of its output, and the blocks that are exempt with their reasons; exit
+code 1 when there are any problems.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=positive_int, default=min(cores(), 4), help="pages at a time")
     parser.add_argument("--timeout", type=positive_float, default=TIMEOUT, help="seconds for a page")
     args = parser.parse_args(argv)
-    pages = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "tests").glob("*.md"))]
+    pages = sorted({*ROOT.glob("*.md"), *(ROOT / "tests").glob("*.md"), *pages_with_blocks()})
     if args.page:
         pages = [page.resolve() for page in args.page]
         for page in pages:
@@ -50,14 +50,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     problems = [problem for page in pages for problem in problems_of(page)]
     for problem in problems:
         print(problem)
-    failed = run_blocks([page for page in pages if has_blocks(page)], args) if args.run else 0
+    failed = run_blocks([page for page in pages if page in pages_with_blocks()], args) if args.run else 0
     print(f"{len(pages)} pages, {len(problems) + failed} problem(s)")
     return 1 if problems or failed else 0
 
 
-def has_blocks(page: Path) -> bool:
-    """Whether the commands of a page are for its readers to run."""
-    return page.is_relative_to(ROOT / "docs") or page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+def pages_with_blocks() -> list[Path]:
+    """The pages whose commands and code run."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "exps" / "README.md"]
+    return [*pages, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def run_blocks(paths: Sequence[Path], args: argparse.Namespace) -> int:
@@ -94,7 +95,7 @@ def ended(stop: threading.Event) -> Iterator[None]:
 
 def problems_of(page: Path) -> Iterator[str]:
     """`file:line: what` for every link, file, module and make target on a page that does not exist."""
-    if has_blocks(page):
+    if page in pages_with_blocks():
         yield from (f"{page.relative_to(ROOT)}:{line}: {what}" for line, what in read_page(page, ROOT).problems)
     text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -75,6 +75,21 @@ def test_python_blocks_are_one_interpreter_and_run_between_the_others(project: P
     assert problem_of(project, text) == ""
 
 
+def test_what_a_python_block_defines_can_be_pickled(project: Path) -> None:
+    text = """\
+        ```python
+        class Words(list):
+            pass
+        ```
+        ```python
+        import pickle
+
+        assert type(pickle.loads(pickle.dumps(Words()))) is Words
+        ```
+        """
+    assert problem_of(project, text) == ""
+
+
 def test_a_failing_command_is_named_with_its_line_and_the_end_of_its_output(project: Path) -> None:
     text = """\
         # Title
