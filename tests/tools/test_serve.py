@@ -63,7 +63,8 @@ def ask(
     server: PageServer, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
-    own = {"Host": f"127.0.0.1:{server.server_port}"}  # else http.client takes it from a path that looks like an address
+    # else http.client takes the host from a path that looks like an address
+    own = {"Host": f"127.0.0.1:{server.server_port}"}
     connection.request(method, path, body, own | (headers or {}))
     answer = connection.getresponse()
     content = answer.read()
