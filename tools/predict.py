@@ -18,6 +18,7 @@ import csv
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = find_inputs(args.input)
     if args.annotate and len(paths) > 1 and not args.annotate.is_dir():
         raise UserError(f"{args.annotate}: {len(paths)} videos to annotate, so this has to be a folder that exists")
+    copies = copy_names(paths, Path(args.input), args.annotate) if args.annotate else {}
     trained = _trained.from_arguments(args)
     quiet = "-" in (args.json, args.csv)
     predictions, failed = [], 0
@@ -73,8 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not quiet:
             print("\n".join(in_words(trained, prediction)), flush=True)
         if args.annotate:
-            target = args.annotate / f"{path.stem}.mp4" if args.annotate.is_dir() else args.annotate
-            annotate(trained, prediction, path, target, args.fps)
+            if args.annotate.is_dir():
+                copies[path].parent.mkdir(parents=True, exist_ok=True)
+            annotate(trained, prediction, path, copies[path], args.fps)
         predictions.append(prediction)
     if not predictions:
         raise UserError(f"{args.input}: none of {len(paths)} videos could be read")
@@ -145,6 +148,22 @@ def watch(trained: Trained, camera: CameraInput, settings: Settings, seconds: fl
     except KeyboardInterrupt:
         print()
     return 0
+
+
+def copy_names(paths: Sequence[Path], root: Path, target: Path) -> dict[Path, Path]:
+    """Where the annotated copy of each video goes: `target` itself, or below it as the videos lie below `root`.
+
+    a/x.avi becomes a/x.mp4, and a/x.avi.mp4 where there is an a/x.mp4 or an a/x.mkv too.
+    """
+    if not target.is_dir():
+        return dict.fromkeys(paths, target)
+    below = {path: path.relative_to(root) if path != root else Path(path.name) for path in paths}
+    stems = Counter(place.with_suffix("") for place in below.values())
+    shared = {path: stems[place.with_suffix("")] > 1 for path, place in below.items()}
+    return {
+        path: target / (place.with_name(f"{place.name}.mp4") if shared[path] else place.with_suffix(".mp4"))
+        for path, place in below.items()
+    }
 
 
 def annotate(trained: Trained, prediction: Prediction, path: Path, target: Path, fps: float) -> None:

@@ -60,56 +60,61 @@ def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def opened(ckpt: Path) -> Trained:
+    return open_checkpoint(ckpt, device="cpu")
+
+
+@pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("videos") / "v.mp4", frames=30, fps=10)
 
 
-def planted(ckpt: Path, *, three_d: bool) -> Trained:
-    trained = open_checkpoint(ckpt, device="cpu")
-    fields = {field.name: getattr(trained, field.name) for field in dataclasses.fields(trained)}
+def planted(opened: Trained, *, three_d: bool) -> Trained:
+    fields = {field.name: getattr(opened, field.name) for field in dataclasses.fields(opened)}
     return Plain(**fields | {"method": Planted(three_d=three_d).eval().requires_grad_(False)})
 
 
-def untrained(model: dict, folder: Path, size: int = 64) -> Trained:
+def untrained(opened: Trained, model: dict, size: int = 64) -> Trained:
     """Only what the rule for the default layer needs; no weights."""
-    one = open_checkpoint(write_checkpoint(folder), device="cpu")
     schedule = {"base_lr": 0.1, "max_iter": 1}
     common = Common.model_validate(
         {"model": {"num_class": 3, **model}, "augmentation": {"input_size": size}, "lr_scheduler": schedule}
     )
     with torch.device("meta"):
         method = build_method(common.model)
-    return cam.one_view(dataclasses.replace(one, method=method, common=common, clip=method.clip))
+    return cam.one_view(dataclasses.replace(opened, method=method, common=common, clip=method.clip))
 
 
 @pytest.mark.parametrize("three_d", [False, True])
 @pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
-def test_the_map_lights_where_the_class_is_and_nowhere_else(ckpt: Path, three_d: bool, corner: tuple[int, int]) -> None:
+def test_the_map_lights_where_the_class_is_and_nowhere_else(
+    opened: Trained, three_d: bool, corner: tuple[int, int]
+) -> None:
     clip = np.zeros((4, 32, 32, 3), np.uint8)
     place = tuple(slice(24 * side, 24 * side + 8) for side in corner)
     elsewhere = tuple(slice(24 * (1 - side), 24 * (1 - side) + 8) for side in corner)
     clip[1:3, place[0], place[1], 0] = 255
     clip[1:3, elsewhere[0], elsewhere[1], 2] = 255
     for label, spot in ((RED, place), (BLUE, elsewhere)):
-        (found,) = look(planted(ckpt, three_d=three_d), clip, ["conv"], label).maps.values()
+        (found,) = look(planted(opened, three_d=three_d), clip, ["conv"], label).maps.values()
         expected = np.zeros((4, 32, 32), np.float32)
         expected[1:3, spot[0], spot[1]] = 1
         np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("moment", range(4))
-def test_the_map_of_a_3d_network_lights_at_the_right_frame(ckpt: Path, moment: int) -> None:
+def test_the_map_of_a_3d_network_lights_at_the_right_frame(opened: Trained, moment: int) -> None:
     clip = np.zeros((4, 16, 16, 3), np.uint8)
     clip[moment, ..., 2] = 255
-    seen = look(planted(ckpt, three_d=True), clip, ["conv"])
+    seen = look(planted(opened, three_d=True), clip, ["conv"])
     assert seen.label == BLUE
     assert seen.maps["conv"].mean((1, 2)).tolist() == [float(frame == moment) for frame in range(4)]
 
 
-def test_what_speaks_for_no_class_stays_dark(ckpt: Path) -> None:
+def test_what_speaks_for_no_class_stays_dark(opened: Trained) -> None:
     clip = np.zeros((4, 16, 16, 3), np.uint8)
     clip[..., 2] = 255
-    assert not look(planted(ckpt, three_d=True), clip, ["conv"], RED).maps["conv"].any()
+    assert not look(planted(opened, three_d=True), clip, ["conv"], RED).maps["conv"].any()
 
 
 def test_maps_of_the_slow_pathway_lie_at_the_frames_that_it_picks(tmp_path: Path) -> None:
@@ -136,12 +141,12 @@ def test_maps_of_the_slow_pathway_lie_at_the_frames_that_it_picks(tmp_path: Path
         (SLOWFAST, ["network.slow.layer4", "network.fast.layer4"]),
     ],
 )
-def test_the_default_is_the_last_convolutional_stage(model: dict, layers: list[str], tmp_path: Path) -> None:
-    assert last_maps(untrained(model, tmp_path, size=224 if model["backbone"] == "s3d" else 64)) == layers
+def test_the_default_is_the_last_convolutional_stage(model: dict, layers: list[str], opened: Trained) -> None:
+    assert last_maps(untrained(opened, model, size=224 if model["backbone"] == "s3d" else 64)) == layers
 
 
-def test_a_network_of_attention_asks_for_a_layer(tmp_path: Path) -> None:
-    trained = untrained({"type": "clip3d", "backbone": "swin3d_t", "clip_len": 4}, tmp_path)
+def test_a_network_of_attention_asks_for_a_layer(opened: Trained) -> None:
+    trained = untrained(opened, {"type": "clip3d", "backbone": "swin3d_t", "clip_len": 4})
     with pytest.raises(UserError, match="name a layer with --layer"):
         last_maps(trained)
     with pytest.raises(UserError, match="attention over tokens"):

@@ -157,6 +157,24 @@ def test_annotated_copy_shows_every_frame(ckpt: Path, video: Path, tmp_path: Pat
     assert change[-8:].mean() > 5 * change[:16].mean()  # text below, the picture above it untouched
 
 
+def test_annotated_copies_of_a_folder_keep_apart(ckpt: Path, tmp_path: Path) -> None:
+    videos, copies = tmp_path / "in", tmp_path / "out"
+    copies.mkdir()
+    for name in ("a/x.mp4", "b/x.mp4", "b/x.mkv", "y.mkv"):
+        make_video(videos / name, frames=2)
+    predict.main([str(ckpt), str(videos), "--annotate", str(copies)])
+    found = {path.relative_to(copies).as_posix() for path in copies.rglob("*.mp4")}
+    assert found == {"a/x.mp4", "b/x.mp4.mp4", "b/x.mkv.mp4", "y.mp4"}
+
+
+def test_an_annotated_copy_shows_frames_when_the_video_did(ckpt: Path, tmp_path: Path) -> None:
+    moments = [0, 1, 2, 4, 8, 9, 15, 16]
+    video = make_video(tmp_path / "phone.mp4", frames=len(moments), fps=10, pts=moments)
+    predict.main([str(ckpt), str(video), "--annotate", str(tmp_path / "seen.mp4")])
+    times = [time for time, _ in Video(tmp_path / "seen.mp4").frames()]
+    assert times == pytest.approx([moment / 10 for moment in moments], abs=1e-3)
+
+
 def test_mistakes_are_one_line(ckpt: Path, video: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pth"
     torch.save(torch.load(ckpt, weights_only=True)["state_dict"], weights)

@@ -143,7 +143,7 @@ function draw({ windows, lines: classes }) {
   const font = { family: "system-ui, sans-serif", color: "#1b2733", size: 12 };
   Plotly.newPlot(by("chart"), traces, {
     font, height: 320 + 20 * Math.ceil(traces.length / 2), margin: { l: 50, r: 15, t: 15, b: 40 }, showlegend: true,
-    legend: { orientation: "h", y: -0.18, yanchor: "top", x: 0 }, hovermode: "x unified",
+    legend: { orientation: "h", y: -0.24, yanchor: "top", x: 0 }, hovermode: "x unified",
     xaxis: { title: { text: "seconds" }, gridcolor: "#e3e9ef" }, yaxis: { title: { text: "score" }, range: [0, 1.02], gridcolor: "#e3e9ef" },
   }, { displayModeBar: false, responsive: true });
   by("chart").on("plotly_click", (event) => seek(event.points[0].x));
