@@ -66,8 +66,9 @@ class Watch:
         self._folder.picture(step, "pictures/batch", sheet(rows))
 
     def confusion(self, step: int, scores: Scores) -> None:
-        """The confusion matrix of a validation, if any video has a label."""
-        if not (self._folder.records and self._wanted.confusion and scores.labelled.any()):
+        """The confusion matrix of a validation, if any video has a label, and none has several."""
+        wanted = self._folder.records and self._wanted.confusion
+        if not (wanted and scores.labels.ndim == 1 and scores.labelled.any()):
             return
         from utils.confusion_plot import confusion_png, with_most_errors
 
@@ -93,15 +94,17 @@ class Watch:
 
     def _captions(self, batch: Batch, mix: Mix | None) -> list[str]:
         """For each clip its class; both classes with their shares where clips are mixed; or why it is unreadable."""
-        own = batch.labels.tolist()
-        others = own if mix is None else mix.partners(batch.labels).tolist()
-        captions = []
-        for label, other, fault in zip(own, others, batch.faults, strict=True):
-            text = self._names[label]
-            if mix is not None:
-                text = f"{mix.lam:.0%} {text}, {1 - mix.lam:.0%} {self._names[other]}"
-            captions.append(f"unreadable: {fault}" if fault else text)
-        return captions
+        captions = [self._named(target) for target in batch.labels]
+        if mix is not None:
+            others = [self._named(target) for target in mix.partners(batch.labels)]
+            pairs = zip(captions, others, strict=True)
+            captions = [f"{mix.lam:.0%} {own}, {1 - mix.lam:.0%} {other}" for own, other in pairs]
+        return [f"unreadable: {fault}" if fault else text for text, fault in zip(captions, batch.faults, strict=True)]
+
+    def _named(self, target: Tensor) -> str:
+        """The name of a class (), or of all classes of a multi-hot row (K,)."""
+        labels = target.nonzero().flatten().tolist() if target.ndim else [int(target)]
+        return " + ".join(self._names[label] for label in labels)
 
 
 def _sampled(value: Tensor) -> np.ndarray:
