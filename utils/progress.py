@@ -42,6 +42,7 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._bars is not None:
             self._bars.start()
+            self._bars.console.show_cursor(True)  # a killed process could not give the cursor back
         return self
 
     def __exit__(self, *_: object) -> None:
