@@ -210,7 +210,8 @@ class Run:
         if self.common.precise_bn:
             clips = data.clips(self.process, start=training.state.step, count=self.common.precise_bn)
             update_bn(clips, training.scored)
-        result = Result.of(self.score(training.scored, self.val, "training"))
+        evaluation = self.score(training.scored, self.val, "training")
+        result = Result.of(evaluation)
         record_validation(self.folder, training.state.step - 1, result)
         return training.state.note_best(result.best_by)
 

@@ -40,6 +40,7 @@ def test_the_best_checkpoint_is_chosen_by_map_and_evaluates_to_what_was_logged(t
     best = max(record["mAP"] for record in records if record["kind"] == "val")
     saved = checkpoint.load(trained.parent / checkpoint.BEST)
     assert saved["best_prec1"] == best and saved["config"]["common"]["multi_label"] is True
+    assert saved["preprocessing"]["scores"] == "sigmoid"
     log = (trained.parent / "log.txt").read_text()
     assert log.count(f"validation: mAP {best:.3f} Hit@1") == 2 and f"best mAP {best:.3f}" in log
     results = read_results(trained.parent)
