@@ -27,7 +27,7 @@ def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_na
         axes = figure.add_subplot()
         rows = np.arange(len(names))
         axes.barh(rows, np.nan_to_num(precision[order]), height=0.72, color="#3d7ab5")
-        axes.scatter(chance[order], rows, marker="|", s=60, color="#1b2733", label="chance", zorder=3)
+        axes.scatter(chance[order], rows, marker="|", s=60, color="#d9660a", label="chance", zorder=3)
         axes.set_yticks(rows)
         axes.set_yticklabels(
             [f"{names[one]} (none)" if np.isnan(precision[one]) else names[one] for one in order], parse_math=False
@@ -39,6 +39,6 @@ def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_na
         note = "\nsome names are shown as index: no installed font has their script" if unreadable else ""
         axes.set_xlabel(f"average precision, %{note}")
         axes.set_title(readable(title), parse_math=False, pad=8)
-        axes.legend(loc="lower right", frameon=False)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, frameon=False)
         with atomic_write(path) as file:
             figure.savefig(file, format="png", bbox_inches="tight", facecolor="white")

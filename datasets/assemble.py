@@ -137,6 +137,7 @@ class Split:
             "frame_stride": self.clip.frame_stride,
             "sampling": self.clip.sampling,
             "average": self.average,
+            "scores": targets_of(self.common).scores,
         }
 
     def protocol(self, scores: Scores) -> str:

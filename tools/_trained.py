@@ -122,6 +122,7 @@ class Trained:
             "frame_stride": self.clip.frame_stride,
             "sampling": self.clip.sampling,
             "average": self.average,
+            "scores": targets_of(self.common).scores,
         }
 
 

@@ -140,7 +140,7 @@ def read_classes(path: Path) -> list[str]:
 def named_classes(videos: Sequence[Found], classes: Sequence[str], path: Path) -> list[Found]:
     """Numbers as labels become the names they stand for, counted from 0, or from 1 if only that fits; which is said."""
     labels = [label for video in videos for label in video.classes]
-    if not all(label.isascii() and label.isdigit() for label in labels) or labels[0] in classes:
+    if not labels or not all(label.isascii() and label.isdigit() for label in labels) or labels[0] in classes:
         return list(videos)
     numbers = [int(label) for label in labels]
     base = 1 if min(numbers) >= 1 and max(numbers) == len(classes) else 0
@@ -148,12 +148,12 @@ def named_classes(videos: Sequence[Found], classes: Sequence[str], path: Path) -
         raise UserError(f"{path}: label {max(numbers)} is beyond its {len(classes)} classes")
     print(f"labels are numbers, counted from {base}: {numbers[0]} is {classes[numbers[0] - base]!r}")
     names = {label: classes[number - base] for label, number in zip(labels, numbers, strict=True)}
-    return [
-        replace(video, labels=video.labels and tuple(names[label] for label in video.labels))
-        if video.labels is not None
-        else replace(video, label=names[video.label])
-        for video in videos
-    ]
+
+    def named(video: Found) -> Found:
+        sets = video.labels and tuple(names[label] for label in video.labels)
+        return replace(video, label=names.get(video.label, video.label), labels=sets)
+
+    return [named(video) for video in videos]
 
 
 SPACES = str.maketrans("\t\u00a0\u3000", "   ")  # a list can hold them, though Python calls them not printable
@@ -276,7 +276,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"{folder}: cannot be made ({error.strerror}); give another --lists") from None
     for name, members in splits.items():
         per_class = Counter(label for video in members for label in video.classes)
-        few, most = min(per_class[c] for c in classes), max(per_class.values())
+        few = min((per_class[one] for one in classes), default=0)
+        most = max(per_class.values(), default=0)
         write(folder / f"{name}.txt", lines[name], f"{len(members)} videos, {few} to {most} per class ({how})")
     write(folder / "classInd.txt", [f"{number} {name}\n" for name, number in index.items()], f"{len(classes)} classes")
     used = sum(len(members) for members in splits.values())

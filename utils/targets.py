@@ -28,11 +28,13 @@ class Targets(ABC):
     """Of one kind; stateless.
 
     Attributes:
+        scores: how logits become scores, in a word.
         train_numbers: what training counts for the best class and for the five best, in metrics.jsonl: in log.txt.
         val_numbers: the same for an evaluation, percentages; the first one chooses the best checkpoint.
         charted: which of them go to events/.
     """
 
+    scores: ClassVar[str]
     train_numbers: ClassVar[Mapping[str, str]]
     val_numbers: ClassVar[Mapping[str, str]]
     charted: ClassVar[Sequence[str]]
@@ -94,6 +96,7 @@ class Targets(ABC):
 class SingleLabel(Targets):
     """One class per video: cross entropy, softmax, top-k accuracy. Labels int (N,)."""
 
+    scores: ClassVar = "softmax"
     train_numbers: ClassVar = {"acc1": "Prec@1", "acc5": "Prec@5"}
     val_numbers: ClassVar = {"acc1": "Prec@1", "acc5": "Prec@5", "mean_class": "mean class"}
     charted: ClassVar = ("acc1", "acc5")
@@ -159,6 +162,7 @@ class SingleLabel(Targets):
 class MultiLabel(Targets):
     """A set of classes per video: binary cross entropy, a sigmoid per class, mAP. Labels int8 (N, K), or LabelSets."""
 
+    scores: ClassVar = "sigmoid"
     train_numbers: ClassVar = {"hit1": "Hit@1", "hit5": "Hit@5"}
     val_numbers: ClassVar = {"mAP": "mAP", "hit1": "Hit@1", "hit5": "Hit@5"}
     charted: ClassVar = ("mAP", "hit1", "hit5")

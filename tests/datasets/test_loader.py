@@ -12,6 +12,7 @@ import torch
 
 from datasets.loader import EvalShard, TrainStream, balanced_chances, epoch_order, make_loader
 from tests.datasets.test_datasets import make
+from utils.label_sets import label_sets
 
 Frames = Callable[..., Path]
 
@@ -101,3 +102,12 @@ def test_balanced_chances_make_every_class_as_likely() -> None:
     assert chances.sum() == pytest.approx(1) and chances[labels == 1].sum() == pytest.approx(0.5)
     drawn = labels[epoch_order(100, seed=0, epoch=3, chances=chances)]
     assert 30 <= (drawn == 1).sum() <= 70
+
+
+def test_balanced_chances_of_sets_draw_a_class_and_then_one_of_its_videos() -> None:
+    rows = [[0], [0, 1], [0, 2], [], []]
+    chances = balanced_chances(label_sets(rows, 5))
+    expected = [sum({0: 1 / 3, 1: 1, 2: 1}[label] for label in row) if row else 1 / 2 for row in rows]
+    np.testing.assert_allclose(chances, np.array(expected) / 4)  # three classes, and none
+    alone = np.array([0, 2, 2, 1])
+    np.testing.assert_array_equal(balanced_chances(label_sets(alone[:, None], 3)), balanced_chances(alone))

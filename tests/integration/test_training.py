@@ -274,7 +274,6 @@ def test_a_label_outside_num_class_is_one_line_before_the_first_step(tmp_path: P
         (["--fp16", "--static-loss-scale", "0"], UserError, "--static-loss-scale 0"),
         (["common.val_source=/nowhere.txt"], ListError, "/nowhere.txt"),
         (["--load-path", "/nowhere.pth"], CheckpointError, "/nowhere.pth"),
-        (["--fusion-list", "a"], UserError, "fus"),
     ],
 )  # fmt: skip
 def test_a_wrong_argument_is_one_clear_error(

@@ -144,3 +144,41 @@ def test_wrong_shapes_are_refused(tmp_path: Path) -> None:
         write_results(tmp_path, paths=["v"], labels=[0, 1], scores=[[1.0]], class_names=None, protocol="")
     with pytest.raises(ValueError, match="softmax"):
         write_results(tmp_path, paths=["v"], labels=[0], scores=[[7.0, -1.0]], class_names=None, protocol="")
+
+
+HOT = np.array([[1, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1], [-1, -1, -1, -1]], np.int8)
+
+
+def write_sets(folder: Path) -> np.ndarray:
+    values = np.random.default_rng(0).random((5, 4), np.float32)
+    write_results(folder, paths=PATHS, labels=HOT, scores=values, class_names=NAMES, protocol="1 x 1")
+    return values
+
+
+def test_sets_come_back_as_written_and_the_text_alone_still_tells_them(tmp_path: Path) -> None:
+    scores = write_sets(tmp_path)
+    results = read_results(tmp_path)
+    np.testing.assert_array_equal(results.labels, HOT)
+    np.testing.assert_array_equal(results.scores, scores)
+    assert [line.rsplit(" ", 1)[1] for line in (tmp_path / TEXT).read_text(errors="replace").splitlines()] == [
+        *("0", "1;2", "-", "3", "-1"),
+    ]
+    (tmp_path / SCORES).unlink()
+    alone = read_results(tmp_path)
+    np.testing.assert_array_equal(alone.labels, HOT)
+    assert alone.scores is None and alone.targets is results.targets
+
+
+def test_json_lines_of_sets_tell_an_empty_truth_from_an_unknown_one(tmp_path: Path) -> None:
+    write_sets(tmp_path)
+    records = [json.loads(line) for line in (tmp_path / LINES).read_text().splitlines()]
+    assert [record["truth"] for record in records] == [[0], [1, 2], [], [3], None]
+    assert [record["truth_name"] for record in records] == [[NAMES[0]], NAMES[1:3], [], [NAMES[3]], None]
+
+
+def test_a_text_file_with_other_sets_than_the_scores_is_refused(tmp_path: Path) -> None:
+    write_sets(tmp_path)
+    text = (tmp_path / TEXT).read_bytes().replace(b" 1;2\n", b" 1\n")
+    (tmp_path / TEXT).write_bytes(text)
+    with pytest.raises(UserError, match=f"{TEXT}:2: does not say the same"):
+        read_results(tmp_path)
