@@ -53,6 +53,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--class-names", type=Path, help="class file; default: classInd.txt beside the lists")
     parser.add_argument("--frame-template", help="as data.frame_template; default: what most videos have")
     parser.add_argument("--first-frame", type=int, help="as data.first_frame; default: what most videos have")
+    parser.add_argument("--flow", action="store_true", help="look at optical flow, as configs that train on it do")
     parser.add_argument("--quick", action="store_true", help="names, numbers and sizes only: decode nothing")
     parser.add_argument("--workers", type=positive_int, default=os.cpu_count() or 1, help="processes (default: cores)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
@@ -125,7 +126,7 @@ def find_target(arguments: argparse.Namespace) -> Target:
     sources = {path.stem if path.stem in ("train", "val") else "train": path} if path.is_file() else _lists_in(path)
     root = arguments.root or _find_root(next(iter(sources.values())))
     roots = dict.fromkeys(sources, root)
-    return Target(sources, roots, None, arguments.class_names, template, arguments.first_frame)
+    return Target(sources, roots, None, arguments.class_names, template, arguments.first_frame, arguments.flow)
 
 
 def _from_config(path: Path, arguments: argparse.Namespace, template: str | None) -> Target:
@@ -143,7 +144,7 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
         template = normalise_template(common.data.frame_template)
     classes = arguments.class_names or (Path(common.data.class_names) if common.data.class_names else None)
     first = arguments.first_frame if arguments.first_frame is not None else common.data.first_frame
-    flow = common.model.modality == "flow"
+    flow = arguments.flow or common.model.modality == "flow"
     return Target(sources, roots, common.model.num_class, classes, template, first, flow)
 
 
