@@ -59,6 +59,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--frame-template", help="as data.frame_template; default: what most videos have")
     parser.add_argument("--first-frame", type=int, help="as data.first_frame; default: what most videos have")
     parser.add_argument("--multi-label", action="store_true", help="as multi_label: lines of path num_frames 3;7;12")
+    parser.add_argument("--flow", action="store_true", help="look at optical flow, as configs that train on it do")
     parser.add_argument("--quick", action="store_true", help="names, numbers and sizes only: decode nothing")
     parser.add_argument("--workers", type=positive_int, default=os.cpu_count() or 1, help="processes (default: cores)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
@@ -141,7 +142,7 @@ def find_target(arguments: argparse.Namespace) -> Target:
     sources = {path.stem if path.stem in ("train", "val") else "train": path} if path.is_file() else _lists_in(path)
     root = arguments.root or _find_root(next(iter(sources.values())), multi_label=arguments.multi_label)
     roots = dict.fromkeys(sources, root)
-    known = (None, arguments.class_names, template, arguments.first_frame, arguments.multi_label)
+    known = (None, arguments.class_names, template, arguments.first_frame, arguments.multi_label, arguments.flow)
     return Target(sources, roots, *known)
 
 
@@ -160,7 +161,7 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
         template = normalise_template(common.data.frame_template)
     classes = arguments.class_names or (Path(common.data.class_names) if common.data.class_names else None)
     first = arguments.first_frame if arguments.first_frame is not None else common.data.first_frame
-    several, flow = common.multi_label or arguments.multi_label, common.model.modality == "flow"
+    several, flow = common.multi_label or arguments.multi_label, arguments.flow or common.model.modality == "flow"
     return Target(
         sources, roots, common.model.num_class, classes, template, first, several, flow, encoded=has_videos(common)
     )

@@ -20,6 +20,7 @@ from datasets.records import read_list
 from datasets.sampling import SAMPLING, get_rule
 from tests.datasets.conftest import Memcached
 from tests.datasets.test_sampling_published import Replay, golden
+from tests.make_video import block_position, make_video
 from tests.requirements import needs_program
 from tools import pack_frames
 from utils.clip import ClipSpec
@@ -178,6 +179,19 @@ def test_frames_of_differences_are_those_of_rgb(source: Path) -> None:
     dataset = TSNDataset(records, DiskStore(records.root), clip=clip, spatial=Spatial(TestCrops(24), 24), train=False)
     clips, (indices,) = dataset[0]["clips"], dataset.indices(0, None)
     assert clips.shape == (1, 8, 24, 24, 3) and clips[0, :, 0, 0, 0].tolist() == (20 * indices).tolist()
+
+
+def test_frames_of_differences_come_from_videos_too(tmp_path: Path) -> None:
+    make_video(tmp_path / "a.mp4", frames=20)
+    (tmp_path / "list.txt").write_text("a.mp4 0\n")
+    records = read_list(tmp_path / "list.txt", root=tmp_path, columns=("label",))
+    spatial = Spatial(TestCrops((64, 96)), (64, 96), modality="rgbdiff")
+    for options in ({}, {"sampler": "constant_clips_per_video", "clip_seconds": 0.5}):
+        clip = ClipSpec(2, sampling="segments", dataset="video", modality="rgbdiff", stack=2)
+        dataset = VideoDataset(records, clip=clip, spatial=spatial, train=False, cache=tmp_path, num_clips=1, **options)
+        (indices,) = dataset.frames(0, None)
+        assert (np.diff(indices.reshape(2, 3)) == 1).all()
+        assert [block_position(frame) // 2 for frame in dataset[0]["clips"][0]] == indices.tolist()
 
 
 def test_noise_has_the_shape_of_the_modality_and_videos_hold_no_flow(source: Path) -> None:

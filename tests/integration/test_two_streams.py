@@ -12,7 +12,7 @@ import yaml
 
 import main
 from tests.moving import make_moving
-from tools import browse_data, check_data, dump_flow, extract_features, fuse, predict
+from tools import browse_data, check_data, dump_flow, extract_features, fuse, predict, stream
 from utils import checkpoint
 from utils.errors import UserError
 
@@ -88,6 +88,8 @@ def test_a_flow_checkpoint_predicts_frames_it_has_no_flow_of(flow: Path, dataset
         answers[name] = video["top"][0]
         assert video["frames"] == 6  # fields of seven frames
     assert {name: top["name"] for name, top in answers.items()} == {"left": "left", "right": "right"}
+    with pytest.raises(UserError, match="streams of RGB frames only, but this network sees flow"):
+        stream.main([str(flow / checkpoint.BEST), str(tmp_path / "left")])
     out = tmp_path / "features"
     assert extract_features.main([str(flow / checkpoint.BEST), str(tmp_path / "left"), str(out)]) == 0
     assert len(list(out.rglob("*.npz"))) == 1
@@ -101,6 +103,7 @@ def test_the_doctor_and_the_contact_sheet_look_at_the_fields(
     assert check_data.main([str(config), "--workers", "1"]) == 0
     assert "14 videos, every frame decoded: nothing is wrong" in capsys.readouterr().out
     assert browse_data.main([str(config), "--count", "2", "--out", str(tmp_path / "sheet.png")]) == 0
+    assert "wrote" in capsys.readouterr().out
     (copy / "frames/left/train_0/flow_y_00006.jpg").unlink()
     (copy / "frames/right/train_1/flow_x_00002.jpg").write_bytes(b"no picture")
     for file in (copy / "frames/left/train_2").glob("flow_*"):
@@ -108,6 +111,9 @@ def test_the_doctor_and_the_contact_sheet_look_at_the_fields(
     (copy / "frames/right/train_3/img_00001.jpg").write_bytes(b"not looked at")
     assert check_data.main([str(config), "--workers", "1"]) == 2
     said = capsys.readouterr().out
+    lists = [str(copy / "lists"), "--root", str(copy)]
+    assert check_data.main([*lists, "--workers", "1", "--flow"]) == 2
+    assert capsys.readouterr().out == said
     assert "left/train_0' misses 1 of 6 pictures of optical flow: flow_y_00006.jpg; tools/dump_flow.py" in said
     assert "right/train_1' has 1 undecodable frame: flow_x_00002.jpg" in said
     assert "left/train_2' has no optical flow" in said and "3 faults in 14 videos" in said
