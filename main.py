@@ -35,7 +35,7 @@ from utils.loss import make_criterion
 from utils.lr_scheduler import schedule
 from utils.memory import keep_freed_memory
 from utils.mixup import MixUp
-from utils.precision import Precision
+from utils.precision import Precision, only_repeatable
 from utils.profiling import profiled
 from utils.reports import Result, record_training, record_validation
 from utils.results import write_results
@@ -73,6 +73,8 @@ class Run:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
         if process.device.type == "cpu":
             keep_freed_memory()
+        if self.common.deterministic:
+            only_repeatable()
         torch.manual_seed(self.common.seed)  # the same random weights in every process
         self.method, warnings = prepared_method(self.common)
         for warning in warnings:
@@ -126,7 +128,7 @@ class Run:
                 mix_up=MixUp(self.common.augmentation.mix_up, self.common.augmentation.cut_mix),
                 precision=self.precision,
                 device=self.process.device,
-                plan=TrainPlan.of(self.common, rates),
+                plan=TrainPlan.of(self.common, rates, per_epoch),
                 state=state,
                 listeners=Listeners(
                     updated=[training.updated, profiler_step],

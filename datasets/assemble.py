@@ -60,7 +60,8 @@ class Split:
         return len(self.dataset)
 
     def __str__(self) -> str:
-        return f"{len(self)} videos, {self.about}"
+        clips = isinstance(self.dataset, VideoDataset) and len(self) != len(self.dataset.index)
+        return f"{len(self)} {'clips' if clips else 'videos'}, {self.about}"
 
     def store_counts(self) -> dict[str, int]:
         """What the frame store has counted since the start, over all workers; empty where there is nothing to count."""
@@ -294,6 +295,9 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
                 check_on_disk(records, store)
     except ListError as error:
         return str(error), len(records)
+    count = len(records)
+    if name == "train" and has_videos(common):
+        count *= int(common.data.store.get("clips_per_video", 1))  # without scanning, as if none were too short
     if names is None and find_class_file(source, records.root) is None:
-        return f"no classInd.txt beside {source} nor in {records.root}/lists: classes will have no names", len(records)
-    return None, len(records)
+        return f"no classInd.txt beside {source} nor in {records.root}/lists: classes will have no names", count
+    return None, count

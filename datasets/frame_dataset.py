@@ -73,7 +73,7 @@ class FrameDataset(SampleDataset):
             return rule.test(num_frames, self.clip.num_frames, self.clip.frame_stride, self.num_clips)
         return rule.train(num_frames, self.clip.num_frames, self.clip.frame_stride, rng)[None]
 
-    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[np.ndarray, bool]:
         path, wanted = self.records.path(index), self.indices(index, rng)
         frames = self.store.get_many(path, wanted.ravel())
         views, flipped = [], False

@@ -107,7 +107,7 @@ class SampleDataset:
         rng = np.random.default_rng([self.seed, epoch, index]) if self.train else None
         label, fault = int(self.records.labels[index]), ""
         try:
-            clips, flipped = self._read(index, rng)
+            clips, flipped = self._read(index, rng, epoch)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
             shape = (self.num_views, self.clip.num_frames, *self.spatial.size, 3)
@@ -122,7 +122,7 @@ class SampleDataset:
             "fault": fault,
         }
 
-    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[np.ndarray, bool]:
         """Clips (V, T, H, W, 3) of one sample and whether they are mirrored. Raises FrameError."""
         raise NotImplementedError
 

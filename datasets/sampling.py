@@ -27,6 +27,7 @@ class Rule:
     (num_clips, T). num_clips is what the rule's own protocol tests with, used where the config does not say.
     uses_stride is False for rules that take one frame per segment, where a stride has no meaning.
     fixed_num_clips marks rules whose test clips are a set, like the two of "twice".
+    windows(num_frames, clip_len, frame_stride) -> (n, T): for rules whose training clip is one of a list, all of it.
     """
 
     train: TrainRule
@@ -34,6 +35,7 @@ class Rule:
     num_clips: int = 1
     uses_stride: bool = False
     fixed_num_clips: bool = False
+    windows: Callable[[int, int, int], np.ndarray] | None = None
 
     def check(self, name: str, frame_stride: int, num_clips: int) -> None:
         """Raises ConfigError for a stride or a number of clips that the rule called `name` cannot honour."""
@@ -193,7 +195,13 @@ SAMPLING: dict[str, Rule] = {
         test=_one_clip(lambda num_frames, clip_len: published.pyslowfast_segments(num_frames, clip_len, None)),
         fixed_num_clips=True,
     ),
-    "torchvision": Rule(train=_torchvision_train, test=_torchvision_test, num_clips=5, uses_stride=True),
+    "torchvision": Rule(
+        train=_torchvision_train,
+        test=_torchvision_test,
+        num_clips=5,
+        uses_stride=True,
+        windows=_torchvision_windows,
+    ),
 }
 SEGMENT_RULES = frozenset(name for name, rule in SAMPLING.items() if not rule.uses_stride)
 

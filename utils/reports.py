@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,30 +56,43 @@ def record_validation(folder: RunFolder, step: int, result: Result) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """The numbers of one evaluation, percentages in 0..100; nan where no video has a label."""
+    """The numbers of one evaluation, percentages in 0..100; nan where no video has a label.
+
+    clip1, clip5: of single views, as torchvision's reference prints them ("Clip Acc") beside those of videos.
+    """
 
     top1: float
     top5: float
     mean_class: float
     loss: float
     protocol: str
+    clip1: float
+    clip5: float
+    num_views: int
 
     @classmethod
     def of(cls, scores: Scores, protocol: str) -> Result:
         """Counts the scores."""
+        known = scores.labelled
+        views = int(known.sum()) * scores.num_views
+        clip1, clip5 = 100.0 * scores.view_hits[known].sum(0) / views if views else (math.nan, math.nan)
         return cls(
             top1=topk_accuracy(scores.scores, scores.labels),
             top5=topk_accuracy(scores.scores, scores.labels, k=5),
             mean_class=mean_class_accuracy(scores.scores, scores.labels),
             loss=scores.loss,
             protocol=protocol,
+            clip1=float(clip1),
+            clip5=float(clip5),
+            num_views=scores.num_views,
         )
 
     def line(self) -> str:
         """One line for the log; the same for validation and evaluation."""
+        alone = f"Clip Acc@1 {self.clip1:.3f} Clip Acc@5 {self.clip5:.3f} " if self.num_views > 1 else ""
         return (
             f"validation: Prec@1 {self.top1:.3f} Prec@5 {self.top5:.3f} mean class {self.mean_class:.3f} "
-            f"Loss {self.loss:.4f} ({self.protocol})"
+            f"Loss {self.loss:.4f} {alone}({self.protocol})"
         )
 
     def record(self, step: int) -> dict[str, Any]:
@@ -90,5 +104,7 @@ class Result:
             "acc1": self.top1,
             "acc5": self.top5,
             "mean_class": self.mean_class,
+            "clip_acc1": self.clip1,
+            "clip_acc5": self.clip5,
             "protocol": self.protocol,
         }

@@ -43,7 +43,7 @@ def test_the_seeds_config_loads_with_the_seeds_values() -> None:
     assert common.augmentation.colorjitter == [0.2, 0.2, 0.2, 0.1]
     assert common.lr_scheduler.max_iter == 15010 and common.lr_scheduler.warmup_lr == 0.04
     assert common.batch_size == 32 and common.workers == 3 and common.no_wd and common.nesterov
-    assert common.seed == 0 and common.checkpoint_every == 250
+    assert common.seed == 0 and common.validate_every(7) == 250
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from utils.errors import FrameError
 from utils.loss import LabelSmoothCrossEntropy
 from utils.mixup import MixUp
 from utils.precision import Precision
+from utils.reports import Result
 from utils.train_state import Listeners, TrainPlan, TrainState
 
 CPU = torch.device("cpu")
@@ -195,3 +196,24 @@ def test_videos_without_a_label_are_scored_and_not_counted() -> None:
         average="scores",
     )
     assert len(scores.scores) == 2 and scores.labelled.tolist() == [False, True] and np.isfinite(scores.loss)
+
+
+def test_each_view_is_also_counted_by_itself_as_clip_accuracy() -> None:
+    model = Mean()
+    with torch.no_grad():
+        model.head.weight.copy_(torch.tensor([[-1.0], [1.0]]))  # dark clips are class 0
+        model.head.bias.copy_(torch.tensor([0.5, -0.5]))
+    scores = evaluate(
+        model,
+        [batch(0, 10, 200, 255, 0, 255, labels=[0, -1, 1], views=2)],
+        pipeline=Normalise(),
+        precision=Precision("off", CPU),
+        device=CPU,
+        num_videos=3,
+        average="scores",
+    )
+    assert scores.num_views == 2 and scores.view_hits.tolist() == [[2, 2], [0, 0], [1, 2]]
+    result = Result.of(scores, "protocol")
+    assert (result.clip1, result.clip5) == (75.0, 100.0)
+    assert "Clip Acc@1 75.000 Clip Acc@5 100.000 (protocol)" in result.line()
+    assert result.record(3)["clip_acc1"] == 75.0
