@@ -202,9 +202,8 @@ class VideoDataset(SampleDataset):
         if self.fps is not None:
             ticks = span[0] + np.arange(self.clip.num_frames) * (self.clip.frame_stride / self.fps)
             return shown_at(times, ticks)
-        first, last = np.searchsorted(times.seconds, np.array(span) - _early(times)).tolist()
-        first = min(first, len(times) - 1)
-        return first + temporal_subsample(max(last - first, 1), self.clip.num_frames)
+        shown = shown_during(times, span)
+        return shown[temporal_subsample(len(shown), self.clip.num_frames)]
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[np.ndarray, bool]:
         video = int(self._videos.videos[index])
@@ -224,6 +223,13 @@ def shown_at(times: VideoTimes, seconds: np.ndarray) -> np.ndarray:
         raise FrameError("there is no frame in it")
     found = np.searchsorted(times.seconds, seconds + _early(times), side="right") - 1
     return np.clip(found, 0, len(times) - 1)
+
+
+def shown_during(times: VideoTimes, span: Span) -> np.ndarray:
+    """The frames that appear from the start to before the end of a span, or the last one. int64 (n,), n > 0."""
+    first, last = np.searchsorted(times.seconds, np.array(span) - _early(times)).tolist()
+    first = min(first, len(times) - 1)
+    return np.arange(first, max(last, first + 1))
 
 
 def _early(times: VideoTimes) -> float:
