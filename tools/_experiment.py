@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from utils.config_file import load_config
-from utils.errors import UserError
+from utils.errors import ConfigError, UserError
 from utils.files import atomic_write
 
 CONFIG = "config.yaml"
@@ -37,7 +37,10 @@ def checked(raw: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, An
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CONFIG
         path.write_text(config_text(raw, ""), encoding="utf-8")
-        return load_config(path, overrides).raw
+        try:
+            return load_config(path, overrides).raw
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(path), CONFIG)) from None
 
 
 def write_experiment(folder: Path, texts: Mapping[str, str]) -> None:

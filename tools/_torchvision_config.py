@@ -79,11 +79,13 @@ def fill_in(args: argparse.Namespace, recipe: Recipe) -> list[str]:
         if getattr(args, name) is None:
             value = getattr(recipe, name)
             setattr(args, name, value)
-            filled.append(f"--{name.replace('_', '-')} {_shown(value)}")
+            filled.append(f"--{name.replace('_', '-')} {_shown(value)}".strip())
     return [f"not given, taken from S3D's recipe: {', '.join(filled)}"] if args.model == "s3d" and filled else []
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return ""  # a switch
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
