@@ -34,7 +34,7 @@ from utils.interrupt import StopEarly
 from utils.lr_scheduler import schedule
 from utils.memory import keep_freed_memory
 from utils.mixup import MixUp
-from utils.precision import Precision
+from utils.precision import Precision, only_repeatable
 from utils.profiling import profiled
 from utils.progress import Progress
 from utils.reports import Result, record_training, record_validation
@@ -76,6 +76,8 @@ class Run:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
         if process.device.type == "cpu":
             keep_freed_memory()
+        if self.common.deterministic:
+            only_repeatable()
         torch.manual_seed(self.common.seed)  # the same random weights in every process
         self.method, warnings = prepared_method(self.common)
         for warning in warnings:
@@ -118,7 +120,7 @@ class Run:
         if self.common.compile:  # in place, so that names of weights stay as they are
             self.method.compile()
         watch = Watch(self.common, self.folder, self.method, state, pipeline=data.pipeline, names=data.class_names)
-        plan = TrainPlan.of(self.common, rates)
+        plan = TrainPlan.of(self.common, rates, per_epoch)
         with (
             StopEarly(self.common.time_limit) as stop,
             profiled(self.args.profile, self.config.folder, self.folder.log) as profiler_step,

@@ -63,7 +63,8 @@ class Split:
         return len(self.dataset)
 
     def __str__(self) -> str:
-        return f"{len(self)} videos, {self.about}"
+        clips = isinstance(self.dataset, VideoDataset) and len(self) != len(self.dataset.index)
+        return f"{len(self)} {'clips' if clips else 'videos'}, {self.about}"
 
     def store_counts(self) -> dict[str, int]:
         """What the frame store has counted since the start, over all workers; empty where there is nothing to count."""
@@ -87,7 +88,15 @@ class Split:
     def evaluation(self, scores: Scores, name: str) -> Evaluation:
         """Scores with all that is known of their videos. name: of what scored them."""
         paths = [self.path(int(index)) for index in scores.indices]
-        return Evaluation(name, paths, scores.labels, self.class_names, scores.scores, self.protocol(scores))
+        numbers = self._view_numbers(scores) if scores.num_views > 1 else {}
+        return Evaluation(name, paths, scores.labels, self.class_names, scores.scores, self.protocol(scores), numbers)
+
+    def _view_numbers(self, scores: Scores) -> dict[str, float]:
+        targets = targets_of(self.common)
+        known = targets.known(scores.labels)
+        with np.errstate(invalid="ignore"):  # nan where no video has a label
+            shares = 100.0 * scores.view_hits[known].sum(0) / np.float64(known.sum() * scores.num_views)
+        return dict(zip(targets.view_numbers, shares.tolist(), strict=True))
 
     def train_batches(self, process: Process, *, start: int, stop: int) -> DataLoader[Batch]:
         """This process's batches of the steps start <= s < stop."""
@@ -240,6 +249,9 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
                 check_on_disk(seen, store, allowed=common.bad_frame_budget)
     except ListError as error:
         return str(error), len(records)
+    count = len(records)
+    if name == "train" and has_videos(common):
+        count *= int(common.data.store.get("clips_per_video", 1))  # without scanning, as if none were too short
     if names is None and find_class_file(source, records.root) is None:
-        return f"no classInd.txt beside {source} nor in {records.root}/lists: classes will have no names", len(records)
-    return None, len(records)
+        return f"no classInd.txt beside {source} nor in {records.root}/lists: classes will have no names", count
+    return None, count

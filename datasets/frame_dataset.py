@@ -75,7 +75,7 @@ class FrameDataset(SampleDataset):
             return rule.pick(num_frames, self.clip, self.num_clips)
         return rule.draw(num_frames, self.clip, rng)[None]
 
-    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[Any, bool]:
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[Any, bool]:
         path, wanted = self.records.path(index), self.indices(index, rng)
         if self.clip.modality == "flow":
             wanted = np.stack([field_pictures(fields) for fields in wanted])

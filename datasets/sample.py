@@ -118,7 +118,7 @@ class SampleDataset:
         rng = np.random.default_rng([self.seed, epoch, index]) if self.train else None
         label, fault = self.records.labels[index], ""
         try:
-            clips, flipped = self._read(index, rng)
+            clips, flipped = self._read(index, rng, epoch)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
             clips = self.spatial.blank(self.num_views, self.clip.num_pictures)
@@ -132,7 +132,7 @@ class SampleDataset:
             "fault": fault,
         }
 
-    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[Any, bool]:
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[Any, bool]:
         """Clips (V, T, H, W, C) of one sample and whether they are mirrored. Raises FrameError."""
         raise NotImplementedError
 

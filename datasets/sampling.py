@@ -30,6 +30,7 @@ class Rule:
     fixed_num_clips marks rules whose test clips are a set, like the two of "twice". stacks(num_frames, clip_len, rng,
     length=...) -> (T,): where the training side knows stacks; the others take a stack for one frame, and the video for
     as many frames as it has places for a stack.
+    windows(num_frames, clip_len, frame_stride) -> (n, T): for rules whose training clip is one of a list, all of it.
     """
 
     train: TrainRule
@@ -38,6 +39,7 @@ class Rule:
     uses_stride: bool = False
     fixed_num_clips: bool = False
     stacks: Callable[..., np.ndarray] | None = None
+    windows: Callable[[int, int, int], np.ndarray] | None = None
 
     def draw(self, num_frames: int, clip: ClipSpec, rng: np.random.Generator) -> np.ndarray:
         """The pictures of one training clip, int64 (clip.num_pictures,): each place's stack in a row."""
@@ -230,7 +232,13 @@ SAMPLING: dict[str, Rule] = {
         test=_one_clip(lambda num_frames, clip_len: published.pyslowfast_segments(num_frames, clip_len, None)),
         fixed_num_clips=True,
     ),
-    "torchvision": Rule(train=_torchvision_train, test=_torchvision_test, num_clips=5, uses_stride=True),
+    "torchvision": Rule(
+        train=_torchvision_train,
+        test=_torchvision_test,
+        num_clips=5,
+        uses_stride=True,
+        windows=_torchvision_windows,
+    ),
 }
 SEGMENT_RULES = frozenset(name for name, rule in SAMPLING.items() if not rule.uses_stride)
 

@@ -7,6 +7,7 @@ decoded: video_reader.py.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ import numpy as np
 from datasets.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
-from datasets.sampling import get_rule, with_stacks
+from datasets.sampling import get_rule, places, with_stacks
 from datasets.sampling_published import temporal_subsample
 from datasets.video_index import VideoTimes, index_videos
 from datasets.video_reader import READERS, find_reader
 from utils.clip import ClipSpec
 from utils.errors import ConfigError, FrameError
 from utils.label_sets import LabelSets
+
+_CLIP_ORDER = 0xC11B5  # keeps the order of a video's clips apart from the samples' generators
 
 
 class RepeatedRecords:
@@ -57,7 +60,8 @@ class VideoDataset(SampleDataset):
     spread evenly, `num_clips` views of one sample in testing, entries of their own in training.
     clip_seconds: default T x frame_stride frames at `fps` or the video's own rate. fps: resamples; of a span the frames
     shown every frame_stride / fps seconds from its start are taken, without it T of the span's frames, evenly.
-    clips_per_video: clips of each video in one epoch. decoder: pyav, torchcodec or auto. cache: folder of the index,
+    clips_per_video: clips of each video in one epoch; where the rule lists its clips (torchvision), that many different
+    ones, or all there are. decoder: pyav, torchcodec or auto. cache: folder of the index,
     default the user's cache folder.
 
     The other arguments and the samples are SampleDataset's.
@@ -134,13 +138,22 @@ class VideoDataset(SampleDataset):
 
     def _entries(self, count: int, clips_per_video: int, train: bool) -> np.ndarray:
         """int64 (entries, 2): the video of each entry, and which of the video's clips it is."""
+        windows = get_rule(self._clip.sampling).windows
         if self.sampler == "uniform":
             counts = np.array([len(self._uniform(video)) for video in range(count)])
+        elif self.sampler is None and train and windows is not None and clips_per_video > 1:
+            counts = np.array([min(clips_per_video, self._num_windows(video, windows)) for video in range(count)])
         else:
             counts = np.full(count, clips_per_video if train and self.sampler != "random_multi" else 1)
         videos = np.repeat(np.arange(count), counts)
         first = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return np.stack([videos, np.arange(len(videos)) - first[videos]], axis=1)
+
+    def _num_windows(self, video: int, windows: Callable[[int, int, int], np.ndarray]) -> int:
+        """How many clips a video has to choose from; one where it cannot be read, so that its fault is seen."""
+        if video in self.index.errors:
+            return 1
+        return len(windows(self._at_rate(self.index[video]), self._clip.num_frames, self._clip.frame_stride))
 
     def _uniform(self, video: int) -> list[Span]:
         if video in self.index.errors:
@@ -154,14 +167,14 @@ class VideoDataset(SampleDataset):
         rate = self.fps or (len(times) / times.duration if times.duration else 1.0)
         return self._clip.num_frames * self._clip.frame_stride / rate
 
-    def indices(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
+    def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
         """Which frames of the video one sample shows, int64 (num_clips, clip.num_pictures), 0-based.
 
         Raises FrameError.
         """
         times = self.index[int(self._videos.videos[index])]
         if self.sampler is None:
-            return self._by_rule(times, rng)
+            return self._by_rule(index, times, rng, epoch)
         duration, seconds, place = times.duration, self._seconds(times), int(self._places[index])
         if self.sampler == "uniform":
             spans = [uniform_spans(duration, seconds, stride=self.stride)[place]]
@@ -176,24 +189,35 @@ class VideoDataset(SampleDataset):
         indices = np.stack([self._in_span(times, span) for span in spans])
         return with_stacks(indices, self.clip.length, len(times))
 
-    def _by_rule(self, times: VideoTimes, rng: np.random.Generator | None) -> np.ndarray:
+    def _by_rule(self, index: int, times: VideoTimes, rng: np.random.Generator | None, epoch: int) -> np.ndarray:
         rule, clip = get_rule(self.clip.sampling), self.clip
-        count = len(times) if self.fps is None else max(1, round(times.duration * self.fps))
-        indices = rule.pick(count, clip, self.num_clips) if rng is None else rule.draw(count, clip, rng)[None]
+        count = self._at_rate(times)
+        if rng is None:
+            indices = rule.pick(count, clip, self.num_clips)
+        elif rule.windows is not None and self._count > 1:
+            windows = rule.windows(places(count, clip.length), clip.num_frames, clip.frame_stride)
+            place = int(self._places[index])
+            order = np.random.default_rng([self.seed, epoch, index - place, _CLIP_ORDER]).permutation(len(windows))
+            indices = with_stacks(windows[order[place]], clip.length, count)[None]
+        else:
+            indices = rule.draw(count, clip, rng)[None]
         return indices if self.fps is None else shown_at(times, indices / self.fps)
+
+    def _at_rate(self, times: VideoTimes) -> int:
+        """How many frames a rule sees: the video's, or those of its time at `fps`."""
+        return len(times) if self.fps is None else max(1, round(times.duration * self.fps))
 
     def _in_span(self, times: VideoTimes, span: Span) -> np.ndarray:
         if self.fps is not None:
             ticks = span[0] + np.arange(self.clip.num_frames) * (self.clip.frame_stride / self.fps)
             return shown_at(times, ticks)
-        first, last = np.searchsorted(times.seconds, np.array(span) - _early(times)).tolist()
-        first = min(first, len(times) - 1)
-        return first + temporal_subsample(max(last - first, 1), self.clip.num_frames)
+        shown = shown_during(times, span)
+        return shown[temporal_subsample(len(shown), self.clip.num_frames)]
 
-    def _read(self, index: int, rng: np.random.Generator | None) -> tuple[np.ndarray, bool]:
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[np.ndarray, bool]:
         video = int(self._videos.videos[index])
         path = Path(self._videos.full_path(index))
-        wanted = self.indices(index, rng)
+        wanted = self.indices(index, rng, epoch)
         pictures = READERS[self._decoder](path, self.index[video], wanted.ravel())
         views, flipped = [], False
         for number, clip in enumerate(wanted):
@@ -208,6 +232,13 @@ def shown_at(times: VideoTimes, seconds: np.ndarray) -> np.ndarray:
         raise FrameError("there is no frame in it")
     found = np.searchsorted(times.seconds, seconds + _early(times), side="right") - 1
     return np.clip(found, 0, len(times) - 1)
+
+
+def shown_during(times: VideoTimes, span: Span) -> np.ndarray:
+    """The frames that appear from the start to before the end of a span, or the last one. int64 (n,), n > 0."""
+    first, last = np.searchsorted(times.seconds, np.array(span) - _early(times)).tolist()
+    first = min(first, len(times) - 1)
+    return np.arange(first, max(last, first + 1))
 
 
 def _early(times: VideoTimes) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from utils.video import VIDEO_SUFFIXES
 
 _PATHS = ("path", "video", "filename", "file", "video_path")
 _LABELS = ("label", "class", "action", "class_name")
+_PATH_LABEL = re.compile(r".*\S[\s,]+\d+")
 _log = logging.getLogger(__name__)
 
 
@@ -31,16 +33,16 @@ def read_videos(
 ) -> tuple[RecordList, list[str] | None]:
     """The videos of `source` and their class names, if they are known.
 
-    source: a list of `path label` lines; a folder with one folder of videos per class, classes in alphabetical order;
-    a CSV with a header: label, youtube_id, time_start, time_end (Kinetics; the files are looked for below `root`, as
-    crawlers name them), or a path and a label column. Labels in a CSV are names or numbers; names get their index from
-    the class file if there is one, else in alphabetical order. multi_label: `path 3;7;12` lines, `-` for none; of a CSV
-    `run;jump` cells, and rows of the same path add up.
+    source: a list of `path label` lines, whatever its suffix; a folder with one folder of videos per class, classes in
+    alphabetical order; a CSV with a header: label, youtube_id, time_start, time_end (Kinetics; the files are looked for
+    below `root`, as crawlers name them), or a path and a label column. Labels in a CSV are names or numbers; names get
+    their index from the class file if there is one, else in alphabetical order. multi_label: `path 3;7;12` lines, `-`
+    for none; of a CSV `run;jump` cells, and rows of the same path add up.
 
     Raises ListError.
     """
     source = Path(source)
-    if not source.is_dir() and source.suffix.lower() != ".csv":
+    if not source.is_dir() and (source.suffix.lower() != ".csv" or _is_plain_list(source)):
         file = Path(class_names) if class_names else find_class_file(source, root)
         columns = label_columns(("label",), multi_label=multi_label)
         records = read_list(source, root=root, num_class=num_class, columns=columns)
@@ -65,6 +67,15 @@ def read_videos(
     sets = label_sets(labels, num_class or highest + 1)
     paths, lines = [path for path, *_ in entries], [line for *_, line in entries]
     return _records(source, root, paths, sets if multi_label else sets.flat, lines), names
+
+
+def _is_plain_list(source: Path) -> bool:
+    """Whether a .csv has no header but begins with `path label`, as PyTorchVideo's and PySlowFast's lists do."""
+    try:
+        with source.open(encoding="utf-8-sig", errors="replace") as file:
+            return _PATH_LABEL.fullmatch(file.readline().strip()) is not None
+    except OSError:
+        return False  # reading it says why
 
 
 Entry = tuple[str, list[str], int]  # path below the root, classes, line

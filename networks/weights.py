@@ -18,7 +18,10 @@ from networks.first_convolution import RGB, first_convolution, widen_input
 from utils.clip import ClipSpec
 from utils.errors import CheckpointError
 
-__all__ = ["LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained"]
+__all__ = [
+    "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained",
+    "published_file",
+]  # fmt: skip
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 COUNTER = "num_batches_tracked"  # absent from files of torch before 0.4.1 and from Caffe2's; no network here needs it
@@ -76,6 +79,14 @@ def find_pretrained(architecture: str, folder: str | Path = PRETRAINED) -> Path 
     """The newest file {architecture}-{any hash}.pth in `folder`, or None."""
     found = [path for path in Path(folder).glob(f"{architecture}-*.pth") if path.is_file()]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+
+
+def published_file(url: str, folder: str | Path = PRETRAINED) -> Path:
+    """Where a file published at `url` lies in `folder`. Raises: CheckpointError with the address when it is absent."""
+    path = Path(folder) / url.rpartition("/")[2]
+    if not path.is_file():
+        raise CheckpointError(f"{path}: not there; download it from {url}")
+    return path
 
 
 def load_pretrained(model: Loadable, pretrained: bool | str, *, folder: str | Path = PRETRAINED) -> LoadReport:

@@ -28,14 +28,13 @@ from datasets.class_names import read_class_file
 from methods.assemble import build_method
 from networks.weights import RawCheckpoint, load_checkpoint_file, load_into
 from tools._cli import Parser
+from tools._experiment import CONFIG, config_text
 from tools._protocols import sections
 from utils.checkpoint import BEST, with_prefix
 from utils.config_file import ConfigFile, load_config
 from utils.errors import ConfigError, UserError, run_cli
 from utils.files import atomic_write
 
-CONFIG = "config.yaml"
-LIST = "tag:yaml.org,2002:seq"
 KINETICS_400 = 400
 HEADER = """\
 # Converted from {name} ({project}), weights in {best}
@@ -55,13 +54,6 @@ FINE_TUNING: dict[str, Any] = {
     "val_root": "data/mine",
     "val_source": "data/mine/lists/val.txt",
 }
-
-
-class _Dumper(yaml.SafeDumper):
-    """Mappings in blocks, lists in one line, as our configs are written."""
-
-
-_Dumper.add_representer(list, lambda dumper, value: dumper.represent_sequence(LIST, value, flow_style=True))
 
 
 def config_for(file: RawCheckpoint) -> dict[str, Any]:
@@ -159,9 +151,8 @@ def _write_config(path: Path, config: ConfigFile, file: RawCheckpoint, out: Path
         config=CONFIG,
         notes="".join(f"# {note}\n" for note in notes),
     )
-    text = yaml.dump(dict(config.raw), Dumper=_Dumper, sort_keys=False, indent=4, width=120)
     with atomic_write(path, "w") as target:
-        target.write(header + text)
+        target.write(config_text(config.raw, header))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -159,10 +159,10 @@ class LRScheduler(Section):
     cosine_from: Literal["warmup", "start"] = Field(
         "warmup", description="the cosine starts after the warm-up (the seed), or at step 0 beneath it (PySlowFast)"
     )
-    warmup: Literal["line", "factor"] = Field(
+    warmup: Literal["line", "factor", "constant"] = Field(
         "line",
         description="line: straight to the rate at its end; factor: the schedule, times a line "
-        "from base_lr / warmup_lr to 1 (mmaction2)",
+        "from base_lr / warmup_lr to 1 (mmaction2); constant: base_lr until its end (torchvision)",
     )
     per_epoch: list[Literal["warmup", "schedule"]] = Field(
         [], description="what changes at the start of an epoch only, not at every iteration: [warmup, schedule]"
@@ -252,10 +252,14 @@ class Common(Section):
     channels_last: bool = Field(False, description="memory layout N,H,W,C (N,T,H,W,C), faster on most devices")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: CUDA where there is a GPU")
     seed: NonNegativeInt = Field(0, description="of every random choice of the run")
+    deterministic: bool = Field(
+        False, description="only algorithms that repeat to the bit on a GPU, an error where there is none; slower"
+    )
     val_freq: PositiveInt = Field(250, description="validate after step i > 0 when i is a multiple")
+    val_epochs: Positive | None = Field(None, description="the same in epochs, instead of val_freq")
     print_freq: PositiveInt = Field(10, description="a log line every so many steps, averaged over them")
     ckpt_freq: PositiveInt | None = Field(
-        None, description="steps between checkpoints; the smaller of val_freq and 500"
+        None, description="steps between checkpoints; the smaller of 500 and the steps between validations"
     )
     bad_frame_budget: NonNegativeInt = Field(
         0, description="videos that may be left out of training because a frame cannot be read; each is logged"
@@ -276,6 +280,8 @@ class Common(Section):
             raise ValueError(f"val_dense is ten crops, but test.num_crops is {self.test.num_crops}: give one of them")
         if isinstance(self.class_weights, list) and len(self.class_weights) != self.model.num_class:
             raise ValueError(f"class_weights has {len(self.class_weights)} factors for {self.model.num_class} classes")
+        if self.val_epochs and "val_freq" in self.model_fields_set:
+            raise ValueError("give either val_freq or val_epochs")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 changes the groups of policy: set policy: True")
         places = (self.model.model_extra or {}, self.model.kwargs)
@@ -285,10 +291,9 @@ class Common(Section):
             )
         return self
 
-    @property
-    def checkpoint_every(self) -> int:
-        """Steps between two checkpoints."""
-        return self.ckpt_freq or min(self.val_freq, 500)
+    def validate_every(self, steps_per_epoch: float) -> int:
+        """Steps between two validations."""
+        return self.val_freq if self.val_epochs is None else max(1, round(self.val_epochs * steps_per_epoch))
 
     def effective_batch(self, world_size: int) -> int:
         """Videos per step over all processes."""

@@ -42,6 +42,8 @@ class Scores:
     labels: np.ndarray  # int64 (N,), or multi-hot int8 (N, K); -1 where the list has none
     scores: np.ndarray  # float32 (N, K), 0..1: averaged over views, or those of averaged logits
     faults: list[str]  # videos that could not be read
+    view_hits: np.ndarray  # int64 (N, 2): views that put the label first, and among the best five, each by itself
+    num_views: int  # V, of each video
 
     @property
     def labelled(self) -> np.ndarray:
@@ -296,7 +298,9 @@ def evaluate(
     indices: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     scores: list[np.ndarray] = []
+    hits: list[np.ndarray] = []
     faults: list[str] = []
+    views = 1
     for loaded in batches:
         batch = loaded.to(device)
         good = np.array([not fault for fault in batch.faults])
@@ -307,31 +311,35 @@ def evaluate(
             clips = torch.cat([clips, clips.new_zeros(pad_to * views - len(clips), *clips.shape[1:])])
         with precision.autocast():
             logits = model(clips)[: len(batch) * views]
+        found = targets.hits(logits, batch.labels.repeat_interleave(views, 0)).unflatten(1, (len(batch), views))
         logits = logits.float().unflatten(0, (len(batch), views))  # (N*V, K) -> (N, V, K)
         score = targets.probabilities
         averaged = score(logits).mean(1) if average == "scores" else score(logits.mean(1))
         indices.append(loaded.indices.numpy()[good])
         labels.append(loaded.labels.numpy()[good])
         scores.append(averaged.cpu().numpy()[good])
+        hits.append(found.sum(-1).T.long().cpu().numpy()[good])
     all_faults = [fault for part in distributed.gather_objects(faults) for fault in part]
     if len(all_faults) > fault_budget:
         raise FrameError(f"{len(all_faults)} unreadable video(s), allowed are {fault_budget}: {'; '.join(all_faults)}")
-    return _ordered(indices, labels, scores, all_faults, num_videos)
+    return _ordered(indices, labels, scores, hits, all_faults, num_videos, views)
 
 
 def _ordered(
     indices: Sequence[np.ndarray],
     labels: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],
+    hits: Sequence[np.ndarray],
     faults: list[str],
     num_videos: int,
+    views: int,
 ) -> Scores:
-    parts = distributed.gather_objects([(a, b, c) for a, b, c in zip(indices, labels, scores, strict=True)])
+    parts = distributed.gather_objects([*zip(indices, labels, scores, hits, strict=True)])
     rows = [row for part in parts for row in part]
     if not rows:
         raise UserError("no video could be evaluated")
-    index, label, score = (np.concatenate(column) for column in zip(*rows, strict=True))
+    index, label, score, hit = (np.concatenate(column) for column in zip(*rows, strict=True))
     assert len(np.unique(index)) == len(index) == num_videos - len(faults), "each video must be scored exactly once"
     order = np.argsort(index)
-    index, label, score = index[order], label[order], score[order]
-    return Scores(index, label, score, faults)
+    index, label, score, hit = index[order], label[order], score[order], hit[order]
+    return Scores(index, label, score, faults, hit, max(distributed.gather_objects(views)))

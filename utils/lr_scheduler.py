@@ -28,6 +28,8 @@ def schedule(config: LRScheduler, steps_per_epoch: float, *, scale: float = 1.0)
         milestones = [round(epoch * steps_per_epoch) for epoch in config.lr_epochs or []] or config.lr_steps
         after = step(peak, steps, milestones, config.lr_mults or [0.1] * len(milestones))
     at = every_epoch if "warmup" in config.per_epoch else every_step
+    if config.warmup == "constant":
+        return scale * np.where(at < round(warmup), config.base_lr, after)
     factor = config.base_lr / peak if config.warmup == "factor" else None
     return scale * warm_up(after, at, config.base_lr, peak, warmup, factor=factor)
 

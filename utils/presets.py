@@ -77,7 +77,8 @@ class Preset:
         if scales is not None:
             if len(scales) != 2 and not (isinstance(rule, MultiScale) and scales):
                 raise ConfigError(f"augmentation.scales: {list(scales)}: {type(rule).__name__} takes two numbers")
-            rule = dataclasses.replace(rule, scales=tuple(scales))
+            # a config's numbers may be floats, sizes in pixels are whole
+            rule = dataclasses.replace(rule, scales=_size(scales) if isinstance(rule, FixedResize) else tuple(scales))
         if flip is None:
             flip = self.flip
         elif isinstance(flip, bool):
@@ -107,7 +108,7 @@ class Preset:
         return Spatial(crops, size, interpolation=self.interpolation, modality=modality)
 
 
-def _size(value: Sequence[int]) -> Size:
+def _size(value: Sequence[float]) -> Size:
     if len(value) != 2:
         raise ConfigError(f"a resize is one number (short side) or two (height, width), not {list(value)}")
     return int(value[0]), int(value[1])
@@ -171,6 +172,8 @@ PRESETS: dict[str, Preset] = {
         _PYSLOWFAST, source="facebookresearch/pytorchvideo", test_crops=TestCrops(256, centre="round")
     ),
     "torchvision": _TORCHVISION,
+    # what its training script tests with, resizing in floats; "torchvision" tests as its published weights ask
+    "torchvision_reference": dataclasses.replace(_TORCHVISION, interpolation="float", train_interpolation=None),
     "s3d": dataclasses.replace(
         _TORCHVISION,
         train_crop=FixedResize((256, 256)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,19 +68,25 @@ def record_validation(folder: RunFolder, step: int, result: Result) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """The numbers of one evaluation, percentages in 0..100 by their names in metrics.jsonl; nan without any truth."""
+    """The numbers of one evaluation, percentages in 0..100 by their names in metrics.jsonl; nan without any truth.
+
+    view_numbers: of single views, as torchvision's reference prints them ("Clip Acc") beside those of videos; empty
+    where a video has one.
+    """
 
     targets: Targets
     numbers: dict[str, float]
     loss: float
     protocol: str
+    view_numbers: Mapping[str, float]
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> Result:
         """Counts its scores."""
         scores, labels = evaluation.scores, evaluation.labels
         targets = targets_for(labels)
-        return cls(targets, targets.measure(scores, labels), targets.loss(scores, labels), evaluation.protocol)
+        measured, loss = targets.measure(scores, labels), targets.loss(scores, labels)
+        return cls(targets, measured, loss, evaluation.protocol, evaluation.view_numbers)
 
     @property
     def best_by(self) -> float:
@@ -88,10 +95,15 @@ class Result:
 
     def line(self) -> str:
         """One line for the log; the same for validation and evaluation."""
-        titles = self.targets.val_numbers
-        numbers = " ".join(f"{titles[name]} {number:.3f}" for name, number in self.numbers.items())
-        return f"validation: {numbers} Loss {self.loss:.4f} ({self.protocol})"
+        numbers = _titled(self.numbers, self.targets.val_numbers)
+        alone = "".join(f"{text} " for text in _titled(self.view_numbers, self.targets.view_numbers))
+        return f"validation: {' '.join(numbers)} Loss {self.loss:.4f} {alone}({self.protocol})"
 
     def record(self, step: int) -> dict[str, Any]:
         """A line of metrics.jsonl."""
-        return {"kind": "val", "step": step, "loss": self.loss} | self.numbers | {"protocol": self.protocol}
+        numbers = self.numbers | dict(self.view_numbers)
+        return {"kind": "val", "step": step, "loss": self.loss} | numbers | {"protocol": self.protocol}
+
+
+def _titled(numbers: Mapping[str, float], titles: Mapping[str, str]) -> list[str]:
+    return [f"{titles[name]} {number:.3f}" for name, number in numbers.items()]

@@ -11,8 +11,8 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,19 @@ class Videos:
 
 @dataclass(frozen=True)
 class Evaluation(Videos):
-    """What a network says of them. scores: (N, K), 0..1; protocol: how they came about."""
+    """What a network says of them.
+
+    scores: (N, K), 0..1. protocol: how they came about. view_numbers: how right single views are, by
+    `Targets.view_numbers`; empty where a video has one, or nobody counted.
+    """
 
     scores: np.ndarray
     protocol: str
+    view_numbers: Mapping[str, float] = field(default_factory=dict)
 
     def write(self, folder: str | os.PathLike[str]) -> list[Path]:
         """`write_results` of it."""
-        about = {name: value for name, value in vars(self).items() if name != "name"}
+        about = {name: value for name, value in vars(self).items() if name not in ("name", "view_numbers")}
         return write_results(folder, **about)
 
 

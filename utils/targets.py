@@ -31,12 +31,14 @@ class Targets(ABC):
         scores: how logits become scores, in a word.
         train_numbers: what training counts for the best class and for the five best, in metrics.jsonl: in log.txt.
         val_numbers: the same for an evaluation, percentages; the first one chooses the best checkpoint.
+        view_numbers: what an evaluation counts for each view by itself, `hits` of it.
         charted: which of them go to events/.
     """
 
     scores: ClassVar[str]
     train_numbers: ClassVar[Mapping[str, str]]
     val_numbers: ClassVar[Mapping[str, str]]
+    view_numbers: ClassVar[Mapping[str, str]]
     charted: ClassVar[Sequence[str]]
 
     @property
@@ -99,6 +101,7 @@ class SingleLabel(Targets):
     scores: ClassVar = "softmax"
     train_numbers: ClassVar = {"acc1": "Prec@1", "acc5": "Prec@5"}
     val_numbers: ClassVar = {"acc1": "Prec@1", "acc5": "Prec@5", "mean_class": "mean class"}
+    view_numbers: ClassVar = {"clip_acc1": "Clip Acc@1", "clip_acc5": "Clip Acc@5"}
     charted: ClassVar = ("acc1", "acc5")
 
     def criterion(self, common: Common, labels: np.ndarray) -> nn.Module:
@@ -165,6 +168,7 @@ class MultiLabel(Targets):
     scores: ClassVar = "sigmoid"
     train_numbers: ClassVar = {"hit1": "Hit@1", "hit5": "Hit@5"}
     val_numbers: ClassVar = {"mAP": "mAP", "hit1": "Hit@1", "hit5": "Hit@5"}
+    view_numbers: ClassVar = {"clip_hit1": "Clip Hit@1", "clip_hit5": "Clip Hit@5"}
     charted: ClassVar = ("mAP", "hit1", "hit5")
 
     def criterion(self, common: Common, labels: LabelSets) -> nn.Module:

@@ -80,13 +80,14 @@ class TrainPlan:
     accumulate: int = 1  # batches per step
 
     @classmethod
-    def of(cls, common: Common, learning_rates: np.ndarray) -> TrainPlan:
+    def of(cls, common: Common, learning_rates: np.ndarray, steps_per_epoch: float) -> TrainPlan:
         """What a config says."""
+        val_freq = common.validate_every(steps_per_epoch)
         return cls(
             learning_rates=learning_rates,
             print_freq=common.print_freq,
-            val_freq=common.val_freq,
-            checkpoint_every=common.checkpoint_every,
+            val_freq=val_freq,
+            checkpoint_every=common.ckpt_freq or min(val_freq, 500),
             bad_frame_budget=common.bad_frame_budget,
             bad_loss_budget=common.bad_loss_budget,
             clip_gradient=common.clip_gradient,

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from methods.clip3d import Clip3D
-from networks.weights import PRETRAINED, load_checkpoint_file, load_into
+from networks.weights import PRETRAINED, load_checkpoint_file, load_into, published_file
 from utils.config_file import nearest
 from utils.errors import CheckpointError, ConfigError
 
@@ -89,10 +89,7 @@ def _find(architecture: str, pretraining: str, folder: Path) -> Path:
     url = PUBLISHED[architecture][pretraining]
     if not url:
         raise CheckpointError(f"{architecture}: the weights of {pretraining} were announced but never published")
-    path = folder / url.rpartition("/")[2]
-    if not path.is_file():
-        raise CheckpointError(f"{path}: not there; download it from {url}")
-    return path
+    return published_file(url, folder)
 
 
 def ir_csn_152(

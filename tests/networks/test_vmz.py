@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import hubconf
 import vmz.models
 from networks import CLIP_NETWORKS
+from networks.layouts.vmz import LAYOUT
 from tests.requirements import ROOT
 from utils.errors import CheckpointError, ConfigError
 from vmz.models import PUBLISHED, available_pretrainings, mc3_18, r2plus1d_34
@@ -66,3 +70,46 @@ def test_the_hub_lists_and_builds_every_clip_network() -> None:
     with torch.device("meta"):
         net = torch.hub.load(str(ROOT), "slow_r50", source="local", num_class=9)
     assert net.fc.out_features == 9
+
+
+def test_hub_names_every_package_that_its_networks_need() -> None:
+    ours, needed, files = {"networks", "utils", "vmz", "methods"}, set(), [ROOT / "hubconf.py"]
+    for file in files:  # grows while it is read
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            for module in modules:
+                path = ROOT / module.replace(".", "/")
+                found = [one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()]
+                if module.split(".")[0] in ours:
+                    files += [one for one in found if one not in files]
+                elif module.split(".")[0] not in sys.stdlib_module_names:
+                    needed.add(module.split(".")[0])
+    beside = {"timm", "pydantic_core"}  # optional; comes with pydantic
+    assert needed - beside == set(hubconf.dependencies)
+
+
+def test_batch_norm_has_caffe2s_eps_and_a_momentum_that_is_not_its_complement() -> None:
+    with torch.device("meta"):
+        for name in ("ir_csn_152", "ip_csn_152", "r2plus1d_34", "r2plus1d_152"):
+            norms = [module for module in getattr(vmz.models, name)().modules() if isinstance(module, nn.BatchNorm3d)]
+            assert norms and {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.1)}, name
+
+
+@pytest.mark.parametrize("classes", [359, 487, 400])
+def test_the_width_of_a_published_classifier_is_read_from_the_file(classes: int) -> None:
+    for name in ("ir_csn_152", "ip_csn_152", "r2plus1d_34", "r2plus1d_152"):
+        with torch.device("meta"):
+            shapes = {
+                key: value.shape for key, value in getattr(vmz.models, name)(num_classes=classes).state_dict().items()
+            }
+        state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+        assert LAYOUT.recognises(state)
+        facts = LAYOUT.convert(state, {})[1]
+        assert (facts.backbone, facts.arguments["num_class"]) == (name, classes)
+
+
+def test_the_hub_says_where_an_absent_file_was_published() -> None:
+    with pytest.raises(CheckpointError, match=r"ig65m_from_scratch_f125286141\.pth: not there; download it from https"):
+        torch.hub.load(str(ROOT), "ir_csn_152", source="local", pretraining="ig65m_32frms", folder="nowhere")

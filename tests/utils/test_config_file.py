@@ -43,7 +43,7 @@ def test_the_seeds_config_loads_with_the_seeds_values() -> None:
     assert common.augmentation.colorjitter == [0.2, 0.2, 0.2, 0.1]
     assert common.lr_scheduler.max_iter == 15010 and common.lr_scheduler.warmup_lr == 0.04
     assert common.batch_size == 32 and common.workers == 3 and common.no_wd and common.nesterov
-    assert common.seed == 0 and common.checkpoint_every == 250
+    assert common.seed == 0 and common.validate_every(7) == 250
 
 
 @pytest.mark.parametrize(
@@ -154,3 +154,11 @@ def test_difference_names_changed_added_and_removed_values() -> None:
         "common.model.type: tsn -> tsm",
         "common.new: (absent) -> [1]",
     ]
+
+
+def test_validation_in_epochs_stands_in_the_place_of_one_in_steps(minimal: Path) -> None:
+    common = load_config(minimal, ["common.val_epochs=0.5"]).common
+    assert [common.validate_every(steps) for steps in (783.4, 1.0)] == [392, 1]
+    assert load_config(minimal, ["common.val_freq=7"]).common.validate_every(783.4) == 7
+    with pytest.raises(ConfigError, match="give either val_freq or val_epochs"):
+        load_config(minimal, ["common.val_freq=7", "common.val_epochs=1"])

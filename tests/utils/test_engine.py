@@ -238,3 +238,20 @@ def test_videos_without_a_label_are_scored_and_not_counted() -> None:
         average="scores",
     )
     assert len(scores.scores) == 2 and scores.labelled.tolist() == [False, True] and np.isfinite(scores.loss)
+
+
+def test_each_view_is_also_counted_by_itself_as_clip_accuracy() -> None:
+    model = Mean()
+    with torch.no_grad():
+        model.head.weight.copy_(torch.tensor([[-1.0], [1.0]]))  # dark clips are class 0
+        model.head.bias.copy_(torch.tensor([0.5, -0.5]))
+    scores = evaluate(
+        model,
+        [batch(0, 10, 200, 255, 0, 255, labels=[0, -1, 1], views=2)],
+        pipeline=Normalise(),
+        precision=Precision("off", CPU),
+        device=CPU,
+        num_videos=3,
+        average="scores",
+    )
+    assert scores.num_views == 2 and scores.view_hits.tolist() == [[2, 2], [0, 0], [1, 2]]

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
+import torch.optim.lr_scheduler as lrs
 
 from utils.config import LRScheduler
 from utils.lr_scheduler import schedule, total_steps
@@ -55,3 +59,26 @@ def test_a_cosine_from_the_start_is_entered_by_the_warmup_at_its_own_height() ->
 def test_a_run_shorter_than_its_warmup_only_warms_up() -> None:
     rates = schedule(LRScheduler(base_lr=0.1, warmup_lr=1.0, warmup_steps=100, max_iter=5), 1.0)
     np.testing.assert_allclose(rates, 0.1 + 0.9 * np.arange(5) / 100)
+
+
+@pytest.mark.parametrize(("method", "words"), [("linear", "line"), ("constant", "constant")])
+def test_a_step_schedule_with_warm_up_is_that_of_torchvisions_script(method: str, words: str) -> None:
+    per_epoch, warm, milestones, peak = 7, 3, [5, 8], 0.64
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=peak)
+    first: Any = {
+        "linear": lambda: lrs.LinearLR(optimizer, start_factor=0.001, total_iters=warm * per_epoch),
+        "constant": lambda: lrs.ConstantLR(optimizer, factor=0.001, total_iters=warm * per_epoch),
+    }[method]()
+    then = lrs.MultiStepLR(optimizer, [per_epoch * (epoch - warm) for epoch in milestones], gamma=0.1)
+    whole = lrs.SequentialLR(optimizer, [first, then], milestones=[warm * per_epoch])
+    theirs = []
+    for _ in range(10 * per_epoch):
+        theirs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        whole.step()
+    config = LRScheduler(
+        type="STEP", base_lr=peak * 0.001, warmup_epochs=warm, warmup_lr=peak, warmup=words, epochs=10,
+        lr_epochs=milestones, lr_mults=[0.1, 0.1],
+    )  # fmt: skip
+    np.testing.assert_allclose(schedule(config, per_epoch), theirs, rtol=1e-6)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 from torch import nn
 
 from utils import precision
-from utils.precision import Precision
+from utils.precision import Precision, only_repeatable
 
 CPU = torch.device("cpu")
 
@@ -48,3 +50,14 @@ def test_auto_avoids_bf16_on_a_cpu_for_convolutions_over_time(
     monkeypatch.setattr(precision, "computes_in_bf16", lambda device: True)
     assert Precision("auto", CPU, model=nn.Conv3d(3, 4, kernel)).name == name
     assert Precision("auto", torch.device("meta"), model=nn.Conv3d(3, 4, kernel)).name == "bf16"
+
+
+def test_deterministic_leaves_only_algorithms_that_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    try:
+        only_repeatable()
+        assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+        assert os.environ.pop("CUBLAS_WORKSPACE_CONFIG") == ":4096:8"
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torchvision import transforms
+from torchvision.transforms import functional
 
 from tests.golden import fill
 from utils.augment import Augment
 from utils.errors import ConfigError
 from utils.presets import PRESETS, find_preset
+from utils.transforms import Spatial
 
 RECIPES = json.loads((Path(__file__).parents[1] / "golden/recipes.json").read_text())
 LEVEL = 1 / 255 / 0.21  # one grey level after normalisation, with the smallest std of the presets
@@ -147,6 +150,41 @@ def test_mistakes_name_the_key_and_the_choices() -> None:
         PRESETS["tsn"].test(num_crops=4)
     with pytest.raises(ConfigError, match=r"one number .* or two"):
         PRESETS["tsn"].test(resize=[1, 2, 3])
+
+
+def test_torchvision_reference_is_the_training_scripts_own_pipeline() -> None:
+    """Convert, resize without antialias, flip, normalise, crop: in this order, by the installed torchvision."""
+    preset, frames = PRESETS["torchvision_reference"], fill.make_frames(4, 200, 310)
+    augment = Augment(mean=preset.mean, std=preset.std, value_range=preset.value_range)
+
+    def ours(spatial: Spatial, seed: int | None = None) -> tuple[torch.Tensor, bool]:
+        clips, flipped = spatial.apply(frames, None if seed is None else np.random.default_rng(seed))
+        return augment.apply(torch.from_numpy(clips)[None].permute(0, 1, 5, 2, 3, 4))[0], flipped
+
+    first = transforms.Compose(
+        [transforms.ConvertImageDtype(torch.float32), transforms.Resize((128, 171), antialias=False)]
+    )
+    normalise = transforms.Normalize(preset.mean, preset.std)
+    resized = first(torch.from_numpy(frames).permute(0, 3, 1, 2))
+    expected = transforms.CenterCrop((112, 112))(normalise(resized)).transpose(0, 1)
+    torch.testing.assert_close(ours(preset.test())[0], expected, atol=2e-6, rtol=0)
+    seen = set()
+    for seed in range(4):
+        spatial = preset.train()
+        ((top, left),) = spatial.rule.plan(200, 310, spatial.size, np.random.default_rng(seed)).crops
+        clip, flipped = ours(spatial, seed)
+        seen.add(flipped)
+        # they flip before they cut, we after: the same piece seen from the other side
+        left = 171 - 112 - left if flipped else left
+        whole = normalise(functional.hflip(resized) if flipped else resized)
+        expected = functional.crop(whole, top, left, 112, 112).transpose(0, 1)
+        torch.testing.assert_close(clip, expected, atol=2e-6, rtol=0)
+    assert seen == {False, True}
+
+
+def test_a_fixed_resize_takes_the_floats_of_a_config() -> None:
+    spatial = PRESETS["torchvision_reference"].train(scales=[40.0, 50.0], input_size=32)
+    assert spatial.apply(fill.make_frames(1, 60, 80), np.random.default_rng(0))[0].shape[2:4] == (32, 32)
 
 
 def test_flow_and_differences_have_statistics_of_their_own() -> None:

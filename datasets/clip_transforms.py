@@ -1,0 +1,104 @@
+"""PyTorchVideo's transforms under its own names, for the dictionaries of labeled_videos.py; clips are (C, T, H, W).
+
+torchvision's crops and flips fit in between: they work on the last two axes. Runs of main.py use utils/transforms.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from datasets.sampling_published import temporal_subsample
+from utils.crops import short_side_size
+from utils.errors import ConfigError
+
+Sample = dict[str, Any]
+
+
+class ApplyTransformToKey:
+    """Transforms one entry of a sample, each clip by itself where there are several."""
+
+    def __init__(self, key: str, transform: Callable[[Any], Any]) -> None:
+        self.key, self.transform = key, transform
+
+    def __call__(self, sample: Sample) -> Sample:
+        """A new dictionary. Raises: ConfigError when the key is not there."""
+        if self.key not in sample:
+            raise ConfigError(f"ApplyTransformToKey: no {self.key!r} in a sample, which has {', '.join(sample)}")
+        value = sample[self.key]
+        several = isinstance(value, list)
+        return {**sample, self.key: [self.transform(one) for one in value] if several else self.transform(value)}
+
+
+class RemoveKey:
+    """A sample without one entry; one that is not there is no error: videos may have sound or not."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, sample: Sample) -> Sample:
+        """A new dictionary."""
+        return {key: value for key, value in sample.items() if key != self.key}
+
+
+class UniformTemporalSubsample:
+    """Evenly so many frames, from the first to the last; a clip of fewer repeats some."""
+
+    def __init__(self, num_samples: int) -> None:
+        self.num_samples = num_samples
+
+    def __call__(self, clip: Tensor) -> Tensor:
+        """(C, T, H, W) -> (C, num_samples, H, W)."""
+        return clip[:, torch.from_numpy(temporal_subsample(clip.shape[1], self.num_samples))]
+
+
+class ShortSideScale:
+    """Bilinear, without antialiasing, to a short side of `size` pixels; the long side is rounded down."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, clip: Tensor) -> Tensor:
+        """(C, T, H, W), float -> (C, T, H', W')."""
+        return _scaled(clip, self.size)
+
+
+class RandomShortSideScale:
+    """The same to a size from min_size to max_size, both included."""
+
+    def __init__(self, min_size: int, max_size: int) -> None:
+        self.min_size, self.max_size = min_size, max_size
+
+    def __call__(self, clip: Tensor) -> Tensor:
+        """(C, T, H, W), float -> (C, T, H', W')."""
+        return _scaled(clip, int(torch.randint(self.min_size, self.max_size + 1, ())))
+
+
+class Div255:
+    """Pixels 0..255 to 0..1."""
+
+    def __call__(self, clip: Tensor) -> Tensor:
+        """As it is shaped."""
+        return clip / 255.0
+
+
+class Normalize:
+    """Subtracts the mean and divides by the standard deviation of each channel, the first axis."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.mean, self.std = torch.tensor(mean)[:, None, None, None], torch.tensor(std)[:, None, None, None]
+
+    def __call__(self, clip: Tensor) -> Tensor:
+        """(C, T, H, W), float. Raises: ConfigError for pixels that are still in 0..255 with a mean for 0..1."""
+        if self.mean.max() <= 1 and clip.amax() > 2:
+            raise ConfigError("Normalize: a mean for 0..1 and pixels up to 255; put Div255() in front of it")
+        return (clip - self.mean) / self.std
+
+
+def _scaled(clip: Tensor, size: int) -> Tensor:
+    height, width = clip.shape[-2:]
+    return F.interpolate(clip, short_side_size(height, width, size), mode="bilinear", align_corners=False)
