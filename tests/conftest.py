@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 import pytest
@@ -20,14 +18,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(mark.kwargs["how"])
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Two workers on two cores: more threads only fight, and sums would depend on their number."""
-    threads = torch.get_num_threads()
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Two workers on two cores: more threads only fight, and sums depend on their number.
+
+    Of the session, so that it comes before the fixtures of a module, which train too.
+    """
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
