@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.browser import browser  # noqa: F401 - a fixture for all
 from tests.requirements import REQUIRE_ALL
 
 

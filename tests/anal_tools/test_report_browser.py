@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,50 +15,19 @@ from anal_tools import analyze, report
 from anal_tools.compare import compare
 from anal_tools.experiment import open_experiment
 from tests.anal_tools.experiments import STRANGE, make_config, make_data, make_history, make_results
-from tests.requirements import needs_package, needs_program
+from tests.browser import Seen, browser_test, opened
 from utils.results import read_results, write_results
 
-pytestmark = [
-    pytest.mark.browser,
-    needs_program("chromium", install="apt-get install chromium"),
-    needs_package("playwright"),
-    needs_package("axe_playwright_python", "pip install axe-playwright-python"),
-]
+pytestmark = browser_test
 NAMES = [*STRANGE, "never seen"]
 
 
-@dataclass
-class Seen:
-    """A page and everything it complained about or asked for."""
-
-    page: Any
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
-def open_page(browser: Any, file: Path, *, width: int = 1200, dark: bool = False) -> Seen:
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, offline=True, color_scheme="dark" if dark else "light"
-    )
-    seen = Seen(context.new_page())
-    seen.page.on("console", lambda message: seen.complaints.append(f"{message.type}: {message.text}"))
-    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
-    seen.page.on("dialog", lambda dialog: (seen.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    seen.page.on("request", lambda request: seen.requests.append(request.url))
-    seen.page.goto(file.as_uri())
-    seen.page.wait_for_selector("body[data-ready]")
-    return seen
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        program = shutil.which("chromium")
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
+@contextmanager
+def report_page(browser: Any, file: Path, **context: Any) -> Iterator[Seen]:
+    """Offline, as somebody opens the file from a disk."""
+    with opened(browser, file.as_uri(), offline=True, **context) as seen:
+        seen.page.wait_for_selector("body[data-ready]")
+        yield seen
 
 
 @pytest.fixture(scope="module")
@@ -84,18 +52,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def seen(browser: Any, folder: Path) -> Iterator[Seen]:
-    opened = open_page(browser, folder / "one/analysis/report.html")
-    yield opened
-    opened.page.context.close()
-    assert opened.complaints == []
+    with report_page(browser, folder / "one/analysis/report.html") as shown:
+        yield shown
 
 
 @pytest.fixture
 def both(browser: Any, folder: Path) -> Iterator[Seen]:
-    opened = open_page(browser, folder / "one/analysis/comparison.html")
-    yield opened
-    opened.page.context.close()
-    assert opened.complaints == []
+    with report_page(browser, folder / "one/analysis/comparison.html") as shown:
+        yield shown
 
 
 def column(page: Any, section: str, number: int) -> list[str]:
@@ -246,13 +210,12 @@ def test_strange_names_are_only_text(seen: Seen) -> None:
 def test_axe_finds_nothing_serious(browser: Any, folder: Path, dark: bool) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    both = open_page(browser, folder / "one/analysis/comparison.html", dark=dark)
-    both.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-    violations = Axe().run(both.page).response["violations"]
+    scheme = "dark" if dark else "light"
+    with report_page(browser, folder / "one/analysis/comparison.html", color_scheme=scheme) as both:
+        both.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        violations = Axe().run(both.page).response["violations"]
     found = [(one["impact"], one["id"], [node["html"][:120] for node in one["nodes"][:2]]) for one in violations]
     assert [one for one in found if one[0] in ("serious", "critical")] == []
-    both.page.context.close()
-    assert both.complaints == []
 
 
 def test_charts_follow_a_change_between_light_and_dark(seen: Seen) -> None:
@@ -267,10 +230,8 @@ def test_charts_follow_a_change_between_light_and_dark(seen: Seen) -> None:
 
 @pytest.mark.parametrize("width", [360, 1200])
 def test_nothing_is_wider_than_the_window(browser: Any, folder: Path, width: int) -> None:
-    opened = open_page(browser, folder / "one/analysis/comparison.html", width=width)
-    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-    opened.page.context.close()
-    assert opened.complaints == []
+    with report_page(browser, folder / "one/analysis/comparison.html", width=width) as both:
+        assert both.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_first_errors_are_shown_and_all_when_asked(seen: Seen) -> None:
@@ -342,12 +303,10 @@ def test_another_experiment_is_shown_in_detail(both: Seen, folder: Path) -> None
 def test_few_and_many_classes_draw(browser: Any, tmp_path: Path, names: list[str], videos: int) -> None:
     make_results(tmp_path, names, videos=videos)
     report.main(["-e", str(tmp_path)])
-    opened = open_page(browser, tmp_path / "analysis/report.html")
-    assert opened.page.locator("#matrix .js-plotly-plot").count() == 1
-    assert "no metrics.jsonl" in opened.page.locator("#curves").inner_text()
-    if len(names) == 400:
-        opened.page.get_by_label("Classes shown").select_option("50")
-        opened.page.get_by_label("Sort classes by").select_option("similar")
-        assert opened.page.evaluate("matrix.shown.length") == 50
-    assert opened.complaints == []
-    opened.page.context.close()
+    with report_page(browser, tmp_path / "analysis/report.html") as shown:
+        assert shown.page.locator("#matrix .js-plotly-plot").count() == 1
+        assert "no metrics.jsonl" in shown.page.locator("#curves").inner_text()
+        if len(names) == 400:
+            shown.page.get_by_label("Classes shown").select_option("50")
+            shown.page.get_by_label("Sort classes by").select_option("similar")
+            assert shown.page.evaluate("matrix.shown.length") == 50

@@ -233,30 +233,28 @@ def test_no_server_at_all_is_the_disk(root: Path, tmp_path: Path):
     assert check(store, root) == {"fallbacks": 3}
 
 
-def test_a_server_that_speaks_nonsense_is_left_alone(root: Path, tmp_path: Path):
-    class Nonsense(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            while self.request.recv(1 << 16):
-                self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+class Nonsense(socketserver.BaseRequestHandler):
+    """Answers, but not as memcached does."""
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Nonsense) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        store = MemcachedStore(root, servers=[f"127.0.0.1:{server.server_address[1]}"], **QUICK)
-        assert check(store, root) == {"fallbacks": 3}
-        server.shutdown()
+    def handle(self) -> None:
+        while self.request.recv(1 << 16):
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-def test_a_server_that_answers_in_drops_is_not_waited_for(root: Path):
-    class Drops(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.recv(1 << 16)
-            with contextlib.suppress(OSError):
-                while True:
-                    self.request.sendall(b"S")
-                    time.sleep(0.02)
+class Drops(socketserver.BaseRequestHandler):
+    """Never comes to the end of its answer, and never stops for long."""
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Drops) as server:
+    def handle(self) -> None:
+        self.request.recv(1 << 16)
+        with contextlib.suppress(OSError):
+            while True:
+                self.request.sendall(b"S")
+                time.sleep(0.02)
+
+
+@pytest.mark.parametrize("answers", [Nonsense, Drops])
+def test_a_server_that_is_no_memcached_is_left_alone(root: Path, answers: type[socketserver.BaseRequestHandler]):
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), answers) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         store = MemcachedStore(root, servers=[f"127.0.0.1:{server.server_address[1]}"], **QUICK)

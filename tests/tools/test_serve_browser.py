@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser import Seen, browser_test, opened
 from tests.make_video import make_audio, make_video
-from tests.requirements import needs_package, needs_program
 from tests.tools.trained import CLASSES, write_checkpoint
 from tools._prediction import Settings
 from tools._serve import PageServer
 from tools._trained import open_checkpoint
 
-pytestmark = [
-    pytest.mark.browser,
-    needs_program("chromium", install="apt-get install chromium"),
-    needs_package("playwright"),
-    needs_package("axe_playwright_python", "pip install axe-playwright-python"),
-]
+pytestmark = browser_test
 NAME = "<img src=x onerror=alert(1)>.mp4"
 FAILED_REQUEST = "Failed to load resource"  # how a browser logs an answer such as 422
-
-
-@dataclass
-class Seen:
-    """A page and everything it complained about or asked for."""
-
-    page: Any
-    server: PageServer
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        program = shutil.which("chromium")
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,17 +42,9 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def seen(browser: Any, server: PageServer) -> Iterator[Seen]:
-    context = browser.new_context(viewport={"width": 1100, "height": 900})
-    opened = Seen(context.new_page(), server)
-    opened.page.on("console", lambda message: opened.complaints.append(f"{message.type}: {message.text}"))
-    opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
-    opened.page.on("dialog", lambda dialog: (opened.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    opened.page.on("request", lambda request: opened.requests.append(request.url))
-    opened.page.goto(server.url)
-    yield opened
-    context.close()
-    assert opened.complaints == []
-    assert [url for url in opened.requests if not url.startswith((server.url, "blob:", "data:"))] == []
+    with opened(browser, server.url, width=1100) as shown:
+        yield shown
+    assert [url for url in shown.requests if not url.startswith((server.url, "blob:", "data:"))] == []
 
 
 def choose(page: Any, file: Path) -> None:
@@ -91,7 +55,7 @@ def finish(page: Any) -> None:
     page.get_by_text("Done.", exact=True).wait_for(timeout=60_000)
 
 
-def test_a_video_gets_classes_a_chart_and_a_table(seen: Seen, video: Path) -> None:
+def test_a_video_gets_classes_a_chart_and_a_table(seen: Seen, server: PageServer, video: Path) -> None:
     page = seen.page
     choose(page, video)
     finish(page)
@@ -105,7 +69,7 @@ def test_a_video_gets_classes_a_chart_and_a_table(seen: Seen, video: Path) -> No
     assert page.locator("#spans tr").count() >= 1
     assert page.evaluate("document.activeElement.id") == "top-title"
     page.wait_for_selector("#video:not([hidden])")
-    assert list(seen.server.folder.iterdir()) == []
+    assert list(server.folder.iterdir()) == []
 
 
 def test_a_video_is_dropped_and_sought_in(seen: Seen, video: Path) -> None:
@@ -156,9 +120,9 @@ def test_what_cannot_be_looked_at_is_told_and_the_next_video_works(seen: Seen, v
     seen.complaints.clear()
 
 
-def test_a_video_waits_for_its_turn_and_can_be_stopped(seen: Seen, video: Path) -> None:
+def test_a_video_waits_for_its_turn_and_can_be_stopped(seen: Seen, server: PageServer, video: Path) -> None:
     page = seen.page
-    with seen.server.queue.ticket():
+    with server.queue.ticket():
         choose(page, video)
         page.get_by_text("Waiting: 1 video is before this one.").wait_for()
         page.get_by_role("button", name="Stop").click()
