@@ -234,16 +234,12 @@ def test_no_server_at_all_is_the_disk(root: Path, tmp_path: Path):
 
 
 class Nonsense(socketserver.BaseRequestHandler):
-    """Answers, but not as memcached does."""
-
     def handle(self) -> None:
         while self.request.recv(1 << 16):
             self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-class Drops(socketserver.BaseRequestHandler):
-    """Never comes to the end of its answer, and never stops for long."""
-
+class Drops(socketserver.BaseRequestHandler):  # never ends its answer, and never stops for long
     def handle(self) -> None:
         self.request.recv(1 << 16)
         with contextlib.suppress(OSError):
