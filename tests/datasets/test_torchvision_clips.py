@@ -51,7 +51,7 @@ def test_testing_takes_its_clips_evenly_from_all_of_them(records: RecordList) ->
         if not len(all_clips):
             continue
         wanted = torch.linspace(0, len(all_clips) - 1, 5).floor().long().numpy()
-        np.testing.assert_array_equal(ours.frames(index, None), all_clips[wanted])
+        np.testing.assert_array_equal(ours.indices(index, None), all_clips[wanted])
 
 
 def test_an_epoch_has_at_most_so_many_different_clips_of_a_video(records: RecordList) -> None:
@@ -63,11 +63,11 @@ def test_an_epoch_has_at_most_so_many_different_clips_of_a_video(records: Record
     for epoch in (0, 1):
         for name in VIDEOS:
             entries = [item for item in range(len(train)) if train.records.path(item) == name]
-            drawn = [tuple(train.frames(item, np.random.default_rng(0), epoch)[0]) for item in entries]
+            drawn = [tuple(train.indices(item, np.random.default_rng(0), epoch)[0]) for item in entries]
             assert len(set(drawn)) == len(drawn)
             assert len(theirs(name)) == 0 or set(drawn) <= {tuple(clip) for clip in theirs(name)}
     first = [item for item in range(len(train)) if train.records.path(item) == "whole_ratio.mp4"]
-    epochs = [{tuple(train.frames(item, np.random.default_rng(0), epoch)[0]) for item in first} for epoch in range(30)]
+    epochs = [{tuple(train.indices(item, np.random.default_rng(0), epoch)[0]) for item in first} for epoch in range(30)]
     assert len(set.union(*epochs)) == 28, "every clip has its turn"
 
 
