@@ -189,7 +189,7 @@ def test_frames_of_differences_come_from_videos_too(tmp_path: Path) -> None:
     for options in ({}, {"sampler": "constant_clips_per_video", "clip_seconds": 0.5}):
         clip = ClipSpec(2, sampling="segments", dataset="video", modality="rgbdiff", stack=2)
         dataset = VideoDataset(records, clip=clip, spatial=spatial, train=False, cache=tmp_path, num_clips=1, **options)
-        (indices,) = dataset.frames(0, None)
+        (indices,) = dataset.indices(0, None)
         assert (np.diff(indices.reshape(2, 3)) == 1).all()
         assert [block_position(frame) // 2 for frame in dataset[0]["clips"][0]] == indices.tolist()
 
