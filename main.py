@@ -29,7 +29,7 @@ from utils.arguments import OBSOLETE, parse_arguments
 from utils.config import Common
 from utils.config_file import ConfigFile, difference, load_config
 from utils.engine import Scores, evaluate, train
-from utils.errors import ConfigError, UserError, run_cli
+from utils.errors import ConfigError, ListError, UserError, run_cli
 from utils.interrupt import StopEarly
 from utils.loss import make_criterion
 from utils.lr_scheduler import schedule
@@ -90,6 +90,11 @@ class Run:
     def train(self) -> int:
         """Trains from the newest checkpoint, the given weights or scratch, until the end or until it is stopped."""
         data = self.open("train")
+        if self.val is not None and (self.val.labels < 0).all():
+            raise ListError(
+                f"{self.common.val_source}: none of its videos has a label, so there is nothing to validate by; it can "
+                "be scored with --evaluate"
+            )
         resumed = self.load_weights(data.class_names)
         distributed.barrier()  # all have read: what --load-path names may be set aside now
         if self.args.fresh and (old := self.folder.set_aside()):

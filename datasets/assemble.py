@@ -189,7 +189,10 @@ def open_videos(
     }
     arguments = {key: value for key, value in common.data.store.items() if key != "type"}
     dataset = build({"video": VideoDataset}, "video", arguments, where="common.data.store", **runtime)
-    about = f"encoded videos, {len(records)} scanned, {len(dataset.index.errors)} of them unreadable"
+    scanned, unreadable = dataset.index.num_videos, len(dataset.index.errors)
+    about = f"encoded videos, {scanned} scanned, {unreadable} of them unreadable"
+    if records.spans is not None:
+        about = f"parts of {scanned} encoded videos, {unreadable} of the parts without a readable frame"
     return dataset, names, about
 
 

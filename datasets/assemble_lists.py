@@ -18,19 +18,26 @@ from utils.errors import ConfigError, ListError
 
 
 def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
-    """The records of train_source or val_source, and the class names if there is a class file."""
+    """The records of train_source or val_source, and the class names if there is a class file.
+
+    Only those of val_source may have videos without a label (-1).
+    """
     source, root = (common.train_source, common.train_root) if name == "train" else (common.val_source, common.val_root)
     if source is None:
         raise ConfigError(f"common.{name}_source: is not set; it names the list file `path num_frames label`")
     if has_videos(common):
         records, names = read_videos(
-            source, root=root, num_class=common.model.num_class, class_names=common.data.class_names
+            source,
+            root=root,
+            num_class=common.model.num_class,
+            class_names=common.data.class_names,
+            unlabelled=name == "val",
         )
         if names is not None and len(names) != common.model.num_class:
             raise ListError(f"{source}: has {len(names)} classes, but model.num_class is {common.model.num_class}")
         return records, names
     columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
-    records = read_list(source, root=root, num_class=common.model.num_class, columns=columns)
+    records = read_list(source, root=root, num_class=common.model.num_class, columns=columns, unlabelled=name == "val")
     names = read_class_names(source, root=root, num_class=common.model.num_class, path=common.data.class_names)
     return records, names
 

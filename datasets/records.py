@@ -28,7 +28,8 @@ class RecordList:
     """n videos of one list file.
 
     num_frames, labels: int32 (n,); labels count from 0 and are -1 where the list has none; num_frames is 0 where the
-    list has none (encoded videos). Paths are as in the list; `full_path` puts the root before them.
+    list has none (encoded videos). spans: float64 (n, 2), start and end in seconds of records that are parts of videos,
+    nan for those that are not; None if none is. Paths are as in the list; `full_path` puts the root before them.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class RecordList:
         num_frames: np.ndarray,
         labels: np.ndarray,
         lines: np.ndarray,
+        spans: np.ndarray | None = None,
         cache_file: Path | None = None,
     ) -> None:
         self.source = Path(source)
         self.root = Path(root)
         self.num_frames = num_frames
         self.labels = labels
+        self.spans = spans
         self._blob, self._offsets, self._lines = blob, offsets, lines
         self._cache_file = cache_file
 
@@ -78,13 +81,14 @@ class RecordList:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything of the list, flat: what is cached, and what travels to a spawned worker."""
-        return {
+        arrays = {
             "blob": self._blob,
             "offsets": self._offsets,
             "num_frames": self.num_frames,
             "labels": self.labels,
             "lines": self._lines,
         }
+        return arrays if self.spans is None else arrays | {"spans": self.spans}
 
 
 def read_list(
@@ -93,12 +97,14 @@ def read_list(
     root: str | os.PathLike[str] = "/",
     num_class: int | None = None,
     columns: tuple[str, ...] = COLUMNS,
+    unlabelled: bool = False,
     cache_folder: str | os.PathLike[str] | None = None,
 ) -> RecordList:
     """Reads and checks a list: every line is a path and whole numbers, at least one frame, a label in 0..num_class-1.
 
-    columns: names of the numbers behind the path: ("num_frames", "label"), ("label",) or ("num_frames",). Large lists
-    are kept in `cache_folder` (default: the user's cache folder) under the hash of their bytes, and mapped from there.
+    columns: names of the numbers behind the path: ("num_frames", "label"), ("label",) or ("num_frames",).
+    unlabelled: whether a label may be -1, for a video whose class nobody says. Large lists are kept in `cache_folder`
+    (default: the user's cache folder) under the hash of their bytes, and mapped from there.
 
     Raises ListError `file:line: what is wrong and what to do`.
     """
@@ -115,7 +121,7 @@ def read_list(
             del parsed, records  # before the same is mapped: together they would be the peak
             records = _open_cached(source, root, cache_file)
     if "label" in columns:
-        _check_labels(records, num_class)
+        check_labels(records, num_class, unlabelled=unlabelled)
     return records
 
 
@@ -143,11 +149,15 @@ def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
         )
 
 
-def _check_labels(records: RecordList, num_class: int | None) -> None:
+def check_labels(records: RecordList, num_class: int | None, *, unlabelled: bool) -> None:
+    """Raises ListError, with file and line, for a label outside 0..num_class-1; `unlabelled` permits -1."""
     labels = records.labels
-    if labels.min() < 0:
-        worst = int(np.argmax(labels < 0))
-        raise ListError(f"{records.where(worst)}: label {labels[worst]} is negative; labels count from 0")
+    if labels.min() < -unlabelled:
+        worst = int(np.argmax(labels < -unlabelled))
+        hint = "labels count from 0"
+        if labels[worst] == -1:
+            hint += "; -1 means that the class is unknown, and only lists that are scored may have such videos"
+        raise ListError(f"{records.where(worst)}: label {labels[worst]} is negative; {hint}")
     if num_class is not None and labels.max() >= num_class:
         worst = int(np.argmax(labels >= num_class))
         hint = f"labels must be 0..{num_class - 1}"
@@ -215,5 +225,6 @@ def _rebuild(
         num_frames=arrays["num_frames"],
         labels=arrays["labels"],
         lines=arrays["lines"],
+        spans=arrays.get("spans"),
         cache_file=cache_file,
     )

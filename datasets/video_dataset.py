@@ -18,6 +18,7 @@ from datasets.sampling import get_rule
 from datasets.sampling_published import temporal_subsample
 from datasets.video_index import VideoTimes, index_videos
 from datasets.video_reader import READERS, find_reader
+from datasets.video_segments import SegmentIndex
 from utils.clip import ClipSpec
 from utils.errors import ConfigError, FrameError
 
@@ -47,7 +48,7 @@ class RepeatedRecords:
 
 
 class VideoDataset(SampleDataset):
-    """Encoded videos.
+    """Encoded videos, or the parts of them that the list gives seconds for; a part is as a video of its own.
 
     sampler: None takes clip.sampling, the rule that frame folders have, on the video's frames (at `fps`, if given).
     Else spans of clip_seconds are taken: "random"; "random_multi", clips_per_video random ones in one training sample;
@@ -87,7 +88,10 @@ class VideoDataset(SampleDataset):
             rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips or rule.num_clips)
         reader = find_reader(decoder)
         self._decoder = next(name for name, function in READERS.items() if function is reader)
-        self.index = index_videos([records.full_path(video) for video in range(len(records))], cache=cache)
+        paths = [records.full_path(record) for record in range(len(records))]
+        files = {path: place for place, path in enumerate(dict.fromkeys(paths))}
+        places = np.array([files[path] for path in paths])
+        self.index = SegmentIndex(records, index_videos(list(files), cache=cache), places)
         self._clip = clip
         entries = self._entries(len(records), clips_per_video, train)
         videos = RepeatedRecords(records, entries[:, 0])
@@ -189,7 +193,7 @@ class VideoDataset(SampleDataset):
         video = int(self._videos.videos[index])
         path = Path(self._videos.full_path(index))
         wanted = self.frames(index, rng)
-        pictures = READERS[self._decoder](path, self.index[video], wanted.ravel())
+        pictures = READERS[self._decoder](path, self.index.video(video), wanted.ravel() + self.index.first(video))
         views, flipped = [], False
         for number, clip in enumerate(wanted):
             view, flipped = self.spatial.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng)

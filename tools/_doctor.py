@@ -162,7 +162,8 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     columns = (parsed.lines.tolist(), parsed.numbers["num_frames"].tolist(), parsed.numbers["label"].tolist())
     for place, (line, num_frames, label) in enumerate(zip(*columns, strict=True)):
         entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, label)
-        if num_frames < 1 or label < 0:
+        unlabelled = label == -1 and split != "train"  # scored, not learned from
+        if num_frames < 1 or (label < 0 and not unlabelled):
             reason = f"has {num_frames} frames" if num_frames < 1 else f"has the negative label {label}"
             data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
         else:
@@ -182,7 +183,7 @@ def _check_labels(data: DataSet, split: str) -> None:
             )
         )
         for entry in entries:
-            entry.label -= 1
+            entry.label -= entry.label > 0
     if data.num_class is not None:
         for entry in entries:
             if entry.label >= data.num_class:
@@ -193,8 +194,8 @@ def _check_labels(data: DataSet, split: str) -> None:
 def _counts_from_one(data: DataSet, split: str) -> bool:
     """Whether a list has no 0 and something says that its labels are one too high."""
     entries = data.of(split)
-    labels = {entry.label for entry in entries}
-    if 0 in labels:
+    labels = {entry.label for entry in entries} - {-1}
+    if 0 in labels or not labels:
         return False
     if data.names is not None:  # the folders the videos are in may be called like the classes
         index = {name: label for label, name in enumerate(data.names)}

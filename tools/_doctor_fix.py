@@ -57,7 +57,7 @@ def _remove_classes(data: DataSet, empty: list[int]) -> None:
         if entry.label in gone:
             entry.drop = True
         elif not entry.drop:
-            entry.label = new[entry.label]
+            entry.label = new.get(entry.label, entry.label)  # -1 stays
     if data.names is not None:
         data.names = [name for label, name in enumerate(data.names) if label not in gone]
         data.num_class = len(data.names)

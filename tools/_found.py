@@ -8,25 +8,41 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from datasets.frame_names import list_frames
+from tools._labels import walk_videos
 from tools._manifest import Manifest
 from utils.errors import ListError, UserError
+from utils.video import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)
 class Found:
-    """One folder of frames.
+    """One folder of frames, or one encoded video or seconds of it.
 
     path: relative to the dataset, with slashes, as it goes into the lists. label: class name, "" if unknown.
+    num_frames: 0 of an encoded video. start, end: the seconds of an encoded video that are meant, None for all.
     """
 
     path: str
     label: str
     num_frames: int
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def stem(self) -> str:
+        """The path without the suffix of an encoded video."""
+        pure = PurePosixPath(self.path)
+        return str(pure.with_suffix("")) if pure.suffix.lower() in VIDEO_SUFFIXES else self.path
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
-        return PurePosixPath(self.path).name
+        """The folder's own name, or the video's without suffix."""
+        return PurePosixPath(self.stem).name
+
+    @property
+    def place(self) -> tuple[str, float | None, float | None]:
+        """What no other entry of the lists is."""
+        return self.path, self.start, self.end
 
 
 def locate(given: Path) -> tuple[Path, Path]:
@@ -64,6 +80,11 @@ def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found
     if gone:
         notes.append(f"{len(gone)} videos of {manifest.path} are no longer there, such as {min(gone)}")
     return sorted(videos, key=lambda video: video.path), notes
+
+
+def find_encoded(folder: Path) -> list[Found]:
+    """The encoded videos below a folder; a class is the name of the folder that a video lies in."""
+    return [Found(path.as_posix(), "" if len(path.parts) == 1 else path.parent.name, 0) for path in walk_videos(folder)]
 
 
 def _leaves(frames: Path) -> Iterator[Path]:

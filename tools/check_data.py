@@ -1,8 +1,8 @@
 """The doctor of data sets: what is wrong with the lists and the frames they name, in plain words.
 
-TARGET is a config.yaml, a folder with train.txt and val.txt (or one with lists/ in it), or a single list. Every frame
-is decoded unless --quick. --fix writes repaired lists in place and keeps the originals as *.orig; frames are never
-touched.
+TARGET is a config.yaml, a folder with train.txt, val.txt, test.txt (or one with lists/ in it), or a single list; of
+val.txt and test.txt a label may be -1, for a video whose class is unknown. Every frame is decoded unless --quick.
+--fix writes repaired lists in place and keeps the originals as *.orig; frames are never touched.
 Exit code 0: nothing is wrong, or all of it was fixed; 2: something is.
 """
 
@@ -29,6 +29,7 @@ from utils.config_file import load_config
 from utils.errors import ListError, UserError, run_cli
 
 EXIT_FAULTS = 2
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def find_target(arguments: argparse.Namespace) -> Target:
         return _from_config(path, arguments, template)
     if not path.exists():
         raise UserError(f"{path}: no such config, folder or list")
-    sources = {path.stem if path.stem in ("train", "val") else "train": path} if path.is_file() else _lists_in(path)
+    sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
     root = arguments.root or _find_root(next(iter(sources.values())))
     roots = dict.fromkeys(sources, root)
     return Target(sources, roots, None, arguments.class_names, template, arguments.first_frame)
@@ -145,10 +146,10 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
 
 def _lists_in(folder: Path) -> dict[str, Path]:
     for place in (folder, folder / "lists"):
-        found = {split: place / f"{split}.txt" for split in ("train", "val") if (place / f"{split}.txt").is_file()}
+        found = {split: place / f"{split}.txt" for split in SPLITS if (place / f"{split}.txt").is_file()}
         if found:
             return found
-    raise UserError(f"{folder}: neither train.txt nor val.txt is in it or in its lists/")
+    raise UserError(f"{folder}: none of train.txt, val.txt and test.txt is in it or in its lists/")
 
 
 def _find_root(source: Path) -> Path:

@@ -55,7 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     columns = [image_list_columns(source) for source in arguments.lists]
     if len(set(columns)) > 1:
         raise UserError("lists of image files and lists of frame folders cannot share a pack")
-    records = [read_list(source, root=arguments.root, columns=columns[0]) for source in arguments.lists]
+    records = [
+        read_list(source, root=arguments.root, columns=columns[0], unlabelled=True) for source in arguments.lists
+    ]
     store = _disk_store(records[0], arguments)
     counts = _counts(records)
     with _locked(arguments.out):

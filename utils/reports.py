@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +77,8 @@ class Result:
 
     def line(self) -> str:
         """One line for the log; the same for validation and evaluation."""
+        if math.isnan(self.loss):
+            return f"predictions only, no video has a label ({self.protocol})"
         return (
             f"validation: Prec@1 {self.top1:.3f} Prec@5 {self.top5:.3f} mean class {self.mean_class:.3f} "
             f"Loss {self.loss:.4f} ({self.protocol})"
