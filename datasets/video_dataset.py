@@ -16,7 +16,7 @@ from datasets.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
 from datasets.sampling import get_rule
 from datasets.sampling_published import temporal_subsample
-from datasets.video_index import VideoTimes, index_videos
+from datasets.video_index import VideoTimes
 from datasets.video_reader import READERS, find_reader
 from datasets.video_segments import SegmentIndex
 from utils.clip import ClipSpec
@@ -88,10 +88,7 @@ class VideoDataset(SampleDataset):
             rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips or rule.num_clips)
         reader = find_reader(decoder)
         self._decoder = next(name for name, function in READERS.items() if function is reader)
-        paths = [records.full_path(record) for record in range(len(records))]
-        files = {path: place for place, path in enumerate(dict.fromkeys(paths))}
-        places = np.array([files[path] for path in paths])
-        self.index = SegmentIndex(records, index_videos(list(files), cache=cache), places)
+        self.index = SegmentIndex(records, cache=cache)
         self._clip = clip
         entries = self._entries(len(records), clips_per_video, train)
         videos = RepeatedRecords(records, entries[:, 0])

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
 
 from datasets.records import RecordList
-from datasets.video_index import VideoIndex, VideoTimes
+from datasets.video_index import VideoTimes, index_videos
 from utils.errors import FrameError
 
 
 class SegmentIndex:
     """The times of n records. Records may share a video, which is scanned once.
 
-    videos: the index of the different videos. places: int64 (n,), the video of each record.
+    cache: folder of the index of the videos, default the user's cache folder.
     errors: why records have no frames, by their place in the list: their video cannot be read, or is over by then.
     """
 
-    def __init__(self, records: RecordList, videos: VideoIndex, places: np.ndarray) -> None:
-        self._videos, self._places, self._spans = videos, places, records.spans
+    def __init__(self, records: RecordList, *, cache: str | os.PathLike[str] | None = None) -> None:
+        paths = [records.full_path(record) for record in range(len(records))]
+        files = {path: place for place, path in enumerate(dict.fromkeys(paths))}
+        places = [files[path] for path in paths]
+        videos = index_videos(list(files), cache=cache)
+        self._videos, self._places, self._spans = videos, np.array(places), records.spans
         self._bounds = np.zeros((len(places), 2), np.int64)
-        self.errors = {
-            record: videos.errors[place] for record, place in enumerate(places.tolist()) if place in videos.errors
-        }
+        self.errors = {record: videos.errors[place] for record, place in enumerate(places) if place in videos.errors}
         if self._spans is None:
             return
         for record, (start, end) in enumerate(self._spans.tolist()):
             if record in self.errors:
                 continue
-            times = videos[int(places[record])]
+            times = videos[places[record]]
             first, last = (0, len(times)) if np.isnan(start) else times.places(start, end)
             if first == last:
                 what = f"no frame from {start:g} to {end:g} s, its last one is shown at {times.seconds[-1]:.2f} s"

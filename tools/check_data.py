@@ -2,7 +2,8 @@
 
 TARGET is a config.yaml, a folder with train.txt, val.txt, test.txt (or one with lists/ in it), or a single list; of
 val.txt and test.txt a label may be -1, for a video whose class is unknown. Every frame is decoded unless --quick.
---fix writes repaired lists in place and keeps the originals as *.orig; frames are never touched.
+--fix writes repaired lists in place and keeps the originals as *.orig; frames are never touched. Lists of encoded
+videos (train.csv, val.csv, test.csv) have their videos scanned.
 Exit code 0: nothing is wrong, or all of it was fixed; 2: something is.
 """
 
@@ -25,6 +26,7 @@ from tools._cli import Parser, positive_int
 from tools._doctor import DataSet, check_classes, check_lists, read, summary
 from tools._doctor_disk import check_frames
 from tools._doctor_fix import fix
+from tools._doctor_videos import check_encoded
 from utils.config_file import load_config
 from utils.errors import ListError, UserError, run_cli
 
@@ -62,6 +64,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Checks, and perhaps fixes; returns the exit code."""
     arguments = parse_arguments(argv)
+    if encoded := encoded_lists(arguments.target):
+        return _main_encoded(encoded, arguments)
     target = find_target(arguments)
     data = examine(target, decode=not arguments.quick, workers=arguments.workers)
     changed: list[Path] = []
@@ -110,6 +114,30 @@ def _say(data: DataSet, arguments: argparse.Namespace) -> None:
         print(f"{len(data.faults)} faults in {len(data.entries)} videos: {summary(data.faults)}")
     else:
         print(f"{len(data.entries)} videos, {depth}: nothing is wrong")
+
+
+def encoded_lists(path: Path) -> dict[str, Path]:
+    """The lists of encoded videos that TARGET is, by split; none if it is anything else."""
+    if path.is_file():
+        return {path.stem if path.stem in SPLITS else "train": path} if path.suffix.lower() == ".csv" else {}
+    for place in (path, path / "lists"):
+        found = {split: place / f"{split}.csv" for split in SPLITS if (place / f"{split}.csv").is_file()}
+        if found:
+            return found
+    return {}
+
+
+def _main_encoded(sources: dict[str, Path], arguments: argparse.Namespace) -> int:
+    if arguments.fix:
+        raise UserError("--fix repairs lists of frames; lists of encoded videos are made anew by tools/make_lists.py")
+    count, faults = check_encoded(sources, arguments.root, classes=arguments.class_names)
+    if arguments.json:
+        print(json.dumps({"videos": count, "faults": [asdict(fault) for fault in faults]}, indent=1))
+    else:
+        for fault in faults:
+            print(f"{fault.kind}: {fault.message}")
+        print(f"{count} encoded videos, packets scanned: {summary(faults) or 'nothing is wrong'}")
+    return EXIT_FAULTS if faults else 0
 
 
 def find_target(arguments: argparse.Namespace) -> Target:

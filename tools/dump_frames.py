@@ -195,11 +195,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--keep-partial", action="store_true", help="keep the readable frames of a damaged video")
     add("--overwrite", action="store_true", help="replace frames whose settings or source differ")
     add("--estimate", type=positive_int, metavar="N", help="dump N videos, keep nothing, say what all would cost")
+    add(
+        "--whole", type=positive_int, default=0, metavar="N", help="with --estimate: the videos of the set, here or not"
+    )
     args = parser.parse_args(argv)
     begin = time.monotonic()
     jobs = plan(args)
     if args.estimate:
-        print(estimate_dump(jobs, args.estimate, workers=args.workers))
+        print(estimate_dump(jobs, args.estimate, workers=args.workers, published=args.whole))
         return 0
     try:
         args.out.mkdir(parents=True, exist_ok=True)
