@@ -262,7 +262,7 @@ def _check_folders(data: DataSet) -> None:
     agreeing = 0
     for entry in data.entries:
         folder = index.get(Path(entry.path).parent.name)
-        if folder is not None and not entry.drop and not entry.known:
+        if folder is not None and entry.label >= 0 and not entry.drop and not entry.known:
             if folder == entry.label:
                 agreeing += 1
             else:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.datasets.conftest import write_video
+from tests.make_video import make_video
 from tests.tools.run import run_tool
 from tools import check_data
 from utils.errors import UserError
@@ -224,3 +225,34 @@ def test_worker_processes_find_the_same(dataset: Path, capsys: pytest.CaptureFix
     PLANTS["undecodable_frame"](dataset)
     assert check_data.main([str(dataset), "--workers", "2"]) == 2
     assert "1 undecodable frame" in capsys.readouterr().out
+
+
+def test_videos_without_a_label_are_fine_unless_they_are_to_be_learned_from(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (dataset / "lists/val.txt").read_text().splitlines()
+    (dataset / "lists/val.txt").write_text("".join(line.rpartition(" ")[0] + " -1\n" for line in lines))
+    assert check_data.main([str(dataset), "--quick", "--workers", "1"]) == 0
+    edit(dataset, "train", lambda lines: [*lines[:-1], lines[-1].rpartition(" ")[0] + " -1\n"])
+    assert check_data.main([str(dataset), "--quick", "--workers", "1"]) == 2
+    assert "has the negative label -1" in capsys.readouterr().out
+
+
+def test_lists_of_encoded_videos_are_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_video(tmp_path / "a.mp4", frames=24)
+    (tmp_path / "b.mp4").write_bytes(b"")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/train.csv").write_text(
+        "path,label,start,end\na.mp4,x,0,0.5\na.mp4,x,2,3\nb.mp4,x,,\nc.mp4,x,,\n"
+    )
+    assert check_data.main([str(tmp_path), "--root", str(tmp_path)]) == 2
+    said = capsys.readouterr().out
+    assert "train.csv:3: " in said and "no frame from 2 to 3 s" in said and "no such video" in said
+    assert "the file is empty" in said and "4 encoded videos, packets scanned: 3 video" in said
+    (tmp_path / "lists/train.csv").write_text("path,label\na.mp4,x\n")
+    assert check_data.main([str(tmp_path)]) == 0
+    with pytest.raises(UserError, match="made anew"):
+        check_data.main([str(tmp_path), "--fix"])
