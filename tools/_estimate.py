@@ -48,8 +48,8 @@ def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: 
         why = failed[0] if failed else "none is there"
         raise UserError(f"none of the {len(chosen)} videos of the sample can be dumped; {why}")
     doing = f"dumped by {workers} process{'es' * (workers > 1)}"
-    doing += f" ({len(failed)} failed, such as {failed[0]})" if failed else ""
-    return _in_words(costs, len(jobs), doing, workers=workers, published=published)
+    said = _in_words(costs, len(jobs), doing, workers=workers, published=published)
+    return said + (f"\nnot counted: {len(failed)} of the sample failed, such as {failed[0]}" if failed else "")
 
 
 def measure_dump(job: Job) -> Cost:
@@ -93,7 +93,7 @@ def _spread(count: int, sample: int) -> list[int]:
 
 def _in_words(costs: Sequence[Cost], count: int, doing: str, *, workers: int, published: int) -> str:
     frames, size, seconds = np.mean([(cost.frames, cost.size, cost.seconds) for cost in costs], axis=0).tolist()
-    lines = [f"{len(costs)} of {count} videos measured, {doing}; the rest is multiplied from these, nothing was kept"]
+    lines = [f"{len(costs)} of {count} videos measured, {doing}, and multiplied; nothing was kept"]
     rows = [("one video", 1, 1), (f"all {count} here", count, workers)]
     if published not in (0, count):
         rows.append((f"all {published} published", published, workers))

@@ -1,0 +1,4 @@
+#!/bin/sh
+# The miniature of the official archive that the page prepares.
+set -e
+python -m tests.archives something_v2 downloads/something_v2
