@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from datasets import DATASETS, STORES, FakeDataset
-from datasets.assemble_lists import flip_labels, has_videos, open_list, open_store
+from datasets import DATASETS, FakeDataset
+from datasets.assemble_lists import check_store, flip_labels, has_videos, open_list, open_store
 from datasets.class_names import find_class_file
 from datasets.disk_check import check_on_disk
 from datasets.frame_dataset import FrameDataset
@@ -26,7 +26,7 @@ from datasets.sampling import get_rule
 from datasets.video_dataset import VideoDataset
 from utils.augment import Augment
 from utils.batch import Batch
-from utils.build import build, check_name
+from utils.build import build
 from utils.clip import ClipSpec
 from utils.config import Common
 from utils.distributed import Process
@@ -273,7 +273,7 @@ def make_augment(common: Common, preset: Preset, *, train: bool) -> Augment:
 def check_pipelines(common: Common, clip: ClipSpec) -> None:
     """Builds what stands between a frame and the network, without any list, so that mistakes show in a dry run."""
     preset = find_preset(common.augmentation.preset)
-    check_name([*STORES, "video"], str(common.data.store.get("type", "disk")), where="common.data.store")
+    check_store(common)
     for train in (True, False):
         _ = train_clip(common, clip) if train else test_clip(common, clip)
         make_spatial(common, preset, train=train)

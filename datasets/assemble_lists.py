@@ -12,7 +12,7 @@ from datasets.list_parser import COLUMNS
 from datasets.memcached_dataset import image_list_columns
 from datasets.records import RecordList, read_list
 from datasets.video_lists import read_videos
-from utils.build import build
+from utils.build import build, check_name
 from utils.config import Common
 from utils.errors import ConfigError, ListError
 
@@ -47,9 +47,29 @@ def has_videos(common: Common) -> bool:
     return common.data.store.get("type") == "video"
 
 
+_OBJECTS = "no client for it is here; mount the storage as a folder and leave the store away, or copy packs of frames"
+_FEW_FILES = "frames in a few large files are the store packed here, written by tools/pack_frames.py"
+_OTHERS_STORES = {
+    "mc": "it is SenseTime's own client; the store memcached keeps frames in memory of a memcached server",
+    **dict.fromkeys(("petrel", "ceph", "s3", "oss", "http"), f"{_OBJECTS} (tools/pack_frames.py, store packed)"),
+    **dict.fromkeys(("lmdb", "hdf5", "zip", "tar"), _FEW_FILES),
+    **dict.fromkeys(("decord", "pyav", "opencv", "torchvision"), "encoded videos are the store video; see its decoder"),
+    "local": "that is the store disk, which needs no name",
+}
+
+
+def check_store(common: Common) -> None:
+    """Raises ConfigError for a store that is not here, with the nearest that is."""
+    kind = str(common.data.store.get("type", "disk"))
+    if kind not in STORES and kind in _OTHERS_STORES:
+        raise ConfigError(f"common.data.store.type: {kind!r} cannot be used: {_OTHERS_STORES[kind]}")
+    check_name([*STORES, "video"], kind, where="common.data.store")
+
+
 def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
     """The frame store of data.store, and in words how it names frames and where that was found out."""
     arguments = dict(common.data.store)
+    check_store(common)
     kind = str(arguments.pop("type", "disk"))
     template, first, about = None, 0, f"{kind} store"
     if common.model.type == "img" and not int(records.num_frames.max()):
