@@ -5,25 +5,17 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from datasets.frame_names import list_frames
-from tools._dump import Job, dump_video
+from tools._dump import Job
+from tools._measure import Cost, measure_dump
 from tools._pool import run_jobs
 from utils.decode import decode_image
 from utils.errors import UserError
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What was measured on one video. seconds: of one process. size: bytes of its frames."""
-
-    frames: int
-    size: int
-    seconds: float
 
 
 def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: int = 0) -> str:
@@ -50,16 +42,6 @@ def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: 
     doing = f"dumped by {workers} process{'es' * (workers > 1)}"
     said = _in_words(costs, len(jobs), doing, workers=workers, published=published)
     return said + (f"\nnot counted: {len(failed)} of the sample failed, such as {failed[0]}" if failed else "")
-
-
-def measure_dump(job: Job) -> Cost:
-    """Dumps one video and forgets it; runs in a worker. Raises UserError if it cannot be dumped."""
-    began = time.perf_counter()
-    answer = dump_video(job)
-    if answer["status"] == "failed":
-        raise UserError(answer["errors"][0])
-    size = sum(file.stat().st_size for file in job.target.iterdir())
-    return Cost(answer["frames"], size, time.perf_counter() - began)
 
 
 def estimate_frames(folders: Sequence[Path], sample: int, *, published: int = 0) -> str:
