@@ -39,9 +39,10 @@ class Fault:
 
 @dataclass
 class Entry:
-    """One good line of a list; labels has one class, or with multi_label any number of them.
+    """One good line of a list; labels has one class, or with multi_label any number of them, or -1 where it is unknown.
 
-    num_frames: 0 for an encoded video. drop: --fix leaves it out. known: its fault is named; others would follow.
+    num_frames: 0 for an encoded video. span: the seconds of it that are meant, None for all. drop: --fix leaves it out.
+    known: its fault is named; others would follow.
     """
 
     split: str
@@ -49,8 +50,15 @@ class Entry:
     path: str
     num_frames: int
     labels: tuple[int, ...]
+    span: tuple[float, float] | None = None
     drop: bool = False
     known: bool = False
+
+    def shares(self, other: Entry) -> bool:
+        """Whether some seconds are in both, which are of one video."""
+        if self.span is None or other.span is None:
+            return True
+        return max(self.span[0], other.span[0]) < min(self.span[1], other.span[1])
 
 
 @dataclass
@@ -130,7 +138,7 @@ def check_classes(data: DataSet) -> None:
 
 def labels_of(entries: Iterable[Entry]) -> set[int]:
     """All classes that occur."""
-    return {label for entry in entries for label in entry.labels}
+    return {label for entry in entries for label in entry.labels if label >= 0}
 
 
 def class_name(data: DataSet, label: int) -> str:
@@ -184,8 +192,9 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
         labels = tuple(flat[begin:end])
         entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
-        if (counted and num_frames < 1) or min(labels, default=0) < 0:
-            negative = min(labels, default=0)
+        unlabelled = labels == (-1,) and split != "train"  # scored, not learned from
+        negative = 0 if unlabelled else min(labels, default=0)
+        if (counted and num_frames < 1) or negative < 0:
             reason = f"has the negative label {negative}" if negative < 0 else f"has {num_frames} frames"
             data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
         else:
@@ -205,7 +214,7 @@ def _check_labels(data: DataSet, split: str) -> None:
             )
         )
         for entry in entries:
-            entry.labels = tuple(label - 1 for label in entry.labels)
+            entry.labels = tuple(label - (label > 0) for label in entry.labels)
     if data.num_class is not None:
         for entry in entries:
             if max(entry.labels, default=0) >= data.num_class:
@@ -222,7 +231,9 @@ def _counts_from_one(data: DataSet, split: str) -> bool:
     if data.names is not None and not data.multi_label:  # the folders of videos may be called like the classes
         index = {name: label for label, name in enumerate(data.names)}
         steps = Counter(
-            entry.labels[0] - index[name] for entry in entries if (name := Path(entry.path).parent.name) in index
+            entry.labels[0] - index[name]
+            for entry in entries
+            if entry.labels[0] >= 0 and (name := Path(entry.path).parent.name) in index
         )
         if steps:
             return steps.most_common(1)[0][0] == 1
@@ -237,9 +248,9 @@ def _counts_from_one(data: DataSet, split: str) -> bool:
 
 def _check_duplicates(data: DataSet) -> None:
     for split in data.sources:
-        first: dict[str, Entry] = {}
+        first: dict[tuple[str, tuple[float, float] | None], Entry] = {}
         for entry in data.of(split):
-            before = first.setdefault(os.path.normpath(entry.path), entry)
+            before = first.setdefault((os.path.normpath(entry.path), entry.span), entry)
             if before is not entry:
                 labels = ""
                 if before.labels != entry.labels:
@@ -251,14 +262,14 @@ def _check_duplicates(data: DataSet) -> None:
 def _check_overlap(data: DataSet) -> None:
     if {"train", "val"} - set(data.sources):
         return
-    places = {
-        split: {os.path.normpath(Path(data.roots[split], entry.path)): entry for entry in data.of(split)}
-        for split in ("train", "val")
-    }
-    for place in sorted(set(places["train"]) & set(places["val"])):
-        entry, other = places["train"][place], places["val"][place]
-        message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
-        data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
+    validating: dict[str, list[Entry]] = defaultdict(list)
+    for entry in data.of("val"):
+        validating[os.path.normpath(Path(data.roots["val"], entry.path))].append(entry)
+    for entry in data.of("train"):
+        place = os.path.normpath(Path(data.roots["train"], entry.path))
+        if other := next((other for other in validating.get(place, ()) if entry.shares(other)), None):
+            message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
+            data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
     groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
     for split in ("train", "val"):
         for entry in data.of(split):
@@ -287,7 +298,7 @@ def _check_folders(data: DataSet) -> None:
     agreeing = 0
     for entry in data.entries:
         folder = index.get(Path(entry.path).parent.name)
-        if folder is not None and not entry.drop and not entry.known:
+        if folder is not None and entry.labels[0] >= 0 and not entry.drop and not entry.known:
             if folder == entry.labels[0]:
                 agreeing += 1
             else:

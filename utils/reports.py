@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,8 @@ class Result:
 
     def line(self) -> str:
         """One line for the log; the same for validation and evaluation."""
+        if math.isnan(self.loss):
+            return f"predictions only, no video has a label ({self.protocol})"
         titles = self.targets.val_numbers
         numbers = " ".join(f"{titles[name]} {number:.3f}" for name, number in self.numbers.items())
         return f"validation: {numbers} Loss {self.loss:.4f} ({self.protocol})"

@@ -292,10 +292,10 @@ def test_encoded_videos_become_lists_of_videos(official: str, tmp_path: Path) ->
         arguments = ["--split", split]
     make(tmp_path / "UCF-101", "--videos", *arguments)
     for side, group in (("train", 1), ("val", 2)) if official else ():
-        assert lines(tmp_path / "lists" / f"{side}.txt") == [
-            f"UCF-101/{name}/v_{name}_g0{group}_c01.avi {label}" for label, name in enumerate(("jump", "run"))
-        ]
-    records, classes = read_videos(tmp_path / "lists" / "train.txt", root=tmp_path, num_class=2)
+        assert lines(tmp_path / "UCF-101/lists" / f"{side}.csv") == [
+            "path,label", *(f"{name}/v_{name}_g0{group}_c01.avi,{name}" for name in ("jump", "run"))
+        ]  # fmt: skip
+    records, classes = read_videos(tmp_path / "UCF-101/lists/train.csv", root=tmp_path / "UCF-101", num_class=2)
     assert classes == ["jump", "run"] and sorted(records.labels.tolist()) == [0, 1]
     assert all(Path(records.full_path(place)).is_file() for place in range(2))
 
@@ -305,3 +305,18 @@ def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
     assert "no videos in it" in refusal(tmp_path / "frames", "--videos")
     (tmp_path / "encoded").mkdir()
     assert "or give --videos" in refusal(tmp_path / "encoded")
+
+
+@pytest.mark.parametrize("below", ["", "videos/"])
+def test_encoded_videos_keep_the_split_of_their_folders_and_loose_ones_have_no_class(
+    below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for side in ("train", "val"):
+        (tmp_path / f"{below}{side}/run").mkdir(parents=True)
+        (tmp_path / f"{below}{side}/run/a.mp4").touch()
+    make(tmp_path, "--videos")
+    assert lines(tmp_path / "lists/val.csv") == ["path,label", f"{below}val/run/a.mp4,run"]
+    said = capsys.readouterr().out
+    assert "data: {store: {type: video}}" in said and f"train_source: {tmp_path / 'lists/train.csv'}" in said
+    (tmp_path / f"{below}loose.mp4").touch()
+    assert "1 videos have no class, such as " + f"{below}loose.mp4" in refusal(tmp_path, "--videos")

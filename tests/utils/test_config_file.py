@@ -154,3 +154,12 @@ def test_difference_names_changed_added_and_removed_values() -> None:
         "common.model.type: tsn -> tsm",
         "common.new: (absent) -> [1]",
     ]
+
+
+def test_configs_of_other_projects_are_recognised(tmp_path: Path):
+    (tmp_path / "tsn.py").write_text("model = dict(type='Recognizer2D')\n")
+    with pytest.raises(ConfigError, match=r"tsn\.py: configs are YAML; .*docs/from_mmaction2\.md"):
+        load_config(tmp_path / "tsn.py")
+    (tmp_path / "slow.yaml").write_text("TRAIN:\n  ENABLE: True\nDATA:\n  NUM_FRAMES: 8\n")
+    with pytest.raises(ConfigError, match=r"docs/from_pyslowfast\.md has its keys"):
+        load_config(tmp_path / "slow.yaml")
