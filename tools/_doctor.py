@@ -1,7 +1,7 @@
-"""What can be wrong with the lists of a data set: every line, duplicates, train against validation, labels, classes.
+"""What can be wrong with the lists of a data set: duplicates, train against validation, labels, classes.
 
-What is wrong on the disk is found in _doctor_disk.py, what to write instead in _doctor_fix.py. One cause is one fault:
-a list that counts labels from 1 is one fault, not one per line.
+Lists are read in _doctor_read.py; what is wrong on the disk is found in _doctor_disk.py, what to write instead in
+_doctor_fix.py. One cause is one fault: a list that counts labels from 1 is one fault, not one per line.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from datasets.class_names import find_class_file, read_class_file
-from datasets.list_parser import COLUMNS, ParsedList, parse_text
-from utils.errors import ListError
+from datasets.list_parser import COLUMNS
 from utils.label_sets import in_text
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
@@ -96,19 +92,6 @@ class DataSet:
         entry.drop |= drop
 
 
-def read(data: DataSet, split: str) -> None:
-    """Reads the list of a split, noting every line that is none."""
-    source = data.sources[split]
-    try:
-        text = source.read_bytes()
-    except OSError as error:
-        raise ListError(f"{source}: cannot be read: {error.strerror}") from None
-    _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
-    if not data.of(split):
-        expected = " ".join(("path", *data.columns))
-        raise ListError(f"{source}: has no line `{expected}`; tools/make_lists.py writes lists")
-
-
 def check_lists(data: DataSet) -> None:
     """Everything that can be told without looking at the frames."""
     for split in data.sources:
@@ -145,60 +128,6 @@ def class_name(data: DataSet, label: int) -> str:
     """A label with its name, if it has one."""
     named = data.names is not None and 0 <= label < len(data.names)
     return f"{label} ({data.names[label]})" if named and data.names else str(label)
-
-
-def read_classes(data: DataSet, classes: Path | None) -> None:
-    """Reads the class file: the one given, or the one beside the lists."""
-    first = next(iter(data.sources))
-    try:
-        data.class_file = classes or find_class_file(data.sources[first], data.roots[first])
-        if data.class_file is not None:
-            data.names = read_class_file(data.class_file)
-    except ListError as error:
-        data.faults.append(Fault("class_file", str(error)))
-    if data.names is not None:
-        if data.num_class is not None and data.num_class != len(data.names):
-            data.faults.append(
-                Fault(
-                    "num_class",
-                    f"{data.class_file}: names {len(data.names)} classes, the config has num_class {data.num_class}",
-                )
-            )
-        data.num_class = len(data.names)
-
-
-def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
-    """Takes the good lines; a part with a bad one is halved until the bad one is alone."""
-    try:
-        parsed = parse_text(b"\n".join(lines), first, data.sources[split], data.columns)
-    except ListError as error:
-        if len(lines) == 1:
-            data.faults.append(Fault("line", str(error), split, first, fix="the line is removed"))
-            return
-        half = len(lines) // 2
-        _read_lines(data, split, lines[:half], first)
-        _read_lines(data, split, lines[half:], first + half)
-    else:
-        _take(data, split, parsed)
-
-
-def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
-    blob, offsets = parsed.blob.tobytes(), parsed.offsets.tolist()
-    numbers, counted = parsed.numbers, "num_frames" in data.columns
-    flat = numbers["labels" if data.multi_label else "label"].tolist()
-    stops = np.cumsum(numbers["sizes"]).tolist() if data.multi_label else range(1, len(flat) + 1)
-    counts = numbers["num_frames"].tolist() if counted else [0] * len(parsed.lines)
-    columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
-    for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
-        labels = tuple(flat[begin:end])
-        entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
-        unlabelled = labels == (-1,) and split != "train"  # scored, not learned from
-        negative = 0 if unlabelled else min(labels, default=0)
-        if (counted and num_frames < 1) or negative < 0:
-            reason = f"has the negative label {negative}" if negative < 0 else f"has {num_frames} frames"
-            data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
-        else:
-            data.entries.append(entry)
 
 
 def _check_labels(data: DataSet, split: str) -> None:

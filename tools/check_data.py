@@ -25,10 +25,11 @@ from datasets.assemble_lists import has_videos
 from datasets.frame_names import normalise_template
 from datasets.list_parser import COLUMNS, label_columns, parse_text
 from tools._cli import Parser, positive_int
-from tools._doctor import DataSet, check_classes, check_lists, read, read_classes, summary
+from tools._doctor import DataSet, check_classes, check_lists, summary
 from tools._doctor_disk import check_frames
 from tools._doctor_fix import fix
 from tools._doctor_flow import check_flow
+from tools._doctor_read import read, read_classes
 from tools._doctor_videos import check_videos, take_videos
 from utils.config_file import load_config
 from utils.errors import ListError, UserError, run_cli

@@ -78,7 +78,7 @@ def test_a_csv_names_parts_of_videos(tmp_path: Path):
     assert data.index[0].duration == pytest.approx(0.5) and data.index[0].seconds[0] == 0
     for record, first in ((0, 6), (1, 24), (2, 0)):
         shown = [block_position(frame) for frame in data[record]["clips"][0]]
-        wanted = [2 * (first + int(place)) for place in data.frames(record, None)[0]]
+        wanted = [2 * (first + int(place)) for place in data.indices(record, None)[0]]
         assert shown == pytest.approx([place % 84 for place in wanted], abs=1)
     assert "parts.csv:5: " in data[3]["fault"] and "a.mp4: no frame from 3 to 4 s" in data[3]["fault"]
     assert "last one is shown at 1.96 s" in data[3]["fault"] and "no such video" in data[4]["fault"]
