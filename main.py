@@ -28,7 +28,7 @@ from utils import checkpoint, distributed, dry_run
 from utils.arguments import OBSOLETE, parse_arguments
 from utils.config_file import ConfigFile, difference, load_config
 from utils.engine import evaluate, train
-from utils.errors import ConfigError, ListError, UserError, run_cli
+from utils.errors import ConfigError, UserError, run_cli
 from utils.fusion import config_here, fused, read_evaluation
 from utils.interrupt import StopEarly
 from utils.lr_scheduler import schedule
@@ -94,11 +94,8 @@ class Run:
     def train(self) -> int:
         """Trains from the newest checkpoint, the given weights or scratch, until the end or until it is stopped."""
         data = self.open("train")
-        if self.val is not None and not self.val.labelled.any():
-            raise ListError(
-                f"{self.common.val_source}: none of its videos has a label, so there is nothing to validate by; it can "
-                "be scored with --evaluate"
-            )
+        if self.val is not None:
+            self.val.check_labelled()
         resumed = self.load_weights(data.class_names)
         distributed.barrier()  # all have read: what --load-path names may be set aside now
         if self.args.fresh and (old := self.folder.set_aside()):

@@ -79,6 +79,14 @@ class Split:
         """Which videos have a truth, be it the empty set; bool (len(self),)."""
         return self.labels.known if isinstance(self.labels, LabelSets) else self.labels >= 0
 
+    def check_labelled(self) -> None:
+        """Raises: ListError where there is nothing to validate by."""
+        if not self.labelled.any():
+            raise ListError(
+                f"{self.common.val_source}: none of its videos has a label, so there is nothing to validate by; it can "
+                "be scored with --evaluate"
+            )
+
     def path(self, index: int) -> str:
         """The record's path as its list has it."""
         return f"fake_{index}" if isinstance(self.dataset, FakeDataset) else self.dataset.records.path(index)
