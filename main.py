@@ -96,6 +96,8 @@ class Run:
     def train(self) -> int:
         """Trains from the newest checkpoint, the given weights or scratch, until the end or until it is stopped."""
         data = self.open("train")
+        if self.val is not None:
+            self.val.check_labelled()
         resumed = self.load_weights(data.class_names)
         distributed.barrier()  # all have read: what --load-path names may be set aside now
         if self.args.fresh and (old := self.folder.set_aside()):

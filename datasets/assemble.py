@@ -75,6 +75,19 @@ class Split:
         """The truth of all videos: int (len(self),), or sets of classes."""
         return self.dataset.labels if isinstance(self.dataset, FakeDataset) else self.dataset.records.labels
 
+    @property
+    def labelled(self) -> np.ndarray:
+        """Which videos have a truth, be it the empty set; bool (len(self),)."""
+        return self.labels.known if isinstance(self.labels, LabelSets) else self.labels >= 0
+
+    def check_labelled(self) -> None:
+        """Raises: ListError where there is nothing to validate by."""
+        if not self.labelled.any():
+            raise ListError(
+                f"{self.common.val_source}: none of its videos has a label, so there is nothing to validate by; it can "
+                "be scored with --evaluate"
+            )
+
     def path(self, index: int) -> str:
         """The record's path as its list has it."""
         return f"fake_{index}" if isinstance(self.dataset, FakeDataset) else self.dataset.records.path(index)
@@ -222,7 +235,10 @@ def open_videos(
     }
     arguments = {key: value for key, value in common.data.store.items() if key != "type"}
     dataset = build({"video": VideoDataset}, "video", arguments, where="common.data.store", **runtime)
-    about = f"encoded videos, {len(records)} scanned, {len(dataset.index.errors)} of them unreadable"
+    scanned, unreadable = dataset.index.num_videos, len(dataset.index.errors)
+    about = f"encoded videos, {scanned} scanned, {unreadable} of them unreadable"
+    if records.spans is not None:
+        about = f"parts of {scanned} encoded videos, {unreadable} of the parts without a readable frame"
     return dataset, names, about
 
 

@@ -15,13 +15,16 @@ from datasets.list_parser import COLUMNS, label_columns
 from datasets.memcached_dataset import image_list_columns
 from datasets.records import RecordList, read_list
 from datasets.video_lists import read_videos
-from utils.build import build
+from utils.build import build, check_name
 from utils.config import Common
 from utils.errors import ConfigError, ListError
 
 
 def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
-    """The records of train_source or val_source, and the class names if there is a class file."""
+    """The records of train_source or val_source, and the class names if there is a class file.
+
+    Only those of val_source may have videos without a label (-1).
+    """
     source, root = (common.train_source, common.train_root) if name == "train" else (common.val_source, common.val_root)
     if source is None:
         raise ConfigError(f"common.{name}_source: is not set; it names the list file `path num_frames label`")
@@ -32,13 +35,14 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
             num_class=common.model.num_class,
             class_names=common.data.class_names,
             multi_label=common.multi_label,
+            unlabelled=name == "val",
         )
         if names is not None and len(names) != common.model.num_class:
             raise ListError(f"{source}: has {len(names)} classes, but model.num_class is {common.model.num_class}")
         return records, names
     columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
     columns = label_columns(columns, multi_label=common.multi_label)
-    records = read_list(source, root=root, num_class=common.model.num_class, columns=columns)
+    records = read_list(source, root=root, num_class=common.model.num_class, columns=columns, unlabelled=name == "val")
     names = read_class_names(source, root=root, num_class=common.model.num_class, path=common.data.class_names)
     return records, names
 
@@ -46,6 +50,25 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
 def has_videos(common: Common) -> bool:
     """Whether the lists name encoded videos."""
     return common.data.store.get("type") == "video"
+
+
+_OBJECTS = "no client for it is here; mount the storage as a folder and leave the store away, or copy packs of frames"
+_FEW_FILES = "frames in a few large files are the store packed here, written by tools/pack_frames.py"
+_OTHERS_STORES = {
+    "mc": "it is SenseTime's own client; the store memcached keeps frames in memory of a memcached server",
+    **dict.fromkeys(("petrel", "ceph", "s3", "oss", "http"), f"{_OBJECTS} (tools/pack_frames.py, store packed)"),
+    **dict.fromkeys(("lmdb", "hdf5", "zip", "tar"), _FEW_FILES),
+    **dict.fromkeys(("decord", "pyav", "opencv", "torchvision"), "encoded videos are the store video; see its decoder"),
+    "local": "that is the store disk, which needs no name",
+}
+
+
+def check_store(common: Common) -> None:
+    """Raises ConfigError for a store that is not here, with the nearest that is."""
+    kind = str(common.data.store.get("type", "disk"))
+    if kind not in STORES and kind in _OTHERS_STORES:
+        raise ConfigError(f"common.data.store.type: {kind!r} cannot be used: {_OTHERS_STORES[kind]}")
+    check_name([*STORES, "video"], kind, where="common.data.store")
 
 
 def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameStore, str]:
@@ -60,6 +83,7 @@ def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameS
 
 def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStore, str]:
     """The same for the fields. Raises: ListError where there are none."""
+    check_store(common)
     arguments = dict(common.data.store)
     kind = str(arguments.pop("type", "disk"))
 
@@ -81,6 +105,7 @@ def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStor
 def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
     """The store of the frames themselves by data.store, and in words how it names frames and how that was found."""
     arguments = dict(common.data.store)
+    check_store(common)
     kind = str(arguments.pop("type", "disk"))
     template, first, about = None, 0, f"{kind} store"
     if common.model.type == "img" and not int(records.num_frames.max()):

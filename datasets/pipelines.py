@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from datasets import STORES
+from datasets.assemble_lists import check_store
 from datasets.sampling import get_rule
 from utils.augment import Augment
-from utils.build import check_name
 from utils.clip import ClipSpec
 from utils.config import Common
 from utils.errors import ConfigError
@@ -112,7 +111,7 @@ def check_decode(common: Common) -> None:
 def check_pipelines(common: Common, clip: ClipSpec) -> None:
     """Builds what stands between a frame and the network, without any list, so that mistakes show in a dry run."""
     preset = find_preset(common.augmentation.preset)
-    check_name([*STORES, "video"], str(common.data.store.get("type", "disk")), where="common.data.store")
+    check_store(common)
     check_decode(common)
     for train in (True, False):
         _ = train_clip(common, clip) if train else test_clip(common, clip)

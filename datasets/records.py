@@ -29,8 +29,9 @@ class RecordList:
     """n videos of one list file.
 
     num_frames, labels: int32 (n,); labels count from 0 and are -1 where the list has none; num_frames is 0 where the
-    list has none (encoded videos). Lists of sets have LabelSets as labels. Paths are as in the list; `full_path` puts
-    the root before them.
+    list has none (encoded videos). Lists of sets have LabelSets as labels. spans: float64 (n, 2), start and end in
+    seconds of records that are parts of videos, nan for those that are not; None if none is. Paths are as in the list;
+    `full_path` puts the root before them.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class RecordList:
         num_frames: np.ndarray,
         labels: np.ndarray | LabelSets,
         lines: np.ndarray,
+        spans: np.ndarray | None = None,
         cache_file: Path | None = None,
     ) -> None:
         self.source = Path(source)
         self.root = Path(root)
         self.num_frames = num_frames
         self.labels = labels
+        self.spans = spans
         self._blob, self._offsets, self._lines = blob, offsets, lines
         self._cache_file = cache_file
 
@@ -87,7 +90,7 @@ class RecordList:
         """Everything of the list, flat: what is cached, and what travels to a spawned worker."""
         labels = self.labels
         sets = {"label_offsets": labels.offsets} if isinstance(labels, LabelSets) else {}
-        return {
+        arrays = {
             "blob": self._blob,
             "offsets": self._offsets,
             "num_frames": self.num_frames,
@@ -95,6 +98,7 @@ class RecordList:
             "labels": labels.flat if isinstance(labels, LabelSets) else labels,
             **sets,
         }
+        return arrays if self.spans is None else arrays | {"spans": self.spans}
 
 
 def read_list(
@@ -103,13 +107,15 @@ def read_list(
     root: str | os.PathLike[str] = "/",
     num_class: int | None = None,
     columns: tuple[str, ...] = COLUMNS,
+    unlabelled: bool = False,
     cache_folder: str | os.PathLike[str] | None = None,
 ) -> RecordList:
     """Reads and checks a list: every line is a path and whole numbers, at least one frame, a label in 0..num_class-1.
 
     columns: names of the numbers behind the path: ("num_frames", "label"), ("label",) or ("num_frames",); "labels"
-    instead of "label" for sets of classes, whose rows then have `num_class` columns. Large lists are kept in
-    `cache_folder` (default: the user's cache folder) under the hash of their bytes, and mapped from there.
+    instead of "label" for sets of classes, whose rows then have `num_class` columns. unlabelled: whether a label may be
+    -1, for a video whose class nobody says. Large lists are kept in `cache_folder` (default: the user's cache folder)
+    under the hash of their bytes, and mapped from there.
 
     Raises ListError `file:line: what is wrong and what to do`.
     """
@@ -126,7 +132,7 @@ def read_list(
             del parsed, records  # before the same is mapped: together they would be the peak
             records = _open_cached(source, root, cache_file, num_class)
     if columns[-1] in ("label", "labels"):
-        _check_labels(records, num_class)
+        check_labels(records, num_class, unlabelled=unlabelled)
     return records
 
 
@@ -155,7 +161,8 @@ def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
         )
 
 
-def _check_labels(records: RecordList, num_class: int | None) -> None:
+def check_labels(records: RecordList, num_class: int | None, *, unlabelled: bool) -> None:
+    """Raises ListError, with file and line, for a label outside 0..num_class-1; `unlabelled` permits -1."""
     sets = records.labels if isinstance(records.labels, LabelSets) else None
     labels = records.labels.flat if isinstance(records.labels, LabelSets) else records.labels
 
@@ -165,10 +172,18 @@ def _check_labels(records: RecordList, num_class: int | None) -> None:
             f"{records.where(place if sets is None else sets.video_of(place))}: label {labels[place]} {message}"
         )
 
-    if labels.min(initial=0) < 0:
-        raise fault(labels < 0, "is negative; labels count from 0")
-    if sets is not None and len(twice := _repeated(sets)):
-        raise fault(np.arange(len(labels)) == twice[0], "is given twice; name each class once")
+    below = labels < -unlabelled
+    if below.any():
+        hint = "labels count from 0"
+        if labels[np.argmax(below)] == -1:
+            hint += "; -1 means that the class is unknown, and only lists that are scored may have such videos"
+        raise fault(below, f"is negative; {hint}")
+    if sets is not None:
+        mixed = (labels < 0) & (np.repeat(sets.sizes, sets.sizes) > 1)
+        if mixed.any():
+            raise fault(mixed, "means that the classes are unknown, so no other can be given")
+        if len(twice := _repeated(sets)):
+            raise fault(np.arange(len(labels)) == twice[0], "is given twice; name each class once")
     if num_class is not None and labels.max(initial=0) >= num_class:
         hint = f"labels must be 0..{num_class - 1}"
         if labels.min(initial=num_class) >= 1 and labels.max() == num_class:
@@ -251,5 +266,6 @@ def _rebuild(
         num_frames=arrays["num_frames"],
         labels=labels,
         lines=arrays["lines"],
+        spans=arrays.get("spans"),
         cache_file=cache_file,
     )

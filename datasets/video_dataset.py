@@ -17,8 +17,9 @@ from datasets.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
 from datasets.sampling import get_rule, places, with_stacks
 from datasets.sampling_published import temporal_subsample
-from datasets.video_index import VideoTimes, index_videos
+from datasets.video_index import VideoTimes
 from datasets.video_reader import READERS, find_reader
+from datasets.video_segments import SegmentIndex
 from utils.clip import ClipSpec
 from utils.errors import ConfigError, FrameError
 from utils.label_sets import LabelSets
@@ -52,7 +53,7 @@ class RepeatedRecords:
 
 
 class VideoDataset(SampleDataset):
-    """Encoded videos.
+    """Encoded videos, or the parts of them that the list gives seconds for; a part is as a video of its own.
 
     sampler: None takes clip.sampling, the rule that frame folders have, on the video's frames (at `fps`, if given).
     Else spans of clip_seconds are taken: "random"; "random_multi", clips_per_video random ones in one training sample;
@@ -95,7 +96,7 @@ class VideoDataset(SampleDataset):
             rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips or rule.num_clips)
         reader = find_reader(decoder)
         self._decoder = next(name for name, function in READERS.items() if function is reader)
-        self.index = index_videos([records.full_path(video) for video in range(len(records))], cache=cache)
+        self.index = SegmentIndex(records, cache=cache)
         self._clip = clip
         entries = self._entries(len(records), clips_per_video, train)
         videos = RepeatedRecords(records, entries[:, 0])
@@ -218,7 +219,7 @@ class VideoDataset(SampleDataset):
         video = int(self._videos.videos[index])
         path = Path(self._videos.full_path(index))
         wanted = self.indices(index, rng, epoch)
-        pictures = READERS[self._decoder](path, self.index[video], wanted.ravel())
+        pictures = READERS[self._decoder](path, self.index.video(video), wanted.ravel() + self.index.first(video))
         views, flipped = [], False
         for number, clip in enumerate(wanted):
             view, flipped = self.spatial.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng)

@@ -20,6 +20,7 @@ import numpy as np
 from datasets.flat_file import open_arrays, save_arrays
 from datasets.records import default_cache_folder
 from utils.errors import FrameError
+from utils.video import SAME_TIME
 
 _VERSION = 1
 _DECODED = ("vp8",)  # some packets show no picture, so frames are only known from decoding
@@ -51,6 +52,12 @@ class VideoTimes:
     def duration(self) -> float:
         """Seconds, the last frame shown as long as the average one."""
         return float(self.seconds[-1]) * len(self) / (len(self) - 1) if len(self) > 1 else 0.0
+
+    def places(self, start: float, end: float) -> tuple[int, int]:
+        """The first frame from `start` seconds on, and the first from `end` on: the rule of `utils.video.between`."""
+        moments = self.stamps[0] + (np.array([start, end]) - SAME_TIME) / self.tick
+        first, last = np.searchsorted(self.stamps, moments).tolist()
+        return first, last
 
     def index_of(self, stamp: int) -> int:
         """The frame with this stamp."""

@@ -5,21 +5,19 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from datasets.class_names import find_class_file, read_class_file
 from datasets.list_parser import label_columns
-from datasets.records import RecordList, read_list
+from datasets.records import RecordList, check_labels, read_list
+from datasets.video_columns import IDS, cut_name, find_columns, normal_name
 from utils.errors import ListError
 from utils.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 from utils.video import VIDEO_SUFFIXES
 
-_PATHS = ("path", "video", "filename", "file", "video_path")
-_LABELS = ("label", "class", "action", "class_name")
-_PATH_LABEL = re.compile(r".*\S[\s,]+\d+")
 _log = logging.getLogger(__name__)
 
 
@@ -30,65 +28,63 @@ def read_videos(
     num_class: int | None = None,
     class_names: str | os.PathLike[str] | None = None,
     multi_label: bool = False,
+    unlabelled: bool = False,
 ) -> tuple[RecordList, list[str] | None]:
     """The videos of `source` and their class names, if they are known.
 
-    source: a list of `path label` lines, whatever its suffix; a folder with one folder of videos per class, classes in
-    alphabetical order; a CSV with a header: label, youtube_id, time_start, time_end (Kinetics; the files are looked for
-    below `root`, as crawlers name them), or a path and a label column. Labels in a CSV are names or numbers; names get
-    their index from the class file if there is one, else in alphabetical order. multi_label: `path 3;7;12` lines, `-`
-    for none; of a CSV `run;jump` cells, and rows of the same path add up.
+    source: a list of `path label` lines; a folder with one folder of videos per class, classes in alphabetical order;
+    a CSV whose header names a path and a label column, and perhaps start and end in seconds, which make a record of
+    these seconds only. A column youtube_id or video_id names files below `root` without folder and suffix; Kinetics'
+    crawlers add the seconds to the name (`ID_000010_000020.mp4`), and such a file is taken whole. Labels in a CSV are
+    names or numbers; names get their index from the class file if there is one, else in alphabetical order.
+    multi_label: `path 3;7;12` lines, `-` for none; of a CSV `run;jump` cells, and rows of the same path and seconds add
+    up. unlabelled: whether the class of a video may be unknown: -1, in a CSV also no label column, or an empty cell
+    unless it is one of several classes, where that means none.
 
     Raises ListError.
     """
     source = Path(source)
-    if not source.is_dir() and (source.suffix.lower() != ".csv" or _is_plain_list(source)):
+    table = None if source.is_dir() or source.suffix.lower() != ".csv" else _read_csv(source)
+    if not source.is_dir() and table is None:
         file = Path(class_names) if class_names else find_class_file(source, root)
         columns = label_columns(("label",), multi_label=multi_label)
-        records = read_list(source, root=root, num_class=num_class, columns=columns)
+        records = read_list(source, root=root, num_class=num_class, columns=columns, unlabelled=unlabelled)
         return records, read_class_file(file) if file else None
-    if source.is_dir():
-        entries = _class_folders(source)
-        root = source
+    if table is None:
+        entries, root = _class_folders(source), source
     else:
-        entries = _csv(source, Path(root))
+        entries = _table_entries(source, Path(root), *table, unlabelled=unlabelled, multi_label=multi_label)
     if multi_label:
         entries = _joined(entries)
-    names = _names(source, root, {name for _, classes, _ in entries for name in classes}, class_names)
-    index = {name: label for label, name in enumerate(names)} if names else {}
-    labels = []
-    for _, classes, line in entries:
-        if unknown := [name for name in classes if name not in index and not name.isdigit()]:
-            raise ListError(f"{source}:{line}: class {unknown[0]!r} is not in the class file")
-        labels.append([index.get(name, int(name) if name.isdigit() else -1) for name in classes])
+    names = _names(source, root, {name for entry in entries for name in entry.classes or ()}, class_names)
+    labels = _labels(source, entries, names)
     highest = max((label for row in labels for label in row), default=-1)
     if num_class is not None and highest >= num_class:
         raise ListError(f"{source}: has {highest + 1} classes, but model.num_class is {num_class}")
     sets = label_sets(labels, num_class or highest + 1)
-    paths, lines = [path for path, *_ in entries], [line for *_, line in entries]
-    return _records(source, root, paths, sets if multi_label else sets.flat, lines), names
+    records = _records(source, root, entries, sets if multi_label else sets.flat)
+    check_labels(records, num_class, unlabelled=unlabelled)
+    return records, names
 
 
-def _is_plain_list(source: Path) -> bool:
-    """Whether a .csv has no header but begins with `path label`, as PyTorchVideo's and PySlowFast's lists do."""
-    try:
-        with source.open(encoding="utf-8-sig", errors="replace") as file:
-            return _PATH_LABEL.fullmatch(file.readline().strip()) is not None
-    except OSError:
-        return False  # reading it says why
+@dataclass(frozen=True)
+class Entry:
+    """path: below the root. classes: as written, None if they are unknown. span: seconds, None for the whole video."""
 
-
-Entry = tuple[str, list[str], int]  # path below the root, classes, line
+    path: str
+    classes: tuple[str, ...] | None
+    line: int
+    span: tuple[float, float] | None = None
 
 
 def _joined(entries: list[Entry]) -> list[Entry]:
-    """One entry per path, with the classes of all its rows, each once; cells are cut at `;`, and `-` is no class."""
-    found: dict[str, Entry] = {}
-    for path, cells, line in entries:
-        _, classes, _ = found.setdefault(path, (path, [], line))
-        for cell in cells:
-            names = [] if cell == NONE else [name.strip() for name in cell.split(SEPARATOR)]
-            classes += [name for name in names if name and name not in classes]
+    """One entry per path and seconds, with the classes of all its rows, each once."""
+    found: dict[tuple[str, tuple[float, float] | None], Entry] = {}
+    for entry in entries:
+        before = found.setdefault((entry.path, entry.span), entry)
+        if entry.classes is not None:
+            classes = tuple(dict.fromkeys((*(before.classes or ()), *entry.classes)))
+            found[entry.path, entry.span] = replace(before, classes=classes)
     return list(found.values())
 
 
@@ -97,57 +93,102 @@ def _class_folders(folder: Path) -> list[Entry]:
     for name in sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
         for file in sorted((folder / name).rglob("*")):
             if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file():
-                entries.append((str(file.relative_to(folder)), [name], 0))
+                entries.append(Entry(str(file.relative_to(folder)), (name,), 0))
     if not entries:
         raise ListError(f"{folder}: no videos in class folders here; expected {folder.name}/<class>/<video>")
     return entries
 
 
-def _csv(source: Path, root: Path) -> list[Entry]:
+def _read_csv(source: Path) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows; None for lines without a header, `path label` as PySlowFast and PyTorchVideo write them."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            header, *rows = [*csv.reader(file)] or [[]]
     except OSError as error:
         raise ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ListError(f"{source}: is not a CSV file: {error}") from None
-    columns = {str(name).strip().lower(): name for name in (rows[0] if rows else {})}
-    label = next((columns[name] for name in _LABELS if name in columns), None)
-    path = next((columns[name] for name in _PATHS if name in columns), None)
-    if label is None or (path is None and "youtube_id" not in columns):
+    words = " ".join(header).split()
+    return None if len(words) > 1 and words[-1].removeprefix("-").replace(SEPARATOR, "").isdecimal() else (header, rows)
+
+
+def _table_entries(
+    source: Path, root: Path, header: list[str], rows: list[list[str]], *, unlabelled: bool, multi_label: bool
+) -> list[Entry]:
+    columns = find_columns(header)
+    if "path" not in columns or not (unlabelled or "label" in columns):
         raise ListError(
             f"{source}:1: the header must have a label column and path, or youtube_id, time_start and time_end as "
-            f"Kinetics has; found {', '.join(columns) or 'nothing'}"
+            f"Kinetics has; found {', '.join(header) or 'nothing'}"
         )
-    if path is not None:
-        return [(row[path] or "", [(row[label] or "").strip()], line) for line, row in enumerate(rows, 2)]
-    return _kinetics(source, root, rows, columns, label)
+    entries = []
+    for line, cells in enumerate(rows, 2):
+        if not any(cells):
+            continue
+        if len(cells) <= max(columns.values()):
+            raise ListError(f"{source}:{line}: {len(cells)} columns, the header has {len(header)}")
+        classes = _classes(cells[columns["label"]].strip(), multi_label=multi_label) if "label" in columns else None
+        entries.append(Entry(cells[columns["path"]], classes, line, _span(cells, columns, where=f"{source}:{line}")))
+    if not entries:
+        raise ListError(f"{source}: the list is empty")
+    return _found(source, root, entries) if normal_name(header[columns["path"]]) in IDS else entries
 
 
-def _kinetics(source: Path, root: Path, rows: list[dict[str, str]], columns: dict[str, str], label: str) -> list[Entry]:
-    """Rows whose file is there; the others (videos vanish from YouTube) are counted in one warning."""
+def _classes(cell: str, *, multi_label: bool) -> tuple[str, ...] | None:
+    if cell == "-1" or not (cell or multi_label):
+        return None
+    if not multi_label:
+        return (cell,)
+    names = [] if cell == NONE else [name.strip() for name in cell.split(SEPARATOR)]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
+    texts = [cells[columns[key]].strip() if key in columns else "" for key in ("start", "end")]
+    if not any(texts):
+        return None
+    try:
+        start, end = map(float, texts)
+    except ValueError:
+        raise ListError(f"{where}: time_start and time_end must be seconds, found {' and '.join(texts)!r}") from None
+    if not 0 <= start < end < float("inf"):
+        raise ListError(f"{where}: start {start:g} and end {end:g} are no interval of seconds")
+    return start, end
+
+
+def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
+    """Entries with the files their ids stand for; those without one (videos vanish from YouTube) make one warning."""
     if not root.is_dir():
         raise ListError(f"{root}: folder not found; check train_root / val_root")
     there = {
         file.stem: str(file.relative_to(root)) for file in root.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES
     }
-    entries, missing = [], 0
-    for line, row in enumerate(rows, 2):
-        video = row[columns["youtube_id"]]
-        try:
-            start, end = (int(float(row[columns[name]])) for name in ("time_start", "time_end"))
-        except (KeyError, ValueError, TypeError):
-            raise ListError(f"{source}:{line}: time_start and time_end must be seconds") from None
-        path = there.get(f"{video}_{start:06d}_{end:06d}") or there.get(video)
-        if path is None:
-            missing += 1
-        else:
-            entries.append((path, [row[label].strip()], line))
-    if not entries:
-        raise ListError(f"{source}: none of its {len(rows)} videos is below {root}; check train_root / val_root")
+    found = []
+    for entry in entries:
+        cut = there.get(cut_name(entry.path, *entry.span)) if entry.span else None
+        path = there.get(entry.path) or there.get(f"v_{entry.path}")  # the second as ActivityNet's crawler has it
+        if cut is not None:
+            found.append(replace(entry, path=cut, span=None))
+        elif path is not None:
+            found.append(replace(entry, path=path))
+    missing = len(entries) - len(found)
+    if not found:
+        raise ListError(f"{source}: none of its {missing} videos is below {root}; check train_root / val_root")
     if missing:
-        _log.warning("%s: %d of %d videos are not below %s and are left out", source, missing, len(rows), root)
-    return entries
+        _log.warning("%s: %d of %d videos are not below %s and are left out", source, missing, len(entries), root)
+    return found
+
+
+def _labels(source: Path, entries: list[Entry], names: list[str] | None) -> list[list[int]]:
+    index = {name: label for label, name in enumerate(names)} if names else {}
+    labels = []
+    for entry in entries:
+        classes = entry.classes if entry.classes is not None else ()
+        if unknown := [name for name in classes if name not in index and not name.isdecimal()]:
+            raise ListError(f"{source}:{entry.line}: class {unknown[0]!r} is not in the class file")
+        row = [index[name] if name in index else int(name) for name in classes]
+        labels.append(row if entry.classes is not None else [-1])
+    return labels
 
 
 def _names(
@@ -156,19 +197,21 @@ def _names(
     file = Path(class_names) if class_names else find_class_file(source, root)
     if file is not None:
         return read_class_file(file)
-    return None if all(name.isdigit() for name in found) else sorted(found)
+    return None if all(name.isdecimal() for name in found) else sorted(found)
 
 
 def _records(
-    source: Path, root: str | os.PathLike[str], paths: list[str], labels: np.ndarray | LabelSets, lines: list[int]
+    source: Path, root: str | os.PathLike[str], entries: list[Entry], labels: np.ndarray | LabelSets
 ) -> RecordList:
-    encoded = [os.fsencode(path) for path in paths]
+    encoded = [os.fsencode(entry.path) for entry in entries]
+    spans = np.array([entry.span or (np.nan, np.nan) for entry in entries], np.float64)
     return RecordList(
         source,
         root,
         blob=np.frombuffer(b"".join(encoded), np.uint8),
         offsets=np.concatenate([[0], np.cumsum([len(path) for path in encoded])]).astype(np.int64),
-        num_frames=np.zeros(len(paths), np.int32),
+        num_frames=np.zeros(len(entries), np.int32),
         labels=labels,
-        lines=np.array(lines, np.int32),
+        lines=np.array([entry.line for entry in entries], np.int32),
+        spans=None if np.isnan(spans).all() else spans,
     )

@@ -1,20 +1,28 @@
-"""Reads who is of which class from JSON as its authors publish it: ActivityNet, Kinetics, Something-Something."""
+"""Reads who is of which class from JSON files: those of ActivityNet, Kinetics, Something-Something and mmaction2.
+
+A field that none of these has is named, not guessed at.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from utils.errors import ListError
 
-# name, label, start, end, split
+# name, label ("" if it is not published), start, end, split
 Annotation = tuple[str, str, float | None, float | None, str]
+_BESIDE_DATABASE = {"database", "taxonomy", "version"}
+_FIELDS = {"annotations", "subset", "duration", "resolution", "url", "label", "segment"}  # ActivityNet, Kinetics
+_FIELDS |= {"duration_second", "duration_frame", "feature_frame", "fps", "rfps"}  # ActivityNet by mmaction2
+_FIELDS |= {"id", "template", "placeholders"}  # Something-Something
+_FIELDS |= {"frame_dir", "filename", "total_frames"}  # mmaction2
 
 
-def read_json(path: Path) -> list[Annotation]:
-    """The annotated videos of a JSON file; videos without an annotation (test sets) are left out.
+def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
+    """The videos of a JSON file, and the fields in it that are not known here.
 
     Raises ListError, naming the file and the entry, for a file of another shape.
     """
@@ -22,36 +30,52 @@ def read_json(path: Path) -> list[Annotation]:
         content = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ListError(f"{path}: cannot be read as JSON ({error})") from error
+    unknown: set[str] = set()
     if isinstance(content, Mapping) and isinstance(content.get("database"), Mapping):
+        unknown |= set(content) - _BESIDE_DATABASE
         content = content["database"]
     entries: list[tuple[str, Any]]
     read: Callable[[str, Any], Iterator[Annotation]] = _timed
     if isinstance(content, Mapping):
         entries = list(content.items())
     elif isinstance(content, list):
-        entries, read = [(str(number), entry) for number, entry in enumerate(content)], _something_something
+        entries, read = [(str(number), entry) for number, entry in enumerate(content)], _listed
     else:
         raise ListError(f"{path}: neither a list (Something-Something) nor a mapping (ActivityNet, Kinetics)")
     found: list[Annotation] = []
     for key, entry in entries:
         try:
             found.extend(read(key, entry))
+            unknown |= set(entry) - _FIELDS
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ListError(f"{path}: entry {key!r} is not as expected ({type(error).__name__}: {error})") from error
-    return found
+    return found, sorted(unknown)
 
 
 def _timed(key: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:
-    """`id: {subset, annotations: [{label, segment}]}`; Kinetics has one annotation and no list around it."""
-    annotations = entry["annotations"]
+    """`id: {subset, annotations: [{label, segment}]}`; Kinetics has one annotation and no list around it.
+
+    A video of the test set has none. mmaction2 writes a file per subset instead of naming it.
+    """
+    annotations, split = entry["annotations"], str(entry.get("subset", "")).lower()
+    if not annotations:
+        yield key, "", None, None, split
     for annotation in [annotations] if isinstance(annotations, Mapping) else annotations:
         start, end = annotation["segment"]
-        yield key, str(annotation["label"]), float(start), float(end), str(entry["subset"]).lower()
+        yield key, str(annotation.get("label", "")), float(start), float(end), split
 
 
-def _something_something(_: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:
-    """`{id, template, ...}`; the class is the template without its brackets, as in their labels.json."""
-    if "template" in entry:
-        yield str(entry["id"]), entry["template"].replace("[", "").replace("]", ""), None, None, ""
+def _listed(_: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:
+    """Something-Something: `{id, template, ...}`, or `{id}` in the test set; mmaction2: `{frame_dir, label, ...}`.
+
+    The class of Something-Something is the template without its brackets, as in their labels.json.
+    """
+    if name := entry.get("frame_dir") or entry.get("filename"):
+        if entry.get("offset"):
+            raise ValueError(f"offset {entry['offset']}: a video is a folder of its own, counted from its first frame")
+        label = entry["label"]
+        if isinstance(label, list):
+            raise ValueError(f"label {label}: a video has one class")
+        yield str(PurePosixPath(name)), "" if label == -1 else str(label), None, None, ""
     else:
-        str(entry["id"])  # of the test set
+        yield str(entry["id"]), str(entry.get("template", "")).replace("[", "").replace("]", ""), None, None, ""

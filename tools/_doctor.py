@@ -1,7 +1,7 @@
-"""What can be wrong with the lists of a data set: every line, duplicates, train against validation, labels, classes.
+"""What can be wrong with the lists of a data set: duplicates, train against validation, labels, classes.
 
-What is wrong on the disk is found in _doctor_disk.py, what to write instead in _doctor_fix.py. One cause is one fault:
-a list that counts labels from 1 is one fault, not one per line.
+Lists are read in _doctor_read.py; what is wrong on the disk is found in _doctor_disk.py, what to write instead in
+_doctor_fix.py. One cause is one fault: a list that counts labels from 1 is one fault, not one per line.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from datasets.class_names import find_class_file, read_class_file
-from datasets.list_parser import COLUMNS, ParsedList, parse_text
-from utils.errors import ListError
+from datasets.list_parser import COLUMNS
 from utils.label_sets import in_text
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
@@ -39,9 +35,10 @@ class Fault:
 
 @dataclass
 class Entry:
-    """One good line of a list; labels has one class, or with multi_label any number of them.
+    """One good line of a list; labels has one class, or with multi_label any number of them, or -1 where it is unknown.
 
-    num_frames: 0 for an encoded video. drop: --fix leaves it out. known: its fault is named; others would follow.
+    num_frames: 0 for an encoded video. span: the seconds of it that are meant, None for all. drop: --fix leaves it out.
+    known: its fault is named; others would follow.
     """
 
     split: str
@@ -49,8 +46,15 @@ class Entry:
     path: str
     num_frames: int
     labels: tuple[int, ...]
+    span: tuple[float, float] | None = None
     drop: bool = False
     known: bool = False
+
+    def shares(self, other: Entry) -> bool:
+        """Whether some seconds are in both, which are of one video."""
+        if self.span is None or other.span is None:
+            return True
+        return max(self.span[0], other.span[0]) < min(self.span[1], other.span[1])
 
 
 @dataclass
@@ -88,19 +92,6 @@ class DataSet:
         entry.drop |= drop
 
 
-def read(data: DataSet, split: str) -> None:
-    """Reads the list of a split, noting every line that is none."""
-    source = data.sources[split]
-    try:
-        text = source.read_bytes()
-    except OSError as error:
-        raise ListError(f"{source}: cannot be read: {error.strerror}") from None
-    _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
-    if not data.of(split):
-        expected = " ".join(("path", *data.columns))
-        raise ListError(f"{source}: has no line `{expected}`; tools/make_lists.py writes lists")
-
-
 def check_lists(data: DataSet) -> None:
     """Everything that can be told without looking at the frames."""
     for split in data.sources:
@@ -130,66 +121,13 @@ def check_classes(data: DataSet) -> None:
 
 def labels_of(entries: Iterable[Entry]) -> set[int]:
     """All classes that occur."""
-    return {label for entry in entries for label in entry.labels}
+    return {label for entry in entries for label in entry.labels if label >= 0}
 
 
 def class_name(data: DataSet, label: int) -> str:
     """A label with its name, if it has one."""
     named = data.names is not None and 0 <= label < len(data.names)
     return f"{label} ({data.names[label]})" if named and data.names else str(label)
-
-
-def read_classes(data: DataSet, classes: Path | None) -> None:
-    """Reads the class file: the one given, or the one beside the lists."""
-    first = next(iter(data.sources))
-    try:
-        data.class_file = classes or find_class_file(data.sources[first], data.roots[first])
-        if data.class_file is not None:
-            data.names = read_class_file(data.class_file)
-    except ListError as error:
-        data.faults.append(Fault("class_file", str(error)))
-    if data.names is not None:
-        if data.num_class is not None and data.num_class != len(data.names):
-            data.faults.append(
-                Fault(
-                    "num_class",
-                    f"{data.class_file}: names {len(data.names)} classes, the config has num_class {data.num_class}",
-                )
-            )
-        data.num_class = len(data.names)
-
-
-def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
-    """Takes the good lines; a part with a bad one is halved until the bad one is alone."""
-    try:
-        parsed = parse_text(b"\n".join(lines), first, data.sources[split], data.columns)
-    except ListError as error:
-        if len(lines) == 1:
-            data.faults.append(Fault("line", str(error), split, first, fix="the line is removed"))
-            return
-        half = len(lines) // 2
-        _read_lines(data, split, lines[:half], first)
-        _read_lines(data, split, lines[half:], first + half)
-    else:
-        _take(data, split, parsed)
-
-
-def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
-    blob, offsets = parsed.blob.tobytes(), parsed.offsets.tolist()
-    numbers, counted = parsed.numbers, "num_frames" in data.columns
-    flat = numbers["labels" if data.multi_label else "label"].tolist()
-    stops = np.cumsum(numbers["sizes"]).tolist() if data.multi_label else range(1, len(flat) + 1)
-    counts = numbers["num_frames"].tolist() if counted else [0] * len(parsed.lines)
-    columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
-    for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
-        labels = tuple(flat[begin:end])
-        entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
-        if (counted and num_frames < 1) or min(labels, default=0) < 0:
-            negative = min(labels, default=0)
-            reason = f"has the negative label {negative}" if negative < 0 else f"has {num_frames} frames"
-            data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
-        else:
-            data.entries.append(entry)
 
 
 def _check_labels(data: DataSet, split: str) -> None:
@@ -205,7 +143,7 @@ def _check_labels(data: DataSet, split: str) -> None:
             )
         )
         for entry in entries:
-            entry.labels = tuple(label - 1 for label in entry.labels)
+            entry.labels = tuple(label - (label > 0) for label in entry.labels)
     if data.num_class is not None:
         for entry in entries:
             if max(entry.labels, default=0) >= data.num_class:
@@ -222,7 +160,9 @@ def _counts_from_one(data: DataSet, split: str) -> bool:
     if data.names is not None and not data.multi_label:  # the folders of videos may be called like the classes
         index = {name: label for label, name in enumerate(data.names)}
         steps = Counter(
-            entry.labels[0] - index[name] for entry in entries if (name := Path(entry.path).parent.name) in index
+            entry.labels[0] - index[name]
+            for entry in entries
+            if entry.labels[0] >= 0 and (name := Path(entry.path).parent.name) in index
         )
         if steps:
             return steps.most_common(1)[0][0] == 1
@@ -237,9 +177,9 @@ def _counts_from_one(data: DataSet, split: str) -> bool:
 
 def _check_duplicates(data: DataSet) -> None:
     for split in data.sources:
-        first: dict[str, Entry] = {}
+        first: dict[tuple[str, tuple[float, float] | None], Entry] = {}
         for entry in data.of(split):
-            before = first.setdefault(os.path.normpath(entry.path), entry)
+            before = first.setdefault((os.path.normpath(entry.path), entry.span), entry)
             if before is not entry:
                 labels = ""
                 if before.labels != entry.labels:
@@ -251,14 +191,14 @@ def _check_duplicates(data: DataSet) -> None:
 def _check_overlap(data: DataSet) -> None:
     if {"train", "val"} - set(data.sources):
         return
-    places = {
-        split: {os.path.normpath(Path(data.roots[split], entry.path)): entry for entry in data.of(split)}
-        for split in ("train", "val")
-    }
-    for place in sorted(set(places["train"]) & set(places["val"])):
-        entry, other = places["train"][place], places["val"][place]
-        message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
-        data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
+    validating: dict[str, list[Entry]] = defaultdict(list)
+    for entry in data.of("val"):
+        validating[os.path.normpath(Path(data.roots["val"], entry.path))].append(entry)
+    for entry in data.of("train"):
+        place = os.path.normpath(Path(data.roots["train"], entry.path))
+        if other := next((other for other in validating.get(place, ()) if entry.shares(other)), None):
+            message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
+            data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
     groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
     for split in ("train", "val"):
         for entry in data.of(split):
@@ -287,7 +227,7 @@ def _check_folders(data: DataSet) -> None:
     agreeing = 0
     for entry in data.entries:
         folder = index.get(Path(entry.path).parent.name)
-        if folder is not None and not entry.drop and not entry.known:
+        if folder is not None and entry.labels[0] >= 0 and not entry.drop and not entry.known:
             if folder == entry.labels[0]:
                 agreeing += 1
             else:

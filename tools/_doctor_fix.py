@@ -69,7 +69,7 @@ def _remove_classes(data: DataSet, empty: list[int]) -> None:
         if gone.intersection(entry.labels) and not data.multi_label:
             entry.drop = True
         elif not entry.drop:
-            entry.labels = tuple(new[label] for label in entry.labels if label in new)
+            entry.labels = tuple(new.get(label, label) for label in entry.labels if label not in gone)  # -1 stays
     if data.names is not None:
         data.names = [name for label, name in enumerate(data.names) if label not in gone]
         data.num_class = len(data.names)

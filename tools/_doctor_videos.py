@@ -1,7 +1,9 @@
-"""What can be wrong with encoded videos: not there, nothing that can be decoded, damaged somewhere on the way."""
+"""What can be wrong with encoded videos: not there, not decodable, damaged on the way, over before their seconds."""
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,40 +16,63 @@ from tools._cli import Progress
 from tools._doctor import DataSet, Entry
 from tools._pool import WorkerDiedError, run_jobs
 from utils.errors import FrameError
-from utils.video import Video
+from utils.video import Video, between
+
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class _Job:
     path: Path
     decode: bool
+    spans: frozenset[Span]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is wrong with a video, "" if nothing; the spans that hold no frame of it; when its last frame is shown."""
+
+    error: str
+    empty: frozenset[Span] = frozenset()
+    last: float = 0.0
 
 
 def take_videos(data: DataSet, split: str) -> None:
     """The videos of a folder of classes or of a CSV as the lines of a split. Raises ListError for what is none."""
     records, names = read_videos(
-        data.sources[split], root=data.roots[split], class_names=data.class_file, multi_label=data.multi_label
+        data.sources[split],
+        root=data.roots[split],
+        class_names=data.class_file,
+        multi_label=data.multi_label,
+        unlabelled=split != "train",
     )
     data.roots[split] = records.root
     data.names = data.names or names
     if data.names is not None:
         data.num_class = len(data.names)
     for index in range(len(records)):
-        target = records.labels[index]
-        labels = np.flatnonzero(target).tolist() if data.multi_label else [int(target)]
+        target = np.asarray(records.labels[index])
+        labels = [int(target.min())] if not target.ndim or target.min() < 0 else np.flatnonzero(target).tolist()
         line = int(records.where(index).rpartition(":")[2])
-        data.entries.append(Entry(split, line, records.path(index), 0, tuple(labels)))
+        start, end = (math.nan, math.nan) if records.spans is None else records.spans[index].tolist()
+        span = None if math.isnan(start) else (start, end)
+        data.entries.append(Entry(split, line, records.path(index), 0, tuple(labels), span))
 
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
     """Looks at the file of every line that has no fault yet. decode: also at every frame, as dumping would."""
     entries = [entry for entry in data.entries if not entry.drop and not entry.known]
-    jobs = [_Job(path, decode) for path in dict.fromkeys(data.roots[entry.split] / entry.path for entry in entries)]
-    found: dict[Path, str] = {}
+    spans: dict[Path, set[Span]] = defaultdict(set)
+    for entry in entries:
+        parts = spans[data.roots[entry.split] / entry.path]
+        if entry.span is not None:
+            parts.add(entry.span)
+    jobs = [_Job(path, decode, frozenset(parts)) for path, parts in spans.items()]
+    found: dict[Path, _Seen] = {}
     with Progress(len(jobs), unit="videos") as progress:
         for job, answer in _answers(jobs, workers):
             if isinstance(answer, WorkerDiedError):
-                answer = f"the decoder crashed: {answer}"
+                answer = _Seen(f"the decoder crashed: {answer}")
             elif isinstance(answer, Exception):
                 raise answer
             found[job.path] = answer
@@ -56,8 +81,12 @@ def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
         path = data.roots[entry.split] / entry.path
         if not path.is_file():
             data.blame("missing_video", entry, f"video not found: {path}", fix="the line is removed", drop=True)
-        elif found[path]:
-            data.blame("undecodable_video", entry, found[path], fix="the line is removed", drop=True)
+        elif found[path].error:
+            data.blame("undecodable_video", entry, found[path].error, fix="the line is removed", drop=True)
+        elif entry.span is not None and entry.span in found[path].empty:
+            start, end = entry.span
+            what = f"{path}: no frame from {start:g} to {end:g} s, its last one is shown at {found[path].last:.2f} s"
+            data.blame("empty_part", entry, what, fix="the line is removed", drop=True)
 
 
 def _answers(jobs: list[_Job], workers: int) -> Iterable[tuple[_Job, Any]]:
@@ -66,15 +95,20 @@ def _answers(jobs: list[_Job], workers: int) -> Iterable[tuple[_Job, Any]]:
     return run_jobs(inspect, jobs, workers=workers, started=lambda _: None)
 
 
-def inspect(job: _Job) -> str:
-    """What is wrong with a video, "" if nothing; runs in a worker."""
+def inspect(job: _Job) -> _Seen:
+    """Looks at a video; runs in a worker."""
     try:
         video = Video(job.path)
-        if not len(video.info.times):
-            return f"{job.path}: there is no frame in it"
+        times = video.info.times
+        if not len(times):
+            return _Seen(f"{job.path}: there is no frame in it")
         if job.decode:
             for _ in video.frames(order="bgr"):
                 pass
     except FrameError as error:
-        return str(error)
-    return f"{job.path}: {'; '.join(video.errors[:3])}" if video.errors else ""
+        return _Seen(str(error))
+    if video.errors:
+        return _Seen(f"{job.path}: {'; '.join(video.errors[:3])}")
+    shown = [(float(time), np.empty(0)) for time in times]
+    empty = frozenset(span for span in job.spans if next(between(shown, *span), None) is None)
+    return _Seen("", empty, float(times[-1]))

@@ -144,12 +144,14 @@ def _dump(job: Job) -> dict[str, Any]:
     if len(sizes) > 1:
         errors.append(f"the picture changes its size within the video: {sorted(sizes)} (height, width)")
     if not count and not errors:
-        errors.append(f"no frame between {job.start} and {job.end} s" if job.end is not None else "no frame in it")
+        over = f"no frame from {job.start} to {job.end} s, it ends at {info.duration:.2f} s"
+        errors.append(over if job.end is not None else "no frame in it")
     status = "ok" if not errors else "partial" if job.keep_partial and count else "failed"
     if status != "failed":
         _rename_in(job)
     else:
         shutil.rmtree(job.target, ignore_errors=True)  # of an earlier run, of another file or with --keep-partial
+    short = max(job.end - info.duration, 0.0) if job.end is not None else 0.0
     height, width = next(iter(sizes), (0, 0))
     out_width, out_height = job.settings.target(height, width) if count else (0, 0)
     return {
@@ -157,6 +159,8 @@ def _dump(job: Job) -> dict[str, Any]:
         **{"width": out_width, "height": out_height, "decoder": video.decoder, "codec": info.codec},
         **{"source_width": width, "source_height": height, "source_fps": round(info.fps, 6)},
         **{"source_frames": len(info.times), "source_seconds": round(info.duration, 6)},
+        # annotations are rounded: what is less than a frame is not missed
+        **({"cut_short": round(short, 6)} if short > 1 / (info.fps or 25) else {}),
     }
 
 

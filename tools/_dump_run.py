@@ -16,14 +16,16 @@ from tools._manifest import Manifest
 from tools._pool import WorkerDiedError, run_jobs
 from utils.errors import UserError
 
+MOST_NOTES = 50
+
 
 @dataclass(frozen=True)
 class Kind(Generic[SomeJob]):
     """What is dumped.
 
     work: does a job in a worker and returns its line of the manifest. trouble_with: None: to be dumped, "": done
-    already, otherwise what stands in the way, from the job and its line. why: a line that did not succeed, for people.
-    made: what `work` writes, in the plural and as a key of the line.
+    already, otherwise what stands in the way, from the job and its line. why: a line that did not succeed, or not for
+    all of its seconds, for people. made: what `work` writes, in the plural and as a key of the line.
     """
 
     work: Callable[[SomeJob], dict[str, Any]]
@@ -49,6 +51,7 @@ def dump(
     """Dumps what is missing, keeps the manifest, which is open, and closes it; counts the outcomes."""
     outcome: Counter[str] = Counter()
     todo: list[SomeJob] = []
+    told = 0
     try:
         with Progress(len(jobs), unit="videos") as progress:
             for job in jobs:
@@ -66,9 +69,13 @@ def dump(
                 manifest.add({**line, "settings": job.settings.as_json()})
                 outcome[line["status"]] += 1
                 outcome[kind.made] += line.get(kind.made, 0)
-                if line["status"] != "ok":
-                    progress.note(f"{line['status']}: {kind.why(job, line)}")
+                if line["status"] != "ok" or line.get("cut_short"):
+                    told += 1
+                    if told <= MOST_NOTES:
+                        progress.note(f"{line['status']}: {kind.why(job, line)}")
                 progress.advance(1, f"{outcome[kind.made]} {kind.made}, {outcome['failed']} failed")
+            if told > MOST_NOTES:
+                progress.note(f"{told - MOST_NOTES} more such videos; {manifest.path} says of each what is wrong")
         manifest.close()
     finally:
         manifest.abandon()

@@ -8,44 +8,57 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from datasets.frame_names import list_frames
+from tools._labels import walk_videos
 from tools._manifest import Manifest
 from utils.errors import ListError, UserError
 from utils.video import VIDEO_SUFFIXES
 
+VIDEOS = "videos"  # what a dataset may call its folder of encoded videos
+
 
 @dataclass(frozen=True)
 class Found:
-    """One folder of frames, or one encoded video.
+    """One folder of frames, or one encoded video or seconds of it.
 
     path: relative to the dataset, with slashes, as it goes into the lists. label: class name, "" if unknown.
-    num_frames: None for an encoded video. labels: class names of a set, None where a video has one class.
+    num_frames: 0 of an encoded video. labels: class names of a set, None where a video has one class. start, end: the
+    seconds of an encoded video that are meant, None for all.
     """
 
     path: str
     label: str
-    num_frames: int | None
+    num_frames: int
     labels: tuple[str, ...] | None = None
+    start: float | None = None
+    end: float | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """All of its class names."""
+        """All of its class names, ("",) if they are unknown."""
         return (self.label,) if self.labels is None else self.labels
 
     @property
+    def stem(self) -> str:
+        """The path without the suffix of an encoded video."""
+        pure = PurePosixPath(self.path)
+        return str(pure.with_suffix("")) if pure.suffix.lower() in VIDEO_SUFFIXES else self.path
+
+    @property
     def name(self) -> str:
-        """The folder's own name, or the video's without its suffix."""
-        path = PurePosixPath(self.path)
-        return path.name if self.num_frames is not None else path.stem
+        """The folder's own name, or the video's without suffix."""
+        return PurePosixPath(self.stem).name
+
+    @property
+    def place(self) -> tuple[str, float | None, float | None]:
+        """What no other entry of the lists is."""
+        return self.path, self.start, self.end
 
 
-def locate(given: Path, encoded: bool = False) -> tuple[Path, Path]:
-    """(dataset, folder of frames in it) for a dataset such as data/ucf101 or for a folder of frames itself.
-
-    encoded: the folder is called videos, not frames.
-    """
+def locate(given: Path) -> tuple[Path, Path]:
+    """(dataset, folder of frames in it) for a dataset such as data/ucf101 or for a folder of frames itself."""
     if not given.is_dir():
         raise UserError(f"{given}: no such folder")
-    frames = given / ("videos" if encoded else "frames")
+    frames = given / "frames"
     if frames.is_dir():
         return given, frames
     given = given.resolve()  # "." has no name
@@ -78,16 +91,10 @@ def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found
     return sorted(videos, key=lambda video: video.path), notes
 
 
-def find_encoded(dataset: Path, videos: Path) -> list[Found]:
-    """The encoded videos below `videos` in sorted order; a class is the folder that a video lies in."""
-    found = []
-    for name, folders, files in os.walk(videos, followlinks=True):
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        label = "" if Path(name) == videos else Path(name).name
-        for file in files:
-            if PurePosixPath(file).suffix.lower() in VIDEO_SUFFIXES and not file.startswith("."):
-                found.append(Found((Path(name) / file).relative_to(dataset).as_posix(), label, None))
-    return sorted(found, key=lambda video: video.path)
+def find_encoded(folder: Path) -> list[Found]:
+    """The encoded videos below a folder; a class is the name of the folder that a video lies in."""
+    loose = {Path(), Path(VIDEOS)}
+    return [Found(path.as_posix(), "" if path.parent in loose else path.parent.name, 0) for path in walk_videos(folder)]
 
 
 def leaves(frames: Path) -> Iterator[Path]:

@@ -5,24 +5,16 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from datasets.video_columns import cut_name, find_columns, normal_name
 from tools._annotations import read_json
 from tools._splits import SPLITS
 from utils.errors import ListError
 from utils.label_sets import NONE, SEPARATOR
 from utils.video import VIDEO_SUFFIXES
-
-_FILE_NAMES = {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip"}
-_FILE_NAMES |= {"video_id", "youtube_id"}
-_LABEL_NAMES = {"label", "class", "class_name", "classname", "label_name", "category", "action", "target"}
-_LABEL_NAMES |= {"labels", "classes", "actions"}
-_START_NAMES = {"start", "time_start", "start_time", "t_start"}
-_SPLIT_NAMES = {"split", "subset", "set"}
-_END_NAMES = {"end", "time_end", "end_time", "t_end"}
-_KNOWN = {"file": _FILE_NAMES, "label": _LABEL_NAMES, "start": _START_NAMES, "end": _END_NAMES, "split": _SPLIT_NAMES}
 
 _SECONDS = re.compile(r"(?:\s+\d+(?:\.\d+)?){2}$")  # when an action of Charades begins and ends
 _LABELS = re.compile(rf"\d+(?:{SEPARATOR}\d+)*|{NONE}")
@@ -32,7 +24,8 @@ _LABELS = re.compile(rf"\d+(?:{SEPARATOR}\d+)*|{NONE}")
 class LabelRow:
     """One row: the video and its class as written, the seconds it is cut to (None: all of it), its split, the line.
 
-    split is "" where neither the file nor its name says one. line: of a JSON file, the number of the annotation.
+    label is "" for a video of a test set whose class is not published; split where neither the file nor its name says
+    one. line: of a JSON file, the number of the annotation.
     """
 
     name: str
@@ -43,27 +36,33 @@ class LabelRow:
     line: int
 
 
-def read_labels(path: Path, *, multi_label: bool = False) -> list[LabelRow]:
+def read_labels(path: Path, *, multi_label: bool = False, note: Callable[[str], None] = print) -> list[LabelRow]:
     """Reads `file,label` rows, with or without a header line; a header may also name start and end (seconds) and split.
 
     Commas, semicolons or tabs between the columns; without any of them a line is `path label` or `path num_frames
-    label`, as mmaction2, PySlowFast and TSM have it. JSON is read as ActivityNet's, Kinetics' or Something-Something's.
-    A file named ...train... or ...val... gives its rows that split. multi_label: semicolons part classes, a label may
-    be empty, and Charades' own CSV names its videos by `id`. Raises ListError with file and line for anything else.
+    label`, as mmaction2, PySlowFast and TSM have it. JSON is read as ActivityNet's, Kinetics', Something-Something's or
+    mmaction2's. A file named ...train..., ...val... or ...test... gives its rows that split; in a test file, and where
+    the label is -1, videos may have none. multi_label: semicolons part classes, an empty label is `-` (none of them)
+    where it is not a test file's, and Charades' own CSV names its videos by `id`. note: told which columns or fields
+    are not read. Raises ListError with file and line for anything else.
     """
     named = next((SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS), "")
     if path.suffix.lower() == ".json":
+        annotations, unread = read_json(path)
         rows = [
             LabelRow(name, label, start, end, split or named, number)
-            for number, (name, label, start, end, split) in enumerate(read_json(path), 1)
+            for number, (name, label, start, end, split) in enumerate(annotations, 1)
         ]
         if not rows:
-            raise ListError(f"{path}: no annotated video in it")
-        return rows
-    return [row if row.split else replace(row, split=named) for row in _read_text(path, multi_label)]
+            raise ListError(f"{path}: no video in it")
+    else:
+        rows, unread = _read_text(path, named, multi_label=multi_label)
+    if unread:
+        note(f"{path}: not read: {', '.join(unread)}")
+    return rows
 
 
-def _read_text(path: Path, multi_label: bool) -> list[LabelRow]:
+def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[LabelRow], list[str]]:
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -74,35 +73,47 @@ def _read_text(path: Path, multi_label: bool) -> list[LabelRow]:
     rows = csv.reader(lines, delimiter=delimiter) if delimiter else map(_words, lines)
     columns: dict[str, int] | None = None
     result: list[LabelRow] = []
+    unread: list[str] = []
     for number, cells in enumerate(rows, 1):
         cells = [cell.strip() for cell in cells]
         if not any(cells):
             continue
-        if columns is None:
-            columns, is_header = _columns(cells, where=f"{path}:{number}", multi_label=multi_label)
-            if is_header:
-                continue
         where = f"{path}:{number}"
+        if columns is None:
+            columns, is_header = _columns(cells, where=where, is_test=named == "test", multi_label=multi_label)
+            if is_header:
+                unread = [cell for place, cell in enumerate(cells) if cell and place not in columns.values()]
+                continue
         if len(cells) <= max(columns.values()):
             raise ListError(f"{where}: {len(cells)} columns, expected at least {max(columns.values()) + 1} ({cells})")
-        name, label = cells[columns["file"]], cells[columns["label"]]
-        if not name or not (label or multi_label):
-            raise ListError(f"{where}: the {'label' if name else 'file'} is empty")
+        name, label = cells[columns["path"]], cells[columns["label"]] if "label" in columns else ""
         start, end = _seconds(cells, columns, "start", where=where), _seconds(cells, columns, "end", where=where)
         if (start is None) != (end is None) or (start is not None and end is not None and not 0 <= start < end):
             raise ListError(f"{where}: start {start} and end {end} are no interval of seconds")
-        split = cells[columns["split"]].lower() if "split" in columns else ""
-        result.append(LabelRow(name, label, start, end, split, number))
+        split = (cells[columns["split"]].lower() if "split" in columns else "") or named
+        if multi_label and not label and SPLITS.get(split) != "test":
+            label = NONE
+        if not name or not (label or SPLITS.get(split) == "test"):
+            raise ListError(f"{where}: the {'label' if name else 'file'} is empty")
+        result.append(LabelRow(name, "" if label == "-1" else label, start, end, split, number))
     if not result:
         raise ListError(f"{path}: no rows; expected lines like `some video.mp4,class name`")
-    return result
+    return result, unread
 
 
-def labelled_rows(paths: Iterable[Path], *, multi_label: bool = False) -> Iterator[tuple[str, LabelRow]]:
-    """("file:line", row) of every row of several files."""
+def labelled_rows(
+    paths: Iterable[Path], *, unlabelled: bool = False, multi_label: bool = False
+) -> Iterator[tuple[str, LabelRow]]:
+    """("file:line", row) of every row of several files; those without a label only if `unlabelled`, else counted."""
     for path in paths:
+        left = 0
         for row in read_labels(path, multi_label=multi_label):
-            yield f"{path}:{row.line}", row
+            if row.label or unlabelled:
+                yield f"{path}:{row.line}", row
+            else:
+                left += 1
+        if left:
+            print(f"{path}: {left} videos have no label and are left out; --unlabelled takes them")
 
 
 def split_labels(text: str) -> list[str]:
@@ -121,7 +132,7 @@ def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
     """Names that the video of a row may have on the disk, and whether it is cut already under that name."""
     pure = PurePosixPath(row.name.removeprefix("./"))
     if row.start is not None and row.end is not None:
-        yield f"{row.name}_{round(row.start):06d}_{round(row.end):06d}", True  # Kinetics' crawlers
+        yield cut_name(row.name, row.start, row.end), True
     yield str(pure), False
     if pure.suffix.lower() in VIDEO_SUFFIXES:
         yield str(pure.with_suffix("")), False
@@ -129,9 +140,9 @@ def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
     yield f"v_{row.name}", False  # ActivityNet's crawler
 
 
-def segment_name(stem: str, row: LabelRow) -> str:
-    """What a video cut from `stem` is called."""
-    return stem if row.start is None else f"{stem}_{row.start:g}_{row.end:g}"
+def segment_name(stem: str, start: float | None, end: float | None) -> str:
+    """What the folder of a video, or of these seconds of it, is called."""
+    return stem if start is None else f"{stem}_{start:.9g}_{end:.9g}"
 
 
 def _words(line: str) -> list[str]:
@@ -141,20 +152,18 @@ def _words(line: str) -> list[str]:
     return line.rsplit(None, 1)
 
 
-def _columns(cells: Sequence[str], *, where: str, multi_label: bool) -> tuple[dict[str, int], bool]:
-    names = [cell.lower().replace(" ", "_").replace("-", "_") for cell in cells]
-    found: dict[str, int] = {}
-    for key, known in _KNOWN.items():
-        places = [place for place, name in enumerate(names) if name in known]
-        if places:
-            found[key] = places[0]
-    if multi_label and "file" not in found and "id" in names:
-        found["file"] = names.index("id")
-    if "file" in found and "label" in found:
+def _columns(cells: Sequence[str], *, where: str, is_test: bool, multi_label: bool) -> tuple[dict[str, int], bool]:
+    """The place of each column, and whether this is the header that says so."""
+    found, names = find_columns(cells), [normal_name(cell) for cell in cells]
+    if multi_label and "path" not in found and "id" in names:
+        found["path"] = names.index("id")
+    if "path" in found and ("label" in found or is_test):
         return found, True
+    if is_test and len(cells) == 1:
+        return {"path": 0}, False
     if len(cells) != 2:
         raise ListError(f"{where}: {len(cells)} columns and no header; begin with a line such as `file,label`")
-    return {"file": 0, "label": 1}, False
+    return {"path": 0, "label": 1}, False
 
 
 def _seconds(cells: Sequence[str], columns: dict[str, int], key: str, *, where: str) -> float | None:

@@ -1,9 +1,10 @@
 """The doctor of data sets: what is wrong with the lists and the frames they name, in plain words.
 
-TARGET is a config.yaml, a folder with train.txt and val.txt (or one with lists/ in it), or a single list. Every frame
-is decoded unless --quick: of encoded videos where a config has data.store.type: video, every field where it trains on
-optical flow. --fix writes repaired lists in place and keeps the originals as *.orig; frames and videos are never
-touched.
+TARGET is a config.yaml, a folder with train.txt, val.txt, test.txt (or one with lists/ in it), or a single list; lists
+of encoded videos are train.csv, val.csv, test.csv, or what a config with data.store.type: video names. Of val and test
+a label may be -1, for a video whose class is unknown. Every frame is decoded unless --quick: of encoded videos too, and
+every field where a config trains on optical flow. --fix writes repaired lists in place and keeps the originals as
+*.orig, of lists of lines; frames and videos are never touched.
 Exit code 0: nothing is wrong, or all of it was fixed; 2: something is.
 """
 
@@ -24,15 +25,17 @@ from datasets.assemble_lists import has_videos
 from datasets.frame_names import normalise_template
 from datasets.list_parser import COLUMNS, label_columns, parse_text
 from tools._cli import Parser, positive_int
-from tools._doctor import DataSet, check_classes, check_lists, read, read_classes, summary
+from tools._doctor import DataSet, check_classes, check_lists, summary
 from tools._doctor_disk import check_frames
 from tools._doctor_fix import fix
 from tools._doctor_flow import check_flow
+from tools._doctor_read import read, read_classes
 from tools._doctor_videos import check_videos, take_videos
 from utils.config_file import load_config
 from utils.errors import ListError, UserError, run_cli
 
 EXIT_FAULTS = 2
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         )
     else:
-        _say(data, arguments)
+        _say(data, target, arguments)
         for file in changed:
             print(f"repaired {file}, the original is {file.name}.orig")
         if changed and remaining.faults:
@@ -120,11 +123,12 @@ def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     return data
 
 
-def _say(data: DataSet, arguments: argparse.Namespace) -> None:
+def _say(data: DataSet, target: Target, arguments: argparse.Namespace) -> None:
     for fault in data.faults:
         way_out = f" [--fix: {fault.fix}]" if fault.fix and not arguments.fix else ""
         print(f"{fault.kind.replace('_', ' ')}: {fault.message}{way_out}")
-    depth = "names and sizes looked at" if arguments.quick else "every frame decoded"
+    looked = "packets scanned" if target.encoded else "names and sizes looked at"
+    depth = looked if arguments.quick else "every frame decoded"
     if data.faults:
         print(f"{len(data.faults)} faults in {len(data.entries)} videos: {summary(data.faults)}")
     else:
@@ -139,11 +143,15 @@ def find_target(arguments: argparse.Namespace) -> Target:
         return _from_config(path, arguments, template)
     if not path.exists():
         raise UserError(f"{path}: no such config, folder or list")
-    sources = {path.stem if path.stem in ("train", "val") else "train": path} if path.is_file() else _lists_in(path)
-    root = arguments.root or _find_root(next(iter(sources.values())), multi_label=arguments.multi_label)
+    sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
+    first = next(iter(sources.values()))
+    encoded = first.suffix.lower() == ".csv"
+    root = arguments.root or (
+        first.resolve().parent.parent if encoded else _find_root(first, multi_label=arguments.multi_label)
+    )
     roots = dict.fromkeys(sources, root)
     known = (None, arguments.class_names, template, arguments.first_frame, arguments.multi_label, arguments.flow)
-    return Target(sources, roots, *known)
+    return Target(sources, roots, *known, encoded=encoded)
 
 
 def _from_config(path: Path, arguments: argparse.Namespace, template: str | None) -> Target:
@@ -169,10 +177,11 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
 
 def _lists_in(folder: Path) -> dict[str, Path]:
     for place in (folder, folder / "lists"):
-        found = {split: place / f"{split}.txt" for split in ("train", "val") if (place / f"{split}.txt").is_file()}
-        if found:
-            return found
-    raise UserError(f"{folder}: neither train.txt nor val.txt is in it or in its lists/")
+        for suffix in (".txt", ".csv"):
+            lists = {split: place / f"{split}{suffix}" for split in SPLITS}
+            if found := {split: source for split, source in lists.items() if source.is_file()}:
+                return found
+    raise UserError(f"{folder}: none of train.txt, val.txt and test.txt, or .csv, is in it or in its lists/")
 
 
 def _find_root(source: Path, *, multi_label: bool) -> Path:

@@ -8,11 +8,9 @@ input.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,9 @@ if not __package__:  # started as `python tools/dump_frames.py`
 
 from tools._cli import Parser, cores, jpeg_quality, positive_float, positive_int
 from tools._dump import FIRST_FRAME, TEMPLATE, Job, Settings, dump_video, fingerprint
+from tools._dump_plan import plan
 from tools._dump_run import Kind, dump, locked, summary
-from tools._labels import candidates, labelled_rows, walk_videos
+from tools._estimate import estimate_dump
 from tools._manifest import Manifest
 from utils.errors import UserError, run_cli
 from utils.files import atomic_write
@@ -53,92 +52,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if (len(numbers) == 2 and not (width and height)) or max(width, height) > 16384:
         raise argparse.ArgumentTypeError(f"{text!r}: sides go from 1 to 16384")
     return width, height
-
-
-def plan(args: argparse.Namespace) -> list[Job]:
-    """The videos below VIDEOS and the folders they become. Raises UserError where that is not clear."""
-    root: Path = args.videos
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder" if not root.exists() else f"{root} is not a folder; give its folder")
-    found = list(walk_videos(root))
-    if not found:
-        raise UserError(f"{root}: no videos in it")
-    entries = list(_from_csv(args, found) if args.csv else _from_folders(root, found))
-    jobs: dict[str, Job] = {}
-    for relative, label, start, end in entries:
-        job = _job(args, relative, label, start=start, end=end)
-        other = jobs.setdefault(job.video, job)
-        if other is not job:
-            raise UserError(f"{other.source} and {job.source} would both become {job.video}; rename one of them")
-    return [jobs[video] for video in sorted(jobs)]
-
-
-Entry = tuple[Path, str, float | None, float | None]
-
-
-def _from_folders(root: Path, found: Sequence[Path]) -> Iterator[Entry]:
-    loose = [path for path in found if len(path.parts) == 1]
-    if loose and len(loose) < len(found):
-        raise UserError(
-            f"{root} has class folders and loose videos ({loose[0]}); move these into class folders, or give --csv"
-        )
-    if loose:
-        print(f"{root} has no class folders and no --csv was given: the frames get no classes", flush=True)
-    for path in found:
-        yield path, path.parent.name, None, None
-
-
-def _from_csv(args: argparse.Namespace, found: Sequence[Path]) -> Iterator[Entry]:
-    by_path = {path.as_posix(): path for path in found}
-    by_stem: dict[str, list[Path]] = {}
-    for path in found:
-        for key in {path.name, path.stem, path.with_suffix("").as_posix()}:
-            by_stem.setdefault(key, []).append(path)
-    used: dict[tuple[Path, float | None, float | None], str] = {}
-    for where, row in labelled_rows(args.csv):
-        matches: list[Path] = []
-        for name, is_cut in candidates(row):
-            with contextlib.suppress(ValueError):
-                name = Path(name).relative_to(args.videos).as_posix()
-            matches = [by_path[name]] if name in by_path else by_stem.get(name, [])
-            if matches:
-                row = replace(row, start=None, end=None) if is_cut else row
-                break
-        if len(matches) > 1:
-            raise UserError(
-                f"{where}: {row.name} may be {matches[0]} or {matches[1]}; write the path below {args.videos}"
-            )
-        if "/" in row.label or row.label.startswith("."):
-            raise UserError(f"{where}: label {row.label!r} cannot be the name of a folder")
-        path = matches[0] if matches else Path(row.name)  # a missing file is reported with the failures
-        before = used.setdefault((path, row.start, row.end), where)
-        if before != where:
-            raise UserError(f"{where}: {row.name} was already given in {before}")
-        yield path, row.label, row.start, row.end
-    left = set(found) - {path for path, _, _ in used}
-    if left:
-        print(f"{len(left)} videos below {args.videos} are not named by --csv and are left out, such as {min(left)}")
-
-
-def _job(args: argparse.Namespace, relative: Path, label: str, *, start: float | None, end: float | None) -> Job:
-    stem = relative.stem if start is None else f"{relative.stem}_{start:g}_{end:g}"
-    if args.flat:
-        prefix = f"v_{label}_" if label else "v_"
-        folder = stem if stem.startswith(prefix) else prefix + stem
-    elif args.csv:
-        folder = f"{label}/{stem}"
-    else:
-        folder = (relative.parent / stem).as_posix()
-    return Job(
-        source=args.videos / relative,
-        video=f"frames/{folder}",
-        label=label,
-        start=start,
-        end=end,
-        settings=Settings(size=args.size, fps=args.fps or 0.0, every=args.every, quality=args.quality),
-        out=args.out,
-        keep_partial=args.keep_partial,
-    )
 
 
 def trouble_with(job: Job, known: dict[str, Any] | None) -> str | None:
@@ -189,6 +102,10 @@ def _plain(value: Any) -> str:
 
 
 def _why(job: Job, answer: dict[str, Any]) -> str:
+    if answer["status"] == "ok":
+        return (
+            f"{job.source}: {job.start:g} to {job.end:g} s, but {answer['cut_short']:.2f} s of that are after its end"
+        )
     first, *others = (error.removeprefix(f"{job.source}: ") for error in answer["errors"])
     more = f" (and {len(others)} more)" if others else ""
     readable = answer.get("decoded_frames", 0)
@@ -205,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("videos", type=Path, metavar="VIDEOS", help="folder of class folders with videos, or of videos with --csv")
     add("out", type=Path, metavar="OUT", help="the dataset, for example data/ucf101")
     add("--csv", type=Path, action="append", help="file,label per line (or JSON), perhaps with start,end in seconds")
+    add("--unlabelled", action="store_true", help="also the videos that --csv gives no label: test sets")
     add("--flat", action="store_true", help="frames/v_<class>_<video>/ instead of frames/<class>/<video>/")
     add(
         "--size", type=parse_size, default=(0, 256), help="256: short side (default); 340x256: width x height; 0: as is"
@@ -215,9 +133,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
     add("--keep-partial", action="store_true", help="keep the readable frames of a damaged video")
     add("--overwrite", action="store_true", help="replace frames whose settings or source differ")
+    add("--estimate", type=positive_int, metavar="N", help="dump N videos, keep nothing, say what all would cost")
+    add(
+        "--whole", type=positive_int, default=0, metavar="N", help="with --estimate: the videos of the set, here or not"
+    )
     args = parser.parse_args(argv)
     begin = time.monotonic()
     jobs = plan(args)
+    if args.estimate:
+        print(estimate_dump(jobs, args.estimate, workers=args.workers, published=args.whole))
+        return 0
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -64,7 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     if len(set(columns)) > 1:
         raise UserError("lists of image files and lists of frame folders cannot share a pack")
-    records = [read_list(source, root=arguments.root, columns=columns[0]) for source in arguments.lists]
+    records = [
+        read_list(source, root=arguments.root, columns=columns[0], unlabelled=True) for source in arguments.lists
+    ]
     wanted = list(_wanted(records, arguments))
     with _locked(arguments.out):
         writer = PackWriter(arguments.out, shard_bytes=int(arguments.shard_mb * (1 << 20)))

@@ -20,6 +20,7 @@ from utils.config import Common
 from utils.errors import CheckpointError, ConfigError
 
 ROOT_KEY = "common"
+_PYSLOWFAST = {"TRAIN", "DATA", "MODEL", "SOLVER"}
 COMMAND_LINE = -1  # the "line" of a value that an override set
 
 
@@ -73,11 +74,14 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     Raises: ConfigError with file, dotted path and line for anything that is wrong; several mistakes are told at once.
     """
     path = Path(path)
+    if path.suffix == ".py":
+        raise ConfigError(f"{path}: configs are YAML; a Python one is mmaction2's: docs/from_mmaction2.md has its keys")
     raw, lines = _read(path)
     for text in overrides:
         _override(raw, lines, text)
     if not isinstance(raw, dict) or not isinstance(raw.get(ROOT_KEY), dict):
-        raise ConfigError(f"{path}: the root key must be `{ROOT_KEY}:`, a mapping with everything below it")
+        whose = "; it looks like PySlowFast's: docs/from_pyslowfast.md has its keys" if _PYSLOWFAST & {*raw} else ""
+        raise ConfigError(f"{path}: the root key must be `{ROOT_KEY}:`, a mapping with everything below it{whose}")
     if extra := sorted(set(raw) - {ROOT_KEY}):
         raise ConfigError(f"{_place(path, lines, extra[0])}: unknown key beside `{ROOT_KEY}:`; move it below")
     try:

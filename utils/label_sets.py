@@ -1,7 +1,7 @@
 """Several classes per video: flat arrays however long the list, and the one way a set of classes is written.
 
-In a list and in reference_result.txt a set is `3;7;12`, and `-` where a video shows none of the classes. A comma parts
-columns, so `3,7,12` would be read as three of them; a semicolon can be mistaken for nothing else.
+In a list and in reference_result.txt a set is `3;7;12`, `-` where a video shows none of the classes, `-1` where nobody
+knows. A comma parts columns, so `3,7,12` would be read as three of them; a semicolon can be mistaken for nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NONE = "-"
 class LabelSets:
     """The classes of n videos, video i having flat[offsets[i]:offsets[i + 1]].
 
-    flat: int32 (m,), from 0. offsets: int64 (n + 1,). num_class: K.
+    flat: int32 (m,), from 0; a video whose set is unknown has -1 alone. offsets: int64 (n + 1,). num_class: K.
     """
 
     flat: np.ndarray
@@ -31,10 +31,20 @@ class LabelSets:
         return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """The multi-hot row of one video, int8 (K,): 1 for its classes, 0 for the others."""
-        row = np.zeros(self.num_class, np.int8)
-        row[self.flat[self.offsets[index] : self.offsets[index + 1]]] = 1
+        """The multi-hot row of one video, int8 (K,): 1 for its classes, 0 for the others; all -1 if unknown."""
+        row, labels = np.zeros(self.num_class, np.int8), self.flat[self.offsets[index] : self.offsets[index + 1]]
+        if len(labels) and labels[0] < 0:
+            row[:] = -1
+        else:
+            row[labels] = 1
         return row
+
+    @property
+    def known(self) -> np.ndarray:
+        """Which videos have a set, be it empty; bool (n,)."""
+        known = np.ones(len(self), bool)
+        known[np.searchsorted(self.offsets, np.flatnonzero(self.flat < 0), side="right") - 1] = False
+        return known
 
     @property
     def sizes(self) -> np.ndarray:

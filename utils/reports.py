@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,8 @@ class Result:
 
     def line(self) -> str:
         """One line for the log; the same for validation and evaluation."""
+        if math.isnan(self.loss):
+            return f"predictions only, no video has a label ({self.protocol})"
         numbers = _titled(self.numbers, self.targets.val_numbers)
         alone = "".join(f"{text} " for text in _titled(self.view_numbers, self.targets.view_numbers))
         return f"validation: {' '.join(numbers)} Loss {self.loss:.4f} {alone}({self.protocol})"

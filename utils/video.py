@@ -27,6 +27,7 @@ VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
 # said by the H.264 decoder about bookkeeping of reference pictures that it mends without a mark on the picture
 _HARMLESS = ("mmco: unref short failure",)
 _MAX_ERRORS = 20
+SAME_TIME = 1e-6  # seconds; times are decimal copies of exact fractions
 
 TimedFrame = tuple[float, np.ndarray]
 
@@ -238,7 +239,7 @@ def at_rate(frames: Iterable[TimedFrame], fps: float, duration: float) -> Iterat
     """
 
     def ticks(seconds: float) -> int:
-        return math.floor(seconds * fps + 0.5 + 1e-6)  # times are decimal copies of exact fractions
+        return math.floor(seconds * fps + 0.5 + SAME_TIME)
 
     held: TimedFrame | None = None
     tick = 0
@@ -256,10 +257,10 @@ def at_rate(frames: Iterable[TimedFrame], fps: float, duration: float) -> Iterat
 def between(frames: Iterable[TimedFrame], start: float, end: float) -> Iterator[TimedFrame]:
     """The frames from `start` until before `end` seconds, their times counted from `start`; reads no further."""
     for time, picture in frames:
-        if time >= end:
+        if time >= end - SAME_TIME:
             return
-        if time >= start:
-            yield time - start, picture
+        if time >= start - SAME_TIME:
+            yield max(time - start, 0.0), picture
 
 
 def orientation(frame: av.VideoFrame | None) -> tuple[int, bool]:

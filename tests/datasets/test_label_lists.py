@@ -70,6 +70,16 @@ def test_anything_wrong_is_one_line_with_file_and_line(tmp_path: Path, text: str
         records_of(tmp_path, text)
 
 
+def test_minus_one_is_a_set_that_nobody_knows(tmp_path: Path):
+    records = records_of(tmp_path, "a 1 -1\nb 5 -\nc 2 3;7\n", unlabelled=True)
+    assert records.labels.known.tolist() == [False, True, True]
+    assert set(records.labels[0].tolist()) == {-1} and set(records.labels[1].tolist()) == {0}
+    with pytest.raises(ListError, match=r"train.txt:2: label -1 means that the classes are unknown, so no other"):
+        records_of(tmp_path, "a 1 -1\nb 5 3;-1\n", unlabelled=True)
+    with pytest.raises(ListError, match=r"train.txt:2: label -2 is negative; labels count from 0$"):
+        records_of(tmp_path, "a 1 -1\nb 5 -2\n", unlabelled=True)
+
+
 def test_a_list_of_sets_asks_for_its_key_where_one_class_is_expected(tmp_path: Path):
     with pytest.raises(ListError, match=r"train.txt:2: '1;2' is a set of classes in 'b 5 1;2'; .*multi_label: True"):
         records_of(tmp_path, "a 1 0\nb 5 1;2\n", columns=("num_frames", "label"))

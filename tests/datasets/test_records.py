@@ -101,6 +101,9 @@ def test_a_list_that_is_not_there(tmp_path: Path):
 def test_other_columns(tmp_path: Path):
     videos = records_of(tmp_path, "a b.mp4 3\n", columns=("label",))
     assert rows(videos) == [("a b.mp4", 0, 3)]
+    assert rows(records_of(tmp_path, "a 3 -1\nb 3 0\n", unlabelled=True)) == [("a", 3, -1), ("b", 3, 0)]
+    with pytest.raises(ListError, match="label -2 is negative"):
+        records_of(tmp_path, "a 3 -2\n", unlabelled=True)
     assert rows(records_of(tmp_path, "a b 3\n", columns=("num_frames",))) == [("a b", 3, -1)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import os
 import pickle
 from fractions import Fraction
@@ -18,13 +17,12 @@ from datasets.loader import EvalShard, TrainStream, make_loader
 from datasets.records import RecordList, read_list
 from datasets.video_dataset import shown_at
 from datasets.video_index import index_videos, scan
-from datasets.video_lists import read_videos
 from datasets.video_reader import find_reader, read_pyav
 from tests.make_video import block_position, damage, make_audio, make_video, truncate
 from tests.requirements import CLIPS, needs_clips
 from utils.clip import ClipSpec
 from utils.crops import MultiScale, TestCrops
-from utils.errors import ConfigError, FrameError, ListError
+from utils.errors import ConfigError, FrameError
 from utils.transforms import Spatial
 from utils.video import Video
 
@@ -262,51 +260,6 @@ def test_real_videos(tmp_path: Path):
     assert faults[:4] == [""] * 4 and "corrupted.mp4: cannot be decoded" in faults[4]
     assert scan(CLIPS / "flipping_a_pancake.mkv").duration == pytest.approx(310 / 30, abs=0.02)
     assert read_pyav(CLIPS / "video_90.mov", scan(CLIPS / "video_90.mov"), np.array([0]))[0].shape[0] == 568
-
-
-def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.WARNING)
-    for name in ("run/a b.mp4", "run/c.avi", "jump/x_000003_000013.mp4", "jump/notes.txt"):
-        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "videos" / name).write_bytes(b"")
-    records, names = read_videos(tmp_path / "videos", num_class=2)
-    found = [(records.path(i), int(records.labels[i])) for i in range(len(records))]
-    assert names == ["jump", "run"]
-    assert found == [("jump/x_000003_000013.mp4", 0), ("run/a b.mp4", 1), ("run/c.avi", 1)]
-    assert records.full_path(1) == str(tmp_path / "videos/run/a b.mp4")
-    kinetics = tmp_path / "kinetics.csv"
-    kinetics.write_text("label,youtube_id,time_start,time_end,split\njump,x,3,13,train\nrun,gone,0,10,train\n")
-    records, names = read_videos(kinetics, root=tmp_path / "videos")
-    assert names == ["jump"] and records.path(0) == "jump/x_000003_000013.mp4" and records.where(0).endswith(":2")
-    assert "1 of 2 videos are not below" in caplog.text
-    plain = tmp_path / "plain.csv"
-    plain.write_text('path,label\n"run/a b.mp4",run\nrun/c.avi,run\n')
-    (tmp_path / "classInd.txt").write_text("0 jump\n1 run\n")
-    records, names = read_videos(plain, root=tmp_path / "videos")
-    assert names == ["jump", "run"] and records.labels.tolist() == [1, 1]
-    (tmp_path / "list.txt").write_text("run/a b.mp4 1\n")
-    records, names = read_videos(tmp_path / "list.txt", root=tmp_path / "videos")
-    assert names == ["jump", "run"] and records.path(0) == "run/a b.mp4"
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.csv", "video_id,start\nx,1\n", "a.csv:1: the header must have a label column and path"),
-        ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,soon,13\n", "a.csv:2: time_start and time_end"),
-        ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,1,13\n", "none of its 1 videos is below"),
-        ("a.csv", "path,label\na.mp4,7\n", "has 8 classes, but model.num_class is 3"),
-        ("a.csv", "", "a.csv:1: the header must have"),
-        ("a.txt", "a.mp4 7\n", "a.txt:1: label 7 is outside num_class 3"),
-    ],
-)
-def test_wrong_lists_of_videos(tmp_path: Path, name: str, text: str, message: str):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(ListError, match=message):
-        read_videos(tmp_path / name, root=tmp_path, num_class=3)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ListError, match="no videos in class folders"):
-        read_videos(tmp_path / "empty")
 
 
 def test_what_is_shown_when():

@@ -18,6 +18,11 @@ from utils.errors import ConfigError
         ("common.lr_by_name={nothing: 0.1}", "common.lr_by_name"),
         ("common.model.kwargs.bn_var_mode=L3", "bn_var_mode"),
         ("common.augmentation.test_resize=16", "test_resize"),
+        (
+            "common.data.store={type: petrel}",
+            "common.data.store.type: 'petrel' cannot be used: no client for it is here",
+        ),
+        ("common.data.store={type: mc}", "common.data.store.type: 'mc' cannot be used: .*the store memcached"),
         ("common.data.store={type: dsik}", "common.data.store.type: 'dsik' is unknown; did you mean `disk`"),
         ("common.augmentation.crop=nothing", "line.: common.augmentation.crop: 'nothing'"),
     ],

@@ -17,7 +17,7 @@ from tools import check_data, predict
 from utils import checkpoint
 from utils.average_precision import mean_average_precision
 from utils.errors import UserError
-from utils.results import read_results
+from utils.results import LINES, SCORES, TEXT, read_results
 
 EVERYTHING = {
     "class_weights": "balanced",
@@ -55,6 +55,25 @@ def test_scores_are_sigmoids_and_truths_are_sets(trained: Path) -> None:
     assert results.labels.tolist() == [[1, 0, 0], [0, 1, 1]] * 3 + [[0, 0, 0]]
     text = (trained.parent / "reference_result.txt").read_text().splitlines()
     assert [line.rsplit(" ", 1)[1] for line in text] == ["0", "1;2"] * 3 + ["-"]
+
+
+def test_a_list_without_labels_is_scored_and_gets_no_map(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {name: (trained.parent / name).read_bytes() for name in (TEXT, LINES, SCORES)}
+    lines = (trained.parents[1] / "lists" / "val.txt").read_text().splitlines()
+    (tmp_path / "test.txt").write_text("".join(line.rpartition(" ")[0] + " -1\n" for line in lines))
+    source = f"common.val_source={tmp_path / 'test.txt'}"
+    try:
+        assert run(trained, "--evaluate", source) == 0
+        said = capsys.readouterr().out
+        assert "predictions only, no video has a label" in said and "mAP" not in said and "nan" not in said
+        assert (read_results(trained.parent).labels == -1).all()
+    finally:
+        for name, content in known.items():
+            (trained.parent / name).write_bytes(content)
+    with pytest.raises(UserError, match="none of its videos has a label, so there is nothing to validate by"):
+        run(trained, source, "common.lr_scheduler.max_iter=20")
 
 
 def test_events_have_the_numbers_that_take_the_place_of_accuracies(trained: Path) -> None:

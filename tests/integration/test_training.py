@@ -103,6 +103,21 @@ def test_evaluating_the_best_checkpoint_prints_the_logged_number(
     assert len((trained.parent / "reference_result.txt").read_text().splitlines()) == 6
 
 
+def test_a_list_without_labels_is_scored_and_gets_no_accuracy(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (trained.parents[1] / "lists" / "val.txt").read_text().splitlines()
+    (tmp_path / "test.txt").write_text("".join(line.rpartition(" ")[0] + " -1\n" for line in lines))
+    source = f"common.val_source={tmp_path / 'test.txt'}"
+    assert run(trained, "--evaluate", source) == 0
+    said = capsys.readouterr().out
+    assert "predictions only, no video has a label" in said and "Prec@" not in said and "nan" not in said
+    results = (trained.parent / "reference_result.txt").read_text().splitlines()
+    assert len(results) == len(lines) and all(line.endswith(" -1") for line in results)
+    with pytest.raises(ListError, match="none of its videos has a label, so there is nothing to validate by"):
+        run(trained, source, "common.lr_scheduler.max_iter=20")
+
+
 def test_views_are_averaged_and_named_in_the_protocol(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(trained, "--evaluate", "common.val_dense=true", "common.test.num_clips=2") == 0
     printed = capsys.readouterr().out

@@ -224,3 +224,14 @@ def test_worker_processes_find_the_same(dataset: Path, capsys: pytest.CaptureFix
     PLANTS["undecodable_frame"](dataset)
     assert check_data.main([str(dataset), "--workers", "2"]) == 2
     assert "1 undecodable frame" in capsys.readouterr().out
+
+
+def test_videos_without_a_label_are_fine_unless_they_are_to_be_learned_from(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (dataset / "lists/val.txt").read_text().splitlines()
+    (dataset / "lists/val.txt").write_text("".join(line.rpartition(" ")[0] + " -1\n" for line in lines))
+    assert check_data.main([str(dataset), "--quick", "--workers", "1"]) == 0
+    edit(dataset, "train", lambda lines: [*lines[:-1], lines[-1].rpartition(" ")[0] + " -1\n"])
+    assert check_data.main([str(dataset), "--quick", "--workers", "1"]) == 2
+    assert "has the negative label -1" in capsys.readouterr().out

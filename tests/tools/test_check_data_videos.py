@@ -79,3 +79,27 @@ def test_what_is_no_list_is_not_rewritten(videos: Path, capsys: pytest.CaptureFi
     with pytest.raises(UserError, match="--fix repairs lists, and this is none"):
         doctor(videos, "--fix", code=0, capsys=capsys, train=str(videos))
     assert not list(videos.parent.rglob("*.orig"))
+
+
+def test_parts_of_videos_are_told_apart_and_looked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_video(tmp_path / "a.mp4", frames=24)
+    (tmp_path / "b.mp4").write_bytes(b"")
+    (tmp_path / "lists").mkdir()
+    parts = "a.mp4,x,0,0.5\na.mp4,x,2,3\nb.mp4,x,,\nc.mp4,x,,\na.mp4,x,0.75,1\na.mp4,x,0,0.5\n"
+    (tmp_path / "lists/train.csv").write_text(f"path,label,start,end\n{parts}")
+    (tmp_path / "lists/val.csv").write_text("path,label,start,end\na.mp4,x,0.75,0.9\na.mp4,-1,0.5,0.7\n")
+    (tmp_path / "lists/test.csv").write_text("path\na.mp4\n")
+    assert check_data.main([str(tmp_path), "--root", str(tmp_path), "--json", "--workers", "1"]) == 2
+    faults = {
+        (fault["kind"], fault["line"]): fault["message"] for fault in json.loads(capsys.readouterr().out)["faults"]
+    }
+    assert set(faults) == {
+        ("empty_part", 3), ("undecodable_video", 4), ("missing_video", 5), ("overlap", 6), ("duplicate", 7)
+    }  # fmt: skip
+    assert "no frame from 2 to 3 s, its last one is shown at 0.96 s" in faults["empty_part", 3]
+    assert "the file is empty" in faults["undecodable_video", 4]
+    for name in ("val", "test"):
+        (tmp_path / f"lists/{name}.csv").unlink()
+    (tmp_path / "lists/train.csv").write_text("path,label\na.mp4,x\n")
+    assert check_data.main([str(tmp_path), "--quick"]) == 0
+    assert "1 videos, packets scanned: nothing is wrong" in capsys.readouterr().out

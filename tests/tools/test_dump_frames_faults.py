@@ -217,7 +217,7 @@ def test_unclear_folders_are_refused(tmp_path: Path) -> None:
     for text, said in (
         ("v,a\n", "may be"),
         ("a/v.mp4,../up\n", "name of a folder"),
-        ("a/v.mp4,x\na/v.mp4,y\n", "already given in"),
+        ("a/v.mp4,x\na/v.mp4,y\n", "t.csv:2: a/v.mp4 is 'y' here and 'x' in"),
     ):
         table.write_text(text)
         assert said in refusal(tmp_path / "same", tmp_path / "set", "--csv", table)

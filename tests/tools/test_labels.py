@@ -89,9 +89,16 @@ def test_json_of_activitynet_kinetics_and_something_something(tmp_path: Path) ->
         ],
     }
     expected = {
-        "activity_net.json": [("abc", "Surfing", 1.5, 3.0, "training"), ("abc", "Surfing", 9.0, 10.25, "training")],
+        "activity_net.json": [
+            ("abc", "Surfing", 1.5, 3.0, "training"),
+            ("abc", "Surfing", 9.0, 10.25, "training"),
+            ("test", "", None, None, "testing"),
+        ],
         "kinetics.json": [("xyz", "yoga", 10.0, 20.0, "validate")],
-        "something-something-v2-train.json": [("78687", "Holding something next to something", None, None, "train")],
+        "something-something-v2-train.json": [
+            ("78687", "Holding something next to something", None, None, "train"),
+            ("1", "", None, None, "train"),
+        ],
     }
     for name, content in shapes.items():
         (tmp_path / name).write_text(json.dumps(content))
@@ -104,7 +111,7 @@ def test_json_of_activitynet_kinetics_and_something_something(tmp_path: Path) ->
     [
         ("{", "cannot be read as JSON"),
         ("3", "neither a list"),
-        ("[]", "no annotated video"),
+        ("[]", "no video in it"),
         ('[{"template": "x"}]', "entry '0' is not as expected (KeyError: 'id')"),
         ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a' is not as expected"),
     ],

@@ -9,7 +9,6 @@ import pytest
 
 from datasets.class_names import read_class_names
 from datasets.list_parser import parse_list
-from datasets.video_lists import read_videos
 from tests.tools.run import run_tool
 from tools import make_lists
 from utils.errors import UserError
@@ -270,38 +269,3 @@ def test_wrong_input_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "lists").exists()
     done = run_tool("make_lists", tmp_path / "x", code=2)
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("official", ["ucf101", "hmdb51", ""])
-def test_encoded_videos_become_lists_of_videos(official: str, tmp_path: Path) -> None:
-    names = [f"{name}/v_{name}_g{group:02d}_c01" for name in ("jump", "run") for group in (1, 2)]
-    for name in names:
-        (tmp_path / "UCF-101" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "UCF-101" / f"{name}.avi").touch()
-    (tmp_path / "UCF-101" / "jump" / "readme.txt").touch()
-    split, arguments = tmp_path / "split", ["--val-ratio", 0.5]
-    split.mkdir()
-    if official == "ucf101":
-        (split / "classInd.txt").write_text("1 jump\n2 run\n")
-        (split / "trainlist01.txt").write_text("".join(f"{name}.avi {1 + (name[0] == 'r')}\n" for name in names[::2]))
-        (split / "testlist01.txt").write_text("".join(f"{name}.avi\n" for name in names[1::2]))
-    for label in ("jump", "run") if official == "hmdb51" else ():
-        rows = [f"v_{label}_g0{group}_c01.avi {group}\n" for group in (1, 2)]
-        (split / f"{label}_test_split1.txt").write_text("".join(rows))
-    if official:
-        arguments = ["--split", split]
-    make(tmp_path / "UCF-101", "--videos", *arguments)
-    for side, group in (("train", 1), ("val", 2)) if official else ():
-        assert lines(tmp_path / "lists" / f"{side}.txt") == [
-            f"UCF-101/{name}/v_{name}_g0{group}_c01.avi {label}" for label, name in enumerate(("jump", "run"))
-        ]
-    records, classes = read_videos(tmp_path / "lists" / "train.txt", root=tmp_path, num_class=2)
-    assert classes == ["jump", "run"] and sorted(records.labels.tolist()) == [0, 1]
-    assert all(Path(records.full_path(place)).is_file() for place in range(2))
-
-
-def test_a_folder_without_videos_is_refused(tmp_path: Path) -> None:
-    frames(tmp_path / "frames" / "run" / "v0", 2)
-    assert "no videos in it" in refusal(tmp_path / "frames", "--videos")
-    (tmp_path / "encoded").mkdir()
-    assert "or give --videos" in refusal(tmp_path / "encoded")

@@ -8,6 +8,7 @@ import pytest
 
 from datasets.class_names import read_class_names
 from datasets.records import read_list
+from datasets.video_lists import read_videos
 from tests.datasets.conftest import write_video
 from tests.tools.test_make_lists import frames, lines, make, refusal
 from tools import check_data, pack_frames
@@ -51,6 +52,25 @@ def test_every_way_to_say_several_classes_gives_the_same_list(dataset: Path, tex
     assert read_class_names(dataset / "lists/train.txt") == ["c092", "c147"]
     records = read_list(dataset / "lists/train.txt", columns=("num_frames", "labels"), num_class=2)
     assert sorted(records.labels.sizes.tolist()) == [0, 1, 2]
+
+
+def test_encoded_videos_show_several_classes_none_or_nobody_knows(tmp_path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        (tmp_path / f"{name}.mp4").touch()
+    (tmp_path / "train.csv").write_text("file,label,start,end\na,run;sit,0,1\nb,-,0,1\na,eat,2,3\n")
+    (tmp_path / "val.csv").write_text("c.mp4,sit\n")
+    (tmp_path / "test.csv").write_text("d.mp4,-1\n")
+    tables = [word for name in ("train", "val", "test") for word in ("--csv", tmp_path / f"{name}.csv")]
+    make(tmp_path, "--videos", "--multi-label", "--unlabelled", *tables)
+    assert lines(tmp_path / "lists/train.csv") == ["path,label", "b.mp4,-", "a.mp4,run;sit;eat"]
+    assert lines(tmp_path / "lists/test.csv") == ["path,label", "d.mp4,-1"]
+    rows = {}
+    for side in ("train", "test"):
+        source = tmp_path / f"lists/{side}.csv"
+        records, names = read_videos(source, root=tmp_path, num_class=3, multi_label=True, unlabelled=True)
+        rows |= {records.path(place): records.labels[place].tolist() for place in range(len(records))}
+    assert names == ["eat", "run", "sit"]
+    assert rows == {"a.mp4": [1, 1, 1], "b.mp4": [0, 0, 0], "d.mp4": [-1, -1, -1]}
 
 
 def test_numbers_parted_by_commas_are_classes_and_names_may_hold_commas() -> None:

@@ -162,3 +162,12 @@ def test_validation_in_epochs_stands_in_the_place_of_one_in_steps(minimal: Path)
     assert load_config(minimal, ["common.val_freq=7"]).common.validate_every(783.4) == 7
     with pytest.raises(ConfigError, match="give either val_freq or val_epochs"):
         load_config(minimal, ["common.val_freq=7", "common.val_epochs=1"])
+
+
+def test_configs_of_other_projects_are_recognised(tmp_path: Path):
+    (tmp_path / "tsn.py").write_text("model = dict(type='Recognizer2D')\n")
+    with pytest.raises(ConfigError, match=r"tsn\.py: configs are YAML; .*docs/from_mmaction2\.md"):
+        load_config(tmp_path / "tsn.py")
+    (tmp_path / "slow.yaml").write_text("TRAIN:\n  ENABLE: True\nDATA:\n  NUM_FRAMES: 8\n")
+    with pytest.raises(ConfigError, match=r"docs/from_pyslowfast\.md has its keys"):
+        load_config(tmp_path / "slow.yaml")

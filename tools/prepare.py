@@ -1,0 +1,144 @@
+"""From the official archive of a public data set to a checked dataset: NAME SOURCE [OUT].
+
+    python -m tools.prepare ucf101 downloads/ucf101          # frames, lists, class names in data/ucf101, then a check
+
+SOURCE is the folder the archive was unpacked into; docs/datasets/ shows each layout. What is done is what
+tools/dump_frames.py, tools/make_lists.py and tools/check_data.py do, and each command is printed. Running again does
+what is missing. Exit code 1: done, but some videos are not there or failed; 2: wrong input, or the check found faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import yaml
+
+if not __package__:  # started as `python tools/prepare.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from datasets.class_names import read_class_file
+from tools import check_data, dump_frames, make_lists
+from tools._archives import ARCHIVES, Archive, Layout, find_layout, mirror_pairs
+from tools._cli import Parser, positive_int
+from tools._estimate import estimate_frames
+from utils.errors import UserError, run_cli
+from utils.files import atomic_write
+
+DUMP_OPTIONS = ("size", "fps", "every", "quality", "workers")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Dumps, lists and checks; see the module."""
+    args = parse_arguments(argv)
+    archive = ARCHIVES[args.name]
+    layout = find_layout(archive, args.source, unlabelled=args.unlabelled)
+    out: Path = args.out or Path("data", archive.folder)
+    annotations = [word for path in layout.annotations for word in ("--csv", str(path))]
+    annotations += ["--unlabelled"] * args.unlabelled
+    codes = []
+    if args.estimate and (archive.has_frames or args.videos):
+        print(estimate_here(archive, layout, args.estimate))
+        return 0
+    if archive.has_frames:
+        link_frames(layout.media, out)
+    elif not args.videos:
+        if args.estimate:
+            annotations += ["--estimate", str(args.estimate), "--whole", str(archive.videos)]
+        codes.append(_run(dump_frames, [str(layout.media), str(out), *annotations, *dump_options(args)]))
+        if args.estimate:
+            return 0
+    codes.append(_run(make_lists, list_arguments(archive, layout, out, args, annotations)))
+    lists = out / "lists"
+    if archive.mirrored:
+        write_flip_labels(lists)
+    where = ["--root", str(layout.media)] if args.videos else []
+    quick = ["--quick"] if args.quick or not archive.has_frames else []  # frames that were just written are whole
+    quick += ["--workers", args.workers] if args.workers else []
+    codes.append(_run(check_data, [str(lists), *where, *quick]))
+    return max(codes)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = Parser(prog="prepare.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("name", metavar="NAME", choices=sorted(ARCHIVES), help=", ".join(sorted(ARCHIVES)))
+    add("source", type=Path, metavar="SOURCE", help="the folder that the archive was unpacked into")
+    add("out", type=Path, metavar="OUT", nargs="?", help="the dataset; by default where the recipes in exps/ look")
+    add("--unlabelled", action="store_true", help="also the test set: frames and lists/test.txt, labels -1 if unknown")
+    add("--split-number", type=positive_int, default=1, help="of UCF-101 and HMDB-51: 1 to 3 (default 1)")
+    add("--videos", action="store_true", help="dump nothing: lists of the encoded videos, for data.store.type: video")
+    add("--estimate", type=positive_int, metavar="N", help="measure N videos, write nothing, say what all would cost")
+    add("--quick", action="store_true", help="frames that the archive brings are not decoded to check them")
+    for option in DUMP_OPTIONS:
+        add(f"--{option}", metavar=option.upper(), help=f"--{option} of dump_frames")
+    add("--keep-partial", action="store_true", help="--keep-partial of dump_frames")
+    return parser.parse_args(argv)
+
+
+def dump_options(args: argparse.Namespace) -> list[str]:
+    """What goes to dump_frames as it was given."""
+    given = [(f"--{option}", getattr(args, option)) for option in DUMP_OPTIONS]
+    return [word for option, value in given if value for word in (option, value)] + [
+        "--keep-partial"
+    ] * args.keep_partial
+
+
+def list_arguments(
+    archive: Archive, layout: Layout, out: Path, args: argparse.Namespace, annotations: list[str]
+) -> list[str]:
+    """The command line of make_lists."""
+    start = [str(layout.media), "--videos", "--lists", str(out / "lists")] if args.videos else [str(out)]
+    if layout.splits is not None:
+        return [*start, "--split", str(layout.splits), "--split-number", str(args.split_number)]
+    if layout.classes is not None:
+        annotations = [*annotations, "--class-names", str(layout.classes), *(["--sort-classes"] * archive.sort_classes)]
+    return [*start, *annotations]
+
+
+def link_frames(media: Path, out: Path) -> None:
+    """Makes OUT/frames stand for the frames of the archive, which stay where they are."""
+    frames = out / "frames"
+    if frames.resolve() == media.resolve():
+        return
+    if frames.exists() or frames.is_symlink():
+        raise UserError(f"{frames} is there and is not {media}; give another OUT, or remove it")
+    out.mkdir(parents=True, exist_ok=True)
+    frames.symlink_to(media.resolve(), target_is_directory=True)
+    print(f"{frames} -> {media}")
+
+
+def write_flip_labels(lists: Path) -> None:
+    """flip_labels.yaml beside the lists: which classes are each other's mirror image, for the config."""
+    pairs = mirror_pairs(read_class_file(lists / "classInd.txt"))
+    if not pairs:
+        return
+    file = lists / "flip_labels.yaml"
+    with atomic_write(file, "w") as out:
+        yaml.safe_dump({"flip_labels": pairs}, out, sort_keys=False, allow_unicode=True, width=1000)
+    print(f"wrote {file}: {len(pairs)} classes turn into another when a clip is mirrored; copy it to augmentation:")
+
+
+def estimate_here(archive: Archive, layout: Layout, sample: int) -> str:
+    """What frames that are there cost."""
+    if not archive.has_frames:
+        raise UserError("--estimate measures frames; with --videos there are none to write")
+    folders = sorted(path for path in layout.media.iterdir() if path.is_dir())
+    if not folders:
+        raise UserError(f"{layout.media}: no folders of frames in it")
+    return estimate_frames(folders, sample, published=archive.videos)
+
+
+def _run(tool: ModuleType, arguments: list[str]) -> int:
+    print(f"$ python -m {tool.__name__} {shlex.join(arguments)}", flush=True)
+    code: int = tool.main(arguments)
+    return code
+
+
+if __name__ == "__main__":
+    run_cli(main)
