@@ -1,10 +1,5 @@
 """The documentation site: `make site` builds it from docs/ and the Markdown pages beside it into build/site."""
 
-import re
-from pathlib import Path
-
-from sphinx.application import Sphinx
-
 project = "PyTorch Video Analysis"
 author = "The contributors"
 copyright = author
@@ -23,15 +18,3 @@ html_copy_source = False
 html_show_sphinx = False
 templates_path = ["_templates"]
 html_additional_pages = {"index": "redirect.html"}  # the landing page lies one folder deeper
-
-
-def setup(app: Sphinx) -> None:
-    """Leaves out of docs/index.md the pages it names that are still to be written."""
-
-    def drop_missing(_: Sphinx, name: str, source: list[str]) -> None:
-        if name == root_doc:
-            docs = Path(app.srcdir) / "docs"
-            entry = re.compile(r"^[a-z0-9_/*]+\n", re.MULTILINE)
-            source[0] = entry.sub(lambda line: line[0] if any(docs.glob(f"{line[0].strip()}.md")) else "", source[0])
-
-    app.connect("source-read", drop_missing)
