@@ -6,6 +6,7 @@ PYTHON ?=
 JOBS ?= 2
 METHOD ?= tsm
 TESTS ?= tests
+MARKS ?= not slow
 PY := $(VENV)/bin/python
 RUN := OMP_NUM_THREADS=1 $(PY)
 
@@ -20,7 +21,7 @@ demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; 
 	@$(PY) -m tools.demo --method $(METHOD)
 
 test: $(VENV)/.installed-dev  ## all quick tests in $(JOBS) processes; TESTS=tests/utils chooses
-	$(RUN) -m pytest -n $(JOBS) -m "not slow" $(TESTS)
+	$(RUN) -m pytest -n $(JOBS) -m "$(MARKS)" $(TESTS)
 
 soak: $(VENV)/.installed-dev  ## the long tests: 200 interruptions, every model
 	SOAK=1 $(RUN) -m pytest -m "slow or interrupt" --timeout 7200 $(TESTS)
