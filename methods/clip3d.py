@@ -67,7 +67,8 @@ class Clip3D(ClipMethod):
     clip_len: T; by default kwargs.sample_duration where the network takes one, else the length its cost is quoted at.
     frame_stride: the step from one frame to the next.
     modality: what each of the T places is: an `rgb` frame, a `flow` field (2 channels), or with `rgbdiff` a frame less
-        the one before. stack: so many consecutive fields or differences together instead, as TSN has them.
+        the one before.
+    stack: so many consecutive fields or differences at each place, as TSN has them; 1 by default.
     kwargs: for the network's constructor.
     """
 

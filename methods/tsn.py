@@ -27,7 +27,8 @@ class TSN(Method):
     num_segments: places of a training clip, one in each equal part of the video.
     consensus: how their logits become one: `avg`.
     modality: what each place of a segment is: an `rgb` frame; `flow`, the 2 * stack channels of consecutive fields, x
-        and y in turn; `rgbdiff`, the 3 * stack of differences between consecutive frames. stack: 5 by default.
+        and y in turn; `rgbdiff`, the 3 * stack of differences between consecutive frames.
+    stack: consecutive fields or differences at each place, 5 by default.
     init_std: of the classifier's weights.
     """
 
