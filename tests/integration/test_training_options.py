@@ -12,7 +12,7 @@ import torch
 from tests.integration.experiment import make_experiment, run, same_weights, weights
 from tests.integration.test_training import metrics, stop_at
 from utils import checkpoint
-from utils.errors import ConfigError
+from utils.errors import ConfigError, UserError
 
 SHORT = "common.lr_scheduler.max_iter=4"
 
@@ -139,3 +139,12 @@ def test_rand_augment_and_cut_mix_train(tmp_path: Path) -> None:
     config = make_experiment(tmp_path, augmentation={"input_size": 32, "rand_augment": [2, 9], "cut_mix": 1.0})
     assert run(config, SHORT) == 0
     assert all(np.isfinite(array).all() for array in weights(config).values())
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_videos(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    with pytest.raises(UserError, match=r"step \d+: the loss is (nan|inf); videos of the batch: \S+"):
+        run(config, "common.lr_scheduler.base_lr=1e30", "common.lr_scheduler.warmup_lr=1e38")
+    if (config.parent / "ckpt.pth.tar").exists():
+        state = checkpoint.load(config.parent / "ckpt.pth.tar")["state_dict"]
+        assert all(torch.isfinite(value).all() for value in state.values())
