@@ -155,7 +155,7 @@ def _apply_config(facts: Facts, config: Mapping[str, Any]) -> None:
         return
     data, arguments = config.get("DATA", {}), facts.arguments
     facts.notes.clear()
-    facts.assumed += ()
+    facts.assumed = ()
     told = {"clip_len": data.get("NUM_FRAMES"), "frame_stride": data.get("SAMPLING_RATE")}
     if facts.method == "slowfast":
         told["alpha"] = config.get("SLOWFAST", {}).get("ALPHA")
