@@ -30,6 +30,27 @@ NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "b
 WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
 
 
+class _LeftOut:
+    """Stands in for an object that nothing here needs, whatever it is made from: nothing of it is kept or run."""
+
+    def __init__(self, *_: Any) -> None: ...
+    def __setstate__(self, _: Any) -> None: ...
+
+
+# what projects store beside the weights, in plain containers or so that nothing of it runs
+_ARRAY, _SCALAR = (value.__reduce__()[0] for value in (np.zeros(1), np.float64(0)))
+BESIDE: list[Any] = [
+    argparse.Namespace,  # the options of torchvision's scripts
+    (_LeftOut, "mmengine.logging.history_buffer.HistoryBuffer"),  # the curves of mmengine's runs
+    (_LeftOut, "builtins.getattr"),  # by which a curve names its own methods
+    *((_ARRAY, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in np.typecodes["All"]},
+]
+
+
 @dataclass(frozen=True)
 class RawCheckpoint:
     """A file, read and translated.
@@ -141,5 +162,5 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
 def _read_torch(path: Path, trust_pickle: bool) -> Any:
     if trust_pickle:
         return torch.load(path, map_location="cpu", weights_only=False)
-    with torch.serialization.safe_globals([argparse.Namespace]):  # the options that torchvision's scripts store
+    with torch.serialization.safe_globals(BESIDE):
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,42 @@ def test_the_options_that_torchvisions_scripts_store_need_no_trust(tmp_path: Pat
     torch.save(contents, tmp_path / "checkpoint.pth")
     file = load_checkpoint_file(tmp_path / "checkpoint.pth")
     assert file.facts.backbone == "resnet18" and file.others["epoch"] == 4
+
+
+def test_the_training_curves_that_mmengine_stores_need_neither_trust_nor_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file of mmaction2 1.x holds such curves under `message_hub`."""
+
+    class HistoryBuffer:
+        def __init__(self) -> None:
+            self._log_history, self._count_history = np.ones(3), np.arange(3)
+            self.smallest = self.min  # a bound method, which pickles by getattr
+
+        def min(self) -> float: ...
+
+    name = "mmengine.logging.history_buffer"
+    HistoryBuffer.__module__, HistoryBuffer.__qualname__ = name, "HistoryBuffer"
+    for package in ("mmengine", "mmengine.logging", name):
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    monkeypatch.setattr(sys.modules[name], "HistoryBuffer", HistoryBuffer, raising=False)
+    contents = {
+        "meta": {"epoch": 3},
+        "state_dict": resnet18().state_dict(),
+        "message_hub": {"log_scalars": {"train/loss": HistoryBuffer()}, "runtime_info": {"best": np.float32(0.5)}},
+    }
+    torch.save(contents, tmp_path / "epoch_3.pth")
+    for package in ("mmengine", "mmengine.logging", name):
+        monkeypatch.delitem(sys.modules, package)
+    file = load_checkpoint_file(tmp_path / "epoch_3.pth")
+    assert file.facts.backbone == "resnet18" and file.others["message_hub"]["runtime_info"] == {"best": 0.5}
+    assert not vars(file.others["message_hub"]["log_scalars"]["train/loss"])
+
+
+def test_a_function_that_a_file_asks_getattr_for_is_never_looked_up(tmp_path: Path) -> None:
+    class Asks:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return getattr, (argparse.Namespace, "__init__")
+
+    torch.save({"state_dict": resnet18().state_dict(), "extra": Asks()}, tmp_path / "x.pth")
+    assert not callable(load_checkpoint_file(tmp_path / "x.pth").others["extra"])
