@@ -1,6 +1,7 @@
 """From a checkpoint file of any project to weights under our names, and what the file tells about its network.
 
-Reads with `weights_only=True`; how each project names things is in layouts/. Filling models: weights.py.
+Reads torch's files with `weights_only=True`, plain pickles and safetensors. How each project names things is in
+layouts/; filling models: weights.py.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,27 @@ TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save bega
 # where projects keep the weights; of several, the first wins
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
 WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
+
+
+class _LeftOut:
+    """Stands in for an object that nothing here needs, whatever it is made from: nothing of it is kept or run."""
+
+    def __init__(self, *_: Any) -> None: ...
+    def __setstate__(self, _: Any) -> None: ...
+
+
+# what projects store beside the weights, in plain containers or so that nothing of it runs
+_ARRAY, _SCALAR = (value.__reduce__()[0] for value in (np.zeros(1), np.float64(0)))
+BESIDE: list[Any] = [
+    argparse.Namespace,  # the options of torchvision's scripts
+    (_LeftOut, "mmengine.logging.history_buffer.HistoryBuffer"),  # the curves of mmengine's runs
+    (_LeftOut, "builtins.getattr"),  # by which a curve names its own methods
+    *((_ARRAY, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in np.typecodes["All"]},
+]
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,10 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
             found = contents[name]
             break
     state = {str(key): _tensor(value) for key, value in found.items() if isinstance(value, (Tensor, np.ndarray))}
+    for key, value in state.items():
+        if value.is_quantized or value.is_meta or value.layout is not torch.strided:
+            kind = "quantized" if value.is_quantized else "without data" if value.is_meta else "sparse"
+            raise CheckpointError(f"{path}: {key} is {kind}; save the weights as plain tensors")
     if not state:
         entries = f"its entries are {', '.join(map(str, [*contents][:5]))}" if contents else "it is empty"
         raise CheckpointError(f"{path}: no weights in it; {entries}")
@@ -119,6 +146,8 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         head = file.read(len(TORCH_MAGIC))
     by_torch = head.startswith(ZIP_MAGIC) or head == TORCH_MAGIC
     try:
+        if head[8:9] == b"{":  # behind the length of the table that describes the tensors
+            return _read_safetensors(path)
         return _read_torch(path, trust_pickle) if by_torch else read_plain_pickle(path, trust=trust_pickle)
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error)):
@@ -131,6 +160,11 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         raise CheckpointError(f"{path}: holds objects of a package that is not installed ({error})") from None
     except DAMAGED as error:
         reason = str(error)
+    if "TorchScript" in reason:
+        raise CheckpointError(
+            f"{path}: a TorchScript archive, which is a program; save its weights alone: "
+            f"torch.save(torch.jit.load(FILE).state_dict(), NEW)"
+        )
     if by_torch:
         first_sentence = re.split(r"\. |\n", reason)[0]
         raise CheckpointError(f"{path}: damaged: {first_sentence}")
@@ -138,8 +172,21 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
     raise CheckpointError(f"{path}: neither written by torch.save nor a pickle of arrays; {begin}")
 
 
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise CheckpointError(f"{path}: a safetensors file needs the package safetensors: pip install timm") from None
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+
+
 def _read_torch(path: Path, trust_pickle: bool) -> Any:
     if trust_pickle:
         return torch.load(path, map_location="cpu", weights_only=False)
-    with torch.serialization.safe_globals([argparse.Namespace]):  # the options that torchvision's scripts store
+    with torch.serialization.safe_globals(BESIDE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*TorchScript")  # `_read` says it in one line
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -35,6 +35,7 @@ def residual_branches(net: nn.Module, name: str) -> list[Branch]:
 
     Wherever paths that forked meet again, in a sum or a concatenation, the path with the most convolutions and linear
     layers is the branch. It begins at its first convolution; in transformers, which have none, at its first norm.
+    A branch that begins at the frames themselves (RepVGG's stem) is none: there are no features to shift yet.
     A network whose paths never fork (VGG) counts every convolution but the first as a branch of its own.
 
     Raises: ConfigError when the network cannot be traced or has no such place.
@@ -43,7 +44,7 @@ def residual_branches(net: nn.Module, name: str) -> list[Branch]:
     found: dict[str, Branch] = {}
     for join in graph.joins():
         entry, block = graph.entry(join), graph.owner(join)
-        if entry and entry not in found:
+        if entry and entry not in found and not graph.reads_frames(entry):
             found[entry] = Branch(entry, block if block and entry.startswith(f"{block}.") else "")
     branches = sorted(found.values(), key=lambda branch: graph.calls.index(branch.entry))
     if not branches:
@@ -88,6 +89,11 @@ class Graph:
             paths.append(self._with_parameters(node for node in self.ancestors if node in self.ancestors[end] - shared))
         branch = max(paths, key=lambda calls: (len(self._kind(calls, WEIGHTED)), len(calls)))
         return next(iter(self._kind(branch, nn.Conv2d) or branch), "")
+
+    def reads_frames(self, call: str) -> bool:
+        """Whether no layer runs between the network's input and this module."""
+        node = next(node for node in self.ancestors if node.op == "call_module" and node.target == call)
+        return self._with_parameters(self.ancestors[node]) == [call]
 
     def owner(self, node: fx.Node) -> str:
         """The module whose forward holds the node; "" is the network itself."""

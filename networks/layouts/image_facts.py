@@ -16,6 +16,7 @@ STEM = "features.0."
 POOLED = "layer2.net."  # the stage behind a temporal pool
 BLOCK_SHIFT = re.compile(r"layer\d\.(?:net\.)?\d+\.(?:block\.)?net\.")
 WRAPPED_BLOCK = re.compile(r"(layer\d\.\d+)\.block\.")
+CLASSIFIER = re.compile(r"((?:(?:classifier|fc|heads?|last_linear)\.)+(?:(\d+)\.)?)weight")
 SCALES = [round(0.05 * step, 2) for step in range(2, 61)]  # width multipliers that a file may have been made with
 
 
@@ -25,7 +26,14 @@ def counts(state: State, pattern: str) -> int:
 
 
 def classifier_of(state: State) -> str:
-    """The prefix of the last layer, "fc.": the last entry that is a matrix or a 1x1 convolution with a bias; or ""."""
+    """The prefix of the last layer, "fc."; or "".
+
+    By the names that torchvision and timm give it, of several the highest number (a safetensors file has its entries by
+    alphabet, not in the network's order); else the last entry that is a matrix or a 1x1 convolution with a bias.
+    """
+    named = [match for key in state if (match := CLASSIFIER.fullmatch(key)) and state[key].dim() in (2, 4)]
+    if named:
+        return str(max(named, key=lambda match: int(match[2] or 0))[1])
     for key in reversed([*state]):
         value = state[key]
         if key.endswith(".weight") and value.dim() >= 2:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torchvision.models import resnet18
 
 from methods.tsn import TSN
 from networks.weights import load_checkpoint_file, load_into
+from tests.requirements import needs_package
 from utils.errors import CheckpointError
 
 
@@ -111,3 +116,82 @@ def test_the_options_that_torchvisions_scripts_store_need_no_trust(tmp_path: Pat
     torch.save(contents, tmp_path / "checkpoint.pth")
     file = load_checkpoint_file(tmp_path / "checkpoint.pth")
     assert file.facts.backbone == "resnet18" and file.others["epoch"] == 4
+
+
+def test_the_training_curves_that_mmengine_stores_need_neither_trust_nor_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file of mmaction2 1.x holds such curves under `message_hub`."""
+
+    class HistoryBuffer:
+        def __init__(self) -> None:
+            self._log_history, self._count_history = np.ones(3), np.arange(3)
+            self.smallest = self.min  # a bound method, which pickles by getattr
+
+        def min(self) -> float: ...
+
+    name = "mmengine.logging.history_buffer"
+    HistoryBuffer.__module__, HistoryBuffer.__qualname__ = name, "HistoryBuffer"
+    for package in ("mmengine", "mmengine.logging", name):
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    monkeypatch.setattr(sys.modules[name], "HistoryBuffer", HistoryBuffer, raising=False)
+    contents = {
+        "meta": {"epoch": 3},
+        "state_dict": resnet18().state_dict(),
+        "message_hub": {"log_scalars": {"train/loss": HistoryBuffer()}, "runtime_info": {"best": np.float32(0.5)}},
+    }
+    torch.save(contents, tmp_path / "epoch_3.pth")
+    for package in ("mmengine", "mmengine.logging", name):
+        monkeypatch.delitem(sys.modules, package)
+    file = load_checkpoint_file(tmp_path / "epoch_3.pth")
+    assert file.facts.backbone == "resnet18" and file.others["message_hub"]["runtime_info"] == {"best": 0.5}
+    assert not vars(file.others["message_hub"]["log_scalars"]["train/loss"])
+
+
+def test_a_function_that_a_file_asks_getattr_for_is_never_looked_up(tmp_path: Path) -> None:
+    class Asks:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return getattr, (argparse.Namespace, "__init__")
+
+    torch.save({"state_dict": resnet18().state_dict(), "extra": Asks()}, tmp_path / "x.pth")
+    assert not callable(load_checkpoint_file(tmp_path / "x.pth").others["extra"])
+
+
+@needs_package("safetensors", "pip install timm")
+def test_safetensors_are_read_though_their_entries_stand_by_alphabet(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    image = resnet18()
+    save_file(image.state_dict(), tmp_path / "model.safetensors")
+    method = TSN(backbone="resnet18", num_class=5)
+    load_into(method, tmp_path / "model.safetensors")
+    assert torch.equal(method.state_dict()["backbone.layer4.1.conv2.weight"], image.layer4[1].conv2.weight)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    for size in (9, 1000, len(whole) - 10):
+        (tmp_path / "model.safetensors").write_bytes(whole[:size])
+        with pytest.raises(CheckpointError, match=r"safetensors: damaged"):
+            load_into(method, tmp_path / "model.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")  # deprecated, and still in use
+def test_a_torchscript_archive_is_refused_with_a_way_to_its_weights(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.trace(torch.nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 4, 4)), tmp_path / "x.pt")
+    with pytest.raises(CheckpointError, match=r"a TorchScript archive.*torch\.jit\.load"):
+        load_checkpoint_file(tmp_path / "x.pt")
+
+
+UNUSABLE: list[tuple[str, Callable[[Tensor], Tensor]]] = [
+    ("sparse", lambda weight: weight.to_sparse()),
+    ("without data", lambda weight: weight.to("meta")),
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch tells of sparse tensors that it does not check them
+@pytest.mark.parametrize(("kind", "made"), UNUSABLE, ids=[kind for kind, _ in UNUSABLE])
+def test_tensors_that_cannot_be_copied_are_named_before_anything_is_loaded(
+    kind: str, made: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    state = resnet18().state_dict()
+    torch.save({**state, "layer4.1.conv2.weight": made(state["layer4.1.conv2.weight"])}, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match=rf"layer4\.1\.conv2\.weight is {kind}; save"):
+        load_checkpoint_file(tmp_path / "x.pth")

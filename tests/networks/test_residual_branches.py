@@ -55,6 +55,19 @@ def test_other_networks_are_shifted_at_the_head_of_each_branch(name: str, count:
     assert (len(found), found[0]) == (count, first)
 
 
+def test_a_branch_of_the_stem_is_passed_over_because_frames_have_no_channels_to_spare() -> None:
+    class Twice(nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.one, self.two = (nn.Conv2d(channels, 16, size, padding=size // 2) for size in (1, 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.one(x) + self.two(x)
+
+    net = nn.Sequential(Twice(3), Twice(16))
+    assert [branch.entry for branch in residual_branches(net, "repvgg")] == ["1.one"]
+
+
 def test_a_network_that_cannot_be_traced_is_an_error_with_a_way_out() -> None:
     class Undecided(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -157,6 +157,10 @@ MISFITS: list[tuple[Callable[[dict[str, Tensor]], None], str]] = [
         lambda state: state.update({"head.extra": torch.zeros(2)}),
         r"only the file has head\.extra 2; nothing was loaded",
     ),
+    (
+        lambda state: state.update({"odd.weight": torch.zeros(2)}),
+        r"this project.* does not fit tsn_resnet18; only the file has odd\.weight 2; nothing was loaded",
+    ),
     (_reshape, r"backbone\.layer1\.0\.conv1\.weight is 64x64x1x1 in the file, 64x64x3x3 in the model"),
 ]
 
