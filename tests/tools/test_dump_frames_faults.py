@@ -119,14 +119,14 @@ def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_res
     signal_number: int, tmp_path: Path
 ) -> None:
     videos, out = tmp_path / "videos", tmp_path / "set"
-    names = [f"v{n:02d}" for n in range(12)]
+    names = [f"v{n:02d}" for n in range(24)]  # enough to be in the middle when the signal comes
     first = make_video(videos / "a" / "v00.mp4", frames=40)
     for name in names[1:]:
         (videos / "a" / f"{name}.mp4").write_bytes(first.read_bytes())
     process = subprocess.Popen(
         command("dump_frames", videos, out, "--workers", 2, "--size", 480), env=ENVIRONMENT, stderr=subprocess.DEVNULL
     )
-    while not (out / "frames" / "a" / "v02").is_dir():
+    while not (out / "frames" / "a" / "v01").is_dir():
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal_number)

@@ -65,7 +65,7 @@ def test_a_terminal_shows_both_bars_and_the_log_stays_as_it_is(tmp_path: Path) -
 def run_of_two_steps(shown: bool) -> list[str]:
     said: list[str] = []
     state = TrainState.fresh(2)
-    plan = TrainPlan(np.full(100, 0.1), 2, 50, 50, 0, None, 0)
+    plan = TrainPlan(np.full(100, 0.1), 2, 50, 50, 0, 0, None, 0)
     with Progress(said.append, shown=shown, device=CPU) as bar, bar.training(state, plan, clips=8) as step:
         step()  # not measured yet
         state.step, _ = 1, state.meters["time"].update(0.5)

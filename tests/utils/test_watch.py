@@ -79,7 +79,7 @@ def test_a_picture_of_a_batch_is_bounded_and_says_how_clips_are_mixed(tmp_path: 
         watch.batch(clips, batch, mix)
         assert watch._captions(batch, mix) == ["75% 0, 25% 1", "75% 1, 25% 0"]
         several = Batch(clips[:, None], torch.tensor([[1, 0, 1], [0, 1, 0]]), torch.arange(2), {}, ["", ""])
-        assert watch._captions(several, None) == ["0 + 2", "1"]
+        assert watch._captions(several, None) == ["0; 2", "1"]
         batch.faults[1] = "gone.jpg"
         assert watch._captions(batch, None) == ["0", "unreadable: gone.jpg"]
     (_, sheet), *_ = pictures(tmp_path, "pictures/batch")
