@@ -176,7 +176,8 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:
-    for place in (folder, folder / "lists"):
+    # lists/ first: beside it may lie the annotations that lists were made from, train.csv for example
+    for place in (folder / "lists", folder):
         for suffix in (".txt", ".csv"):
             lists = {split: place / f"{split}{suffix}" for split in SPLITS}
             if found := {split: source for split, source in lists.items() if source.is_file()}:
