@@ -25,6 +25,7 @@ from utils.peer_connection import Connection, connect, listen
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 10.0  # a process that has not been heard for so long is stuck or stopped
 GRACE_SECONDS = 5.0  # how long a process may go on by itself after another one failed
+LATE_SECONDS = 2.0  # for which rank 0 still tells others of a failure before all have come
 CONTEXT = 30  # characters shown on either side of a difference
 
 
@@ -122,6 +123,9 @@ class Server(Peers):
                 self.report(f"rank(s) {', '.join(map(str, missing))} have not come within {self._timeout:g} s", 1)
                 break
         if self.failure is not None:
+            late = time.monotonic() + LATE_SECONDS  # who comes a moment later is told the reason as well
+            while len(self._members) < self.process.world_size - 1 and time.monotonic() < min(late, end):
+                time.sleep(0.05)
             raise PeerError(self.failure.message, self.failure.code)
 
     def report(self, message: str, code: int) -> None:  # noqa: D102 - as Peers says

@@ -86,7 +86,7 @@ def test_hub_names_every_package_that_its_networks_need() -> None:
                     files += [one for one in found if one not in files]
                 elif module.split(".")[0] not in sys.stdlib_module_names:
                     needed.add(module.split(".")[0])
-    beside = {"timm", "pydantic_core"}  # optional; comes with pydantic
+    beside = {"timm", "safetensors", "pydantic_core"}  # optional, and optional; comes with pydantic
     assert needed - beside == set(hubconf.dependencies)
 
 

@@ -62,6 +62,7 @@ def test_a_run_shorter_than_its_warmup_only_warms_up() -> None:
 
 
 @pytest.mark.parametrize(("method", "words"), [("linear", "line"), ("constant", "constant")])
+@pytest.mark.filterwarnings("ignore:The epoch parameter:UserWarning")  # torch 2.6, of its own SequentialLR
 def test_a_step_schedule_with_warm_up_is_that_of_torchvisions_script(method: str, words: str) -> None:
     per_epoch, warm, milestones, peak = 7, 3, [5, 8], 0.64
     weight = torch.nn.Parameter(torch.zeros(1))

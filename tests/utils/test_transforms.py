@@ -259,5 +259,6 @@ def test_x_and_y_of_flow_are_cut_and_resized_as_grey_pictures_are(interpolation:
         flow, _ = Spatial(rule, 48, interpolation=interpolation, modality="flow")(encoded, np.random.default_rng(3))
         rgb, _ = Spatial(rule, 48, interpolation=interpolation).apply(FRAMES, np.random.default_rng(3))
         assert flow.shape == (1, 4, 48, 48, 2) and flow.dtype == rgb.dtype
-        # colours are resized each by itself, too; which way a half is rounded depends on how many there are
-        np.testing.assert_allclose(flow, rgb[..., :2], atol=1 if interpolation == "rounded" else 1e-4)
+        # colours are resized each by itself, too; which way a half is rounded depends on how many there are, so does
+        # the kernel that torch takes, whose sums differ by some of 255's last bits (torch 2.6 by 4e-4)
+        np.testing.assert_allclose(flow, rgb[..., :2], atol=1 if interpolation == "rounded" else 1e-3)
