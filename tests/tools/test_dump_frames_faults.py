@@ -124,7 +124,12 @@ def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_res
     for name in names[1:]:
         (videos / "a" / f"{name}.mp4").write_bytes(first.read_bytes())
     process = subprocess.Popen(
-        command("dump_frames", videos, out, "--workers", 2, "--size", 480), env=ENVIRONMENT, stderr=subprocess.DEVNULL
+        command("dump_frames", videos, out, "--workers", 2, "--size", 480),
+        env=ENVIRONMENT,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # tests in the background inherit that it is ignored
     )
     while not (out / "frames" / "a" / "v01").is_dir():
         assert process.poll() is None
