@@ -131,7 +131,7 @@ def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_res
             signal.SIGINT, signal.SIG_DFL
         ),  # tests in the background inherit that it is ignored
     )
-    while not (out / "frames" / "a" / "v01").is_dir():
+    while not (out / "frames" / "a" / "v03").is_dir():
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal_number)
