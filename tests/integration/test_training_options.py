@@ -129,8 +129,9 @@ def test_a_smaller_last_batch_compiles_nothing_anew(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_compiled_run_gives_nearly_the_same_loss(tmp_path: Path) -> None:
     plain, compiled = make_experiment(tmp_path / "plain"), make_experiment(tmp_path / "compiled")
-    assert run(plain, SHORT) == 0
-    assert run(compiled, SHORT, "common.compile=true") == 0
+    alike = (SHORT, "common.model.dropout=0.0")  # compiled code draws other masks
+    assert run(plain, *alike) == 0
+    assert run(compiled, *alike, "common.compile=true") == 0
     losses = [[record["loss"] for record in metrics(path, "train")] for path in (plain, compiled)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
