@@ -129,7 +129,9 @@ def test_a_smaller_last_batch_compiles_nothing_anew(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_compiled_run_gives_nearly_the_same_loss(tmp_path: Path) -> None:
     plain, compiled = make_experiment(tmp_path / "plain"), make_experiment(tmp_path / "compiled")
-    alike = (SHORT, "common.model.dropout=0.0")  # compiled code draws other masks
+    # compiled code draws other masks, and a large rate makes rounding grow from step to step
+    gentle = ("common.lr_scheduler.base_lr=0.0001", "common.lr_scheduler.warmup_lr=0.0002")
+    alike = (SHORT, "common.model.dropout=0.0", *gentle)
     assert run(plain, *alike) == 0
     assert run(compiled, *alike, "common.compile=true") == 0
     losses = [[record["loss"] for record in metrics(path, "train")] for path in (plain, compiled)]
