@@ -42,17 +42,17 @@ def problem_of(project: Path, text: str, *, timeout: float = 60, setup: str = ""
 def test_bash_blocks_are_one_session_in_a_copy_of_what_git_tracks(project: Path) -> None:
     text = """\
         ```bash
-        mkdir work && cd work
+        mkdir inner && cd inner
         name=made
         test ! -e ../ignored
         ```
         ```bash
         test "$(cat ../here)" = tracked
-        touch "$name"; test -e ../work/made
+        touch "$name"; test -e ../inner/made
         ```
         """
     assert problem_of(project, text) == ""
-    assert not (project / "work").exists()
+    assert not (project / "inner").exists()
 
 
 def test_python_blocks_are_one_interpreter_and_run_between_the_others(project: Path) -> None:
