@@ -107,6 +107,7 @@ class Server(Peers):
         self._listener = listen(process, port)
         self.port: int = self._listener.getsockname()[1]
         self._members: dict[int, Connection] = {}
+        self._telling = threading.RLock()  # held until everybody knows: who sees the news may end the process
         self._arrived = threading.Event()
         self._timeout = timeout
         self._thread = threading.Thread(target=self._serve, name="peers", daemon=True)
@@ -124,7 +125,7 @@ class Server(Peers):
                 break
         if self.failure is not None:
             late = time.monotonic() + LATE_SECONDS  # who comes a moment later is told the reason as well
-            while len(self._members) < self.process.world_size - 1 and time.monotonic() < min(late, end):
+            while not self._all_told() and time.monotonic() < min(late, end):
                 time.sleep(0.05)
             raise PeerError(self.failure.message, self.failure.code)
 
@@ -148,11 +149,16 @@ class Server(Peers):
             member.send({"bye": True})
         self._listener.close()
 
+    def _all_told(self) -> bool:
+        with self._telling:
+            return len(self._members) == self.process.world_size - 1
+
     def _spread(self, failure: Failure) -> None:
-        self._fail(failure)
-        first = self.failure or failure
-        for member in list(self._members.values()):
-            member.send({"failed": first.message, "rank": first.rank, "code": first.code})
+        with self._telling:
+            first = self.failure or failure
+            for member in list(self._members.values()):
+                member.send({"failed": first.message, "rank": first.rank, "code": first.code})
+            self._fail(first)
 
     def _serve(self) -> None:
         selector = selectors.DefaultSelector()
@@ -187,7 +193,8 @@ class Server(Peers):
     def _handle(self, member: Connection, message: dict[str, Any]) -> None:
         member.heard = time.monotonic()
         if message.get("token") == self.process.token and "rank" in message:
-            self._enter(member, message)
+            with self._telling:
+                self._enter(member, message)
         elif "beat" in message:
             member.progress = int(message["beat"])
         elif "failed" in message:

@@ -152,6 +152,20 @@ def test_a_different_config_is_an_error_on_every_rank() -> None:
         )
 
 
+def test_rank_0_ends_only_when_everybody_knows_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = peer_connection.Connection.send
+
+    def slow_send(member: peer_connection.Connection, message: dict[str, Any]) -> None:
+        if "failed" in message:
+            time.sleep(0.3)
+        send(member, message)
+
+    monkeypatch.setattr(peer_connection.Connection, "send", slow_send)
+    results = run_sessions(3, nothing, same=["lr: 0.1", "lr: 0.1", "lr: 0.2"])
+    assert [code for code, _ in results] == [2, 2, 2]
+    assert all("differs from rank 0 in config" in text for _, text in results)
+
+
 def test_different_code_is_an_error_on_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "_code_digest", lambda: os.environ["RANK"])
     results = run_sessions(2, nothing)
