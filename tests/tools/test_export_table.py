@@ -39,6 +39,23 @@ def test_a_model_gives_a_row_and_nothing_is_written_without_being_asked(
     assert f"| {name} | {clip} | {size} |" in export_table.page([[name, clip, size, *differences]])
 
 
+def test_after_a_model_that_does_not_export_the_others_are_tried_and_no_page_is_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def compare(model: export_table.Model, folder: Path) -> list[str]:
+        if model.name == "tsm resnet50":
+            raise UserError("differs by 0.5")
+        return [model.name]
+
+    monkeypatch.setattr(export_table, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(export_table, "compare", compare)
+    assert export_table.main(["--write"]) == 1
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == len(list(models())) and "tsm resnet50: differs by 0.5" in printed.out
+    assert printed.err == f"1 of {len(list(models()))} do not export: tsm resnet50\n"
+    assert not (tmp_path / "page.md").exists()
+
+
 def test_mistakes_are_one_line() -> None:
     with pytest.raises(UserError, match="no model is called resnet9000"):
         export_table.main(["resnet9000"])
