@@ -44,7 +44,7 @@ def read_videos(
     Raises ListError.
     """
     source = Path(source)
-    table = None if source.is_dir() or source.suffix.lower() != ".csv" else _read_csv(source)
+    table = None if source.is_dir() or source.suffix.lower() != ".csv" else read_table(source)
     if not source.is_dir() and table is None:
         file = Path(class_names) if class_names else find_class_file(source, root)
         columns = label_columns(("label",), multi_label=multi_label)
@@ -99,8 +99,11 @@ def _class_folders(folder: Path) -> list[Entry]:
     return entries
 
 
-def _read_csv(source: Path) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows; None for lines without a header, `path label` as PySlowFast and PyTorchVideo write them."""
+def read_table(source: Path) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of a CSV; None for `path label` lines without a header, as PySlowFast and PyTorchVideo write.
+
+    Raises ListError.
+    """
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = [*csv.reader(file)] or [[]]

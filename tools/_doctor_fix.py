@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
-from tools._doctor import DataSet, Fault, class_name, labels_of
+from datasets.video_columns import find_columns
+from datasets.video_lists import read_table
+from tools._doctor import DataSet, Entry, Fault, class_name, labels_of
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.label_sets import in_text
+from utils.label_sets import NONE, SEPARATOR, in_text
 
 
 def fix(data: DataSet) -> list[Path]:
     """Writes repaired lists in place and returns the files that changed; originals get the suffix .orig.
 
-    Raises UserError if nothing would be left, and for sources that are no lists.
+    Raises UserError if nothing would be left, and for a folder, which is no list.
     """
     for source in data.sources.values():
-        if source.is_dir() or source.suffix.lower() == ".csv":
+        if source.is_dir():
             raise UserError(f"{source}: --fix repairs lists, and this is none; tools/make_lists.py --videos makes some")
     _remove_classes(data, sorted(_empty_classes(data)))
     changed = []
@@ -24,18 +28,52 @@ def fix(data: DataSet) -> list[Path]:
         entries = data.of(split)
         if not entries:
             raise UserError(f"{source}: no video would be left; nothing was written")
-        counted = "num_frames" in data.columns
-        counts = [f" {entry.num_frames}" if counted else "" for entry in entries]
-        lines = [
-            f"{_quoted(entry.path)}{count} {in_text(entry.labels)}\n"
-            for entry, count in zip(entries, counts, strict=True)
-        ]
-        changed += _replace(source, "".join(lines))
+        table = read_table(source) if source.suffix.lower() == ".csv" else None
+        text = _lines(data, entries) if table is None else _table(data, entries, *table)
+        if text is not None:
+            changed += _replace(source, text)
     if data.class_file is not None and data.names is not None:
         text = "".join(f"{index} {name}\n" for index, name in enumerate(data.names))
         if any(fault.kind == "class_hole" for fault in data.faults):
             changed += _replace(data.class_file, text)
     return changed
+
+
+def _lines(data: DataSet, entries: list[Entry]) -> str:
+    counted = "num_frames" in data.columns
+    counts = [f" {entry.num_frames}" if counted else "" for entry in entries]
+    return "".join(
+        f"{_quoted(entry.path)}{count} {in_text(entry.labels)}\n" for entry, count in zip(entries, counts, strict=True)
+    )
+
+
+def _table(data: DataSet, entries: list[Entry], header: list[str], rows: list[list[str]]) -> str | None:
+    """A CSV of the entries' rows with all their columns, labels as they were written; None if every row stays.
+
+    Rows that are no entry are left out: videos that are not there, and of several classes all but a video's first row,
+    which gets them all.
+    """
+    label = find_columns(header).get("label")
+    kept = []
+    for entry in entries:
+        row = list(rows[entry.line - 2])
+        if label is not None and entry.labels != (-1,):
+            row[label] = _cell(data, entry, row[label])
+        kept.append(row)
+    if kept == [row for row in rows if any(row)]:
+        return None
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *kept])
+    return text.getvalue()
+
+
+def _cell(data: DataSet, entry: Entry, before: str) -> str:
+    """The label cell of a CSV: as it was where it means the same, else names if it had names, else numbers."""
+    names = data.names or []
+    parts = {part.strip() for part in (before.split(SEPARATOR) if data.multi_label else [before])} - {"", NONE}
+    numbers = bool(parts) and all(part.isdecimal() and part not in names for part in parts)
+    labels = [str(label) if numbers or not names else names[label] for label in entry.labels]
+    return before if set(labels) == parts else SEPARATOR.join(labels) or NONE
 
 
 def _empty_classes(data: DataSet) -> set[int]:

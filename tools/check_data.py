@@ -4,7 +4,7 @@ TARGET is a config.yaml, a folder with train.txt, val.txt, test.txt (or one with
 of encoded videos are train.csv, val.csv, test.csv, or what a config with data.store.type: video names. Of val and test
 a label may be -1, for a video whose class is unknown. Every frame is decoded unless --quick: of encoded videos too, and
 every field where a config trains on optical flow. --fix writes repaired lists in place and keeps the originals as
-*.orig, of lists of lines; frames and videos are never touched.
+*.orig; frames and videos are never touched.
 Exit code 0: nothing is wrong, or all of it was fixed; 2: something is.
 """
 

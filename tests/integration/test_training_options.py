@@ -127,15 +127,21 @@ def test_a_smaller_last_batch_compiles_nothing_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_compiled_run_gives_nearly_the_same_loss(tmp_path: Path) -> None:
-    plain, compiled = make_experiment(tmp_path / "plain"), make_experiment(tmp_path / "compiled")
-    # compiled code draws other masks, and a large rate makes rounding grow from step to step
-    gentle = ("common.lr_scheduler.base_lr=0.0001", "common.lr_scheduler.warmup_lr=0.0002")
-    alike = (SHORT, "common.model.dropout=0.0", *gentle)
-    assert run(plain, *alike) == 0
-    assert run(compiled, *alike, "common.compile=true") == 0
-    losses = [[record["loss"] for record in metrics(path, "train")] for path in (plain, compiled)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+def test_the_first_step_of_a_compiled_run_is_the_eager_one(tmp_path: Path) -> None:
+    # Later steps part: this small network's gradient is so ill-conditioned that eager float32 itself is up to 4 % away
+    # from float64, and each step makes that grow. Fitted norms, then held, and no dropout: compiled code draws others.
+    fitted = make_experiment(tmp_path / "fitted")
+    assert run(fitted, "common.precise_bn=3") == 0
+    path = str(fitted.parent / checkpoint.NEWEST)
+    alike = ("--load-path", path, "common.lr_scheduler.max_iter=1", "common.model.dropout=0", "common.frozen_bn=true")
+    before, losses, updates = weights(fitted), [], []
+    for compiled in ("false", "true"):
+        config = make_experiment(tmp_path / compiled)
+        assert run(config, *alike, f"common.compile={compiled}") == 0
+        losses.append(metrics(config, "train")[-1]["loss"])
+        updates.append(np.concatenate([(array - before[name]).ravel() for name, array in weights(config).items()]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert 0 < np.linalg.norm(updates[0] - updates[1]) < 0.05 * np.linalg.norm(updates[0])
 
 
 def test_rand_augment_and_cut_mix_train(tmp_path: Path) -> None:

@@ -73,6 +73,36 @@ def test_planted_faults_are_found_and_fixed(videos: Path, capsys: pytest.Capture
     ]
 
 
+def fixed_csv(folder: Path, rows: str, names: str, *options: str) -> str:
+    """What --fix makes of a training CSV about the videos a.mp4 and b.mp4."""
+    for name in ("a", "b"):
+        make_video(folder / f"{name}.mp4", frames=4)
+    (folder / "lists").mkdir()
+    (folder / "lists/classInd.txt").write_text(names)
+    (folder / "lists/train.csv").write_text(rows, newline="")
+    assert check_data.main([str(folder), "--root", str(folder), "--workers", "1", "--fix", *options]) == 0
+    assert (folder / "lists/train.csv.orig").read_bytes() == rows.encode()
+    return (folder / "lists/train.csv").read_text()
+
+
+def test_a_csv_is_fixed_with_all_its_columns(tmp_path: Path) -> None:
+    rows = 'note,path,label\r\n"says ""x""",a.mp4,"jump, high"\r\n2,gone.mp4,run\r\n\r\n3,b.mp4,walk\r\n'
+    fixed = fixed_csv(tmp_path, rows, "0 jump, high\n1 run\n2 walk\n")
+    assert fixed == 'note,path,label\n"says ""x""",a.mp4,"jump, high"\n3,b.mp4,walk\n'
+    assert (tmp_path / "lists/classInd.txt").read_text() == "0 jump, high\n1 walk\n"
+
+
+def test_numbers_in_a_csv_move_up_when_a_class_is_taken_out(tmp_path: Path) -> None:
+    fixed = fixed_csv(tmp_path, "path,label\na.mp4,0\ngone.mp4,1\nb.mp4,2\n", "0 jump\n1 run\n2 walk\n")
+    assert fixed == "path,label\na.mp4,0\nb.mp4,1\n"
+
+
+def test_a_csv_of_several_classes_keeps_them_in_a_videos_first_row(tmp_path: Path) -> None:
+    rows = "path,labels\na.mp4,walk;jump\nb.mp4,\ngone.mp4,run\na.mp4,sit\nb.mp4,-\n"
+    fixed = fixed_csv(tmp_path, rows, "0 jump\n1 run\n2 walk\n3 sit\n", "--multi-label")
+    assert fixed == "path,labels\na.mp4,jump;walk;sit\nb.mp4,\n"
+
+
 def test_what_is_no_list_is_not_rewritten(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = doctor(videos, code=2, capsys=capsys, train=str(videos), val=str(videos))
     assert {fault["kind"] for fault in found["faults"]} >= {"overlap"}
