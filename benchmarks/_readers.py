@@ -17,7 +17,7 @@ from benchmarks._workload import Key, Workload
 from datasets.frame_store import FrameStore
 from datasets.memcached_dataset_tsn import TSNDataset
 from utils.augment import Augment
-from utils.batch import Batch, collate
+from utils.batch import Batch
 from utils.clip import ClipSpec
 from utils.crops import MultiScale
 from utils.mixup import MixUp
@@ -55,7 +55,7 @@ class Ours(Reader):
 
     def read(self, keys: Sequence[Key]) -> Batch:
         """(N, V, C, T, H, W) uint8."""
-        return whole(collate([self.data[key] for key in keys]))
+        return whole(self.data.__getitems__(keys))
 
 
 class OursFull(Reader):
@@ -67,7 +67,7 @@ class OursFull(Reader):
 
     def read(self, keys: Sequence[Key]) -> Tensor:
         """(N, C, T, H, W) float32."""
-        batch = whole(collate([self.data[key] for key in keys]))
+        batch = whole(self.data.__getitems__(keys))
         return mixed(self.mixer, self.augment.apply(batch.clips, batch.augment), keys)
 
 

@@ -15,6 +15,7 @@ from benchmarks._workload import Workload
 from datasets.loader import TrainStream, make_loader
 from utils.batch import collate
 from utils.decode import decode_image
+from utils.transforms import empty_clips
 
 WORKER_STAGES = ("open", "decode", "resize", "collate")
 ADVICE = {
@@ -64,17 +65,12 @@ def measure(workload: Workload, *, rounds: int, workers: int) -> Stages:
         with clock("decode"):
             frames = [[decode_image(frame) for frame in clip] for clip in coded]
         with clock("resize"):
-            cut = [
-                spatial.apply(clip, np.random.default_rng([0, *key])) for clip, key in zip(frames, keys, strict=True)
-            ]
+            room = empty_clips((len(keys), 1, workload.segments, *size, 3), np.dtype(np.uint8))
+            for clip, key, place in zip(frames, keys, room.numpy(), strict=True):
+                spatial.apply(clip, np.random.default_rng([0, *key]), place)
         params = [augment.draw(np.random.default_rng(key), 1, workload.segments, *size) for key in keys]
         with clock("collate"):
-            batch = collate(
-                [
-                    {"clips": clips, "label": 0, "index": 0, "augment": drawn, "fault": ""}
-                    for (clips, _), drawn in zip(cut, params, strict=True)
-                ]
-            )
+            batch = collate([{"label": 0, "index": 0, "augment": drawn, "fault": ""} for drawn in params], room)
         with clock("augment"):
             augment.apply(batch.clips, batch.augment)
     wait, speed = _wait(workload, batches=max(8, rounds // 2), workers=workers)

@@ -15,6 +15,7 @@ from datasets.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
 from datasets.sampling import SAMPLING, get_rule
 from utils.clip import ClipSpec
+from utils.coded_clips import CodedSpatial
 from utils.decode import UnreadableFrameError
 from utils.errors import ConfigError, FrameError
 
@@ -75,17 +76,21 @@ class FrameDataset(SampleDataset):
             return rule.pick(num_frames, self.clip, self.num_clips)
         return rule.draw(num_frames, self.clip, rng)[None]
 
-    def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[Any, bool]:
+    def _read(
+        self, index: int, rng: np.random.Generator | None, epoch: int, out: np.ndarray | None
+    ) -> tuple[Any, bool]:
         path, wanted = self.records.path(index), self.indices(index, rng)
         if self.clip.modality == "flow":
             wanted = np.stack([field_pictures(fields) for fields in wanted])
         frames = self.store.get_many(path, wanted.ravel())
         views, flipped = [], False
-        for number, clip in enumerate(wanted):
+        for number, (clip, place) in enumerate(zip(wanted, self._views(out), strict=True)):
             try:
-                view, flipped = self.spatial(frames[number * len(clip) : (number + 1) * len(clip)], rng)
+                view, flipped = self.spatial(frames[number * len(clip) : (number + 1) * len(clip)], rng, place)
             except UnreadableFrameError as error:
                 file = self.store.frame_name(path, int(clip[error.position]))
                 raise FrameError(f"{file}: {error}") from error
             views.append(view)
-        return self.spatial.join(views, f"{self.records.where(index)}: {path}"), flipped
+        if isinstance(self.spatial, CodedSpatial):
+            return self.spatial.join(views, f"{self.records.where(index)}: {path}"), flipped
+        return out, flipped

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from torch import Tensor
 
+from utils.batch import Batch, collate
 from utils.clip import ClipSpec
+from utils.coded_clips import CodedSpatial
 from utils.errors import FrameError
 from utils.label_sets import LabelSets, mirrored
 
@@ -22,22 +25,23 @@ class ClipTransform(Protocol):
     size: tuple[int, int]
     num_crops: int
 
-    def __call__(self, frames: Sequence[bytes], rng: np.random.Generator | None = None) -> tuple[Any, bool]:
-        """(num_crops, T, H, W, C) and whether the clip was mirrored."""
+    def room(self, *leading: int) -> Tensor | None:
+        """Memory for clips, (*leading, H, W, C); None where the device makes the pixels."""
+        ...
+
+    def __call__(
+        self, frames: Sequence[bytes], rng: np.random.Generator | None = None, out: np.ndarray | None = None
+    ) -> tuple[Any, bool]:
+        """(num_crops, T, H, W, C), in `out` if it is given, and whether the clip was mirrored."""
         ...
 
     def apply(
-        self, frames: np.ndarray | Sequence[np.ndarray], rng: np.random.Generator | None = None
+        self,
+        frames: np.ndarray | Sequence[np.ndarray],
+        rng: np.random.Generator | None = None,
+        out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, bool]:
         """The same from frames that are decoded."""
-        ...
-
-    def join(self, views: Sequence[Any], where: str) -> Any:
-        """What was made of the clips of one sample, together. where: list line and path, for what is found later."""
-        ...
-
-    def blank(self, num_views: int, num_frames: int) -> Any:
-        """In place of a sample that cannot be read."""
         ...
 
 
@@ -81,7 +85,8 @@ class SampleDataset:
     `dataset[(epoch, index)]` is a mapping for `utils.batch.collate`: clips (V, T, H, W, C), V = clips x crops with the
     crops of one clip together, T and C those of the clip's pictures; label, a class or a multi-hot row (K,); index;
     augment; fault. A frame that is missing or broken makes a fault that names list line and file, with clips of zeros:
-    no other frame or video ever takes its place.
+    no other frame or video ever takes its place. A DataLoader asks for whole batches (`__getitems__`), whose clips are
+    written where the training process reads them.
     """
 
     def __init__(
@@ -114,14 +119,27 @@ class SampleDataset:
         return self.num_clips * self.spatial.num_crops
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
+        room = self.spatial.room(self.num_views, self.clip.num_pictures)
+        return self._sample(key, None if room is None else room.numpy())
+
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        room = self.spatial.room(len(keys), self.num_views, self.clip.num_pictures)
+        places = [None] * len(keys) if room is None else room.numpy()
+        return collate([self._sample(key, place) for key, place in zip(keys, places, strict=True)], room)
+
+    def _sample(self, key: Key, out: np.ndarray | None) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = np.random.default_rng([self.seed, epoch, index]) if self.train else None
         label, fault = self.records.labels[index], ""
         try:
-            clips, flipped = self._read(index, rng, epoch)
+            clips, flipped = self._read(index, rng, epoch, out)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
-            clips = self.spatial.blank(self.num_views, self.clip.num_pictures)
+            if out is not None:
+                out.fill(0)
+            clips = out
+            if isinstance(self.spatial, CodedSpatial):
+                clips = self.spatial.blank(self.num_views, self.clip.num_pictures)
         if flipped and self.flip_labels is not None:
             label = mirrored(label, self.flip_labels)
         return {
@@ -132,9 +150,21 @@ class SampleDataset:
             "fault": fault,
         }
 
-    def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[Any, bool]:
-        """Clips (V, T, H, W, C) of one sample and whether they are mirrored. Raises FrameError."""
+    def _read(
+        self, index: int, rng: np.random.Generator | None, epoch: int, out: np.ndarray | None
+    ) -> tuple[Any, bool]:
+        """Clips (V, T, H, W, C) of one sample, in `out` if there is room, and whether they are mirrored.
+
+        Raises FrameError.
+        """
         raise NotImplementedError
+
+    def _views(self, out: np.ndarray | None) -> Sequence[np.ndarray | None]:
+        """The places of a sample's clips in time, (num_crops, T, H, W, C) each."""
+        if out is None:
+            return [None] * self.num_clips
+        step = self.spatial.num_crops
+        return [out[start : start + step] for start in range(0, len(out), step)]
 
     def _draw(self, rng: np.random.Generator | None) -> Mapping[str, np.ndarray]:
         if rng is None or self.augment is None:

@@ -88,6 +88,8 @@ def segments_train(num_frames: int, num_segments: int, rng: np.random.Generator)
     """
     borders = np.arange(num_segments + 1) * num_frames // num_segments
     low, high = borders[:-1], borders[1:]
+    if num_frames >= num_segments:
+        return rng.integers(low, high)
     drawn = rng.integers(low, np.maximum(high, low + 1))
     return np.where(high > low, drawn, segments_test(num_frames, num_segments, 1)[0])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -215,16 +216,17 @@ class VideoDataset(SampleDataset):
         shown = shown_during(times, span)
         return shown[temporal_subsample(len(shown), self.clip.num_frames)]
 
-    def _read(self, index: int, rng: np.random.Generator | None, epoch: int) -> tuple[np.ndarray, bool]:
+    def _read(
+        self, index: int, rng: np.random.Generator | None, epoch: int, out: np.ndarray | None
+    ) -> tuple[Any, bool]:
         video = int(self._videos.videos[index])
         path = Path(self._videos.full_path(index))
         wanted = self.indices(index, rng, epoch)
         pictures = READERS[self._decoder](path, self.index.video(video), wanted.ravel() + self.index.first(video))
-        views, flipped = [], False
-        for number, clip in enumerate(wanted):
-            view, flipped = self.spatial.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng)
-            views.append(view)
-        return self.spatial.join(views, str(path)), flipped
+        flipped = False
+        for number, (clip, place) in enumerate(zip(wanted, self._views(out), strict=True)):
+            _, flipped = self.spatial.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng, place)
+        return out, flipped
 
 
 def shown_at(times: VideoTimes, seconds: np.ndarray) -> np.ndarray:

@@ -60,14 +60,18 @@ class Batch:
         )
 
 
-def collate(samples: Sequence[Mapping[str, Any]]) -> Batch:
-    """Stacks samples of the datasets.
+def collate(samples: Batch | Sequence[Mapping[str, Any]], room: Tensor | None = None) -> Batch:
+    """Stacks samples of the datasets; a Batch, as datasets make that are asked for several samples, stays as it is.
 
     A sample has clips, (V, T, H, W, C) uint8 or float32 or a CodedClips; label, a class or a multi-hot row; index,
-    augment (mapping of arrays) and fault.
+    augment (mapping of arrays) and fault. room: (N, V, T, H, W, C), where the clips of all samples lie already.
     """
+    if isinstance(samples, Batch):
+        return samples
     coded = None
-    if isinstance(samples[0]["clips"], CodedClips):
+    if room is not None:
+        clips = room
+    elif isinstance(samples[0]["clips"], CodedClips):
         coded = CodedBatch([sample["clips"] for sample in samples])
         clips = torch.empty(len(samples), 0, 0, 0, 0, 0, dtype=torch.uint8)
     else:

@@ -43,8 +43,11 @@ class CodedClips:
 class CodedSpatial(Spatial):
     """A `Spatial` that leaves decoding to `CodedBatch.decode`; draws, boxes and flips are the same."""
 
+    def room(self, *leading: int) -> None:
+        """No pixels yet, no room for them."""
+
     def __call__(  # type: ignore[override]
-        self, frames: Sequence[bytes], rng: np.random.Generator | None = None
+        self, frames: Sequence[bytes], rng: np.random.Generator | None = None, out: None = None
     ) -> tuple[CodedClips, bool]:
         """T encoded frames -> one clip in time, and whether it is mirrored. Raises UnreadableFrameError."""
         kept = [_jpeg(data) or decode_frame(frames, position) for position, data in enumerate(frames)]
@@ -58,7 +61,7 @@ class CodedSpatial(Spatial):
         """With the rule of another."""
         return cls(spatial.rule, spatial.size, interpolation=spatial.interpolation, flip=spatial.flip)
 
-    def join(self, views: Sequence[CodedClips], where: str) -> CodedClips:  # type: ignore[override]
+    def join(self, views: Sequence[CodedClips], where: str) -> CodedClips:
         """The clips of one sample together."""
         return CodedClips(
             sum(view.num_views for view in views),
@@ -71,7 +74,7 @@ class CodedSpatial(Spatial):
             where,
         )
 
-    def blank(self, num_views: int, num_frames: int) -> CodedClips:  # type: ignore[override]
+    def blank(self, num_views: int, num_frames: int) -> CodedClips:
         """In place of a sample that cannot be read."""
         return CodedClips(num_views, num_frames, self.size, self.interpolation)
 

@@ -7,12 +7,14 @@ erasing and normalisation happen on the device (augment.py).
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from utils.clip import MODALITIES
 from utils.crops import CropRule, Plan, Size
@@ -84,13 +86,9 @@ class Spatial:
         plan = self.rule.plan(height, width, self.size, rng)
         return plan, rng is not None and self.flip > 0 and bool(rng.random() < self.flip)
 
-    def join(self, views: Sequence[np.ndarray], where: str) -> np.ndarray:
-        """What was made of the clips of one sample, together. where: list line and path, for what is found later."""
-        return views[0] if len(views) == 1 else np.concatenate(views)
-
-    def blank(self, num_views: int, num_frames: int) -> np.ndarray:
-        """In place of a sample that cannot be read: zeros."""
-        return np.zeros((num_views, num_frames, *self.size, self.channels), self.dtype)
+    def room(self, *leading: int) -> Tensor | None:
+        """Memory for clips, (*leading, H, W, C), of this output's size and type; nothing is written into it yet."""
+        return empty_clips((*leading, *self.size, self.channels), self.dtype)
 
     def _cut(
         self, num_frames: int, read: Read, size: Size | None, rng: np.random.Generator | None, out: np.ndarray | None
@@ -133,6 +131,19 @@ class Spatial:
                     np.subtract(255, crop[..., 0], out=crop[..., 0])
             elif frame is not target:
                 crop[...] = piece
+
+
+def empty_clips(shape: Sequence[int], dtype: np.dtype) -> Tensor:
+    """A tensor of this shape, not yet written; in a loader's worker in memory that the training process shares.
+
+    What a worker makes elsewhere is copied there.
+    """
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    if torch.utils.data.get_worker_info() is None:
+        return torch.empty(*shape, dtype=kind)
+    size = math.prod(shape)
+    storage = torch.UntypedStorage._new_shared(size * kind.itemsize)  # as torch's own default_collate does
+    return torch.empty(0, dtype=kind).set_(storage, 0, (size,), (1,)).view(*shape)
 
 
 def _may_be_halved(plan: Plan, size: Size) -> bool:

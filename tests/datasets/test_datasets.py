@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from datasets import DATASETS, ClipDataset, DiskStore, FakeDataset, ImageDataset, TSNDataset
@@ -132,6 +133,24 @@ def test_a_broken_frame_is_a_fault_that_names_it(
     assert bad["clips"].dtype == good["clips"].dtype and set(bad["augment"]) == set(good["augment"])
     batch = collate([good, bad])
     assert [bool(fault) for fault in batch.faults] == [False, True]
+
+
+@pytest.mark.parametrize("kind", sorted(CLIPS))
+@pytest.mark.parametrize("train", [True, False])
+def test_a_batch_asked_for_at_once_is_its_samples_side_by_side(kind: str, train: bool, tiny_frames: Frames):
+    source = tiny_frames(10, 4, 4, 25)
+    (source.parent.parent / "frames/v1/img_00002.jpg").write_bytes(b"no image")
+    spatial = Spatial(MultiScale(), 32, flip=0.5) if train else centre_crops(num_crops=3)
+    dataset = make(kind, source, train=train, spatial=spatial, augment=Noise(), num_clips=None if train else 2)
+    keys = [(0, 3), (0, 1), (1, 0), (0, 2)]
+    whole, single = dataset.__getitems__(keys), collate([dataset[key] for key in keys])
+    assert collate(whole) is whole
+    assert whole.clips.shape == single.clips.shape and torch.equal(whole.clips, single.clips)
+    assert whole.clips.stride() == single.clips.stride()
+    assert whole.labels.tolist() == single.labels.tolist() and whole.indices.tolist() == single.indices.tolist()
+    assert whole.faults == single.faults and whole.augment.keys() == single.augment.keys()
+    for fault, clips in zip(whole.faults, whole.clips, strict=True):
+        assert bool(fault) != bool(clips.any())
 
 
 @pytest.mark.parametrize("form", ["png named jpg", "grey", "cmyk", "sizes"])

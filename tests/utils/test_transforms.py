@@ -6,6 +6,7 @@ import io
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.golden import fill
@@ -65,6 +66,18 @@ def test_clips_can_be_written_into_given_memory() -> None:
         spatial(ENCODED, np.random.default_rng(1), batch[1])
     with pytest.raises(ValueError, match="out must be"):
         spatial(ENCODED, np.random.default_rng(1), batch[1, :1].astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_worker_makes_clips_where_the_training_process_reads_them(
+    dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not transforms.empty_clips((2, 3), np.dtype(dtype)).is_shared()
+    monkeypatch.setattr(torch.utils.data, "get_worker_info", object)
+    clips = transforms.empty_clips((2, 3), np.dtype(dtype))
+    assert clips.is_shared() and clips.shape == (2, 3) and clips.is_contiguous()
+    clips.numpy()[...] = 7
+    assert clips.sum() == 42 and clips.numpy().dtype == dtype
 
 
 def test_one_box_and_one_flip_for_all_frames_of_a_clip() -> None:
