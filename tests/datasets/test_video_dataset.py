@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from packaging.version import Version
 
 from datasets import VideoDataset, video_index
 from datasets.loader import EvalShard, TrainStream, make_loader
@@ -19,7 +21,7 @@ from datasets.video_dataset import shown_at
 from datasets.video_index import index_videos, scan
 from datasets.video_reader import find_reader, read_pyav
 from tests.make_video import block_position, damage, make_audio, make_video, truncate
-from tests.requirements import CLIPS, needs_clips
+from tests.requirements import CLIPS, needs_clips, needs_package, needs_program
 from utils.clip import ClipSpec
 from utils.crops import MultiScale, TestCrops
 from utils.errors import ConfigError, FrameError
@@ -240,7 +242,9 @@ def test_wrong_settings(tmp_path: Path):
         assert find_reader("auto") is read_pyav
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torchcodec") is None, reason="torchcodec is an optional extra")
+@needs_package("torchcodec")
+@needs_program("ffmpeg", install="apt install ffmpeg")  # for its libraries
+@pytest.mark.skipif(Version(torch.__version__) < Version("2.11"), reason="torchcodec needs torch 2.11")
 def test_torchcodec_gives_the_same_frames(tmp_path: Path):
     path = make_video(tmp_path / "a.mp4", frames=40, g="8", bf="2")
     times = scan(path)
