@@ -11,6 +11,7 @@ from tests.requirements import needs_package
 from tools import export_table
 from tools._cost_rows import all_rows
 from tools._export import exports_onnx
+from tools.export import TOLERANCE
 from tools.export_table import models
 from utils.errors import UserError
 
@@ -25,6 +26,13 @@ def test_every_model_of_the_cost_card_comes_once_at_its_shortest_clip() -> None:
     assert len(found) == len(list(models())) and found.keys() == {row.model for row in all_rows()}
     assert {f"clip3d {name}" for name in CLIP_NETWORKS} <= found.keys()
     assert found["tsn resnet50"].size[0] == 1  # it has rows of 1, 3, 5, 8 and 25 frames
+
+
+def test_the_committed_page_has_a_row_for_every_model_and_all_agree() -> None:
+    lines = export_table.PAGE.read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
+    assert [row[0] for row in rows] == [model.name for model in models()]
+    assert all(float(cell) <= TOLERANCE for row in rows for cell in row[3:])
 
 
 def test_a_model_gives_a_row_and_nothing_is_written_without_being_asked(
