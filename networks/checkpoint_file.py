@@ -75,7 +75,7 @@ class RawCheckpoint:
     def class_names(self) -> list[str] | None:
         """The classes it was trained on, in order, where the file tells."""
         names = self.others.get("class_names")
-        return [str(name) for name in names] if isinstance(names, (list, tuple)) else None
+        return [str(name) for name in names] if isinstance(names, (list, tuple)) else self.facts.class_names
 
 
 def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:

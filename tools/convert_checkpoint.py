@@ -72,7 +72,7 @@ def config_for(file: RawCheckpoint) -> dict[str, Any]:
         return own
     model: dict[str, Any] = {"type": facts.method, "backbone": facts.backbone, **facts.arguments}
     if facts.method in ("tsn", "tsm", "slowfast"):
-        model["dropout"] = 0.5
+        model.setdefault("dropout", 0.5)
     return {"common": {"model": {**model, "pretrained": False}, **sections(file.layout, facts), **FINE_TUNING}}
 
 
