@@ -12,7 +12,7 @@ from networks.layouts.python_config import section
 Sections = dict[str, dict[str, Any]]
 CROPS = {"CenterCrop": 1, "ThreeCrop": 3, "TenCrop": 10}
 TRAIN_PRESETS = {"RandomResizedCrop": "mmaction2_slowfast"}
-PLACES = {5: "mmaction2_tsn", 13: "mmaction2_tsm"}  # fixed places of their MultiScaleCrop
+PLACES = {"5": "mmaction2_tsn", "13": "mmaction2_tsm"}  # fixed places of their MultiScaleCrop
 SCALES = [1, 0.875, 0.75, 0.66]  # of these presets
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 WINDOW, POSITIONS = 64, 10  # of DenseSampleFrames: frames that its segments share, windows of a test
@@ -41,7 +41,8 @@ def sampler_of(config: Mapping[str, Any], part: str) -> Sampler | None:
         return None
     step = steps[0]
     clips, length, stride = step.get("num_clips", 1), step.get("clip_len", 1), step.get("frame_interval", 1)
-    if not all(isinstance(number, int) and number > 0 for number in (clips, length, stride)):
+    positions = step.get("num_sample_positions", POSITIONS)
+    if not all(isinstance(number, int) and number > 0 for number in (clips, length, stride, positions)):
         return None
     changed = {"target_fps", "keep_tail_frames", "temporal_jitter"} & {key for key, value in step.items() if value}
     if changed or step.get("out_of_bound_opt", "loop") != "loop":
@@ -51,7 +52,7 @@ def sampler_of(config: Mapping[str, Any], part: str) -> Sampler | None:
         case "UniformSample" if not twice:
             return Sampler("mmaction2_uniform", length, length, 1, clips)
         case "DenseSampleFrames" if length == 1 and step.get("sample_range", WINDOW) == WINDOW and not twice:
-            return Sampler("dense", clips, 1, 1, step.get("num_sample_positions", POSITIONS))
+            return Sampler("dense", clips, num_clips=positions)
         case "SampleFrames" if _takes_frames(config) and (length == 1 or _sees_flow(config)):
             return Sampler("twice", clips, length, 1, 2) if twice else Sampler("mmaction2_segments", clips, length)
         case "SampleFrames" if not twice and (clips == 1 or part == "test"):
@@ -87,20 +88,20 @@ def _augmentation(config: Mapping[str, Any]) -> dict[str, Any]:
     for step in train:
         if step["type"] in TRAIN_PRESETS:
             found["preset"] = TRAIN_PRESETS[step["type"]]
-        elif step["type"] == "MultiScaleCrop" and step.get("num_fixed_crops", 5) in PLACES:
-            found["preset"] = PLACES[step.get("num_fixed_crops", 5)]
+        elif step["type"] == "MultiScaleCrop" and str(places := step.get("num_fixed_crops", 5)) in PLACES:
+            found["preset"] = PLACES[str(places)]
             if step.get("scales", SCALES) != SCALES:
                 found["scales"] = step["scales"]
-        elif step["type"] == "Resize" and step.get("keep_ratio") is False:
-            found["input_size"] = step["scale"][0] if isinstance(step.get("scale"), list) else step.get("scale")
+        elif step["type"] == "Resize" and step.get("keep_ratio") is False and (size := _numbers(step.get("scale"), 2)):
+            found["input_size"] = size[0]
     for step in test:
-        if step["type"] == "Resize" and isinstance(scale := step.get("scale"), list) and len(scale) == 2:
-            width, height = scale
-            short = max(scale) if -1 in scale else min(scale)
-            found["test_resize"] = [height, width] if step.get("keep_ratio") is False else short
+        if step["type"] == "Resize" and (size := _numbers(step.get("scale"), 2)):
+            short = max(size) if -1 in size else min(size)
+            found["test_resize"] = size[::-1] if step.get("keep_ratio") is False else short  # theirs is width, height
     flips = [step for step in train if step["type"] == "Flip"]
     if train:
-        found["flip"] = flips[0].get("flip_ratio", 0.5) if flips else 0.0
+        ratio = flips[0].get("flip_ratio", 0.5) if flips else 0.0
+        found |= {"flip": ratio} if isinstance(ratio, (int, float)) else {}
     if flips and isinstance(labels := flips[0].get("flip_label_map"), Mapping):
         found["flip_labels"] = dict(labels)
     return found | _statistics(config)
@@ -110,13 +111,10 @@ def _statistics(config: Mapping[str, Any]) -> dict[str, Any]:
     """mean and std in 0..1, where they are given for RGB and differ from what our presets have."""
     norms = [step for step in _pipeline(config, "test") if step["type"] == "Normalize"]
     holder = norms[0] if norms else section(section(config, "model"), "data_preprocessor")
-    mean, std = holder.get("mean"), holder.get("std")
-    if not all(isinstance(values, list) and len(values) == 3 for values in (mean, std)) or (mean, std) == (MEAN, STD):
+    mean, std = _numbers(holder.get("mean"), 3), _numbers(holder.get("std"), 3)
+    if not mean or not std or (mean, std) == (MEAN, STD):
         return {}
-    return {
-        "mean": [round(value / 255, 6) for value in mean or ()],
-        "std": [round(value / 255, 6) for value in std or ()],
-    }
+    return {"mean": [round(value / 255, 6) for value in mean], "std": [round(value / 255, 6) for value in std]}
 
 
 def _views(config: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
@@ -135,6 +133,12 @@ def _views(config: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     return found
 
 
+def _numbers(value: Any, count: int) -> list[Any]:
+    """The list of `count` numbers that `value` is; else an empty one."""
+    found = value if isinstance(value, list) and len(value) == count else []
+    return found if all(isinstance(number, (int, float)) for number in found) else []
+
+
 def _takes_frames(config: Mapping[str, Any]) -> bool:
     return str(section(config, "model").get("type")).endswith("2D")
 
@@ -147,7 +151,9 @@ def _pipeline(config: Mapping[str, Any], part: str) -> list[Mapping[str, Any]]:
     """The steps of `train` or `test`, each with its type without the name of a registry."""
     dataset: Any = section(config, f"{part}_dataloader") or section(section(config, "data"), part)  # mmengine; mmcv 0.x
     while isinstance(dataset, Mapping) and "pipeline" not in dataset:  # RepeatDataset, ConcatDataset
-        dataset = dataset.get("dataset") or next(iter(dataset.get("datasets") or [None]), None)
+        several = dataset.get("datasets")
+        dataset = dataset.get("dataset") or (several[0] if isinstance(several, list) and several else None)
     steps = dataset["pipeline"] if isinstance(dataset, Mapping) else config.get(f"{part}_pipeline")
-    found = [step for step in steps or [] if isinstance(step, Mapping) and isinstance(step.get("type"), str)]
+    steps = steps if isinstance(steps, list) else []
+    found = [step for step in steps if isinstance(step, Mapping) and isinstance(step.get("type"), str)]
     return [{**step, "type": step["type"].rpartition(".")[2]} for step in found]
