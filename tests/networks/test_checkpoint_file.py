@@ -246,8 +246,6 @@ def test_of_two_models_in_a_file_the_one_that_is_not_read_is_named(tmp_path: Pat
 
 def test_a_file_of_ours_without_a_config_is_described_in_words(tmp_path: Path) -> None:
     torch.save(TSN(backbone="resnet18", num_class=5).state_dict(), tmp_path / "x.pth")
-    message = (
-        r"x\.pth: a file with weights of ours alone, which does not say of which network, does not fit tsn_resnet34"
-    )
+    message = r"x\.pth: a file of this project without its config, weights alone, does not fit tsn_resnet34"
     with pytest.raises(CheckpointError, match=message):
         load_into(TSN(backbone="resnet34", num_class=5), tmp_path / "x.pth")
