@@ -29,7 +29,7 @@ ZIP_MAGIC = b"PK\x03\x04"
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it wrote zip files
 # where projects keep the weights; of several, the first wins
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
-WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DistributedDataParallel, torch.compile, and trainers of all kinds
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are Caffe2's
 
@@ -169,7 +169,7 @@ def _tensor(value: Tensor | np.ndarray) -> Tensor:
 
 
 def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS * 2:  # either may be inside the other
+    for wrapper in WRAPPERS * 2:  # any may be inside another
         if all(key.startswith(wrapper) for key in state):
             state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return state

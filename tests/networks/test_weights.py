@@ -129,7 +129,7 @@ def test_our_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "module.", "module.module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+    "prefix", ["", "module.", "module.module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.model."]
 )
 def test_wrappers_of_other_processes_are_taken_off(prefix: str, tmp_path: Path) -> None:
     source, method = _tsn(), _tsn()

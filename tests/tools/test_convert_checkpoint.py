@@ -126,6 +126,12 @@ def test_our_own_checkpoint_keeps_its_config(tmp_path: Path) -> None:
     assert _read(tmp_path / "b")[1]["batch_size"] == 3
 
 
+def test_weights_of_ours_without_their_config_are_sent_to_the_config(tmp_path: Path) -> None:
+    torch.save(METHODS["tsn"](backbone="resnet18", num_class=2).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"without the config that says of which network.*--load-path \S+x\.pth"):
+        main([str(tmp_path / "x.pth"), str(tmp_path / "out")])
+
+
 def test_a_folder_that_is_there_is_never_written_into(tmp_path: Path) -> None:
     _, path = _published(tmp_path)
     out = tmp_path / "mine"
