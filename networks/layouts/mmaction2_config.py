@@ -123,9 +123,10 @@ def follow(config: FileConfig, facts: Facts, weights: dict[str, Tensor]) -> None
     library = next((start for start in LIBRARIES if config.type.startswith(start)), None)
     if library and not facts.backbone:
         facts.backbone = LIBRARIES[library] + config.type.removeprefix(library)
-    if not (library or config.type in BACKBONES):
+    known = library is not None or config.type in BACKBONES
+    if not known:
         facts.notes.append(f"config in the file: backbone {config.type} is not known here, so it is not followed")
-    if not facts.backbone or not (library or config.type in BACKBONES):
+    if not (known and facts.backbone):
         return
     facts.notes, facts.assumed = [], ()
     _refuse_untraced(config)

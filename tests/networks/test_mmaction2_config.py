@@ -115,6 +115,23 @@ def test_slowfasts_fast_pathway_sees_one_of_so_many_sampled_frames() -> None:
     assert not facts.assumed and facts.protocol["test"]["num_clips"] == 5
 
 
+@pytest.mark.parametrize("mode", ["gaussian", "dot_product", "embedded_gaussian"])
+@pytest.mark.parametrize("sub_sample", [True, False])
+def test_non_local_blocks_of_slowonly_are_recognised_in_each_kind(mode: str, sub_sample: bool) -> None:
+    ours = {"embedded_gaussian": "softmax"}.get(mode, mode)
+    blocks = [[], [0, 2], [0, 2, 4], []]
+    with torch.device("meta"):
+        made = METHODS["clip3d"](backbone="slow_r50", num_class=7, kwargs={"non_local": blocks, "instantiation": ours})
+    state = clips.mmaction2({key.removeprefix("network."): value for key, value in made.state_dict().items()})
+    if not sub_sample:
+        state = {key.replace("g.0.conv", "g.conv").replace("phi.0.conv", "phi.conv"): v for key, v in state.items()}
+    config = f"model = dict(backbone=dict(type='ResNet3dSlowOnly', depth=50, non_local_cfg=dict(mode='{mode}')))"
+    facts = _converted(state, config)[1]
+    kwargs = facts.arguments["kwargs"]
+    assert (facts.backbone, kwargs["non_local"], kwargs["instantiation"]) == ("slow_r50", blocks, ours)
+    assert kwargs.get("non_local_pool") == (None if sub_sample else [1, 1, 1])
+
+
 @pytest.mark.parametrize(
     ("changed", "note"),
     [
