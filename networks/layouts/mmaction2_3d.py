@@ -10,7 +10,7 @@ from torch import Tensor
 
 from networks.layouts.base import Facts, Layout, State
 from networks.layouts.families import clip_facts, non_local_blocks, resnet3d_facts, same_network, with_prefix
-from networks.layouts.mmaction2_config import follow, read_meta
+from networks.layouts.mmaction2_config import BACKBONES, follow, read_meta
 from networks.layouts.renaming import Rule, rename
 from networks.layouts.slowfast_facts import slowfast_facts
 from networks.video_resnet import VIDEO_RESNETS
@@ -104,7 +104,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     config = read_meta(others, facts)
     if config is not None:
         follow(config, facts, weights)
-    if facts.backbone.startswith("i3d") and "clip_len" in facts.assumed:  # no config said otherwise
+    if facts.backbone.startswith("i3d") and (config is None or config.type not in BACKBONES):
         raise CheckpointError("mmaction2's I3D halves time in its stem, which none of our networks does")
     return weights, facts
 
