@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from networks.layouts import LAYOUTS
+from networks.layouts import LAYOUTS, ours
 from networks.layouts.base import Facts
 from networks.plain_pickle import read_plain_pickle
 from utils.checkpoint import DAMAGED
@@ -29,7 +29,9 @@ ZIP_MAGIC = b"PK\x03\x04"
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it wrote zip files
 # where projects keep the weights; of several, the first wins
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
-WRAPPERS = ("module.", "_orig_mod.")  # of DistributedDataParallel and torch.compile
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DistributedDataParallel, torch.compile, and trainers of all kinds
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are Caffe2's
 
 
 class _LeftOut:
@@ -75,7 +77,7 @@ class RawCheckpoint:
     def class_names(self) -> list[str] | None:
         """The classes it was trained on, in order, where the file tells."""
         names = self.others.get("class_names")
-        return [str(name) for name in names] if isinstance(names, (list, tuple)) else None
+        return [str(name) for name in names] if isinstance(names, (list, tuple)) else self.facts.class_names
 
 
 def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:
@@ -93,6 +95,8 @@ def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> Raw
                 weights, facts = layout.convert(state, others)
             except CheckpointError as error:
                 raise CheckpointError(f"{path}: {layout.name}: {error}") from None
+            if layout is not ours.LAYOUT:  # our files say in the docs what else is in them
+                facts.notes += [f"{name}: more weights of the same names, not read" for name in _more(others, state)]
             return RawCheckpoint(path, state, others, layout.name, weights, facts)
     known = ", ".join(layout.name for layout in LAYOUTS)
     raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} are of no project known here ({known})")
@@ -112,11 +116,15 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
         if isinstance(contents.get(name), Mapping):
             found = contents[name]
             break
-    state = {str(key): _tensor(value) for key, value in found.items() if isinstance(value, (Tensor, np.ndarray))}
+    state = {str(key): _tensor(value) for key, value in found.items() if _is_numbers(value)}
     for key, value in state.items():
         if value.is_quantized or value.is_meta or value.layout is not torch.strided:
             kind = "quantized" if value.is_quantized else "without data" if value.is_meta else "sparse"
             raise CheckpointError(f"{path}: {key} is {kind}; save the weights as plain tensors")
+        if value.dtype not in FLOATS and LEARNED.fullmatch(key):
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{path}: {key} is {kind}, where weights are floating-point numbers; save it as such")
+    _refuse_not_finite(state, path)
     if not state:
         entries = f"its entries are {', '.join(map(str, [*contents][:5]))}" if contents else "it is empty"
         raise CheckpointError(f"{path}: no weights in it; {entries}")
@@ -124,14 +132,44 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
     return _without_wrappers(state), others
 
 
+def _more(others: Mapping[str, Any], state: Mapping[str, Tensor]) -> list[str]:
+    """Names of entries that hold this network once more, as an average over its training does."""
+    tensors = {
+        name: _without_wrappers({str(key): inner for key, inner in value.items() if isinstance(inner, Tensor)})
+        for name, value in others.items()
+        if isinstance(value, Mapping)
+    }
+    return [name for name, found in tensors.items() if len(found.keys() & state.keys()) > len(state) / 2]
+
+
+def _refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raises: CheckpointError for weights of a run that diverged, or of a damaged file: their scores would be NaN."""
+    bad = [key for key, value in state.items() if _is_learned(key, value) and not value.isfinite().all()]
+    if bad:
+        first = state[bad[0]]
+        count = int((~first.isfinite()).sum())
+        raise CheckpointError(
+            f"{path}: {bad[0]} is NaN or infinite in {count} of {first.numel()} places ({len(bad)} of {len(state)} "
+            f"tensors hold such values); take a checkpoint from before its training diverged"
+        )
+
+
+def _is_learned(key: str, value: Tensor) -> bool:
+    return value.dtype in FLOATS and "mask" not in key  # a mask of attention is infinite on purpose
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
+
+
 def _tensor(value: Tensor | np.ndarray) -> Tensor:
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(np.array(value, copy=True))
+        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
     return value.detach()
 
 
 def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS * 2:  # either may be inside the other
+    for wrapper in WRAPPERS * 2:  # any may be inside another
         if all(key.startswith(wrapper) for key in state):
             state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return state

@@ -36,5 +36,9 @@ def widen_input(weight: Tensor, in_channels: int) -> Tensor:
 
 
 def first_convolution(state: Mapping[str, Tensor]) -> str | None:
-    """Key of the kernel that reads the pixels: the first 4-D or 5-D entry of a state dict in its own order."""
-    return next((key for key, value in state.items() if re.search(r"weight$", key) and value.dim() in (4, 5)), None)
+    """Key of the kernel that reads the pixels: the 4-D or 5-D entry of a state dict that takes RGB, else the first.
+
+    The order alone does not tell: a safetensors file has its entries by alphabet.
+    """
+    kernels = {key: value for key, value in state.items() if re.search(r"weight$", key) and value.dim() in (4, 5)}
+    return next((key for key, value in kernels.items() if value.shape[1] == RGB), next(iter(kernels), None))

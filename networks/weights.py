@@ -15,6 +15,7 @@ from torch import Tensor
 
 from networks.checkpoint_file import RawCheckpoint, load_checkpoint_file
 from networks.first_convolution import RGB, first_convolution, widen_input
+from networks.layouts.ours import UNKNOWN
 from utils.clip import ClipSpec
 from utils.errors import CheckpointError
 
@@ -24,6 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+SUFFIXES = (".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors")  # of files that a network may be published in
 COUNTER = "num_batches_tracked"  # absent from files of torch before 0.4.1 and from Caffe2's; no network here needs it
 
 
@@ -76,8 +78,8 @@ class LoadReport:
 
 
 def find_pretrained(architecture: str, folder: str | Path = PRETRAINED) -> Path | None:
-    """The newest file {architecture}-{any hash}.pth in `folder`, or None."""
-    found = [path for path in Path(folder).glob(f"{architecture}-*.pth") if path.is_file()]
+    """The newest file {architecture}-{any hash} of any of SUFFIXES in `folder`, or None."""
+    found = [path for path in Path(folder).glob(f"{architecture}-*") if path.name.endswith(SUFFIXES) and path.is_file()]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
@@ -90,7 +92,7 @@ def published_file(url: str, folder: str | Path = PRETRAINED) -> Path:
 
 
 def load_pretrained(model: Loadable, pretrained: bool | str, *, folder: str | Path = PRETRAINED) -> LoadReport:
-    """Weights to start training from: True is the architecture's image file in `folder`; or the path of any checkpoint.
+    """Weights to start training from: True is the architecture's file in `folder`; or the path of any checkpoint.
 
     Where `folder` has no file the model stays as it is and the report carries a warning. The classifier may be of
     another width: it stays random then.
@@ -101,7 +103,7 @@ def load_pretrained(model: Loadable, pretrained: bool | str, *, folder: str | Pa
         return load_into(model, pretrained, new_head=True)
     path = find_pretrained(model.arch, folder) if model.arch else None
     if path is None:
-        wanted = f"{model.arch}-*.pth in {folder}" if model.arch else f"known for {model.name}"
+        wanted = f"{model.arch}-*.pth (or .safetensors, ...) in {folder}" if model.arch else f"known for {model.name}"
         return LoadReport(
             f"random weights for {model.name}",
             warnings=[f"pretrained: True, but there is no file {wanted}; training starts from random weights"],
@@ -230,6 +232,9 @@ def _misfit(
 ) -> str:
     """One line with the first differing keys of both sides."""
     told = " ".join(part for part in (file.facts.method, file.facts.backbone) if part)
+    who = f"{file.layout}{f' ({told})' if told else ''}"
+    if file.facts.method == UNKNOWN:
+        who = "a file of this project without its config, weights alone,"
     head = model.head_prefix
     if wrong and all(key.startswith(head) for key in wrong) and not report.missing and not report.unexpected:
         theirs, ours = found[wrong[0]].shape[0], wanted[wrong[0]].shape[0]
@@ -237,7 +242,7 @@ def _misfit(
             f"{file.path}: has {theirs} classes and the model {ours}; to keep the body and start a new classifier: "
             f"--new-head, in code new_head=True"
         )
-    sides = [f"{file.path}: {file.layout}{f' ({told})' if told else ''} does not fit {model.name}"]
+    sides = [f"{file.path}: {who} does not fit {model.name}"]
     if wrong:
         sides.append(f"{wrong[0]} is {_shape(found[wrong[0]])} in the file, {_shape(wanted[wrong[0]])} in the model")
     if report.missing:

@@ -13,11 +13,13 @@ Sections = dict[str, dict[str, Any]]
 def sections(project: str, facts: Facts) -> Sections:
     """`augmentation`, `data` and `test` for a network of this project (the name of its layout).
 
+    What the file's own config tells stands in place of what is usual in the project.
     Raises: KeyError for a layout that is not in PROJECTS.
     """
     if project not in PROJECTS:
         raise KeyError(f"{project}: add its protocol to tools/_protocols.py")
-    return PROJECTS[project](facts)
+    usual = PROJECTS[project](facts)
+    return {name: {**section, **facts.protocol.get(name, {})} for name, section in usual.items()}
 
 
 def _sections(

@@ -3,7 +3,8 @@
     python -m tools.convert_checkpoint FILE OUT [common.key=value ...]
 
 FILE is recognised by its content: MIT TSM and TSN, tsn-pytorch, mmaction2, PySlowFast (Caffe2 too), PyTorchVideo,
-torchvision, VMZ, upstream, ours. What it does not tell is assumed, said in the report and in the config, and changed by
+torchvision, VMZ, upstream, ours. The config that mmaction2 and PySlowFast keep in their files is followed. What neither
+it nor the weights tell is assumed, said in the report and in the config, and changed by
 overrides: common.model.num_segments=16. Give your lists the same way, or edit the config afterwards.
 """
 
@@ -26,6 +27,7 @@ import yaml
 from datasets.assemble import open_split
 from datasets.class_names import read_class_file
 from methods.assemble import build_method
+from networks.layouts.ours import UNKNOWN
 from networks.weights import RawCheckpoint, load_checkpoint_file, load_into
 from tools._cli import Parser
 from tools._experiment import CONFIG, config_text
@@ -59,7 +61,7 @@ FINE_TUNING: dict[str, Any] = {
 def config_for(file: RawCheckpoint) -> dict[str, Any]:
     """A whole config for the file's network, tested as its project tests it.
 
-    Raises: UserError for a file that holds an image network only.
+    Raises: UserError for a file that holds an image network only, or weights of ours without their config.
     """
     facts = file.facts
     if not facts.method:
@@ -70,9 +72,14 @@ def config_for(file: RawCheckpoint) -> dict[str, Any]:
         )
     if isinstance(own := file.others.get("config"), dict):
         return own
+    if facts.method == UNKNOWN:
+        raise UserError(
+            f"{file.path}: weights of this project alone, without the config that says of which network; use them with "
+            f"that config: main.py --config CONFIG --load-path {file.path}"
+        )
     model: dict[str, Any] = {"type": facts.method, "backbone": facts.backbone, **facts.arguments}
     if facts.method in ("tsn", "tsm", "slowfast"):
-        model["dropout"] = 0.5
+        model.setdefault("dropout", 0.5)
     return {"common": {"model": {**model, "pretrained": False}, **sections(file.layout, facts), **FINE_TUNING}}
 
 

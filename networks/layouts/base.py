@@ -22,6 +22,8 @@ class Facts:
     arguments: further keys of `common.model`: num_class, modality, ...
     assumed: those of them that the file does not tell, and that are only likely.
     notes: one line for each thing that the file cannot tell and the config has to say.
+    protocol: what the file's own config tells of our config's `augmentation`, `data` and `test`.
+    class_names: the classes in order, where the project keeps them in a place of its own.
     """
 
     method: str = ""
@@ -29,6 +31,8 @@ class Facts:
     arguments: dict[str, Any] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    protocol: dict[str, dict[str, Any]] = field(default_factory=dict)
+    class_names: list[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def weight(state: State, module: str) -> Tensor:
 
 def non_local_blocks(state: State, prefix: str = "") -> list[list[int]]:
     """The blocks of each stage that a non-local block follows."""
-    pattern = re.compile(rf"{re.escape(prefix)}layer(\d)\.(\d+)\.non_local\.theta\.weight")
+    pattern = re.compile(rf"{re.escape(prefix)}layer(\d)\.(\d+)\.non_local\.out\.weight")
     found: list[list[int]] = [[], [], [], []]
     for key in state:
         if match := pattern.fullmatch(key):

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from networks.layouts.base import Facts, Layout, State
+from networks.layouts.families import resnet3d_facts, with_prefix
 from networks.layouts.image_facts import counts, image_facts, shift_facts, without_shift
+from networks.layouts.mmaction2_config import follow, read_meta
 from networks.layouts.renaming import Rule, rename
+from utils.errors import CheckpointError
 
 BODY, HEAD = "backbone.", "cls_head.fc_cls."
 BLOCK = r"(layer\d\.\d+)"
@@ -43,7 +46,15 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         plain = rename(plain, RESNET)
     facts = image_facts(plain, head)
     shift_facts(facts, body)
-    _complete_non_local(plain, facts)
+    _complete_non_local(plain, facts, body)
+    config = read_meta(others, facts)
+    if config is not None:
+        if config.type == "C2D":
+            raise CheckpointError("C2D pools its first features without padding, which none of our networks does")
+        if config.sees_one_window and (clip := _as_clip_network(plain, head, facts)):
+            follow(config, clip[1], clip[0])
+            return clip
+        follow(config, facts, plain)
     rest = {key: value for key, value in state.items() if not key.startswith((BODY, HEAD))}
     ours = {f"backbone.{key}": value for key, value in plain.items()}
     return {**ours, **{f"head.{key}": value for key, value in head.items()}, **rest}, facts
@@ -69,8 +80,22 @@ def _mobilenet_v2(state: State) -> list[Rule]:
     return [*rules, (r"conv2\.conv\.(.+)", rf"{last_one}.0.\1"), (r"conv2\.bn\.(.+)", rf"{last_one}.1.\1")]
 
 
-def _complete_non_local(plain: dict[str, Tensor], facts: Facts) -> None:
+def _as_clip_network(body: State, head: State, facts: Facts) -> tuple[dict[str, Tensor], Facts] | None:
+    """An unshifted ResNet over consecutive frames: C2D without temporal pooling. None where it is none of ours."""
+    network = {key: value.unsqueeze(2) if value.dim() == 4 else value for key, value in body.items()}
+    network |= {f"fc.{key}": value for key, value in head.items()}
+    found = resnet3d_facts(network, prefer="c2d_nopool") if facts.method == "tsn" else Facts()
+    if not found.backbone:
+        return None
+    found.arguments |= {"kwargs": {**found.arguments.get("kwargs", {}), "crop_size": None}}
+    found.class_names = facts.class_names
+    return with_prefix(network), found
+
+
+def _complete_non_local(plain: dict[str, Tensor], facts: Facts, body: State) -> None:
     """Their last convolution has no bias, ours a bias of zero; which variant it is, the file tells only in part."""
+    if any(".non_local_block.g.conv." in key for key in body):
+        raise CheckpointError("its non-local blocks see every position (sub_sample=False), which ours do not")
     found = [key for key in plain if key.endswith(".non_local.out.weight")]
     for key in found:
         plain[key.replace("weight", "bias")] = torch.zeros(plain[key].shape[0])

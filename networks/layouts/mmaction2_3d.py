@@ -10,6 +10,7 @@ from torch import Tensor
 
 from networks.layouts.base import Facts, Layout, State
 from networks.layouts.families import clip_facts, non_local_blocks, resnet3d_facts, same_network, with_prefix
+from networks.layouts.mmaction2_config import BACKBONES, follow, read_meta
 from networks.layouts.renaming import Rule, rename
 from networks.layouts.slowfast_facts import slowfast_facts
 from networks.video_resnet import VIDEO_RESNETS
@@ -99,6 +100,16 @@ def _recognises(state: State) -> bool:
 
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
+    weights, facts = _translated(state)
+    config = read_meta(others, facts)
+    if config is not None:
+        follow(config, facts, weights)
+    if facts.backbone.startswith("i3d") and (config is None or config.type not in BACKBONES):
+        raise CheckpointError("mmaction2's I3D halves time in its stem, which none of our networks does")
+    return weights, facts
+
+
+def _translated(state: State) -> tuple[dict[str, Tensor], Facts]:
     if "backbone.slow_path.conv1.conv.weight" in state:
         return _slowfast(state)
     if "backbone.conv1.conv.conv_s.weight" in state:
@@ -107,14 +118,15 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         return _video_resnet(rename(state, _separated("backbone.layer1.0.conv2.1.conv.weight" in state)))
     ours = rename(state, SINGLE)
     facts = resnet3d_facts(ours)
-    if facts.backbone.startswith("i3d"):
-        raise CheckpointError("mmaction2's I3D halves time in its stem, which none of our networks does")
     kwargs = facts.arguments.setdefault("kwargs", {})
     kwargs["crop_size"] = None
     for key in [key for key in ours if key.endswith(".non_local.out.weight")]:  # theirs has no bias
         ours.setdefault(key.replace("weight", "bias"), torch.zeros(ours[key].shape[0]))
     if any(non_local_blocks(ours)):
-        kwargs |= {"instantiation": "softmax", "non_local_pool_after": True}
+        embedded = any(".non_local.theta." in key for key in ours)
+        kwargs |= {"instantiation": "softmax" if embedded else "gaussian", "non_local_pool_after": True}
+        if any(".non_local_block.g.conv." in key for key in state):  # sub_sample=False
+            kwargs["non_local_pool"] = [1, 1, 1]
     facts.arguments |= {"clip_len": 8, "frame_stride": 8}
     facts.assumed += ("clip_len", "frame_stride")
     facts.notes.append("clip_len and frame_stride: not in the file; 8 and 8 assumed (or 4 and 16)")

@@ -11,6 +11,8 @@ from networks.layouts.base import Facts, Layout, State
 
 PARTS = {"backbone", "network", "head", "dropout"}  # what our methods are made of
 
+UNKNOWN = "unknown"  # the method, in a file without a config
+
 
 def _recognises(state: State) -> bool:
     """A foreign entry among them leaves the file ours, so that loading names the entry."""
@@ -21,7 +23,7 @@ def _recognises(state: State) -> bool:
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
     config = others.get("config")
     model = config.get("common", {}).get("model", {}) if isinstance(config, Mapping) else {}
-    facts = Facts(method=str(model.get("type", "unknown")), backbone=str(model.get("backbone", "")))
+    facts = Facts(method=str(model.get("type", UNKNOWN)), backbone=str(model.get("backbone", "")))
     facts.arguments = {key: value for key, value in model.items() if key not in ("type", "backbone", "pretrained")}
     if model:
         facts.arguments.setdefault("modality", "rgb")  # written before there were others

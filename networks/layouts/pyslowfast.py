@@ -167,6 +167,22 @@ def _apply_config(facts: Facts, config: Mapping[str, Any]) -> None:
         kwargs["instantiation"] = config.get("NONLOCAL", {}).get("INSTANTIATION", "dot_product")
     if isinstance(crop := data.get("TRAIN_CROP_SIZE"), int):
         kwargs["crop_size"] = crop
+    facts.protocol = _protocol(config, data)
+
+
+def _protocol(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Crops, views and pixel statistics, where the config gives them."""
+    test = config.get("TEST", {})
+    views = {
+        "num_clips": test.get("NUM_ENSEMBLE_VIEWS"),
+        "num_crops": test.get("NUM_SPATIAL_CROPS"),
+        "input_size": data.get("TEST_CROP_SIZE"),
+    }
+    pixels = {"input_size": data.get("TRAIN_CROP_SIZE"), "mean": data.get("MEAN"), "std": data.get("STD")}
+    return {
+        "test": {key: value for key, value in views.items() if isinstance(value, int)},
+        "augmentation": {key: value for key, value in pixels.items() if isinstance(value, (int, list))},
+    }
 
 
 LAYOUT = Layout("PySlowFast", _recognises, _convert)

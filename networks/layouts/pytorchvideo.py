@@ -13,7 +13,6 @@ from networks.layouts.families import resnet3d_facts, with_prefix
 from networks.layouts.renaming import Rule, rename
 from networks.layouts.slowfast_facts import slowfast_facts
 
-WRAPPER = "model."  # PySlowFast's PTV models hold the network in an attribute
 CLIPS = {"csn_r101": (32, 2), "r2plus1d_r50": (16, 4)}  # frames and stride of the hub's files; others 8 and 8
 
 
@@ -47,14 +46,10 @@ def _pathway(blocks: list[int], inside: str, ours: str) -> list[Rule]:
 
 
 def _recognises(state: State) -> bool:
-    return any(key.removeprefix(WRAPPER).startswith("blocks.0.") for key in state) and any(
-        ".res_blocks." in key for key in state
-    )
+    return any(key.startswith("blocks.0.") for key in state) and any(".res_blocks." in key for key in state)
 
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
-    if all(key.startswith(WRAPPER) for key in state):
-        state = {key.removeprefix(WRAPPER): value for key, value in state.items()}
     places = sorted({int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))})
     *body, head = places
     two = any(".multipathway_blocks." in key for key in state)

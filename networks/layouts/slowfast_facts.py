@@ -42,6 +42,7 @@ def _slowfast_facts(state: State) -> Facts:
     facts = Facts(method="slowfast")
     facts.arguments["slow_frames"] = "linspace"
     facts.arguments |= {"beta": width // fast_width, "fusion_kernel": kernel, "alpha": alpha, "clip_len": 32}
+    facts.arguments["frame_stride"] = 2
     facts.backbone, kwargs = _backbone(depth, fast_depth, slow, fast)
     if fast_depth != depth:
         kwargs["fast_depth"] = fast_depth
@@ -54,7 +55,7 @@ def _slowfast_facts(state: State) -> Facts:
         facts.arguments["kwargs"] = kwargs
     if "fc.weight" in state:
         facts.arguments["num_class"] = int(state["fc.weight"].shape[0])
-    facts.assumed += ("alpha", "clip_len")
+    facts.assumed += ("alpha", "clip_len", "frame_stride")
     facts.notes.append(f"alpha, clip_len and frame_stride: not in the file; {alpha}, 32 and 2 assumed")
     return facts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import pickle
 import sys
@@ -195,3 +196,56 @@ def test_tensors_that_cannot_be_copied_are_named_before_anything_is_loaded(
     torch.save({**state, "layer4.1.conv2.weight": made(state["layer4.1.conv2.weight"])}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=rf"layer4\.1\.conv2\.weight is {kind}; save"):
         load_checkpoint_file(tmp_path / "x.pth")
+
+
+NOT_FINITE = [
+    ("backbone.layer4.1.conv2.weight", math.nan),
+    ("backbone.bn1.running_var", math.inf),
+    ("head.bias", -math.inf),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), NOT_FINITE)
+def test_weights_that_are_not_finite_are_refused_by_name_and_number(key: str, value: float, tmp_path: Path) -> None:
+    source, method = (TSN(backbone="resnet18", num_class=5) for _ in range(2))
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    state = source.state_dict()
+    state[key].view(-1)[:2] = value
+    torch.save({"state_dict": state}, tmp_path / "x.pth")
+    count = state[key].numel()
+    with pytest.raises(CheckpointError, match=rf"{key} is NaN or infinite in 2 of {count} places \(1 of 122 tensors"):
+        load_into(method, tmp_path / "x.pth")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_any_floating_point_type_load(dtype: torch.dtype, tmp_path: Path) -> None:
+    source, method = (TSN(backbone="resnet18", num_class=5) for _ in range(2))
+    source.to(dtype)
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "x.pth")
+    load_into(method, tmp_path / "x.pth")
+    found = method.state_dict()
+    assert all(torch.equal(found[key], value.to(found[key].dtype)) for key, value in source.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int64, torch.float8_e4m3fn])
+def test_weights_of_another_type_are_refused_with_the_type(dtype: torch.dtype, tmp_path: Path) -> None:
+    state = resnet18().state_dict()
+    torch.save({**state, "layer1.0.conv1.weight": state["layer1.0.conv1.weight"].to(dtype)}, tmp_path / "x.pth")
+    kind = str(dtype).removeprefix("torch.")
+    with pytest.raises(CheckpointError, match=rf"layer1\.0\.conv1\.weight is {kind}, where weights are floating-point"):
+        load_checkpoint_file(tmp_path / "x.pth")
+
+
+def test_of_two_models_in_a_file_the_one_that_is_not_read_is_named(tmp_path: Path) -> None:
+    image = resnet18().state_dict()
+    twice = {"state_dict": image, "ema": {f"module.{key}": value for key, value in image.items()}, "optimizer": {}}
+    torch.save(twice, tmp_path / "x.pth")
+    assert load_checkpoint_file(tmp_path / "x.pth").facts.notes == ["ema: more weights of the same names, not read"]
+
+
+def test_a_file_of_ours_without_a_config_is_described_in_words(tmp_path: Path) -> None:
+    torch.save(TSN(backbone="resnet18", num_class=5).state_dict(), tmp_path / "x.pth")
+    message = r"x\.pth: a file of this project without its config, weights alone, does not fit tsn_resnet34"
+    with pytest.raises(CheckpointError, match=message):
+        load_into(TSN(backbone="resnet34", num_class=5), tmp_path / "x.pth")

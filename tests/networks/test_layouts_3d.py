@@ -180,7 +180,8 @@ def test_a_config_inside_a_pyth_file_replaces_what_was_assumed() -> None:
     made = _meta(SF, "resnet50", num_class=174, clip_len=64, alpha=4, kwargs={"non_local": NLN})
     state = official.pyslowfast({key.removeprefix("network."): v for key, v in made.state_dict().items()})
     config = """
-    DATA: {NUM_FRAMES: 64, SAMPLING_RATE: 2, TRAIN_CROP_SIZE: 224}
+    DATA: {NUM_FRAMES: 64, SAMPLING_RATE: 2, TRAIN_CROP_SIZE: 224, TEST_CROP_SIZE: 224, MEAN: [0.5, 0.5, 0.5]}
+    TEST: {NUM_ENSEMBLE_VIEWS: 1}
     SLOWFAST: {ALPHA: 4}
     NONLOCAL: {INSTANTIATION: softmax}
     MODEL: {ARCH: slowfast}
@@ -190,6 +191,10 @@ def test_a_config_inside_a_pyth_file_replaces_what_was_assumed() -> None:
     assert facts.arguments["clip_len"] == 64 and facts.arguments["alpha"] == 4
     assert facts.arguments["kwargs"]["instantiation"] == "softmax"
     assert not facts.notes and not facts.assumed
+    assert facts.protocol == {
+        "test": {"num_clips": 1, "input_size": 224},
+        "augmentation": {"input_size": 224, "mean": [0.5, 0.5, 0.5]},
+    }
     assert "alpha" in " ".join(layout.convert(state, {"cfg": "no: [yaml"})[1].notes)
 
 

@@ -16,6 +16,7 @@ from methods.base import Method
 from methods.tsm import TSM
 from methods.tsn import TSN
 from networks.weights import find_pretrained, load_into, load_pretrained
+from tests.requirements import needs_package
 from utils.errors import CheckpointError
 
 
@@ -47,6 +48,34 @@ def test_the_newest_file_of_an_architecture_is_found_under_any_hash(tmp_path: Pa
     assert find_pretrained("resnet50", tmp_path) == tmp_path / "resnet50-19c8e357.pth"
     assert find_pretrained("resnet101", tmp_path) is None
     assert find_pretrained("resnet50", tmp_path / "absent") is None
+
+
+def test_each_ending_that_files_are_published_with_is_found_and_the_newest_wins(tmp_path: Path) -> None:
+    endings = [".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors"]
+    for age, ending in enumerate(endings):
+        path = tmp_path / f"resnet50-0676ba61{ending}"
+        path.touch()
+        os.utime(path, (1e9 + age, 1e9 + age))
+        assert find_pretrained("resnet50", tmp_path) == path
+    for name in ("resnet50-0676ba61.txt", "resnet50.pth", "resnet50-0676ba61.pth.part"):
+        (tmp_path / name).touch()
+    assert find_pretrained("resnet50", tmp_path) == tmp_path / "resnet50-0676ba61.safetensors"
+
+
+@needs_package("timm")
+@needs_package("safetensors")
+def test_a_safetensors_file_whose_first_entry_is_another_kernel_serves_flow(tmp_path: Path) -> None:
+    """Its entries are in alphabetical order: `blocks` stands in front of `conv_stem`."""
+    import timm
+    from safetensors.torch import save_file
+
+    image = timm.create_model("mobilenetv3_small_050")
+    save_file(dict(image.state_dict()), tmp_path / "mobilenetv3_small_050-lamb_in1k.safetensors")
+    method = TSN(backbone="timm/mobilenetv3_small_050", num_class=5, modality="flow")
+    report = load_pretrained(method, True, folder=tmp_path)
+    kernel = method.state_dict()["backbone.conv_stem.weight"]
+    assert torch.equal(kernel, image.conv_stem.weight.mean(1, keepdim=True).expand_as(kernel))
+    assert any(note.startswith("conv_stem.weight: mean over RGB") for note in report.notes)
 
 
 def test_pretrained_fills_the_backbone_and_keeps_the_classifier(tmp_path: Path) -> None:
@@ -100,7 +129,7 @@ def test_our_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["", "module.", "module.module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."]
+    "prefix", ["", "module.", "module.module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.model."]
 )
 def test_wrappers_of_other_processes_are_taken_off(prefix: str, tmp_path: Path) -> None:
     source, method = _tsn(), _tsn()

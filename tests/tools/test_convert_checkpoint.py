@@ -16,8 +16,10 @@ from methods.base import Method
 from networks.layouts import LAYOUTS
 from networks.weights import load_into
 from tests.networks import official_names_2d as official
+from tests.networks.randomise import randomise
 from tests.tools.run import run_tool
 from tools._protocols import PROJECTS
+from tools._trained import open_checkpoint
 from tools.convert_checkpoint import main
 from utils.errors import CheckpointError, ConfigError, UserError
 from utils.presets import PRESETS
@@ -71,6 +73,36 @@ def test_what_the_file_does_not_tell_is_said_and_changed_by_overrides(
     assert (model["num_segments"], model["shift_div"]) == (16, 4)
 
 
+def test_a_file_of_mmaction2_needs_no_option_because_its_config_is_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Dot products and embedded Gaussians have the same weights; the segments and views leave none."""
+    made = METHODS["tsm"](backbone="resnet34", num_class=3, num_segments=4, non_local="dot_product")
+    randomise(made)
+    cfg = """
+model = dict(
+    type='Recognizer2D',
+    backbone=dict(type='ResNetTSM', depth=34, num_segments=4, non_local_cfg=dict(mode='dot_product')),
+    cls_head=dict(type='TSMHead', num_classes=3))
+train_pipeline = [dict(type='SampleFrames', clip_len=1, num_clips=4)]
+test_pipeline = [dict(type='SampleFrames', clip_len=1, num_clips=4), dict(type='CenterCrop', crop_size=32)]
+"""
+    meta = {"cfg": cfg, "dataset_meta": {"classes": ("run", "sit", "walk")}}
+    path, out = tmp_path / "epoch_50.pth", tmp_path / "converted"
+    torch.save({"state_dict": official.mmaction2(made.state_dict(), {}, shifted=True), "meta": meta}, path)
+    assert main([str(path), str(out)]) == 0
+    said = "from the config in the file: num_segments 4, shift_div 8, non_local dot_product"
+    assert said in capsys.readouterr().out and f"# {said}" in (out / "config.yaml").read_text()
+    checkpoint, common = _read(out)
+    assert checkpoint["class_names"] == ["run", "sit", "walk"]
+    assert (common["model"]["num_segments"], common["model"]["non_local"]) == (4, "dot_product")
+    assert (common["test"]["num_crops"], common["test"]["input_size"]) == (1, 32)
+    again = open_checkpoint(out / "ckpt_best.pth.tar", device="cpu").method
+    clip = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(again(clip), made.eval()(clip), rtol=0, atol=0)
+
+
 def test_class_names_come_from_a_file_or_with_400_outputs_from_kinetics(tmp_path: Path) -> None:
     _, path = _published(tmp_path, num_class=400, method="tsn")
     main([str(path), str(tmp_path / "a")])
@@ -92,6 +124,12 @@ def test_our_own_checkpoint_keeps_its_config(tmp_path: Path) -> None:
     main([str(tmp_path / "a" / "ckpt_best.pth.tar"), str(tmp_path / "b")])
     assert _read(tmp_path / "b")[1] == _read(tmp_path / "a")[1]
     assert _read(tmp_path / "b")[1]["batch_size"] == 3
+
+
+def test_weights_of_ours_without_their_config_are_sent_to_the_config(tmp_path: Path) -> None:
+    torch.save(METHODS["tsn"](backbone="resnet18", num_class=2).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(UserError, match=r"without the config that says of which network.*--load-path \S+x\.pth"):
+        main([str(tmp_path / "x.pth"), str(tmp_path / "out")])
 
 
 def test_a_folder_that_is_there_is_never_written_into(tmp_path: Path) -> None:
