@@ -49,7 +49,7 @@ function drawSummary() {
 function drawTiles(area) {
   const { summary, calibration } = current, k = Math.min(5, CLASSES.length);
   area.append(element("dl", { class: "tiles" },
-    tile("Top-1", percent(summary.top1), `95 % interval ${summary.low.toFixed(1)} – ${summary.high.toFixed(1)} %`),
+    tile("Top-1", percent(summary.top1), `95 % interval ${summary.low.toFixed(1)}\u00a0–\u00a0${summary.high.toFixed(1)}\u00a0%`),
     ...(k > 1 && summary.top5 !== null ? [tile(`Top-${k}`, percent(summary.top5), "the truth among the best")] : []),
     tile("Mean class accuracy", percent(summary.mean_class), `over ${counted(summary.seen, "class", "classes")}`),
     tile("Videos", summary.videos.toLocaleString("en"), `${summary.correct.toLocaleString("en")} right, ${(summary.videos - summary.correct).toLocaleString("en")} wrong`),
