@@ -2,7 +2,8 @@
 
     python -m tools.docs_pictures
 
-Works in build/docs and needs Chromium; training takes three minutes on two cores. A second run goes on where the first was interrupted.
+Works in build/docs and needs Chromium; training takes three minutes on two cores. A second run goes on where the first
+was interrupted.
 """
 
 from __future__ import annotations
