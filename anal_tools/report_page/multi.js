@@ -24,7 +24,7 @@ function drawSetSummary() {
   const range = ({ low, high }) => (low === null ? "–" : `${low.toFixed(2)}\u00a0–\u00a0${high.toFixed(2)}\u00a0%`);
   const most = Math.min(5, CLASSES.length);
   area.append(element("dl", { class: "tiles" },
-    tile("mAP", percent(summary.mAP), summary.low === null ? "" : `95 % interval ${summary.low.toFixed(1)}\u00a0–\u00a0${summary.high.toFixed(1)}\u00a0%`),
+    tile("mAP", percent(summary.mAP), summary.low === null ? "" : `95 % interval ${summary.low.toFixed(1)}\u00a0– ${summary.high.toFixed(1)}\u00a0%`),
     tile("Hit@1", percent(summary.hit1), "the best class is shown"),
     tile("Precision", percent(summary.precision), `of the answers from ${THRESHOLD} on`),
     tile("Recall", percent(summary.recall), `of ${counted(summary.labels, "label")}, from ${THRESHOLD} on`),
