@@ -41,18 +41,8 @@ class Comparison:
 
 
 def compare(first: Experiment, second: Experiment) -> Comparison:
-    """Pairs the videos by path and counts.
-
-    Raises: UserError when the classes differ or no video is in both.
-    """
-    if first.class_names != second.class_names:
-        raise UserError(
-            f"{first.folder} and {second.folder}: their classes differ ({len(first.class_names)} and "
-            f"{len(second.class_names)}), so their videos cannot be compared; make a report of each"
-        )
-    pairs = _paired_rows(first, second)
-    if not pairs:
-        raise UserError(f"{first.folder} and {second.folder}: no labelled video is in both, their lists differ")
+    """Pairs the videos by path and counts. Raises: UserError as `paired_rows`."""
+    pairs = paired_rows(first, second)
     rows = np.array(pairs)
     one = first.results.predicted[rows[:, 0]] == first.results.labels[rows[:, 0]]
     two = second.results.predicted[rows[:, 1]] == second.results.labels[rows[:, 1]]
@@ -101,14 +91,27 @@ def config_differences(first: dict[str, Any], second: dict[str, Any]) -> list[tu
     ]
 
 
-def _paired_rows(first: Experiment, second: Experiment) -> list[tuple[int, int]]:
-    """Rows of the same video: same path (the n-th time it is listed), same truth."""
+def paired_rows(first: Experiment, second: Experiment) -> list[tuple[int, int]]:
+    """Rows of the same labelled video: same path (the n-th time it is listed), same truth.
+
+    Raises: UserError when the classes differ or no video is in both.
+    """
+    if first.class_names != second.class_names:
+        raise UserError(
+            f"{first.folder} and {second.folder}: their classes differ ({len(first.class_names)} and "
+            f"{len(second.class_names)}), so their videos cannot be compared; make a report of each"
+        )
+    labels, others = first.results.labels, second.results.labels
+    known = first.results.targets.known(labels)
     rows = {key: row for row, key in enumerate(_keys(second.results.paths))}
-    return [
+    pairs = [
         (row, rows[key])
         for row, key in enumerate(_keys(first.results.paths))
-        if key in rows and 0 <= first.results.labels[row] == second.results.labels[rows[key]]
+        if key in rows and known[row] and np.array_equal(labels[row], others[rows[key]])
     ]
+    if not pairs:
+        raise UserError(f"{first.folder} and {second.folder}: no labelled video is in both, their lists differ")
+    return pairs
 
 
 def _keys(paths: Iterable[str]) -> Iterable[tuple[str, int]]:

@@ -51,12 +51,7 @@ class Experiment:
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """Counts int64 (K, K), rows are the truth. Raises: UserError where a video has several classes."""
-        if self.results.targets is MULTI_LABEL:
-            raise UserError(
-                f"{self.folder}: its videos show several classes each, which no confusion matrix can hold; "
-                f"see python anal_tools/analyze.py -e {self.folder}"
-            )
+        """Counts int64 (K, K), rows are the truth, of videos with one class each."""
         return confusion_matrix(self.results.predicted, self.results.labels, num_class=len(self.class_names))
 
 

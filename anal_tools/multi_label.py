@@ -76,26 +76,40 @@ def top_errors(experiment: Experiment) -> list[str]:
     """
     scores, truth = known_videos(experiment)
     names = [" ".join(name.split()) for name in experiment.class_names]
-    wrong = np.where(truth, 1 - scores, scores).ravel()
-    order = np.lexsort((np.arange(wrong.size), -wrong))[:NUM_ERRORS]
-    paths = [experiment.results.paths[row] for row in np.flatnonzero(_known(experiment))]
+    sure = sureness(scores, truth)
+    order = np.lexsort((np.arange(sure.size), -sure.ravel()))[:NUM_ERRORS]
+    paths = [experiment.results.paths[row] for row in known_rows(experiment)]
     lines = ["\t".join(["error", "class", "score", "truth", "video"])]
     for row, label in zip(*np.unravel_index(order, truth.shape), strict=True):
         kind = "missed" if truth[row, label] else "seen"
         classes = "; ".join(names[one] for one in np.flatnonzero(truth[row])) or "-"
-        if wrong[row * truth.shape[1] + label] >= THRESHOLD:
+        if sure[row, label] >= 0:
             lines.append(f"{kind}\t{names[label]}\t{scores[row, label]:.4f}\t{classes}\t{paths[row]}")
     return lines
 
 
+def sureness(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """How sure wrong answers are, float32 (n, K) in 0..1: the score, or what a missed class lacks; -1 for right ones.
+
+    scores: float32 (n, K). truth: bool (n, K). A class counts as answered from THRESHOLD on.
+    """
+    sure: np.ndarray = np.where((scores >= THRESHOLD) != truth, np.where(truth, 1 - scores, scores), -1)
+    return sure
+
+
 def known_videos(experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
     """Scores float32 (n, K) and truth bool (n, K) of the videos that have one. Raises: UserError without scores."""
-    results = experiment.results
-    if results.scores is None:
+    rows = known_rows(experiment)
+    return scores_of(experiment)[rows], experiment.results.labels[rows] > 0
+
+
+def scores_of(experiment: Experiment) -> np.ndarray:
+    """float32 (N, K). Raises: UserError without them."""
+    if experiment.results.scores is None:
         raise UserError(f"{experiment.folder}: no {SCORES}, without which no class can be ranked: {AGAIN}")
-    known = _known(experiment)
-    return results.scores[known], results.labels[known] > 0
+    return experiment.results.scores
 
 
-def _known(experiment: Experiment) -> np.ndarray:
-    return experiment.results.targets.known(experiment.results.labels)
+def known_rows(experiment: Experiment) -> np.ndarray:
+    """Rows of the results that have a truth, int64 (n,)."""
+    return np.flatnonzero(experiment.results.targets.known(experiment.results.labels))

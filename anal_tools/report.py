@@ -2,7 +2,8 @@
 
     python -m anal_tools.report -e exps/<dataset>/<experiment> [another experiment ...] [-o FILE]
 
-The page's own parts are in report_page/, what it shows is in report_data.py; charts are drawn by plotly.js.
+The page's own parts are in report_page/, what it shows is in report_data.py; charts are drawn by plotly.js. Videos that
+show several classes each get sections of their own.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ if not __package__:  # started as `python anal_tools/report.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from anal_tools.experiment import Experiment, experiment_folder, open_experiment
-from anal_tools.report_data import report_data, to_json
+from anal_tools.page_values import to_json
+from anal_tools.report_data import report_data
 from tools._cli import Parser
 from utils.errors import UserError, run_cli
 from utils.files import atomic_write
 
 PAGE = Path(__file__).with_name("report_page")
-SCRIPTS = ("core.js", "table.js", "charts.js", "matrix.js", "comparison.js", "sections.js")  # in this order
+SCRIPTS = ("core", "table", "cards", "charts", "config", "comparison", "matrix", "single", "multi", "start")  # in order
 MEGABYTE = 1 << 20
 STRIP_BUDGET = 8 * MEGABYTE
 
@@ -68,7 +70,7 @@ def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGE
         "STYLE": _part("style.css"),
         "DATA": to_json(data),
         "CHARTS": plotly_script(),
-        "SCRIPT": "\n".join(_part(name) for name in SCRIPTS),
+        "SCRIPT": "\n".join(_part(f"{name}.js") for name in SCRIPTS),
     }
     pieces = _part("page.html").split("@")  # every second piece is a name; the parts themselves are not looked into
     return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))

@@ -47,7 +47,7 @@ class Layer:
         for start in range(0, len(views), batch_size):
             clips = self._trained.normalise(views[start : start + batch_size])
             parts.append(self._shaped(self._output(clips), len(clips)).float().cpu())
-        return torch.cat(parts).mean(0).numpy()
+        return self._trained.finite(torch.cat(parts).mean(0), f"features of {self.name or 'the output'}").numpy()
 
     def _output(self, clips: Tensor) -> Tensor:
         caught: list[Any] = []

@@ -28,7 +28,7 @@ ATTENTION = ("attention", "attn")  # in the class names of torchvision's and tim
 class Seen:
     """What one clip showed.
 
-    label, score: the class asked for and its softmax in this clip alone. maps: float32 (T, H, W) by layer, 0..1 of the
+    label, score: the class asked for and its score in this clip alone. maps: float32 (T, H, W) by layer, 0..1 of the
     clip's largest value; all 0 where nothing in the clip speaks for the class.
     """
 
@@ -52,6 +52,7 @@ def look(trained: Trained, clip: np.ndarray, layers: Sequence[str], label: int |
         logits = trained.method(trained.normalise(clip[None]))[0]
     outputs = {name: _only_map(name, caught.get(name, [])) for name in layers}
     label = int(logits.argmax()) if label is None else label
+    score = float(trained.score(logits.detach()[None])[label])
     gradients = torch.autograd.grad(logits[label], list(outputs.values()), allow_unused=True)
     maps = {}
     for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
@@ -60,7 +61,7 @@ def look(trained: Trained, clip: np.ndarray, layers: Sequence[str], label: int |
         coarse = _weighted(output.detach(), gradient)
         places = _frame_places(trained.method, name, len(clip), len(coarse))
         maps[name] = _enlarge(coarse, places, clip.shape[:3])
-    return Seen(label, float(logits.detach().softmax(-1)[label]), maps)
+    return Seen(label, score, maps)
 
 
 def last_maps(trained: Trained) -> list[str]:

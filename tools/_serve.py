@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from anal_tools.page_values import to_json
 from anal_tools.report import plotly_script
-from anal_tools.report_data import to_json
 from tools._cli import positive_float
 from tools._prediction import Settings
 from tools._queue import Queue

@@ -88,20 +88,21 @@ class Trained:
         return torch.cat(parts)
 
     def scores(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
-        """Views (V, T, H, W, C) of each of N videos -> float32 (N, K), averaged over views as its evaluation does.
-
-        Raises: CheckpointError when they are no numbers, as those of a training that diverged.
-        """
+        """Views (V, T, H, W, C) of each of N videos -> float32 (N, K), averaged over views as its evaluation does."""
         logits = self.logits(np.concatenate(videos), batch_size=batch_size).split([len(views) for views in videos])
-        scores = torch.stack([self.score(part) for part in logits])
-        if not scores.isfinite().all():
-            raise CheckpointError(f"{self.path}: its scores are not numbers (NaN); did the training diverge?")
-        return scores.numpy()
+        return torch.stack([self.score(part) for part in logits]).numpy()
 
     def score(self, logits: Tensor) -> Tensor:
         """Logits (V, K) of the views of a video -> its scores (K,)."""
         probabilities = targets_of(self.common).probabilities
-        return probabilities(logits).mean(0) if self.average == "scores" else probabilities(logits.mean(0))
+        scores = probabilities(logits).mean(0) if self.average == "scores" else probabilities(logits.mean(0))
+        return self.finite(scores, "scores")
+
+    def finite(self, values: Tensor, what: str) -> Tensor:
+        """The same. Raises: CheckpointError when they are no numbers, as those of a training that diverged."""
+        if not values.isfinite().all():
+            raise CheckpointError(f"{self.path}: its {what} are not numbers (NaN); did the training diverge?")
+        return values
 
     @property
     def preprocessing(self) -> dict[str, Any]:

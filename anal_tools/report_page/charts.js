@@ -41,7 +41,9 @@ function drawCurves() {
   area.append(element("p", { class: "note" }, "Drag over a part of a chart to enlarge it, double-click to see all of it again."), grid);
   const kinds = [
     ["Loss", "loss", [["train", "loss", "training"], ["val", "loss", "validation"]]],
-    ["Accuracy", "%", [["train", "acc1", "training top-1"], ["val", "acc1", "validation top-1"], ["val", "acc5", "validation top-5"], ["val", "mean_class", "validation mean class"]]],
+    DATA.multi_label
+      ? ["mAP and hits", "%", [["train", "hit1", "training Hit@1"], ["val", "hit1", "validation Hit@1"], ["val", "hit5", "validation Hit@5"], ["val", "mAP", "validation mAP"]]]
+      : ["Accuracy", "%", [["train", "acc1", "training top-1"], ["val", "acc1", "validation top-1"], ["val", "acc5", "validation top-5"], ["val", "mean_class", "validation mean class"]]],
     ["Learning rate", "learning rate", [["train", "lr", "learning rate"]]],
     ["Seconds per step", "s", [["train", "time", "whole step"], ["train", "data", "waiting for data"]]],
   ];
@@ -67,40 +69,52 @@ function drawCurves() {
     const column = (label, values) => ({ label, number: true, value: (row) => values[row], cell: (row) => values[row] ?? "–" });
     makeTable(details, {
       caption: "Validations", file: "validations.csv", filter: false, sort: 0, rows: step.map((_, row) => row),
-      columns: [column("Step", step), column("Loss", series.loss), column("Top-1 %", series.acc1), column("Top-5 %", series.acc5), column("Mean class %", series.mean_class)],
+      columns: [column("Step", step), column("Loss", series.loss), ...(DATA.multi_label
+        ? [column("mAP %", series.mAP), column("Hit@1 %", series.hit1), column("Hit@5 %", series.hit5)]
+        : [column("Top-1 %", series.acc1), column("Top-5 %", series.acc5), column("Mean class %", series.mean_class)])],
     });
   }
 }
 
 function drawCalibration() {
   const area = section("calibration"), found = current.calibration;
-  const bins = found.videos.map((_, bin) => bin).filter((bin) => found.videos[bin] > 0);
-  const points = (value) => (value === null ? "–" : `${value.toFixed(2)} points`);
   area.append(
-    element("p", {}, `Expected calibration error ${points(found.ece)}, largest gap ${points(found.worst)}` +
-      (found.nll === null ? "" : `, negative log-likelihood ${found.nll.toFixed(4)}, Brier score ${found.brier.toFixed(4)}`) + "."),
+    element("p", {}, calibrationText(found)),
     element("p", { class: "note" }, "Videos are put into 15 bins by the score of their answer. Where a model is calibrated, the accuracy of a bin equals its mean score."));
+  drawReliability(area, found, { share: "Accuracy", what: "videos" });
+}
+
+function calibrationText(found) {
+  const points = (value) => (value === null ? "–" : `${value.toFixed(2)} points`);
+  return `Expected calibration error ${points(found.ece)}, largest gap ${points(found.worst)}` +
+    (found.nll === null ? "" : `, negative log-likelihood ${found.nll.toFixed(4)}, Brier score ${found.brier.toFixed(4)}`) + ".";
+}
+
+// bins of scores as two charts and a table. share: what should equal the score; what: the things counted
+function drawReliability(parent, found, { share, what }) {
+  const edges = current.calibration.edges;
+  const bins = found.videos.map((_, bin) => bin).filter((bin) => found.videos[bin] > 0);
   const grid = element("div", { class: "charts" });
-  area.append(grid);
+  parent.append(grid);
   const pick = (values) => bins.map((bin) => values[bin]);
   const above = bins.map((bin) => found.high[bin] - found.accuracy[bin]), below = bins.map((bin) => found.accuracy[bin] - found.low[bin]);
-  draw(grid, "Accuracy of videos against their score", [
+  draw(grid, `${share} of ${what} against their score`, [
     { x: [0, 100], y: [0, 100], mode: "lines", name: "calibrated", line: { color: colour("edge"), dash: "dash" }, hoverinfo: "skip" },
     { x: pick(found.score), y: pick(found.accuracy), mode: "lines+markers", name: "this model, 95 % interval", line: { color: lineColour(0) },
       error_y: { type: "data", symmetric: false, array: above, arrayminus: below, color: lineColour(0), thickness: 1 } },
-  ], layoutOf("Reliability", "score %", "accuracy %", { xaxis: { range: [0, 101] }, yaxis: { range: [0, 103] } }));
-  const middles = found.videos.map((_, bin) => 50 * (found.edges[bin] + found.edges[bin + 1]));
-  draw(grid, "How many videos have which score", [
+  ], layoutOf("Reliability", "score %", `${share.toLowerCase()} %`, { xaxis: { range: [0, 101] }, yaxis: { range: [0, 103] } }));
+  const middles = found.videos.map((_, bin) => 50 * (edges[bin] + edges[bin + 1]));
+  draw(grid, `How many ${what} have which score`, [
     { x: middles, y: found.videos, type: "bar", width: 100 / found.videos.length, marker: { color: lineColour(0), line: { color: colour("paper"), width: 1 } } },
-  ], layoutOf("Scores", "score %", "videos", { xaxis: { range: [0, 101] } }));
+  ], layoutOf("Scores", "score %", what, { xaxis: { range: [0, 101] } }));
   const details = element("details", {}, element("summary", {}, "Calibration in numbers"));
-  area.append(details);
+  parent.append(details);
   const column = (label, values) => ({ label, number: true, value: (bin) => values[bin], cell: (bin) => (values[bin] === null ? "–" : values[bin].toFixed(2)) });
   makeTable(details, {
     caption: "Calibration bins", file: "calibration.csv", filter: false, rows: bins,
     columns: [
-      { label: "Score from %", number: true, value: (bin) => 100 * found.edges[bin], cell: (bin) => (100 * found.edges[bin]).toFixed(1) },
-      { label: "Videos", number: true, value: (bin) => found.videos[bin] }, column("Mean score %", found.score), column("Accuracy %", found.accuracy),
+      { label: "Score from %", number: true, value: (bin) => 100 * edges[bin], cell: (bin) => (100 * edges[bin]).toFixed(1) },
+      { label: what[0].toUpperCase() + what.slice(1), number: true, value: (bin) => found.videos[bin] }, column("Mean score %", found.score), column(`${share} %`, found.accuracy),
       column("Low", found.low), column("High", found.high),
     ],
   });

@@ -7,20 +7,33 @@ function drawComparisons() {
   for (const one of DATA.comparisons) {
     const first = DATA.experiments[one.first], second = DATA.experiments[one.second];
     area.append(element("h3", {}, named(second.name), " against ", named(first.name)));
-    drawTest(area, one, first, second);
+    if (DATA.multi_label) drawPrecisionChange(area, one);
+    else drawTest(area, one);
+    if (one.unpaired) area.append(element("p", { class: "note" }, `${counted(one.unpaired, "video")} of one list only, without a label, or with another truth, ${one.unpaired === 1 ? "is" : "are"} not compared.`));
+    if (!DATA.multi_label) drawFourfold(area, one, first, second);
     drawDifferences(area, one, first, second);
-    drawFlips(area, one, first, second);
+    if (DATA.multi_label) drawClassChanges(area, one, first, second);
+    else drawFlips(area, one, first, second);
   }
 }
 
-function drawTest(area, one, first, second) {
-  const sign = one.difference > 0 ? "+" : "";
+const signed = (value) => `${value > 0 ? "+" : ""}${value.toFixed(2)}`;
+
+// frames are only embedded where one of the two is badly wrong
+function flippedVideo(first, row, second, other) {
+  const shown = first.strips[row] ? [first, row] : second.strips[other] ? [second, other] : null;
+  return element("div", {}, named(first.paths[row]), shown ? strip(...shown) : null);
+}
+
+function drawTest(area, one) {
   const tiny = (value) => (value < 0.0001 ? value.toExponential(1) : value.toFixed(4));
   const verdict = one.exact_p < 0.05 ? "luck alone would hardly do this (p below 0.05)" : "this can well be luck (p is not below 0.05)";
   area.append(
-    element("p", {}, `On ${counted(one.videos, "video")} scored by both: `, element("strong", {}, `${sign}${one.difference.toFixed(2)} points`),
+    element("p", {}, `On ${counted(one.videos, "video")} scored by both: `, element("strong", {}, `${signed(one.difference)} points`),
       ` of top-1 (95 % interval ${one.low.toFixed(2)} to ${one.high.toFixed(2)}). McNemar's exact test: p = ${tiny(one.exact_p)}, mid-p = ${tiny(one.mid_p)}; ${verdict}.`));
-  if (one.unpaired) area.append(element("p", { class: "note" }, `${counted(one.unpaired, "video")} of one list only, or with another truth, ${one.unpaired === 1 ? "is" : "are"} not compared.`));
+}
+
+function drawFourfold(area, one, first, second) {
   const cell = (value) => element("td", { class: "number" }, value.toLocaleString("en"));
   const head = (...content) => element("th", { scope: "col", class: "number" }, ...content);
   const side = (...content) => element("th", { scope: "row" }, ...content);
@@ -57,15 +70,49 @@ function drawFlips(area, one, first, second) {
     caption: `Flipped videos: ${one.fixed.length} fixed, ${one.broken.length} broken`, file: "flipped.csv", rows: flips, size: 10,
     columns: [
       { label: "Change", value: ([change]) => change, mark: ([change]) => (change === "fixed" ? "right" : "wrong") },
-      { label: "Video", value: ([, row]) => first.paths[row], cell: ([, row, other]) => {
-        const shown = first.strips[row] ? [first, row] : second.strips[other] ? [second, other] : null;
-        return element("div", {}, named(first.paths[row]), shown ? strip(...shown) : null);
-      } },
+      { label: "Video", value: ([, row]) => first.paths[row], cell: ([, row, other]) => flippedVideo(first, row, second, other) },
       { label: "Truth", value: ([, row]) => className(first.truth[row]) },
       { label: `Answer of ${first.name}`, value: ([, row]) => className(predictedOf(first, row)) },
       { label: "Score", number: true, value: ([, row]) => scoreOf(first, row), cell: ([, row]) => percent(scoreOf(first, row)) },
       { label: `Answer of ${second.name}`, value: ([, , row]) => className(predictedOf(second, row)) },
       { label: "Score", number: true, value: ([, , row]) => scoreOf(second, row), cell: ([, , row]) => percent(scoreOf(second, row)) },
+    ],
+  });
+}
+
+function drawPrecisionChange(area, one) {
+  const verdict = one.mean_low > 0 || one.mean_high < 0 ? "other videos would hardly turn it around" : "with other videos it could be the other way around";
+  area.append(element("p", {}, `On ${counted(one.videos, "video")} scored by both: `, element("strong", {}, `${signed(one.mean)} points`),
+    ` of mAP (95 % interval ${signed(one.mean_low)} to ${signed(one.mean_high)}, bootstrap over the videos): ${verdict}.`));
+}
+
+function drawClassChanges(area, one, first, second) {
+  const change = (index) => (one.before[index] === null ? null : one.after[index] - one.before[index]);
+  const points = (value) => (value === null ? "–" : signed(value));
+  const column = (label, value, cell) => ({ label, number: true, value, cell: (row) => cell(value(row)) });
+  makeTable(area, {
+    caption: "Average precision per class", file: "ap_differences.csv", rows: CLASSES.map((_, index) => index), sort: 4, down: true, size: 15,
+    columns: [
+      { label: "Class", value: (index) => CLASSES[index] }, { label: "Positives", number: true, value: (index) => one.shown[index] },
+      column(`AP of ${first.name}`, (index) => one.before[index], (value) => percent(value, 1)), column(`AP of ${second.name}`, (index) => one.after[index], (value) => percent(value, 1)),
+      { ...column("Points", change, points), mark: (index) => (one.low[index] > 0 ? "right" : one.high[index] < 0 ? "wrong" : "") },
+      column("Low", (index) => one.low[index], points), column("High", (index) => one.high[index], points),
+    ],
+  });
+  if (!one.flips.length) {
+    area.append(element("p", {}, "No answer flipped between right and wrong."));
+    return;
+  }
+  const fixed = ([row, , index, score]) => first.truth[row].includes(index) !== score >= DATA.threshold;
+  const score = (place) => ({ number: true, value: (row) => 100 * row[place], cell: (row) => percent(100 * row[place]) });
+  area.append(element("p", { class: "note" }, `Of the answers that flipped at ${Math.round(100 * DATA.threshold)} %, the ${one.flips.length} with the largest change of the score.`));
+  makeTable(area, {
+    caption: `Flipped answers: ${one.fixed.toLocaleString("en")} fixed, ${one.broken.toLocaleString("en")} broken`, file: "flipped.csv", rows: one.flips, size: 10,
+    columns: [
+      { label: "Change", value: (row) => (fixed(row) ? "fixed" : "broken"), mark: (row) => (fixed(row) ? "right" : "wrong") },
+      { label: "Video", value: ([row]) => first.paths[row], cell: ([row, other]) => flippedVideo(first, row, second, other) },
+      { label: "Class", value: (row) => CLASSES[row[2]] }, { label: "Is it shown", value: ([row, , index]) => (first.truth[row].includes(index) ? "yes" : "no") },
+      { label: `Score of ${first.name}`, ...score(3) }, { label: `Score of ${second.name}`, ...score(4) },
     ],
   });
 }

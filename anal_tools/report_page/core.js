@@ -35,25 +35,34 @@ const named = (text) => element("bdi", {}, text);
 const className = (index) => (index < 0 ? "(no label)" : CLASSES[index]);
 const percent = (value, digits = 2) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} %`);
 const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-const predictedOf = (experiment, row) => experiment.top[row * experiment.k];
-const scoreOf = (experiment, row, rank = 0) => (100 * experiment.score[row * experiment.k + rank]) / DATA.unit;
-const isRight = (experiment, row) => experiment.truth[row] === predictedOf(experiment, row);
+const compareValues = (a, b) => (typeof a === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true }));
 
 function classButton(index, onclick, title) {
   return element("button", { class: "link", type: "button", title, onclick }, named(className(index)));
 }
 
-function topScores(experiment, row) {
-  const list = element("ol", { class: "scores" });
-  for (let rank = 0; rank < experiment.k; rank++) {
-    const index = experiment.top[row * experiment.k + rank];
-    const mark = index === experiment.truth[row] ? "truth" : "";
-    const item = element("li", { class: mark }, element("span", {}, named(className(index))),
-      element("span", {}, percent(scoreOf(experiment, row, rank)) + (mark ? " (truth)" : "")));
-    item.style.setProperty("--share", `${scoreOf(experiment, row, rank)}%`);
-    list.append(item);
-  }
-  return list;
+// items: [class, score in percent, what to add to the score], the truth is what has something added
+function scoreList(items) {
+  return element("ol", { class: "scores" }, ...items.map(([index, score, note]) => {
+    const item = element("li", { class: note ? "truth" : "" }, element("span", {}, named(className(index))),
+      element("span", {}, percent(score) + (note ? ` (${note})` : "")));
+    item.style.setProperty("--share", `${score}%`);
+    return item;
+  }));
+}
+
+function tile(name, value, more) {
+  return element("div", {}, element("dt", {}, name), element("dd", {}, value), element("dd", { class: "more" }, more));
+}
+
+// an interval with its middle on a bar of 0 to 100
+function intervalBar(middle, low, high) {
+  if (middle === null) return element("span", { class: "note" }, "no video");
+  const bar = element("div", { class: "bar", "aria-hidden": "true" }, element("i"), element("b"));
+  bar.children[0].style.left = `${low}%`;
+  bar.children[0].style.width = `${high - low}%`;
+  bar.children[1].style.left = `calc(${middle}% - 1px)`;
+  return bar;
 }
 
 function strip(experiment, row) {
@@ -75,13 +84,8 @@ function choice(label, options, onchange) {
   return labelled(label, list);
 }
 
-// the experiment's counts (K x K, flat, rows are the truth), counted from its videos
-function countMatrix(experiment) {
-  if (experiment.counts) return experiment.counts;
-  const size = CLASSES.length, counts = new Int32Array(size * size);
-  experiment.truth.forEach((truth, row) => {
-    if (truth >= 0) counts[truth * size + predictedOf(experiment, row)] += 1;
-  });
-  experiment.counts = counts;
-  return counts;
+function goToVideos() {
+  const title = document.getElementById("videos-title");
+  title.scrollIntoView();
+  title.focus({ preventScroll: true });
 }

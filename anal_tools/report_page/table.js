@@ -48,7 +48,7 @@ function makeTable(parent, { caption, file, columns, rows, sort = null, down = f
       state.order = state.order.map((row, place) => [value(row), place, row]).sort(([a, i], [b, j]) => {
         if (a === null || b === null) return a === b ? i - j : a === null ? 1 : -1; // what is not known comes last
         if (a === b) return i - j;
-        return sign * (typeof a === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true }));
+        return sign * compareValues(a, b);
       }).map(([, , row]) => row);
     }
     columns.forEach((column, index) => {

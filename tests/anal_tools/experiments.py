@@ -35,6 +35,17 @@ def make_results(
     return labels
 
 
+def make_sets(folder: Path, names: list[str], *, videos: int = 60, seed: int = 0, sharpness: float = 2.0) -> np.ndarray:
+    """The same of videos that show several classes or none, with sigmoid scores. Returns int8 (N, K)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = (np.random.default_rng(1).random((videos, len(names))) < 0.3).astype(np.int8)
+    logits = np.random.default_rng(seed).normal(size=labels.shape) + sharpness * (labels - 0.5)
+    paths = [f"videos/v {index:04d}" for index in range(videos)]
+    scores = 1 / (1 + np.exp(-logits))
+    write_results(folder, paths=paths, labels=labels, scores=scores, class_names=names, protocol=PROTOCOL)
+    return labels
+
+
 def make_config(folder: Path, data: Path, num_class: int, **changes: object) -> None:
     """A small valid config.yaml; `changes` are keys below `common`."""
     common: dict[str, object] = {

@@ -215,3 +215,10 @@ def test_mistakes_are_one_line_and_write_nothing(ckpt: Path, video: Path, tmp_pa
     with pytest.raises(FrameError, match="no such video"):
         cam.main([str(ckpt), str(tmp_path / "none.mp4"), str(out)])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_score_of_one_class_among_several_is_a_sigmoid(tmp_path: Path) -> None:
+    trained = open_checkpoint(write_checkpoint(tmp_path, UNI, multi_label=True), device="cpu")
+    clip = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    seen = look(trained, clip, ["backbone.layer4"], label=1)
+    assert seen.score == pytest.approx(float(trained.logits(clip[None], batch_size=1)[0, 1].sigmoid()), rel=1e-4)

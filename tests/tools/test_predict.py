@@ -3,8 +3,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,7 @@ import torch
 
 from tests.integration.experiment import make_experiment, run
 from tests.make_video import make_video
-from tests.requirements import ROOT
-from tests.tools.run import ENVIRONMENT, run_tool
+from tests.tools.run import run_tool
 from tests.tools.trained import CLASSES, CLIP, write_checkpoint
 from tools import predict
 from tools._inputs import VideoInput
@@ -200,26 +197,3 @@ def test_no_camera_is_one_line_and_code_2(ckpt: Path, capfd: pytest.CaptureFixtu
         run_cli(predict.main, [str(ckpt), "99"])
     assert ended.value.code == 2
     assert capfd.readouterr().err == "error: camera 99: there is no such camera, or another program uses it\n"
-
-
-PEAKS = """
-import resource, sys
-from tools import predict
-for video in sys.argv[2:]:
-    predict.main([sys.argv[1], video])
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 1024**2))
-"""
-
-
-def test_three_hours_need_no_more_memory_than_three_minutes(ckpt: Path, tmp_path: Path) -> None:
-    videos = [make_video(tmp_path / f"{seconds}.mp4", "mpeg4", frames=seconds, fps=1) for seconds in (180, 3 * 3600)]
-    done = subprocess.run(
-        [sys.executable, "-c", PEAKS, str(ckpt), *map(str, videos)],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    short, long = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))
-    assert long - short < 50  # megabytes

@@ -1,5 +1,27 @@
 "use strict";
-// The sections made of tables and cards, and the order in which the page is built.
+// The sections of videos with one class each, made of tables and cards; the confusion matrix is in matrix.js.
+
+const predictedOf = (experiment, row) => experiment.top[row * experiment.k];
+const scoreOf = (experiment, row, rank = 0) => (100 * experiment.score[row * experiment.k + rank]) / DATA.unit;
+const isRight = (experiment, row) => experiment.truth[row] === predictedOf(experiment, row);
+
+function topScores(experiment, row) {
+  return scoreList(Array.from({ length: experiment.k }, (_, rank) => {
+    const index = experiment.top[row * experiment.k + rank];
+    return [index, scoreOf(experiment, row, rank), index === experiment.truth[row] ? "truth" : ""];
+  }));
+}
+
+// the experiment's counts (K x K, flat, rows are the truth), counted from its videos
+function countMatrix(experiment) {
+  if (experiment.counts) return experiment.counts;
+  const size = CLASSES.length, counts = new Int32Array(size * size);
+  experiment.truth.forEach((truth, row) => {
+    if (truth >= 0) counts[truth * size + predictedOf(experiment, row)] += 1;
+  });
+  experiment.counts = counts;
+  return counts;
+}
 
 function drawSummary() {
   const area = section("summary");
@@ -20,42 +42,18 @@ function drawSummary() {
       { label: "Protocol", value: (one) => one.protocol || "not recorded" },
     ],
   });
-  for (const one of DATA.experiments) {
-    const { seen, unlabelled } = one.summary;
-    const notes = [];
-    if (seen < CLASSES.length) notes.push(`${counted(CLASSES.length - seen, "class", "classes")} of ${CLASSES.length} without a video, left out of the mean class accuracy`);
-    if (unlabelled) notes.push(`${counted(unlabelled, "video")} without a label, left out of all numbers`);
-    if (notes.length) area.append(element("p", { class: "note" }, named(one.name), `: ${notes.join("; ")}.`));
-  }
+  drawLeftOut(area, "the mean class accuracy");
 }
 
 // the numbers of the experiment on show, to be seen from across the room
 function drawTiles(area) {
   const { summary, calibration } = current, k = Math.min(5, CLASSES.length);
-  const tile = (name, value, more) => element("div", {}, element("dt", {}, name), element("dd", {}, value), element("dd", { class: "more" }, more));
   area.append(element("dl", { class: "tiles" },
-    tile("Top-1", percent(summary.top1), `95 % interval ${summary.low.toFixed(1)} – ${summary.high.toFixed(1)} %`),
+    tile("Top-1", percent(summary.top1), `95 % interval ${summary.low.toFixed(1)}\u00a0–\u00a0${summary.high.toFixed(1)}\u00a0%`),
     ...(k > 1 && summary.top5 !== null ? [tile(`Top-${k}`, percent(summary.top5), "the truth among the best")] : []),
     tile("Mean class accuracy", percent(summary.mean_class), `over ${counted(summary.seen, "class", "classes")}`),
     tile("Videos", summary.videos.toLocaleString("en"), `${summary.correct.toLocaleString("en")} right, ${(summary.videos - summary.correct).toLocaleString("en")} wrong`),
     tile("Calibration error", calibration.ece === null ? "–" : calibration.ece.toFixed(2), "percent points, expected")));
-}
-
-function drawConfig() {
-  const area = section("config");
-  area.append(element("p", {}, "Folder ", named(current.folder), ". Protocol: ", current.protocol || "not recorded", "."));
-  if (current.config_problem) area.append(element("p", { class: "wrong" }, `The config cannot be shown: ${current.config_problem}`));
-  if (!current.config.length) return;
-  const details = element("details", {}, element("summary", {}, `All ${current.config.length} values in force`));
-  area.append(details);
-  makeTable(details, {
-    caption: "Config", file: "config.csv", rows: current.config, size: 200,
-    columns: [
-      { label: "Key", value: (row) => row[0] },
-      { label: "Value", value: (row) => row[1], mark: (row) => (row[2] ? "set" : "") },
-      { label: "From", value: (row) => (row[2] ? "config.yaml" : "default") },
-    ],
-  });
 }
 
 function drawPairs() {
@@ -92,23 +90,12 @@ function drawClasses() {
       { label: "Accuracy", ...share(3) },
       { label: "Low", ...share(4) },
       { label: "High", ...share(5) },
-      { label: "Interval", value: (index) => stats[index][3], cell: (index) => intervalBar(stats[index]) },
+      { label: "Interval", value: (index) => stats[index][3], cell: (index) => intervalBar(...stats[index].slice(3, 6)) },
       { label: "Predicted", number: true, value: (index) => stats[index][2] },
       { label: "Precision", ...share(6) },
     ],
   });
 }
-
-function intervalBar([videos, , , accuracy, low, high]) {
-  if (!videos) return element("span", { class: "note" }, "no video");
-  const bar = element("div", { class: "bar", "aria-hidden": "true" }, element("i"), element("b"));
-  bar.children[0].style.left = `${low}%`;
-  bar.children[0].style.width = `${high - low}%`;
-  bar.children[1].style.left = `calc(${accuracy}% - 1px)`;
-  return bar;
-}
-
-const FIRST_CARDS = 24;
 
 function drawErrors() {
   const area = section("errors"), rows = current.errors;
@@ -117,29 +104,11 @@ function drawErrors() {
     return;
   }
   area.append(element("p", { class: "note" }, `The ${counted(rows.length, "wrong answer")} with the highest score, the surest first.`));
-  if (current.strip_note) area.append(element("p", { class: "note", id: "strip-note" }, current.strip_note));
-  const cards = element("ol", { class: "cards" }), status = element("p", { class: "note", role: "status" });
-  const state = { text: "", sort: "score", limit: FIRST_CARDS };
-  const more = element("button", { type: "button", onclick: () => {
-    const before = cards.children.length;
-    state.limit = rows.length;
-    show();
-    cards.children[before].focus(); // the button is gone; go on where it was
-  } });
-  const show = () => {
-    const keys = { score: () => 0, truth: (row) => CLASSES[current.truth[row]], answer: (row) => CLASSES[predictedOf(current, row)] };
-    const names = (row) => [current.paths[row], CLASSES[current.truth[row]], CLASSES[predictedOf(current, row)]].join("\n").toLowerCase();
-    const kept = rows.filter((row) => names(row).includes(state.text.trim().toLowerCase()));
-    kept.sort((a, b) => String(keys[state.sort](a)).localeCompare(String(keys[state.sort](b))));
-    cards.replaceChildren(...kept.slice(0, state.limit).map(errorCard));
-    more.hidden = kept.length <= state.limit;
-    more.textContent = `Show all ${kept.length}`;
-    status.textContent = `${kept.length} of ${counted(rows.length, "error")}` + (more.hidden ? "" : `, the first ${state.limit} shown`);
-  };
-  area.append(element("div", { class: "controls" },
-    labelled("Filter: top errors", element("input", { type: "search", oninput: (event) => { state.text = event.target.value; show(); } })),
-    choice("Sort by", [["score", "score"], ["truth", "truth"], ["answer", "predicted class"]], (value) => { state.sort = value; show(); })), status, cards, more);
-  show();
+  const truth = (row) => CLASSES[current.truth[row]], answer = (row) => CLASSES[predictedOf(current, row)];
+  makeCards(area, {
+    caption: "top errors", one: "error", rows, card: errorCard, texts: (row) => [truth(row), answer(row)],
+    orders: { score: null, truth, "predicted class": answer },
+  });
 }
 
 function errorCard(row) {
@@ -189,31 +158,5 @@ function showVideos({ truth = "", answer = "" }) {
   const [first, second, third] = document.querySelectorAll("#video-choices select");
   [first.value, second.value, third.value] = [chosen.truth, chosen.answer, chosen.outcome];
   filterVideos();
-  const title = document.getElementById("videos-title");
-  title.scrollIntoView();
-  title.focus({ preventScroll: true });
+  goToVideos();
 }
-
-function drawAll() {
-  for (const draw of onChange) draw();
-}
-
-function start() {
-  const list = document.getElementById("sections");
-  if (DATA.comparisons.length) document.getElementById("comparison").hidden = false;
-  for (const node of document.querySelectorAll("main > section:not([hidden])")) {
-    list.append(element("li", {}, element("a", { href: `#${node.id}` }, node.querySelector("h2").textContent)));
-  }
-  const select = document.getElementById("experiment");
-  DATA.experiments.forEach((one, index) => select.append(element("option", { value: index }, one.name)));
-  document.getElementById("choose").hidden = DATA.experiments.length < 2;
-  select.addEventListener("change", () => { current = DATA.experiments[Number(select.value)]; drawAll(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { drawCurves(); drawMatrix(); drawCalibration(); });
-  drawComparisons();
-  drawCurves();
-  onChange.push(drawSummary, drawConfig, drawMatrix, drawPairs, drawClasses, drawErrors, drawCalibration, drawVideos);
-  drawAll();
-  document.body.dataset.ready = "true";
-}
-
-start();

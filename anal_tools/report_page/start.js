@@ -1,0 +1,48 @@
+"use strict";
+// The sections in their order, and the beginning of everything.
+
+// id, title, what draws it
+const SECTIONS = [
+  ["summary", "Summary", DATA.multi_label ? drawSetSummary : drawSummary],
+  ...(DATA.comparisons.length ? [["comparison", "Comparison", drawComparisons]] : []),
+  ["curves", "Learning curves", drawCurves],
+  ["config", "Protocol and config", drawConfig],
+  ...(DATA.multi_label ? [
+    ["classes", "Average precision per class", drawPrecisions],
+    ["answers", "Precision and recall", drawAnswers],
+    ["errors", "Worst videos", drawWorst],
+    ["together", "Classes together", drawTogether],
+    ["calibration", "Calibration", drawSetCalibration],
+    ["videos", "Videos", drawSetVideos],
+  ] : [
+    ["matrix", "Confusion matrix", drawMatrix],
+    ["pairs", "Most confused pairs", drawPairs],
+    ["classes", "Accuracy per class", drawClasses],
+    ["errors", "Top errors", drawErrors],
+    ["calibration", "Calibration", drawCalibration],
+    ["videos", "Videos", drawVideos],
+  ]),
+];
+const OF_ALL = ["comparison", "curves"]; // show every experiment at once
+const CHARTED = ["curves", "matrix", "answers", "calibration"]; // have the colours of light or dark in their charts
+
+function drawAll(wanted) {
+  for (const [id, , draw] of SECTIONS) if (wanted(id)) draw();
+}
+
+function start() {
+  const list = document.getElementById("sections"), main = document.getElementById("main");
+  for (const [id, title] of SECTIONS) {
+    main.append(element("section", { id, "aria-labelledby": `${id}-title` }, element("h2", { id: `${id}-title`, tabindex: "-1" }, title)));
+    list.append(element("li", {}, element("a", { href: `#${id}` }, title)));
+  }
+  const select = document.getElementById("experiment");
+  DATA.experiments.forEach((one, index) => select.append(element("option", { value: index }, one.name)));
+  document.getElementById("choose").hidden = DATA.experiments.length < 2;
+  select.addEventListener("change", () => { current = DATA.experiments[Number(select.value)]; drawAll((id) => !OF_ALL.includes(id)); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll((id) => CHARTED.includes(id)));
+  drawAll(() => true);
+  document.body.dataset.ready = "true";
+}
+
+start();
