@@ -249,7 +249,9 @@ class Common(Section):
     amp: Literal["off", "auto", "bf16", "fp16"] = Field(
         "off", description="arithmetic of the forward and backward pass; auto: bf16 where the device computes in it"
     )
-    channels_last: bool = Field(False, description="memory layout N,H,W,C (N,T,H,W,C), faster on most devices")
+    channels_last: bool = Field(
+        False, description="memory layout N,H,W,C (N,T,H,W,C): faster on CUDA, on CPUs for 2-D networks"
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: CUDA where there is a GPU")
     seed: NonNegativeInt = Field(0, description="of every random choice of the run")
     deterministic: bool = Field(
