@@ -86,6 +86,8 @@ def test_several_mistakes_are_told_at_once(minimal: Path) -> None:
         ("common:\n    seed: 1\n    seed: 2\n", r"config.yaml:3: `common.seed` is given twice, first on line 2"),
         ("model: {}\n", "the root key must be `common:`"),
         ("", "the root key must be `common:`"),
+        ("5\n", "the root key must be `common:`"),
+        ("common:\n    seed: \0\n", r"config.yaml:2: not valid YAML: special characters are not allowed \(#x00\)"),
         (MINIMAL + "other: 1\n", r"config.yaml:9: other: unknown key beside `common:`"),
     ],
 )
