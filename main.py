@@ -185,10 +185,10 @@ class Run:
             own, path, warning = found
             if warning:
                 self.folder.warn(f"{warning}; going on from {path}")
+            for change in difference(own["config"], self.config.raw):  # said first: it tells why weights do not fit
+                self.folder.warn(f"the config has changed since: {change}")
             self.load(path, class_names)
             self.folder.log(f"going on from {path}, {own['step']} steps done")
-            for change in difference(own["config"], self.config.raw):
-                self.folder.warn(f"the config has changed since: {change}")
             return own
         if self.args.load_path:
             path = Path(self.args.load_path)

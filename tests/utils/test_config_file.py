@@ -99,6 +99,8 @@ def test_a_malformed_file_is_one_clear_error(tmp_path: Path, text: str, message:
 def test_a_missing_file_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such config file; give --config"):
         load_config(tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match=r"is a folder; give .*/config.yaml"):
+        load_config(tmp_path)
 
 
 def test_an_override_has_the_files_dotted_path_and_yaml_value(minimal: Path) -> None:
