@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from datasets.assemble import Split, missing, open_split
-from datasets.pipelines import check_pipelines
+from datasets.pipelines import check_pipelines, values_in_force
 from methods.assemble import method_defaults, missing_pretrained, prepared_method, sync_bn_arguments
 from networks.group_sync_bn import resolve_group_size
 from networks.memory_format import to_channels_last
@@ -185,10 +185,10 @@ class Run:
             own, path, warning = found
             if warning:
                 self.folder.warn(f"{warning}; going on from {path}")
+            for change in difference(own["config"], self.config.raw):  # said first: it tells why weights do not fit
+                self.folder.warn(f"the config has changed since: {change}")
             self.load(path, class_names)
             self.folder.log(f"going on from {path}, {own['step']} steps done")
-            for change in difference(own["config"], self.config.raw):
-                self.folder.warn(f"the config has changed since: {change}")
             return own
         if self.args.load_path:
             path = Path(self.args.load_path)
@@ -297,18 +297,18 @@ def plan_in_words(config: ConfigFile) -> str:
     check_pipelines(common, method.clip)
     lacking, num_train = missing(common, "train")
     world_size = distributed.expected_world_size()
-    group_size = sync_bn_arguments(common.model).get("group_size", 1)
     warnings = [
-        resolve_group_size(group_size, world_size)[1],
+        resolve_group_size(sync_bn_arguments(common.model).get("group_size", 1), world_size)[1],
         lacking,
         missing(common, "val")[0],
         missing_pretrained(method, common.model),
     ]
     per_epoch = (num_train or common.effective_batch(world_size)) / common.effective_batch(world_size)
     rates = schedule(common.lr_scheduler, per_epoch, scale=common.lr_scale(world_size))
+    ckpt_freq = {"common.ckpt_freq": TrainPlan.of(common, rates, per_epoch).checkpoint_every}
     return "\n".join(
         [
-            dry_run.explain(config, method_defaults(common.model)),
+            dry_run.explain(config, method_defaults(common.model), values_in_force(common, method.clip) | ckpt_freq),
             "",
             *(f"warning: {warning}" for warning in warnings if warning),
             dry_run.summary(common, method, method.clip, rates=rates, num_train=num_train, world_size=world_size),

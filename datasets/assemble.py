@@ -21,7 +21,7 @@ from datasets.class_names import find_class_file
 from datasets.disk_check import can_look, check_on_disk
 from datasets.frame_dataset import FrameDataset
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
-from datasets.pipelines import check_decode, make_augment, make_spatial, test_clip, train_clip
+from datasets.pipelines import check_decode, make_augment, make_spatial, test_batch_size, test_clip, train_clip
 from datasets.video_dataset import VideoDataset
 from utils.augment import Augment
 from utils.batch import Batch
@@ -138,8 +138,8 @@ class Split:
 
     @property
     def eval_batch_size(self) -> int:
-        """Videos per evaluation step: by default as many views as training has clips."""
-        return self.common.test.batch_size or max(1, self.common.batch_size // self.dataset.num_views)
+        """Videos per evaluation step."""
+        return test_batch_size(self.common, self.dataset.num_views)
 
     def _loader(self, sampler: TrainStream | EvalShard, process: Process) -> DataLoader[Batch]:
         return make_loader(self.dataset, sampler, workers=self.common.workers, pin_memory=process.device.type == "cuda")

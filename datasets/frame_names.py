@@ -119,9 +119,10 @@ def probe(records: RecordList) -> Iterable[tuple[int, list[FolderNames]]]:
         yield index, series
     if missing == len(chosen):
         path = Path(records.full_path(0))
+        others = f" (nor {missing - 1} others looked at)" if missing > 1 else ""
         raise ListError(
-            f"{records.where(0)}: folder not found: {path} (nor {missing - 1} others looked at); check train_root / "
-            "val_root, which is put before every path of the list"
+            f"{records.where(0)}: folder not found: {path}{others}; check train_root / val_root, which is put before "
+            "every path of the list"
         )
 
 

@@ -12,6 +12,7 @@ from datasets.sampling import get_rule
 from utils.augment import Augment
 from utils.clip import ClipSpec
 from utils.config import Common
+from utils.crops import TRAIN_CROPS
 from utils.errors import ConfigError
 from utils.presets import Preset, find_preset
 from utils.transforms import Spatial
@@ -98,6 +99,41 @@ def make_augment(common: Common, preset: Preset, clip: ClipSpec, *, train: bool)
         stack=clip.stack,
         **random,
     )
+
+
+def test_batch_size(common: Common, num_views: int) -> int:
+    """Videos per evaluation step: by default as many views as training has clips."""
+    return common.test.batch_size or max(1, common.batch_size // num_views)
+
+
+def values_in_force(common: Common, clip: ClipSpec) -> dict[str, Any]:
+    """What the preset and the method decide where a config leaves a key open, by its dotted path.
+
+    A mean and a standard deviation are in 0..1, as the config has them.
+    """
+    preset = find_preset(common.augmentation.preset)
+    train, test = (make_spatial(common, preset, train=train) for train in (True, False))
+    tested = test_clip(common, clip)
+    mean, std, value_range = preset.statistics(clip.modality)
+    values = {
+        "model.stack": clip.stack,
+        "augmentation.input_size": train.size[0],
+        "augmentation.test_resize": getattr(test.rule, "resize", None),
+        "augmentation.crop": next(name for name, rule in TRAIN_CROPS.items() if isinstance(train.rule, rule)),
+        "augmentation.scales": getattr(train.rule, "scales", None),
+        "augmentation.mean": tuple(round(value / value_range, 6) for value in mean),
+        "augmentation.std": tuple(round(value / value_range, 6) for value in std),
+        **{f"data.{key}": "detected" for key in ("frame_template", "first_frame", "class_names")},
+        "data.sampling": train_clip(common, clip).sampling,
+        "data.store": {"type": "disk"},
+        "test.num_crops": common.crops,
+        "test.sampling": tested.sampling,
+        "test.num_frames": tested.num_frames,
+        "test.input_size": test.size[0],
+        "test.average": preset.average,
+        "test.batch_size": test_batch_size(common, common.test.num_clips * common.crops),
+    }
+    return {f"common.{key}": list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def check_decode(common: Common) -> None:

@@ -45,8 +45,10 @@ def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
     found: list[Annotation] = []
     for key, entry in entries:
         try:
+            if not isinstance(entry, Mapping):
+                raise ValueError(f"{entry!r} has no fields")
             found.extend(read(key, entry))
-            unknown |= set(entry) - _FIELDS
+            unknown |= {field for part in (entry, *_annotations(entry)) for field in part} - _FIELDS
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ListError(f"{path}: entry {key!r} is not as expected ({type(error).__name__}: {error})") from error
     return found, sorted(unknown)
@@ -57,12 +59,17 @@ def _timed(key: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:
 
     A video of the test set has none. mmaction2 writes a file per subset instead of naming it.
     """
-    annotations, split = entry["annotations"], str(entry.get("subset", "")).lower()
-    if not annotations:
+    annotations, split = _annotations(entry), str(entry.get("subset", "")).lower()
+    if not entry["annotations"]:
         yield key, "", None, None, split
-    for annotation in [annotations] if isinstance(annotations, Mapping) else annotations:
+    for annotation in annotations:
         start, end = annotation["segment"]
         yield key, str(annotation.get("label", "")), float(start), float(end), split
+
+
+def _annotations(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    annotations = entry.get("annotations") or []
+    return [annotations] if isinstance(annotations, Mapping) else list(annotations)
 
 
 def _listed(_: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:

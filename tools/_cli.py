@@ -5,23 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from typing import NoReturn
 
 import rich.progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from utils.errors import UserError
+from utils.errors import Parser as Parser  # main.py has the same
 
 SECONDS_BETWEEN_LINES = 10
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are a single line and exit code 2, as all errors of a user are."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises UserError instead of printing the usage."""
-        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def positive_int(text: str) -> int:

@@ -76,10 +76,25 @@ def dump(
                 progress.advance(1, f"{outcome[kind.made]} {kind.made}, {outcome['failed']} failed")
             if told > MOST_NOTES:
                 progress.note(f"{told - MOST_NOTES} more such videos; {manifest.path} says of each what is wrong")
+        _remove_empty_classes(todo)
         manifest.close()
     finally:
         manifest.abandon()
     return outcome
+
+
+def _remove_empty_classes(jobs: Sequence[Job]) -> None:
+    """Removes the folders of classes of which no video succeeded: they would look like a video without frames."""
+    for job in {job.target.parent: job for job in jobs}.values():
+        for folder in job.target.parents:
+            if folder.parent == job.out:  # frames/ itself
+                break
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:  # not empty
+                break
 
 
 def summary(count: int, outcome: Counter[str], kind: Kind[Any]) -> str:

@@ -21,7 +21,12 @@ partition=$1 num_gpus=$2; shift 2
 [[ $num_gpus =~ ^[0-9]+$ ]] || fail "NUM_GPUS must be a number, not '$num_gpus'"
 tasks=$((num_gpus > 0 ? num_gpus : 1))
 srun_options=()
-while [ $# -gt 0 ] && [ "$1" != -- ]; do srun_options+=("$1"); shift; done
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    case $1 in  # without Slurm they would be dropped, and another run than the one meant would start
+        common.* | --fresh | --dry-run | --load-path* | --new-head | --fake) fail "$1 is an option of main.py; those go behind --: $mode.sh $partition $num_gpus -- $1" ;;
+    esac
+    srun_options+=("$1"); shift
+done
 [ $# -eq 0 ] || shift
 main_options=("$@")
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from utils.config_file import ROOT_KEY
-from utils.errors import UserError
+from utils.errors import Parser, UserError
 from utils.fusion import usable
 
 # flags that old train.sh files pass and that have nothing left to do, with the reason
@@ -23,7 +23,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     Raises: UserError for a combination that cannot be meant.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="main.py",
         description="Train or evaluate one experiment folder.",
         epilog="overrides: common.batch_size=8 common.lr_scheduler.max_iter=100 ... (the dotted path of the file)",

@@ -80,7 +80,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
     for text in overrides:
         _override(raw, lines, text)
     if not isinstance(raw, dict) or not isinstance(raw.get(ROOT_KEY), dict):
-        whose = "; it looks like PySlowFast's: docs/from_pyslowfast.md has its keys" if _PYSLOWFAST & {*raw} else ""
+        theirs = isinstance(raw, dict) and _PYSLOWFAST & {*raw}
+        whose = "; it looks like PySlowFast's: docs/from_pyslowfast.md has its keys" if theirs else ""
         raise ConfigError(f"{path}: the root key must be `{ROOT_KEY}:`, a mapping with everything below it{whose}")
     if extra := sorted(set(raw) - {ROOT_KEY}):
         raise ConfigError(f"{_place(path, lines, extra[0])}: unknown key beside `{ROOT_KEY}:`; move it below")
@@ -125,12 +126,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise ConfigError(
             f"{path}: no such config file; give --config exps/<dataset>/<experiment>/config.yaml"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    loader = _Loader(text)
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; give {path / 'config.yaml'}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    lines: dict[str, int] = {}
+    try:
+        loader = _Loader(text)  # refuses control characters
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{path}:{line}: not valid YAML: {error.reason} (#x{error.character:02x})") from None
     try:
         node = loader.get_single_node()
-        lines: dict[str, int] = {}
         if node is not None:
             _note_lines(node, "", lines, path)
         return (loader.construct_document(node) if node is not None else {}), lines

@@ -16,12 +16,16 @@ from utils.flops import multiply_adds, num_parameters
 from utils.presets import find_preset
 
 
-def explain(config: ConfigFile, defaults: Mapping[str, Any]) -> str:
+def explain(config: ConfigFile, defaults: Mapping[str, Any], in_force: Mapping[str, Any]) -> str:
     """A table of every key with its value and where it came from.
 
     defaults: further arguments of the method that the file may set below `common.model`, with their defaults.
+    in_force: by dotted path, what stands for a key that is left open.
     """
-    rows = config.explain()
+    rows = [
+        (key, in_force.get(key, value) if value is None or value == {} else value, origin)
+        for key, value, origin in config.explain()
+    ]
     named = {key for key, _, _ in rows}
     place = next(i for i, (key, _, _) in enumerate(rows) if not key.startswith("common.model"))
     rows[place:place] = [(key, value, "default") for key, value in defaults.items() if key not in named]

@@ -6,7 +6,9 @@ traceback.
 
 from __future__ import annotations
 
+import argparse
 import errno
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -53,16 +55,26 @@ class PeerError(UserError):
         self.exit_code = exit_code
 
 
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are a single line and exit code 2, as all errors of a user are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UserError instead of printing the usage."""
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
 def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
     """Runs `main(argv)` and exits: its return value (None is 0), 2 after a UserError, 130 after Ctrl-C.
 
     A user's error is printed to stderr as a single line `error: ...`, without a traceback.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path that is no UTF-8, a terminal that knows no Chinese
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = main(argv)
     except UserError as error:
         sys.stdout.flush()
-        sys.stderr.write("error: " + " ".join(str(error).split("\n")) + "\n")
+        sys.stderr.write("error: " + " ".join(str(error).splitlines()) + "\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback
         sys.stderr.close()

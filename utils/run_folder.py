@@ -55,7 +55,9 @@ class RunFolder:
         try:
             if self._training:
                 self._lock = _lock(self.folder / ".lock")
-            log_file = logging.FileHandler(self.folder / "log.txt", mode="a", encoding="utf-8")
+            log_file = logging.FileHandler(
+                self.folder / "log.txt", mode="a", encoding="utf-8", errors="backslashreplace"
+            )
         except OSError as error:
             raise UserError(
                 f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place you own"

@@ -174,6 +174,8 @@ class Video:
     def _opencv(self, complaints: _StandardError) -> Iterator[np.ndarray]:
         # read when OpenCV first opens a video; where it is set, complaints go to the buffered standard output
         os.environ.pop("OPENCV_FFMPEG_LOGLEVEL", None)
+        if os.fsencode(self._name).decode("utf-8", "replace") != self._name:  # OpenCV crashes where it is no UTF-8
+            return
         with complaints:
             # one thread: what the decoder says is then said while `read` runs
             capture = cv2.VideoCapture(self._name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])

@@ -83,6 +83,7 @@ def test_paths_that_are_not_utf8_survive(tmp_path: Path):
         ("path num_frames label\na 1 0\n", r"train.txt:1: looks like a header"),
         ("a 1 0\n".encode("utf-16"), r"train.txt: is UTF-16 text"),
         (b"\x89PNG\0\0\0", r"train.txt: is not a text file"),
+        ("a 1 0\rb 1 0\r", r"train.txt: its lines end in CR alone"),
     ],
 )
 def test_anything_wrong_is_one_line_with_file_and_line(tmp_path: Path, text: str | bytes, message: str):

@@ -30,6 +30,13 @@ def test_a_dry_run_explains_the_seeds_config_on_a_machine_without_its_data(capsy
     assert "effective batch: 32 per process x 1 process(es) = 32 videos per step" in printed
     assert "steps: 15010" in printed and "0:0.010000" in printed and "500:0.040000" in printed
     lines = {line.split()[0]: line for line in printed.splitlines() if line.startswith("common.")}
+    # what the preset, the method and other keys decide is told too
+    in_force = {"augmentation.crop": "multi_scale", "test.average": "scores", "test.sampling": "segments"}
+    in_force |= {"test.num_crops": "1", "test.batch_size": "32", "test.num_frames": "3", "ckpt_freq": "250"}
+    in_force |= {"augmentation.scales": "[1, 0.875, 0.75, 0.66]", "augmentation.mean": "[0.485, 0.456, 0.406]"}
+    told = {key.removeprefix("common."): line.removeprefix(key).strip() for key, line in lines.items()}
+    for key, value in in_force.items():
+        assert told[key].startswith(f"{value}  ") and told[key].endswith("  default")
     assert lines["common.seed"].endswith("default") and lines["common.batch_size"].endswith("config.yaml:26")
 
 

@@ -47,6 +47,13 @@ def test_faults_are_reported_leave_nothing_and_do_not_stop_the_rest(tmp_path: Pa
     assert len(failed) == 7 and all(entries(tmp_path / "set")[video]["errors"] for video in failed)
 
 
+def test_a_class_without_a_readable_video_leaves_no_folder_that_would_stop_the_lists(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos" / "x" / "good.mp4", frames=2)
+    truncate(make_video(tmp_path / "videos" / "train" / "z" / "cut.mkv", frames=48))
+    assert dump(tmp_path / "videos", tmp_path / "set") == 1
+    assert tree(tmp_path / "set" / "frames") == ["x", "x/good", "x/good/img_00001.jpg", "x/good/img_00002.jpg"]
+
+
 def test_keep_partial_keeps_what_can_be_decoded(tmp_path: Path) -> None:
     make_faults(tmp_path / "videos" / "x")
     assert dump(tmp_path / "videos", tmp_path / "set", "--keep-partial") == 1

@@ -106,12 +106,21 @@ def test_json_of_activitynet_kinetics_and_something_something(tmp_path: Path) ->
         assert found == expected[name]
 
 
+def test_fields_that_nobody_knows_are_named_wherever_they_stand(tmp_path: Path) -> None:
+    annotation = {"label": "x", "segment": [0, 1], "certainty": 0.4}
+    (tmp_path / "x.json").write_text(json.dumps({"a": {"subset": "training", "annotations": [annotation], "mood": 1}}))
+    said: list[str] = []
+    read_labels(tmp_path / "x.json", note=said.append)
+    assert said == [f"{tmp_path / 'x.json'}: not read: certainty, mood"]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         ("{", "cannot be read as JSON"),
         ("3", "neither a list"),
         ("[]", "no video in it"),
+        ("[1]", "entry '0' is not as expected (ValueError: 1 has no fields)"),
         ('[{"template": "x"}]', "entry '0' is not as expected (KeyError: 'id')"),
         ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a' is not as expected"),
     ],

@@ -86,6 +86,8 @@ def test_several_mistakes_are_told_at_once(minimal: Path) -> None:
         ("common:\n    seed: 1\n    seed: 2\n", r"config.yaml:3: `common.seed` is given twice, first on line 2"),
         ("model: {}\n", "the root key must be `common:`"),
         ("", "the root key must be `common:`"),
+        ("5\n", "the root key must be `common:`"),
+        ("common:\n    seed: \0\n", r"config.yaml:2: not valid YAML: special characters are not allowed \(#x00\)"),
         (MINIMAL + "other: 1\n", r"config.yaml:9: other: unknown key beside `common:`"),
     ],
 )
@@ -97,6 +99,8 @@ def test_a_malformed_file_is_one_clear_error(tmp_path: Path, text: str, message:
 def test_a_missing_file_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such config file; give --config"):
         load_config(tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match=r"is a folder; give .*/config.yaml"):
+        load_config(tmp_path)
 
 
 def test_an_override_has_the_files_dotted_path_and_yaml_value(minimal: Path) -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
+import sys
 from collections.abc import Callable, Sequence
 
 import pytest
 
+from utils.arguments import parse_arguments
 from utils.errors import ConfigError, PeerError, run_cli
 
 
@@ -36,6 +40,22 @@ def test_a_users_error_is_one_line_and_its_exit_code(
 def test_a_bug_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(FileNotFoundError):
         run_cli(raising(FileNotFoundError(errno.ENOENT, "No such file", "x")), [])
+
+
+def test_a_wrong_argument_is_one_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_cli(parse_arguments, ["--config", "x.yaml", "--nope"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: unrecognized arguments: --nope (see main.py --help)\n"
+
+
+def test_a_path_that_is_no_utf8_can_be_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="utf-8"))
+    with pytest.raises(SystemExit) as ended:
+        run_cli(lambda argv: sys.stdout.write(os.fsdecode(b"caf\xe9")) and None, [])
+    sys.stdout.flush()
+    assert ended.value.code == 0 and written.getvalue() == rb"caf\udce9"
 
 
 def test_success_exits_with_zero() -> None:

@@ -51,6 +51,12 @@ def test_log_is_appended_and_failures_are_in_it(tmp_path: Path) -> None:
     assert [line.split("] ")[1] for line in lines] == ["first", "warning: second", "ended by ZeroDivisionError: third"]
 
 
+def test_a_path_that_is_no_utf8_is_in_the_log(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.log(os.fsdecode(b"caf\xe9 left out"))
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").endswith("] caf\\udce9 left out\n")
+
+
 def test_a_resumed_run_drops_the_metrics_it_will_write_again(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as folder:
         for step in range(4):

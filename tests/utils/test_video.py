@@ -216,6 +216,13 @@ def test_complaints_of_one_video_do_not_reach_the_next(tmp_path: Path) -> None:
         assert first.errors and not second.errors
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.mp4", "été\n跑.mp4".encode()])
+def test_any_name_that_a_file_can_have_is_read(name: bytes, tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4").rename(tmp_path / os.fsdecode(name))
+    video = Video(path)
+    assert sum(1 for _ in video.frames()) == 24 and not video.errors
+
+
 def test_what_cannot_be_opened_is_one_error_that_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     (tmp_path / "text.mp4").write_text("not a video " * 100)
