@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from methods.base import Method
 
 
 @torch.no_grad()
-def liven(method: Method, size: tuple[int, int, int]) -> None:
+def liven(method: Method, clips: Tensor) -> None:
     """Norms with the statistics of their inputs and a steep classifier: other pictures get other scores.
 
-    size: (T, H, W) of the noise that is shown once, in training mode, in which the method is left.
+    clips: (N, C, T, H, W), shown once, in training mode, in which the method is left.
     """
     norms = [module for module in method.modules() if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d))]
     for norm in norms:
         norm.momentum = 1.0
-    method.train()(torch.randn(4, 3, *size))
+    method.train()(clips)
     for name, value in method.named_parameters():
         if name.startswith(method.head_prefix):
             value.copy_(torch.randn_like(value))

@@ -1,8 +1,8 @@
 """Exports every registered model in both formats, compares it with PyTorch, and writes docs/export_models.md.
 
     python -m tools.export_table                # prints the table
-    python -m tools.export_table --write        # every model, minutes; writes the page
     python -m tools.export_table slowfast r3d   # only models whose name contains one of these
+    python -m tools.export_table --write        # every model, an hour; writes the page (with names: their rows in it)
 
 Weights are random, with norms that fit their inputs; clips are short and small, which changes no operation.
 """
@@ -20,7 +20,7 @@ if not __package__:  # started as `python tools/export_table.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from methods import METHODS
 from methods.base import Method
@@ -50,6 +50,7 @@ SIDE = 64  # pixels
 LARGE = {"s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224}  # that take no smaller clips
 MEGABYTE = 1e6
 BRANCH_GAIN = 0.2
+BLOB = 16  # pixels
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,19 @@ class Model:
         torch.manual_seed(0)
         method = METHODS[self.row.method](backbone=self.row.backbone, num_class=CLASSES, **self.row.arguments)
         _calm(method)
-        liven(method, self.size)
+        liven(method, self.clips(4))
         return method.eval().requires_grad_(False)
+
+    def clips(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
+        """Noise, (batch, 3, T, H, W): of pixels in small clips, of blobs in large ones.
+
+        Noise of 224 x 224 pixels averages out in deep layers, whose norms then magnify the rounding of float32.
+        """
+        frames, height, width = self.size
+        if height <= SIDE:
+            return torch.randn(batch, 3, *self.size, generator=generator)
+        blobs = torch.randn(batch, 3, frames // 2, height // BLOB, width // BLOB, generator=generator)
+        return nn.functional.interpolate(blobs, self.size, mode="trilinear")
 
 
 def _calm(method: Method) -> None:
@@ -102,7 +114,7 @@ def compare(model: Model, folder: Path) -> list[str]:
     generator = torch.Generator().manual_seed(0)
 
     def example(batch: int) -> tuple[torch.Tensor, ...]:
-        return (torch.randn(batch, 3, *model.size, generator=generator),)
+        return (model.clips(batch, generator),)
 
     network = Exportable(method, ("clips",), ("logits",), example, 1, {})
     program = trace(network)
@@ -122,14 +134,31 @@ def page(rows: Sequence[Sequence[str]]) -> str:
     return HEADER.format(tolerance=TOLERANCE, **versions) + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def _with_the_others(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """All rows of the page in the order of the models, these in the place of theirs.
+
+    Raises: UserError when the page's were made with other packages, or a model has no row.
+    """
+    text = PAGE.read_text() if PAGE.exists() else ""
+    if not text.startswith(page([])):
+        raise UserError(f"{PAGE}: its rows were not made with these packages; --write without names makes them all")
+    known = {line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[1:-1]] for line in _rows(text)}
+    known |= {row[0]: list(row) for row in rows}
+    if missing := [model.name for model in models() if model.name not in known]:
+        raise UserError(f"{PAGE}: no row of {', '.join(missing)}: name them too")
+    return [known[model.name] for model in models()]
+
+
+def _rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("| ")][2:]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a line per model; 1 and no page when one of them does not export."""
     parser = Parser(prog="export_table.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="*", help="only models whose name contains one of these")
     parser.add_argument("--write", action="store_true", help="write docs/export_models.md")
     args = parser.parse_args(argv)
-    if args.model and args.write:
-        parser.error("--write takes all models")
     chosen = [model for model in models() if not args.model or any(part in model.name for part in args.model)]
     if not chosen:
         raise UserError(f"no model is called {' or '.join(args.model)}; docs/models.md has their names")
@@ -147,8 +176,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{len(failed)} of {len(chosen)} do not export: {', '.join(failed)}", file=sys.stderr)
         return 1
     if args.write:
+        text = page(_with_the_others(rows) if args.model else rows)
         with atomic_write(PAGE, "w") as file:
-            file.write(page(rows))
+            file.write(text)
         print(f"written: {PAGE}")
     return 0
 

@@ -99,7 +99,8 @@ def read(path: Path) -> Any:
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
-        reason = str(error).split("\n")[0]
+        told = isinstance(error, (RuntimeError, OSError))  # of others the text is a key, or advice to trust the file
+        reason = str(error).split("\n")[0] if told else "no pickle of weights and plain values"
         raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from None
 
 
