@@ -55,17 +55,14 @@ class DiskStore:
     def frame_name(self, path: str, index: int) -> str:
         """The file of one frame."""
         # os.path: pathlib costs as much as reading a cached file, and this runs once per frame
-        if self.template is None:
-            return os.path.join(self.root, path)  # noqa: PTH118
-        return os.path.join(self.root, path, self.template.format(self.first_frame + int(index)))  # noqa: PTH118
+        folder = os.path.join(self.root, path)  # noqa: PTH118
+        return folder if self.template is None else f"{folder}/{self.template.format(self.first_frame + int(index))}"
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """Reads the files; a frame asked for twice is read once."""
-        frames: dict[int, bytes] = {}
-        for index in np.asarray(indices).tolist():
-            if index not in frames:
-                frames[index] = read_frame(self.frame_name(path, index))
-        return [frames[index] for index in np.asarray(indices).tolist()]
+        wanted = np.asarray(indices).tolist()
+        frames = {index: read_frame(self.frame_name(path, index)) for index in dict.fromkeys(wanted)}
+        return [frames[index] for index in wanted]
 
     def stats(self) -> dict[str, int]:
         """Nothing to count."""
