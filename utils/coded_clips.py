@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from utils.crops import Plan, Size
 from utils.decode import decode_image, is_whole_jpeg, jpeg_size, size_before_decoding
@@ -177,6 +176,8 @@ def _decode_jpegs(jpegs: Sequence[bytes], device: torch.device) -> list[Tensor |
     """uint8 (3, H, W) on the device for each, or why it cannot be decoded."""
     if not jpegs:
         return []
+    from torchvision.io import ImageReadMode, decode_jpeg  # here, as all tools that read lists import this module
+
     data = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in jpegs]
     try:
         return list(decode_jpeg(data, mode=ImageReadMode.RGB, device=device))

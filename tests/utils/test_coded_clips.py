@@ -93,7 +93,7 @@ def test_what_only_decoding_shows_is_a_fault_that_names_the_video(monkeypatch: p
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("image not supported")
 
-    monkeypatch.setattr("utils.coded_clips.decode_jpeg", refuse)
+    monkeypatch.setattr("torchvision.io.decode_jpeg", refuse)
     spatial = CodedSpatial(TestCrops(70), 64)
     header_only = JPEGS[0][: JPEGS[0].index(b"\xff\xda")] + b"\xff\xd9"
     clips = [spatial([JPEGS[0], data], None)[0] for data in (JPEGS[1], header_only)]
