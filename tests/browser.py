@@ -54,3 +54,13 @@ def opened(browser: Any, url: str, *, width: int = 1200, **context: Any) -> Iter
     yield seen
     own.close()
     assert seen.complaints == []
+
+
+def serious_violations(page: Any) -> list[tuple[str, str, list[str]]]:
+    """What axe finds that keeps people out: (impact, rule, the first elements), with all details opened."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    violations = Axe().run(page).response["violations"]
+    found = [(one["impact"], one["id"], [node["html"][:120] for node in one["nodes"][:2]]) for one in violations]
+    return [one for one in found if one[0] in ("serious", "critical")]

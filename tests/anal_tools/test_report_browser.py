@@ -15,7 +15,7 @@ from anal_tools import analyze, report
 from anal_tools.compare import compare
 from anal_tools.experiment import open_experiment
 from tests.anal_tools.experiments import STRANGE, make_config, make_data, make_history, make_results
-from tests.browser import Seen, browser_test, opened
+from tests.browser import Seen, browser_test, opened, serious_violations
 from utils.results import read_results, write_results
 
 pytestmark = browser_test
@@ -208,14 +208,9 @@ def test_strange_names_are_only_text(seen: Seen) -> None:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing_serious(browser: Any, folder: Path, dark: bool) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     scheme = "dark" if dark else "light"
     with report_page(browser, folder / "one/analysis/comparison.html", color_scheme=scheme) as both:
-        both.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
-        violations = Axe().run(both.page).response["violations"]
-    found = [(one["impact"], one["id"], [node["html"][:120] for node in one["nodes"][:2]]) for one in violations]
-    assert [one for one in found if one[0] in ("serious", "critical")] == []
+        assert serious_violations(both.page) == []
 
 
 def test_charts_follow_a_change_between_light_and_dark(seen: Seen) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import Seen, browser_test, opened
+from tests.browser import Seen, browser_test, opened, serious_violations
 from tests.make_video import make_audio, make_video
 from tests.tools.trained import CLASSES, write_checkpoint
 from tools._prediction import Settings
@@ -133,15 +133,11 @@ def test_a_video_waits_for_its_turn_and_can_be_stopped(seen: Seen, server: PageS
 
 
 def test_axe_finds_no_serious_violation_before_and_after(seen: Seen, video: Path) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     for step in ("before", "after"):
         if step == "after":
             choose(seen.page, video)
             finish(seen.page)
-        violations = Axe().run(seen.page).response["violations"]
-        found = [(one["impact"], one["id"], [node["html"][:120] for node in one["nodes"][:2]]) for one in violations]
-        assert [one for one in found if one[0] in ("serious", "critical")] == []
+        assert serious_violations(seen.page) == []
 
 
 def test_every_control_is_reached_by_tab(seen: Seen, video: Path) -> None:
