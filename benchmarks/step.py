@@ -1,7 +1,8 @@
 """Training and evaluation steps against their peers, in one run: clips/s, memory, model FLOP/s, and the ratios.
 
 Peers: (a) the same network as its authors run it: float32, N,C,T,H,W, eager, the shift as published; (b) torchvision's
-own video module with mixed precision; (c) torchvision's ResNet-50 on the same frames, the ceiling of a 2-D network.
+or, where it is installed, PyTorchVideo's own video module with mixed precision; (c) torchvision's ResNet-50 on the
+same frames, the ceiling of a 2-D network.
 `--write` puts the table into docs/benchmarks.md; `--quick` takes small clips and a minute on a CPU.
 """
 
@@ -90,6 +91,28 @@ class OnFrames(nn.Module):
         return logits
 
 
+class TwoRates(nn.Module):
+    """A network of PyTorchVideo's that wants a clip (B, C, T, H, W) as its slow and its fast frames."""
+
+    def __init__(self, network: nn.Module, alpha: int) -> None:
+        super().__init__()
+        self.network, self.alpha = network, alpha
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Every alpha-th frame beside all of them."""
+        logits: Tensor = self.network([clips[:, :, :: self.alpha], clips])
+        return logits
+
+
+def pytorchvideo_slowfast() -> Callable[[], nn.Module] | None:
+    """SlowFast 8x8 R50 as PyTorchVideo builds it, or None where that is not installed (`pip install pytorchvideo`)."""
+    try:
+        from pytorchvideo.models.slowfast import create_slowfast  # type: ignore[import-not-found]
+    except ImportError:
+        return None
+    return lambda: TwoRates(create_slowfast(model_num_class=400), alpha=4)
+
+
 def published_shift(self: TemporalShift, x: Tensor) -> Tensor:
     """The shift as Lin et al. 2019 describe it: a tensor of zeros, filled by three copies."""
     fold = x.shape[1] // self.shift_div
@@ -131,6 +154,7 @@ def contests(device: torch.device, *, quick: bool) -> list[Contest]:
             method("slowfast", backbone="resnet50", clip_len=frames, alpha=4, fusion_kernel=7),
             (frames, side, side),
             max(1, batch // 4),
+            pytorchvideo_slowfast() if big else None,  # its head pools clips of the published size
         ),
         Contest(
             f"R(2+1)D-18 16x{small}",
@@ -232,8 +256,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 LEGEND = (
     "How many times as fast as (a) the same network in float32, N,C,T,H,W, eager, with the shift as published; (b) the "
-    "same network as torchvision's module with mixed precision; (c) torchvision's ResNet-50 on the same frames, "
-    "mixed precision, channels last: 1.00 would mean that time costs nothing."
+    "same network as torchvision's module, SlowFast as PyTorchVideo's, with mixed precision; (c) torchvision's "
+    "ResNet-50 on the same frames, mixed precision, channels last: 1.00 would mean that time costs nothing."
 )
 
 if __name__ == "__main__":

@@ -84,6 +84,7 @@ def make_augment(common: Common, preset: Preset, clip: ClipSpec, *, train: bool)
             "colorold": wanted.colorold,
             "rand_augment": wanted.rand_augment,
             "consistent": wanted.consistent,
+            "compiled": common.compile,
         }
     mean, std, value_range = preset.statistics(clip.modality)
     given = wanted.mean is not None or wanted.std is not None

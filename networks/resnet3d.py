@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from networks.clip_head import POSITION_AVERAGES, average_positions, classify_positions, pool_positions
 from networks.non_local import NonLocal
+from networks.stem_conv import ALIGNED, StemConv3d
 from utils.errors import ConfigError
 
 Triple = tuple[int, int, int]
@@ -74,7 +75,8 @@ class Stages:
 def same_conv(inputs: int, outputs: int, kernel: Triple, *, stride: Triple = (1, 1, 1), groups: int = 1) -> nn.Conv3d:
     """A convolution without bias that keeps the size at stride 1."""
     padding = tuple(size // 2 for size in kernel)
-    return nn.Conv3d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)  # type: ignore[arg-type]
+    conv = StemConv3d if inputs < ALIGNED else nn.Conv3d
+    return conv(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)  # type: ignore[arg-type]
 
 
 class Bottleneck(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from utils import rand_augment as ra
 from utils.clip import MODALITIES
-from utils.color import HUE, jitter_batch, jitter_clip
+from utils.color import HUE, compiled_jitter_batch, jitter_batch, jitter_clip
 from utils.errors import ConfigError
 from utils.flow import to_colours
 
@@ -40,6 +40,7 @@ class Augment:
     consistent: one draw per clip; False draws for each frame.
     modality, stack: a method's (utils/clip.py). Optical flow has no colour to change, and the frames of a difference
         cannot each have their own.
+    compiled: whether torch.compile fuses colour jitter on a device.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Augment:
         erase_fill: Sequence[int] = (152, 142, 127),
         modality: str = "rgb",
         stack: int = 1,
+        compiled: bool = False,
     ) -> None:
         self.colorjitter = _checked_jitter(colorjitter)
         self.random_erasing = _checked_erasing(random_erasing)
@@ -63,6 +65,7 @@ class Augment:
         self.rand_augment = ra.checked(rand_augment)
         self.consistent = consistent
         self.modality, self.stack = modality, stack
+        self.compiled = compiled
         self._check_modality()
         self.mean, self.std, self.value_range = tuple(mean), tuple(std), float(value_range)
         # (x / 255 * range - mean) / std as one multiply and one add
@@ -177,7 +180,8 @@ class Augment:
         """The whole batch at once; nothing is read back, so the host never waits for the device."""
         scale, bias, fill = self._constants(pixels.device)
         if "color_order" in drawn:
-            pixels = jitter_batch(pixels, drawn["color_order"], drawn["color_factors"])
+            jitter = compiled_jitter_batch() if self.compiled else jitter_batch
+            pixels = jitter(pixels, drawn["color_order"], drawn["color_factors"])
         if "lighting" in drawn:
             bias = (drawn["lighting"] * (255 * scale) + bias)[:, :, None, None]  # (M, F, 1, 1, 3)
         out = torch.addcmul(bias, pixels.to(torch.float32), scale)

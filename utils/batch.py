@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +59,34 @@ class Batch:
             faults=self.faults,
             coded=self.coded,
         )
+
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Batch]]:
+    """Each batch as it was loaded, and on the device.
+
+    Batches that are decoded there are made by a thread, one of them while its predecessor is in use: decoding keeps the
+    host waiting, which would let the device run out of work.
+    """
+    # begun here, not with the first batch: a DataLoader draws a number then, which would be one of the first step's
+    return _on_device(iter(batches), device)
+
+
+def _on_device(iterator: Iterator[Batch], device: torch.device) -> Iterator[tuple[Batch, Batch]]:
+    def take() -> tuple[Batch, Batch] | None:
+        loaded = next(iterator, None)
+        return None if loaded is None else (loaded, loaded.to(device))
+
+    found = take()
+    if found is None or found[0].coded is None:
+        while found is not None:
+            yield found
+            found = take()
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:
+        while found is not None:
+            following = thread.submit(take)
+            yield found
+            found = following.result()
 
 
 def collate(samples: Batch | Sequence[Mapping[str, Any]], room: Tensor | None = None) -> Batch:

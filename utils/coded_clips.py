@@ -6,6 +6,7 @@ they decode themselves, so that both ways read the same files and refuse the sam
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -104,8 +105,22 @@ class CodedBatch:
     def decode(self, device: torch.device) -> tuple[Tensor, list[str]]:
         """(N, V, C, T, H, W) on the device, its memory as N,V,T,H,W,C, and N faults, "" for a good sample.
 
-        uint8, or float32 in 0..255 with interpolation "float".
+        uint8, or float32 in 0..255 with interpolation "float". On a GPU this runs beside the work that is queued there.
         """
+        if device.type != "cuda":
+            return self._decode(device)
+        # nvJPEG's hardware writes at once, without regard to work that is queued on any stream: into memory that this
+        # work has still to read, if it may have it (pytorch/vision#9606). A stream of our own has memory of its own,
+        # and nothing is queued there after this wait, which does not concern the stream that trains.
+        stream, user = _stream(device), torch.cuda.current_stream(device)
+        stream.synchronize()
+        with torch.cuda.stream(stream):
+            clips, faults = self._decode(device)
+        user.wait_stream(stream)
+        clips.record_stream(user)
+        return clips, faults
+
+    def _decode(self, device: torch.device) -> tuple[Tensor, list[str]]:
         shape = len(self.samples), self.samples[0].num_views, self.samples[0].num_frames, *self.size, 3
         dtype = torch.float32 if self.interpolation == "float" else torch.uint8
         out, faults = torch.zeros(shape, dtype=dtype, device=device), [""] * len(self.samples)
@@ -166,6 +181,11 @@ class CodedBatch:
         return functional.interpolate(
             frames, (height, width), mode="bilinear", align_corners=False, antialias=antialias
         )
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def _from_worker(frame: np.ndarray, device: torch.device) -> Tensor:

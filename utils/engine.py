@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from utils import distributed
-from utils.batch import Batch
+from utils.batch import Batch, on_device
 from utils.errors import FrameError, UserError
 from utils.mixup import MixUp
 from utils.optim import set_lr
@@ -70,7 +70,7 @@ def train(
     model.train()
     total = len(plan.learning_rates)
     pending: Step | None = None  # the step before, whose numbers have not been fetched from the device yet
-    loader = iter(batches)
+    loader = on_device(batches, device)
     while state.step < total:
         began = time.perf_counter()
         step = state.step
@@ -81,7 +81,7 @@ def train(
         current = Step(step, targets)
         buffers = [buffer.clone() for buffer in model.buffers()] if plan.bad_loss_budget else []
         for part in range(plan.accumulate):
-            batch = current.fetch(loader, device)
+            batch = current.fetch(loader)
             _refuse_beyond_budget(batch, state, plan)
             rng = np.random.default_rng([plan.seed, step, distributed.rank(), part])
             loss = current.forward(model, batch, criterion, pipeline, mix_up, precision, rng, listeners)
@@ -176,8 +176,7 @@ def evaluate(
     hits: list[np.ndarray] = []
     faults: list[str] = []
     views = 1
-    for loaded in batches:
-        batch = loaded.to(device)
+    for loaded, batch in on_device(batches, device):
         good = np.array([not fault for fault in batch.faults])
         faults.extend(fault for fault in batch.faults if fault)
         clips = pipeline.apply(batch.clips, None)

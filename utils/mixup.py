@@ -47,7 +47,7 @@ class Mix:
 
     def partners(self, labels: Tensor) -> Tensor:
         """The other label of each row, (B,)."""
-        return labels[self.permutation.to(labels.device)]
+        return labels[self.permutation.to(labels.device, non_blocking=True)]
 
     def average(self, own: Value, partner: Value) -> Value:
         """A figure for the own and for the partner's labels, weighed as the clips are; also for accuracies."""

@@ -41,11 +41,10 @@ class Step:
     seconds: float = 0.0
     numbers: Tensor | None = None  # float32 (4,): sum of the losses, hits of the best class, of the five best, clips
 
-    def fetch(self, loader: Iterator[Batch], device: torch.device) -> Batch:
-        """The next batch on the device; the time it took is time the device may have waited."""
+    def fetch(self, loader: Iterator[tuple[Batch, Batch]]) -> Batch:
+        """The next batch of `utils.batch.on_device`; the time it took is time the device may have waited."""
         began = time.perf_counter()
-        loaded = next(loader)
-        batch = loaded.to(device)
+        loaded, batch = next(loader)
         self.waited += time.perf_counter() - began
         self.indices += loaded.indices.tolist()
         self.faults += filter(None, batch.faults)
@@ -70,7 +69,11 @@ class Step:
         listeners.seen(clips, batch, mix)
         with precision.autocast():
             logits = model(clips)
-        weight = torch.tensor([float(not fault) for fault in batch.faults], device=logits.device)
+        # made on the device, or sent without waiting: a copy that waits would let the device run out of work
+        weight = torch.ones(len(batch), device=logits.device)
+        if any(batch.faults):
+            good = torch.tensor([float(not fault) for fault in batch.faults])
+            weight = good.to(logits.device, non_blocking=True)
         count = weight.sum()
         per_clip = criterion(logits, batch.labels) if mix is None else mix.loss(criterion, logits, batch.labels)
         loss = (per_clip * weight).sum()

@@ -13,6 +13,7 @@ from methods import METHODS
 from methods.base import Method
 from networks import IMAGE_BACKBONES
 from networks.freeze import freeze_bn
+from tests.requirements import needs_gpu
 
 # arguments that make a method small enough for a test, and the size of a clip that it takes then
 SMALL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
@@ -78,6 +79,17 @@ def test_evaluation_is_deterministic_and_leaves_the_statistics_alone(name: str) 
     with torch.no_grad():
         assert torch.equal(method(clips), method(clips))
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", METHODS)
+def test_a_gpu_gives_the_logits_of_a_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    method, clips = _build(name)
+    method.eval()
+    with torch.no_grad():
+        here, there = method(clips), method.cuda()(clips.cuda())
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", METHODS)

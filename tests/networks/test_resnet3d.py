@@ -8,6 +8,7 @@ import torch
 from networks.resnet3d import ResNet3d, Stages, stages_from
 from networks.resnet3d_zoo import ZOO
 from networks.slowfast import SlowFastNet
+from networks.stem_conv import StemConv3d
 from tests.networks.randomise import randomise
 from utils.errors import ConfigError
 
@@ -61,3 +62,13 @@ def test_c2d_without_pooling_never_mixes_frames_and_with_it_does() -> None:
         before, after = net.forward_features(clip), net.forward_features(changed)
         kept = torch.equal(before[:, :, 1:], after[:, :, 1:]) and before.shape[2] == 4
         assert kept != mixes
+
+
+def test_a_stem_computes_the_same_when_its_channels_are_filled_up_for_a_gpu() -> None:
+    torch.manual_seed(0)
+    stem = StemConv3d(3, 8, (5, 7, 7), (1, 2, 2), (2, 3, 3))
+    clips = torch.randn(2, 3, 6, 20, 24).contiguous(memory_format=torch.channels_last_3d)
+    filled = stem.filled_up(clips, torch.float32)
+    torch.testing.assert_close(filled, stem(clips), rtol=1e-4, atol=1e-5)
+    assert filled.is_contiguous(memory_format=torch.channels_last_3d)
+    assert [*stem.state_dict()] == ["weight", "bias"] and stem.weight.shape[1] == 3

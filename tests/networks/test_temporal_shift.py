@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from networks.non_local import FrameNonLocal
-from networks.temporal_shift import Stream, TemporalPool, TemporalShift, pooled_length, temporal_shift
+from networks.temporal_shift import (
+    DIRECTIONS,
+    Stream,
+    TemporalPool,
+    TemporalShift,
+    _shift_for_compilers,
+    pooled_length,
+    temporal_shift,
+)
 
 
 def _by_hand(x: Tensor, num_frames: int, fold: int, direction: str) -> Tensor:
@@ -55,10 +63,24 @@ def test_tokens_are_shifted_along_their_last_axis() -> None:
     assert torch.equal(flat, shifted.flatten(1, 2))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
+@pytest.mark.parametrize(("channels", "fold"), [(8, 1), (9, 2), (64, 8), (6, 0), (16, 8)])
+def test_words_of_any_size_move_what_compiled_code_moves(dtype: torch.dtype, channels: int, fold: int) -> None:
+    whole = torch.randint(0, 9, (7, 4, 3, channels)).to(dtype)
+    for x in (whole[:6], whole[1:]):  # the second begins in the middle of memory
+        for maps in (x.permute(0, 3, 1, 2), x.permute(0, 3, 1, 2).contiguous()):
+            moved = temporal_shift(maps, 3, fold=fold)
+            assert torch.equal(moved, _by_hand(maps, 3, fold, "bi")) and moved.stride() == maps.stride()
+            rows = maps.flatten(1).unflatten(0, (-1, 3))
+            compiled = _shift_for_compilers(rows, fold * 12, DIRECTIONS["bi"])
+            assert torch.equal(moved.flatten(1), compiled.flatten(0, 1))
+
+
 @pytest.mark.parametrize("direction", ["bi", "uni"])
 def test_the_gradient_is_the_shift_run_backwards(direction: str) -> None:
     x = torch.randn(6, 4, 2, 1, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: temporal_shift(x, 3, fold=1, direction=direction), x)
+    assert torch.autograd.gradgradcheck(lambda x: temporal_shift(x, 3, fold=1, direction=direction).square(), x)
 
 
 def test_clips_of_a_batch_never_mix() -> None:

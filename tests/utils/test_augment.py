@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from tests.golden import fill
 from utils.augment import Augment
-from utils.color import HUE, jitter_batch, jitter_clip
+from utils.color import HUE, compiled_jitter_batch, jitter_batch, jitter_clip
 from utils.errors import ConfigError
 from utils.rand_augment import OPERATIONS
 
@@ -236,6 +236,16 @@ def test_a_device_does_what_the_cpu_does() -> None:
         here = augment.apply(clips, params)
         assert (here - there).abs().max() < 2.1 / 255 / min(STD)
         assert (here - there).abs().mean() < 0.02 / 255 / min(STD)
+
+
+@pytest.mark.slow
+def test_compiled_jitter_is_jitter_within_two_levels() -> None:
+    clips, augment = batch(h=24, w=24), make(colorjitter=SEED_JITTER)
+    params = drawn(augment, clips)
+    pixels = clips.permute(0, 1, 3, 4, 5, 2).flatten(0, 1)
+    order, factors = params["color_order"].flatten(0, 1), params["color_factors"].flatten(0, 1)
+    apart = (compiled_jitter_batch()(pixels, order, factors) - jitter_batch(pixels, order, factors)).abs()
+    assert apart.max() <= 2 and apart.mean() < 0.02
 
 
 def test_float_clips_are_coloured_on_whole_levels() -> None:

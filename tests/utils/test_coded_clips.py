@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -15,9 +16,10 @@ from PIL import Image
 
 from tests.golden import fill
 from tests.requirements import needs_gpu
-from utils.batch import Batch, collate
+from utils.batch import Batch, collate, on_device
 from utils.coded_clips import CodedSpatial
 from utils.crops import TRAIN_CROPS, MultiScale, TestCrops
+from utils.errors import FrameError
 from utils.transforms import INTERPOLATIONS, Spatial
 
 CPU = torch.device("cpu")
@@ -105,8 +107,50 @@ def test_what_only_decoding_shows_is_a_fault_that_names_the_video(monkeypatch: p
     assert not done.clips[1].any() and not done.clips[2].any() and done.coded is None
 
 
+def coded_batches(taken: list[int], count: int = 4) -> Iterator[Batch]:
+    spatial = CodedSpatial(MultiScale(), 64)
+    for number in range(count):
+        taken.append(number)
+        yield collate([sample(spatial(JPEGS, np.random.default_rng(number))[0], number)])
+
+
+def test_batches_that_the_device_decodes_are_made_one_ahead_and_in_order() -> None:
+    taken: list[int] = []
+    pairs = on_device(coded_batches(taken), CPU)
+    order = []
+    for number, (loaded, batch) in enumerate(pairs):
+        assert len(taken) <= number + 2 and loaded.coded is not None and batch.coded is None
+        expected = loaded.to(CPU)
+        assert torch.equal(batch.clips, expected.clips)
+        order.append(int(loaded.indices))
+    assert order == [0, 1, 2, 3] == taken
+
+
+def test_what_goes_wrong_while_decoding_ahead_is_raised_at_its_batch() -> None:
+    def broken() -> Iterator[Batch]:
+        yield from coded_batches([], 2)
+        raise FrameError("the third")
+
+    pairs = on_device(broken(), CPU)
+    assert [int(next(pairs)[0].indices) for _ in range(2)] == [0, 1]
+    with pytest.raises(FrameError, match="the third"):
+        next(pairs)
+
+
 @needs_gpu
 def test_a_gpu_decodes_as_workers_do() -> None:
     for seed in range(3):
         workers, device = both(Spatial(MultiScale(), 64, flip=0.5), JPEGS, seed, torch.device("cuda"))
         assert device.clips.device.type == "cuda" and difference(workers, device).mean() < 1.5
+
+
+@needs_gpu
+def test_decoding_on_a_gpu_leaves_memory_alone_that_queued_work_still_reads() -> None:
+    sent = collate([sample(CodedSpatial(MultiScale(), 64)(JPEGS, np.random.default_rng(seed))[0]) for seed in range(8)])
+    for _ in range(20):
+        blocks = [torch.full((3, 120, 160), 7, dtype=torch.uint8, device="cuda") for _ in range(8 * len(JPEGS))]
+        torch.cuda._sleep(100_000_000)  # cycles, some 50 ms
+        sums = [block.sum() for block in blocks]
+        del blocks  # the next to ask for memory on this stream gets this one
+        sent.to("cuda")
+        assert {int(one) for one in sums} == {7 * 3 * 120 * 160}

@@ -1,0 +1,121 @@
+"""Whole training runs of main.py on a GPU: clips/s, what a step waits for its batch, and how long the GPU is idle.
+
+TSM-R50 8x224 in batches of 32 with the seed's full augmentation, frames 340x256 from the disk, decoded in the workers
+and on the GPU, with many workers and with few. Idle is what torch.profiler (`--profile`) finds uncovered by any kernel
+or copy. `--write` puts the table into docs/benchmarks.md; `--quick` runs a small network, on a CPU too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # started as `python benchmarks/training.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+import torch
+import yaml
+
+import main as framework
+from benchmarks._page import table, write_section
+from benchmarks._readers import COLORJITTER, ERASING, MIX_UP
+from benchmarks._workload import VIDEOS, make_frames
+from tools._cli import Parser
+from utils.errors import run_cli
+
+HEAD = ["decoded on", "workers", "clips/s", "ms per step", "of it waiting", "GPU idle"]
+_IDLE = re.compile(r"idle for ([0-9.]+)%")
+
+
+def experiment(folder: Path, source: Path, *, decode: str, workers: int, quick: bool, steps: int) -> Path:
+    """config.yaml of one run."""
+    batch = 8 if quick else 32
+    common: dict[str, Any] = {
+        "model": {
+            "type": "tsm",
+            "backbone": "resnet18" if quick else "resnet50",
+            "num_segments": 8,
+            "num_class": 4,
+        },
+        "augmentation": {
+            "input_size": 64 if quick else 224,
+            "colorjitter": COLORJITTER,
+            "random_erasing": ERASING,
+            "mix_up": MIX_UP,
+        },
+        "data": {"decode": decode},
+        "workers": workers,
+        "batch_size": batch,
+        "amp": "auto",
+        "channels_last": True,
+        "watch": {"clips": 0, "confusion": False},
+        "lr_scheduler": {"type": "COSINE", "base_lr": 1e-3, "warmup_steps": 1, "warmup_lr": 1e-3, "max_iter": steps},
+        "val_freq": 10 * steps,
+        "ckpt_freq": 10 * steps,
+        "print_freq": 2 if quick else 10,  # printing waits for the device
+        "train_root": str(source.parent),
+        "train_source": str(source),
+    }
+    folder.mkdir(parents=True)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"common": common}))
+    return path
+
+
+def measure(config: Path, *, profile: int) -> tuple[float, float, float | None]:
+    """(seconds of a step, of it waiting for its batch, the GPU's idle share in per cent), medians without the start."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        framework.main(["--config", str(config), "--profile", str(profile)])
+    lines = map(json.loads, (config.parent / "metrics.jsonl").read_text().splitlines())
+    found = np.array([[line["time"], line["data"]] for line in lines if line["kind"] == "train"])
+    steps, waits = np.median(found[len(found) // 3 :], axis=0)
+    idle = _IDLE.search((config.parent / "log.txt").read_text())
+    return float(steps), float(waits), float(idle[1]) if idle else None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table."""
+    parser = Parser(prog="benchmarks.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--steps", type=int, default=90, help="of each run; the first third does not count")
+    parser.add_argument("--workers", type=int, nargs="*", default=[], metavar="N", help="default: all cores, and two")
+    parser.add_argument("--quick", action="store_true", help="ResNet-18, 64x64, batches of 8, few steps")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    args = parser.parse_args(argv)
+    steps = 12 if args.quick else args.steps
+    on_gpu = torch.cuda.is_available()
+    many = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        source = make_frames(Path(folder) / "frames")
+        for decode in ("cpu", "cuda") if on_gpu else ("cpu",):
+            for workers in args.workers or sorted({many, 2}, reverse=True):
+                where = Path(folder) / f"{decode} {workers}"
+                runs = {"decode": decode, "workers": workers, "quick": args.quick}
+                step, wait, _ = measure(experiment(where / "timed", source, steps=steps, **runs), profile=0)
+                looked = experiment(where / "profiled", source, steps=40, **runs)
+                idle = measure(looked, profile=8)[2] if on_gpu else None
+                row = [f"{(8 if args.quick else 32) / step:.0f}", f"{1000 * step:.1f}", f"{1000 * wait:.1f}"]
+                rows.append([decode, str(workers), *row, "" if idle is None else f"{idle:.1f} %"])
+                print(" | ".join(rows[-1]), flush=True)
+    where_run = torch.cuda.get_device_name() if on_gpu else "CPU"
+    what = "TSM-R18 8x64, batches of 8" if args.quick else "TSM-R50 8x224, batches of 32"
+    body = f"{where_run}, {what}, all augmentation, {VIDEOS} videos, medians over {steps - steps // 3} steps.\n\n"
+    body += table(HEAD, rows)
+    print("\n" + body)
+    if args.write:
+        write_section("Whole runs", "python -m benchmarks.training" + " --quick" * args.quick, body)
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)
