@@ -1,8 +1,9 @@
 """Whole training runs of main.py on a GPU: clips/s, what a step waits for its batch, and how long the GPU is idle.
 
 TSM-R50 8x224 in batches of 32 with the seed's full augmentation, frames 340x256 from the disk, decoded in the workers
-and on the GPU, with many workers and with few. Idle is what torch.profiler (`--profile`) finds uncovered by any kernel
-or copy. `--write` puts the table into docs/benchmarks.md; `--quick` runs a small network, on a CPU too.
+and on the GPU, with many workers and with few. Idle is the share of a step for which no kernel or copy runs: how long
+the GPU works for a step says torch.profiler (`--profile`), how long a step takes a run without it.
+`--write` puts the table into docs/benchmarks.md; `--quick` runs a small network, on a CPU too.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from benchmarks._workload import VIDEOS, make_frames
 from tools._cli import Parser
 from utils.errors import run_cli
 
-HEAD = ["decoded on", "workers", "clips/s", "ms per step", "of it waiting", "GPU idle"]
-_IDLE = re.compile(r"idle for ([0-9.]+)%")
+HEAD = ["decoded on", "workers", "clips/s", "ms per step", "of it waiting", "GPU works", "GPU idle"]
+_WORKED = re.compile(r"the GPU worked ([0-9.]+) ms")
 
 
 def experiment(folder: Path, source: Path, *, decode: str, workers: int, quick: bool, steps: int) -> Path:
@@ -73,14 +74,20 @@ def experiment(folder: Path, source: Path, *, decode: str, workers: int, quick: 
 
 
 def measure(config: Path, *, profile: int) -> tuple[float, float, float | None]:
-    """(seconds of a step, of it waiting for its batch, the GPU's idle share in per cent), medians without the start."""
+    """Milliseconds of a step, of its wait for the batch (medians without the start), and of the GPU's work or None."""
     with contextlib.redirect_stdout(io.StringIO()):
         framework.main(["--config", str(config), "--profile", str(profile)])
     lines = map(json.loads, (config.parent / "metrics.jsonl").read_text().splitlines())
     found = np.array([[line["time"], line["data"]] for line in lines if line["kind"] == "train"])
     steps, waits = np.median(found[len(found) // 3 :], axis=0)
-    idle = _IDLE.search((config.parent / "log.txt").read_text())
-    return float(steps), float(waits), float(idle[1]) if idle else None
+    worked = _WORKED.search((config.parent / "log.txt").read_text())
+    return 1000 * float(steps), 1000 * float(waits), float(worked[1]) if worked else None
+
+
+def row(decode: str, workers: int, batch: int, *, step: float, wait: float, worked: float | None) -> list[str]:
+    """One line of the table; times in milliseconds."""
+    on_gpu = ["", ""] if worked is None else [f"{worked:.1f}", f"{max(0.0, 1 - worked / step):.1%}"]
+    return [decode, str(workers), f"{1000 * batch / step:.0f}", f"{step:.1f}", f"{wait:.1f}", *on_gpu]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,10 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 where = Path(folder) / f"{decode} {workers}"
                 runs = {"decode": decode, "workers": workers, "quick": args.quick}
                 step, wait, _ = measure(experiment(where / "timed", source, steps=steps, **runs), profile=0)
-                looked = experiment(where / "profiled", source, steps=40, **runs)
-                idle = measure(looked, profile=8)[2] if on_gpu else None
-                row = [f"{(8 if args.quick else 32) / step:.0f}", f"{1000 * step:.1f}", f"{1000 * wait:.1f}"]
-                rows.append([decode, str(workers), *row, "" if idle is None else f"{idle:.1f} %"])
+                looked = experiment(where / "profiled", source, steps=15, **runs)
+                worked = measure(looked, profile=8)[2] if on_gpu else None
+                rows.append(row(decode, workers, 8 if args.quick else 32, step=step, wait=wait, worked=worked))
                 print(" | ".join(rows[-1]), flush=True)
     where_run = torch.cuda.get_device_name() if on_gpu else "CPU"
     what = "TSM-R18 8x64, batches of 8" if args.quick else "TSM-R50 8x224, batches of 32"

@@ -2,18 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from utils.profiling import idle_share
+from utils.profiling import covered
 
 
 @pytest.mark.parametrize(
-    ("busy", "share"),
+    ("busy", "total"),
     [
-        ([(0, 10)], 0),
-        ([(5, 10), (0, 5)], 0),
-        ([(0, 4), (6, 10)], 0.2),
-        ([(100, 110), (100, 101), (105, 108), (115, 120)], 0.25),
+        ([], 0),
+        ([(0, 10)], 10),
+        ([(5, 10), (0, 5)], 10),
+        ([(0, 4), (6, 10)], 8),
+        ([(100, 110), (100, 101), (105, 108), (115, 120)], 15),
         ([(3, 3)], 0),
     ],
 )
-def test_a_gpu_is_idle_where_nothing_runs_on_it(busy: list[tuple[float, float]], share: float) -> None:
-    assert idle_share(busy) == pytest.approx(share)
+def test_a_gpu_works_while_anything_runs_on_it(busy: list[tuple[float, float]], total: float) -> None:
+    assert covered(busy) == pytest.approx(total)
