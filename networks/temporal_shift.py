@@ -62,7 +62,8 @@ class _Shift(torch.autograd.Function):
         out = rows.clone()
         first, moved = part * rows.element_size(), rows.shape[-1] * rows.element_size()
         start = rows.storage_offset() * rows.element_size()
-        size = next(size for size in _WORDS if not (first % size or moved % size or start % size))
+        widest = 8 if rows.device.type == "mps" else 16  # Apple's GPUs have no double precision, to copy as neither
+        size = next(size for size in _WORDS if size <= widest and not (first % size or moved % size or start % size))
         source, target, width = rows.view(_WORDS[size]), out.view(_WORDS[size]), first // size
         for place, step in enumerate(steps):
             columns = slice(place * width, (place + 1) * width)
