@@ -26,6 +26,8 @@ def temporal_shift(x: Tensor, num_frames: int, *, fold: int, direction: str = "b
 
     Returns a tensor of the same shape and memory format.
     """
+    if fold == 0:  # fewer channels than one for each share
+        return x
     channel_dim %= x.dim()
     if x.dim() == 4 and channel_dim == 1 and _is_channels_last(x):
         # cut where memory is contiguous: faster, and the pieces come back in the layout they went in with

@@ -64,7 +64,7 @@ def test_tokens_are_shifted_along_their_last_axis() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
-@pytest.mark.parametrize(("channels", "fold"), [(8, 1), (9, 2), (64, 8), (6, 0), (16, 8)])
+@pytest.mark.parametrize(("channels", "fold"), [(8, 1), (9, 2), (64, 8), (16, 8)])
 def test_words_of_any_size_move_what_compiled_code_moves(dtype: torch.dtype, channels: int, fold: int) -> None:
     whole = torch.randint(0, 9, (7, 4, 3, channels)).to(dtype)
     for x in (whole[:6], whole[1:]):  # the second begins in the middle of memory
@@ -74,6 +74,11 @@ def test_words_of_any_size_move_what_compiled_code_moves(dtype: torch.dtype, cha
             rows = maps.flatten(1).unflatten(0, (-1, 3))
             compiled = _shift_for_compilers(rows, fold * 12, DIRECTIONS["bi"])
             assert torch.equal(moved.flatten(1), compiled.flatten(0, 1))
+
+
+def test_nothing_moves_where_a_share_is_less_than_a_channel() -> None:
+    x = torch.randn(6, 7, 4, 4)
+    assert torch.equal(TemporalShift(shift_div=8, direction="bi")(x), x)
 
 
 @pytest.mark.parametrize("direction", ["bi", "uni"])
