@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if not __package__:  # started as `python benchmarks/training.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -38,32 +38,43 @@ HEAD = ["decoded on", "workers", "clips/s", "ms per step", "of it waiting", "GPU
 _WORKED = re.compile(r"the GPU worked ([0-9.]+) ms")
 
 
-def experiment(folder: Path, source: Path, *, decode: str, workers: int, quick: bool, steps: int) -> Path:
+class Size(NamedTuple):
+    """What is trained: TSM over `backbone`, 8 frames of side x side, and how often a line is printed."""
+
+    backbone: str
+    side: int
+    batch: int
+    print_freq: int  # printing waits for the device
+
+
+FULL, QUICK = Size("resnet50", 224, 32, 10), Size("resnet18", 64, 8, 2)
+
+
+def experiment(folder: Path, source: Path, size: Size, *, decode: str, workers: int, steps: int) -> Path:
     """config.yaml of one run."""
-    batch = 8 if quick else 32
     common: dict[str, Any] = {
         "model": {
             "type": "tsm",
-            "backbone": "resnet18" if quick else "resnet50",
+            "backbone": size.backbone,
             "num_segments": 8,
             "num_class": 4,
         },
         "augmentation": {
-            "input_size": 64 if quick else 224,
+            "input_size": size.side,
             "colorjitter": COLORJITTER,
             "random_erasing": ERASING,
             "mix_up": MIX_UP,
         },
         "data": {"decode": decode},
         "workers": workers,
-        "batch_size": batch,
+        "batch_size": size.batch,
         "amp": "auto",
         "channels_last": True,
         "watch": {"clips": 0, "confusion": False},
         "lr_scheduler": {"type": "COSINE", "base_lr": 1e-3, "warmup_steps": 1, "warmup_lr": 1e-3, "max_iter": steps},
         "val_freq": 10 * steps,
         "ckpt_freq": 10 * steps,
-        "print_freq": 2 if quick else 10,  # printing waits for the device
+        "print_freq": size.print_freq,
         "train_root": str(source.parent),
         "train_source": str(source),
     }
@@ -98,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="ResNet-18, 64x64, batches of 8, few steps")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     args = parser.parse_args(argv)
-    steps = 12 if args.quick else args.steps
+    size, steps = (QUICK, 12) if args.quick else (FULL, args.steps)
     on_gpu = torch.cuda.is_available()
     many = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
     rows = []
@@ -107,14 +118,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for decode in ("cpu", "cuda") if on_gpu else ("cpu",):
             for workers in args.workers or sorted({many, 2}, reverse=True):
                 where = Path(folder) / f"{decode} {workers}"
-                runs = {"decode": decode, "workers": workers, "quick": args.quick}
-                step, wait, _ = measure(experiment(where / "timed", source, steps=steps, **runs), profile=0)
-                looked = experiment(where / "profiled", source, steps=15, **runs)
+                timed = experiment(where / "timed", source, size, decode=decode, workers=workers, steps=steps)
+                step, wait, _ = measure(timed, profile=0)
+                looked = experiment(where / "profiled", source, size, decode=decode, workers=workers, steps=15)
                 worked = measure(looked, profile=8)[2] if on_gpu else None
-                rows.append(row(decode, workers, 8 if args.quick else 32, step=step, wait=wait, worked=worked))
+                rows.append(row(decode, workers, size.batch, step=step, wait=wait, worked=worked))
                 print(" | ".join(rows[-1]), flush=True)
     where_run = torch.cuda.get_device_name() if on_gpu else "CPU"
-    what = "TSM-R18 8x64, batches of 8" if args.quick else "TSM-R50 8x224, batches of 32"
+    what = f"TSM over {size.backbone}, 8x{size.side}, batches of {size.batch}"
     body = f"{where_run}, {what}, all augmentation, {VIDEOS} videos, medians over {steps - steps // 3} steps.\n\n"
     body += table(HEAD, rows)
     print("\n" + body)

@@ -15,7 +15,6 @@ from datasets.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
 from datasets.sampling import SAMPLING, get_rule
 from utils.clip import ClipSpec
-from utils.coded_clips import CodedSpatial
 from utils.decode import UnreadableFrameError
 from utils.errors import ConfigError, FrameError
 
@@ -91,6 +90,4 @@ class FrameDataset(SampleDataset):
                 file = self.store.frame_name(path, int(clip[error.position]))
                 raise FrameError(f"{file}: {error}") from error
             views.append(view)
-        if isinstance(self.spatial, CodedSpatial):
-            return self.spatial.join(views, f"{self.records.where(index)}: {path}"), flipped
-        return out, flipped
+        return self.spatial.join(views, f"{self.records.where(index)}: {path}", out), flipped

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from utils.batch import Batch, collate
 from utils.clip import ClipSpec
-from utils.coded_clips import CodedSpatial
 from utils.errors import FrameError
 from utils.label_sets import LabelSets, mirrored
 
@@ -33,6 +32,14 @@ class ClipTransform(Protocol):
         self, frames: Sequence[bytes], rng: np.random.Generator | None = None, out: np.ndarray | None = None
     ) -> tuple[Any, bool]:
         """(num_crops, T, H, W, C), in `out` if it is given, and whether the clip was mirrored."""
+        ...
+
+    def join(self, views: Sequence[Any], where: str, out: np.ndarray | None) -> Any:
+        """The clips of one sample together; `where` names it in messages."""
+        ...
+
+    def blank(self, num_views: int, num_frames: int, out: np.ndarray | None) -> Any:
+        """In place of the clips of a sample that cannot be read."""
         ...
 
     def apply(
@@ -135,11 +142,7 @@ class SampleDataset:
             clips, flipped = self._read(index, rng, epoch, out)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
-            if out is not None:
-                out.fill(0)
-            clips = out
-            if isinstance(self.spatial, CodedSpatial):
-                clips = self.spatial.blank(self.num_views, self.clip.num_pictures)
+            clips = self.spatial.blank(self.num_views, self.clip.num_pictures, out)
         if flipped and self.flip_labels is not None:
             label = mirrored(label, self.flip_labels)
         return {

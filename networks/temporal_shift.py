@@ -40,14 +40,15 @@ def temporal_shift(x: Tensor, num_frames: int, *, fold: int, direction: str = "b
 
 
 def _shift_for_compilers(rows: Tensor, part: int, steps: tuple[int, ...]) -> Tensor:
-    """(B, T, ..., C) -> the same shape, in operations that can be exported and fused: part by part of the last axis,
-    the first as many steps later in time as the first of `steps` says, the next the next, the rest where it was.
+    """(B, T, ..., C) -> the same shape, in operations that can be exported and fused.
+
+    The first `part` entries of the last axis move `steps[0]` frames later, the next ones `steps[1]`, the rest stays.
     """
     *moving, rest = rows.split([*(part for _ in steps), rows.shape[-1] - part * len(steps)], dim=-1)
     # padding by a negative number cuts: (-1, 1) drops the first frame and appends zeros, which is the next frame's view
     still = (0, 0) * (rows.dim() - 2)
-    moved_parts = [F.pad(part, (*still, step, -step)) for part, step in zip(moving, steps, strict=True)]
-    return torch.cat([*moved_parts, rest], dim=-1)
+    moved = [F.pad(piece, (*still, step, -step)) for piece, step in zip(moving, steps, strict=True)]
+    return torch.cat([*moved, rest], dim=-1)
 
 
 class _Shift(torch.autograd.Function):
@@ -62,11 +63,10 @@ class _Shift(torch.autograd.Function):
         ctx.part, ctx.steps = part, steps
         rows = rows.contiguous()
         out = rows.clone()
-        first, moved = part * rows.element_size(), rows.shape[-1] * rows.element_size()
-        start = rows.storage_offset() * rows.element_size()
+        lengths = [count * rows.element_size() for count in (part, rows.shape[-1], rows.storage_offset())]
         widest = 8 if rows.device.type == "mps" else 16  # Apple's GPUs have no double precision, to copy as neither
-        size = next(size for size in _WORDS if size <= widest and not (first % size or moved % size or start % size))
-        source, target, width = rows.view(_WORDS[size]), out.view(_WORDS[size]), first // size
+        size = next(size for size in _WORDS if size <= widest and not any(length % size for length in lengths))
+        source, target, width = rows.view(_WORDS[size]), out.view(_WORDS[size]), lengths[0] // size
         for place, step in enumerate(steps):
             columns = slice(place * width, (place + 1) * width)
             source_part, target_part = source[..., columns], target[..., columns]

@@ -8,15 +8,13 @@ import pytest
 import torch
 
 from tests.browser import browser  # noqa: F401 - a fixture for all
-from tests.requirements import REQUIRE_ALL
+from tests.requirements import lacking
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("need"):
         if not mark.kwargs["present"]:
-            if REQUIRE_ALL:
-                pytest.fail(f"REQUIRE_ALL=1, but {mark.kwargs['how']}", pytrace=False)
-            pytest.skip(mark.kwargs["how"])
+            lacking(mark.kwargs["how"])
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,7 +7,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-import pytest
+
+from tests.requirements import lacking
 
 STEP, BLOCK = 2, 12
 
@@ -55,7 +56,7 @@ def make_video(
         stream.codec_context.thread_count = 1
         if rotation is not None:
             if not hasattr(stream, "set_display_rotation"):
-                pytest.skip("this PyAV cannot write a rotation")
+                lacking("this PyAV cannot write a rotation: pip install -U av")
             stream.set_display_rotation(rotation, hflip=mirrored)
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(index, width=size[0], height=size[1]), format="rgb24")

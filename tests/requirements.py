@@ -10,6 +10,7 @@ import importlib.util
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -33,6 +34,13 @@ def needs_program(*programs: str, install: str) -> pytest.MarkDecorator:
 def needs_package(package: str, install: str = "") -> pytest.MarkDecorator:
     """For tests of an optional extra."""
     return _need(importlib.util.find_spec(package) is not None, f"no {package}: {install or 'pip install ' + package}")
+
+
+def lacking(what: str) -> NoReturn:
+    """For what only the middle of a test finds out: skips it, or fails it under REQUIRE_ALL."""
+    if REQUIRE_ALL:
+        pytest.fail(f"REQUIRE_ALL=1, but {what}", pytrace=False)
+    pytest.skip(what)
 
 
 needs_clips = _need(

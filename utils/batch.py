@@ -76,17 +76,12 @@ def _on_device(iterator: Iterator[Batch], device: torch.device) -> Iterator[tupl
         loaded = next(iterator, None)
         return None if loaded is None else (loaded, loaded.to(device))
 
-    found = take()
-    if found is None or found[0].coded is None:
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:  # begins with the first that it is given
+        found = take()
         while found is not None:
+            following = None if found[0].coded is None else thread.submit(take)
             yield found
-            found = take()
-        return
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:
-        while found is not None:
-            following = thread.submit(take)
-            yield found
-            found = following.result()
+            found = take() if following is None else following.result()
 
 
 def collate(samples: Batch | Sequence[Mapping[str, Any]], room: Tensor | None = None) -> Batch:

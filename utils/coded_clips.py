@@ -61,7 +61,7 @@ class CodedSpatial(Spatial):
         """With the rule of another."""
         return cls(spatial.rule, spatial.size, interpolation=spatial.interpolation, flip=spatial.flip)
 
-    def join(self, views: Sequence[CodedClips], where: str) -> CodedClips:
+    def join(self, views: Sequence[CodedClips], where: str, out: None = None) -> CodedClips:  # type: ignore[override]
         """The clips of one sample together."""
         return CodedClips(
             sum(view.num_views for view in views),
@@ -74,7 +74,7 @@ class CodedSpatial(Spatial):
             where,
         )
 
-    def blank(self, num_views: int, num_frames: int) -> CodedClips:
+    def blank(self, num_views: int, num_frames: int, out: None = None) -> CodedClips:  # type: ignore[override]
         """In place of a sample that cannot be read."""
         return CodedClips(num_views, num_frames, self.size, self.interpolation)
 

@@ -69,11 +69,8 @@ class Step:
         listeners.seen(clips, batch, mix)
         with precision.autocast():
             logits = model(clips)
-        # made on the device, or sent without waiting: a copy that waits would let the device run out of work
-        weight = torch.ones(len(batch), device=logits.device)
-        if any(batch.faults):
-            good = torch.tensor([float(not fault) for fault in batch.faults])
-            weight = good.to(logits.device, non_blocking=True)
+        good = torch.tensor([float(not fault) for fault in batch.faults])
+        weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
         count = weight.sum()
         per_clip = criterion(logits, batch.labels) if mix is None else mix.loss(criterion, logits, batch.labels)
         loss = (per_clip * weight).sum()

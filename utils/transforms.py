@@ -90,6 +90,17 @@ class Spatial:
         """Memory for clips, (*leading, H, W, C), of this output's size and type; nothing is written into it yet."""
         return empty_clips((*leading, *self.size, self.channels), self.dtype)
 
+    def join(self, views: Sequence[np.ndarray], where: str, out: np.ndarray | None) -> np.ndarray:
+        """The clips of one sample together: they lie in `out` already, memory that `room` gave."""
+        assert out is not None
+        return out
+
+    def blank(self, num_views: int, num_frames: int, out: np.ndarray | None) -> np.ndarray:
+        """Zeros in place of the clips of a sample that cannot be read."""
+        assert out is not None
+        out.fill(0)
+        return out
+
     def _cut(
         self, num_frames: int, read: Read, size: Size | None, rng: np.random.Generator | None, out: np.ndarray | None
     ) -> tuple[np.ndarray, bool]:

@@ -7,18 +7,14 @@ from pathlib import Path
 import pytest
 
 from networks import CLIP_NETWORKS
-from tests.requirements import needs_package
+from tests.tools.test_export import needs_onnx, old_torch
 from tools import export_table
 from tools._cost_rows import all_rows
-from tools._export import exports_onnx
 from tools.export import TOLERANCE
 from tools.export_table import models
 from utils.errors import UserError
 
-pytestmark = [
-    *(needs_package(package) for package in ("onnx", "onnxscript", "onnxruntime")),
-    pytest.mark.skipif(not exports_onnx(), reason="this torch is too old to export to ONNX"),
-]
+pytestmark = [*needs_onnx, old_torch]
 
 
 def test_every_model_of_the_cost_card_comes_once_at_its_shortest_clip() -> None:

@@ -20,7 +20,7 @@ from tests.make_video import (
     picture,
     truncate,
 )
-from tests.requirements import CLIPS, needs_clips
+from tests.requirements import CLIPS, lacking, needs_clips
 from utils.errors import FrameError
 from utils.video import Video
 
@@ -47,7 +47,7 @@ def encoder(name: str) -> str:
     try:
         av.Codec(name, "w")
     except ValueError:
-        pytest.skip(f"this PyAV has no encoder {name}")
+        lacking(f"this PyAV has no encoder {name}: pip install -U av")
     return name
 
 
