@@ -54,15 +54,20 @@ class DiskStore:
 
     def frame_name(self, path: str, index: int) -> str:
         """The file of one frame."""
-        # os.path: pathlib costs as much as reading a cached file, and this runs once per frame
-        folder = os.path.join(self.root, path)  # noqa: PTH118
-        return folder if self.template is None else f"{folder}/{self.template.format(self.first_frame + int(index))}"
+        return self._file(self._folder(path), int(index))
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """Reads the files; a frame asked for twice is read once."""
-        wanted = np.asarray(indices).tolist()
-        frames = {index: read_frame(self.frame_name(path, index)) for index in dict.fromkeys(wanted)}
+        wanted, folder = np.asarray(indices).tolist(), self._folder(path)
+        frames = {index: read_frame(self._file(folder, index)) for index in dict.fromkeys(wanted)}
         return [frames[index] for index in wanted]
+
+    def _folder(self, path: str) -> str:
+        # os.path: pathlib costs as much as reading a cached file
+        return os.path.join(self.root, path)  # noqa: PTH118
+
+    def _file(self, folder: str, index: int) -> str:
+        return folder if self.template is None else f"{folder}/{self.template.format(self.first_frame + index)}"
 
     def stats(self) -> dict[str, int]:
         """Nothing to count."""

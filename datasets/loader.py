@@ -6,6 +6,7 @@ Order depends on (seed, epoch) and the number of processes, never on the number 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import multiprocessing
 import signal
@@ -17,6 +18,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from datasets.clip_pool import ClipPool, PooledBatches, PooledDataset
+from datasets.sample import SampleDataset
 from utils.batch import Batch, collate
 from utils.label_sets import LabelSets
 
@@ -137,10 +140,20 @@ def make_loader(
 
     prefetch: batches each worker reads ahead. start_method: of the processes, "fork", "spawn" or "forkserver"; None is
     the platform's own. Workers run one thread each and stay alive between passes.
+
+    Raises: UserError where workers lack shared memory.
     """
+    room = dataset.room(batch_sampler.batch_size) if workers and isinstance(dataset, SampleDataset) else None
+    sampler: Any = batch_sampler
+    if room is not None:
+        ahead = workers * prefetch
+        with contextlib.suppress(TypeError):  # an endless stream has no length
+            ahead = min(ahead, len(batch_sampler))
+        pool = ClipPool(room, ahead)
+        dataset, sampler = PooledDataset(dataset, pool), PooledBatches(batch_sampler, pool)
     return DataLoader(
         dataset,
-        batch_sampler=batch_sampler,
+        batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin_memory,

@@ -93,7 +93,7 @@ class SampleDataset:
     crops of one clip together, T and C those of the clip's pictures; label, a class or a multi-hot row (K,); index;
     augment; fault. A frame that is missing or broken makes a fault that names list line and file, with clips of zeros:
     no other frame or video ever takes its place. A DataLoader asks for whole batches (`__getitems__`), whose clips are
-    written where the training process reads them.
+    written where the training process reads them: in `room`, if it is given.
     """
 
     def __init__(
@@ -129,8 +129,12 @@ class SampleDataset:
         room = self.spatial.room(self.num_views, self.clip.num_pictures)
         return self._sample(key, None if room is None else room.numpy())
 
-    def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        room = self.spatial.room(len(keys), self.num_views, self.clip.num_pictures)
+    def room(self, num_records: int) -> Tensor | None:
+        """Memory for the clips of so many records, (N, V, T, H, W, C); None where the device makes them."""
+        return self.spatial.room(num_records, self.num_views, self.clip.num_pictures)
+
+    def __getitems__(self, keys: Sequence[Key], room: Tensor | None = None) -> Batch:
+        room = self.room(len(keys)) if room is None else room
         places = [None] * len(keys) if room is None else room.numpy()
         return collate([self._sample(key, place) for key, place in zip(keys, places, strict=True)], room)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from utils.errors import FrameError
 from utils.files import sync_folder
+from utils.resize import quick_resize
 from utils.video import TimedFrame, Video, at_rate, between
 
 TEMPLATE, FIRST_FRAME = "img_{:05d}.jpg", 1
@@ -186,8 +187,7 @@ def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
     target = settings.target(height, width)
     if target == (width, height):
         return picture
-    smaller = target[0] * target[1] < width * height
-    return cv2.resize(picture, target, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return quick_resize(picture, target[::-1], average=target[0] * target[1] < width * height)
 
 
 def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:

@@ -16,6 +16,7 @@ from utils.crops import CropRule, short_side_size
 from utils.decode import decode_image
 from utils.errors import FrameError, UserError
 from utils.flow import dis, to_levels
+from utils.resize import quick_resize
 from utils.video import VIDEO_SUFFIXES, TimedFrame, Video
 
 DEFAULT_FPS = 25.0  # of frames and files that do not say
@@ -131,8 +132,7 @@ class FlowInput:
             return picture
         given = isinstance(self._resize, int)
         size = short_side_size(height, width, self._resize, rounding="nearest") if given else self._resize
-        shrinks = size[0] * size[1] < height * width
-        return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return quick_resize(picture, size, average=size[0] * size[1] < height * width)
 
 
 def is_camera(given: str) -> bool:

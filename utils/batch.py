@@ -105,13 +105,18 @@ def collate(samples: Batch | Sequence[Mapping[str, Any]], room: Tensor | None = 
         for name in samples[0]["augment"]
     }
     return Batch(
-        clips=clips.permute(0, 1, 5, 2, 3, 4),  # N,V,T,H,W,C -> N,V,C,T,H,W, a view
+        clips=channels_first(clips),
         labels=_stacked([sample["label"] for sample in samples]),
         indices=torch.tensor([int(sample["index"]) for sample in samples], dtype=torch.int64),
         augment=augment,
         faults=[str(sample["fault"]) for sample in samples],
         coded=coded,
     )
+
+
+def channels_first(clips: Tensor) -> Tensor:
+    """N,V,T,H,W,C as decoded -> N,V,C,T,H,W as a batch has them, a view."""
+    return clips.permute(0, 1, 5, 2, 3, 4)
 
 
 def _stacked(targets: Sequence[Any]) -> Tensor:

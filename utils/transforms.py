@@ -19,6 +19,7 @@ from torch import Tensor
 from utils.clip import MODALITIES
 from utils.crops import CropRule, Plan, Size
 from utils.decode import UnreadableFrameError, decode_grey, decode_image, size_before_decoding
+from utils.resize import quick_resize
 
 # image (H, W, C), size, and memory of the result's shape and type that it may use (and then returns) or None
 Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
@@ -144,13 +145,13 @@ class Spatial:
                 crop[...] = piece
 
 
-def empty_clips(shape: Sequence[int], dtype: np.dtype) -> Tensor:
-    """A tensor of this shape, not yet written; in a loader's worker in memory that the training process shares.
+def empty_clips(shape: Sequence[int], dtype: np.dtype, *, shared: bool | None = None) -> Tensor:
+    """A tensor of this shape, not yet written, in memory that processes share or not: None shares in a loader's worker.
 
     What a worker makes elsewhere is copied there.
     """
     kind = torch.from_numpy(np.empty(0, dtype)).dtype
-    if torch.utils.data.get_worker_info() is None:
+    if not (torch.utils.data.get_worker_info() is not None if shared is None else shared):
         return torch.empty(*shape, dtype=kind)
     size = math.prod(shape)
     storage = torch.UntypedStorage._new_shared(size * kind.itemsize)  # as torch's own default_collate does
@@ -203,10 +204,14 @@ def resize_linear(image: np.ndarray, size: Size, out: np.ndarray | None = None) 
 
 
 def resize_auto(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """OpenCV's bilinear; where both sides shrink to a half or less, which would skip pixels, their average."""
-    if image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]:
-        return cv2.resize(image, size[::-1], dst=out, interpolation=cv2.INTER_AREA)
-    return resize_linear(image, size, out)
+    """Bilinear; where both sides shrink to a half or less, which would skip pixels, their average.
+
+    By the fastest code at hand: a pixel may differ by one grey level from "linear", and from one processor to another.
+    """
+    if image.shape[:2] == size:
+        return image
+    shrinks = image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]
+    return quick_resize(image, size, average=shrinks, out=out)
 
 
 def resize_pillow(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
