@@ -13,8 +13,9 @@ from datasets.assemble_lists import open_list, open_store
 from datasets.frame_store import FrameStore
 from datasets.records import RecordList
 from utils.config import Common
-from utils.decode import decode_image, jpeg_size
+from utils.decode import decode_image
 from utils.errors import UserError
+from utils.jpeg import jpeg_header
 
 NUM_FRAMES = 6
 HEIGHT = 72  # pixels
@@ -84,8 +85,8 @@ def _strip(store: FrameStore, records: RecordList, row: int) -> np.ndarray:
 
 def _thumbnail(data: bytes) -> np.ndarray:
     """uint8 (HEIGHT, w <= WIDEST, 3), RGB."""
-    height = jpeg_size(data)[0] if data.startswith(b"\xff\xd8") else 0
-    reduce = next((factor for factor in (8, 4, 2) if height >= factor * HEIGHT), 1)
+    header = jpeg_header(data)
+    reduce = next((factor for factor in (8, 4, 2) if header is not None and header.height >= factor * HEIGHT), 1)
     image = decode_image(data, reduce)
     width = max(1, round(image.shape[1] * HEIGHT / image.shape[0]))
     image = cv2.resize(image, (width, HEIGHT), interpolation=cv2.INTER_AREA)

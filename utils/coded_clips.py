@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from utils.crops import Plan, Size
-from utils.decode import decode_image, is_whole_jpeg, jpeg_size, size_before_decoding
+from utils.decode import decode_image
+from utils.jpeg import is_whole_jpeg, jpeg_header
 from utils.transforms import Spatial, decode_frame
 
 Frame = bytes | np.ndarray  # a JPEG, or uint8 (H, W, 3) where a worker had to decode it
@@ -52,7 +53,7 @@ class CodedSpatial(Spatial):
         """T encoded frames -> one clip in time, and whether it is mirrored. Raises UnreadableFrameError."""
         kept = [_jpeg(data) or decode_frame(frames, position) for position, data in enumerate(frames)]
         first = kept[0]
-        height, width = jpeg_size(first)[:2] if isinstance(first, bytes) else first.shape[:2]
+        height, width = first.shape[:2] if isinstance(first, np.ndarray) else _size(first)
         plan, flip = self.draw(height, width, rng)
         return CodedClips(len(plan.crops), len(kept), self.size, self.interpolation, [kept], [plan], [flip]), flip
 
@@ -79,11 +80,18 @@ class CodedSpatial(Spatial):
         return CodedClips(num_views, num_frames, self.size, self.interpolation)
 
 
+def _size(data: bytes) -> Size:
+    header = jpeg_header(data)
+    assert header is not None
+    return header.height, header.width
+
+
 def _jpeg(data: bytes) -> bytes | None:
     """The data, if a GPU decodes it as `decode_image` would."""
-    if size_before_decoding(data) is None or not is_whole_jpeg(data) or jpeg_size(data)[2] == 4:
+    header = jpeg_header(data)
+    if header is None or header.exif or header.components == 4 or not (header.height and header.width):
         return None
-    return data
+    return data if is_whole_jpeg(data) else None
 
 
 @dataclass(frozen=True)

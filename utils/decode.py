@@ -12,18 +12,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from utils.errors import FrameError
+from utils.jpeg import JPEG, JpegHeader, is_whole_jpeg, jpeg_header, with_fewer_rows
 
 # OpenCV < 4.11 has no flag that decodes to RGB at once; there the channels are swapped afterwards
 _DECODES_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
 _COLOR = cv2.IMREAD_COLOR_RGB if _DECODES_RGB else cv2.IMREAD_COLOR
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
-# markers of a frame header (SOF0..SOF15 without DHT, JPG and DAC)
-_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_SCAN_START = 0xDA
-_EXIF = b"Exif\0\0"
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 class UnreadableFrameError(FrameError):
@@ -46,22 +42,31 @@ def decode_grey(data: bytes) -> np.ndarray:
     return image
 
 
-def decode_image(data: bytes, reduce: int = 1) -> np.ndarray:
+def decode_image(
+    data: bytes, reduce: int = 1, *, rows: int | None = None, header: JpegHeader | None = None
+) -> np.ndarray:
     """Decodes JPEG, PNG or whatever else OpenCV knows to uint8 (H, W, 3), RGB.
 
     Grey, CMYK, palette and 16-bit images become RGB; EXIF orientation is honoured. `reduce` 2, 4 or 8 gives that
-    fraction of the size (rounded up), averaged; a JPEG is averaged inside its inverse transform, which is faster.
+    fraction of the size (rounded up), averaged; a JPEG is averaged inside its inverse transform, which is faster. Where
+    only the first `rows` of the stored picture are needed, the others of a JPEG may be missing, which saves their time.
+    header: of the JPEG, if it is known already.
 
     Raises ValueError with the reason if the bytes are no image or a damaged one.
     """
     is_jpeg = _check_whole(data)
-    if is_jpeg and jpeg_size(data)[2] == 4:
+    if is_jpeg and header is None:
+        header = jpeg_header(data)
+    if header is not None and header.components == 4:
         return _averaged(_decode_with_pillow(data), reduce)
+    needed = data if rows is None or header is None else with_fewer_rows(data, header, rows)
     flags = _REDUCED[reduce] if is_jpeg and reduce > 1 else _COLOR
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        image = cv2.imdecode(np.frombuffer(needed, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+    if image is None and needed is not data:  # the decoder looks ahead, beyond the end of a tiny one
+        return decode_image(data, reduce, header=header)
     if image is None:
         return _averaged(_decode_with_pillow(data), reduce)
     if flags != _COLOR or not _DECODES_RGB:
@@ -73,53 +78,13 @@ def _check_whole(data: bytes) -> bool:
     """Whether it is a JPEG. Raises ValueError for a JPEG or PNG that is cut off, and for no bytes at all."""
     if not data:
         raise ValueError("0 bytes")
-    if data.startswith(_JPEG):
+    if data.startswith(JPEG):
         if not is_whole_jpeg(data):
             raise ValueError(f"truncated JPEG, {len(data)} bytes")
         return True
     if data.startswith(_PNG) and data.rfind(_PNG_END) < 0:
         raise ValueError(f"truncated PNG, {len(data)} bytes")
     return False
-
-
-def jpeg_size(data: bytes) -> tuple[int, int, int]:
-    """(height, width, components) from a JPEG's frame header, without decoding; (0, 0, 0) if there is none."""
-    position = 2
-    while position + 9 < len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker in _FRAME_HEADERS:
-            height = data[position + 5] << 8 | data[position + 6]
-            width = data[position + 7] << 8 | data[position + 8]
-            return height, width, data[position + 9]
-        position = _next_segment(data, position)
-    return 0, 0, 0
-
-
-def is_whole_jpeg(data: bytes) -> bool:
-    """Whether a JPEG has its end: decoders fill what is missing without a word."""
-    return data.endswith(_JPEG_END) or data.find(_JPEG_END, _scan(data)) >= 0
-
-
-def size_before_decoding(data: bytes) -> tuple[int, int] | None:
-    """(height, width) of a JPEG from its header; None for anything else, and where EXIF may turn the picture."""
-    if not data.startswith(_JPEG) or data.find(_EXIF, 0, _scan(data)) >= 0:
-        return None
-    height, width, _ = jpeg_size(data)
-    return (height, width) if height and width else None
-
-
-def _scan(data: bytes) -> int:
-    """Where the first scan of a JPEG begins (its pixels), so that a thumbnail's end is not taken for the picture's."""
-    position = 2
-    while position + 3 < len(data) and data[position] == 0xFF and data[position + 1] != _SCAN_START:
-        position = _next_segment(data, position)
-    return position
-
-
-def _next_segment(data: bytes, position: int) -> int:
-    if data[position + 1] == 0xFF:  # a fill byte, allowed before any marker
-        return position + 1
-    return position + 2 + (data[position + 2] << 8 | data[position + 3])
 
 
 def _averaged(image: np.ndarray, reduce: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,13 +19,14 @@ from torch import Tensor
 
 from utils.clip import MODALITIES
 from utils.crops import CropRule, Plan, Size
-from utils.decode import UnreadableFrameError, decode_grey, decode_image, size_before_decoding
+from utils.decode import UnreadableFrameError, decode_grey, decode_image
+from utils.jpeg import headers_of_one_size
 from utils.resize import quick_resize
 
 # image (H, W, C), size, and memory of the result's shape and type that it may use (and then returns) or None
 Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
-# position in the clip, and 2 for a frame of half the size -> frame (H, W, 3)
-Read = Callable[[int, int], np.ndarray]
+# position in the clip, 2 for half the size, how many rows are needed (None: all) -> frame (H, W, 3)
+Read = Callable[[int, int, int | None], np.ndarray]
 
 
 class Spatial:
@@ -69,9 +71,15 @@ class Spatial:
         Raises UnreadableFrameError naming the position of the first frame that is no image.
         """
         if self.is_flow:
-            return self._cut(len(frames) // 2, lambda position, _: _decode_field(frames, position), None, rng, out)
-        size = size_before_decoding(frames[0]) if self.interpolation == "auto" else None
-        return self._cut(len(frames), lambda position, reduce: decode_frame(frames, position, reduce), size, rng, out)
+            return self._cut(len(frames) // 2, lambda position, *_: _decode_field(frames, position), None, rng, out)
+        headers = headers_of_one_size(frames)
+        if headers is None:
+            return self._cut(len(frames), lambda position, *_: decode_frame(frames, position), None, rng, out)
+
+        def read(position: int, reduce: int, rows: int | None) -> np.ndarray:
+            return decode_frame(frames, position, reduce=reduce, rows=rows, header=headers[position])
+
+        return self._cut(len(frames), read, headers[0][:2], rng, out)
 
     def apply(
         self,
@@ -80,7 +88,7 @@ class Spatial:
         out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, bool]:
         """The same for frames that are already decoded: uint8 (T, H, W, C), or T arrays (H, W, C)."""
-        return self._cut(len(frames), lambda position, _: frames[position], None, rng, out)
+        return self._cut(len(frames), lambda position, *_: frames[position], None, rng, out)
 
     def draw(self, height: int, width: int, rng: np.random.Generator | None) -> tuple[Plan, bool]:
         """What happens to all frames of one clip, of this size, and whether they are mirrored."""
@@ -105,21 +113,23 @@ class Spatial:
     def _cut(
         self, num_frames: int, read: Read, size: Size | None, rng: np.random.Generator | None, out: np.ndarray | None
     ) -> tuple[np.ndarray, bool]:
-        """size: of the frames, if it is known before they are read and they may be read at half of it."""
-        first = read(0, 1) if size is None else None
+        """size: of all frames, if it is known before they are read: only what is needed of them is read then."""
+        first = read(0, 1, None) if size is None else None
         height, width = first.shape[:2] if first is not None else size or (0, 0)
         plan, flip = self.draw(height, width, rng)
-        reduce = 1
-        if size is not None and _may_be_halved(plan, size):
-            reduce, plan, height, width = 2, _halved(plan), (height + 1) // 2, (width + 1) // 2
+        reduce, rows = 1, None
+        if size is not None and self.interpolation == "auto" and _may_be_halved(plan, size):
+            reduce, plan = 2, _halved(plan)
+        if plan.box is not None and plan.before is None:
+            rows = reduce * (plan.box[0] + plan.box[2])
         shape = (len(plan.crops), num_frames, *self.size, self.channels)
         if out is None:
             out = np.empty(shape, self.dtype)
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ValueError(f"out must be C-contiguous {self.dtype} {shape}, not {out.dtype} {out.shape}")
         for position in range(num_frames):
-            frame = first if position == 0 and first is not None else read(position, reduce)
-            if frame.shape[:2] != (height, width):
+            frame = first if position == 0 and first is not None else read(position, reduce, rows)
+            if size is None and frame.shape[:2] != (height, width):
                 frame = _fit(frame, (height, width))
             self._write(frame, plan, flip, out[:, position])
         return out, flip
@@ -132,17 +142,21 @@ class Spatial:
         if plan.box is not None:
             top, left, height, width = plan.box
             frame = frame[top : top + height, left : left + width]
-        # a single piece that needs no more cutting can be resized to where it belongs, and be mirrored there
-        target = out[0] if plan.resize == self.size and len(plan.crops) == 1 else None
-        frame = resize(frame, plan.resize, target)
+        if plan.resize == self.size and len(plan.crops) == 1:  # nothing is cut off: resized to where it belongs
+            self._place(resize(frame, plan.resize, out[0]), out[0], plan.mirrored[0] != flip)
+            return
+        frame = resize(frame, plan.resize, None)
         for crop, (top, left), mirrored in zip(out, plan.crops, plan.mirrored, strict=True):
-            piece = crop if frame is target else frame[top : top + crop.shape[0], left : left + crop.shape[1]]
-            if mirrored != flip:
-                cv2.flip(piece, 1, dst=crop)
-                if self.is_flow:
-                    np.subtract(255, crop[..., 0], out=crop[..., 0])
-            elif frame is not target:
-                crop[...] = piece
+            self._place(frame[top : top + crop.shape[0], left : left + crop.shape[1]], crop, mirrored != flip)
+
+    def _place(self, piece: np.ndarray, crop: np.ndarray, mirrored: bool) -> None:
+        """Copies one piece into the output, where it may lie already."""
+        if mirrored:
+            cv2.flip(piece, 1, dst=crop)
+            if self.is_flow:
+                np.subtract(255, crop[..., 0], out=crop[..., 0])
+        elif piece is not crop:
+            crop[...] = piece
 
 
 def empty_clips(shape: Sequence[int], dtype: np.dtype, *, shared: bool | None = None) -> Tensor:
@@ -175,18 +189,18 @@ def _halved(plan: Plan) -> Plan:
 
 def _decode_field(frames: Sequence[bytes], position: int) -> np.ndarray:
     """uint8 (H, W, 2): x and y of one field of optical flow."""
-    x, y = (_decode(frames, 2 * position + axis, decode_grey) for axis in range(2))
+    x, y = (_decoded(decode_grey, frames, 2 * position + axis) for axis in range(2))
     return np.dstack([x, y if y.shape == x.shape else _fit(y, x.shape)])
 
 
-def decode_frame(frames: Sequence[bytes], position: int, reduce: int = 1) -> np.ndarray:
-    """One frame of a clip. Raises UnreadableFrameError with its position."""
-    return _decode(frames, position, lambda data: decode_image(data, reduce))
+def decode_frame(frames: Sequence[bytes], position: int, **how: Any) -> np.ndarray:
+    """One frame of a clip by `decode_image`. Raises UnreadableFrameError with its position."""
+    return _decoded(decode_image, frames, position, **how)
 
 
-def _decode(frames: Sequence[bytes], position: int, decode: Callable[[bytes], np.ndarray]) -> np.ndarray:
+def _decoded(decode: Callable[..., np.ndarray], frames: Sequence[bytes], position: int, **how: Any) -> np.ndarray:
     try:
-        return decode(frames[position])
+        return decode(frames[position], **how)
     except ValueError as error:
         message = f"frame {position + 1} of {len(frames)}: not a readable image: {error}"
         raise UnreadableFrameError(message, position) from error

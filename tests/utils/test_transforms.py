@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from tests.golden import fill
 from utils import transforms
-from utils.crops import TRAIN_CROPS, Box, CropRule, MultiScale, Plan, Size, TestCrops
+from utils.crops import TRAIN_CROPS, Box, CropRule, MultiScale, Plan, RandomResized, Size, TestCrops
 from utils.decode import UnreadableFrameError, decode_image
 from utils.errors import FrameError
 from utils.transforms import INTERPOLATIONS, Spatial
@@ -183,9 +184,9 @@ def test_jpegs_that_shrink_to_half_are_decoded_at_half_size_and_look_the_same(
 ) -> None:
     asked: list[int] = []
 
-    def decode(data: bytes, reduce: int = 1) -> np.ndarray:
+    def decode(data: bytes, reduce: int = 1, **known: Any) -> np.ndarray:
         asked.append(reduce)
-        return decode_image(data, reduce)
+        return decode_image(data, reduce, **known)
 
     monkeypatch.setattr(transforms, "decode_image", decode)
     coded = [jpeg(frame) for frame in LARGE]
@@ -202,6 +203,28 @@ def test_jpegs_that_shrink_to_half_are_decoded_at_half_size_and_look_the_same(
     for exact in ("linear", "pillow", "float", "rounded"):
         Spatial(rule, 100, interpolation=exact)(coded, np.random.default_rng(0))
     assert set(asked) == {1}, "what a published preset prescribes is done exactly"
+
+
+@pytest.mark.parametrize("interpolation", sorted(INTERPOLATIONS))
+def test_what_lies_below_the_box_is_not_decoded_and_does_not_matter(interpolation: str) -> None:
+    coded = [jpeg(frame) for frame in LARGE]
+    decoded = [decode_image(data) for data in coded]
+    for rule in (MultiScale(), RandomResized(), Whole(box=(0, 3, 269, 350)), Whole(box=(1, 0, 17, 90))):
+        spatial = Spatial(rule, 180, interpolation=interpolation, flip=0.5)
+        for seed in range(12):
+            clips, flipped = spatial(coded, np.random.default_rng(seed))
+            whole, flipped_too = spatial.apply(decoded, np.random.default_rng(seed))
+            np.testing.assert_array_equal(clips, whole, err_msg=f"{rule} {seed}")
+            assert flipped == flipped_too
+
+
+def test_frames_of_other_sizes_are_decoded_whole_and_brought_to_the_size_of_the_first() -> None:
+    rule = Whole(box=(10, 20, 100, 200))  # 111 rows of 270 are needed
+    same_width = LARGE[1][:111]  # as tall as what is decoded of the others
+    mixed = [LARGE[0], same_width, LARGE[1]]
+    clips, _ = Spatial(rule, 90)([jpeg(frame) for frame in mixed])
+    listed, _ = Spatial(rule, 90).apply([decode_image(jpeg(frame)) for frame in mixed])
+    np.testing.assert_array_equal(clips, listed)
 
 
 def test_what_cannot_be_halved_exactly_is_decoded_whole() -> None:
