@@ -65,6 +65,7 @@ class Peer:
                 "first_frame": store.first_frame,
                 "segments": workload.segments,
                 "input_size": workload.input_size,
+                "batch_size": workload.batch_size,
             }
         )
         if self._hear() != "ready":
@@ -80,7 +81,7 @@ class Peer:
         self._process.wait(timeout=30)
 
     def ask(self, name: str, keys: Sequence[Key]) -> tuple[float, float]:
-        """Lets the reader `name` make the batch; wall and CPU seconds, on its own clocks."""
+        """Lets the reader `name` make the batch, or workers many; wall and CPU seconds, on its own clocks."""
         self._say([name, [index for _, index in keys]])
         answer = self._hear()
         if not answer:

@@ -1,7 +1,7 @@
 """Runs inside the peer's own environment and imports nothing of ours: mmaction2's frame reader, driven over stdin.
 
 The first line describes the work; each further line is a reader's name and the videos of one batch, answered by wall
-and CPU seconds.
+and CPU seconds. "N workers" and the videos of many batches: the seconds between the first 2 N batches and the last.
 """
 
 import json
@@ -45,22 +45,39 @@ def main() -> None:
         PackActionInputs(),
     ]
 
+    def clip(video: int) -> torch.Tensor:
+        path, total = work["videos"][video]
+        result = {
+            "frame_dir": str(Path(work["root"]) / path),
+            "filename_tmpl": work["template"],
+            "total_frames": total,
+            "start_index": work["first_frame"],
+            "label": 0,
+            "modality": "RGB",
+        }
+        for step in steps:
+            result = step(result)
+        return result["inputs"]
+
     def mmaction2(videos: list[int]) -> None:
-        clips = []
-        for video in videos:
-            path, total = work["videos"][video]
-            result = {
-                "frame_dir": str(Path(work["root"]) / path),
-                "filename_tmpl": work["template"],
-                "total_frames": total,
-                "start_index": work["first_frame"],
-                "label": 0,
-                "modality": "RGB",
-            }
-            for step in steps:
-                result = step(result)
-            clips.append(result["inputs"])
-        torch.stack(clips)
+        torch.stack([clip(video) for video in videos])
+
+    class Clips(torch.utils.data.Dataset):
+        def __init__(self, videos: list[int]) -> None:
+            self.videos = videos
+
+        def __len__(self) -> int:
+            return len(self.videos)
+
+        def __getitem__(self, index: int) -> torch.Tensor:
+            return clip(self.videos[index])
+
+    def by_workers(videos: list[int], workers: int) -> tuple[float, float]:
+        loader = torch.utils.data.DataLoader(Clips(videos), work["batch_size"], num_workers=workers)
+        for number, _ in enumerate(loader, 1):
+            if number == 2 * workers:
+                start = time.perf_counter(), time.process_time()
+        return time.perf_counter() - start[0], time.process_time() - start[1]
 
     cache: dict[int, list[bytes]] = {}
 
@@ -81,6 +98,9 @@ def main() -> None:
                 places = np.linspace(0, total - 1, work["segments"]).astype(int) + work["first_frame"]
                 names = [work["template"].format(place) for place in places]
                 cache[video] = [(Path(work["root"]) / path / name).read_bytes() for name in names]
+        if name.endswith(" workers"):
+            answers.write(json.dumps(by_workers(videos, int(name.split()[0]))) + "\n")
+            continue
         wall, cpu = time.perf_counter(), time.process_time()
         readers[name](videos)
         answers.write(json.dumps([time.perf_counter() - wall, time.process_time() - cpu]) + "\n")

@@ -93,7 +93,7 @@ class BareDecode(Reader):
 
 
 class PillowReader(Reader):
-    """MIT's way, written anew: Pillow frame by frame, crop, resize and flip there; uint8 batches as ours."""
+    """Pillow frame by frame: decode, crop, resize and flip there; uint8 batches as ours."""
 
     def __init__(self, workload: Workload) -> None:
         self.workload, self.data, self.rule = workload, make_dataset(workload, workload.store), MultiScale()
@@ -117,8 +117,19 @@ class PillowReader(Reader):
         return images
 
 
+class MITReader(PillowReader):
+    """The same as the MIT code has it (TSM, and tsn-pytorch before): frames one behind another as channels of pixels,
+    which are then brought to the front; short of its conversion to float.
+    """
+
+    def read(self, keys: Sequence[Key]) -> Tensor:
+        """(N, T * C, H, W) uint8."""
+        stacked = [np.concatenate([np.asarray(image) for image in self.images(key)], axis=2) for key in keys]
+        return torch.stack([torch.from_numpy(clip).permute(2, 0, 1).contiguous() for clip in stacked])
+
+
 class PillowFull(PillowReader):
-    """The same with the seed's augmentation by torchvision on Pillow images, float tensors, and mix-up."""
+    """Pillow with the seed's augmentation by torchvision on Pillow images, float tensors, and mix-up."""
 
     def __init__(self, workload: Workload) -> None:
         super().__init__(workload)

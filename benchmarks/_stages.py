@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
-from benchmarks._readers import frame_indices, make_augment, make_dataset, whole
+from benchmarks._readers import make_augment, make_dataset, whole
 from benchmarks._workload import Workload
+from datasets import sample
 from datasets.loader import TrainStream, make_loader
-from utils.batch import collate
-from utils.decode import decode_image
-from utils.transforms import empty_clips
+from utils import transforms
 
-WORKER_STAGES = ("open", "decode", "resize", "collate")
+WORKER_STAGES = ("open", "decode", "resize", "collate", "other")
 ADVICE = {
     "open": "data.store: {type: packed} (tools/pack_frames.py) reads few large files instead of many small ones",
     "decode": "common.workers: one per free core; smaller frames (tools/dump_frames.py --size) decode faster, and "
     "common.data.decode: cuda leaves it to the GPU",
     "resize": "common.workers: one per free core; frames dumped near the input size need less of it",
     "collate": "common.workers: one per free core; fewer views per sample",
+    "other": "common.workers: one per free core; longer clips have less of it per frame",
     "augment": "common.device: cuda, where it costs next to nothing; on a CPU hue is the dearest part of colorjitter",
 }
 
@@ -47,35 +49,48 @@ class Stages:
 
 
 def measure(workload: Workload, *, rounds: int, workers: int) -> Stages:
-    """Runs the stages one after the other, then the loader with `workers` processes."""
+    """Makes batches as a worker does with a clock around every stage, then with `workers` processes."""
     taken: dict[str, list[float]] = defaultdict(list)
-
-    @contextmanager
-    def clock(stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        taken[stage].append(1000 * (time.perf_counter() - start))
-
     data, augment = make_dataset(workload, workload.store, full=True), make_augment()
-    spatial, store, size = data.spatial, workload.store, (workload.input_size, workload.input_size)
     for step in range(rounds):
-        keys = workload.batch(step)
-        with clock("open"):
-            coded = [store.get_many(workload.records.path(key[1]), frame_indices(data, key)) for key in keys]
-        with clock("decode"):
-            frames = [[decode_image(frame) for frame in clip] for clip in coded]
-        with clock("resize"):
-            room = empty_clips((len(keys), 1, workload.segments, *size, 3), np.dtype(np.uint8))
-            for clip, key, place in zip(frames, keys, room.numpy(), strict=True):
-                spatial.apply(clip, np.random.default_rng([0, *key]), place)
-        params = [augment.draw(np.random.default_rng(key), 1, workload.segments, *size) for key in keys]
-        with clock("collate"):
-            batch = collate([{"label": 0, "index": 0, "augment": drawn, "fault": ""} for drawn in params], room)
-        with clock("augment"):
-            augment.apply(batch.clips, batch.augment)
+        with _clocks(workload) as seconds:
+            start = time.perf_counter()
+            batch = whole(data.__getitems__(workload.batch(step)))
+            seconds["other"] = time.perf_counter() - start - sum(seconds.values())
+        start = time.perf_counter()
+        augment.apply(batch.clips, batch.augment)
+        seconds["augment"] = time.perf_counter() - start
+        for stage, value in seconds.items():
+            taken[stage].append(1000 * value)
     wait, speed = _wait(workload, batches=max(8, rounds // 2), workers=workers)
-    milliseconds = {stage: float(np.median(values)) for stage, values in taken.items()} | {"wait": wait}
+    milliseconds = {stage: float(np.median(taken[stage])) for stage in (*WORKER_STAGES, "augment")} | {"wait": wait}
     return Stages(milliseconds, workers, workload.frames_per_batch, speed)
+
+
+@contextmanager
+def _clocks(workload: Workload) -> Iterator[dict[str, float]]:
+    """Adds up what the stages take inside, in seconds."""
+    seconds: dict[str, float] = defaultdict(float)
+    places = {
+        "open": (workload.store, "get_many"),
+        "decode": (transforms, "decode_frame"),
+        "resize": (transforms.Spatial, "_write"),
+        "collate": (sample, "collate"),
+    }
+
+    def clocked(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            seconds[stage] += time.perf_counter() - start
+            return result
+
+        return call
+
+    with ExitStack() as stack:
+        for stage, (owner, name) in places.items():
+            stack.enter_context(mock.patch.object(owner, name, clocked(stage, getattr(owner, name))))
+        yield seconds
 
 
 def _wait(workload: Workload, *, batches: int, workers: int) -> tuple[float, float]:

@@ -20,16 +20,18 @@ if not __package__:  # started as `python benchmarks/loader.py`
 from benchmarks import _page
 from benchmarks._pairs import Times, race
 from benchmarks._peer import Peer, PeerReader, make_environment
-from benchmarks._readers import BareDecode, Ours, OursFull, PillowFull, PillowReader, Reader
+from benchmarks._readers import BareDecode, MITReader, Ours, OursFull, PillowFull, PillowReader, Reader
 from benchmarks._stages import Stages, measure
 from benchmarks._stores import NO_MEMCACHED, open_stores
+from benchmarks._workers import measure_handover
 from benchmarks._workload import Workload, make_frames, open_frames
 from datasets.loader import start_worker
 from utils.errors import UserError, run_cli
 from utils.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
-BARE, PILLOW, PEER, OURS = "bare cv2.imdecode", "PIL + torchvision", "mmaction2 1.2.0", "ours, disk"
+BARE, MIT, PEER, OURS = "bare cv2.imdecode", "PIL + torchvision as MIT", "mmaction2 1.2.0", "ours, disk"
+PILLOW = "PIL, without MIT's transposing"
 SIMPLE, FULL, PILLOW_FULL = "bare simplejpeg", "ours, full augmentation", "PIL + torchvision, full augmentation"
 GATE_BARE, GATE_PEER = 0.6, 1.0
 
@@ -60,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         stores = stack.enter_context(open_stores(workload, Path(folder)))
         readers: dict[str, Reader] = {BARE: BareDecode(workload)}
         readers |= {f"ours, {name}": Ours(workload, store) for name, store in stores.items()}
-        readers |= {PILLOW: PillowReader(workload)}
+        readers |= {MIT: MITReader(workload), PILLOW: PillowReader(workload)}
+        peer = None
         if options.peer:
             peer = stack.enter_context(Peer(make_environment(ROOT / ".venv-mmaction2"), workload))
             readers |= {PEER: PeerReader(peer, "mmaction2"), SIMPLE: PeerReader(peer, "simplejpeg")}
@@ -75,6 +78,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         stages = measure(workload, rounds=max(10, rounds // 4), workers=options.workers)
         lines = [f"{workload.describe()}; medians of {rounds} rounds.", "", _race_table(times, full)]
         lines += ["", _stage_table(stages), "", _bottleneck(stages)]
+        if options.workers:
+            handover = measure_handover(
+                workload, workers=options.workers, batches=rounds, pairs=3 if options.quick else 7, peer=peer
+            )
+            lines += ["", handover.describe()]
     if "ours, memcached" not in readers:
         lines += ["", NO_MEMCACHED]
     body, passed = "\n".join(lines), _passed(times)
@@ -101,7 +109,7 @@ def _race_table(times: Times, full: Times) -> str:
     rows = []
     for group, reference in ((times, BARE), (full, PILLOW_FULL)):
         for name in group.wall:
-            slow = PILLOW if reference == BARE else PILLOW_FULL
+            slow = MIT if reference == BARE else PILLOW_FULL
             ratios = [group.speed(name, than) if than in group.wall else None for than in (BARE, PEER, slow)]
             speeds = [f"{group.frames_per_second(name):.0f}"]
             rows.append([name, *speeds, *("" if ratio is None else f"{ratio:.2f}" for ratio in ratios)])
@@ -136,7 +144,7 @@ def _verdicts(times: Times, full: Times) -> list[str]:
     found = [(times.speed(OURS, BARE), "x bare decoding", GATE_BARE, 0.7)]
     if PEER in times.cpu:
         found.append((times.speed(OURS, PEER), "x mmaction2", GATE_PEER, 1.2))
-    found.append((times.speed(OURS, PILLOW), "x PIL", 0.0, 2.5))
+    found.append((times.speed(OURS, MIT), "x PIL as MIT", 0.0, 2.5))
     found.append((full.speed(FULL, PILLOW_FULL), "x PIL with the full augmentation", 0.0, 3.0))
     lines = []
     for value, what, gate, goal in found:

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import _page
 from benchmarks import loader as bench
 from benchmarks._pairs import Times
-from benchmarks._readers import BareDecode, Ours, OursFull, PillowFull, PillowReader
+from benchmarks._readers import BareDecode, MITReader, Ours, OursFull, PillowFull, PillowReader
 from benchmarks._stages import ADVICE, WORKER_STAGES, Stages
 from benchmarks._workload import BYTES, Workload, make_frames, open_frames
 from utils.errors import UserError
@@ -21,7 +21,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 
 def times(**cpu: float) -> Times:
-    names = {"ours": bench.OURS, "bare": bench.BARE, "pil": bench.PILLOW, "peer": bench.PEER}
+    names = {"ours": bench.OURS, "bare": bench.BARE, "pil": bench.MIT, "peer": bench.PEER}
     seconds = {names[name]: np.array([value, value * 2, value * 3]) for name, value in cpu.items()}
     return Times(seconds, seconds, 64)
 
@@ -38,6 +38,7 @@ def test_all_readers_make_the_batch_they_claim(workload: Workload) -> None:
     assert Ours(workload, workload.store).read(keys).clips.shape == (2, 1, 3, 4, 64, 64)
     assert OursFull(workload, workload.store).read(keys).shape == (2, 3, 4, 64, 64)
     assert PillowReader(workload).read(keys).shape == (2, 4, 64, 64, 3)
+    assert MITReader(workload).read(keys).shape == (2, 12, 64, 64)
     assert PillowFull(workload).read(keys).shape == (2, 4, 3, 64, 64)
     bare = BareDecode(workload)
     bare.prepare(keys)
