@@ -12,7 +12,7 @@ def quick_resize(
     """uint8 (H, W[, C]) -> `size`, (height, width); `average` for pixels that shrink, else bilinear between them.
 
     Intel's IPP, which OpenCV's builds for x86 hold, averages two to five times as fast as OpenCV's own code and
-    interpolates a fifth faster; their results differ by one grey level at most, and OpenCV therefore asks before it uses IPP.
+    interpolates a fifth faster. Its results differ by one grey level at most, so OpenCV asks before it uses it.
     """
     interpolation = cv2.INTER_AREA if average else cv2.INTER_LINEAR
     cv2.ipp.setUseIPP_NotExact(True)  # of this thread alone
