@@ -204,7 +204,7 @@ def _without_mark(data: bytes, source: Path) -> bytes:
         raise ListError(f"{source}: is UTF-16 text; save it as UTF-8")
     if b"\0" in data[:4096]:
         raise ListError(f"{source}: is not a text file")
-    if b"\r" in data and b"\n" not in data:
+    if b"\r" in data[:-1] and b"\n" not in data:  # the LF that follows the last one may not have been read yet
         raise ListError(f"{source}: its lines end in CR alone; save it with LF or CRLF line ends")
     return data.removeprefix(b"\xef\xbb\xbf")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from datasets import list_parser
@@ -119,6 +119,7 @@ PATHS = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zl", "Zp"]), mi
 
 
 @settings(deadline=None)
+@example(videos=[("a longer path", 10000, 100)], separator=" ", newline="\r\n", block=24)  # it ends between CR and LF
 @given(
     st.lists(st.tuples(PATHS, st.integers(1, 10**6), st.integers(0, 999)), min_size=1, max_size=30),
     st.sampled_from([" ", "\t", ",", ", ", "  "]),
