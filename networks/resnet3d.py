@@ -29,7 +29,8 @@ class Stages:
 
     width: channels of the stem; stage i leaves width * 4 * 2**i channels.
     inner: channels inside a bottleneck, as a fraction 1 / inner of its output.
-    stem_pool: the 1x3x3 max pool of stride 2 behind the stem.
+    stem_pool: the 1x3x3 max pool of stride 2 behind the stem; stem_pool_padding 0 lets it see whole windows only.
+    stem_stride_t, stem_pool_stride_t: strides in time of the stem and of its pool (mmaction2's I3D has 2 and 2).
     kernels_t: temporal kernel of each block's first convolution; a tuple is repeated over the blocks of its stage.
     temporal_blocks: only so many first blocks of a stage have that kernel, the others 1 ("R101_50_50"); None: all.
     pool_t: temporal max pool behind layer1.
@@ -44,6 +45,9 @@ class Stages:
     inner: int = 4
     stem_kernel: Triple = (1, 7, 7)
     stem_pool: bool = True
+    stem_pool_padding: int = 1
+    stem_stride_t: int = 1
+    stem_pool_stride_t: int = 1
     kernels_t: tuple[tuple[int, ...], ...] = ((1,), (1,), (3,), (3,))
     temporal_blocks: tuple[int, ...] | None = None
     pool_t: int = 1
@@ -143,10 +147,11 @@ class Pathway(nn.Module):
         if stages.block not in BLOCKS:
             raise ConfigError(f"common.model.kwargs.block: {stages.block!r} is not one of {', '.join(BLOCKS)}")
         self.data = stages
-        self.conv1 = same_conv(3, stages.width, stages.stem_kernel, stride=(1, 2, 2))
+        self.conv1 = same_conv(3, stages.width, stages.stem_kernel, stride=(stages.stem_stride_t, 2, 2))
         self.bn1 = nn.BatchNorm3d(stages.width)
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)) if stages.stem_pool else nn.Identity()
+        side, every = stages.stem_pool_padding, stages.stem_pool_stride_t
+        self.maxpool = nn.MaxPool3d((1, 3, 3), (every, 2, 2), (0, side, side)) if stages.stem_pool else nn.Identity()
         for stage in range(4):
             self.add_module(f"layer{stage + 1}", self._stage(stage))
         self.pool_t = nn.MaxPool3d((stages.pool_t, 1, 1)) if stages.pool_t > 1 else nn.Identity()
@@ -163,7 +168,7 @@ class Pathway(nn.Module):
         return nn.Sequential(*blocks)
 
     def stem(self, x: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, width, T, H/4, W/4), or H/2 without the pool."""
+        """(B, 3, T, H, W) -> (B, width, T / strides, H/4, W/4), or H/2 without the pool."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return x
 

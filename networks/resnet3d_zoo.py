@@ -53,6 +53,9 @@ class ZooEntry:
         depth: int | None = None,
         temporal_blocks: Sequence[int] | None = None,
         pool_t: int | None = None,
+        stem_stride_t: int | None = None,
+        stem_pool_stride_t: int | None = None,
+        stem_pool_padding: int | None = None,
         stride_1x1: bool = False,
         non_local: Sequence[Sequence[int]] | None = None,
         instantiation: str | None = None,
@@ -62,12 +65,15 @@ class ZooEntry:
         """Builds the network with random weights.
 
         None leaves what the row says. `crop_size` and `head_frames` size the head's window (see `ResNet3d`);
-        `temporal_blocks`, `pool_t`, `stride_1x1` and the non-local arguments are fields of `Stages`. Another `depth`
-        keeps the rest of the row.
+        `temporal_blocks`, `pool_t`, `stride_1x1`, those of the stem and of the non-local blocks are fields of `Stages`.
+        Another `depth` keeps the rest of the row.
         """
         changes = {
             "temporal_blocks": temporal_blocks,
             "pool_t": pool_t,
+            "stem_stride_t": stem_stride_t,
+            "stem_pool_stride_t": stem_pool_stride_t,
+            "stem_pool_padding": stem_pool_padding,
             "stride_1x1": stride_1x1,
             "non_local": non_local,
             "instantiation": instantiation,

@@ -11,7 +11,7 @@ from torch import Tensor
 from networks.layouts.base import Facts, Layout, State
 from networks.layouts.families import resnet3d_facts, with_prefix
 from networks.layouts.image_facts import counts, image_facts, shift_facts, without_shift
-from networks.layouts.mmaction2_config import follow, read_meta
+from networks.layouts.mmaction2_config import FileConfig, follow, read_meta
 from networks.layouts.renaming import Rule, rename
 from utils.errors import CheckpointError
 
@@ -49,9 +49,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     _complete_non_local(plain, facts, body)
     config = read_meta(others, facts)
     if config is not None:
-        if config.type == "C2D":
-            raise CheckpointError("C2D pools its first features without padding, which none of our networks does")
-        if config.sees_one_window and (clip := _as_clip_network(plain, head, facts)):
+        if (config.sees_one_window or config.type == "C2D") and (clip := _as_clip_network(plain, head, facts, config)):
             follow(config, clip[1], clip[0])
             return clip
         follow(config, facts, plain)
@@ -80,11 +78,14 @@ def _mobilenet_v2(state: State) -> list[Rule]:
     return [*rules, (r"conv2\.conv\.(.+)", rf"{last_one}.0.\1"), (r"conv2\.bn\.(.+)", rf"{last_one}.1.\1")]
 
 
-def _as_clip_network(body: State, head: State, facts: Facts) -> tuple[dict[str, Tensor], Facts] | None:
-    """An unshifted ResNet over consecutive frames: C2D without temporal pooling. None where it is none of ours."""
+def _as_clip_network(
+    body: State, head: State, facts: Facts, config: FileConfig
+) -> tuple[dict[str, Tensor], Facts] | None:
+    """An unshifted ResNet over consecutive frames: C2D, with its pool in time or without. None where none is ours."""
     network = {key: value.unsqueeze(2) if value.dim() == 4 else value for key, value in body.items()}
     network |= {f"fc.{key}": value for key, value in head.items()}
-    found = resnet3d_facts(network, prefer="c2d_nopool") if facts.method == "tsn" else Facts()
+    kind = "c2d" if config.type == "C2D" else "c2d_nopool"
+    found = resnet3d_facts(network, prefer=kind) if facts.method == "tsn" else Facts()
     if not found.backbone:
         return None
     found.arguments |= {"kwargs": {**found.arguments.get("kwargs", {}), "crop_size": None}}

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from networks.layouts.base import Facts, Layout, State
 from networks.layouts.families import clip_facts, non_local_blocks, resnet3d_facts, same_network, with_prefix
-from networks.layouts.mmaction2_config import BACKBONES, follow, read_meta
+from networks.layouts.mmaction2_config import BACKBONES, STEM, follow, read_meta
 from networks.layouts.renaming import Rule, rename
 from networks.layouts.slowfast_facts import slowfast_facts
 from networks.video_resnet import VIDEO_RESNETS
-from utils.errors import CheckpointError
 
 BLOCK = r"(layer\d\.\d+)"
 HEAD: list[Rule] = [(r"cls_head\.fc_cls\.(.+)", r"fc.\1")]
@@ -105,7 +104,9 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     if config is not None:
         follow(config, facts, weights)
     if facts.backbone.startswith("i3d") and (config is None or config.type not in BACKBONES):
-        raise CheckpointError("mmaction2's I3D halves time in its stem, which none of our networks does")
+        facts.arguments["kwargs"] |= dict.fromkeys(STEM.values(), 2)
+        facts.arguments |= {"clip_len": 32, "frame_stride": 2}
+        facts.notes = ["clip_len, frame_stride, the strides in time of the stem: not in the file; 32, 2 and 2 assumed"]
     return weights, facts
 
 

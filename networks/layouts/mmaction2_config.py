@@ -27,6 +27,7 @@ BACKBONES = {
     "ResNetTSM": "tsm",
     "MobileNetV2TSM": "tsm",
     "ResNet3dSlowFast": "slowfast",
+    "C2D": "clip3d",
     "ResNet3d": "clip3d",
     "ResNet3dSlowOnly": "clip3d",
     "ResNet3dCSN": "clip3d",
@@ -47,6 +48,8 @@ UNTRACED: dict[str, Any] = {
     "pool1_stride_t": 1,
     "with_pool1": True,
 }
+# of these, what our single 3-D ResNets can have otherwise -> our name for it
+STEM = {"conv1_stride_t": "stem_stride_t", "pool1_stride_t": "stem_pool_stride_t"}
 # mode of their non-local blocks -> our name for it in 3-D networks; TSM has theirs
 NON_LOCAL = {"embedded_gaussian": "softmax", "dot_product": "dot_product", "gaussian": "gaussian"}
 
@@ -129,7 +132,7 @@ def follow(config: FileConfig, facts: Facts, weights: dict[str, Tensor]) -> None
     if not (known and facts.backbone):
         return
     facts.notes, facts.assumed = [], ()
-    _refuse_untraced(config)
+    _refuse_untraced(config, facts)
     told, kwargs = {"slowfast": _slowfast, "tsm": _tsm, "tsn": _tsn, "clip3d": _clip3d}[facts.method](config, facts)
     if isinstance(dropout := config.head.get("dropout_ratio"), (int, float)):
         told["dropout"] = float(dropout)
@@ -158,9 +161,11 @@ def _match_scale(weights: dict[str, Tensor], config: FileConfig, *, scaled: bool
             weights[key] = value * value.shape[0] ** (-0.5 if theirs else 0.5)
 
 
-def _refuse_untraced(config: FileConfig) -> None:
+def _refuse_untraced(config: FileConfig, facts: Facts) -> None:
     separated = config.type in SEPARATED
     ours = UNTRACED | ({"temporal_strides": [1, 2, 2, 2]} if separated else {})
+    if facts.backbone in ZOO:
+        ours = {key: value for key, value in ours.items() if key not in STEM}
     for part in (config.backbone, section(config.backbone, "slow_pathway"), section(config.backbone, "fast_pathway")):
         for key, value in ours.items():
             if part.get(key, value) != value:
@@ -197,8 +202,11 @@ def _clip3d(config: FileConfig, facts: Facts) -> Told:
     known = facts.arguments.get("kwargs", {})
     if "instantiation" in known:
         kwargs["instantiation"] = NON_LOCAL[_mode(config, facts, gaussian=known["instantiation"] == "gaussian")]
-    pooled = config.backbone.get("with_pool2", config.type in ("ResNet3d", "ResNet3dCSN"))
+    pooled = config.backbone.get("with_pool2", config.type in ("ResNet3d", "ResNet3dCSN", "C2D"))
     if facts.backbone in ZOO:
+        kwargs |= {ours: config.number(theirs, 1) for theirs, ours in STEM.items() if theirs in config.backbone}
+        if config.type == "C2D":
+            kwargs["stem_pool_padding"] = 0
         pool_t = 2 if pooled and config.type != "ResNet" else 1
         if pool_t != ZOO[facts.backbone].stages.get("pool_t", 1):
             kwargs["pool_t"] = pool_t

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -231,9 +231,80 @@ def test_a_file_that_does_not_fit_is_refused_whole(
     assert all(torch.equal(value, before[key]) for key, value in target.state_dict().items())
 
 
-def test_i3d_of_mmaction2_is_refused_because_its_stem_strides_in_time() -> None:
+def _filled(shapes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under mmaction2's names, each from its name."""
+    norms = {key.removesuffix("running_mean") for key in shapes if key.endswith("running_mean")}
+    scales = {"theta": 0.1, "phi": 0.1, "non_local_block.g": 0.1}
+    filled = {}
+    for key, value in shapes.items():
+        is_norm = key.rpartition(".")[0] + "." in norms
+        array = fill.fill_tensor(key, tuple(value.shape), is_norm, norm_scale=0.5, key_scales=scales)
+        filled[key] = torch.from_numpy(np.asarray(array)).to(value.dtype)
+    return filled
+
+
+I3D = """
+model = dict(
+    type='Recognizer3D',
+    backbone=dict(
+        type='ResNet3d', depth=50, conv1_kernel=(5, 7, 7), conv1_stride_t=2, pool1_stride_t=2, zero_init_residual=False,
+        inflate=((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)){more}),
+    cls_head=dict(type='I3DHead', num_classes=4))
+train_pipeline = [dict(type='SampleFrames', clip_len=32, frame_interval=2, num_clips=1)]
+"""
+ATTENDING = """,
+        non_local=((0, 0, 0), (0, 1, 0, 1), (0, 1, 0, 1, 0, 1), (0, 0, 0)),
+        non_local_cfg=dict(use_scale=False, mode='{}')"""
+C2D = """
+model = dict(type='Recognizer3D', backbone=dict(type='C2D', depth=50), cls_head=dict(type='I3DHead', num_classes=4))
+train_pipeline = [dict(type='SampleFrames', clip_len=8, frame_interval=8, num_clips=1)]
+"""
+# of mmaction2 1.2.0, float32 on a CPU: ResNet3d and C2D in evaluation, averaged, through a linear classifier
+THEIR_LOGITS = {
+    "i3d": (
+        I3D.format(more=""),
+        16,
+        [0.3576079308986664, 0.17334119975566864, -0.22303684055805206, 0.4078904986381531],
+    ),
+    "i3d, embedded gaussian": (
+        I3D.format(more=ATTENDING.format("embedded_gaussian")),
+        16,
+        [0.4838125705718994, 0.07265639305114746, -0.28949207067489624, 0.555616021156311],
+    ),
+    "i3d, dot product": (
+        I3D.format(more=ATTENDING.format("dot_product")),
+        16,
+        [0.4448747932910919, 0.07337306439876556, -0.2196211963891983, 0.46994325518608093],
+    ),
+    "c2d": (C2D, 8, [0.35755181312561035, 0.19689147174358368, -0.21526455879211426, 0.4607473313808441]),
+}
+
+
+@pytest.mark.parametrize(("config", "frames", "logits"), THEIR_LOGITS.values(), ids=THEIR_LOGITS)
+def test_i3d_and_c2d_of_mmaction2_have_its_logits(config: str, frames: int, logits: list[float]) -> None:
+    name = "c2d_r50" if config == C2D else "i3d_nln_r50" if "non_local" in config else "i3d_r50"
+    ours = {key.removeprefix("network."): v for key, v in _meta("clip3d", name, num_class=4).state_dict().items()}
+    theirs = official.mmaction2(ours)
+    if config == C2D:  # its convolutions see pictures
+        theirs = {key: value.squeeze(2) if value.ndim == 5 else value for key, value in theirs.items()}
+    state = _filled(theirs)
+    layout = next(layout for layout in LAYOUTS if layout.recognises(state))
+    weights, facts = layout.convert(state, {"meta": {"cfg": config}})
+    built = METHODS["clip3d"](backbone=facts.backbone, **facts.arguments).eval()
+    built.load_state_dict(weights)
+    assert facts.arguments["clip_len"] == (8 if config == C2D else 32)
+    with torch.no_grad():
+        scores = built(torch.from_numpy(fill.make_input((1, 3, frames, 64, 64))).float())
+    torch.testing.assert_close(scores[0], torch.tensor(logits), rtol=2e-5, atol=2e-6)
+
+
+def test_i3d_of_mmaction2_without_a_config_is_the_published_one_and_says_so() -> None:
     made = _meta("clip3d", "i3d_r50", num_class=4)
     state = official.mmaction2({key.removeprefix("network."): v for key, v in made.state_dict().items()})
     layout = next(layout for layout in LAYOUTS if layout.recognises(state))
-    with pytest.raises(CheckpointError, match="halves time"):
-        layout.convert(state, {})
+    _, facts = layout.convert(state, {})
+    assert facts.arguments["kwargs"] == {"crop_size": None, "stem_stride_t": 2, "stem_pool_stride_t": 2}
+    assert (facts.arguments["clip_len"], facts.arguments["frame_stride"]) == (32, 2)
+    assert facts.notes == [
+        "clip_len, frame_stride, the strides in time of the stem: not in the file; 32, 2 and 2 assumed"
+    ]
