@@ -130,7 +130,7 @@ class Run:
         ):
             finished = train(
                 distributed.wrap(self.method, self.process),
-                data.train_batches(self.process, start=state.step, stop=len(rates)),
+                data.train_batches(self.process, start=state.step, stop=len(rates), beside=self.val),
                 criterion=self.targets.criterion(self.common, data.labels).to(self.process.device),
                 optimizer=training.optimizer,
                 pipeline=data.pipeline,

@@ -111,8 +111,13 @@ class Split:
             shares = 100.0 * scores.view_hits[known].sum(0) / np.float64(known.sum() * scores.num_views)
         return dict(zip(targets.view_numbers, shares.tolist(), strict=True))
 
-    def train_batches(self, process: Process, *, start: int, stop: int) -> DataLoader[Batch]:
-        """This process's batches of the steps start <= s < stop."""
+    def train_batches(
+        self, process: Process, *, start: int, stop: int, beside: Split | None = None
+    ) -> DataLoader[Batch]:
+        """This process's batches of the steps start <= s < stop. beside: the list that is scored meanwhile.
+
+        Raises: UserError where there is too little shared memory for the batches of both.
+        """
         stream = TrainStream(
             len(self),
             self.common.batch_size,
@@ -123,7 +128,10 @@ class Split:
             stop_step=stop * self.common.accumulate,
             chances=balanced_chances(self.labels) if self.common.balanced_sampling else None,
         )
-        return self._loader(stream, process)
+        loader = self._loader(stream, process)
+        if beside is not None:
+            beside.eval_batches(process)  # let go at once: what it lacks shows now and not at the first validation
+        return loader
 
     def clips(self, process: Process, *, start: int, count: int) -> Iterator[Tensor]:
         """The normalised clips (B, C, T, H, W) of `count` training batches from a step on, on the device."""

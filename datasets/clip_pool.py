@@ -32,17 +32,18 @@ _pools: weakref.WeakValueDictionary[int, ClipPool] = weakref.WeakValueDictionary
 class ClipPool:
     """Places for batches' clips, shared with workers. This process lends them and knows when one is in use no longer.
 
-    room: the clips of one batch, (N, V, T, H, W, C), for its shape and type. ahead: batches that are under way at once.
+    like: clips of one batch, (N, V, T, H, W, C), of whose shape and type all are; its own memory is not used. ahead:
+    batches that are under way at once.
 
     Raises: UserError where there is not so much shared memory.
     """
 
-    def __init__(self, room: Tensor, ahead: int) -> None:
+    def __init__(self, like: Tensor, ahead: int) -> None:
         places = ahead + _HELD
         try:
-            self._memory = empty_clips((places, *room.shape), room.numpy().dtype, shared=True)
+            self._memory = empty_clips((places, *like.shape), like.numpy().dtype, shared=True)
         except RuntimeError as error:
-            size = places * room.nbytes / 2**20
+            size = places * like.nbytes / 2**20
             raise UserError(
                 f"the workers need {size:.0f} MB of shared memory for {places} batches: {error}; enlarge /dev/shm "
                 "(docker run --shm-size 8g), or lower common.workers or common.batch_size"
@@ -58,13 +59,13 @@ class ClipPool:
         """A place that nobody uses, for a batch to come; None where all are in use, as with batches that are kept."""
         return self._free.popleft() if self._free else None
 
-    def room(self, place: int, num_records: int) -> Tensor:
+    def at(self, place: int, num_records: int) -> Tensor:
         """The memory of a place, for so many records."""
         return self._memory[place, :num_records]
 
     def lend(self, place: int, num_records: int) -> Tensor:
         """The same as a tensor of its own: when it and all its views are gone, the place is free again."""
-        array = self.room(place, num_records).numpy()
+        array = self.at(place, num_records).numpy()
         weakref.finalize(array, self._free.append, place).atexit = False
         return torch.from_numpy(array)  # its storage keeps the array, and views share the storage
 
@@ -96,7 +97,7 @@ class PooledDataset:
         keys, place = request
         if place is None:
             return self._dataset.__getitems__(keys)
-        batch = self._dataset.__getitems__(keys, self._pool.room(place, len(keys)))
+        batch = self._dataset.__getitems__(keys, self._pool.at(place, len(keys)))
         return _Placed(**vars(batch), pool=self._pool.number, place=place)
 
 

@@ -117,7 +117,7 @@ class EvalShard:
         if batch_size < 1 or not 0 <= rank < world:
             raise ValueError(f"cannot shard into batches of {batch_size} for rank {rank} of {world}")
         self.indices = range(rank, num_videos, world)
-        self.batch_size = batch_size
+        self.batch_size = min(batch_size, max(1, len(self.indices)))
 
     def __len__(self) -> int:
         return -(-len(self.indices) // self.batch_size)
@@ -143,13 +143,13 @@ def make_loader(
 
     Raises: UserError where workers lack shared memory.
     """
-    room = dataset.room(batch_sampler.batch_size) if workers and isinstance(dataset, SampleDataset) else None
+    clips = dataset.room(batch_sampler.batch_size) if workers and isinstance(dataset, SampleDataset) else None
     sampler: Any = batch_sampler
-    if room is not None:
+    if clips is not None:
         ahead = workers * prefetch
         with contextlib.suppress(TypeError):  # an endless stream has no length
             ahead = min(ahead, len(batch_sampler))
-        pool = ClipPool(room, ahead)
+        pool = ClipPool(clips, ahead)
         dataset, sampler = PooledDataset(dataset, pool), PooledBatches(batch_sampler, pool)
     return DataLoader(
         dataset,

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from utils.errors import FrameError
 from utils.jpeg import JPEG, JpegHeader, is_whole_jpeg, jpeg_header, with_fewer_rows
 
-# OpenCV < 4.11 has no flag that decodes to RGB at once; there the channels are swapped afterwards
+# OpenCV < 4.11 has no flag that decodes to RGB at once: the channels are swapped afterwards. Nor does it say where a
+# JPEG's rows end too early, but leaves what lay in the memory: there all of them are decoded
 _DECODES_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
 _COLOR = cv2.IMREAD_COLOR_RGB if _DECODES_RGB else cv2.IMREAD_COLOR
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
@@ -59,13 +60,15 @@ def decode_image(
         header = jpeg_header(data)
     if header is not None and header.components == 4:
         return _averaged(_decode_with_pillow(data), reduce)
-    needed = data if rows is None or header is None else with_fewer_rows(data, header, rows)
+    needed = data
+    if rows is not None and header is not None and _DECODES_RGB:
+        needed = with_fewer_rows(data, header, rows)
     flags = _REDUCED[reduce] if is_jpeg and reduce > 1 else _COLOR
     try:
         image = cv2.imdecode(np.frombuffer(needed, np.uint8), flags)
     except cv2.error as error:
         raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
-    if image is None and needed is not data:  # the decoder looks ahead, beyond the end of a tiny one
+    if image is None and needed is not data:  # the decoder looks ahead, beyond the end of a tiny one; or it is damaged
         return decode_image(data, reduce, header=header)
     if image is None:
         return _averaged(_decode_with_pillow(data), reduce)

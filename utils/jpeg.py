@@ -10,21 +10,22 @@ JPEG, _END = b"\xff\xd8", b"\xff\xd9"
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1)  # those whose pixels come row by row, in Huffman's code
 _SCAN, _RESTARTS = 0xDA, 0xDD
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})  # markers without a length
 _EXIF = b"Exif\0\0"
 
 
 class JpegHeader(NamedTuple):
     """What a JPEG says before its pixels, which begin at `scan`.
 
-    height, width: as stored. place: of the height's two bytes. block: rows that are coded together; 0 unless all blocks
-    are one piece from top to bottom, so that decoding can end early. exif: whether there are Exif data, which may turn
-    the picture.
+    height, width: as stored. height_at: where the height's two bytes are. block: rows that are coded together; 0 unless
+    all blocks come in order, in one scan, in Huffman's code and without restart markers, so that decoding can end
+    early. exif: whether there are Exif data, which may turn the picture.
     """
 
     height: int
     width: int
     components: int
-    place: int
+    height_at: int
     scan: int
     block: int
     exif: bool
@@ -37,8 +38,8 @@ def jpeg_header(data: bytes) -> JpegHeader | None:
     position, frame, restarts = 2, 0, False
     while position + 9 < len(data) and data[position] == 0xFF and data[position + 1] != _SCAN:
         marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte, allowed before any marker
-            position += 1
+        if marker == 0xFF or marker in _ALONE:  # a fill byte is allowed before any marker
+            position += 1 if marker == 0xFF else 2
             continue
         if marker in _FRAME_HEADERS:
             frame = position
@@ -67,9 +68,9 @@ def is_whole_jpeg(data: bytes) -> bool:
 
 
 def headers_of_one_size(frames: Sequence[bytes]) -> list[JpegHeader] | None:
-    """The headers of JPEGs; None unless all are JPEGs of one size that Exif data does not turn."""
+    """The headers of JPEGs; None unless all are in RGB or grey, of one size, and no Exif data turns them."""
     first = jpeg_header(frames[0])
-    if first is None:
+    if first is None or first.components == 4:  # which Pillow reads, and it knows of other ways to turn a picture
         return None
     known = frames[0][: first.scan + 5]  # with how many colours it has: one program writes the same again and again
     headers = [first if frame.startswith(known) else jpeg_header(frame) for frame in frames]
@@ -80,10 +81,13 @@ def headers_of_one_size(frames: Sequence[bytes]) -> list[JpegHeader] | None:
 def with_fewer_rows(data: bytes, header: JpegHeader, rows: int) -> bytes:
     """A JPEG that is shorter by its header: the decoder stops when it has them all.
 
-    Its end goes, or the decoder would find it too early and say so on stderr. One row more is kept, for colours of half
-    the size are interpolated between rows. As it was, where that leaves out no block.
+    Its end goes, or the decoder would find it too early and say so on stderr, as it does of any marker. One row more is
+    kept, for colours of half the size are interpolated between rows. As it was, where that leaves out no block, or
+    where more follows its end.
     """
     wanted, block = rows + 1, header.block
-    if not block or -(-wanted // block) >= -(-header.height // block) or not data.endswith(_END):
+    if not block or -(-wanted // block) >= -(-header.height // block):
         return data
-    return b"".join((data[: header.place], wanted.to_bytes(2, "big"), data[header.place + 2 : -2]))
+    if data.find(_END, header.scan) != len(data) - len(_END):
+        return data
+    return b"".join((data[: header.height_at], wanted.to_bytes(2, "big"), data[header.height_at + 2 : -len(_END)]))

@@ -37,8 +37,8 @@ class Spatial:
     utils.clip.MODALITIES; a mirrored field of optical flow also changes the sign of its x, which is 255 - x here.
 
     With "auto", JPEGs that shrink to a half or less are decoded at half their size, in half the time, and boxes begin
-    and end on even pixels: within 1.5 grey levels on average of what the whole picture gives. No published preset has
-    "auto": they stay exact.
+    and end on even pixels: within 1.5 grey levels on average of what the whole picture gives, in real frames. No
+    published preset has "auto": they stay exact.
     """
 
     def __init__(
@@ -120,8 +120,10 @@ class Spatial:
         reduce, rows = 1, None
         if size is not None and self.interpolation == "auto" and _may_be_halved(plan, size):
             reduce, plan = 2, _halved(plan)
-        if plan.box is not None and plan.before is None:
+        shapes = [(-(-height // reduce), -(-width // reduce))]
+        if size is not None and plan.box is not None and plan.before is None:
             rows = reduce * (plan.box[0] + plan.box[2])
+            shapes.append((-(-(rows + 1) // reduce), shapes[0][1]))
         shape = (len(plan.crops), num_frames, *self.size, self.channels)
         if out is None:
             out = np.empty(shape, self.dtype)
@@ -129,8 +131,8 @@ class Spatial:
             raise ValueError(f"out must be C-contiguous {self.dtype} {shape}, not {out.dtype} {out.shape}")
         for position in range(num_frames):
             frame = first if position == 0 and first is not None else read(position, reduce, rows)
-            if size is None and frame.shape[:2] != (height, width):
-                frame = _fit(frame, (height, width))
+            if frame.shape[:2] not in shapes:
+                frame = _fit(frame, shapes[0])
             self._write(frame, plan, flip, out[:, position])
         return out, flip
 
@@ -143,7 +145,8 @@ class Spatial:
             top, left, height, width = plan.box
             frame = frame[top : top + height, left : left + width]
         if plan.resize == self.size and len(plan.crops) == 1:  # nothing is cut off: resized to where it belongs
-            self._place(resize(frame, plan.resize, out[0]), out[0], plan.mirrored[0] != flip)
+            crop = out[0]
+            self._place(resize(frame, plan.resize, crop), crop, plan.mirrored[0] != flip)
             return
         frame = resize(frame, plan.resize, None)
         for crop, (top, left), mirrored in zip(out, plan.crops, plan.mirrored, strict=True):

@@ -18,9 +18,9 @@ def test_a_place_is_free_again_when_nothing_that_lies_in_it_is_left() -> None:
     pool = ClipPool(ROOM, ahead=0)
     first, second = pool.take(), pool.take()
     assert first is not None and second is not None and first != second and pool.take() is None
-    pool.room(first, 3).fill_(7)
+    pool.at(first, 3).fill_(7)
     lent = pool.lend(first, 2)
-    assert lent.shape == (2, *ROOM.shape[1:]) and lent.data_ptr() == pool.room(first, 3).data_ptr()
+    assert lent.shape == (2, *ROOM.shape[1:]) and lent.data_ptr() == pool.at(first, 3).data_ptr()
     view = lent.permute(0, 1, 5, 2, 3, 4)[1, ..., 1]
     del lent
     gc.collect()
@@ -30,9 +30,13 @@ def test_a_place_is_free_again_when_nothing_that_lies_in_it_is_left() -> None:
     assert pool.take() == first and pool.take() is None
 
 
-def test_too_little_shared_memory_is_told_before_training_with_what_to_do() -> None:
-    with pytest.raises(UserError, match=r"the workers need 8388608 MB of shared memory for 8 batches: .*--shm-size"):
-        ClipPool(torch.empty(1, dtype=torch.uint8).expand(2**40), ahead=6)
+def test_too_little_shared_memory_is_told_before_training_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(size: int) -> None:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
+    with pytest.raises(UserError, match=r"the workers need 800 MB of shared memory for 8 batches: .*left.*--shm-size"):
+        ClipPool(torch.empty(1, dtype=torch.uint8).expand(100 * 2**20), ahead=6)
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])

@@ -227,6 +227,13 @@ def test_frames_of_other_sizes_are_decoded_whole_and_brought_to_the_size_of_the_
     np.testing.assert_array_equal(clips, listed)
 
 
+def test_a_picture_that_its_decoder_turns_is_brought_to_the_size_of_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transforms, "decode_image", lambda data, **_: np.ascontiguousarray(LARGE[0].swapaxes(0, 1)))
+    clips, _ = Spatial(Whole(box=(10, 20, 100, 200)), 90)([jpeg(LARGE[0])])
+    fitted = cv2.resize(np.ascontiguousarray(LARGE[0].swapaxes(0, 1)), (360, 270), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(clips, Spatial(Whole(box=(10, 20, 100, 200)), 90).apply([fitted])[0])
+
+
 def test_what_cannot_be_halved_exactly_is_decoded_whole() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
