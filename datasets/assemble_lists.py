@@ -68,7 +68,7 @@ def check_store(common: Common) -> None:
     kind = str(common.data.store.get("type", "disk"))
     if kind not in STORES and kind in _OTHERS_STORES:
         raise ConfigError(f"common.data.store.type: {kind!r} cannot be used: {_OTHERS_STORES[kind]}")
-    check_name([*STORES, "video"], kind, where="common.data.store")
+    check_name([*STORES, "video"], kind, where="common.data.store.type")
 
 
 def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameStore, str]:

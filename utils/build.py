@@ -24,7 +24,7 @@ def build(
     runtime: what the program adds; a config cannot give it.
     Raises: ConfigError that starts with the dotted path of the mistake and names what is accepted.
     """
-    check_name(table, name, where=where)
+    check_name(table, name, where=f"{where}.type")
     checked = check_arguments(table[name], kwargs, name=name, where=where, without=tuple(runtime))
     return table[name](**checked, **runtime)
 
@@ -32,7 +32,7 @@ def build(
 def check_name(table: Collection[str], name: str, *, where: str) -> None:
     """Raises a ConfigError that names what is near, or what there is, unless `name` is in the table."""
     if name not in table:
-        raise ConfigError(f"{where}.type: {name!r} is unknown{nearest(name, list(table))}")
+        raise ConfigError(f"{where}: {name!r} is unknown{nearest(name, list(table))}")
 
 
 def check_arguments(
