@@ -170,9 +170,10 @@ def open_single(given: str, *, fps: float = DEFAULT_FPS) -> Input:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps OpenCV from saying in its own words that there is no camera."""
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logging = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 has what OpenCV 4 has on top
+    before = logging.getLogLevel()
+    logging.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(before)
+        logging.setLogLevel(before)
