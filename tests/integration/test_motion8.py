@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import main
 from tests.integration.experiment import same_weights, weights
@@ -56,7 +57,12 @@ def test_twenty_steps_with_a_memcached_of_their_own_give_the_weights_of_the_disk
     arguments = overrides(motion8, "batch_size=2", "print_freq=20", "lr_scheduler.max_iter=20", "val_source=null")
     assert main.main(["--config", str(tmp_path / "disk/config.yaml"), *arguments]) == 0
     (tmp_path / "of the run").mkdir()
-    environment = os.environ | {"STORE": "memcached", "PYTHON": sys.executable, "TMPDIR": str(tmp_path / "of the run")}
+    environment = os.environ | {
+        "STORE": "memcached",
+        "PYTHON": sys.executable,
+        "TMPDIR": str(tmp_path / "of the run"),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),  # sums are rounded by how many threads share them
+    }
     command = ["bash", str(ROOT / "tools/launch.sh"), "train", str(tmp_path / "memcached"), "local", "0", "--"]
     subprocess.run([*command, *arguments], check=True, env=environment, timeout=240)
     assert same_weights(weights(tmp_path / "memcached/config.yaml"), weights(tmp_path / "disk/config.yaml"))
