@@ -89,9 +89,7 @@ def _size(data: bytes) -> Size:
 def _jpeg(data: bytes) -> bytes | None:
     """The data, if a GPU decodes it as `decode_image` would."""
     header = jpeg_header(data)
-    if header is None or header.exif or header.components == 4 or not (header.height and header.width):
-        return None
-    return data if is_whole_jpeg(data) else None
+    return data if header is not None and header.plain and is_whole_jpeg(data) else None
 
 
 @dataclass(frozen=True)

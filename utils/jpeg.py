@@ -30,6 +30,11 @@ class JpegHeader(NamedTuple):
     block: int
     exif: bool
 
+    @property
+    def plain(self) -> bool:
+        """Whether every decoder shows it as it is stored: of a known size, in RGB or grey, and not turned."""
+        return self.height > 0 and self.width > 0 and self.components != 4 and not self.exif
+
 
 def jpeg_header(data: bytes) -> JpegHeader | None:
     """The header of a JPEG, without decoding; None if there is none."""
@@ -68,14 +73,14 @@ def is_whole_jpeg(data: bytes) -> bool:
 
 
 def headers_of_one_size(frames: Sequence[bytes]) -> list[JpegHeader] | None:
-    """The headers of JPEGs; None unless all are in RGB or grey, of one size, and no Exif data turns them."""
+    """The headers of JPEGs; None unless all are plain and of one size."""
     first = jpeg_header(frames[0])
-    if first is None or first.components == 4:  # which Pillow reads, and it knows of other ways to turn a picture
+    if first is None:
         return None
     known = frames[0][: first.scan + 5]  # with how many colours it has: one program writes the same again and again
     headers = [first if frame.startswith(known) else jpeg_header(frame) for frame in frames]
-    alike = [header for header in headers if header is not None and not header.exif and header[:2] == first[:2]]
-    return alike if len(alike) == len(frames) and first.height and first.width else None
+    alike = [header for header in headers if header is not None and header.plain and header[:2] == first[:2]]
+    return alike if len(alike) == len(frames) else None
 
 
 def with_fewer_rows(data: bytes, header: JpegHeader, rows: int) -> bytes:
