@@ -106,7 +106,10 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     if facts.backbone.startswith("i3d") and (config is None or config.type not in BACKBONES):
         facts.arguments["kwargs"] |= dict.fromkeys(STEM.values(), 2)
         facts.arguments |= {"clip_len": 32, "frame_stride": 2}
-        facts.notes = ["clip_len, frame_stride, the strides in time of the stem: not in the file; 32, 2 and 2 assumed"]
+        facts.notes = [note for note in facts.notes if not note.startswith("clip_len")]
+        facts.notes.append(
+            "clip_len, frame_stride, the strides in time of the stem: not in the file; 32, 2 and 2 assumed"
+        )
     return weights, facts
 
 

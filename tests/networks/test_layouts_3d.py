@@ -302,9 +302,10 @@ def test_i3d_of_mmaction2_without_a_config_is_the_published_one_and_says_so() ->
     made = _meta("clip3d", "i3d_r50", num_class=4)
     state = official.mmaction2({key.removeprefix("network."): v for key, v in made.state_dict().items()})
     layout = next(layout for layout in LAYOUTS if layout.recognises(state))
-    _, facts = layout.convert(state, {})
-    assert facts.arguments["kwargs"] == {"crop_size": None, "stem_stride_t": 2, "stem_pool_stride_t": 2}
-    assert (facts.arguments["clip_len"], facts.arguments["frame_stride"]) == (32, 2)
-    assert facts.notes == [
-        "clip_len, frame_stride, the strides in time of the stem: not in the file; 32, 2 and 2 assumed"
-    ]
+    assumed = "clip_len, frame_stride, the strides in time of the stem: not in the file; 32, 2 and 2 assumed"
+    unknown = I3D.format(more="").replace("'ResNet3d'", "'MyResNet3d'")
+    for others, notes in (({}, 0), ({"meta": {"cfg": unknown}}, 1)):
+        _, facts = layout.convert(state, others)
+        assert facts.arguments["kwargs"] == {"crop_size": None, "stem_stride_t": 2, "stem_pool_stride_t": 2}
+        assert (facts.arguments["clip_len"], facts.arguments["frame_stride"]) == (32, 2)
+        assert facts.notes[-1] == assumed and len(facts.notes) == notes + 1, "what is told of the config stays"
