@@ -18,32 +18,35 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from datasets.assemble import Split, missing, open_split
-from datasets.pipelines import check_pipelines, values_in_force
-from methods.assemble import method_defaults, missing_pretrained, prepared_method, sync_bn_arguments
+from datasets.split import Split, missing, open_split
+from methods.build import method_defaults, missing_pretrained, prepared_method, sync_bn_arguments
+from networks.checkpoints.load import LoadReport, load_into, load_pretrained
 from networks.group_sync_bn import resolve_group_size
 from networks.memory_format import to_channels_last
-from networks.weights import LoadReport, load_into, load_pretrained
-from utils import checkpoint, distributed, dry_run
-from utils.arguments import OBSOLETE, parse_arguments
-from utils.config_file import ConfigFile, difference, load_config
-from utils.engine import evaluate, train
-from utils.errors import ConfigError, UserError, run_cli
-from utils.fusion import config_here, fused, read_evaluation
-from utils.interrupt import StopEarly
-from utils.lr_scheduler import schedule
-from utils.memory import keep_freed_memory
-from utils.mixup import MixUp
-from utils.precision import Precision, only_repeatable
-from utils.profiling import profiled
-from utils.progress import Progress
-from utils.reports import Result, record_training, record_validation
-from utils.results import Evaluation
-from utils.run_folder import RunFolder
-from utils.targets import targets_of
-from utils.train_state import Listeners, TrainPlan
-from utils.training import Training
-from utils.watch import Watch
+from utils.cli import run_cli
+from utils.config.command_line import OBSOLETE, parse_arguments
+from utils.config.file import ConfigFile, difference, load_config
+from utils.errors import ConfigError, UserError
+from utils.processes import session
+from utils.processes.memory import keep_freed_memory
+from utils.run import checkpoint
+from utils.run import summary as dry_run
+from utils.run.folder import RunFolder
+from utils.run.log_lines import Result, record_training, record_validation
+from utils.run.pictures import Watch
+from utils.run.profiling import profiled
+from utils.run.progress import Progress
+from utils.run.stop import StopEarly
+from utils.scoring.fusion import config_here, fused, read_evaluation
+from utils.scoring.result_files import Evaluation
+from utils.scoring.task import targets_of
+from utils.training.loop import evaluate, train
+from utils.training.mixup import MixUp
+from utils.training.precision import Precision, only_repeatable
+from utils.training.schedule import schedule
+from utils.training.state import Listeners, TrainPlan
+from utils.training.training import Training
+from utils.transforms.build import check_pipelines, values_in_force
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(plan_in_words(config))
             return 0
         with (
-            distributed.session(config.common.device, same={"config": str(config.raw)}) as process,
+            session.session(config.common.device, same={"config": str(config.raw)}) as process,
             RunFolder(config.folder, writer=process.is_first, training=not args.evaluate) as folder,
         ):
             run = Run(config, args, process, folder)
@@ -67,7 +70,7 @@ class Run:
     """One experiment in one process: its method, its lists, its folder."""
 
     def __init__(
-        self, config: ConfigFile, args: argparse.Namespace, process: distributed.Process, folder: RunFolder
+        self, config: ConfigFile, args: argparse.Namespace, process: session.Process, folder: RunFolder
     ) -> None:
         self.config, self.args, self.process, self.folder = config, args, process, folder
         self.common, self.targets = config.common, targets_of(config.common)
@@ -99,7 +102,7 @@ class Run:
         if self.val is not None:
             self.val.check_labelled()
         resumed = self.load_weights(data.class_names)
-        distributed.barrier()  # all have read: what --load-path names may be set aside now
+        session.barrier()  # all have read: what --load-path names may be set aside now
         if self.args.fresh and (old := self.folder.set_aside()):
             self.folder.log(f"--fresh: the files of the earlier run are now in {old}")
         self.to_device()
@@ -129,7 +132,7 @@ class Run:
             self.progress.training(state, plan, clips=self.common.effective_batch(world_size)) as progress_step,
         ):
             finished = train(
-                distributed.wrap(self.method, self.process),
+                session.wrap(self.method, self.process),
                 data.train_batches(self.process, start=state.step, stop=len(rates), beside=self.val),
                 criterion=self.targets.criterion(self.common, data.labels).to(self.process.device),
                 optimizer=training.optimizer,
@@ -258,7 +261,7 @@ class Run:
 
     def score(self, model: nn.Module, split: Split, name: str) -> Evaluation:
         """The one evaluation path: validation during training and --evaluate both come here."""
-        with distributed.first_buffers(model):  # what is scored is what the checkpoint holds
+        with session.first_buffers(model):  # what is scored is what the checkpoint holds
             scores = evaluate(
                 model,
                 self.progress.validation(split.eval_batches(self.process), -(-len(split) // self.process.world_size)),
@@ -296,7 +299,7 @@ def plan_in_words(config: ConfigFile) -> str:
     Training(method, common, Precision("off", torch.device("cpu")))
     check_pipelines(common, method.clip)
     lacking, num_train = missing(common, "train")
-    world_size = distributed.expected_world_size()
+    world_size = session.expected_world_size()
     warnings = [
         resolve_group_size(sync_bn_arguments(common.model).get("group_size", 1), world_size)[1],
         lacking,

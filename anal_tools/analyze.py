@@ -22,12 +22,12 @@ from anal_tools import multi_label
 from anal_tools.confusions import confused_pairs, forgiven_count, read_forgiven
 from anal_tools.experiment import Experiment, experiment_folder, open_experiment
 from anal_tools.tables import percent, write_csv, write_lines
-from tools._cli import Parser
-from utils.confusion_plot import confusion_png
-from utils.errors import UserError, run_cli
+from utils.cli import Parser, run_cli
+from utils.errors import UserError
 from utils.files import atomic_write
-from utils.metrics import accuracy, class_accuracy, mean_over_classes, topk_accuracy
-from utils.targets import MULTI_LABEL
+from utils.plots.confusion_plot import confusion_png
+from utils.scoring.metrics import accuracy, class_accuracy, mean_over_classes, topk_accuracy
+from utils.scoring.task import MULTI_LABEL
 
 FOLDER = "analysis"
 NUM_ERRORS = 100

@@ -19,7 +19,7 @@ def precision_of_draws(scores: np.ndarray, truth: np.ndarray, counts: np.ndarray
     """AP in percent of every class on each sample, float64 (R, K); nan where a sample has no video with the class.
 
     scores: (N, K). truth: bool (N, K). counts: (N, R), how often a sample has a video. Defined as in
-    utils/average_precision.py, a video counting as often as it was drawn.
+    utils/scoring/average_precision.py, a video counting as often as it was drawn.
     """
     columns = [_one(scores[:, label], truth[:, label], counts) for label in range(scores.shape[1])]
     return np.stack(columns, axis=1)

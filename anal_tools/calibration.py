@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.metrics import wilson_interval
+from utils.scoring.metrics import wilson_interval
 
 NUM_BINS = 15
 

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from utils.confusion_plot import axis_names
 from utils.files import atomic_write
-from utils.fonts import families, readable
+from utils.plots.confusion_plot import axis_names
+from utils.plots.fonts import families, readable
 
 
 def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_names: list[str], *, title: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from anal_tools.experiment import Experiment
 from utils.errors import UserError
-from utils.metrics import WILSON_Z
+from utils.scoring.metrics import WILSON_Z
 
 ABSENT = "(absent)"
 

@@ -10,7 +10,7 @@ from anal_tools.bootstrap import draws, interval, mean_of_classes, precision_of_
 from anal_tools.compare import paired_rows
 from anal_tools.experiment import Experiment
 from anal_tools.multi_label import THRESHOLD, scores_of
-from utils.average_precision import average_precision, mean_known
+from utils.scoring.average_precision import average_precision, mean_known
 
 NUM_FLIPS = 100
 

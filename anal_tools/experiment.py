@@ -1,7 +1,7 @@
 """Opens an experiment folder for reading: its results, its config as far as there is one, its class names, its curves.
 
-Nothing in here changes the folder. The files themselves are defined where they are written: utils/results.py for the
-results, utils/run_folder.py for metrics.jsonl, utils/config_file.py for the config.
+Nothing in here changes the folder. The files themselves are defined where they are written: utils/scoring/result_files.py for the
+results, utils/run/folder.py for metrics.jsonl, utils/config/file.py for the config.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from datasets.class_names import read_class_names
-from utils.config import Common
-from utils.config_file import load_config
+from datasets.lists.class_names import read_class_names
+from utils.config.file import load_config
+from utils.config.schema import Common
 from utils.errors import ConfigError, UserError
-from utils.metrics import confusion_matrix
-from utils.results import Results, read_results
-from utils.targets import MULTI_LABEL
+from utils.scoring.metrics import confusion_matrix
+from utils.scoring.result_files import Results, read_results
+from utils.scoring.task import MULTI_LABEL
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 

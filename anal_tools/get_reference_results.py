@@ -15,8 +15,8 @@ if not __package__:  # started as `python anal_tools/get_reference_results.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from anal_tools.experiment import CONFIG, experiment_folder
-from tools._cli import Parser
-from utils.errors import UserError, run_cli
+from utils.cli import Parser, run_cli
+from utils.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

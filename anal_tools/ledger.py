@@ -24,12 +24,12 @@ from rich.text import Text
 
 from anal_tools.compare import ABSENT, config_differences
 from anal_tools.experiment import CONFIG, Config, experiment_folder, read_config, read_history
-from tools._cli import Parser
-from utils.config import Common
-from utils.errors import UserError, run_cli
+from utils.cli import Parser, run_cli
+from utils.config.schema import Common
+from utils.errors import UserError
 from utils.files import atomic_write
-from utils.results import LINES, SCORES, TEXT, Results, read_results
-from utils.targets import MULTI_LABEL, SINGLE_LABEL, targets_of
+from utils.scoring.result_files import LINES, SCORES, TEXT, Results, read_results
+from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, targets_of
 
 SHOWN_DIFFERENCES = 8  # on the terminal; the CSV has them all
 WIDTH = 160  # of the table where there is no terminal to measure

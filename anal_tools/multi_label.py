@@ -10,9 +10,9 @@ import numpy as np
 from anal_tools.class_plot import draw_classes
 from anal_tools.experiment import Experiment
 from anal_tools.tables import percent, write_csv, write_lines
-from utils.average_precision import average_precision, mean_known
 from utils.errors import UserError
-from utils.results import AGAIN, SCORES
+from utils.scoring.average_precision import average_precision, mean_known
+from utils.scoring.result_files import AGAIN, SCORES
 
 NUM_ERRORS = 100
 THRESHOLD = 0.5  # from which a class counts as answered

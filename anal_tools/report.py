@@ -20,8 +20,8 @@ if not __package__:  # started as `python anal_tools/report.py`
 from anal_tools.experiment import Experiment, experiment_folder, open_experiment
 from anal_tools.page_values import to_json
 from anal_tools.report_data import report_data
-from tools._cli import Parser
-from utils.errors import UserError, run_cli
+from utils.cli import Parser, run_cli
+from utils.errors import UserError
 from utils.files import atomic_write
 
 PAGE = Path(__file__).with_name("report_page")

@@ -16,7 +16,7 @@ from anal_tools.experiment import Experiment, read_history
 from anal_tools.page_values import SCORE_UNIT, config_text
 from anal_tools.strips import Strips, make_strips
 from utils.errors import UserError
-from utils.targets import MULTI_LABEL, SINGLE_LABEL
+from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL
 
 KINDS = {SINGLE_LABEL: report_single, MULTI_LABEL: report_multi}
 MAX_POINTS = 1500  # per learning curve; longer runs are averaged in groups of steps

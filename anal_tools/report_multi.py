@@ -13,9 +13,9 @@ from anal_tools.compare_multi import compare_precision
 from anal_tools.experiment import Experiment
 from anal_tools.multi_label import NUM_ERRORS, THRESHOLD, known_rows, known_videos, sureness
 from anal_tools.page_values import SCORE_UNIT, rounded, score_units
-from utils.average_precision import average_precision
-from utils.metrics import top_classes, wilson_interval
-from utils.targets import MULTI_LABEL
+from utils.scoring.average_precision import average_precision
+from utils.scoring.metrics import top_classes, wilson_interval
+from utils.scoring.task import MULTI_LABEL
 
 THRESHOLDS = np.arange(1, 20) / 20  # that the page lets one choose from; THRESHOLD is one of them
 NUM_PAIRS = 1000  # of classes, per table

@@ -11,7 +11,14 @@ from anal_tools.compare import compare
 from anal_tools.confusions import confused_pairs
 from anal_tools.experiment import Experiment
 from anal_tools.page_values import rounded, score_units
-from utils.metrics import accuracy, class_accuracy, mean_over_classes, top_classes, topk_accuracy, wilson_interval
+from utils.scoring.metrics import (
+    accuracy,
+    class_accuracy,
+    mean_over_classes,
+    top_classes,
+    topk_accuracy,
+    wilson_interval,
+)
 
 NUM_ERRORS = 100
 

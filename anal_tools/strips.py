@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from datasets.assemble_lists import open_list, open_store
-from datasets.frame_store import FrameStore
-from datasets.records import RecordList
-from utils.config import Common
-from utils.decode import decode_image
+from datasets.lists.records import RecordList
+from datasets.open import open_list, open_store
+from datasets.stores.disk import FrameStore
+from utils.config.schema import Common
 from utils.errors import UserError
-from utils.jpeg import jpeg_header
+from utils.transforms.decode import decode_image
+from utils.transforms.jpeg import jpeg_header
 
 NUM_FRAMES = 6
 HEIGHT = 72  # pixels

@@ -9,9 +9,9 @@ import subprocess
 from datetime import date
 from pathlib import Path
 
-from utils.files import atomic_write
+from utils.files import ROOT, atomic_write
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
 _HEAD = "# Benchmarks\n\nEach section is the output of the command it names, on the machine it names.\n"
 
 

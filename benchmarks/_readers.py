@@ -14,14 +14,14 @@ from torch import Tensor
 from torchvision.transforms import ColorJitter
 
 from benchmarks._workload import Key, Workload
-from datasets.frame_store import FrameStore
 from datasets.memcached_dataset_tsn import TSNDataset
-from utils.augment import Augment
-from utils.batch import Batch
-from utils.clip import ClipSpec
-from utils.crops import MultiScale
-from utils.mixup import MixUp
-from utils.presets import PRESETS
+from datasets.stores.disk import FrameStore
+from utils.clip_spec import ClipSpec
+from utils.training.batch import Batch
+from utils.training.mixup import MixUp
+from utils.transforms.augment import Augment
+from utils.transforms.crops import MultiScale
+from utils.transforms.presets import PRESETS
 
 # the seed's augmentation
 COLORJITTER, ERASING, MIX_UP = [0.2, 0.2, 0.2, 0.1], [0.5, 0.02, 0.4, 0.3], 0.2

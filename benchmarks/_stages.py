@@ -16,7 +16,7 @@ from benchmarks._readers import make_augment, make_dataset, whole
 from benchmarks._workload import Workload
 from datasets import sample
 from datasets.loader import TrainStream, make_loader
-from utils import transforms
+from utils.transforms import cut_clip as transforms
 
 WORKER_STAGES = ("open", "decode", "resize", "collate", "other")
 ADVICE = {

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks._workload import Workload
-from datasets.frame_store import FrameStore
-from datasets.memcached_store import MemcachedStore
-from datasets.pack_writer import PackedVideo, PackWriter
-from datasets.packed_store import PackedStore
+from datasets.stores.disk import FrameStore
+from datasets.stores.memcached import MemcachedStore
+from datasets.stores.pack_writer import PackedVideo, PackWriter
+from datasets.stores.packed import PackedStore
 
 NO_MEMCACHED = "memcached is not installed (apt-get install memcached): its row is left out"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.frame_names import detect_template
-from datasets.frame_store import DiskStore
-from datasets.records import RecordList, read_list
-from utils.decode import decode_image
+from datasets.lists.records import RecordList, read_list
+from datasets.stores.disk import DiskStore
+from datasets.stores.frame_names import detect_template
+from utils.transforms.decode import decode_image
 
 HEIGHT, WIDTH = 256, 340
 VIDEOS, FRAMES = 32, 24

@@ -23,9 +23,9 @@ if not __package__:  # started as `python benchmarks/lists.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks._page import table, write_section
+from datasets.lists.records import RecordList, read_list
 from datasets.loader import TrainStream, make_loader
-from datasets.records import RecordList, read_list
-from utils.errors import run_cli
+from utils.cli import run_cli
 
 LIMITS = {"read_s": 30.0, "read_gb": 2.0, "reopen_s": 2.0, "worker_growth": 0.05}
 ROWS = {  # what is measured: how it is called, unit, factor

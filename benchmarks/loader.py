@@ -26,10 +26,11 @@ from benchmarks._stores import NO_MEMCACHED, open_stores
 from benchmarks._workers import measure_handover
 from benchmarks._workload import Workload, make_frames, open_frames
 from datasets.loader import start_worker
-from utils.errors import UserError, run_cli
-from utils.memory import keep_freed_memory
+from utils.cli import run_cli
+from utils.errors import UserError
+from utils.files import ROOT
+from utils.processes.memory import keep_freed_memory
 
-ROOT = Path(__file__).resolve().parents[1]
 BARE, MIT, PEER, OURS = "bare cv2.imdecode", "PIL + torchvision as MIT", "mmaction2 1.2.0", "ours, disk"
 PILLOW = "PIL, without MIT's transposing"
 SIMPLE, FULL, PILLOW_FULL = "bare simplejpeg", "ours, full augmentation", "PIL + torchvision, full augmentation"

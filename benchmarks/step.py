@@ -29,12 +29,11 @@ from torchvision.models import resnet50, video
 from benchmarks._page import table, write_section
 from methods import METHODS
 from networks.memory_format import to_channels_last
-from networks.temporal_shift import TemporalShift
-from tools._cli import Parser
-from utils.errors import run_cli
-from utils.flops import multiply_adds
-from utils.launch import choose_device
-from utils.precision import Precision
+from networks.temporal.shift import TemporalShift
+from utils.cli import Parser, run_cli
+from utils.processes.launch import choose_device
+from utils.run.flops import multiply_adds
+from utils.training.precision import Precision
 
 HEAD = ["network", "step", "clips/s", "GB", "TFLOP/s", "x (a)", "x (b)", "x (c)"]
 

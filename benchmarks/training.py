@@ -31,8 +31,7 @@ import main as framework
 from benchmarks._page import table, write_section
 from benchmarks._readers import COLORJITTER, ERASING, MIX_UP
 from benchmarks._workload import VIDEOS, make_frames
-from tools._cli import Parser
-from utils.errors import run_cli
+from utils.cli import Parser, run_cli
 
 HEAD = ["decoded on", "workers", "clips/s", "ms per step", "of it waiting", "GPU works", "GPU idle"]
 _WORKED = re.compile(r"the GPU worked ([0-9.]+) ms")

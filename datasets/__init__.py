@@ -1,12 +1,12 @@
 """Bytes to clips. The two tables are what a config can name; a new dataset or store is one file and one line here."""
 
 from datasets.fake_dataset import FakeDataset
-from datasets.frame_store import DiskStore
 from datasets.memcached_dataset import ImageDataset
 from datasets.memcached_dataset_clip import ClipDataset
 from datasets.memcached_dataset_tsn import TSNDataset
-from datasets.memcached_store import MemcachedStore
-from datasets.packed_store import PackedStore
+from datasets.stores.disk import DiskStore
+from datasets.stores.memcached import MemcachedStore
+from datasets.stores.packed import PackedStore
 from datasets.video_dataset import VideoDataset
 
 DATASETS = {"img": ImageDataset, "tsn": TSNDataset, "clip": ClipDataset, "video": VideoDataset}

@@ -1,6 +1,6 @@
 """PyTorchVideo's transforms under its own names, for the dictionaries of labeled_videos.py; clips are (C, T, H, W).
 
-torchvision's crops and flips fit in between: they work on the last two axes. Runs of main.py use utils/transforms.py.
+torchvision's crops and flips fit in between: they work on the last two axes. Runs of main.py use utils/transforms/cut_clip.py.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.sampling_published import temporal_subsample
-from utils.crops import short_side_size
+from datasets.sampling.published import temporal_subsample
 from utils.errors import ConfigError
+from utils.transforms.crops import short_side_size
 
 Sample = dict[str, Any]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from datasets.sample import AugmentDraw, Key
-from utils.clip import ClipSpec
-from utils.label_sets import LabelSets
+from utils.clip_spec import ClipSpec
+from utils.scoring.label_sets import LabelSets
 
 
 class FakeDataset:

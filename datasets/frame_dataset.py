@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from datasets.flow_store import field_pictures
-from datasets.frame_store import FrameStore
-from datasets.records import RecordList
+from datasets.lists.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
-from datasets.sampling import SAMPLING, get_rule
-from utils.clip import ClipSpec
-from utils.decode import UnreadableFrameError
+from datasets.sampling.rules import SAMPLING, get_rule
+from datasets.stores.disk import FrameStore
+from datasets.stores.flow import field_pictures
+from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
+from utils.transforms.decode import UnreadableFrameError
 
 
 class FrameDataset(SampleDataset):

@@ -19,13 +19,13 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import IterableDataset, RandomSampler, Sampler, get_worker_info
 
-from datasets.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
-from datasets.records import RecordList
+from datasets.lists.records import RecordList
+from datasets.lists.tables import read_videos
 from datasets.video_dataset import shown_during
-from datasets.video_index import VideoTimes, index_videos
-from datasets.video_lists import read_videos
-from datasets.video_reader import find_reader
-from utils.build import check_arguments, check_name
+from datasets.videos.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
+from datasets.videos.index import VideoTimes, index_videos
+from datasets.videos.reader import find_reader
+from utils.config.build import check_arguments, check_name
 from utils.errors import ConfigError
 
 Sample = dict[str, Any]

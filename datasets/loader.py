@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.clip_pool import ClipPool, PooledBatches, PooledDataset
 from datasets.sample import SampleDataset
-from utils.batch import Batch, collate
-from utils.label_sets import LabelSets
+from datasets.shared_clips import ClipPool, PooledBatches, PooledDataset
+from utils.scoring.label_sets import LabelSets
+from utils.training.batch import Batch, collate
 
 _SHUFFLE = 0x5817FF1E  # keeps the shuffling apart from the samples' generators, which are seeded (seed, epoch, index)
 

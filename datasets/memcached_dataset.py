@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from datasets.frame_dataset import FrameDataset
-from datasets.frame_names import IMAGE_SUFFIXES
-from datasets.list_parser import COLUMNS
-from datasets.sampling import SEGMENT_RULES
+from datasets.lists.parser import COLUMNS
+from datasets.sampling.rules import SEGMENT_RULES
+from datasets.stores.frame_names import IMAGE_SUFFIXES
 from utils.errors import ListError
 
 

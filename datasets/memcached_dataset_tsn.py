@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from datasets.frame_dataset import FrameDataset
-from datasets.sampling import SEGMENT_RULES
+from datasets.sampling.rules import SEGMENT_RULES
 
 
 class TSNDataset(FrameDataset):

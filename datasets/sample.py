@@ -8,17 +8,17 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor
 
-from utils.batch import Batch, collate
-from utils.clip import ClipSpec
+from utils.clip_spec import ClipSpec
 from utils.errors import FrameError
-from utils.label_sets import LabelSets, mirrored
+from utils.scoring.label_sets import LabelSets, mirrored
+from utils.training.batch import Batch, collate
 
 Key = int | tuple[int, int]  # index, or (epoch, index)
 
 
 class ClipTransform(Protocol):
-    """Encoded frames of one clip -> pixels (`utils.transforms.Spatial`), or what becomes pixels on the device
-    (`utils.coded_clips.CodedSpatial`).
+    """Encoded frames of one clip -> pixels (`utils.transforms.cut_clip.Spatial`), or what becomes pixels on the device
+    (`utils.transforms.gpu_decode.CodedSpatial`).
     """
 
     size: tuple[int, int]
@@ -53,7 +53,7 @@ class ClipTransform(Protocol):
 
 
 class AugmentDraw(Protocol):
-    """Draws what the device will do to a clip; `utils.augment` has one."""
+    """Draws what the device will do to a clip; `utils.transforms.augment` has one."""
 
     def draw(
         self, rng: np.random.Generator, views: int, num_frames: int, height: int, width: int
@@ -63,7 +63,7 @@ class AugmentDraw(Protocol):
 
 
 class Records(Protocol):
-    """A list of videos; `datasets.records.RecordList` is one."""
+    """A list of videos; `datasets.lists.records.RecordList` is one."""
 
     @property
     def labels(self) -> np.ndarray | LabelSets:
@@ -89,7 +89,7 @@ class SampleDataset:
     in time, of one sample. seed: of the samples' generators. flip_labels: int64 (K,), the class of a mirrored clip,
     where mirroring changes it.
 
-    `dataset[(epoch, index)]` is a mapping for `utils.batch.collate`: clips (V, T, H, W, C), V = clips x crops with the
+    `dataset[(epoch, index)]` is a mapping for `utils.training.batch.collate`: clips (V, T, H, W, C), V = clips x crops with the
     crops of one clip together, T and C those of the clip's pictures; label, a class or a multi-hot row (K,); index;
     augment; fault. A frame that is missing or broken makes a fault that names list line and file, with clips of zeros:
     no other frame or video ever takes its place. A DataLoader asks for whole batches (`__getitems__`), whose clips are

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from datasets.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
-from datasets.records import RecordList
+from datasets.lists.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
-from datasets.sampling import get_rule, places, with_stacks
-from datasets.sampling_published import temporal_subsample
-from datasets.video_index import VideoTimes
-from datasets.video_reader import READERS, find_reader
-from datasets.video_segments import SegmentIndex
-from utils.clip import ClipSpec
+from datasets.sampling.published import temporal_subsample
+from datasets.sampling.rules import get_rule, places, with_stacks
+from datasets.videos.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
+from datasets.videos.index import VideoTimes
+from datasets.videos.reader import READERS, find_reader
+from datasets.videos.segments import SegmentIndex
+from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
-from utils.label_sets import LabelSets
+from utils.scoring.label_sets import LabelSets
 
 _CLIP_ORDER = 0xC11B5  # keeps the order of a video's clips apart from the samples' generators
 

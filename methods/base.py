@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from utils.clip import MODALITIES, ClipSpec
+from utils.clip_spec import MODALITIES, ClipSpec
 from utils.errors import ConfigError
 
 Self = TypeVar("Self", bound="Method")

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from methods.base import Method, stack_of
 from networks import CLIP_NETWORKS
-from networks.clip_networks import EXAMPLES, image_architecture
+from networks.clip.inflate import inflate
+from networks.clip.table import EXAMPLES, image_architecture
 from networks.first_convolution import replace_first_convolution
-from networks.inflate import inflate
-from utils.build import check_arguments
-from utils.clip import ClipSpec
-from utils.config_file import nearest
+from utils.clip_spec import ClipSpec
+from utils.config.build import check_arguments
+from utils.config.file import nearest
 from utils.errors import CheckpointError, ConfigError
 
 WHERE = "common.model"

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from methods.clip3d import WHERE, ClipMethod, check_clip, check_kwargs
-from networks.slowfast import SlowFastNet
-from utils.clip import ClipSpec
+from networks.clip.slowfast import SlowFastNet
+from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError
 
 _OWN = (
@@ -39,7 +39,7 @@ class SlowFast(ClipMethod):
     lateral_norm: norm and ReLU behind the lateral convolutions; mmaction2 has none.
     slow_frames: `linspace` (PySlowFast: 0, 10, 20, 31 of 32 frames) or `strided` (mmaction2: 0, 8, 16, 24).
     position_average: in evaluation at a crop above crop_size, `logits` or `scores` (PySlowFast).
-    kwargs: further arguments of networks.slowfast.SlowFastNet: crop_size, fast_depth, temporal_blocks, non_local, ...
+    kwargs: further arguments of networks.clip.slowfast.SlowFastNet: crop_size, fast_depth, temporal_blocks, non_local, ...
     """
 
     def __init__(

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from methods.base import fold_frames, mean_over_frames
 from methods.tsn import TSN
-from networks.temporal import PLACES, insert_non_local, insert_pool, insert_shift, temporal_parts
-from networks.temporal_shift import DIRECTIONS, Stream, TemporalPool, TemporalShift, pooled_length
+from networks.temporal.insert import PLACES, insert_non_local, insert_pool, insert_shift, temporal_parts
+from networks.temporal.shift import DIRECTIONS, Stream, TemporalPool, TemporalShift, pooled_length
 from utils.errors import ConfigError
 
 NON_LOCAL = {"embedded_gaussian": "softmax", "dot_product": "dot_product", "gaussian": "gaussian"}
@@ -23,7 +23,7 @@ class TSM(TSN):
     The shift runs over the T frames it is given; training sees `num_segments`.
 
     shift_div: 1/shift_div of the channels move each way; 0 moves none, which is TSN.
-    shift_place: `blockres` (inside the residual branch) or `block` (the whole block's input); see networks/temporal.py.
+    shift_place: `blockres` (inside the residual branch) or `block` (the whole block's input); see networks/temporal/insert.py.
     shift: `bi`, or `uni`: only from the past, so that a trained network can run frame by frame (`StreamingTSM`).
     temporal_pool: halve the frame rate in front of layer2 (ResNets).
     non_local: non-local blocks in layer2 and layer3 (ResNets): True or `embedded_gaussian`, `dot_product`, `gaussian`.

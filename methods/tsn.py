@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from methods.base import Method, fold_frames, mean_over_frames, new_head, stack_of
-from networks.backbones import architecture, image_backbone
-from utils.clip import ClipSpec
+from networks.image.backbones import architecture, image_backbone
+from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError
 
 CONSENSUS = ("avg",)
@@ -23,7 +23,7 @@ class TSN(Method):
     over its frames, so their order does not matter. Any number of frames is accepted: training sees `num_segments`,
     the paper's test 25.
 
-    backbone: see networks/backbones.py. kwargs: for its constructor.
+    backbone: see networks/image/backbones.py. kwargs: for its constructor.
     num_segments: places of a training clip, one in each equal part of the video.
     consensus: how their logits become one: `avg`.
     modality: what each place of a segment is: an `rgb` frame; `flow`, the 2 * stack channels of consecutive fields, x

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
-from networks.clip_networks import CLIP_BUILDERS
-from networks.mobilenet import mobilenet_v2
-from networks.resnet import RESNETS
+from networks.clip.table import CLIP_BUILDERS
+from networks.image.mobilenet import mobilenet_v2
+from networks.image.resnet import RESNETS
 
-# frames (N, C, H, W) -> 1000 image classes; networks.backbones.image_backbone takes the classifier off
+# frames (N, C, H, W) -> 1000 image classes; networks.image.backbones.image_backbone takes the classifier off
 IMAGE_BACKBONES: Mapping[str, Callable[..., nn.Module]] = {
     **RESNETS,
     "mobilenet_v2": mobilenet_v2,

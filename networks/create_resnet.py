@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from networks.resnet3d import ResNet3d, same_conv
-from networks.resnet3d_zoo import ZOO
+from networks.clip.resnet3d import ResNet3d, same_conv
+from networks.clip.resnet3d_published import ZOO
 
 
 def create_resnet(

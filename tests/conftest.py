@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.browser import browser  # noqa: F401 - a fixture for all
-from tests.requirements import lacking
+from tests.helpers.browser import browser  # noqa: F401 - a fixture for all
+from tests.helpers.requirements import lacking
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -14,9 +14,9 @@ import datasets
 import methods
 import networks
 from methods.tsn import TSN
-from tests.integration.experiment import make_experiment, run
+from tests.helpers.experiment import make_experiment, run
+from tests.helpers.requirements import ROOT
 from tests.methods.test_contract import _backward_reaches_everything, _build
-from tests.requirements import ROOT
 
 BLOCKS = {
     match[1]: match[2]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.requirements import ROOT
+from tests.helpers.requirements import ROOT
 
 ALLOWED = {
     "utils": set(),

@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from tests.requirements import ROOT
+from tests.helpers.requirements import ROOT
 
 
 def test_the_citation_has_the_version_and_the_name_of_the_project() -> None:

@@ -13,13 +13,11 @@ import torch
 import torchvision
 
 from datasets import DATASETS
-from datasets.pipelines import check_pipelines, train_clip
-from datasets.pipelines import test_clip as clip_at_test
-from datasets.sampling import get_rule
-from methods.assemble import build_method, sync_bn_arguments
+from datasets.sampling.rules import get_rule
 from methods.base import Method
+from methods.build import build_method, sync_bn_arguments
 from networks.freeze import freeze_bn
-from tests.published_recipes import (
+from tests.helpers.published_recipes import (
     CLASSES,
     DATA,
     MIT_GROUPS,
@@ -29,11 +27,13 @@ from tests.published_recipes import (
     every_recipe,
 )
 from tools.list_recipes import EXPS, find_recipes, read_header, renewed, table
-from utils.config import Common
-from utils.config_file import load_config
-from utils.flops import multiply_adds
-from utils.lr_scheduler import schedule
-from utils.optim import make_optimizer, parameter_groups
+from utils.config.file import load_config
+from utils.config.schema import Common
+from utils.run.flops import multiply_adds
+from utils.training.optimizer import make_optimizer, parameter_groups
+from utils.training.schedule import schedule
+from utils.transforms.build import check_pipelines, train_clip
+from utils.transforms.build import test_clip as clip_at_test
 
 
 @functools.cache

@@ -18,16 +18,16 @@ if not __package__:  # started as `python tools/browse_data.py`
 import numpy as np
 import torch
 
-from datasets.assemble import Split, open_split
 from datasets.fake_dataset import FakeDataset
-from methods.assemble import build_method
-from tools._cli import Parser, positive_int
-from utils.batch import collate
-from utils.config_file import load_config
-from utils.contact_sheet import sheet
-from utils.errors import UserError, run_cli
+from datasets.split import Split, open_split
+from methods.build import build_method
+from utils.cli import Parser, positive_int, run_cli
+from utils.config.file import load_config
+from utils.errors import UserError
 from utils.files import atomic_write
-from utils.targets import in_words
+from utils.plots.contact_sheet import sheet
+from utils.scoring.task import in_words
+from utils.training.batch import collate
 
 
 def main(argv: Sequence[str] | None = None) -> int:

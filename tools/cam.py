@@ -25,23 +25,23 @@ if not __package__:  # started as `python tools/cam.py`
 
 import numpy as np
 
-from datasets.assemble import make_spatial, open_split
 from datasets.frame_dataset import FrameDataset
-from tools import _trained
-from tools._annotate import drawn_name, write_video
-from tools._cli import Parser, positive_float
-from tools._features import layer_names
-from tools._grad_cam import last_maps, look, pathway
-from tools._heat_pictures import Heat, side_by_side, strip, write_gif, write_png
-from tools._inputs import DEFAULT_FPS, open_single
-from tools._prediction import Settings, frame_counts
-from tools._trained import Trained
-from tools._windows import cut, sliding, whole
-from utils.config_file import nearest
-from utils.errors import FrameError, UserError, run_cli
-from utils.fonts import readable
-from utils.presets import find_preset
-from utils.video import between
+from datasets.split import make_spatial, open_split
+from datasets.videos.video import between
+from tools.inference import trained as _trained
+from tools.inference.annotate import drawn_name, write_video
+from tools.inference.features import layer_names
+from tools.inference.grad_cam import last_maps, look, pathway
+from tools.inference.heat_pictures import Heat, side_by_side, strip, write_gif, write_png
+from tools.inference.inputs import DEFAULT_FPS, open_single
+from tools.inference.prediction import Settings, frame_counts
+from tools.inference.trained import Trained
+from tools.inference.windows import cut, sliding, whole
+from utils.cli import Parser, positive_float, run_cli
+from utils.config.file import nearest
+from utils.errors import FrameError, UserError
+from utils.plots.fonts import readable
+from utils.transforms.presets import find_preset
 
 STILL, MOVING = ".png", (".mp4", ".gif")
 MOST_CLIPS = 24  # in a strip or a GIF, which are made in memory; a film has no limit

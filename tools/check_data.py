@@ -21,18 +21,18 @@ from pathlib import Path
 if not __package__:  # started as `python tools/check_data.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.assemble_lists import has_videos
-from datasets.frame_names import normalise_template
-from datasets.list_parser import COLUMNS, label_columns, parse_text
-from tools._cli import Parser, positive_int
-from tools._doctor import DataSet, check_classes, check_lists, summary
-from tools._doctor_disk import check_frames
-from tools._doctor_fix import fix
-from tools._doctor_flow import check_flow
-from tools._doctor_read import read, read_classes
-from tools._doctor_videos import check_videos, take_videos
-from utils.config_file import load_config
-from utils.errors import ListError, UserError, run_cli
+from datasets.lists.parser import COLUMNS, label_columns, parse_text
+from datasets.open import has_videos
+from datasets.stores.frame_names import normalise_template
+from tools.checking.disk import check_frames
+from tools.checking.fix import fix
+from tools.checking.flow import check_flow
+from tools.checking.lists import DataSet, check_classes, check_lists, summary
+from tools.checking.read import read, read_classes
+from tools.checking.videos import check_videos, take_videos
+from utils.cli import Parser, positive_int, run_cli
+from utils.config.file import load_config
+from utils.errors import ListError, UserError
 
 EXIT_FAULTS = 2
 SPLITS = ("train", "val", "test")

@@ -1,7 +1,7 @@
 """Checks README and docs/: every relative link and picture leads somewhere, and so does every file a command names.
 
 With --run it also runs every bash and python block of README.md, CONTRIBUTING.md, exps/README.md and docs/, each page
-in a copy of the project (tools/_doc_blocks.py has the marks that a page can set). Prints one line per problem, as
+in a copy of the project (tools/documenting/blocks.py has the marks that a page can set). Prints one line per problem, as
 `file:line: what`, for a block with the end of its output, and the blocks that are exempt with their reasons; exit
 code 1 when there are any problems.
 """
@@ -20,12 +20,12 @@ from pathlib import Path
 if not __package__:  # started as `python tools/check_docs.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools._cli import Parser, cores, positive_float, positive_int
-from tools._doc_blocks import SETUPS, read_page
-from tools._doc_run import TIMEOUT, run_page
-from utils.errors import UserError, run_cli
+from tools.documenting.blocks import SETUPS, read_page
+from tools.documenting.run import TIMEOUT, run_page
+from utils.cli import Parser, cores, positive_float, positive_int, run_cli
+from utils.errors import UserError
+from utils.files import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^\s*```(\w*)")
 OUR_FILE = re.compile(r"(?<![\w./-])((?:tools|anal_tools|benchmarks|exps|examples|tests)/[\w./-]+\.(?:py|sh|yaml))")

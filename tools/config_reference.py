@@ -18,13 +18,12 @@ import yaml
 from pydantic import BaseModel
 
 from methods import METHODS
-from tools._cli import Parser
-from utils.config import Common
-from utils.config_file import default_of
-from utils.errors import UserError, run_cli
-from utils.files import atomic_write
+from utils.cli import Parser, run_cli
+from utils.config.file import default_of
+from utils.config.schema import Common
+from utils.errors import UserError
+from utils.files import ROOT, atomic_write
 
-ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "config.md"
 SEED = next(ROOT.glob("exps/douyin_exps/*/*/config.yaml"))
 _ABSENT = object()
@@ -32,7 +31,7 @@ _ARGUMENT = re.compile(r"((?:\w+, )*\w+): (.+)")
 INTRODUCTION = """\
 # The config, key by key
 
-`python -m tools.config_reference` writes this page from the schema in `utils/config.py`. Every key stands below the
+`python -m tools.config_reference` writes this page from the schema in `utils/config/schema.py`. Every key stands below the
 root `common:`. A key without a default is required. `python main.py --config FILE --dry-run` prints the value in force
 of each key and whether the file, the command line or the default gave it; on the command line a key is written with its
 dotted path, `common.batch_size=8`. Source is where a key comes from: `seed` where the experiment that this project grew

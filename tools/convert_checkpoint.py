@@ -24,18 +24,18 @@ if not __package__:  # started as `python tools/convert_checkpoint.py`
 import torch
 import yaml
 
-from datasets.assemble import open_split
-from datasets.class_names import read_class_file
-from methods.assemble import build_method
-from networks.layouts.ours import UNKNOWN
-from networks.weights import RawCheckpoint, load_checkpoint_file, load_into
-from tools._cli import Parser
-from tools._experiment import CONFIG, config_text
-from tools._protocols import sections
-from utils.checkpoint import BEST, with_prefix
-from utils.config_file import ConfigFile, load_config
-from utils.errors import ConfigError, UserError, run_cli
+from datasets.lists.class_names import read_class_file
+from datasets.split import open_split
+from methods.build import build_method
+from networks.checkpoints.layouts.ours import UNKNOWN
+from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
+from tools.importing.experiment import CONFIG, config_text
+from tools.importing.protocols import sections
+from utils.cli import Parser, run_cli
+from utils.config.file import ConfigFile, load_config
+from utils.errors import ConfigError, UserError
 from utils.files import atomic_write
+from utils.run.checkpoint import BEST, with_prefix
 
 KINETICS_400 = 400
 HEADER = """\

@@ -18,15 +18,14 @@ if not __package__:  # started as `python tools/cost.py`
 import torch
 
 from methods import METHODS
-from networks.resnet3d_zoo import ZOO
-from networks.video_resnet import VIDEO_RESNETS
-from tools._cli import Parser
-from tools._cost_rows import Row, all_rows
-from utils.errors import run_cli
-from utils.files import atomic_write
-from utils.flops import multiply_adds, num_parameters
+from networks.clip.factorised_resnet import VIDEO_RESNETS
+from networks.clip.resnet3d_published import ZOO
+from tools.exporting.cost_rows import Row, all_rows
+from utils.cli import Parser, run_cli
+from utils.files import ROOT, atomic_write
+from utils.run.flops import multiply_adds, num_parameters
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "models.md"
+DOCUMENT = ROOT / "docs" / "models.md"
 HEADER = """\
 # Models and what they cost
 

@@ -19,12 +19,12 @@ if not __package__:  # started as `python tools/demo.py`
 from rich.console import Console
 from rich.table import Table
 
-from tools._cli import Parser
-from utils.errors import UserError, run_cli
-from utils.metrics import mean_class_accuracy, topk_accuracy
-from utils.results import read_results
+from utils.cli import Parser, run_cli
+from utils.errors import UserError
+from utils.files import ROOT
+from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
+from utils.scoring.result_files import read_results
 
-ROOT = Path(__file__).resolve().parents[1]
 DATA = Path("data/motion8")  # below ROOT, as the experiment's config has it
 REPORT = "analysis/report.html"
 TO_LOOK_AT = (

@@ -21,9 +21,9 @@ if not __package__:  # started as `python tools/docs_pictures.py`
 import yaml
 from PIL import Image
 
-from tools._cli import Parser
 from tools.demo import ROOT, Step, run_step
-from utils.errors import UserError, run_cli
+from utils.cli import Parser, run_cli
+from utils.errors import UserError
 from utils.files import atomic_write
 
 IMAGES = ROOT / "docs" / "images"

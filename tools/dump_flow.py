@@ -18,15 +18,15 @@ from typing import Any
 if not __package__:  # started as `python tools/dump_flow.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.frame_names import FLOW_PREFIXES, list_frames
-from tools._cli import Parser, cores, jpeg_quality, positive_float, positive_int
-from tools._dump import Job, Settings
-from tools._dump_flow import FIRST_FIELD, FlowJob, FlowSettings, X, Y, dump_flow
-from tools._dump_run import Kind, dump, locked, summary
-from tools._found import leaves, locate
-from tools._manifest import Manifest
-from utils.errors import UserError, run_cli
-from utils.flow import ALGORITHMS, BOUND, needs
+from datasets.stores.frame_names import FLOW_PREFIXES, list_frames
+from tools.dumping.flow import FIRST_FIELD, FlowJob, FlowSettings, X, Y, dump_flow
+from tools.dumping.run import Kind, dump, locked, summary
+from tools.dumping.video import Job, Settings
+from tools.listing.found import leaves, locate
+from tools.listing.manifest import Manifest
+from utils.cli import Parser, cores, jpeg_quality, positive_float, positive_int, run_cli
+from utils.errors import UserError
+from utils.transforms.flow import ALGORITHMS, BOUND, needs
 
 VERSION = 1  # of what is written for the same settings
 MANIFEST = "manifest_flow.jsonl"

@@ -17,13 +17,13 @@ from typing import Any
 if not __package__:  # started as `python tools/dump_frames.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools._cli import Parser, cores, jpeg_quality, positive_float, positive_int
-from tools._dump import FIRST_FRAME, TEMPLATE, Job, Settings, dump_video, fingerprint
-from tools._dump_plan import plan
-from tools._dump_run import Kind, dump, locked, summary
-from tools._estimate import estimate_dump
-from tools._manifest import Manifest
-from utils.errors import UserError, run_cli
+from tools.dumping.estimate import estimate_dump
+from tools.dumping.plan import plan
+from tools.dumping.run import Kind, dump, locked, summary
+from tools.dumping.video import FIRST_FRAME, TEMPLATE, Job, Settings, dump_video, fingerprint
+from tools.listing.manifest import Manifest
+from utils.cli import Parser, cores, jpeg_quality, positive_float, positive_int, run_cli
+from utils.errors import UserError
 from utils.files import atomic_write
 
 VERSION = 1  # of what is written for the same settings

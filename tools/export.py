@@ -17,10 +17,9 @@ from pathlib import Path
 if not __package__:  # started as `python tools/export.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools import _trained
-from tools._cli import Parser, positive_float
-from tools._export import FORMATS, clip_network, export, streaming_step, trace
-from utils.errors import run_cli
+from tools.exporting.export import FORMATS, clip_network, export, streaming_step, trace
+from tools.inference import trained as _trained
+from utils.cli import Parser, positive_float, run_cli
 
 TOLERANCE = 1e-4
 

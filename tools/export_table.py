@@ -24,15 +24,15 @@ from torch import Tensor, nn
 
 from methods import METHODS
 from methods.base import Method
-from tools._cli import Parser
-from tools._cost_rows import Row, all_rows
-from tools._export import Exportable, export, trace
-from tools._random_weights import liven
 from tools.export import TOLERANCE
-from utils.errors import UserError, run_cli
-from utils.files import atomic_write
+from tools.exporting.cost_rows import Row, all_rows
+from tools.exporting.export import Exportable, export, trace
+from tools.exporting.random_weights import liven
+from utils.cli import Parser, run_cli
+from utils.errors import UserError
+from utils.files import ROOT, atomic_write
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "export_models.md"
+PAGE = ROOT / "docs" / "export_models.md"
 HEADER = """\
 # Exported models, compared
 

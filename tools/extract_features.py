@@ -19,13 +19,13 @@ from pathlib import Path
 if not __package__:  # started as `python tools/extract_features.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools import _trained
-from tools._cli import Parser, Progress, positive_float, positive_int
-from tools._features import Layer, extract, layer_names, open_shelf
-from tools._inputs import DEFAULT_FPS, find_inputs, open_input
-from tools._prediction import Settings
-from tools._trained import Trained
-from utils.errors import FrameError, run_cli
+from tools.inference import trained as _trained
+from tools.inference.features import Layer, extract, layer_names, open_shelf
+from tools.inference.inputs import DEFAULT_FPS, find_inputs, open_input
+from tools.inference.prediction import Settings
+from tools.inference.trained import Trained
+from utils.cli import Parser, Progress, positive_float, positive_int, run_cli
+from utils.errors import FrameError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,13 +20,14 @@ from typing import Any
 if not __package__:  # started as `python tools/from_torchvision.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from networks.weights import load_checkpoint_file
-from tools._experiment import CONFIG, ROOT, checked, config_text, write_experiment
-from tools._torchvision_config import CLASS_FILE, Plan, plan, rate_table, unequal
-from tools._torchvision_flags import parse, recipe_of
-from utils.config_file import ConfigFile, difference, load_config
-from utils.errors import CheckpointError, LaunchError, UserError, run_cli
-from utils.launch import Process, detect
+from networks.checkpoints.load import load_checkpoint_file
+from tools.importing.experiment import CONFIG, ROOT, checked, config_text, write_experiment
+from tools.importing.torchvision_config import CLASS_FILE, Plan, plan, rate_table, unequal
+from tools.importing.torchvision_flags import parse, recipe_of
+from utils.cli import run_cli
+from utils.config.file import ConfigFile, difference, load_config
+from utils.errors import CheckpointError, LaunchError, UserError
+from utils.processes.launch import Process, detect
 
 WAIT_SECONDS = 300.0  # for rank 0's folder, on a disk that may be slow
 HEADER = """\

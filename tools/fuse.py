@@ -22,11 +22,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tools._cli import Parser
-from utils.errors import UserError, run_cli
-from utils.fusion import Aligned, align, fuse, protocol, read_evaluation, usable
-from utils.results import write_results
-from utils.targets import targets_for
+from utils.cli import Parser, run_cli
+from utils.errors import UserError
+from utils.scoring.fusion import Aligned, align, fuse, protocol, read_evaluation, usable
+from utils.scoring.result_files import write_results
+from utils.scoring.task import targets_for
 
 SHARES = 20  # weights are tried in steps of 1/20
 MOST_SEARCHED = 4

@@ -16,11 +16,11 @@ from pathlib import Path
 if not __package__:  # started as `python tools/list_recipes.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools._cli import Parser
-from utils.errors import UserError, run_cli
-from utils.files import atomic_write
+from utils.cli import Parser, run_cli
+from utils.errors import UserError
+from utils.files import ROOT, atomic_write
 
-EXPS = Path(__file__).resolve().parent.parent / "exps"
+EXPS = ROOT / "exps"
 BEGIN, END = "<!-- recipes: python -m tools.list_recipes -->", "<!-- /recipes -->"
 COLUMNS = ("experiment", "what", "videos a step", "published", "source")
 _FIELD = re.compile(r"([A-Z][a-z]+): (.*)")

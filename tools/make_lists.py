@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 if not __package__:  # started as `python tools/make_lists.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools._cli import Parser, positive_int
-from tools._found import VIDEOS, Found, find_encoded, find_videos, locate
-from tools._labels import LabelRow, candidates, labelled_rows, segment_name, split_labels
-from tools._list_files import class_order, csv_lines, list_lines, named_classes, read_classes, write
-from tools._splits import SPLITS, group_names, ratio_split, read_split
-from utils.errors import ListError, UserError, run_cli
+from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate
+from tools.listing.labels import LabelRow, candidates, labelled_rows, segment_name, split_labels
+from tools.listing.list_files import class_order, csv_lines, list_lines, named_classes, read_classes, write
+from tools.listing.splits import SPLITS, group_names, ratio_split, read_split
+from utils.cli import Parser, positive_int, run_cli
+from utils.errors import ListError, UserError
 
 Splits = dict[str, list[Found]]  # "train", "val" and perhaps "test"
 MISSING = "missing.txt"

@@ -23,8 +23,8 @@ import av
 import cv2
 import numpy as np
 
-from tools._cli import Parser, cores, positive_int
-from utils.errors import UserError, run_cli
+from utils.cli import Parser, cores, positive_int, run_cli
+from utils.errors import UserError
 from utils.files import atomic_write, sync_folder
 
 # (first, second): the second is the first played backwards. `left`: the picture moves to the left; `turn_left`: it

@@ -21,16 +21,16 @@ from pathlib import Path
 if not __package__:  # started as `python tools/pack_frames.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.flow_store import SERIES, detect_flow
-from datasets.frame_names import detect_template
-from datasets.frame_store import DiskStore
-from datasets.list_parser import label_columns
+from datasets.lists.parser import label_columns
+from datasets.lists.records import RecordList, read_list
 from datasets.memcached_dataset import image_list_columns
-from datasets.pack_writer import PackedVideo, PackWriter, verify
-from datasets.packed_store import series_path
-from datasets.records import RecordList, read_list
-from tools._cli import Parser, Progress, positive_float, positive_int
-from utils.errors import FrameError, UserError, run_cli
+from datasets.stores.disk import DiskStore
+from datasets.stores.flow import SERIES, detect_flow
+from datasets.stores.frame_names import detect_template
+from datasets.stores.pack_writer import PackedVideo, PackWriter, verify
+from datasets.stores.packed import series_path
+from utils.cli import Parser, Progress, positive_float, positive_int, run_cli
+from utils.errors import FrameError, UserError
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -26,16 +26,16 @@ from typing import Any
 if not __package__:  # started as `python tools/predict.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools import _trained
-from tools._annotate import drawn_name, write_lines, write_video
-from tools._cli import Parser, positive_float, positive_int
-from tools._inputs import DEFAULT_FPS, CameraInput, find_inputs, is_camera, open_input
-from tools._prediction import Prediction, Settings, Span, as_seen, predict, spans
-from tools._serve import serve
-from tools._trained import Top, Trained
-from utils.errors import FrameError, UserError, run_cli
+from datasets.videos.video import TimedFrame
+from tools.inference import trained as _trained
+from tools.inference.annotate import drawn_name, write_lines, write_video
+from tools.inference.inputs import DEFAULT_FPS, CameraInput, find_inputs, is_camera, open_input
+from tools.inference.prediction import Prediction, Settings, Span, as_seen, predict, spans
+from tools.inference.trained import Top, Trained
+from tools.serving.server import serve
+from utils.cli import Parser, positive_float, positive_int, run_cli
+from utils.errors import FrameError, UserError
 from utils.files import atomic_write
-from utils.video import TimedFrame
 
 COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
 

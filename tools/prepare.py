@@ -21,12 +21,12 @@ import yaml
 if not __package__:  # started as `python tools/prepare.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.class_names import read_class_file
+from datasets.lists.class_names import read_class_file
 from tools import check_data, dump_frames, make_lists
-from tools._archives import ARCHIVES, Archive, Layout, find_layout, mirror_pairs
-from tools._cli import Parser, positive_int
-from tools._estimate import estimate_frames
-from utils.errors import UserError, run_cli
+from tools.dumping.estimate import estimate_frames
+from tools.listing.archives import ARCHIVES, Archive, Layout, find_layout, mirror_pairs
+from utils.cli import Parser, positive_int, run_cli
+from utils.errors import UserError
 from utils.files import atomic_write
 
 DUMP_OPTIONS = ("size", "fps", "every", "quality", "workers")

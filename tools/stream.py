@@ -25,14 +25,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.videos.video import TimedFrame
 from methods.base import fold_frames
 from methods.tsm import TSM, StreamingTSM
-from tools import _trained
-from tools._cli import Parser, positive_float, positive_int
-from tools._inputs import DEFAULT_FPS, CameraInput, Input, is_camera, open_single
-from tools._trained import Top, Trained, best
-from utils.errors import ConfigError, FrameError, run_cli
-from utils.video import TimedFrame
+from tools.inference import trained as _trained
+from tools.inference.inputs import DEFAULT_FPS, CameraInput, Input, is_camera, open_single
+from tools.inference.trained import Top, Trained, best
+from utils.cli import Parser, positive_float, positive_int, run_cli
+from utils.errors import ConfigError, FrameError
 
 CHECKED_FRAMES = 64
 LARGEST_DIFFERENCE = 1e-5

@@ -17,13 +17,13 @@ from pathlib import Path
 if not __package__:  # started as `python tools/warm_cache.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.assemble_lists import open_frames, open_list
-from datasets.flow_store import FlowStore
-from datasets.memcached_store import MemcachedStore
-from datasets.records import RecordList
-from tools._cli import Parser, Progress, positive_int
-from utils.config_file import load_config
-from utils.errors import ConfigError, FrameError, UserError, run_cli
+from datasets.lists.records import RecordList
+from datasets.open import open_frames, open_list
+from datasets.stores.flow import FlowStore
+from datasets.stores.memcached import MemcachedStore
+from utils.cli import Parser, Progress, positive_int, run_cli
+from utils.config.file import load_config
+from utils.errors import ConfigError, FrameError, UserError
 
 _BATCH = 32  # frames per question, so that a long video does not meet a short timeout
 

@@ -1,6 +1,6 @@
 """VMZ's builders under their names and arguments, with weights from pretrained/ instead of a download.
 
-The networks are networks.CLIP_NETWORKS'; how files are read is networks/weights.py's business.
+The networks are networks.CLIP_NETWORKS'; how files are read is networks/checkpoints/load.py's business.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from methods.clip3d import Clip3D
-from networks.weights import PRETRAINED, load_checkpoint_file, load_into, published_file
-from utils.config_file import nearest
+from networks.checkpoints.load import PRETRAINED, load_checkpoint_file, load_into, published_file
+from utils.config.file import nearest
 from utils.errors import CheckpointError, ConfigError
 
 __all__ = [

@@ -13,10 +13,10 @@ import pytest
 
 from anal_tools.analyze import main, summary
 from anal_tools.experiment import open_experiment
-from tests.anal_tools.experiments import STRANGE, make_config, make_data, make_results
-from tests.requirements import ROOT
-from utils.metrics import topk_accuracy
-from utils.results import LINES, SCORES, TEXT, read_results
+from tests.helpers.requirements import ROOT
+from tests.helpers.results import STRANGE, make_config, make_data, make_results
+from utils.scoring.metrics import topk_accuracy
+from utils.scoring.result_files import LINES, SCORES, TEXT, read_results
 
 
 def rows_of(path: Path) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The bootstrap of average precision is that of utils/average_precision.py on videos drawn again."""
+"""The bootstrap of average precision is that of utils/scoring/average_precision.py on videos drawn again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anal_tools.bootstrap import RESAMPLES, draws, interval, mean_of_classes, precision_of_draws
-from utils.average_precision import average_precision
+from utils.scoring.average_precision import average_precision
 
 
 def test_a_video_drawn_twice_counts_twice_and_one_left_out_not_at_all(rng: np.random.Generator) -> None:

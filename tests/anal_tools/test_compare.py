@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from anal_tools.compare import ABSENT, compare, config_differences, mcnemar
 from anal_tools.experiment import open_experiment
-from tests.anal_tools.experiments import make_results
+from tests.helpers.results import make_results
 from utils.errors import UserError
-from utils.results import TEXT
+from utils.scoring.result_files import TEXT
 
 
 def write(folder: Path, lines: list[str]) -> Path:

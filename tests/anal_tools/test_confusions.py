@@ -9,7 +9,7 @@ import pytest
 
 from anal_tools.confusions import confused_pairs, forgiven_count, read_forgiven
 from utils.errors import UserError
-from utils.metrics import confusion_matrix
+from utils.scoring.metrics import confusion_matrix
 
 NAMES = ["dance", "hip hop dance", "run, fast", "7", "ski-jump"]
 

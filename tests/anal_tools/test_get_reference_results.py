@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from anal_tools.get_reference_results import main
-from tests.requirements import ROOT
+from tests.helpers.requirements import ROOT
 
 STARTS = [["anal_tools/get_reference_results.py"], ["-m", "anal_tools.get_reference_results"]]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from anal_tools.ledger import main, training_time
-from tests.anal_tools.experiments import make_config, make_history, make_results
-from tests.requirements import ROOT
-from utils.results import TEXT
+from tests.helpers.requirements import ROOT
+from tests.helpers.results import make_config, make_history, make_results
+from utils.scoring.result_files import TEXT
 
 
 @pytest.fixture

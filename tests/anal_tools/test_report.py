@@ -16,10 +16,10 @@ from anal_tools import report_data
 from anal_tools.experiment import open_experiment
 from anal_tools.report import MEGABYTE, STRIP_BUDGET, main, render
 from anal_tools.strips import Strips
-from tests.anal_tools.experiments import STRANGE, make_config, make_data, make_history, make_results
-from tests.requirements import ROOT
+from tests.helpers.requirements import ROOT
+from tests.helpers.results import STRANGE, make_config, make_data, make_history, make_results
 from utils.errors import UserError
-from utils.results import LINES, SCORES, TEXT, read_results, write_results
+from utils.scoring.result_files import LINES, SCORES, TEXT, read_results, write_results
 
 
 def data_of(page: str) -> dict[str, Any]:

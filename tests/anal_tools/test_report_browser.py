@@ -14,9 +14,9 @@ import pytest
 from anal_tools import analyze, report
 from anal_tools.compare import compare
 from anal_tools.experiment import open_experiment
-from tests.anal_tools.experiments import STRANGE, make_config, make_data, make_history, make_results
-from tests.browser import Seen, browser_test, opened, serious_violations
-from utils.results import read_results, write_results
+from tests.helpers.browser import Seen, browser_test, opened, serious_violations
+from tests.helpers.results import STRANGE, make_config, make_data, make_history, make_results
+from utils.scoring.result_files import read_results, write_results
 
 pytestmark = browser_test
 NAMES = [*STRANGE, "never seen"]

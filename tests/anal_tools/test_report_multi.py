@@ -14,12 +14,12 @@ from anal_tools.compare_multi import compare_precision
 from anal_tools.experiment import open_experiment
 from anal_tools.report import MEGABYTE, STRIP_BUDGET, main, render
 from anal_tools.strips import Strips
-from tests.anal_tools.experiments import STRANGE, make_config, make_data, make_history, make_results, make_sets
 from tests.anal_tools.test_report import data_of
-from utils.average_precision import average_precision, mean_average_precision
+from tests.helpers.results import STRANGE, make_config, make_data, make_history, make_results, make_sets
 from utils.errors import UserError
-from utils.label_sets import in_text
-from utils.results import SCORES, read_results, write_results
+from utils.scoring.average_precision import average_precision, mean_average_precision
+from utils.scoring.label_sets import in_text
+from utils.scoring.result_files import SCORES, read_results, write_results
 
 
 def test_numbers_are_those_of_the_csv(tmp_path: Path) -> None:

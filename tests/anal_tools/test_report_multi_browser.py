@@ -12,11 +12,11 @@ import pytest
 from anal_tools import analyze, report
 from anal_tools.compare_multi import compare_precision
 from anal_tools.experiment import open_experiment
-from tests.anal_tools.experiments import STRANGE, make_config, make_data, make_sets
 from tests.anal_tools.test_report_browser import column, report_page, rows_of, status
-from tests.browser import Seen, browser_test, serious_violations
-from utils.label_sets import in_text
-from utils.results import read_results, write_results
+from tests.helpers.browser import Seen, browser_test, serious_violations
+from tests.helpers.results import STRANGE, make_config, make_data, make_sets
+from utils.scoring.label_sets import in_text
+from utils.scoring.result_files import read_results, write_results
 
 pytestmark = browser_test
 NAMES = [*STRANGE, "never seen"]

@@ -11,7 +11,7 @@ import pytest
 
 from anal_tools.experiment import read_config
 from anal_tools.strips import HEIGHT, NUM_FRAMES, make_strips, strip_indices
-from tests.anal_tools.experiments import make_config, make_data
+from tests.helpers.results import make_config, make_data
 
 PATHS = ["a/v 1", "b/<v>", "c/視"]
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from pymemcache.client.base import Client
 
-from datasets.memcached_server import parse_address
+from datasets.stores.memcached_server import parse_address
 
 SIZE = (48, 64)  # height, width
 

@@ -13,7 +13,7 @@ from datasets.clip_transforms import (
     ShortSideScale,
     UniformTemporalSubsample,
 )
-from tests.datasets.test_sampling_published import golden
+from tests.datasets.sampling.test_published import golden
 from utils.errors import ConfigError
 
 

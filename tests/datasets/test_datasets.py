@@ -13,16 +13,16 @@ import torch
 from PIL import Image
 
 from datasets import DATASETS, ClipDataset, DiskStore, FakeDataset, ImageDataset, TSNDataset
+from datasets.lists.records import read_list
 from datasets.loader import EvalShard, make_loader
 from datasets.memcached_dataset import image_list_columns
-from datasets.records import read_list
 from tests.datasets.conftest import SIZE, blob_frame, encode
-from utils.batch import collate
-from utils.clip import ClipSpec
-from utils.coded_clips import CodedSpatial
-from utils.crops import MultiScale, TestCrops
+from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, ListError
-from utils.transforms import Spatial
+from utils.training.batch import collate
+from utils.transforms.crops import MultiScale, TestCrops
+from utils.transforms.cut_clip import Spatial
+from utils.transforms.gpu_decode import CodedSpatial
 
 Frames = Callable[..., Path]
 CLIPS = {"img": ClipSpec(1), "tsn": ClipSpec(3), "clip": ClipSpec(4, 2, "clip")}

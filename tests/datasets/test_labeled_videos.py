@@ -12,10 +12,10 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from datasets.labeled_videos import ExactDistributedSampler, Kinetics, LabeledVideoDataset, make_clip_sampler
-from tests.datasets.test_clip_times import number
-from tests.datasets.test_sampling_published import golden
-from tests.make_video import block_position, make_video
-from tests.ranks import run_ranks
+from tests.datasets.sampling.test_published import golden
+from tests.datasets.videos.test_clip_times import number
+from tests.helpers.make_video import block_position, make_video
+from tests.helpers.ranks import run_ranks
 from utils.errors import ConfigError, FrameError
 
 NAMES = ["a", "b", "c", "d", "e"]

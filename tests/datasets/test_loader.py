@@ -12,7 +12,7 @@ import torch
 
 from datasets.loader import EvalShard, TrainStream, balanced_chances, epoch_order, make_loader
 from tests.datasets.test_datasets import make
-from utils.label_sets import label_sets
+from utils.scoring.label_sets import label_sets
 
 Frames = Callable[..., Path]
 

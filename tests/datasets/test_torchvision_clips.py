@@ -10,12 +10,12 @@ import torch
 from torchvision.datasets.video_utils import VideoClips
 
 from datasets import VideoDataset
+from datasets.lists.records import RecordList, read_list
 from datasets.loader import EvalShard, TrainStream
-from datasets.records import RecordList, read_list
-from tests.make_video import make_video
-from utils.clip import ClipSpec
-from utils.crops import TestCrops
-from utils.transforms import Spatial
+from tests.helpers.make_video import make_video
+from utils.clip_spec import ClipSpec
+from utils.transforms.crops import TestCrops
+from utils.transforms.cut_clip import Spatial
 
 CLIP, RATE = ClipSpec(8, 1, "torchvision", "video"), 15.0
 VIDEOS = {"whole_ratio.mp4": (30, 70), "other_ratio.mp4": (24, 60), "few_clips.mp4": (30, 20), "short.mp4": (30, 9)}

@@ -14,19 +14,20 @@ import pytest
 import torch
 from packaging.version import Version
 
-from datasets import VideoDataset, video_index
+from datasets import VideoDataset
+from datasets.lists.records import RecordList, read_list
 from datasets.loader import EvalShard, TrainStream, make_loader
-from datasets.records import RecordList, read_list
 from datasets.video_dataset import shown_at
-from datasets.video_index import index_videos, scan
-from datasets.video_reader import find_reader, read_pyav
-from tests.make_video import block_position, damage, make_audio, make_video, truncate
-from tests.requirements import CLIPS, needs_clips, needs_package, needs_program
-from utils.clip import ClipSpec
-from utils.crops import MultiScale, TestCrops
+from datasets.videos import index as video_index
+from datasets.videos.index import index_videos, scan
+from datasets.videos.reader import find_reader, read_pyav
+from datasets.videos.video import Video
+from tests.helpers.make_video import block_position, damage, make_audio, make_video, truncate
+from tests.helpers.requirements import CLIPS, needs_clips, needs_package, needs_program
+from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
-from utils.transforms import Spatial
-from utils.video import Video
+from utils.transforms.crops import MultiScale, TestCrops
+from utils.transforms.cut_clip import Spatial
 
 WHOLE = Spatial(TestCrops(None), (64, 96))
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -28,13 +28,13 @@ import torch
 
 import main
 from benchmarks._page import table
-from tests.integration.experiment import make_experiment, same_weights, weights
-from tests.ranks import free_port
-from utils import checkpoint
-from utils.errors import run_cli
-from utils.files import atomic_write
+from tests.helpers.experiment import make_experiment, same_weights, weights
+from tests.helpers.ranks import free_port
+from utils.cli import run_cli
+from utils.files import ROOT, atomic_write
+from utils.run import checkpoint
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "interruptions.md"
+PAGE = ROOT / "docs" / "interruptions.md"
 OPTIONS = {"ema": 0.9, "ckpt_freq": 2, "val_freq": 5, "print_freq": 1}
 MOST_KILLS = 4  # of one run, before it is let to its end
 MEET_SECONDS = 30

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import main
-from tests.integration.experiment import make_experiment
+from tests.helpers.experiment import make_experiment
 from utils.errors import ConfigError
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.experiment import CLASSES, make_experiment, run
+from tests.helpers.experiment import CLASSES, make_experiment, run
+from tests.helpers.trained import CLIP, TSN, write_checkpoint
 from tests.integration.interruptions import finish, start
-from tests.tools.trained import CLIP, TSN, write_checkpoint
 from utils.errors import UserError
-from utils.results import SCORES, Results, read_results
+from utils.scoring.result_files import SCORES, Results, read_results
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.integration.experiment import make_experiment, run, same_weights, weights
+from tests.helpers.experiment import make_experiment, run, same_weights, weights
+from tests.helpers.requirements import needs_gpu
 from tests.integration.test_training import stop_at
-from tests.requirements import needs_gpu
 
 pytestmark = needs_gpu
 

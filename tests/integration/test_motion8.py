@@ -13,8 +13,8 @@ import pytest
 import torch
 
 import main
-from tests.integration.experiment import same_weights, weights
-from tests.requirements import ROOT, needs_program
+from tests.helpers.experiment import same_weights, weights
+from tests.helpers.requirements import ROOT, needs_program
 from tools import dump_frames, make_lists, make_motion8
 
 EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "exps" / "motion8").glob("*/config.yaml"))

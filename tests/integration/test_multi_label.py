@@ -11,13 +11,13 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from anal_tools import analyze, ledger, report
-from tests.integration.experiment import run
-from tests.integration.multi_label import MODEL, NAMES, make_multi_label
+from tests.helpers.experiment import run
+from tests.helpers.multi_label import MODEL, NAMES, make_multi_label
 from tools import check_data, predict
-from utils import checkpoint
-from utils.average_precision import mean_average_precision
 from utils.errors import UserError
-from utils.results import LINES, SCORES, TEXT, read_results
+from utils.run import checkpoint
+from utils.scoring.average_precision import mean_average_precision
+from utils.scoring.result_files import LINES, SCORES, TEXT, read_results
 
 EVERYTHING = {
     "class_weights": "balanced",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.experiment import make_experiment
+from tests.helpers.experiment import make_experiment
 from tests.integration.interruptions import finish, losses, start
 
 # no batch norm and no dropout: what a process sees then depends on nobody else

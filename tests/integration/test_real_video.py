@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 import main
-from datasets.list_parser import parse_list
-from tests.requirements import CLIPS, needs_clips
-from tests.tools.run import run_tool
-from utils.results import read_results
+from datasets.lists.parser import parse_list
+from tests.helpers.requirements import CLIPS, needs_clips
+from tests.helpers.run_tool import run_tool
+from utils.scoring.result_files import read_results
 
 LABELS = """\
 file,label

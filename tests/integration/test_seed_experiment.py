@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from main import main
-from tests.requirements import ROOT
-from utils import checkpoint
+from tests.helpers.requirements import ROOT
+from utils.run import checkpoint
 
 SEED = next((ROOT / "exps" / "douyin_exps").rglob("config.yaml"))
 

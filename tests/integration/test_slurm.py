@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.experiment import make_experiment, same_weights, weights
-from tests.requirements import ROOT
+from tests.helpers.experiment import make_experiment, same_weights, weights
+from tests.helpers.requirements import ROOT
 from tests.slurm.cluster import CPU_PARTITION, GPU_PARTITION, Cluster, running_cluster, slurm_test
 
 pytestmark = [*slurm_test, pytest.mark.timeout(600), pytest.mark.xdist_group("slurm")]

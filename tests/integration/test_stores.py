@@ -10,8 +10,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.datasets.conftest import Memcached, memcached
-from tests.integration.experiment import make_experiment, run, same_weights, weights
-from tests.requirements import needs_program
+from tests.helpers.experiment import make_experiment, run, same_weights, weights
+from tests.helpers.requirements import needs_program
 from tools import pack_frames
 
 __all__ = ["memcached"]  # a fixture

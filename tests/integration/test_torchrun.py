@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.experiment import make_experiment, same_weights, weights
+from tests.helpers.experiment import make_experiment, same_weights, weights
+from tests.helpers.requirements import ROOT
 from tests.integration.interruptions import OPTIONS, undisturbed
-from tests.requirements import ROOT
 
 SECONDS = 200.0
 

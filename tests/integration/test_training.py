@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.integration.experiment import make_experiment, run, same_weights, weights
-from tests.requirements import ROOT
-from utils import checkpoint
+from tests.helpers.experiment import make_experiment, run, same_weights, weights
+from tests.helpers.requirements import ROOT
 from utils.errors import CheckpointError, ConfigError, FrameError, ListError, UserError
-from utils.run_folder import RunFolder
+from utils.run import checkpoint
+from utils.run.folder import RunFolder
 
 
 def metrics(config: Path, kind: str) -> list[dict[str, Any]]:

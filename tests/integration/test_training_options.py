@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.integration.experiment import make_experiment, run, same_weights, weights
+from tests.helpers.experiment import make_experiment, run, same_weights, weights
 from tests.integration.test_training import metrics, stop_at
-from utils import checkpoint
 from utils.errors import ConfigError, UserError
+from utils.run import checkpoint
 
 SHORT = "common.lr_scheduler.max_iter=4"
 

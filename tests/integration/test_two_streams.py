@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 import main
-from tests.moving import make_moving
+from tests.helpers.moving import make_moving
 from tools import browse_data, check_data, dump_flow, extract_features, fuse, predict, stream
-from utils import checkpoint
 from utils.errors import UserError
+from utils.run import checkpoint
 
 FLOW = {"type": "tsn", "backbone": "resnet18", "num_segments": 2, "num_class": 2}
 

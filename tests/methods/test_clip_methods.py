@@ -14,9 +14,9 @@ from methods.base import Method
 from methods.clip3d import Clip3D
 from methods.slowfast import SlowFast
 from networks import CLIP_NETWORKS
-from networks.weights import load_pretrained
+from networks.checkpoints.load import load_pretrained
 from utils.errors import CheckpointError, ConfigError
-from utils.optim import parameter_groups
+from utils.training.optimizer import parameter_groups
 
 
 def _meta(backbone: str, **arguments: object) -> Method:

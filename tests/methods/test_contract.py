@@ -13,7 +13,7 @@ from methods import METHODS
 from methods.base import Method
 from networks import IMAGE_BACKBONES
 from networks.freeze import freeze_bn
-from tests.requirements import needs_gpu
+from tests.helpers.requirements import needs_gpu
 
 # arguments that make a method small enough for a test, and the size of a clip that it takes then
 SMALL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {

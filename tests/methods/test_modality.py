@@ -11,13 +11,13 @@ from torch import nn
 from torchvision.models import resnet18
 
 from methods import METHODS
-from methods.assemble import build_method
+from methods.build import build_method
 from methods.clip3d import Clip3D
 from methods.tsm import TSM
 from methods.tsn import TSN
 from networks import CLIP_NETWORKS
-from networks.weights import load_into, load_pretrained
-from utils.config import Model
+from networks.checkpoints.load import load_into, load_pretrained
+from utils.config.schema import Model
 from utils.errors import CheckpointError, ConfigError
 
 STACKS = [("flow", None, 10, 5), ("flow", 3, 6, 3), ("rgbdiff", None, 15, 6), ("rgbdiff", 2, 6, 3), ("rgb", None, 3, 1)]

@@ -10,10 +10,10 @@ from torch import nn
 
 from methods.tsm import TSM, StreamingTSM
 from methods.tsn import TSN
-from networks.temporal_shift import TemporalShift
-from tests.requirements import needs_package
+from networks.temporal.shift import TemporalShift
+from tests.helpers.requirements import needs_package
 from utils.errors import ConfigError
-from utils.flops import multiply_adds, num_parameters
+from utils.run.flops import multiply_adds, num_parameters
 
 ARCHITECTURES = [
     "resnet18",

@@ -8,7 +8,7 @@ from torch import nn
 
 from methods.tsn import TSN
 from utils.errors import ConfigError
-from utils.flops import multiply_adds, num_parameters
+from utils.run.flops import multiply_adds, num_parameters
 
 
 def test_the_seeds_model_has_its_published_size() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from networks.group_sync_bn import GroupSyncBatchNorm, convert_group_sync_bn, resolve_group_size
-from tests.ranks import run_ranks
+from tests.helpers.ranks import run_ranks
 from utils.errors import ConfigError
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

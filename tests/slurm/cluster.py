@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.requirements import needs_program, needs_root
+from tests.helpers.requirements import needs_program, needs_root
 
 GPU_PARTITION = "VI_SP_VA_1080TI"
 LOW_PARTITION = "VI_Preempt"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.integration.experiment import make_experiment
+from tests.helpers.experiment import make_experiment
 from tools import browse_data
 from tools.browse_data import frame_indices
-from utils.contact_sheet import CAPTION, GAP
 from utils.errors import UserError
+from utils.plots.contact_sheet import CAPTION, GAP
 
 
 @pytest.mark.parametrize(("arguments", "views"), [([], 1), (["--val", "common.val_dense=true"], 10)])

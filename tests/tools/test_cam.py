@@ -9,18 +9,18 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from methods.assemble import build_method
+from datasets.videos.video import Video
 from methods.base import Method, fold_frames, mean_over_frames
-from tests.integration.experiment import CLASSES as BRIGHTNESS
-from tests.integration.experiment import make_experiment, run
-from tests.make_video import make_video
-from tests.tools.trained import CLASSES, SLOWFAST, TSN, UNI, write_checkpoint
+from methods.build import build_method
+from tests.helpers.experiment import CLASSES as BRIGHTNESS
+from tests.helpers.experiment import make_experiment, run
+from tests.helpers.make_video import make_video
+from tests.helpers.trained import CLASSES, SLOWFAST, TSN, UNI, write_checkpoint
 from tools import cam
-from tools._grad_cam import last_maps, look
-from tools._trained import Trained, open_checkpoint
-from utils.config import Common
+from tools.inference.grad_cam import last_maps, look
+from tools.inference.trained import Trained, open_checkpoint
+from utils.config.schema import Common
 from utils.errors import FrameError, UserError
-from utils.video import Video
 
 RED, BLUE = 0, 1
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.datasets.conftest import write_video
-from tests.tools.run import run_tool
+from tests.helpers.run_tool import run_tool
 from tools import check_data
 from utils.errors import UserError
 

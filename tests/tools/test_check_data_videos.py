@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.datasets.test_videos_in_a_config import CONFIG
-from tests.make_video import damage, make_video, truncate
+from tests.datasets.videos.test_videos_in_a_config import CONFIG
+from tests.helpers.make_video import damage, make_video, truncate
 from tools import check_data
 from utils.errors import UserError
 

@@ -13,16 +13,16 @@ from torchvision.models import resnet18
 from main import main as run_main
 from methods import METHODS
 from methods.base import Method
-from networks.layouts import LAYOUTS
-from networks.weights import load_into
-from tests.networks import official_names_2d as official
-from tests.networks.randomise import randomise
-from tests.tools.run import run_tool
-from tools._protocols import PROJECTS
-from tools._trained import open_checkpoint
+from networks.checkpoints.layouts import LAYOUTS
+from networks.checkpoints.load import load_into
+from tests.helpers.randomise import randomise
+from tests.helpers.run_tool import run_tool
+from tests.networks.checkpoints.layouts import official_names_2d as official
 from tools.convert_checkpoint import main
+from tools.importing.protocols import PROJECTS
+from tools.inference.trained import open_checkpoint
 from utils.errors import CheckpointError, ConfigError, UserError
-from utils.presets import PRESETS
+from utils.transforms.presets import PRESETS
 
 SMALL = ["common.augmentation.input_size=32", "common.augmentation.test_resize=32", "common.workers=0"]
 

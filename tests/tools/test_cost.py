@@ -11,10 +11,10 @@ import pytest
 
 from methods import METHODS
 from networks import CLIP_NETWORKS, IMAGE_BACKBONES
-from networks.slowfast import BACKBONES
-from tests.requirements import ROOT
+from networks.clip.slowfast import BACKBONES
+from tests.helpers.requirements import ROOT
 from tools import cost
-from tools._cost_rows import ROWS, Row, all_rows
+from tools.exporting.cost_rows import ROWS, Row, all_rows
 from utils.errors import UserError
 
 FAST_ROW = next(row for row in ROWS if row.backbone == "mobilenetv2")

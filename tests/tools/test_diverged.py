@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.make_video import make_video
-from tests.tools.trained import UNI, write_checkpoint
+from tests.helpers.make_video import make_video
+from tests.helpers.trained import UNI, write_checkpoint
 from tools import cam, extract_features, predict, stream
 from utils.errors import CheckpointError
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.requirements import ROOT
+from tests.helpers.requirements import ROOT
 from tools.docs_pictures import IMAGES, LARGEST, write_config, write_small
-from utils.config_file import load_config
+from utils.config.file import load_config
 from utils.errors import UserError
 
 

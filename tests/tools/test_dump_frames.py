@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.make_video import block_position, make_video
-from tests.tools.dumping import dump, entries, images, make_job, tree
-from tests.tools.run import run_tool
+from tests.helpers.dumping import dump, entries, images, make_job, tree
+from tests.helpers.make_video import block_position, make_video
+from tests.helpers.run_tool import run_tool
 from tools import dump_frames, make_lists
-from tools._dump import dump_video
+from tools.dumping.video import dump_video
 
 
 @pytest.mark.parametrize("as_module", [False, True])

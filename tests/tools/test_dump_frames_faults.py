@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.make_video import damage, make_audio, make_video, truncate
-from tests.requirements import CLIPS, ROOT, needs_clips
-from tests.tools.dumping import dump, entries, images, make_job, refusal, tree
-from tests.tools.run import ENVIRONMENT, command, run_tool
-from tools import _dump, dump_frames
-from tools._dump import Job, OutOfReachError, dump_video
-from tools._manifest import Manifest
+from tests.helpers.dumping import dump, entries, images, make_job, refusal, tree
+from tests.helpers.make_video import damage, make_audio, make_video, truncate
+from tests.helpers.requirements import CLIPS, ROOT, needs_clips
+from tests.helpers.run_tool import ENVIRONMENT, command, run_tool
+from tools import dump_frames
+from tools.dumping import video as _dump
+from tools.dumping.video import Job, OutOfReachError, dump_video
+from tools.listing.manifest import Manifest
 
 
 def make_faults(folder: Path) -> None:

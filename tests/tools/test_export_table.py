@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from networks import CLIP_NETWORKS
-from tests.tools.test_export import needs_onnx, old_torch
+from tests.tools.exporting.test_export import needs_onnx, old_torch
 from tools import export_table
-from tools._cost_rows import all_rows
 from tools.export import TOLERANCE
 from tools.export_table import models
+from tools.exporting.cost_rows import all_rows
 from utils.errors import UserError
 
 pytestmark = [*needs_onnx, old_torch]

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.make_video import make_video
-from tests.requirements import needs_package
-from tests.tools.run import run_tool
-from tests.tools.trained import CLIP, TSN, write_checkpoint
+from tests.helpers.make_video import make_video
+from tests.helpers.requirements import needs_package
+from tests.helpers.run_tool import run_tool
+from tests.helpers.trained import CLIP, TSN, write_checkpoint
 from tools import extract_features
-from tools._inputs import VideoInput
-from tools._prediction import Settings, predict
-from tools._trained import open_checkpoint
+from tools.inference.inputs import VideoInput
+from tools.inference.prediction import Settings, predict
+from tools.inference.trained import open_checkpoint
 from utils.errors import ConfigError, UserError
 
 T = TSN["num_segments"]

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from networks.torchvision_video import BUILDERS
-from tests.make_video import make_video
-from tests.requirements import ROOT
-from tools import _torchvision_config as made
+from networks.clip.torchvision_builders import BUILDERS
+from tests.helpers.make_video import make_video
+from tests.helpers.requirements import ROOT
 from tools import from_torchvision
-from tools._torchvision_flags import REFERENCE, S3D, parse
-from utils.config_file import load_config
+from tools.importing import torchvision_config as made
+from tools.importing.torchvision_flags import REFERENCE, S3D, parse
+from utils.config.file import load_config
 from utils.errors import CheckpointError, ConfigError, ListError, UserError
-from utils.launch import Process
+from utils.processes.launch import Process
 
 EIGHT_GPUS = '--data-path=/data/kinectics400 --kinetics-version="400" --lr 0.08 --cache-dataset --sync-bn --amp'
 ONE_GPU = '--data-path=/data/kinectics400 --kinetics-version="400" --batch-size=8 --cache-dataset'

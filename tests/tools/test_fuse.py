@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.tools.run import run_tool
+from tests.helpers.run_tool import run_tool
 from tools import fuse
 from tools.fuse import search
-from utils import fusion
 from utils.errors import UserError
-from utils.fusion import Aligned, align, read_evaluation
-from utils.metrics import topk_accuracy
-from utils.results import read_results, write_results
+from utils.scoring import fusion
+from utils.scoring.fusion import Aligned, align, read_evaluation
+from utils.scoring.metrics import topk_accuracy
+from utils.scoring.result_files import read_results, write_results
 
 NAMES = ["a", "b", "c"]
 

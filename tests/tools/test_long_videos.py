@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.make_video import make_video
-from tests.requirements import ROOT
-from tests.tools.run import ENVIRONMENT
-from tests.tools.trained import TSN, UNI, write_checkpoint
+from tests.helpers.make_video import make_video
+from tests.helpers.requirements import ROOT
+from tests.helpers.run_tool import ENVIRONMENT
+from tests.helpers.trained import TSN, UNI, write_checkpoint
 
 FRAMES = {"three minutes": 180, "three hours": 3 * 3600}  # one a second: what could pile up is per frame or per window
 PEAK = """

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets.class_names import read_class_names
-from datasets.list_parser import parse_list
-from tests.tools.run import run_tool
+from datasets.lists.class_names import read_class_names
+from datasets.lists.parser import parse_list
+from tests.helpers.run_tool import run_tool
 from tools import make_lists
 from utils.errors import UserError
 

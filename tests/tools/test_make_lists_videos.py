@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.video_lists import read_videos
+from datasets.lists.tables import read_videos
 from tests.tools.test_make_lists import frames, lines, make, refusal
 
 

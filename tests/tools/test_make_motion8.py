@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.tools.run import run_tool
+from datasets.videos.video import Video
+from tests.helpers.run_tool import run_tool
 from tools import make_motion8
-from tools._splits import read_split
+from tools.listing.splits import read_split
 from tools.make_motion8 import CLASSES, NUM_FRAMES, PAIRS, SIDE, Clip, render
 from utils.errors import UserError
-from utils.video import Video
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from datasets.class_names import read_class_names
-from datasets.records import read_list
-from datasets.video_lists import read_videos
+from datasets.lists.class_names import read_class_names
+from datasets.lists.records import read_list
+from datasets.lists.tables import read_videos
 from tests.datasets.conftest import write_video
 from tests.tools.test_make_lists import frames, lines, make, refusal
 from tools import check_data, pack_frames
-from tools._labels import read_labels, split_labels
-from tools._splits import ratio_split
+from tools.listing.labels import read_labels, split_labels
+from tools.listing.splits import ratio_split
 
 CHARADES = """id,subject,scene,quality,relevance,verified,script,actions,length
 AO8RW,HR43,Kitchen,6,7,Yes,"A person; cooks.",c092 11.90 21.20;c147 0.00 12.60;c092 0.00 3.00,33.67

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from datasets.records import read_list
-from datasets.video_lists import read_videos
-from tests.peer_lists import make_peer_lists
+from datasets.lists.records import read_list
+from datasets.lists.tables import read_videos
+from tests.helpers.peer_lists import make_peer_lists
 from tools import make_lists
-from tools._labels import read_labels
+from tools.listing.labels import read_labels
 from utils.errors import ListError, UserError
 
 TRAIN = ["rawframes/jump/v0 8 0", "rawframes/jump/v1 8 0", "rawframes/run/v0 8 1", "rawframes/run/v1 8 1"]

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.integration.experiment import make_experiment, run
-from tests.make_video import make_video
-from tests.tools.run import run_tool
-from tests.tools.trained import CLASSES, CLIP, write_checkpoint
+from datasets.videos.video import Video
+from tests.helpers.experiment import make_experiment, run
+from tests.helpers.make_video import make_video
+from tests.helpers.run_tool import run_tool
+from tests.helpers.trained import CLASSES, CLIP, write_checkpoint
 from tools import predict
-from tools._inputs import VideoInput
-from tools._prediction import Settings, spans
-from tools._trained import open_checkpoint
-from tools._windows import Window, cut, sliding
-from utils.errors import CheckpointError, FrameError, UserError, run_cli
-from utils.results import read_results
-from utils.video import Video
+from tools.inference.inputs import VideoInput
+from tools.inference.prediction import Settings, spans
+from tools.inference.trained import open_checkpoint
+from tools.inference.windows import Window, cut, sliding
+from utils.cli import run_cli
+from utils.errors import CheckpointError, FrameError, UserError
+from utils.scoring.result_files import read_results
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import archives
-from tests.tools.dumping import entries
+from tests.helpers import archives
+from tests.helpers.dumping import entries
 from tools import prepare
-from tools._archives import ARCHIVES, mirror_pairs
+from tools.listing.archives import ARCHIVES, mirror_pairs
 from utils.errors import UserError
+from utils.files import ROOT
 
 HMDB, CUT = "_wave_h_nm_np1_ba_goo_0.avi", "_000010_000020"
 
@@ -36,11 +37,10 @@ def lines(path: Path) -> list[str]:
 
 def test_every_data_set_has_a_miniature_and_a_page() -> None:
     assert set(archives.MAKERS) == set(ARCHIVES) - {"kinetics600", "kinetics700"}
-    root = Path(__file__).resolve().parents[2]
-    assert all((root / "docs" / "datasets" / f"{archive.page}.md").is_file() for archive in ARCHIVES.values())
-    used = {path.parent.name for path in root.glob("exps/*/*/config.yaml")}
+    assert all((ROOT / "docs" / "datasets" / f"{archive.page}.md").is_file() for archive in ARCHIVES.values())
+    used = {path.parent.name for path in ROOT.glob("exps/*/*/config.yaml")}
     assert used  # data/<folder> is where the recipes look
-    text = "".join(path.read_text() for path in root.glob("exps/*/*/config.yaml"))
+    text = "".join(path.read_text() for path in ROOT.glob("exps/*/*/config.yaml"))
     for name in ("kinetics400", "ucf101", "hmdb51", "something_v1", "something_v2"):
         assert f"train_root: data/{ARCHIVES[name].folder}\n" in text
 

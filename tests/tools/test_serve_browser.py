@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.browser import Seen, browser_test, opened, serious_violations
-from tests.make_video import make_audio, make_video
-from tests.tools.trained import CLASSES, write_checkpoint
-from tools._prediction import Settings
-from tools._serve import PageServer
-from tools._trained import open_checkpoint
+from tests.helpers.browser import Seen, browser_test, opened, serious_violations
+from tests.helpers.make_video import make_audio, make_video
+from tests.helpers.trained import CLASSES, write_checkpoint
+from tools.inference.prediction import Settings
+from tools.inference.trained import open_checkpoint
+from tools.serving.server import PageServer
 
 pytestmark = browser_test
 NAME = "<img src=x onerror=alert(1)>.mp4"

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.make_video import make_video
-from tests.tools.run import run_tool
-from tests.tools.trained import CLASSES, TSN, UNI, write_checkpoint
+from datasets.videos.video import Video
+from tests.helpers.make_video import make_video
+from tests.helpers.run_tool import run_tool
+from tests.helpers.trained import CLASSES, TSN, UNI, write_checkpoint
 from tools import stream
-from tools._inputs import VideoInput
-from tools._trained import open_checkpoint
+from tools.inference.inputs import VideoInput
+from tools.inference.trained import open_checkpoint
 from tools.stream import Timing, answers, check, streaming
 from utils.errors import ConfigError, FrameError, UserError
-from utils.video import Video
 
 
 @pytest.fixture(scope="module")

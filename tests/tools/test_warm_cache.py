@@ -9,8 +9,8 @@ import pytest
 
 from datasets import MemcachedStore
 from tests.datasets.conftest import Memcached, memcached, tiny_frames  # noqa: F401 - fixtures
-from tests.requirements import needs_program
-from tests.tools.run import run_tool
+from tests.helpers.requirements import needs_program
+from tests.helpers.run_tool import run_tool
 from tools import warm_cache
 
 pytestmark = [pytest.mark.memcached, needs_program("memcached", install="apt-get install memcached")]

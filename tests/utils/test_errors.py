@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from utils.arguments import parse_arguments
-from utils.errors import ConfigError, PeerError, run_cli
+from utils.cli import run_cli
+from utils.config.command_line import parse_arguments
+from utils.errors import ConfigError, PeerError
 
 
 def raising(error: BaseException) -> Callable[[Sequence[str] | None], int]:

@@ -1,3 +1,3 @@
 # shellcheck shell=bash
 # The miniature of the official archive that the page prepares.
-python -m tests.archives activitynet downloads/activitynet
+python -m tests.helpers.archives activitynet downloads/activitynet

@@ -7,7 +7,7 @@ python - <<'PYTHON'
 import torch
 
 from methods.tsm import TSM
-from tests.networks.official_names_2d import mit
+from tests.networks.checkpoints.layouts.official_names_2d import mit
 
 FILE = "pretrained/TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e50.pth"
 state = mit(TSM(backbone="resnet18", num_class=400).state_dict(), {}, shifted=True)

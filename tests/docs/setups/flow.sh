@@ -3,7 +3,7 @@ set -eu
 python - <<'PYTHON'
 from pathlib import Path
 
-from tests.moving import make_moving
+from tests.helpers.moving import make_moving
 
 root = Path("data/ucf101")
 make_moving(root, {"train": 4, "val": 2})

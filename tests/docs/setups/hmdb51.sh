@@ -1,3 +1,3 @@
 # shellcheck shell=bash
 # The miniature of the official archive that the page prepares.
-python -m tests.archives hmdb51 downloads/hmdb51
+python -m tests.helpers.archives hmdb51 downloads/hmdb51

@@ -1,3 +1,3 @@
 # shellcheck shell=bash
 # The miniature of the official archive that the page prepares.
-python -m tests.archives jester downloads/jester
+python -m tests.helpers.archives jester downloads/jester

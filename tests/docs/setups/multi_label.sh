@@ -3,7 +3,7 @@
 python - <<'PYTHON'
 from pathlib import Path
 
-from tests.integration.experiment import write_frames
+from tests.helpers.experiment import write_frames
 
 SETS = {0: ["run;jump", "jump", "-"], 1: ["swim", "run", "run;swim"]}
 for split, count in (("train", 9), ("val", 6)):

@@ -3,7 +3,7 @@
 python - <<'PYTHON'
 from pathlib import Path
 
-from tests.make_video import make_video
+from tests.helpers.make_video import make_video
 
 for label, name in enumerate(("clap", "jump", "wave")):
     for number in range(5):

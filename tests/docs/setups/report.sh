@@ -2,7 +2,7 @@
 python - <<'PYTHON'
 from pathlib import Path
 
-from tests.integration.experiment import make_experiment
+from tests.helpers.experiment import make_experiment
 
 make_experiment(Path("data/mine").absolute())
 PYTHON

@@ -1,3 +1,3 @@
 # shellcheck shell=bash
 # The miniature of the official archive that the page prepares.
-python -m tests.archives something_v2 downloads/something_v2
+python -m tests.helpers.archives something_v2 downloads/something_v2

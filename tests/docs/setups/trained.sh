@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.make_video import make_video
-from tests.tools.trained import UNI, write_checkpoint
-from utils.results import write_results
+from tests.helpers.make_video import make_video
+from tests.helpers.trained import UNI, write_checkpoint
+from utils.scoring.result_files import write_results
 
 CLASSES = ["clap", "jump", "run", "wave"]
 

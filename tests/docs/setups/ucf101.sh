@@ -1,3 +1,3 @@
 # shellcheck shell=bash
 # The miniature of the official archive that the page prepares.
-python -m tests.archives ucf101 downloads/ucf101
+python -m tests.helpers.archives ucf101 downloads/ucf101

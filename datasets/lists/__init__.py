@@ -1,0 +1,1 @@
+"""Reads the lists that name a data set's videos: lines, tables, labels, class names."""

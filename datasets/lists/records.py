@@ -1,0 +1,271 @@
+"""List files as flat arrays: ten million videos without ten million Python objects, shared by all workers.
+
+What a line looks like is in list_parser.py; here its numbers are checked, and large lists are cached. What is on the
+disk is looked at in disk_check.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.lists.parser import COLUMNS, ParsedList, parse_list
+from utils.errors import ListError
+from utils.flat_file import open_arrays, save_arrays
+from utils.scoring.label_sets import LabelSets
+
+_CACHE_ABOVE = 32 << 20  # bytes of text; below this, reading the list again is as quick
+_CACHE_VERSION = 1
+_log = logging.getLogger(__name__)
+
+
+class RecordList:
+    """n videos of one list file.
+
+    num_frames, labels: int32 (n,); labels count from 0 and are -1 where the list has none; num_frames is 0 where the
+    list has none (encoded videos). Lists of sets have LabelSets as labels. spans: float64 (n, 2), start and end in
+    seconds of records that are parts of videos, nan for those that are not; None if none is. Paths are as in the list;
+    `full_path` puts the root before them.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str],
+        root: str | os.PathLike[str],
+        *,
+        blob: np.ndarray,
+        offsets: np.ndarray,
+        num_frames: np.ndarray,
+        labels: np.ndarray | LabelSets,
+        lines: np.ndarray,
+        spans: np.ndarray | None = None,
+        cache_file: Path | None = None,
+    ) -> None:
+        self.source = Path(source)
+        self.root = Path(root)
+        self.num_frames = num_frames
+        self.labels = labels
+        self.spans = spans
+        self._blob, self._offsets, self._lines = blob, offsets, lines
+        self._cache_file = cache_file
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def path(self, index: int) -> str:
+        """The path of one record as the list has it; bytes that are not UTF-8 survive as surrogates."""
+        start, stop = self._offsets[index], self._offsets[index + 1]
+        return os.fsdecode(self._blob[start:stop].tobytes())
+
+    def full_path(self, index: int) -> str:
+        """The path below the root; an absolute path in the list stays itself."""
+        return os.path.join(self.root, self.path(index))  # noqa: PTH118 - called per sample
+
+    def where(self, index: int) -> str:
+        """`file:line` of one record, for messages."""
+        return f"{self.source}:{self._lines[index]}"
+
+    def with_fewer_frames(self, fewer: int) -> RecordList:
+        """The same videos with so many frames less each, down to 0."""
+        num_frames = np.maximum(self.num_frames - fewer, 0).astype(self.num_frames.dtype)
+        return _rebuild(self.source, self.root, self.arrays() | {"num_frames": num_frames}, self._num_class)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        # a spawned worker maps the cache again instead of receiving a copy of the arrays
+        if self._cache_file is not None:
+            return _open_cached, (self.source, self.root, self._cache_file, self._num_class)
+        return _rebuild, (self.source, self.root, self.arrays(), self._num_class)
+
+    @property
+    def _num_class(self) -> int | None:
+        return self.labels.num_class if isinstance(self.labels, LabelSets) else None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything of the list, flat: what is cached, and what travels to a spawned worker."""
+        labels = self.labels
+        sets = {"label_offsets": labels.offsets} if isinstance(labels, LabelSets) else {}
+        arrays = {
+            "blob": self._blob,
+            "offsets": self._offsets,
+            "num_frames": self.num_frames,
+            "lines": self._lines,
+            "labels": labels.flat if isinstance(labels, LabelSets) else labels,
+            **sets,
+        }
+        return arrays if self.spans is None else arrays | {"spans": self.spans}
+
+
+def read_list(
+    source: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] = "/",
+    num_class: int | None = None,
+    columns: tuple[str, ...] = COLUMNS,
+    unlabelled: bool = False,
+    cache_folder: str | os.PathLike[str] | None = None,
+) -> RecordList:
+    """Reads and checks a list: every line is a path and whole numbers, at least one frame, a label in 0..num_class-1.
+
+    columns: names of the numbers behind the path: ("num_frames", "label"), ("label",) or ("num_frames",); "labels"
+    instead of "label" for sets of classes, whose rows then have `num_class` columns. unlabelled: whether a label may be
+    -1, for a video whose class nobody says. Large lists are kept in `cache_folder` (default: the user's cache folder)
+    under the hash of their bytes, and mapped from there.
+
+    Raises ListError `file:line: what is wrong and what to do`.
+    """
+    source = Path(source)
+    cache_file = _cache_file(source, columns, cache_folder)
+    records = None
+    if cache_file is not None and cache_file.exists():
+        records = _reopen(source, root, cache_file, num_class)
+    if records is None:
+        parsed = parse_list(source, columns)
+        records = _from_parsed(source, root, parsed, num_class)
+        _check_counts(records, columns)
+        if cache_file is not None and _store(records, cache_file):
+            del parsed, records  # before the same is mapped: together they would be the peak
+            records = _open_cached(source, root, cache_file, num_class)
+    if columns[-1] in ("label", "labels"):
+        check_labels(records, num_class, unlabelled=unlabelled)
+    return records
+
+
+def _from_parsed(source: Path, root: str | os.PathLike[str], parsed: ParsedList, num_class: int | None) -> RecordList:
+    count, numbers = len(parsed.lines), parsed.numbers
+    arrays = {
+        "blob": parsed.blob,
+        "offsets": parsed.offsets,
+        "num_frames": numbers.get("num_frames", np.zeros(count, np.int32)),
+        "lines": parsed.lines,
+    }
+    if "labels" in numbers:
+        arrays["labels"] = numbers["labels"]
+        arrays["label_offsets"] = np.concatenate([[0], np.cumsum(numbers["sizes"], dtype=np.int64)])
+    else:
+        arrays["labels"] = numbers.get("label", np.full(count, -1, np.int32))
+    return _rebuild(source, root, arrays, num_class)
+
+
+def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
+    if "num_frames" in columns and records.num_frames.min() < 1:
+        worst = int(np.argmax(records.num_frames < 1))
+        raise ListError(
+            f"{records.where(worst)}: {records.path(worst)!r} has {records.num_frames[worst]} frames; a video needs at "
+            "least one: remove the line or dump the video again"
+        )
+
+
+def check_labels(records: RecordList, num_class: int | None, *, unlabelled: bool) -> None:
+    """Raises ListError, with file and line, for a label outside 0..num_class-1; `unlabelled` permits -1."""
+    sets = records.labels if isinstance(records.labels, LabelSets) else None
+    labels = records.labels.flat if isinstance(records.labels, LabelSets) else records.labels
+
+    def fault(wrong: np.ndarray, message: str) -> ListError:
+        place = int(np.argmax(wrong))
+        return ListError(
+            f"{records.where(place if sets is None else sets.video_of(place))}: label {labels[place]} {message}"
+        )
+
+    below = labels < -unlabelled
+    if below.any():
+        hint = "labels count from 0"
+        if labels[np.argmax(below)] == -1:
+            hint += "; -1 means that the class is unknown, and only lists that are scored may have such videos"
+        raise fault(below, f"is negative; {hint}")
+    if sets is not None:
+        mixed = (labels < 0) & (np.repeat(sets.sizes, sets.sizes) > 1)
+        if mixed.any():
+            raise fault(mixed, "means that the classes are unknown, so no other can be given")
+        if len(twice := _repeated(sets)):
+            raise fault(np.arange(len(labels)) == twice[0], "is given twice; name each class once")
+    if num_class is not None and labels.max(initial=0) >= num_class:
+        hint = f"labels must be 0..{num_class - 1}"
+        if labels.min(initial=num_class) >= 1 and labels.max() == num_class:
+            hint += "; this list seems to count from 1 (tools/check_data.py --fix writes one that counts from 0)"
+        else:
+            hint += "; raise model.num_class or correct the list"
+        raise fault(labels >= num_class, f"is outside num_class {num_class}: {hint}")
+
+
+def _repeated(sets: LabelSets) -> np.ndarray:
+    """Places of flat whose class its video has already, int64."""
+    videos = np.repeat(np.arange(len(sets)), sets.sizes)
+    order = np.lexsort((sets.flat, videos))
+    same = (np.diff(sets.flat[order]) == 0) & (np.diff(videos[order]) == 0)
+    return order[1:][same]
+
+
+# --- the cache of large lists ---
+
+
+def _cache_file(source: Path, columns: tuple[str, ...], folder: str | os.PathLike[str] | None) -> Path | None:
+    try:
+        if folder is None and source.stat().st_size < _CACHE_ABOVE:
+            return None
+        digest = hashlib.sha1(usedforsecurity=False)
+        with source.open("rb") as file:
+            while data := file.read(1 << 22):
+                digest.update(data)
+    except OSError:
+        return None  # parsing it will say what is wrong
+    folder = Path(folder) if folder is not None else default_cache_folder()
+    return folder / f"{digest.hexdigest()}-{'-'.join(columns)}-v{_CACHE_VERSION}.records"
+
+
+def default_cache_folder() -> Path:
+    """Where what can be computed again is kept: XDG_CACHE_HOME or ~/.cache, in a folder of ours."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytorch-video-analysis"
+
+
+def _store(records: RecordList, cache_file: Path) -> bool:
+    """Writes the cache; one that cannot be written costs time on the next start only."""
+    try:
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        save_arrays(cache_file, {"source": str(records.source)}, records.arrays())
+    except OSError as error:
+        _log.warning("cannot cache %s in %s (%s): it will be read again", records.source, cache_file.parent, error)
+        return False
+    return True
+
+
+def _reopen(source: Path, root: str | os.PathLike[str], cache_file: Path, num_class: int | None) -> RecordList | None:
+    try:
+        return _open_cached(source, root, cache_file, num_class)
+    except (OSError, ValueError, KeyError) as error:
+        _log.warning("ignoring a damaged cache of %s: %s", source, error)
+        return None
+
+
+def _open_cached(source: Path, root: str | os.PathLike[str], cache_file: Path, num_class: int | None) -> RecordList:
+    _, arrays = open_arrays(cache_file)
+    return _rebuild(source, root, arrays, num_class, cache_file)
+
+
+def _rebuild(
+    source: Path,
+    root: str | os.PathLike[str],
+    arrays: dict[str, np.ndarray],
+    num_class: int | None,
+    cache_file: Path | None = None,
+) -> RecordList:
+    labels: np.ndarray | LabelSets = arrays["labels"]
+    if "label_offsets" in arrays:
+        width = num_class or int(arrays["labels"].max(initial=-1)) + 1
+        labels = LabelSets(arrays["labels"], arrays["label_offsets"], width)
+    return RecordList(
+        source,
+        root,
+        blob=arrays["blob"],
+        offsets=arrays["offsets"],
+        num_frames=arrays["num_frames"],
+        labels=labels,
+        lines=arrays["lines"],
+        spans=arrays.get("spans"),
+        cache_file=cache_file,
+    )

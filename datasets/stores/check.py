@@ -1,0 +1,89 @@
+"""Does the disk hold what the list says? Looked at before the first step, on records spread over the list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+
+from datasets.lists.records import RecordList
+from datasets.stores.disk import DiskStore, FrameStore
+from datasets.stores.flow import DUMP, SERIES, FlowStore
+from datasets.stores.frame_names import FLOW_PREFIXES, list_frames
+from datasets.stores.packed import PackedStore
+from utils.errors import ListError
+
+
+def can_look(store: FrameStore) -> TypeGuard[DiskStore | PackedStore | FlowStore]:
+    """Whether check_on_disk knows where this store has its frames."""
+    parts = store.parts if isinstance(store, FlowStore) else (store,)
+    return all(isinstance(part, DiskStore | PackedStore) for part in parts)
+
+
+def check_on_disk(
+    records: RecordList, store: DiskStore | PackedStore | FlowStore, *, limit: int = 1000, allowed: int = 0
+) -> int:
+    """Looks for the first and the last frame of up to `limit` records spread evenly over the list; returns how many.
+
+    Of optical flow, for those of both series; the records count fields then.
+    Raises ListError with file and line for a folder that is not there and for fewer frames than the list says, if there
+    are more than `allowed` such records, or no others.
+    """
+    if isinstance(store, FlowStore):
+        return max(check_on_disk(records, part, limit=limit, allowed=allowed) for part in store.parts if can_look(part))
+    chosen = np.unique(np.linspace(0, len(records) - 1, min(limit, len(records))).astype(np.int64))
+    found: list[ListError] = []
+    for index in chosen.tolist():
+        try:
+            _check(records, store, index)
+        except ListError as error:
+            found.append(error)
+            if len(found) > allowed or len(found) == len(chosen):
+                raise found[0] from None
+    return len(chosen)
+
+
+def _check(records: RecordList, store: DiskStore | PackedStore, index: int) -> None:
+    if isinstance(store, PackedStore):
+        _check_packed(records, store, index)
+        return
+    path, last = records.path(index), int(records.num_frames[index]) - 1
+    for frame in (0, last) if store.template is not None else (0,):
+        if not Path(store.frame_name(path, frame)).is_file():
+            raise ListError(f"{records.where(index)}: {_explain(records, store, index, frame)}")
+
+
+def _check_packed(records: RecordList, store: PackedStore, index: int) -> None:
+    packed, listed = store.num_frames(records.path(index)), int(records.num_frames[index])
+    if packed < listed:
+        frames = "frames" if store.series is None else store.series
+        what = "is not in the pack" if packed < 0 else f"has {packed} {frames} in the pack, the list says {listed}"
+        raise ListError(
+            f"{records.where(index)}: {records.path(index)!r} {what} {store.folder}; run tools/pack_frames.py with "
+            f"this list{' and --flow' * (store.series in SERIES)}"
+        )
+
+
+def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> str:
+    file = Path(store.frame_name(records.path(index), frame))
+    if store.template is None:
+        return f"image not found: {file}; check train_root / val_root and the list"
+    folder = Path(records.full_path(index))
+    if not folder.is_dir():
+        return f"folder not found: {folder}; check train_root / val_root, or dump the video again"
+    if Path(store.template).name.startswith(FLOW_PREFIXES):
+        return f"{file.name} is missing in {folder}, of {records.num_frames[index]} fields of optical flow; {DUMP}"
+    series = {one.template: one for one in list_frames(file.parent)} if file.parent.is_dir() else {}
+    one = series.get(Path(store.template).name)
+    if one is None:
+        found = ", ".join(sorted(series)) or "no numbered images"
+        return f"{folder} has no frames called {store.template} but {found}; set data.frame_template"
+    if frame == 0:
+        return f"{folder} begins with frame number {one.first}, not {store.first_frame}; set data.first_frame, or " + (
+            "dump the video again"
+        )
+    return (
+        f"the list says {records.num_frames[index]} frames, but {file.name} is missing and {folder} holds {one.count}; "
+        "correct the list (tools/check_data.py --fix) or dump the video again"
+    )

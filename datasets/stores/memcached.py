@@ -1,0 +1,152 @@
+"""Frames in memcached in front of the disk: what is not there is read from the disk and put there.
+
+The cache can only make things faster. A server that is down, slow, full or wrong costs a counted read from the disk;
+the bytes that are returned are always the file's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datasets.stores.disk import DiskStore, read_frame
+from datasets.stores.memcached_server import Server, choose
+from datasets.stores.store_stats import StoreStats
+from utils.errors import ConfigError, FrameError
+
+COUNTS = ("hits", "misses", "fallbacks", "damaged", "bypassed")
+_SEAL = 4  # bytes of the check sum
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    file: str
+    key: str
+    size: int  # of the file, -1 if not looked at
+
+
+class MemcachedStore(DiskStore):
+    """Reads through memcached.
+
+    servers: addresses "host:port" or paths of Unix sockets; a video has one of them, by consistent hashing, so a clip
+    costs one round trip. version: what tells new frames from old ones under the same name, part of every key: "frame"
+    is size and time of each file (always right, one stat per frame); "folder" is the time of the video's folder (one
+    stat per clip; right if dumps replace whole folders, as ours do); anything else is your own word, changed by you,
+    and no stat at all. timeout, longest_pause: seconds, see Server. expire: seconds a value lives, 0 for ever.
+
+    `stats` counts frames: hits; misses (read from disk and put there); fallbacks (server down); damaged (wrong bytes in
+    the cache, read from disk and replaced); bypassed (larger than the server's item limit, always from disk).
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        servers: Sequence[str] | str,
+        template: str | None = "img_{:05d}.jpg",
+        first_frame: int = 1,
+        version: str = "frame",
+        timeout: float = 0.5,
+        longest_pause: float = 10.0,
+        expire: int = 0,
+    ) -> None:
+        super().__init__(root, template=template, first_frame=first_frame)
+        addresses = [part.strip() for part in servers.split(",")] if isinstance(servers, str) else list(servers)
+        if not addresses or len(set(addresses)) < len(addresses):
+            raise ConfigError(f"common.data.store.servers: {addresses} must name at least one server, and none twice")
+        if timeout <= 0 or longest_pause <= 0:
+            raise ConfigError("common.data.store: timeout and longest_pause are seconds above 0")
+        self.servers = [
+            Server(address, timeout=timeout, longest_pause=longest_pause, expire=expire) for address in addresses
+        ]
+        self.version = str(version)
+        self._stats = StoreStats(COUNTS)
+
+    def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """The frames, in one round trip to the video's server, and one more to fill what was missing."""
+        order = np.asarray(indices).tolist()
+        wanted = self._wanted(path, order)
+        server = choose(self.servers, os.fsencode(path))
+        limit = server.largest_value() - _SEAL
+        asked = [one.key for one in wanted.values() if one.size <= limit]
+        values = server.get_many(asked) if asked else {}
+        frames: dict[int, bytes] = {}
+        missing: dict[str, bytes] = {}
+        counts = dict.fromkeys(COUNTS, 0)
+        for index, one in wanted.items():
+            value = (values or {}).get(one.key)
+            data = None if value is None else _unseal(one.key, value)
+            if data is not None:
+                counts["hits"] += 1
+            else:
+                data = read_frame(one.file)
+                if len(data) > limit:
+                    counts["bypassed"] += 1
+                elif values is None:
+                    counts["fallbacks"] += 1
+                else:
+                    counts["misses" if value is None else "damaged"] += 1
+                    missing[one.key] = _seal(one.key, data)
+            frames[index] = data
+        if missing:
+            server.set_many(missing)
+        for name, number in counts.items():
+            self._stats.add(name, number)
+        return [frames[index] for index in order]
+
+    def fill(self, path: str, indices: Sequence[int] | np.ndarray) -> dict[str, int]:
+        """Puts frames into the cache and waits for the answer. Counts frames: stored, oversized, refused."""
+        wanted = self._wanted(path, np.asarray(indices).tolist())
+        server = choose(self.servers, os.fsencode(path))
+        limit = server.largest_value() - _SEAL
+        values = {}
+        for one in wanted.values():
+            data = read_frame(one.file)
+            if len(data) <= limit:
+                values[one.key] = _seal(one.key, data)
+        refused = server.set_many(values, wait=True)
+        lost = len(values) if refused is None else len(refused)
+        return {"stored": len(values) - lost, "oversized": len(wanted) - len(values), "refused": lost}
+
+    def stats(self) -> dict[str, int]:
+        """Frames by where they came from, over all workers."""
+        return self._stats.totals()
+
+    def _wanted(self, path: str, indices: Sequence[int]) -> dict[int, _Wanted]:
+        """File, key and size of each frame. Raises FrameError for a frame that is not there."""
+        version = self.version.encode()
+        if self.version == "folder":
+            version = b"%d" % _stat(os.path.join(self.root, path)).st_mtime_ns  # noqa: PTH118 - as in frame_name
+        wanted = {}
+        for index in indices:
+            file, size, stamp = self.frame_name(path, index), -1, version
+            if self.version == "frame":
+                status = _stat(file)
+                size, stamp = status.st_size, b"%d %d" % (status.st_size, status.st_mtime_ns)
+            key = hashlib.sha1(os.fsencode(file) + b"\0" + stamp, usedforsecurity=False).hexdigest()
+            wanted[index] = _Wanted(file, key, size)
+        return wanted
+
+
+def _stat(file: str) -> os.stat_result:
+    try:
+        return os.stat(file)  # noqa: PTH116 - as in frame_name
+    except OSError:
+        read_frame(file)  # says what is wrong with it
+        raise FrameError(f"{file}: cannot be looked at") from None
+
+
+def _seal(key: str, data: bytes) -> bytes:
+    """The value: a check sum of key and data before the data, so that another frame's bytes are damage too."""
+    return zlib.crc32(data, zlib.crc32(key.encode())).to_bytes(_SEAL, "little") + data
+
+
+def _unseal(key: str, value: bytes) -> bytes | None:
+    """The data of a value, None if it is damaged."""
+    data = value[_SEAL:]
+    return data if data and _seal(key, data)[:_SEAL] == value[:_SEAL] else None

@@ -1,0 +1,220 @@
+"""Writes and verifies packs of frames; how they look and how they are read is in packed_store.py.
+
+A shard is whole once its .idx is there. A run that was stopped keeps its whole shards; the next one goes on after them.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from datasets.stores.packed import FORMAT, INDEX, path_hash
+from utils.errors import UserError
+from utils.flat_file import open_arrays, save_arrays
+
+
+@dataclass(frozen=True)
+class PackedVideo:
+    """Encoded frames of one video. stamp: time of its folder in ns, to see on the next run whether it changed."""
+
+    path: str
+    frames: Sequence[bytes]
+    stamp: int = 0
+
+
+@dataclass
+class _Shard:
+    """What is known of one shard, in the order of its videos."""
+
+    name: str
+    names: list[bytes] = field(default_factory=list)
+    stamps: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    sizes: list[np.ndarray] = field(default_factory=list)
+    sums: list[np.ndarray] = field(default_factory=list)
+    bytes: int = 0
+
+
+class PackWriter:
+    """Adds videos to the pack in `folder`, in shards of about `shard_bytes`."""
+
+    def __init__(self, folder: Path, *, shard_bytes: int = 512 << 20) -> None:
+        self.folder, self.shard_bytes = folder, shard_bytes
+        folder.mkdir(parents=True, exist_ok=True)
+        for torn in folder.glob("*.tmp"):
+            torn.unlink()
+        self._shards = [_load(path) for path in sorted(folder.glob("shard_*.idx")) if _is_whole(path)]
+        self.known: dict[bytes, tuple[int, int]] = {}  # name -> (frames, stamp)
+        for shard in self._shards:
+            self.known.update(zip(shard.names, zip(shard.counts, shard.stamps, strict=True), strict=True))
+
+    def has(self, path: str, frames: int, stamp: int) -> bool:
+        """Whether this video is packed already, unchanged."""
+        return self.known.get(os.fsencode(path)) == (frames, stamp)
+
+    def write(self, videos: Iterable[PackedVideo]) -> Iterator[PackedVideo]:
+        """Packs the videos and yields each after it was written; finished shards stay whatever happens later.
+
+        Raises UserError when the disk is full or cannot be written.
+        """
+        shard: _Shard | None = None
+        file: IO[bytes] | None = None
+        try:
+            for video in videos:
+                if shard is None or file is None:
+                    shard = _Shard(f"shard_{self._next_number():05d}.bin")
+                    file = (self.folder / f"{shard.name}.tmp").open("wb")
+                _append(shard, file, video)
+                yield video
+                if shard.bytes >= self.shard_bytes:
+                    self._finish(shard, file)
+                    shard, file = None, None
+            if shard is not None and file is not None:
+                self._finish(shard, file)
+                shard, file = None, None
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            raise UserError(
+                f"{self.folder}: {'the disk is full' if full else error.strerror} after {len(self._shards)} whole "
+                "shards; make room and run the same command again, it goes on from there"
+            ) from error
+        finally:
+            if shard is not None and file is not None:
+                _discard(self.folder / f"{shard.name}.tmp", file)
+
+    def merge(self, wanted: Iterable[str]) -> int:
+        """Writes the index of the videos `wanted` over all shards, newest copies first; returns how many there are."""
+        newest = {
+            name: (number, place) for number, shard in enumerate(self._shards) for place, name in enumerate(shard.names)
+        }
+        chosen = [newest[name] for path in wanted if (name := os.fsencode(path)) in newest]
+        names = [self._shards[number].names[place] for number, place in chosen]
+        counts = [self._shards[number].counts[place] for number, place in chosen]
+        hashes = np.array([path_hash(name) for name in names], np.uint64)
+        order = np.argsort(hashes, kind="stable")
+        nothing = [np.zeros(0, np.uint32)]
+        arrays = {
+            "paths": np.frombuffer(b"".join(names), np.uint8),
+            "path_offsets": _offsets([len(name) for name in names]),
+            "hash": hashes[order],
+            "hash_order": order.astype(np.int64),
+            "video_shard": np.array([number for number, _ in chosen], np.int32),
+            "video_start": np.array([self._shards[number].starts[place] for number, place in chosen], np.int64),
+            "video_first": _offsets(counts),
+            "frame_size": np.concatenate([self._shards[number].sizes[place] for number, place in chosen] or nothing),
+            "frame_sum": np.concatenate([self._shards[number].sums[place] for number, place in chosen] or nothing),
+        }
+        about = {"format": FORMAT, "shards": [{"name": shard.name, "bytes": shard.bytes} for shard in self._shards]}
+        try:
+            save_arrays(self.folder / INDEX, about, arrays)
+        except OSError as error:
+            raise UserError(f"{self.folder / INDEX}: cannot be written: {error.strerror}") from error
+        return len(chosen)
+
+    def _next_number(self) -> int:
+        return max((int(shard.name[6:-4]) for shard in self._shards), default=-1) + 1
+
+    def _finish(self, shard: _Shard, file: IO[bytes]) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+        (self.folder / f"{shard.name}.tmp").replace(self.folder / shard.name)
+        save_arrays(
+            self.folder / shard.name.replace(".bin", ".idx"),
+            {"format": FORMAT, "bytes": shard.bytes},
+            {
+                "names": np.frombuffer(b"".join(shard.names), np.uint8),
+                "name_offsets": _offsets([len(name) for name in shard.names]),
+                "stamps": np.array(shard.stamps, np.int64),
+                "counts": np.array(shard.counts, np.int64),
+                "starts": np.array(shard.starts, np.int64),
+                "sizes": np.concatenate(shard.sizes),
+                "sums": np.concatenate(shard.sums),
+            },
+        )
+        self._shards.append(shard)
+        self.known.update(zip(shard.names, zip(shard.counts, shard.stamps, strict=True), strict=True))
+
+
+def verify(folder: Path) -> Iterator[tuple[str, int, list[tuple[str, list[int]]]]]:
+    """Reads every shard again; yields (file, videos in it, damaged videos with the indices of their bad frames)."""
+    for path in sorted(folder.glob("shard_*.idx")):
+        shard = _load(path)
+        bad: list[tuple[str, list[int]]] = []
+        try:
+            with (folder / shard.name).open("rb") as file:
+                for place, name in enumerate(shard.names):
+                    file.seek(shard.starts[place])
+                    wrong = [
+                        index
+                        for index, (size, check) in enumerate(
+                            zip(shard.sizes[place].tolist(), shard.sums[place].tolist(), strict=True)
+                        )
+                        if zlib.crc32(file.read(size)) != check
+                    ]
+                    if wrong:
+                        bad.append((os.fsdecode(name), wrong))
+        except OSError:
+            bad = [
+                (os.fsdecode(name), list(range(count))) for name, count in zip(shard.names, shard.counts, strict=True)
+            ]
+        yield shard.name, len(shard.names), bad
+
+
+def _append(shard: _Shard, file: IO[bytes], video: PackedVideo) -> None:
+    shard.names.append(os.fsencode(video.path))
+    shard.stamps.append(video.stamp)
+    shard.counts.append(len(video.frames))
+    shard.starts.append(shard.bytes)
+    shard.sizes.append(np.array([len(frame) for frame in video.frames], np.uint32))
+    shard.sums.append(np.array([zlib.crc32(frame) for frame in video.frames], np.uint32))
+    for frame in video.frames:
+        file.write(frame)
+        shard.bytes += len(frame)
+
+
+def _load(path: Path) -> _Shard:
+    about, arrays = open_arrays(path)
+    ends = np.cumsum(arrays["counts"])[:-1]
+    names, offsets = arrays["names"].tobytes(), arrays["name_offsets"].tolist()
+    return _Shard(
+        path.with_suffix(".bin").name,
+        [names[start:stop] for start, stop in itertools.pairwise(offsets)],
+        arrays["stamps"].tolist(),
+        arrays["counts"].tolist(),
+        arrays["starts"].tolist(),
+        np.split(arrays["sizes"], ends),
+        np.split(arrays["sums"], ends),
+        about["bytes"],
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an .idx can be read and its shard has the bytes it should."""
+    try:
+        about, _ = open_arrays(path)
+        return path.with_suffix(".bin").stat().st_size == about["bytes"]
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _offsets(lengths: Sequence[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _discard(path: Path, file: IO[bytes]) -> None:
+    try:
+        file.close()  # flushes, which a full disk refuses
+    except OSError:
+        pass
+    finally:
+        path.unlink(missing_ok=True)

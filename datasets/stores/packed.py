@@ -1,0 +1,212 @@
+"""Frames in a few large files instead of millions of small ones, with a flat index; tools/pack_frames.py writes them.
+
+A pack is a folder: shard_00000.bin ... hold the encoded frames end to end, video by video; shard_00000.idx ... say what
+is in each; index.flat is all of them together, mapped by every worker. Each frame has a check sum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from utils.errors import ConfigError, FrameError
+from utils.flat_file import open_arrays
+
+INDEX = "index.flat"
+FORMAT = 1
+_OPEN_SHARDS = 64
+
+
+class _Shard(Protocol):
+    """An open shard. Both kinds may be inherited by forked workers: neither has a position to share."""
+
+    def read(self, size: int, offset: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class _ReadShard:
+    def __init__(self, file: Path) -> None:
+        self._descriptor = os.open(file, os.O_RDONLY)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+class _MappedShard:
+    def __init__(self, file: Path) -> None:
+        with file.open("rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_RANDOM)  # frames are read here and there, not one after the other
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self._map[offset : offset + size]
+
+    def close(self) -> None:
+        self._map.close()
+
+
+ACCESS: dict[str, type[_ReadShard] | type[_MappedShard]] = {"pread": _ReadShard, "mmap": _MappedShard}
+
+
+class PackedStore:
+    """Reads frames from the pack in `folder`; `root`, `template` and `first_frame` are for stores that read files.
+
+    access: "pread" asks the system for each frame, and a disk that fails is an error that names the shard; "mmap" maps
+    the shards, which saves that call, but a disk that fails ends the process: for local disks and for /dev/shm.
+    series: what is packed beside the frames under a name of its own: flow_x, flow_y.
+
+    Raises FrameError if there is no finished pack, or if shards are missing or not whole, with the videos they hold.
+    """
+
+    reads_files = False
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        folder: str | os.PathLike[str],
+        template: str | None = None,
+        first_frame: int = 0,
+        access: str = "pread",
+        series: str | None = None,
+    ) -> None:
+        if access not in ACCESS:
+            raise ConfigError(f"common.data.store.access: {access!r} is not one of {', '.join(ACCESS)}")
+        self.folder, self.access, self.series = Path(folder), access, series
+        self._open()
+        self._check_shards()
+
+    def _open(self) -> None:
+        path = self.folder / INDEX
+        try:
+            about, arrays = open_arrays(path)
+        except FileNotFoundError:
+            raise FrameError(f"{path}: no finished pack here; run tools/pack_frames.py (again, it continues)") from None
+        except (OSError, ValueError) as error:
+            raise FrameError(f"{path}: cannot be read ({error}); run tools/pack_frames.py again") from None
+        if about.get("format") != FORMAT:
+            raise FrameError(f"{path}: format {about.get('format')}, this version reads {FORMAT}; pack again")
+        self._shards: list[dict[str, Any]] = about["shards"]
+        self._arrays = arrays
+        self._open_shards: OrderedDict[int, _Shard] = OrderedDict()
+
+    def _check_shards(self) -> None:
+        for number, shard in enumerate(self._shards):
+            file = self.folder / shard["name"]
+            size = file.stat().st_size if file.exists() else -1
+            if size != shard["bytes"]:
+                what = f"has {size} bytes instead of {shard['bytes']}" if size >= 0 else "is missing"
+                raise FrameError(f"{file}: {what}; it holds {self._videos_of(number)}; run tools/pack_frames.py again")
+
+    def _videos_of(self, shard: int) -> str:
+        videos = np.flatnonzero(self._arrays["video_shard"] == shard)
+        shown = ", ".join(repr(self._path(video)) for video in videos[:3].tolist())
+        return f"{len(videos)} videos: {shown}" + ", ..." * (len(videos) > 3)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.folder, self.access, self.series)
+
+    def __del__(self) -> None:
+        for shard in getattr(self, "_open_shards", {}).values():
+            shard.close()
+
+    def __len__(self) -> int:
+        return len(self._arrays["video_shard"])
+
+    def num_frames(self, path: str) -> int:
+        """Frames of a video in the pack; -1 if the video is not in it."""
+        video = self._find(path)
+        return -1 if video < 0 else int(np.diff(self._arrays["video_first"][video : video + 2])[0])
+
+    def frame_name(self, path: str, index: int) -> str:
+        """The place of one frame, for messages."""
+        video = self._find(path)
+        where = self.folder if video < 0 else self.folder / self._shards[self._arrays["video_shard"][video]]["name"]
+        return f"{where}: {path!r}, frame index {int(index)}"
+
+    def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
+        """Reads and checks the frames; one that is asked for twice is read once."""
+        order, video = np.asarray(indices).tolist(), self._find(path)
+        if video < 0:
+            raise FrameError(f"{self.folder}: {path!r} is not in this pack; run tools/pack_frames.py with its list")
+        first, last = self._arrays["video_first"][video : video + 2].tolist()
+        sizes = self._arrays["frame_size"][first:last].astype(np.int64)
+        ends = np.cumsum(sizes) + int(self._arrays["video_start"][video])
+        shard = int(self._arrays["video_shard"][video])
+        frames: dict[int, bytes] = {}
+        for index in order:
+            if index in frames:
+                continue
+            if not 0 <= index < last - first:
+                raise FrameError(f"{self.frame_name(path, index)}: the pack has {last - first} frames of this video")
+            size = int(sizes[index])
+            data = self._read(shard, size, int(ends[index]) - size)
+            if zlib.crc32(data) != int(self._arrays["frame_sum"][first + index]):
+                raise FrameError(
+                    f"{self.frame_name(path, index)}: damaged (wrong check sum); `python tools/pack_frames.py "
+                    f"{self.folder} --verify` lists all that is"
+                )
+            frames[index] = data
+        return [frames[index] for index in order]
+
+    def stats(self) -> dict[str, int]:
+        """Nothing to count."""
+        return {}
+
+    def _read(self, shard: int, size: int, offset: int) -> bytes:
+        file = self.folder / self._shards[shard]["name"]
+        try:
+            if shard not in self._open_shards:
+                if len(self._open_shards) >= _OPEN_SHARDS:
+                    self._open_shards.popitem(last=False)[1].close()
+                self._open_shards[shard] = ACCESS[self.access](file)
+            self._open_shards.move_to_end(shard)
+            return self._open_shards[shard].read(size, offset)
+        except OSError as error:
+            raise FrameError(f"{file}: cannot be read: {error.strerror}") from None
+
+    def _find(self, path: str) -> int:
+        name = os.fsencode(series_path(path, self.series))
+        wanted = path_hash(name)
+        hashes, order = self._arrays["hash"], self._arrays["hash_order"]
+        place = int(np.searchsorted(hashes, wanted))
+        while place < len(hashes) and hashes[place] == wanted:
+            video = int(order[place])
+            if self._bytes(video) == name:
+                return video
+            place += 1
+        return -1
+
+    def _bytes(self, video: int) -> bytes:
+        start, stop = self._arrays["path_offsets"][video : video + 2]
+        return self._arrays["paths"][start:stop].tobytes()
+
+    def _path(self, video: int) -> str:
+        return os.fsdecode(self._bytes(video))
+
+
+def path_hash(name: bytes) -> np.uint64:
+    """Where a path is looked up in the index."""
+    return np.uint64(int.from_bytes(hashlib.sha1(name, usedforsecurity=False).digest()[:8], "little"))
+
+
+def series_path(path: str, series: str | None) -> str:
+    """What a pack calls a series of pictures of a video; None: its frames."""
+    return path if series is None else f"{path}/{series}"
+
+
+def _reopen(folder: Path, access: str, series: str | None) -> PackedStore:
+    return PackedStore(folder, folder=folder, access=access, series=series)

@@ -1,0 +1,230 @@
+"""From a checkpoint file of any project to weights under our names, and what the file tells about its network.
+
+Reads torch's files with `weights_only=True`, plain pickles and safetensors. How each project names things is in
+layouts/; filling models: weights.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from networks.checkpoints.layouts import LAYOUTS, ours
+from networks.checkpoints.layouts.base import Facts
+from networks.checkpoints.plain_pickle import read_plain_pickle
+from utils.errors import CheckpointError
+from utils.run.checkpoint import DAMAGED
+
+ZIP_MAGIC = b"PK\x03\x04"
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it wrote zip files
+# where projects keep the weights; of several, the first wins
+NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DistributedDataParallel, torch.compile, and trainers of all kinds
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are Caffe2's
+
+
+class _LeftOut:
+    """Stands in for an object that nothing here needs, whatever it is made from: nothing of it is kept or run."""
+
+    def __init__(self, *_: Any) -> None: ...
+    def __setstate__(self, _: Any) -> None: ...
+
+
+# what projects store beside the weights, in plain containers or so that nothing of it runs
+_ARRAY, _SCALAR = (value.__reduce__()[0] for value in (np.zeros(1), np.float64(0)))
+BESIDE: list[Any] = [
+    argparse.Namespace,  # the options of torchvision's scripts
+    (_LeftOut, "mmengine.logging.history_buffer.HistoryBuffer"),  # the curves of mmengine's runs
+    (_LeftOut, "builtins.getattr"),  # by which a curve names its own methods
+    *((_ARRAY, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(kind)) for kind in np.typecodes["All"]},
+]
+
+
+@dataclass(frozen=True)
+class RawCheckpoint:
+    """A file, read and translated.
+
+    state: the weights under the names of the file, without wrappers.
+    others: what else stands at the top of the file: epoch, config, class_names, ...
+    layout: where it comes from: "MIT TSM".
+    weights: the same weights under our names: entries of a method's state dict, or of an image network's where
+        `facts.method` is "".
+    """
+
+    path: Path
+    state: Mapping[str, Tensor]
+    others: Mapping[str, Any]
+    layout: str
+    weights: Mapping[str, Tensor]
+    facts: Facts
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The classes it was trained on, in order, where the file tells."""
+        names = self.others.get("class_names")
+        return [str(name) for name in names] if isinstance(names, (list, tuple)) else self.facts.class_names
+
+
+def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:
+    """Reads a checkpoint of ours, of upstream or of a project in `layouts.LAYOUTS`.
+
+    trust_pickle: also read a file that holds more than weights; it may run code of its author.
+
+    Raises: CheckpointError for a file that is missing, damaged, of no known project, or of a network we do not have.
+    """
+    path = Path(path)
+    state, others = split(_read(path, trust_pickle=trust_pickle), path)
+    for layout in LAYOUTS:
+        if layout.recognises(state):
+            try:
+                weights, facts = layout.convert(state, others)
+            except CheckpointError as error:
+                raise CheckpointError(f"{path}: {layout.name}: {error}") from None
+            if layout is not ours.LAYOUT:  # our files say in the docs what else is in them
+                facts.notes += [f"{name}: more weights of the same names, not read" for name in _more(others, state)]
+            return RawCheckpoint(path, state, others, layout.name, weights, facts)
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} are of no project known here ({known})")
+
+
+def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights of a loaded file without `module.` prefixes, and its other top-level entries.
+
+    Raises: CheckpointError when there are no weights in it.
+    """
+    if isinstance(contents, nn.Module):
+        contents = contents.state_dict()
+    if not isinstance(contents, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(contents).__name__}, not weights by name")
+    found: Any = contents
+    for name in NAMES:
+        if isinstance(contents.get(name), Mapping):
+            found = contents[name]
+            break
+    state = {str(key): _tensor(value) for key, value in found.items() if _is_numbers(value)}
+    for key, value in state.items():
+        if value.is_quantized or value.is_meta or value.layout is not torch.strided:
+            kind = "quantized" if value.is_quantized else "without data" if value.is_meta else "sparse"
+            raise CheckpointError(f"{path}: {key} is {kind}; save the weights as plain tensors")
+        if value.dtype not in FLOATS and LEARNED.fullmatch(key):
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{path}: {key} is {kind}, where weights are floating-point numbers; save it as such")
+    _refuse_not_finite(state, path)
+    if not state:
+        entries = f"its entries are {', '.join(map(str, [*contents][:5]))}" if contents else "it is empty"
+        raise CheckpointError(f"{path}: no weights in it; {entries}")
+    others = {str(key): value for key, value in contents.items() if value is not found} if found is not contents else {}
+    return _without_wrappers(state), others
+
+
+def _more(others: Mapping[str, Any], state: Mapping[str, Tensor]) -> list[str]:
+    """Names of entries that hold this network once more, as an average over its training does."""
+    tensors = {
+        name: _without_wrappers({str(key): inner for key, inner in value.items() if isinstance(inner, Tensor)})
+        for name, value in others.items()
+        if isinstance(value, Mapping)
+    }
+    return [name for name, found in tensors.items() if len(found.keys() & state.keys()) > len(state) / 2]
+
+
+def _refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raises: CheckpointError for weights of a run that diverged, or of a damaged file: their scores would be NaN."""
+    bad = [key for key, value in state.items() if _is_learned(key, value) and not value.isfinite().all()]
+    if bad:
+        first = state[bad[0]]
+        count = int((~first.isfinite()).sum())
+        raise CheckpointError(
+            f"{path}: {bad[0]} is NaN or infinite in {count} of {first.numel()} places ({len(bad)} of {len(state)} "
+            f"tensors hold such values); take a checkpoint from before its training diverged"
+        )
+
+
+def _is_learned(key: str, value: Tensor) -> bool:
+    return value.dtype in FLOATS and "mask" not in key  # a mask of attention is infinite on purpose
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
+
+
+def _tensor(value: Tensor | np.ndarray) -> Tensor:
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
+    return value.detach()
+
+
+def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for wrapper in WRAPPERS * 2:  # any may be inside another
+        if all(key.startswith(wrapper) for key in state):
+            state = {key.removeprefix(wrapper): value for key, value in state.items()}
+    return state
+
+
+def _read(path: Path, *, trust_pickle: bool) -> Any:
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder, not a checkpoint")
+    with path.open("rb") as file:
+        head = file.read(len(TORCH_MAGIC))
+    by_torch = head.startswith(ZIP_MAGIC) or head == TORCH_MAGIC
+    try:
+        if head[8:9] == b"{":  # behind the length of the table that describes the tensors
+            return _read_safetensors(path)
+        return _read_torch(path, trust_pickle) if by_torch else read_plain_pickle(path, trust=trust_pickle)
+    except pickle.UnpicklingError as error:
+        if found := re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error)):
+            raise CheckpointError(
+                f"{path}: holds {found[1]}, which plain weights do not need; loading it can run code from the file. If "
+                f"you trust where it comes from, say so: --trust-pickle, in code trust_pickle=True"
+            ) from None
+        reason = str(error)
+    except ImportError as error:
+        raise CheckpointError(f"{path}: holds objects of a package that is not installed ({error})") from None
+    except DAMAGED as error:
+        reason = str(error)
+    if "TorchScript" in reason:
+        raise CheckpointError(
+            f"{path}: a TorchScript archive, which is a program; save its weights alone: "
+            f"torch.save(torch.jit.load(FILE).state_dict(), NEW)"
+        )
+    if by_torch:
+        first_sentence = re.split(r"\. |\n", reason)[0]
+        raise CheckpointError(f"{path}: damaged: {first_sentence}")
+    begin = f"it begins with {head!r}" if head else "it is empty"
+    raise CheckpointError(f"{path}: neither written by torch.save nor a pickle of arrays; {begin}")
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError:
+        raise CheckpointError(f"{path}: a safetensors file needs the package safetensors: pip install timm") from None
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged: {error}") from None
+
+
+def _read_torch(path: Path, trust_pickle: bool) -> Any:
+    if trust_pickle:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    with torch.serialization.safe_globals(BESIDE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*TorchScript")  # `_read` says it in one line
+        return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,111 @@
+"""mmaction2's networks over frames: TSN and TSM on its ResNet and MobileNetV2, or on those of torchvision and timm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from networks.checkpoints.layouts.base import Facts, Layout, State
+from networks.checkpoints.layouts.identify import resnet3d_facts, with_prefix
+from networks.checkpoints.layouts.identify_image import counts, image_facts, shift_facts, without_shift
+from networks.checkpoints.layouts.mmaction2_config import FileConfig, follow, read_meta
+from networks.checkpoints.layouts.renaming import Rule, rename
+from utils.errors import CheckpointError
+
+BODY, HEAD = "backbone.", "cls_head.fc_cls."
+BLOCK = r"(layer\d\.\d+)"
+# a convolution and its norm sit together in one module there
+RESNET: list[Rule] = [
+    (r"conv1\.conv\.(.+)", r"conv1.\1"),
+    (r"conv1\.bn\.(.+)", r"bn1.\1"),
+    (rf"{BLOCK}\.conv(\d)\.conv\.(.+)", r"\1.conv\2.\3"),
+    (rf"{BLOCK}\.conv(\d)\.bn\.(.+)", r"\1.bn\2.\3"),
+    (rf"{BLOCK}\.downsample\.conv\.(.+)", r"\1.downsample.0.\2"),
+    (rf"{BLOCK}\.downsample\.bn\.(.+)", r"\1.downsample.1.\2"),
+    (rf"{BLOCK}\.non_local_block\.(theta|phi|g)(?:\.0)?\.conv\.(.+)", r"\1.non_local.\2.\3"),
+    (rf"{BLOCK}\.non_local_block\.conv_out\.conv\.(.+)", r"\1.non_local.out.\2"),
+    (rf"{BLOCK}\.non_local_block\.conv_out\.bn\.(.+)", r"\1.non_local.bn.\2"),
+]
+
+
+def _recognises(state: State) -> bool:
+    stem = next((value for key, value in state.items() if key.startswith(BODY) and value.dim() >= 4), None)
+    return stem is not None and stem.dim() == 4 and any(key.startswith("cls_head.") for key in state)
+
+
+def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
+    body = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
+    head = {key.removeprefix(HEAD): value for key, value in state.items() if key.startswith(HEAD)}
+    plain = {without_shift(key): value for key, value in body.items()}
+    if "conv2.conv.weight" in plain:
+        plain = rename(plain, _mobilenet_v2(plain))
+    elif "conv1.conv.weight" in plain:
+        plain = rename(plain, RESNET)
+    facts = image_facts(plain, head)
+    shift_facts(facts, body)
+    _complete_non_local(plain, facts, body)
+    config = read_meta(others, facts)
+    if config is not None:
+        if (config.sees_one_window or config.type == "C2D") and (clip := _as_clip_network(plain, head, facts, config)):
+            follow(config, clip[1], clip[0])
+            return clip
+        follow(config, facts, plain)
+    rest = {key: value for key, value in state.items() if not key.startswith((BODY, HEAD))}
+    ours = {f"backbone.{key}": value for key, value in plain.items()}
+    return {**ours, **{f"head.{key}": value for key, value in head.items()}, **rest}, facts
+
+
+def _mobilenet_v2(state: State) -> list[Rule]:
+    """Their seven stages, numbered through as torchvision does: features.1 to features.17, stem and last one around."""
+    rules: list[Rule] = [(r"conv1\.conv\.(.+)", r"features.0.0.\1"), (r"conv1\.bn\.(.+)", r"features.0.1.\1")]
+    number = 1
+    for stage in range(1, 8):
+        for block in range(counts(state, rf"layer{stage}\.(\d+)\.")):
+            theirs, ours = rf"layer{stage}\.{block}\.conv", f"features.{number}.conv"
+            last = counts(state, rf"{theirs}\.(\d+)\.") - 1
+            rules += [
+                # the last convolution has no ReLU, so torchvision does not group it with its norm
+                (rf"{theirs}\.{last}\.conv\.(.+)", rf"{ours}.{last}.\1"),
+                (rf"{theirs}\.{last}\.bn\.(.+)", rf"{ours}.{last + 1}.\1"),
+                (rf"{theirs}\.(\d+)\.conv\.(.+)", rf"{ours}.\1.0.\2"),
+                (rf"{theirs}\.(\d+)\.bn\.(.+)", rf"{ours}.\1.1.\2"),
+            ]
+            number += 1
+    last_one = f"features.{number}"
+    return [*rules, (r"conv2\.conv\.(.+)", rf"{last_one}.0.\1"), (r"conv2\.bn\.(.+)", rf"{last_one}.1.\1")]
+
+
+def _as_clip_network(
+    body: State, head: State, facts: Facts, config: FileConfig
+) -> tuple[dict[str, Tensor], Facts] | None:
+    """An unshifted ResNet over consecutive frames: C2D, with its pool in time or without. None where none is ours."""
+    network = {key: value.unsqueeze(2) if value.dim() == 4 else value for key, value in body.items()}
+    network |= {f"fc.{key}": value for key, value in head.items()}
+    kind = "c2d" if config.type == "C2D" else "c2d_nopool"
+    found = resnet3d_facts(network, prefer=kind) if facts.method == "tsn" else Facts()
+    if not found.backbone:
+        return None
+    found.arguments |= {"kwargs": {**found.arguments.get("kwargs", {}), "crop_size": None}}
+    found.class_names = facts.class_names
+    return with_prefix(network), found
+
+
+def _complete_non_local(plain: dict[str, Tensor], facts: Facts, body: State) -> None:
+    """Their last convolution has no bias, ours a bias of zero; which variant it is, the file tells only in part."""
+    if any(".non_local_block.g.conv." in key for key in body):
+        raise CheckpointError("its non-local blocks see every position (sub_sample=False), which ours do not")
+    found = [key for key in plain if key.endswith(".non_local.out.weight")]
+    for key in found:
+        plain[key.replace("weight", "bias")] = torch.zeros(plain[key].shape[0])
+    if found and facts.method == "tsm":
+        embedded = any(".non_local.theta." in key for key in plain)
+        facts.arguments["non_local"] = True if embedded else "gaussian"
+        if embedded:
+            facts.assumed += ("non_local",)
+            facts.notes.append("non_local: embedded_gaussian and dot_product look alike; the config says which")
+
+
+LAYOUT = Layout("mmaction2 (frames)", _recognises, _convert)

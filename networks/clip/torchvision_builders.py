@@ -1,0 +1,80 @@
+"""Every builder of torchvision.models.video under its own name, with our argument names and always with random weights.
+
+The modules, their keys and their numbers are torchvision's; only the classifier's dropout is ours to set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+from torchvision.models import get_model_builder, list_models, video
+
+from networks.clip.factorised_resnet import with_dropout
+
+# (T, H, W) of published costs where it is not (16, 112, 112); S3D's accuracy is quoted at 128 frames, its cost at 16
+EXAMPLES = {
+    "s3d": (16, 224, 224),
+    **dict.fromkeys(("mvit_v1_b", "mvit_v2_s"), (16, 224, 224)),
+    **dict.fromkeys(("swin3d_t", "swin3d_s", "swin3d_b"), (32, 224, 224)),
+}
+
+
+def _video_resnet(name: str) -> Callable[..., nn.Module]:
+    def build(num_class: int = 400, *, dropout: float = 0.0) -> nn.Module:
+        return with_dropout(get_model_builder(name)(num_classes=num_class), dropout)
+
+    return _named(build, name)
+
+
+def _s3d(name: str) -> Callable[..., nn.Module]:
+    def build(num_class: int = 400, *, dropout: float = 0.2) -> nn.Module:
+        return get_model_builder(name)(num_classes=num_class, dropout=dropout)
+
+    return _named(build, name)
+
+
+def _transformer(name: str) -> Callable[..., nn.Module]:
+    def build(num_class: int = 400, *, dropout: float | None = None) -> nn.Module:
+        net = get_model_builder(name)(num_classes=num_class)
+        if dropout is not None:
+            set_classifier_dropout(net, dropout)
+        return net
+
+    return _named(build, name)
+
+
+def set_classifier_dropout(net: nn.Module, dropout: float) -> None:
+    """MViT's head has a dropout of its own, Swin's has none in front of `head`: either gets this probability."""
+    head = net.get_submodule("head")
+    if isinstance(head, nn.Sequential):
+        for module in head:
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
+    elif dropout > 0:
+        head.register_forward_pre_hook(_Dropped(dropout))
+
+
+class _Dropped:
+    """Forward pre-hook that drops the classifier's input in training; a hook keeps torchvision's keys as they are."""
+
+    def __init__(self, dropout: float) -> None:
+        self.dropout = dropout
+
+    def __call__(self, module: nn.Module, inputs: tuple) -> tuple:
+        return (nn.functional.dropout(inputs[0], self.dropout, module.training), *inputs[1:])
+
+
+def _named(build: Callable[..., nn.Module], name: str) -> Callable[..., nn.Module]:
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"torchvision.models.video.{name} with random weights; (B, 3, T, H, W) -> logits (B, num_class)."
+    return build
+
+
+def _builder(name: str) -> Callable[..., nn.Module]:
+    if name == "s3d":
+        return _s3d(name)
+    return _transformer(name) if name.startswith(("mvit", "swin")) else _video_resnet(name)
+
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {name: _builder(name) for name in list_models(video)}

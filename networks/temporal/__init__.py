@@ -1,0 +1,1 @@
+"""Puts modules over time into image networks: the temporal shift, pooling, non-local blocks."""

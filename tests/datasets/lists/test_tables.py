@@ -1,0 +1,122 @@
+"""Lists of encoded videos, and of seconds of them: what a line means is what is shown."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets import VideoDataset
+from datasets.lists.tables import read_videos
+from datasets.videos import index as video_index
+from datasets.videos.video import between
+from tests.helpers.make_video import block_position, make_video
+from utils.clip_spec import ClipSpec
+from utils.errors import ListError
+from utils.transforms.crops import TestCrops
+from utils.transforms.cut_clip import Spatial
+
+WHOLE = Spatial(TestCrops(None), (64, 96))
+
+
+def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.WARNING)
+    for name in ("run/a b.mp4", "run/c.avi", "jump/x_000003_000013.mp4", "jump/notes.txt"):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "videos" / name).write_bytes(b"")
+    records, names = read_videos(tmp_path / "videos", num_class=2)
+    found = [(records.path(i), int(records.labels[i])) for i in range(len(records))]
+    assert names == ["jump", "run"]
+    assert found == [("jump/x_000003_000013.mp4", 0), ("run/a b.mp4", 1), ("run/c.avi", 1)]
+    assert records.full_path(1) == str(tmp_path / "videos/run/a b.mp4")
+    kinetics = tmp_path / "kinetics.csv"
+    kinetics.write_text("label,youtube_id,time_start,time_end,split\njump,x,3,13,train\nrun,gone,0,10,train\n")
+    records, names = read_videos(kinetics, root=tmp_path / "videos")
+    assert names == ["jump"] and records.path(0) == "jump/x_000003_000013.mp4" and records.where(0).endswith(":2")
+    assert "1 of 2 videos are not below" in caplog.text
+    plain = tmp_path / "plain.csv"
+    plain.write_text('path,label\n"run/a b.mp4",run\nrun/c.avi,run\n')
+    (tmp_path / "classInd.txt").write_text("0 jump\n1 run\n")
+    records, names = read_videos(plain, root=tmp_path / "videos")
+    assert names == ["jump", "run"] and records.labels.tolist() == [1, 1]
+    (tmp_path / "list.txt").write_text("run/a b.mp4 1\n")
+    records, names = read_videos(tmp_path / "list.txt", root=tmp_path / "videos")
+    assert names == ["jump", "run"] and records.path(0) == "run/a b.mp4"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "video_id,start\nx,1\n", "a.csv:1: the header must have a label column and path"),
+        ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,soon,13\n", "a.csv:2: time_start and time_end"),
+        ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,1,13\n", "none of its 1 videos is below"),
+        ("a.csv", "path,label\na.mp4,7\n", "has 8 classes, but model.num_class is 3"),
+        ("a.csv", "", "a.csv:1: the header must have"),
+        ("a.txt", "a.mp4 7\n", "a.txt:1: label 7 is outside num_class 3"),
+    ],
+)
+def test_wrong_lists_of_videos(tmp_path: Path, name: str, text: str, message: str):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ListError, match=message):
+        read_videos(tmp_path / name, root=tmp_path, num_class=3)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ListError, match="no videos in class folders"):
+        read_videos(tmp_path / "empty")
+
+
+def test_a_csv_names_parts_of_videos(tmp_path: Path):
+    make_video(tmp_path / "a.mp4", frames=48)
+    table = tmp_path / "parts.csv"
+    table.write_text("path,label,start,end\na.mp4,x,0.25,0.75\na.mp4,y,1,2\na.mp4,x,,\na.mp4,x,3,4\ngone.mp4,y,0,1\n")
+    records, names = read_videos(table, root=tmp_path)
+    data = VideoDataset(records, clip=ClipSpec(4), spatial=WHOLE, train=False, cache=tmp_path / "cache")
+    assert names == ["x", "y"] and data.index.num_videos == 2 and len(data) == 5
+    assert [len(data.index[record]) for record in range(3)] == [12, 24, 48]
+    assert data.index[0].duration == pytest.approx(0.5) and data.index[0].seconds[0] == 0
+    for record, first in ((0, 6), (1, 24), (2, 0)):
+        shown = [block_position(frame) for frame in data[record]["clips"][0]]
+        wanted = [2 * (first + int(place)) for place in data.indices(record, None)[0]]
+        assert shown == pytest.approx([place % 84 for place in wanted], abs=1)
+    assert "parts.csv:5: " in data[3]["fault"] and "a.mp4: no frame from 3 to 4 s" in data[3]["fault"]
+    assert "last one is shown at 1.96 s" in data[3]["fault"] and "no such video" in data[4]["fault"]
+    again = pickle.loads(pickle.dumps(data))
+    assert np.array_equal(again[1]["clips"], data[1]["clips"])
+
+
+@pytest.mark.parametrize("fps", [Fraction(24), Fraction(25), Fraction(30), Fraction(60), Fraction(30000, 1001)])
+@pytest.mark.parametrize("tick", [Fraction(1, 12800), None])
+def test_parts_hold_an_exact_number_of_frames(fps: Fraction, tick: Fraction | None, rng: np.random.Generator):
+    tick = tick if tick and (1 / fps / tick).denominator == 1 else 1 / (fps * 512)  # as MP4 has it
+    stamps = np.arange(600) * int(1 / fps / tick)
+    times = video_index.VideoTimes(stamps, stamps[:1], float(tick), True)
+    for _ in range(30):
+        start = Fraction(int(rng.integers(0, 1500)), 100)
+        end = start + Fraction(int(rng.integers(1, 400)), 100)
+        exact = [frame for frame in range(600) if start <= frame / fps < end]
+        first, last = times.places(float(start), float(end))
+        assert list(range(first, last)) == exact
+        shown = between(((seconds, np.empty(0)) for seconds in times.seconds.tolist()), float(start), float(end))
+        assert len(list(shown)) == len(exact)
+
+
+def test_videos_without_a_label_are_for_scoring_only(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("youtube_id,time_start,time_end\nx,3,13\n")
+    (tmp_path / "x_000003_000013.mp4").write_bytes(b"")
+    records, _ = read_videos(tmp_path / "t.csv", root=tmp_path, unlabelled=True)
+    assert records.labels.tolist() == [-1]
+    with pytest.raises(ListError, match="the header must have a label column"):
+        read_videos(tmp_path / "t.csv", root=tmp_path)
+    (tmp_path / "u.csv").write_text("path,label\na.mp4,\n")
+    with pytest.raises(ListError, match=r"u\.csv:2: label -1 is negative.*only lists that are scored"):
+        read_videos(tmp_path / "u.csv", root=tmp_path)
+
+
+def test_a_csv_without_a_header_is_a_list(tmp_path: Path):
+    for text in ("a b.mp4 1\nc.mp4 0\n", "a b.mp4,1\nc.mp4,0\n"):  # PyTorchVideo's and PySlowFast's
+        (tmp_path / "train.csv").write_text(text)
+        records, _ = read_videos(tmp_path / "train.csv", root=tmp_path)
+        assert [records.path(0), records.path(1)] == ["a b.mp4", "c.mp4"] and records.labels.tolist() == [1, 0]

@@ -1,0 +1,33 @@
+"""Addresses, and which server a video has; what servers do wrong is in test_memcached_store.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from datasets import MemcachedStore
+from datasets.stores.memcached_server import Server, choose, parse_address
+from utils.errors import ConfigError
+
+
+def test_a_server_more_takes_its_share_and_moves_nothing_else():
+    few = [Server(f"host{i}:1", timeout=1, longest_pause=1) for i in range(4)]
+    names = [f"video {i}".encode() for i in range(400)]
+    before = [choose(few[:3], name).address for name in names]
+    after = [choose(few, name).address for name in names]
+    assert {new for old, new in zip(before, after, strict=True) if new != old} == {"host3:1"}
+    assert min(after.count(server.address) for server in few) > 60
+
+
+def test_addresses():
+    assert parse_address("host") == ("host", 11211)
+    assert parse_address("10.0.0.1:5") == ("10.0.0.1", 5)
+    assert parse_address("[::1]:5") == ("::1", 5)
+    assert parse_address("/run/mc.sock") == parse_address("unix:/run/mc.sock") == "/run/mc.sock"
+    for wrong in ("", "host:", "host:99999", "a b", "relative/mc.sock", "host:x"):
+        with pytest.raises(ConfigError, match=r"is not host:port"):
+            parse_address(wrong)
+    with pytest.raises(ConfigError, match="none twice"):
+        MemcachedStore("/", servers=["a:1", "a:1"])
+    with pytest.raises(ConfigError, match="seconds above 0"):
+        MemcachedStore("/", servers=["a:1"], timeout=0)
+    assert len(MemcachedStore("/", servers="a:1, b:2").servers) == 2

@@ -1,0 +1,216 @@
+"""Packs: the same bytes as the disk, checked, resumable, and honest about what is damaged."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from datasets import DiskStore, PackedStore
+from datasets.lists.records import read_list
+from datasets.stores import packed as packed_store
+from datasets.stores.check import check_on_disk
+from datasets.stores.pack_writer import PackedVideo, PackWriter, verify
+from tests.datasets.conftest import write_video
+from tests.helpers.run_tool import run_tool
+from tools import pack_frames
+from utils.errors import ConfigError, FrameError, ListError, UserError
+from utils.flat_file import open_arrays, save_arrays
+
+Frames = Callable[..., Path]
+SMALL = 4000  # bytes of a shard: two or three tiny videos
+
+
+def videos(root: Path, names: list[str], count: int = 3) -> Iterator[PackedVideo]:
+    store = DiskStore(root)
+    for name in names:
+        yield PackedVideo(name, store.get_many(name, range(count)), 1)
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    for video in range(7):
+        write_video(tmp_path / f"frames/v{video}", video, 3)
+    return tmp_path / "frames"
+
+
+NAMES = [f"v{video}" for video in range(7)]
+
+
+def pack(frames: Path, out: Path, names: list[str] = NAMES) -> PackedStore:
+    writer = PackWriter(out, shard_bytes=SMALL)
+    list(writer.write(videos(frames, [name for name in names if not writer.has(name, 3, 1)])))
+    assert writer.merge(names) == len(names)
+    return PackedStore(out, folder=out)
+
+
+@pytest.mark.parametrize("access", ["pread", "mmap"])
+def test_a_pack_has_the_bytes_of_the_disk(frames: Path, tmp_path: Path, access: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(packed_store, "_OPEN_SHARDS", 2)
+    pack(frames, tmp_path / "pack")
+    store, disk = PackedStore("", folder=tmp_path / "pack", access=access), DiskStore(frames)
+    assert len(list((tmp_path / "pack").glob("*.bin"))) > 2
+    for copy in (store, pickle.loads(pickle.dumps(store))):
+        assert copy.access == access
+        for name in NAMES:
+            assert copy.num_frames(name) == 3
+            assert copy.get_many(name, [2, 0, 2]) == disk.get_many(name, [2, 0, 2])
+    assert store.num_frames("v9") == -1 and store.stats() == {} and len(store) == 7
+
+
+def test_paths_of_any_kind(tmp_path: Path):
+    names = ["a b", "视频/舞", os.fsdecode(b"caf\xe9"), "x" * 200]
+    for number, name in enumerate(names):
+        write_video(tmp_path / "frames" / name, number, 3)
+    store = pack(tmp_path / "frames", tmp_path / "pack", names)
+    for name in names:
+        assert store.get_many(name, [1]) == DiskStore(tmp_path / "frames").get_many(name, [1])
+
+
+def test_what_is_not_there_is_named(frames: Path, tmp_path: Path):
+    store = pack(frames, tmp_path / "pack")
+    with pytest.raises(FrameError, match=r"'v9' is not in this pack; run tools/pack_frames.py"):
+        store.get_many("v9", [0])
+    with pytest.raises(FrameError, match=r"shard_00000.bin: 'v0', frame index 3: the pack has 3 frames"):
+        store.get_many("v0", [3])
+    with pytest.raises(FrameError, match="no finished pack here"):
+        PackedStore("", folder=tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="access: 'read' is not one of pread, mmap"):
+        PackedStore("", folder=tmp_path / "pack", access="read")
+    about, arrays = open_arrays(tmp_path / "pack/index.flat")
+    save_arrays(tmp_path / "pack/index.flat", about | {"format": 99}, {k: v.copy() for k, v in arrays.items()})
+    with pytest.raises(FrameError, match=r"format 99, this version reads 1; pack again"):
+        PackedStore("", folder=tmp_path / "pack")
+    (tmp_path / "pack/index.flat").write_bytes(b"rubbish" * 20)
+    with pytest.raises(FrameError, match="cannot be read"):
+        PackedStore("", folder=tmp_path / "pack")
+
+
+@pytest.mark.parametrize("access", ["pread", "mmap"])
+def test_a_damaged_frame_is_a_fault_and_verify_names_its_video(frames: Path, tmp_path: Path, access: str):
+    pack(frames, tmp_path / "pack")
+    store = PackedStore("", folder=tmp_path / "pack", access=access)
+    file = tmp_path / "pack/shard_00000.bin"
+    data = bytearray(file.read_bytes())
+    size = (frames / "v0/img_00001.jpg").stat().st_size
+    data[size + 10] ^= 1  # in the second frame of the first video
+    file.write_bytes(data)
+    assert store.get_many("v0", [0]) and store.get_many("v1", [1])
+    with pytest.raises(FrameError, match=r"shard_00000.bin: 'v0', frame index 1: damaged \(wrong check sum\)"):
+        store.get_many("v0", [1])
+    bad = {name: damaged for name, _, damaged in verify(tmp_path / "pack") if damaged}
+    assert bad == {"shard_00000.bin": [("v0", [1])]}
+
+
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_shard_that_is_not_whole_names_its_videos_and_is_packed_again(frames: Path, tmp_path: Path, how: str):
+    pack(frames, tmp_path / "pack")
+    file = tmp_path / "pack/shard_00000.bin"
+    if how == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    else:
+        file.unlink()
+    with pytest.raises(
+        FrameError, match=r"shard_00000.bin: .*(instead of|is missing).*; it holds \d videos: 'v0', 'v1'"
+    ):
+        PackedStore("", folder=tmp_path / "pack")
+    named = [name for _, _, damaged in verify(tmp_path / "pack") for name, _ in damaged]
+    assert "v0" in named if how == "gone" else named
+    store = pack(frames, tmp_path / "pack")
+    assert store.get_many("v0", [2]) == DiskStore(frames).get_many("v0", [2])
+
+
+def test_a_stopped_run_goes_on_after_its_whole_shards(frames: Path, tmp_path: Path):
+    writer = PackWriter(tmp_path / "pack", shard_bytes=SMALL)
+
+    def stops() -> Iterator[PackedVideo]:
+        yield from videos(frames, NAMES[:5])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(writer.write(stops()))
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "pack").glob("*.bin")}
+    assert kept and not list((tmp_path / "pack").glob("*.tmp"))
+    store = pack(frames, tmp_path / "pack")
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    for name in NAMES:
+        assert store.get_many(name, [1]) == DiskStore(frames).get_many(name, [1])
+
+
+def test_a_torn_shard_of_a_killed_run_is_swept_away(frames: Path, tmp_path: Path):
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack/shard_00000.bin.tmp").write_bytes(b"torn")
+    (tmp_path / "pack/shard_00000.bin").write_bytes(b"no idx yet")
+    store = pack(frames, tmp_path / "pack")
+    assert store.get_many("v0", [1]) == DiskStore(frames).get_many("v0", [1])
+
+
+def test_a_full_disk_keeps_whole_shards_and_says_so(frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    writer = PackWriter(tmp_path / "pack", shard_bytes=SMALL)
+    real, written = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) > 5:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"pack: the disk is full after \d whole shards; make room and run the same"):
+        list(writer.write(videos(frames, NAMES)))
+    monkeypatch.setattr(os, "fsync", real)
+    assert not list((tmp_path / "pack").glob("*.tmp"))
+    store = pack(frames, tmp_path / "pack")
+    assert store.get_many("v6", [1]) == DiskStore(frames).get_many("v6", [1])
+
+
+def test_the_disk_check_looks_into_the_pack(frames: Path, tmp_path: Path):
+    store = pack(frames, tmp_path / "pack")
+    source = tmp_path / "list.txt"
+    source.write_text("v0 3 0\nv1 4 0\n")
+    with pytest.raises(ListError, match=r"list.txt:2: 'v1' has 3 frames in the pack, the list says 4"):
+        check_on_disk(read_list(source), store)
+    source.write_text("v0 3 0\n\nv8 3 0\n")
+    with pytest.raises(ListError, match=r"list.txt:3: 'v8' is not in the pack"):
+        check_on_disk(read_list(source), store)
+    source.write_text("v0 3 0\nv6 2 0\n")
+    assert check_on_disk(read_list(source), store) == 2
+
+
+def test_the_tool_packs_lists_resumes_and_verifies(tiny_frames: Frames, tmp_path: Path, capsys: pytest.CaptureFixture):
+    source, root, out = tiny_frames(5, 2, 9), tmp_path / "frames", tmp_path / "pack"
+    arguments = [str(out), str(source), "--root", str(root), "--shard-mb", "0.004"]
+    assert pack_frames.main(arguments) == 0
+    assert "3 videos packed, 3 of them now, 0 failed" in capsys.readouterr().out
+    assert pack_frames.main(arguments) == 0
+    assert "3 videos packed, 0 of them now" in capsys.readouterr().out
+    store = PackedStore(root, folder=out)
+    for video, count in enumerate((5, 2, 9)):
+        assert store.get_many(f"v{video}", range(count)) == DiskStore(root).get_many(f"v{video}", range(count))
+    assert pack_frames.main([str(out), "--verify"]) == 0
+    # dumped again: packed again
+    (root / "v1").rename(tmp_path / "old")
+    write_video(root / "v1", 6, 2)
+    assert pack_frames.main(arguments) == 0
+    assert "3 videos packed, 1 of them now" in capsys.readouterr().out
+    assert PackedStore(root, folder=out).get_many("v1", [0]) == DiskStore(root).get_many("v1", [0])
+    # a frame is missing: that video fails, the others stand
+    (root / "v2/img_00009.jpg").unlink()
+    os.utime(root / "v2", (1, 1))
+    assert pack_frames.main(arguments) == 1
+    captured = capsys.readouterr()
+    assert "img_00009.jpg: frame not found" in captured.err and "2 videos packed" in captured.out
+    (out / "shard_00000.bin").write_bytes(b"x" * (out / "shard_00000.bin").stat().st_size)
+    assert pack_frames.main([str(out), "--verify"]) == 1
+    assert "v0: 5 frames damaged (indices 0, 1, 2, 3, 4)" in capsys.readouterr().out
+
+
+def test_the_tool_refuses_wrong_input_in_one_line(tiny_frames: Frames, tmp_path: Path):
+    source = tiny_frames(2)
+    assert "--root is missing" in run_tool("pack_frames", tmp_path / "pack", source, code=2).stderr
+    done = run_tool("pack_frames", tmp_path / "pack", "--verify", as_module=True, code=2)
+    assert done.stderr.count("\n") == 1 and "no such folder" in done.stderr

@@ -1,0 +1,75 @@
+"""`data.store.type: video` trains from a folder of encoded videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import main
+from datasets.split import missing, open_split
+from tests.helpers.make_video import make_video
+from utils.clip_spec import ClipSpec
+from utils.config.file import load_config
+from utils.errors import ConfigError, ListError
+from utils.transforms.build import check_pipelines
+
+CONFIG = """
+common:
+    model: {{type: tsn, backbone: resnet18, num_segments: 2, num_class: 2, pretrained: False}}
+    augmentation: {{input_size: 32, test_resize: 36}}
+    batch_size: 2
+    workers: 0
+    lr_scheduler: {{type: COSINE, base_lr: 0.01, max_iter: 3}}
+    val_freq: 2
+    device: cpu
+    train_source: {folder}
+    val_source: {folder}
+    data: {{store: {{type: video, cache: {cache}, {extra}}}}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    for name in ("run/a.mp4", "run/b.mp4", "jump/c.mp4"):
+        make_video(tmp_path / "videos" / name)
+    return write(tmp_path)
+
+
+def write(folder: Path, extra: str = "fps: 12") -> Path:
+    (folder / "exp").mkdir(exist_ok=True)
+    path = folder / "exp/config.yaml"
+    path.write_text(CONFIG.format(folder=folder / "videos", cache=folder / "cache", extra=extra))
+    return path
+
+
+def test_a_run_from_videos(config: Path):
+    assert main.main(["--config", str(config)]) == 0
+    log = (config.parent / "log.txt").read_text()
+    assert "encoded videos, 3 scanned, 0 of them unreadable" in log
+    assert (
+        main.main(["--config", str(config), "--evaluate", "--load-path", str(config.parent / "ckpt_best.pth.tar")]) == 0
+    )
+    lines = (config.parent / "reference_result.txt").read_text().splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["jump/c.mp4", "run/a.mp4", "run/b.mp4"]
+
+
+def test_wrong_settings_are_named(config: Path, tmp_path: Path):
+    clip = ClipSpec(2)
+    common = load_config(write(tmp_path, "smpler: random")).common
+    with pytest.raises(ConfigError, match=r"common\.data\.store\.smpler: video does not take it.*sampler"):
+        open_split(common, "train", clip)
+    common = load_config(write(tmp_path, "fps: 12"), ["common.model.num_class=3"]).common
+    with pytest.raises(ListError, match=r"has 2 classes, but model\.num_class is 3"):
+        open_split(common, "train", clip)
+    common = load_config(config, ["common.data.decode=cuda"]).common
+    refused = r"common\.data\.decode: cuda decodes JPEG frames in colour, not encoded videos"
+    with pytest.raises(ConfigError, match=refused):
+        open_split(common, "train", clip)
+    with pytest.raises(ConfigError, match=refused):
+        check_pipelines(common, clip)
+    common = load_config(config, ["common.data.decode=cuda", "common.data.store={type: disk}"]).common
+    check_pipelines(common, clip)  # a dry run may be far from the GPU
+    with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda needs a GPU, and this run has none"):
+        open_split(common, "train", clip)
+    assert missing(load_config(config).common, "train")[1] == 3

@@ -1,0 +1,43 @@
+"""What the tests of dump_frames share: dumping with one worker, and reading what lies on the disk afterwards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tools import dump_frames
+from tools.dumping.video import Job, Settings
+from utils.errors import UserError
+
+
+def dump(*arguments: object) -> int:
+    return dump_frames.main([*map(str, arguments), "--workers", "1"])
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(UserError) as error:
+        dump(*arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def entries(out: Path) -> dict[str, dict[str, Any]]:
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    return {line["video"]: line for line in lines if line["kind"] == "video"}
+
+
+def images(folder: Path) -> list[np.ndarray]:
+    return [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+
+
+def tree(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def make_job(source: Path, out: Path, *, keep_partial: bool = False, **settings: Any) -> Job:
+    return Job(source, f"frames/{source.stem}", "", None, None, Settings(**settings), out, keep_partial)

@@ -1,0 +1,51 @@
+"""What a test may need beyond the Python packages, and what happens when it is not there.
+
+A missing need skips the test with the line that would provide it. With REQUIRE_ALL=1, as in CI, it fails instead; only
+a missing GPU always skips, because CI has none.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import torch
+
+from utils.files import ROOT
+
+CLIPS = Path(os.environ.get("CLIPS", ROOT.parent / "shared" / "clips"))
+REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
+
+
+def _need(present: bool, how: str) -> pytest.MarkDecorator:
+    # a missing need fails under REQUIRE_ALL: conftest.py turns this mark into an error
+    return pytest.mark.need(present=present, how=how)
+
+
+def needs_program(*programs: str, install: str) -> pytest.MarkDecorator:
+    """For tests that start an installed program; `install` is the line that installs it."""
+    missing = [program for program in programs if shutil.which(program) is None]
+    return _need(not missing, f"{', '.join(missing)} not found: {install}")
+
+
+def needs_package(package: str, install: str = "") -> pytest.MarkDecorator:
+    """For tests of an optional extra."""
+    return _need(importlib.util.find_spec(package) is not None, f"no {package}: {install or 'pip install ' + package}")
+
+
+def lacking(what: str) -> NoReturn:
+    """For what only the middle of a test finds out: skips it, or fails it under REQUIRE_ALL."""
+    if REQUIRE_ALL:
+        pytest.fail(f"REQUIRE_ALL=1, but {what}", pytrace=False)
+    pytest.skip(what)
+
+
+needs_clips = _need(
+    CLIPS.is_dir(), f"no real clips in {CLIPS}: put short videos there or set CLIPS=folder (see tests/README.md)"
+)
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+needs_root = _need(os.geteuid() == 0, "this starts daemons of its own as root: sudo make test")

@@ -1,0 +1,209 @@
+"""Checkpoints of TSN, TSM and image networks: published scores, and further models of each family by their names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from methods import METHODS
+from methods.base import Method
+from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
+from tests.golden import fill
+from tests.helpers.requirements import ROOT
+from tests.networks.checkpoints.layouts import official_names_2d as official
+from tests.networks.checkpoints.layouts.official_names import wrapped
+from utils.errors import CheckpointError
+
+GOLDEN = ROOT / "tests" / "golden" / "models"
+TOLERANCE = 1e-4  # of the scores' spread; rounding is below 1e-5, one missing shift costs 4e-2
+VIDEO = {
+    "mit_tsm__resnet50_shift8_blockres_seg8": ("tsm", "resnet50", 400),
+    "mit_tsm__tsn_resnet50_seg8": ("tsn", "resnet50", 400),
+    "mmaction2__tsn_r50_1x1x3": ("tsn", "resnet50", 400),
+    "tsn_pytorch__resnet101_seg3": ("tsn", "resnet101", 101),
+}
+IMAGE = [
+    ("mobilenet_v2", "mobilenetv2"),
+    *((f"resnet{depth}", f"resnet{depth}") for depth in (18, 50, 101, 152)),
+]
+
+
+def _official_file(name: str, folder: Path) -> tuple[dict[str, Any], Path]:
+    """A file like the published one, and what its project's code says about it."""
+    doc = json.loads((GOLDEN / f"{name}.json").read_text())
+    entries = fill.fill_state([(key, shape) for key, shape, _ in doc["state_entries"]], **doc["fill"])
+    state = {doc["file"]["key_prefix"] + key: torch.from_numpy(np.asarray(value)) for key, value in entries.items()}
+    torch.save(wrapped(doc["file"]["state_dict_path"], state), folder / "file.pth")
+    return doc, folder / "file.pth"
+
+
+def _build(file: RawCheckpoint) -> Method:
+    return METHODS[file.facts.method](backbone=file.facts.backbone, **file.facts.arguments)
+
+
+def _error(method: Method, doc: dict[str, Any]) -> float:
+    method.eval()
+    with torch.no_grad():
+        scores = method(torch.from_numpy(fill.make_input(doc["input"]["shape_NCTHW"]))).numpy()
+    return float(np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"])
+
+
+@pytest.mark.parametrize("name", VIDEO)
+def test_a_published_file_tells_its_network_and_gives_its_published_scores(name: str, tmp_path: Path) -> None:
+    doc, path = _official_file(name, tmp_path)
+    file = load_checkpoint_file(path)
+    method, backbone, num_class = VIDEO[name]
+    assert (file.facts.method, file.facts.backbone) == (method, backbone)
+    assert file.facts.arguments["num_class"] == num_class
+    built = _build(file)
+    report = load_into(built, path)
+    assert len(report.matched) == len(doc["state_entries"]) and not report.missing and not report.unexpected
+    assert sum(value.numel() for value in built.parameters()) == doc["num_parameters"]
+    assert _error(built, doc) < TOLERANCE
+
+
+@pytest.mark.parametrize(("published", "backbone"), IMAGE)
+def test_an_image_networks_file_fills_the_backbone_and_gives_its_scores(
+    published: str, backbone: str, tmp_path: Path
+) -> None:
+    doc, path = _official_file(f"torchvision__{published}_image", tmp_path)
+    method = METHODS["tsn"](backbone=backbone, num_class=1000)
+    before = method.head.weight.clone()
+    report = load_into(method, path)
+    assert not report.missing and not report.unexpected
+    assert torch.equal(method.head.weight, before)
+    weight, bias = [*torch.load(path).values()][-2:]
+    assert isinstance(method.head, nn.Linear)
+    method.head.load_state_dict({"weight": weight, "bias": bias})
+    assert _error(method, doc) < TOLERANCE
+
+
+# --- other models of the families: built, written under the project's names, recognised, loaded, run
+
+R18, MBV2 = "resnet18", "mobilenetv2"
+NL = {"non_local": True}
+MODELS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("mit", "tsm", R18, {}),
+    ("mit", "tsm", "resnet101", {}),
+    ("mit", "tsm", R18, {"shift_place": "block"}),
+    ("mit", "tsm", "resnet50", NL),
+    ("mit", "tsm", "resnet50", {"temporal_pool": True}),
+    ("mit", "tsm", "resnet50", {"temporal_pool": True, **NL}),
+    ("mit", "tsm", MBV2, {}),
+    ("mit", "tsm", "resnet50", {"kwargs": {"groups": 32, "width_per_group": 4}}),
+    ("mit", "tsm", R18, {"modality": "flow", "stack": 5}),
+    ("mit", "tsn", "resnet34", {}),
+    ("mit", "tsn", R18, {"modality": "rgbdiff", "stack": 5}),
+    ("mit", "tsn", MBV2, {"kwargs": {"t": 4, "scale": 0.5}}),
+    ("mmaction2", "tsm", R18, {}),
+    ("mmaction2", "tsm", "resnet101", {}),
+    ("mmaction2", "tsm", R18, {"shift_place": "block"}),
+    ("mmaction2", "tsm", "resnet50", NL),
+    ("mmaction2", "tsm", "resnet50", {"non_local": "gaussian"}),
+    ("mmaction2", "tsm", MBV2, {}),
+    ("mmaction2", "tsn", MBV2, {}),
+    ("mmaction2", "tsn", R18, {"modality": "flow", "stack": 5}),
+]
+
+
+def _randomise(method: Method) -> None:
+    """Norms away from their initial values, or a wrong place would go unseen."""
+    for module in method.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.0)
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.running_var, 0.8, 1.2)
+
+
+@pytest.mark.parametrize(("project", "name", "backbone", "arguments"), MODELS)
+def test_each_model_of_a_family_tells_its_arguments_and_computes_the_same(
+    project: str, name: str, backbone: str, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    made = METHODS[name](backbone=backbone, num_class=7, **arguments).eval()
+    _randomise(made)
+    state = getattr(official, project)(made.state_dict(), arguments, shifted=name == "tsm")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "file.pth.tar")
+    file = load_checkpoint_file(tmp_path / "file.pth.tar")
+    assert (file.facts.method, file.facts.backbone) == (name, backbone)
+    told = file.facts.arguments
+    assert told["num_class"] == 7
+    for key in ("shift_place", "non_local", "temporal_pool", "modality", "stack", "kwargs"):
+        assert told.get(key) == (arguments.get(key) or ("blockres" if (key, name) == ("shift_place", "tsm") else None))
+    built = _build(file).eval()
+    report = load_into(built, file)
+    assert not report.missing and not report.unexpected and not report.warnings
+    clip = torch.randn(1, made.clip.in_channels, 4, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(built(clip), made(clip), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("project", ["mit", "mmaction2"])
+def test_torchvisions_and_timms_networks_inside_a_project_keep_their_names(project: str, tmp_path: Path) -> None:
+    made = METHODS["tsn"](backbone="efficientnet_b0", num_class=7)
+    names = {"mit": ("base_model.", "new_fc."), "mmaction2": ("backbone.", "cls_head.fc_cls.")}[project]
+    parts = (("backbone.", names[0]), ("head.", names[1]))
+    state = {
+        key.replace(ours, theirs, 1): value
+        for ours, theirs in parts
+        for key, value in made.state_dict().items()
+        if key.startswith(ours)
+    }
+    torch.save({"state_dict": state}, tmp_path / "file.pth")
+    built = METHODS["tsn"](backbone="efficientnet_b0", num_class=7)
+    report = load_into(built, tmp_path / "file.pth")
+    assert len(report.matched) == len(made.state_dict())
+
+
+def test_dropout_zero_in_tsn_pytorch_leaves_the_classifier_in_the_network(tmp_path: Path) -> None:
+    made = METHODS["tsn"](backbone="mobilenetv2", num_class=7)
+    state = official.mit(made.state_dict(), {}, shifted=False)
+    state = {key.replace("new_fc.", "base_model.classifier."): value for key, value in state.items()}
+    torch.save({"state_dict": state}, tmp_path / "file.pth.tar")
+    built = METHODS["tsn"](backbone="mobilenetv2", num_class=7)
+    assert not load_into(built, tmp_path / "file.pth.tar").missing
+    assert isinstance(built.head, nn.Linear) and isinstance(made.head, nn.Linear)
+    assert torch.equal(built.head.weight, made.head.weight)
+
+
+def test_bn_inception_is_refused_by_name(tmp_path: Path) -> None:
+    state = {
+        "module.base_model.conv1_7x7_s2.weight": torch.zeros(64, 3, 7, 7),
+        "module.new_fc.weight": torch.zeros(5, 9),
+    }
+    torch.save({"state_dict": state}, tmp_path / "file.pth.tar")
+    with pytest.raises(CheckpointError, match="BN-Inception"):
+        load_checkpoint_file(tmp_path / "file.pth.tar")
+
+
+def test_old_densenet_names_and_auxiliary_classifiers_are_understood(tmp_path: Path) -> None:
+    made = METHODS["tsn"](backbone="densenet121", num_class=7)
+    state: dict[str, Tensor] = {}
+    for key, value in made.backbone.state_dict().items():
+        for part in ("norm", "conv"):
+            for number in "12":
+                if "denselayer" in key:
+                    key = key.replace(f".{part}{number}.", f".{part}.{number}.")
+        state[key] = value
+    state |= {"classifier.weight": torch.zeros(1000, 1024), "classifier.bias": torch.zeros(1000)}
+    torch.save(state, tmp_path / "densenet121-a639ec97.pth")
+    assert not load_into(
+        METHODS["tsn"](backbone="densenet121", num_class=7), tmp_path / "densenet121-a639ec97.pth"
+    ).missing
+
+    inception = METHODS["tsn"](backbone="googlenet", num_class=7)
+    state = {
+        **inception.backbone.state_dict(),
+        "aux1.fc2.weight": torch.zeros(1000, 8),
+        "fc.weight": torch.zeros(1000, 1024),
+    }
+    torch.save({**state, "fc.bias": torch.zeros(1000)}, tmp_path / "googlenet-1378be20.pth")
+    assert not load_into(
+        METHODS["tsn"](backbone="googlenet", num_class=7), tmp_path / "googlenet-1378be20.pth"
+    ).unexpected

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.helpers.requirements import needs_package
+from tests.helpers.run_tool import run_tool
+from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, write_checkpoint
+from tools import export
+from tools.exporting.export import ABOUT, clip_network, exports_onnx, trace
+from tools.inference.trained import open_checkpoint
+from utils.errors import ConfigError, UserError
+
+FAMILIES = {"tsn": TSN, "tsm": UNI | {"shift": "bi"}, "uni": UNI, "clip3d": CLIP, "slowfast": SLOWFAST}
+needs_onnx = [needs_package(package) for package in ("onnx", "onnxscript", "onnxruntime")]
+
+
+old_torch = pytest.mark.skipif(not exports_onnx(), reason="this torch is too old to export to ONNX")
+
+
+def with_onnx(function: Any) -> Any:
+    for mark in [*needs_onnx, old_torch]:
+        function = mark(function)
+    return function
+
+
+def test_an_old_torch_is_told_that_it_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.6.0+cu124")
+    ckpt = write_checkpoint(tmp_path, TSN)
+    with pytest.raises(UserError, match=r"ONNX export needs torch 2\.9 or newer, this is 2\.6\.0"):
+        export.main([str(ckpt), str(tmp_path / "model.onnx")])
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@with_onnx
+@pytest.mark.parametrize("family", FAMILIES)
+def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ckpt = write_checkpoint(tmp_path, FAMILIES[family], class_names=CLASSES)
+    onnx, pt2 = tmp_path / "model.onnx", tmp_path / "model.pt2"
+    assert export.main([str(ckpt), str(onnx), str(pt2)]) == 0
+    assert capsys.readouterr().out.count("largest difference from PyTorch") == 2
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert given.name == "clips" and given.shape[0] == "batch"
+    trained = open_checkpoint(ckpt, device="cpu")
+    clips = torch.randn(5, *given.shape[1:], generator=torch.Generator().manual_seed(1))
+    expected = trained.method(clips).numpy()
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(session.run(["logits"], {"clips": clips.numpy()})[0], expected, atol=1e-4 * scale)
+    extra = {ABOUT: ""}
+    program = torch.export.load(pt2, extra_files=extra)
+    np.testing.assert_allclose(program.module()(clips).detach(), expected, atol=1e-4 * scale)
+    for about in (session.get_modelmeta().custom_metadata_map, json.loads(extra[ABOUT])):
+        assert json.loads(about["class_names"]) == CLASSES
+        assert json.loads(about["preprocessing"]) == json.loads(json.dumps(trained.preprocessing))
+
+
+@with_onnx
+def test_the_streaming_step_carries_its_state(tmp_path: Path) -> None:
+    ckpt, out = write_checkpoint(tmp_path, UNI), tmp_path / "step.onnx"
+    assert export.main([str(ckpt), str(out), "--streaming"]) == 0
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    states = json.loads(session.get_modelmeta().custom_metadata_map["states"])
+    clips = torch.randn(2, 3, 6, 32, 32)
+    fed = {name: np.zeros((2, *state["shape"]), np.float32) for name, state in states.items()}
+    names = ["logits", *(state["next"] for state in states.values())]
+    logits = []
+    for frame in clips.unbind(2):
+        answer, *following = session.run(names, {"frame": frame.numpy()} | fed)
+        logits.append(answer)
+        fed = dict(zip(states, following, strict=True))
+    offline = open_checkpoint(ckpt, device="cpu").method(clips).numpy()
+    np.testing.assert_allclose(np.mean(logits, axis=0), offline, atol=1e-4 * np.abs(offline).max())
+
+
+def test_a_file_that_differs_is_not_written(tmp_path: Path) -> None:
+    ckpt, out = write_checkpoint(tmp_path), tmp_path / "model.pt2"
+    out.write_text("before")
+    network = clip_network(open_checkpoint(ckpt, device="cpu"))
+    program = trace(network)
+    assert network.check(lambda inputs: [program.module()(*inputs)]) < 1e-6
+    assert network.check(lambda inputs: [program.module()(*inputs) + 1]) > 1e-3
+    assert network.check(lambda inputs: [program.module()(*inputs) * float("nan")]) == float("inf")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.exporting.export.Exportable.check", lambda self, run: 1e-3)
+        with pytest.raises(UserError, match="not written, it differs from PyTorch"):
+            export.main([str(ckpt), str(out)])
+    assert out.read_text() == "before"
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    ckpt = write_checkpoint(tmp_path)
+    with pytest.raises(UserError, match="has to end in"):
+        export.main([str(ckpt), str(tmp_path / "model.trt")])
+    with pytest.raises(ConfigError, match="only a TSM with `shift: uni`"):
+        export.main([str(ckpt), str(tmp_path / "model.pt2"), "--streaming"])
+    both = write_checkpoint(tmp_path / "bi", UNI | {"shift": "bi"})
+    with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame"):
+        export.main([str(both), str(tmp_path / "model.pt2"), "--streaming"])
+    with pytest.raises(UserError, match="cannot be written"):
+        export.main([str(ckpt), str(tmp_path / "none" / "model.pt2")])
+
+
+def test_starts_from_any_folder(tmp_path: Path) -> None:
+    for as_module in (False, True):
+        done = run_tool("export", tmp_path / "none.pth", "a.pt2", code=2, as_module=as_module)
+        assert done.stderr == f"error: {tmp_path / 'none.pth'}: no such checkpoint\n"

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from utils.config.file import COMMAND_LINE, difference, load_config
+from utils.errors import ConfigError
+
+SEED = Path("exps/douyin_exps/tsn_v5_mobilenet") / (
+    "colorjitter_random_erasing_labelsmooth_0.1_nowd_coslr_bn16_gpu32_lr0.04_epoch100/config.yaml"
+)
+MINIMAL = """\
+common:
+    model:
+        type: tsn
+        backbone: resnet18
+        num_class: 4
+    lr_scheduler:
+        base_lr: 0.1
+        max_iter: 10
+"""
+
+
+@pytest.fixture
+def minimal(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_the_seeds_config_loads_with_the_seeds_values() -> None:
+    common = load_config(SEED).common
+    assert (common.model.type, common.model.backbone, common.model.num_class) == ("tsn", "mobilenetv2", 152)
+    assert common.model.model_extra == {"num_segments": 3}
+    assert dict(common.model.kwargs) == {"bn_group_size": 16, "bn_sync_stats": True, "t": 6}
+    assert common.model.kwargs.t == 6  # an EasyDict
+    assert common.augmentation.colorjitter == [0.2, 0.2, 0.2, 0.1]
+    assert common.lr_scheduler.max_iter == 15010 and common.lr_scheduler.warmup_lr == 0.04
+    assert common.batch_size == 32 and common.workers == 3 and common.no_wd and common.nesterov
+    assert common.seed == 0 and common.validate_every(7) == 250
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("common.lr_scheduler.warm_lr", "warmup_lr"),
+        ("common.batchsize", "batch_size"),
+        ("common.augmentation.colourjitter", "colorjitter"),
+    ],
+)
+def test_an_unknown_key_names_its_path_and_the_key_that_was_meant(minimal: Path, key: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}: unknown key; did you mean `{nearest}`\?"):
+        load_config(minimal, [f"{key}=1"])
+
+
+def test_a_misspelt_required_key_is_named(minimal: Path) -> None:
+    text = minimal.read_text()
+    assert "backbone:" in text
+    minimal.write_text(text.replace("backbone:", "backbon:"))
+    with pytest.raises(ConfigError, match=r"common.model.backbone: this key is required .*; is `backbon` meant"):
+        load_config(minimal)
+
+
+def test_an_error_names_file_and_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", MINIMAL + "    batch_size: many\n")
+    with pytest.raises(ConfigError, match=rf"^{path}:9: common.batch_size: should be a valid integer, but is 'many'$"):
+        load_config(path)
+
+
+def test_several_mistakes_are_told_at_once(minimal: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(minimal, ["common.workers=-1", "common.momentum=2.0"])
+    assert "common.workers" in str(error.value) and "common.momentum" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("common: [", r"config.yaml:\d+: not valid YAML"),
+        ("common:\n    seed: 1\n    seed: 2\n", r"config.yaml:3: `common.seed` is given twice, first on line 2"),
+        ("model: {}\n", "the root key must be `common:`"),
+        ("", "the root key must be `common:`"),
+        ("5\n", "the root key must be `common:`"),
+        ("common:\n    seed: \0\n", r"config.yaml:2: not valid YAML: special characters are not allowed \(#x00\)"),
+        (MINIMAL + "other: 1\n", r"config.yaml:9: other: unknown key beside `common:`"),
+    ],
+)
+def test_a_malformed_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path / "config.yaml", text))
+
+
+def test_a_missing_file_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such config file; give --config"):
+        load_config(tmp_path / "config.yaml")
+    with pytest.raises(ConfigError, match=r"is a folder; give .*/config.yaml"):
+        load_config(tmp_path)
+
+
+def test_an_override_has_the_files_dotted_path_and_yaml_value(minimal: Path) -> None:
+    config = load_config(minimal, ["common.batch_size=8", "common.model.kwargs.t=4", "common.augmentation.mix_up=1e-1"])
+    assert config.common.batch_size == 8 and config.common.model.kwargs.t == 4
+    assert config.common.augmentation.mix_up == pytest.approx(0.1)
+    assert config.lines["common.batch_size"] == COMMAND_LINE
+    origins = {key: origin for key, _, origin in config.explain()}
+    assert origins["common.batch_size"] == "command line"
+    assert origins["common.model.type"] == "config.yaml:3" and origins["common.workers"] == "default"
+
+
+@pytest.mark.parametrize("text", ["batch_size=8", "common.batch_size", "common=1", "common.model.type.x=1"])
+def test_a_malformed_override_is_an_error(minimal: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="override"):
+        load_config(minimal, [text])
+
+
+def test_a_constructors_error_gets_the_line_of_its_key(minimal: Path) -> None:
+    config = load_config(minimal)
+    with pytest.raises(ConfigError, match=rf"{config.path}:4: common.model.backbone: unknown"), config.located():
+        raise ConfigError("common.model.backbone: unknown")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("common.lr_scheduler.epochs=3", "give either max_iter or epochs"),
+        ("common.lr_scheduler.warmup_steps=3", "a warm-up needs warmup_lr"),
+        ("common.lr_scheduler.type=STEP", "type STEP needs lr_steps"),
+        ("common.lr_scheduler={base_lr: 1, max_iter: 9, lr_steps: [5, 2], type: STEP}", "must not decrease"),
+        ("common.test={num_crops: 3}", None),
+        ("common.fc_lr5=true", "set policy: True"),
+    ],
+)
+def test_impossible_combinations_are_refused(minimal: Path, override: str, message: str | None) -> None:
+    if message is None:
+        load_config(minimal, [override])
+        return
+    with pytest.raises(ConfigError, match=message):
+        load_config(minimal, [override])
+
+
+def test_val_dense_is_ten_crops_and_disputes_another_number(minimal: Path) -> None:
+    assert load_config(minimal, ["common.val_dense=true"]).common.crops == 10
+    with pytest.raises(ConfigError, match="val_dense is ten crops"):
+        load_config(minimal, ["common.val_dense=true", "common.test.num_crops=3"])
+
+
+def test_difference_names_changed_added_and_removed_values() -> None:
+    old = {"common": {"seed": 0, "model": {"type": "tsn"}, "gone": 1}}
+    new = {"common": {"seed": 0, "model": {"type": "tsm"}, "new": [1]}}
+    assert difference(old, new) == [
+        "common.gone: 1 -> (absent)",
+        "common.model.type: tsn -> tsm",
+        "common.new: (absent) -> [1]",
+    ]
+
+
+def test_validation_in_epochs_stands_in_the_place_of_one_in_steps(minimal: Path) -> None:
+    common = load_config(minimal, ["common.val_epochs=0.5"]).common
+    assert [common.validate_every(steps) for steps in (783.4, 1.0)] == [392, 1]
+    assert load_config(minimal, ["common.val_freq=7"]).common.validate_every(783.4) == 7
+    with pytest.raises(ConfigError, match="give either val_freq or val_epochs"):
+        load_config(minimal, ["common.val_freq=7", "common.val_epochs=1"])
+
+
+def test_configs_of_other_projects_are_recognised(tmp_path: Path):
+    (tmp_path / "tsn.py").write_text("model = dict(type='Recognizer2D')\n")
+    with pytest.raises(ConfigError, match=r"tsn\.py: configs are YAML; .*docs/from_mmaction2\.md"):
+        load_config(tmp_path / "tsn.py")
+    (tmp_path / "slow.yaml").write_text("TRAIN:\n  ENABLE: True\nDATA:\n  NUM_FRAMES: 8\n")
+    with pytest.raises(ConfigError, match=r"docs/from_pyslowfast\.md has its keys"):
+        load_config(tmp_path / "slow.yaml")

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.helpers.ranks import run_ranks, run_sessions
+from utils.errors import UserError
+from utils.processes import connection as peer_connection
+from utils.processes import session
+from utils.processes.gradients import average_in_rank_order
+from utils.processes.launch import Process
+
+pytestmark = pytest.mark.gloo
+
+
+def test_alone_every_function_does_the_obvious() -> None:
+    with session.session("cpu") as process:
+        assert process.is_first and process.world_size == session.world_size() == 1
+        assert session.gather_objects("x") == ["x"]
+        assert session.any_rank(True) and not session.any_rank(False)
+        session.barrier()
+        net = nn.Linear(2, 1)
+        net(torch.ones(1, 2)).sum().backward()
+        session.average_gradients(session.wrap(net, process))
+        assert net.weight.grad is not None and net.weight.grad.tolist() == [[1.0, 1.0]]
+
+
+def agree(process: Process) -> None:
+    rank = process.rank
+    assert session.rank() == rank
+    assert session.gather_objects("x" * rank) == ["x" * other for other in range(process.world_size)]
+    assert session.any_rank(rank == 1) and not session.any_rank(False)
+    torch.manual_seed(rank)
+    net = session.wrap(nn.BatchNorm1d(3), process)
+    assert len({str(state) for state in session.gather_objects(net.state_dict())}) == 1
+    net.running_mean.fill_(rank)
+    with session.first_buffers(net):
+        assert net.running_mean.tolist() == [0, 0, 0]
+    assert net.running_mean.tolist() == [rank] * 3
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_processes_agree(world_size: int) -> None:
+    assert run_sessions(world_size, agree) == [(0, "")] * world_size
+
+
+def _gradients_of_rank(rank: int) -> list[Any]:
+    generator = torch.Generator().manual_seed(rank)
+    net = nn.Sequential(nn.Conv2d(3, 7, 3), nn.Conv2d(7, 5, 1)).to(memory_format=torch.channels_last)
+    for parameter in net.parameters():
+        values = torch.randn(parameter.shape, generator=generator) * 10.0**rank  # sizes for which the order shows
+        parameter.grad = values.contiguous(memory_format=torch.preserve_format)
+    skipped = list(net.parameters())[1]
+    if rank == 0:
+        skipped.grad = None  # counts as zero
+    own = [None if p.grad is None else p.grad.numpy().copy() for p in net.parameters()]
+    for _ in range(2):  # the second time the gradients are equal, and so is their mean
+        average_in_rank_order(net, agree=session.gather_objects)
+    return [own, [p.grad.numpy() for p in net.parameters() if p.grad is not None]]
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_gradients_are_added_in_the_order_of_ranks(world_size: int) -> None:
+    results = run_ranks(world_size, _gradients_of_rank)
+    for index, shared in enumerate(results[0][1]):
+        parts = [own[index] if own[index] is not None else np.zeros_like(shared) for own, _ in results]
+        total = parts[0].copy()
+        for part in parts[1:]:
+            total = total + part
+        mean = total / np.float32(world_size)
+        again = mean.copy()
+        for _ in parts[1:]:
+            again = again + mean
+        for _, means in results:
+            np.testing.assert_array_equal(means[index], again / np.float32(world_size))
+
+
+def fail(process: Process, kind: str) -> None:
+    if process.rank == 1:
+        if kind == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "user":
+            raise UserError("/data: no such folder")
+        raise ValueError("a bug")
+    for _ in range(100):
+        session.any_rank(False)
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "message"),
+    [("killed", 1, " has died"), ("user", 2, ": /data: no such folder"), ("bug", 1, ": ValueError: a bug")],
+)
+def test_when_one_process_fails_the_others_end_with_its_name(kind: str, code: int, message: str) -> None:
+    began = time.monotonic()
+    results = run_sessions(3, fail, kind)
+    assert time.monotonic() - began < 15
+    for rank in (0, 2):
+        assert results[rank][0] == code
+        lines = [line for line in results[rank][1].splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1 and lines[0].startswith("error: rank 1 (") and lines[0].endswith(message)
+        assert "Traceback" not in results[rank][1]
+
+
+def compute_for_ever(process: Process) -> None:
+    if process.rank == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    threading.Event().wait(100)  # in no collective: only the connection to rank 0 can tell
+
+
+def test_a_process_that_talks_to_nobody_learns_of_a_death_too() -> None:
+    results = run_sessions(2, compute_for_ever)
+    assert results[0][0] == -signal.SIGKILL
+    assert results[1][0] == 1 and results[1][1].endswith("error: rank 0 (127.0.0.1) has died\n")
+
+
+def stop_still(process: Process) -> None:
+    if process.rank == 1:
+        subprocess.Popen(["sh", "-c", f"sleep 16; kill -9 {os.getpid()}"])
+        os.kill(os.getpid(), signal.SIGSTOP)
+    session.any_rank(False)
+
+
+def test_a_stuck_process_is_named_after_the_timeout() -> None:
+    code, text = run_sessions(3, stop_still, DIST_TIMEOUT="12")[0]
+    assert code == 1
+    assert re.search(r"^error: rank 1 \(.*\) has been silent for 1\d s$", text, re.MULTILINE)
+
+
+def nothing(process: Process) -> None:
+    pass
+
+
+def test_a_different_config_is_an_error_on_every_rank() -> None:
+    results = run_sessions(3, nothing, same=["lr: 0.1 wd: 0"] * 2 + ["lr: 0.2 wd: 0"])
+    for code, text in results:
+        assert code == 2
+        assert re.fullmatch(
+            r"error: rank 2 \(.*\) differs from rank 0 in config: 'lr: 0.2 wd: 0' where rank 0 has 'lr: 0.1 wd: 0'\n",
+            text,
+        )
+
+
+def test_rank_0_ends_only_when_everybody_knows_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = peer_connection.Connection.send
+
+    def slow_send(member: peer_connection.Connection, message: dict[str, Any]) -> None:
+        if "failed" in message:
+            time.sleep(0.3)
+        send(member, message)
+
+    monkeypatch.setattr(peer_connection.Connection, "send", slow_send)
+    results = run_sessions(3, nothing, same=["lr: 0.1", "lr: 0.1", "lr: 0.2"])
+    assert [code for code, _ in results] == [2, 2, 2]
+    assert all("differs from rank 0 in config" in text for _, text in results)
+
+
+def test_different_code_is_an_error_on_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_code_digest", lambda: os.environ["RANK"])
+    results = run_sessions(2, nothing)
+    assert [code for code, _ in results] == [2, 2]
+    assert all("differs from rank 0 in code: '1' where rank 0 has '0'" in text for _, text in results)
+
+
+@pytest.mark.parametrize("speaks", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_a_taken_port_is_an_error_on_every_rank(speaks: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_connection, "PORT_SECONDS", 2.0)
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        threading.Thread(target=_greet_all, args=(stranger, speaks), daemon=True).start()
+        results = run_sessions(2, nothing, MASTER_PORT=str(stranger.getsockname()[1]))
+    assert [code for code, _ in results] == [2, 2]
+    assert "rank 0 cannot listen on port" in results[0][1] and "set MASTER_PORT to a free one" in results[0][1]
+    assert results[1][1].startswith("error: rank 1: 127.0.0.1:") and "set MASTER_PORT" in results[1][1]
+
+
+def _greet_all(stranger: socket.socket, words: bytes) -> None:
+    kept = []
+    with contextlib.suppress(OSError):
+        while True:
+            kept.append(stranger.accept()[0])
+            kept[-1].sendall(words)
+
+
+def test_a_process_that_never_comes_is_named() -> None:
+    results = run_sessions(2, nothing, WORLD_SIZE="3", DIST_TIMEOUT="2")
+    assert [code for code, _ in results] == [1, 1]
+    assert all("rank(s) 2 have not come within 2 s" in text for _, text in results)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from utils.errors import UserError
+from utils.run.folder import RunFolder
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from utils.run.folder import RunFolder
+with RunFolder(Path(sys.argv[1])):
+    if os.fork() == 0:      # a loader process that outlives its parent
+        time.sleep(20)
+        os._exit(0)
+    print("holding", flush=True)
+    time.sleep(20)
+"""
+
+
+def test_a_folder_in_use_is_refused_and_a_killed_holder_frees_it(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "holding\n"
+    with pytest.raises(UserError, match=rf"process {holder.pid} .* is training here"), RunFolder(tmp_path):
+        pass
+    with RunFolder(tmp_path, training=False):  # evaluating beside a training is fine
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    holder.stdout.close()
+    time.sleep(0.1)
+    with RunFolder(tmp_path):
+        pass
+
+
+def test_log_is_appended_and_failures_are_in_it(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.log("first")
+    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path) as folder:
+        folder.warn("second")
+        raise ZeroDivisionError("third")
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    assert [line.split("] ")[1] for line in lines] == ["first", "warning: second", "ended by ZeroDivisionError: third"]
+
+
+def test_a_path_that_is_no_utf8_is_in_the_log(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        folder.log(os.fsdecode(b"caf\xe9 left out"))
+    assert (tmp_path / "log.txt").read_text(encoding="utf-8").endswith("] caf\\udce9 left out\n")
+
+
+def test_a_resumed_run_drops_the_metrics_it_will_write_again(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        for step in range(4):
+            folder.metrics({"kind": "train", "step": step})
+        with (tmp_path / "metrics.jsonl").open("a") as file:
+            file.write('{"kind": "tr')  # cut off by a kill
+        folder.rewind_metrics(2)
+    assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [0, 1]
+
+
+def test_other_processes_write_nothing(tmp_path: Path) -> None:
+    with RunFolder(tmp_path, writer=False) as folder:
+        folder.log("x")
+        folder.metrics({"step": 1})
+        folder.scalars(1, {"lr": 0.1})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_set_aside_moves_an_old_runs_outputs_and_keeps_the_log(tmp_path: Path) -> None:
+    (tmp_path / "ckpt.pth.tar").write_text("old")
+    with RunFolder(tmp_path) as folder:
+        folder.log("line")
+        assert folder.set_aside() == tmp_path / "previous-1"
+        assert folder.set_aside() is None
+    assert (tmp_path / "previous-1" / "ckpt.pth.tar").read_text() == "old" and (tmp_path / "log.txt").exists()

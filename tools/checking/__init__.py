@@ -1,0 +1,1 @@
+"""Checks lists, frames and videos for tools/check_data.py."""

@@ -1,0 +1,200 @@
+"""What can be wrong with the frames of the videos in a list: names, numbers, counts, and pictures that are none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
+from tools.checking.lists import DataSet, Entry, Fault
+from tools.dumping.pool import WorkerDiedError, run_jobs
+from tools.listing.manifest import MANIFEST, Manifest
+from utils.cli import Progress
+from utils.errors import UserError
+from utils.transforms.decode import decode_image
+
+_VIDEOS_PER_JOB = 16
+DROP = "the line is removed"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The frames of one video. numbers: of its files by template, sorted; bad: file -> why it is none, "" if empty."""
+
+    numbers: dict[str, list[int]]
+    bad: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Job:
+    folders: tuple[Path, ...]
+    decode: bool
+    flow: bool
+
+
+def check_frames(data: DataSet, *, template: str | None, first: int | None, decode: bool, workers: int) -> None:
+    """Looks at the folder of every line that has no fault yet. decode: also at the pixels of every frame."""
+    entries = unblamed(data)
+    folders = look(data, entries, decode=decode, workers=workers)
+    template = template or most(
+        _main_series(folder) for folder in folders.values() if folder is not None and folder.numbers
+    )
+    firsts = [folder.numbers[template][0] for folder in folders.values() if folder and template in folder.numbers]
+    first = most(firsts) if first is None else first
+    manifests = {root: _manifest(data, root) for root in set(data.roots.values())}
+    for entry in entries:
+        root = data.roots[entry.split]
+        folder = folders[root / entry.path]
+        if folder is None:
+            data.blame("missing_folder", entry, f"folder not found: {root / entry.path}", fix=DROP, drop=True)
+        elif not folder.numbers:
+            data.blame("no_frames", entry, f"{root / entry.path} holds no numbered images", fix=DROP, drop=True)
+        elif template not in folder.numbers:
+            message = f"{entry.path!r} has frames called {_main_series(folder)}, the others {template}"
+            data.blame("template", entry, message, fix=DROP, drop=True)
+        else:
+            manifest = manifests[root]
+            listed = manifest.get(entry.path) if manifest is not None else None
+            _check_numbers(data, entry, folder.numbers[template], template, int(first or 0), listed)
+            check_pictures(data, entry, folder, template)
+
+
+def _check_numbers(
+    data: DataSet, entry: Entry, numbers: list[int], template: str, first: int, listed: int | None
+) -> None:
+    last = numbers[-1]
+    span = last - first + 1
+    if numbers[0] != first and not (numbers[0] > first and entry.num_frames == span):
+        message = f"{entry.path!r} begins with frame number {numbers[0]}, the others with {first}"
+        data.blame("first_number", entry, message, fix=DROP, drop=True)
+        return
+    missing = sorted(set(range(first, last + 1)) - set(numbers))
+    if not missing and listed == entry.num_frames > span:
+        missing = list(range(last + 1, first + entry.num_frames))  # the dump had them
+    if missing:
+        shown = ", ".join(template.format(number) for number in missing[:3]) + ", ..." * (len(missing) > 3)
+        message = f"{entry.path!r} misses {len(missing)} of {len(numbers) + len(missing)} frames: {shown}"
+        data.blame("missing_frame", entry, message, fix=DROP, drop=True)
+    elif entry.num_frames != span:
+        message = f"the list says {entry.num_frames} frames of {entry.path!r}, the folder holds {span}"
+        data.blame("count", entry, message, fix="the number becomes the folder's")
+        entry.num_frames = span
+    elif listed is not None and listed != span:
+        message = f"{entry.path!r} was dumped with {listed} frames ({MANIFEST}), the folder holds {span}"
+        data.blame("manifest", entry, message, fix=DROP, drop=True)
+
+
+def unblamed(data: DataSet) -> list[Entry]:
+    """The lines that have no fault yet."""
+    return [entry for entry in data.entries if not entry.drop and not entry.known]
+
+
+def check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str) -> None:
+    """Blames a line for frames of this name that are empty or no pictures."""
+    numbers = {template.format(number) for number in folder.numbers[template]}
+    bad = {file: why for file, why in folder.bad.items() if file in numbers}
+    for kind, what in (("empty_frame", "empty"), ("undecodable_frame", "undecodable")):
+        files = sorted(file for file, why in bad.items() if (not why) == (kind == "empty_frame"))
+        if files:
+            shown = ", ".join(files[:3]) + ", ..." * (len(files) > 3)
+            why = f" ({bad[files[0]]})" if bad[files[0]] else ""
+            message = f"{entry.path!r} has {len(files)} {what} frame{'s' * (len(files) > 1)}: {shown}{why}"
+            data.blame(kind, entry, message, fix=DROP, drop=True)
+
+
+def look(
+    data: DataSet, entries: list[Entry], *, decode: bool, workers: int, flow: bool = False
+) -> dict[Path, Folder | None]:
+    """The folders of these lines, None where there is none. flow: the pictures of optical flow, not of frames."""
+    paths = list(dict.fromkeys(data.roots[entry.split] / entry.path for entry in entries))
+    jobs = [
+        _Job(tuple(paths[start : start + _VIDEOS_PER_JOB]), decode, flow)
+        for start in range(0, len(paths), _VIDEOS_PER_JOB)
+    ]
+    found: dict[Path, Folder | None] = {}
+    with Progress(len(paths), unit="videos") as progress:
+        for job, answer in _answers(jobs, workers):
+            if isinstance(answer, WorkerDiedError):  # a codec crashed: find out on which video
+                answer = {}
+                for path in job.folders:
+                    for _, one in run_jobs(inspect, [_Job((path,), decode, flow)], workers=1, started=lambda _: None):
+                        crashed = {"?": f"the decoder crashed: {one}"}
+                        answer |= one if isinstance(one, dict) else {path: Folder(_numbers(path) or {}, crashed)}
+            elif isinstance(answer, Exception):
+                raise answer
+            found |= answer
+            progress.advance(len(job.folders))
+    return found
+
+
+def _answers(jobs: list[_Job], workers: int) -> Iterable[tuple[_Job, Any]]:
+    if workers == 1 or len(jobs) == 1:
+        return ((job, inspect(job)) for job in jobs)
+    return run_jobs(inspect, jobs, workers=workers, started=lambda _: None)
+
+
+def inspect(job: _Job) -> dict[Path, Folder | None]:
+    """Looks at a few folders; runs in a worker."""
+    cv2.setNumThreads(0)
+    return {path: _inspect(path, job) for path in job.folders}
+
+
+def _inspect(path: Path, job: _Job) -> Folder | None:
+    numbers = _numbers(path)
+    if numbers is None:
+        return None
+    bad: dict[str, str] = {}
+    for template, series in numbers.items():
+        if template.startswith(FLOW_PREFIXES) != job.flow:
+            continue
+        for number in series:
+            file = template.format(number)
+            try:
+                if not (path / file).stat().st_size:
+                    bad[file] = ""
+                elif job.decode:
+                    decode_image((path / file).read_bytes(), 8)
+            except (OSError, ValueError) as error:
+                bad[file] = str(error)
+    return Folder(numbers, bad)
+
+
+def _numbers(path: Path) -> dict[str, list[int]] | None:
+    try:
+        return list_numbers(path)
+    except OSError:
+        return None
+
+
+def _main_series(folder: Folder) -> str:
+    return min(folder.numbers, key=lambda name: (name.startswith(FLOW_PREFIXES), -len(folder.numbers[name]), name))
+
+
+def most(values: Iterable[Any]) -> Any:
+    """The commonest, None of none."""
+    counts = Counter(values)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def _manifest(data: DataSet, root: Path) -> dict[str, int] | None:
+    """Frames by path below `root`, from the manifest of a dump in it or above it."""
+    for folder in (root, root.parent):
+        if (folder / MANIFEST).is_file():
+            try:
+                videos = Manifest(folder).videos
+            except UserError as error:
+                data.faults.append(Fault("manifest", str(error)))
+                return None
+            prefix = root.relative_to(folder).as_posix()
+            prefix = "" if prefix == "." else prefix + "/"
+            return {
+                video.removeprefix(prefix): int(entry["frames"])
+                for video, entry in videos.items()
+                if video.startswith(prefix) and "frames" in entry
+            }
+    return None

@@ -1,0 +1,134 @@
+"""Writes the lists that the faults leave: only lists and the class file, never frames; originals are kept beside."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from datasets.lists.columns import find_columns
+from datasets.lists.tables import read_table
+from tools.checking.lists import DataSet, Entry, Fault, class_name, labels_of
+from utils.errors import UserError
+from utils.files import atomic_write
+from utils.scoring.label_sets import NONE, SEPARATOR, in_text
+
+
+def fix(data: DataSet) -> list[Path]:
+    """Writes repaired lists in place and returns the files that changed; originals get the suffix .orig.
+
+    Raises UserError if nothing would be left, and for a folder, which is no list.
+    """
+    for source in data.sources.values():
+        if source.is_dir():
+            raise UserError(f"{source}: --fix repairs lists, and this is none; tools/make_lists.py --videos makes some")
+    _remove_classes(data, sorted(_empty_classes(data)))
+    changed = []
+    for split, source in data.sources.items():
+        entries = data.of(split)
+        if not entries:
+            raise UserError(f"{source}: no video would be left; nothing was written")
+        table = read_table(source) if source.suffix.lower() == ".csv" else None
+        text = _lines(data, entries) if table is None else _table(data, entries, *table)
+        if text is not None:
+            changed += _replace(source, text)
+    if data.class_file is not None and data.names is not None:
+        text = "".join(f"{index} {name}\n" for index, name in enumerate(data.names))
+        if any(fault.kind == "class_hole" for fault in data.faults):
+            changed += _replace(data.class_file, text)
+    return changed
+
+
+def _lines(data: DataSet, entries: list[Entry]) -> str:
+    counted = "num_frames" in data.columns
+    counts = [f" {entry.num_frames}" if counted else "" for entry in entries]
+    return "".join(
+        f"{_quoted(entry.path)}{count} {in_text(entry.labels)}\n" for entry, count in zip(entries, counts, strict=True)
+    )
+
+
+def _table(data: DataSet, entries: list[Entry], header: list[str], rows: list[list[str]]) -> str | None:
+    """A CSV of the entries' rows with all their columns, labels as they were written; None if every row stays.
+
+    Rows that are no entry are left out: videos that are not there, and of several classes all but a video's first row,
+    which gets them all.
+    """
+    label = find_columns(header).get("label")
+    kept = []
+    for entry in entries:
+        row = list(rows[entry.line - 2])
+        if label is not None and entry.labels != (-1,):
+            row[label] = _cell(data, entry, row[label])
+        kept.append(row)
+    if kept == [row for row in rows if any(row)]:
+        return None
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *kept])
+    return text.getvalue()
+
+
+def _cell(data: DataSet, entry: Entry, before: str) -> str:
+    """The label cell of a CSV: as it was where it means the same, else names if it had names, else numbers."""
+    names = data.names or []
+    parts = {part.strip() for part in (before.split(SEPARATOR) if data.multi_label else [before])} - {"", NONE}
+    numbers = bool(parts) and all(part.isdecimal() and part not in names for part in parts)
+    labels = [str(label) if numbers or not names else names[label] for label in entry.labels]
+    return before if set(labels) == parts else SEPARATOR.join(labels) or NONE
+
+
+def _empty_classes(data: DataSet) -> set[int]:
+    if "train" not in data.sources:
+        return set()
+    present = labels_of(data.of("train"))
+    count = data.num_class or max(labels_of(entry for entry in data.entries if not entry.drop), default=-1) + 1
+    return set(range(count)) - present
+
+
+def _remove_classes(data: DataSet, empty: list[int]) -> None:
+    """Takes classes out: later labels move up, and validation videos of an empty class are left out.
+
+    With multi_label they only lose that class.
+    """
+    if not empty:
+        return
+    known = {fault.message for fault in data.faults}
+    for label in empty:
+        # a class that only now, by what was dropped, has no training video
+        message = f"{data.sources['train']}: class {class_name(data, label)} has no training video"
+        if message not in known:
+            data.faults.append(Fault("class_hole", message, "train", fix="the class is taken out"))
+    gone = set(empty)
+    highest = max(max(gone), max(labels_of(data.entries), default=0))
+    new: dict[int, int] = {}
+    for label in range(highest + 1):
+        if label not in gone:
+            new[label] = len(new)
+    for entry in data.entries:
+        if gone.intersection(entry.labels) and not data.multi_label:
+            entry.drop = True
+        elif not entry.drop:
+            entry.labels = tuple(new.get(label, label) for label in entry.labels if label not in gone)  # -1 stays
+    if data.names is not None:
+        data.names = [name for label, name in enumerate(data.names) if label not in gone]
+        data.num_class = len(data.names)
+
+
+def _quoted(path: str) -> str:
+    """A path that begins and ends with a quotation mark would lose them."""
+    return '"' + path.replace('"', '""') + '"' if path.startswith('"') and path.endswith('"') else path
+
+
+def _replace(file: Path, text: str) -> list[Path]:
+    data = text.encode("utf-8", "surrogateescape")
+    if file.read_bytes() == data:
+        return []
+    original = file.with_name(file.name + ".orig")
+    try:
+        if not original.exists():  # the first original is the one worth keeping
+            with atomic_write(original) as copy:
+                copy.write(file.read_bytes())
+        with atomic_write(file) as out:
+            out.write(data)
+    except OSError as error:
+        raise UserError(f"{file}: cannot be written: {error.strerror}") from error
+    return [file]

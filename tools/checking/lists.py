@@ -1,0 +1,250 @@
+"""What can be wrong with the lists of a data set: duplicates, train against validation, labels, classes.
+
+Lists are read in _doctor_read.py; what is wrong on the disk is found in _doctor_disk.py, what to write instead in
+_doctor_fix.py. One cause is one fault: a list that counts labels from 1 is one fault, not one per line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets.lists.parser import COLUMNS
+from utils.scoring.label_sets import in_text
+
+_UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One cause. kind: a word for machines; split and line: where, if it is one line; message: for people; fix: what
+    --fix does about it, "" if nothing.
+    """
+
+    kind: str
+    message: str
+    split: str = ""
+    line: int = 0
+    path: str = ""
+    fix: str = ""
+
+
+@dataclass
+class Entry:
+    """One good line of a list; labels has one class, or with multi_label any number of them, or -1 where it is unknown.
+
+    num_frames: 0 for an encoded video. span: the seconds of it that are meant, None for all. drop: --fix leaves it out.
+    known: its fault is named; others would follow.
+    """
+
+    split: str
+    line: int
+    path: str
+    num_frames: int
+    labels: tuple[int, ...]
+    span: tuple[float, float] | None = None
+    drop: bool = False
+    known: bool = False
+
+    def shares(self, other: Entry) -> bool:
+        """Whether some seconds are in both, which are of one video."""
+        if self.span is None or other.span is None:
+            return True
+        return max(self.span[0], other.span[0]) < min(self.span[1], other.span[1])
+
+
+@dataclass
+class DataSet:
+    """What is to be checked, and what was found so far.
+
+    sources, roots: by split. columns: what stands after the path on a line. entries: of all splits, in the order of
+    their lines. names: by class index, None without a class file. num_class: of the class file, else the config, else
+    None.
+    """
+
+    sources: dict[str, Path]
+    roots: dict[str, Path]
+    num_class: int | None = None
+    columns: tuple[str, ...] = COLUMNS
+    class_file: Path | None = None
+    names: list[str] | None = None
+    entries: list[Entry] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a line has a set of classes."""
+        return "labels" in self.columns
+
+    def of(self, split: str) -> list[Entry]:
+        """The lines of one split that are not dropped."""
+        return [entry for entry in self.entries if entry.split == split and not entry.drop]
+
+    def blame(self, kind: str, entry: Entry, message: str, *, fix: str = "", drop: bool = False) -> None:
+        """Notes the fault of one line."""
+        where = f"{self.sources[entry.split]}:{entry.line}"
+        self.faults.append(Fault(kind, f"{where}: {message}", entry.split, entry.line, entry.path, fix))
+        entry.known = True
+        entry.drop |= drop
+
+
+def check_lists(data: DataSet) -> None:
+    """Everything that can be told without looking at the frames."""
+    for split in data.sources:
+        _check_labels(data, split)
+    _check_duplicates(data)
+    _check_overlap(data)
+    _check_folders(data)
+
+
+def check_classes(data: DataSet) -> None:
+    """Classes without a training video. Comes last: what is dropped for other reasons may empty a class."""
+    if "train" not in data.sources:
+        return
+    present = labels_of(data.of("train"))
+    others = labels_of(entry for entry in data.entries if not entry.drop)
+    count = data.num_class if data.num_class is not None else max(others, default=-1) + 1
+    for label in sorted(set(range(count)) - present):
+        data.faults.append(
+            Fault(
+                "class_hole",
+                f"{data.sources['train']}: class {class_name(data, label)} has no training video",
+                "train",
+                fix="the class is taken out and the later ones move up",
+            )
+        )
+
+
+def labels_of(entries: Iterable[Entry]) -> set[int]:
+    """All classes that occur."""
+    return {label for entry in entries for label in entry.labels if label >= 0}
+
+
+def class_name(data: DataSet, label: int) -> str:
+    """A label with its name, if it has one."""
+    named = data.names is not None and 0 <= label < len(data.names)
+    return f"{label} ({data.names[label]})" if named and data.names else str(label)
+
+
+def _check_labels(data: DataSet, split: str) -> None:
+    entries = data.of(split)
+    if _counts_from_one(data, split):
+        highest = max(labels_of(entries))
+        data.faults.append(
+            Fault(
+                "label_base",
+                f"{data.sources[split]}: its labels count from 1 (1..{highest}); they must count from 0",
+                split,
+                fix="1 is taken from every label",
+            )
+        )
+        for entry in entries:
+            entry.labels = tuple(label - (label > 0) for label in entry.labels)
+    if data.num_class is not None:
+        for entry in entries:
+            if max(entry.labels, default=0) >= data.num_class:
+                message = f"label {max(entry.labels)} is outside the {data.num_class} classes (0..{data.num_class - 1})"
+                data.blame("label", entry, message, fix="the line is removed", drop=True)
+
+
+def _counts_from_one(data: DataSet, split: str) -> bool:
+    """Whether a list has no 0 and something says that its labels are one too high."""
+    entries = data.of(split)
+    labels = labels_of(entries)
+    if 0 in labels or not labels:
+        return False
+    if data.names is not None and not data.multi_label:  # the folders of videos may be called like the classes
+        index = {name: label for label, name in enumerate(data.names)}
+        steps = Counter(
+            entry.labels[0] - index[name]
+            for entry in entries
+            if entry.labels[0] >= 0 and (name := Path(entry.path).parent.name) in index
+        )
+        if steps:
+            return steps.most_common(1)[0][0] == 1
+    if max(labels) == (data.num_class if data.num_class is not None else len(labels)):
+        return True
+    for other in data.sources:
+        known = labels_of(data.of(other))
+        if other != split and 0 in known and not labels <= known and {label - 1 for label in labels} <= known:
+            return True
+    return False
+
+
+def _check_duplicates(data: DataSet) -> None:
+    for split in data.sources:
+        first: dict[tuple[str, tuple[float, float] | None], Entry] = {}
+        for entry in data.of(split):
+            before = first.setdefault((os.path.normpath(entry.path), entry.span), entry)
+            if before is not entry:
+                labels = ""
+                if before.labels != entry.labels:
+                    labels = f", with label {in_text(before.labels)} instead of {in_text(entry.labels)}"
+                message = f"{entry.path!r} is there already, on line {before.line}{labels}"
+                data.blame("duplicate", entry, message, fix="the later line is removed", drop=True)
+
+
+def _check_overlap(data: DataSet) -> None:
+    if {"train", "val"} - set(data.sources):
+        return
+    validating: dict[str, list[Entry]] = defaultdict(list)
+    for entry in data.of("val"):
+        validating[os.path.normpath(Path(data.roots["val"], entry.path))].append(entry)
+    for entry in data.of("train"):
+        place = os.path.normpath(Path(data.roots["train"], entry.path))
+        if other := next((other for other in validating.get(place, ()) if entry.shares(other)), None):
+            message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
+            data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
+    groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
+    for split in ("train", "val"):
+        for entry in data.of(split):
+            name = Path(entry.path).name if entry.num_frames else Path(entry.path).stem
+            if match := _UCF_GROUP.fullmatch(name):
+                groups[match[1]][split].append(entry)
+    for group, both in sorted(groups.items()):
+        if both["train"] and both["val"]:
+            split = "train" if len(both["train"]) <= len(both["val"]) else "val"
+            entry, other = both["train"][0], both["val"][0]
+            message = (
+                f"{entry.path!r} was cut from the same video as the validation video {other.path!r} (group {group}), "
+                f"{data.sources['val']}:{other.line}"
+            )
+            data.blame("group_overlap", entry, message, fix=f"the group's lines of {split} are removed")
+            for one in both[split]:
+                one.drop = one.known = True
+
+
+def _check_folders(data: DataSet) -> None:
+    """A video in a folder called like another class."""
+    if data.names is None or data.multi_label:
+        return
+    index = {name: label for label, name in enumerate(data.names)}
+    wrong: list[tuple[Entry, int]] = []
+    agreeing = 0
+    for entry in data.entries:
+        folder = index.get(Path(entry.path).parent.name)
+        if folder is not None and entry.labels[0] >= 0 and not entry.drop and not entry.known:
+            if folder == entry.labels[0]:
+                agreeing += 1
+            else:
+                wrong.append((entry, folder))
+    if len(wrong) > agreeing:  # then folders and classes have nothing to do with each other
+        return
+    for entry, folder in wrong:
+        message = (
+            f"{entry.path!r} has label {class_name(data, entry.labels[0])}, but lies in the folder of "
+            f"{class_name(data, folder)}"
+        )
+        data.blame("label_folder", entry, message, fix="the label becomes the folder's")
+        entry.labels = (folder,)
+        entry.known = False
+
+
+def summary(faults: Iterable[Fault]) -> str:
+    """How many of each kind."""
+    counts = Counter(fault.kind for fault in faults)
+    return ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in counts.items())

@@ -1,0 +1,114 @@
+"""What can be wrong with encoded videos: not there, not decodable, damaged on the way, over before their seconds."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.lists.tables import read_videos
+from datasets.videos.video import Video, between
+from tools.checking.lists import DataSet, Entry
+from tools.dumping.pool import WorkerDiedError, run_jobs
+from utils.cli import Progress
+from utils.errors import FrameError
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Job:
+    path: Path
+    decode: bool
+    spans: frozenset[Span]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is wrong with a video, "" if nothing; the spans that hold no frame of it; when its last frame is shown."""
+
+    error: str
+    empty: frozenset[Span] = frozenset()
+    last: float = 0.0
+
+
+def take_videos(data: DataSet, split: str) -> None:
+    """The videos of a folder of classes or of a CSV as the lines of a split. Raises ListError for what is none."""
+    records, names = read_videos(
+        data.sources[split],
+        root=data.roots[split],
+        class_names=data.class_file,
+        multi_label=data.multi_label,
+        unlabelled=split != "train",
+    )
+    data.roots[split] = records.root
+    data.names = data.names or names
+    if data.names is not None:
+        data.num_class = len(data.names)
+    for index in range(len(records)):
+        target = np.asarray(records.labels[index])
+        labels = [int(target.min())] if not target.ndim or target.min() < 0 else np.flatnonzero(target).tolist()
+        line = int(records.where(index).rpartition(":")[2])
+        start, end = (math.nan, math.nan) if records.spans is None else records.spans[index].tolist()
+        span = None if math.isnan(start) else (start, end)
+        data.entries.append(Entry(split, line, records.path(index), 0, tuple(labels), span))
+
+
+def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
+    """Looks at the file of every line that has no fault yet. decode: also at every frame, as dumping would."""
+    entries = [entry for entry in data.entries if not entry.drop and not entry.known]
+    spans: dict[Path, set[Span]] = defaultdict(set)
+    for entry in entries:
+        parts = spans[data.roots[entry.split] / entry.path]
+        if entry.span is not None:
+            parts.add(entry.span)
+    jobs = [_Job(path, decode, frozenset(parts)) for path, parts in spans.items()]
+    found: dict[Path, _Seen] = {}
+    with Progress(len(jobs), unit="videos") as progress:
+        for job, answer in _answers(jobs, workers):
+            if isinstance(answer, WorkerDiedError):
+                answer = _Seen(f"the decoder crashed: {answer}")
+            elif isinstance(answer, Exception):
+                raise answer
+            found[job.path] = answer
+            progress.advance(1)
+    for entry in entries:
+        path = data.roots[entry.split] / entry.path
+        if not path.is_file():
+            data.blame("missing_video", entry, f"video not found: {path}", fix="the line is removed", drop=True)
+        elif found[path].error:
+            data.blame("undecodable_video", entry, found[path].error, fix="the line is removed", drop=True)
+        elif entry.span is not None and entry.span in found[path].empty:
+            start, end = entry.span
+            what = f"{path}: no frame from {start:g} to {end:g} s, its last one is shown at {found[path].last:.2f} s"
+            data.blame("empty_part", entry, what, fix="the line is removed", drop=True)
+
+
+def _answers(jobs: list[_Job], workers: int) -> Iterable[tuple[_Job, Any]]:
+    if workers == 1 or len(jobs) == 1:
+        return ((job, inspect(job)) for job in jobs)
+    return run_jobs(inspect, jobs, workers=workers, started=lambda _: None)
+
+
+def inspect(job: _Job) -> _Seen:
+    """Looks at a video; runs in a worker."""
+    try:
+        video = Video(job.path)
+        times = video.info.times
+        if not len(times):
+            return _Seen(f"{job.path}: there is no frame in it")
+        if job.decode:
+            for _ in video.frames(order="bgr"):
+                pass
+    except FrameError as error:
+        return _Seen(str(error))
+    if video.errors:
+        return _Seen(f"{job.path}: {'; '.join(video.errors[:3])}")
+    shown = [(float(time), np.empty(0)) for time in times]
+    empty = frozenset(span for span in job.spans if next(between(shown, *span), None) is None)
+    return _Seen("", empty, float(times[-1]))

@@ -1,0 +1,1 @@
+"""Reads and runs the code blocks of the documentation for tools/check_docs.py."""

@@ -1,0 +1,139 @@
+"""What a worker of dump_flow does with one video: fields from its pictures, written, moved in beside the frames."""
+
+from __future__ import annotations
+
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from datasets.videos.video import Video
+from tools.dumping.video import Job, Settings, chosen, guarded, resized, stop_if_orphan, sync_files, write_jpeg
+from utils.errors import FrameError
+from utils.files import sync_folder
+from utils.transforms.decode import decode_image
+from utils.transforms.flow import ALGORITHMS, BOUND, to_levels
+
+X, Y, FIRST_FIELD = "flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg", 1
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """What decides how the fields look.
+
+    algorithm: a name in utils.transforms.flow.ALGORITHMS. bound: pixels that become grey level 0 or 255. step: from a picture to
+    which one after it. quality: of the JPEGs, 1..100.
+    """
+
+    algorithm: str = "dis"
+    bound: float = BOUND
+    step: int = 1
+    quality: int = 95
+
+    def as_json(self) -> dict[str, Any]:
+        """As in the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FlowJob(Job):
+    """One video whose flow is to be dumped.
+
+    source: its folder of frames. template, first, last: what these are called, "" where there are none; count: how many
+    are there. decoded: how to read its video instead.
+    """
+
+    settings: FlowSettings  # type: ignore[assignment]
+    template: str = ""
+    first: int = 0
+    last: int = -1
+    count: int = 0
+    decoded: Job | None = None
+
+    @property
+    def building(self) -> Path:
+        """Where the fields are written until they are complete."""
+        return self.target.with_name(f".{self.target.name}.flow.tmp")
+
+
+def dump_flow(job: FlowJob) -> dict[str, Any]:
+    """Dumps one video's flow and returns its line of the manifest; one that cannot be read has status "failed".
+
+    Raises OutOfReachError if the output is full or read-only.
+    """
+    cv2.setNumThreads(0)  # one process per core is what fills the cores
+    return guarded(job, _dump)
+
+
+def _dump(job: FlowJob) -> dict[str, Any]:
+    settings = job.settings
+    algorithm = ALGORITHMS[settings.algorithm]
+    if not job.template:
+        raise FrameError(f"{job.target}: holds no numbered images")
+    if job.last - job.first + 1 != job.count:
+        raise FrameError(f"{job.target}: some of {job.template} are missing; dump its frames again")
+    _clear(job.target)
+    job.building.mkdir(parents=True)
+    recent: deque[np.ndarray] = deque(maxlen=settings.step + 1)
+    seen = fields = 0
+    for picture in _pictures(job):
+        stop_if_orphan()
+        seen += 1
+        recent.append(picture)
+        if recent[0].shape != picture.shape:
+            raise FrameError(f"{job.source}: frame {seen} is of another size than those before it")
+        if len(recent) > settings.step:
+            levels = to_levels(algorithm(recent[0], picture), settings.bound)
+            for template, channel in ((X, levels[..., 0]), (Y, levels[..., 1])):
+                path = job.building / template.format(FIRST_FIELD + fields)
+                write_jpeg(path, np.ascontiguousarray(channel), settings.quality)
+            fields += 1
+    if seen != job.count:
+        raise FrameError(f"{job.source}: gives {seen} pictures, but {job.target} has {job.count} frames")
+    if not fields:
+        raise FrameError(f"{job.target}: has {seen} frames; flow over a step of {settings.step} needs one more")
+    _move_in(job)
+    return {"status": "ok", "errors": [], "frames": seen, "fields": fields}
+
+
+def _pictures(job: FlowJob) -> Iterator[np.ndarray]:
+    """Grey uint8 (H, W), in order."""
+    if job.decoded is not None:
+        assert isinstance(job.decoded.settings, Settings)
+        video = Video(job.decoded.source)
+        for picture in islice(chosen(video, job.decoded), 0, None, job.decoded.settings.every):
+            yield cv2.cvtColor(resized(picture, job.decoded.settings), cv2.COLOR_BGR2GRAY)
+        return
+    for number in range(job.first, job.last + 1):
+        file = job.target / job.template.format(number)
+        try:
+            yield cv2.cvtColor(decode_image(file.read_bytes()), cv2.COLOR_RGB2GRAY)
+        except ValueError as error:
+            raise FrameError(f"{file}: not a readable image: {error}") from None
+
+
+def _clear(folder: Path) -> None:
+    """Removes the flow of an earlier run, its first field first: without that one there is no flow."""
+    (folder / X.format(FIRST_FIELD)).unlink(missing_ok=True)
+    for template in (X, Y):
+        for file in folder.glob(template.replace("{:05d}", "*")):
+            file.unlink()
+
+
+def _move_in(job: FlowJob) -> None:
+    """Renames file by file, the first x last of all: whoever sees it sees all of them."""
+    sync_files(job.building)
+    last = job.building / X.format(FIRST_FIELD)
+    for file in job.building.iterdir():
+        if file != last:
+            file.rename(job.target / file.name)
+    sync_folder(job.target)
+    last.rename(job.target / last.name)
+    sync_folder(job.target)
+    shutil.rmtree(job.building)

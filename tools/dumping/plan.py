@@ -1,0 +1,105 @@
+"""Which videos are to be dumped, of which class, which seconds of them, and which folders they become."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tools.dumping.video import Job, Settings
+from tools.listing.labels import candidates, labelled_rows, segment_name, walk_videos
+from utils.errors import UserError
+
+
+def plan(args: argparse.Namespace) -> list[Job]:
+    """The videos below VIDEOS and the folders they become. Raises UserError where that is not clear."""
+    root: Path = args.videos
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder" if not root.exists() else f"{root} is not a folder; give its folder")
+    found = list(walk_videos(root))
+    if not found:
+        raise UserError(f"{root}: no videos in it")
+    entries = list(_from_csv(args, found) if args.csv else _from_folders(root, found))
+    jobs: dict[str, Job] = {}
+    for relative, label, start, end in entries:
+        job = _job(args, relative, label, start=start, end=end)
+        other = jobs.setdefault(job.video, job)
+        if other is not job:
+            raise UserError(f"{other.source} and {job.source} would both become {job.video}; rename one of them")
+    return [jobs[video] for video in sorted(jobs)]
+
+
+Entry = tuple[Path, str, float | None, float | None]
+
+
+def _from_folders(root: Path, found: Sequence[Path]) -> Iterator[Entry]:
+    loose = [path for path in found if len(path.parts) == 1]
+    if loose and len(loose) < len(found):
+        raise UserError(
+            f"{root} has class folders and loose videos ({loose[0]}); move these into class folders, or give --csv"
+        )
+    if loose:
+        print(f"{root} has no class folders and no --csv was given: the frames get no classes", flush=True)
+    for path in found:
+        yield path, path.parent.name, None, None
+
+
+def _from_csv(args: argparse.Namespace, found: Sequence[Path]) -> Iterator[Entry]:
+    by_path = {path.as_posix(): path for path in found}
+    by_stem: dict[str, list[Path]] = {}
+    for path in found:
+        for key in {path.name, path.stem, path.with_suffix("").as_posix()}:
+            by_stem.setdefault(key, []).append(path)
+    used: dict[tuple[Path, float | None, float | None], tuple[str, str]] = {}
+    twice = 0
+    for where, row in labelled_rows(args.csv, unlabelled=args.unlabelled):
+        matches: list[Path] = []
+        for name, is_cut in candidates(row):
+            with contextlib.suppress(ValueError):
+                name = Path(name).relative_to(args.videos).as_posix()
+            matches = [by_path[name]] if name in by_path else by_stem.get(name, [])
+            if matches:
+                row = replace(row, start=None, end=None) if is_cut else row
+                break
+        if len(matches) > 1:
+            raise UserError(
+                f"{where}: {row.name} may be {matches[0]} or {matches[1]}; write the path below {args.videos}"
+            )
+        if "/" in row.label or row.label.startswith("."):
+            raise UserError(f"{where}: label {row.label!r} cannot be the name of a folder")
+        path = matches[0] if matches else Path(row.name)  # a missing file is reported with the failures
+        before, label = used.setdefault((path, row.start, row.end), (where, row.label))
+        if label != row.label:
+            raise UserError(f"{where}: {row.name} is {row.label!r} here and {label!r} in {before}")
+        if before != where:
+            twice += 1
+        else:
+            yield path, row.label, row.start, row.end
+    if twice:
+        print(f"{twice} rows of --csv say again what another row says")
+    left = set(found) - {path for path, _, _ in used}
+    if left:
+        print(f"{len(left)} videos below {args.videos} are not named by --csv and are left out, such as {min(left)}")
+
+
+def _job(args: argparse.Namespace, relative: Path, label: str, *, start: float | None, end: float | None) -> Job:
+    stem = segment_name(relative.stem, start, end)
+    if args.flat:
+        prefix = f"v_{label}_" if label else "v_"
+        folder = stem if stem.startswith(prefix) else prefix + stem
+    elif args.csv:
+        folder = f"{label}/{stem}" if label else stem
+    else:
+        folder = (relative.parent / stem).as_posix()
+    return Job(
+        source=args.videos / relative,
+        video=f"frames/{folder}",
+        label=label,
+        start=start,
+        end=end,
+        settings=Settings(size=args.size, fps=args.fps or 0.0, every=args.every, quality=args.quality),
+        out=args.out,
+        keep_partial=args.keep_partial,
+    )

@@ -1,0 +1,231 @@
+"""What a worker of dump_frames does with one video: decode, choose, resize, write, rename the finished folder in."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+
+from datasets.videos.video import TimedFrame, Video, at_rate, between
+from utils.errors import FrameError
+from utils.files import sync_folder
+from utils.transforms.resize import quick_resize
+
+TEMPLATE, FIRST_FRAME = "img_{:05d}.jpg", 1
+# no other video would fare better: the run ends
+_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides how the pictures look.
+
+    size: (0, 0) keeps it, (0, s) makes the short side s, (w, h) makes exactly that. fps: constant rate, 0 keeps all
+    frames. every: of these, every n-th. quality: of the JPEGs, 1..100.
+    """
+
+    size: tuple[int, int] = (0, 256)
+    fps: float = 0.0
+    every: int = 1
+    quality: int = 95
+
+    def as_json(self) -> dict[str, Any]:
+        """As in the manifest."""
+        return {**asdict(self), "size": list(self.size)}
+
+    def target(self, height: int, width: int) -> tuple[int, int]:
+        """(width, height) of the JPEG made of such a picture."""
+        wanted_width, wanted_height = self.size
+        if wanted_width:
+            return wanted_width, wanted_height
+        if not wanted_height:
+            return width, height
+        scale = wanted_height / min(height, width)
+        return (wanted_height, round(height * scale)) if width < height else (round(width * scale), wanted_height)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to dump.
+
+    source: the file. video: its folder relative to the dataset, with slashes. label: class name, "" if unknown. start,
+    end: seconds to cut out, or None. settings, out, keep_partial: the same for all jobs of a run.
+    """
+
+    source: Path
+    video: str
+    label: str
+    start: float | None
+    end: float | None
+    settings: Settings
+    out: Path
+    keep_partial: bool
+
+    @property
+    def target(self) -> Path:
+        """The folder of frames."""
+        return self.out / self.video
+
+    @property
+    def building(self) -> Path:
+        """Where the frames are written until they are complete."""
+        return self.target.with_name(f".{self.target.name}.tmp")
+
+
+SomeJob = TypeVar("SomeJob", bound=Job)
+
+
+class OutOfReachError(Exception):
+    """Nothing can be written to the output any more."""
+
+
+def fingerprint(source: Path) -> dict[str, Any]:
+    """What tells that a source file has changed."""
+    stat = source.stat()
+    digest = hashlib.sha256()
+    with source.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest.hexdigest()}
+
+
+def dump_video(job: Job) -> dict[str, Any]:
+    """Dumps one video and returns its line of the manifest; a video that cannot be read is a line with status "failed".
+
+    Raises OutOfReachError if the output is full or read-only.
+    """
+    cv2.setNumThreads(0)  # one process per core is what fills the cores
+    return guarded(job, lambda job: fingerprint(job.source) | _dump(job))
+
+
+def guarded(job: SomeJob, work: Callable[[SomeJob], dict[str, Any]]) -> dict[str, Any]:
+    """The line of a job: what `work` says, or a failure. Raises OutOfReachError if nothing can be written any more."""
+    shutil.rmtree(job.building, ignore_errors=True)
+    try:
+        return failure(job, "") | work(job)
+    except FrameError as error:
+        return failure(job, str(error))
+    except OSError as error:
+        if error.errno in _FATAL:
+            raise OutOfReachError(f"{job.out}: {error.strerror}") from error
+        return failure(job, f"{job.source}: {error.strerror or error}")
+    finally:
+        shutil.rmtree(job.building, ignore_errors=True)
+
+
+def failure(job: Job, error: str) -> dict[str, Any]:
+    """The line of a video that gave no frames."""
+    known = {"video": job.video, "label": job.label, "source": str(job.source), "start": job.start, "end": job.end}
+    return {**known, "status": "failed", "frames": 0, "errors": [error]}
+
+
+def _dump(job: Job) -> dict[str, Any]:
+    video = Video(job.source)
+    info = video.info
+    if job.settings.fps and not info.fps:
+        raise FrameError(f"{job.source}: states no frame rate, so --fps cannot be kept")
+    job.building.mkdir(parents=True)
+    sizes: set[tuple[int, int]] = set()
+    count = 0
+    for picture in islice(chosen(video, job), 0, None, job.settings.every):
+        stop_if_orphan()
+        count += 1
+        sizes.add(picture.shape[:2])
+        _write_jpeg(job.building / TEMPLATE.format(count - 1 + FIRST_FRAME), picture, job.settings)
+    errors = list(video.errors)
+    if len(sizes) > 1:
+        errors.append(f"the picture changes its size within the video: {sorted(sizes)} (height, width)")
+    if not count and not errors:
+        over = f"no frame from {job.start} to {job.end} s, it ends at {info.duration:.2f} s"
+        errors.append(over if job.end is not None else "no frame in it")
+    status = "ok" if not errors else "partial" if job.keep_partial and count else "failed"
+    if status != "failed":
+        _rename_in(job)
+    else:
+        shutil.rmtree(job.target, ignore_errors=True)  # of an earlier run, of another file or with --keep-partial
+    short = max(job.end - info.duration, 0.0) if job.end is not None else 0.0
+    height, width = next(iter(sizes), (0, 0))
+    out_width, out_height = job.settings.target(height, width) if count else (0, 0)
+    return {
+        **{"status": status, "errors": errors, "frames": count if status != "failed" else 0, "decoded_frames": count},
+        **{"width": out_width, "height": out_height, "decoder": video.decoder, "codec": info.codec},
+        **{"source_width": width, "source_height": height, "source_fps": round(info.fps, 6)},
+        **{"source_frames": len(info.times), "source_seconds": round(info.duration, 6)},
+        # annotations are rounded: what is less than a frame is not missed
+        **({"cut_short": round(short, 6)} if short > 1 / (info.fps or 25) else {}),
+    }
+
+
+def chosen(video: Video, job: Job) -> Iterator[np.ndarray]:
+    """The pictures of the job's time and rate, before `every`; BGR."""
+    frames: Iterator[TimedFrame] = video.frames(order="bgr")
+    duration = video.info.duration
+    if job.start is not None and job.end is not None:
+        frames = between(frames, job.start, job.end)
+        duration = min(job.end, duration) - job.start
+    if job.settings.fps:
+        frames = at_rate(frames, job.settings.fps, duration)
+    return (picture for _, picture in frames)
+
+
+def _write_jpeg(path: Path, picture: np.ndarray, settings: Settings) -> None:
+    write_jpeg(path, resized(picture, settings), settings.quality)
+
+
+def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
+    """The picture at the size that the settings want."""
+    height, width = picture.shape[:2]
+    target = settings.target(height, width)
+    if target == (width, height):
+        return picture
+    return quick_resize(picture, target[::-1], average=target[0] * target[1] < width * height)
+
+
+def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:
+    """Writes a picture, BGR or grey. Raises: FrameError for one that is no JPEG."""
+    good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not good:
+        raise FrameError(f"{path}: OpenCV cannot make a JPEG of {picture.shape[1]}x{picture.shape[0]} pixels")
+    path.write_bytes(data.tobytes())
+
+
+def _rename_in(job: Job) -> None:
+    sync_files(job.building)
+    old = job.target.with_name(f".{job.target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if job.target.exists():
+        job.target.rename(old)
+    job.building.rename(job.target)
+    sync_folder(job.target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def sync_files(folder: Path) -> None:
+    """Makes the files of a folder durable."""
+    # all files first, then all syncs: one wait for the disk instead of one per frame
+    for path in folder.iterdir():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    sync_folder(folder)
+
+
+_parent = os.getppid()
+
+
+def stop_if_orphan() -> None:
+    """Ends this process when its parent is gone."""
+    # after a kill -9 of the main process: whoever starts anew must not meet us in the same folder
+    if os.getppid() != _parent:
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Exports models to ONNX and .pt2, and tabulates their cost."""

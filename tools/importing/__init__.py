@@ -1,0 +1,1 @@
+"""Turns other projects' configs and checkpoints into experiment folders."""

@@ -1,0 +1,96 @@
+"""How each project tests its networks, as sections of a config: preprocessing, sampling and views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from networks.checkpoints.layouts.base import Facts
+
+Sections = dict[str, dict[str, Any]]
+
+
+def sections(project: str, facts: Facts) -> Sections:
+    """`augmentation`, `data` and `test` for a network of this project (the name of its layout).
+
+    What the file's own config tells stands in place of what is usual in the project.
+    Raises: KeyError for a layout that is not in PROJECTS.
+    """
+    if project not in PROJECTS:
+        raise KeyError(f"{project}: add its protocol to tools/importing/protocols.py")
+    usual = PROJECTS[project](facts)
+    return {name: {**section, **facts.protocol.get(name, {})} for name, section in usual.items()}
+
+
+def _sections(
+    preset: str, sampling: str, *, size: int, resize: Any = 256, views: tuple[int, int], **test: Any
+) -> Sections:
+    clips, crops = views
+    return {
+        "augmentation": {"preset": preset, "input_size": size, "test_resize": resize},
+        "data": {"sampling": sampling},
+        "test": {"num_clips": clips, "num_crops": crops, "sampling": sampling, **test},
+    }
+
+
+def _mit(facts: Facts) -> Sections:
+    return _sections("mit_tsm", "tsn", size=224, views=(1, 1))
+
+
+def _mmaction2_frames(facts: Facts) -> Sections:
+    if facts.method == "tsn":
+        return _sections("mmaction2_tsn", "mmaction2_segments", size=224, views=(1, 10), num_frames=25)
+    return _sections("mmaction2_tsm", "mmaction2_segments", size=224, views=(1, 10))
+
+
+def _mmaction2_clips(facts: Facts) -> Sections:
+    return _sections("mmaction2_slowfast", "mmaction2_clip", size=224, views=(10, 3), input_size=256)
+
+
+def _pyslowfast(facts: Facts) -> Sections:
+    return _sections("pyslowfast", "pyslowfast", size=224, views=(10, 3), input_size=256)
+
+
+def _pytorchvideo(facts: Facts) -> Sections:
+    return _sections("pytorchvideo", "pyslowfast", size=224, views=(10, 3), input_size=256)
+
+
+def _vmz(facts: Facts) -> Sections:
+    if "csn" in facts.backbone:
+        return _sections("vmz", "clip", size=224, views=(10, 1))
+    return _sections("vmz", "clip", size=112, resize=[128, 174], views=(10, 1))
+
+
+# backbone's beginning -> preset, crop, resize, clips per video
+_TORCHVISION: Mapping[str, tuple[str, int, Any, int]] = {
+    "s3d": ("s3d", 224, [256, 256], 1),
+    "mvit": ("torchvision_mvit", 224, 256, 5),
+    "swin3d": ("torchvision_swin3d", 224, 256, 12),
+    "": ("torchvision", 112, [128, 171], 5),
+}
+
+
+def _torchvision(facts: Facts) -> Sections:
+    preset, size, resize, clips = next(row for start, row in _TORCHVISION.items() if facts.backbone.startswith(start))
+    return _sections(preset, "torchvision", size=size, resize=resize, views=(clips, 1))
+
+
+def _resnet3d_full(facts: Facts) -> Sections:
+    return _sections("torchvision", "clip", size=112, resize=112, views=(10, 1))
+
+
+def _own(facts: Facts) -> Sections:
+    return {}  # our checkpoints hold their config
+
+
+PROJECTS = {
+    "this project": _own,
+    "MIT TSM, tsn-pytorch or upstream": _mit,
+    "mmaction2 (frames)": _mmaction2_frames,
+    "mmaction2 (clips)": _mmaction2_clips,
+    "PySlowFast": _pyslowfast,
+    "PyTorchVideo": _pytorchvideo,
+    "VMZ": _vmz,
+    "torchvision video": _torchvision,
+    "3D-ResNets-PyTorch": _resnet3d_full,
+}

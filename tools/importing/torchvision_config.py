@@ -1,0 +1,242 @@
+"""From the flags of torchvision's reference script to a whole config of ours, its class file, and what to say of it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torchvision.models import get_model_weights
+
+from networks.checkpoints.load import PRETRAINED, published_file
+from networks.clip.torchvision_builders import BUILDERS
+from tools.importing.torchvision_flags import GPUS, Recipe, recipe_of
+from utils.config.build import check_name
+from utils.errors import CheckpointError, ListError
+from utils.transforms.presets import PRESETS
+
+EVERY_PROCESS = 1024  # a group larger than any run: batch norm over all processes
+CLASS_FILE = "classInd.txt"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command comes to.
+
+    raw: the config. class_names: in the order of labels. weights: a file to load before training or testing, if any.
+    notes: what differs from the script or was filled in, a line each.
+    """
+
+    raw: dict[str, Any]
+    class_names: list[str]
+    weights: Path | None
+    notes: list[str] = field(default_factory=list)
+
+
+def plan(args: argparse.Namespace, folder: Path) -> Plan:
+    """The plan of parsed flags; `folder` becomes the experiment's.
+
+    Raises: ConfigError for another network, ListError for wrong folders of videos, CheckpointError for absent weights.
+    """
+    check_name(BUILDERS, args.model, where="--model")
+    recipe = recipe_of(args.model, test_only=args.test_only)
+    notes = fill_in(args, recipe)
+    weights, entry = find_weights(args.model, args.weights) if args.weights else (None, None)
+    published = entry is not None and args.test_only
+    names, more = class_names(Path(args.data_path), args.kinetics_version, published=published, test=args.test_only)
+    data = Path(args.data_path).absolute()
+    common = {
+        "model": _model(args, len(names), None if args.test_only else weights),
+        **(_published_views(entry, args) if published else _views(args)),
+        "workers": args.workers,
+        "batch_size": args.batch_size,
+        "lr_scheduler": _schedule(args, recipe),
+        **({"reference_batch": recipe.clips_a_step} if args.lr is None else {}),
+        "momentum": args.momentum,
+        "weight_decay": args.weight_decay,
+        "amp": "fp16" if args.amp else "off",
+        "device": args.device,
+        "deterministic": args.use_deterministic_algorithms,
+        "val_epochs": 1,
+        "print_freq": args.print_freq,
+        "train_root": str(data / "train"),
+        "train_source": str(data / "train"),
+        "val_root": str(data / "val"),
+        "val_source": str(data / "val"),
+    }
+    common["data"]["class_names"] = str(folder / CLASS_FILE)
+    return Plan({"common": common}, names, weights, [*notes, *more])
+
+
+def fill_in(args: argparse.Namespace, recipe: Recipe) -> list[str]:
+    """Gives flags that were left out the recipe's values, in place (not --lr, which follows the batch); says which."""
+    filled = []
+    for name in ("batch_size", "clip_len", "clips_per_video", "sync_bn", "train_resize_size", "train_crop_size",
+                 "val_resize_size", "val_crop_size"):  # fmt: skip
+        if getattr(args, name) is None:
+            value = getattr(recipe, name)
+            setattr(args, name, value)
+            filled.append(f"--{name.replace('_', '-')} {_shown(value)}".strip())
+    return [f"not given, taken from S3D's recipe: {', '.join(filled)}"] if args.model == "s3d" and filled else []
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return ""  # a switch
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _model(args: argparse.Namespace, num_class: int, pretrained: Path | None) -> dict[str, Any]:
+    model: dict[str, Any] = {
+        "type": "clip3d",
+        "backbone": args.model,
+        "num_class": num_class,
+        "clip_len": args.clip_len,
+        "frame_stride": 1,
+        "dropout": 0.2 if args.model == "s3d" else 0.0,
+        "pretrained": str(pretrained) if pretrained else False,
+    }
+    if args.sync_bn:
+        model["kwargs"] = {"bn_group_size": EVERY_PROCESS}
+    return model
+
+
+def _views(args: argparse.Namespace) -> dict[str, Any]:
+    """How clips are cut by the script's own presets, in training and in testing."""
+    return {
+        "augmentation": {
+            "preset": "torchvision_reference",
+            "input_size": args.train_crop_size[0],
+            "crop": "fixed_resize",
+            "scales": list(args.train_resize_size),
+            "test_resize": list(args.val_resize_size),
+            "flip": 0.5,
+        },
+        "data": {
+            "sampling": "torchvision",
+            "store": {"type": "video", "fps": float(args.frame_rate), "clips_per_video": args.clips_per_video},
+        },
+        "test": {
+            "num_clips": args.clips_per_video,
+            "num_crops": 1,
+            "input_size": args.val_crop_size[0],
+            "sampling": "torchvision",
+            "average": "scores",
+        },
+    }
+
+
+def _published_views(entry: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """The same by the transforms that come with published weights, as --test-only tests them."""
+    transforms, views = entry.transforms(), _views(args)
+    resize = transforms.resize_size
+    augmentation = {"preset": "torchvision", "input_size": transforms.crop_size[0], "flip": 0.5}
+    augmentation["test_resize"] = resize[0] if len(resize) == 1 else list(resize)
+    if list(PRESETS["torchvision"].mean) != list(transforms.mean):
+        augmentation |= {"mean": list(transforms.mean), "std": list(transforms.std)}
+    if len(resize) == 2:
+        augmentation |= {"crop": "fixed_resize", "scales": list(resize)}
+    else:  # a transformer's: only tested here, so the training side is any that fits
+        augmentation |= {"crop": "short_side", "scales": [resize[0], resize[0]]}
+    views["augmentation"] = augmentation
+    views["test"]["input_size"] = transforms.crop_size[0]
+    return views
+
+
+def _schedule(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
+    peak = recipe.lr if args.lr is None else args.lr
+    schedule: dict[str, Any] = {"type": "STEP", "base_lr": peak, "epochs": args.epochs}
+    if args.lr_warmup_epochs > 0:
+        schedule |= {
+            "base_lr": peak * args.lr_warmup_decay,
+            "warmup_epochs": args.lr_warmup_epochs,
+            "warmup_lr": peak,
+            "warmup": "line" if args.lr_warmup_method == "linear" else "constant",
+        }
+    return schedule | {"lr_epochs": args.lr_milestones, "lr_mults": [args.lr_gamma] * len(args.lr_milestones)}
+
+
+def find_weights(model: str, name: str, folder: Path = PRETRAINED) -> tuple[Path, Any]:
+    """(file, torchvision's entry or None) of --weights: a file, or `KINETICS400_V1`, alone or behind its enum's name.
+
+    Raises: CheckpointError for a name that the network does not have, and for a file that is not there.
+    """
+    entries = get_model_weights(model)
+    if Path(name).is_file():
+        return Path(name), next((entry for entry in entries if entry.url.endswith(f"/{Path(name).name}")), None)
+    if "/" in name or name.endswith((".pth", ".tar", ".pt")):
+        raise CheckpointError(f"--weights {name}: no such file")
+    enum, _, member = name.rpartition(".")
+    if enum not in ("", entries.__name__) or member not in entries.__members__:
+        known = ", ".join(f"{entries.__name__}.{entry}" for entry in entries.__members__)
+        raise CheckpointError(f"--weights {name}: {model} has {known}; or give a file")
+    entry = entries[member]
+    return published_file(entry.url, folder), entry
+
+
+def class_names(data: Path, version: str, *, published: bool, test: bool) -> tuple[list[str], list[str]]:
+    """(classes in the order of labels, notes) from the class folders of train/ and val/, for both splits alike.
+
+    Where all folders are Kinetics-400's, its 400 classes in the published order, as the folders spell them.
+
+    published: the weights' own classes are scored, so a folder of none of them is an error. test: train/ may be absent.
+    """
+    folders = {split: _class_folders(data / split) for split in ("train", "val")}
+    for split in ["val"] if test else ["train", "val"]:
+        if not folders[split]:
+            raise ListError(
+                f"{data / split}: no class folders here; --data-path has train/ and val/, each with a folder of .avi "
+                "or .mp4 files per class"
+            )
+    found = sorted({*folders["train"], *folders["val"]})
+    if version == "400":
+        categories = get_model_weights("r3d_18").KINETICS400_V1.meta["categories"]
+        spelled = {_plain(name): name for name in found}
+        unknown = [name for name in found if _plain(name) not in {_plain(category) for category in categories}]
+        if not unknown:
+            return [spelled.get(_plain(category), category) for category in categories], []
+        if published:
+            raise ListError(f"{data / 'val' / unknown[0]}: no class of Kinetics-400, which these weights score")
+    extra = sorted(set(folders["val"]) - set(folders["train"]))
+    if extra and not test:
+        raise ListError(f"{data / 'val' / extra[0]}: a class that train/ does not have")
+    notes = [f"{len(found)} class folders, so {len(found)} classes, not Kinetics-{version}'s"]
+    return found, notes if len(found) != int(version) else []
+
+
+def _class_folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _plain(name: str) -> str:
+    """A class without what folders write differently: "massaging person's head" is "massaging_persons_head"."""
+    return re.sub(r"[\W_]+", "", name.casefold())
+
+
+def rate_table(lr: float | None, recipe: Recipe, batch_size: int, world_size: int) -> list[str]:
+    """What --lr means on 1, 8 and 64 GPUs and on those of this run, beside the published rate scaled to the batch."""
+    lines = [
+        f"learning rate: {recipe.lr:g} was published for {GPUS} GPUs x {recipe.batch_size} clips; in proportion to the "
+        "clips of a step it is",
+        f"{'GPUs':>6}  {'clips a step':>12}  {'in proportion':>13}  {'this command':>12}",
+    ]
+    for gpus in sorted({1, 8, GPUS, world_size}):
+        scaled = recipe.lr * gpus * batch_size / recipe.clips_a_step
+        ours = scaled if lr is None else lr
+        factor = ours / scaled
+        how = "" if abs(factor - 1) < 0.005 else f"  {factor:.3g} x the published"
+        here = "  <- this run" if gpus == world_size else ""
+        lines.append(f"{gpus:>6}  {gpus * batch_size:>12}  {scaled:>13.4g}  {ours:>12.4g}{how}{here}")
+    if lr is None:
+        lines.append(f"--lr not given: the script would take {recipe.lr:g} on any GPUs; here it is in proportion")
+    return lines
+
+
+def unequal(lines: Sequence[str]) -> bool:
+    """Whether the row of this run says that its rate is not the published one."""
+    return any("<- this run" in line and "x the published" in line for line in lines)

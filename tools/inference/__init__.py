@@ -1,0 +1,1 @@
+"""Loads a trained network and scores videos with it, from Python."""

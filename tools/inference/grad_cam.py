@@ -1,0 +1,168 @@
+"""Where in a clip a network finds a class: Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at any map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.build import build_method
+from methods.slowfast import SlowFast
+from networks.clip.slowfast import SLOW_FRAMES
+from tools.inference.features import by_clip, find_layer
+from tools.inference.trained import Trained
+from utils.errors import UserError
+
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
+ATTENTION = ("attention", "attn")  # in the class names of torchvision's and timm's attention layers
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one clip showed.
+
+    label, score: the class asked for and its score in this clip alone. maps: float32 (T, H, W) by layer, 0..1 of the
+    clip's largest value; all 0 where nothing in the clip speaks for the class.
+    """
+
+    label: int
+    score: float
+    maps: dict[str, np.ndarray]
+
+
+def look(trained: Trained, clip: np.ndarray, layers: Sequence[str], label: int | None = None) -> Seen:
+    """Grad-CAM of one clip (T, H, W, 3), uint8 or float32 0..255, as cut by `trained.spatial`.
+
+    label: the class to explain; None: the one with the best score. A channel's weight is the mean of its gradient over
+    the map it has: H and W of each frame in image networks, T, H and W in 3-D ones. The gradient is that of the logit.
+    Raises: UserError for a layer that is not there or gives no map.
+    """
+    modules = {name: find_layer(trained.method, name) for name in layers}
+    for name, module in modules.items():
+        if _attends(module):
+            raise UserError(f"--layer {name}: it holds attention over tokens; Grad-CAM needs a map of channels")
+    with _watch(modules) as caught:
+        logits = trained.method(trained.normalise(clip[None]))[0]
+    outputs = {name: _only_map(name, caught.get(name, [])) for name in layers}
+    label = int(logits.argmax()) if label is None else label
+    score = float(trained.score(logits.detach()[None])[label])
+    gradients = torch.autograd.grad(logits[label], list(outputs.values()), allow_unused=True)
+    maps = {}
+    for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
+        if gradient is None:
+            raise UserError(f"--layer {name}: the logits do not depend on it")
+        coarse = _weighted(output.detach(), gradient)
+        places = _frame_places(trained.method, name, len(clip), len(coarse))
+        maps[name] = _enlarge(coarse, places, clip.shape[:3])
+    return Seen(label, score, maps)
+
+
+def last_maps(trained: Trained) -> list[str]:
+    """The layers to look at when none is named: the outermost modules whose maps meet no convolution any more.
+
+    One in most networks, the last stage; in SlowFast that of either pathway. Found on a network without weights.
+    Raises: UserError for a network of attention, whose tokens no rule can put back into the picture.
+    """
+    if _attends(trained.method):
+        raise UserError(f"{trained.method.name}: attends to tokens behind its convolutions; name a layer with --layer")
+    with torch.device("meta"):
+        method = build_method(trained.common.model).eval().requires_grad_(False)
+        clip = torch.zeros(1, 3, trained.clip.num_frames, *trained.spatial.size)
+    modules = {name: module for name, module in method.named_modules() if name and _makes_maps(module, method.head)}
+    with _watch(modules) as caught:
+        method(clip)
+    maps = {name: _only_map(name, outputs) for name, outputs in caught.items() if _is_map(outputs)}
+    outer = {name: output for name, output in maps.items() if not any(name.startswith(f"{up}.") for up in maps)}
+    return [name for name in outer if not _feeds_another(name, outer)]
+
+
+def pathway(method: Method, layer: str) -> str:
+    """A layer's name for people; in SlowFast with the pathway it lies in."""
+    part = layer.removeprefix("network.").partition(".")[0]
+    return f"the {part} pathway, {layer}" if isinstance(method, SlowFast) and part in ("slow", "fast") else layer
+
+
+def _makes_maps(module: nn.Module, head: nn.Module) -> bool:
+    parts = list(module.modules())
+    return head not in parts and any(isinstance(part, CONVOLUTIONS) for part in parts)
+
+
+def _feeds_another(name: str, maps: dict[str, Tensor]) -> bool:
+    others = torch.stack([output.sum() for other, output in maps.items() if other != name] or [torch.zeros(())]).sum()
+    if not others.requires_grad:
+        return False
+    return torch.autograd.grad(others, maps[name], allow_unused=True, retain_graph=True)[0] is not None
+
+
+def _attends(module: nn.Module) -> bool:
+    return any(word in type(part).__name__.lower() for part in module.modules() for word in ATTENTION)
+
+
+@contextmanager
+def _watch(modules: dict[str, nn.Module]) -> Iterator[dict[str, list[Any]]]:
+    """Collects what modules answer while it is open, in a form whose gradients can be asked for."""
+    caught: dict[str, list[Any]] = {}
+
+    def hook(name: str) -> Any:
+        def keep(module: nn.Module, given: Any, output: Any) -> Any:
+            # the graph begins at the first of them: what lies before needs neither gradients nor memory
+            if isinstance(output, Tensor) and not output.requires_grad:
+                output = output.detach().requires_grad_()
+            caught.setdefault(name, []).append(output)
+            return output.clone() if isinstance(output, Tensor) else output  # a ReLU may write into what follows
+
+        return keep
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
+    try:
+        with torch.enable_grad():
+            yield caught
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _is_map(outputs: Sequence[Any]) -> bool:
+    return len(outputs) == 1 and isinstance(outputs[0], Tensor) and outputs[0].dim() in (4, 5)
+
+
+def _only_map(name: str, outputs: Sequence[Any]) -> Tensor:
+    if len(outputs) != 1:
+        raise UserError(f"--layer {name}: it runs {len(outputs)} times in one pass; Grad-CAM needs one map")
+    if not _is_map(outputs):
+        shape = tuple(outputs[0].shape[1:]) if isinstance(outputs[0], Tensor) else type(outputs[0]).__name__
+        raise UserError(f"--layer {name}: answers {shape}, not a map (C, H, W) or (C, T, H, W)")
+    output: Tensor = outputs[0]
+    return output
+
+
+def _weighted(output: Tensor, gradient: Tensor) -> Tensor:
+    """A layer's answer (T, C, H, W) or (1, C, T, H, W) and its gradient -> float32 (T', H', W') on the CPU."""
+    weights = gradient.mean(dim=tuple(range(2, gradient.dim())), keepdim=True)
+    found = by_clip((weights * output).sum(1, keepdim=True), 1).float().cpu().relu()
+    return found.flatten(0, -3)
+
+
+def _frame_places(method: Method, name: str, num_frames: int, length: int) -> np.ndarray:
+    """float64 (length,): at which of the clip's frames the maps of a layer lie."""
+    if isinstance(method, SlowFast) and name.startswith("network.slow."):
+        chosen = SLOW_FRAMES[str(method.settings["slow_frames"])](num_frames, int(method.settings["alpha"]))
+        if len(chosen) == length:
+            return np.array(chosen, np.float64)
+    return (np.arange(length) + 0.5) * num_frames / length - 0.5  # equal parts, as in space
+
+
+def _enlarge(coarse: Tensor, places: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(T', H', W') -> float32 (T, H, W), linear in time and space, its largest value 1 unless all are 0."""
+    between = [np.interp(np.arange(size[0]), places, row) for row in np.eye(len(places))]  # (T', T)
+    frames = np.tensordot(np.stack(between, axis=1), coarse.numpy(), axes=1).astype(np.float32)
+    fine = F.interpolate(torch.from_numpy(frames)[None], size=size[1:], mode="bilinear", align_corners=False)[0].numpy()
+    largest = float(fine.max())
+    return fine / largest if largest > 0 else fine

@@ -1,0 +1,122 @@
+"""Maps over pictures: the overlay, the strip of a clip, the animated GIF."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw
+
+from utils.errors import UserError
+from utils.files import atomic_write
+from utils.plots.fonts import pillow_font
+
+COLORS = "turbo"  # of matplotlib
+STRENGTH = 0.6  # of the colour where the map is 1
+SMALLEST = 128  # pixels: a smaller crop is shown larger
+COLUMNS = 8  # frames of a longer clip that a strip shows
+GAP = 4
+LINE = 18  # pixels of a line of text
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A clip with its maps. title: of the clip. clip: (T, H, W, 3), 0..255. times: seconds (T,). maps: by label."""
+
+    title: str
+    clip: np.ndarray
+    times: np.ndarray
+    maps: dict[str, np.ndarray]
+
+    def pictures(self) -> list[list[np.ndarray]]:
+        """Rows of uint8 pictures, a column per frame: the frames themselves, then each map over them."""
+        frames = [_shown(frame) for frame in self.clip]
+        layers = [
+            [overlay(frame, heat) for frame, heat in zip(frames, maps, strict=True)] for maps in self.maps.values()
+        ]
+        return [frames, *layers]
+
+
+def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Colours uint8 RGB (h, w, 3) by a map (H, W) in 0..1; where the map is 0 the picture stays as it is."""
+    fine = np.clip(cv2.resize(heat, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
+    color = matplotlib.colormaps[COLORS](fine)[..., :3] * 255
+    share = STRENGTH * fine[..., None]
+    return np.rint(picture * (1 - share) + color * share).astype(np.uint8)
+
+
+def strip(rows: Sequence[Heat]) -> Image.Image:
+    """One below the other: a title, the frames with their seconds, and the frames under each map."""
+    blocks = [_block(heat) for heat in rows]
+    width = max(block.width for block in blocks)
+    sheet = Image.new("RGB", (width, sum(block.height + GAP for block in blocks) - GAP), "white")
+    top = 0
+    for block in blocks:
+        sheet.paste(block, (0, top))
+        top += block.height + GAP
+    return sheet
+
+
+def side_by_side(heat: Heat) -> Iterable[np.ndarray]:
+    """For a film: each frame beside itself under each map."""
+    for column in zip(*heat.pictures(), strict=True):
+        yield np.concatenate(column, axis=1)
+
+
+def write_png(path: Path, image: Image.Image) -> None:
+    """Whole or not at all. Raises: UserError."""
+    with _written(path) as file:
+        image.save(file, "PNG")
+
+
+def write_gif(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
+    """An endless animation of uint8 RGB pictures of one size, whole or not at all. Raises: UserError."""
+    first, *others = [Image.fromarray(picture).quantize(256) for picture in pictures]
+    with _written(path) as file:
+        first.save(file, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[IO[Any]]:
+    try:
+        with atomic_write(path) as file:
+            yield file
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _block(heat: Heat) -> Image.Image:
+    chosen = np.unique(np.linspace(0, len(heat.clip) - 1, COLUMNS).round().astype(int)).tolist()
+    rows = [[row[index] for index in chosen] for row in heat.pictures()]
+    high, wide = rows[0][0].shape[:2]
+    labels = ["", *heat.maps]
+    font = pillow_font(heat.title, LINE - 5)
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    longest = max(pen.textlength(text, font=font) for text in (heat.title, *labels))
+    width = max(len(chosen) * (wide + GAP) - GAP, int(longest) + 2 * GAP)
+    block = Image.new("RGB", (width, LINE * (len(rows) + 1) + len(rows) * (high + GAP)), "white")
+    pen = ImageDraw.Draw(block)
+    pen.text((GAP, 1), heat.title, font=font, fill="black")
+    top = LINE
+    for label, pictures in zip(labels, rows, strict=True):
+        pen.text((GAP, top + 1), label, font=font, fill="black")
+        for column, picture in enumerate(pictures):
+            left = column * (wide + GAP)
+            if not label:
+                pen.text((left + GAP, top + 1), f"{heat.times[chosen[column]]:.2f} s", font=font, fill="black")
+            block.paste(Image.fromarray(picture), (left, top + LINE))
+        top += LINE + high + GAP
+    return block
+
+
+def _shown(frame: np.ndarray) -> np.ndarray:
+    """uint8 with sides of at least SMALLEST, even, as encoders want them."""
+    picture = np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+    times = -(-SMALLEST // min(picture.shape[:2]))
+    return np.repeat(np.repeat(picture, times, 0), times, 1) if times > 1 else picture

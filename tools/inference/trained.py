@@ -1,0 +1,197 @@
+"""From a checkpoint file to a network that is ready: its weights, its classes, and all that stands before its input.
+
+Nothing but the file is needed: the config in it names the method and the preprocessing. Used by every tool that runs a
+trained network; how frames come from a video is in _inputs.py and _windows.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.sampling.rules import Rule, get_rule
+from methods.base import Method
+from methods.build import build_method
+from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
+from networks.checkpoints.load import load_into
+from utils.clip_spec import ClipSpec
+from utils.config.file import load_config, stored_config
+from utils.config.schema import Common
+from utils.errors import CheckpointError, ConfigError
+from utils.scoring.metrics import top_classes
+from utils.scoring.task import targets_of
+from utils.transforms.augment import Augment
+from utils.transforms.build import make_augment, make_spatial, test_clip
+from utils.transforms.cut_clip import Spatial
+from utils.transforms.presets import find_preset
+
+Top = list[tuple[int, float]]  # classes with their scores, the best first
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network in evaluation mode and what it was validated with.
+
+    common: the config it was trained with. clip, spatial, augment: the test protocol's frames, crops and normalisation.
+    class_names: by label; None when the checkpoint does not know them. average: "scores" or "logits", over views.
+    """
+
+    path: Path
+    method: Method
+    common: Common
+    clip: ClipSpec
+    spatial: Spatial
+    augment: Augment
+    class_names: list[str] | None
+    average: str
+    device: torch.device
+
+    @property
+    def num_class(self) -> int:
+        """K."""
+        return self.common.model.num_class
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that picks the frames of a test clip."""
+        return get_rule(self.clip.sampling)
+
+    @property
+    def num_clips(self) -> int:
+        """Clips per video in the test protocol."""
+        return self.rule.num_clips if self.rule.fixed_num_clips else self.common.test.num_clips
+
+    def name(self, label: int) -> str:
+        """The name of a class, `class 3` when it has none."""
+        named = self.class_names is not None and label < len(self.class_names)
+        return self.class_names[label] if named and self.class_names else f"class {label}"
+
+    def normalise(self, views: np.ndarray) -> Tensor:
+        """(V, T, H, W, C), uint8 or float32 0..255, as cut by `spatial` -> the network's input (V, C, T, H, W).
+
+        T and C are those of the clip's pictures first, and of the network, with stacks in its channels, then.
+        """
+        clips = torch.from_numpy(views).permute(0, 4, 1, 2, 3)[None]
+        return self.augment.apply(clips.to(self.device))
+
+    @torch.no_grad()
+    def logits(self, views: np.ndarray, *, batch_size: int) -> Tensor:
+        """(V, T, H, W, C) -> float32 (V, K) on the CPU, `batch_size` views at a time."""
+        parts = [self.method(self.normalise(part)).float().cpu() for part in _chunks(views, batch_size)]
+        return torch.cat(parts)
+
+    def scores(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
+        """Views (V, T, H, W, C) of each of N videos -> float32 (N, K), averaged over views as its evaluation does."""
+        logits = self.logits(np.concatenate(videos), batch_size=batch_size).split([len(views) for views in videos])
+        return torch.stack([self.score(part) for part in logits]).numpy()
+
+    def score(self, logits: Tensor) -> Tensor:
+        """Logits (V, K) of the views of a video -> its scores (K,)."""
+        probabilities = targets_of(self.common).probabilities
+        scores = probabilities(logits).mean(0) if self.average == "scores" else probabilities(logits.mean(0))
+        return self.finite(scores, "scores")
+
+    def finite(self, values: Tensor, what: str) -> Tensor:
+        """The same. Raises: CheckpointError when they are no numbers, as those of a training that diverged."""
+        if not values.isfinite().all():
+            raise CheckpointError(f"{self.path}: its {what} are not numbers (NaN); did the training diverge?")
+        return values
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How pixels become the network's input, in plain values."""
+        height, width = self.spatial.size
+        return {
+            "preset": self.common.augmentation.preset,
+            "channels": "x, y" if self.clip.modality == "flow" else "RGB",
+            "modality": self.clip.modality,
+            "stack": self.clip.stack,
+            "mean": list(self.augment.mean),
+            "std": list(self.augment.std),
+            "value_range": self.augment.value_range,
+            "resize": getattr(self.spatial.rule, "resize", None),
+            "size": [height, width],
+            "interpolation": self.spatial.interpolation,
+            "num_frames": self.clip.num_frames,
+            "frame_stride": self.clip.frame_stride,
+            "sampling": self.clip.sampling,
+            "average": self.average,
+            "scores": targets_of(self.common).scores,
+        }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say which network: CKPT, --config, --device, --trust-pickle."""
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="a checkpoint, such as ckpt_best.pth.tar")
+    parser.add_argument("--config", type=Path, help="config.yaml, for weights of other projects that hold none")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="read a file that holds objects; loading it may run code in it"
+    )
+
+
+def from_arguments(args: argparse.Namespace) -> Trained:
+    """The network that the options of `add_arguments` name."""
+    return open_checkpoint(args.checkpoint, config=args.config, device=args.device, trust_pickle=args.trust_pickle)
+
+
+def open_checkpoint(
+    path: Path, *, config: Path | None = None, device: str = "auto", trust_pickle: bool = False
+) -> Trained:
+    """Builds and fills the network that a checkpoint holds.
+
+    config: read instead of the one in the file, for weights of other projects.
+    Raises: CheckpointError for a file that is damaged or does not say what it is; ConfigError for a wrong config.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: PyTorch finds no GPU here; use auto or cpu")
+    file = load_checkpoint_file(path, trust_pickle=trust_pickle)
+    common = _config_of(file) if config is None else load_config(config).common
+    try:
+        method = build_method(common.model)
+        load_into(method, file)
+        preset = find_preset(common.augmentation.preset)
+        clip = test_clip(common, method.clip)
+        trained = Trained(
+            path=Path(path),
+            method=method.eval().requires_grad_(False).to(device),
+            common=common,
+            clip=clip,
+            spatial=make_spatial(common, preset, train=False),
+            augment=make_augment(common, preset, clip, train=False),
+            class_names=file.class_names,
+            average=common.test.average or preset.average,
+            device=torch.device(device),
+        )
+        trained.rule.check(trained.clip.sampling, trained.clip.frame_stride, trained.num_clips)
+    except ConfigError as error:
+        raise ConfigError(f"{config or path}: {error}") from None
+    return trained
+
+
+def _config_of(file: RawCheckpoint) -> Common:
+    raw = file.others.get("config")
+    if raw is None:
+        raise CheckpointError(
+            f"{file.path}: weights alone ({file.layout}), it does not say which network; name the config that does, "
+            "--config exps/<dataset>/<experiment>/config.yaml"
+        )
+    return stored_config(raw, file.path)
+
+
+def best(scores: np.ndarray, count: int) -> Top:
+    """The `count` best classes of (K,) scores."""
+    return [(int(label), float(scores[label])) for label in top_classes(scores[None], k=count)[0]]
+
+
+def _chunks(views: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (views[start : start + size] for start in range(0, len(views), size))

@@ -1,0 +1,192 @@
+"""Reads which video is of which class (CSV, lists, JSON), and finds the videos of a tree of folders."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from datasets.lists.columns import cut_name, find_columns, normal_name
+from datasets.videos.video import VIDEO_SUFFIXES
+from tools.listing.annotations import read_json
+from tools.listing.splits import SPLITS
+from utils.errors import ListError
+from utils.scoring.label_sets import NONE, SEPARATOR
+
+_SECONDS = re.compile(r"(?:\s+\d+(?:\.\d+)?){2}$")  # when an action of Charades begins and ends
+_LABELS = re.compile(rf"\d+(?:{SEPARATOR}\d+)*|{NONE}")
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row: the video and its class as written, the seconds it is cut to (None: all of it), its split, the line.
+
+    label is "" for a video of a test set whose class is not published; split where neither the file nor its name says
+    one. line: of a JSON file, the number of the annotation.
+    """
+
+    name: str
+    label: str
+    start: float | None
+    end: float | None
+    split: str
+    line: int
+
+
+def read_labels(path: Path, *, multi_label: bool = False, note: Callable[[str], None] = print) -> list[LabelRow]:
+    """Reads `file,label` rows, with or without a header line; a header may also name start and end (seconds) and split.
+
+    Commas, semicolons or tabs between the columns; without any of them a line is `path label` or `path num_frames
+    label`, as mmaction2, PySlowFast and TSM have it. JSON is read as ActivityNet's, Kinetics', Something-Something's or
+    mmaction2's. A file named ...train..., ...val... or ...test... gives its rows that split; in a test file, and where
+    the label is -1, videos may have none. multi_label: semicolons part classes, an empty label is `-` (none of them)
+    where it is not a test file's, and Charades' own CSV names its videos by `id`. note: told which columns or fields
+    are not read. Raises ListError with file and line for anything else.
+    """
+    named = next((SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS), "")
+    if path.suffix.lower() == ".json":
+        annotations, unread = read_json(path)
+        rows = [
+            LabelRow(name, label, start, end, split or named, number)
+            for number, (name, label, start, end, split) in enumerate(annotations, 1)
+        ]
+        if not rows:
+            raise ListError(f"{path}: no video in it")
+    else:
+        rows, unread = _read_text(path, named, multi_label=multi_label)
+    if unread:
+        note(f"{path}: not read: {', '.join(unread)}")
+    return rows
+
+
+def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[LabelRow], list[str]]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ListError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    lines = text.splitlines()
+    head = next((line for line in lines if line.strip()), "")
+    delimiter = next((mark for mark in ("\t," if multi_label else "\t;,") if mark in head), "")
+    rows = csv.reader(lines, delimiter=delimiter) if delimiter else map(_words, lines)
+    columns: dict[str, int] | None = None
+    result: list[LabelRow] = []
+    unread: list[str] = []
+    for number, cells in enumerate(rows, 1):
+        cells = [cell.strip() for cell in cells]
+        if not any(cells):
+            continue
+        where = f"{path}:{number}"
+        if columns is None:
+            columns, is_header = _columns(cells, where=where, is_test=named == "test", multi_label=multi_label)
+            if is_header:
+                unread = [cell for place, cell in enumerate(cells) if cell and place not in columns.values()]
+                continue
+        if len(cells) <= max(columns.values()):
+            raise ListError(f"{where}: {len(cells)} columns, expected at least {max(columns.values()) + 1} ({cells})")
+        name, label = cells[columns["path"]], cells[columns["label"]] if "label" in columns else ""
+        start, end = _seconds(cells, columns, "start", where=where), _seconds(cells, columns, "end", where=where)
+        if (start is None) != (end is None) or (start is not None and end is not None and not 0 <= start < end):
+            raise ListError(f"{where}: start {start} and end {end} are no interval of seconds")
+        split = (cells[columns["split"]].lower() if "split" in columns else "") or named
+        if multi_label and not label and SPLITS.get(split) != "test":
+            label = NONE
+        if not name or not (label or SPLITS.get(split) == "test"):
+            raise ListError(f"{where}: the {'label' if name else 'file'} is empty")
+        result.append(LabelRow(name, "" if label == "-1" else label, start, end, split, number))
+    if not result:
+        raise ListError(f"{path}: no rows; expected lines like `some video.mp4,class name`")
+    return result, unread
+
+
+def labelled_rows(
+    paths: Iterable[Path], *, unlabelled: bool = False, multi_label: bool = False
+) -> Iterator[tuple[str, LabelRow]]:
+    """("file:line", row) of every row of several files; those without a label only if `unlabelled`, else counted."""
+    for path in paths:
+        left = 0
+        for row in read_labels(path, multi_label=multi_label):
+            if row.label or unlabelled:
+                yield f"{path}:{row.line}", row
+            else:
+                left += 1
+        if left:
+            print(f"{path}: {left} videos have no label and are left out; --unlabelled takes them")
+
+
+def split_labels(text: str) -> list[str]:
+    """The classes that one cell names: `run;jump`, `3,7,12`, Charades' `c092 11.90 21.20;c147 0.00 12.60`; `-` is none.
+
+    At commas only numbers are cut, because names may hold commas.
+    """
+    numbers = [part.strip() for part in text.split(",")]
+    if all(part.isascii() and part.isdigit() for part in numbers):
+        return list(dict.fromkeys(numbers))
+    names = [_SECONDS.sub("", part.strip()) for part in text.split(SEPARATOR)]
+    return list(dict.fromkeys(name for name in names if name not in ("", NONE)))
+
+
+def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
+    """Names that the video of a row may have on the disk, and whether it is cut already under that name."""
+    pure = PurePosixPath(row.name.removeprefix("./"))
+    if row.start is not None and row.end is not None:
+        yield cut_name(row.name, row.start, row.end), True
+    yield str(pure), False
+    if pure.suffix.lower() in VIDEO_SUFFIXES:
+        yield str(pure.with_suffix("")), False
+        yield pure.stem, False
+    yield f"v_{row.name}", False  # ActivityNet's crawler
+
+
+def segment_name(stem: str, start: float | None, end: float | None) -> str:
+    """What the folder of a video, or of these seconds of it, is called."""
+    return stem if start is None else f"{stem}_{start:.9g}_{end:.9g}"
+
+
+def _words(line: str) -> list[str]:
+    *path, frames, label = ["", "", *line.rsplit(None, 2)][-3:]
+    if path[0] and frames.isdigit() and _LABELS.fullmatch(label):
+        return [path[0], label]
+    return line.rsplit(None, 1)
+
+
+def _columns(cells: Sequence[str], *, where: str, is_test: bool, multi_label: bool) -> tuple[dict[str, int], bool]:
+    """The place of each column, and whether this is the header that says so."""
+    found, names = find_columns(cells), [normal_name(cell) for cell in cells]
+    if multi_label and "path" not in found and "id" in names:
+        found["path"] = names.index("id")
+    if "path" in found and ("label" in found or is_test):
+        return found, True
+    if is_test and len(cells) == 1:
+        return {"path": 0}, False
+    if len(cells) != 2:
+        raise ListError(f"{where}: {len(cells)} columns and no header; begin with a line such as `file,label`")
+    return {"path": 0, "label": 1}, False
+
+
+def _seconds(cells: Sequence[str], columns: dict[str, int], key: str, *, where: str) -> float | None:
+    if key not in columns or not cells[columns[key]]:
+        return None
+    try:
+        return float(cells[columns[key]])
+    except ValueError as error:
+        raise ListError(f"{where}: {key} {cells[columns[key]]!r} is not a number of seconds") from error
+
+
+def walk_videos(root: Path) -> Iterator[Path]:
+    """Every video file below `root`, relative to it, in sorted order; links are followed, hidden names left out."""
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(folder, name)
+            special = path.exists() and not path.is_file()  # a pipe; a broken link is yielded and fails by its name
+            if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES and not special:
+                yield path.relative_to(root)

@@ -1,0 +1,158 @@
+"""Who trains and who validates: split files of UCF-101 and HMDB-51, or a seeded ratio that keeps groups whole."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from datasets.lists.class_names import find_class_file, read_class_file
+from utils.errors import ListError, UserError
+
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLITS |= {"validate": "val", "test": "test", "testing": "test"}
+UCF_GROUP = r"_g(\d+)_c\d+$"  # clips of one group were cut from one video
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One video of a split: its class and file name (without suffix) as the split writes them, and "train" or "val"."""
+
+    label: str
+    stem: str
+    split: str
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """What a folder of split files says; classes are in the order of their index."""
+
+    rows: tuple[SplitRow, ...]
+    classes: tuple[str, ...]
+
+
+def read_split(path: Path, *, number: int) -> SplitFiles:
+    """Reads split `number` (1 to 3) from the folder of UCF-101's or HMDB-51's split files, or beside such a file.
+
+    Raises ListError, with file and line, for anything that is not such a split.
+    """
+    folder = path if path.is_dir() else path.parent
+    if not path.exists():
+        raise UserError(f"{path}: no such split file or folder")
+    if (folder / f"trainlist{number:02d}.txt").is_file():
+        return _read_ucf(folder, number=number)
+    if hmdb := sorted(folder.glob(f"*_test_split{number}.txt")):
+        return _read_hmdb(hmdb, number=number)
+    raise UserError(
+        f"{folder}: neither trainlist{number:02d}.txt (UCF-101) nor *_test_split{number}.txt (HMDB-51) is in it; "
+        "give their folder, and the number by --split-number"
+    )
+
+
+def _lines(path: Path) -> Iterable[tuple[str, str]]:
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ListError(f"{path}: cannot be read ({error})") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            yield f"{path}:{number}", line.strip()
+
+
+def _read_ucf(folder: Path, *, number: int) -> SplitFiles:
+    class_file = find_class_file(folder / "trainlist01.txt", folder)
+    if class_file is None:
+        raise ListError(f"{folder}: classInd.txt is missing; it comes with the split files")
+    classes = tuple(read_class_file(class_file))
+    rows: list[SplitRow] = []
+    for split, file in (("train", f"trainlist{number:02d}.txt"), ("val", f"testlist{number:02d}.txt")):
+        for where, line in _lines(folder / file):
+            name, _, index = line.rpartition(" ")
+            if not index.isdigit():  # the test lists have no label
+                name, index = line, ""
+            video = PurePosixPath(name.strip())
+            label = video.parent.name
+            if label not in classes or (index and not 1 <= int(index) <= len(classes)):
+                raise ListError(f"{where}: {line!r} is of a class that is not in {class_file}")
+            if index and classes[int(index) - 1] != label:  # the labels of UCF-101's lists count from 1
+                raise ListError(f"{where}: label {index} is {classes[int(index) - 1]!r} in {class_file}, not {label!r}")
+            rows.append(SplitRow(label, video.stem, split))
+    return SplitFiles(tuple(rows), classes)
+
+
+def _read_hmdb(files: Sequence[Path], *, number: int) -> SplitFiles:
+    rows: list[SplitRow] = []
+    classes = tuple(file.name.removesuffix(f"_test_split{number}.txt") for file in files)
+    for label, file in zip(classes, files, strict=True):
+        for where, line in _lines(file):
+            name, _, use = line.rpartition(" ")
+            if use not in ("0", "1", "2") or not name:
+                raise ListError(f"{where}: {line!r} is not `video 0|1|2`")
+            if use != "0":  # 0: in neither set of this split
+                rows.append(SplitRow(label, PurePosixPath(name.strip()).stem, "train" if use == "1" else "val"))
+    return SplitFiles(tuple(rows), classes)
+
+
+def group_names(names: Sequence[str], labels: Sequence[str], *, regex: str | None) -> list[str]:
+    """The group of each video: the first parenthesis of `regex` (or its whole match) in the video's name.
+
+    Without a regex, UCF-101's _gNN_cNN within a class. A video that does not match is a group of its own. Raises
+    UserError for a wrong regex or one that matches nothing.
+    """
+    try:
+        pattern = re.compile(regex or UCF_GROUP)
+    except re.error as error:
+        raise UserError(f"--group-regex {regex!r}: {error}") from error
+    groups: list[str] = []
+    matched = 0
+    for number, (name, label) in enumerate(zip(names, labels, strict=True)):
+        match = pattern.search(name)
+        matched += match is not None
+        if match is None:
+            groups.append(f"single {number}")
+        else:  # a regex of the user's may mean people or places, which occur in many classes
+            groups.append(("" if regex else label + "/") + (match.group(1) if pattern.groups else match.group()))
+    if regex and not matched:
+        raise UserError(f"--group-regex {regex!r} matches no video, such as {names[0]!r}")
+    return groups
+
+
+def ratio_split(labels: Sequence[Sequence[str]], groups: Sequence[str], *, ratio: float, seed: int) -> list[str]:
+    """Says "train" or "val" per video: about `ratio` of each class validates and no group is in both.
+
+    labels: the classes of each video; those without any are split as one more class.
+
+    The same seed gives the same split, whatever the order of the videos elsewhere. Every class keeps a video to train
+    on; one of at least two groups has a video in both, unless its groups are tied to those of other classes.
+    """
+    sets = [tuple(row) or ("",) for row in labels]
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, group in enumerate(groups):
+        members[group].append(number)
+    total = Counter(label for row in sets for label in row)
+    target = {label: min(max(ratio * count, 1.0), count - 1.0) for label, count in total.items()}
+    counts = {group: Counter(label for n in numbers for label in sets[n]) for group, numbers in members.items()}
+    order = [sorted(members)[n] for n in np.random.default_rng(seed).permutation(len(members))]
+    val: Counter[str] = Counter()
+    chosen: set[str] = set()
+
+    def take(group: str) -> None:
+        chosen.add(group)
+        val.update(counts[group])
+
+    def leaves_some(group: str) -> bool:
+        return all(val[c] + k < total[c] for c, k in counts[group].items())
+
+    for group in order:
+        change = sum(abs(val[c] + k - target[c]) - abs(val[c] - target[c]) for c, k in counts[group].items())
+        if change < 0 and leaves_some(group):
+            take(group)
+    for label in sorted(total):  # a class whose groups are all large compared with the ratio
+        left = [group for group in order if label in counts[group] and group not in chosen and leaves_some(group)]
+        if not val[label] and left:
+            take(min(left, key=lambda group: counts[group].total()))
+    return ["val" if group in chosen else "train" for group in groups]

@@ -1,0 +1,1 @@
+"""Reads, checks and explains a config, and builds what it names."""

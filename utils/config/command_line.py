@@ -1,0 +1,103 @@
+"""The command line of main.py, upstream's flags included."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+
+from utils.cli import Parser
+from utils.config.file import ROOT_KEY
+from utils.errors import UserError
+from utils.scoring.fusion import usable
+
+# flags that old train.sh files pass and that have nothing left to do, with the reason
+OBSOLETE = {
+    "--sync": "gradients are always reduced before the update",
+    "--fp16-normal-bn": "mixed precision always keeps batch norm in float32",
+    "--dynamic-loss-scale": "it is the default with --fp16",
+}
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments of main.py; `obsolete` lists the flags that were given and do nothing.
+
+    Raises: UserError for a combination that cannot be meant.
+    """
+    parser = Parser(
+        prog="main.py",
+        description="Train or evaluate one experiment folder.",
+        epilog="overrides: common.batch_size=8 common.lr_scheduler.max_iter=100 ... (the dotted path of the file)",
+        allow_abbrev=False,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="change a key of the config")
+    parser.add_argument("--config", required=True, metavar="FILE", help="config.yaml of the experiment folder")
+    parser.add_argument("--load-path", metavar="FILE", help="weights to start from, or to evaluate")
+    parser.add_argument("--recover", action="store_true", help="with --load-path: optimizer, step and best score too")
+    parser.add_argument("--fresh", action="store_true", help="start anew; files of an earlier run are set aside")
+    parser.add_argument(
+        "-e", "--evaluate", action="store_true", help="score the validation list, by default with the best checkpoint"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="build everything, print every value in force, train nothing"
+    )
+    parser.add_argument("--profile", type=int, default=0, metavar="N", help="record where the time of N steps goes")
+    parser.add_argument("--fake", action="store_true", help="made-up frames instead of the lists, to try a set-up")
+    parser.add_argument(
+        "--new-head",
+        action="store_true",
+        help="keep only the body of a checkpoint with other classes, start a new classifier",
+    )
+    parser.add_argument(
+        "--not-strict", action="store_true", help="report missing and unexpected entries of a checkpoint, no error"
+    )
+    parser.add_argument(
+        "--trust-pickle", action="store_true", help="read a checkpoint that holds more than weights; it may run code"
+    )
+    parser.add_argument("--fp16", action="store_true", help="the same as common.amp=fp16")
+    parser.add_argument("--static-loss-scale", type=float, metavar="SCALE", help="with fp16: a fixed loss scale")
+    parser.add_argument(
+        "--fusion-list",
+        nargs="+",
+        metavar="FILE",
+        help="with --evaluate: average the logits of several checkpoints, experiment folders or reference_scores.npz",
+    )
+    parser.add_argument("--fuse-prob", action="store_true", help="with --fusion-list: average probabilities instead")
+    parser.add_argument(
+        "--fuse-weights", nargs="+", type=float, metavar="W", help="one per FILE; only their ratio counts; default 1"
+    )
+    for flag, reason in OBSOLETE.items():
+        parser.add_argument(flag, action="store_true", help=f"obsolete: {reason}")
+    args = parser.parse_intermixed_args(argv)
+    if args.profile < 0:
+        raise UserError(f"--profile {args.profile}: give a number of steps, 0 or more")
+    if args.static_loss_scale is not None and not 0 < args.static_loss_scale < math.inf:
+        raise UserError(f"--static-loss-scale {args.static_loss_scale:g}: give a number above 0, for example 1024")
+    if args.fusion_list or args.fuse_prob or args.fuse_weights:
+        _check_fusion(args)
+    if args.recover and not args.load_path:
+        raise UserError(
+            "--recover: name the checkpoint with --load-path; an experiment's own is continued without flags"
+        )
+    if args.recover and args.fresh:
+        raise UserError("--recover goes on from a checkpoint and --fresh starts anew: give one of them")
+    args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
+    if args.fp16:
+        args.overrides.append("common.amp=fp16")
+    return args
+
+
+def _check_fusion(args: argparse.Namespace) -> None:
+    files = args.fusion_list or []
+    args.overrides += [text for text in files if text.startswith(f"{ROOT_KEY}.") and "=" in text]  # they follow it
+    args.fusion_list = [text for text in files if text not in args.overrides]
+    if not args.evaluate:
+        raise UserError("--fusion-list: fuses evaluations, so it needs --evaluate")
+    if args.load_path:
+        raise UserError("--load-path names one checkpoint and --fusion-list several: give one of them")
+    if len(args.fusion_list) < 2:
+        raise UserError("--fusion-list: name at least two checkpoints, experiment folders or reference_scores.npz")
+    count = len(args.fusion_list)
+    args.fuse_weights = args.fuse_weights or [1.0] * count
+    if not usable(args.fuse_weights, count):
+        raise UserError(f"--fuse-weights: {count} numbers from 0 on, one above 0, not {args.fuse_weights}")

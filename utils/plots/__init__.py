@@ -1,0 +1,1 @@
+"""Draws pictures: confusion matrices, contact sheets, and the fonts that they need."""

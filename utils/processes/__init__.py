@@ -1,0 +1,1 @@
+"""Starts, connects and watches the processes of a run, and averages their gradients."""

@@ -1,0 +1,1 @@
+"""Turns scores and labels into losses, accuracies and result files."""

@@ -1,0 +1,148 @@
+"""Which parameter gets which learning rate and decay, and the optimizer over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from utils.config.schema import Common
+from utils.errors import ConfigError
+
+NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
+
+
+@dataclass
+class Group:
+    """Parameters that share a multiplier of the learning rate and one of the weight decay."""
+
+    name: str
+    lr_mult: float = 1.0
+    decay_mult: float = 1.0
+    params: list[nn.Parameter] = field(default_factory=list)
+
+
+def parameter_groups(
+    model: nn.Module, *, no_wd: bool | Literal["norm"], policy: bool = False, fc_lr5: bool = False
+) -> list[Group]:
+    """Every trainable parameter in exactly one group.
+
+    no_wd: no decay for the biases of convolutions and linear layers and for all of the norm layers; "norm": for the
+        latter only (PySlowFast).
+    policy: the groups of TSN (Wang et al. 2016, arXiv 1608.00859): biases learn at twice the rate without decay, norm
+        layers do not decay. With fc_lr5 (TSM) the classifier, `model.head`, learns at five times the rate, its bias at
+        ten; on optical flow (`model.clip`) the first convolution at five times the rate, its bias at ten, because its
+        weights come from RGB. With no_wd as well, no_wd decides alone.
+    Raises: TypeError for a layer with parameters of its own of a kind not known here, rather than training it silently
+        with the wrong multipliers.
+    """
+    groups = {
+        name: Group(name, lr_mult, decay_mult)
+        for name, lr_mult, decay_mult in [
+            ("weight", 1.0, 1.0),
+            ("bias", 1.0, 1.0),
+            ("weight without decay", 1.0, 0.0),
+            ("policy bias", 2.0, 0.0),
+            ("head weight", 5.0, 1.0),
+            ("head bias", 10.0, 0.0),
+            ("first weight", 5.0, 1.0),
+            ("first bias", 10.0, 0.0),
+        ]
+    }
+    head = getattr(model, "head", None)
+    in_head = {id(parameter) for parameter in head.parameters()} if head is not None else set()
+    first = _first_of_flow(model)
+    policy = policy and not no_wd
+    for module, name, parameter in _own_parameters(model):
+        is_bias = name.endswith("bias")
+        if isinstance(module, NORMS):
+            kind = "weight without decay" if no_wd or policy else ("bias" if is_bias else "weight")
+        elif policy and fc_lr5 and id(parameter) in in_head:
+            kind = "head bias" if is_bias else "head weight"
+        elif policy and module is first:
+            kind = "first bias" if is_bias else "first weight"
+        elif is_bias:
+            kind = "policy bias" if policy else ("weight without decay" if no_wd is True else "bias")
+        else:
+            kind = "weight"
+        groups[kind].params.append(parameter)
+    return [group for group in groups.values() if group.params]
+
+
+def _first_of_flow(model: nn.Module) -> nn.Module | None:
+    """The convolution that reads the fields, of a method that sees optical flow."""
+    clip = getattr(model, "clip", None)
+    if clip is None or clip.modality != "flow":
+        return None
+    return next((module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd)), None)
+
+
+def _own_parameters(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
+    seen: set[int] = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad or id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            if not isinstance(module, (*NORMS, *WEIGHTED)):
+                _check_known(module)
+            yield module, name, parameter
+
+
+def _check_known(module: nn.Module) -> None:
+    # attention layers and their position tables come from torch and torchvision; ours are convolutions and norms
+    if not type(module).__module__.startswith(("torch.", "torchvision.", "timm.")):
+        raise TypeError(
+            f"{type(module).__name__} has parameters of its own: say in utils/training/optimizer.py which multipliers they get"
+        )
+
+
+def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[str, float]) -> list[Group]:
+    """The groups, split where the learning rate has a further factor by the beginning of a parameter's name.
+
+    Raises: ConfigError for a beginning that no trainable parameter has.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    used: set[str] = set()
+    split: dict[tuple[str, str], Group] = {}
+    for group in groups:
+        for parameter in group.params:
+            name = names[id(parameter)]
+            fitting = [start for start in factors if name == start or name.startswith(f"{start}.")]
+            start = max(fitting, key=len, default="")
+            used.update(fitting)
+            factor = factors.get(start, 1.0)
+            place = split.setdefault(
+                (group.name, start), Group(f"{group.name} {start}".strip(), group.lr_mult * factor, group.decay_mult)
+            )
+            place.params.append(parameter)
+    if unused := sorted(set(factors) - used):
+        raise ConfigError(f"common.lr_by_name: no trainable parameter's name begins with {unused[0]!r}")
+    return list(split.values())
+
+
+def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optimizer:
+    """SGD or AdamW over the groups; each torch group keeps its `lr_mult` for `set_lr`."""
+    torch_groups = [
+        {
+            "params": group.params,
+            "lr_mult": group.lr_mult,
+            "weight_decay": config.weight_decay * group.decay_mult,
+            "name": group.name,
+        }
+        for group in groups
+    ]
+    lr = config.lr_scheduler.base_lr
+    if config.optimizer == "ADAMW":
+        return torch.optim.AdamW(torch_groups, lr=lr)
+    return torch.optim.SGD(torch_groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov)
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Sets each group's rate to `lr` times the group's multiplier."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_mult"]
