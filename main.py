@@ -39,7 +39,7 @@ from utils.run.progress import Progress
 from utils.run.stop import StopEarly
 from utils.scoring.fusion import config_here, fused, read_evaluation
 from utils.scoring.result_files import Evaluation
-from utils.scoring.task import targets_of
+from utils.scoring.task import task_of
 from utils.training.loop import evaluate, train
 from utils.training.mixup import MixUp
 from utils.training.precision import Precision, only_repeatable
@@ -69,11 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Run:
     """One experiment in one process: its method, its lists, its folder."""
 
-    def __init__(
-        self, config: ConfigFile, args: argparse.Namespace, process: session.Process, folder: RunFolder
-    ) -> None:
+    def __init__(self, config: ConfigFile, args: argparse.Namespace, process: session.Rank, folder: RunFolder) -> None:
         self.config, self.args, self.process, self.folder = config, args, process, folder
-        self.common, self.targets = config.common, targets_of(config.common)
+        self.common, self.task = config.common, task_of(config.common)
         folder.log(f"{process}, torch {torch.__version__}, seed {self.common.seed}")
         for flag in args.obsolete:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
@@ -134,7 +132,7 @@ class Run:
             finished = train(
                 session.wrap(self.method, self.process),
                 data.train_batches(self.process, start=state.step, stop=len(rates), beside=self.val),
-                criterion=self.targets.criterion(self.common, data.labels).to(self.process.device),
+                criterion=self.task.criterion(self.common, data.labels).to(self.process.device),
                 optimizer=training.optimizer,
                 pipeline=data.pipeline,
                 mix_up=MixUp(self.common.augmentation.mix_up, self.common.augmentation.cut_mix),
@@ -146,7 +144,7 @@ class Run:
                     updated=[training.updated, watch.updated, progress_step, profiler_step],
                     seen=watch.batch,
                     printed=lambda values: record_training(
-                        self.folder, state.step - 1, len(rates), values, data.store_counts(), self.targets
+                        self.folder, state.step - 1, len(rates), values, data.store_counts(), self.task
                     ),
                     validate=lambda: self.validate(training, data, watch),
                     save=lambda best: self.save(training, data, best),
@@ -154,12 +152,12 @@ class Run:
                     stop=stop,
                     path=data.path,
                 ),
-                targets=self.targets,
+                task=self.task,
             )
         if not finished:
             self.folder.log(f"{stop} after {state.step} steps: checkpoint written, the same command goes on from it")
             return stop.exit_code
-        best = f", best {self.targets.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if self.val else ""
+        best = f", best {self.task.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if self.val else ""
         self.folder.log(f"done: {state.step} steps{best}")
         return 0
 
@@ -272,7 +270,7 @@ class Run:
                 average=split.average,
                 fault_budget=self.common.bad_frame_budget,
                 pad_to=split.eval_batch_size if self.common.compile else 0,
-                targets=self.targets,
+                task=self.task,
             )
         for fault in scores.faults:
             self.folder.warn(f"left out: {fault}")

@@ -46,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     experiment = open_experiment(experiment_folder(args.experiment))
     results = experiment.results
-    if not results.targets.known(results.labels).any():
+    if not results.task.known(results.labels).any():
         raise UserError(f"{experiment.folder}: no video has a label, so nothing can be right or wrong")
     if experiment.config.problem and results.class_names is None:
         print(f"warning: {experiment.config.problem}: classes are shown by index", file=sys.stderr)
-    if results.targets is MULTI_LABEL:
+    if results.task is MULTI_LABEL:
         if args.forgive:
             raise UserError("--forgive: no answer stands for another where videos show several classes")
         print("\n".join(multi_label.summary(experiment)))

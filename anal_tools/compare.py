@@ -102,7 +102,7 @@ def paired_rows(first: Experiment, second: Experiment) -> list[tuple[int, int]]:
             f"{len(second.class_names)}), so their videos cannot be compared; make a report of each"
         )
     labels, others = first.results.labels, second.results.labels
-    known = first.results.targets.known(labels)
+    known = first.results.task.known(labels)
     rows = {key: row for row, key in enumerate(_keys(second.results.paths))}
     pairs = [
         (row, rows[key])

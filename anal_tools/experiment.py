@@ -112,7 +112,7 @@ def _class_names(results: Results, config: Config) -> list[str]:
     """Names from the evaluation itself, else from the class file that the config leads to, else the indices."""
     if results.class_names is not None:
         return results.class_names
-    truth = results.labels.shape[1] - 1 if results.targets is MULTI_LABEL else results.labels.max(initial=0)
+    truth = results.labels.shape[1] - 1 if results.task is MULTI_LABEL else results.labels.max(initial=0)
     highest = int(max(truth, results.predicted.max(initial=0)))
     num_class = highest + 1
     if results.scores is not None:

@@ -29,7 +29,7 @@ from utils.config.schema import Common
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.scoring.result_files import LINES, SCORES, TEXT, Results, read_results
-from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, targets_of
+from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, task_of
 
 SHOWN_DIFFERENCES = 8  # on the terminal; the CSV has them all
 WIDTH = 160  # of the table where there is no terminal to measure
@@ -103,16 +103,16 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
     common = config.common
     seconds, steps = training_time(records)
     evaluated = videos = None
-    targets = targets_of(common) if common else SINGLE_LABEL
+    task = task_of(common) if common else SINGLE_LABEL
     if any((folder / name).exists() for name in (TEXT, LINES, SCORES)):
         try:
             results = read_results(folder)
-            targets = results.targets
-            videos = int(targets.known(results.labels).sum())
+            task = results.task
+            videos = int(task.known(results.labels).sum())
             evaluated = evaluated_score(results) if videos else None
         except UserError as error:
             problems.append(str(error))
-    name = next(iter(targets.val_numbers))
+    name = next(iter(task.val_numbers))
     validations = [r for r in records if r["kind"] == "val" and isinstance(r.get(name), (int, float))]
     # the first of equals, as training keeps its best checkpoint
     best = max(validations, key=lambda record: (record[name], -record["step"]), default=None)
@@ -120,7 +120,7 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
         experiment=str(folder.relative_to(root)),
         method=common.model.type if common else None,
         backbone=common.model.backbone if common else None,
-        metric=(name if targets is MULTI_LABEL else "top-1") if common or videos else None,
+        metric=(name if task is MULTI_LABEL else "top-1") if common or videos else None,
         best=float(best[name]) if best else None,
         best_step=int(best["step"]) if best else None,
         evaluated=evaluated,
@@ -136,8 +136,8 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
 
 def evaluated_score(results: Results) -> float | None:
     """Top-1 or mAP in percent; None where the scores that it needs are not there."""
-    if results.targets is MULTI_LABEL:
-        return None if results.scores is None else results.targets.best(results.scores, results.labels)
+    if results.task is MULTI_LABEL:
+        return None if results.scores is None else results.task.best(results.scores, results.labels)
     known = results.labels >= 0
     return 100 * int((results.predicted == results.labels)[known].sum()) / int(known.sum())
 

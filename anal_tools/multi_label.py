@@ -30,8 +30,8 @@ def summary(experiment: Experiment) -> list[str]:
         + (f", {unknown} more without a label" if unknown else "")
         + (f" ({results.protocol})" if results.protocol else "")
     ]
-    titles = results.targets.val_numbers
-    for name, number in results.targets.measure(scores, truth).items():
+    titles = results.task.val_numbers
+    for name, number in results.task.measure(scores, truth).items():
         lines.append(f"{titles[name]:<6} {number:6.2f} %" + (f"  mean over {classes}" if name == "mAP" else ""))
     return lines
 
@@ -112,4 +112,4 @@ def scores_of(experiment: Experiment) -> np.ndarray:
 
 def known_rows(experiment: Experiment) -> np.ndarray:
     """Rows of the results that have a truth, int64 (n,)."""
-    return np.flatnonzero(experiment.results.targets.known(experiment.results.labels))
+    return np.flatnonzero(experiment.results.task.known(experiment.results.labels))

@@ -29,13 +29,13 @@ def report_data(experiments: Sequence[Experiment], *, strip_budget: int) -> dict
     """
     first = experiments[0]
     for one in experiments:
-        if not one.results.targets.known(one.results.labels).any():
+        if not one.results.task.known(one.results.labels).any():
             raise UserError(f"{one.folder}: no video has a label, so nothing can be right or wrong")
     comparisons = [_comparison_data(first, other, place) for place, other in enumerate(experiments[1:], 1)]
     names = _distinct_names(experiments)
     return {
         "classes": first.class_names,
-        "multi_label": first.results.targets is MULTI_LABEL,
+        "multi_label": first.results.task is MULTI_LABEL,
         "unit": SCORE_UNIT,
         "threshold": report_multi.THRESHOLD,
         "experiments": [
@@ -48,7 +48,7 @@ def report_data(experiments: Sequence[Experiment], *, strip_budget: int) -> dict
 
 def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> dict[str, Any]:
     """One experiment: its numbers, its videos, its pictures."""
-    kind, paths = KINDS[experiment.results.targets], experiment.results.paths
+    kind, paths = KINDS[experiment.results.task], experiment.results.paths
     shown = [paths[row] for row in kind.pictured(experiment)]
     strips = make_strips(experiment.config.common, shown, budget=strip_budget)
     values, written = experiment.config.values, experiment.config.written
@@ -69,11 +69,11 @@ def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> 
 def curve_data(experiment: Experiment) -> dict[str, Any]:
     """Learning curves from metrics.jsonl, each thinned to MAX_POINTS; of a step that was logged twice, the last."""
     records, broken = read_history(experiment.folder)
-    targets = experiment.results.targets
+    task = experiment.results.task
     curves: dict[str, Any] = {"broken": broken}
     for kind, names in (
-        ("train", ("loss", *targets.train_numbers, "lr", "time", "data")),
-        ("val", ("loss", *targets.val_numbers)),
+        ("train", ("loss", *task.train_numbers, "lr", "time", "data")),
+        ("val", ("loss", *task.val_numbers)),
     ):
         by_step = {record["step"]: record for record in records if record["kind"] == kind}
         steps = sorted(by_step)
@@ -96,7 +96,7 @@ def _number(value: Any) -> float | None:
 
 
 def _comparison_data(first: Experiment, second: Experiment, position: int) -> dict[str, Any]:
-    if first.results.targets is not second.results.targets:
+    if first.results.task is not second.results.task:
         raise UserError(
             f"{first.folder} and {second.folder}: the videos of one have one class each, those of the other sets of "
             "classes; make a report of each"
@@ -105,7 +105,7 @@ def _comparison_data(first: Experiment, second: Experiment, position: int) -> di
     if not first.config.problem and not second.config.problem:
         rows = config_differences(first.config.values, second.config.values)
         config = [[key, config_text(one), config_text(two)] for key, one, two in rows]
-    numbers = KINDS[first.results.targets].comparison(first, second)
+    numbers = KINDS[first.results.task].comparison(first, second)
     return {"first": 0, "second": position, "config": config, **numbers}
 
 

@@ -128,7 +128,7 @@ def _videos(experiment: Experiment) -> dict[str, Any]:
     results = experiment.results
     assert results.scores is not None  # known_videos has asked
     best, units = top_classes(results.scores, k=NUM_TOLD), _units(results.scores)
-    known = results.targets.known(results.labels)
+    known = results.task.known(results.labels)
     wrong = ((results.scores >= THRESHOLD) != (results.labels > 0)) & known[:, None]
     truths: list[list[int] | None] = []
     told: list[list[int]] = []

@@ -26,10 +26,10 @@ from utils.clip_spec import ClipSpec
 from utils.config.build import build
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
-from utils.processes.session import Process
+from utils.processes.session import Rank
 from utils.scoring.label_sets import LabelSets
 from utils.scoring.result_files import Evaluation, Videos
-from utils.scoring.task import targets_of
+from utils.scoring.task import task_of
 from utils.training.batch import Batch
 from utils.training.loop import Scores
 from utils.transforms.augment import Augment
@@ -105,15 +105,13 @@ class Split:
         return Evaluation(name, paths, scores.labels, self.class_names, scores.scores, self.protocol(scores), numbers)
 
     def _view_numbers(self, scores: Scores) -> dict[str, float]:
-        targets = targets_of(self.common)
-        known = targets.known(scores.labels)
+        task = task_of(self.common)
+        known = task.known(scores.labels)
         with np.errstate(invalid="ignore"):  # nan where no video has a label
             shares = 100.0 * scores.view_hits[known].sum(0) / np.float64(known.sum() * scores.num_views)
-        return dict(zip(targets.view_numbers, shares.tolist(), strict=True))
+        return dict(zip(task.view_numbers, shares.tolist(), strict=True))
 
-    def train_batches(
-        self, process: Process, *, start: int, stop: int, beside: Split | None = None
-    ) -> DataLoader[Batch]:
+    def train_batches(self, process: Rank, *, start: int, stop: int, beside: Split | None = None) -> DataLoader[Batch]:
         """This process's batches of the steps start <= s < stop. beside: the list that is scored meanwhile.
 
         Raises: UserError where there is too little shared memory for the batches of both.
@@ -122,7 +120,7 @@ class Split:
             len(self),
             self.common.batch_size,
             seed=self.common.seed,
-            rank=process.rank,
+            rank=process.number,
             world=process.world_size,
             start_step=start * self.common.accumulate,
             stop_step=stop * self.common.accumulate,
@@ -133,15 +131,15 @@ class Split:
             beside.eval_batches(process)  # let go at once: what it lacks shows now and not at the first validation
         return loader
 
-    def clips(self, process: Process, *, start: int, count: int) -> Iterator[Tensor]:
+    def clips(self, process: Rank, *, start: int, count: int) -> Iterator[Tensor]:
         """The normalised clips (B, C, T, H, W) of `count` training batches from a step on, on the device."""
         for batch in self.train_batches(process, start=start, stop=start + count):
             moved = batch.to(process.device)
             yield self.pipeline.apply(moved.clips, moved.augment)
 
-    def eval_batches(self, process: Process) -> DataLoader[Batch]:
+    def eval_batches(self, process: Rank) -> DataLoader[Batch]:
         """This process's share of the list, each video once."""
-        shard = EvalShard(len(self), self.eval_batch_size, rank=process.rank, world=process.world_size)
+        shard = EvalShard(len(self), self.eval_batch_size, rank=process.number, world=process.world_size)
         return self._loader(shard, process)
 
     @property
@@ -149,7 +147,7 @@ class Split:
         """Videos per evaluation step."""
         return test_batch_size(self.common, self.dataset.num_views)
 
-    def _loader(self, sampler: TrainStream | EvalShard, process: Process) -> DataLoader[Batch]:
+    def _loader(self, sampler: TrainStream | EvalShard, process: Rank) -> DataLoader[Batch]:
         return make_loader(self.dataset, sampler, workers=self.common.workers, pin_memory=process.device.type == "cuda")
 
     @property
@@ -167,7 +165,7 @@ class Split:
             "frame_stride": self.clip.frame_stride,
             "sampling": self.clip.sampling,
             "average": self.average,
-            "scores": targets_of(self.common).scores,
+            "scores": task_of(self.common).scores,
         }
 
     def protocol(self, scores: Scores) -> str:
@@ -179,7 +177,7 @@ class Split:
             videos += f" of {len(self)}, {len(scores.faults)} unreadable"
         if not scores.labelled.all():
             videos += f", {int(scores.labelled.sum())} with a label"
-        if about := targets_of(self.common).about(scores.labels):
+        if about := task_of(self.common).about(scores.labels):
             videos += f", {about}"
         return (
             f"{self.dataset.num_clips} clips x {crops} crops, {self.clip.num_frames} x {height} x {width}, "
@@ -211,7 +209,7 @@ def open_split(common: Common, name: str, clip: ClipSpec, *, fake: bool = False)
     if fake:
         names, about = None, "made up"
         dataset = FakeDataset(
-            targets_of(common).made_up(FAKE_VIDEOS[name], common.model.num_class),
+            task_of(common).made_up(FAKE_VIDEOS[name], common.model.num_class),
             size=spatial.size,
             num_crops=spatial.num_crops,
             **settings,

@@ -27,7 +27,7 @@ from tools.importing.torchvision_flags import parse, recipe_of
 from utils.cli import run_cli
 from utils.config.file import ConfigFile, difference, load_config
 from utils.errors import CheckpointError, LaunchError, UserError
-from utils.processes.launch import Process, detect
+from utils.processes.launch import Rank, detect
 
 WAIT_SECONDS = 300.0  # for rank 0's folder, on a disk that may be slow
 HEADER = """\
@@ -106,7 +106,7 @@ def header(args: argparse.Namespace, argv: Sequence[str], folder: Path) -> str:
 
 
 def write_or_wait(
-    folder: Path, raw: Mapping[str, Any], class_names: Sequence[str], comment: str, process: Process
+    folder: Path, raw: Mapping[str, Any], class_names: Sequence[str], comment: str, process: Rank
 ) -> ConfigFile:
     """Rank 0 writes the folder, unless it stands already; the others wait until it stands.
 
@@ -119,7 +119,7 @@ def write_or_wait(
     began = time.monotonic()
     while not path.exists():
         if time.monotonic() - began > WAIT_SECONDS:
-            raise LaunchError(f"rank {process.rank}: {path} has not come; do all machines see this folder?")
+            raise LaunchError(f"rank {process.number}: {path} has not come; do all machines see this folder?")
         time.sleep(0.1)
     standing = load_config(path)
     changed = difference(standing.raw, raw)
@@ -129,7 +129,7 @@ def write_or_wait(
     return standing
 
 
-def tell(args: argparse.Namespace, made: Plan, config: ConfigFile, process: Process) -> None:
+def tell(args: argparse.Namespace, made: Plan, config: ConfigFile, process: Rank) -> None:
     """Prints what the folder is and what differs."""
     print(f"experiment: {config.folder}")
     notes = list(made.notes)

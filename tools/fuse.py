@@ -26,7 +26,7 @@ from utils.cli import Parser, run_cli
 from utils.errors import UserError
 from utils.scoring.fusion import Aligned, align, fuse, protocol, read_evaluation, usable
 from utils.scoring.result_files import write_results
-from utils.scoring.task import targets_for
+from utils.scoring.task import task_for
 
 SHARES = 20  # weights are tried in steps of 1/20
 MOST_SEARCHED = 4
@@ -91,13 +91,13 @@ def search(results: Aligned, *, geometric: bool = False) -> list[float]:
     count = len(results.names)
     if count > MOST_SEARCHED:
         raise UserError(f"--search tries all shares of up to {MOST_SEARCHED} evaluations, not of {count}")
-    targets = targets_for(results.labels)
-    if not targets.known(results.labels).any():
+    task = task_for(results.labels)
+    if not task.known(results.labels).any():
         raise UserError(f"{results.names[0]}: no video has a label, so no weights can be found on it")
 
     def quality(shares: Sequence[float]) -> tuple[float, float]:
         fused = fuse(results, shares, logits=geometric)
-        return targets.best(fused, results.labels), -sum((share - 1 / count) ** 2 for share in shares)
+        return task.best(fused, results.labels), -sum((share - 1 / count) ** 2 for share in shares)
 
     return max(_shares(count), key=quality)
 
@@ -111,11 +111,11 @@ def _shares(count: int) -> Iterator[list[float]]:
 
 def show(results: Aligned, fused: np.ndarray, weights: Sequence[float], found: str) -> None:
     """The table: each evaluation alone, then all together."""
-    targets = targets_for(results.labels)
-    table = Table("results", "weight", *(f"{title} %" for title in targets.val_numbers.values()))
+    task = task_for(results.labels)
+    table = Table("results", "weight", *(f"{title} %" for title in task.val_numbers.values()))
     rows = [(name, f"{w:g}", s) for name, w, s in zip(results.names, weights, results.scores, strict=True)]
     for name, weight, scores in (*rows, ("fused", "", fused)):
-        numbers = targets.measure(scores, results.labels)
+        numbers = task.measure(scores, results.labels)
         table.add_row(name, weight, *(f"{number:.2f}" for number in numbers.values()))
     Console(highlight=False).print(table)
     if found:

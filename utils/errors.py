@@ -34,7 +34,7 @@ class LaunchError(UserError):
     """Processes that cannot find each other: a half-set environment, a host, a port; the message names the variable."""
 
 
-class PeerError(UserError):
+class RankError(UserError):
     """Another process of the run has failed; the message names its rank, host and reason.
 
     exit_code: 2 when that was a user's error; else 1, so that whoever started the run may start it again.

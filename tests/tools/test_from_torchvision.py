@@ -17,7 +17,7 @@ from tools.importing import torchvision_config as made
 from tools.importing.torchvision_flags import REFERENCE, S3D, parse
 from utils.config.file import load_config
 from utils.errors import CheckpointError, ConfigError, ListError, UserError
-from utils.processes.launch import Process
+from utils.processes.launch import Rank
 
 EIGHT_GPUS = '--data-path=/data/kinectics400 --kinetics-version="400" --lr 0.08 --cache-dataset --sync-bn --amp'
 ONE_GPU = '--data-path=/data/kinectics400 --kinetics-version="400" --batch-size=8 --cache-dataset'
@@ -196,7 +196,7 @@ def test_other_ranks_wait_for_the_folder_of_the_first(videos: Path, tmp_path: Pa
     found: list[Path] = []
 
     def rank(number: int) -> None:
-        process = Process(number, 2, number, "torchrun", "", 0, torch.device("cpu"), "gloo", "")
+        process = Rank(number, 2, number, "torchrun", "", 0, torch.device("cpu"), "gloo", "")
         found.append(from_torchvision.write_or_wait(tmp_path / "exp", raw, ["a", "b"], "# one\n", process).path)
 
     others = threading.Thread(target=rank, args=(1,))

@@ -10,7 +10,7 @@ import pytest
 
 from utils.cli import run_cli
 from utils.config.command_line import parse_arguments
-from utils.errors import ConfigError, PeerError
+from utils.errors import ConfigError, RankError
 
 
 def raising(error: BaseException) -> Callable[[Sequence[str] | None], int]:
@@ -24,7 +24,7 @@ def raising(error: BaseException) -> Callable[[Sequence[str] | None], int]:
     ("error", "code", "text"),
     [
         (ConfigError("common.x: wrong\nover two lines"), 2, "error: common.x: wrong over two lines\n"),
-        (PeerError("rank 1 has died", 1), 1, "error: rank 1 has died\n"),
+        (RankError("rank 1 has died", 1), 1, "error: rank 1 has died\n"),
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 2, "error: /data/x: No space left on device\n"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 2, "error: /data/x: Permission denied\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),

@@ -26,7 +26,7 @@ from utils.config.file import load_config, stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError
 from utils.scoring.metrics import top_classes
-from utils.scoring.task import targets_of
+from utils.scoring.task import task_of
 from utils.transforms.augment import Augment
 from utils.transforms.build import make_augment, make_spatial, test_clip
 from utils.transforms.cut_clip import Spatial
@@ -94,7 +94,7 @@ class Trained:
 
     def score(self, logits: Tensor) -> Tensor:
         """Logits (V, K) of the views of a video -> its scores (K,)."""
-        probabilities = targets_of(self.common).probabilities
+        probabilities = task_of(self.common).probabilities
         scores = probabilities(logits).mean(0) if self.average == "scores" else probabilities(logits.mean(0))
         return self.finite(scores, "scores")
 
@@ -123,7 +123,7 @@ class Trained:
             "frame_stride": self.clip.frame_stride,
             "sampling": self.clip.sampling,
             "average": self.average,
-            "scores": targets_of(self.common).scores,
+            "scores": task_of(self.common).scores,
         }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.errors import LaunchError
-from utils.processes.launch import Process
+from utils.processes.launch import Rank
 
 PORT_SECONDS = 10.0  # how long a taken port may belong to the attempt before, which is still dying
 MAGIC = "video-analysis peers 1"
@@ -65,7 +65,7 @@ class Connection:
             return None
 
 
-def listen(process: Process, port: int) -> socket.socket:
+def listen(process: Rank, port: int) -> socket.socket:
     """A listening socket; `port` 0 takes any. Raises: LaunchError when the port stays taken."""
     end = time.monotonic() + PORT_SECONDS
     family = socket.getaddrinfo(process.master, None, type=socket.SOCK_STREAM)[0][0]
@@ -87,9 +87,9 @@ def listen(process: Process, port: int) -> socket.socket:
             return listener
 
 
-def connect(process: Process, port: int, timeout: float) -> Connection:
+def connect(process: Rank, port: int, timeout: float) -> Connection:
     """Finds rank 0. Raises: LaunchError when somebody else answers there, or nobody within `timeout` seconds."""
-    where = f"rank {process.rank}: {process.master}:{port}, where rank 0 should be,"
+    where = f"rank {process.number}: {process.master}:{port}, where rank 0 should be,"
     end, stranger_end = time.monotonic() + timeout, time.monotonic() + PORT_SECONDS
     while True:
         try:

@@ -22,7 +22,7 @@ DASHED_ADDRESS = re.compile(r"(?:^|-)(\d{1,3})-(\d{1,3})-(\d{1,3})-(\d{1,3})$")
 
 
 @dataclass(frozen=True)
-class Process:
+class Rank:
     """One process of a run.
 
     launcher: torchrun, slurm or python.
@@ -31,7 +31,7 @@ class Process:
     token: what distinguishes this attempt of this run from any other on the same hosts.
     """
 
-    rank: int
+    number: int
     world_size: int
     local_rank: int
     launcher: str
@@ -44,18 +44,18 @@ class Process:
     @property
     def is_first(self) -> bool:
         """The process that logs and writes."""
-        return self.rank == 0
+        return self.number == 0
 
     def __str__(self) -> str:
         if self.world_size == 1:
             return f"{self.launcher}: one process on {self.device}"
         return (
-            f"{self.launcher}: rank {self.rank} of {self.world_size} on {self.device}, meeting at "
+            f"{self.launcher}: rank {self.number} of {self.world_size} on {self.device}, meeting at "
             f"{self.master}:{self.port} over {self.backend}"
         )
 
 
-def detect(device: str = "auto", *, environ: Mapping[str, str] = os.environ) -> Process:
+def detect(device: str = "auto", *, environ: Mapping[str, str] = os.environ) -> Rank:
     """torchrun's variables, else Slurm's, else one process.
 
     device: auto (CUDA where there is a GPU), cpu, cuda or mps.
@@ -67,7 +67,7 @@ def detect(device: str = "auto", *, environ: Mapping[str, str] = os.environ) -> 
     if "SLURM_PROCID" in environ and not _is_batch_script(environ):
         return _from_slurm(device, environ)
     chosen = choose_device(device, local_rank=0, world_size=1)
-    return Process(0, 1, 0, "python", "", 0, chosen, "", "")
+    return Rank(0, 1, 0, "python", "", 0, chosen, "", "")
 
 
 def expected_world_size(environ: Mapping[str, str] = os.environ) -> int:
@@ -80,7 +80,7 @@ def _is_batch_script(environ: Mapping[str, str]) -> bool:
     return "SLURM_TASK_PID" in environ and not {"SLURM_STEP_ID", "SLURM_STEPID"} & environ.keys()
 
 
-def _from_torchrun(device: str, environ: Mapping[str, str]) -> Process:
+def _from_torchrun(device: str, environ: Mapping[str, str]) -> Rank:
     values = [_required(name, environ, "torchrun") for name in TORCHRUN]
     rank, world_size, local_rank = (_number(n, v) for n, v in zip(TORCHRUN[:3], values[:3], strict=True))
     master, port = values[3], _number("MASTER_PORT", values[4])
@@ -89,7 +89,7 @@ def _from_torchrun(device: str, environ: Mapping[str, str]) -> Process:
     return _process(device, rank, world_size, local_rank, "torchrun", master, port, token)
 
 
-def _from_slurm(device: str, environ: Mapping[str, str]) -> Process:
+def _from_slurm(device: str, environ: Mapping[str, str]) -> Rank:
     rank = _number("SLURM_PROCID", environ["SLURM_PROCID"])
     size_name = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environ else "SLURM_NTASKS"
     world_size = _number(size_name, _required(size_name, environ, "Slurm"))
@@ -107,16 +107,16 @@ def _from_slurm(device: str, environ: Mapping[str, str]) -> Process:
 
 def _process(
     device: str, rank: int, world_size: int, local_rank: int, launcher: str, master: str, port: int, token: str
-) -> Process:
+) -> Rank:
     chosen = choose_device(device, local_rank=local_rank, world_size=world_size)
     if world_size == 1:
-        return Process(rank, 1, local_rank, launcher, "", 0, chosen, "", token)
+        return Rank(rank, 1, local_rank, launcher, "", 0, chosen, "", token)
     if not _resolves(master):  # gloo and NCCL would wait for it for many minutes
         raise LaunchError(
             f"rank {rank}: the host {master!r} of rank 0 does not resolve here; set MASTER_ADDR to its address"
         )
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    return Process(rank, world_size, local_rank, launcher, master, port, chosen, backend, token)
+    return Rank(rank, world_size, local_rank, launcher, master, port, chosen, backend, token)
 
 
 def _required(name: str, environ: Mapping[str, str], launcher: str) -> str:

@@ -18,9 +18,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from utils.errors import LaunchError, PeerError
+from utils.errors import LaunchError, RankError
 from utils.processes.connection import Connection, connect, listen
-from utils.processes.launch import Process
+from utils.processes.launch import Rank
 
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 10.0  # a process that has not been heard for so long is stuck or stopped
@@ -38,14 +38,14 @@ class Failure:
     code: int
 
 
-class Peers:
+class RankMonitor:
     """This process's view of all processes. Rank 0 also serves; threads of this class never touch tensors.
 
     progress: how many collectives this process has entered; it travels with the heartbeat, so that a process that lags
         can be named.
     """
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Rank) -> None:
         self.process = process
         self.failure: Failure | None = None
         self.progress = 0
@@ -66,13 +66,13 @@ class Peers:
         """Leaves in peace; from here on nobody's end is a failure."""
         raise NotImplementedError
 
-    def blame(self, seconds: float = GRACE_SECONDS - 1) -> PeerError | None:
+    def blame(self, seconds: float = GRACE_SECONDS - 1) -> RankError | None:
         """After a collective failed here: the process at fault, waiting a moment for the news of its death."""
         if not self._failed.wait(seconds / 2):
             self.ask()
             self._failed.wait(seconds / 2)
         failure = self.failure
-        return None if failure is None else PeerError(failure.message, failure.code)
+        return None if failure is None else RankError(failure.message, failure.code)
 
     def _fail(self, failure: Failure) -> None:
         with self._lock:
@@ -80,7 +80,7 @@ class Peers:
                 return
             self.failure = failure
         self._failed.set()
-        if failure.rank != self.process.rank:
+        if failure.rank != self.process.number:
             # a main thread that waits in NCCL, or computes for minutes, would not notice
             timer = threading.Timer(GRACE_SECONDS, self._leave)
             timer.daemon = True
@@ -96,11 +96,11 @@ class Peers:
         return f"rank {rank} ({host}, process {pid})"
 
 
-class Server(Peers):
+class Server(RankMonitor):
     """Rank 0's side."""
 
     def __init__(
-        self, process: Process, *, port: int, same: Mapping[str, str], timeout: float, welcome: Mapping[str, Any]
+        self, process: Rank, *, port: int, same: Mapping[str, str], timeout: float, welcome: Mapping[str, Any]
     ) -> None:
         super().__init__(process)
         self._same, self.welcome = dict(same), dict(welcome)
@@ -114,7 +114,7 @@ class Server(Peers):
         self._thread.start()
 
     def wait(self) -> None:
-        """Until everybody has come and runs the same. Raises: PeerError otherwise."""
+        """Until everybody has come and runs the same. Raises: RankError otherwise."""
         end = time.monotonic() + self._timeout
         while not self._arrived.wait(0.05):
             if self.failure is not None:
@@ -127,12 +127,12 @@ class Server(Peers):
             late = time.monotonic() + LATE_SECONDS  # who comes a moment later is told the reason as well
             while not self._all_told() and time.monotonic() < min(late, end):
                 time.sleep(0.05)
-            raise PeerError(self.failure.message, self.failure.code)
+            raise RankError(self.failure.message, self.failure.code)
 
-    def report(self, message: str, code: int) -> None:  # noqa: D102 - as Peers says
+    def report(self, message: str, code: int) -> None:  # noqa: D102 - as RankMonitor says
         self._spread(Failure(0, f"{self._name(0, _host(), os.getpid())}: {message}", code))
 
-    def ask(self) -> None:  # noqa: D102 - as Peers says
+    def ask(self) -> None:  # noqa: D102 - as RankMonitor says
         now = time.monotonic()
         members = self._members.values()
         silent = [member for member in members if now - member.heard > SILENT_SECONDS]
@@ -143,7 +143,7 @@ class Server(Peers):
             what = f"has been silent for {seconds:.0f} s" if silent else "has not reached where the others wait for it"
             self._spread(Failure(member.rank, f"{member.name} {what}", 1))
 
-    def close(self) -> None:  # noqa: D102 - as Peers says
+    def close(self) -> None:  # noqa: D102 - as RankMonitor says
         self._closing = True
         for member in list(self._members.values()):
             member.send({"bye": True})
@@ -228,14 +228,14 @@ class Server(Peers):
             self._arrived.set()
 
 
-class Client(Peers):
+class Client(RankMonitor):
     """Every other rank's side."""
 
-    def __init__(self, process: Process, *, port: int, same: Mapping[str, str], timeout: float) -> None:
+    def __init__(self, process: Rank, *, port: int, same: Mapping[str, str], timeout: float) -> None:
         super().__init__(process)
         self._server = connect(process, port, timeout)
         hello = {
-            "token": process.token, "rank": process.rank, "host": _host(), "pid": os.getpid(), "same": dict(same)
+            "token": process.token, "rank": process.number, "host": _host(), "pid": os.getpid(), "same": dict(same)
         }  # fmt: skip
         self._server.send(hello)
         self._welcomed = threading.Event()
@@ -244,24 +244,24 @@ class Client(Peers):
         self._thread.start()
 
     def wait(self) -> None:
-        """Until rank 0 says that everybody has come. Raises: PeerError when it says otherwise."""
+        """Until rank 0 says that everybody has come. Raises: RankError when it says otherwise."""
         end = time.monotonic() + self._timeout + 5  # rank 0 knows better who is missing: let it speak first
         while not self._welcomed.wait(0.05) and self.failure is None:
             if time.monotonic() > end:
                 raise LaunchError(
-                    f"rank {self.process.rank}: rank 0 has not let this process in within {self._timeout:g} s"
+                    f"rank {self.process.number}: rank 0 has not let this process in within {self._timeout:g} s"
                 )
         if self.failure is not None:
-            raise PeerError(self.failure.message, self.failure.code)
+            raise RankError(self.failure.message, self.failure.code)
 
-    def report(self, message: str, code: int) -> None:  # noqa: D102 - as Peers says
+    def report(self, message: str, code: int) -> None:  # noqa: D102 - as RankMonitor says
         self._server.send({"failed": message, "code": code})
-        self._fail(Failure(self.process.rank, message, code))
+        self._fail(Failure(self.process.number, message, code))
 
-    def ask(self) -> None:  # noqa: D102 - as Peers says
+    def ask(self) -> None:  # noqa: D102 - as RankMonitor says
         self._server.send({"ask": True})
 
-    def close(self) -> None:  # noqa: D102 - as Peers says
+    def close(self) -> None:  # noqa: D102 - as RankMonitor says
         self._closing = True
         self._server.send({"bye": True})
         with contextlib.suppress(OSError):

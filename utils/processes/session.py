@@ -23,14 +23,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from utils.errors import PeerError, UserError
+from utils.errors import RankError, UserError
 from utils.files import ROOT
 from utils.processes.gradients import average_in_rank_order
-from utils.processes.launch import Process, detect, expected_world_size
-from utils.processes.monitor import Client, Peers, Server
+from utils.processes.launch import Rank, detect, expected_world_size
+from utils.processes.monitor import Client, RankMonitor, Server
 
 __all__ = [
-    "Process", "any_rank", "average_gradients", "barrier", "expected_world_size", "first_buffers", "gather_objects",
+    "Rank", "any_rank", "average_gradients", "barrier", "expected_world_size", "first_buffers", "gather_objects",
     "rank", "session", "sum_over_ranks", "world_size", "wrap",
 ]  # fmt: skip
 
@@ -44,18 +44,18 @@ R = TypeVar("R")
 class _Session:
     """The one session of this process: its peers, and a gloo group for what is not tensors on the device."""
 
-    peers: Peers | None = None
+    peers: RankMonitor | None = None
     control: Any = None  # a ProcessGroup; torch types what makes one as more than that
 
 
 @contextlib.contextmanager
-def session(device: str = "auto", *, same: Mapping[str, str] | None = None) -> Iterator[Process]:
+def session(device: str = "auto", *, same: Mapping[str, str] | None = None) -> Iterator[Rank]:
     """Finds out how this process was started, meets the others, and parts from them at the end.
 
     device: auto, cpu, cuda or mps.
     same: texts that must be equal on all processes, by what they are (`config`); code and torch's version always are.
     DIST_TIMEOUT, an environment variable in seconds, shortens the two waits for others.
-    Raises: LaunchError when the processes cannot meet; PeerError naming the process that runs something else, or that
+    Raises: LaunchError when the processes cannot meet; RankError naming the process that runs something else, or that
         fails or dies while the session lasts.
     """
     process = detect(device)
@@ -67,7 +67,7 @@ def session(device: str = "auto", *, same: Mapping[str, str] | None = None) -> I
     if dist.is_initialized():
         raise RuntimeError("a session is open already")
     same = {"code": _code_digest(), "torch": torch.__version__, "Python": platform.python_version(), **(same or {})}
-    peers: Peers | None = None
+    peers: RankMonitor | None = None
     try:
         peers, store = _meet(process, same)
         _Session.peers = peers
@@ -101,13 +101,13 @@ def _code_digest() -> str:
     return digest.hexdigest()[:16]
 
 
-def _meet(process: Process, same: Mapping[str, str]) -> tuple[Peers, dist.Store]:
+def _meet(process: Rank, same: Mapping[str, str]) -> tuple[RankMonitor, dist.Store]:
     """Waits for everybody, sees that all run the same, and returns the store through which groups are made."""
     timeout = _seconds(JOIN_SECONDS)
     agent = _agent_store(
         process, timeout
     )  # where torchrun holds the meeting port, our own port is told through its store
-    if process.rank == 0:
+    if process.number == 0:
         store = agent or _own_store(process, 0, timeout)
         server = Server(
             process, port=0 if agent else process.port, same=same, timeout=timeout, welcome={"store_port": store.port}
@@ -122,24 +122,24 @@ def _meet(process: Process, same: Mapping[str, str]) -> tuple[Peers, dist.Store]
     return client, agent or _own_store(process, int(client.welcome["store_port"]), timeout)
 
 
-def _agent_store(process: Process, timeout: float) -> dist.TCPStore | None:
+def _agent_store(process: Rank, timeout: float) -> dist.TCPStore | None:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or process.launcher != "torchrun":
         return None
     return dist.TCPStore(process.master, process.port, is_master=False, timeout=datetime.timedelta(seconds=timeout))
 
 
-def _own_store(process: Process, port: int, timeout: float) -> dist.TCPStore:
+def _own_store(process: Rank, port: int, timeout: float) -> dist.TCPStore:
     delta = datetime.timedelta(seconds=timeout)
     return dist.TCPStore(process.master, port, is_master=process.is_first, timeout=delta, wait_for_workers=False)
 
 
-def _open_groups(process: Process, store: dist.Store) -> None:
+def _open_groups(process: Rank, store: dist.Store) -> None:
     _choose_interface(process)
     delta = datetime.timedelta(seconds=_seconds(COLLECTIVE_SECONDS))
     dist.init_process_group(
         process.backend,
         store=dist.PrefixStore(f"groups {process.token}", store),
-        rank=process.rank,
+        rank=process.number,
         world_size=process.world_size,
         timeout=delta,
         device_id=process.device if process.backend == "nccl" else None,
@@ -156,7 +156,7 @@ def _close_groups() -> None:
         dist.destroy_process_group()
 
 
-def _choose_interface(process: Process) -> None:
+def _choose_interface(process: Rank) -> None:
     """Tells gloo the network interface that leads to rank 0.
 
     Left alone it takes the address of this host's own name, which on many machines is a loopback address or nothing.
@@ -178,9 +178,9 @@ def _choose_interface(process: Process) -> None:
                         return
 
 
-def _part_after(error: BaseException, peers: Peers | None) -> PeerError | None:
+def _part_after(error: BaseException, peers: RankMonitor | None) -> RankError | None:
     """Tells the others why this process ends; returns who else is at fault, if anybody is."""
-    if isinstance(error, PeerError) or peers is None:
+    if isinstance(error, RankError) or peers is None:
         return None
     if isinstance(error, RuntimeError):  # a collective's own error knows neither who nor why
         blamed = peers.blame()
@@ -196,7 +196,7 @@ def _part_after(error: BaseException, peers: Peers | None) -> PeerError | None:
 
 
 def _named(function: Callable[P, R]) -> Callable[P, R]:
-    """A failed collective raises PeerError with the name of the process that failed, where that can be known."""
+    """A failed collective raises RankError with the name of the process that failed, where that can be known."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -274,7 +274,7 @@ def average_gradients(model: nn.Module) -> None:
 
 
 @_named
-def wrap(model: nn.Module, process: Process) -> nn.Module:
+def wrap(model: nn.Module, process: Rank) -> nn.Module:
     """Gives everybody rank 0's parameters and buffers, and returns the model, ready to train."""
     if not _alone():
         for tensor in [*model.parameters(), *model.buffers()]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from utils.run.folder import RunFolder
 from utils.scoring.result_files import Evaluation
-from utils.scoring.task import SINGLE_LABEL, Targets, targets_for
+from utils.scoring.task import SINGLE_LABEL, Task, task_for
 
 
-def train_line(step: int, total: int, values: dict[str, float], targets: Targets = SINGLE_LABEL) -> str:
+def train_line(step: int, total: int, values: dict[str, float], task: Task = SINGLE_LABEL) -> str:
     """Upstream's line: the newest value of each meter and, in brackets, its mean over the last print_freq steps."""
-    counted = [(name, key, 3) for key, name in targets.train_numbers.items()]
+    counted = [(name, key, 3) for key, name in task.train_numbers.items()]
     fields = [
         f"Iter: [{step}/{total}]",
         *(
@@ -29,10 +29,10 @@ def train_line(step: int, total: int, values: dict[str, float], targets: Targets
 FIELDS = [("Time", "time", 3), ("Data", "data", 3), ("Loss", "loss", 4)]
 
 
-def train_record(step: int, values: dict[str, float], targets: Targets = SINGLE_LABEL) -> dict[str, Any]:
+def train_record(step: int, values: dict[str, float], task: Task = SINGLE_LABEL) -> dict[str, Any]:
     """A line of metrics.jsonl; means over the last print_freq steps."""
     return {"kind": "train", "step": step} | {
-        name: values[name] for name in ("loss", *targets.train_numbers, "lr", "time", "data")
+        name: values[name] for name in ("loss", *task.train_numbers, "lr", "time", "data")
     }
 
 
@@ -42,27 +42,27 @@ def record_training(
     total: int,
     values: dict[str, float],
     store: dict[str, int] | None = None,
-    targets: Targets = SINGLE_LABEL,
+    task: Task = SINGLE_LABEL,
 ) -> None:
     """One line of log.txt, the scalars of events/, one record of metrics.jsonl.
 
     store: frames of a cache by where they came from (hits, misses, ...) since the start, over the workers of this
     process; they and the share of hits get a line and scalars of their own.
     """
-    folder.log(train_line(step, total, values, targets))
-    names = ("loss", *targets.train_numbers)
+    folder.log(train_line(step, total, values, task))
+    names = ("loss", *task.train_numbers)
     folder.scalars(step, {f"{name}_train": values[name] for name in names} | {"lr": values["lr"]})
     if store:
         rate = store.get("hits", 0) / max(1, sum(store.values()))
         folder.log(f"store: hit rate {rate:.1%}, " + ", ".join(f"{name} {count}" for name, count in store.items()))
         folder.scalars(step, {"store/hit_rate": rate} | {f"store/{name}": count for name, count in store.items()})
-    folder.metrics(train_record(step, values, targets))
+    folder.metrics(train_record(step, values, task))
 
 
 def record_validation(folder: RunFolder, step: int, result: Result) -> None:
     """The same for a validation."""
     folder.log(f"step {step} {result.line()}")
-    charted = {f"{name}_val": result.numbers[name] for name in result.targets.charted}
+    charted = {f"{name}_val": result.numbers[name] for name in result.task.charted}
     folder.scalars(step, {"loss_val": result.loss} | charted)
     folder.metrics(result.record(step))
 
@@ -75,7 +75,7 @@ class Result:
     where a video has one.
     """
 
-    targets: Targets
+    task: Task
     numbers: dict[str, float]
     loss: float
     protocol: str
@@ -85,9 +85,9 @@ class Result:
     def of(cls, evaluation: Evaluation) -> Result:
         """Counts its scores."""
         scores, labels = evaluation.scores, evaluation.labels
-        targets = targets_for(labels)
-        measured, loss = targets.measure(scores, labels), targets.loss(scores, labels)
-        return cls(targets, measured, loss, evaluation.protocol, evaluation.view_numbers)
+        task = task_for(labels)
+        measured, loss = task.measure(scores, labels), task.loss(scores, labels)
+        return cls(task, measured, loss, evaluation.protocol, evaluation.view_numbers)
 
     @property
     def best_by(self) -> float:
@@ -98,8 +98,8 @@ class Result:
         """One line for the log; the same for validation and evaluation."""
         if math.isnan(self.loss):
             return f"predictions only, no video has a label ({self.protocol})"
-        numbers = _titled(self.numbers, self.targets.val_numbers)
-        alone = "".join(f"{text} " for text in _titled(self.view_numbers, self.targets.view_numbers))
+        numbers = _titled(self.numbers, self.task.val_numbers)
+        alone = "".join(f"{text} " for text in _titled(self.view_numbers, self.task.view_numbers))
         return f"validation: {' '.join(numbers)} Loss {self.loss:.4f} {alone}({self.protocol})"
 
     def record(self, step: int) -> dict[str, Any]:

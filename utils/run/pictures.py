@@ -17,7 +17,7 @@ from utils.config.schema import Common
 from utils.run.folder import RunFolder
 from utils.scoring.metrics import confusion_matrix
 from utils.scoring.result_files import Evaluation
-from utils.scoring.task import SINGLE_LABEL, in_words, targets_for
+from utils.scoring.task import SINGLE_LABEL, in_words, task_for
 from utils.training.batch import Batch
 from utils.training.mixup import Mix
 from utils.training.state import TrainState
@@ -70,7 +70,7 @@ class Watch:
 
     def confusion(self, step: int, result: Evaluation) -> None:
         """The confusion matrix of a validation, if videos have one class each and any is known."""
-        one_class = targets_for(result.labels) is SINGLE_LABEL and SINGLE_LABEL.known(result.labels).any()
+        one_class = task_for(result.labels) is SINGLE_LABEL and SINGLE_LABEL.known(result.labels).any()
         if not (self._folder.records and self._wanted.confusion and one_class):
             return
         from utils.plots.confusion_plot import confusion_png, with_most_errors

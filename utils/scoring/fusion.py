@@ -15,7 +15,7 @@ from utils.config.schema import Common
 from utils.errors import CheckpointError, UserError
 from utils.run import checkpoint
 from utils.scoring.result_files import SCORES, Evaluation, Videos, read_results, read_scores
-from utils.scoring.task import targets_for
+from utils.scoring.task import task_for
 
 # keys of a config that say where and how a checkpoint is evaluated, not what it is
 HERE = (
@@ -116,9 +116,9 @@ def fuse(results: Aligned, weights: Sequence[float], *, logits: bool) -> np.ndar
     shares = np.asarray(weights, np.float64) / np.sum(weights)
     if not logits:
         return np.asarray(np.tensordot(shares, results.scores, 1))
-    targets = targets_for(results.labels)
-    mean = np.tensordot(shares, targets.to_logits(results.scores), 1)
-    return targets.probabilities(torch.from_numpy(mean)).numpy()
+    task = task_for(results.labels)
+    mean = np.tensordot(shares, task.to_logits(results.scores), 1)
+    return task.probabilities(torch.from_numpy(mean)).numpy()
 
 
 def fused(members: Sequence[Evaluation], videos: Videos, weights: Sequence[float], *, logits: bool) -> Evaluation:

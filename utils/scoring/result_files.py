@@ -22,7 +22,7 @@ from utils.errors import UserError
 from utils.files import atomic_write
 from utils.scoring.label_sets import from_text
 from utils.scoring.metrics import top_classes
-from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Targets, targets_for
+from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Task, task_for
 
 TEXT, LINES, SCORES = "reference_result.txt", "reference_result.jsonl", "reference_scores.npz"
 _ROW = re.compile(r"(.*)[ \t](\S+)[ \t]+(\S+)[ \t]+(\S+)\r?")  # greedy: a path may hold spaces, even at its end
@@ -46,9 +46,9 @@ class Results:
         return len(self.paths)
 
     @property
-    def targets(self) -> Targets:
+    def task(self) -> Task:
         """Whether a video has one class or a set of them, and what follows."""
-        return targets_for(self.labels)
+        return task_for(self.labels)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Evaluation(Videos):
     """What a network says of them.
 
     scores: (N, K), 0..1. protocol: how they came about. view_numbers: how right single views are, by
-    `Targets.view_numbers`; empty where a video has one, or nobody counted.
+    `Task.view_numbers`; empty where a video has one, or nobody counted.
     """
 
     scores: np.ndarray
@@ -102,7 +102,7 @@ def write_results(
     _check_shapes(paths, truth, values, class_names)
     best = top_classes(values)
     names = [] if class_names is None else [str(name) for name in class_names]
-    text, lines, target_text = [], [], targets_for(truth).text
+    text, lines, target_text = [], [], task_for(truth).text
     for path, label, row, classes in zip(paths, truth, values, best.tolist(), strict=True):
         text.append(f"{path} {row[classes[0]]:.2f} {classes[0]} {target_text(label)}\n")
         lines.append(_to_json(path, label, [(c, float(row[c])) for c in classes], names) + "\n")

@@ -1,7 +1,7 @@
 """What a video's truth is, one class or a set of them, and all that follows: loss, scores, what is counted and printed.
 
 A target is a class, int64, or a multi-hot row, int8 (K,); -1, or a row of -1, where it is unknown. Networks return
-logits and know nothing of this; the rest asks `targets_of(common)` or, given numbers, `targets_for(labels)`.
+logits and know nothing of this; the rest asks `task_of(common)` or, given numbers, `task_for(labels)`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
 SMALLEST = float(np.finfo(np.float32).tiny)  # below it the logarithm of a score says nothing
 
 
-class Targets(ABC):
+class Task(ABC):
     """Of one kind; stateless.
 
     Attributes:
@@ -76,7 +76,7 @@ class Targets(ABC):
 
     @abstractmethod
     def made_up(self, count: int, num_class: int) -> np.ndarray | LabelSets:
-        """Targets for so many videos of noise."""
+        """Task for so many videos of noise."""
 
     @abstractmethod
     def best(self, scores: Any, labels: Any) -> float:
@@ -92,10 +92,10 @@ class Targets(ABC):
 
     @abstractmethod
     def from_texts(self, texts: Sequence[str], num_class: int) -> np.ndarray:
-        """Targets (N,) or (N, K) from what `text` made. Raises ValueError for anything else."""
+        """Task (N,) or (N, K) from what `text` made. Raises ValueError for anything else."""
 
 
-class SingleLabel(Targets):
+class SingleLabel(Task):
     """One class per video: cross entropy, softmax, top-k accuracy. Labels int (N,)."""
 
     scores: ClassVar = "softmax"
@@ -162,7 +162,7 @@ class SingleLabel(Targets):
         return np.array([int(text) for text in texts], np.int64)
 
 
-class MultiLabel(Targets):
+class MultiLabel(Task):
     """A set of classes per video: binary cross entropy, a sigmoid per class, mAP. Labels int8 (N, K), or LabelSets."""
 
     scores: ClassVar = "sigmoid"
@@ -247,11 +247,11 @@ def in_words(target: Any, class_names: Sequence[str] | None) -> str:
     return "; ".join(class_names[one] if class_names and one >= 0 else str(one) for one in classes) or "no class"
 
 
-def targets_of(common: Common) -> Targets:
+def task_of(common: Common) -> Task:
     """Of a config."""
     return MULTI_LABEL if common.multi_label else SINGLE_LABEL
 
 
-def targets_for(labels: Any) -> Targets:
+def task_for(labels: Any) -> Task:
     """Of labels (N,) or multi-hot (N, K)."""
     return MULTI_LABEL if np.ndim(labels) == 2 else SINGLE_LABEL

@@ -16,7 +16,7 @@ from torch import nn
 
 from utils.errors import FrameError, UserError
 from utils.processes import session
-from utils.scoring.task import SINGLE_LABEL, Targets, targets_for
+from utils.scoring.task import SINGLE_LABEL, Task, task_for
 from utils.training.batch import Batch, on_device
 from utils.training.mixup import MixUp
 from utils.training.optimizer import set_lr
@@ -39,12 +39,12 @@ class Scores:
     @property
     def labelled(self) -> np.ndarray:
         """Which rows have a label, bool (N,)."""
-        return targets_for(self.labels).known(self.labels)
+        return task_for(self.labels).known(self.labels)
 
     @property
     def loss(self) -> float:
         """Mean loss of `scores` over the videos that have a label."""
-        return targets_for(self.labels).loss(self.scores, self.labels)
+        return task_for(self.labels).loss(self.scores, self.labels)
 
 
 def train(
@@ -60,7 +60,7 @@ def train(
     plan: TrainPlan,
     state: TrainState,
     listeners: Listeners,
-    targets: Targets = SINGLE_LABEL,
+    task: Task = SINGLE_LABEL,
 ) -> bool:
     """Runs from `state.step` to the end of the plan; returns False when it was asked to stop before.
 
@@ -78,7 +78,7 @@ def train(
         torch.manual_seed(_step_seed(plan.seed, step, session.rank()))
         set_lr(optimizer, float(plan.learning_rates[step]))
         optimizer.zero_grad(set_to_none=True)
-        current = Step(step, targets)
+        current = Step(step, task)
         buffers = [buffer.clone() for buffer in model.buffers()] if plan.bad_loss_budget else []
         for part in range(plan.accumulate):
             batch = current.fetch(loader)
@@ -159,7 +159,7 @@ def evaluate(
     average: str,
     fault_budget: int = 0,
     pad_to: int = 0,
-    targets: Targets = SINGLE_LABEL,
+    task: Task = SINGLE_LABEL,
 ) -> Scores:
     """Scores every video of this process's shard once and gathers them from all processes, in list order.
 
@@ -187,9 +187,9 @@ def evaluate(
             clips = rows.permute(0, 4, 1, 2, 3)
         with precision.autocast():
             logits = model(clips)[: len(batch) * views]
-        found = targets.hits(logits, batch.labels.repeat_interleave(views, 0)).unflatten(1, (len(batch), views))
+        found = task.hits(logits, batch.labels.repeat_interleave(views, 0)).unflatten(1, (len(batch), views))
         logits = logits.float().unflatten(0, (len(batch), views))  # (N*V, K) -> (N, V, K)
-        score = targets.probabilities
+        score = task.probabilities
         averaged = score(logits).mean(1) if average == "scores" else score(logits.mean(1))
         indices.append(loaded.indices.numpy()[good])
         labels.append(loaded.labels.numpy()[good])

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from utils.config.schema import Common
-from utils.scoring.task import SINGLE_LABEL, Targets
+from utils.scoring.task import SINGLE_LABEL, Task
 from utils.training.batch import Batch
 from utils.training.meters import WindowMeter
 from utils.training.mixup import Mix
@@ -29,9 +29,9 @@ class TrainState:
     meters: dict[str, WindowMeter] = field(default_factory=dict)
 
     @classmethod
-    def fresh(cls, print_freq: int, targets: Targets = SINGLE_LABEL) -> TrainState:
+    def fresh(cls, print_freq: int, task: Task = SINGLE_LABEL) -> TrainState:
         """The state before the first step; meters average over print_freq steps."""
-        names = ("time", "data", "loss", *targets.train_numbers)
+        names = ("time", "data", "loss", *task.train_numbers)
         return cls(meters={name: WindowMeter(print_freq) for name in names})
 
     def note_best(self, prec1: float) -> bool:

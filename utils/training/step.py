@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from utils.errors import UserError
 from utils.processes import session
-from utils.scoring.task import Targets
+from utils.scoring.task import Task
 from utils.training.batch import Batch
 from utils.training.mixup import MixUp
 from utils.training.precision import Precision
@@ -34,7 +34,7 @@ class Step:
     """One step's numbers, left on the device until somebody needs them, so that the device never waits for the host."""
 
     step: int
-    targets: Targets
+    task: Task
     indices: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)  # videos that could not be read
     waited: float = 0.0
@@ -74,9 +74,9 @@ class Step:
         count = weight.sum()
         per_clip = criterion(logits, batch.labels) if mix is None else mix.loss(criterion, logits, batch.labels)
         loss = (per_clip * weight).sum()
-        hits = self.targets.hits(logits.detach(), batch.labels)
+        hits = self.task.hits(logits.detach(), batch.labels)
         if mix is not None:
-            hits = mix.average(hits, self.targets.hits(logits.detach(), mix.partners(batch.labels)))
+            hits = mix.average(hits, self.task.hits(logits.detach(), mix.partners(batch.labels)))
         numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
         self.numbers = numbers if self.numbers is None else self.numbers + numbers
         return loss / count.clamp(min=1)
@@ -105,7 +105,7 @@ class Step:
             _tell(self.faults, listeners)
         state.bad_videos += round(faults)
         state.meters["loss"].update(loss / max(count, 1), count)
-        for name, number in zip(self.targets.train_numbers, hits, strict=True):
+        for name, number in zip(self.task.train_numbers, hits, strict=True):
             state.meters[name].update(100.0 * number / max(count, 1), count)
         state.meters["data"].update(self.waited)
         state.meters["time"].update(self.seconds)

@@ -9,7 +9,7 @@ from torch import nn
 
 from utils.config.schema import Common
 from utils.run import checkpoint
-from utils.scoring.task import targets_of
+from utils.scoring.task import task_of
 from utils.training.ema import Ema
 from utils.training.optimizer import make_optimizer, parameter_groups, split_by_name
 from utils.training.precision import Precision
@@ -30,7 +30,7 @@ class Training:
         self.model = model
         self.optimizer = make_optimizer(common, split_by_name(groups, model, common.lr_by_name))
         self.precision = precision
-        self.state = TrainState.fresh(common.print_freq, targets_of(common))
+        self.state = TrainState.fresh(common.print_freq, task_of(common))
         self._ema = Ema(model, common.ema) if common.ema else None
         self.scored: nn.Module = self._ema.average if self._ema else model
 

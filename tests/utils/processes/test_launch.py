@@ -27,13 +27,13 @@ def _no_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_launcher_there_is_one_process() -> None:
     process = launch.detect("cpu", environ={})
-    assert (process.rank, process.world_size, process.launcher, process.backend) == (0, 1, "python", "")
+    assert (process.number, process.world_size, process.launcher, process.backend) == (0, 1, "python", "")
     assert str(process) == "python: one process on cpu"
 
 
 def test_torchrun_comes_before_slurm() -> None:
     process = launch.detect("cpu", environ=SLURM | TORCHRUN)
-    assert (process.launcher, process.rank, process.world_size, process.local_rank) == ("torchrun", 3, 4, 1)
+    assert (process.launcher, process.number, process.world_size, process.local_rank) == ("torchrun", 3, 4, 1)
     assert str(process) == "torchrun: rank 3 of 4 on cpu, meeting at 127.0.0.1:29400 over gloo"
 
 

@@ -20,7 +20,7 @@ from utils.errors import UserError
 from utils.processes import connection as peer_connection
 from utils.processes import session
 from utils.processes.gradients import average_in_rank_order
-from utils.processes.launch import Process
+from utils.processes.launch import Rank
 
 pytestmark = pytest.mark.gloo
 
@@ -37,8 +37,8 @@ def test_alone_every_function_does_the_obvious() -> None:
         assert net.weight.grad is not None and net.weight.grad.tolist() == [[1.0, 1.0]]
 
 
-def agree(process: Process) -> None:
-    rank = process.rank
+def agree(process: Rank) -> None:
+    rank = process.number
     assert session.rank() == rank
     assert session.gather_objects("x" * rank) == ["x" * other for other in range(process.world_size)]
     assert session.any_rank(rank == 1) and not session.any_rank(False)
@@ -87,8 +87,8 @@ def test_gradients_are_added_in_the_order_of_ranks(world_size: int) -> None:
             np.testing.assert_array_equal(means[index], again / np.float32(world_size))
 
 
-def fail(process: Process, kind: str) -> None:
-    if process.rank == 1:
+def fail(process: Rank, kind: str) -> None:
+    if process.number == 1:
         if kind == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "user":
@@ -114,8 +114,8 @@ def test_when_one_process_fails_the_others_end_with_its_name(kind: str, code: in
         assert "Traceback" not in results[rank][1]
 
 
-def compute_for_ever(process: Process) -> None:
-    if process.rank == 0:
+def compute_for_ever(process: Rank) -> None:
+    if process.number == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     threading.Event().wait(100)  # in no collective: only the connection to rank 0 can tell
 
@@ -126,8 +126,8 @@ def test_a_process_that_talks_to_nobody_learns_of_a_death_too() -> None:
     assert results[1][0] == 1 and results[1][1].endswith("error: rank 0 (127.0.0.1) has died\n")
 
 
-def stop_still(process: Process) -> None:
-    if process.rank == 1:
+def stop_still(process: Rank) -> None:
+    if process.number == 1:
         subprocess.Popen(["sh", "-c", f"sleep 16; kill -9 {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
     session.any_rank(False)
@@ -139,7 +139,7 @@ def test_a_stuck_process_is_named_after_the_timeout() -> None:
     assert re.search(r"^error: rank 1 \(.*\) has been silent for 1\d s$", text, re.MULTILINE)
 
 
-def nothing(process: Process) -> None:
+def nothing(process: Rank) -> None:
     pass
 
 

@@ -9,23 +9,23 @@ import torch
 from utils.errors import UserError
 from utils.scoring.fusion import align, fuse, fused
 from utils.scoring.result_files import Evaluation, Videos
-from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Targets
+from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Task
 
 PATHS = ["a", "b", "c", "d"]
 HOT = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1], [-1, -1, -1]], np.int8)
 
 
-def evaluation(targets: Targets, logits: np.ndarray, *, name: str = "x") -> Evaluation:
-    labels = HOT if targets is MULTI_LABEL else np.array([0, 1, 2, -1])
-    scores = targets.probabilities(torch.from_numpy(logits)).float().numpy()
+def evaluation(task: Task, logits: np.ndarray, *, name: str = "x") -> Evaluation:
+    labels = HOT if task is MULTI_LABEL else np.array([0, 1, 2, -1])
+    scores = task.probabilities(torch.from_numpy(logits)).float().numpy()
     return Evaluation(name, PATHS, labels, None, scores, "p")
 
 
 @pytest.mark.parametrize("targets", [SINGLE_LABEL, MULTI_LABEL], ids=["one class", "sets"])
-def test_scores_of_mean_logits_are_those_of_the_networks(targets: Targets, rng: np.random.Generator) -> None:
+def test_scores_of_mean_logits_are_those_of_the_networks(task: Task, rng: np.random.Generator) -> None:
     one, two = 4 * rng.normal(size=(2, 4, 3))
-    both = align([evaluation(targets, one), evaluation(targets, two)])
-    expected = targets.probabilities(torch.from_numpy((one + 3 * two) / 4)).numpy()
+    both = align([evaluation(task, one), evaluation(task, two)])
+    expected = task.probabilities(torch.from_numpy((one + 3 * two) / 4)).numpy()
     np.testing.assert_allclose(fuse(both, [1, 3], logits=True), expected, atol=1e-6)
     mean = (both.scores[0] + both.scores[1]) / 2
     np.testing.assert_allclose(fuse(both, [1, 1], logits=False), mean)

@@ -7,7 +7,7 @@ from utils.scoring.losses import LabelSmoothCrossEntropy, balanced_weights
 
 
 def test_smoothing_mass_is_spread_over_the_classes_there_are() -> None:
-    """Upstream divided by 1000 whatever num_class was, so its targets did not sum to one."""
+    """Upstream divided by 1000 whatever num_class was, so its task did not sum to one."""
     logits = torch.randn(4, 152, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 5, 151, 7])
     target = torch.full((4, 152), 0.1 / 152)

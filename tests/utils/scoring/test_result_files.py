@@ -166,7 +166,7 @@ def test_sets_come_back_as_written_and_the_text_alone_still_tells_them(tmp_path:
     (tmp_path / SCORES).unlink()
     alone = read_results(tmp_path)
     np.testing.assert_array_equal(alone.labels, HOT)
-    assert alone.scores is None and alone.targets is results.targets
+    assert alone.scores is None and alone.task is results.task
 
 
 def test_json_lines_of_sets_tell_an_empty_truth_from_an_unknown_one(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from utils.config.schema import Common
 from utils.scoring.label_sets import LabelSets, from_text, in_text, label_sets, mirrored
 from utils.scoring.losses import BinaryCrossEntropy
-from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Targets, targets_for, targets_of
+from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Task, task_for, task_of
 from utils.training.mixup import Mix
 
-KINDS = pytest.mark.parametrize("targets", [SINGLE_LABEL, MULTI_LABEL], ids=["one class", "sets"])
+KINDS = pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL], ids=["one class", "sets"])
 LOGITS = torch.randn(6, 7, generator=torch.Generator().manual_seed(0))
 ROWS = label_sets([[0, 3], [], [6], [1, 2, 3], [5], [0]], 7)
 HOT = np.stack([ROWS[index] for index in range(6)])
@@ -24,51 +24,51 @@ def common(**values: object) -> Common:
     return Common.model_validate(raw | {"lr_scheduler": {"base_lr": 0.1, "max_iter": 1}} | values)
 
 
-def truth(targets: Targets, count: int = 6) -> np.ndarray:
-    made = targets.made_up(count, 7)
+def truth(task: Task, count: int = 6) -> np.ndarray:
+    made = task.made_up(count, 7)
     return np.stack([made[index] for index in range(count)])
 
 
 @KINDS
-def test_logits_come_back_from_scores_up_to_what_the_scores_forget(targets: Targets) -> None:
-    scores = targets.probabilities(LOGITS)
-    again = targets.probabilities(torch.from_numpy(targets.to_logits(scores.numpy())))
+def test_logits_come_back_from_scores_up_to_what_the_scores_forget(task: Task) -> None:
+    scores = task.probabilities(LOGITS)
+    again = task.probabilities(torch.from_numpy(task.to_logits(scores.numpy())))
     torch.testing.assert_close(again, scores, atol=1e-6, rtol=1e-6)
-    assert np.isfinite(targets.to_logits(np.array([[0.0, 1.0]]))).all()
+    assert np.isfinite(task.to_logits(np.array([[0.0, 1.0]]))).all()
 
 
 @KINDS
-def test_the_loss_of_scores_is_the_training_loss_without_smoothing(targets: Targets) -> None:
-    labels = truth(targets)
-    trained = targets.criterion(common(), targets.made_up(6, 7))(LOGITS, torch.from_numpy(labels))
-    assert targets.loss(targets.probabilities(LOGITS).numpy(), labels) == pytest.approx(trained.mean().item(), rel=1e-5)
+def test_the_loss_of_scores_is_the_training_loss_without_smoothing(task: Task) -> None:
+    labels = truth(task)
+    trained = task.criterion(common(), task.made_up(6, 7))(LOGITS, torch.from_numpy(labels))
+    assert task.loss(task.probabilities(LOGITS).numpy(), labels) == pytest.approx(trained.mean().item(), rel=1e-5)
 
 
 @KINDS
-def test_hits_of_training_are_the_rates_of_an_evaluation(targets: Targets) -> None:
-    labels = truth(targets)
-    hits = 100 * targets.hits(LOGITS, torch.from_numpy(labels)).mean(1)
-    numbers = targets.measure(targets.probabilities(LOGITS).numpy(), labels)
-    one, five = (numbers[name] for name in targets.train_numbers)
+def test_hits_of_training_are_the_rates_of_an_evaluation(task: Task) -> None:
+    labels = truth(task)
+    hits = 100 * task.hits(LOGITS, torch.from_numpy(labels)).mean(1)
+    numbers = task.measure(task.probabilities(LOGITS).numpy(), labels)
+    one, five = (numbers[name] for name in task.train_numbers)
     assert (hits[0].item(), hits[1].item()) == (pytest.approx(one), pytest.approx(five))
-    assert set(targets.charted) <= targets.val_numbers.keys() == numbers.keys()
-    assert targets.best(LOGITS, labels) == targets.measure(LOGITS, labels)[next(iter(targets.val_numbers))]
+    assert set(task.charted) <= task.val_numbers.keys() == numbers.keys()
+    assert task.best(LOGITS, labels) == task.measure(LOGITS, labels)[next(iter(task.val_numbers))]
 
 
 @KINDS
-def test_targets_come_back_from_text_and_unknown_ones_are_told_apart(targets: Targets) -> None:
-    labels = truth(targets)
+def test_targets_come_back_from_text_and_unknown_ones_are_told_apart(task: Task) -> None:
+    labels = truth(task)
     labels[1] = -1
-    texts = [targets.text(row) for row in labels]
-    np.testing.assert_array_equal(targets.from_texts(texts, 7), labels)
-    assert texts[1] == "-1" and targets.known(labels).tolist() == [True, False, True, True, True, True]
-    assert targets_for(labels) is targets
+    texts = [task.text(row) for row in labels]
+    np.testing.assert_array_equal(task.from_texts(texts, 7), labels)
+    assert texts[1] == "-1" and task.known(labels).tolist() == [True, False, True, True, True, True]
+    assert task_for(labels) is task
 
 
 def test_the_empty_set_is_a_truth() -> None:
     assert MULTI_LABEL.text(HOT[1]) == "-" and MULTI_LABEL.known(HOT).all()
     assert in_text([3, 7, 12]) == "3;7;12" and from_text("-") == [] and from_text("3;7;12") == [3, 7, 12]
-    assert targets_of(common(multi_label=True)) is MULTI_LABEL and targets_of(common()) is SINGLE_LABEL
+    assert task_of(common(multi_label=True)) is MULTI_LABEL and task_of(common()) is SINGLE_LABEL
 
 
 def test_binary_cross_entropy_asks_each_class_and_smooths_between_two_answers() -> None:
