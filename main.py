@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from datasets.split import Split, missing, open_split
+from datasets.protocol import clip_protocol, values_in_force
+from datasets.split import Split, check_dataset, evaluation_of, missing, open_split
 from methods.build import method_defaults, missing_pretrained, prepared_method, sync_bn_arguments
 from networks.checkpoints.load import LoadReport, load_into, load_pretrained
 from networks.group_sync_bn import resolve_group_size
@@ -46,7 +47,6 @@ from utils.training.precision import Precision, only_repeatable
 from utils.training.schedule import schedule
 from utils.training.state import Listeners, TrainPlan
 from utils.training.training import Training
-from utils.transforms.build import check_pipelines, values_in_force
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +122,9 @@ class Run:
         )
         if self.common.compile:  # in place, so that names of weights stay as they are
             self.method.compile()
-        watch = Watch(self.common, self.folder, self.method, state, pipeline=data.pipeline, names=data.class_names)
+        watch = Watch(
+            self.common, self.folder, self.method, state, augment=data.protocol.augment, names=data.class_names
+        )
         plan = TrainPlan.of(self.common, rates, per_epoch)
         with (
             StopEarly(self.common.time_limit) as stop,
@@ -131,10 +133,10 @@ class Run:
         ):
             finished = train(
                 session.wrap(self.method, self.process),
-                data.train_batches(self.process, start=state.step, stop=len(rates), beside=self.val),
+                data.train_batches(self.process, start=state.step, stop=len(rates), also_validating=self.val),
                 criterion=self.task.criterion(self.common, data.labels).to(self.process.device),
                 optimizer=training.optimizer,
-                pipeline=data.pipeline,
+                augment=data.protocol.augment,
                 mix_up=MixUp(self.common.augmentation.mix_up, self.common.augmentation.cut_mix),
                 precision=self.precision,
                 device=self.process.device,
@@ -175,7 +177,8 @@ class Run:
 
     def open(self, name: str) -> Split:
         """The training or validation list, checked, with everything that turns its records into batches."""
-        split = open_split(self.common, name, self.method.clip, fake=self.args.fake)
+        protocol = clip_protocol(self.common, self.method.clip, train=name == "train")
+        split = open_split(self.common, name, protocol, fake=self.args.fake)
         self.folder.log(f"{name}: {split}")
         return split
 
@@ -263,18 +266,18 @@ class Run:
             scores = evaluate(
                 model,
                 self.progress.validation(split.eval_batches(self.process), -(-len(split) // self.process.world_size)),
-                pipeline=split.pipeline,
+                augment=split.protocol.augment,
                 precision=self.precision,
                 device=self.process.device,
                 num_videos=len(split),
-                average=split.average,
+                average=split.protocol.average,
                 fault_budget=self.common.bad_frame_budget,
-                pad_to=split.eval_batch_size if self.common.compile else 0,
+                pad_to=split.protocol.batch_size if self.common.compile else 0,
                 task=self.task,
             )
         for fault in scores.faults:
             self.folder.warn(f"left out: {fault}")
-        return split.evaluation(scores, name)
+        return evaluation_of(split, scores, name)
 
     def save(self, training: Training, data: Split, best: bool) -> None:
         """Writes ckpt.pth.tar, and ckpt_best.pth.tar when it is the best."""
@@ -283,7 +286,7 @@ class Run:
                 "arch": self.method.name,
                 "config": self.config.raw,
                 "class_names": data.class_names,
-                "preprocessing": (self.val or data).preprocessing,
+                "preprocessing": (self.val or data).protocol.as_dict(),
                 "notes": self.notes,
             }
             checkpoint.save(self.config.folder, training.state_dict() | about, best=best)
@@ -295,7 +298,9 @@ def plan_in_words(config: ConfigFile) -> str:
     with torch.device("meta"):
         method, _ = prepared_method(common)
     Training(method, common, Precision("off", torch.device("cpu")))
-    check_pipelines(common, method.clip)
+    protocols = [clip_protocol(common, method.clip, train=train) for train in (True, False)]
+    for protocol in protocols:
+        check_dataset(common, protocol)
     lacking, num_train = missing(common, "train")
     world_size = session.expected_world_size()
     warnings = [
@@ -309,7 +314,7 @@ def plan_in_words(config: ConfigFile) -> str:
     ckpt_freq = {"common.ckpt_freq": TrainPlan.of(common, rates, per_epoch).checkpoint_every}
     return "\n".join(
         [
-            dry_run.explain(config, method_defaults(common.model), values_in_force(common, method.clip) | ckpt_freq),
+            dry_run.explain(config, method_defaults(common.model), values_in_force(*protocols) | ckpt_freq),
             "",
             *(f"warning: {warning}" for warning in warnings if warning),
             dry_run.summary(common, method, method.clip, rates=rates, num_train=num_train, world_size=world_size),

@@ -154,7 +154,7 @@ def make_dataset(workload: Workload, store: FrameStore, *, full: bool = False) -
         workload.records,
         store,
         clip=ClipSpec(workload.segments),
-        spatial=PRESET.train(input_size=workload.input_size),
+        transform=PRESET.train(input_size=workload.input_size),
         augment=make_augment() if full else None,
     )
 

@@ -74,7 +74,7 @@ def _clocks(workload: Workload) -> Iterator[dict[str, float]]:
     places = {
         "open": (workload.store, "get_many"),
         "decode": (transforms, "decode_frame"),
-        "resize": (transforms.Spatial, "_write"),
+        "resize": (transforms.CutClip, "_write"),
         "collate": (sample, "collate"),
     }
 

@@ -1,5 +1,7 @@
 """Bytes to clips. The two tables are what a config can name; a new dataset or store is one file and one line here."""
 
+from typing import Any
+
 from datasets.fake_dataset import FakeDataset
 from datasets.memcached_dataset import ImageDataset
 from datasets.memcached_dataset_clip import ClipDataset
@@ -9,7 +11,7 @@ from datasets.stores.memcached import MemcachedStore
 from datasets.stores.packed import PackedStore
 from datasets.video_dataset import VideoDataset
 
-DATASETS = {"img": ImageDataset, "tsn": TSNDataset, "clip": ClipDataset, "video": VideoDataset}
+DATASETS: dict[str, Any] = {"img": ImageDataset, "tsn": TSNDataset, "clip": ClipDataset, "video": VideoDataset}
 STORES = {"disk": DiskStore, "memcached": MemcachedStore, "packed": PackedStore}
 
 __all__ = [

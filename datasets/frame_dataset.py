@@ -38,27 +38,21 @@ class FrameDataset(SampleDataset):
         store: FrameStore,
         *,
         clip: ClipSpec,
-        spatial: ClipTransform,
+        transform: ClipTransform,
         augment: AugmentDraw | None = None,
         train: bool = True,
         num_clips: int | None = None,
         seed: int = 0,
         flip_labels: np.ndarray | None = None,
     ) -> None:
-        if clip.sampling not in self.rules:
-            get_rule(clip.sampling)  # a name that no dataset knows has its own message
-            raise ConfigError(
-                f"sampling {clip.sampling!r} does not fit; {self.rules_hint} use {', '.join(sorted(self.rules))}"
-            )
-        if self.only_num_frames not in (None, clip.num_frames):
-            raise ConfigError(f"{self.rules_hint} its clips have {self.only_num_frames} frame, not {clip.num_frames}")
+        self.check_clip(clip)
         rule = get_rule(clip.sampling)
         num_clips = 1 if train else (rule.num_clips if num_clips is None else num_clips)
         rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips)
         super().__init__(
             records,
             clip=clip,
-            spatial=spatial,
+            transform=transform,
             augment=augment,
             train=train,
             num_clips=num_clips,
@@ -66,6 +60,17 @@ class FrameDataset(SampleDataset):
             flip_labels=flip_labels,
         )
         self.store = store
+
+    @classmethod
+    def check_clip(cls, clip: ClipSpec) -> None:
+        """Raises: ConfigError for a sampling rule or a number of frames that this dataset does not take."""
+        if clip.sampling not in cls.rules:
+            get_rule(clip.sampling)  # raises its own error for an unknown rule
+            raise ConfigError(
+                f"sampling {clip.sampling!r} does not fit; {cls.rules_hint} use {', '.join(sorted(cls.rules))}"
+            )
+        if cls.only_num_frames not in (None, clip.num_frames):
+            raise ConfigError(f"{cls.rules_hint} its clips have {cls.only_num_frames} frame, not {clip.num_frames}")
 
     def indices(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
         """The frames, or fields of optical flow, of one sample, int64 (num_clips, clip.num_pictures), 0-based."""
@@ -85,9 +90,9 @@ class FrameDataset(SampleDataset):
         views, flipped = [], False
         for number, (clip, place) in enumerate(zip(wanted, self._views(out), strict=True)):
             try:
-                view, flipped = self.spatial(frames[number * len(clip) : (number + 1) * len(clip)], rng, place)
+                view, flipped = self.transform(frames[number * len(clip) : (number + 1) * len(clip)], rng, place)
             except UnreadableFrameError as error:
                 file = self.store.frame_name(path, int(clip[error.position]))
                 raise FrameError(f"{file}: {error}") from error
             views.append(view)
-        return self.spatial.join(views, f"{self.records.where(index)}: {path}", out), flipped
+        return self.transform.join(views, f"{self.records.where(index)}: {path}", out), flipped

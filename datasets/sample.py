@@ -17,8 +17,8 @@ Key = int | tuple[int, int]  # index, or (epoch, index)
 
 
 class ClipTransform(Protocol):
-    """Encoded frames of one clip -> pixels (`utils.transforms.cut_clip.Spatial`), or what becomes pixels on the device
-    (`utils.transforms.gpu_decode.CodedSpatial`).
+    """Encoded frames of one clip -> pixels (`utils.transforms.cut_clip.CutClip`), or what becomes pixels on the device
+    (`utils.transforms.gpu_decode.CutEncodedClip`).
     """
 
     size: tuple[int, int]
@@ -84,7 +84,7 @@ class Records(Protocol):
 class SampleDataset:
     """What the data sets of videos share; how the clips of one are read is theirs (`_read`).
 
-    records: which videos. clip: T, stride and rule. spatial: decodes, cuts and flips one clip. augment: draws
+    records: which videos. clip: T, stride and rule. transform: decodes, cuts and flips one clip. augment: draws
     parameters for the device, training only. train: random clips; else fixed ones, and no generator at all. num_clips:
     in time, of one sample. seed: of the samples' generators. flip_labels: int64 (K,), the class of a mirrored clip,
     where mirroring changes it.
@@ -101,7 +101,7 @@ class SampleDataset:
         records: Records,
         *,
         clip: ClipSpec,
-        spatial: ClipTransform,
+        transform: ClipTransform,
         augment: AugmentDraw | None,
         train: bool,
         num_clips: int,
@@ -110,12 +110,16 @@ class SampleDataset:
     ) -> None:
         self.records = records
         self.clip = clip
-        self.spatial = spatial
+        self.transform = transform
         self.augment = augment if train else None
         self.train = train
         self.num_clips = num_clips
         self.seed = seed
         self.flip_labels = flip_labels
+
+    @classmethod
+    def check_clip(cls, clip: ClipSpec) -> None:
+        """Raises: ConfigError for a clip that this dataset does not take. By default it takes every clip."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -123,15 +127,15 @@ class SampleDataset:
     @property
     def num_views(self) -> int:
         """V: temporal clips x spatial crops."""
-        return self.num_clips * self.spatial.num_crops
+        return self.num_clips * self.transform.num_crops
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        room = self.spatial.room(self.num_views, self.clip.num_pictures)
+        room = self.transform.room(self.num_views, self.clip.num_pictures)
         return self._sample(key, None if room is None else room.numpy())
 
     def room(self, num_records: int) -> Tensor | None:
         """Memory for the clips of so many records, (N, V, T, H, W, C); None where the device makes them."""
-        return self.spatial.room(num_records, self.num_views, self.clip.num_pictures)
+        return self.transform.room(num_records, self.num_views, self.clip.num_pictures)
 
     def __getitems__(self, keys: Sequence[Key], room: Tensor | None = None) -> Batch:
         room = self.room(len(keys)) if room is None else room
@@ -146,7 +150,7 @@ class SampleDataset:
             clips, flipped = self._read(index, rng, epoch, out)
         except FrameError as error:
             fault, flipped = f"{self.records.where(index)}: {error}", False
-            clips = self.spatial.blank(self.num_views, self.clip.num_pictures, out)
+            clips = self.transform.blank(self.num_views, self.clip.num_pictures, out)
         if flipped and self.flip_labels is not None:
             label = mirrored(label, self.flip_labels)
         return {
@@ -170,10 +174,10 @@ class SampleDataset:
         """The places of a sample's clips in time, (num_crops, T, H, W, C) each."""
         if out is None:
             return [None] * self.num_clips
-        step = self.spatial.num_crops
+        step = self.transform.num_crops
         return [out[start : start + step] for start in range(0, len(out), step)]
 
     def _draw(self, rng: np.random.Generator | None) -> Mapping[str, np.ndarray]:
         if rng is None or self.augment is None:
             return {}
-        return self.augment.draw(rng, self.num_views, self.clip.num_pictures, *self.spatial.size)
+        return self.augment.draw(rng, self.num_views, self.clip.num_pictures, *self.transform.size)

@@ -74,7 +74,7 @@ class VideoDataset(SampleDataset):
         records: RecordList,
         *,
         clip: ClipSpec,
-        spatial: ClipTransform,
+        transform: ClipTransform,
         augment: AugmentDraw | None = None,
         train: bool = True,
         num_clips: int | None = None,
@@ -112,7 +112,7 @@ class VideoDataset(SampleDataset):
         super().__init__(
             videos,
             clip=clip,
-            spatial=spatial,
+            transform=transform,
             augment=augment,
             train=train,
             num_clips=views,
@@ -225,7 +225,7 @@ class VideoDataset(SampleDataset):
         pictures = READERS[self._decoder](path, self.index.video(video), wanted.ravel() + self.index.first(video))
         flipped = False
         for number, (clip, place) in enumerate(zip(wanted, self._views(out), strict=True)):
-            _, flipped = self.spatial.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng, place)
+            _, flipped = self.transform.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng, place)
         return out, flipped
 
 

@@ -13,7 +13,8 @@ import torch
 import torchvision
 
 from datasets import DATASETS
-from datasets.sampling.rules import get_rule
+from datasets.protocol import clip_protocol
+from datasets.split import check_dataset
 from methods.base import Method
 from methods.build import build_method, sync_bn_arguments
 from networks.freeze import freeze_bn
@@ -32,8 +33,6 @@ from utils.config.schema import Common
 from utils.run.flops import multiply_adds
 from utils.training.optimizer import make_optimizer, parameter_groups
 from utils.training.schedule import schedule
-from utils.transforms.build import check_pipelines, train_clip
-from utils.transforms.build import test_clip as clip_at_test
 
 
 @functools.cache
@@ -116,17 +115,13 @@ def test_light_networks_cost_what_was_counted(name: str, size: tuple[int, int, i
 @every_recipe
 def test_frames_are_picked_and_cut_by_rules_that_fit_the_method(name: str) -> None:
     common, clip = config(name), method(name).clip
-    check_pipelines(common, clip)
-    for wanted, num_clips in (
-        (train_clip(common, clip), None),
-        (clip_at_test(common, clip), common.test.num_clips),
-    ):
-        rule = get_rule(wanted.sampling)
-        assert wanted.sampling in DATASETS[wanted.dataset].rules
-        rule.check(wanted.sampling, wanted.frame_stride, rule.num_clips if num_clips is None else num_clips)
-        if num_clips is not None:
-            frames = rule.test(300, wanted.num_frames, wanted.frame_stride, num_clips)
-            assert frames.shape == (num_clips, wanted.num_frames) and frames.max() < 300
+    for train in (True, False):
+        protocol = clip_protocol(common, clip, train=train)
+        check_dataset(common, protocol)
+        assert protocol.clip.sampling in DATASETS[protocol.clip.dataset].rules
+    wanted, num_clips = protocol.clip, protocol.num_clips
+    frames = protocol.rule.test(300, wanted.num_frames, wanted.frame_stride, num_clips)
+    assert frames.shape == (num_clips, wanted.num_frames) and frames.max() < 300
     sync_bn_arguments(common.model)
 
 

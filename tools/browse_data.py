@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from datasets.fake_dataset import FakeDataset
+from datasets.protocol import clip_protocol
 from datasets.split import Split, open_split
 from methods.build import build_method
 from utils.cli import Parser, positive_int, run_cli
@@ -44,12 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     with config.located():
         with torch.device("meta"):
             clip = build_method(config.common.model).clip
-        split = open_split(config.common, "val" if args.val else "train", clip)
+        protocol = clip_protocol(config.common, clip, train=not args.val)
+        split = open_split(config.common, "val" if args.val else "train", protocol)
     chosen = np.unique(np.linspace(0, len(split) - 1, args.count).astype(np.int64)).tolist()
     image = sheet([row for index in chosen for row in rows(split, index, args.epoch)])
     with atomic_write(args.out) as file:
         image.save(file, format="PNG")
-    print(f"wrote {args.out}: {len(chosen)} of {len(split)} videos, {split.about}")
+    print(f"wrote {args.out}: {len(chosen)} of {len(split)} videos, {split.description}")
     return 0
 
 
@@ -59,7 +61,7 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
     if sample["fault"]:
         raise UserError(sample["fault"])
     batch = collate([sample]).to("cpu")
-    frames = split.pipeline.pixels(split.pipeline.apply(batch.clips, batch.augment)).numpy()
+    frames = split.protocol.augment.pixels(split.protocol.augment.apply(batch.clips, batch.augment)).numpy()
     name = in_words(sample["label"], split.class_names)
     indices = frame_indices(split, index, epoch)
     captions = [f"{split.path(index)}  {name}" for _ in frames]

@@ -26,7 +26,8 @@ if not __package__:  # started as `python tools/cam.py`
 import numpy as np
 
 from datasets.frame_dataset import FrameDataset
-from datasets.split import make_spatial, open_split
+from datasets.protocol import clip_protocol
+from datasets.split import open_split
 from datasets.videos.video import between
 from tools.inference import trained as _trained
 from tools.inference.annotate import drawn_name, write_video
@@ -41,7 +42,6 @@ from utils.cli import Parser, positive_float, run_cli
 from utils.config.file import nearest
 from utils.errors import FrameError, UserError
 from utils.plots.fonts import readable
-from utils.transforms.presets import find_preset
 
 STILL, MOVING = ".png", (".mp4", ".gif")
 MOST_CLIPS = 24  # in a strip or a GIF, which are made in memory; a film has no limit
@@ -115,10 +115,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def one_view(trained: Trained) -> Trained:
     """The same network, looking at one clip's centre crop where its test protocol averages several."""
-    test = trained.common.test.model_copy(update={"num_clips": 1, "num_crops": 1})
+    test = trained.common.test.model_copy(update={"num_clips": None, "num_crops": 1})
     common = trained.common.model_copy(update={"test": test, "val_dense": False})
-    spatial = make_spatial(common, find_preset(common.augmentation.preset), train=False)
-    return replace(trained, common=common, spatial=spatial)
+    return replace(trained, common=common, protocol=clip_protocol(common, trained.method.clip, train=False))
 
 
 def find_class(trained: Trained, given: str) -> int:
@@ -141,12 +140,21 @@ def of_video(trained: Trained, args: argparse.Namespace) -> Iterator[Clip]:
     if num_frames < 1:
         raise UserError(f"--start {args.start:g}: {video.name} has only {video.num_frames / video.fps:.1f} s")
     if args.window is None and args.step is None:
-        windows = iter([whole(trained.rule, trained.clip, num_frames=num_frames, num_clips=trained.num_clips)])
+        windows = iter(
+            [
+                whole(
+                    trained.protocol.rule,
+                    trained.protocol.clip,
+                    num_frames=num_frames,
+                    num_clips=trained.protocol.num_clips,
+                )
+            ]
+        )
     else:
         counts = frame_counts(trained, video, Settings(window=args.window, step=args.step))
-        windows = sliding(trained.rule, trained.clip, num_frames=num_frames, **counts)
+        windows = sliding(trained.protocol.rule, trained.protocol.clip, num_frames=num_frames, **counts)
     empty = True
-    for item in cut(between(video.frames(), args.start, args.end), windows, trained.spatial):
+    for item in cut(between(video.frames(), args.start, args.end), windows, trained.protocol.transform):
         yield item.views[0], item.times[0] + args.start, ""
         empty = False
     for warning in video.warnings:
@@ -157,7 +165,8 @@ def of_video(trained: Trained, args: argparse.Namespace) -> Iterator[Clip]:
 
 def of_record(trained: Trained, args: argparse.Namespace) -> Iterator[Clip]:
     """A record of the list that the checkpoint's config names, through the data set that evaluates it."""
-    split = open_split(trained.common, args.split, trained.method.clip)
+    protocol = clip_protocol(trained.common, trained.method.clip, train=args.split == "train")
+    split = open_split(trained.common, args.split, protocol)
     row = next((row for row in range(len(split)) if split.path(row) == args.record), None)
     if row is None:
         raise UserError(f"--record {args.record}: not in the {args.split} list of {trained.path}")
@@ -166,7 +175,7 @@ def of_record(trained: Trained, args: argparse.Namespace) -> Iterator[Clip]:
     if sample["fault"]:
         raise FrameError(sample["fault"])
     seen = dataset.indices(row, None)[0] if isinstance(dataset, FrameDataset) and not dataset.train else None
-    indices = np.arange(split.clip.num_frames) * split.clip.frame_stride if seen is None else seen
+    indices = np.arange(protocol.clip.num_frames) * protocol.clip.frame_stride if seen is None else seen
     truth = f"  truth {trained.name(int(sample['label']))}" if sample["label"] >= 0 else ""
     yield sample["clips"][0], indices / args.fps, f"  {args.record}{truth}"
 

@@ -25,7 +25,7 @@ import torch
 import yaml
 
 from datasets.lists.class_names import read_class_file
-from datasets.split import open_split
+from datasets.protocol import clip_protocol
 from methods.build import build_method
 from networks.checkpoints.layouts.ours import UNKNOWN
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
@@ -122,7 +122,7 @@ def convert(args: argparse.Namespace) -> str:
             "best_prec1": 0.0,
             "config": config.raw,
             "class_names": names,
-            "preprocessing": open_split(config.common, "val", method.clip, fake=True).preprocessing,
+            "preprocessing": clip_protocol(config.common, method.clip, train=False).as_dict(),
             "notes": [f"converted from {file.path.name} ({file.layout})", *report.notes, *report.warnings],
         }
         with atomic_write(staged / BEST) as target:

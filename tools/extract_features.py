@@ -19,6 +19,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/extract_features.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from datasets.sampling.rules import get_rule
 from tools.inference import trained as _trained
 from tools.inference.features import Layer, extract, layer_names, open_shelf
 from tools.inference.inputs import DEFAULT_FPS, find_inputs, open_input
@@ -83,17 +84,18 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def with_rule(trained: Trained, sampling: str | None, num_frames: int | None) -> Trained:
     """The same network behind another clip rule. Raises: ConfigError for one that it cannot take."""
-    clip = trained.clip
+    clip = trained.protocol.clip
     changed = replace(clip, num_frames=num_frames or clip.num_frames, sampling=sampling or clip.sampling)
-    trained = replace(trained, clip=changed)
-    trained.rule.check(changed.sampling, changed.frame_stride, trained.num_clips)
-    return trained
+    rule = get_rule(changed.sampling)
+    num_clips = rule.num_clips if rule.fixed_num_clips else trained.common.test.num_clips or 1
+    rule.check(changed.sampling, changed.frame_stride, num_clips)
+    return replace(trained, protocol=replace(trained.protocol, clip=changed, num_clips=num_clips))
 
 
 def _about(args: argparse.Namespace, trained: Trained) -> dict[str, str]:
     """What all rows of one place have in common; kept there, so that a second run cannot mix."""
     digest = hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()
-    rule = f"{trained.clip.sampling}, {trained.clip.num_frames} frames, window {args.window}, step {args.step}"
+    rule = f"{trained.protocol.clip.sampling}, {trained.protocol.clip.num_frames} frames, window {args.window}, step {args.step}"
     return {"checkpoint": digest, "layer": args.layer, "pool": args.pool, "rule": rule}
 
 

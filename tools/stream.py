@@ -84,8 +84,10 @@ def open_stream(given: str, fps: float) -> Input:
 
 def streaming(trained: Trained) -> StreamingTSM:
     """The checkpoint's network for one frame at a time. Raises: ConfigError when it looks into the future."""
-    if trained.clip.modality != "rgb":
-        raise ConfigError(f"{trained.path}: streams of RGB frames only, but this network sees {trained.clip.modality}")
+    if trained.protocol.clip.modality != "rgb":
+        raise ConfigError(
+            f"{trained.path}: streams of RGB frames only, but this network sees {trained.protocol.clip.modality}"
+        )
     if not isinstance(trained.method, TSM):
         raise ConfigError(f"{trained.path}: only a TSM with `shift: uni` can stream, this is a {trained.method.name}")
     try:
@@ -118,7 +120,7 @@ def answers(
     state: tuple[Tensor, ...] = ()
     for moment, picture in frames:
         began = time.perf_counter()
-        views = trained.normalise(trained.spatial.apply([picture])[0])
+        views = trained.normalise(trained.protocol.transform.apply([picture])[0])
         logits, *rest = network(views[:, :, 0], *state)
         state = tuple(rest)
         result = logits.float().cpu()
@@ -128,7 +130,7 @@ def answers(
 
 def follow(trained: Trained, network: StreamingTSM, video: Input, args: argparse.Namespace, timing: Timing) -> None:
     """Prints a line every so often: time, class, score, and how long a frame takes."""
-    recent: deque[Tensor] = deque(maxlen=args.over or trained.clip.num_frames)
+    recent: deque[Tensor] = deque(maxlen=args.over or trained.protocol.clip.num_frames)
     due = 0.0
     for moment, logits in answers(trained, network, itertools.islice(video.frames(), 0, None, args.every), timing):
         recent.append(logits)
@@ -153,7 +155,7 @@ def check(trained: Trained, network: StreamingTSM, video: Input | None, every: i
     Over the first 64 frames of a video, or of noise.
     """
     if video is None:
-        height, width = trained.spatial.size
+        height, width = trained.protocol.transform.size
         noise = np.random.default_rng(0).integers(0, 256, (CHECKED_FRAMES, height, width, 3), np.uint8)
         pictures: list[np.ndarray] = list(noise)
     else:
@@ -161,7 +163,7 @@ def check(trained: Trained, network: StreamingTSM, video: Input | None, every: i
         pictures = [picture for _, picture in chosen]
     if not pictures:
         raise FrameError(f"{video.name if video else ''}: nothing in it can be decoded")
-    views = np.concatenate([trained.spatial.apply([picture])[0][:1] for picture in pictures], axis=1)
+    views = np.concatenate([trained.protocol.transform.apply([picture])[0][:1] for picture in pictures], axis=1)
     clip = trained.normalise(views)  # 1, 3, T, H, W
     mean = trained.method(clip)
     offline = network.tsm.frame_logits(fold_frames(clip))

@@ -21,8 +21,8 @@ from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, ListError
 from utils.training.batch import collate
 from utils.transforms.crops import MultiScale, TestCrops
-from utils.transforms.cut_clip import Spatial
-from utils.transforms.gpu_decode import CodedSpatial
+from utils.transforms.cut_clip import CutClip
+from utils.transforms.gpu_decode import CutEncodedClip
 
 Frames = Callable[..., Path]
 CLIPS = {"img": ClipSpec(1), "tsn": ClipSpec(3), "clip": ClipSpec(4, 2, "clip")}
@@ -35,15 +35,15 @@ class Noise:
         return {"noise": rng.random((views, 3)), "size": np.array([num_frames, height, width])}
 
 
-def centre_crops(num_crops: int = 1) -> Spatial:
-    return Spatial(TestCrops(48, num_crops), 40)
+def centre_crops(num_crops: int = 1) -> CutClip:
+    return CutClip(TestCrops(48, num_crops), 40)
 
 
 def make(kind: str, source: Path, **kwargs: Any) -> Any:
     root = source.parent.parent / "frames"
     train = kwargs.setdefault("train", True)
     kwargs.setdefault("clip", CLIPS[kind])
-    kwargs.setdefault("spatial", Spatial(MultiScale(), 32, flip=0.5) if train else centre_crops())
+    kwargs.setdefault("transform", CutClip(MultiScale(), 32, flip=0.5) if train else centre_crops())
     records = read_list(source, root=root)
     return DATASETS[kind](records, DiskStore(root), **kwargs)
 
@@ -73,8 +73,8 @@ def test_contract_of_every_frame_dataset(kind: str, tiny_frames: Frames):
 
 def test_the_frames_asked_for_are_the_frames_given(tiny_frames: Frames):
     source = tiny_frames(12, 12)
-    whole = Spatial(TestCrops(None), SIZE)
-    dataset = make("clip", source, train=False, num_clips=3, spatial=whole, clip=ClipSpec(4, 2, "clip"))
+    whole = CutClip(TestCrops(None), SIZE)
+    dataset = make("clip", source, train=False, num_clips=3, transform=whole, clip=ClipSpec(4, 2, "clip"))
     wanted = dataset.indices(1, None)
     assert wanted.tolist() == [[0, 2, 4, 6], [2, 4, 6, 8], [5, 7, 9, 11]]
     clips = dataset[(0, 1)]["clips"]
@@ -86,8 +86,8 @@ def test_the_frames_asked_for_are_the_frames_given(tiny_frames: Frames):
 
 def test_views_are_clips_times_crops_with_the_crops_together(tiny_frames: Frames):
     source = tiny_frames(30)
-    both = make("clip", source, train=False, num_clips=2, spatial=centre_crops(3))
-    first = make("clip", source, train=False, num_clips=2, spatial=centre_crops(1))
+    both = make("clip", source, train=False, num_clips=2, transform=centre_crops(3))
+    first = make("clip", source, train=False, num_clips=2, transform=centre_crops(1))
     assert both.num_views == 6
     assert (both[0]["clips"][[1, 4]] == first[0]["clips"]).all()
 
@@ -96,8 +96,8 @@ def test_mirrored_clips_take_the_mirrored_label(tiny_frames: Frames):
     source = tiny_frames(*[3] * 6)
     swap = np.array([1, 0])
     dataset = make("tsn", source, flip_labels=swap)
-    always = make("tsn", source, flip_labels=swap, spatial=Spatial(MultiScale(), 32, flip=1.0))
-    never = make("tsn", source, flip_labels=swap, spatial=Spatial(MultiScale(), 32, flip=0.0))
+    always = make("tsn", source, flip_labels=swap, transform=CutClip(MultiScale(), 32, flip=1.0))
+    never = make("tsn", source, flip_labels=swap, transform=CutClip(MultiScale(), 32, flip=0.0))
     assert [always[0, index]["label"] for index in range(6)] == [1, 0, 1, 0, 1, 0]
     assert [never[0, index]["label"] for index in range(6)] == [0, 1, 0, 1, 0, 1]
     labels = [dataset[epoch, 0]["label"] for epoch in range(20)]
@@ -140,8 +140,8 @@ def test_a_broken_frame_is_a_fault_that_names_it(
 def test_a_batch_asked_for_at_once_is_its_samples_side_by_side(kind: str, train: bool, tiny_frames: Frames):
     source = tiny_frames(10, 4, 4, 25)
     (source.parent.parent / "frames/v1/img_00002.jpg").write_bytes(b"no image")
-    spatial = Spatial(MultiScale(), 32, flip=0.5) if train else centre_crops(num_crops=3)
-    dataset = make(kind, source, train=train, spatial=spatial, augment=Noise(), num_clips=None if train else 2)
+    transform = CutClip(MultiScale(), 32, flip=0.5) if train else centre_crops(num_crops=3)
+    dataset = make(kind, source, train=train, transform=transform, augment=Noise(), num_clips=None if train else 2)
     keys = [(0, 3), (0, 1), (1, 0), (0, 2)]
     whole, single = dataset.__getitems__(keys), collate([dataset[key] for key in keys])
     assert collate(whole) is whole
@@ -175,9 +175,9 @@ def test_frames_that_are_decoded_on_the_device_are_the_same_clips_and_the_same_f
     file = source.parent.parent / "frames/v1"
     for frame in file.iterdir():
         frame.write_bytes(frame.read_bytes()[:300])
-    spatial = Spatial(MultiScale(), 32, flip=0.5) if train else centre_crops(3)
-    there = make("clip", source, train=train, spatial=CodedSpatial.like(spatial), augment=Noise(), num_clips=2)
-    here = make("clip", source, train=train, spatial=spatial, augment=Noise(), num_clips=2)
+    transform = CutClip(MultiScale(), 32, flip=0.5) if train else centre_crops(3)
+    there = make("clip", source, train=train, transform=CutEncodedClip.like(transform), augment=Noise(), num_clips=2)
+    here = make("clip", source, train=train, transform=transform, augment=Noise(), num_clips=2)
     for one, two in zip(
         make_loader(there, EvalShard(3, 3), workers=1), make_loader(here, EvalShard(3, 3)), strict=True
     ):
@@ -191,8 +191,8 @@ def test_frames_that_are_decoded_on_the_device_are_the_same_clips_and_the_same_f
 def test_float_presets_give_float_zeros_for_faults(tiny_frames: Frames):
     source = tiny_frames(3)
     (source.parent.parent / "frames/v0/img_00001.jpg").unlink()
-    spatial = Spatial(TestCrops(48), 40, interpolation="float")
-    sample = make("tsn", source, train=False, spatial=spatial)[0]
+    transform = CutClip(TestCrops(48), 40, interpolation="float")
+    sample = make("tsn", source, train=False, transform=transform)[0]
     assert sample["fault"] and sample["clips"].dtype == np.float32
 
 
@@ -205,7 +205,7 @@ def test_image_lists(tmp_path: Path):
     assert image_list_columns(source) == ("label",)
     records = read_list(source, root=tmp_path, columns=("label",), num_class=3)
     dataset = ImageDataset(
-        records, DiskStore(tmp_path, template=None), clip=ClipSpec(1), spatial=centre_crops(), train=False
+        records, DiskStore(tmp_path, template=None), clip=ClipSpec(1), transform=centre_crops(), train=False
     )
     assert [dataset[index]["label"] for index in range(3)] == [0, 1, 2]
     assert all(dataset[index]["fault"] == "" for index in range(3))

@@ -15,7 +15,7 @@ from datasets.loader import EvalShard, TrainStream
 from tests.helpers.make_video import make_video
 from utils.clip_spec import ClipSpec
 from utils.transforms.crops import TestCrops
-from utils.transforms.cut_clip import Spatial
+from utils.transforms.cut_clip import CutClip
 
 CLIP, RATE = ClipSpec(8, 1, "torchvision", "video"), 15.0
 VIDEOS = {"whole_ratio.mp4": (30, 70), "other_ratio.mp4": (24, 60), "few_clips.mp4": (30, 20), "short.mp4": (30, 9)}
@@ -31,7 +31,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> RecordList:
 
 
 def dataset(records: RecordList, **settings: object) -> VideoDataset:
-    where = {"spatial": Spatial(TestCrops(None), (64, 96)), "cache": records.source.parent / "cache"}
+    where = {"transform": CutClip(TestCrops(None), (64, 96)), "cache": records.source.parent / "cache"}
     return VideoDataset(records, clip=CLIP, fps=RATE, **where, **settings)  # type: ignore[arg-type]
 
 

@@ -27,9 +27,9 @@ from tests.helpers.requirements import CLIPS, needs_clips, needs_package, needs_
 from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
 from utils.transforms.crops import MultiScale, TestCrops
-from utils.transforms.cut_clip import Spatial
+from utils.transforms.cut_clip import CutClip
 
-WHOLE = Spatial(TestCrops(None), (64, 96))
+WHOLE = CutClip(TestCrops(None), (64, 96))
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "h264.mp4": ("libx264", {"g": "8", "bf": "2"}),
     "open_gop.mp4": ("libx264", {"g": "6", "bf": "3", "x264-params": "open-gop=1"}),
@@ -52,7 +52,7 @@ def records_of(folder: Path, **videos: int) -> RecordList:
 
 def dataset_of(records: RecordList, clip: ClipSpec, **kwargs: Any) -> VideoDataset:
     kwargs.setdefault("cache", records.source.parent / "cache")
-    kwargs.setdefault("spatial", WHOLE)
+    kwargs.setdefault("transform", WHOLE)
     return VideoDataset(records, clip=clip, **kwargs)
 
 
@@ -213,8 +213,8 @@ def test_workers_change_nothing(tmp_path: Path):
     for name in "abc":
         make_video(tmp_path / f"{name}.mp4", frames=20, g="5")
     records = records_of(tmp_path, **{"a.mp4": 0, "b.mp4": 1, "c.mp4": 0})
-    spatial = Spatial(MultiScale(), 32, flip=0.5)
-    dataset = dataset_of(records, ClipSpec(4, 1, "segments"), spatial=spatial, seed=3)
+    transform = CutClip(MultiScale(), 32, flip=0.5)
+    dataset = dataset_of(records, ClipSpec(4, 1, "segments"), transform=transform, seed=3)
     alone, several = (
         [batch.clips for batch in make_loader(dataset, TrainStream(3, 2, stop_step=4), workers=workers)]
         for workers in (0, 2)
@@ -260,7 +260,7 @@ def test_real_videos(tmp_path: Path):
     source.write_text("".join(f"{name} 0\n" for name in names))
     records = read_list(source, root=CLIPS, columns=("label",))
     dataset = VideoDataset(
-        records, clip=ClipSpec(4, 1, "segments"), spatial=Spatial(TestCrops(64), 56), train=False, cache=tmp_path
+        records, clip=ClipSpec(4, 1, "segments"), transform=CutClip(TestCrops(64), 56), train=False, cache=tmp_path
     )
     faults = [dataset[item]["fault"] for item in range(len(names))]
     assert faults[:4] == [""] * 4 and "corrupted.mp4: cannot be decoded" in faults[4]

@@ -28,7 +28,8 @@ def test_the_frames_shown_are_those_whose_indices_are_written(tmp_path: Path) ->
     config = make_experiment(tmp_path, augmentation={"input_size": 32, "flip": False})
     file = browse_data.load_config(config)
     clip = browse_data.build_method(file.common.model).clip
-    split = browse_data.open_split(file.common, "train", clip)
+    protocol = browse_data.clip_protocol(file.common, clip, train=True)
+    split = browse_data.open_split(file.common, "train", protocol)
     for epoch in range(3):
         indices = frame_indices(split, 1, epoch)
         (caption, frames), *_ = browse_data.rows(split, 1, epoch)

@@ -82,7 +82,7 @@ def untrained(opened: Trained, model: dict, size: int = 64) -> Trained:
     )
     with torch.device("meta"):
         method = build_method(common.model)
-    return cam.one_view(dataclasses.replace(opened, method=method, common=common, clip=method.clip))
+    return cam.one_view(dataclasses.replace(opened, method=method, common=common))
 
 
 @pytest.mark.parametrize("three_d", [False, True])

@@ -89,15 +89,15 @@ def test_a_window_scores_as_the_video_cut_out_would(ckpt: Path, video: Path, bat
     frames = [picture for _, picture in Video(video).frames()]
     for span, scores in found:
         part = frames[round(span.start * 10) :][:20]
-        chosen = trained.rule.test(20, 3, 1, 1)[0]
-        views = trained.spatial.apply([part[index] for index in chosen])[0]
+        chosen = trained.protocol.rule.test(20, 3, 1, 1)[0]
+        views = trained.protocol.transform.apply([part[index] for index in chosen])[0]
         # this untrained network's logits are near 60, so that another batch size rounds a score by some 1e-5
         np.testing.assert_allclose(scores, trained.scores([views], batch_size=1)[0], atol=1e-4)
 
 
 def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
     trained = open_checkpoint(write_checkpoint(tmp_path, CLIP), device="cpu")
-    windows = sliding(trained.rule, trained.clip, length=7, step=4, num_frames=16)
+    windows = sliding(trained.protocol.rule, trained.protocol.clip, length=7, step=4, num_frames=16)
     assert [window.indices.tolist() for window in windows] == [
         [[first, first + 2, first + 4, first + 6]] for first in (0, 4, 8, 9)
     ]
@@ -106,7 +106,9 @@ def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length, step, num_frames", [(4, 2, 3), (4, 9, 20), (1, 1, 1), (5, 2, 5)])
 def test_the_last_window_ends_with_the_video(ckpt: Path, length: int, step: int, num_frames: int) -> None:
     trained = open_checkpoint(ckpt, device="cpu")
-    windows = list(sliding(trained.rule, trained.clip, length=length, step=step, num_frames=num_frames))
+    windows = list(
+        sliding(trained.protocol.rule, trained.protocol.clip, length=length, step=step, num_frames=num_frames)
+    )
     assert windows[0].first == 0
     assert windows[-1].first + windows[-1].length == num_frames
     assert all(window.indices.max() < num_frames for window in windows)
@@ -116,7 +118,7 @@ def test_a_stream_that_ends_early_holds_its_last_picture(ckpt: Path) -> None:
     trained = open_checkpoint(ckpt, device="cpu")
     frames = [(float(i), np.full((40, 40, 3), 20 * i, np.uint8)) for i in range(4)]
     windows = [Window(0, 8, np.array([[1, 3, 6]])), Window(6, 2, np.array([[6, 7, 7]]))]
-    (found,) = cut(frames, windows, trained.spatial)
+    (found,) = cut(frames, windows, trained.protocol.transform)
     assert found.views[0, :, 0, 0, 0].tolist() == [20, 60, 60]
     assert (found.start, found.end, found.frames) == (0, 3, 4)
 

@@ -34,7 +34,7 @@ def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
     assert check(trained, network, None) < 1e-5
     source = VideoInput(video)
     logits = torch.cat([row for _, row in answers(trained, network, source.frames(), Timing())])
-    clip = trained.spatial.apply([picture for _, picture in Video(video).frames()])[0]
+    clip = trained.protocol.transform.apply([picture for _, picture in Video(video).frames()])[0]
     offline = trained.logits(clip, batch_size=1)[0]
     np.testing.assert_allclose(logits.mean(0), offline, atol=1e-5 * float(logits.abs().max()))
     assert (logits[0] - logits[10]).abs().max() > 0.1  # frames do differ

@@ -66,8 +66,8 @@ class Exportable:
 
 def clip_network(trained: Trained) -> Exportable:
     """clips (batch, C, T, H, W), normalised -> logits (batch, K)."""
-    height, width = trained.spatial.size
-    shape = trained.clip.in_channels, trained.clip.num_frames, height, width
+    height, width = trained.protocol.transform.size
+    shape = trained.protocol.clip.in_channels, trained.protocol.clip.num_frames, height, width
     generator = torch.Generator().manual_seed(0)
 
     def example(batch: int) -> tuple[Tensor, ...]:
@@ -84,11 +84,11 @@ def streaming_step(trained: Trained) -> Exportable:
     if not isinstance(trained.method, TSM):
         raise ConfigError(f"{trained.path}: only a TSM with `shift: uni` has a step, this is a {trained.method.name}")
     module = StreamingTSM(trained.method)
-    height, width = trained.spatial.size
+    height, width = trained.protocol.transform.size
     generator = torch.Generator().manual_seed(0)
 
     def example(batch: int) -> tuple[Tensor, ...]:
-        frame = torch.randn(batch, trained.clip.in_channels, height, width, generator=generator)
+        frame = torch.randn(batch, trained.protocol.clip.in_channels, height, width, generator=generator)
         return frame, *module.first_state(frame)
 
     shapes = [list(state.shape[1:]) for state in example(1)[1:]]
@@ -96,7 +96,7 @@ def streaming_step(trained: Trained) -> Exportable:
     states = {name: {"next": f"next_{name}", "shape": shape} for name, shape in zip(names, shapes, strict=True)}
     about = describe(trained) | {"states": json.dumps(states)}
     inputs, outputs = ("frame", *names), ("logits", *(f"next_{name}" for name in names))
-    return Exportable(module, inputs, outputs, example, trained.clip.num_frames, about)
+    return Exportable(module, inputs, outputs, example, trained.protocol.clip.num_frames, about)
 
 
 def describe(trained: Trained) -> dict[str, str]:
@@ -104,7 +104,7 @@ def describe(trained: Trained) -> dict[str, str]:
     return {
         "method": trained.method.name,
         "class_names": json.dumps([trained.name(label) for label in range(trained.num_class)], ensure_ascii=False),
-        "preprocessing": json.dumps(trained.preprocessing),
+        "preprocessing": json.dumps(trained.protocol.as_dict()),
     }
 
 

@@ -103,12 +103,19 @@ def extract(trained: Trained, layer: Layer, video: Input, settings: Settings, *,
     windows: Iterable[Window]
     if slides:
         counts = frame_counts(trained, video, settings)
-        windows = sliding(trained.rule, trained.clip, num_frames=video.num_frames, **counts)
+        windows = sliding(trained.protocol.rule, trained.protocol.clip, num_frames=video.num_frames, **counts)
     else:
-        windows = [whole(trained.rule, trained.clip, num_frames=video.num_frames, num_clips=trained.num_clips)]
+        windows = [
+            whole(
+                trained.protocol.rule,
+                trained.protocol.clip,
+                num_frames=video.num_frames,
+                num_clips=trained.protocol.num_clips,
+            )
+        ]
     rows, times = [], []
     item: Cut
-    for item in cut(video.frames(), windows, trained.spatial):
+    for item in cut(video.frames(), windows, trained.protocol.transform):
         rows.append(layer.rows(item.views, settings.batch_size))
         times.append((item.start, item.end))
     if not rows:

@@ -38,7 +38,7 @@ class Seen:
 
 
 def look(trained: Trained, clip: np.ndarray, layers: Sequence[str], label: int | None = None) -> Seen:
-    """Grad-CAM of one clip (T, H, W, 3), uint8 or float32 0..255, as cut by `trained.spatial`.
+    """Grad-CAM of one clip (T, H, W, 3), uint8 or float32 0..255, as cut by `trained.protocol.transform`.
 
     label: the class to explain; None: the one with the best score. A channel's weight is the mean of its gradient over
     the map it has: H and W of each frame in image networks, T, H and W in 3-D ones. The gradient is that of the logit.
@@ -74,7 +74,7 @@ def last_maps(trained: Trained) -> list[str]:
         raise UserError(f"{trained.method.name}: attends to tokens behind its convolutions; name a layer with --layer")
     with torch.device("meta"):
         method = build_method(trained.common.model).eval().requires_grad_(False)
-        clip = torch.zeros(1, 3, trained.clip.num_frames, *trained.spatial.size)
+        clip = torch.zeros(1, 3, trained.protocol.clip.num_frames, *trained.protocol.transform.size)
     modules = {name: module for name, module in method.named_modules() if name and _makes_maps(module, method.head)}
     with _watch(modules) as caught:
         method(clip)

@@ -86,23 +86,28 @@ def predict(trained: Trained, video: Input, settings: Settings) -> Prediction:
 
 def as_seen(trained: Trained, video: Input) -> Input:
     """The video as the network's modality takes it: of optical flow, the fields between its frames."""
-    return FlowInput(video, trained.spatial.rule) if trained.clip.modality == "flow" else video
+    return FlowInput(video, trained.protocol.transform.rule) if trained.protocol.clip.modality == "flow" else video
 
 
 def spans(
     trained: Trained, video: Input, settings: Settings, frames: Iterable[TimedFrame]
 ) -> Iterator[tuple[Span, np.ndarray]]:
     """The timeline as it comes, each span with all its scores, float32 (K,)."""
-    windows = sliding(trained.rule, trained.clip, num_frames=video.num_frames, **frame_counts(trained, video, settings))
-    yield from _scored(trained, cut(frames, windows, trained.spatial), settings)
+    windows = sliding(
+        trained.protocol.rule,
+        trained.protocol.clip,
+        num_frames=video.num_frames,
+        **frame_counts(trained, video, settings),
+    )
+    yield from _scored(trained, cut(frames, windows, trained.protocol.transform), settings)
 
 
 def frame_counts(trained: Trained, video: Input, settings: Settings) -> dict[str, int]:
     """length and step of the sliding windows in frames of this video."""
     if settings.window is not None:
         length = max(1, round(settings.window * video.fps))
-    elif trained.rule.uses_stride:
-        length = window_length(trained.clip.num_frames, trained.clip.frame_stride)
+    elif trained.protocol.rule.uses_stride:
+        length = window_length(trained.protocol.clip.num_frames, trained.protocol.clip.frame_stride)
     else:
         length = max(1, round(SEGMENTS_WINDOW * video.fps))
     step = max(1, length // 2) if settings.step is None else max(1, round(settings.step * video.fps))
@@ -119,8 +124,10 @@ def _predict(trained: Trained, video: Input, settings: Settings, num_frames: int
             timeline.append(span)
             total, number = total + scores, number + 1
     else:
-        window = whole(trained.rule, trained.clip, num_frames=num_frames, num_clips=trained.num_clips)
-        for _, scores in _scored(trained, cut(counted, [window], trained.spatial), settings):
+        window = whole(
+            trained.protocol.rule, trained.protocol.clip, num_frames=num_frames, num_clips=trained.protocol.num_clips
+        )
+        for _, scores in _scored(trained, cut(counted, [window], trained.protocol.transform), settings):
             total, number = scores, 1
     if not counted.number:
         reason = "; ".join(video.warnings) or "it has no frame"

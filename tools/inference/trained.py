@@ -10,27 +10,20 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from datasets.sampling.rules import Rule, get_rule
+from datasets.protocol import ClipProtocol, clip_protocol
 from methods.base import Method
 from methods.build import build_method
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.load import load_into
-from utils.clip_spec import ClipSpec
 from utils.config.file import load_config, stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError
 from utils.scoring.metrics import top_classes
-from utils.scoring.task import task_of
-from utils.transforms.augment import Augment
-from utils.transforms.build import make_augment, make_spatial, test_clip
-from utils.transforms.cut_clip import Spatial
-from utils.transforms.presets import find_preset
 
 Top = list[tuple[int, float]]  # classes with their scores, the best first
 
@@ -39,18 +32,18 @@ Top = list[tuple[int, float]]  # classes with their scores, the best first
 class Trained:
     """A trained network in evaluation mode and what it was validated with.
 
-    common: the config it was trained with. clip, spatial, augment: the test protocol's frames, crops and normalisation.
-    class_names: by label; None when the checkpoint does not know them. average: "scores" or "logits", over views.
+    path: the checkpoint.
+    method: the network, in evaluation mode, on `device`.
+    common: the config it was trained with.
+    protocol: how its evaluation turns a video into views, and their logits into scores.
+    class_names: by label; None when the checkpoint does not hold them.
     """
 
     path: Path
     method: Method
     common: Common
-    clip: ClipSpec
-    spatial: Spatial
-    augment: Augment
+    protocol: ClipProtocol
     class_names: list[str] | None
-    average: str
     device: torch.device
 
     @property
@@ -58,28 +51,18 @@ class Trained:
         """K."""
         return self.common.model.num_class
 
-    @property
-    def rule(self) -> Rule:
-        """The rule that picks the frames of a test clip."""
-        return get_rule(self.clip.sampling)
-
-    @property
-    def num_clips(self) -> int:
-        """Clips per video in the test protocol."""
-        return self.rule.num_clips if self.rule.fixed_num_clips else self.common.test.num_clips
-
     def name(self, label: int) -> str:
         """The name of a class, `class 3` when it has none."""
         named = self.class_names is not None and label < len(self.class_names)
         return self.class_names[label] if named and self.class_names else f"class {label}"
 
     def normalise(self, views: np.ndarray) -> Tensor:
-        """(V, T, H, W, C), uint8 or float32 0..255, as cut by `spatial` -> the network's input (V, C, T, H, W).
+        """(V, T, H, W, C), uint8 or float32 0..255, as `protocol.transform` cuts them -> the network's input (V, C, T, H, W).
 
         T and C are those of the clip's pictures first, and of the network, with stacks in its channels, then.
         """
         clips = torch.from_numpy(views).permute(0, 4, 1, 2, 3)[None]
-        return self.augment.apply(clips.to(self.device))
+        return self.protocol.augment.apply(clips.to(self.device))
 
     @torch.no_grad()
     def logits(self, views: np.ndarray, *, batch_size: int) -> Tensor:
@@ -94,37 +77,13 @@ class Trained:
 
     def score(self, logits: Tensor) -> Tensor:
         """Logits (V, K) of the views of a video -> its scores (K,)."""
-        probabilities = task_of(self.common).probabilities
-        scores = probabilities(logits).mean(0) if self.average == "scores" else probabilities(logits.mean(0))
-        return self.finite(scores, "scores")
+        return self.finite(self.protocol.average_views(logits), "scores")
 
     def finite(self, values: Tensor, what: str) -> Tensor:
         """The same. Raises: CheckpointError when they are no numbers, as those of a training that diverged."""
         if not values.isfinite().all():
             raise CheckpointError(f"{self.path}: its {what} are not numbers (NaN); did the training diverge?")
         return values
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """How pixels become the network's input, in plain values."""
-        height, width = self.spatial.size
-        return {
-            "preset": self.common.augmentation.preset,
-            "channels": "x, y" if self.clip.modality == "flow" else "RGB",
-            "modality": self.clip.modality,
-            "stack": self.clip.stack,
-            "mean": list(self.augment.mean),
-            "std": list(self.augment.std),
-            "value_range": self.augment.value_range,
-            "resize": getattr(self.spatial.rule, "resize", None),
-            "size": [height, width],
-            "interpolation": self.spatial.interpolation,
-            "num_frames": self.clip.num_frames,
-            "frame_stride": self.clip.frame_stride,
-            "sampling": self.clip.sampling,
-            "average": self.average,
-            "scores": task_of(self.common).scores,
-        }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -159,20 +118,14 @@ def open_checkpoint(
     try:
         method = build_method(common.model)
         load_into(method, file)
-        preset = find_preset(common.augmentation.preset)
-        clip = test_clip(common, method.clip)
         trained = Trained(
             path=Path(path),
             method=method.eval().requires_grad_(False).to(device),
             common=common,
-            clip=clip,
-            spatial=make_spatial(common, preset, train=False),
-            augment=make_augment(common, preset, clip, train=False),
+            protocol=clip_protocol(common, method.clip, train=False),
             class_names=file.class_names,
-            average=common.test.average or preset.average,
             device=torch.device(device),
         )
-        trained.rule.check(trained.clip.sampling, trained.clip.frame_stride, trained.num_clips)
     except ConfigError as error:
         raise ConfigError(f"{config or path}: {error}") from None
     return trained

@@ -11,7 +11,7 @@ import numpy as np
 from datasets.sampling.rules import Rule
 from datasets.videos.video import TimedFrame
 from utils.clip_spec import ClipSpec
-from utils.transforms.cut_clip import Spatial
+from utils.transforms.cut_clip import CutClip
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def sliding(rule: Rule, clip: ClipSpec, *, length: int, step: int, num_frames: i
         yield Window(first, length, inside + first)
 
 
-def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], spatial: Spatial) -> Iterator[Cut]:
+def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], transform: CutClip) -> Iterator[Cut]:
     """Follows the pictures once and yields each window as soon as its last frame has come.
 
     windows: in the order of their first frames. A picture is resized and cropped when it comes, once, and forgotten
@@ -81,7 +81,7 @@ def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], spatial: Spatia
         piece: np.ndarray | None = None
         for window in opened:
             if window.wants(index):
-                piece = spatial.apply([picture])[0] if piece is None else piece
+                piece = transform.apply([picture])[0] if piece is None else piece
                 window.add(index, time, piece)
             window.end, window.seen = time, index + 1
         while opened and opened[0].complete:

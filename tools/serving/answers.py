@@ -78,7 +78,7 @@ def answer(trained: Trained, path: Path, settings: Settings) -> Iterator[Event]:
 
 def _window(trained: Trained, length: float) -> float | None:
     """Seconds of a window where nobody asked: None, the default, unless it would make one window of a short video."""
-    return None if trained.rule.uses_stride or length >= LONG else min(10.0, max(1.0, length / PARTS))
+    return None if trained.protocol.rule.uses_stride or length >= LONG else min(10.0, max(1.0, length / PARTS))
 
 
 def _leading(table: np.ndarray, mean: np.ndarray) -> list[int]:

@@ -117,7 +117,9 @@ class Data(Section):
 class Test(Section):
     """`common.test`: the views of a video at validation and evaluation, and how they become one score."""
 
-    num_clips: PositiveInt = Field(1, description="clips in time per video")
+    num_clips: PositiveInt | None = Field(
+        None, description="clips in time per video; default 1, or what the sampling rule fixes (2 with `twice`)"
+    )
     num_crops: Literal[1, 3, 5, 10] | None = Field(None, description="crops in space; default 1, with val_dense 10")
     sampling: str | None = Field(None, description="rule that picks test frames; default the training rule's test form")
     num_frames: PositiveInt | None = Field(None, description="frames per clip if not the method's (TSN tests with 25)")

@@ -32,7 +32,7 @@ MOST_VALUES = 10_000  # of a histogram, evenly spread over the tensor
 class Watch:
     """What a training run shows of itself besides numbers; `common.watch` says how much.
 
-    pipeline: what normalised the clips. names: of the classes, None where nobody knows them.
+    augment: what normalised the clips. names: of the classes, None where nobody knows them.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class Watch:
         model: nn.Module,
         state: TrainState,
         *,
-        pipeline: Augment,
+        augment: Augment,
         names: Sequence[str] | None,
     ) -> None:
         self._wanted, self._every = common.watch, common.val_freq
         self._folder, self._model, self._state = folder, model, state
-        self._pipeline, self._names = pipeline, names or [str(label) for label in range(common.model.num_class)]
+        self._pipeline, self._names = augment, names or [str(label) for label in range(common.model.num_class)]
         self._shown: int | None = None  # the step whose batch was shown last
 
     def batch(self, clips: Tensor, batch: Batch, mix: Mix | None) -> None:

@@ -68,7 +68,7 @@ def summary(
     frames = clip.num_frames
     size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
     cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, clip.in_channels, frames, size, size))
-    views = common.test.num_clips * common.crops
+    views = (common.test.num_clips or 1) * common.crops
     return "\n".join(
         [
             f"effective batch: {common.batch_size} per process x {world_size} process(es){accumulated} = "

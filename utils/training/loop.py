@@ -1,6 +1,6 @@
 """The two verbs of the framework: `train` and `evaluate`.
 
-Both see a model, a pipeline that turns a Batch into normalised clips, and loaders; neither knows the config file, the
+Both see a model, a augment that turns a Batch into normalised clips, and loaders; neither knows the config file, the
 networks or where frames come from.
 """
 
@@ -53,7 +53,7 @@ def train(
     *,
     criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
-    pipeline: Pipeline,
+    augment: Pipeline,
     mix_up: MixUp,
     precision: Precision,
     device: torch.device,
@@ -84,7 +84,7 @@ def train(
             batch = current.fetch(loader)
             _refuse_beyond_budget(batch, state, plan)
             rng = np.random.default_rng([plan.seed, step, session.rank(), part])
-            loss = current.forward(model, batch, criterion, pipeline, mix_up, precision, rng, listeners)
+            loss = current.forward(model, batch, criterion, augment, mix_up, precision, rng, listeners)
             precision.backward(loss / plan.accumulate)
         # only a budget looks at the loss before the update: looking makes the host wait for the device
         if plan.bad_loss_budget and session.any_rank(not current.is_finite()):
@@ -152,7 +152,7 @@ def evaluate(
     model: nn.Module,
     batches: Iterable[Batch],
     *,
-    pipeline: Pipeline,
+    augment: Pipeline,
     precision: Precision,
     device: torch.device,
     num_videos: int,
@@ -179,7 +179,7 @@ def evaluate(
     for loaded, batch in on_device(batches, device):
         good = np.array([not fault for fault in batch.faults])
         faults.extend(fault for fault in batch.faults if fault)
-        clips = pipeline.apply(batch.clips, None)
+        clips = augment.apply(batch.clips, None)
         views = len(clips) // len(batch)
         if len(batch) < pad_to:
             rows = clips.permute(0, 2, 3, 4, 1)  # as memory has them: a compiled model looks at strides as well

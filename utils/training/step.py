@@ -55,14 +55,14 @@ class Step:
         model: nn.Module,
         batch: Batch,
         criterion: nn.Module,
-        pipeline: Pipeline,
+        augment: Pipeline,
         mix_up: MixUp,
         precision: Precision,
         rng: np.random.Generator,
         listeners: Listeners,
     ) -> Tensor:
         """The mean loss of a batch that is on the device; rng draws what is mixed."""
-        clips = pipeline.apply(batch.clips, batch.augment)
+        clips = augment.apply(batch.clips, batch.augment)
         # an unreadable clip must not be blended into another, so such a batch is not mixed
         mix = None if any(batch.faults) else mix_up.draw(rng, len(batch), *clips.shape[-2:])
         clips = clips if mix is None else mix.clips(clips)

@@ -29,7 +29,7 @@ Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
 Read = Callable[[int, int, int | None], np.ndarray]
 
 
-class Spatial:
+class CutClip:
     """Decodes and cuts clips by one rule.
 
     rule: chooses boxes, once per clip. size: of the output, one side or (height, width). interpolation: a name in

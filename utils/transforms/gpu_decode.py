@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from utils.transforms.crops import Plan, Size
-from utils.transforms.cut_clip import Spatial, decode_frame
+from utils.transforms.cut_clip import CutClip, decode_frame
 from utils.transforms.decode import decode_image
 from utils.transforms.jpeg import is_whole_jpeg, jpeg_header
 
@@ -41,8 +41,8 @@ class CodedClips:
     where: str = ""
 
 
-class CodedSpatial(Spatial):
-    """A `Spatial` that leaves decoding to `CodedBatch.decode`; draws, boxes and flips are the same."""
+class CutEncodedClip(CutClip):
+    """A `CutClip` that leaves decoding to `CodedBatch.decode`; draws, boxes and flips are the same."""
 
     def room(self, *leading: int) -> None:
         """No pixels yet, no room for them."""
@@ -58,9 +58,9 @@ class CodedSpatial(Spatial):
         return CodedClips(len(plan.crops), len(kept), self.size, self.interpolation, [kept], [plan], [flip]), flip
 
     @classmethod
-    def like(cls, spatial: Spatial) -> CodedSpatial:
+    def like(cls, transform: CutClip) -> CutEncodedClip:
         """With the rule of another."""
-        return cls(spatial.rule, spatial.size, interpolation=spatial.interpolation, flip=spatial.flip)
+        return cls(transform.rule, transform.size, interpolation=transform.interpolation, flip=transform.flip)
 
     def join(self, views: Sequence[CodedClips], where: str, out: None = None) -> CodedClips:  # type: ignore[override]
         """The clips of one sample together."""

@@ -1,6 +1,6 @@
 """Published preprocessing protocols as data: resize, crops, interpolation, mean, std, and how scores are averaged.
 
-A preset builds the worker's `Spatial` for training and for testing; its mean, std and range go to `Augment` and into
+A preset builds the worker's `CutClip` for training and for testing; its mean, std and range go to `Augment` and into
 the checkpoint. Config keys (input_size, test_resize, flip, scales, ...) override single values.
 """
 
@@ -22,7 +22,7 @@ from utils.transforms.crops import (
     Size,
     TestCrops,
 )
-from utils.transforms.cut_clip import Spatial
+from utils.transforms.cut_clip import CutClip
 
 Triple = tuple[float, float, float]
 Statistics = tuple[tuple[float, ...], tuple[float, ...], float]
@@ -74,7 +74,7 @@ class Preset:
         scales: Sequence[float] | None = None,
         flip: float | bool | None = None,
         modality: str = "rgb",
-    ) -> Spatial:
+    ) -> CutClip:
         """The training side: random crop, flipped with probability `flip` (False: never, True: half of the time).
 
         crop: another rule by its name in `crops.TRAIN_CROPS`. scales: of the rule (multi_scale: factors of the short
@@ -92,7 +92,7 @@ class Preset:
             flip = self.flip
         elif isinstance(flip, bool):
             flip = 0.5 if flip else 0.0
-        return Spatial(
+        return CutClip(
             rule,
             self.input_size if input_size is None else input_size,
             interpolation=self.train_interpolation or self.interpolation,
@@ -107,14 +107,14 @@ class Preset:
         resize: int | Sequence[int] | None = None,
         num_crops: int = 1,
         modality: str = "rgb",
-    ) -> Spatial:
+    ) -> CutClip:
         """The testing side: `resize` (short side, or exactly height and width), then 1, 3, 5 or 10 crops."""
         crops = dataclasses.replace(self.test_crops, num_crops=num_crops)
         if resize is not None:
             crops = dataclasses.replace(crops, resize=resize if isinstance(resize, int) else _size(resize))
         default = self.test_input_size or self.input_size
         size = default if input_size is None else input_size
-        return Spatial(crops, size, interpolation=self.interpolation, modality=modality)
+        return CutClip(crops, size, interpolation=self.interpolation, modality=modality)
 
 
 def _size(value: Sequence[float]) -> Size:

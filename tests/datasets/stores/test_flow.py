@@ -27,7 +27,7 @@ from utils.clip_spec import ClipSpec
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
 from utils.transforms.crops import FixedResize, TestCrops
-from utils.transforms.cut_clip import Spatial
+from utils.transforms.cut_clip import CutClip
 
 FIELDS = (9, 4)
 FLOW = ClipSpec(2, sampling="tsn", modality="flow", stack=3)
@@ -152,8 +152,8 @@ def test_every_store_gives_the_same_stacks(kind: str, source: Path, memcached: C
         assert pack_frames.main([more["folder"], str(source), "--root", str(root), "--flow"]) == 0
     records, store, about = opened(source, store={"type": kind, **more})
     assert records.num_frames.tolist() == [*FIELDS] and check_on_disk(records, store) == 2
-    spatial = Spatial(TestCrops((24, 32)), (24, 32), modality="flow")
-    dataset = pickle.loads(pickle.dumps(TSNDataset(records, store, clip=FLOW, spatial=spatial, train=False)))
+    transform = CutClip(TestCrops((24, 32)), (24, 32), modality="flow")
+    dataset = pickle.loads(pickle.dumps(TSNDataset(records, store, clip=FLOW, transform=transform, train=False)))
     for video in range(2):
         sample, (fields,) = dataset[video], dataset.indices(video, None)
         assert sample["fault"] == "" and sample["clips"].shape == (1, 6, 24, 32, 2)
@@ -165,8 +165,8 @@ def test_every_store_gives_the_same_stacks(kind: str, source: Path, memcached: C
 def test_a_broken_field_is_a_fault_that_names_its_file(source: Path) -> None:
     (source.parent / "frames/v1/flow_y_00002.jpg").write_bytes(b"no picture")
     records, store, _ = opened(source)
-    spatial = Spatial(FixedResize((24, 32)), 24, modality="flow")
-    sample = TSNDataset(records, store, clip=FLOW, spatial=spatial, train=True)[(0, 1)]
+    transform = CutClip(FixedResize((24, 32)), 24, modality="flow")
+    sample = TSNDataset(records, store, clip=FLOW, transform=transform, train=True)[(0, 1)]
     assert "flow_y_00002.jpg: frame" in sample["fault"] and sample["clips"].shape == (1, 6, 24, 24, 2)
 
 
@@ -176,7 +176,7 @@ def test_frames_of_differences_are_those_of_rgb(source: Path) -> None:
         cv2.imwrite(str(folder / f"img_{index + 1:05d}.jpg"), np.full((24, 32, 3), 20 * index, np.uint8))
     clip = ClipSpec(2, sampling="tsn", modality="rgbdiff", stack=3)
     records = read_list(source, root=source.parent / "frames")
-    dataset = TSNDataset(records, DiskStore(records.root), clip=clip, spatial=Spatial(TestCrops(24), 24), train=False)
+    dataset = TSNDataset(records, DiskStore(records.root), clip=clip, transform=CutClip(TestCrops(24), 24), train=False)
     clips, (indices,) = dataset[0]["clips"], dataset.indices(0, None)
     assert clips.shape == (1, 8, 24, 24, 3) and clips[0, :, 0, 0, 0].tolist() == (20 * indices).tolist()
 
@@ -185,10 +185,12 @@ def test_frames_of_differences_come_from_videos_too(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mp4", frames=20)
     (tmp_path / "list.txt").write_text("a.mp4 0\n")
     records = read_list(tmp_path / "list.txt", root=tmp_path, columns=("label",))
-    spatial = Spatial(TestCrops((64, 96)), (64, 96), modality="rgbdiff")
+    transform = CutClip(TestCrops((64, 96)), (64, 96), modality="rgbdiff")
     for options in ({}, {"sampler": "constant_clips_per_video", "clip_seconds": 0.5}):
         clip = ClipSpec(2, sampling="segments", dataset="video", modality="rgbdiff", stack=2)
-        dataset = VideoDataset(records, clip=clip, spatial=spatial, train=False, cache=tmp_path, num_clips=1, **options)
+        dataset = VideoDataset(
+            records, clip=clip, transform=transform, train=False, cache=tmp_path, num_clips=1, **options
+        )
         (indices,) = dataset.indices(0, None)
         assert (np.diff(indices.reshape(2, 3)) == 1).all()
         assert [block_position(frame) // 2 for frame in dataset[0]["clips"][0]] == indices.tolist()
@@ -199,7 +201,7 @@ def test_noise_has_the_shape_of_the_modality_and_videos_hold_no_flow(source: Pat
         noise = FakeDataset(np.zeros(2, np.int64), clip=ClipSpec(2, modality=modality, stack=3), size=(8, 8))
         assert noise[0]["clips"].shape == shape
     with pytest.raises(ConfigError, match=r"data.store.type: videos hold no optical flow; tools/dump_flow.py"):
-        VideoDataset(read_list(source), clip=FLOW, spatial=Spatial(TestCrops(24), 24))
+        VideoDataset(read_list(source), clip=FLOW, transform=CutClip(TestCrops(24), 24))
 
 
 def test_a_pack_of_flow_says_so_where_it_is_missing(source: Path, tmp_path: Path) -> None:

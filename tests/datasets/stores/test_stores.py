@@ -17,7 +17,7 @@ from tests.helpers.requirements import needs_program
 from tools import pack_frames
 from utils.errors import FrameError
 from utils.transforms.crops import MultiScale, TestCrops
-from utils.transforms.cut_clip import Spatial
+from utils.transforms.cut_clip import CutClip
 
 COUNTS = (10, 1, 25)
 
@@ -43,9 +43,9 @@ def test_every_data_set_reads_the_same_pixels_from_every_store(
     records, store = read_list(source, root=root), open_store(kind, source, memcached)
     for name, clip in CLIPS.items():
         for train in (True, False):
-            spatial = Spatial(MultiScale(), 32, flip=0.5) if train else Spatial(TestCrops(48), 40)
+            transform = CutClip(MultiScale(), 32, flip=0.5) if train else CutClip(TestCrops(48), 40)
             ours, disk = (
-                DATASETS[name](records, frames, clip=clip, spatial=spatial, train=train, seed=2)
+                DATASETS[name](records, frames, clip=clip, transform=transform, train=train, seed=2)
                 for frames in (store, DiskStore(root))
             )
             for key in ((0, 0), (1, 1), (2, 2), (0, 0)):

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 import main
-from datasets.split import missing, open_split
+from datasets.protocol import ClipProtocol, clip_protocol
+from datasets.split import Split, missing, open_split
 from tests.helpers.make_video import make_video
 from utils.clip_spec import ClipSpec
 from utils.config.file import load_config
+from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
-from utils.transforms.build import check_pipelines
 
 CONFIG = """
 common:
@@ -54,22 +55,29 @@ def test_a_run_from_videos(config: Path):
     assert sorted(line.split()[0] for line in lines) == ["jump/c.mp4", "run/a.mp4", "run/b.mp4"]
 
 
+def train_protocol(common: Common) -> ClipProtocol:
+    return clip_protocol(common, ClipSpec(2), train=True)
+
+
+def open_train(common: Common) -> Split:
+    return open_split(common, "train", train_protocol(common))
+
+
 def test_wrong_settings_are_named(config: Path, tmp_path: Path):
-    clip = ClipSpec(2)
     common = load_config(write(tmp_path, "smpler: random")).common
     with pytest.raises(ConfigError, match=r"common\.data\.store\.smpler: video does not take it.*sampler"):
-        open_split(common, "train", clip)
+        open_train(common)
     common = load_config(write(tmp_path, "fps: 12"), ["common.model.num_class=3"]).common
     with pytest.raises(ListError, match=r"has 2 classes, but model\.num_class is 3"):
-        open_split(common, "train", clip)
+        open_train(common)
     common = load_config(config, ["common.data.decode=cuda"]).common
     refused = r"common\.data\.decode: cuda decodes JPEG frames in colour, not encoded videos"
     with pytest.raises(ConfigError, match=refused):
-        open_split(common, "train", clip)
+        open_train(common)
     with pytest.raises(ConfigError, match=refused):
-        check_pipelines(common, clip)
+        train_protocol(common)
     common = load_config(config, ["common.data.decode=cuda", "common.data.store={type: disk}"]).common
-    check_pipelines(common, clip)  # a dry run may be far from the GPU
+    train_protocol(common)  # a dry run may be far from the GPU
     with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda needs a GPU, and this run has none"):
-        open_split(common, "train", clip)
+        open_train(common)
     assert missing(load_config(config).common, "train")[1] == 3

@@ -59,7 +59,7 @@ def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: py
     np.testing.assert_allclose(program.module()(clips).detach(), expected, atol=1e-4 * scale)
     for about in (session.get_modelmeta().custom_metadata_map, json.loads(extra[ABOUT])):
         assert json.loads(about["class_names"]) == CLASSES
-        assert json.loads(about["preprocessing"]) == json.loads(json.dumps(trained.preprocessing))
+        assert json.loads(about["preprocessing"]) == json.loads(json.dumps(trained.protocol.as_dict()))
 
 
 @with_onnx

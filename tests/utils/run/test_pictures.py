@@ -42,7 +42,7 @@ def watching(folder: RunFolder, model: nn.Module, num_class: int = 3, **watch: o
         "watch": watch,
     }
     state = TrainState.fresh(1)
-    return Watch(Common.model_validate(common), folder, model, state, pipeline=PIPELINE, names=None)
+    return Watch(Common.model_validate(common), folder, model, state, augment=PIPELINE, names=None)
 
 
 def a_batch(clips: Tensor) -> Batch:

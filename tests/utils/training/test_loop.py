@@ -67,7 +67,7 @@ def run(
         batches,
         criterion=LabelSmoothCrossEntropy(),
         optimizer=torch.optim.SGD([{"params": list(model.parameters()), "lr_mult": 1.0}], lr=0.1),
-        pipeline=Normalise(),
+        augment=Normalise(),
         mix_up=MixUp(0, 0),
         precision=Precision("off", CPU),
         device=CPU,
@@ -182,7 +182,7 @@ def test_a_perfect_score_has_loss_zero_and_not_minus_zero() -> None:
     scores = evaluate(
         one_class,
         [batch(1, labels=[0])],
-        pipeline=Normalise(),
+        augment=Normalise(),
         precision=Precision("off", CPU),
         device=CPU,
         num_videos=1,
@@ -206,7 +206,7 @@ def test_views_of_a_video_are_averaged_as_asked(average: str) -> None:
     scores = evaluate(
         model,
         [batch(*values, labels=[0, 1], views=2)],
-        pipeline=Normalise(),
+        augment=Normalise(),
         precision=Precision("off", CPU),
         device=CPU,
         num_videos=2,
@@ -219,7 +219,7 @@ def test_views_of_a_video_are_averaged_as_asked(average: str) -> None:
 
 
 def test_evaluation_refuses_to_lose_or_repeat_a_video() -> None:
-    arguments = {"pipeline": Normalise(), "precision": Precision("off", CPU), "device": CPU, "average": "scores"}
+    arguments = {"augment": Normalise(), "precision": Precision("off", CPU), "device": CPU, "average": "scores"}
     once = batch(1, 2, labels=[0, 1])
     with pytest.raises(AssertionError, match="exactly once"):
         evaluate(Mean(), [once], num_videos=3, **arguments)  # type: ignore[arg-type]
@@ -231,7 +231,7 @@ def test_videos_without_a_label_are_scored_and_not_counted() -> None:
     scores = evaluate(
         Mean(),
         [batch(1, 2, labels=[-1, 1])],
-        pipeline=Normalise(),
+        augment=Normalise(),
         precision=Precision("off", CPU),
         device=CPU,
         num_videos=2,
@@ -248,7 +248,7 @@ def test_each_view_is_also_counted_by_itself_as_clip_accuracy() -> None:
     scores = evaluate(
         model,
         [batch(0, 10, 200, 255, 0, 255, labels=[0, -1, 1], views=2)],
-        pipeline=Normalise(),
+        augment=Normalise(),
         precision=Precision("off", CPU),
         device=CPU,
         num_videos=3,

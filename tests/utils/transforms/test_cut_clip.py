@@ -14,7 +14,7 @@ from tests.golden import fill
 from utils.errors import FrameError
 from utils.transforms import cut_clip as transforms
 from utils.transforms.crops import TRAIN_CROPS, Box, CropRule, MultiScale, Plan, RandomResized, Size, TestCrops
-from utils.transforms.cut_clip import INTERPOLATIONS, Spatial
+from utils.transforms.cut_clip import INTERPOLATIONS, CutClip
 from utils.transforms.decode import UnreadableFrameError, decode_image
 
 FRAMES = fill.make_frames(4, 96, 128)
@@ -39,16 +39,16 @@ class Whole:
 
 def test_encoded_and_decoded_frames_give_the_same_pixels() -> None:
     for name in sorted(TRAIN_CROPS):
-        spatial = Spatial(TRAIN_CROPS[name](), 64, flip=0.5)
+        transform = CutClip(TRAIN_CROPS[name](), 64, flip=0.5)
         for seed in range(4):
-            coded, flipped = spatial(ENCODED, np.random.default_rng(seed))
-            plain, flipped_too = spatial.apply(FRAMES, np.random.default_rng(seed))
+            coded, flipped = transform(ENCODED, np.random.default_rng(seed))
+            plain, flipped_too = transform.apply(FRAMES, np.random.default_rng(seed))
             np.testing.assert_array_equal(coded, plain)
             assert flipped == flipped_too
 
 
 def test_the_output_is_rgb_contiguous_and_its_own_memory() -> None:
-    clips, _ = Spatial(Whole(), FRAMES.shape[1:3])(ENCODED)
+    clips, _ = CutClip(Whole(), FRAMES.shape[1:3])(ENCODED)
     assert clips.shape == (1, *FRAMES.shape) and clips.dtype == np.uint8 and clips.flags.c_contiguous
     np.testing.assert_array_equal(clips[0], FRAMES)
     clips[:] = 0
@@ -59,14 +59,14 @@ def test_clips_can_be_written_into_given_memory() -> None:
     batch = np.zeros((3, 2, 4, 64, 64, 3), np.uint8)
     for flip in (0.0, 1.0):
         for rule in (MultiScale(), TRAIN_CROPS["short_side"]((70, 80))):
-            spatial = Spatial(rule, 64, flip=flip)
-            clips, _ = spatial(ENCODED, np.random.default_rng(1), batch[1, 1:])
-            np.testing.assert_array_equal(batch[1, 1:], spatial(ENCODED, np.random.default_rng(1))[0])
+            transform = CutClip(rule, 64, flip=flip)
+            clips, _ = transform(ENCODED, np.random.default_rng(1), batch[1, 1:])
+            np.testing.assert_array_equal(batch[1, 1:], transform(ENCODED, np.random.default_rng(1))[0])
             assert np.shares_memory(clips, batch) and not batch[[0, 2]].any() and not batch[1, 0].any()
     with pytest.raises(ValueError, match=r"out must be C-contiguous uint8 \(1, 4, 64, 64, 3\)"):
-        spatial(ENCODED, np.random.default_rng(1), batch[1])
+        transform(ENCODED, np.random.default_rng(1), batch[1])
     with pytest.raises(ValueError, match="out must be"):
-        spatial(ENCODED, np.random.default_rng(1), batch[1, :1].astype(np.float32))
+        transform(ENCODED, np.random.default_rng(1), batch[1, :1].astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -85,26 +85,26 @@ def test_one_box_and_one_flip_for_all_frames_of_a_clip() -> None:
     still = np.repeat(FRAMES[:1], 4, axis=0)
     for name in sorted(TRAIN_CROPS):
         for seed in range(6):
-            clips, _ = Spatial(TRAIN_CROPS[name](), 64, flip=0.5).apply(still, np.random.default_rng(seed))
+            clips, _ = CutClip(TRAIN_CROPS[name](), 64, flip=0.5).apply(still, np.random.default_rng(seed))
             assert (clips[0] == clips[0, :1]).all(), name
 
 
 def test_flips_happen_as_often_as_asked_and_are_reported_truly() -> None:
     rng = np.random.default_rng(0)
-    spatial = Spatial(MultiScale(scales=(1,), places=5), 48, flip=0.3)
+    transform = CutClip(MultiScale(scales=(1,), places=5), 48, flip=0.3)
     square = FRAMES[:1, :96, :96]
-    mirrored = [Spatial(Whole(), 48).apply(square[:, :, ::-1])[0], Spatial(Whole(), 48).apply(square)[0]]
+    mirrored = [CutClip(Whole(), 48).apply(square[:, :, ::-1])[0], CutClip(Whole(), 48).apply(square)[0]]
     flips = []
     for _ in range(300):
-        clips, flipped = spatial.apply(square, rng)
+        clips, flipped = transform.apply(square, rng)
         np.testing.assert_array_equal(clips, mirrored[not flipped])
         flips.append(flipped)
     assert 0.2 < np.mean(flips) < 0.4
-    assert not any(Spatial(MultiScale(), 48, flip=0.0).apply(square, rng)[1] for _ in range(50))
+    assert not any(CutClip(MultiScale(), 48, flip=0.0).apply(square, rng)[1] for _ in range(50))
 
 
 def test_flipping_twice_is_the_identity() -> None:
-    always = Spatial(Whole(), FRAMES.shape[1:3], flip=1.0)
+    always = CutClip(Whole(), FRAMES.shape[1:3], flip=1.0)
     rng = np.random.default_rng(0)
     once, flipped = always.apply(FRAMES, rng)
     np.testing.assert_array_equal(once[0], FRAMES[:, :, ::-1])
@@ -113,11 +113,11 @@ def test_flipping_twice_is_the_identity() -> None:
 
 
 def test_the_generator_alone_decides(rng: np.random.Generator) -> None:
-    spatial = Spatial(MultiScale(), 64, flip=0.5)
-    first = spatial.apply(FRAMES, np.random.default_rng([1, 2, 3]))[0]
-    spatial.apply(FRAMES, rng)
-    np.testing.assert_array_equal(first, spatial.apply(FRAMES, np.random.default_rng([1, 2, 3]))[0])
-    assert any((first != spatial.apply(FRAMES, np.random.default_rng([1, 2, n]))[0]).any() for n in range(4, 8))
+    transform = CutClip(MultiScale(), 64, flip=0.5)
+    first = transform.apply(FRAMES, np.random.default_rng([1, 2, 3]))[0]
+    transform.apply(FRAMES, rng)
+    np.testing.assert_array_equal(first, transform.apply(FRAMES, np.random.default_rng([1, 2, 3]))[0])
+    assert any((first != transform.apply(FRAMES, np.random.default_rng([1, 2, n]))[0]).any() for n in range(4, 8))
 
 
 def test_cropping_is_done_before_resizing() -> None:
@@ -125,13 +125,13 @@ def test_cropping_is_done_before_resizing() -> None:
         def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
             return Plan(box=(8, 16, 40, 60), resize=size)
 
-    clips, _ = Spatial(Corner(), 32, interpolation="linear").apply(FRAMES)
+    clips, _ = CutClip(Corner(), 32, interpolation="linear").apply(FRAMES)
     expected = [cv2.resize(frame[8:48, 16:76], (32, 32), interpolation=cv2.INTER_LINEAR) for frame in FRAMES]
     np.testing.assert_array_equal(clips[0], expected)
 
 
 def test_ten_crops_are_five_and_their_mirror_images() -> None:
-    clips, flipped = Spatial(TestCrops(None, num_crops=10), 64)(ENCODED)
+    clips, flipped = CutClip(TestCrops(None, num_crops=10), 64)(ENCODED)
     assert clips.shape == (10, 4, 64, 64, 3) and not flipped
     np.testing.assert_array_equal(clips[1::2], clips[::2, :, :, ::-1])
     np.testing.assert_array_equal(clips[0, :], FRAMES[:, :64, :64])
@@ -141,11 +141,11 @@ def test_ten_crops_are_five_and_their_mirror_images() -> None:
 
 def test_frames_of_another_size_are_brought_to_the_size_of_the_first() -> None:
     odd = [ENCODED[0], png(cv2.resize(FRAMES[1], (64, 48))), png(cv2.resize(FRAMES[2], (300, 200))), ENCODED[3]]
-    clips, _ = Spatial(Whole(), FRAMES.shape[1:3])(odd)
+    clips, _ = CutClip(Whole(), FRAMES.shape[1:3])(odd)
     np.testing.assert_array_equal(clips[0, 3], FRAMES[3])
     smooth = cv2.GaussianBlur(clips[0, 1], (0, 0), 3).astype(int)
     assert np.abs(smooth - cv2.GaussianBlur(FRAMES[1], (0, 0), 3)).mean() < 6, "still its own frame"
-    listed, _ = Spatial(Whole(), FRAMES.shape[1:3]).apply([decode_image(data) for data in odd])
+    listed, _ = CutClip(Whole(), FRAMES.shape[1:3]).apply([decode_image(data) for data in odd])
     np.testing.assert_array_equal(listed, clips)
 
 
@@ -191,9 +191,9 @@ def test_jpegs_that_shrink_to_half_are_decoded_at_half_size_and_look_the_same(
     monkeypatch.setattr(transforms, "decode_image", decode)
     coded = [jpeg(frame) for frame in LARGE]
     decoded = [decode_image(data) for data in coded]
-    spatial, on_even_grid = Spatial(rule, 100, flip=0.5), Spatial(Even(rule), 100, flip=0.5)
+    transform, on_even_grid = CutClip(rule, 100, flip=0.5), CutClip(Even(rule), 100, flip=0.5)
     for seed in range(6):
-        half, flipped = spatial(coded, np.random.default_rng(seed))
+        half, flipped = transform(coded, np.random.default_rng(seed))
         whole, flipped_too = on_even_grid.apply(decoded, np.random.default_rng(seed))
         difference = half.astype(int) - whole
         assert flipped == flipped_too and half.shape == whole.shape
@@ -201,7 +201,7 @@ def test_jpegs_that_shrink_to_half_are_decoded_at_half_size_and_look_the_same(
     assert set(asked) == {2} and len(asked) == 12
     asked.clear()
     for exact in ("linear", "pillow", "float", "rounded"):
-        Spatial(rule, 100, interpolation=exact)(coded, np.random.default_rng(0))
+        CutClip(rule, 100, interpolation=exact)(coded, np.random.default_rng(0))
     assert set(asked) == {1}, "what a published preset prescribes is done exactly"
 
 
@@ -210,10 +210,10 @@ def test_what_lies_below_the_box_is_not_decoded_and_does_not_matter(interpolatio
     coded = [jpeg(frame) for frame in LARGE]
     decoded = [decode_image(data) for data in coded]
     for rule in (MultiScale(), RandomResized(), Whole(box=(0, 3, 269, 350)), Whole(box=(1, 0, 17, 90))):
-        spatial = Spatial(rule, 180, interpolation=interpolation, flip=0.5)
+        transform = CutClip(rule, 180, interpolation=interpolation, flip=0.5)
         for seed in range(12):
-            clips, flipped = spatial(coded, np.random.default_rng(seed))
-            whole, flipped_too = spatial.apply(decoded, np.random.default_rng(seed))
+            clips, flipped = transform(coded, np.random.default_rng(seed))
+            whole, flipped_too = transform.apply(decoded, np.random.default_rng(seed))
             np.testing.assert_array_equal(clips, whole, err_msg=f"{rule} {seed}")
             assert flipped == flipped_too
 
@@ -222,26 +222,26 @@ def test_frames_of_other_sizes_are_decoded_whole_and_brought_to_the_size_of_the_
     rule = Whole(box=(10, 20, 100, 200))  # 111 rows of 270 are needed
     same_width = LARGE[1][:111]  # as tall as what is decoded of the others
     mixed = [LARGE[0], same_width, LARGE[1]]
-    clips, _ = Spatial(rule, 90)([jpeg(frame) for frame in mixed])
-    listed, _ = Spatial(rule, 90).apply([decode_image(jpeg(frame)) for frame in mixed])
+    clips, _ = CutClip(rule, 90)([jpeg(frame) for frame in mixed])
+    listed, _ = CutClip(rule, 90).apply([decode_image(jpeg(frame)) for frame in mixed])
     np.testing.assert_array_equal(clips, listed)
 
 
 def test_a_picture_that_its_decoder_turns_is_brought_to_the_size_of_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transforms, "decode_image", lambda data, **_: np.ascontiguousarray(LARGE[0].swapaxes(0, 1)))
-    clips, _ = Spatial(Whole(box=(10, 20, 100, 200)), 90)([jpeg(LARGE[0])])
+    clips, _ = CutClip(Whole(box=(10, 20, 100, 200)), 90)([jpeg(LARGE[0])])
     fitted = cv2.resize(np.ascontiguousarray(LARGE[0].swapaxes(0, 1)), (360, 270), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(clips, Spatial(Whole(box=(10, 20, 100, 200)), 90).apply([fitted])[0])
+    np.testing.assert_array_equal(clips, CutClip(Whole(box=(10, 20, 100, 200)), 90).apply([fitted])[0])
 
 
 def test_what_cannot_be_halved_exactly_is_decoded_whole() -> None:
     turned = Image.Exif()
     turned[0x0112] = 6
     for coded in (jpeg(LARGE[0][:-1]), jpeg(LARGE[0], exif=turned), png(LARGE[0])):
-        clips, _ = Spatial(TestCrops(100), 90)([coded])
-        np.testing.assert_array_equal(clips, Spatial(TestCrops(100), 90).apply([decode_image(coded)])[0])
+        clips, _ = CutClip(TestCrops(100), 90)([coded])
+        np.testing.assert_array_equal(clips, CutClip(TestCrops(100), 90).apply([decode_image(coded)])[0])
     mixed = [jpeg(LARGE[0]), png(LARGE[0]), jpeg(cv2.resize(LARGE[0], (500, 300)))]
-    clips = Spatial(TestCrops(100), 90)(mixed)[0][0].astype(int)
+    clips = CutClip(TestCrops(100), 90)(mixed)[0][0].astype(int)
     assert np.abs(clips - clips[0]).mean() < 4
 
 
@@ -253,7 +253,7 @@ def test_an_unreadable_frame_is_named_by_its_position(bad: bytes, reason: str, p
     frames = list(ENCODED)
     frames[position] = bad
     with pytest.raises(FrameError, match=rf"frame {position + 1} of 4: not a readable image: .*{reason}") as caught:
-        Spatial(Whole(), 32)(frames)
+        CutClip(Whole(), 32)(frames)
     assert isinstance(caught.value, UnreadableFrameError) and caught.value.position == position
 
 
@@ -284,13 +284,13 @@ def test_interpolations_are_what_their_projects_use() -> None:
 @pytest.mark.parametrize("interpolation", sorted(INTERPOLATIONS))
 def test_a_mirrored_field_of_flow_changes_the_sign_of_x_and_of_nothing_else(interpolation: str) -> None:
     fields = np.ascontiguousarray(FRAMES[..., :2])
-    whole = Spatial(Whole(), (48, 64), interpolation=interpolation, modality="flow").apply(fields)[0]
-    mirroring = Spatial(Whole(), (48, 64), interpolation=interpolation, flip=1.0, modality="flow")
+    whole = CutClip(Whole(), (48, 64), interpolation=interpolation, modality="flow").apply(fields)[0]
+    mirroring = CutClip(Whole(), (48, 64), interpolation=interpolation, flip=1.0, modality="flow")
     mirrored, flipped = mirroring.apply(fields, np.random.default_rng(0))
     assert flipped
     np.testing.assert_array_equal(mirrored[..., 1], whole[..., ::-1, 1])
     np.testing.assert_array_equal(mirrored[..., 0], 255 - whole[..., ::-1, 0])
-    ten, _ = Spatial(TestCrops(64, num_crops=10), 48, interpolation=interpolation, modality="flow").apply(fields)
+    ten, _ = CutClip(TestCrops(64, num_crops=10), 48, interpolation=interpolation, modality="flow").apply(fields)
     np.testing.assert_array_equal(ten[9][..., 0], 255 - ten[8][..., ::-1, 0])
     np.testing.assert_array_equal(ten[9][..., 1], ten[8][..., ::-1, 1])
 
@@ -299,8 +299,8 @@ def test_a_mirrored_field_of_flow_changes_the_sign_of_x_and_of_nothing_else(inte
 def test_x_and_y_of_flow_are_cut_and_resized_as_grey_pictures_are(interpolation: str) -> None:
     encoded = [cv2.imencode(".png", frame[..., axis])[1].tobytes() for frame in FRAMES for axis in (0, 1)]
     for rule in (TRAIN_CROPS["multi_scale"](), TestCrops(64)):
-        flow, _ = Spatial(rule, 48, interpolation=interpolation, modality="flow")(encoded, np.random.default_rng(3))
-        rgb, _ = Spatial(rule, 48, interpolation=interpolation).apply(FRAMES, np.random.default_rng(3))
+        flow, _ = CutClip(rule, 48, interpolation=interpolation, modality="flow")(encoded, np.random.default_rng(3))
+        rgb, _ = CutClip(rule, 48, interpolation=interpolation).apply(FRAMES, np.random.default_rng(3))
         assert flow.shape == (1, 4, 48, 48, 2) and flow.dtype == rgb.dtype
         # colours are resized each by itself, too; which way a half is rounded depends on how many there are, so does
         # the kernel that torch takes, whose sums differ by some of 255's last bits (torch 2.6 by 4e-4), and whether IPP

@@ -20,8 +20,8 @@ from tests.helpers.requirements import needs_gpu
 from utils.errors import FrameError
 from utils.training.batch import Batch, collate, on_device
 from utils.transforms.crops import TRAIN_CROPS, MultiScale, TestCrops
-from utils.transforms.cut_clip import INTERPOLATIONS, Spatial
-from utils.transforms.gpu_decode import CodedSpatial
+from utils.transforms.cut_clip import INTERPOLATIONS, CutClip
+from utils.transforms.gpu_decode import CutEncodedClip
 
 CPU = torch.device("cpu")
 FRAMES = [cv2.GaussianBlur(frame, (0, 0), 2) for frame in fill.make_frames(3, 120, 160)]
@@ -42,10 +42,10 @@ def sample(clips: Any, index: int = 0) -> dict[str, Any]:
     return {"clips": clips, "label": 1, "index": index, "augment": {}, "fault": ""}
 
 
-def both(spatial: Spatial, frames: list[bytes], seed: int = 0, device: torch.device = CPU) -> tuple[Batch, Batch]:
+def both(transform: CutClip, frames: list[bytes], seed: int = 0, device: torch.device = CPU) -> tuple[Batch, Batch]:
     """The batch of one sample as workers make it, and as the device makes it."""
-    plain, flipped = spatial(frames, np.random.default_rng(seed))
-    clips, flipped_too = CodedSpatial.like(spatial)(frames, np.random.default_rng(seed))
+    plain, flipped = transform(frames, np.random.default_rng(seed))
+    clips, flipped_too = CutEncodedClip.like(transform)(frames, np.random.default_rng(seed))
     assert flipped == flipped_too
     travelled = pickle.loads(pickle.dumps(collate([sample(clips)])))
     return collate([sample(plain)]), travelled.to(device)
@@ -62,17 +62,17 @@ def difference(one: Batch, other: Batch) -> np.ndarray:
 def test_every_preset_gets_the_pixels_that_workers_make(interpolation: str, rule: str) -> None:
     crops = {"test": TestCrops(70, num_crops=10), "short_side": TRAIN_CROPS["short_side"]((70, 90))}
     chosen = crops[rule] if rule in crops else TRAIN_CROPS[rule]()
-    spatial = Spatial(chosen, 64, interpolation=interpolation, flip=0.5)
+    transform = CutClip(chosen, 64, interpolation=interpolation, flip=0.5)
     for seed in range(3):
-        apart = difference(*both(spatial, JPEGS, seed))
+        apart = difference(*both(transform, JPEGS, seed))
         assert apart.mean() < 0.6 and np.percentile(apart, 99) <= 3, seed
 
 
 @pytest.mark.parametrize("before", [None, 100])
 def test_shrinking_to_less_than_half_averages(before: int | None) -> None:
-    spatial = Spatial(dataclasses.replace(MultiScale(), before=before), 24)
-    whole = spatial.apply([np.array(Image.open(io.BytesIO(data))) for data in JPEGS], np.random.default_rng(1))[0]
-    _, device = both(spatial, JPEGS, 1)
+    transform = CutClip(dataclasses.replace(MultiScale(), before=before), 24)
+    whole = transform.apply([np.array(Image.open(io.BytesIO(data))) for data in JPEGS], np.random.default_rng(1))[0]
+    _, device = both(transform, JPEGS, 1)
     assert difference(collate([sample(whole)]), device).mean() < 0.6
 
 
@@ -88,7 +88,7 @@ def test_shrinking_to_less_than_half_averages(before: int | None) -> None:
 def test_odd_images_are_read_as_workers_read_them(odd: bytes, place: int) -> None:
     frames = list(JPEGS)
     frames[place] = odd
-    workers, device = both(Spatial(TestCrops(70), 64), frames)
+    workers, device = both(CutClip(TestCrops(70), 64), frames)
     assert difference(workers, device).mean() < 1 and device.faults == [""]
 
 
@@ -97,11 +97,11 @@ def test_what_only_decoding_shows_is_a_fault_that_names_the_video(monkeypatch: p
         raise RuntimeError("image not supported")
 
     monkeypatch.setattr("torchvision.io.decode_jpeg", refuse)
-    spatial = CodedSpatial(TestCrops(70), 64)
+    transform = CutEncodedClip(TestCrops(70), 64)
     header_only = JPEGS[0][: JPEGS[0].index(b"\xff\xda")] + b"\xff\xd9"
-    clips = [spatial([JPEGS[0], data], None)[0] for data in (JPEGS[1], header_only)]
-    joined = [spatial.join([one], f"list.txt:{line}: v{line}") for line, one in enumerate(clips, 1)]
-    batch = collate([sample(one, place) for place, one in enumerate([*joined, spatial.blank(1, 2)])])
+    clips = [transform([JPEGS[0], data], None)[0] for data in (JPEGS[1], header_only)]
+    joined = [transform.join([one], f"list.txt:{line}: v{line}") for line, one in enumerate(clips, 1)]
+    batch = collate([sample(one, place) for place, one in enumerate([*joined, transform.blank(1, 2)])])
     done = batch.to(CPU)
     assert done.faults[0] == "" and done.clips[0].any(), "what the GPU refuses is decoded on the CPU"
     assert done.faults[1].startswith("list.txt:2: v2: frame 2 of 2: not a readable image")
@@ -109,10 +109,10 @@ def test_what_only_decoding_shows_is_a_fault_that_names_the_video(monkeypatch: p
 
 
 def coded_batches(taken: list[int], count: int = 4) -> Iterator[Batch]:
-    spatial = CodedSpatial(MultiScale(), 64)
+    transform = CutEncodedClip(MultiScale(), 64)
     for number in range(count):
         taken.append(number)
-        yield collate([sample(spatial(JPEGS, np.random.default_rng(number))[0], number)])
+        yield collate([sample(transform(JPEGS, np.random.default_rng(number))[0], number)])
 
 
 def test_batches_that_the_device_decodes_are_made_one_ahead_and_in_order() -> None:
@@ -146,14 +146,14 @@ def test_what_goes_wrong_while_decoding_ahead_is_raised_at_its_batch() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_gpu_decodes_as_workers_do(seed: int) -> None:
     colourful = [coded(frame, quality=95, subsampling=0) for frame in FRAMES]
-    workers, device = both(Spatial(MultiScale(), 64, flip=0.5), colourful, seed, torch.device("cuda"))
+    workers, device = both(CutClip(MultiScale(), 64, flip=0.5), colourful, seed, torch.device("cuda"))
     assert device.clips.device.type == "cuda" and difference(workers, device).mean() < 0.6
 
 
 @needs_gpu
 @pytest.mark.parametrize("seed", range(3))
 def test_a_gpu_repeats_colours_that_pixels_share_where_workers_blend_them(seed: int) -> None:
-    workers, device = both(Spatial(MultiScale(), 64, flip=0.5), JPEGS, seed, torch.device("cuda"))
+    workers, device = both(CutClip(MultiScale(), 64, flip=0.5), JPEGS, seed, torch.device("cuda"))
     # to the last digit what libjpeg gives without its "fancy upsampling"; noise has more colour than any photograph
     assert difference(workers, device).mean() == pytest.approx([2.3918457, 2.4399958, 2.3778753][seed], abs=0.02)
     apart = workers.clips.float() - device.clips.float().cpu()
@@ -162,7 +162,9 @@ def test_a_gpu_repeats_colours_that_pixels_share_where_workers_blend_them(seed: 
 
 @needs_gpu
 def test_decoding_on_a_gpu_leaves_memory_alone_that_queued_work_still_reads() -> None:
-    sent = collate([sample(CodedSpatial(MultiScale(), 64)(JPEGS, np.random.default_rng(seed))[0]) for seed in range(8)])
+    sent = collate(
+        [sample(CutEncodedClip(MultiScale(), 64)(JPEGS, np.random.default_rng(seed))[0]) for seed in range(8)]
+    )
     for _ in range(20):
         blocks = [torch.full((3, 120, 160), 7, dtype=torch.uint8, device="cuda") for _ in range(8 * len(JPEGS))]
         torch.cuda._sleep(100_000_000)  # cycles, some 50 ms

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.utils.transforms.test_decode import JPEG, encoded
 from utils.transforms.crops import RandomResized
-from utils.transforms.cut_clip import Spatial
+from utils.transforms.cut_clip import CutClip
 from utils.transforms.decode import decode_image
 from utils.transforms.jpeg import headers_of_one_size, jpeg_header
 
@@ -113,7 +113,7 @@ def test_an_orientation_that_only_xmp_tells_is_the_same_encoded_and_decoded(mode
     xmp = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     frames = [encoded(Image.fromarray(DETAILED).convert(mode), xmp=xmp)] * 2
     for seed in range(6):
-        clips, _ = Spatial(RandomResized(), 32, interpolation="linear")(frames, np.random.default_rng(seed))
+        clips, _ = CutClip(RandomResized(), 32, interpolation="linear")(frames, np.random.default_rng(seed))
         decoded = [decode_image(frame) for frame in frames]
-        whole, _ = Spatial(RandomResized(), 32, interpolation="linear").apply(decoded, np.random.default_rng(seed))
+        whole, _ = CutClip(RandomResized(), 32, interpolation="linear").apply(decoded, np.random.default_rng(seed))
         np.testing.assert_array_equal(clips, whole)

@@ -13,7 +13,7 @@ from tests.golden import fill
 from utils.errors import ConfigError
 from utils.files import ROOT
 from utils.transforms.augment import Augment
-from utils.transforms.cut_clip import Spatial
+from utils.transforms.cut_clip import CutClip
 from utils.transforms.presets import PRESETS, find_preset
 
 RECIPES = json.loads((ROOT / "tests/golden/recipes.json").read_text())
@@ -119,10 +119,10 @@ def test_every_preset_trains_and_tests(name: str, rng: np.random.Generator) -> N
     assert clips.shape == (1, 2, preset.input_size, preset.input_size, 3)
     size = preset.test_input_size or preset.input_size
     for num_crops in (1, 3, 5, 10):
-        spatial = preset.test(num_crops=num_crops)
-        assert spatial.num_crops == num_crops
-        clips, flipped = spatial.apply(frames)
-        assert clips.shape == (num_crops, 2, size, size, 3) and clips.dtype == spatial.dtype and not flipped
+        transform = preset.test(num_crops=num_crops)
+        assert transform.num_crops == num_crops
+        clips, flipped = transform.apply(frames)
+        assert clips.shape == (num_crops, 2, size, size, 3) and clips.dtype == transform.dtype and not flipped
         assert clips.flags.c_contiguous
     assert preset.average in ("scores", "logits") and preset.value_range in (1.0, 255.0)
     assert min(preset.std) > 0.1 * preset.value_range, "std belongs to pixels in 0..value_range"
@@ -157,8 +157,8 @@ def test_torchvision_reference_is_the_training_scripts_own_pipeline() -> None:
     preset, frames = PRESETS["torchvision_reference"], fill.make_frames(4, 200, 310)
     augment = Augment(mean=preset.mean, std=preset.std, value_range=preset.value_range)
 
-    def ours(spatial: Spatial, seed: int | None = None) -> tuple[torch.Tensor, bool]:
-        clips, flipped = spatial.apply(frames, None if seed is None else np.random.default_rng(seed))
+    def ours(transform: CutClip, seed: int | None = None) -> tuple[torch.Tensor, bool]:
+        clips, flipped = transform.apply(frames, None if seed is None else np.random.default_rng(seed))
         return augment.apply(torch.from_numpy(clips)[None].permute(0, 1, 5, 2, 3, 4))[0], flipped
 
     first = transforms.Compose(
@@ -170,9 +170,9 @@ def test_torchvision_reference_is_the_training_scripts_own_pipeline() -> None:
     torch.testing.assert_close(ours(preset.test())[0], expected, atol=2e-6, rtol=0)
     seen = set()
     for seed in range(4):
-        spatial = preset.train()
-        ((top, left),) = spatial.rule.plan(200, 310, spatial.size, np.random.default_rng(seed)).crops
-        clip, flipped = ours(spatial, seed)
+        transform = preset.train()
+        ((top, left),) = transform.rule.plan(200, 310, transform.size, np.random.default_rng(seed)).crops
+        clip, flipped = ours(transform, seed)
         seen.add(flipped)
         # they flip before they cut, we after: the same piece seen from the other side
         left = 171 - 112 - left if flipped else left
@@ -183,8 +183,8 @@ def test_torchvision_reference_is_the_training_scripts_own_pipeline() -> None:
 
 
 def test_a_fixed_resize_takes_the_floats_of_a_config() -> None:
-    spatial = PRESETS["torchvision_reference"].train(scales=[40.0, 50.0], input_size=32)
-    assert spatial.apply(fill.make_frames(1, 60, 80), np.random.default_rng(0))[0].shape[2:4] == (32, 32)
+    transform = PRESETS["torchvision_reference"].train(scales=[40.0, 50.0], input_size=32)
+    assert transform.apply(fill.make_frames(1, 60, 80), np.random.default_rng(0))[0].shape[2:4] == (32, 32)
 
 
 def test_flow_and_differences_have_statistics_of_their_own() -> None:

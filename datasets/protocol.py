@@ -1,0 +1,176 @@
+"""Decides what a clip is, how it is cut, how many views a video has, and how the scores of its views become one score.
+
+`clip_protocol` is the only place that decides this. Training, validation, --evaluate, --dry-run, export and every tool
+use the `ClipProtocol` that it returns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from datasets.sampling.rules import Rule, get_rule
+from utils.clip_spec import ClipSpec
+from utils.config.schema import Common
+from utils.errors import ConfigError
+from utils.scoring.task import SINGLE_LABEL, Task, task_of
+from utils.transforms.augment import Augment
+from utils.transforms.build import check_decode, make_augment, make_transform
+from utils.transforms.crops import TRAIN_CROPS
+from utils.transforms.cut_clip import CutClip
+from utils.transforms.presets import find_preset
+
+
+@dataclass(frozen=True)
+class ClipProtocol:
+    """Says how a video becomes views, and how their logits become the video's scores.
+
+    clip: number of frames, stride, sampling rule and modality.
+    transform: decodes the frames of a clip, cuts, resizes and mirrors them.
+    augment: changes colours (in training) and normalises, on the device.
+    num_clips: clips in time per sample; a training sample has one.
+    train: whether clips are drawn at random.
+    average: what is averaged over the views of a video, "scores" or "logits".
+    task: whether a video has one class or a set of classes.
+    batch_size: samples per step of one process.
+    preset: name of the preset that the values come from.
+    """
+
+    clip: ClipSpec
+    transform: CutClip
+    augment: Augment
+    num_clips: int = 1
+    train: bool = False
+    average: str = "scores"
+    task: Task = SINGLE_LABEL
+    batch_size: int = 1
+    preset: str = "tsn"
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that picks the frames of a clip."""
+        return get_rule(self.clip.sampling)
+
+    @property
+    def num_views(self) -> int:
+        """Views per video (V): clips in time x crops in space."""
+        return self.num_clips * self.transform.num_crops
+
+    def average_views(self, logits: Tensor) -> Tensor:
+        """Returns the scores of videos, (..., K) in 0..1, from the logits of their views, (..., V, K)."""
+        probabilities = self.task.probabilities
+        return probabilities(logits).mean(-2) if self.average == "scores" else probabilities(logits.mean(-2))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all that decides a score, in plain values, for checkpoints and exported files."""
+        return {
+            "preset": self.preset,
+            "channels": "x, y" if self.clip.modality == "flow" else "RGB",
+            "modality": self.clip.modality,
+            "stack": self.clip.stack,
+            "mean": list(self.augment.mean),
+            "std": list(self.augment.std),
+            "value_range": self.augment.value_range,
+            "resize": getattr(self.transform.rule, "resize", None),
+            "size": list(self.transform.size),
+            "interpolation": self.transform.interpolation,
+            "num_frames": self.clip.num_frames,
+            "frame_stride": self.clip.frame_stride,
+            "sampling": self.clip.sampling,
+            "num_clips": self.num_clips,
+            "num_crops": self.transform.num_crops,
+            "average": self.average,
+            "scores": self.task.scores,
+        }
+
+    def __str__(self) -> str:
+        height, width = self.transform.size
+        return (
+            f"{self.num_clips} clips x {self.transform.num_crops} crops, {self.clip.num_frames} x {height} x {width}, "
+            f"{self.clip.sampling} sampling, {self.average} averaged"
+        )
+
+
+def clip_protocol(common: Common, clip: ClipSpec, *, train: bool) -> ClipProtocol:
+    """Decides the protocol of a config for a method that asks for `clip`; needs no data.
+
+    Raises: ConfigError for a rule, size, crop or number of clips that cannot be.
+    """
+    preset = find_preset(common.augmentation.preset)
+    check_decode(common)
+    clip = _training_clip(common, clip) if train else _test_clip(common, clip)
+    transform = make_transform(common, preset, train=train)
+    num_clips = 1 if train else _test_clips(common, get_rule(clip.sampling))
+    protocol = ClipProtocol(
+        clip=clip,
+        transform=transform,
+        augment=make_augment(common, preset, clip, train=train),
+        num_clips=num_clips,
+        train=train,
+        average=common.test.average or preset.average,
+        task=task_of(common),
+        preset=common.augmentation.preset,
+    )
+    rule = protocol.rule
+    rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips)
+    # by default an evaluation step has as many views as a training step has clips
+    videos = common.batch_size if train else common.test.batch_size or max(1, common.batch_size // protocol.num_views)
+    return dataclasses.replace(protocol, batch_size=videos)
+
+
+def _test_clips(common: Common, rule: Rule) -> int:
+    """Returns the number of test clips: test.num_clips, else what the rule fixes (two with `twice`), else 1."""
+    return common.test.num_clips or (rule.num_clips if rule.fixed_num_clips else 1)
+
+
+def _training_clip(common: Common, clip: ClipSpec) -> ClipSpec:
+    """Returns the training clip: data.sampling goes before the method's rule."""
+    return _sampled(clip, common.data.sampling, "common.data.sampling")
+
+
+def _test_clip(common: Common, clip: ClipSpec) -> ClipSpec:
+    """Returns the test clip: test.sampling goes before data.sampling, test.num_frames before the method's frames."""
+    clip = _sampled(_training_clip(common, clip), common.test.sampling, "common.test.sampling")
+    return dataclasses.replace(clip, num_frames=common.test.num_frames or clip.num_frames)
+
+
+def _sampled(clip: ClipSpec, rule: str | None, key: str) -> ClipSpec:
+    """Returns `clip` with another sampling rule, if one is given."""
+    if rule is None:
+        return clip
+    try:
+        get_rule(rule)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    return dataclasses.replace(clip, sampling=rule)
+
+
+def values_in_force(train: ClipProtocol, test: ClipProtocol) -> dict[str, Any]:
+    """Returns what the preset and the method decide where a config leaves a key open, by the key's dotted path.
+
+    Mean and standard deviation are in 0..1, as a config has them.
+    """
+    rule, augment = train.transform.rule, train.augment
+    values = {
+        "model.stack": train.clip.stack,
+        "augmentation.input_size": train.transform.size[0],
+        "augmentation.test_resize": getattr(test.transform.rule, "resize", None),
+        "augmentation.crop": next(name for name, kind in TRAIN_CROPS.items() if isinstance(rule, kind)),
+        "augmentation.scales": getattr(rule, "scales", None),
+        "augmentation.mean": tuple(round(value / augment.value_range, 6) for value in augment.mean),
+        "augmentation.std": tuple(round(value / augment.value_range, 6) for value in augment.std),
+        **{f"data.{key}": "detected" for key in ("frame_template", "first_frame", "class_names")},
+        "data.sampling": train.clip.sampling,
+        "data.store": {"type": "disk"},
+        "test.num_clips": test.num_clips,
+        "test.num_crops": test.transform.num_crops,
+        "test.sampling": test.clip.sampling,
+        "test.num_frames": test.clip.num_frames,
+        "test.input_size": test.transform.size[0],
+        "test.average": test.average,
+        "test.batch_size": test.batch_size,
+    }
+    return {f"common.{key}": list(value) if isinstance(value, tuple) else value for key, value in values.items()}
