@@ -18,8 +18,9 @@ from datasets.lists.class_names import read_class_names
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.errors import ConfigError, UserError
+from utils.scoring.evaluation import Evaluation
 from utils.scoring.metrics import confusion_matrix
-from utils.scoring.result_files import Results, read_results
+from utils.scoring.result_files import read_results
 from utils.scoring.task import MULTI_LABEL
 
 CONFIG, METRICS = "config.yaml", "metrics.jsonl"
@@ -41,7 +42,7 @@ class Experiment:
 
     folder: Path
     config: Config
-    results: Results
+    results: Evaluation
     class_names: list[str]  # K names; the index as text where nobody knows a name
 
     @property
@@ -108,7 +109,7 @@ def read_history(folder: Path) -> tuple[list[dict[str, Any]], int]:
     return records, broken
 
 
-def _class_names(results: Results, config: Config) -> list[str]:
+def _class_names(results: Evaluation, config: Config) -> list[str]:
     """Names from the evaluation itself, else from the class file that the config leads to, else the indices."""
     if results.class_names is not None:
         return results.class_names
@@ -121,7 +122,7 @@ def _class_names(results: Results, config: Config) -> list[str]:
         num_class = config.common.model.num_class
     if highest >= num_class:
         raise UserError(
-            f"{results.folder}: the results speak of class {highest}, but num_class is {num_class}; are they of this "
+            f"{results.name}: the results speak of class {highest}, but num_class is {num_class}; are they of this "
             "config? Run the evaluation again"
         )
     return _names_from_lists(config, num_class) or [str(index) for index in range(num_class)]

@@ -28,7 +28,8 @@ from utils.cli import Parser, run_cli
 from utils.config.schema import Common
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.scoring.result_files import LINES, SCORES, TEXT, Results, read_results
+from utils.scoring.evaluation import Evaluation
+from utils.scoring.result_files import LINES, SCORES, TEXT, read_results
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, task_of
 
 SHOWN_DIFFERENCES = 8  # on the terminal; the CSV has them all
@@ -134,7 +135,7 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
     )
 
 
-def evaluated_score(results: Results) -> float | None:
+def evaluated_score(results: Evaluation) -> float | None:
     """Top-1 or mAP in percent; None where the scores that it needs are not there."""
     if results.task is MULTI_LABEL:
         return None if results.scores is None else results.task.best(results.scores, results.labels)

@@ -148,7 +148,7 @@ def _sampled(clip: ClipSpec, rule: str | None, key: str) -> ClipSpec:
     return dataclasses.replace(clip, sampling=rule)
 
 
-def values_in_force(train: ClipProtocol, test: ClipProtocol) -> dict[str, Any]:
+def values_in_force(train: ClipProtocol, val: ClipProtocol) -> dict[str, Any]:
     """Returns what the preset and the method decide where a config leaves a key open, by the key's dotted path.
 
     Mean and standard deviation are in 0..1, as a config has them.
@@ -157,7 +157,7 @@ def values_in_force(train: ClipProtocol, test: ClipProtocol) -> dict[str, Any]:
     values = {
         "model.stack": train.clip.stack,
         "augmentation.input_size": train.transform.size[0],
-        "augmentation.test_resize": getattr(test.transform.rule, "resize", None),
+        "augmentation.test_resize": getattr(val.transform.rule, "resize", None),
         "augmentation.crop": next(name for name, kind in TRAIN_CROPS.items() if isinstance(rule, kind)),
         "augmentation.scales": getattr(rule, "scales", None),
         "augmentation.mean": tuple(round(value / augment.value_range, 6) for value in augment.mean),
@@ -165,12 +165,12 @@ def values_in_force(train: ClipProtocol, test: ClipProtocol) -> dict[str, Any]:
         **{f"data.{key}": "detected" for key in ("frame_template", "first_frame", "class_names")},
         "data.sampling": train.clip.sampling,
         "data.store": {"type": "disk"},
-        "test.num_clips": test.num_clips,
-        "test.num_crops": test.transform.num_crops,
-        "test.sampling": test.clip.sampling,
-        "test.num_frames": test.clip.num_frames,
-        "test.input_size": test.transform.size[0],
-        "test.average": test.average,
-        "test.batch_size": test.batch_size,
+        "test.num_clips": val.num_clips,
+        "test.num_crops": val.transform.num_crops,
+        "test.sampling": val.clip.sampling,
+        "test.num_frames": val.clip.num_frames,
+        "test.input_size": val.transform.size[0],
+        "test.average": val.average,
+        "test.batch_size": val.batch_size,
     }
     return {f"common.{key}": list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -20,19 +20,21 @@ from datasets.frame_dataset import FrameDataset
 from datasets.lists.class_names import find_class_file
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
 from datasets.open import check_store, flip_labels, has_videos, open_frames, open_list
-from datasets.protocol import ClipProtocol
+from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
 from datasets.video_dataset import VideoDataset
+from utils.clip_spec import ClipSpec
 from utils.config.build import build
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
 from utils.processes.launch import Rank
+from utils.scoring.evaluation import Evaluation
 from utils.scoring.label_sets import LabelSets
-from utils.scoring.result_files import Evaluation, Videos
 from utils.training.batch import Batch
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.gpu_decode import CutEncodedClip
 
+Protocols = dict[str, ClipProtocol]  # of the lists "train" and "val"
 FAKE_VIDEOS = {"train": 512, "val": 64}
 
 
@@ -86,11 +88,13 @@ class Split:
         """Returns the path of a record as its list has it."""
         return f"fake_{index}" if isinstance(self.dataset, FakeDataset) else self.dataset.records.path(index)
 
-    def videos(self) -> Videos:
-        """Returns the whole list and its truth."""
+    def videos(self) -> Evaluation:
+        """Returns the whole list and its truth, without scores."""
         labels, rows = self.labels, range(len(self))
         truth = np.stack([labels[row] for row in rows])
-        return Videos(f"the {self.name} list", [self.path(row) for row in rows], truth, self.class_names)
+        return Evaluation(
+            f"the {self.name} list", [self.path(row) for row in rows], truth, class_names=self.class_names
+        )
 
     def train_batches(
         self, rank: Rank, *, start: int, stop: int, also_validating: Split | None = None
@@ -99,7 +103,8 @@ class Split:
 
         also_validating: the list that is scored in between, whose batches need shared memory too.
 
-        Raises: UserError when there is too little shared memory for the batches of both.
+        Raises: UserError when there is too little shared memory for the batches of both; ListError when
+        `also_validating` has no label to validate by.
         """
         stream = TrainStream(
             len(self),
@@ -113,6 +118,7 @@ class Split:
         )
         loader = self._loader(stream, rank)
         if also_validating is not None:
+            also_validating.check_labelled()
             also_validating.eval_batches(
                 rank
             )  # released at once: missing memory shows now, not at the first validation
@@ -140,7 +146,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     Raises: ListError for anything wrong with the list, its classes or its frames; ConfigError for the config.
     """
     train = name == "train"
-    check_dataset(common, protocol)
+    _check_dataset(common, protocol)
     _check_gpu(common)
     transform = protocol.transform
     settings: dict[str, Any] = {
@@ -173,31 +179,20 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     return Split(name, common, protocol, dataset, names, description)
 
 
-def evaluation_of(split: Split, scores: Any, name: str) -> Evaluation:
-    """Returns scores with all that is known of their videos. name: what scored them."""
-    paths = [split.path(int(index)) for index in scores.indices]
-    task, numbers = split.protocol.task, {}
-    if scores.num_views > 1:
-        known = task.known(scores.labels)
-        with np.errstate(invalid="ignore"):  # nan where no video has a label
-            shares = 100.0 * scores.view_hits[known].sum(0) / np.float64(known.sum() * scores.num_views)
-        numbers = dict(zip(task.view_numbers, shares.tolist(), strict=True))
-    videos = f"{len(scores.indices)} videos"
-    if scores.faults:
-        videos += f" of {len(split)}, {len(scores.faults)} unreadable"
-    if not scores.labelled.all():
-        videos += f", {int(scores.labelled.sum())} with a label"
-    if about := task.about(scores.labels):
-        videos += f", {about}"
-    how = f"{split.protocol}, {videos}"
-    return Evaluation(name, paths, scores.labels, split.class_names, scores.scores, how, numbers)
+def check_lists(common: Common, clip: ClipSpec) -> Protocols:
+    """Makes every check of both lists that needs no data, and returns their protocols.
 
-
-def check_dataset(common: Common, protocol: ClipProtocol) -> None:
-    """Checks that the store is known and that the dataset takes such clips; needs no data.
+    clip: what the method asks for.
 
     Raises: ConfigError.
     """
+    protocols = {name: clip_protocol(common, clip, train=name == "train") for name in ("train", "val")}
+    for protocol in protocols.values():
+        _check_dataset(common, protocol)
+    return protocols
+
+
+def _check_dataset(common: Common, protocol: ClipProtocol) -> None:
     check_store(common)
     if not has_videos(common):
         DATASETS[protocol.clip.dataset].check_clip(protocol.clip)
@@ -229,7 +224,7 @@ def _check_gpu(common: Common) -> None:
 
 
 def missing(common: Common, name: str) -> tuple[str | None, int | None]:
-    """For a dry run: (what is missing of a split, or None; how many videos its list has, or None)."""
+    """Returns for a dry run what is missing for a list, or None, and how many videos it has, or None."""
     source = common.train_source if name == "train" else common.val_source
     if source is None:
         return f"common.{name}_source is not set", None

@@ -22,6 +22,17 @@ SECONDS_BETWEEN_LINES = 10
 PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
+def answer_early(check: Callable[[], object]) -> None:
+    """Runs `check` and exits on a mistake in the arguments, or after --help; else returns.
+
+    For programs that take seconds to import: they call it before they do.
+    """
+    try:
+        check()
+    except UserError as error:
+        _exit_with(error)
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose complaints are a single line and exit code 2, as all errors of a user are."""
 
@@ -40,9 +51,7 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
     try:
         code = main(argv)
     except UserError as error:
-        sys.stdout.flush()
-        sys.stderr.write("error: " + " ".join(str(error).splitlines()) + "\n")
-        sys.exit(error.exit_code)
+        _exit_with(error)
     except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback
         sys.stderr.close()
         sys.exit(141)
@@ -55,6 +64,12 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
         sys.stderr.write("interrupted\n")
         sys.exit(130)
     sys.exit(code or 0)
+
+
+def _exit_with(error: UserError) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.write("error: " + " ".join(str(error).splitlines()) + "\n")
+    sys.exit(error.exit_code)
 
 
 def positive_int(text: str) -> int:

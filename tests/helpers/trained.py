@@ -40,5 +40,5 @@ def write_checkpoint(
     liven(method, torch.randn(4, 3, method.clip.num_frames, 32, 32))
     about = {"step": 1, "arch": method.name, "config": {"common": raw}, "class_names": class_names}
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(folder, {**about, "state_dict": checkpoint.with_prefix(method.state_dict())}, best=False)
+    checkpoint.save(folder, {**about, "state_dict": method.state_dict()}, best=False)
     return folder / checkpoint.NEWEST

@@ -11,7 +11,8 @@ from tests.helpers.experiment import CLASSES, make_experiment, run
 from tests.helpers.trained import CLIP, TSN, write_checkpoint
 from tests.integration.interruptions import finish, start
 from utils.errors import UserError
-from utils.scoring.result_files import SCORES, Results, read_results
+from utils.scoring.evaluation import Evaluation
+from utils.scoring.result_files import SCORES, read_results
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path
     return config, write_checkpoint(root / "tsn", TSN, **about), write_checkpoint(root / "clip", CLIP, **about)
 
 
-def evaluated(config: Path, *arguments: str | Path) -> Results:
+def evaluated(config: Path, *arguments: str | Path) -> Evaluation:
     assert run(config, "--evaluate", *map(str, arguments)) == 0
     results = read_results(config.parent)
     assert results.scores is not None

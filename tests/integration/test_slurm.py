@@ -96,7 +96,7 @@ def test_a_requeued_sbatch_run_ends_with_the_weights_of_an_undisturbed_one(clust
     assert re.search(r"stopped by SIG(TERM|USR1)", log.read_text()) and "done: " not in log.read_text()
     cluster.wait_for(lambda: cluster.job_state(job) == "COMPLETED", "the job to end", seconds=180)
     assert job_fields(cluster, job)["Restarts"] == "1"
-    assert "going on from" in log.read_text()
+    assert "continuing from" in log.read_text()
     assert same_weights(weights(folder / "config.yaml"), weights(undisturbed / "config.yaml"))
 
 
@@ -120,4 +120,4 @@ def test_a_killed_task_is_started_again_by_the_script(cluster: Cluster, tmp_path
             os.kill(pid, signal.SIGKILL)
         output = script.result().stdout
     assert "starting it again (1 of 1)" in output
-    assert "going on from" in (folder / "log.txt").read_text()
+    assert "continuing from" in (folder / "log.txt").read_text()

@@ -55,6 +55,6 @@ def test_killed_under_torchrun_the_run_goes_on_by_itself_to_the_same_weights(tmp
             agent.kill()
             agent.wait()
     log = (config.parent / "log.txt").read_text()
-    assert log.count("torchrun: rank 0 of 2") == 2 and "going on from" in log
+    assert log.count("torchrun: rank 0 of 2") == 2 and "continuing from" in log
     reference, _ = undisturbed(tmp_path / "undisturbed", 2)
     assert same_weights(weights(config), weights(reference))

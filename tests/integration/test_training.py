@@ -146,7 +146,7 @@ def test_a_run_that_was_stopped_and_continued_has_the_same_weights_to_the_bit(
     assert steps == [record["step"] for record in metrics(trained, "train")]
     losses = [[record["loss"] for record in metrics(path, "train")] for path in (config, trained)]
     assert losses[0] == losses[1]
-    assert f"going on from {config.parent / 'ckpt.pth.tar'}" in (config.parent / "log.txt").read_text()
+    assert f"continuing from {config.parent / 'ckpt.pth.tar'}" in (config.parent / "log.txt").read_text()
 
 
 @pytest.mark.interrupt

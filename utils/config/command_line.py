@@ -1,4 +1,4 @@
-"""The command line of main.py, upstream's flags included."""
+"""Defines the command line of main.py, with the flags of the original project."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import math
 from collections.abc import Sequence
 
 from utils.cli import Parser
-from utils.config.file import ROOT_KEY
+from utils.config.file import ROOT_KEY, load_config
 from utils.errors import UserError
-from utils.scoring.fusion import usable
 
-# flags that old train.sh files pass and that have nothing left to do, with the reason
+# flags that the original project's train.sh files pass and that have nothing left to do, with the reason
 OBSOLETE = {
     "--sync": "gradients are always reduced before the update",
     "--fp16-normal-bn": "mixed precision always keeps batch norm in float32",
@@ -20,9 +19,9 @@ OBSOLETE = {
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments of main.py; `obsolete` lists the flags that were given and do nothing.
+    """Parses the arguments of main.py; `obsolete` lists the given flags that do nothing.
 
-    Raises: UserError for a combination that cannot be meant.
+    Raises: UserError for a combination that makes no sense.
     """
     parser = Parser(
         prog="main.py",
@@ -34,7 +33,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config", required=True, metavar="FILE", help="config.yaml of the experiment folder")
     parser.add_argument("--load-path", metavar="FILE", help="weights to start from, or to evaluate")
     parser.add_argument("--recover", action="store_true", help="with --load-path: optimizer, step and best score too")
-    parser.add_argument("--fresh", action="store_true", help="start anew; files of an earlier run are set aside")
+    parser.add_argument("--fresh", action="store_true", help="start again; the files of an earlier run are set aside")
     parser.add_argument(
         "-e", "--evaluate", action="store_true", help="score the validation list, by default with the best checkpoint"
     )
@@ -42,7 +41,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--dry-run", action="store_true", help="build everything, print every value in force, train nothing"
     )
     parser.add_argument("--profile", type=int, default=0, metavar="N", help="record where the time of N steps goes")
-    parser.add_argument("--fake", action="store_true", help="made-up frames instead of the lists, to try a set-up")
+    parser.add_argument("--fake", action="store_true", help="random frames instead of the lists, to try a set-up")
     parser.add_argument(
         "--new-head",
         action="store_true",
@@ -77,14 +76,20 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         _check_fusion(args)
     if args.recover and not args.load_path:
         raise UserError(
-            "--recover: name the checkpoint with --load-path; an experiment's own is continued without flags"
+            "--recover: name the checkpoint with --load-path; a run continues from its own checkpoint without flags"
         )
     if args.recover and args.fresh:
-        raise UserError("--recover goes on from a checkpoint and --fresh starts anew: give one of them")
+        raise UserError("--recover continues from a checkpoint and --fresh starts again: give one of them")
     args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
     if args.fp16:
         args.overrides.append("common.amp=fp16")
     return args
+
+
+def check_command() -> None:
+    """Checks the arguments and the config that they name, as main.py will, without importing torch."""
+    args = parse_arguments()
+    load_config(args.config, args.overrides)
 
 
 def _check_fusion(args: argparse.Namespace) -> None:
@@ -99,5 +104,6 @@ def _check_fusion(args: argparse.Namespace) -> None:
         raise UserError("--fusion-list: name at least two checkpoints, experiment folders or reference_scores.npz")
     count = len(args.fusion_list)
     args.fuse_weights = args.fuse_weights or [1.0] * count
-    if not usable(args.fuse_weights, count):
+    usable = all(0 <= weight < math.inf for weight in args.fuse_weights) and sum(args.fuse_weights) > 0
+    if len(args.fuse_weights) != count or not usable:
         raise UserError(f"--fuse-weights: {count} numbers from 0 on, one above 0, not {args.fuse_weights}")

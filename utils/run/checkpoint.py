@@ -1,8 +1,8 @@
-"""Our checkpoints: what they hold, how they are written whole, and how the newest good one is found again.
+"""Writes our checkpoints whole, and finds the newest one that loads.
 
 A file is a plain dict that `torch.load(weights_only=True)` reads: step (iterations done), arch, state_dict (keys with
-upstream's `module.` prefix), best_prec1, optimizer, and config, class_names, protocol, trainer, notes. Files of other
-projects: networks/checkpoints/load.py.
+the original project's `module.` prefix), best_prec1, optimizer, scaler, trainer, config, class_names, preprocessing and
+notes. networks/checkpoints/load.py reads the files of other projects.
 """
 
 from __future__ import annotations
@@ -17,32 +17,40 @@ from typing import Any
 
 import torch
 
-from utils.errors import CheckpointError
+from utils.config.file import stored_config
+from utils.config.schema import Common
+from utils.errors import CheckpointError, UserError
 from utils.files import atomic_write, sync_folder
 
 NEWEST = "ckpt.pth.tar"
 BEFORE = "ckpt_before.pth.tar"
 BEST = "ckpt_best.pth.tar"
 PREFIX = "module."
+# keys of a config that say where and how a checkpoint is evaluated, not what it is
+HERE = (
+    *("val_root", "val_source", "bad_frame_budget"),
+    *("workers", "batch_size", "device", "amp", "channels_last", "compile", "seed"),
+)
 # what readers raise on bytes that are cut off or of something else
 DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile)
 
 
 def with_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
-    """State-dict keys as upstream's DistributedModel wrote them."""
+    """Returns a state dict with the prefix that the original project's DistributedModel put in front of its keys."""
     return {PREFIX + key: value for key, value in state.items()}
 
 
 def without_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The reverse; keys without the prefix stay."""
+    """Returns a state dict without that prefix; keys that have none stay."""
     return {key.removeprefix(PREFIX): value for key, value in state.items()}
 
 
 def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
-    """Writes `checkpoint` as the folder's newest, keeping the one before, and as its best when `best`.
+    """Writes `checkpoint` as the folder's newest, keeps the one before it, and writes it as the best one if `best`.
 
-    Killed at any moment, the folder holds a loadable newest checkpoint or the one before. The best file is replaced
-    first: a run that is killed in between goes on from the older newest one and comes to the same best again.
+    The keys of its `state_dict` get the prefix of the original project. If the process is killed at any moment, the
+    folder still holds a loadable checkpoint: the newest or the one before. The best file is replaced first, so a run
+    that is killed in between continues from the older newest file and arrives at the same best again.
 
     Raises: CheckpointError when the disk is full or the folder cannot be written; the old files are untouched then.
     """
@@ -50,7 +58,7 @@ def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     staged = folder / f".{NEWEST}.staged"
     try:
         with atomic_write(staged) as file:
-            torch.save(dict(checkpoint), file)
+            torch.save({**checkpoint, "state_dict": with_prefix(checkpoint["state_dict"])}, file)
         if best:
             _link(staged, folder / BEST)
         if newest.exists():
@@ -80,18 +88,18 @@ def _link(source: Path, target: Path) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Reads one checkpoint of ours onto the CPU.
+    """Reads a checkpoint of ours onto the CPU.
 
     Raises: CheckpointError when it is missing, damaged, or not a checkpoint of a run.
     """
     checkpoint = read(path)
     if not isinstance(checkpoint, dict) or not {"step", "state_dict"} <= checkpoint.keys():
-        raise CheckpointError(f"{path}: not a checkpoint of a run of ours (no `step` and `state_dict` in it)")
+        raise CheckpointError(f"{path}: not a checkpoint of a run of ours: it has no `step` and `state_dict`")
     return checkpoint
 
 
 def read(path: Path) -> Any:
-    """`torch.load` with weights_only=True and errors that name the file and the way out."""
+    """Loads a file with weights_only=True; raises CheckpointError that names the file and what is wrong with it."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -99,15 +107,24 @@ def read(path: Path) -> Any:
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
-        told = isinstance(error, (RuntimeError, OSError))  # of others the text is a key, or advice to trust the file
-        reason = str(error).split("\n")[0] if told else "no pickle of weights and plain values"
+        # the text of other errors is a key, or advice to trust the file
+        says_why = isinstance(error, (RuntimeError, OSError))
+        reason = str(error).split("\n")[0] if says_why else "no pickle of weights and plain values"
         raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from None
 
 
-def load_newest(folder: Path) -> tuple[dict[str, Any], Path, str] | None:
-    """The newest loadable checkpoint of an experiment, its path, and a warning ("" if the newest one was fine).
+def find_best(folder: Path) -> Path:
+    """Returns the path of an experiment's best checkpoint. Raises: UserError before there is one."""
+    path = folder / BEST
+    if not path.exists():
+        raise UserError(f"{path}: no best checkpoint yet; train first, or name one with --load-path")
+    return path
 
-    Returns None when the folder has none. Raises: CheckpointError when there are checkpoints and none of them loads.
+
+def load_newest(folder: Path) -> tuple[dict[str, Any], Path, str] | None:
+    """Returns the newest checkpoint of an experiment that loads, its path, and a warning ("" if the newest one loads).
+
+    Returns None if the folder has no checkpoint. Raises: CheckpointError if there are some and none of them loads.
     """
     problems: list[str] = []
     for path in (folder / NEWEST, folder / BEFORE):
@@ -118,5 +135,28 @@ def load_newest(folder: Path) -> tuple[dict[str, Any], Path, str] | None:
         except CheckpointError as error:
             problems.append(str(error))
     if problems:
-        raise CheckpointError(f"no checkpoint here loads ({'; '.join(problems)}); use --fresh to start anew")
+        raise CheckpointError(f"no checkpoint here loads ({'; '.join(problems)}); use --fresh to start again")
     return None
+
+
+def config_here(path: Path, common: Common) -> Common:
+    """Returns the config stored in a checkpoint, with the keys in HERE, the store and the class names of `common`.
+
+    What the network sees of a video stays as it is stored: augmentation, test protocol, sampling, frame names.
+
+    Raises: CheckpointError for weights without a config, or for other classes.
+    """
+    stored = stored_config(load(path).get("config"), path)
+    if stored.model.num_class != common.model.num_class or stored.multi_label != common.multi_label:
+        raise CheckpointError(
+            f"{path}: its config has num_class {stored.model.num_class} and multi_label {stored.multi_label}, this one "
+            f"{common.model.num_class} and {common.multi_label}; only scores for the same classes can be fused"
+        )
+    data = {"store": common.data.store, "class_names": common.data.class_names}
+    return stored.model_copy(
+        update={
+            "data": stored.data.model_copy(update=data),
+            "test": stored.test.model_copy(update={"batch_size": common.test.batch_size}),
+            **{name: getattr(common, name) for name in HERE},
+        }
+    )

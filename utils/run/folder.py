@@ -85,6 +85,11 @@ class RunFolder:
             self._lock.close()
 
     @property
+    def is_writer(self) -> bool:
+        """Whether this is the first process, which writes."""
+        return self._writer
+
+    @property
     def records(self) -> bool:
         """Whether scalars, pictures and metrics are kept: in the first process of a training run."""
         return self._training

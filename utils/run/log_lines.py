@@ -1,111 +1,97 @@
-"""The lines and records a run writes about itself: their words, their numbers, and the protocol behind a number."""
+"""Writes what a run says about itself: lines of log.txt, scalars of events/, records of metrics.jsonl."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from utils.run.folder import RunFolder
-from utils.scoring.result_files import Evaluation
-from utils.scoring.task import SINGLE_LABEL, Task, task_for
-
-
-def train_line(step: int, total: int, values: dict[str, float], task: Task = SINGLE_LABEL) -> str:
-    """Upstream's line: the newest value of each meter and, in brackets, its mean over the last print_freq steps."""
-    counted = [(name, key, 3) for key, name in task.train_numbers.items()]
-    fields = [
-        f"Iter: [{step}/{total}]",
-        *(
-            f"{name} {values[f'{key}_last']:.{digits}f} ({values[key]:.{digits}f})"
-            for name, key, digits in (*FIELDS, *counted)
-        ),
-        f"LR {values['lr']:.6f}",
-    ]
-    return "\t".join(fields)
-
+from utils.run.stop import StopEarly
+from utils.scoring.evaluation import Evaluation
+from utils.scoring.result_files import write_results
+from utils.training.trainer import Step, Trainer
 
 FIELDS = [("Time", "time", 3), ("Data", "data", 3), ("Loss", "loss", 4)]
 
 
-def train_record(step: int, values: dict[str, float], task: Task = SINGLE_LABEL) -> dict[str, Any]:
-    """A line of metrics.jsonl; means over the last print_freq steps."""
-    return {"kind": "train", "step": step} | {
-        name: values[name] for name in ("loss", *task.train_numbers, "lr", "time", "data")
-    }
+def record_step(folder: RunFolder, trainer: Trainer, step: Step, store: Mapping[str, int]) -> None:
+    """Records what a step left out and, every print_freq steps, the means since the last time.
 
-
-def record_training(
-    folder: RunFolder,
-    step: int,
-    total: int,
-    values: dict[str, float],
-    store: dict[str, int] | None = None,
-    task: Task = SINGLE_LABEL,
-) -> None:
-    """One line of log.txt, the scalars of events/, one record of metrics.jsonl.
-
-    store: frames of a cache by where they came from (hits, misses, ...) since the start, over the workers of this
-    process; they and the share of hits get a line and scalars of their own.
+    store: where the frames of a cache came from (hits, misses, ...) since the start, over the workers of this process;
+    these counts and the share of hits get a line and scalars of their own.
     """
-    folder.log(train_line(step, total, values, task))
-    names = ("loss", *task.train_numbers)
-    folder.scalars(step, {f"{name}_train": values[name] for name in names} | {"lr": values["lr"]})
+    for text in step.left_out:
+        folder.warn(f"left out: {text}")
+    if not step.prints:
+        return
+    meters, counted = trainer.state.meters, trainer.task.train_numbers
+    folder.log(train_line(trainer, step))
+    means = {name: meters[name].mean for name in ("loss", *counted)}
+    folder.scalars(step.number, {f"{name}_train": mean for name, mean in means.items()} | {"lr": step.lr})
     if store:
         rate = store.get("hits", 0) / max(1, sum(store.values()))
         folder.log(f"store: hit rate {rate:.1%}, " + ", ".join(f"{name} {count}" for name, count in store.items()))
-        folder.scalars(step, {"store/hit_rate": rate} | {f"store/{name}": count for name, count in store.items()})
-    folder.metrics(train_record(step, values, task))
+        folder.scalars(
+            step.number, {"store/hit_rate": rate} | {f"store/{name}": count for name, count in store.items()}
+        )
+    times = {name: meters[name].mean for name in ("time", "data")}
+    folder.metrics({"kind": "train", "step": step.number} | means | {"lr": step.lr} | times)
 
 
-def record_validation(folder: RunFolder, step: int, result: Result) -> None:
-    """The same for a validation."""
-    folder.log(f"step {step} {result.line()}")
-    charted = {f"{name}_val": result.numbers[name] for name in result.task.charted}
-    folder.scalars(step, {"loss_val": result.loss} | charted)
-    folder.metrics(result.record(step))
+def train_line(trainer: Trainer, step: Step) -> str:
+    """Returns the original project's line: each meter's newest value and, in brackets, its mean."""
+    meters = trainer.state.meters
+    counted = [(title, name, 3) for name, title in trainer.task.train_numbers.items()]
+    fields = [
+        f"{title} {meters[name].last:.{digits}f} ({meters[name].mean:.{digits}f})"
+        for title, name, digits in (*FIELDS, *counted)
+    ]
+    return "\t".join([f"Iter: [{step.number}/{len(trainer.rates)}]", *fields, f"LR {step.lr:.6f}"])
 
 
-@dataclass(frozen=True)
-class Result:
-    """The numbers of one evaluation, percentages in 0..100 by their names in metrics.jsonl; nan without any truth.
+def record_validation(folder: RunFolder, step: Step, evaluation: Evaluation) -> None:
+    """Records a validation that ran after a step."""
+    number = step.number
+    folder.log(f"step {number} {validation_line(evaluation)}")
+    charted = {f"{name}_val": evaluation.numbers[name] for name in evaluation.task.charted}
+    folder.scalars(number, {"loss_val": evaluation.loss} | charted)
+    counted = evaluation.numbers | dict(evaluation.view_numbers)
+    record = {"kind": "val", "step": number, "loss": evaluation.loss} | counted
+    folder.metrics(record | {"protocol": evaluation.protocol})
 
-    view_numbers: of single views, as torchvision's reference prints them ("Clip Acc") beside those of videos; empty
-    where a video has one.
-    """
 
-    task: Task
-    numbers: dict[str, float]
-    loss: float
-    protocol: str
-    view_numbers: Mapping[str, float]
+def record_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:
+    """Writes the results of an evaluation into the experiment's folder."""
+    folder.log(validation_line(evaluation))
+    if folder.is_writer:
+        written = write_results(
+            folder.folder,
+            paths=evaluation.paths,
+            labels=evaluation.labels,
+            scores=evaluation.scores,
+            class_names=evaluation.class_names,
+            protocol=evaluation.protocol,
+        )
+        folder.log(f"written: {', '.join(map(str, written))}")
 
-    @classmethod
-    def of(cls, evaluation: Evaluation) -> Result:
-        """Counts its scores."""
-        scores, labels = evaluation.scores, evaluation.labels
-        task = task_for(labels)
-        measured, loss = task.measure(scores, labels), task.loss(scores, labels)
-        return cls(task, measured, loss, evaluation.protocol, evaluation.view_numbers)
 
-    @property
-    def best_by(self) -> float:
-        """The number that chooses the best checkpoint."""
-        return next(iter(self.numbers.values()))
+def end_line(trainer: Trainer, stop: StopEarly, *, validated: bool) -> str:
+    """Returns how a training run ended."""
+    state = trainer.state
+    if not trainer.is_done:
+        return f"{stop} after {state.step} steps: checkpoint written, the same command continues from it"
+    best = f", best {trainer.task.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if validated else ""
+    return f"done: {state.step} steps{best}"
 
-    def line(self) -> str:
-        """One line for the log; the same for validation and evaluation."""
-        if math.isnan(self.loss):
-            return f"predictions only, no video has a label ({self.protocol})"
-        numbers = _titled(self.numbers, self.task.val_numbers)
-        alone = "".join(f"{text} " for text in _titled(self.view_numbers, self.task.view_numbers))
-        return f"validation: {' '.join(numbers)} Loss {self.loss:.4f} {alone}({self.protocol})"
 
-    def record(self, step: int) -> dict[str, Any]:
-        """A line of metrics.jsonl."""
-        numbers = self.numbers | dict(self.view_numbers)
-        return {"kind": "val", "step": step, "loss": self.loss} | numbers | {"protocol": self.protocol}
+def validation_line(evaluation: Evaluation) -> str:
+    """Returns the line of an evaluation, the same for validation during training and --evaluate."""
+    if math.isnan(evaluation.loss):
+        return f"predictions only, no video has a label ({evaluation.protocol})"
+    task = evaluation.task
+    videos = _titled(evaluation.numbers, task.val_numbers)
+    views = "".join(f"{text} " for text in _titled(evaluation.view_numbers, task.view_numbers))
+    return f"validation: {' '.join(videos)} Loss {evaluation.loss:.4f} {views}({evaluation.protocol})"
 
 
 def _titled(numbers: Mapping[str, float], titles: Mapping[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pictures and histograms of a training run in events/: what the network sees, what it mixes up, how its weights move.
+"""Draws pictures and histograms of a training run into events/: what the network sees, confuses, and how weights move.
 
 Nothing in here draws a random number or changes what it is shown, so a run that is watched is the same run.
 """
@@ -11,92 +11,77 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from utils.config.schema import Common
 from utils.run.folder import RunFolder
+from utils.scoring.evaluation import Evaluation
 from utils.scoring.metrics import confusion_matrix
-from utils.scoring.result_files import Evaluation
-from utils.scoring.task import SINGLE_LABEL, in_words, task_for
-from utils.training.batch import Batch
-from utils.training.mixup import Mix
-from utils.training.state import TrainState
-from utils.transforms.augment import Augment
+from utils.scoring.task import SINGLE_LABEL, in_words
+from utils.training.trainer import Step, Trainer
 
-MOST_FRAMES = 8  # of a clip, spread over it
-HIGHEST = 160  # pixels; larger frames are shown smaller
-MOST_CLASSES = 40  # of a confusion matrix, those with the most errors
+MOST_FRAMES = 8  # of a clip, evenly spread
+HIGHEST = 160  # pixels; larger frames are drawn smaller
+MOST_CLASSES = 40  # of a confusion matrix: those with the most errors
 MOST_VALUES = 10_000  # of a histogram, evenly spread over the tensor
 
 
-class Watch:
-    """What a training run shows of itself besides numbers; `common.watch` says how much.
+class EventPictures:
+    """Draws what the config's `watch` asks for, on the first process of a training run.
 
-    augment: what normalised the clips. names: of the classes, None where nobody knows them.
+    names: the names of the classes; None if they are unknown.
     """
 
-    def __init__(
-        self,
-        common: Common,
-        folder: RunFolder,
-        model: nn.Module,
-        state: TrainState,
-        *,
-        augment: Augment,
-        names: Sequence[str] | None,
-    ) -> None:
-        self._wanted, self._every = common.watch, common.val_freq
-        self._folder, self._model, self._state = folder, model, state
-        self._pipeline, self._names = augment, names or [str(label) for label in range(common.model.num_class)]
-        self._shown: int | None = None  # the step whose batch was shown last
+    def __init__(self, folder: RunFolder, trainer: Trainer, names: Sequence[str] | None) -> None:
+        self._folder, self._trainer, self._wanted = folder, trainer, trainer.common.watch
+        self._names = names or [str(label) for label in range(trainer.common.model.num_class)]
 
-    def batch(self, clips: Tensor, batch: Batch, mix: Mix | None) -> None:
-        """A contact sheet of the first clips of a batch, at the first step after a start and every val_freq steps."""
-        step, count = self._state.step, min(self._wanted.clips, len(batch))
-        due = self._shown is None or (step % self._every == 0 and step != self._shown)
-        if not (self._folder.records and count and due):
+    def draw(self, step: Step) -> None:
+        """Draws a contact sheet of the clips that the step kept, and histograms where they are due."""
+        if not self._folder.records:
             return
-        from utils.plots.contact_sheet import (
-            sheet,  # half a second of matplotlib, which only a run that draws has to spend
-        )
+        if step.clips is not None:
+            self._batch(step, step.clips)
+        every = self._wanted.histograms
+        if every and step.number % every == 0 and not step.skipped:
+            self._histograms(step.number)
 
-        self._shown = step
+    def _batch(self, step: Step, clips: Tensor) -> None:
+        from utils.plots.contact_sheet import sheet  # half a second of matplotlib, spent only by a run that draws
+
         frames = np.unique(np.linspace(0, clips.shape[2] - 1, min(MOST_FRAMES, clips.shape[2])).round().astype(int))
         shrink = -(-clips.shape[3] // HIGHEST)
-        chosen = clips[:count, :, frames.tolist(), ::shrink, ::shrink].detach()
-        pictures = self._pipeline.pixels(chosen).cpu().numpy()
-        rows = list(zip(self._captions(batch, mix), pictures, strict=False))  # pictures of the first clips only
-        self._folder.picture(step, "pictures/batch", sheet(rows))
+        chosen = clips[: self._wanted.clips, :, frames.tolist(), ::shrink, ::shrink].detach()
+        pictures = self._trainer.data.protocol.augment.pixels(chosen).cpu().numpy()
+        rows = list(zip(self._captions(step), pictures, strict=False))  # there are captions for the whole batch
+        self._folder.picture(step.number, "pictures/batch", sheet(rows))
 
-    def confusion(self, step: int, result: Evaluation) -> None:
-        """The confusion matrix of a validation, if videos have one class each and any is known."""
-        one_class = task_for(result.labels) is SINGLE_LABEL and SINGLE_LABEL.known(result.labels).any()
+    def confusion(self, step: Step, evaluation: Evaluation) -> None:
+        """Draws the confusion matrix of a validation, if videos have one class each and any label is known."""
+        one_class = evaluation.task is SINGLE_LABEL and evaluation.labelled.any()
         if not (self._folder.records and self._wanted.confusion and one_class):
             return
         from utils.plots.confusion_plot import confusion_png, with_most_errors
 
-        num_class = result.scores.shape[1]
-        counts = confusion_matrix(result.scores.argmax(axis=1), result.labels, num_class=num_class)
+        num_class = len(self._names)
+        counts = confusion_matrix(evaluation.predicted, evaluation.labels, num_class=num_class)
         shown = with_most_errors(counts, MOST_CLASSES)
-        title = f"step {step}: {np.trace(counts)} of {counts.sum()} videos right"
+        title = f"step {step.number}: {np.trace(counts)} of {counts.sum()} videos right"
         if len(shown) < num_class:
             title += f"; the {len(shown)} of {num_class} classes with the most errors"
         png = confusion_png(counts, list(self._names), title=title, shown=shown)
-        self._folder.picture(step, "pictures/confusion", Image.open(io.BytesIO(png)))
+        self._folder.picture(step.number, "pictures/confusion", Image.open(io.BytesIO(png)))
 
-    def updated(self) -> None:
-        """After a step's update: histograms, where they are asked for."""
-        every, step = self._wanted.histograms, self._state.step
-        if not (self._folder.records and every and step % every == 0):
-            return
-        for name, weight in self._model.named_parameters():
+    def _histograms(self, number: int) -> None:
+        for name, weight in self._trainer.model.named_parameters():
             for kind, tensor in (("weights", weight), ("gradients", weight.grad)):
                 values = None if tensor is None else _sampled(tensor)
                 if values is not None and len(values):
-                    self._folder.histogram(step, f"{kind}/{name}", values)
+                    self._folder.histogram(number, f"{kind}/{name}", values)
 
-    def _captions(self, batch: Batch, mix: Mix | None) -> list[str]:
-        """For each clip its class; both classes with their shares where clips are mixed; or why it is unreadable."""
+    def _captions(self, step: Step) -> list[str]:
+        """Returns for each clip its class, or both classes with their shares, or why the clip is unreadable."""
+        batch, mix = step.batch, step.mix
+        assert batch is not None
         own = [in_words(label, self._names) for label in batch.labels.cpu().numpy()]
         others = own
         if mix is not None:
@@ -110,7 +95,7 @@ class Watch:
 
 
 def _sampled(value: Tensor) -> np.ndarray:
-    """float32 (at most MOST_VALUES,): evenly spread finite values of a tensor."""
+    """Returns at most MOST_VALUES finite values of a tensor, evenly spread, float32."""
     flat = value.detach().reshape(-1)
     flat = flat[:: -(-len(flat) // MOST_VALUES) or 1].to(torch.float32).cpu()
     return flat[flat.isfinite()].numpy()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, schedule
 
+from utils.run.folder import RunFolder
+
 SKIPPED = 3  # the first steps are spent on warming up, and would hide the others
 
 
 @contextlib.contextmanager
-def profiled(steps: int, folder: Path, say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+def profiled(steps: int, folder: RunFolder) -> Iterator[Callable[[], None]]:
     """Yields what to call after each step; `steps` of them, after the first few, are recorded.
 
     Writes folder/profile/trace.json (for chrome://tracing or Perfetto) and folder/profile/operators.txt, and says how
@@ -23,7 +24,7 @@ def profiled(steps: int, folder: Path, say: Callable[[str], None]) -> Iterator[C
     if not steps:
         yield lambda: None
         return
-    target = folder / "profile"
+    target = folder.folder / "profile"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
 
     def write(recorded: profile) -> None:
@@ -38,7 +39,7 @@ def profiled(steps: int, folder: Path, say: Callable[[str], None]) -> Iterator[C
         ]
         # not the idle share of these steps: recording slows the host down, and the GPU waits for it
         worked = f", the GPU worked {covered(busy) / 1000 / steps:.1f} ms for each" if busy else ""
-        say(f"profile of {steps} steps{worked}: {target / 'operators.txt'}, {target / 'trace.json'}")
+        folder.log(f"profile of {steps} steps{worked}: {target / 'operators.txt'}, {target / 'trace.json'}")
 
     plan = schedule(wait=SKIPPED - 1, warmup=1, active=steps, repeat=1)
     with profile(activities=activities, schedule=plan, on_trace_ready=write) as recorder:

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from utils.training.batch import Batch
-from utils.training.state import TrainPlan, TrainState
+from utils.training.trainer import Step, Trainer
 
 REFRESH = 0.2  # seconds between two drawings of the bar
 PLAIN_EVERY = 60.0  # seconds between two plain lines
@@ -49,24 +49,21 @@ class Progress:
         if self._bars is not None:
             self._bars.stop()
 
-    @contextlib.contextmanager
-    def training(self, state: TrainState, plan: TrainPlan, *, clips: int) -> Iterator[Callable[[], None]]:
-        """Yields what to call in every step. clips: of one step, over all processes."""
-        total = len(plan.learning_rates)
+    def training(self, trainer: Trainer, steps: Iterable[Step]) -> Iterator[Step]:
+        """Yields the steps of a trainer unchanged, and shows how far it is."""
+        state, total = trainer.state, len(trainer.rates)
+        clips = trainer.common.effective_batch(trainer.rank.world_size)  # of one step, over all processes
         with self._task("training", total, state.step) as task:
-
-            def step() -> None:
+            for step in steps:
                 seconds, waited = state.meters["time"].mean, state.meters["data"].mean
-                if seconds > 0 and self._due():  # measured from the second step on
-                    done = state.step + 1
-                    left = (total - done) * (seconds + self._validation / plan.val_freq)
-                    about = f"{clips / seconds:.1f} clips/s, data wait {waited / seconds:.0%}"
-                    self._show(task, "training", done, total, "steps", left, about)
-
-            yield step
+                if seconds > 0 and self._due():  # there are times from the second step on
+                    left = (total - state.step) * (seconds + self._validation / trainer.val_freq)
+                    rates = f"{clips / seconds:.1f} clips/s, data wait {waited / seconds:.0%}"
+                    self._show(task, "training", state.step, total, "steps", left, rates)
+                yield step
 
     def validation(self, batches: Iterable[Batch], total: int) -> Iterator[Batch]:
-        """The same batches. total: videos of this process."""
+        """Yields the batches unchanged, and shows how far the validation is. total: videos of this process."""
         began, done = time.monotonic(), 0
         with self._task("validation", total, 0) as task:
             for batch in batches:

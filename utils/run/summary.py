@@ -1,34 +1,57 @@
-"""What a run would do, in words: every value in force, effective batch, learning rate, size of the network."""
+"""Says what a run would do: every value in force, effective batch, learning rates, size and cost of the network."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from utils.clip_spec import ClipSpec
 from utils.config.file import ConfigFile
 from utils.config.schema import Common
+from utils.processes.launch import expected_world_size
 from utils.run.flops import multiply_adds, num_parameters
+from utils.training.schedule import schedule
+from utils.training.trainer import save_every
 from utils.transforms.presets import find_preset
 
 
-def explain(config: ConfigFile, defaults: Mapping[str, Any], in_force: Mapping[str, Any]) -> str:
-    """A table of every key with its value and where it came from.
+def explain(
+    config: ConfigFile,
+    method: nn.Module,
+    in_force: Mapping[str, Any],
+    lists: Mapping[str, tuple[str | None, int | None]],
+    warnings: Sequence[str],
+) -> str:
+    """Returns what --dry-run prints: every key with its value and where it was set, warnings, and a summary of the run.
 
-    defaults: further arguments of the method that the file may set below `common.model`, with their defaults.
-    in_force: by dotted path, what stands for a key that is left open.
+    method: as it would train, on the meta device.
+    in_force: by dotted path, the values of keys that the config leaves open, those of the method's own arguments
+        included.
+    lists: for "train" and "val", what is missing there, or None, and how many videos the list has, or None.
+    warnings: about the method.
     """
+    common, world_size, num_train = config.common, expected_world_size(), lists["train"][1]
+    effective = common.effective_batch(world_size)
+    steps_per_epoch = (num_train or effective) / effective
+    rates = schedule(common.lr_scheduler, steps_per_epoch, scale=common.lr_scale(world_size))
+    table = _table(config, dict(in_force) | {"common.ckpt_freq": save_every(common, steps_per_epoch)})
+    warnings = [*warnings, *(lacking for lacking, _ in lists.values() if lacking)]
+    run = summary(common, method, rates=rates, num_train=num_train, world_size=world_size)
+    return "\n".join([table, "", *(f"warning: {text}" for text in warnings), run])
+
+
+def _table(config: ConfigFile, in_force: Mapping[str, Any]) -> str:
     rows = [
         (key, in_force.get(key, value) if value is None or value == {} else value, origin)
         for key, value, origin in config.explain()
     ]
     named = {key for key, _, _ in rows}
     place = next(i for i, (key, _, _) in enumerate(rows) if not key.startswith("common.model"))
-    rows[place:place] = [(key, value, "default") for key, value in defaults.items() if key not in named]
+    own = [key for key in in_force if key.startswith("common.model.") and key not in named]
+    rows[place:place] = [(key, in_force[key], "default") for key in own]
     texts = [(key, _plain(value), origin) for key, value, origin in rows]
     widths = [max(len(row[column]) for row in texts) for column in range(2)]
     widths[1] = min(widths[1], 60)
@@ -36,24 +59,17 @@ def explain(config: ConfigFile, defaults: Mapping[str, Any], in_force: Mapping[s
 
 
 def learning_rate_trace(rates: np.ndarray) -> str:
-    """The rate at telling steps: `step:rate`, six decimals."""
+    """Returns the rate at characteristic steps as `step:rate`, with six decimals."""
     total = len(rates)
     steps = sorted({0, *(total * part // 10 for part in range(1, 10)), total - 1, int(rates.argmax())})
     return " ".join(f"{step}:{rates[step]:.6f}" for step in steps)
 
 
-def summary(
-    common: Common,
-    method: nn.Module,
-    clip: ClipSpec,
-    *,
-    rates: np.ndarray,
-    num_train: int | None,
-    world_size: int,
-) -> str:
-    """The run in a few lines: effective batch, schedule, size and cost of the network.
+def summary(common: Common, method: Any, *, rates: np.ndarray, num_train: int | None, world_size: int) -> str:
+    """Returns a few lines about a run: effective batch, schedule, size and cost of the network.
 
-    method: on any device; clip: what it wants to see. num_train: None when the training list is missing.
+    method: a methods.base.Method, on any device.
+    num_train: videos of the training list; None if the list is missing.
     """
     effective = common.effective_batch(world_size)
     accumulated = f" x {common.accumulate} accumulated" if common.accumulate > 1 else ""
@@ -65,9 +81,9 @@ def summary(
         f"learning rates x {scale:g}: {effective} videos per step, not the {common.reference_batch} they are for"
     ]
     scaling = scaling if scale != 1 else []
-    frames = clip.num_frames
+    frames = method.clip.num_frames
     size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
-    cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, clip.in_channels, frames, size, size))
+    cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, method.clip.in_channels, frames, size, size))
     views = (common.test.num_clips or 1) * common.crops
     return "\n".join(
         [

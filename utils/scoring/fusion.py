@@ -1,32 +1,28 @@
-"""Several evaluations of the same videos become one: two streams, several networks, several seeds."""
+"""Fuses several evaluations of the same videos into one: two streams, several networks, several seeds."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from utils.config.file import stored_config
-from utils.config.schema import Common
-from utils.errors import CheckpointError, UserError
-from utils.run import checkpoint
-from utils.scoring.result_files import SCORES, Evaluation, Videos, read_results, read_scores
+from utils.errors import UserError
+from utils.scoring.evaluation import Evaluation
+from utils.scoring.result_files import SCORES, read_results, read_scores
 from utils.scoring.task import task_for
-
-# keys of a config that say where and how a checkpoint is evaluated, not what it is
-HERE = (
-    *("val_root", "val_source", "bad_frame_budget"),
-    *("workers", "batch_size", "device", "amp", "channels_last", "compile", "seed"),
-)
 
 
 @dataclass(frozen=True)
 class Aligned:
-    """Evaluations of the same N videos. scores: float64 (M, N, K), one row of scores per evaluation and video."""
+    """Holds M evaluations of the same N videos, in the same order.
+
+    names, protocols: M of each.
+    scores: float64 (M, N, K).
+    """
 
     names: list[str]
     paths: list[str]
@@ -37,54 +33,33 @@ class Aligned:
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """The results in an experiment folder, or a reference_scores.npz alone.
+    """Reads the results in an experiment folder, or a reference_scores.npz alone.
 
-    Raises: UserError where there are none, where they are damaged, or where only the text file is left.
+    Raises: UserError if there are none, if they are damaged, or if only the text file is left.
     """
     results = read_scores(path) if path.is_file() else read_results(path)
     if results.scores is None:
         raise UserError(f"{path}: no {SCORES}; only whole scores can be fused: evaluate it again")
-    return Evaluation(str(path), results.paths, results.labels, results.class_names, results.scores, results.protocol)
+    return replace(results, name=str(path))
 
 
-def config_here(path: Path, common: Common) -> Common:
-    """The config in a checkpoint with what `common` says of where videos lie and of how it is computed.
+def align(members: Sequence[Evaluation], videos: Evaluation | None = None) -> Aligned:
+    """Brings evaluations into the order of the list `videos`, by default of the first evaluation.
 
-    What the network sees of a video is the checkpoint's own: augmentation, test protocol, sampling and frame names.
-    Raises: CheckpointError for weights without a config, or for other classes.
+    Raises: UserError if videos, labels or classes differ; the message names the first difference.
     """
-    stored = stored_config(checkpoint.load(path).get("config"), path)
-    if stored.model.num_class != common.model.num_class or stored.multi_label != common.multi_label:
-        raise CheckpointError(
-            f"{path}: its config has num_class {stored.model.num_class} and multi_label {stored.multi_label}, this one "
-            f"{common.model.num_class} and {common.multi_label}; only scores for the same classes can be fused"
-        )
-    data = {"store": common.data.store, "class_names": common.data.class_names}
-    return stored.model_copy(
-        update={
-            "data": stored.data.model_copy(update=data),
-            "test": stored.test.model_copy(update={"batch_size": common.test.batch_size}),
-            **{name: getattr(common, name) for name in HERE},
-        }
-    )
-
-
-def align(members: Sequence[Evaluation], videos: Videos | None = None) -> Aligned:
-    """Brings evaluations into the order of `videos`, by default of the first.
-
-    Raises: UserError where videos, labels or classes differ, naming the first that does.
-    """
-    first = videos or members[0]
-    width = members[0].scores.shape[1]
+    first = videos if videos is not None else members[0]
+    every = [_whole(one) for one in members]
+    width = every[0].shape[1]
     places = {path: index for index, path in enumerate(first.paths)}
     if len(places) != len(first.paths):
         raise UserError(f"{first.name}: some video is listed twice, so results cannot be matched by path")
     stacked = []
-    for one in members:
+    for one, scores in zip(members, every, strict=True):
         if one.labels.ndim != first.labels.ndim:
-            raise UserError(f"{one.name}: one of it and {first.name} is of a multi_label list, the other is not")
-        if one.scores.shape[1] != width:
-            raise UserError(f"{one.name}: {one.scores.shape[1]} classes, but {members[0].name} has {width}")
+            raise UserError(f"{one.name}: either it or {first.name} is of a multi_label list, but not both")
+        if scores.shape[1] != width:
+            raise UserError(f"{one.name}: {scores.shape[1]} classes, but {members[0].name} has {width}")
         if one.class_names and first.class_names and one.class_names != first.class_names:
             raise UserError(f"{one.name}: its classes have other names or another order than those of {first.name}")
         order = {path: index for index, path in enumerate(one.paths)}
@@ -95,7 +70,7 @@ def align(members: Sequence[Evaluation], videos: Videos | None = None) -> Aligne
         if differs.any():
             wrong = first.paths[int(np.argmax(differs))]
             raise UserError(f"{one.name}: another true class of {wrong!r} than {first.name} has")
-        stacked.append(one.scores[chosen].astype(np.float64))
+        stacked.append(scores[chosen].astype(np.float64))
     names = next((one.class_names for one in (first, *members) if one.class_names), None)
     return Aligned(
         [one.name for one in members],
@@ -107,11 +82,17 @@ def align(members: Sequence[Evaluation], videos: Videos | None = None) -> Aligne
     )
 
 
-def fuse(results: Aligned, weights: Sequence[float], *, logits: bool) -> np.ndarray:
-    """Weighted mean of the scores -> float64 (N, K); logits: the scores of the weighted mean of their logits.
+def _whole(one: Evaluation) -> np.ndarray:
+    if one.scores is None:
+        raise UserError(f"{one.name}: it has no scores, so it cannot be fused")
+    return one.scores
 
-    A softmax forgets a constant per video and nothing else, so logits come back from scores; of softmax scores this is
-    the geometric mean.
+
+def fuse(results: Aligned, weights: Sequence[float], *, logits: bool) -> np.ndarray:
+    """Returns the weighted mean of the scores, float64 (N, K), or the scores of the weighted mean of the logits.
+
+    A softmax drops only a constant per video, so logits can be recovered from scores. For softmax scores the mean of
+    logits is the geometric mean of the scores.
     """
     shares = np.asarray(weights, np.float64) / np.sum(weights)
     if not logits:
@@ -121,22 +102,22 @@ def fuse(results: Aligned, weights: Sequence[float], *, logits: bool) -> np.ndar
     return task.probabilities(torch.from_numpy(mean)).numpy()
 
 
-def fused(members: Sequence[Evaluation], videos: Videos, weights: Sequence[float], *, logits: bool) -> Evaluation:
-    """Evaluations of `videos` as one. Raises: UserError as `align`."""
+def fused(members: Sequence[Evaluation], videos: Evaluation, weights: Sequence[float], *, logits: bool) -> Evaluation:
+    """Fuses evaluations of the list `videos` into one. Raises: UserError as `align` does."""
     aligned = align(members, videos)
     kind = "mean of logits" if logits else "mean of scores"
     scores = fuse(aligned, weights, logits=logits).astype(np.float32)
     how = protocol(aligned, weights, kind=kind)
-    return Evaluation("fused", aligned.paths, aligned.labels, aligned.class_names, scores, how)
+    return Evaluation("fused", aligned.paths, aligned.labels, scores, aligned.class_names, how)
 
 
 def usable(weights: Sequence[float], count: int) -> bool:
-    """Whether there is one for each of `count`, none below 0 and one above."""
+    """Returns whether there are `count` weights, none below 0 and at least one above 0."""
     return len(weights) == count and all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0
 
 
 def protocol(results: Aligned, weights: Sequence[float], *, kind: str, found: str = "") -> str:
-    """How the fused numbers came about. kind: of mean; found: where weights were found."""
+    """Describes how fused numbers came about. kind: what is averaged; found: how the weights were found."""
     parts = [
         f"{weight:g} x {name} ({how})"
         for weight, name, how in zip(weights, results.names, results.protocols, strict=True)

@@ -11,8 +11,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,63 +19,14 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.scoring.evaluation import Evaluation
 from utils.scoring.label_sets import from_text
 from utils.scoring.metrics import top_classes
-from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Task, task_for
+from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, task_for
 
 TEXT, LINES, SCORES = "reference_result.txt", "reference_result.jsonl", "reference_scores.npz"
 _ROW = re.compile(r"(.*)[ \t](\S+)[ \t]+(\S+)[ \t]+(\S+)\r?")  # greedy: a path may hold spaces, even at its end
 AGAIN = "run the evaluation again (python anal_tools/get_reference_results.py -e EXP)"
-
-
-@dataclass(frozen=True)
-class Results:
-    """What an evaluation said about N videos, in the order of the list."""
-
-    folder: Path
-    paths: list[str]  # as in the list
-    labels: np.ndarray  # int64 (N,), or multi-hot int8 (N, K); -1 where the truth is unknown
-    predicted: np.ndarray  # int64 (N,), the class with the best score
-    top_scores: np.ndarray  # float64 (N,), score of the predicted class; two decimals if only the text file is there
-    scores: np.ndarray | None  # float32 (N, K) in 0..1; None if only the text file is there
-    class_names: list[str] | None  # K names, as the evaluation knew them
-    protocol: str  # how the scores came about; "" if unknown
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @property
-    def task(self) -> Task:
-        """Whether a video has one class or a set of them, and what follows."""
-        return task_for(self.labels)
-
-
-@dataclass(frozen=True)
-class Videos:
-    """N videos of a list and their truth. labels: (N,) or multi-hot (N, K), -1 where unknown; name: for messages."""
-
-    name: str
-    paths: list[str]
-    labels: np.ndarray
-    class_names: list[str] | None
-
-
-@dataclass(frozen=True)
-class Evaluation(Videos):
-    """What a network says of them.
-
-    scores: (N, K), 0..1. protocol: how they came about. view_numbers: how right single views are, by
-    `Task.view_numbers`; empty where a video has one, or nobody counted.
-    """
-
-    scores: np.ndarray
-    protocol: str
-    view_numbers: Mapping[str, float] = field(default_factory=dict)
-
-    def write(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """`write_results` of it."""
-        about = {name: value for name, value in vars(self).items() if name not in ("name", "view_numbers")}
-        return write_results(folder, **about)
 
 
 def write_results(
@@ -124,7 +74,7 @@ def write_results(
     return [folder / TEXT, folder / LINES, folder / SCORES]
 
 
-def read_results(folder: str | os.PathLike[str]) -> Results:
+def read_results(folder: str | os.PathLike[str]) -> Evaluation:
     """Reads what `write_results` left; a folder with only the seed's text file is enough, without scores then.
 
     Raises:
@@ -196,7 +146,7 @@ def _to_json(path: str, label: Any, top: list[tuple[int, float]], names: list[st
     return text
 
 
-def _read_text(path: Path, full: Results | None) -> Results:
+def _read_text(path: Path, full: Evaluation | None) -> Evaluation:
     """The text file; `full` are the scores beside it, if there are any: without, a list of sets shows by its sets."""
     content = path.read_text(encoding="utf-8", errors="surrogateescape")
     rows = content.split("\n")
@@ -227,10 +177,10 @@ def _read_text(path: Path, full: Results | None) -> Results:
     highest = max(int(predicted.max()), *(max(row, default=0) for row in classes))
     width = max(highest + 1, full.labels.shape[1] if full and sets else 0)
     labels = (MULTI_LABEL if sets else SINGLE_LABEL).from_texts(truths, width)
-    return Results(path.parent, paths, labels, predicted, numbers[:, 0].copy(), None, None, "")
+    return Evaluation(str(path.parent), paths, labels, read=(predicted, numbers[:, 0].copy()))
 
 
-def read_scores(path: Path) -> Results:
+def read_scores(path: Path) -> Evaluation:
     """Reads a reference_scores.npz alone. Raises: UserError when it is cut off, damaged or of something else."""
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
@@ -247,14 +197,12 @@ def read_scores(path: Path) -> Results:
         raise UserError(f"{path}: the scores of {paths[bad[0]]!r} are NaN or infinite ({len(bad)} videos): {AGAIN}")
     if len(labels) and not -1 <= labels.min() <= labels.max() < (scores.shape[1] if labels.ndim == 1 else 2):
         raise UserError(f"{path}: labels are {labels.min()}..{labels.max()} for {scores.shape[1]} classes: {AGAIN}")
-    predicted = top_classes(scores, k=1)[:, 0] if len(scores) else np.empty(0, np.int64)
-    top = scores[np.arange(len(scores)), predicted].astype(np.float64)
-    return Results(path.parent, paths, labels, predicted, top, scores, names or None, protocol)
+    return Evaluation(str(path.parent), paths, labels, scores, names or None, protocol)
 
 
-def _compare(full: Results, text: Results) -> None:
+def _compare(full: Evaluation, text: Evaluation) -> None:
     """The text file has to say the same as the scores: same videos, same order, same answers."""
-    where = text.folder / TEXT
+    where = Path(text.name) / TEXT
     if len(full) != len(text):
         raise UserError(f"{where}: {len(text)} videos, but {SCORES} has {len(full)}: the set is not whole: {AGAIN}")
     for index, (a, b) in enumerate(zip(full.paths, text.paths, strict=True)):
@@ -263,7 +211,7 @@ def _compare(full: Results, text: Results) -> None:
             raise UserError(f"{where}:{index + 1}: does not say the same as {SCORES}: the set is not whole: {AGAIN}")
 
 
-def _check_lines(path: Path, results: Results) -> None:
+def _check_lines(path: Path, results: Evaluation) -> None:
     with path.open(encoding="utf-8", errors="surrogateescape") as file:
         number = 0
         for number, line in enumerate(file, 1):

@@ -1,5 +1,3 @@
-"""What events/ shows besides curves: the batch as the network gets it, the confusion matrix, weights and gradients."""
-
 from __future__ import annotations
 
 import io
@@ -12,17 +10,19 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from tests.helpers.experiment import make_experiment, run, same_weights, weights
+from tests.helpers.grey import ALONE, CPU, GreyList, config
 from utils.config.schema import Common
 from utils.plots.contact_sheet import CAPTION, GAP
 from utils.run.folder import RunFolder
-from utils.run.pictures import HIGHEST, MOST_CLASSES, MOST_FRAMES, MOST_VALUES, Watch
-from utils.scoring.result_files import Evaluation
+from utils.run.pictures import HIGHEST, MOST_CLASSES, MOST_FRAMES, MOST_VALUES, EventPictures
+from utils.scoring.evaluation import Evaluation
 from utils.training.batch import Batch
 from utils.training.mixup import Mix
-from utils.training.state import TrainState
+from utils.training.precision import Precision
+from utils.training.trainer import Step, Trainer
 from utils.transforms.augment import Augment
 
-PIPELINE = Augment(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
+AUGMENT = Augment(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
 
 
 def events(folder: Path) -> EventAccumulator:
@@ -34,15 +34,18 @@ def pictures(folder: Path, tag: str) -> list[tuple[int, np.ndarray]]:
     return [(one.step, np.asarray(Image.open(io.BytesIO(one.encoded_image_string)))) for one in found]
 
 
-def watching(folder: RunFolder, model: nn.Module, num_class: int = 3, **watch: object) -> Watch:
-    common = {
-        "model": {"type": "tsn", "backbone": "resnet18", "num_class": num_class},
-        "lr_scheduler": {"base_lr": 0.1, "max_iter": 9},
-        "val_freq": 4,
-        "watch": watch,
-    }
-    state = TrainState.fresh(1)
-    return Watch(Common.model_validate(common), folder, model, state, augment=PIPELINE, names=None)
+class Normalised(GreyList):
+    """A list whose batches `AUGMENT` normalises."""
+
+    def __init__(self, common: Common) -> None:
+        super().__init__(common, 9)
+        self.protocol.augment = AUGMENT
+
+
+def event_pictures(folder: RunFolder, model: nn.Module, num_class: int = 3, **watch: object) -> EventPictures:
+    common = config(model={"type": "tsn", "backbone": "resnet18", "num_class": num_class}, watch=watch)
+    trainer = Trainer(model, common, Normalised(common), rank=ALONE, precision=Precision("off", CPU))
+    return EventPictures(folder, trainer, None)
 
 
 def a_batch(clips: Tensor) -> Batch:
@@ -51,37 +54,36 @@ def a_batch(clips: Tensor) -> Batch:
 
 def test_the_batch_is_shown_as_the_network_gets_it_but_denormalised(tmp_path: Path) -> None:
     raw = torch.randint(0, 256, (3, 1, 3, 4, 20, 24), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    clips = PIPELINE.apply(raw)
+    clips = AUGMENT.apply(raw)
     before = clips.clone()
     with RunFolder(tmp_path) as folder:
-        watch = watching(folder, nn.Identity(), clips=2)
-        for step in range(9):
-            watch._state.step = step
-            watch.batch(clips, a_batch(raw), None)
-            watch.batch(clips, a_batch(raw), None)  # a second part of the same step
+        event_pictures(folder, nn.Linear(1, 1), clips=2).draw(Step(4, lr=0.1, clips=clips, batch=a_batch(raw)))
+        event_pictures(folder, nn.Linear(1, 1), clips=2).draw(Step(5, lr=0.1))
     assert torch.equal(clips, before)
-    shown = pictures(tmp_path, "pictures/batch")
-    assert [step for step, _ in shown] == [0, 4, 8]
-    for _, sheet in shown:
-        assert sheet.shape == (2 * (20 + CAPTION + GAP), 4 * (24 + GAP), 3)
-        for row in range(2):
-            for column in range(4):
-                top, left = row * (20 + CAPTION + GAP) + CAPTION, column * (24 + GAP)
-                expected = raw[row, 0, :, column].permute(1, 2, 0).numpy()
-                assert np.array_equal(sheet[top : top + 20, left : left + 24], expected)
+    ((number, sheet),) = pictures(tmp_path, "pictures/batch")
+    assert number == 4
+    assert sheet.shape == (2 * (20 + CAPTION + GAP), 4 * (24 + GAP), 3)
+    for row in range(2):
+        for column in range(4):
+            top, left = row * (20 + CAPTION + GAP) + CAPTION, column * (24 + GAP)
+            expected = raw[row, 0, :, column].permute(1, 2, 0).numpy()
+            assert np.array_equal(sheet[top : top + 20, left : left + 24], expected)
 
 
 def test_a_picture_of_a_batch_is_bounded_and_says_how_clips_are_mixed(tmp_path: Path) -> None:
     clips = torch.zeros(2, 3, 64, 400, 400)
     with RunFolder(tmp_path) as folder:
-        watch = watching(folder, nn.Identity(), clips=100)
+        drawn = event_pictures(folder, nn.Linear(1, 1), clips=100)
         batch, mix = a_batch(clips[:, None]), Mix(0.75, torch.tensor([1, 0]))
-        watch.batch(clips, batch, mix)
-        assert watch._captions(batch, mix) == ["75% 0, 25% 1", "75% 1, 25% 0"]
-        several = Batch(clips[:, None], torch.tensor([[1, 0, 1], [0, 1, 0]]), torch.arange(2), {}, ["", ""])
-        assert watch._captions(several, None) == ["0; 2", "1"]
+        step = Step(0, lr=0.1, clips=clips, batch=batch, mix=mix)
+        drawn.draw(step)
+        assert drawn._captions(step) == ["75% 0, 25% 1", "75% 1, 25% 0"]
+        step.mix = None
+        step.batch = Batch(clips[:, None], torch.tensor([[1, 0, 1], [0, 1, 0]]), torch.arange(2), {}, ["", ""])
+        assert drawn._captions(step) == ["0; 2", "1"]
         batch.faults[1] = "gone.jpg"
-        assert watch._captions(batch, None) == ["0", "unreadable: gone.jpg"]
+        step.batch = batch
+        assert drawn._captions(step) == ["0", "unreadable: gone.jpg"]
     (_, sheet), *_ = pictures(tmp_path, "pictures/batch")
     assert sheet.shape[0] <= 2 * (HIGHEST + CAPTION + GAP) and sheet.shape[1] <= MOST_FRAMES * (HIGHEST + GAP)
 
@@ -89,14 +91,20 @@ def test_a_picture_of_a_batch_is_bounded_and_says_how_clips_are_mixed(tmp_path: 
 def test_a_confusion_matrix_is_drawn_for_many_classes_and_not_without_labels(tmp_path: Path) -> None:
     def scored(labels: np.ndarray, num_class: int) -> Evaluation:
         scores = np.random.default_rng(0).random((len(labels), num_class), dtype=np.float32)
-        return Evaluation("val", [str(place) for place in range(len(labels))], labels, None, scores, "")
+        return Evaluation("val", [str(place) for place in range(len(labels))], labels, scores)
 
     with RunFolder(tmp_path) as folder:
-        watching(folder, nn.Identity()).confusion(3, scored(np.full(4, -1), 3))
-        watching(folder, nn.Identity()).confusion(4, scored(np.array([0, 1, -1, 1]), 3))  # a class never seen
-        watching(folder, nn.Identity(), MOST_CLASSES * 3).confusion(5, scored(np.arange(99), MOST_CLASSES * 3))
-        watching(folder, nn.Identity()).confusion(6, scored(np.eye(3, dtype=np.int8), 3))  # sets of classes
-        watching(folder, nn.Identity(), confusion=False).confusion(6, scored(np.arange(3), 3))
+        event_pictures(folder, nn.Linear(1, 1)).confusion(Step(3, lr=0.1), scored(np.full(4, -1), 3))
+        event_pictures(folder, nn.Linear(1, 1)).confusion(
+            Step(4, lr=0.1), scored(np.array([0, 1, -1, 1]), 3)
+        )  # a class never seen
+        event_pictures(folder, nn.Linear(1, 1), MOST_CLASSES * 3).confusion(
+            Step(5, lr=0.1), scored(np.arange(99), MOST_CLASSES * 3)
+        )
+        event_pictures(folder, nn.Linear(1, 1)).confusion(
+            Step(6, lr=0.1), scored(np.eye(3, dtype=np.int8), 3)
+        )  # sets of classes
+        event_pictures(folder, nn.Linear(1, 1), confusion=False).confusion(Step(6, lr=0.1), scored(np.arange(3), 3))
     shown = pictures(tmp_path, "pictures/confusion")
     assert [step for step, _ in shown] == [4, 5]
     assert all(max(picture.shape) < 2000 for _, picture in shown)
@@ -108,9 +116,9 @@ def test_histograms_hold_finite_values_of_weights_and_gradients_in_bounded_numbe
     assert model.bias.grad is not None
     model.bias.grad[:] = torch.nan
     with RunFolder(tmp_path) as folder:
-        watch = watching(folder, model, histograms=2)
-        for watch._state.step in range(3):
-            watch.updated()
+        drawn = event_pictures(folder, model, histograms=2)
+        for number in range(5):
+            drawn.draw(Step(number, lr=0.1, skipped=number == 4))
     found = events(tmp_path)
     assert set(found.Tags()["histograms"]) == {"weights/weight", "weights/bias", "gradients/weight"}
     assert [event.step for event in found.Histograms("weights/weight")] == [0, 2]

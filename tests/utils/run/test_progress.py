@@ -10,16 +10,16 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from tests.helpers.experiment import make_experiment
+from tests.helpers.grey import ALONE, GreyList, Mean, batch, config
 from tests.helpers.requirements import ROOT
-from tests.utils.training.test_loop import batch
 from utils.run import progress
 from utils.run.progress import Progress
-from utils.training.state import TrainPlan, TrainState
+from utils.training.precision import Precision
+from utils.training.trainer import Step, Trainer
 
 CPU = torch.device("cpu")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -64,13 +64,13 @@ def test_a_terminal_shows_both_bars_and_the_log_stays_as_it_is(tmp_path: Path) -
 
 def run_of_two_steps(shown: bool) -> list[str]:
     said: list[str] = []
-    state = TrainState.fresh(2)
-    plan = TrainPlan(np.full(100, 0.1), 2, 50, 50, 0, 0, None, 0)
-    with Progress(said.append, shown=shown, device=CPU) as bar, bar.training(state, plan, clips=8) as step:
-        step()  # not measured yet
-        state.step, _ = 1, state.meters["time"].update(0.5)
-        state.meters["data"].update(0.1)
-        step()
+    common = config(steps=100, batch_size=8, val_freq=50, print_freq=2)
+    trainer = Trainer(Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
+    with Progress(said.append, shown=shown, device=CPU) as bar:
+        for step in bar.training(trainer, [Step(0, lr=0.1), Step(1, lr=0.1)]):
+            trainer.state.step = step.number + 2  # the first step is not measured when it is shown
+            trainer.state.meters["time"].update(0.5)
+            trainer.state.meters["data"].update(0.1)
         assert len(list(bar.validation([batch(1, 2, labels=[0, 1]), batch(3, labels=[0])], 3))) == 2
     return said
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from utils.errors import UserError
+from utils.scoring.evaluation import Evaluation
 from utils.scoring.fusion import align, fuse, fused
-from utils.scoring.result_files import Evaluation, Videos
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Task
 
 PATHS = ["a", "b", "c", "d"]
@@ -18,10 +20,10 @@ HOT = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1], [-1, -1, -1]], np.int8)
 def evaluation(task: Task, logits: np.ndarray, *, name: str = "x") -> Evaluation:
     labels = HOT if task is MULTI_LABEL else np.array([0, 1, 2, -1])
     scores = task.probabilities(torch.from_numpy(logits)).float().numpy()
-    return Evaluation(name, PATHS, labels, None, scores, "p")
+    return Evaluation(name, PATHS, labels, scores, protocol="p")
 
 
-@pytest.mark.parametrize("targets", [SINGLE_LABEL, MULTI_LABEL], ids=["one class", "sets"])
+@pytest.mark.parametrize("task", [SINGLE_LABEL, MULTI_LABEL], ids=["one class", "sets"])
 def test_scores_of_mean_logits_are_those_of_the_networks(task: Task, rng: np.random.Generator) -> None:
     one, two = 4 * rng.normal(size=(2, 4, 3))
     both = align([evaluation(task, one), evaluation(task, two)])
@@ -43,7 +45,7 @@ def test_a_logit_far_below_the_best_still_counts() -> None:
 def test_results_take_the_order_of_the_list(rng: np.random.Generator) -> None:
     one = evaluation(MULTI_LABEL, rng.normal(size=(4, 3)))
     order = [2, 0, 3, 1]
-    listed = Videos("the val list", [PATHS[index] for index in order], HOT[order], ["u", "v", "w"])
+    listed = Evaluation("the val list", [PATHS[index] for index in order], HOT[order], class_names=["u", "v", "w"])
     result = fused([one, one], listed, [1, 1], logits=False)
     np.testing.assert_allclose(result.scores, one.scores[order], atol=1e-7)
     np.testing.assert_array_equal(result.labels, HOT[order])
@@ -54,7 +56,7 @@ def test_results_take_the_order_of_the_list(rng: np.random.Generator) -> None:
     ("change", "words"),
     [
         ({"labels": HOT[:, [1, 0, 2]] * np.array([[1], [1], [0], [1]])}, "another true class of 'c'"),
-        ({"labels": np.array([0, 1, 2, -1])}, "one of it and x is of a multi_label list"),
+        ({"labels": np.array([0, 1, 2, -1])}, "either it or x is of a multi_label list"),
         ({"paths": ["a", "b", "c", "e"]}, "'d' is in one of them only"),
         ({"scores": np.zeros((4, 2), np.float32)}, "2 classes, but x has 3"),
     ],
@@ -62,4 +64,4 @@ def test_results_take_the_order_of_the_list(rng: np.random.Generator) -> None:
 def test_what_does_not_belong_together_is_named(change: dict, words: str) -> None:
     one = evaluation(MULTI_LABEL, np.zeros((4, 3)))
     with pytest.raises(UserError, match=words):
-        align([one, Evaluation(**vars(one) | {"name": "y"} | change)])
+        align([one, replace(one, name="y", **change)])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from utils.errors import UserError
-from utils.scoring.result_files import LINES, SCORES, TEXT, Results, read_results, write_results
+from utils.scoring.result_files import LINES, SCORES, TEXT, read_results, write_results
 
 PATHS = ["a/v 1 with spaces", "b/v,2;\t3", "c/视频 مقطع", os.fsdecode(b"d/latin-\xe9"), "e/ends 0.50 3 1 "]
 NAMES = ["run", "<script>alert(1)</script>", "跑步", "a b, c"]
@@ -71,7 +71,7 @@ def test_text_file_alone_is_enough(tmp_path: Path) -> None:
 
 def test_no_class_names_and_one_class_work(tmp_path: Path) -> None:
     write_results(tmp_path, paths=["v"], labels=[0], scores=[[1.0]], class_names=None, protocol="")
-    results: Results = read_results(tmp_path)
+    results = read_results(tmp_path)
     assert results.class_names is None and results.predicted.tolist() == [0]
 
 

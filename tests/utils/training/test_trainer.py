@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.helpers.grey import ALONE, CPU, GreyList, Mean, batch, config
+from tests.helpers.ranks import run_ranks
+from utils.errors import FrameError, UserError
+from utils.training.batch import Batch
+from utils.training.precision import Precision
+from utils.training.trainer import Trainer, TrainState
+
+Calls = list[tuple[str, int]]
+
+
+def train(
+    batches: list[Batch],
+    *,
+    model: nn.Module | None = None,
+    start: int = 0,
+    last_validation: int = 0,
+    **keys: object,
+) -> tuple[TrainState, Calls]:
+    """Trains on the batches, and returns the state and what was due or left out after which step."""
+    common = config(**{"print_freq": 2, "val_freq": 4, "ckpt_freq": 3, "steps": len(batches)} | keys)
+    trainer = Trainer(model or Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
+    trainer.state.step, trainer.state.last_validation = start, last_validation
+    calls: Calls = []
+    for step in trainer.steps(batches, until=lambda: False):
+        calls += [(text, step.number) for text in step.left_out]
+        if step.prints:
+            calls.append(("print", step.number))
+        if step.validates:
+            calls.append(("validate", step.number))
+        if step.saves:
+            best = step.validates and trainer.state.note_best(50.0)
+            calls.append(("save best" if best else "save", step.number))
+    return trainer.state, calls
+
+
+def test_validation_runs_at_multiples_and_not_again_close_to_the_end() -> None:
+    _, calls = train([batch(0, 255, labels=[0, 1])] * 10)
+    assert [step for what, step in calls if what == "validate"] == [4, 8]
+    assert [step for what, step in calls if what == "print"] == [0, 2, 4, 6, 8, 9]
+    assert [call for call in calls if call[0].startswith("save")] == [
+        ("save", 2), ("save best", 4), ("save", 5), ("save", 8), ("save", 9),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("total", "validated"), [(15010, [15000]), (15000, [14999])])
+def test_the_last_validation_is_at_a_multiple_or_at_the_end(total: int, validated: list[int]) -> None:
+    """The original project's trick: 15000 is a multiple of 250 and only reached because the run is longer."""
+    batches = [batch(0, labels=[0])] * (total - 14990)
+    state, calls = train(batches, start=14990, last_validation=14751, steps=total, val_freq=250)
+    assert [step for what, step in calls if what == "validate"] == validated
+    assert state.step == total
+
+
+def test_accumulated_batches_are_one_step_of_the_larger_batch() -> None:
+    one, other = Mean(), Mean()
+    other.load_state_dict(one.state_dict())
+    train([batch(10, 200, 90, 30, labels=[0, 1, 1, 0])], model=one)
+    train([batch(10, 200, labels=[0, 1]), batch(90, 30, labels=[1, 0])], model=other, steps=1, accumulate=2)
+    torch.testing.assert_close(one.head.weight, other.head.weight)
+
+
+def test_the_loop_ends_after_the_step_in_which_an_end_is_asked_for() -> None:
+    common = config(steps=5)
+    trainer = Trainer(Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
+    *_, last = trainer.steps([batch(0, labels=[0])] * 5, until=lambda: trainer.state.step == 2)
+    assert (last.number, last.saves, last.stops, trainer.is_done) == (1, True, True, False)
+
+
+@pytest.mark.parametrize(("parts", "shown"), [(1, [0, 4, 8]), (2, [0, 4, 8])])
+def test_a_step_keeps_its_first_batch_where_a_picture_of_it_is_due(parts: int, shown: list[int]) -> None:
+    common = config(steps=9, val_freq=4, accumulate=parts, watch={"clips": 2})
+    trainer = Trainer(Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
+    batches = [batch(place, labels=[0]) for place in range(9 * parts)]
+    kept = {step.number: step.clips for step in trainer.steps(batches, until=lambda: False) if step.clips is not None}
+    assert list(kept) == shown
+    assert [round(float(clips.mean()) * 255) for clips in kept.values()] == [parts * number for number in shown]
+
+
+class Sore(Mean):
+    """Its loss is nan for a white clip, and so would be its batch norm's statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        means = clips.mean(dim=(1, 2, 3, 4))[:, None]
+        return self.head(self.norm(torch.where(means > 0.99, torch.nan, means)))
+
+
+def test_a_skipped_step_is_as_if_it_had_not_been() -> None:
+    one, other = Sore(), Sore()
+    other.load_state_dict(one.state_dict())
+    good, bad = batch(10, 200, labels=[0, 1]), batch(10, 255, labels=[0, 1], first=7)
+    state, calls = train([bad, good, bad], model=one, bad_loss_budget=2)
+    train([good], model=other)
+    torch.testing.assert_close(one.state_dict(), other.state_dict())
+    assert calls.count(("step 0: the loss is nan; videos of the batch: 7, 8", 0)) == 1
+    assert state.bad_losses == 2 and np.isfinite(state.meters["loss"].mean)
+
+
+def test_more_skipped_steps_than_the_budget_end_the_run() -> None:
+    with pytest.raises(
+        UserError, match=r"step 2: .* videos of the batch: 0, 1. That is 2 step\(s\), bad_loss_budget is 1"
+    ):
+        train([batch(0, 255, labels=[0, 1])] * 3, model=Sore(), start=1, steps=4, bad_loss_budget=1)
+
+
+def _left_out(rank: int) -> list[str]:
+    faults = ["", f"list:{rank + 1}: broken"] if rank else []
+    _, calls = train([batch(10, 200, labels=[0, 1], faults=faults)] * 2, bad_frame_budget=9)
+    return [what for what, _ in calls if "broken" in what]
+
+
+@pytest.mark.gloo
+def test_the_first_process_reports_what_another_one_left_out() -> None:
+    reported = run_ranks(2, _left_out)
+    assert reported[0] == ["list:2: broken"] * 2
+
+
+def test_an_unreadable_clip_does_not_move_the_weights() -> None:
+    one, other = Mean(), Mean()
+    other.load_state_dict(one.state_dict())
+    good = batch(10, 200, labels=[0, 1])
+    bad = batch(10, 200, 0, labels=[0, 1, 0], faults=["", "", "list:3: broken"])
+    state, calls = train([bad], model=one, bad_frame_budget=1)
+    train([good], model=other)
+    torch.testing.assert_close(one.head.weight, other.head.weight, rtol=0, atol=0)
+    assert state.bad_videos == 1 and ("list:3: broken", 0) in calls
+
+
+def test_beyond_the_budget_the_run_ends_before_it_learns_from_the_batch() -> None:
+    model = Mean()
+    before = model.head.weight.clone()
+    with pytest.raises(FrameError, match=r"step 0: 1 unreadable video\(s\), bad_frame_budget is 0: list:3: broken"):
+        train([batch(1, labels=[0], faults=["list:3: broken"])], model=model)
+    assert torch.equal(model.head.weight, before)

@@ -1,0 +1,383 @@
+"""Trains a model step by step, from random weights or from where a checkpoint stopped.
+
+The loop that uses it is in main.py: a step, then the log, a validation, a checkpoint, whatever is due. The trainer
+knows no dataset, no network and no file.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from utils.config.schema import Common
+from utils.errors import FrameError, UserError
+from utils.processes import session
+from utils.processes.launch import Rank
+from utils.scoring.task import task_of
+from utils.training.batch import Batch, on_device
+from utils.training.ema import Ema
+from utils.training.meters import WindowMeter
+from utils.training.mixup import Mix, MixUp
+from utils.training.optimizer import make_optimizer, parameter_groups, set_lr, split_by_name
+from utils.training.precision import Precision
+from utils.training.schedule import schedule
+
+
+class TrainingList(Protocol):
+    """The list of videos that is trained on; `datasets.split.Split` is one."""
+
+    @property
+    def labels(self) -> Any:
+        """The truth of all videos."""
+        ...
+
+    @property
+    def protocol(self) -> Any:
+        """Its `augment` normalises a batch on the device."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def path(self, index: int) -> str:
+        """Returns the path of a video, for messages."""
+        ...
+
+    def clips(self, rank: Rank, *, start: int, count: int) -> Iterable[Tensor]:
+        """Returns the normalised clips of `count` batches from a step on, on the device."""
+        ...
+
+
+@dataclass
+class TrainState:
+    """Says how far a run is. Everything in it goes into the checkpoint.
+
+    step: optimizer steps done.
+    best_prec1: the best number so far that chooses a checkpoint: top-1, or mAP with multi_label.
+    best_step: steps done when it was reached; 0 before the first validation.
+    last_validation: steps done when validation last ran.
+    bad_videos: videos that could not be read.
+    bad_losses: steps that were skipped because their loss was not finite.
+    meters: means over the last print_freq steps.
+    """
+
+    step: int = 0
+    best_prec1: float = 0.0
+    best_step: int = 0
+    last_validation: int = 0
+    bad_videos: int = 0
+    bad_losses: int = 0
+    meters: dict[str, WindowMeter] = field(default_factory=dict)
+
+    def note_best(self, score: float) -> bool:
+        """Remembers a validation's top-1 or mAP in percent; returns whether it is the best so far."""
+        best = self.best_step == 0 or score > self.best_prec1
+        if best:
+            self.best_prec1, self.best_step = score, self.step
+        return best
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns plain values."""
+        return vars(self) | {"meters": {name: meter.state_dict() for name, meter in self.meters.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores `state_dict`'s values; checkpoints of the original project have only step and best_prec1."""
+        self.step = state["step"]
+        self.best_prec1 = float(state["best_prec1"])
+        self.best_step = state.get("best_step", self.step)
+        self.last_validation = state.get("last_validation", self.step)
+        self.bad_videos = state.get("bad_videos", 0)
+        self.bad_losses = state.get("bad_losses", 0)
+        for name, meter in self.meters.items():
+            meter.load_state_dict(state.get("meters", {}).get(name, []))
+
+
+@dataclass
+class Step:
+    """One step that is done: what the loop has to do now, and what it needs for that.
+
+    number: steps done before it, as log.txt counts.
+    lr: its learning rate.
+    prints, validates, saves: what is due after it.
+    stops: whether the run ends after it, early or because it was the last one.
+    skipped: whether its loss was not finite, so that the weights stayed as they were.
+    clips, batch, mix: the first batch as the network saw it, where pictures are due; else None.
+    left_out: texts about videos and steps that were left out and not reported yet.
+    """
+
+    number: int
+    lr: float
+    prints: bool = False
+    validates: bool = False
+    saves: bool = False
+    stops: bool = False
+    skipped: bool = False
+    clips: Tensor | None = None
+    batch: Batch | None = None
+    mix: Mix | None = None
+    left_out: list[str] = field(default_factory=list)
+    # the rest is the trainer's: numbers stay on the device until they are needed, so that it never waits for the host
+    indices: list[int] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    waited: float = 0.0
+    seconds: float = 0.0
+    numbers: Tensor | None = None  # float32 (4,): sum of the losses, hits of the best class, of the five best, clips
+
+
+class Trainer:
+    """Trains `model` by a config and holds everything that a checkpoint has to keep.
+
+    Attributes:
+        model: the network that is trained.
+        scored: the network that is validated and saved as `state_dict`: the average with `ema`, else the model.
+        rates: learning rates of all steps, float64 (total steps,).
+        state: how far the run is.
+    """
+
+    def __init__(self, model: nn.Module, common: Common, data: TrainingList, *, rank: Rank, precision: Precision):
+        steps_per_epoch = len(data) / common.effective_batch(rank.world_size)
+        # what it was given
+        self.model, self.common, self.data, self.rank, self.precision = model, common, data, rank, precision
+        # the parts of a step
+        self.task = task_of(common)
+        self.optimizer = optimizer_for(model, common)
+        self.rates = schedule(common.lr_scheduler, steps_per_epoch, scale=common.lr_scale(rank.world_size))
+        self.criterion = self.task.criterion(common, data.labels).to(rank.device)
+        self.mix_up = MixUp(common.augmentation.mix_up, common.augmentation.cut_mix)
+        self._ema = Ema(model, common.ema) if common.ema else None
+        self.scored: nn.Module = self._ema.average if self._ema else model
+        # when something is due
+        self.val_freq = common.validate_every(steps_per_epoch)
+        self.checkpoint_every = save_every(common, steps_per_epoch)
+        # how far it is
+        names = ("time", "data", "loss", *self.task.train_numbers)
+        self.state = TrainState(meters={name: WindowMeter(common.print_freq) for name in names})
+        self._shown: int | None = None  # the step whose batch was kept last
+
+    @property
+    def total(self) -> int:
+        """Number of steps of the whole run."""
+        return len(self.rates)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps are done."""
+        return self.state.step >= self.total
+
+    def steps(self, batches: Iterable[Batch], *, until: Callable[[], bool]) -> Iterator[Step]:
+        """Trains on, and yields after every step until all are done or `until` asks for an end on any process.
+
+        batches: `accumulate` for each remaining step, in order; their gradients add up to one update.
+
+        Raises: FrameError when more videos are unreadable than bad_frame_budget allows; UserError when the loss is not
+        finite.
+        """
+        before: Step | None = None  # the previous step, whose numbers are still on the device
+        session.wrap(self.model, self.rank)
+        if self.common.compile:  # in place, so that names of weights stay as they are
+            self.model.compile()
+        self.model.train()
+        loader = on_device(batches, self.rank.device)
+        while not self.is_done:
+            began = time.perf_counter()
+            step = Step(self.state.step, float(self.rates[self.state.step]))
+            self._update(step, loader)
+            self.state.step = done = step.number + 1
+            if before is not None:  # fetched now, while the device works on this step
+                self._settle(before, step)
+            stopped = session.any_rank(until())
+            step.validates = not stopped and self._validation_due(step.number)
+            if step.validates:
+                self.state.last_validation = done
+            step.prints = step.number % self.common.print_freq == 0 or done == self.total
+            step.saves = step.validates or stopped or done == self.total or done % self.checkpoint_every == 0
+            step.stops = stopped or done == self.total
+            step.seconds = time.perf_counter() - began
+            before = step
+            if step.prints or step.saves:
+                self._settle(step, step)
+                before = None
+            yield step
+            if step.stops:
+                return
+            if step.validates:
+                self.model.train()  # a validation has put it into evaluation mode
+
+    def _update(self, step: Step, loader: Iterator[tuple[Batch, Batch]]) -> None:
+        """Computes the gradients of a step's batches and moves the weights."""
+        # every random draw of this process, dropout included, follows from (seed, step, rank): nothing to save
+        torch.manual_seed(_step_seed(self.common.seed, step.number, self.rank.number))
+        set_lr(self.optimizer, step.lr)
+        self.optimizer.zero_grad(set_to_none=True)
+        budget = self.common.bad_loss_budget
+        buffers = [buffer.clone() for buffer in self.model.buffers()] if budget else []
+        for part in range(self.common.accumulate):
+            began = time.perf_counter()
+            loaded, batch = next(loader)
+            step.waited += time.perf_counter() - began
+            step.indices += loaded.indices.tolist()
+            step.faults += filter(None, batch.faults)
+            self._refuse_beyond_budget(batch)
+            loss = self._loss(
+                step, batch, np.random.default_rng([self.common.seed, step.number, self.rank.number, part])
+            )
+            self.precision.backward(loss / self.common.accumulate)
+        # only a budget looks at the loss before the update: looking makes the host wait for the device
+        if budget and session.any_rank(not _is_finite(step)):
+            self._skip(step, buffers)
+            return
+        self.precision.update(self.optimizer, self.model, clip_gradient=self.common.clip_gradient)
+        if self._ema:
+            self._ema.update(self.model)
+
+    def _loss(self, step: Step, batch: Batch, rng: np.random.Generator) -> Tensor:
+        """Returns the mean loss of a batch that is on the device; `rng` draws what is mixed."""
+        clips = self.data.protocol.augment.apply(batch.clips, batch.augment)
+        # an unreadable clip must not be blended into another one, so such a batch is not mixed
+        mix = None if any(batch.faults) else self.mix_up.draw(rng, len(batch), *clips.shape[-2:])
+        clips = clips if mix is None else mix.clips(clips)
+        if self._pictures_due(step.number):
+            self._shown = step.number
+            step.clips, step.batch, step.mix = clips, batch, mix
+        with self.precision.autocast():
+            logits = self.model(clips)
+        good = torch.tensor([float(not fault) for fault in batch.faults])
+        weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
+        count = weight.sum()
+        criterion, labels = self.criterion, batch.labels
+        per_clip = criterion(logits, labels) if mix is None else mix.loss(criterion, logits, labels)
+        loss = (per_clip * weight).sum()
+        hits = self.task.hits(logits.detach(), labels)
+        if mix is not None:
+            hits = mix.average(hits, self.task.hits(logits.detach(), mix.partners(labels)))
+        numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
+        step.numbers = numbers if step.numbers is None else step.numbers + numbers
+        return loss / count.clamp(min=1)
+
+    def _pictures_due(self, number: int) -> bool:
+        """Returns whether the batch of a step is shown: after a start and every val_freq steps, on the first rank."""
+        due = self._shown is None or (number % self.common.val_freq == 0 and number != self._shown)
+        return due and self.common.watch.clips > 0 and self.rank.is_first
+
+    def _validation_due(self, number: int) -> bool:
+        """After step i > 0 when val_freq divides i; at the end, if the last val_freq steps have not been validated."""
+        if number > 0 and number % self.val_freq == 0:
+            return True
+        done, last = number + 1, self.state.last_validation
+        return done == len(self.rates) and (last == 0 or done - last >= self.val_freq - 1)
+
+    def _refuse_beyond_budget(self, batch: Batch) -> None:
+        faults = [fault for fault in batch.faults if fault]
+        bad, budget = self.state.bad_videos + len(faults), self.common.bad_frame_budget
+        if bad > budget:
+            raise FrameError(
+                f"step {self.state.step}: {bad} unreadable video(s), bad_frame_budget is {budget}: {'; '.join(faults)}"
+            )
+
+    def _skip(self, step: Step, buffers: list[Tensor]) -> None:
+        """Leaves a step out: the weights stay, and batch norm's statistics become `buffers` again.
+
+        Raises: UserError when more steps than bad_loss_budget were left out.
+        """
+        assert step.numbers is not None
+        mine = [] if _is_finite(step) else [self._describe(step, float(step.numbers[0]))]
+        self.state.bad_losses += 1
+        if self.state.bad_losses > self.common.bad_loss_budget:
+            texts = [text for part in session.gather_objects(mine) for text in part]
+            raise UserError(
+                f"{'; '.join(texts)}. That is {self.state.bad_losses} step(s), "
+                f"bad_loss_budget is {self.common.bad_loss_budget}"
+            )
+        step.left_out += _of_all_ranks(mine)
+        for buffer, before in zip(self.model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
+        step.numbers = torch.zeros_like(step.numbers)  # no clip: the meters leave it out
+        step.skipped = True
+
+    def _settle(self, step: Step, now: Step) -> None:
+        """Fetches a step's numbers, adds those of all processes, and updates the meters. `now` reports its faults."""
+        if step.numbers is None:
+            return
+        loss, *hits, count = step.numbers.tolist()
+        step.numbers = None
+        if not math.isfinite(loss):
+            raise UserError(
+                f"{self._describe(step, loss)}. The last checkpoint is from before this step; lower the learning rate, "
+                "set amp: off, or let bad_loss_budget skip such steps"
+            )
+        loss, *hits, count, faults = session.sum_over_ranks([loss, *hits, count, len(step.faults)])
+        if faults:
+            now.left_out += _of_all_ranks(step.faults)
+        self.state.bad_videos += round(faults)
+        meters = self.state.meters
+        meters["loss"].update(loss / max(count, 1), count)
+        for name, number in zip(self.task.train_numbers, hits, strict=True):
+            meters[name].update(100.0 * number / max(count, 1), count)
+        meters["data"].update(step.waited)
+        meters["time"].update(step.seconds)
+
+    def _describe(self, step: Step, loss: float) -> str:
+        paths = ", ".join(map(self.data.path, step.indices))
+        return f"step {step.number}: the loss is {loss}; videos of the batch: {paths}"
+
+    def renew_batch_norm(self) -> None:
+        """Computes the batch norm statistics of `scored` anew, if `precise_bn` asks for it."""
+        if count := self.common.precise_bn:
+            update_bn(self.data.clips(self.rank, start=self.state.step, count=count), self.scored)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the entries of a checkpoint: those of the original project, and ours."""
+        entries = {
+            "step": self.state.step,
+            "best_prec1": self.state.best_prec1,
+            "state_dict": self.scored.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.precision.state_dict(),
+            "trainer": self.state.state_dict(),
+        }
+        return entries | (self._ema.checkpoint_entries(self.model) if self._ema else {})
+
+    def resume(self, saved: Mapping[str, Any] | None) -> None:
+        """Restores everything of a checkpoint but `state_dict`, which the model holds already; None changes nothing.
+
+        Checkpoints of the original project lack our entries.
+        """
+        if saved is None:
+            return
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.precision.load_state_dict(saved.get("scaler", {}))
+        self.state.load_state_dict(saved.get("trainer", {"step": saved["step"], "best_prec1": saved["best_prec1"]}))
+        if self._ema:
+            self._ema.restore(self.model, saved)
+
+
+def optimizer_for(model: nn.Module, common: Common) -> torch.optim.Optimizer:
+    """Builds the optimizer of a config over the trainable parameters of a model."""
+    groups = parameter_groups(model, no_wd=common.no_wd, policy=common.policy, fc_lr5=common.fc_lr5)
+    return make_optimizer(common, split_by_name(groups, model, common.lr_by_name))
+
+
+def save_every(common: Common, steps_per_epoch: float) -> int:
+    """Returns the steps between two checkpoints."""
+    return common.ckpt_freq or min(common.validate_every(steps_per_epoch), 500)
+
+
+def _is_finite(step: Step) -> bool:
+    """Returns whether the loss is finite; waits for the device."""
+    return step.numbers is not None and math.isfinite(float(step.numbers[0]))
+
+
+def _of_all_ranks(texts: list[str]) -> list[str]:
+    """Returns the texts of all processes, in the order of ranks: only the first process writes a log."""
+    return [text for part in session.gather_objects(texts) for text in part]
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))
