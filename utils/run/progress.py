@@ -1,4 +1,4 @@
-"""How far a run is: a bar at the foot of a terminal, a plain line a minute where nobody sees a terminal.
+"""Shows how far a run is: a bar at the foot of a terminal, or a plain line every minute where there is no terminal.
 
 Neither goes into log.txt, and only the first process shows anything.
 """
@@ -27,10 +27,11 @@ GIB = 1 << 30
 
 
 class Progress:
-    """Shows training and validation of this process; to be entered around both.
+    """Shows the training and validation of this process. It has to be entered around both.
 
-    say: prints a line where there is no terminal. shown: False in all processes but the first.
-    The bar is drawn by whoever trains, between two steps: a thread of its own could hold a lock while workers fork.
+    say: prints a line where there is no terminal.
+    shown: False in all processes but the first.
+    The training process draws the bar, between two steps: another thread could hold a lock while workers fork.
     """
 
     def __init__(self, say: Callable[[str], None], *, shown: bool, device: torch.device) -> None:
@@ -101,7 +102,7 @@ class Progress:
 
 
 def memory(device: torch.device) -> str:
-    """The most memory that was in use so far: of the GPU, or of this process where there is none."""
+    """Returns the most memory used so far: of the GPU, or of this process where there is no GPU."""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         return f"{torch.cuda.max_memory_reserved(device) / GIB:.1f} of {total / GIB:.1f} GiB"
@@ -110,7 +111,7 @@ def memory(device: torch.device) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """h:mm:ss, with days in front from 24 hours on."""
+    """Returns h:mm:ss, with days in front from 24 hours on."""
     return str(datetime.timedelta(seconds=round(seconds)))
 
 

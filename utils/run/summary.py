@@ -39,7 +39,8 @@ def explain(
     rates = schedule(common.lr_scheduler, steps_per_epoch, scale=common.lr_scale(world_size))
     table = _table(config, dict(in_force) | {"common.ckpt_freq": save_every(common, steps_per_epoch)})
     warnings = [*warnings, *(lacking for lacking, _ in lists.values() if lacking)]
-    run = summary(common, method, rates=rates, num_train=num_train, world_size=world_size)
+    views = in_force["common.test.num_clips"] * in_force["common.test.num_crops"]
+    run = summary(common, method, rates=rates, num_train=num_train, world_size=world_size, views=views)
     return "\n".join([table, "", *(f"warning: {text}" for text in warnings), run])
 
 
@@ -65,11 +66,14 @@ def learning_rate_trace(rates: np.ndarray) -> str:
     return " ".join(f"{step}:{rates[step]:.6f}" for step in steps)
 
 
-def summary(common: Common, method: Any, *, rates: np.ndarray, num_train: int | None, world_size: int) -> str:
+def summary(
+    common: Common, method: Any, *, rates: np.ndarray, num_train: int | None, world_size: int, views: int
+) -> str:
     """Returns a few lines about a run: effective batch, schedule, size and cost of the network.
 
     method: a methods.base.Method, on any device.
     num_train: videos of the training list; None if the list is missing.
+    views: of a video at test.
     """
     effective = common.effective_batch(world_size)
     accumulated = f" x {common.accumulate} accumulated" if common.accumulate > 1 else ""
@@ -84,7 +88,6 @@ def summary(common: Common, method: Any, *, rates: np.ndarray, num_train: int | 
     frames = method.clip.num_frames
     size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
     cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, method.clip.in_channels, frames, size, size))
-    views = (common.test.num_clips or 1) * common.crops
     return "\n".join(
         [
             f"effective batch: {common.batch_size} per process x {world_size} process(es){accumulated} = "

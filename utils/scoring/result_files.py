@@ -1,8 +1,8 @@
-"""The files that an evaluation leaves in its experiment folder: written here, read here, nowhere else.
+"""Writes and reads the files that an evaluation leaves in its experiment folder.
 
-reference_result.txt (the seed's: path, top score, predicted class, true class or set of them), reference_result.jsonl
-(the same with names and the five best) and reference_scores.npz (all scores). Each is whole or absent; the reader
-refuses a set that does not belong together. What the numbers mean is computed in metrics.py.
+reference_result.txt is the original project's: path, top score, predicted class, true class or classes.
+reference_result.jsonl adds class names and the five best classes, reference_scores.npz holds all scores. Each file is
+whole or absent, and files of different evaluations are refused.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def write_results(
 ) -> list[Path]:
     """Writes the three files into `folder`, the text file last, and returns their paths.
 
-    One line per video, in the order given. labels: integers (N,) or multi-hot (N, K), -1 where unknown. scores: (N, K),
-    in 0..1.
+    paths: N, one line is written for each, in this order.
+    labels: integers (N,) or multi-hot (N, K), -1 where unknown.
+    scores: (N, K), in 0..1.
 
-    Raises:
-        UserError: a score is NaN, or a file cannot be written; files of an earlier evaluation stay then.
+    Raises: UserError if a score is NaN or a file cannot be written; the files of an earlier evaluation then stay.
     """
     folder = Path(folder)
     values, truth = np.asarray(scores, dtype=np.float32), np.asarray(labels)
@@ -75,17 +75,16 @@ def write_results(
 
 
 def read_results(folder: str | os.PathLike[str]) -> Evaluation:
-    """Reads what `write_results` left; a folder with only the seed's text file is enough, without scores then.
+    """Reads what `write_results` wrote; if only the text file is left, the evaluation has no scores.
 
-    Raises:
-        UserError: there are no results, or a file is cut off, damaged, or of another evaluation than the others.
+    Raises: UserError if there are no results, or a file is cut off, damaged or of another evaluation than the others.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such experiment folder")
     if not (folder / TEXT).is_file():
         if (folder / SCORES).is_file() or (folder / LINES).is_file():
-            raise UserError(f"{folder / TEXT}: missing beside the other results, so the set is not whole: {AGAIN}")
+            raise UserError(f"{folder / TEXT}: missing, although other results are there, so the set is not whole: {AGAIN}")
         raise UserError(
             f"{folder}: no results yet; make them with python anal_tools/get_reference_results.py -e {folder}"
         )
@@ -116,11 +115,11 @@ def _check_shapes(paths: Sequence[str], truth: np.ndarray, values: np.ndarray, n
     if names is not None and len(names) != values.shape[1]:
         raise ValueError(f"{len(names)} class names for {values.shape[1]} classes")
     if wrong := next((path for path in paths if "\n" in path or "\r" in path), None):
-        raise UserError(f"{wrong!r}: a path with a line break cannot stand in a list or a result; rename it")
+        raise UserError(f"{wrong!r}: a path in a list or a result cannot contain a line break; rename it")
 
 
 def _to_json(path: str, label: Any, top: list[tuple[int, float]], names: list[str]) -> str:
-    """One video as a JSON object; text stays readable unless the path holds bytes that are no UTF-8."""
+    """Returns one video as a JSON object; text stays readable unless the path holds bytes that are not UTF-8."""
 
     def name(index: int) -> str | None:
         return names[index] if names and index >= 0 else None
@@ -147,7 +146,7 @@ def _to_json(path: str, label: Any, top: list[tuple[int, float]], names: list[st
 
 
 def _read_text(path: Path, full: Evaluation | None) -> Evaluation:
-    """The text file; `full` are the scores beside it, if there are any: without, a list of sets shows by its sets."""
+    """Reads the text file. `full`: the scores in the same folder, if there are any; they say if labels are sets."""
     content = path.read_text(encoding="utf-8", errors="surrogateescape")
     rows = content.split("\n")
     if rows[-1]:
@@ -171,7 +170,7 @@ def _read_text(path: Path, full: Evaluation | None) -> Evaluation:
     lowest = np.array([min(row, default=0) for row in classes])
     wrong = np.flatnonzero(~np.isfinite(numbers[:, 0]) | (numbers[:, 1] < 0) | (lowest < -1))
     if len(wrong):
-        raise UserError(f"{path}:{wrong[0] + 1}: a score that is no number or a class below 0: {AGAIN}")
+        raise UserError(f"{path}:{wrong[0] + 1}: a score that is not a number, or a class below 0: {AGAIN}")
     predicted = numbers[:, 1].astype(np.int64)
     sets = full.labels.ndim == 2 if full else any(len(row) != 1 for row in classes)
     highest = max(int(predicted.max()), *(max(row, default=0) for row in classes))
@@ -181,7 +180,7 @@ def _read_text(path: Path, full: Evaluation | None) -> Evaluation:
 
 
 def read_scores(path: Path) -> Evaluation:
-    """Reads a reference_scores.npz alone. Raises: UserError when it is cut off, damaged or of something else."""
+    """Reads a reference_scores.npz alone. Raises: UserError if it is cut off, damaged or something else."""
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             scores, labels, names = file["scores"], file["labels"], file["class_names"].tolist()
@@ -201,7 +200,7 @@ def read_scores(path: Path) -> Evaluation:
 
 
 def _compare(full: Evaluation, text: Evaluation) -> None:
-    """The text file has to say the same as the scores: same videos, same order, same answers."""
+    """Checks that the text file says the same as the scores: same videos, same order, same answers."""
     where = Path(text.name) / TEXT
     if len(full) != len(text):
         raise UserError(f"{where}: {len(text)} videos, but {SCORES} has {len(full)}: the set is not whole: {AGAIN}")

@@ -1,7 +1,7 @@
-"""What a video's truth is, one class or a set of them, and all that follows: loss, scores, what is counted and printed.
+"""Defines the two tasks, one class per video or a set of classes, and what follows: loss, scores, numbers, texts.
 
-A target is a class, int64, or a multi-hot row, int8 (K,); -1, or a row of -1, where it is unknown. Networks return
-logits and know nothing of this; the rest asks `task_of(common)` or, given numbers, `task_for(labels)`.
+A label is a class, int64, or a multi-hot row, int8 (K,); it is -1, or a row of -1, where the truth is unknown. Networks
+return logits and know no task. Everything else asks `task_of(common)` or, given labels, `task_for(labels)`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from utils.config.schema import Common
 from utils.scoring import average_precision as ap
@@ -21,18 +22,19 @@ from utils.scoring.label_sets import LabelSets, from_text, in_text, label_sets
 from utils.scoring.losses import BinaryCrossEntropy, LabelSmoothCrossEntropy, class_factors
 from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
 
-SMALLEST = float(np.finfo(np.float32).tiny)  # below it the logarithm of a score says nothing
+SMALLEST = float(np.finfo(np.float32).tiny)  # smaller scores have no meaningful logarithm
 
 
 class Task(ABC):
-    """Of one kind; stateless.
+    """Says how videos with one kind of label are trained and scored. Stateless.
 
     Attributes:
-        scores: how logits become scores, in a word.
-        train_numbers: what training counts for the best class and for the five best, in metrics.jsonl: in log.txt.
-        val_numbers: the same for an evaluation, percentages; the first one chooses the best checkpoint.
-        view_numbers: what an evaluation counts for each view by itself, `hits` of it.
-        charted: which of them go to events/.
+        scores: name of the function that turns logits into scores.
+        train_numbers: numbers of training, for the best class and for the five best: name in metrics.jsonl -> title in
+            log.txt.
+        val_numbers: numbers of an evaluation, percentages, in the same way; the first one chooses the best checkpoint.
+        view_numbers: numbers of an evaluation that count every view by itself.
+        charted: names of the numbers that go to events/.
     """
 
     scores: ClassVar[str]
@@ -43,60 +45,60 @@ class Task(ABC):
 
     @property
     def best_by(self) -> str:
-        """Title of the number that chooses the best checkpoint."""
+        """The title of the number that chooses the best checkpoint."""
         return next(iter(self.val_numbers.values()))
 
     @abstractmethod
     def criterion(self, common: Common, labels: Any) -> nn.Module:
-        """The loss of a config, (B, K) logits and B targets -> (B,); labels: those of the training list."""
+        """Returns the loss of a config: logits (B, K) and B labels -> (B,). labels: those of the training list."""
 
     @abstractmethod
     def probabilities(self, logits: Tensor) -> Tensor:
-        """(..., K) logits -> scores in 0..1."""
+        """Turns logits (..., K) into scores in 0..1."""
 
     @abstractmethod
     def to_logits(self, scores: np.ndarray) -> np.ndarray:
-        """Logits, up to what `probabilities` forgets, of scores (..., K)."""
+        """Recovers logits from scores (..., K), up to what `probabilities` discards."""
 
     @abstractmethod
     def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """float32 (2, B): whether the best class is right, and whether one of the min(5, K) best is."""
+        """Returns float32 (2, B): whether the best class is right, and whether one of the min(5, K) best is."""
 
     @abstractmethod
     def loss(self, scores: np.ndarray, labels: np.ndarray) -> float:
-        """Mean loss of scores (N, K), without smoothing and weights, over the videos with a truth; nan without any."""
+        """Returns the mean loss of scores (N, K) over labelled videos, without smoothing and weights; nan if none."""
 
     @abstractmethod
     def known(self, labels: np.ndarray) -> np.ndarray:
-        """Which videos have a truth, bool (N,)."""
+        """Returns which videos have a known label, bool (N,)."""
 
     @abstractmethod
     def measure(self, scores: Any, labels: Any) -> dict[str, float]:
-        """`val_numbers` of scores (N, K), percentages 0..100; nan where no video has a truth."""
+        """Returns the `val_numbers` of scores (N, K), percentages in 0..100; nan if no video has a label."""
 
     @abstractmethod
     def made_up(self, count: int, num_class: int) -> np.ndarray | LabelSets:
-        """Task for so many videos of noise."""
+        """Returns labels for `count` videos of noise."""
 
     @abstractmethod
     def best(self, scores: Any, labels: Any) -> float:
-        """The first of `val_numbers` alone."""
+        """Returns the first of `val_numbers` alone."""
 
     @abstractmethod
-    def about(self, labels: np.ndarray) -> str:
-        """What a protocol has to say of the truth beyond the number of videos; "" if nothing."""
+    def note(self, labels: np.ndarray) -> str:
+        """Returns what a protocol must say about the labels beyond the number of videos; "" if nothing."""
 
     @abstractmethod
-    def text(self, target: Any) -> str:
-        """A target as lists and reference_result.txt have it."""
+    def text(self, label: Any) -> str:
+        """Returns a label as lists and reference_result.txt write it."""
 
     @abstractmethod
     def from_texts(self, texts: Sequence[str], num_class: int) -> np.ndarray:
-        """Task (N,) or (N, K) from what `text` made. Raises ValueError for anything else."""
+        """Returns labels (N,) or (N, K) from the texts that `text` makes. Raises ValueError for anything else."""
 
 
 class SingleLabel(Task):
-    """One class per video: cross entropy, softmax, top-k accuracy. Labels int (N,)."""
+    """Gives every video one class: cross entropy, softmax, top-k accuracy. Labels are int (N,)."""
 
     scores: ClassVar = "softmax"
     train_numbers: ClassVar = {"acc1": "Prec@1", "acc5": "Prec@5"}
@@ -104,66 +106,69 @@ class SingleLabel(Task):
     view_numbers: ClassVar = {"clip_acc1": "Clip Acc@1", "clip_acc5": "Clip Acc@5"}
     charted: ClassVar = ("acc1", "acc5")
 
+    @override
     def criterion(self, common: Common, labels: np.ndarray) -> nn.Module:
-        """Cross entropy, smoothed and weighted as the config says."""
         counts = np.bincount(labels, minlength=common.model.num_class)
         return LabelSmoothCrossEntropy(common.label_smooth, class_factors(common, counts))
 
+    @override
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Softmax over the classes."""
         return logits.softmax(-1)
 
+    @override
     def to_logits(self, scores: np.ndarray) -> np.ndarray:
-        """Logarithms: a softmax forgets a constant per video."""
         logs: np.ndarray = np.log(np.maximum(scores, SMALLEST))
         return logs
 
+    @override
     def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Whether the class is the best, and among the best."""
         found = _best(logits) == labels[:, None]
         return torch.stack([found[:, 0], found.any(1)]).float()
 
+    @override
     def loss(self, scores: np.ndarray, labels: np.ndarray) -> float:
-        """Cross entropy."""
         known = self.known(labels)
         nats = np.log(np.maximum(scores[known, labels[known]].astype(np.float64), SMALLEST))
         return float(0.0 - nats.mean()) if known.any() else math.nan
 
+    @override
     def known(self, labels: np.ndarray) -> np.ndarray:
-        """Those with a class."""
         return np.asarray(labels >= 0)
 
+    @override
     def measure(self, scores: Any, labels: Any) -> dict[str, float]:
-        """Top-1, top-5 and mean class accuracy."""
         return {
             "acc1": topk_accuracy(scores, labels),
             "acc5": topk_accuracy(scores, labels, k=5),
             "mean_class": mean_class_accuracy(scores, labels),
         }
 
+    @override
     def best(self, scores: Any, labels: Any) -> float:
-        """Top-1."""
         return topk_accuracy(scores, labels)
 
+    @override
     def made_up(self, count: int, num_class: int) -> np.ndarray:
-        """One class after the other."""
         return np.arange(count) % num_class
 
-    def about(self, labels: np.ndarray) -> str:
-        """Nothing."""
+    @override
+    def note(self, labels: np.ndarray) -> str:
         return ""
 
-    def text(self, target: Any) -> str:
-        """The class."""
-        return str(int(target))
+    @override
+    def text(self, label: Any) -> str:
+        return str(int(label))
 
+    @override
     def from_texts(self, texts: Sequence[str], num_class: int) -> np.ndarray:
-        """int64 (N,)."""
         return np.array([int(text) for text in texts], np.int64)
 
 
 class MultiLabel(Task):
-    """A set of classes per video: binary cross entropy, a sigmoid per class, mAP. Labels int8 (N, K), or LabelSets."""
+    """Gives every video a set of classes: binary cross entropy, a sigmoid per class, mAP.
+
+    Labels are int8 (N, K), or LabelSets.
+    """
 
     scores: ClassVar = "sigmoid"
     train_numbers: ClassVar = {"hit1": "Hit@1", "hit5": "Hit@5"}
@@ -171,63 +176,63 @@ class MultiLabel(Task):
     view_numbers: ClassVar = {"clip_hit1": "Clip Hit@1", "clip_hit5": "Clip Hit@5"}
     charted: ClassVar = ("mAP", "hit1", "hit5")
 
+    @override
     def criterion(self, common: Common, labels: LabelSets) -> nn.Module:
-        """Binary cross entropy, smoothed and weighted as the config says."""
         counts = np.bincount(labels.flat, minlength=common.model.num_class)
         return BinaryCrossEntropy(common.label_smooth, class_factors(common, counts))
 
+    @override
     def probabilities(self, logits: Tensor) -> Tensor:
-        """A sigmoid for each class."""
         return logits.sigmoid()
 
+    @override
     def to_logits(self, scores: np.ndarray) -> np.ndarray:
-        """Logarithms of the odds."""
         logs: np.ndarray = np.log(np.maximum(scores, SMALLEST)) - np.log(np.maximum(1.0 - scores, SMALLEST))
         return logs
 
+    @override
     def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Whether the best class, and any of the best, is shown; never where none is."""
         found = labels.gather(1, _best(logits)) > 0
         return torch.stack([found[:, 0], found.any(1)]).float()
 
+    @override
     def loss(self, scores: np.ndarray, labels: np.ndarray) -> float:
-        """Binary cross entropy, mean over the classes."""
         known = self.known(labels)
         values, shown = scores[known].astype(np.float64), labels[known] > 0
         nats = np.log(np.maximum(np.where(shown, values, 1.0 - values), SMALLEST))
         return float(0.0 - nats.mean()) if known.any() else math.nan
 
+    @override
     def known(self, labels: np.ndarray) -> np.ndarray:
-        """Those with a set, be it empty."""
         return ap.known_rows(labels)
 
+    @override
     def measure(self, scores: Any, labels: Any) -> dict[str, float]:
-        """mAP and hit rates."""
         return {
             "mAP": ap.mean_average_precision(scores, labels),
             "hit1": ap.hit_rate(scores, labels),
             "hit5": ap.hit_rate(scores, labels, k=5),
         }
 
+    @override
     def best(self, scores: Any, labels: Any) -> float:
-        """mAP."""
         return ap.mean_average_precision(scores, labels)
 
+    @override
     def made_up(self, count: int, num_class: int) -> LabelSets:
-        """Each class with the next one."""
         return label_sets(({index % num_class, (index + 1) % num_class} for index in range(count)), num_class)
 
-    def about(self, labels: np.ndarray) -> str:
-        """How many classes the mAP is a mean over, if not over all."""
+    @override
+    def note(self, labels: np.ndarray) -> str:
         shown = int((labels > 0).any(0).sum())
         return "" if shown == labels.shape[1] else f"{shown} of {labels.shape[1]} classes shown"
 
-    def text(self, target: Any) -> str:
-        """`3;7;12`, `-` for none."""
-        return in_text(np.flatnonzero(target)) if min(target) >= 0 else "-1"
+    @override
+    def text(self, label: Any) -> str:
+        return in_text(np.flatnonzero(label)) if min(label) >= 0 else "-1"
 
+    @override
     def from_texts(self, texts: Sequence[str], num_class: int) -> np.ndarray:
-        """int8 (N, K)."""
         rows = np.zeros((len(texts), num_class), np.int8)
         for row, text in zip(rows, texts, strict=True):
             row[slice(None) if text == "-1" else from_text(text)] = -1 if text == "-1" else 1
@@ -241,17 +246,17 @@ def _best(logits: Tensor) -> Tensor:
 SINGLE_LABEL, MULTI_LABEL = SingleLabel(), MultiLabel()
 
 
-def in_words(target: Any, class_names: Sequence[str] | None) -> str:
-    """A target's class, or its classes with `; ` between; their indices where nobody knows the names."""
-    classes = np.flatnonzero(np.asarray(target) > 0).tolist() if np.ndim(target) else [int(target)]
+def in_words(label: Any, class_names: Sequence[str] | None) -> str:
+    """Returns the name of a label's class, or of its classes, separated by `; `; indices if names are unknown."""
+    classes = np.flatnonzero(np.asarray(label) > 0).tolist() if np.ndim(label) else [int(label)]
     return "; ".join(class_names[one] if class_names and one >= 0 else str(one) for one in classes) or "no class"
 
 
 def task_of(common: Common) -> Task:
-    """Of a config."""
+    """Returns the task that a config sets."""
     return MULTI_LABEL if common.multi_label else SINGLE_LABEL
 
 
 def task_for(labels: Any) -> Task:
-    """Of labels (N,) or multi-hot (N, K)."""
+    """Returns the task that labels imply: (N,) one class per video, (N, K) sets of classes."""
     return MULTI_LABEL if np.ndim(labels) == 2 else SINGLE_LABEL

@@ -135,6 +135,6 @@ def _protocol_text(videos: ScoredList, labels: np.ndarray, faults: list[str]) ->
         text += f" of {len(videos)}, {len(faults)} unreadable"
     if not known.all():
         text += f", {int(known.sum())} with a label"
-    if about := videos.protocol.task.about(labels):
-        text += f", {about}"
+    if note := videos.protocol.task.note(labels):
+        text += f", {note}"
     return text

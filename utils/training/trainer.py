@@ -150,7 +150,7 @@ class Trainer:
         self.optimizer = optimizer_for(model, common)
         self.rates = schedule(common.lr_scheduler, steps_per_epoch, scale=common.lr_scale(rank.world_size))
         self.criterion = self.task.criterion(common, data.labels).to(rank.device)
-        self.mix_up = MixUp(common.augmentation.mix_up, common.augmentation.cut_mix)
+        self.mix_up = MixUp(common.augmentation.mix_up, common.augmentation.cut_mix) or None
         self._ema = Ema(model, common.ema) if common.ema else None
         self.scored: nn.Module = self._ema.average if self._ema else model
         # when something is due
@@ -241,7 +241,9 @@ class Trainer:
         """Returns the mean loss of a batch that is on the device; `rng` draws what is mixed."""
         clips = self.data.protocol.augment.apply(batch.clips, batch.augment)
         # an unreadable clip must not be blended into another one, so such a batch is not mixed
-        mix = None if any(batch.faults) else self.mix_up.draw(rng, len(batch), *clips.shape[-2:])
+        mix = None
+        if self.mix_up is not None and not any(batch.faults):
+            mix = self.mix_up.draw(rng, len(batch), *clips.shape[-2:])
         clips = clips if mix is None else mix.clips(clips)
         if self._pictures_due(step.number):
             self._shown = step.number

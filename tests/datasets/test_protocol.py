@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import main
+from datasets.protocol import clip_protocol, values_in_force
+from tests.helpers.experiment import make_experiment, run
+from tools.inference.trained import open_checkpoint
+from utils.clip_spec import ClipSpec
+from utils.config.file import load_config
+from utils.config.schema import Common
+from utils.errors import ConfigError
+from utils.run import checkpoint
+
+CLIP = ClipSpec(4)
+
+
+def common(**keys: object) -> Common:
+    model = {"type": "tsn", "backbone": "resnet18", "num_class": 3}
+    return Common.model_validate({"model": model, "lr_scheduler": {"base_lr": 0.1, "max_iter": 9}} | keys)
+
+
+def test_a_rule_that_fixes_its_clips_decides_their_number() -> None:
+    assert clip_protocol(common(test={"sampling": "twice"}), CLIP, train=False).num_clips == 2
+    assert clip_protocol(common(), CLIP, train=False).num_clips == 1
+    assert clip_protocol(common(test={"num_clips": 3}), CLIP, train=False).num_clips == 3
+    assert clip_protocol(common(test={"sampling": "twice"}), CLIP, train=True).num_clips == 1
+    with pytest.raises(ConfigError, match="sampling 'twice' gives 2 clips per video, not 3"):
+        clip_protocol(common(test={"sampling": "twice", "num_clips": 3}), CLIP, train=False)
+
+
+def test_dry_run_run_evaluation_and_tools_have_one_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = make_experiment(tmp_path, test={"sampling": "twice", "num_crops": 3}, watch={"clips": 0})
+    assert run(config, "--dry-run") == 0
+    assert "over 6 view(s)" in capsys.readouterr().out
+    assert run(config, "common.lr_scheduler.max_iter=2") == 0
+    assert run(config, "--evaluate") == 0
+    log = (config.parent / "log.txt").read_text()
+    assert log.count("(2 clips x 3 crops, 2 x 32 x 32, twice sampling, scores averaged, 6 videos)") == 2
+    path = config.parent / checkpoint.BEST
+    saved, opened = checkpoint.load(path)["preprocessing"], open_checkpoint(path).protocol
+    assert opened.as_dict() == saved and saved["num_clips"] == 2 and saved["num_crops"] == 3
+
+
+@pytest.mark.parametrize("arguments", [["--dry-run"], [], ["--evaluate"]])
+def test_a_number_of_clips_that_cannot_be_is_refused_by_every_way_in(tmp_path: Path, arguments: list[str]) -> None:
+    config = make_experiment(tmp_path, test={"sampling": "twice", "num_clips": 3})
+    with pytest.raises(ConfigError, match="sampling 'twice' gives 2 clips per video, not 3"):
+        main.main(["--config", str(config), *arguments])
+    assert not (config.parent / "log.txt").exists()
+
+
+@pytest.mark.parametrize("average", ["scores", "logits"])
+def test_views_become_one_score_by_averaging_what_the_config_says(average: str, rng: np.random.Generator) -> None:
+    logits = torch.from_numpy(rng.normal(size=(5, 6, 3)))
+    found = clip_protocol(common(test={"average": average}), CLIP, train=False).average_views(logits)
+    expected = logits.softmax(-1).mean(1) if average == "scores" else logits.mean(1).softmax(-1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_evaluation_step_has_as_many_views_as_a_training_step_has_clips() -> None:
+    wanted = common(batch_size=24, test={"num_clips": 2, "num_crops": 3})
+    assert clip_protocol(wanted, CLIP, train=True).batch_size == 24
+    assert clip_protocol(wanted, CLIP, train=False).batch_size == 4
+    assert clip_protocol(common(batch_size=2, test={"num_clips": 10}), CLIP, train=False).batch_size == 1
+
+
+def test_every_key_that_the_protocol_decides_is_one_of_the_config(tmp_path: Path) -> None:
+    file = load_config(make_experiment(tmp_path))
+    known = {key for key, _, _ in file.explain()}
+    protocols = {name: clip_protocol(file.common, CLIP, train=name == "train") for name in ("train", "val")}
+    assert set(values_in_force(**protocols)) <= known
