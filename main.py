@@ -84,7 +84,7 @@ class Run:
         for warning in warnings:
             folder.warn(warning)
         self.precision = Precision(self.common.amp, process.device, args.static_loss_scale, model=self.method)
-        if self.common.amp == "bf16" and self.precision.unsafe:
+        if self.common.amp == "bf16" and self.precision.unsafe_in_bf16:
             folder.warn("bf16 on a CPU can give wrong gradients of convolutions over time: amp: auto avoids it")
         if self.common.amp != "off":
             folder.log(f"mixed precision: {self.precision.name}")

@@ -73,11 +73,11 @@ class Watch:
         one_class = task_for(result.labels) is SINGLE_LABEL and SINGLE_LABEL.known(result.labels).any()
         if not (self._folder.records and self._wanted.confusion and one_class):
             return
-        from utils.plots.confusion_plot import confusion_png, with_most_errors
+        from utils.plots.confusion_plot import confusion_png, most_confused
 
         num_class = result.scores.shape[1]
         counts = confusion_matrix(result.scores.argmax(axis=1), result.labels, num_class=num_class)
-        shown = with_most_errors(counts, MOST_CLASSES)
+        shown = most_confused(counts, MOST_CLASSES)
         title = f"step {step}: {np.trace(counts)} of {counts.sum()} videos right"
         if len(shown) < num_class:
             title += f"; the {len(shown)} of {num_class} classes with the most errors"

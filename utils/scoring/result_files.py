@@ -20,7 +20,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.scoring.label_sets import from_text
+from utils.scoring.label_sets import labels_from_text
 from utils.scoring.metrics import top_classes
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Task, task_for
 
@@ -208,7 +208,7 @@ def _read_text(path: Path, full: Results | None) -> Results:
         try:
             name, score, guess, label = _ROW.fullmatch(row).groups()  # type: ignore[union-attr]
             numbers[index] = float(score), int(guess)
-            from_text(label)
+            labels_from_text(label)
         except (AttributeError, ValueError):
             raise UserError(
                 f"{path}:{index + 1}: expected `path score predicted truth`, found {row[:80]!r}: {AGAIN}"
@@ -217,7 +217,7 @@ def _read_text(path: Path, full: Results | None) -> Results:
         truths.append(label)
     if not paths:
         raise UserError(f"{path}: holds no video: {AGAIN}")
-    classes = [from_text(truth) for truth in truths]
+    classes = [labels_from_text(truth) for truth in truths]
     lowest = np.array([min(row, default=0) for row in classes])
     wrong = np.flatnonzero(~np.isfinite(numbers[:, 0]) | (numbers[:, 1] < 0) | (lowest < -1))
     if len(wrong):

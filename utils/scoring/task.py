@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from utils.config.schema import Common
 from utils.scoring import average_precision as ap
-from utils.scoring.label_sets import LabelSets, from_text, in_text, label_sets
+from utils.scoring.label_sets import LabelSets, label_sets, labels_from_text, labels_to_text
 from utils.scoring.losses import BinaryCrossEntropy, LabelSmoothCrossEntropy, class_factors
 from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
 
@@ -224,13 +224,13 @@ class MultiLabel(Task):
 
     def text(self, target: Any) -> str:
         """`3;7;12`, `-` for none."""
-        return in_text(np.flatnonzero(target)) if min(target) >= 0 else "-1"
+        return labels_to_text(np.flatnonzero(target)) if min(target) >= 0 else "-1"
 
     def from_texts(self, texts: Sequence[str], num_class: int) -> np.ndarray:
         """int8 (N, K)."""
         rows = np.zeros((len(texts), num_class), np.int8)
         for row, text in zip(rows, texts, strict=True):
-            row[slice(None) if text == "-1" else from_text(text)] = -1 if text == "-1" else 1
+            row[slice(None) if text == "-1" else labels_from_text(text)] = -1 if text == "-1" else 1
         return rows
 
 
