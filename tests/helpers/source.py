@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import io
+import tokenize
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +20,20 @@ PLACES = (
 )
 OUR_NAMES = {place.removesuffix(".py") for place in PLACES} | {"tests"}
 Graph = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class Docstring:
+    """Holds one docstring.
+
+    line: the line of the file where it begins.
+    kind: `module`, `class`, `property` or `function`.
+    text: the docstring without its indentation.
+    """
+
+    line: int
+    kind: str
+    text: str
 
 
 @lru_cache
@@ -110,6 +128,40 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(syntax(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
+
+
+def docstrings(path: Path) -> Iterator[Docstring]:
+    """Yields the docstrings of a file."""
+    for node in ast.walk(syntax(path)):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and (text := ast.get_docstring(node)):
+            yield Docstring(node.body[0].lineno, _kind(node), text)
+
+
+def prose(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the line and the text of every string with more than one word and of every block of comments."""
+    for node in ast.walk(syntax(path)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value.split()) > 1:
+            yield node.lineno, inspect.cleandoc(node.value)
+    first, words, last = 0, "", -1
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type != tokenize.COMMENT:
+            continue
+        line, text = token.start[0], token.string.lstrip("# ")
+        if line != last + 1 and words:
+            yield first, words
+        first, words, last = (first, f"{words} {text}", line) if line == last + 1 else (line, text, line)
+    if words:
+        yield first, words
+
+
+def _kind(node: ast.AST) -> str:
+    if isinstance(node, ast.Module):
+        return "module"
+    if isinstance(node, ast.ClassDef):
+        return "class"
+    names = {ast.unparse(decorator).split(".")[-1] for decorator in getattr(node, "decorator_list", [])}
+    return "property" if names & {"property", "cached_property"} else "function"
 
 
 def _nodes(tree: ast.AST, *, into_functions: bool) -> Iterator[ast.AST]:
