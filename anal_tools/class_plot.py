@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from utils.files import atomic_write
 from utils.plots.confusion_plot import axis_names
-from utils.plots.fonts import families, readable
+from utils.plots.fonts import font_families, readable
 
 
 def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_names: list[str], *, title: str) -> None:
@@ -21,7 +21,7 @@ def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_na
     """
     names, unreadable = axis_names(class_names)
     order = np.lexsort((np.arange(len(names)), -np.nan_to_num(precision, nan=-1)))
-    with matplotlib.rc_context({"font.family": families(), "font.size": 8}):
+    with matplotlib.rc_context({"font.family": font_families(), "font.size": 8}):
         figure = Figure(figsize=(8, 0.17 * len(names) + 1.4), dpi=120)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -36,7 +36,7 @@ def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_na
         axes.set_xlim(0, 100)
         axes.grid(axis="x", color="#d8dee6", linewidth=0.5)
         axes.set_axisbelow(True)
-        note = "\nsome names are shown as index: no installed font has their script" if unreadable else ""
+        note = "\nsome names are shown as index: no installed font can draw them" if unreadable else ""
         axes.set_xlabel(f"average precision, %{note}")
         axes.set_title(readable(title), parse_math=False, pad=8)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2, frameon=False)

@@ -9,7 +9,9 @@ import os
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,14 +31,10 @@ cv2.setNumThreads(0)
 torch.set_num_threads(1)
 
 
-def main() -> None:
-    """Answers until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever the libraries print must not mix with the answers
-    work = json.loads(sys.stdin.readline())
-    size = work["input_size"]
-    steps = [
-        SampleFrames(clip_len=1, frame_interval=1, num_clips=work["segments"]),
+def pipeline(segments: int, size: int) -> list[Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Returns mmaction2's training transforms of TSN, from a video's entry to a clip of size x size."""
+    return [
+        SampleFrames(clip_len=1, frame_interval=1, num_clips=segments),
         RawFrameDecode(decoding_backend="cv2"),
         MultiScaleCrop(input_size=size, scales=(1, 0.875, 0.75, 0.66), max_wh_scale_gap=1, num_fixed_crops=13),
         Resize(scale=(size, size), keep_ratio=False),
@@ -44,6 +42,14 @@ def main() -> None:
         FormatShape(input_format="NCHW"),
         PackActionInputs(),
     ]
+
+
+def main() -> None:
+    """Answers until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever the libraries print must not mix with the answers
+    work = json.loads(sys.stdin.readline())
+    steps = pipeline(work["segments"], work["input_size"])
 
     def clip(video: int) -> torch.Tensor:
         path, total = work["videos"][video]

@@ -76,7 +76,7 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
     for warning in warnings:
         folder.warn(warning)
     precision = Precision(common.amp, run.rank.device, run.args.static_loss_scale, model=method)
-    if common.amp == "bf16" and precision.unsafe:
+    if common.amp == "bf16" and precision.unsafe_in_bf16:
         folder.warn("bf16 on a CPU can give wrong gradients of convolutions over time: amp: auto avoids it")
     if common.amp != "off":
         folder.log(f"mixed precision: {precision.name}")

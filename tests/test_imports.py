@@ -1,77 +1,26 @@
-"""The shape of the house: who may import whom, how long a file may be, and that every tool can be started."""
+"""Every program of the project can be started: the tools, and the scripts of the experiments."""
 
 from __future__ import annotations
 
-import ast
 import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.requirements import ROOT
+from tests.helpers.source import OUR_NAMES
 
-ALLOWED = {
-    "utils": set(),
-    "networks": {"utils"},
-    "datasets": {"utils"},
-    "methods": {"networks", "utils"},
-    "main.py": {"methods", "networks", "datasets", "utils"},
-    "anal_tools": {"methods", "networks", "datasets", "utils", "main", "tools"},
-    "tools": {"methods", "networks", "datasets", "utils", "main", "anal_tools"},
-    "benchmarks": {"methods", "networks", "datasets", "utils", "main", "anal_tools", "tools"},
-}
-OUR_NAMES = {name.removesuffix(".py") for name in ALLOWED} | {"tests"}
-MOST_LINES = 320
 PROGRAMS = [
     path.relative_to(ROOT)
     for folder in ("tools", "anal_tools")
     for path in sorted((ROOT / folder).glob("[a-z]*.py"))
     if "__main__" in path.read_text()
 ]
-
-
-def python_files(place: str) -> list[Path]:
-    path = ROOT / place
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
-
-
-def imported_names(path: Path) -> Iterator[str]:
-    """The first part of every imported module's name, wherever in the file the import stands."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.split(".")[0]
-
-
-@pytest.mark.parametrize("place", ALLOWED)
-def test_a_folder_imports_only_what_is_below_it(place: str) -> None:
-    for path in python_files(place):
-        own = place.removesuffix(".py")
-        illegal = set(imported_names(path)) & OUR_NAMES - ALLOWED[place] - {own}
-        assert not illegal, f"{path.relative_to(ROOT)} imports {sorted(illegal)}"
-
-
-def test_the_import_check_sees_every_kind_of_import(tmp_path: Path) -> None:
-    file = tmp_path / "x.py"
-    file.write_text("import a.b\nfrom c.d import e\ndef f():\n    import g as h, i\n    from . import j\n")
-    assert list(imported_names(file)) == ["a", "c", "g", "i"]
-
-
-@pytest.mark.parametrize("place", [*ALLOWED, "tests"])
-def test_no_file_has_two_purposes(place: str) -> None:
-    long = {
-        str(path.relative_to(ROOT)): lines
-        for path in python_files(place)
-        if (lines := len(path.read_text().splitlines())) > MOST_LINES
-    }
-    assert not long, f"over {MOST_LINES} lines: {long}"
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)

@@ -18,7 +18,7 @@ from tests.anal_tools.test_report import data_of
 from tests.helpers.results import STRANGE, make_config, make_data, make_history, make_results, make_sets
 from utils.errors import UserError
 from utils.scoring.average_precision import average_precision, mean_average_precision
-from utils.scoring.label_sets import in_text
+from utils.scoring.label_sets import labels_to_text
 from utils.scoring.result_files import SCORES, read_results, write_results
 
 
@@ -121,7 +121,7 @@ def test_few_videos_and_unknown_or_unseen_classes_make_a_page(tmp_path: Path, vi
 
 def test_strips_and_curves_are_those_of_its_kind(tmp_path: Path) -> None:
     labels = make_sets(tmp_path / "exp", ["a", "b", "c"], sharpness=0.5)
-    texts = np.array([in_text(np.flatnonzero(row)) for row in labels])
+    texts = np.array([labels_to_text(np.flatnonzero(row)) for row in labels])
     make_data(tmp_path / "data", read_results(tmp_path / "exp").paths, texts)
     make_config(tmp_path / "exp", tmp_path / "data", 3, multi_label=True)
     make_history(tmp_path / "exp")

@@ -15,7 +15,7 @@ from anal_tools.experiment import open_experiment
 from tests.anal_tools.test_report_browser import column, report_page, rows_of, status
 from tests.helpers.browser import Seen, browser_test, serious_violations
 from tests.helpers.results import STRANGE, make_config, make_data, make_sets
-from utils.scoring.label_sets import in_text
+from utils.scoring.label_sets import labels_to_text
 from utils.scoring.result_files import read_results, write_results
 
 pytestmark = browser_test
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         schedule = {"type": "COSINE", "base_lr": 0.01 + seed, "max_iter": 200}
         make_config(root / name, root / "data", len(NAMES), multi_label=True, lr_scheduler=schedule)
         (root / name / "metrics.jsonl").write_text(HISTORY)
-    make_data(root / "data", results.paths, np.array([in_text(np.flatnonzero(row > 0)) for row in labels]))
+    make_data(root / "data", results.paths, np.array([labels_to_text(np.flatnonzero(row > 0)) for row in labels]))
     analyze.main(["-e", str(root / "one")])
     report.main(["-e", str(root / "one")])
     report.main(["-e", str(root / "one"), str(root / "two")])

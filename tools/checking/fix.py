@@ -11,7 +11,7 @@ from datasets.lists.tables import read_table
 from tools.checking.lists import DataSet, Entry, Fault, class_name, labels_of
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.scoring.label_sets import NONE, SEPARATOR, in_text
+from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
 
 
 def fix(data: DataSet) -> list[Path]:
@@ -43,7 +43,8 @@ def _lines(data: DataSet, entries: list[Entry]) -> str:
     counted = "num_frames" in data.columns
     counts = [f" {entry.num_frames}" if counted else "" for entry in entries]
     return "".join(
-        f"{_quoted(entry.path)}{count} {in_text(entry.labels)}\n" for entry, count in zip(entries, counts, strict=True)
+        f"{_quoted(entry.path)}{count} {labels_to_text(entry.labels)}\n"
+        for entry, count in zip(entries, counts, strict=True)
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets.lists.parser import COLUMNS
-from utils.scoring.label_sets import in_text
+from utils.scoring.label_sets import labels_to_text
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
 
@@ -183,7 +183,7 @@ def _check_duplicates(data: DataSet) -> None:
             if before is not entry:
                 labels = ""
                 if before.labels != entry.labels:
-                    labels = f", with label {in_text(before.labels)} instead of {in_text(entry.labels)}"
+                    labels = f", with label {labels_to_text(before.labels)} instead of {labels_to_text(entry.labels)}"
                 message = f"{entry.path!r} is there already, on line {before.line}{labels}"
                 data.blame("duplicate", entry, message, fix="the later line is removed", drop=True)
 

@@ -13,7 +13,7 @@ from datasets.lists.class_names import read_class_file
 from tools.listing.found import Found
 from utils.errors import ListError, UserError
 from utils.files import atomic_write
-from utils.scoring.label_sets import NONE, SEPARATOR, in_text
+from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
 
 
 def class_order(labels: Iterable[str]) -> list[str]:
@@ -67,7 +67,7 @@ def list_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
         path = video.path
         if path[0] in ' \t",' or path[-1] in ' \t",':
             path = '"' + path.replace('"', '""') + '"'
-        lines.append(f"{path} {video.num_frames} {in_text(_numbers(video, index))}\n")
+        lines.append(f"{path} {video.num_frames} {labels_to_text(_numbers(video, index))}\n")
     return lines
 
 

@@ -1,1 +1,1 @@
-"""Draws pictures: confusion matrices, contact sheets, and the fonts that they need."""
+"""Draws pictures: confusion matrices and contact sheets, with fonts that can show their texts."""

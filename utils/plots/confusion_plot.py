@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture, readable from 2 to several hundred classes; the counts come from elsewhere."""
+"""Draws a confusion matrix as a picture that stays readable from 2 to several hundred classes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from utils.plots.fonts import families, readable
+from utils.plots.fonts import font_families, readable
 
 LONGEST_NAME = 30
 
 
-def with_most_errors(confusion: np.ndarray, limit: int) -> np.ndarray:
-    """Indices, rising, of the at most `limit` classes that are taken for others, or others for them, most often."""
+def most_confused(confusion: np.ndarray, limit: int) -> np.ndarray:
+    """Returns the (at most) `limit` classes that are most often confused with others, as rising indices."""
     right = np.diagonal(confusion)
     errors = confusion.sum(axis=0) + confusion.sum(axis=1) - 2 * right
     return np.sort(np.argsort(-errors, kind="stable")[:limit])
@@ -25,12 +25,14 @@ def with_most_errors(confusion: np.ndarray, limit: int) -> np.ndarray:
 def confusion_png(
     confusion: np.ndarray, class_names: list[str], *, title: str, shown: np.ndarray | None = None
 ) -> bytes:
-    """A PNG: rows are the truth, columns the answer, colour is the share of the row, grey rows have no video.
+    """Draws a confusion matrix and returns it as a PNG: one row per true class, one column per predicted class.
 
-    The colour scale is stretched at its low end, so that a confusion of one percent can be seen. Up to 20 classes have
-    their counts written in. A name whose script no installed font has is shown as its index.
+    The colour of a cell is its share of the row; a row without videos is grey. The colour scale is stretched at its low
+    end, so that a confusion of one percent can be seen. Up to 20 classes have their counts written into the cells. A
+    name that no installed font can draw is replaced by its index.
 
-    confusion: counts (K, K). shown: indices of the classes to draw; shares stay those of all answers. None is all.
+    confusion: counts (K, K).
+    shown: indices of the classes to draw, None for all; the shares are always those of the whole row.
     """
     videos = confusion.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
@@ -41,7 +43,7 @@ def confusion_png(
         confusion, share = confusion[cells], share[cells]
     num_class = len(confusion)
     inches, font, dpi = _scale(num_class)
-    with matplotlib.rc_context({"font.family": families(), "font.size": font}):
+    with matplotlib.rc_context({"font.family": font_families(), "font.size": font}):
         figure = Figure(figsize=(inches + 1, inches), dpi=dpi)
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
@@ -52,12 +54,12 @@ def confusion_png(
         axes.set_yticklabels(labels, parse_math=False)  # a name may hold a $
         axes.set_xticks(ticks)
         axes.set_xticklabels(labels, parse_math=False, rotation=90 if _crowded(labels, inches) else 0)
-        if num_class > 60:  # far from the left edge nobody finds the row's name
+        if num_class > 60:  # the left edge is too far away to find the name of a row
             axes.tick_params(labelright=True, labeltop=True, top=True, right=True)
             axes.tick_params(axis="x", which="both", rotation=90)
         heading = max(font, 9 if num_class <= 60 else 14)
         axes.set_ylabel("truth", fontsize=heading)
-        note = "\nsome names are shown as index: no installed font has their script" if unreadable else ""
+        note = "\nsome names are shown as index: no installed font can draw them" if unreadable else ""
         axes.set_xlabel(f"predicted{note}", fontsize=heading)
         axes.set_title(readable(title), fontsize=heading, parse_math=False, pad=12)
         edges, line = np.arange(num_class + 1) - 0.5, 0.4 if num_class <= 60 else 0.2
@@ -75,7 +77,7 @@ def confusion_png(
 
 
 def _scale(num_class: int) -> tuple[float, float, int]:
-    """(side of the figure in inches, font size in points, dots per inch) so that names do not touch each other."""
+    """Returns the side in inches, the font size in points and the dots per inch that keep names apart."""
     if num_class <= 20:
         return max(4.0, 0.55 * num_class + 1), 9, 150
     if num_class <= 60:
@@ -84,7 +86,7 @@ def _scale(num_class: int) -> tuple[float, float, int]:
 
 
 def _crowded(labels: list[str], inches: float) -> bool:
-    """Whether names side by side below the columns would touch."""
+    """Returns True if names side by side below the columns would touch each other."""
     return max(len(label) for label in labels) * 0.1 > 0.6 * inches / len(labels)
 
 
@@ -96,14 +98,14 @@ def _write_counts(axes: matplotlib.axes.Axes, confusion: np.ndarray, share: np.n
 
 
 def axis_names(class_names: list[str]) -> tuple[list[str], int]:
-    """Names short enough for an axis, and how many had to become an index."""
+    """Returns names short enough for an axis, and how many of them had to be replaced by their index."""
     labels, unreadable = [], 0
     for index, name in enumerate(class_names):
         name = " ".join(name.split())
         if readable(name) != name or not name:
             labels.append(f"class {index}")
             unreadable += 1
-        elif len(name) > LONGEST_NAME:  # long names often differ in their ends only
+        elif len(name) > LONGEST_NAME:  # long names often differ only at their ends
             labels.append(f"{name[: LONGEST_NAME - 11]}…{name[-10:]}")
         else:
             labels.append(name)

@@ -1,4 +1,4 @@
-"""Clips as one picture: a row per clip, its frames from left to right, a caption above."""
+"""Draws clips as one picture: a row per clip, with its frames from left to right and a caption above."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ GAP = 2
 
 
 def sheet(rows: Sequence[tuple[str, np.ndarray]]) -> Image.Image:
-    """All rows below each other; each is a caption and uint8 frames (T, H, W, 3), the same T, H and W in all."""
+    """Draws one row per clip, one below the other.
+
+    rows: pairs of a caption and frames, uint8 (T, H, W, 3); T, H and W are the same in all rows.
+    """
     frames, height, width = rows[0][1].shape[:3]
     tall = height + CAPTION + GAP
     texts = [readable(caption) for caption, _ in rows]

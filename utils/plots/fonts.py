@@ -1,4 +1,4 @@
-"""Which fonts can draw a text: DejaVu, which matplotlib brings along, and what else is installed for other scripts."""
+"""Finds fonts that can draw a text: DejaVu, which matplotlib ships, and installed fonts for other scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 DEFAULT = "DejaVu Sans"
-# families that hold scripts DejaVu lacks, as Linux, macOS and Windows ship them
+# families of Linux, macOS and Windows with scripts that DejaVu lacks
 _FAMILIES = (
     *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
     *("Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Arial Unicode MS"),
@@ -18,22 +18,22 @@ _FAMILIES = (
 
 
 @lru_cache(maxsize=1)
-def families() -> list[str]:
-    """The default family and those installed here that hold other scripts."""
+def font_families() -> list[str]:
+    """Returns the default family and the installed ones for other scripts."""
     present = {font.name for font in font_manager.fontManager.ttflist}
     return [DEFAULT, *(family for family in _FAMILIES if family in present)]
 
 
 def readable(text: str) -> str:
-    """The text with what no installed font can draw as `?`; else there would be warnings and boxes."""
-    known = frozenset[int]().union(*(_characters(family) for family in families()))
+    """Returns the text with `?` for every character that no installed font can draw; it would become an empty box."""
+    known = frozenset[int]().union(*(_characters(family) for family in font_families()))
     return "".join(char if ord(char) in known else "?" for char in text)
 
 
 def pillow_font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """The first family that can draw all of a text, at so many pixels; Pillow draws a text with one font."""
+    """Returns the first family that can draw the whole text, at `size` pixels; Pillow uses a single font per text."""
     wanted = {ord(char) for char in text if not char.isspace()}
-    family = next((family for family in families() if wanted <= _characters(family)), DEFAULT)
+    family = next((family for family in font_families() if wanted <= _characters(family)), DEFAULT)
     return _loaded(family, size)
 
 

@@ -1,1 +1,1 @@
-"""Holds what a run writes and shows: its folder, checkpoints, log lines, pictures, progress."""
+"""Writes and shows what a run produces: checkpoints, log lines, pictures, progress; stops it and measures it."""

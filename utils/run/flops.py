@@ -1,4 +1,4 @@
-"""What a network costs: parameters and multiply-adds, counted on the meta device without weights or data."""
+"""Counts the parameters and multiply-adds of a network, on the meta device, without weights or data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def num_parameters(module: nn.Module) -> int:
-    """Trainable and frozen parameters; buffers do not count."""
+    """Counts trainable and frozen parameters; buffers do not count."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def multiply_adds(module: nn.Module, shape: Sequence[int]) -> int:
-    """Multiply-adds of convolutions and matrix products for one input of `shape`, in eval mode.
+    """Counts the multiply-adds of convolutions and matrix products for one input of `shape`, in eval mode.
 
-    This is what papers print as "GFLOPs" times 1e9: half of the floating-point operations. The module is left as it was
-    but for its device: it must live on the meta device.
+    They are half of the floating-point operations; papers print them, divided by 1e9, as "GFLOPs". The module must be
+    on the meta device and is left in the mode in which it was.
     """
     training = module.training
     module.eval()

@@ -1,15 +1,16 @@
-"""What a run writes into its experiment folder besides checkpoints: log.txt, events/, metrics.jsonl, and the lock.
+"""Writes the log.txt, events/ and metrics.jsonl of an experiment folder, and locks the folder during training.
 
-Only the first process of a run writes; the others hold a folder whose methods do nothing.
+Checkpoints are written by utils/run/checkpoint.py. Only the first process of a run writes; in the other processes the
+methods of RunFolder do nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
+import platform
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,12 @@ from tensorboardX import SummaryWriter
 from utils.errors import UserError
 from utils.files import atomic_write
 
-# what `--fresh` sets aside, so that nothing of an old run mixes with the new one
+try:
+    import fcntl
+except ImportError:  # Windows has no POSIX locks
+    fcntl = None  # type: ignore[assignment]
+
+# the files that --fresh moves away, so that those of an old run do not mix with those of the new one
 OUTPUTS = (
     *("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", "metrics.jsonl", "events"),
     *("reference_result.txt", "reference_result.jsonl", "reference_scores.npz", "analysis"),
@@ -30,11 +36,11 @@ OUTPUTS = (
 
 
 class RunFolder:
-    """Opens the folder's log and, for training, its lock and event file; closes them on exit.
+    """Opens the log of an experiment folder and, for training, its lock and its event file; closes them on exit.
 
     writer: False in all processes but the first.
-    training: False leaves lock, events and metrics alone, so that a finished or running experiment can be evaluated.
-    Raises: UserError when another process trains in the folder, or when it cannot be written.
+    training: False does not touch lock, events and metrics, so that a finished or running experiment can be evaluated.
+    Raises: UserError when another process trains in the folder, or when the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, *, writer: bool = True, training: bool = True) -> None:
@@ -53,28 +59,28 @@ class RunFolder:
             self.logger.addHandler(logging.NullHandler())
             return self
         try:
-            if self._training:
+            if self._training and fcntl is not None:
                 self._lock = _lock(self.folder / ".lock")
             log_file = logging.FileHandler(
                 self.folder / "log.txt", mode="a", encoding="utf-8", errors="backslashreplace"
             )
         except OSError as error:
             raise UserError(
-                f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place you own"
+                f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place where you can write"
             ) from None
         form = logging.Formatter("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
         self._terminal = _Stdout()
         for handler in (log_file, self._terminal):
             handler.setFormatter(form)
             self.logger.addHandler(handler)
+        if self._training and fcntl is None:
+            self.warn("this system cannot lock the folder: do not start a second training in it")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if (
-            error is not None
-        ):  # a failure belongs into log.txt too: the terminal may be gone by the time it is looked for
+        if error is not None:  # log.txt needs the failure too: the terminal may be closed when somebody looks for it
             self.logger.info("ended by %s: %s", type(error).__name__, error)
         if self._events is not None:
             self._events.close()
@@ -91,66 +97,66 @@ class RunFolder:
 
     @property
     def records(self) -> bool:
-        """Whether scalars, pictures and metrics are kept: in the first process of a training run."""
+        """True where scalars, pictures and metrics are written: in the first process of a training run."""
         return self._training
 
     def log(self, text: str) -> None:
-        """One line per line of `text`, in log.txt and on the terminal."""
+        """Writes each line of `text` to log.txt and to the terminal."""
         for line in text.splitlines():
             self.logger.info("%s", line)
 
     def warn(self, text: str) -> None:
-        """A log line that starts with `warning:`."""
+        """Writes a log line that starts with `warning:`."""
         self.log(f"warning: {text}")
 
     def show(self, text: str) -> None:
-        """A line for who is watching now: on the terminal, not in log.txt."""
+        """Writes a line to the terminal only, for somebody who is watching; not to log.txt."""
         self._terminal.handle(self.logger.makeRecord(self.logger.name, logging.INFO, "", 0, text, (), None))
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """TensorBoard scalars under the given tags."""
+        """Adds TensorBoard scalars; `values` maps tags to numbers."""
         if self._training:
             for tag, value in values.items():
-                self._writer_of_events().add_scalar(tag, value, step)
+                self._event_writer().add_scalar(tag, value, step)
 
     def picture(self, step: int, tag: str, image: Image.Image) -> None:
-        """A TensorBoard picture."""
+        """Adds a TensorBoard image."""
         if self._training:
             pixels = np.asarray(image.convert("RGB"))
-            self._writer_of_events().add_image(tag, pixels, step, dataformats="HWC")
+            self._event_writer().add_image(tag, pixels, step, dataformats="HWC")
 
     def histogram(self, step: int, tag: str, values: np.ndarray) -> None:
-        """A TensorBoard histogram of finite values."""
+        """Adds a TensorBoard histogram of `values`, which must be finite."""
         if self._training:
-            self._writer_of_events().add_histogram(tag, values, step, bins=64)
+            self._event_writer().add_histogram(tag, values, step, bins=64)
 
-    def _writer_of_events(self) -> SummaryWriter:
-        """Begins a new event file when something is written for the first time after a start."""
+    def _event_writer(self) -> SummaryWriter:
+        """Returns the writer of the event file, which is created at the first use after a start."""
         if self._events is None:
             self._events = SummaryWriter(str(self.folder / "events"))
         return self._events
 
     def metrics(self, record: dict[str, Any]) -> None:
-        """One JSON object as a line of metrics.jsonl."""
+        """Appends one JSON object as a line of metrics.jsonl."""
         if self._training:
             with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
 
     def rewind_metrics(self, step: int) -> None:
-        """Drops the lines of steps that a resumed run will do again: those at or after `step`."""
+        """Drops the metrics of steps that a resumed run will repeat: those at or after `step`."""
         path = self.folder / "metrics.jsonl"
         if not self._training or not path.exists():
             return
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError, KeyError):  # a line cut off by a kill is dropped too
+            with contextlib.suppress(json.JSONDecodeError, KeyError):  # drops a line that a kill cut off as well
                 if json.loads(line)["step"] < step:
                     kept.append(line + "\n")
         with atomic_write(path, "w") as file:
             file.writelines(kept)
 
     def set_aside(self) -> Path | None:
-        """Moves the outputs of an earlier run to `previous-1/`, `previous-2/`, ...; None when there are none."""
+        """Moves the outputs of an earlier run to `previous-1/`, `previous-2/`, ...; returns that folder, if any."""
         old = [self.folder / name for name in OUTPUTS if (self.folder / name).exists()]
         if not self._training or not old:
             return None
@@ -164,25 +170,18 @@ class RunFolder:
 
 
 class _Stdout(logging.StreamHandler):
-    """Writes to what sys.stdout is at the moment, so that a progress bar can put lines above itself."""
+    """Writes to the current sys.stdout, which a progress bar replaces to put lines above itself."""
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> IO[str]:
-        """The standard output of now."""
-        return sys.stdout
-
-    @stream.setter
-    def stream(self, value: IO[str]) -> None:
-        raise AttributeError("this handler has no stream of its own")
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one line."""
+        self.stream = sys.stdout
+        super().emit(record)
 
 
 def _lock(path: Path) -> IO[str]:
-    """Takes the folder's lock: a POSIX record lock, which the kernel drops with its process, whatever ended it.
+    """Takes the folder's lock, a POSIX record lock; the kernel releases it when the process ends for any reason.
 
-    Children do not inherit it, so loader processes that outlive a killed parent do not keep the folder.
+    Child processes do not inherit it, so loader processes that outlive a killed parent do not keep the folder locked.
     """
     file = path.open("a+", encoding="utf-8")
     try:
@@ -192,10 +191,10 @@ def _lock(path: Path) -> IO[str]:
         holder = file.read().strip() or "another process"
         file.close()
         raise UserError(
-            f"{path.parent}: {holder} is training here; wait for it or copy the folder to run a second experiment"
+            f"{path.parent}: {holder} is training here; wait for it, or copy the folder to run a second experiment"
         ) from None
     file.seek(0)
     file.truncate()
-    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    file.write(f"process {os.getpid()} on {platform.node()}\n")
     file.flush()
     return file

@@ -60,11 +60,11 @@ class EventPictures:
         one_class = evaluation.task is SINGLE_LABEL and evaluation.labelled.any()
         if not (self._folder.records and self._wanted.confusion and one_class):
             return
-        from utils.plots.confusion_plot import confusion_png, with_most_errors
+        from utils.plots.confusion_plot import confusion_png, most_confused
 
         num_class = len(self._names)
         counts = confusion_matrix(evaluation.predicted, evaluation.labels, num_class=num_class)
-        shown = with_most_errors(counts, MOST_CLASSES)
+        shown = most_confused(counts, MOST_CLASSES)
         title = f"step {step.number}: {np.trace(counts)} of {counts.sum()} videos right"
         if len(shown) < num_class:
             title += f"; the {len(shown)} of {num_class} classes with the most errors"

@@ -1,4 +1,4 @@
-"""A look at where the time of a few steps goes, through torch.profiler."""
+"""Records with torch.profiler how a few training steps spend their time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from utils.run.folder import RunFolder
 
-SKIPPED = 3  # the first steps are spent on warming up, and would hide the others
+SKIPPED = 3  # the first steps warm up; their times would hide those of the others
 
 
 @contextlib.contextmanager
 def profiled(steps: int, folder: RunFolder) -> Iterator[Callable[[], None]]:
-    """Yields what to call after each step; `steps` of them, after the first few, are recorded.
+    """Records `steps` training steps after the first few; yields a function to call after every step.
 
-    Writes folder/profile/trace.json (for chrome://tracing or Perfetto) and folder/profile/operators.txt, and says how
-    long a GPU worked for one step: by how much steps of an ordinary run take longer, the GPU is idle. 0 is off.
+    Writes folder/profile/trace.json (for chrome://tracing or Perfetto) and folder/profile/operators.txt, and logs how
+    long the GPU worked for one step; during the rest of an ordinary step the GPU is idle.
+
+    steps: number of recorded steps; 0 records nothing.
+    folder: the run's; its log gets one line.
     """
     if not steps:
         yield lambda: None
@@ -37,8 +40,8 @@ def profiled(steps: int, folder: RunFolder) -> Iterator[Callable[[], None]]:
             for event in recorded.events() or []
             if event.device_type == DeviceType.CUDA and not event.is_user_annotation
         ]
-        # not the idle share of these steps: recording slows the host down, and the GPU waits for it
-        worked = f", the GPU worked {covered(busy) / 1000 / steps:.1f} ms for each" if busy else ""
+        # the idle share of recorded steps would mislead: recording slows down the host, and the GPU waits for it
+        worked = f", the GPU worked {busy_time(busy) / 1000 / steps:.1f} ms for each" if busy else ""
         folder.log(f"profile of {steps} steps{worked}: {target / 'operators.txt'}, {target / 'trace.json'}")
 
     plan = schedule(wait=SKIPPED - 1, warmup=1, active=steps, repeat=1)
@@ -46,10 +49,10 @@ def profiled(steps: int, folder: RunFolder) -> Iterator[Callable[[], None]]:
         yield recorder.step
 
 
-def covered(intervals: Iterable[tuple[float, float]]) -> float:
-    """How long at least one of the intervals (beginning, end) lasts, in their unit."""
-    total, covered_to = 0.0, float("-inf")
+def busy_time(intervals: Iterable[tuple[float, float]]) -> float:
+    """Returns the length of the union of intervals (begin, end), in their unit."""
+    total, counted_to = 0.0, float("-inf")
     for begin, end in sorted(intervals):
-        total += max(0.0, end - max(begin, covered_to))
-        covered_to = max(covered_to, end)
+        total += max(0.0, end - max(begin, counted_to))
+        counted_to = max(counted_to, end)
     return total

@@ -1,7 +1,7 @@
-"""Several classes per video: flat arrays however long the list, and the one way a set of classes is written.
+"""Label sets: the classes of videos that show several of them, as flat arrays and as text.
 
-In a list and in reference_result.txt a set is `3;7;12`, `-` where a video shows none of the classes, `-1` where nobody
-knows. A comma parts columns, so `3,7,12` would be read as three of them; a semicolon can be mistaken for nothing else.
+In a list file and in reference_result.txt a set is written `3;7;12`; `-` is the empty set, and `-1` means that the
+classes of the video are unknown. The separator is a semicolon because a comma separates the columns of a list.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ NONE = "-"
 
 @dataclass(frozen=True)
 class LabelSets:
-    """The classes of n videos, video i having flat[offsets[i]:offsets[i + 1]].
+    """Holds the classes of n videos; those of video i are flat[offsets[i]:offsets[i + 1]].
 
-    flat: int32 (m,), from 0; a video whose set is unknown has -1 alone. offsets: int64 (n + 1,). num_class: K.
+    flat: int32 (m,), 0-based classes; a video whose set is unknown has a single -1.
+    offsets: int64 (n + 1,).
+    num_class: K.
     """
 
     flat: np.ndarray
@@ -31,7 +33,7 @@ class LabelSets:
         return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """The multi-hot row of one video, int8 (K,): 1 for its classes, 0 for the others; all -1 if unknown."""
+        """Returns the multi-hot row of one video, int8 (K,): 1 for its classes, 0 for the others; all -1 if unknown."""
         row, labels = np.zeros(self.num_class, np.int8), self.flat[self.offsets[index] : self.offsets[index + 1]]
         if len(labels) and labels[0] < 0:
             row[:] = -1
@@ -41,48 +43,49 @@ class LabelSets:
 
     @property
     def known(self) -> np.ndarray:
-        """Which videos have a set, be it empty; bool (n,)."""
+        """A mask of the videos whose set is known, even if it is empty; bool (n,)."""
         known = np.ones(len(self), bool)
         known[np.searchsorted(self.offsets, np.flatnonzero(self.flat < 0), side="right") - 1] = False
         return known
 
     @property
     def sizes(self) -> np.ndarray:
-        """How many classes each video has, int64 (n,)."""
+        """The number of classes of each video, int64 (n,)."""
         return np.diff(self.offsets)
 
     def take(self, videos: np.ndarray) -> LabelSets:
-        """The sets of the given videos, which may occur several times."""
+        """Returns the sets of the given videos; a video may be given several times."""
         sizes = self.sizes[videos]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         places = np.arange(offsets[-1]) + np.repeat(self.offsets[videos] - offsets[:-1], sizes)
         return LabelSets(self.flat[places], offsets, self.num_class)
 
     def video_of(self, place: int) -> int:
-        """The video that flat[place] belongs to."""
+        """Returns the index of the video that flat[place] belongs to."""
         return int(np.searchsorted(self.offsets, place, side="right")) - 1
 
 
 def label_sets(rows: Iterable[Iterable[int]], num_class: int) -> LabelSets:
-    """The same from one collection of classes per video."""
+    """Builds LabelSets from one collection of classes per video."""
     sets = [list(row) for row in rows]
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in sets], dtype=np.int64)]).astype(np.int64)
     return LabelSets(np.array([label for row in sets for label in row], np.int32), offsets, num_class)
 
 
 def mirrored(target: Any, table: np.ndarray) -> Any:
-    """The target of a mirrored clip: a class (-1: unknown) or a multi-hot row.
+    """Returns the target of a clip after a horizontal flip.
 
-    table: int64 (K,), the class of each class's mirror image, which is its own inverse.
+    target: a class (-1: unknown) or a multi-hot row (K,).
+    table: int64 (K,), the class that each class becomes when mirrored; the table is its own inverse.
     """
     return target[table] if np.ndim(target) else table[target] if target >= 0 else target
 
 
-def in_text(labels: Iterable[int]) -> str:
-    """Classes as a list has them: `3;7;12`, or `-`."""
+def labels_to_text(labels: Iterable[int]) -> str:
+    """Writes classes as list files have them: `3;7;12`, or `-` for the empty set."""
     return SEPARATOR.join(str(label) for label in labels) or NONE
 
 
-def from_text(text: str) -> list[int]:
-    """The classes of `3;7;12` or `-`. Raises ValueError for anything else."""
+def labels_from_text(text: str) -> list[int]:
+    """Reads classes from `3;7;12` or `-`. Raises ValueError for any other text."""
     return [] if text == NONE else [int(part) for part in text.split(SEPARATOR)]

@@ -1,4 +1,4 @@
-"""Losses, one value per clip: the engine averages, because unreadable clips must not count."""
+"""Losses that return one value per clip; the training step averages them, because unreadable clips must not count."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from utils.config.schema import Common
 
 
 class LabelSmoothCrossEntropy(nn.Module):
-    """Cross entropy against (1 - eps) onehot + eps / K (Szegedy et al. 2016, arXiv 1512.00567, sec. 7).
+    """Computes cross entropy against (1 - eps) onehot + eps / K (Szegedy et al. 2016, arXiv 1512.00567, sec. 7).
 
-    The smoothing mass is spread over the K classes that the logits have, so a target always sums to one.
+    K is the number of classes that the logits have, so a target always sums to one.
+
+    eps: share of the target that is spread over all K classes.
     class_weights: float (K,), a factor for each class's part of the loss.
     """
 
@@ -24,17 +26,19 @@ class LabelSmoothCrossEntropy(nn.Module):
         self.register_buffer("class_weights", class_weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, K) of any floating type, labels int64 (B,) -> loss float32 (B,)."""
+        """Maps logits (B, K) of any floating type and labels int64 (B,) to losses float32 (B,)."""
         return F.cross_entropy(
             logits.float(), labels, weight=self.class_weights, reduction="none", label_smoothing=self.eps
         )
 
 
 class BinaryCrossEntropy(nn.Module):
-    """K yes-or-no questions per clip: binary cross entropy against (1 - eps) multihot + eps / 2, mean over the classes.
+    """Computes binary cross entropy against (1 - eps) multihot + eps / 2, averaged over the K classes of a clip.
 
-    eps / 2 because each question has two answers, as label smoothing has it for K of them.
-    class_weights: float (K,), a factor for the loss of a class where it is shown (`pos_weight` of torch).
+    Each class is a yes-or-no question of its own. Its smoothing is eps / 2 because such a question has two answers.
+
+    eps: share of the target that is spread over the two answers.
+    class_weights: float (K,), a factor for the loss of a class in clips that show it (torch's `pos_weight`).
     """
 
     def __init__(self, eps: float = 0.0, class_weights: Tensor | None = None) -> None:
@@ -44,7 +48,7 @@ class BinaryCrossEntropy(nn.Module):
         self.register_buffer("class_weights", class_weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, K) of any floating type, labels multi-hot (B, K) -> loss float32 (B,)."""
+        """Maps logits (B, K) of any floating type and multi-hot labels (B, K) to losses float32 (B,)."""
         wanted = labels.float() * (1 - self.eps) + self.eps / 2
         losses = F.binary_cross_entropy_with_logits(
             logits.float(), wanted, pos_weight=self.class_weights, reduction="none"
@@ -53,7 +57,10 @@ class BinaryCrossEntropy(nn.Module):
 
 
 def class_factors(common: Common, counts: np.ndarray) -> Tensor | None:
-    """float32 (K,): what class_weights of a config says; counts are the training videos of each class, int (K,)."""
+    """Returns the factors that the config key class_weights asks for, float32 (K,), or None without it.
+
+    counts: int (K,), the number of training videos of each class.
+    """
     weights = common.class_weights
     if weights == "balanced":
         return balanced_weights(counts)
@@ -61,9 +68,9 @@ def class_factors(common: Common, counts: np.ndarray) -> Tensor | None:
 
 
 def balanced_weights(counts: np.ndarray) -> Tensor:
-    """Factors inverse to the number of videos of each class, float32 (K,); their mean over the videos is 1.
+    """Returns factors inverse to the number of videos of each class, float32 (K,); their mean over the videos is 1.
 
-    A class without videos gets 0, which no label ever asks for.
+    A class without videos gets 0, which no label ever uses.
     """
     videos = torch.from_numpy(counts).double()
     present = videos > 0

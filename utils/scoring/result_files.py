@@ -20,7 +20,7 @@ import numpy as np
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.scoring.evaluation import Evaluation
-from utils.scoring.label_sets import from_text
+from utils.scoring.label_sets import labels_from_text
 from utils.scoring.metrics import top_classes
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, task_for
 
@@ -84,7 +84,9 @@ def read_results(folder: str | os.PathLike[str]) -> Evaluation:
         raise UserError(f"{folder}: no such experiment folder")
     if not (folder / TEXT).is_file():
         if (folder / SCORES).is_file() or (folder / LINES).is_file():
-            raise UserError(f"{folder / TEXT}: missing, although other results are there, so the set is not whole: {AGAIN}")
+            raise UserError(
+                f"{folder / TEXT}: missing, although other results are there, so the set is not whole: {AGAIN}"
+            )
         raise UserError(
             f"{folder}: no results yet; make them with python anal_tools/get_reference_results.py -e {folder}"
         )
@@ -157,7 +159,7 @@ def _read_text(path: Path, full: Evaluation | None) -> Evaluation:
         try:
             name, score, guess, label = _ROW.fullmatch(row).groups()  # type: ignore[union-attr]
             numbers[index] = float(score), int(guess)
-            from_text(label)
+            labels_from_text(label)
         except (AttributeError, ValueError):
             raise UserError(
                 f"{path}:{index + 1}: expected `path score predicted truth`, found {row[:80]!r}: {AGAIN}"
@@ -166,7 +168,7 @@ def _read_text(path: Path, full: Evaluation | None) -> Evaluation:
         truths.append(label)
     if not paths:
         raise UserError(f"{path}: holds no video: {AGAIN}")
-    classes = [from_text(truth) for truth in truths]
+    classes = [labels_from_text(truth) for truth in truths]
     lowest = np.array([min(row, default=0) for row in classes])
     wrong = np.flatnonzero(~np.isfinite(numbers[:, 0]) | (numbers[:, 1] < 0) | (lowest < -1))
     if len(wrong):

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from utils.config.schema import Common
 from utils.scoring import average_precision as ap
-from utils.scoring.label_sets import LabelSets, from_text, in_text, label_sets
+from utils.scoring.label_sets import LabelSets, label_sets, labels_from_text, labels_to_text
 from utils.scoring.losses import BinaryCrossEntropy, LabelSmoothCrossEntropy, class_factors
 from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
 
@@ -229,13 +229,13 @@ class MultiLabel(Task):
 
     @override
     def text(self, label: Any) -> str:
-        return in_text(np.flatnonzero(label)) if min(label) >= 0 else "-1"
+        return labels_to_text(np.flatnonzero(label)) if min(label) >= 0 else "-1"
 
     @override
     def from_texts(self, texts: Sequence[str], num_class: int) -> np.ndarray:
         rows = np.zeros((len(texts), num_class), np.int8)
         for row, text in zip(rows, texts, strict=True):
-            row[slice(None) if text == "-1" else from_text(text)] = -1 if text == "-1" else 1
+            row[slice(None) if text == "-1" else labels_from_text(text)] = -1 if text == "-1" else 1
         return rows
 
 

@@ -1,1 +1,1 @@
-"""Trains and evaluates a model on batches; knows no dataset and no network."""
+"""Trains and evaluates a model on batches; imports no dataset and no network."""

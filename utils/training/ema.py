@@ -1,4 +1,4 @@
-"""A moving average of the weights, which generalises better than the last ones (Polyak and Juditsky 1992)."""
+"""Keeps a moving average of the weights, which generalises better than the last weights (Polyak and Juditsky 1992)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ WEIGHTS, UPDATES = "train_state_dict", "ema_updates"
 
 
 class Ema:
-    """average <- decay * average + (1 - decay) * weights after every step; buffers are copied.
+    """Updates average = decay * average + (1 - decay) * weights after every step, and copies the buffers.
 
-    The average is what is validated and saved as `state_dict`, so that whoever reads a checkpoint gets what was scored;
-    the weights that training goes on from stand beside it.
+    The average is validated and saved as `state_dict`, so that every reader of a checkpoint gets the weights that were
+    scored. The weights that training continues from are further entries of the checkpoint.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -28,15 +28,18 @@ class Ema:
         return self._averaged.module
 
     def update(self, model: nn.Module) -> None:
-        """Takes in the weights after a step."""
+        """Adds the weights after a step to the average."""
         self._averaged.update_parameters(model)
 
     def checkpoint_entries(self, model: nn.Module) -> dict[str, Any]:
-        """What a checkpoint holds beside the average."""
+        """Returns the entries that a checkpoint needs in addition to the average."""
         return {WEIGHTS: model.state_dict(), UPDATES: int(self._averaged.n_averaged)}
 
     def restore(self, model: nn.Module, saved: Mapping[str, Any]) -> None:
-        """After `model` was filled with a checkpoint's `state_dict`; one without an average begins it."""
+        """Restores the average and the weights, after `model` has loaded the `state_dict` of the checkpoint `saved`.
+
+        A checkpoint that was trained without an average starts one at its weights.
+        """
         self.average.load_state_dict(model.state_dict())
         if WEIGHTS in saved:
             model.load_state_dict(saved[WEIGHTS])

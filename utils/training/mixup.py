@@ -1,6 +1,6 @@
-"""Mix-up and cut-mix: two clips and their labels become one. Works on normalised float clips, on their device.
+"""Mixes pairs of clips and their labels (mix-up and cut-mix), on normalised float clips and on their device.
 
-What is mixed depends on the batch, so it is drawn per step from [seed, step, rank], not from a sample's generator.
+The draw depends on the batch, so it comes from a generator of [seed, step, rank] and not from a sample's own generator.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ Value = TypeVar("Value", float, Tensor)
 
 @dataclass(frozen=True)
 class Mix:
-    """One draw: row i keeps a share `lam` of itself and gets 1 - lam of row `permutation[i]`.
+    """Holds one draw: row i keeps a share `lam` of itself and gets 1 - lam of row `permutation[i]`.
 
-    permutation: int64 (B,).
-    box: (top, left, height, width) that is replaced in all frames (cut-mix), None blends (mix-up).
+    lam: the share, 0..1.
+    permutation: int64 (B,), the partner of each row.
+    box: (top, left, height, width) that cut-mix replaces in all frames; None for mix-up, which blends whole frames.
     """
 
     lam: float
@@ -30,7 +31,7 @@ class Mix:
     box: tuple[int, int, int, int] | None = None
 
     def clips(self, clips: Tensor) -> Tensor:
-        """Mixed clips (B, C, T, H, W) with the memory layout of `clips`, which stay as they are."""
+        """Returns mixed clips (B, C, T, H, W) in the memory layout of `clips`, which are not changed."""
         mixed = torch.empty_like(clips) if self.box is None else clips.clone()
         top, left, height, width = self.box or (0, 0, 0, 0)
         inside = ..., slice(top, top + height), slice(left, left + width)
@@ -42,34 +43,35 @@ class Mix:
         return mixed
 
     def loss(self, criterion: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor) -> Tensor:
-        """lam * L(own labels) + (1 - lam) * L(the partner's labels)."""
+        """Returns lam * L(own labels) + (1 - lam) * L(labels of the partners), where L is `criterion`; float (B,)."""
         return self.average(criterion(logits, labels), criterion(logits, self.partners(labels)))
 
     def partners(self, labels: Tensor) -> Tensor:
-        """The other label of each row, (B,)."""
+        """Returns the label of each row's partner, (B,)."""
         return labels[self.permutation.to(labels.device, non_blocking=True)]
 
     def average(self, own: Value, partner: Value) -> Value:
-        """A figure for the own and for the partner's labels, weighed as the clips are; also for accuracies."""
+        """Averages a loss or an accuracy for the own and for the partners' labels, with the weights of the clips."""
         return self.lam * own + (1 - self.lam) * partner
 
 
 class MixUp:
-    """Mix-up (Zhang et al. 2017, arXiv 1710.09412) and cut-mix (Yun et al. 2019, arXiv 1905.04899).
+    """Draws mix-up (Zhang et al. 2017, arXiv 1710.09412) or cut-mix (Yun et al. 2019, arXiv 1905.04899) for each batch.
 
-    alpha, cutmix_alpha: of Beta(alpha, alpha), from which one share per batch is drawn; a falsy one is off.
     With both on, each batch takes one of them with equal chance.
+
+    alpha: mix-up draws one share per batch from Beta(alpha, alpha); 0 is off.
+    cutmix_alpha: alpha of the distribution for cut-mix; 0 is off.
     """
 
-    def __init__(self, alpha: float | None = None, cutmix_alpha: float | None = None) -> None:
-        self.alpha = float(alpha or 0.0)
-        self.cutmix_alpha = float(cutmix_alpha or 0.0)
+    def __init__(self, alpha: float = 0.0, cutmix_alpha: float = 0.0) -> None:
+        self.alpha, self.cutmix_alpha = alpha, cutmix_alpha
 
     def __bool__(self) -> bool:
         return self.alpha > 0 or self.cutmix_alpha > 0
 
     def draw(self, rng: np.random.Generator, batch_size: int, height: int, width: int) -> Mix | None:
-        """Draws for one batch of `batch_size` clips, with `rng` from [seed, step, rank]; None when off."""
+        """Draws how to mix a batch of `batch_size` clips of height x width; None when both are off."""
         if not self:
             return None
         cut = self.cutmix_alpha > 0 and (self.alpha <= 0 or bool(rng.random() < 0.5))
@@ -78,7 +80,7 @@ class MixUp:
         permutation = torch.from_numpy(rng.permutation(batch_size))
         if not cut:
             return Mix(lam, permutation)
-        # a rectangle of that share anywhere, cut off at the border; lam becomes what is really left
+        # a rectangle of share 1 - lam around a random centre, cut off at the border; lam becomes what is really left
         h, w = int(height * math.sqrt(1 - lam)), int(width * math.sqrt(1 - lam))
         y, x = int(rng.integers(height)), int(rng.integers(width))
         top, bottom = max(y - h // 2, 0), min(y + h // 2, height)

@@ -1,4 +1,4 @@
-"""Which parameter gets which learning rate and decay, and the optimizer over them."""
+"""Groups parameters by learning rate and weight decay, and makes the optimizer for the groups."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
 
 @dataclass
 class Group:
-    """Parameters that share a multiplier of the learning rate and one of the weight decay."""
+    """Holds parameters that share a multiplier of the learning rate and one of the weight decay."""
 
     name: str
     lr_mult: float = 1.0
@@ -29,16 +29,16 @@ class Group:
 def parameter_groups(
     model: nn.Module, *, no_wd: bool | Literal["norm"], policy: bool = False, fc_lr5: bool = False
 ) -> list[Group]:
-    """Every trainable parameter in exactly one group.
+    """Puts every trainable parameter into exactly one group.
 
-    no_wd: no decay for the biases of convolutions and linear layers and for all of the norm layers; "norm": for the
-        latter only (PySlowFast).
-    policy: the groups of TSN (Wang et al. 2016, arXiv 1608.00859): biases learn at twice the rate without decay, norm
-        layers do not decay. With fc_lr5 (TSM) the classifier, `model.head`, learns at five times the rate, its bias at
-        ten; on optical flow (`model.clip`) the first convolution at five times the rate, its bias at ten, because its
-        weights come from RGB. With no_wd as well, no_wd decides alone.
-    Raises: TypeError for a layer with parameters of its own of a kind not known here, rather than training it silently
-        with the wrong multipliers.
+    no_wd: True exempts the biases of convolutions and linear layers and all parameters of norm layers from weight
+        decay; "norm" exempts the norm layers only (PySlowFast). It overrides policy.
+    policy: makes the groups of TSN (Wang et al. 2016, arXiv 1608.00859): biases learn at twice the rate without decay,
+        norm layers do not decay. On optical flow (`model.clip`) the first convolution learns at five times the rate
+        and its bias at ten times, because its weights come from RGB.
+    fc_lr5: with policy, the classifier `model.head` learns at five times the rate and its bias at ten times (TSM).
+    Raises: TypeError for a layer of an unknown kind that has parameters, rather than training it silently with the
+        wrong multipliers.
     """
     groups = {
         name: Group(name, lr_mult, decay_mult)
@@ -74,7 +74,7 @@ def parameter_groups(
 
 
 def _first_of_flow(model: nn.Module) -> nn.Module | None:
-    """The convolution that reads the fields, of a method that sees optical flow."""
+    """Returns the first convolution of a method that sees optical flow, None for other methods."""
     clip = getattr(model, "clip", None)
     if clip is None or clip.modality != "flow":
         return None
@@ -94,17 +94,18 @@ def _own_parameters(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Param
 
 
 def _check_known(module: nn.Module) -> None:
-    # attention layers and their position tables come from torch and torchvision; ours are convolutions and norms
+    # attention layers and their position tables come from these packages and need no multipliers of their own
     if not type(module).__module__.startswith(("torch.", "torchvision.", "timm.")):
         raise TypeError(
-            f"{type(module).__name__} has parameters of its own: say in utils/training/optimizer.py which multipliers they get"
+            f"{type(module).__name__} has parameters of its own; add their multipliers to utils/training/optimizer.py"
         )
 
 
 def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[str, float]) -> list[Group]:
-    """The groups, split where the learning rate has a further factor by the beginning of a parameter's name.
+    """Splits the groups by the parameters whose names begin with a key of `factors`, and multiplies their rates by it.
 
-    Raises: ConfigError for a beginning that no trainable parameter has.
+    factors: name prefix -> factor of the learning rate; the longest matching prefix counts.
+    Raises: ConfigError for a prefix that no trainable parameter's name begins with.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     used: set[str] = set()
@@ -126,7 +127,7 @@ def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[st
 
 
 def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optimizer:
-    """SGD or AdamW over the groups; each torch group keeps its `lr_mult` for `set_lr`."""
+    """Makes SGD or AdamW for the groups; each group of the optimizer keeps its `lr_mult` for `set_lr`."""
     torch_groups = [
         {
             "params": group.params,
@@ -143,6 +144,6 @@ def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optim
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets each group's rate to `lr` times the group's multiplier."""
+    """Sets the learning rate of each group to `lr` times the group's multiplier."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_mult"]

@@ -1,4 +1,4 @@
-"""Learning rates as an array, one value per iteration: plain, plottable, and exact after a restart."""
+"""Computes the learning rates of a run as an array, one per iteration: easy to plot and exact after a restart."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from utils.config.schema import LRScheduler
 
 
 def schedule(config: LRScheduler, steps_per_epoch: float, *, scale: float = 1.0) -> np.ndarray:
-    """The learning rate of every iteration, float64 (total_steps,).
+    """Returns the learning rate of every iteration, float64 (total_steps,).
 
-    steps_per_epoch: iterations in one pass over the training list; it turns the keys given in epochs into iterations.
-    scale: factor of all rates; linear scaling with the batch (Goyal et al. 2017, arXiv 1706.02677, sec. 2.1).
+    steps_per_epoch: iterations of one pass over the training list; converts keys in epochs to iterations.
+    scale: factor of all rates; scales them linearly with the batch (Goyal et al. 2017, arXiv 1706.02677, sec. 2.1).
     """
     steps = total_steps(config, steps_per_epoch)
     warmup = config.warmup_steps or (config.warmup_epochs or 0) * steps_per_epoch
@@ -35,29 +35,33 @@ def schedule(config: LRScheduler, steps_per_epoch: float, *, scale: float = 1.0)
 
 
 def epoch_starts(steps: int, steps_per_epoch: float) -> np.ndarray:
-    """Where the epoch of each step begins, in steps: what holds a rate through an epoch. float64 (steps,)."""
+    """Returns the position at which the epoch of each step begins, in steps, float64 (steps,).
+
+    A rate that is computed at these positions changes only once per epoch.
+    """
     epochs = np.arange(math.ceil(steps / steps_per_epoch) + 1)
     epoch = np.searchsorted(np.round(epochs * steps_per_epoch), np.arange(steps), side="right") - 1
     return epoch * steps_per_epoch
 
 
 def total_steps(config: LRScheduler, steps_per_epoch: float) -> int:
-    """Iterations of the whole run."""
+    """Returns the number of iterations of the whole run."""
     if config.max_iter is not None:
         return config.max_iter
-    assert config.epochs is not None  # the schema wants one of the two
+    assert config.epochs is not None  # the schema demands one of the two
     return max(1, math.ceil(config.epochs * steps_per_epoch))
 
 
 def warm_up(
     rates: np.ndarray, at: np.ndarray, start_lr: float, peak: float, length: float, *, factor: float | None = None
 ) -> np.ndarray:
-    """`rates` (steps,), those before `length` replaced by a line from `start_lr` to the rate that stands at `length`.
+    """Returns `rates` (steps,) with those before `length` replaced by a straight line that begins at `start_lr`.
 
-    The line ends at `rates[length]`, so a schedule is continuous there (Goyal et al. 2017, arXiv 1706.02677, sec. 2.2);
-    in a run that ends before, it is the beginning of the line to `peak`.
-    at: the place on the line of every step, float64 (steps,).
-    factor: where given, the rates are multiplied by a line from it to 1 instead (mmengine's LinearLR).
+    The line ends at `rates[length]`, so the schedule is continuous there (Goyal et al. 2017, arXiv 1706.02677, sec.
+    2.2). If the run ends before `length`, the rates are the first part of a line to `peak`.
+
+    at: float64 (steps,), the position of every step on the line.
+    factor: if given, the rates are instead multiplied by a line from `factor` to 1 (mmengine's LinearLR).
     """
     before = min(round(length), len(rates))
     goal = rates[before] if before < len(rates) else peak
@@ -71,15 +75,15 @@ def warm_up(
 
 
 def cosine(peak: float, floor: float, at: np.ndarray, *, start: float, end: float) -> np.ndarray:
-    """Half a cosine from `peak` at `start` to `floor` at `end`, at the places `at`, in steps; float64 (steps,).
+    """Returns half a cosine from `peak` at `start` to `floor` at `end`, at the positions `at`, float64 (steps,).
 
-    Loshchilov and Hutter 2017, arXiv 1608.03983.
+    All positions are in steps. The source is Loshchilov and Hutter 2017, arXiv 1608.03983.
     """
     progress = np.clip((at - start) / max(end - start, 1), 0.0, 1.0)
     return floor + (peak - floor) * (1.0 + np.cos(np.pi * progress)) / 2.0
 
 
 def step(peak: float, steps: int, milestones: Sequence[int], factors: Sequence[float]) -> np.ndarray:
-    """`peak`, multiplied by each factor from its milestone (an iteration) on; factors multiply up."""
+    """Returns `peak` times every factor whose milestone (an iteration) has been reached, float64 (steps,)."""
     changes = np.cumprod([1.0, *factors])
     return peak * changes[np.searchsorted(np.asarray(milestones), np.arange(steps), side="right")]

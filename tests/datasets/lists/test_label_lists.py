@@ -14,7 +14,7 @@ from datasets.lists import parser as list_parser
 from datasets.lists.records import RecordList, read_list
 from datasets.lists.tables import read_videos
 from utils.errors import ListError
-from utils.scoring.label_sets import in_text
+from utils.scoring.label_sets import labels_to_text
 
 SETS = ("num_frames", "labels")
 
@@ -100,7 +100,7 @@ def test_what_is_written_is_read_whatever_the_block_size(
     separator: str,
     block: int,
 ):
-    text = "".join(f"{path}{separator}{count}{separator}{in_text(labels)}\n" for path, count, labels in videos)
+    text = "".join(f"{path}{separator}{count}{separator}{labels_to_text(labels)}\n" for path, count, labels in videos)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(list_parser, "_BLOCK", block)
         found = rows(records_of(tmp_path_factory.mktemp("list"), text))
@@ -109,7 +109,7 @@ def test_what_is_written_is_read_whatever_the_block_size(
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_sets_are_flat_arrays_that_travel_to_a_spawned_worker(tmp_path: Path, cached: bool):
-    text = "".join(f"video {i} {i % 9 + 1} {in_text(range(i % 4))}\n" for i in range(5000))
+    text = "".join(f"video {i} {i % 9 + 1} {labels_to_text(range(i % 4))}\n" for i in range(5000))
     for _ in range(2):  # the second time from the cache
         records = records_of(tmp_path, text, cache_folder=tmp_path / "cache" if cached else None)
         assert len(records) == 5000 and records.labels.flat.dtype == np.int32

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from utils.run.profiling import covered
+from utils.run.profiling import busy_time
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from utils.run.profiling import covered
     ],
 )
 def test_a_gpu_works_while_anything_runs_on_it(busy: list[tuple[float, float]], total: float) -> None:
-    assert covered(busy) == pytest.approx(total)
+    assert busy_time(busy) == pytest.approx(total)

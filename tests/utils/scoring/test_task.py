@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from utils.config.schema import Common
-from utils.scoring.label_sets import LabelSets, from_text, in_text, label_sets, mirrored
+from utils.scoring.label_sets import LabelSets, label_sets, labels_from_text, labels_to_text, mirrored
 from utils.scoring.losses import BinaryCrossEntropy
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, Task, task_for, task_of
 from utils.training.mixup import Mix
@@ -67,7 +67,11 @@ def test_targets_come_back_from_text_and_unknown_ones_are_told_apart(task: Task)
 
 def test_the_empty_set_is_a_truth() -> None:
     assert MULTI_LABEL.text(HOT[1]) == "-" and MULTI_LABEL.known(HOT).all()
-    assert in_text([3, 7, 12]) == "3;7;12" and from_text("-") == [] and from_text("3;7;12") == [3, 7, 12]
+    assert (
+        labels_to_text([3, 7, 12]) == "3;7;12"
+        and labels_from_text("-") == []
+        and labels_from_text("3;7;12") == [3, 7, 12]
+    )
     assert task_of(common(multi_label=True)) is MULTI_LABEL and task_of(common()) is SINGLE_LABEL
 
 
