@@ -294,8 +294,8 @@ class Common(Section):
     seed: NonNegativeInt = 0
     """Seed of every random number in the run: initial weights, order of videos, crops, colours, mixing."""
     deterministic: bool = False
-    """True: only GPU algorithms that give the same bits every time, which are slower; where there is none, the run ends
-    with an error."""
+    """True: only GPU algorithms that give the same bits every time, which are slower; an operation without one ends the
+    run with an error."""
     val_freq: PositiveInt = 250
     """Steps between validations. One runs after step i, counted from 0, when i is a positive multiple of this."""
     val_epochs: Positive | None = None
