@@ -1,1 +1,1 @@
-"""Tools that read what a run wrote into its experiment folder and never change it."""
+"""Commands that analyse what runs wrote into their experiment folders; they never change what a run wrote."""

@@ -1,4 +1,4 @@
-"""Whether a score of 80 % is right in 80 % of the cases."""
+"""Measures calibration: whether answers with a score of 80 % are right in 80 % of the cases."""
 
 from __future__ import annotations
 
@@ -14,28 +14,41 @@ NUM_BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """Answers in bins of equal width by their score; arrays of shape (NUM_BINS,), nan where empty."""
+    """Holds answers in bins of equal width by their score; arrays have shape (NUM_BINS,) and nan for an empty bin.
 
-    edges: np.ndarray  # float64 (NUM_BINS + 1,), 0..1
-    videos: np.ndarray  # int64
-    score: np.ndarray  # mean score, percent
-    accuracy: np.ndarray  # percent
-    low: np.ndarray  # 95 % Wilson interval of the accuracy
+    edges: borders of the bins, float64 (NUM_BINS + 1,), 0..1.
+    videos: number of answers, int64.
+    score: mean score, percent.
+    accuracy: share of right answers, percent.
+    low, high: 95 % Wilson interval of the accuracy.
+    ece: expected calibration error, the mean gap between score and accuracy over the answers, in percentage points.
+    worst: largest gap of a bin, in percentage points.
+    """
+
+    edges: np.ndarray
+    videos: np.ndarray
+    score: np.ndarray
+    accuracy: np.ndarray
+    low: np.ndarray
     high: np.ndarray
-    ece: float  # expected calibration error in percent points, weighted by videos
-    worst: float  # largest gap of a bin
+    ece: float
+    worst: float
 
 
 @dataclass(frozen=True)
 class Calibration(Reliability):
-    """The same with numbers that look at every class of a video."""
+    """Adds two numbers that depend on the scores of all classes; both are nan if only the best score is known.
 
-    nll: float  # mean negative log-likelihood; nan when only the best score is known
-    brier: float  # mean squared error over the classes; nan likewise
+    nll: mean negative log-likelihood.
+    brier: squared error, summed over the classes and averaged over the videos.
+    """
+
+    nll: float
+    brier: float
 
 
 def reliability(scores: np.ndarray, right: np.ndarray) -> Reliability:
-    """Bins answers (n,) by their score in 0..1 (Guo et al. 2017, arXiv 1706.04599, sec. 2: 15 bins, (low, high])."""
+    """Bins answers (n,) by their score, 0..1, into 15 bins (low, high] (Guo et al. 2017, arXiv 1706.04599, sec. 2)."""
     edges = np.linspace(0, 1, NUM_BINS + 1)
     values = scores.astype(np.float64)
     place = np.clip(np.digitize(values, edges, right=True) - 1, 0, NUM_BINS - 1)
@@ -61,7 +74,12 @@ def reliability(scores: np.ndarray, right: np.ndarray) -> Reliability:
 def calibrate(
     labels: np.ndarray, predicted: np.ndarray, top_scores: np.ndarray, scores: np.ndarray | None
 ) -> Calibration:
-    """The labelled videos by the score of their answer."""
+    """Measures the calibration of the answers to all labelled videos (single label).
+
+    labels, predicted: int (N,), label -1 if unknown.
+    top_scores: float (N,), score of the answer.
+    scores: float (N, K), or None if only top_scores is known.
+    """
     known = labels >= 0
     labels = labels[known]
     nll = brier = math.nan

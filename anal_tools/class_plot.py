@@ -1,4 +1,4 @@
-"""Average precision of every class as a picture, the best on top; the numbers come from elsewhere."""
+"""Draws the average precision of every class as a bar chart."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from utils.plots.fonts import font_families, readable
 
 
 def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_names: list[str], *, title: str) -> None:
-    """Writes a PNG: a bar per class as long as its AP, with a mark where random scores would end.
+    """Writes a PNG with one bar per class, the highest AP on top, and a mark for the AP of random scores.
 
-    precision, chance: float (K,), percent; nan, at the bottom and without a bar, for a class that no video shows.
+    precision, chance: float (K,), percent; a class with nan, which no video shows, is at the bottom and has no bar.
     """
     names, unreadable = axis_names(class_names)
     order = np.lexsort((np.arange(len(names)), -np.nan_to_num(precision, nan=-1)))
@@ -30,7 +30,7 @@ def draw_classes(path: Path, precision: np.ndarray, chance: np.ndarray, class_na
         axes.scatter(chance[order], rows, marker="|", s=60, color="#d9660a", label="chance", zorder=3)
         axes.set_yticks(rows)
         axes.set_yticklabels(
-            [f"{names[one]} (none)" if np.isnan(precision[one]) else names[one] for one in order], parse_math=False
+            [f"{names[one]} (no video)" if np.isnan(precision[one]) else names[one] for one in order], parse_math=False
         )
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(0, 100)

@@ -1,4 +1,4 @@
-"""Two experiments on the same videos: who is right where, whether that can be luck, and what was set differently."""
+"""Compares two experiments on the same videos: which answers differ, whether that can be chance, how configs differ."""
 
 from __future__ import annotations
 
@@ -19,29 +19,38 @@ ABSENT = "(absent)"
 
 @dataclass(frozen=True)
 class Comparison:
-    """The videos that both experiments scored with the same truth, and how they differ there."""
+    """Compares the answers to all videos that both experiments scored with the same true class.
 
-    both: int  # right in both
+    both, only_first, only_second, neither: number of videos that these experiments have right.
+    unpaired: number of videos that only one experiment scored, or with another true class.
+    exact_p, mid_p: p-values of McNemar's test, two-sided.
+    difference: accuracy of the second minus the first, in percentage points.
+    low, high: 95 % interval of the difference.
+    broken: rows (first, second) of the videos that only the first has right.
+    fixed: rows (first, second) of the videos that only the second has right.
+    """
+
+    both: int
     only_first: int
     only_second: int
     neither: int
-    unpaired: int  # videos of one experiment only, or with another truth
-    exact_p: float  # McNemar's test, two-sided, exact binomial
+    unpaired: int
+    exact_p: float
     mid_p: float
-    difference: float  # accuracy of the second minus the first, in percent points
-    low: float  # 95 % interval of the difference
+    difference: float
+    low: float
     high: float
-    broken: list[tuple[int, int]]  # rows (first, second) that only the first has right
-    fixed: list[tuple[int, int]]  # rows that only the second has right
+    broken: list[tuple[int, int]]
+    fixed: list[tuple[int, int]]
 
     @property
     def videos(self) -> int:
-        """Videos compared."""
+        """Number of videos that were compared."""
         return self.both + self.only_first + self.only_second + self.neither
 
 
 def compare(first: Experiment, second: Experiment) -> Comparison:
-    """Pairs the videos by path and counts. Raises: UserError as `paired_rows`."""
+    """Pairs the videos by path and compares the answers. Raises: UserError as `paired_rows` does."""
     pairs = paired_rows(first, second)
     rows = np.array(pairs)
     one = first.results.predicted[rows[:, 0]] == first.results.labels[rows[:, 0]]
@@ -68,10 +77,11 @@ def compare(first: Experiment, second: Experiment) -> Comparison:
 
 
 def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
-    """(exact, mid-p) two-sided p-values that as many disagreements or more lean to one side by luck.
+    """Returns the two-sided p-values (exact, mid-p) of McNemar's test for paired disagreements.
 
-    The exact test is the binomial one (McNemar, 1947, Psychometrika 12); mid-p, which is less cautious, counts the
-    observed case half (Fagerland et al., 2013, BMC Med Res Methodol 13:91). Computed in whole numbers, divided once.
+    The exact test is binomial (McNemar 1947, Psychometrika 12). mid-p, which is less conservative, counts half of the
+    probability of the observed case (Fagerland et al. 2013, BMC Med Res Methodol 13:91). Both use integers
+    and one division.
     """
     total, low = only_first + only_second, min(only_first, only_second)
     term, cumulated = 1, 1  # binomial(total, i) and its sum up to i
@@ -83,7 +93,7 @@ def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
 
 
 def config_differences(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(dotted path, value in the first, in the second) where the values in force differ."""
+    """Returns (dotted path, value in the first, value in the second) for every key whose values differ."""
     return [
         (key, first.get(key, ABSENT), second.get(key, ABSENT))
         for key in sorted(first.keys() | second.keys())
@@ -92,9 +102,10 @@ def config_differences(first: dict[str, Any], second: dict[str, Any]) -> list[tu
 
 
 def paired_rows(first: Experiment, second: Experiment) -> list[tuple[int, int]]:
-    """Rows of the same labelled video: same path (the n-th time it is listed), same truth.
+    """Returns the rows (first, second) of each labelled video that both experiments have with the same truth.
 
-    Raises: UserError when the classes differ or no video is in both.
+    If a path is listed several times, its n-th entries belong together.
+    Raises: UserError if the classes differ or no video is in both.
     """
     if first.class_names != second.class_names:
         raise UserError(
@@ -110,7 +121,7 @@ def paired_rows(first: Experiment, second: Experiment) -> list[tuple[int, int]]:
         if key in rows and known[row] and np.array_equal(labels[row], others[rows[key]])
     ]
     if not pairs:
-        raise UserError(f"{first.folder} and {second.folder}: no labelled video is in both, their lists differ")
+        raise UserError(f"{first.folder} and {second.folder}: no labelled video is in both, because their lists differ")
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""Two experiments on the same videos of several classes each: which classes are found better, and whether by luck."""
+"""Compares two multi-label experiments on the same videos: which classes are found better, and whether by chance."""
 
 from __future__ import annotations
 
@@ -17,28 +17,39 @@ NUM_FLIPS = 100
 
 @dataclass(frozen=True)
 class PrecisionComparison:
-    """What they say of the videos that both scored with the same truth; percent, differences in percent points.
+    """Compares the average precision on all videos that both experiments scored with the same truth.
 
-    Intervals are of the difference, second minus first, by a bootstrap over the videos; nan for a class never shown.
+    Differences are second minus first, in percentage points; their intervals are 95 % bootstrap intervals over the
+    videos. An answer is what an experiment says about one class of one video.
+
+    videos: number of videos compared.
+    unpaired: number of videos that only one experiment scored, or with another truth.
+    mean, mean_low, mean_high: difference in mAP and its interval.
+    shown: number of videos that show each class, int64 (K,).
+    before, after: AP of each class in the first and the second, percent, float64 (K,), nan for a class never shown.
+    low, high: interval of the difference in AP, float64 (K,).
+    fixed, broken: number of answers that only the second, or only the first, has right.
+    flips: fixed and broken answers as (row in first, row in second, class, score in first, score in second), the
+        largest change of score first.
     """
 
     videos: int
-    unpaired: int  # videos of one experiment only, or with another truth
-    mean: float  # difference in mAP
+    unpaired: int
+    mean: float
     mean_low: float
     mean_high: float
-    shown: np.ndarray  # int64 (K,), videos with the class
-    before: np.ndarray  # float64 (K,), AP in the first
-    after: np.ndarray  # in the second
-    low: np.ndarray  # float64 (K,)
+    shown: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    low: np.ndarray
     high: np.ndarray
-    fixed: int  # answers (a class of a video) that only the second has right
+    fixed: int
     broken: int
-    flips: list[tuple[int, int, int, float, float]]  # rows (first, second), class, both scores; the largest first
+    flips: list[tuple[int, int, int, float, float]]
 
 
 def compare_precision(first: Experiment, second: Experiment) -> PrecisionComparison:
-    """Pairs the videos by path. Raises: UserError as `paired_rows`, and without scores."""
+    """Pairs the videos by path and compares the AP. Raises: UserError as `paired_rows` does, and without scores."""
     rows = np.array(paired_rows(first, second))
     one, two = scores_of(first)[rows[:, 0]], scores_of(second)[rows[:, 1]]
     truth = first.results.labels[rows[:, 0]] > 0

@@ -1,4 +1,4 @@
-"""Who is taken for whom: the most frequent confusions, and pairs of classes that may be forgiven."""
+"""Finds the most frequent confusions of classes, and reads pairs of classes whose confusion is forgiven."""
 
 from __future__ import annotations
 
@@ -17,19 +17,25 @@ _SEPARATORS = ("\t", "->", ",", ";")
 
 @dataclass(frozen=True)
 class Pair:
-    """All videos of one class that were answered with one other class."""
+    """Holds all videos of one class for which one other class was predicted.
+
+    truth, predicted: the two classes.
+    count: number of videos.
+    share: percentage of all errors.
+    videos: rows of the results, int64 (count,), the highest score first.
+    """
 
     truth: int
     predicted: int
     count: int
-    share: float  # percent of all errors
-    videos: np.ndarray  # int64 (count,), rows of the results, the surest error first
+    share: float
+    videos: np.ndarray
 
 
 def confused_pairs(
     predicted: np.ndarray, labels: np.ndarray, top_scores: np.ndarray, *, limit: int | None = None
 ) -> list[Pair]:
-    """The confusions, most frequent first, then by class index, so that the order never depends on luck."""
+    """Returns the confusions, the most frequent first, and equally frequent ones in the order of their classes."""
     wrong = np.flatnonzero((labels >= 0) & (predicted != labels))
     order = wrong[np.lexsort((wrong, -top_scores[wrong], predicted[wrong], labels[wrong]))]
     keys = np.stack([labels[order], predicted[order]], axis=1)
@@ -43,25 +49,26 @@ def confused_pairs(
 
 
 def forgiven_count(confusion: np.ndarray, pairs: Sequence[tuple[int, int]]) -> int:
-    """How many errors are answers `parent` for a video of class `child`."""
+    """Counts the videos of a class `child` for which its `parent` was predicted."""
     return sum(int(confusion[child, parent]) for child, parent in set(pairs) if child != parent)
 
 
 def read_forgiven(path: Path, class_names: Sequence[str]) -> list[tuple[int, int]]:
-    """(child, parent) class indices from a file with a pair per line.
+    """Reads pairs (child, parent) of class indices from a file with one pair per line.
 
-    A class is its name or its index; a tab, comma, `->` or, where only one reading is possible, a space stands between.
-    Empty lines and lines that begin with # do not count.
+    A class is its name or its index. A tab, a comma, a semicolon or `->` separates the two; a space does if only one
+    reading is possible. Empty lines and lines that start with # are ignored.
 
-    Raises:
-        UserError: with file and line, for a class that does not exist or a line with no or several readings.
+    Raises: UserError with file and line for an unknown class, or a line that can be read in no way or in several.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: the file of forgiven pairs cannot be read: {error}") from None
     known = {str(index): index for index in range(len(class_names))}
-    known.update({name: index for index, name in enumerate(class_names)})  # a class called "7" is meant before index 7
+    known.update(
+        {name: index for index, name in enumerate(class_names)}
+    )  # "7" is the class of this name if there is one, else index 7
     pairs = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -74,7 +81,7 @@ def read_forgiven(path: Path, class_names: Sequence[str]) -> list[tuple[int, int
 
 
 def _splits(line: str) -> Iterator[tuple[str, str]]:
-    """Every way to cut a line in two, the clear separators first; if one of them fits, spaces are not looked at."""
+    """Yields every way to split a line in two; spaces are used only if the line has no other separator."""
     for separator in _SEPARATORS:
         for match in re.finditer(re.escape(separator), line):
             yield line[: match.start()].strip(' "\t'), line[match.end() :].strip(' "\t')
@@ -90,5 +97,5 @@ def _why(line: str, known: dict[str, int], several: bool) -> str:
         unknown = [name for name in (first, second) if name not in known]
         if len(unknown) == 1:
             near = difflib.get_close_matches(unknown[0], list(known), n=1)
-            return f"{unknown[0]!r} is no class" + (f"; did you mean {near[0]!r}?" if near else "")
-    return f"{line.strip()!r} is no pair of classes; write `child<tab>parent`, by name or index"
+            return f"{unknown[0]!r} is not a class" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{line.strip()!r} is not a pair of classes; write `child<tab>parent`, by name or index"

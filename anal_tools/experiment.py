@@ -1,7 +1,7 @@
-"""Opens an experiment folder for reading: its results, its config as far as there is one, its class names, its curves.
+"""Reads an experiment folder: its results, its config if there is one, its class names and its learning curves.
 
-Nothing in here changes the folder. The files themselves are defined where they are written: utils/scoring/result_files.py for the
-results, utils/run/folder.py for metrics.jsonl, utils/config/file.py for the config.
+Nothing here changes the folder. The formats are defined where the files are written: results in
+utils/scoring/result_files.py, metrics.jsonl in utils/run/folder.py, the config in utils/config/file.py.
 """
 
 from __future__ import annotations
@@ -28,36 +28,45 @@ CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 
 @dataclass(frozen=True)
 class Config:
-    """What a folder's config.yaml says; empty, with `problem` set, where there is none or it does not load."""
+    """Holds the config of a folder; it is empty, and `problem` says why, if the file is missing or does not load.
+
+    common: the checked values.
+    values: value of each key by its dotted path, defaults included.
+    written: dotted paths of the keys that the file sets.
+    problem: why there is no config, or None.
+    """
 
     common: Common | None
-    values: dict[str, Any]  # dotted path -> value in force, defaults included
-    written: frozenset[str]  # dotted paths that the file itself sets
+    values: dict[str, Any]
+    written: frozenset[str]
     problem: str | None
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment folder with results."""
+    """Holds an experiment folder that has results.
+
+    class_names: K names; the index as text for a class without a known name.
+    """
 
     folder: Path
     config: Config
     results: Evaluation
-    class_names: list[str]  # K names; the index as text where nobody knows a name
+    class_names: list[str]
 
     @property
     def name(self) -> str:
-        """Short name for headings: the last folder."""
+        """Short name for headings, which is the name of the folder."""
         return self.folder.resolve().name
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """Counts int64 (K, K), rows are the truth, of videos with one class each."""
+        """Confusion matrix of a single-label experiment, int64 (K, K); rows are the true classes."""
         return confusion_matrix(self.results.predicted, self.results.labels, num_class=len(self.class_names))
 
 
 def experiment_folder(text: str) -> Path:
-    """The folder that `-e` names; its config.yaml is accepted too. Raises: UserError when there is none."""
+    """Returns the folder that `-e` names, by itself or by its config.yaml. Raises: UserError if it does not exist."""
     path = Path(text)
     folder = path.parent if path.name == CONFIG else path
     if not folder.is_dir():
@@ -66,17 +75,17 @@ def experiment_folder(text: str) -> Path:
 
 
 def open_experiment(folder: Path) -> Experiment:
-    """Reads results, config and class names. Raises: UserError when there are no results or they are not whole."""
+    """Reads results, config and class names. Raises: UserError if there are no results or they are incomplete."""
     results = read_results(folder)
     config = read_config(folder)
     return Experiment(folder, config, results, _class_names(results, config))
 
 
 def read_config(folder: Path) -> Config:
-    """The config of a folder; a missing or outdated one is a `problem`, not an error: the results stand without it."""
+    """Reads the config of a folder. A missing or invalid one is a `problem`, not an error: results need no config."""
     path = folder / CONFIG
     if not path.is_file():
-        return Config(None, {}, frozenset(), f"{path}: not there")
+        return Config(None, {}, frozenset(), f"{path}: not found")
     try:
         file = load_config(path)
     except ConfigError as error:
@@ -91,7 +100,10 @@ def read_config(folder: Path) -> Config:
 
 
 def read_history(folder: Path) -> tuple[list[dict[str, Any]], int]:
-    """The records of metrics.jsonl, oldest first, and how many lines were unreadable (a kill can cut the last one)."""
+    """Returns the records of metrics.jsonl, oldest first, and the number of unreadable lines.
+
+    A run that is killed can leave an incomplete last line.
+    """
     path = folder / METRICS
     if not path.is_file():
         return [], 0
@@ -110,7 +122,7 @@ def read_history(folder: Path) -> tuple[list[dict[str, Any]], int]:
 
 
 def _class_names(results: Evaluation, config: Config) -> list[str]:
-    """Names from the evaluation itself, else from the class file that the config leads to, else the indices."""
+    """Returns the names in the results, else those of the class file that the config names, else the indices."""
     if results.class_names is not None:
         return results.class_names
     truth = results.labels.shape[1] - 1 if results.task is MULTI_LABEL else results.labels.max(initial=0)
@@ -122,8 +134,8 @@ def _class_names(results: Evaluation, config: Config) -> list[str]:
         num_class = config.common.model.num_class
     if highest >= num_class:
         raise UserError(
-            f"{results.name}: the results speak of class {highest}, but num_class is {num_class}; are they of this "
-            "config? Run the evaluation again"
+            f"{results.name}: the results contain class {highest}, but num_class is {num_class}; if they belong to "
+            "another config, run the evaluation again"
         )
     return _names_from_lists(config, num_class) or [str(index) for index in range(num_class)]
 
@@ -142,7 +154,7 @@ def _names_from_lists(config: Config, num_class: int) -> list[str] | None:
 
 
 def _plain(value: Any) -> Any:
-    """The same value as dicts and lists only."""
+    """Returns a value with all mappings as dicts and all sequences as lists."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What analyze.py says of videos that show several classes: how well each class is found, and what is most wrong."""
+"""Analyses multi-label experiments for analyze.py: how well each class is found, and which answers are most wrong."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from utils.scoring.average_precision import average_precision, mean_known
 from utils.scoring.result_files import AGAIN, SCORES
 
 NUM_ERRORS = 100
-THRESHOLD = 0.5  # from which a class counts as answered
+THRESHOLD = 0.5  # a class with at least this score counts as predicted
 
 
 def summary(experiment: Experiment) -> list[str]:
-    """The numbers in words, one per line."""
+    """Returns the numbers as lines of text."""
     scores, truth = known_videos(experiment)
     results, shown = experiment.results, truth.sum(axis=0)
     videos, unknown = len(truth), len(results) - len(truth)
     classes = f"{int((shown > 0).sum())} of {truth.shape[1]} classes"
     lines = [
         f"{experiment.folder}: {videos} videos show {classes}, {truth.sum() / videos:.2f} each, "
-        f"{int((truth.sum(axis=1) == 0).sum())} show none"
+        f"{int((truth.sum(axis=1) == 0).sum())} show no class"
         + (f", {unknown} more without a label" if unknown else "")
         + (f" ({results.protocol})" if results.protocol else "")
     ]
@@ -49,10 +49,12 @@ def write(experiment: Experiment, folder: Path) -> list[Path]:
 
 
 def per_class_table(experiment: Experiment) -> tuple[list[str], list[list[Any]]]:
-    """Header and one row per class.
+    """Returns the header and one row per class.
 
-    chance: the AP of random scores, which is the share of videos that show the class; predicted, precision, recall: of
-    the answers with a score from THRESHOLD on. Percentages are empty where there is nothing to divide by.
+    chance: the AP of random scores, which is the share of videos that show the class.
+    predicted, precision, recall: those of the answers with a score of at least THRESHOLD.
+
+    A percentage is empty if it would be a division by zero.
     """
     scores, truth = known_videos(experiment)
     answered = scores >= THRESHOLD
@@ -70,46 +72,50 @@ def per_class_table(experiment: Experiment) -> tuple[list[str], list[list[Any]]]
 
 
 def top_errors(experiment: Experiment) -> list[str]:
-    """Lines of top100_errors.txt, tab separated: the surest wrong answers about one class of one video.
+    """Returns the tab-separated lines of top100_errors.txt: the most confident wrong answers.
 
-    error: `seen` where the class is not shown and its score is high, `missed` where it is and the score is low.
+    Each is about one class of one video. error: `seen` if the video does not show the class but its score is high,
+    `missed` if it shows the class but the score is low.
     """
     scores, truth = known_videos(experiment)
     names = [" ".join(name.split()) for name in experiment.class_names]
-    sure = sureness(scores, truth)
-    order = np.lexsort((np.arange(sure.size), -sure.ravel()))[:NUM_ERRORS]
+    confidence = error_confidence(scores, truth)
+    order = np.lexsort((np.arange(confidence.size), -confidence.ravel()))[:NUM_ERRORS]
     paths = [experiment.results.paths[row] for row in known_rows(experiment)]
     lines = ["\t".join(["error", "class", "score", "truth", "video"])]
     for row, label in zip(*np.unravel_index(order, truth.shape), strict=True):
         kind = "missed" if truth[row, label] else "seen"
         classes = "; ".join(names[one] for one in np.flatnonzero(truth[row])) or "-"
-        if sure[row, label] >= 0:
+        if confidence[row, label] >= 0:
             lines.append(f"{kind}\t{names[label]}\t{scores[row, label]:.4f}\t{classes}\t{paths[row]}")
     return lines
 
 
-def sureness(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """How sure wrong answers are, float32 (n, K) in 0..1: the score, or what a missed class lacks; -1 for right ones.
+def error_confidence(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Returns how confident each wrong answer is, float32 (n, K) in 0..1, and -1 for right answers.
 
-    scores: float32 (n, K). truth: bool (n, K). A class counts as answered from THRESHOLD on.
+    It is the score of a class that is not shown, and 1 - score of a class that is.
+
+    scores: float32 (n, K).
+    truth: bool (n, K).
     """
-    sure: np.ndarray = np.where((scores >= THRESHOLD) != truth, np.where(truth, 1 - scores, scores), -1)
-    return sure
+    confidence: np.ndarray = np.where((scores >= THRESHOLD) != truth, np.where(truth, 1 - scores, scores), -1)
+    return confidence
 
 
 def known_videos(experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
-    """Scores float32 (n, K) and truth bool (n, K) of the videos that have one. Raises: UserError without scores."""
+    """Returns scores, float32 (n, K), and truth, bool (n, K), of all labelled videos. Raises: as `scores_of`."""
     rows = known_rows(experiment)
     return scores_of(experiment)[rows], experiment.results.labels[rows] > 0
 
 
 def scores_of(experiment: Experiment) -> np.ndarray:
-    """float32 (N, K). Raises: UserError without them."""
+    """Returns the scores of all videos, float32 (N, K). Raises: UserError if the results have none."""
     if experiment.results.scores is None:
-        raise UserError(f"{experiment.folder}: no {SCORES}, without which no class can be ranked: {AGAIN}")
+        raise UserError(f"{experiment.folder}: no {SCORES}, which is needed to rank the videos of a class: {AGAIN}")
     return experiment.results.scores
 
 
 def known_rows(experiment: Experiment) -> np.ndarray:
-    """Rows of the results that have a truth, int64 (n,)."""
+    """Returns the rows of the labelled videos in the results, int64 (n,)."""
     return np.flatnonzero(experiment.results.task.known(experiment.results.labels))

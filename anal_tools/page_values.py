@@ -1,4 +1,4 @@
-"""How values travel into the report's page: rounded, on one line, as JSON that no text can break out of."""
+"""Converts values for the page of a report: rounded, on one line, and as JSON that is safe inside HTML."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-SCORE_UNIT = 10000  # scores travel as whole numbers of 1/10000
+SCORE_UNIT = 10000  # scores are written as multiples of 1/10000
 
 
 def score_units(scores: np.ndarray) -> np.ndarray:
-    """int64, in units of 1/SCORE_UNIT, of scores in 0..1."""
+    """Returns scores in 0..1 as multiples of 1/SCORE_UNIT, int64."""
     units: np.ndarray = np.rint(np.asarray(scores, np.float64) * SCORE_UNIT).astype(np.int64)
     return units
 
 
 def rounded(value: Any, *, digits: int = 6) -> Any:
-    """The same as plain numbers and lists: floats cut to `digits` significant digits, None for nan."""
+    """Returns a value as plain numbers, lists and dicts, with floats rounded to `digits` digits and None for nan."""
     if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
     if isinstance(value, float):
@@ -32,7 +32,7 @@ def rounded(value: Any, *, digits: int = 6) -> Any:
 
 
 def config_text(value: Any) -> str:
-    """A config value on one line, as YAML has it."""
+    """Returns a config value as YAML on one line."""
     if isinstance(value, str):
         return value
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
@@ -40,6 +40,6 @@ def config_text(value: Any) -> str:
 
 
 def to_json(data: dict[str, Any]) -> str:
-    """JSON that can stand inside a <script> element whatever text it holds."""
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII: any byte of a path survives
+    """Returns JSON that is safe inside a <script> element, whatever text it contains."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII, so any byte of a path survives
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

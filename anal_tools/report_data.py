@@ -1,7 +1,7 @@
-"""What the report's page shows, as plain values for JSON. Numbers are made here, once; the page counts and draws.
+"""Collects everything that a report shows, as plain values for JSON; the page only counts and draws.
 
-What is drawn from the results themselves is said by report_single.py, or report_multi.py where videos show several
-classes: each has `numbers`, `pictured` and `comparison`.
+Numbers that depend on the kind of label come from report_single.py or report_multi.py. Each of these has `numbers`,
+`pictured` and `comparison`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from utils.errors import UserError
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL
 
 KINDS = {SINGLE_LABEL: report_single, MULTI_LABEL: report_multi}
-MAX_POINTS = 1500  # per learning curve; longer runs are averaged in groups of steps
+MAX_POINTS = 1500  # per learning curve; longer curves are averaged over groups of steps
 
 
 def report_data(experiments: Sequence[Experiment], *, strip_budget: int) -> dict[str, Any]:
-    """The whole page. strip_budget: bytes for all frame strips together.
+    """Returns the data of the whole page.
 
-    Raises: UserError when there is no labelled video, or when several experiments have nothing to compare.
+    strip_budget: bytes for all frame strips together.
+    Raises: UserError if no video has a label, or if several experiments cannot be compared.
     """
     first = experiments[0]
     for one in experiments:
         if not one.results.task.known(one.results.labels).any():
-            raise UserError(f"{one.folder}: no video has a label, so nothing can be right or wrong")
+            raise UserError(f"{one.folder}: no video has a label, so there is nothing to report")
     comparisons = [_comparison_data(first, other, place) for place, other in enumerate(experiments[1:], 1)]
     names = _distinct_names(experiments)
     return {
@@ -47,7 +48,7 @@ def report_data(experiments: Sequence[Experiment], *, strip_budget: int) -> dict
 
 
 def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> dict[str, Any]:
-    """One experiment: its numbers, its videos, its pictures."""
+    """Returns the numbers, videos and pictures of one experiment."""
     kind, paths = KINDS[experiment.results.task], experiment.results.paths
     shown = [paths[row] for row in kind.pictured(experiment)]
     strips = make_strips(experiment.config.common, shown, budget=strip_budget)
@@ -67,7 +68,10 @@ def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> 
 
 
 def curve_data(experiment: Experiment) -> dict[str, Any]:
-    """Learning curves from metrics.jsonl, each thinned to MAX_POINTS; of a step that was logged twice, the last."""
+    """Returns the learning curves of metrics.jsonl, each with at most MAX_POINTS.
+
+    If a step was logged twice, the later record counts.
+    """
     records, broken = read_history(experiment.folder)
     task = experiment.results.task
     curves: dict[str, Any] = {"broken": broken}
@@ -85,7 +89,7 @@ def curve_data(experiment: Experiment) -> dict[str, Any]:
 
 
 def _thin(values: Sequence[float | None]) -> list[float | None]:
-    """Means of groups of equal size, so that at most MAX_POINTS remain; groups without a number give None."""
+    """Averages groups of equal size so that at most MAX_POINTS remain; a group without a number becomes None."""
     size = -(-len(values) // MAX_POINTS) or 1
     groups = [[value for value in values[i : i + size] if value is not None] for i in range(0, len(values), size)]
     return [float(f"{math.fsum(group) / len(group):.6g}") if group else None for group in groups]
@@ -98,8 +102,8 @@ def _number(value: Any) -> float | None:
 def _comparison_data(first: Experiment, second: Experiment, position: int) -> dict[str, Any]:
     if first.results.task is not second.results.task:
         raise UserError(
-            f"{first.folder} and {second.folder}: the videos of one have one class each, those of the other sets of "
-            "classes; make a report of each"
+            f"{first.folder} and {second.folder}: one has one label per video and the other several; make a report of "
+            "each"
         )
     config = None
     if not first.config.problem and not second.config.problem:
@@ -114,11 +118,11 @@ def _strip_note(strips: Strips) -> str:
     if strips.problem:
         notes.append(f"Some frames cannot be shown: {strips.problem}" if strips.pictures else strips.problem)
     if strips.left_out:
-        notes.append(f"{strips.left_out} strips are left out to keep this file small.")
+        notes.append(f"The frames of {strips.left_out} videos are left out to keep this file small.")
     return " ".join(notes)
 
 
 def _distinct_names(experiments: Sequence[Experiment]) -> list[str]:
-    """Last folders, or whole paths where last folders are the same."""
+    """Returns the names of the folders, or their whole paths if two names are equal."""
     names = [experiment.name for experiment in experiments]
     return names if len(set(names)) == len(names) else [str(experiment.folder) for experiment in experiments]

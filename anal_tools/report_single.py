@@ -1,4 +1,4 @@
-"""What the report says of videos with one class each: accuracy, who is taken for whom, the surest wrong answers."""
+"""Computes the numbers in the report of a single-label experiment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUM_ERRORS = 100
 
 
 def numbers(experiment: Experiment) -> dict[str, Any]:
-    """All of one experiment that is drawn from its results."""
+    """Returns everything about one experiment that depends on its results."""
     results = experiment.results
     classes, units = _top_scores(experiment)
     return {
@@ -41,18 +41,18 @@ def numbers(experiment: Experiment) -> dict[str, Any]:
 
 
 def pictured(experiment: Experiment) -> list[int]:
-    """Rows of the videos to be shown by frames, the most wanted first: the errors, and one for each confusion."""
+    """Returns the rows of the videos whose frames are shown, the most important first: errors, one per confusion."""
     return worst_errors(experiment) + [int(pair.videos[0]) for pair in _pairs(experiment)[:NUM_ERRORS]]
 
 
 def comparison(first: Experiment, second: Experiment) -> dict[str, Any]:
-    """The second against the first."""
+    """Compares the second experiment with the first."""
     result = compare(first, second)
     return {"videos": result.videos, **{name: rounded(value, digits=10) for name, value in vars(result).items()}}
 
 
 def summary_data(experiment: Experiment) -> dict[str, Any]:
-    """The headline numbers of one experiment; percentages, None where there is none."""
+    """Returns the main numbers of one experiment; a percentage that is not known is None."""
     confusion, results = experiment.confusion, experiment.results
     total, correct = int(confusion.sum()), int(np.trace(confusion))
     low, high = wilson_interval(correct, total)
@@ -71,7 +71,7 @@ def summary_data(experiment: Experiment) -> dict[str, Any]:
 
 
 def worst_errors(experiment: Experiment) -> list[int]:
-    """Rows of the wrong videos with the highest score for the wrong answer, at most NUM_ERRORS."""
+    """Returns the rows of the wrong answers with the highest scores, at most NUM_ERRORS."""
     results = experiment.results
     wrong = np.flatnonzero((results.labels >= 0) & (results.labels != results.predicted))
     order = np.lexsort((wrong, -results.top_scores[wrong]))
@@ -85,7 +85,7 @@ def _pairs(experiment: Experiment) -> list[Any]:
 
 
 def _top_scores(experiment: Experiment) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and scores (in units) of the five best of each video, int64 (N, k); k is 1 without the score file."""
+    """Returns the five best classes of each video and their scores (in units), int64 (N, k); k is 1 without scores."""
     results = experiment.results
     if results.scores is None:
         classes, scores = results.predicted[:, None], results.top_scores[:, None]

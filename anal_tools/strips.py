@@ -1,4 +1,4 @@
-"""Small pictures of videos: a few frames side by side in one JPEG, read through the experiment's own frame store."""
+"""Makes strips: a few frames of a video side by side in one JPEG, read from the frame store of the experiment."""
 
 from __future__ import annotations
 
@@ -19,26 +19,34 @@ from utils.transforms.jpeg import jpeg_header
 
 NUM_FRAMES = 6
 HEIGHT = 72  # pixels
-WIDEST = 160  # pixels per frame; a panorama is cut to its middle
+WIDEST = 160  # pixels per frame; a wider frame is cut to its middle
 QUALITY = 60
 _GAP = 2
 
 
 @dataclass
 class Strips:
-    """What could be shown, and what could not and why."""
+    """Holds the strips of some videos, and why others are missing.
 
-    pictures: dict[str, str] = field(default_factory=dict)  # path as in the list -> data URI
-    left_out: int = 0  # videos beyond the byte budget
-    problem: str | None = None  # why there are none, or the first video that cannot be read
+    pictures: data URI of a strip by the path of its video in the list.
+    left_out: number of videos beyond the byte budget.
+    problem: why there are no strips, or what is wrong with the first video that cannot be read.
+    """
+
+    pictures: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
+    problem: str | None = None
 
     def size(self) -> int:
-        """Bytes of all data URIs."""
+        """Returns the number of bytes of all data URIs."""
         return sum(map(len, self.pictures.values()))
 
 
 def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> Strips:
-    """A strip for each path in order until `budget` bytes are used. A missing frame is told, never replaced."""
+    """Makes a strip for each path, in order, until `budget` bytes are used.
+
+    A missing frame is a `problem`; it is never replaced by another one.
+    """
     strips = Strips()
     wanted = list(dict.fromkeys(paths))
     if common is None or not wanted:
@@ -69,13 +77,13 @@ def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> 
 
 
 def strip_indices(num_frames: int) -> np.ndarray:
-    """int64 (min(NUM_FRAMES, num_frames),), 0-based: the middles of equal parts of the video."""
+    """Returns the middle frames of equal parts of a video, int64 (min(NUM_FRAMES, num_frames),), 0-based."""
     count = min(NUM_FRAMES, max(num_frames, 1))
     return (np.arange(count) * 2 + 1) * max(num_frames, 1) // (2 * count)
 
 
 def _strip(store: FrameStore, records: RecordList, row: int) -> np.ndarray:
-    """uint8 (HEIGHT, W, 3), RGB: the frames from left to right."""
+    """Returns the frames of a video from left to right, uint8 (HEIGHT, W, 3), RGB."""
     frames = store.get_many(records.path(row), strip_indices(int(records.num_frames[row])))
     thumbnails = [_thumbnail(data) for data in frames]
     gap = np.full((HEIGHT, _GAP, 3), 255, np.uint8)
@@ -84,7 +92,7 @@ def _strip(store: FrameStore, records: RecordList, row: int) -> np.ndarray:
 
 
 def _thumbnail(data: bytes) -> np.ndarray:
-    """uint8 (HEIGHT, w <= WIDEST, 3), RGB."""
+    """Decodes a frame to uint8 (HEIGHT, w <= WIDEST, 3), RGB."""
     header = jpeg_header(data)
     reduce = next((factor for factor in (8, 4, 2) if header is not None and header.height >= factor * HEIGHT), 1)
     image = decode_image(data, reduce)

@@ -1,4 +1,4 @@
-"""The text files that an analysis writes: CSV, lines, and how a percentage stands in them."""
+"""Writes the text files of an analysis: CSV tables and lines."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from utils.files import atomic_write
 
 
 def percent(value: float) -> str:
-    """Four decimals, nothing for nan."""
+    """Returns a percentage with four decimals, "" for nan."""
     return "" if math.isnan(value) else f"{value:.4f}"
 
 
 def write_csv(path: Path, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
-    """A table with a header, whole or not at all."""
+    """Writes a table with a header; the file is complete or absent."""
     with atomic_write(path, "w", newline="", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(header)
@@ -25,6 +25,6 @@ def write_csv(path: Path, header: Sequence[Any], rows: Iterable[Sequence[Any]]) 
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Lines of text, whole or not at all."""
+    """Writes lines of text; the file is complete or absent."""
     with atomic_write(path, "w", errors="surrogateescape") as file:
         file.writelines(line + "\n" for line in lines)

@@ -1,8 +1,8 @@
 "use strict";
-// Learning curves and calibration, drawn by plotly.js. Every chart has its numbers in a table below it.
+// Draws learning curves and calibration with plotly.js. A table below each chart has its numbers.
 
 const CHART = { displayModeBar: false, responsive: true, doubleClick: "reset" };
-// plotly reads a little HTML in texts; class and folder names must not be read that way
+// plotly interprets some HTML in texts, which must not happen to names of classes and folders
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const short = (text, length = 28) => (text.length <= length ? text : `${text.slice(0, length - 9)}…${text.slice(-8)}`);
 
@@ -16,7 +16,7 @@ function layoutOf(title, x, y, more = {}) {
   };
 }
 
-// a chart with its legend below it, in a place of its own however long it is
+// draws a chart with its legend below it, in as much space as the legend needs
 function draw(parent, label, traces, layout) {
   const area = element("div", { role: "img", "aria-label": label }), lines = traces.filter((trace) => trace.name).length;
   parent.append(area);
@@ -38,7 +38,7 @@ function drawCurves() {
     return;
   }
   const grid = element("div", { class: "charts" });
-  area.append(element("p", { class: "note" }, "Drag over a part of a chart to enlarge it, double-click to see all of it again."), grid);
+  area.append(element("p", { class: "note" }, "Drag over a part of a chart to enlarge it; double-click to see the whole chart again."), grid);
   const kinds = [
     ["Loss", "loss", [["train", "loss", "training"], ["val", "loss", "validation"]]],
     DATA.multi_label
@@ -80,7 +80,7 @@ function drawCalibration() {
   const area = section("calibration"), found = current.calibration;
   area.append(
     element("p", {}, calibrationText(found)),
-    element("p", { class: "note" }, "Videos are put into 15 bins by the score of their answer. Where a model is calibrated, the accuracy of a bin equals its mean score."));
+    element("p", { class: "note" }, "Videos are divided into 15 bins by the score of the predicted class. In a calibrated model, the accuracy of a bin equals its mean score."));
   drawReliability(area, found, { share: "Accuracy", what: "videos" });
 }
 
@@ -90,7 +90,7 @@ function calibrationText(found) {
     (found.nll === null ? "" : `, negative log-likelihood ${found.nll.toFixed(4)}, Brier score ${found.brier.toFixed(4)}`) + ".";
 }
 
-// bins of scores as two charts and a table. share: what should equal the score; what: the things counted
+// draws bins of scores as two charts and a table. share: name of what should equal the score; what: name of what is counted
 function drawReliability(parent, found, { share, what }) {
   const edges = current.calibration.edges;
   const bins = found.videos.map((_, bin) => bin).filter((bin) => found.videos[bin] > 0);
@@ -98,13 +98,13 @@ function drawReliability(parent, found, { share, what }) {
   parent.append(grid);
   const pick = (values) => bins.map((bin) => values[bin]);
   const above = bins.map((bin) => found.high[bin] - found.accuracy[bin]), below = bins.map((bin) => found.accuracy[bin] - found.low[bin]);
-  draw(grid, `${share} of ${what} against their score`, [
+  draw(grid, `${share} of ${what} by their score`, [
     { x: [0, 100], y: [0, 100], mode: "lines", name: "calibrated", line: { color: colour("edge"), dash: "dash" }, hoverinfo: "skip" },
     { x: pick(found.score), y: pick(found.accuracy), mode: "lines+markers", name: "this model, 95 % interval", line: { color: lineColour(0) },
       error_y: { type: "data", symmetric: false, array: above, arrayminus: below, color: lineColour(0), thickness: 1 } },
   ], layoutOf("Reliability", "score %", `${share.toLowerCase()} %`, { xaxis: { range: [0, 101] }, yaxis: { range: [0, 103] } }));
   const middles = found.videos.map((_, bin) => 50 * (edges[bin] + edges[bin + 1]));
-  draw(grid, `How many ${what} have which score`, [
+  draw(grid, `Number of ${what} by their score`, [
     { x: middles, y: found.videos, type: "bar", width: 100 / found.videos.length, marker: { color: lineColour(0), line: { color: colour("paper"), width: 1 } } },
   ], layoutOf("Scores", "score %", what, { xaxis: { range: [0, 101] } }));
   const details = element("details", {}, element("summary", {}, "Calibration in numbers"));

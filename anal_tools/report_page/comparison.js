@@ -1,5 +1,5 @@
 "use strict";
-// Several experiments: each of them against the first.
+// Compares each further experiment with the first one.
 
 function drawComparisons() {
   if (!DATA.comparisons.length) return;
@@ -9,7 +9,7 @@ function drawComparisons() {
     area.append(element("h3", {}, named(second.name), " against ", named(first.name)));
     if (DATA.multi_label) drawPrecisionChange(area, one);
     else drawTest(area, one);
-    if (one.unpaired) area.append(element("p", { class: "note" }, `${counted(one.unpaired, "video")} of one list only, without a label, or with another truth, ${one.unpaired === 1 ? "is" : "are"} not compared.`));
+    if (one.unpaired) area.append(element("p", { class: "note" }, `${counted(one.unpaired, "video")} ${one.unpaired === 1 ? "is" : "are"} not compared, because only one list has ${one.unpaired === 1 ? "it" : "them"}, a label is missing, or the labels differ.`));
     if (!DATA.multi_label) drawFourfold(area, one, first, second);
     drawDifferences(area, one, first, second);
     if (DATA.multi_label) drawClassChanges(area, one, first, second);
@@ -19,7 +19,7 @@ function drawComparisons() {
 
 const signed = (value) => `${value > 0 ? "+" : ""}${value.toFixed(2)}`;
 
-// frames are only embedded where one of the two is badly wrong
+// frames are embedded only if one of the two experiments is very wrong
 function flippedVideo(first, row, second, other) {
   const shown = first.strips[row] ? [first, row] : second.strips[other] ? [second, other] : null;
   return element("div", {}, named(first.paths[row]), shown ? strip(...shown) : null);
@@ -27,9 +27,9 @@ function flippedVideo(first, row, second, other) {
 
 function drawTest(area, one) {
   const tiny = (value) => (value < 0.0001 ? value.toExponential(1) : value.toFixed(4));
-  const verdict = one.exact_p < 0.05 ? "luck alone would hardly do this (p below 0.05)" : "this can well be luck (p is not below 0.05)";
+  const verdict = one.exact_p < 0.05 ? "chance alone would rarely cause such a difference (p is below 0.05)" : "such a difference may well be chance (p is not below 0.05)";
   area.append(
-    element("p", {}, `On ${counted(one.videos, "video")} scored by both: `, element("strong", {}, `${signed(one.difference)} points`),
+    element("p", {}, `On the ${counted(one.videos, "video")} that both scored: `, element("strong", {}, `${signed(one.difference)} points`),
       ` of top-1 (95 % interval ${one.low.toFixed(2)} to ${one.high.toFixed(2)}). McNemar's exact test: p = ${tiny(one.exact_p)}, mid-p = ${tiny(one.mid_p)}; ${verdict}.`));
 }
 
@@ -38,7 +38,7 @@ function drawFourfold(area, one, first, second) {
   const head = (...content) => element("th", { scope: "col", class: "number" }, ...content);
   const side = (...content) => element("th", { scope: "row" }, ...content);
   area.append(element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Right and wrong in both" }, element("table", {},
-    element("caption", {}, "Videos by who has them right"),
+    element("caption", {}, "Number of videos that each experiment has right or wrong"),
     element("thead", {}, element("tr", {}, element("td"), head(named(second.name), " right"), head(named(second.name), " wrong"))),
     element("tbody", {},
       element("tr", {}, side(named(first.name), " right"), cell(one.both), cell(one.only_first)),
@@ -51,11 +51,11 @@ function drawDifferences(area, one, first, second) {
     return;
   }
   if (!one.config.length) {
-    area.append(element("p", {}, "Their configs set the same values."));
+    area.append(element("p", {}, "Their configs have the same values."));
     return;
   }
   makeTable(area, {
-    caption: "What their configs set differently", file: "config_differences.csv", filter: false, rows: one.config,
+    caption: "Differences between the configs", file: "config_differences.csv", filter: false, rows: one.config,
     columns: [{ label: "Key", value: (row) => row[0] }, { label: first.name, value: (row) => row[1] }, { label: second.name, value: (row) => row[2] }],
   });
 }
@@ -63,26 +63,26 @@ function drawDifferences(area, one, first, second) {
 function drawFlips(area, one, first, second) {
   const flips = [...one.fixed.map((rows) => ["fixed", ...rows]), ...one.broken.map((rows) => ["broken", ...rows])];
   if (!flips.length) {
-    area.append(element("p", {}, "No video flipped between right and wrong."));
+    area.append(element("p", {}, "No video changed between right and wrong."));
     return;
   }
   makeTable(area, {
-    caption: `Flipped videos: ${one.fixed.length} fixed, ${one.broken.length} broken`, file: "flipped.csv", rows: flips, size: 10,
+    caption: `Changed videos: ${one.fixed.length} fixed, ${one.broken.length} broken`, file: "flipped.csv", rows: flips, size: 10,
     columns: [
       { label: "Change", value: ([change]) => change, mark: ([change]) => (change === "fixed" ? "right" : "wrong") },
       { label: "Video", value: ([, row]) => first.paths[row], cell: ([, row, other]) => flippedVideo(first, row, second, other) },
       { label: "Truth", value: ([, row]) => className(first.truth[row]) },
-      { label: `Answer of ${first.name}`, value: ([, row]) => className(predictedOf(first, row)) },
+      { label: `Predicted by ${first.name}`, value: ([, row]) => className(predictedOf(first, row)) },
       { label: "Score", number: true, value: ([, row]) => scoreOf(first, row), cell: ([, row]) => percent(scoreOf(first, row)) },
-      { label: `Answer of ${second.name}`, value: ([, , row]) => className(predictedOf(second, row)) },
+      { label: `Predicted by ${second.name}`, value: ([, , row]) => className(predictedOf(second, row)) },
       { label: "Score", number: true, value: ([, , row]) => scoreOf(second, row), cell: ([, , row]) => percent(scoreOf(second, row)) },
     ],
   });
 }
 
 function drawPrecisionChange(area, one) {
-  const verdict = one.mean_low > 0 || one.mean_high < 0 ? "other videos would hardly turn it around" : "with other videos it could be the other way around";
-  area.append(element("p", {}, `On ${counted(one.videos, "video")} scored by both: `, element("strong", {}, `${signed(one.mean)} points`),
+  const verdict = one.mean_low > 0 || one.mean_high < 0 ? "with other videos, the sign would rarely change" : "with other videos, the sign could well change";
+  area.append(element("p", {}, `On the ${counted(one.videos, "video")} that both scored: `, element("strong", {}, `${signed(one.mean)} points`),
     ` of mAP (95 % interval ${signed(one.mean_low)} to ${signed(one.mean_high)}, bootstrap over the videos): ${verdict}.`));
 }
 
@@ -100,18 +100,18 @@ function drawClassChanges(area, one, first, second) {
     ],
   });
   if (!one.flips.length) {
-    area.append(element("p", {}, "No answer flipped between right and wrong."));
+    area.append(element("p", {}, "No answer changed between right and wrong."));
     return;
   }
   const fixed = ([row, , index, score]) => first.truth[row].includes(index) !== score >= DATA.threshold;
   const score = (place) => ({ number: true, value: (row) => 100 * row[place], cell: (row) => percent(100 * row[place]) });
-  area.append(element("p", { class: "note" }, `Of the answers that flipped at ${Math.round(100 * DATA.threshold)} %, the ${one.flips.length} with the largest change of the score.`));
+  area.append(element("p", { class: "note" }, `These are the ${one.flips.length} answers with the largest change of score, among those that changed between right and wrong at ${Math.round(100 * DATA.threshold)} %.`));
   makeTable(area, {
-    caption: `Flipped answers: ${one.fixed.toLocaleString("en")} fixed, ${one.broken.toLocaleString("en")} broken`, file: "flipped.csv", rows: one.flips, size: 10,
+    caption: `Changed answers: ${one.fixed.toLocaleString("en")} fixed, ${one.broken.toLocaleString("en")} broken`, file: "flipped.csv", rows: one.flips, size: 10,
     columns: [
       { label: "Change", value: (row) => (fixed(row) ? "fixed" : "broken"), mark: (row) => (fixed(row) ? "right" : "wrong") },
       { label: "Video", value: ([row]) => first.paths[row], cell: ([row, other]) => flippedVideo(first, row, second, other) },
-      { label: "Class", value: (row) => CLASSES[row[2]] }, { label: "Is it shown", value: ([row, , index]) => (first.truth[row].includes(index) ? "yes" : "no") },
+      { label: "Class", value: (row) => CLASSES[row[2]] }, { label: "Shown", value: ([row, , index]) => (first.truth[row].includes(index) ? "yes" : "no") },
       { label: `Score of ${first.name}`, ...score(3) }, { label: `Score of ${second.name}`, ...score(4) },
     ],
   });

@@ -1,10 +1,10 @@
 "use strict";
-// Shared by all parts of the page: the data, the experiment on show, and ways to make elements.
-// Text reaches the page through textContent only, so a class whose name is HTML is just a strange name.
+// Shared by all parts of the page: the data, the experiment that is shown, and functions that make elements.
+// Text is set through textContent only, so a class name that looks like HTML is shown as it is.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const CLASSES = DATA.classes;
-// a colour of style.css, as it is in the light or dark of now
+// a colour of style.css in the current light or dark mode
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const lineColour = (position) => colour(`line-${1 + (position % 8)}`);
 for (const one of DATA.experiments) one.paths = one.paths ?? DATA.experiments[0].paths;
@@ -30,7 +30,7 @@ function section(id) {
   return node;
 }
 
-// a name in its own direction, so that right-to-left names do not turn their surroundings around
+// a name with its own text direction, so that a right-to-left name does not affect its surroundings
 const named = (text) => element("bdi", {}, text);
 const className = (index) => (index < 0 ? "(no label)" : CLASSES[index]);
 const percent = (value, digits = 2) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)} %`);
@@ -41,7 +41,7 @@ function classButton(index, onclick, title) {
   return element("button", { class: "link", type: "button", title, onclick }, named(className(index)));
 }
 
-// items: [class, score in percent, what to add to the score], the truth is what has something added
+// items: [class, score in percent, note behind the score]; the items with a note are the true classes
 function scoreList(items) {
   return element("ol", { class: "scores" }, ...items.map(([index, score, note]) => {
     const item = element("li", { class: note ? "truth" : "" }, element("span", {}, named(className(index))),
@@ -55,7 +55,7 @@ function tile(name, value, more) {
   return element("div", {}, element("dt", {}, name), element("dd", {}, value), element("dd", { class: "more" }, more));
 }
 
-// an interval with its middle on a bar of 0 to 100
+// draws an interval and its middle on a bar from 0 to 100
 function intervalBar(middle, low, high) {
   if (middle === null) return element("span", { class: "note" }, "no video");
   const bar = element("div", { class: "bar", "aria-hidden": "true" }, element("i"), element("b"));
@@ -68,10 +68,10 @@ function intervalBar(middle, low, high) {
 function strip(experiment, row) {
   const picture = experiment.strips[row];
   if (!picture) return element("p", { class: "nothing" }, "no frames");
-  return element("img", { class: "strip", src: picture, alt: `Frames of ${experiment.paths[row]} from begin to end`, decoding: "async" });
+  return element("img", { class: "strip", src: picture, alt: `Frames of ${experiment.paths[row]} from beginning to end`, decoding: "async" });
 }
 
-// a control under its label; apart, so that what the control holds is no part of its name
+// a control with a separate label, so that the value of the control is not part of its name
 let controls = 0;
 function labelled(text, control) {
   control.id = control.id || `control-${++controls}`;

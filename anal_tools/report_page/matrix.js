@@ -1,5 +1,5 @@
 "use strict";
-// The confusion matrix: sorted, cut to some classes, zoomed, and walked through by mouse or arrow keys.
+// The confusion matrix: it can be sorted, reduced to some classes, zoomed, and explored by mouse or arrow keys.
 
 const matrix = { order: "index", only: "all", text: "", unit: "share", diagonal: true, shown: [], row: 0, column: 0, plot: null };
 const ORDERS = [["index", "class index"], ["name", "name"], ["accuracy", "accuracy, lowest first"], ["errors", "errors, most first"], ["videos", "videos, most first"], ["similar", "similar classes together"]];
@@ -22,7 +22,7 @@ function drawMatrix() {
   matrix.plot = element("div");
   const focus = element("div", { id: "matrix-area", tabindex: "0", role: "application", "aria-label": "Confusion matrix", "aria-describedby": "matrix-help matrix-readout", onkeydown: onKey }, matrix.plot);
   area.append(
-    element("p", { class: "note", id: "matrix-help" }, "Rows are the truth, columns the answer. Drag to enlarge a part; click a cell for its videos. With the keyboard: arrow keys move the cell, Enter shows its videos, + and - zoom, 0 shows everything."),
+    element("p", { class: "note", id: "matrix-help" }, "Rows are true classes, columns are predicted classes. Drag to enlarge a part; click a cell to see its videos. On the keyboard, arrow keys select a cell, Enter shows its videos, + and - zoom, and 0 shows the whole matrix."),
     controls, buttons, element("p", { id: "matrix-readout", "aria-live": "polite" }), focus);
   Object.assign(matrix, { order: "index", only: "all", text: "", unit: "share", diagonal: true, row: 0, column: 0 });
   arrange();
@@ -52,7 +52,7 @@ function arrange() {
   paint();
 }
 
-// classes that are taken for each other next to each other: always on to the one most confused with the last
+// puts similar classes next to each other: the next class is the one most often confused with the last
 function chain(counts, wrong, size) {
   const left = new Set(CLASSES.keys()), order = [];
   const likeness = (a, b) => counts[a * size + b] + counts[b * size + a];
@@ -73,7 +73,7 @@ function paint() {
   const size = CLASSES.length, counts = countMatrix(current), shown = matrix.shown;
   if (!shown.length) {
     Plotly.purge(matrix.plot);
-    readout("No class has this name.");
+    readout("No class has such a name.");
     return;
   }
   const value = (truth, answer) => {
@@ -102,7 +102,7 @@ function paint() {
 
 const ranges = () => [matrix.plot.layout.xaxis.range, matrix.plot.layout.yaxis.range].map((range) => [Math.min(...range), Math.max(...range)]);
 
-// names along the axes: all of those in view if they fit, else every n-th
+// labels the axes: with all names in view if they fit, else with every n-th
 function label() {
   const last = matrix.shown.length - 1;
   const along = (range, room) => {
@@ -125,7 +125,7 @@ function move(row, column, quiet) {
   matrix.column = Math.min(Math.max(column, 0), last);
   const truth = matrix.shown[matrix.row], answer = matrix.shown[matrix.column];
   const count = countMatrix(current)[truth * CLASSES.length + answer], videos = current.per_class[truth][0];
-  readout("truth ", named(CLASSES[truth]), truth === answer ? ", answered rightly: " : ", answered ", truth === answer ? "" : named(CLASSES[answer]), truth === answer ? "" : ": ",
+  readout("truth ", named(CLASSES[truth]), truth === answer ? ", predicted right: " : ", predicted ", truth === answer ? "" : named(CLASSES[answer]), truth === answer ? "" : ": ",
     `${count} of ${counted(videos, "video")}` + (videos ? ` (${percent((100 * count) / videos, 1)})` : ""));
   const line = { color: colour("focus"), width: 2 };
   const shape = { type: "rect", x0: matrix.column - 0.5, x1: matrix.column + 0.5, y0: matrix.row - 0.5, y1: matrix.row + 0.5, line };

@@ -1,5 +1,5 @@
 "use strict";
-// The sections of videos with one class each, made of tables and cards; the confusion matrix is in matrix.js.
+// The sections of a single-label report, except the confusion matrix, which is in matrix.js.
 
 const predictedOf = (experiment, row) => experiment.top[row * experiment.k];
 const scoreOf = (experiment, row, rank = 0) => (100 * experiment.score[row * experiment.k + rank]) / DATA.unit;
@@ -45,31 +45,31 @@ function drawSummary() {
   drawLeftOut(area, "the mean class accuracy");
 }
 
-// the numbers of the experiment on show, to be seen from across the room
+// draws the main numbers of the experiment in large type
 function drawTiles(area) {
   const { summary, calibration } = current, k = Math.min(5, CLASSES.length);
   area.append(element("dl", { class: "tiles" },
     tile("Top-1", percent(summary.top1), `95 % interval ${summary.low.toFixed(1)}\u00a0–\u00a0${summary.high.toFixed(1)}\u00a0%`),
-    ...(k > 1 && summary.top5 !== null ? [tile(`Top-${k}`, percent(summary.top5), "the truth among the best")] : []),
+    ...(k > 1 && summary.top5 !== null ? [tile(`Top-${k}`, percent(summary.top5), "the true class is among the best")] : []),
     tile("Mean class accuracy", percent(summary.mean_class), `over ${counted(summary.seen, "class", "classes")}`),
     tile("Videos", summary.videos.toLocaleString("en"), `${summary.correct.toLocaleString("en")} right, ${(summary.videos - summary.correct).toLocaleString("en")} wrong`),
-    tile("Calibration error", calibration.ece === null ? "–" : calibration.ece.toFixed(2), "percent points, expected")));
+    tile("Calibration error", calibration.ece === null ? "–" : calibration.ece.toFixed(2), "percentage points, expected")));
 }
 
 function drawPairs() {
   const area = section("pairs");
   if (!current.pairs.length) {
-    area.append(element("p", {}, "No video was answered wrongly."));
+    area.append(element("p", {}, "No video was predicted wrongly."));
     return;
   }
-  area.append(element("p", { class: "note" }, "Who is taken for whom, all confusions, the most frequent first."));
+  area.append(element("p", { class: "note" }, "All confusions of two classes, the most frequent first."));
   makeTable(area, {
     caption: "Confused pairs", file: "confused_pairs.csv", rows: current.pairs, sort: 2, down: true, size: 25,
     columns: [
       { label: "Truth", value: ([truth]) => CLASSES[truth], cell: ([truth]) => named(CLASSES[truth]) },
       { label: "Predicted", value: ([, answer]) => CLASSES[answer], cell: ([, answer]) => named(CLASSES[answer]) },
       { label: "Videos", number: true, value: (row) => row[2], cell: ([truth, answer, count]) =>
-        element("button", { class: "link", type: "button", "aria-label": `Show the ${count} videos of ${CLASSES[truth]} answered ${CLASSES[answer]}`, onclick: () => showVideos({ truth, answer }) }, String(count)) },
+        element("button", { class: "link", type: "button", "aria-label": `Show the ${count} videos of ${CLASSES[truth]} predicted as ${CLASSES[answer]}`, onclick: () => showVideos({ truth, answer }) }, String(count)) },
       { label: "Of the class", number: true, value: ([truth, , count]) => (100 * count) / current.per_class[truth][0], cell: ([truth, , count]) => percent((100 * count) / current.per_class[truth][0], 1) },
       { label: "Of all errors", number: true, value: (row) => row[3], cell: (row) => percent(row[3], 1) },
     ],
@@ -78,7 +78,7 @@ function drawPairs() {
 
 function drawClasses() {
   const area = section("classes"), stats = current.per_class;
-  area.append(element("p", { class: "note" }, "Accuracy is the share of a class's videos that are right, with its 95 % Wilson interval; precision is the share of the answers with this class that are right."));
+  area.append(element("p", { class: "note" }, "Accuracy is the share of the videos of a class that are predicted right, with its 95 % Wilson interval. Precision is the share of the predictions of a class that are right."));
   const share = (column) => ({ number: true, value: (index) => stats[index][column], cell: (index) => percent(stats[index][column], 1) });
   makeTable(area, {
     caption: "Classes", file: "per_class.csv", rows: CLASSES.map((_, index) => index), sort: 0, size: 50,
@@ -100,10 +100,10 @@ function drawClasses() {
 function drawErrors() {
   const area = section("errors"), rows = current.errors;
   if (!rows.length) {
-    area.append(element("p", {}, "No video was answered wrongly."));
+    area.append(element("p", {}, "No video was predicted wrongly."));
     return;
   }
-  area.append(element("p", { class: "note" }, `The ${counted(rows.length, "wrong answer")} with the highest score, the surest first.`));
+  area.append(element("p", { class: "note" }, `The ${counted(rows.length, "wrong prediction")} with the highest score, the highest first.`));
   const truth = (row) => CLASSES[current.truth[row]], answer = (row) => CLASSES[predictedOf(current, row)];
   makeCards(area, {
     caption: "top errors", one: "error", rows, card: errorCard, texts: (row) => [truth(row), answer(row)],
@@ -113,7 +113,7 @@ function drawErrors() {
 
 function errorCard(row) {
   return element("li", { tabindex: "-1" }, strip(current, row),
-    element("div", {}, "truth ", element("strong", {}, named(className(current.truth[row]))), ", answered ", element("strong", { class: "wrong" }, named(className(predictedOf(current, row))))),
+    element("div", {}, "truth ", element("strong", {}, named(className(current.truth[row]))), ", predicted ", element("strong", { class: "wrong" }, named(className(predictedOf(current, row))))),
     element("div", { class: "path" }, named(current.paths[row])), topScores(current, row));
 }
 
@@ -126,7 +126,7 @@ function drawVideos() {
   const pick = (name) => (value) => { chosen[name] = value; filterVideos(); };
   area.append(element("div", { class: "controls", id: "video-choices" },
     choice("Truth", classes, pick("truth")), choice("Predicted", classes, pick("answer")),
-    choice("Answer", [["all", "right or wrong"], ["right", "right"], ["wrong", "wrong"], ["none", "without label"]], pick("outcome"))));
+    choice("Result", [["all", "right or wrong"], ["right", "right"], ["wrong", "wrong"], ["none", "no label"]], pick("outcome"))));
   Object.assign(chosen, { truth: "", answer: "", outcome: "all" });
   videoTable = makeTable(area, {
     caption: "Videos", file: "videos.csv", size: 25, rows: current.truth.map((_, row) => row),
@@ -134,9 +134,9 @@ function drawVideos() {
       { label: "Video", value: (row) => current.paths[row], cell: (row) => (current.strips[row] ? element("div", {}, named(current.paths[row]), strip(current, row)) : named(current.paths[row])) },
       { label: "Truth", value: (row) => className(current.truth[row]) },
       { label: "Predicted", value: (row) => className(predictedOf(current, row)), mark: (row) => (current.truth[row] < 0 ? "" : isRight(current, row) ? "right" : "wrong") },
-      { label: "Answer", value: (row) => (current.truth[row] < 0 ? "no label" : isRight(current, row) ? "right" : "wrong") },
+      { label: "Result", value: (row) => (current.truth[row] < 0 ? "no label" : isRight(current, row) ? "right" : "wrong") },
       { label: "Score", number: true, value: (row) => scoreOf(current, row), cell: (row) => percent(scoreOf(current, row)) },
-      { label: `Best ${current.k}`, value: (row) => { // named once more for the filter and the CSV
+      { label: `Best ${current.k}`, value: (row) => { // as text, for the filter and the CSV
         const parts = [];
         for (let rank = 0; rank < current.k; rank++) parts.push(`${CLASSES[current.top[row * current.k + rank]]} ${scoreOf(current, row, rank).toFixed(2)}`);
         return parts.join("; ");

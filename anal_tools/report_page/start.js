@@ -1,7 +1,7 @@
 "use strict";
-// The sections in their order, and the beginning of everything.
+// Lists the sections in their order, and draws them.
 
-// id, title, what draws it
+// id, title, function that draws it
 const SECTIONS = [
   ["summary", "Summary", DATA.multi_label ? drawSetSummary : drawSummary],
   ...(DATA.comparisons.length ? [["comparison", "Comparison", drawComparisons]] : []),
@@ -23,8 +23,8 @@ const SECTIONS = [
     ["videos", "Videos", drawVideos],
   ]),
 ];
-const OF_ALL = ["comparison", "curves"]; // show every experiment at once
-const CHARTED = ["curves", "matrix", "answers", "calibration"]; // have the colours of light or dark in their charts
+const OF_ALL = ["comparison", "curves"]; // these show all experiments at once
+const CHARTED = ["curves", "matrix", "answers", "calibration"]; // the charts of these depend on light or dark mode
 
 function drawAll(wanted) {
   for (const [id, , draw] of SECTIONS) if (wanted(id)) draw();

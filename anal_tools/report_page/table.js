@@ -1,5 +1,5 @@
 "use strict";
-// A table that can be sorted by its headings, filtered, leafed through and saved as CSV.
+// A table that can be sorted by its columns, filtered, paged through and saved as CSV.
 // columns: {label, value(row) for sorting, filtering and CSV, cell(row) for showing, number: true for right alignment}
 
 function makeTable(parent, { caption, file, columns, rows, sort = null, down = false, size = 50, filter = true }) {
@@ -46,7 +46,7 @@ function makeTable(parent, { caption, file, columns, rows, sort = null, down = f
     if (state.sort !== null) {
       const value = columns[state.sort].value, sign = state.down ? -1 : 1;
       state.order = state.order.map((row, place) => [value(row), place, row]).sort(([a, i], [b, j]) => {
-        if (a === null || b === null) return a === b ? i - j : a === null ? 1 : -1; // what is not known comes last
+        if (a === null || b === null) return a === b ? i - j : a === null ? 1 : -1; // unknown values come last
         if (a === b) return i - j;
         return sign * compareValues(a, b);
       }).map(([, , row]) => row);

@@ -1,4 +1,4 @@
-"""Confusions are counted once, ordered without luck, and forgiven only as the file says."""
+"""Confusions are counted once, have a fixed order, and are forgiven only as the file says."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def test_names_with_commas_and_numbers_as_names_are_found(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("hip hop danse\tdance", r"pairs\.txt:1: 'hip hop danse' is no class; did you mean 'hip hop dance'"),
-        ("dance\t9", "'9' is no class"),
-        ("nonsense", "is no pair of classes"),
-        ("x y", "is no pair of classes"),
+        ("hip hop danse\tdance", r"pairs\.txt:1: 'hip hop danse' is not a class; did you mean 'hip hop dance'"),
+        ("dance\t9", "'9' is not a class"),
+        ("nonsense", "is not a pair of classes"),
+        ("x y", "is not a pair of classes"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: str, message: str) -> None:
@@ -78,7 +78,7 @@ def test_a_line_with_two_readings_is_refused(tmp_path: Path) -> None:
         read_forgiven(tmp_path / "pairs.txt", ["a", "a b", "b c", "c"])
 
 
-def test_forgiving_counts_parents_answered_for_children_only() -> None:
+def test_only_parents_predicted_for_their_children_are_forgiven() -> None:
     confusion = np.array([[5, 2, 0], [3, 4, 1], [0, 0, 6]])
     assert forgiven_count(confusion, [(1, 0)]) == 3
     assert forgiven_count(confusion, [(1, 0), (1, 0), (0, 0)]) == 3

@@ -128,7 +128,7 @@ def test_filters_keep_what_matches(seen: Seen) -> None:
     assert len(column(page, "classes", 2)) == len(NAMES)
     page.get_by_label("Filter: top errors").fill("never matches anything")
     assert page.locator("#errors .cards > li").count() == 0
-    page.get_by_label("Answer", exact=True).select_option("wrong")
+    page.get_by_label("Result", exact=True).select_option("wrong")
     wrong = page.evaluate("current.truth.filter((_, row) => !isRight(current, row)).length")
     assert status(page) == f"{wrong} rows"
     assert set(column(page, "videos", 4)) == {"wrong"}
@@ -157,7 +157,7 @@ def test_the_matrix_works_by_keyboard(seen: Seen, folder: Path) -> None:
     for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
         area.press(key)
     said = page.locator("#matrix-readout").inner_text()
-    assert f"truth {NAMES[1]}, answered {NAMES[2]}: {confusion[1, 2]} of 20 videos" in said
+    assert f"truth {NAMES[1]}, predicted {NAMES[2]}: {confusion[1, 2]} of 20 videos" in said
     size = "matrix.plot.layout.xaxis.range[1] - matrix.plot.layout.xaxis.range[0]"
     area.press("+")
     assert page.evaluate(size) == 4
@@ -181,7 +181,7 @@ def test_the_matrix_sorts_cuts_and_zooms(seen: Seen, folder: Path) -> None:
     page.get_by_label("Only classes whose name contains").fill("script")
     assert page.evaluate("matrix.shown") == [2]
     page.get_by_label("Only classes whose name contains").fill("no such class")
-    assert page.locator("#matrix-readout").inner_text() == "No class has this name."
+    assert page.locator("#matrix-readout").inner_text() == "No class has such a name."
     page.get_by_label("Only classes whose name contains").fill("")
     page.get_by_label("errors only").check()
     assert page.evaluate("matrix.plot.data[0].z.every((row, i) => row[i] === null)")
@@ -278,7 +278,7 @@ def test_a_comparison_shows_test_config_and_flips(both: Seen, folder: Path) -> N
     p = f"{result.exact_p:.4f}" if result.exact_p >= 1e-4 else f"{result.exact_p:.1e}"
     assert "McNemar" in text and (f"p = {p}" in text or result.exact_p < 1e-4)
     assert "common.lr_scheduler.base_lr" in text and "0.02" in text
-    assert f"Flipped videos: {result.only_second} fixed, {result.only_first} broken" in text
+    assert f"Changed videos: {result.only_second} fixed, {result.only_first} broken" in text
     table = page.locator("#comparison table").first.locator("tbody td").all_inner_texts()
     assert table == [str(n) for n in (result.both, result.only_first, result.only_second, result.neither)]
 

@@ -33,7 +33,7 @@ def test_numbers_are_those_of_the_csv(tmp_path: Path) -> None:
     for numbers, row in zip(one["per_class"], rows, strict=True):
         assert numbers[1] == pytest.approx(float(row["average_precision"]), abs=1e-3)
         assert numbers[2] < numbers[1] < numbers[3] and numbers[4] == pytest.approx(float(row["chance"]), abs=1e-3)
-    assert [counts[place] for counts in one["answers"]["told"]] == [int(row["predicted"]) for row in rows]
+    assert [counts[place] for counts in one["answers"]["predicted"]] == [int(row["predicted"]) for row in rows]
     summary, results = one["summary"], read_results(tmp_path)
     assert summary["mAP"] == pytest.approx(mean_average_precision(results.scores, labels))
     assert summary["low"] < summary["mAP"] < summary["high"] and summary["labels"] == labels.sum()
@@ -43,14 +43,14 @@ def test_numbers_are_those_of_the_csv(tmp_path: Path) -> None:
     assert sum(sum(of["videos"]) for of in one["calibration"]["classes"]) == labels.size
 
 
-def test_what_is_told_of_a_video_shows_all_its_wrong_answers(tmp_path: Path) -> None:
+def test_the_listed_classes_of_a_video_include_all_its_wrong_answers(tmp_path: Path) -> None:
     labels = make_sets(tmp_path, STRANGE, sharpness=0.5)
     one = data_of(render([open_experiment(tmp_path)]))["experiments"][0]
     for row, truth in enumerate(one["truth"]):
-        told = dict(zip(one["told"][row][::2], one["told"][row][1::2], strict=True))
-        assert truth == np.flatnonzero(labels[row]).tolist() and set(truth) <= told.keys()
-        assert one["wrong"][row] == sum((units >= 5000) != (label in truth) for label, units in told.items())
-        assert list(told.values()) == sorted(told.values(), reverse=True)
+        listed = dict(zip(one["listed"][row][::2], one["listed"][row][1::2], strict=True))
+        assert truth == np.flatnonzero(labels[row]).tolist() and set(truth) <= listed.keys()
+        assert one["wrong"][row] == sum((units >= 5000) != (label in truth) for label, units in listed.items())
+        assert list(listed.values()) == sorted(listed.values(), reverse=True)
     assert one["errors"] and all(one["wrong"][row] for row in one["errors"])
 
 
@@ -61,8 +61,8 @@ def test_pairs_of_classes_are_counted(tmp_path: Path) -> None:
     write_results(tmp_path, paths=paths, labels=truth, scores=scores, class_names=list("abc"), protocol="")
     experiment = open_experiment(tmp_path)
     assert report_multi.shown_together(experiment) == [[0, 1, 1, 2, 1]]
-    # b is answered beside a in one of two videos, and in the one video that shows neither
-    assert report_multi.answered_beside(experiment) == [[0, 1, 1, 50.0, 0.5], [2, 1, 1, 100.0, 2.0]]
+    # b is wrongly predicted in one of two videos that show a, and in the one video that shows neither
+    assert report_multi.falsely_predicted_with(experiment) == [[0, 1, 1, 50.0, 0.5], [2, 1, 1, 100.0, 2.0]]
     assert [experiment.results.paths[row] for row in report_multi.worst_videos(experiment)] == ["v1", "v3"]
     same = [row[0] for row in report_multi._per_class(experiment)]
     assert same == [3, 1, 1]
@@ -72,7 +72,7 @@ def test_an_answer_near_the_threshold_stays_on_its_side(tmp_path: Path) -> None:
     scores = np.array([[0.49999, 0.5], [0.50001, 0.4]], np.float32)
     write_results(tmp_path, paths=["a", "b"], labels=[[1, 0], [0, 1]], scores=scores, class_names=None, protocol="")
     one = data_of(render([open_experiment(tmp_path)]))["experiments"][0]
-    assert one["told"] == [[1, 5000, 0, 4999], [0, 5000, 1, 4000]] and one["wrong"] == [2, 2]
+    assert one["listed"] == [[1, 5000, 0, 4999], [0, 5000, 1, 4000]] and one["wrong"] == [2, 2]
 
 
 def test_a_comparison_pairs_the_videos(tmp_path: Path) -> None:
@@ -97,14 +97,14 @@ def test_a_comparison_pairs_the_videos(tmp_path: Path) -> None:
 def test_one_class_each_and_sets_of_classes_are_not_compared(tmp_path: Path) -> None:
     make_results(tmp_path / "one", STRANGE)
     make_sets(tmp_path / "two", STRANGE)
-    with pytest.raises(UserError, match="have one class each, those of the other sets of classes"):
+    with pytest.raises(UserError, match="one has one label per video and the other several"):
         main(["-e", str(tmp_path / "one"), str(tmp_path / "two")])
 
 
 def test_without_scores_no_class_is_ranked(tmp_path: Path) -> None:
     make_sets(tmp_path, STRANGE)
     (tmp_path / SCORES).unlink()
-    with pytest.raises(UserError, match=f"no {SCORES}, without which no class can be ranked"):
+    with pytest.raises(UserError, match=f"no {SCORES}, which is needed to rank the videos of a class"):
         main(["-e", str(tmp_path)])
     assert not (tmp_path / "analysis").exists()
 

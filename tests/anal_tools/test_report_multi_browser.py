@@ -78,7 +78,7 @@ def test_classes_are_sorted_and_the_threshold_moved_by_keyboard(seen: Seen) -> N
     assert heading.get_attribute("aria-sort") == "descending"
     values = [float(text.removesuffix(" %")) for text in column(page, "classes", 4)[:-1]]
     assert values == sorted(values, reverse=True) and column(page, "classes", 4)[-1] == "–"
-    slider, before = page.get_by_label("A class is answered from a score of"), column(page, "classes", 9)
+    slider, before = page.get_by_label("A class counts as predicted from a score of"), column(page, "classes", 9)
     slider.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") == page.locator("#classes output").inner_text() == "55 %"
     fewer = column(page, "classes", 9)
@@ -97,8 +97,8 @@ def test_a_class_and_a_pair_lead_to_their_videos(seen: Seen) -> None:
     assert all(shown in text for text in column(page, "videos", 2))
     assert all(answered in text for text in column(page, "videos", 3))
     page.get_by_label("Shows", exact=True).select_option("")
-    page.get_by_label("Answered", exact=True).select_option("")
-    page.get_by_label("Answer", exact=True).select_option("none")
+    page.get_by_label("Predicted", exact=True).select_option("")
+    page.get_by_label("Result", exact=True).select_option("none")
     assert column(page, "videos", 2) == ["(no label)"] and column(page, "videos", 4) == ["–"]
     page.get_by_label("Charts of").select_option("2")
     assert page.locator("#calibration .js-plotly-plot").count() == 2
@@ -109,7 +109,7 @@ def test_a_comparison_shows_differences_and_the_other_experiment(browser: Any, f
     with report_page(browser, folder / "one/analysis/comparison.html") as both:
         text = both.page.locator("#comparison").inner_text()
         assert f"{result.mean:+.2f} points of mAP" in text and "common.lr_scheduler.base_lr" in text
-        assert f"Flipped answers: {result.fixed} fixed, {result.broken} broken" in text
+        assert f"Changed answers: {result.fixed} fixed, {result.broken} broken" in text
         points = [float(one) for one in column(both.page, "comparison", 5) if one[0] in "+-"]
         assert points[: len(STRANGE)] == pytest.approx(sorted((result.after - result.before)[:-1])[::-1], abs=0.01)
         both.page.get_by_label("Experiment shown in detail").select_option("1")

@@ -1,4 +1,4 @@
-"""Strips show frames of the named video, stay small, and a missing frame is told instead of replaced."""
+"""Strips show frames of the named video and stay small; a missing frame is reported, not replaced."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_byte_budget_is_kept(data: Path) -> None:
     assert some.left_out == 1 and some.size() < every.size()
 
 
-def test_a_missing_frame_is_told(data: Path) -> None:
+def test_a_missing_frame_is_reported(data: Path) -> None:
     for frame in (data / "data/frames/a/v 1").iterdir():
         frame.unlink()
     strips = make_strips(read_config(data).common, [*PATHS, "unlisted"], budget=10**6)

@@ -1,4 +1,4 @@
-"""From the text of a `config.yaml` to checked objects, and from a mistake in it to one line that names it."""
+"""Reads a `config.yaml` into checked objects, and turns each mistake in it into one line that names it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from utils.errors import CheckpointError, ConfigError
 
 ROOT_KEY = "common"
 _PYSLOWFAST = {"TRAIN", "DATA", "MODEL", "SOLVER"}
-COMMAND_LINE = -1  # the "line" of a value that an override set
+COMMAND_LINE = -1  # stands for the line of a value that was set on the command line
 
 
 class _Loader(yaml.SafeLoader):
@@ -37,16 +37,22 @@ _Loader.add_implicit_resolver(
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """A loaded config: its values, where each was written, and the folder that receives the run's files."""
+    """Holds a loaded config.
+
+    path: the file.
+    common: its checked values.
+    raw: {"common": ...} as written, with overrides; this is what a checkpoint stores.
+    lines: line of each key by its dotted path, COMMAND_LINE for an override.
+    """
 
     path: Path
     common: Common
-    raw: Mapping[str, Any]  # {"common": ...} as written, with overrides; what the checkpoint stores
-    lines: Mapping[str, int]  # dotted path -> line, COMMAND_LINE for an override
+    raw: Mapping[str, Any]
+    lines: Mapping[str, int]
 
     @property
     def folder(self) -> Path:
-        """The experiment's folder: where the config lies."""
+        """Folder of the experiment, which holds the config and receives the files of the run."""
         return self.path.parent
 
     @contextlib.contextmanager
@@ -63,28 +69,33 @@ class ConfigFile:
             raise
 
     def explain(self) -> list[tuple[str, Any, str]]:
-        """(dotted path, value in force, "default" or where it was set) for every key, in the schema's order."""
+        """Returns (dotted path, value, "default" or where it was set) for every key, in the schema's order."""
         return list(_explain(self.common, ROOT_KEY, self.lines, self.path))
 
 
 def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> ConfigFile:
-    """Reads, overrides and checks a config.
+    """Reads a config, applies the overrides, and checks it.
 
-    overrides: `common.batch_size=8`; the value is YAML. A key of a free mapping (`model.kwargs`) may be new.
-    Raises: ConfigError with file, dotted path and line for anything that is wrong; several mistakes are told at once.
+    overrides: texts such as `common.batch_size=8`, whose values are YAML.
+    Raises: ConfigError for anything that is wrong, with file, line and dotted path; it names all mistakes at once.
     """
     path = Path(path)
     if path.suffix == ".py":
-        raise ConfigError(f"{path}: configs are YAML; a Python one is mmaction2's: docs/from_mmaction2.md has its keys")
+        raise ConfigError(
+            f"{path}: configs are YAML files; docs/from_mmaction2.md translates the keys of mmaction2's Python configs"
+        )
     raw, lines = _read(path)
     for text in overrides:
         _override(raw, lines, text)
     if not isinstance(raw, dict) or not isinstance(raw.get(ROOT_KEY), dict):
-        theirs = isinstance(raw, dict) and _PYSLOWFAST & {*raw}
-        whose = "; it looks like PySlowFast's: docs/from_pyslowfast.md has its keys" if theirs else ""
-        raise ConfigError(f"{path}: the root key must be `{ROOT_KEY}:`, a mapping with everything below it{whose}")
+        hint = ""
+        if isinstance(raw, dict) and _PYSLOWFAST & {*raw}:
+            hint = "; this looks like a config of PySlowFast, whose keys docs/from_pyslowfast.md translates"
+        raise ConfigError(f"{path}: the root key must be `{ROOT_KEY}:`, with all other keys below it{hint}")
     if extra := sorted(set(raw) - {ROOT_KEY}):
-        raise ConfigError(f"{_place(path, lines, extra[0])}: unknown key beside `{ROOT_KEY}:`; move it below")
+        raise ConfigError(
+            f"{_place(path, lines, extra[0])}: unknown key outside `{ROOT_KEY}:`; move it below `{ROOT_KEY}:`"
+        )
     try:
         common = Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
     except ValidationError as error:
@@ -93,23 +104,24 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
 
 
 def describe(error: ValidationError, schema: type[BaseModel], path: Path, lines: Mapping[str, int]) -> list[str]:
-    """One text per mistake: place, what is wrong, and the key that was probably meant."""
-    texts: dict[str, str] = {}
+    """Returns one text per mistake: where it is, what is wrong, and the key that was probably meant."""
+    found: dict[tuple[str, ...], list[Any]] = {}  # a union has one error for each of its types
     for item in error.errors():
-        keys = _keys_of(item["loc"], schema)
-        dotted = ".".join([ROOT_KEY, *keys])
-        texts.setdefault(dotted, f"{_place(path, lines, dotted)}: {_reason(item, keys, schema)}")
-    return list(texts.values())
+        found.setdefault(_keys_of(item["loc"], schema), []).append(item)
+    return [
+        f"{_place(path, lines, '.'.join([ROOT_KEY, *keys]))}: {_reason(items, keys, schema)}"
+        for keys, items in found.items()
+    ]
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """`; did you mean `x`?`, or the list of what is known when nothing is near."""
+    """Returns `; did you mean `x`?`, or all known names if none is similar, to be put behind a message."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else f"; known are {', '.join(sorted(known))}"
+    return f"; did you mean `{near[0]}`?" if near else f"; known names: {', '.join(sorted(known))}"
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """`common.x: 1 -> 2` for every value that two raw configs do not share."""
+    """Returns `common.x: 1 -> 2` for every value in which two raw configs differ."""
     before, after = dict(_flat(old, "")), dict(_flat(new, ""))
     missing = "(absent)"
     return [
@@ -127,11 +139,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             f"{path}: no such config file; give --config exps/<dataset>/<experiment>/config.yaml"
         ) from None
     except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder; give {path / 'config.yaml'}") from None
+        raise ConfigError(f"{path}: this is a folder; give {path / 'config.yaml'}") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise ConfigError(f"{path}: this is not UTF-8 text ({error.reason} at byte {error.start})") from None
     lines: dict[str, int] = {}
     try:
         loader = _Loader(text)  # refuses control characters
@@ -164,9 +176,12 @@ def _note_lines(node: yaml.Node, prefix: str, lines: dict[str, int], path: Path)
 
 
 def stored_config(raw: Any, path: Path) -> Common:
-    """The config that a checkpoint holds, checked. Raises: CheckpointError for weights alone, or a config of old."""
+    """Returns the checked config of a checkpoint.
+
+    Raises: CheckpointError if the file holds only weights, or a config that is not valid any more.
+    """
     if not isinstance(raw, Mapping) or not isinstance(raw.get(ROOT_KEY), Mapping):
-        raise CheckpointError(f"{path}: holds weights alone, no config that says which network they are of")
+        raise CheckpointError(f"{path}: holds only weights, and no config that says which network they belong to")
     try:
         return Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
     except ValidationError as error:
@@ -196,7 +211,7 @@ def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
 
 
 def _place(path: Path, lines: Mapping[str, int], dotted: str) -> str:
-    """`file:line: dotted`, with the line of the nearest key above when this one was not written."""
+    """Returns `file:line: dotted`, with the line of the nearest parent if the key itself is not in the file."""
     keys = dotted.split(".")
     for end in range(len(keys), 0, -1):
         line = lines.get(".".join(keys[:end]))
@@ -205,8 +220,8 @@ def _place(path: Path, lines: Mapping[str, int], dotted: str) -> str:
     return f"{path}: {dotted}"
 
 
-def _keys_of(location: tuple[int | str, ...], schema: type[BaseModel]) -> list[str]:
-    """Pydantic's location without the names of union members it inserts behind a field."""
+def _keys_of(location: tuple[int | str, ...], schema: type[BaseModel]) -> tuple[str, ...]:
+    """Returns the keys in pydantic's location, without the names of union members that it puts behind a field."""
     keys: list[str] = []
     section: type[BaseModel] | None = schema
     for part in location:
@@ -216,25 +231,41 @@ def _keys_of(location: tuple[int | str, ...], schema: type[BaseModel]) -> list[s
         field = section.model_fields.get(str(part))
         annotation = field.annotation if field else None
         section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    return keys
+    return tuple(keys)
 
 
-def _reason(item: Any, keys: Sequence[str], schema: type[BaseModel]) -> str:
+def _reason(items: Sequence[Any], keys: Sequence[str], schema: type[BaseModel]) -> str:
+    """Returns what is wrong with one key, from pydantic's errors about it."""
+    item = items[0]
     section: type[BaseModel] = schema
     for key in keys[:-1]:
         section = section.model_fields[key].annotation  # type: ignore[assignment]
     if item["type"] == "extra_forbidden":
         return f"unknown key{nearest(keys[-1], list(section.model_fields))}"
     if item["type"] == "missing":
-        about = section.model_fields[keys[-1]].description
+        description = description_of(section, keys[-1])
         others = [str(key) for key in item["input"] if key not in section.model_fields]
         near = difflib.get_close_matches(keys[-1], others, n=1, cutoff=0.6)
-        hint = f"; is `{near[0]}` meant to be it?" if near else ""
-        return "this key is required" + (f" ({about})" if about else "") + hint
+        hint = f"; is `{near[0]}` a misspelling of it?" if near else ""
+        return "this key is required" + (f" ({description})" if description else "") + hint
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
-    message = item["msg"].removeprefix("Input should be ")
-    return f"should be {message}, but is {item['input']!r}"
+    value = item["input"]
+    wanted = dict.fromkeys(_wanted(other) for other in items if other["input"] is value)
+    return f"should be {' or '.join(wanted)}, but is {value!r}"
+
+
+def _wanted(item: Any) -> str:
+    """Returns what one of pydantic's errors asks for: `a valid integer`."""
+    if item["type"] in ("is_instance_of", "model_type"):
+        return "a mapping"
+    if item["type"] == "bool_type":
+        return "True or False"
+    if item["type"] == "too_short":
+        return f"a list of at least {item['ctx']['min_length']} values"
+    if item["type"] == "too_long":
+        return f"a list of at most {item['ctx']['max_length']} values"
+    return str(item["msg"]).removeprefix("Input should be ")
 
 
 def _explain(section: BaseModel, prefix: str, lines: Mapping[str, int], path: Path) -> Iterator[tuple[str, Any, str]]:
@@ -263,8 +294,13 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield dotted, value
 
 
+def description_of(section: type[BaseModel], name: str) -> str:
+    """Returns the description of a key in one line, without the final period; "" if it has none."""
+    return " ".join((section.model_fields[name].description or "").split()).removesuffix(".")
+
+
 def default_of(section: type[BaseModel], name: str) -> Any:
-    """The default of a key, or None when it is required."""
+    """Returns the default of a key, or None if the key is required."""
     field = section.model_fields[name]
     value = field.get_default(call_default_factory=True)
     return None if value is PydanticUndefined else value

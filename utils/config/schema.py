@@ -1,7 +1,7 @@
-"""The shape of `config.yaml`: every key, its type, its default and what it means.
+"""Defines every key of `config.yaml`: its type, its default and its meaning.
 
-The seed's keys keep the seed's meaning. Swappable parts (methods, backbones, stores) take plain keyword arguments that
-are checked against their constructors when they are built. Reading the file, lines and overrides: config_file.py.
+The keys of the original project keep their names and meanings. Swappable parts (methods, backbones, stores) take plain
+keyword arguments, which are checked against their constructors when they are built. file.py reads the file.
 """
 
 from __future__ import annotations
@@ -24,290 +24,334 @@ def _zero_if_false(value: Any) -> Any:
     return 0.0 if value is False or value is None else value
 
 
+def _off_if_false(value: Any) -> Any:
+    return "off" if value is False else value  # YAML 1.1 reads an unquoted `off` as False
+
+
 Free = Annotated[EasyDict, BeforeValidator(_easydict)]
 Strength = Annotated[NonNegativeFloat, BeforeValidator(_zero_if_false)]  # a number, or False for "off"
 
 
 class Section(BaseModel):
-    """A mapping of the file whose keys are all known."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
-
-
-class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a **kwargs of its own beside the field
-    """`common.model`: the method, its backbone and its classifier; further keys are the method's own arguments."""
+    """Holds one mapping of the file. Its fields are the keys; the text below each is its entry in docs/config.md."""
 
     model_config = ConfigDict(
-        extra="allow", frozen=True, strict=True, arbitrary_types_allowed=True, protected_namespaces=()
+        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
     )
 
-    type: str = Field(description="method: tsn, tsm, slowfast, clip3d (classify), img")
-    backbone: str = Field(description="network below the method: mobilenetv2, resnet50, r3d_18, timm/<name>, ...")
-    num_class: PositiveInt = Field(description="width of the classifier")
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-        0.0, description="probability in front of the classifier; 0 means no dropout module"
-    )
-    pretrained: bool | str = Field(
-        False,
-        description="True: the backbone's ImageNet file in pretrained/, under any hash; or a path to a checkpoint",
-    )
-    modality: Literal["rgb", "flow", "rgbdiff"] = Field(
-        "rgb", description="input: RGB frames, optical flow (tools/dump_flow.py), or differences of RGB frames"
-    )
-    stack: PositiveInt | None = Field(
-        None,
-        description="consecutive flow fields or differences seen together; default 5 for tsn and tsm, 1 for clip3d",
-    )
-    kwargs: Free = Field(
-        default_factory=EasyDict,
-        description="keyword arguments of the backbone; bn_group_size, bn_sync_stats, bn_var_mode",
-    )
+
+class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a **kwargs of its own besides the field
+    """Selects the method, its backbone and its classifier. Further keys are arguments of the method, listed below."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    type: str
+    """The method, which decides what the network sees of a video and how it is classified."""
+    backbone: str
+    """Network inside the method, for example `resnet50`, `mobilenetv2` or `timm/NAME` for tsn, tsm and img, `resnet50`
+    or `resnet101` for slowfast, `slow_r50` or `r2plus1d_18` for clip3d; docs/models.md lists all."""
+    num_class: PositiveInt
+    """Number of classes, which is the width of the classifier."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Probability of dropping a feature in front of the classifier, 0 to below 1; 0: no dropout layer."""
+    pretrained: bool | str = False
+    """Weights to start from. True: the backbone's ImageNet file in `pretrained/`, whatever hash its name ends with;
+    text: path of a checkpoint; False: random weights."""
+    modality: Literal["rgb", "flow", "rgbdiff"] = "rgb"
+    """Input of the network: RGB frames, optical flow (made by tools/dump_flow.py), or differences of consecutive RGB
+    frames."""
+    stack: PositiveInt | None = None
+    """Number of consecutive flow fields or differences that form one input; None: 5 for tsn and tsm, 1 for clip3d. Only
+    1 is possible for rgb."""
+    kwargs: Free = Field(default_factory=EasyDict)
+    """Arguments of the backbone's constructor, and those of synchronised batch norm: `bn_group_size`, `bn_sync_stats`
+    and `bn_var_mode` (docs/distributed.md)."""
 
 
 class Augmentation(Section):
-    """`common.augmentation`: from decoded frames to what the network sees."""
+    """Sets how decoded frames become what the network sees."""
 
-    preset: str = Field("tsn", description="preprocessing protocol: resize rule, crop, value range, mean and std")
-    input_size: PositiveInt | None = Field(None, description="side of the square training and test crop; preset's")
-    test_resize: PositiveInt | list[PositiveInt] | None = Field(
-        None, description="short side before the test crop, or [height, width]; tsn: input_size * 256 // 224"
-    )
-    crop: str | None = Field(
-        None, description="training crop, drawn once per clip: multi_scale, random_resized, short_side, fixed_resize"
-    )
-    scales: list[Positive] | None = Field(
-        None, description="of the crop: factors of the short side, share of the area, range in pixels, or [h, w]"
-    )
-    flip: Annotated[Probability, BeforeValidator(_zero_if_false)] = Field(
-        0.5, description="probability of a horizontal flip of the clip; False is off"
-    )
-    flip_labels: dict[str | int, str | int] = Field(
-        {}, description="classes that mirror into each other, by name or index: {left: right, right: left}"
-    )
-    colorjitter: list[NonNegativeFloat] | None = Field(
-        None, min_length=4, max_length=4, description="[brightness, contrast, saturation, hue]"
-    )
-    colorold: Strength | bool = Field(0.0, description="PCA lighting noise: its standard deviation; True is 0.1")
-    rand_augment: list[PositiveInt] | bool = Field(
-        False, description="RandAugment: [operations, magnitude in 1..30]; True is [2, 9]"
-    )
-    random_erasing: list[NonNegativeFloat] | None = Field(
-        None, min_length=4, max_length=4, description="[probability, min area, max area, min aspect]"
-    )
-    consistent: bool = Field(True, description="colour and erasing drawn once per clip; False: for every frame anew")
-    mix_up: Strength = Field(0.0, description="alpha of Beta(alpha, alpha); 0 or False is off")
-    cut_mix: Strength = Field(0.0, description="alpha of Beta(alpha, alpha) for the box's area; 0 or False is off")
-    mean: list[float] | None = Field(None, description="RGB mean in 0..1; default the preset's")
-    std: list[Positive] | None = Field(None, description="RGB standard deviation in 0..1; default the preset's")
+    preset: str = "tsn"
+    """Preprocessing of a published project: resize, crops, interpolation, mean and std, averaging of views; the other
+    keys change single parts of it."""
+    input_size: PositiveInt | None = None
+    """Height and width of the square crop in pixels, in training and testing; None: the preset's."""
+    test_resize: PositiveInt | list[PositiveInt] | None = None
+    """Size in pixels that test frames are resized to before the crop: the short side, or `[height, width]`; None: the
+    preset's, in proportion to the crop (256 for 224)."""
+    crop: str | None = None
+    """Rule of the training crop, drawn once per clip; None: the preset's."""
+    scales: list[Positive] | None = None
+    """Range of the training crop. multi_scale: factors of the short side; random_resized: smallest and largest share of
+    the area; short_side: smallest and largest short side in pixels; fixed_resize: `[height, width]`; None: the
+    preset's."""
+    flip: Annotated[Probability, BeforeValidator(_zero_if_false)] = 0.5
+    """Probability that a training clip is mirrored left to right; 0 or False: never."""
+    flip_labels: dict[str | int, str | int] = {}
+    """Classes that turn into each other when a clip is mirrored, by name or index, in both directions: `{left: right,
+    right: left}`."""
+    colorjitter: list[NonNegativeFloat] | None = Field(None, min_length=4, max_length=4)
+    """`[brightness, contrast, saturation, hue]`, the largest change of each as torchvision's ColorJitter takes it; hue
+    is at most 0.5; None: no change."""
+    colorold: Strength | bool = 0.0
+    """Standard deviation of PCA lighting noise (AlexNet); True: 0.1; 0 or False: none."""
+    rand_augment: list[PositiveInt] | bool = False
+    """RandAugment: `[operations per clip, magnitude 1 to 30]`; True: `[2, 9]`; False: none."""
+    random_erasing: list[NonNegativeFloat] | None = Field(None, min_length=4, max_length=4)
+    """`[probability, smallest area, largest area, smallest aspect ratio]` of an erased rectangle; areas are shares of
+    the frame; None: nothing is erased."""
+    consistent: bool = True
+    """True: colour and erasing are drawn once per clip; False: for each frame separately."""
+    mix_up: Strength = 0.0
+    """Alpha of mix-up, which blends two clips and their labels by a share from Beta(alpha, alpha); 0 or False: off."""
+    cut_mix: Strength = 0.0
+    """Alpha of cut-mix, which pastes a box of one clip into another, its area from Beta(alpha, alpha); 0 or
+    False: off."""
+    mean: list[float] | None = None
+    """Mean of each channel, in 0..1: R, G, B, or x, y of optical flow; None: the preset's."""
+    std: list[Positive] | None = None
+    """Standard deviation of each channel, in the units of mean; None: the preset's."""
 
 
 class Data(Section):
-    """`common.data`: how frames are named, chosen and stored."""
+    """Sets how frames are named, chosen and stored."""
 
-    frame_template: str | None = Field(None, description="file name of a frame, img_{:05d}.jpg; default: detected")
-    first_frame: NonNegativeInt | None = Field(None, description="number of the first file; default: detected")
-    class_names: str | None = Field(None, description="class file; default classInd.txt or calssInd.txt by the list")
-    sampling: str | None = Field(None, description="rule that picks training frames; default the method's")
-    store: Free = Field(default_factory=EasyDict, description="where frames live: {type: disk}")
-    decode: Literal["cpu", "cuda"] = Field(
-        "cpu", description="where JPEG frames are decoded and cut: in the workers, or on the GPU that trains"
-    )
+    frame_template: str | None = None
+    """File name of a frame with a place for its number: `img_{:05d}.jpg`; None: detected."""
+    first_frame: NonNegativeInt | None = None
+    """Number in the file name of a video's first frame; None: detected."""
+    class_names: str | None = None
+    """Class file, one `index name` per line; None: classInd.txt (or calssInd.txt) next to the list, else in `lists/` of
+    the root folder."""
+    sampling: str | None = None
+    """Rule that chooses the frames of a clip; None: the method's, which is segments for tsn and tsm, clip for slowfast
+    and clip3d."""
+    store: Free = Field(default_factory=EasyDict)
+    """Where the frames are, as a type with its arguments, for example `{type: memcached, servers: host:11211}`; empty:
+    frames on disk. docs/data.md describes each."""
+    decode: Literal["cpu", "cuda"] = "cpu"
+    """Where JPEG frames are decoded and cropped: in the loader's workers, or on the training GPU."""
 
 
 class Test(Section):
-    """`common.test`: the views of a video at validation and evaluation, and how they become one score."""
+    """Sets the views of a video in validation and evaluation, and how they become one score."""
 
-    num_clips: PositiveInt | None = Field(
-        None, description="clips in time per video; default 1, or what the sampling rule fixes (2 with `twice`)"
-    )
-    num_crops: Literal[1, 3, 5, 10] | None = Field(None, description="crops in space; default 1, with val_dense 10")
-    sampling: str | None = Field(None, description="rule that picks test frames; default the training rule's test form")
-    num_frames: PositiveInt | None = Field(None, description="frames per clip if not the method's (TSN tests with 25)")
-    input_size: PositiveInt | None = Field(None, description="side of the test crop; default augmentation.input_size")
-    average: Literal["scores", "logits"] | None = Field(
-        None, description="what is averaged over the views of a video; default the preset's, which is scores in most"
-    )
-    batch_size: PositiveInt | None = Field(None, description="videos per step; default batch_size / views, at least 1")
+    num_clips: PositiveInt | None = None
+    """Clips in time per video; None: 1, or the number that the sampling rule fixes (2 for twice)."""
+    num_crops: Literal[1, 3, 5, 10] | None = None
+    """Crops in space per clip; None: 1, or 10 with val_dense."""
+    sampling: str | None = None
+    """Rule that chooses the frames of test clips; None: the rule of training, in its test form."""
+    num_frames: PositiveInt | None = None
+    """Frames per test clip, for example 25 as in TSN's paper; None: as many as in training."""
+    input_size: PositiveInt | None = None
+    """Height and width of the square test crop in pixels; None: augmentation.input_size."""
+    average: Literal["scores", "logits"] | None = None
+    """What is averaged over the views of a video: scores (after softmax or sigmoid) or logits (before); None: the
+    preset's, in most of them scores."""
+    batch_size: PositiveInt | None = None
+    """Videos per process and batch; None: batch_size divided by the number of views, at least 1."""
 
 
 class Watch(Section):
-    """`common.watch`: what `events/` shows besides curves, with tags pictures/..., weights/... and gradients/..."""
+    """Sets what `events/` shows besides curves, under the tags pictures/..., weights/... and gradients/..."""
 
-    clips: NonNegativeInt = Field(
-        4, description="training clips as the network sees them, at the first step and every val_freq steps; 0 is off"
-    )
-    confusion: bool = Field(
-        True, description="the confusion matrix of each validation, at most the 40 classes with the most errors"
-    )
-    histograms: NonNegativeInt = Field(
-        0, description="steps between two histograms of each weight and its gradient, of 10000 values each; 0 is off"
-    )
+    clips: NonNegativeInt = 4
+    """Number of training clips shown as the network sees them, at the first step and every val_freq steps; 0: none."""
+    confusion: bool = True
+    """True: shows the confusion matrix of each validation, with at most the 40 classes that have the most errors."""
+    histograms: NonNegativeInt = 0
+    """Steps between histograms of each weight and its gradient, of at most 10,000 values each; 0: none."""
 
 
 class LRScheduler(Section):
-    """`common.lr_scheduler`: the learning rate of each iteration."""
+    """Sets the learning rate of each iteration, which is one optimizer step: a warm-up, then a cosine or steps."""
 
-    type: Literal["COSINE", "STEP"] = Field("COSINE", description="what follows the warm-up")
-    base_lr: Positive = Field(description="start of the warm-up; the peak itself when warmup_steps is 0")
-    warmup_steps: NonNegativeInt = Field(0, description="iterations from base_lr to warmup_lr, linearly")
-    warmup_epochs: NonNegativeFloat | None = Field(None, description="the same in epochs, instead of warmup_steps")
-    warmup_lr: Positive | None = Field(None, description="peak reached at the end of the warm-up")
-    min_lr: NonNegativeFloat = Field(0.0, description="floor of the cosine")
-    max_iter: PositiveInt | None = Field(None, description="iterations in all; the last step index is max_iter - 1")
-    epochs: Positive | None = Field(None, description="length in passes over the training list, instead of max_iter")
-    lr_steps: list[PositiveInt] = Field([], description="STEP: iterations at which the rate changes")
-    lr_epochs: list[Positive] | None = Field(None, description="the same in epochs, instead of lr_steps")
-    lr_mults: list[Positive] = Field([], description="STEP: factor at each of lr_steps, multiplied up; default 0.1")
-    cosine_from: Literal["warmup", "start"] = Field(
-        "warmup", description="the cosine starts after the warm-up (the seed), or at step 0 beneath it (PySlowFast)"
-    )
-    warmup: Literal["line", "factor", "constant"] = Field(
-        "line",
-        description="line: straight to the rate at its end; factor: the schedule, times a line "
-        "from base_lr / warmup_lr to 1 (mmaction2); constant: base_lr until its end (torchvision)",
-    )
-    per_epoch: list[Literal["warmup", "schedule"]] = Field(
-        [], description="what changes at the start of an epoch only, not at every iteration: [warmup, schedule]"
-    )
+    type: Literal["COSINE", "STEP"] = "COSINE"
+    """What follows the warm-up: a cosine down to min_lr, or factors at lr_steps."""
+    base_lr: Positive
+    """Learning rate at the start of the warm-up; without a warm-up, the highest learning rate."""
+    warmup_steps: NonNegativeInt = 0
+    """Length of the warm-up in iterations; 0: no warm-up."""
+    warmup_epochs: NonNegativeFloat | None = None
+    """Length of the warm-up in epochs, in place of warmup_steps."""
+    warmup_lr: Positive | None = None
+    """Highest learning rate, reached at the end of the warm-up; a warm-up needs it."""
+    min_lr: NonNegativeFloat = 0.0
+    """Learning rate at the end of the cosine."""
+    max_iter: PositiveInt | None = None
+    """Length of the training in iterations, counted from 0 to max_iter - 1; give this or epochs."""
+    epochs: Positive | None = None
+    """Length of the training in passes over the training list; give this or max_iter."""
+    lr_steps: list[PositiveInt] = []
+    """STEP: iterations at which the learning rate changes, in ascending order."""
+    lr_epochs: list[Positive] | None = None
+    """STEP: the same in epochs, in place of lr_steps."""
+    lr_mults: list[Positive] = []
+    """STEP: factor at each of lr_steps. Factors accumulate: `[0.1, 0.1]` ends at a hundredth. Empty: 0.1 at each."""
+    cosine_from: Literal["warmup", "start"] = "warmup"
+    """Where the cosine begins: at the end of the warm-up (as in the original project), or at iteration 0, where the
+    warm-up covers its beginning (PySlowFast)."""
+    warmup: Literal["line", "factor", "constant"] = "line"
+    """Form of the warm-up. line: straight from base_lr to the rate at its end; factor: the schedule, times a line from
+    base_lr / warmup_lr to 1 (mmaction2); constant: base_lr until its end (torchvision)."""
+    per_epoch: list[Literal["warmup", "schedule"]] = []
+    """What changes only at the start of an epoch instead of at every iteration: `[warmup, schedule]`."""
 
     @check(mode="after")
     def _consistent(self) -> LRScheduler:
         if (self.max_iter is None) == (self.epochs is None):
             raise ValueError("give either max_iter or epochs")
         if self.warmup_steps and self.warmup_epochs:
-            raise ValueError("give either warmup_steps or warmup_epochs")
+            raise ValueError("give either warmup_steps or warmup_epochs, not both")
         if self.lr_steps and self.lr_epochs:
-            raise ValueError("give either lr_steps or lr_epochs")
+            raise ValueError("give either lr_steps or lr_epochs, not both")
         milestones = self.lr_epochs or self.lr_steps
         if self.type == "STEP" and not milestones:
             raise ValueError("type STEP needs lr_steps or lr_epochs")
         if sorted(milestones) != list(milestones):
-            raise ValueError(f"lr_steps must not decrease, but is {list(milestones)}")
+            raise ValueError(f"lr_steps must be in ascending order, but is {list(milestones)}")
         if self.lr_mults and len(self.lr_mults) != len(milestones):
             raise ValueError(f"lr_mults has {len(self.lr_mults)} factors for {len(milestones)} lr_steps")
         if (self.warmup_steps or self.warmup_epochs) and self.warmup_lr is None:
-            raise ValueError("a warm-up needs warmup_lr, the peak it reaches")
+            raise ValueError("a warm-up needs warmup_lr, the learning rate that it reaches")
         return self
 
 
 class Common(Section):
-    """Everything below the root key `common`."""
+    """Holds everything below the root key `common`."""
 
     model: Model
     augmentation: Augmentation = Augmentation()
     data: Data = Data()
     test: Test = Test()
     watch: Watch = Watch()
-    val_dense: bool = Field(False, description="True: ten crops (corners, centre and their mirrors), averaged")
-    workers: NonNegativeInt = Field(3, description="loader processes per training process")
-    batch_size: PositiveInt = Field(32, description="videos per training process (GPU) and step")
-    accumulate: PositiveInt = Field(1, description="batches whose gradients add up to one step")
+    val_dense: bool = False
+    """True: ten test crops (four corners, the centre, and the mirror image of each), averaged."""
+    workers: NonNegativeInt = 3
+    """Processes that load data, for each training process; 0: the training process loads its own."""
+    batch_size: PositiveInt = 32
+    """Videos per training process (GPU) and batch."""
+    accumulate: PositiveInt = 1
+    """Batches whose gradients are added up for one optimizer step."""
     lr_scheduler: LRScheduler
-    optimizer: Literal["SGD", "ADAMW"] = Field("SGD", description="torch.optim's")
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.9, description="of SGD")
-    weight_decay: NonNegativeFloat = Field(
-        0.0001, description="as torch adds it: SGD to the gradient, AdamW to the weight"
-    )
-    nesterov: bool = Field(False, description="Nesterov's momentum")
-    no_wd: bool | Literal["norm"] = Field(
-        False, description="no weight decay for biases and for batch norm's weight and bias; norm: for the latter only"
-    )
-    policy: bool = Field(False, description="TSN's parameter groups: biases at twice the rate without decay, ...")
-    fc_lr5: bool = Field(False, description="with policy: the classifier at five times the rate, its bias at ten (TSM)")
-    partial_bn: bool = Field(False, description="freeze every batch norm but the first (TSN)")
-    frozen_bn: bool = Field(False, description="freeze every batch norm")
-    clip_gradient: Positive | None = Field(None, description="largest norm of the whole gradient")
-    label_smooth: Annotated[Strength, Field(lt=1.0)] = Field(0.0, description="eps: target (1 - eps) onehot + eps / K")
-    reference_batch: PositiveInt | None = Field(
-        None,
-        description="the learning rates are for so many videos a step, and scale linearly with the effective batch",
-    )
-    ema: Annotated[Strength, Field(lt=1.0)] = Field(
-        0.0,
-        description="decay of a moving average of the weights, which is then what is validated and saved as state_dict",
-    )
-    precise_bn: NonNegativeInt = Field(
-        0, description="training batches over which batch norm's statistics are averaged anew before each validation"
-    )
-    freeze: list[str] = Field(
-        [], description="beginnings of names, backbone.layer1: these parts stay as they were loaded"
-    )
-    lr_by_name: dict[str, NonNegativeFloat] = Field(
-        {}, description="factors of the learning rate by beginnings of names, {backbone: 0.1}; the longest one counts"
-    )
-    class_weights: list[Positive] | Literal["balanced"] | None = Field(
-        None, description="factor of each class's loss; balanced: inverse to its number of training videos, mean 1"
-    )
-    balanced_sampling: bool = Field(
-        False, description="every class equally often: videos are drawn with replacement, rare classes more often"
-    )
-    multi_label: bool = Field(
-        False,
-        description="a video may show several classes or none: lists `path num_frames 3;7;12` (- for none), "
-        "binary cross entropy, sigmoid scores, mAP",
-    )
-    compile: bool = Field(False, description="torch.compile the network, and colour jitter on a GPU")
-    time_limit: Positive | None = Field(None, description="minutes after which training ends early with a checkpoint")
-    amp: Literal["off", "auto", "bf16", "fp16"] = Field(
-        "off", description="arithmetic of the forward and backward pass; auto: bf16 where the device computes in it"
-    )
-    channels_last: bool = Field(
-        False, description="memory layout N,H,W,C (N,T,H,W,C): faster on CUDA, on CPUs for 2-D networks"
-    )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: CUDA where there is a GPU")
-    seed: NonNegativeInt = Field(0, description="of every random choice of the run")
-    deterministic: bool = Field(
-        False, description="only algorithms that repeat to the bit on a GPU, an error where there is none; slower"
-    )
-    val_freq: PositiveInt = Field(250, description="validate after step i > 0 when i is a multiple")
-    val_epochs: Positive | None = Field(None, description="the same in epochs, instead of val_freq")
-    print_freq: PositiveInt = Field(10, description="a log line every so many steps, averaged over them")
-    ckpt_freq: PositiveInt | None = Field(
-        None, description="steps between checkpoints; the smaller of 500 and the steps between validations"
-    )
-    bad_frame_budget: NonNegativeInt = Field(
-        0, description="videos that may be left out of training because a frame cannot be read; each is logged"
-    )
-    bad_loss_budget: NonNegativeInt = Field(
-        0, description="steps that may be skipped because their loss is not finite; each is logged with its videos"
-    )
-    train_root: str = Field("/", description="folder in front of every path of train_source")
-    train_source: str | None = Field(None, description="list file for training: path num_frames label")
-    val_root: str = Field("/", description="folder in front of every path of val_source")
-    val_source: str | None = Field(None, description="list file for validation")
+    optimizer: Literal["SGD", "ADAMW"] = "SGD"
+    """Optimizer: SGD or AdamW of torch.optim."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Momentum of SGD, 0 to below 1."""
+    weight_decay: NonNegativeFloat = 0.0001
+    """Weight decay, which torch's SGD adds to the gradient and AdamW applies to the weight."""
+    nesterov: bool = False
+    """True: SGD with Nesterov momentum."""
+    no_wd: bool | Literal["norm"] = False
+    """True: no weight decay for biases and for the weight and bias of batch norm; norm: for batch norm only."""
+    policy: bool = False
+    """True: parameter groups of TSN. Biases learn at twice the rate without weight decay, norm layers do not decay,
+    and the first convolution of a flow network learns at five times the rate. no_wd overrides it."""
+    fc_lr5: bool = False
+    """True, with policy: the weight of the classifier learns at five times the rate, its bias at ten (TSM)."""
+    partial_bn: bool = False
+    """True: freezes the statistics, weight and bias of every batch norm except the first (TSN)."""
+    frozen_bn: bool = False
+    """True: freezes the statistics, weight and bias of every batch norm."""
+    clip_gradient: Positive | None = None
+    """Largest L2 norm of the whole gradient; a larger one is scaled down to it; None: no limit."""
+    label_smooth: Annotated[Strength, Field(lt=1.0)] = 0.0
+    """Label smoothing eps, 0 to below 1: the target is (1 - eps) onehot + eps / K for K classes."""
+    reference_batch: PositiveInt | None = None
+    """Videos per step that the learning rates are meant for; the rates are multiplied by the actual number and divided
+    by this one (linear scaling); None: rates as given."""
+    ema: Annotated[Strength, Field(lt=1.0)] = 0.0
+    """Decay of a moving average of the weights, for example 0.999; the average is what is validated and saved as
+    state_dict; 0: off."""
+    precise_bn: NonNegativeInt = 0
+    """Training batches from which the statistics of batch norm are computed anew before each validation; 0: off."""
+    freeze: list[str] = []
+    """Parts of the network that are not trained, by the first parts of their names: `[backbone.conv1,
+    backbone.layer1]`."""
+    lr_by_name: dict[str, NonNegativeFloat] = {}
+    """Factors of the learning rate by the first parts of parameter names: `{backbone: 0.1}`; of several that match, the
+    longest counts."""
+    class_weights: list[Positive] | Literal["balanced"] | None = None
+    """Factor of each class in the loss, a list of num_class numbers; balanced: inverse to the number of training videos
+    of the class, 1 on average; None: all 1."""
+    balanced_sampling: bool = False
+    """True: draws training videos with replacement, so that all classes are equally frequent."""
+    multi_label: bool = False
+    """True: a video may show several classes or none. Lists have `path num_frames 3;7;12` (`-`: no class), the loss is
+    binary cross entropy, scores are sigmoids, the metric is mAP."""
+    compile: bool = False
+    """True: applies torch.compile to the network, and to colour jitter on a GPU."""
+    time_limit: Positive | None = None
+    """Minutes after which training writes a checkpoint and ends; the same command continues it."""
+    amp: Annotated[Literal["off", "auto", "bf16", "fp16"], BeforeValidator(_off_if_false)] = "off"
+    """Number format of the forward and backward pass: float32 (off), bf16, fp16 with loss scaling, or auto: bf16 where
+    the device computes in it, else float32."""
+    channels_last: bool = False
+    """True: memory layout N,H,W,C (N,T,H,W,C for clips); faster on CUDA, and on CPUs for 2-D networks."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto: on a CUDA GPU if there is one, else on the CPU."""
+    seed: NonNegativeInt = 0
+    """Seed of every random number in the run: initial weights, order of videos, crops, colours, mixing."""
+    deterministic: bool = False
+    """True: only GPU algorithms that give the same bits every time, which are slower; an operation without one ends the
+    run with an error."""
+    val_freq: PositiveInt = 250
+    """Steps between validations. One runs after step i, counted from 0, when i is a positive multiple of this."""
+    val_epochs: Positive | None = None
+    """Passes over the training list between validations, in place of val_freq; may be a fraction."""
+    print_freq: PositiveInt = 10
+    """Steps between lines of the training log; their numbers are means over these steps."""
+    ckpt_freq: PositiveInt | None = None
+    """Steps between checkpoints; None: the steps between validations, at most 500."""
+    bad_frame_budget: NonNegativeInt = 0
+    """Number of unreadable videos that may be left out before the run ends with an error; each is logged."""
+    bad_loss_budget: NonNegativeInt = 0
+    """Number of steps with an infinite or NaN loss that may be skipped before the run ends with an error; each is
+    logged with its videos."""
+    train_root: str = "/"
+    """Folder in front of every path in train_source."""
+    train_source: str | None = None
+    """List of training videos, one `path num_frames label` per line; training needs it."""
+    val_root: str = "/"
+    """Folder in front of every path in val_source."""
+    val_source: str | None = None
+    """List of validation videos, in the same form; None: training without validation."""
 
     @check(mode="after")
     def _consistent(self) -> Common:
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
         if self.val_dense and self.test.num_crops not in (None, 10):
-            raise ValueError(f"val_dense is ten crops, but test.num_crops is {self.test.num_crops}: give one of them")
+            raise ValueError(
+                f"val_dense means ten crops, but test.num_crops is {self.test.num_crops}: give only one of them"
+            )
         if isinstance(self.class_weights, list) and len(self.class_weights) != self.model.num_class:
             raise ValueError(f"class_weights has {len(self.class_weights)} factors for {self.model.num_class} classes")
         if self.val_epochs and "val_freq" in self.model_fields_set:
-            raise ValueError("give either val_freq or val_epochs")
+            raise ValueError("give either val_freq or val_epochs, not both")
         if self.fc_lr5 and not self.policy:
-            raise ValueError("fc_lr5 changes the groups of policy: set policy: True")
+            raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
         places = (self.model.model_extra or {}, self.model.kwargs)
         if self.multi_label and any(place.get("position_average") == "scores" for place in places):
             raise ValueError(
-                "model's position_average: scores averages a softmax, which multi_label has none of: set it to logits"
+                "model.position_average: scores averages softmax scores, and multi_label has none: set it to logits"
             )
         return self
 
     def validate_every(self, steps_per_epoch: float) -> int:
-        """Steps between two validations."""
+        """Returns the number of steps between two validations."""
         return self.val_freq if self.val_epochs is None else max(1, round(self.val_epochs * steps_per_epoch))
 
     def effective_batch(self, world_size: int) -> int:
-        """Videos per step over all processes."""
+        """Returns the number of videos per step over all processes."""
         return self.batch_size * self.accumulate * world_size
 
     def lr_scale(self, world_size: int) -> float:
-        """Factor of the learning rates for this effective batch."""
+        """Returns the factor of the learning rates for this effective batch."""
         return self.effective_batch(world_size) / self.reference_batch if self.reference_batch else 1.0
 
     @property
     def crops(self) -> int:
-        """Spatial crops per clip at test time."""
+        """Number of spatial crops per clip at test time."""
         return self.test.num_crops or (10 if self.val_dense else 1)

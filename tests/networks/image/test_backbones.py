@@ -56,7 +56,7 @@ def test_scale_multiplies_the_widths() -> None:
         ("resnet50", {"t": 6}, r"resnet50 does not take it; it takes groups, .*width_per_group"),
         ("efficientnet_b0", {"num_classes": 5}, r"num_classes: efficientnet_b0 does not take it; it takes "),
         ("resnet51", {}, r"common\.model\.backbone: 'resnet51' is no image network.*resnet50"),
-        ("xyz", {}, r"known are alexnet"),
+        ("xyz", {}, r"known names: alexnet"),
     ],
 )
 def test_a_wrong_name_or_argument_is_one_clear_error(name: str, kwargs: dict, message: str) -> None:

@@ -35,5 +35,5 @@ def test_a_wrong_name_argument_or_type_names_its_dotted_path(
 
 def test_what_the_program_adds_cannot_be_given_by_a_config() -> None:
     assert build(TABLE, "part", {"width": 3}, where="common.x", name="added") == (3, "added", 0.5)
-    with pytest.raises(ConfigError, match=r"common\.x\.name: part does not take it; known are ratio, width"):
+    with pytest.raises(ConfigError, match=r"common\.x\.name: part does not take it; known names: ratio, width"):
         build(TABLE, "part", {"width": 3, "name": "mine"}, where="common.x", name="added")

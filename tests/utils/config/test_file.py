@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+import yaml
+from pydantic import BaseModel
 
 from utils.config.file import COMMAND_LINE, difference, load_config
+from utils.config.schema import Common
 from utils.errors import ConfigError
 
-SEED = Path("exps/douyin_exps/tsn_v5_mobilenet") / (
+ORIGINAL = Path("exps/douyin_exps/tsn_v5_mobilenet") / (
     "colorjitter_random_erasing_labelsmooth_0.1_nowd_coslr_bn16_gpu32_lr0.04_epoch100/config.yaml"
 )
 MINIMAL = """\
@@ -34,8 +39,8 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_the_seeds_config_loads_with_the_seeds_values() -> None:
-    common = load_config(SEED).common
+def test_the_original_projects_config_loads_with_its_values() -> None:
+    common = load_config(ORIGINAL).common
     assert (common.model.type, common.model.backbone, common.model.num_class) == ("tsn", "mobilenetv2", 152)
     assert common.model.model_extra == {"num_segments": 3}
     assert dict(common.model.kwargs) == {"bn_group_size": 16, "bn_sync_stats": True, "t": 6}
@@ -63,7 +68,9 @@ def test_a_misspelt_required_key_is_named(minimal: Path) -> None:
     text = minimal.read_text()
     assert "backbone:" in text
     minimal.write_text(text.replace("backbone:", "backbon:"))
-    with pytest.raises(ConfigError, match=r"common.model.backbone: this key is required .*; is `backbon` meant"):
+    with pytest.raises(
+        ConfigError, match=r"common.model.backbone: this key is required .*; is `backbon` a misspelling of it"
+    ):
         load_config(minimal)
 
 
@@ -73,7 +80,7 @@ def test_an_error_names_file_and_line(tmp_path: Path) -> None:
         load_config(path)
 
 
-def test_several_mistakes_are_told_at_once(minimal: Path) -> None:
+def test_all_mistakes_are_named_at_once(minimal: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(minimal, ["common.workers=-1", "common.momentum=2.0"])
     assert "common.workers" in str(error.value) and "common.momentum" in str(error.value)
@@ -88,7 +95,7 @@ def test_several_mistakes_are_told_at_once(minimal: Path) -> None:
         ("", "the root key must be `common:`"),
         ("5\n", "the root key must be `common:`"),
         ("common:\n    seed: \0\n", r"config.yaml:2: not valid YAML: special characters are not allowed \(#x00\)"),
-        (MINIMAL + "other: 1\n", r"config.yaml:9: other: unknown key beside `common:`"),
+        (MINIMAL + "other: 1\n", r"config.yaml:9: other: unknown key outside `common:`; move it below"),
     ],
 )
 def test_a_malformed_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
@@ -99,7 +106,7 @@ def test_a_malformed_file_is_one_clear_error(tmp_path: Path, text: str, message:
 def test_a_missing_file_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such config file; give --config"):
         load_config(tmp_path / "config.yaml")
-    with pytest.raises(ConfigError, match=r"is a folder; give .*/config.yaml"):
+    with pytest.raises(ConfigError, match=r"this is a folder; give .*/config.yaml"):
         load_config(tmp_path)
 
 
@@ -111,6 +118,57 @@ def test_an_override_has_the_files_dotted_path_and_yaml_value(minimal: Path) -> 
     origins = {key: origin for key, _, origin in config.explain()}
     assert origins["common.batch_size"] == "command line"
     assert origins["common.model.type"] == "config.yaml:3" and origins["common.workers"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("common.no_wd=never", "no_wd: should be True or False or 'norm', but is 'never'"),
+        (
+            "common.augmentation.colorjitter=[1, 2]",
+            r"colorjitter: should be a list of at least 4 values, but is \[1, 2\]",
+        ),
+        ("common.augmentation.colorjitter=[1, 1, 1, 1, 1]", "colorjitter: should be a list of at most 4 values"),
+        ("common.data.store=disk", "data.store: should be a mapping, but is 'disk'"),
+        ("common.watch=False", "watch: should be a mapping, but is False"),
+    ],
+)
+def test_the_message_about_a_wrong_value_names_all_accepted_kinds(minimal: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"common\.\S*{message}"):
+        load_config(minimal, [override])
+
+
+def yaml_words(section: type[BaseModel] = Common, path: str = "common") -> Iterator[tuple[str, str]]:
+    """Yields (dotted key, value) for every text among the accepted values that YAML 1.1 reads as True or False."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from yaml_words(field.annotation, f"{path}.{name}")
+            continue
+        for value in literals(field.annotation):
+            if isinstance(value, str) and isinstance(yaml.safe_load(value), bool):
+                yield f"{path}.{name}", value
+
+
+def literals(kind: Any) -> Iterator[Any]:
+    for argument in get_args(kind):
+        yield from [argument] if get_origin(kind) is Literal else literals(argument)
+
+
+def test_amp_has_a_value_that_yaml_reads_as_false() -> None:
+    assert ("common.amp", "off") in yaml_words()
+    assert [*literals(list[bool | Literal["on", "x"]] | None)] == ["on", "x"]
+
+
+@pytest.mark.parametrize(("key", "word"), [*yaml_words()])
+def test_an_accepted_value_may_be_written_without_quotes(minimal: Path, key: str, word: str) -> None:
+    section, _, name = key.removeprefix("common.").rpartition(".")
+    assert not section, "this test writes keys directly below `common:`; teach it sections"
+    for config in (
+        load_config(minimal, [f"{key}={word}"]),
+        load_config(write(minimal, MINIMAL + f"    {name}: {word}\n")),
+        load_config(write(minimal, MINIMAL + f"    {name}: '{word}'\n")),
+    ):
+        assert getattr(config.common, name) == word
 
 
 @pytest.mark.parametrize("text", ["batch_size=8", "common.batch_size", "common=1", "common.model.type.x=1"])
@@ -131,7 +189,7 @@ def test_a_constructors_error_gets_the_line_of_its_key(minimal: Path) -> None:
         ("common.lr_scheduler.epochs=3", "give either max_iter or epochs"),
         ("common.lr_scheduler.warmup_steps=3", "a warm-up needs warmup_lr"),
         ("common.lr_scheduler.type=STEP", "type STEP needs lr_steps"),
-        ("common.lr_scheduler={base_lr: 1, max_iter: 9, lr_steps: [5, 2], type: STEP}", "must not decrease"),
+        ("common.lr_scheduler={base_lr: 1, max_iter: 9, lr_steps: [5, 2], type: STEP}", "must be in ascending order"),
         ("common.test={num_crops: 3}", None),
         ("common.fc_lr5=true", "set policy: True"),
     ],
@@ -144,9 +202,9 @@ def test_impossible_combinations_are_refused(minimal: Path, override: str, messa
         load_config(minimal, [override])
 
 
-def test_val_dense_is_ten_crops_and_disputes_another_number(minimal: Path) -> None:
+def test_val_dense_means_ten_crops_and_refuses_another_number(minimal: Path) -> None:
     assert load_config(minimal, ["common.val_dense=true"]).common.crops == 10
-    with pytest.raises(ConfigError, match="val_dense is ten crops"):
+    with pytest.raises(ConfigError, match="val_dense means ten crops"):
         load_config(minimal, ["common.val_dense=true", "common.test.num_crops=3"])
 
 
@@ -160,7 +218,7 @@ def test_difference_names_changed_added_and_removed_values() -> None:
     ]
 
 
-def test_validation_in_epochs_stands_in_the_place_of_one_in_steps(minimal: Path) -> None:
+def test_val_epochs_replaces_val_freq(minimal: Path) -> None:
     common = load_config(minimal, ["common.val_epochs=0.5"]).common
     assert [common.validate_every(steps) for steps in (783.4, 1.0)] == [392, 1]
     assert load_config(minimal, ["common.val_freq=7"]).common.validate_every(783.4) == 7
@@ -170,8 +228,8 @@ def test_validation_in_epochs_stands_in_the_place_of_one_in_steps(minimal: Path)
 
 def test_configs_of_other_projects_are_recognised(tmp_path: Path):
     (tmp_path / "tsn.py").write_text("model = dict(type='Recognizer2D')\n")
-    with pytest.raises(ConfigError, match=r"tsn\.py: configs are YAML; .*docs/from_mmaction2\.md"):
+    with pytest.raises(ConfigError, match=r"tsn\.py: configs are YAML files; docs/from_mmaction2\.md"):
         load_config(tmp_path / "tsn.py")
     (tmp_path / "slow.yaml").write_text("TRAIN:\n  ENABLE: True\nDATA:\n  NUM_FRAMES: 8\n")
-    with pytest.raises(ConfigError, match=r"docs/from_pyslowfast\.md has its keys"):
+    with pytest.raises(ConfigError, match=r"PySlowFast, whose keys docs/from_pyslowfast\.md translates"):
         load_config(tmp_path / "slow.yaml")
