@@ -5,19 +5,29 @@ from __future__ import annotations
 import csv
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from datasets.lists.class_names import find_class_file, read_class_file
-from datasets.lists.columns import IDS, cut_name, find_columns, normal_name
 from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, check_labels, read_list
-from datasets.videos.video import VIDEO_SUFFIXES
 from utils.errors import ListError
 from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 
+_SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
+VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
+IDS = frozenset({"video_id", "youtube_id"})  # the name of a file without folder and suffix
+_SEVERAL = {"labels", "classes", "actions"}
+KNOWN = {
+    "path": {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip", *IDS},
+    "label": {"label", "class", "class_name", "classname", "label_name", "category", "action", "target", *_SEVERAL},
+    "start": {"start", "time_start", "start_time", "t_start"},
+    "end": {"end", "time_end", "end_time", "t_end"},
+    "split": {"split", "subset", "set"},
+}
 _log = logging.getLogger(__name__)
 
 
@@ -218,3 +228,24 @@ def _records(
         lines=np.array([entry.line for entry in entries], np.int32),
         spans=None if np.isnan(spans).all() else spans,
     )
+
+
+def find_columns(header: Sequence[str]) -> dict[str, int]:
+    """The place of each known column, by the keys of KNOWN; of several that mean the same the first counts."""
+    names = [normal_name(cell) for cell in header]
+    found: dict[str, int] = {}
+    for key, known in KNOWN.items():
+        places = [place for place, name in enumerate(names) if name in known]
+        if places:
+            found[key] = places[0]
+    return found
+
+
+def normal_name(cell: str) -> str:
+    """A column's name as KNOWN has it."""
+    return cell.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def cut_name(video: str, start: float, end: float) -> str:
+    """What crawlers of Kinetics call the file that holds only these seconds of a video."""
+    return f"{video}_{round(start):06d}_{round(end):06d}"

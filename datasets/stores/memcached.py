@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch.utils.data import get_worker_info
 
 from datasets.stores.disk import DiskStore, read_frame
 from datasets.stores.memcached_server import Server, choose
-from datasets.stores.store_stats import StoreStats
 from utils.errors import ConfigError, FrameError
 
 COUNTS = ("hits", "misses", "fallbacks", "damaged", "bypassed")
 _SEAL = 4  # bytes of the check sum
+_ROWS = 257  # the main process and up to 256 workers, each in a row of its own
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,25 @@ class _Wanted:
     file: str
     key: str
     size: int  # of the file, -1 if not looked at
+
+
+class StoreStats:
+    """Named counts in shared memory; survives fork, and travels to spawned workers."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._counts = torch.zeros((_ROWS, len(self.names)), dtype=torch.int64).share_memory_()
+
+    def add(self, name: str, number: int = 1) -> None:
+        """Adds to the count `name` of this process."""
+        if number:
+            worker = get_worker_info()
+            row = 0 if worker is None else 1 + worker.id % (_ROWS - 1)
+            self._counts[row, self.names.index(name)] += number
+
+    def totals(self) -> dict[str, int]:
+        """The counts of all processes together."""
+        return dict(zip(self.names, self._counts.sum(0).tolist(), strict=True))
 
 
 class MemcachedStore(DiskStore):

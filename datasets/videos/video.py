@@ -22,8 +22,6 @@ import numpy as np
 
 from utils.errors import FrameError
 
-_SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
-VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
 # said by the H.264 decoder about bookkeeping of reference pictures that it mends without a mark on the picture
 _HARMLESS = ("mmco: unref short failure",)
 _MAX_ERRORS = 20

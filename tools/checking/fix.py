@@ -6,8 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from datasets.lists.columns import find_columns
-from datasets.lists.tables import read_table
+from datasets.lists.tables import find_columns, read_table
 from tools.checking.lists import DataSet, Entry, Fault, class_name, labels_of
 from utils.errors import UserError
 from utils.files import atomic_write

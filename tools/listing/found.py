@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.frame_names import list_frames
-from datasets.videos.video import VIDEO_SUFFIXES
 from tools.listing.labels import walk_videos
 from tools.listing.manifest import Manifest
 from utils.errors import ListError, UserError

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datasets.lists.columns import cut_name, find_columns, normal_name
-from datasets.videos.video import VIDEO_SUFFIXES
+from datasets.lists.tables import VIDEO_SUFFIXES, cut_name, find_columns, normal_name
 from tools.listing.annotations import read_json
 from tools.listing.splits import SPLITS
 from utils.errors import ListError
