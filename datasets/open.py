@@ -12,10 +12,10 @@ from datasets.lists.parser import COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
 from datasets.lists.tables import read_videos
 from datasets.memcached_dataset import image_list_columns
-from datasets.stores.disk import FrameStore
+from datasets.stores.disk import FrameStore, check_store
 from datasets.stores.flow import SERIES, FlowStore, detect_flow
 from datasets.stores.frame_names import detect_template
-from utils.config.build import build, check_name
+from utils.config.build import build
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
 
@@ -52,23 +52,11 @@ def has_videos(common: Common) -> bool:
     return common.data.store.get("type") == "video"
 
 
-_OBJECTS = "no client for it is here; mount the storage as a folder and leave the store away, or copy packs of frames"
-_FEW_FILES = "frames in a few large files are the store packed here, written by tools/pack_frames.py"
-_OTHERS_STORES = {
-    "mc": "it is SenseTime's own client; the store memcached keeps frames in memory of a memcached server",
-    **dict.fromkeys(("petrel", "ceph", "s3", "oss", "http"), f"{_OBJECTS} (tools/pack_frames.py, store packed)"),
-    **dict.fromkeys(("lmdb", "hdf5", "zip", "tar"), _FEW_FILES),
-    **dict.fromkeys(("decord", "pyav", "opencv", "torchvision"), "encoded videos are the store video; see its decoder"),
-    "local": "that is the store disk, which needs no name",
-}
-
-
-def check_store(common: Common) -> None:
-    """Raises ConfigError for a store that is not here, with the nearest that is."""
+def store_type(common: Common) -> str:
+    """Returns data.store.type, "disk" by default. Raises ConfigError for a type that does not exist here."""
     kind = str(common.data.store.get("type", "disk"))
-    if kind not in STORES and kind in _OTHERS_STORES:
-        raise ConfigError(f"common.data.store.type: {kind!r} cannot be used: {_OTHERS_STORES[kind]}")
-    check_name([*STORES, "video"], kind, where="common.data.store.type")
+    check_store(kind, [*STORES, "video"])
+    return kind
 
 
 def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameStore, str]:
@@ -83,9 +71,7 @@ def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameS
 
 def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStore, str]:
     """The same for the fields. Raises: ListError where there are none."""
-    check_store(common)
-    arguments = dict(common.data.store)
-    kind = str(arguments.pop("type", "disk"))
+    kind, arguments = store_type(common), _store_arguments(common)
 
     def series(**naming: Any) -> FrameStore:
         return build(STORES, kind, arguments, where="common.data.store", root=records.root, **naming)
@@ -104,9 +90,7 @@ def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStor
 
 def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
     """The store of the frames themselves by data.store, and in words how it names frames and how that was found."""
-    arguments = dict(common.data.store)
-    check_store(common)
-    kind = str(arguments.pop("type", "disk"))
+    kind, arguments = store_type(common), _store_arguments(common)
     template, first, about = None, 0, f"{kind} store"
     if common.model.type == "img" and not int(records.num_frames.max()):
         about = f"image files, {about}"
@@ -117,6 +101,10 @@ def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
         about = f"frames {template} from {first} ({how}), {about}"
     runtime = {"root": records.root, "template": template, "first_frame": first}
     return build(STORES, kind, arguments, where="common.data.store", **runtime), about
+
+
+def _store_arguments(common: Common) -> dict[str, Any]:
+    return {key: value for key, value in common.data.store.items() if key != "type"}
 
 
 def flip_labels(common: Common, names: list[str] | None) -> np.ndarray | None:
