@@ -82,7 +82,7 @@ def test_a_csv_names_parts_of_videos(tmp_path: Path):
         wanted = [2 * (first + int(place)) for place in data.indices(record, None)[0]]
         assert shown == pytest.approx([place % 84 for place in wanted], abs=1)
     assert "parts.csv:5: " in data[3]["fault"] and "a.mp4: no frame from 3 to 4 s" in data[3]["fault"]
-    assert "last one is shown at 1.96 s" in data[3]["fault"] and "no such video" in data[4]["fault"]
+    assert "the last frame is shown at 1.96 s" in data[3]["fault"] and "no such video" in data[4]["fault"]
     again = pickle.loads(pickle.dumps(data))
     assert np.array_equal(again[1]["clips"], data[1]["clips"])
 
@@ -97,7 +97,7 @@ def test_parts_hold_an_exact_number_of_frames(fps: Fraction, tick: Fraction | No
         start = Fraction(int(rng.integers(0, 1500)), 100)
         end = start + Fraction(int(rng.integers(1, 400)), 100)
         exact = [frame for frame in range(600) if start <= frame / fps < end]
-        first, last = times.places(float(start), float(end))
+        first, last = times.frames_between(float(start), float(end))
         assert list(range(first, last)) == exact
         shown = between(((seconds, np.empty(0)) for seconds in times.seconds.tolist()), float(start), float(end))
         assert len(list(shown)) == len(exact)
