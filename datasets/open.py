@@ -1,4 +1,4 @@
-"""From the config to a list of videos, its class names, and the store its frames are in."""
+"""Opens what a config names: the list of videos, its class names and the store of its frames."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from datasets.lists.parser import COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
 from datasets.lists.tables import read_videos
 from datasets.memcached_dataset import image_list_columns
-from datasets.stores.disk import FrameStore
+from datasets.stores.disk import FrameStore, check_store
 from datasets.stores.flow import SERIES, FlowStore, detect_flow
 from datasets.stores.frame_names import detect_template
-from utils.config.build import build, check_name
+from utils.config.build import build
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
 
 
 def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
-    """The records of train_source or val_source, and the class names if there is a class file.
+    """Reads train_source or val_source; returns its records and the class names, None without a class file.
 
-    Only those of val_source may have videos without a label (-1).
+    Only val_source may have videos without a label (-1).
+
+    Raises: ConfigError if the source is not set; ListError for anything wrong with the list or its class names.
     """
     source, root = (common.train_source, common.train_root) if name == "train" else (common.val_source, common.val_root)
     if source is None:
-        raise ConfigError(f"common.{name}_source: is not set; it names the list file `path num_frames label`")
+        raise ConfigError(
+            f"common.{name}_source: is not set; it must name a list file of `path num_frames label` lines"
+        )
     if has_videos(common):
         records, names = read_videos(
             source,
@@ -48,33 +52,21 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
 
 
 def has_videos(common: Common) -> bool:
-    """Whether the lists name encoded videos."""
+    """Returns whether the lists name encoded videos (data.store.type: video)."""
     return common.data.store.get("type") == "video"
 
 
-_OBJECTS = "no client for it is here; mount the storage as a folder and leave the store away, or copy packs of frames"
-_FEW_FILES = "frames in a few large files are the store packed here, written by tools/pack_frames.py"
-_OTHERS_STORES = {
-    "mc": "it is SenseTime's own client; the store memcached keeps frames in memory of a memcached server",
-    **dict.fromkeys(("petrel", "ceph", "s3", "oss", "http"), f"{_OBJECTS} (tools/pack_frames.py, store packed)"),
-    **dict.fromkeys(("lmdb", "hdf5", "zip", "tar"), _FEW_FILES),
-    **dict.fromkeys(("decord", "pyav", "opencv", "torchvision"), "encoded videos are the store video; see its decoder"),
-    "local": "that is the store disk, which needs no name",
-}
-
-
-def check_store(common: Common) -> None:
-    """Raises ConfigError for a store that is not here, with the nearest that is."""
+def store_type(common: Common) -> str:
+    """Returns data.store.type, "disk" by default. Raises ConfigError for a type that does not exist here."""
     kind = str(common.data.store.get("type", "disk"))
-    if kind not in STORES and kind in _OTHERS_STORES:
-        raise ConfigError(f"common.data.store.type: {kind!r} cannot be used: {_OTHERS_STORES[kind]}")
-    check_name([*STORES, "video"], kind, where="common.data.store.type")
+    check_store(kind, [*STORES, "video"])
+    return kind
 
 
 def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameStore, str]:
-    """What the method sees of the records: with optical flow, their fields in the place of frames.
+    """Opens the store of the pictures that the method sees: frames, or fields of optical flow.
 
-    Returns the records, whose num_frames count what the store has; the store; and in words how that was found out.
+    Returns the records, whose num_frames count frames or fields; the store; and a description of both for the log.
     """
     if common.model.modality == "flow":
         return open_flow(common, records)
@@ -82,10 +74,8 @@ def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameS
 
 
 def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStore, str]:
-    """The same for the fields. Raises: ListError where there are none."""
-    check_store(common)
-    arguments = dict(common.data.store)
-    kind = str(arguments.pop("type", "disk"))
+    """Opens the store of optical flow, like `open_frames`. Raises: ListError if there is no optical flow."""
+    kind, arguments = store_type(common), _store_arguments(common)
 
     def series(**naming: Any) -> FrameStore:
         return build(STORES, kind, arguments, where="common.data.store", root=records.root, **naming)
@@ -93,36 +83,39 @@ def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStor
     if getattr(STORES.get(kind), "reads_files", True):
         names = detect_flow(records, template=common.data.frame_template, first_frame=common.data.first_frame)
         store = FlowStore(*(series(template=template, first_frame=names.first) for template in (names.x, names.y)))
-        fewer, about = names.fewer, f"optical flow {names.x} and {names.y} from {names.first}"
+        fewer, description = names.fewer, f"optical flow {names.x} and {names.y} from {names.first}"
     else:
         store = FlowStore(*(series(series=name) for name in SERIES))
         packed = getattr(store.parts[0], "num_frames", None)
         in_pack = -1 if packed is None else packed(records.path(0))
-        fewer, about = (1 if in_pack < 0 else max(0, int(records.num_frames[0]) - in_pack)), "optical flow"
-    return records.with_fewer_frames(fewer), store, f"{about}, {fewer} fewer than the list's frames, {kind} store"
+        fewer = 1 if in_pack < 0 else max(0, int(records.num_frames[0]) - in_pack)
+        description = "optical flow"
+    return records.with_fewer_frames(fewer), store, f"{description}, {fewer} fewer than the list's frames, {kind} store"
 
 
 def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
-    """The store of the frames themselves by data.store, and in words how it names frames and how that was found."""
-    arguments = dict(common.data.store)
-    check_store(common)
-    kind = str(arguments.pop("type", "disk"))
-    template, first, about = None, 0, f"{kind} store"
+    """Opens the store of frames that data.store sets; also returns a description of it for the log."""
+    kind, arguments = store_type(common), _store_arguments(common)
+    template, first, description = None, 0, f"{kind} store"
     if common.model.type == "img" and not int(records.num_frames.max()):
-        about = f"image files, {about}"
+        description = f"image files, {description}"
     elif getattr(STORES.get(kind), "reads_files", True):
         given = common.data.frame_template, common.data.first_frame
         template, first = detect_template(records, template=given[0], first_frame=given[1])
         how = "as set" if None not in given else "detected"
-        about = f"frames {template} from {first} ({how}), {about}"
+        description = f"frames {template} from {first} ({how}), {description}"
     runtime = {"root": records.root, "template": template, "first_frame": first}
-    return build(STORES, kind, arguments, where="common.data.store", **runtime), about
+    return build(STORES, kind, arguments, where="common.data.store", **runtime), description
+
+
+def _store_arguments(common: Common) -> dict[str, Any]:
+    return {key: value for key, value in common.data.store.items() if key != "type"}
 
 
 def flip_labels(common: Common, names: list[str] | None) -> np.ndarray | None:
-    """int64 (K,): the class of a mirrored clip, from augmentation.flip_labels; None when flipping changes no class.
+    """Returns the class of a mirrored clip for each class, int64 (K,); None if augmentation.flip_labels is not set.
 
-    Raises: ConfigError for a class that is not there, and for a pair that does not mirror back.
+    Raises: ConfigError for an unknown class, and for a class whose mirror image does not mirror back to it.
     """
     pairs = common.augmentation.flip_labels
     if not pairs:
@@ -135,8 +128,8 @@ def flip_labels(common: Common, names: list[str] | None) -> np.ndarray | None:
         wrong = int(np.flatnonzero(table[table] != np.arange(count))[0])
         shown = names[wrong] if names else wrong
         raise ConfigError(
-            f"common.augmentation.flip_labels: a clip mirrored twice is the clip again, but {shown!r} does not come "
-            "back to itself: list both directions, {left: right, right: left}"
+            f"common.augmentation.flip_labels: mirroring twice must give the first class again, but {shown!r} becomes "
+            "another one; list both directions, {left: right, right: left}"
         )
     return table
 
@@ -146,5 +139,5 @@ def _label(value: str | int, names: list[str] | None, count: int) -> int:
         return names.index(value)
     if isinstance(value, int) and 0 <= value < count:
         return value
-    known = "give a name of the class file or a label" if names else "there is no class file, so give labels"
-    raise ConfigError(f"common.augmentation.flip_labels: {value!r} is no class; {known} in 0..{count - 1}")
+    known = "give a name from the class file or a label" if names else "there is no class file, so give labels"
+    raise ConfigError(f"common.augmentation.flip_labels: {value!r} is not a class; {known} in 0..{count - 1}")

@@ -19,7 +19,7 @@ from datasets import DATASETS, FakeDataset
 from datasets.frame_dataset import FrameDataset
 from datasets.lists.class_names import find_class_file
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
-from datasets.open import check_store, flip_labels, has_videos, open_frames, open_list
+from datasets.open import flip_labels, has_videos, open_frames, open_list, store_type
 from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
 from datasets.video_dataset import VideoDataset
@@ -193,8 +193,7 @@ def check_lists(common: Common, clip: ClipSpec) -> Protocols:
 
 
 def _check_dataset(common: Common, protocol: ClipProtocol) -> None:
-    check_store(common)
-    if not has_videos(common):
+    if store_type(common) != "video":
         DATASETS[protocol.clip.dataset].check_clip(protocol.clip)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from datasets.lists.records import RecordList
 from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
 from datasets.sampling.published import temporal_subsample
-from datasets.sampling.rules import get_rule, places, with_stacks
+from datasets.sampling.rules import get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.videos.index import VideoTimes
 from datasets.videos.reader import READERS, find_reader
@@ -197,7 +197,7 @@ class VideoDataset(SampleDataset):
         if rng is None:
             indices = rule.pick(count, clip, self.num_clips)
         elif rule.windows is not None and self._count > 1:
-            windows = rule.windows(places(count, clip.length), clip.num_frames, clip.frame_stride)
+            windows = rule.windows(num_positions(count, clip.length), clip.num_frames, clip.frame_stride)
             place = int(self._places[index])
             order = np.random.default_rng([self.seed, epoch, index - place, _CLIP_ORDER]).permutation(len(windows))
             indices = with_stacks(windows[order[place]], clip.length, count)[None]

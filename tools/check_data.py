@@ -27,8 +27,7 @@ from datasets.stores.frame_names import normalise_template
 from tools.checking.disk import check_frames
 from tools.checking.fix import fix
 from tools.checking.flow import check_flow
-from tools.checking.lists import DataSet, check_classes, check_lists, summary
-from tools.checking.read import read, read_classes
+from tools.checking.lists import DataSet, check_classes, check_lists, read_classes, read_list, summary
 from tools.checking.videos import check_videos, take_videos
 from utils.cli import Parser, positive_int, run_cli
 from utils.config.file import load_config
@@ -112,7 +111,7 @@ def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
         if target.encoded and (source.is_dir() or source.suffix.lower() == ".csv"):
             take_videos(data, split)
         else:
-            read(data, split)
+            read_list(data, split)
     check_lists(data)
     if target.encoded:
         check_videos(data, decode=decode, workers=workers)

@@ -1,6 +1,7 @@
-"""Which class is index 3: finds and reads the class file of a data set.
+"""Finds and reads the class file of a data set, which gives every class index its name.
 
-Accepted are `index name` lines, counted from 0 (most projects) or 1 (UCF-101's own file), and plain names, one a line.
+A class file has `index name` lines, counted from 0 (most projects) or from 1 (UCF-101's own file), or one name per
+line.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from pathlib import Path
 
 from utils.errors import ListError
 
-FILE_NAMES = ("classInd.txt", "calssInd.txt")  # the second is how the seed's tree spells it
+FILE_NAMES = ("classInd.txt", "calssInd.txt")  # the original project spells it the second way
 _INDEXED = re.compile(r"(\d+)[\s,;:]+(\S.*)")
 _INDEX_LAST = re.compile(r"(\S.*?)[\s,;:]+(\d+)")
 
 
 def find_class_file(source: str | os.PathLike[str], root: str | os.PathLike[str]) -> Path | None:
-    """The class file beside the list `source`, else in {root}/lists, else None.
+    """Finds the class file next to the list `source`, else in {root}/lists; returns None if there is none.
 
-    Raises ListError if both spellings lie in one folder and differ.
+    Raises ListError if one folder has files of both spellings and they differ.
     """
     for folder in (Path(source).parent, Path(root) / "lists"):
         found = [folder / name for name in FILE_NAMES if (folder / name).is_file()]
@@ -37,9 +38,13 @@ def read_class_names(
     num_class: int | None = None,
     path: str | os.PathLike[str] | None = None,
 ) -> list[str] | None:
-    """Names by class index, from `path` or from where `find_class_file` looks; None if there is no class file.
+    """Returns the class names by index, or None if there is no class file.
 
-    Raises ListError with file and line for holes, doubles, lines that fit no form, and a number other than num_class.
+    path: the class file; by default `find_class_file` looks for it.
+    num_class: how many names there must be.
+
+    Raises ListError with file and line for a missing or repeated index, a repeated name, a line of another form and a
+    number of names other than num_class.
     """
     if path is not None and not Path(path).is_file():
         raise ListError(f"{path}: no such class file (data.class_names)")
@@ -53,7 +58,7 @@ def read_class_names(
 
 
 def read_class_file(file: Path) -> list[str]:
-    """The names of one class file, in the order of their indices."""
+    """Returns the names in one class file, in the order of their indices. Raises ListError."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -67,7 +72,7 @@ def read_class_file(file: Path) -> list[str]:
     if len(indexed) == len(lines):
         return _by_index(file, [(number, int(match[1]), match[2].strip().strip('"')) for number, match in indexed])
     _refuse_index_last(file, lines)
-    if len(indexed) > len(lines) // 2:  # a few plain names may well begin with a number, "2 hand tool"
+    if len(indexed) > len(lines) // 2:  # a few plain names may begin with a number, such as "2 hand tool"
         others = {number for number, _ in indexed}
         number, line = next((number, line) for number, line in lines if number not in others)
         raise ListError(f"{file}:{number}: expected `index name` as on the other lines, found {line!r}")
@@ -81,7 +86,7 @@ def _by_index(file: Path, entries: list[tuple[int, int, str]]) -> list[str]:
             first_line, first_name = names[index]
             raise ListError(
                 f"{file}:{line}: index {index} is {name!r} here and {first_name!r} on line {first_line}; "
-                "every class needs one index of its own"
+                "every class needs its own index"
             )
         names[index] = (line, name)
     base = min(names)
@@ -89,7 +94,9 @@ def _by_index(file: Path, entries: list[tuple[int, int, str]]) -> list[str]:
         raise ListError(f"{file}: indices begin at {base}; they must begin at 0 or 1")
     for index in range(base, base + len(names)):
         if index not in names:
-            raise ListError(f"{file}: index {index} has no name, though {max(names)} has; indices must have no holes")
+            raise ListError(
+                f"{file}: index {index} has no name, but index {max(names)} has one; no index may be missing"
+            )
     return _unique(file, [names[index] for index in sorted(names)])
 
 
@@ -97,14 +104,14 @@ def _unique(file: Path, names: list[tuple[int, str]]) -> list[str]:
     seen: dict[str, int] = {}
     for line, name in names:
         if name in seen:
-            raise ListError(f"{file}:{line}: class {name!r} is there already, on line {seen[name]}")
+            raise ListError(f"{file}:{line}: class {name!r} is already on line {seen[name]}")
         seen[name] = line
     return [name for _, name in names]
 
 
 def _refuse_index_last(file: Path, lines: list[tuple[int, str]]) -> None:
-    """`name index` files exist, but a class called "windsurfing 2" would look the same: ask instead of guessing."""
+    """Raises ListError for `name index` lines: a class called "windsurfing 2" looks the same, so nothing is guessed."""
     matches = [_INDEX_LAST.fullmatch(line) for _, line in lines]
     indices = sorted(int(match[2]) for match in matches if match)
     if len(lines) > 1 and indices in (list(range(len(lines))), list(range(1, len(lines) + 1))):
-        raise ListError(f"{file}: looks like `name index`; write `index name`, or the names alone")
+        raise ListError(f"{file}: looks like `name index`; write `index name`, or only the names")

@@ -1,8 +1,9 @@
-"""The text of a list file -> flat arrays, a block of megabytes at a time. No disk but the list, no labels checked.
+"""Parses the text of a list file into flat arrays, in blocks of some megabytes. Values are checked in records.py.
 
-A line is `path num_frames label` (or `path label`); the last columns are numbers, everything before them is the path,
-so paths may hold spaces, tabs and commas. Columns are parted by any of these. A path in double quotes is unquoted.
-Where the last column is called "labels" it is a set, `path num_frames 3;7;12`, or `-` for none (utils/scoring/label_sets.py).
+A line is `path num_frames label` (or `path label`). The last columns are numbers and everything before them is the
+path, so a path may contain spaces, tabs and commas, which also separate the columns. Double quotes around a path are
+removed. A last column called "labels" holds a set of classes, `path num_frames 3;7;12`, or `-` for the empty set (see
+utils/scoring/label_sets.py).
 """
 
 from __future__ import annotations
@@ -27,9 +28,13 @@ _SEPARATES[[_TAB, _NEWLINE, _RETURN, _SPACE, _COMMA]] = True
 
 @dataclass(frozen=True)
 class ParsedList:
-    """blob: all paths, uint8, end to end; offsets: int64 (n + 1,); numbers: int32 (n,) per column; lines: int32.
+    """Holds the n videos of a list as flat arrays.
 
-    Of a column "labels", numbers has the classes of all lines, end to end, and "sizes", how many each line has.
+    blob: uint8, the bytes of all paths, end to end.
+    offsets: int64 (n + 1,), where each path begins in blob.
+    numbers: int32 (n,) per column. For a column "labels" it has two arrays: "labels", the classes of all lines end to
+        end, and "sizes" (n,), the number of classes on each line.
+    lines: int32 (n,), the line number of each video.
     """
 
     blob: np.ndarray
@@ -47,20 +52,20 @@ class _Block:
 
 
 def label_columns(columns: tuple[str, ...], *, multi_label: bool) -> tuple[str, ...]:
-    """`columns` with a set of classes in place of one class, if so."""
+    """Returns `columns`, with "labels" (a set of classes) instead of "label" if `multi_label`."""
     return tuple("labels" if multi_label and name == "label" else name for name in columns)
 
 
 def parse_list(source: Path, columns: tuple[str, ...] = COLUMNS) -> ParsedList:
-    """Reads every line of `source`; blank lines are skipped, CRLF line ends and a UTF-8 byte order mark are fine.
+    """Reads every line of `source`. Blank lines are skipped; CRLF line ends and a UTF-8 byte order mark are allowed.
 
     Raises ListError with file and line for the first line that is not a path followed by the numbers of `columns`, and
-    for a list that is not there, empty or not text.
+    for a list that is missing, empty or not text.
     """
     try:
         size = source.stat().st_size
         with source.open("rb") as file:
-            # one allocation for all paths; pages beyond what is used are never touched
+            # one allocation for all paths: memory pages that are never written cost nothing
             blob, used, blocks, line, rest = np.empty(size, np.uint8), 0, [], 1, b""
             first = True
             while data := file.read(_BLOCK):
@@ -94,14 +99,17 @@ def parse_list(source: Path, columns: tuple[str, ...] = COLUMNS) -> ParsedList:
 
 
 def parse_text(data: bytes, line: int, source: Path, columns: tuple[str, ...] = COLUMNS) -> ParsedList:
-    """The same for whole lines of text, of which the first is number `line` of `source`; there may be none."""
+    """Parses whole lines of text like `parse_list`; there may be no line.
+
+    line: number of the first line of `data` in the file `source`, for messages.
+    """
     block, _ = _parse_block(data.removesuffix(b"\n") + b"\n", line, source, columns)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(block.lengths)])
     return ParsedList(block.blob, offsets, block.numbers, block.lines)
 
 
 def _parse_block(data: bytes, line: int, source: Path, columns: tuple[str, ...]) -> tuple[_Block, int]:
-    """Whole lines -> one block; also returns the number of the line after it."""
+    """Parses whole lines into one block; also returns the number of the line after it."""
     text = np.frombuffer(data, np.uint8)
     newlines = np.flatnonzero(text == _NEWLINE)
     inside = ~_SEPARATES[text]
@@ -128,7 +136,7 @@ def _parse_block(data: bytes, line: int, source: Path, columns: tuple[str, ...])
             numbers[name], numbers["sizes"], fine = _parse_sets(text, starts[token], stops[token])
             quoted = text[stops[last_path] - 1] == _QUOTE
             _, counts_too = _parse_numbers(text, starts[last_path], stops[last_path])
-            # `path 300 3,7,12`, which would be a path of three words
+            # refuse `path 300 3,7,12`: it would be read as a path of three words
             fine &= quoted | ~counts_too | (last_path == first) | (text[starts[token] - 1] != _COMMA)
         else:
             numbers[name], fine = _parse_numbers(text, starts[token], stops[token])
@@ -151,7 +159,7 @@ def _parse_block(data: bytes, line: int, source: Path, columns: tuple[str, ...])
 
 
 def _parse_numbers(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens text[start:stop], perhaps in quotes -> int32 values, and which of them are whole numbers."""
+    """Parses the tokens text[start:stop], with or without quotes; returns int32 values and a mask of whole numbers."""
     start, stop = _unquoted(text, start, stop)
     negative = (text[np.minimum(start, len(text) - 1)] == _MINUS) & (stop > start)
     start = start + negative
@@ -160,21 +168,27 @@ def _parse_numbers(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tup
     values = np.zeros(len(start), np.int64)
     for place in range(min(_MAX_DIGITS, int(length.max(initial=0)))):
         active = place < length
-        digit = text[np.minimum(start + place, len(text) - 1)] - np.uint8(_ZERO)  # wraps below "0"
+        digit = text[np.minimum(start + place, len(text) - 1)] - np.uint8(
+            _ZERO
+        )  # a character below "0" wraps around to a large number
         fine &= ~active | (digit <= 9)
         values = np.where(active & fine, values * 10 + digit, values)
     return np.where(negative, -values, values).astype(np.int32), fine
 
 
 def _parse_sets(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens `3;7;12` -> int32 numbers of all, end to end; how many of each, int32; and which tokens are such sets."""
+    """Parses tokens such as `3;7;12`.
+
+    Returns the int32 numbers of all tokens end to end, the int32 number of them per token, and a mask of the tokens
+    that are sets.
+    """
     start, stop = _unquoted(text, start, stop)
     parts = np.flatnonzero(text == _PART)
     left, right = np.searchsorted(parts, start), np.searchsorted(parts, stop)
     none = (stop - start == 1) & (text[np.minimum(start, len(text) - 1)] == _NONE)
     sizes = np.where(none, 0, right - left + 1)
     token = np.repeat(np.arange(len(start)), sizes)
-    place = np.arange(len(token)) - (np.cumsum(sizes) - sizes)[token]  # of a number in its set
+    place = np.arange(len(token)) - (np.cumsum(sizes) - sizes)[token]  # position of each number in its set
     edges = np.concatenate([[0], parts, [0]])  # edges[i] is the separator before parts[i]
     begin = np.where(place == 0, start[token], edges[left[token] + place] + 1)
     end = np.where(place == sizes[token] - 1, stop[token], edges[left[token] + place + 1])
@@ -188,7 +202,7 @@ def _unquoted(text: np.ndarray, start: np.ndarray, stop: np.ndarray) -> tuple[np
 
 
 def _undouble_quotes(blob: np.ndarray, lengths: np.ndarray, quoted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """In a quoted path two double quotes stand for one, as in CSV."""
+    """Replaces two double quotes in a quoted path by one, as CSV does."""
     if not (blob == _QUOTE).any():
         return blob, lengths
     paths, data, at = [], blob.tobytes(), 0
@@ -204,7 +218,7 @@ def _without_mark(data: bytes, source: Path) -> bytes:
         raise ListError(f"{source}: is UTF-16 text; save it as UTF-8")
     if b"\0" in data[:4096]:
         raise ListError(f"{source}: is not a text file")
-    if b"\r" in data[:-1] and b"\n" not in data:  # the LF that follows the last one may not have been read yet
+    if b"\r" in data[:-1] and b"\n" not in data:  # data may end between a CR and its LF
         raise ListError(f"{source}: its lines end in CR alone; save it with LF or CRLF line ends")
     return data.removeprefix(b"\xef\xbb\xbf")
 
@@ -214,7 +228,7 @@ def _expected(columns: tuple[str, ...]) -> str:
 
 
 def _explain(content: bytes, columns: tuple[str, ...], *, header: bool) -> str:
-    """Why a line is not a path followed by numbers, and what to do."""
+    """Returns why a line is not a path followed by numbers, and what to do."""
     shown = os.fsdecode(content.strip()).encode("utf-8", "backslashreplace").decode()
     shown = shown if len(shown) <= 120 else shown[:117] + "..."
     tokens = [os.fsdecode(token).strip('"') for token in content.replace(b",", b" ").split()]
@@ -223,7 +237,7 @@ def _explain(content: bytes, columns: tuple[str, ...], *, header: bool) -> str:
     if "labels" in columns and tokens:
         digits[-1] = all(map(_is_number, tokens[-1].split(SEPARATOR))) or tokens[-1] == NONE
     if header and not any(digits) and len(tokens) >= 2:
-        return f"looks like a header ({shown!r}); delete this line, {wanted}"
+        return f"looks like a header ({shown!r}); delete this line ({wanted})"
     if len(tokens) < len(columns) + 1:
         if columns[0] == "num_frames" and len(columns) == 2 and len(tokens) == 2 and digits[1]:
             return (
@@ -233,7 +247,7 @@ def _explain(content: bytes, columns: tuple[str, ...], *, header: bool) -> str:
         return f"{wanted}, found only {len(tokens)} column{'s' * (len(tokens) != 1)} in {shown!r}"
     for name, token, fine in zip(columns, tokens[-len(columns) :], digits[-len(columns) :], strict=True):
         if not fine and name == "label" and SEPARATOR in token:
-            return f"{token!r} is a set of classes in {shown!r}; lists of them need common.multi_label: True"
+            return f"{token!r} is a set of classes in {shown!r}; such lists need common.multi_label: True"
         if not fine and name == "labels":
             return (
                 f"labels {token!r} is neither whole numbers with {SEPARATOR!r} between them nor {NONE!r} in {shown!r}"
@@ -242,13 +256,13 @@ def _explain(content: bytes, columns: tuple[str, ...], *, header: bool) -> str:
             return f"{name} {token!r} is not a whole number in {shown!r}; {wanted}"
     if "labels" in columns:
         return (
-            f"in {shown!r} a comma parts columns; write several classes as 3{SEPARATOR}7{SEPARATOR}12, or put double "
-            "quotes around a path that ends in a number"
+            f"a comma separates columns in {shown!r}; write several classes as 3{SEPARATOR}7{SEPARATOR}12, or put "
+            "double quotes around a path that ends in a number"
         )
     return f"cannot read {shown!r}; {wanted}"
 
 
 def _is_number(token: str) -> bool:
-    """Whether `_parse_numbers` reads it."""
+    """Returns whether `_parse_numbers` accepts the token."""
     digits = token.removeprefix("-")
     return digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS

@@ -1,7 +1,7 @@
-"""List files as flat arrays: ten million videos without ten million Python objects, shared by all workers.
+"""Reads list files into flat arrays, so that all workers share ten million videos without ten million objects.
 
-What a line looks like is in list_parser.py; here its numbers are checked, and large lists are cached. What is on the
-disk is looked at in disk_check.py.
+The numbers of a list are checked here, and large lists are cached. The format of a line is parser.py's business, and
+stores/check.py compares a list with the disk.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ _log = logging.getLogger(__name__)
 
 
 class RecordList:
-    """n videos of one list file.
+    """Holds the n videos (records) of one list file.
 
-    num_frames, labels: int32 (n,); labels count from 0 and are -1 where the list has none; num_frames is 0 where the
-    list has none (encoded videos). Lists of sets have LabelSets as labels. spans: float64 (n, 2), start and end in
-    seconds of records that are parts of videos, nan for those that are not; None if none is. Paths are as in the list;
-    `full_path` puts the root before them.
+    source: the list file.
+    root: folder that `full_path` puts before the paths, which are kept as the list has them.
+    num_frames: int32 (n,); 0 where the list gives no number (encoded videos).
+    labels: int32 (n,), 0-based, -1 where the list gives no label; LabelSets if videos have sets of classes.
+    spans: float64 (n, 2), start and end in seconds of records that are parts of videos, nan for whole videos; None if
+        all are whole.
     """
 
     def __init__(
@@ -59,20 +61,20 @@ class RecordList:
         return len(self._lines)
 
     def path(self, index: int) -> str:
-        """The path of one record as the list has it; bytes that are not UTF-8 survive as surrogates."""
+        """Returns the path of a record as the list has it; bytes that are not UTF-8 become surrogate characters."""
         start, stop = self._offsets[index], self._offsets[index + 1]
         return os.fsdecode(self._blob[start:stop].tobytes())
 
     def full_path(self, index: int) -> str:
-        """The path below the root; an absolute path in the list stays itself."""
+        """Returns the path of a record with the root before it; an absolute path stays as it is."""
         return os.path.join(self.root, self.path(index))  # noqa: PTH118 - called per sample
 
     def where(self, index: int) -> str:
-        """`file:line` of one record, for messages."""
+        """Returns `file:line` of a record, for messages."""
         return f"{self.source}:{self._lines[index]}"
 
     def with_fewer_frames(self, fewer: int) -> RecordList:
-        """The same videos with so many frames less each, down to 0."""
+        """Returns a copy of the list with `fewer` frames subtracted from every video, but never below 0."""
         num_frames = np.maximum(self.num_frames - fewer, 0).astype(self.num_frames.dtype)
         return _rebuild(self.source, self.root, self.arrays() | {"num_frames": num_frames}, self._num_class)
 
@@ -87,7 +89,7 @@ class RecordList:
         return self.labels.num_class if isinstance(self.labels, LabelSets) else None
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything of the list, flat: what is cached, and what travels to a spawned worker."""
+        """Returns the whole list as flat arrays, for the cache and for spawned workers."""
         labels = self.labels
         sets = {"label_offsets": labels.offsets} if isinstance(labels, LabelSets) else {}
         arrays = {
@@ -110,12 +112,13 @@ def read_list(
     unlabelled: bool = False,
     cache_folder: str | os.PathLike[str] | None = None,
 ) -> RecordList:
-    """Reads and checks a list: every line is a path and whole numbers, at least one frame, a label in 0..num_class-1.
+    """Reads and checks a list: every video has a path, at least one frame and a label in 0..num_class-1.
 
-    columns: names of the numbers behind the path: ("num_frames", "label"), ("label",) or ("num_frames",); "labels"
-    instead of "label" for sets of classes, whose rows then have `num_class` columns. unlabelled: whether a label may be
-    -1, for a video whose class nobody says. Large lists are kept in `cache_folder` (default: the user's cache folder)
-    under the hash of their bytes, and mapped from there.
+    columns: names of the numbers after the path: ("num_frames", "label"), ("label",) or ("num_frames",); "labels"
+        instead of "label" for sets of classes, whose multi-hot rows then have `num_class` columns.
+    unlabelled: whether a label may be -1, for a video whose class is unknown.
+    cache_folder: where large lists are kept under the hash of their bytes and mapped from; default: the user's cache
+        folder.
 
     Raises ListError `file:line: what is wrong and what to do`.
     """
@@ -129,7 +132,7 @@ def read_list(
         records = _from_parsed(source, root, parsed, num_class)
         _check_counts(records, columns)
         if cache_file is not None and _store(records, cache_file):
-            del parsed, records  # before the same is mapped: together they would be the peak
+            del parsed, records  # before the cache is mapped, so that memory never holds the list twice
             records = _open_cached(source, root, cache_file, num_class)
     if columns[-1] in ("label", "labels"):
         check_labels(records, num_class, unlabelled=unlabelled)
@@ -162,7 +165,7 @@ def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
 
 
 def check_labels(records: RecordList, num_class: int | None, *, unlabelled: bool) -> None:
-    """Raises ListError, with file and line, for a label outside 0..num_class-1; `unlabelled` permits -1."""
+    """Raises ListError, with file and line, for a label outside 0..num_class-1; `unlabelled` allows -1."""
     sets = records.labels if isinstance(records.labels, LabelSets) else None
     labels = records.labels.flat if isinstance(records.labels, LabelSets) else records.labels
 
@@ -176,25 +179,25 @@ def check_labels(records: RecordList, num_class: int | None, *, unlabelled: bool
     if below.any():
         hint = "labels count from 0"
         if labels[np.argmax(below)] == -1:
-            hint += "; -1 means that the class is unknown, and only lists that are scored may have such videos"
+            hint += "; -1 means that the class is unknown, which only lists that are scored may contain"
         raise fault(below, f"is negative; {hint}")
     if sets is not None:
         mixed = (labels < 0) & (np.repeat(sets.sizes, sets.sizes) > 1)
         if mixed.any():
-            raise fault(mixed, "means that the classes are unknown, so no other can be given")
+            raise fault(mixed, "means that the classes are unknown, so the video cannot have other labels")
         if len(twice := _repeated(sets)):
-            raise fault(np.arange(len(labels)) == twice[0], "is given twice; name each class once")
+            raise fault(np.arange(len(labels)) == twice[0], "is given twice; give each class once")
     if num_class is not None and labels.max(initial=0) >= num_class:
         hint = f"labels must be 0..{num_class - 1}"
         if labels.min(initial=num_class) >= 1 and labels.max() == num_class:
-            hint += "; this list seems to count from 1 (tools/check_data.py --fix writes one that counts from 0)"
+            hint += "; this list seems to count from 1 (tools/check_data.py --fix makes it count from 0)"
         else:
             hint += "; raise model.num_class or correct the list"
         raise fault(labels >= num_class, f"is outside num_class {num_class}: {hint}")
 
 
 def _repeated(sets: LabelSets) -> np.ndarray:
-    """Places of flat whose class its video has already, int64."""
+    """Returns the positions in `sets.flat` of classes that their video has already, int64."""
     videos = np.repeat(np.arange(len(sets)), sets.sizes)
     order = np.lexsort((sets.flat, videos))
     same = (np.diff(sets.flat[order]) == 0) & (np.diff(videos[order]) == 0)
@@ -213,23 +216,25 @@ def _cache_file(source: Path, columns: tuple[str, ...], folder: str | os.PathLik
             while data := file.read(1 << 22):
                 digest.update(data)
     except OSError:
-        return None  # parsing it will say what is wrong
+        return None  # the parser reports what is wrong
     folder = Path(folder) if folder is not None else default_cache_folder()
     return folder / f"{digest.hexdigest()}-{'-'.join(columns)}-v{_CACHE_VERSION}.records"
 
 
 def default_cache_folder() -> Path:
-    """Where what can be computed again is kept: XDG_CACHE_HOME or ~/.cache, in a folder of ours."""
+    """Returns our folder for data that can be computed again, in XDG_CACHE_HOME or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytorch-video-analysis"
 
 
 def _store(records: RecordList, cache_file: Path) -> bool:
-    """Writes the cache; one that cannot be written costs time on the next start only."""
+    """Writes the cache and returns whether that worked; without a cache only the next start takes longer."""
     try:
         cache_file.parent.mkdir(parents=True, exist_ok=True)
         save_arrays(cache_file, {"source": str(records.source)}, records.arrays())
     except OSError as error:
-        _log.warning("cannot cache %s in %s (%s): it will be read again", records.source, cache_file.parent, error)
+        _log.warning(
+            "cannot cache %s in %s (%s): the next run reads the list again", records.source, cache_file.parent, error
+        )
         return False
     return True
 

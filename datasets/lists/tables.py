@@ -1,23 +1,37 @@
-"""Lists of encoded videos: `path label` lines, a tree of class folders, or a CSV such as the one of Kinetics."""
+"""Reads lists of encoded videos: `path label` lines, a tree of class folders, or a CSV such as the one of Kinetics.
+
+The names that columns of such tables have, and the suffixes of video files, are also defined here.
+"""
 
 from __future__ import annotations
 
 import csv
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from datasets.lists.class_names import find_class_file, read_class_file
-from datasets.lists.columns import IDS, cut_name, find_columns, normal_name
 from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, check_labels, read_list
-from datasets.videos.video import VIDEO_SUFFIXES
 from utils.errors import ListError
 from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 
+_SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
+VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
+IDS = frozenset({"video_id", "youtube_id"})  # columns with file names without folder and suffix
+_SEVERAL = {"labels", "classes", "actions"}
+# names that a column may have, in published data sets and in tables written by hand
+KNOWN = {
+    "path": {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip", *IDS},
+    "label": {"label", "class", "class_name", "classname", "label_name", "category", "action", "target", *_SEVERAL},
+    "start": {"start", "time_start", "start_time", "t_start"},
+    "end": {"end", "time_end", "end_time", "t_end"},
+    "split": {"split", "subset", "set"},
+}
 _log = logging.getLogger(__name__)
 
 
@@ -30,16 +44,20 @@ def read_videos(
     multi_label: bool = False,
     unlabelled: bool = False,
 ) -> tuple[RecordList, list[str] | None]:
-    """The videos of `source` and their class names, if they are known.
+    """Reads the videos of `source` and their class names; the names are None if they are unknown.
 
-    source: a list of `path label` lines; a folder with one folder of videos per class, classes in alphabetical order;
-    a CSV whose header names a path and a label column, and perhaps start and end in seconds, which make a record of
-    these seconds only. A column youtube_id or video_id names files below `root` without folder and suffix; Kinetics'
-    crawlers add the seconds to the name (`ID_000010_000020.mp4`), and such a file is taken whole. Labels in a CSV are
-    names or numbers; names get their index from the class file if there is one, else in alphabetical order.
-    multi_label: `path 3;7;12` lines, `-` for none; of a CSV `run;jump` cells, and rows of the same path and seconds add
-    up. unlabelled: whether the class of a video may be unknown: -1, in a CSV also no label column, or an empty cell
-    unless it is one of several classes, where that means none.
+    source: one of
+        - a list of `path label` lines;
+        - a folder with one folder of videos per class, classes in alphabetical order;
+        - a CSV whose header names a path column and a label column. Columns for start and end, in seconds, make a
+          record of only that part of a video. A column youtube_id or video_id names files below `root` without folder
+          and suffix; crawlers of Kinetics add the seconds to the name (`ID_000010_000020.mp4`), and the whole of such
+          a file is taken. Labels are names or numbers; names are numbered by the class file if there is one, else in
+          alphabetical order.
+    multi_label: whether videos have sets of classes: `path 3;7;12` lines, `run;jump` cells in a CSV, `-` for the empty
+        set. CSV rows with the same path and seconds are joined.
+    unlabelled: whether the class of a video may be unknown, which is written -1. In a CSV the label column may then be
+        absent, and an empty cell means unknown (with `multi_label` it means the empty set).
 
     Raises ListError.
     """
@@ -69,7 +87,13 @@ def read_videos(
 
 @dataclass(frozen=True)
 class Entry:
-    """path: below the root. classes: as written, None if they are unknown. span: seconds, None for the whole video."""
+    """Holds one video of a table.
+
+    path: below the root.
+    classes: names or numbers as written; None if they are unknown.
+    line: its line in the table, for messages.
+    span: start and end in seconds; None for the whole video.
+    """
 
     path: str
     classes: tuple[str, ...] | None
@@ -78,7 +102,7 @@ class Entry:
 
 
 def _joined(entries: list[Entry]) -> list[Entry]:
-    """One entry per path and seconds, with the classes of all its rows, each once."""
+    """Joins the entries with the same path and seconds; the joined entry has the classes of all of them, each once."""
     found: dict[tuple[str, tuple[float, float] | None], Entry] = {}
     for entry in entries:
         before = found.setdefault((entry.path, entry.span), entry)
@@ -95,14 +119,14 @@ def _class_folders(folder: Path) -> list[Entry]:
             if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file():
                 entries.append(Entry(str(file.relative_to(folder)), (name,), 0))
     if not entries:
-        raise ListError(f"{folder}: no videos in class folders here; expected {folder.name}/<class>/<video>")
+        raise ListError(f"{folder}: no videos in class folders; expected {folder.name}/<class>/<video>")
     return entries
 
 
 def read_table(source: Path) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of a CSV; None for `path label` lines without a header, as PySlowFast and PyTorchVideo write.
+    """Returns the header and the rows of a CSV; None if `source` has `path label` lines without a header.
 
-    Raises ListError.
+    PySlowFast and PyTorchVideo write such lines. Raises ListError.
     """
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
@@ -121,15 +145,15 @@ def _table_entries(
     columns = find_columns(header)
     if "path" not in columns or not (unlabelled or "label" in columns):
         raise ListError(
-            f"{source}:1: the header must have a label column and path, or youtube_id, time_start and time_end as "
-            f"Kinetics has; found {', '.join(header) or 'nothing'}"
+            f"{source}:1: the header must name a label column and a path column (or, as Kinetics does, youtube_id, "
+            f"time_start and time_end); found {', '.join(header) or 'nothing'}"
         )
     entries = []
     for line, cells in enumerate(rows, 2):
         if not any(cells):
             continue
         if len(cells) <= max(columns.values()):
-            raise ListError(f"{source}:{line}: {len(cells)} columns, the header has {len(header)}")
+            raise ListError(f"{source}:{line}: has {len(cells)} columns, but the header has {len(header)}")
         classes = _classes(cells[columns["label"]].strip(), multi_label=multi_label) if "label" in columns else None
         entries.append(Entry(cells[columns["path"]], classes, line, _span(cells, columns, where=f"{source}:{line}")))
     if not entries:
@@ -155,12 +179,15 @@ def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[flo
     except ValueError:
         raise ListError(f"{where}: time_start and time_end must be seconds, found {' and '.join(texts)!r}") from None
     if not 0 <= start < end < float("inf"):
-        raise ListError(f"{where}: start {start:g} and end {end:g} are no interval of seconds")
+        raise ListError(f"{where}: start {start:g} and end {end:g} are not an interval of seconds")
     return start, end
 
 
 def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
-    """Entries with the files their ids stand for; those without one (videos vanish from YouTube) make one warning."""
+    """Returns the entries with the files that their ids stand for.
+
+    Entries without a file are left out with one warning, because videos disappear from YouTube.
+    """
     if not root.is_dir():
         raise ListError(f"{root}: folder not found; check train_root / val_root")
     there = {
@@ -169,7 +196,7 @@ def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
     found = []
     for entry in entries:
         cut = there.get(cut_name(entry.path, *entry.span)) if entry.span else None
-        path = there.get(entry.path) or there.get(f"v_{entry.path}")  # the second as ActivityNet's crawler has it
+        path = there.get(entry.path) or there.get(f"v_{entry.path}")  # ActivityNet's crawler adds v_
         if cut is not None:
             found.append(replace(entry, path=cut, span=None))
         elif path is not None:
@@ -218,3 +245,24 @@ def _records(
         lines=np.array([entry.line for entry in entries], np.int32),
         spans=None if np.isnan(spans).all() else spans,
     )
+
+
+def find_columns(header: Sequence[str]) -> dict[str, int]:
+    """Returns the position of each known column by its key in KNOWN; the first of several columns for a key counts."""
+    names = [normal_name(cell) for cell in header]
+    found: dict[str, int] = {}
+    for key, known in KNOWN.items():
+        places = [place for place, name in enumerate(names) if name in known]
+        if places:
+            found[key] = places[0]
+    return found
+
+
+def normal_name(cell: str) -> str:
+    """Returns a column's name in the form that KNOWN uses."""
+    return cell.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def cut_name(video: str, start: float, end: float) -> str:
+    """Returns the name that crawlers of Kinetics give to a file with only these seconds of a video."""
+    return f"{video}_{round(start):06d}_{round(end):06d}"

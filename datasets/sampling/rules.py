@@ -1,8 +1,8 @@
-"""From a number of frames to frame indices: the rules a config can name, and our own two among them.
+"""Chooses the frames of a clip by rules that a config can name. Two of them are our own.
 
-A rule has two sides. `train` draws from the sample's generator; `test` takes none, so a score never moves. Indices are
-0-based int64. A video with fewer frames than a clip wants is never an error: each rule says which frames it repeats.
-The published rules themselves, rounding included, live in sampling_published.py.
+A rule draws training clips from the sample's random generator and picks test clips without one, so that a score never
+changes between runs. Indices are 0-based int64. A video with fewer frames than a clip needs is not an error: every rule
+defines which frames it repeats. The rules of published projects are computed in published.py.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ TestRule = Callable[[int, int, int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class Rule:
-    """How a clip of T = clip_len frames is taken from a video.
+    """Says how clips of T = clip_len frames are taken from a video.
 
-    train(num_frames, clip_len, frame_stride, rng) -> (T,); test(num_frames, clip_len, frame_stride, num_clips) ->
-    (num_clips, T). num_clips is what the rule's own protocol tests with, used where the config does not say.
-    uses_stride is False for rules that take one frame per segment, where a stride has no meaning.
-    fixed_num_clips marks rules whose test clips are a set, like the two of "twice". stacks(num_frames, clip_len, rng,
-    length=...) -> (T,): where the training side knows stacks; the others take a stack for one frame, and the video for
-    as many frames as it has places for a stack.
-    windows(num_frames, clip_len, frame_stride) -> (n, T): for rules whose training clip is one of a list, all of it.
+    train: (num_frames, clip_len, frame_stride, rng) -> the indices of a training clip, (T,).
+    test: (num_frames, clip_len, frame_stride, num_clips) -> the indices of the test clips, (num_clips, T).
+    num_clips: number of test clips in the rule's own protocol.
+    uses_stride: False for rules that take one frame per segment, where a stride has no meaning.
+    fixed_num_clips: whether no other number of test clips is possible, as with the two clips of "twice".
+    stacks: (num_frames, clip_len, rng, length=...) -> (T,), for rules whose published code draws stacks of `length`
+        frames itself. For every other rule a stack counts as one frame, and the video has as many frames as there are
+        positions for a stack.
+    windows: (num_frames, clip_len, frame_stride) -> (n, T), for rules that draw a training clip from a list of n clips.
     """
 
     train: TrainRule
@@ -42,20 +44,20 @@ class Rule:
     windows: Callable[[int, int, int], np.ndarray] | None = None
 
     def draw(self, num_frames: int, clip: ClipSpec, rng: np.random.Generator) -> np.ndarray:
-        """The pictures of one training clip, int64 (clip.num_pictures,): each place's stack in a row."""
+        """Draws the pictures of one training clip, int64 (clip.num_pictures,); the pictures of a stack are adjacent."""
         if self.stacks is not None:
             starts = self.stacks(num_frames, clip.num_frames, rng, length=clip.length)
         else:
-            starts = self.train(places(num_frames, clip.length), clip.num_frames, clip.frame_stride, rng)
+            starts = self.train(num_positions(num_frames, clip.length), clip.num_frames, clip.frame_stride, rng)
         return with_stacks(starts, clip.length, num_frames)
 
     def pick(self, num_frames: int, clip: ClipSpec, num_clips: int) -> np.ndarray:
-        """The pictures of the test clips, int64 (num_clips, clip.num_pictures)."""
-        starts = self.test(places(num_frames, clip.length), clip.num_frames, clip.frame_stride, num_clips)
+        """Returns the pictures of the test clips, int64 (num_clips, clip.num_pictures)."""
+        starts = self.test(num_positions(num_frames, clip.length), clip.num_frames, clip.frame_stride, num_clips)
         return with_stacks(starts, clip.length, num_frames)
 
     def check(self, name: str, frame_stride: int, num_clips: int) -> None:
-        """Raises ConfigError for a stride or a number of clips that the rule called `name` cannot honour."""
+        """Raises ConfigError for a stride or a number of clips that this rule, called `name`, does not allow."""
         if frame_stride != 1 and not self.uses_stride:
             raise ConfigError(
                 f"sampling {name!r} takes one frame per segment, so frame_stride must be 1, not {frame_stride}"
@@ -64,13 +66,16 @@ class Rule:
             raise ConfigError(f"sampling {name!r} gives {self.num_clips} clips per video, not {num_clips}")
 
 
-def places(num_frames: int, length: int) -> int:
-    """Where a stack of `length` frames may begin; one place in a video that is too short for it."""
+def num_positions(num_frames: int, length: int) -> int:
+    """Returns at how many frames a stack of `length` frames may begin; 1 for a video that is too short for a stack."""
     return max(1, num_frames - length + 1)
 
 
 def with_stacks(starts: np.ndarray, length: int, num_frames: int) -> np.ndarray:
-    """(..., T) -> (..., T * length): from each start on, frames in a row; a short video holds its last frame."""
+    """Replaces every start by `length` consecutive frames, (..., T) -> (..., T * length).
+
+    Beyond the end of the video the last frame is repeated.
+    """
     if length == 1:
         return starts
     stacks = starts[..., None] + np.arange(length)
@@ -81,10 +86,10 @@ def with_stacks(starts: np.ndarray, length: int, num_frames: int) -> np.ndarray:
 
 
 def segments_train(num_frames: int, num_segments: int, rng: np.random.Generator) -> np.ndarray:
-    """One frame drawn from each of num_segments equal parts (TSN, Wang et al. 2016, arXiv 1608.00859, sec. 3).
+    """Draws one frame from each of num_segments equal parts (TSN, Wang et al. 2016, arXiv 1608.00859, sec. 3).
 
-    The parts cover the whole video: part i is [floor(i*N/S), floor((i+1)*N/S)), so every frame has its turn. Where a
-    video is shorter than num_segments, an empty part repeats the frame at its centre. int64 (num_segments,).
+    Returns int64 (num_segments,). Part i of S is [floor(i*N/S), floor((i+1)*N/S)), so the parts cover all N frames. If
+    a video is shorter than num_segments, an empty part takes the frame at its centre.
     """
     borders = np.arange(num_segments + 1) * num_frames // num_segments
     low, high = borders[:-1], borders[1:]
@@ -95,31 +100,38 @@ def segments_train(num_frames: int, num_segments: int, rng: np.random.Generator)
 
 
 def segments_test(num_frames: int, num_segments: int, num_clips: int) -> np.ndarray:
-    """The middle of each part: floor(N/S * (i + 1/2)); 100 frames and 3 segments give 16, 50, 83.
+    """Takes the middle of each part, floor(N/S * (i + 1/2)): 100 frames and 3 segments give 16, 50, 83.
 
-    Several clips take the points (c + 1/2) / num_clips of each part instead. int64 (num_clips, num_segments).
+    Returns int64 (num_clips, num_segments). With several clips, clip c takes the point (c + 1/2) / num_clips of each
+    part.
     """
-    # whole numbers throughout: N * (2*n*i + 2*c + 1) // (2*n*S) has no rounding of its own
+    # in whole numbers, N * (2*n*i + 2*c + 1) // (2*n*S), so that no float is rounded
     part = np.arange(num_segments)[None, :] * 2 * num_clips
     point = 2 * np.arange(num_clips)[:, None] + 1
     return num_frames * (part + point) // (2 * num_clips * num_segments)
 
 
 def clip_train(num_frames: int, clip_len: int, frame_stride: int, rng: np.random.Generator) -> np.ndarray:
-    """clip_len frames at frame_stride from a random start; a short video holds its last frame. int64 (clip_len,)."""
+    """Takes clip_len frames at frame_stride from a random start on, int64 (clip_len,).
+
+    A short video repeats its last frame.
+    """
     last_start = max(0, num_frames - window_length(clip_len, frame_stride))
     return _window(int(rng.integers(0, last_start + 1)), num_frames, clip_len, frame_stride)
 
 
 def clip_test(num_frames: int, clip_len: int, frame_stride: int, num_clips: int) -> np.ndarray:
-    """num_clips such windows, the first at the start and the last at the end of the video; one sits in the middle."""
+    """Takes num_clips windows like `clip_train`, evenly from the start to the end of the video, or one in the middle.
+
+    Returns int64 (num_clips, clip_len).
+    """
     last_start = max(0, num_frames - window_length(clip_len, frame_stride))
     starts = np.round(np.linspace(0, last_start, num_clips)) if num_clips > 1 else [last_start // 2]
     return np.stack([_window(int(start), num_frames, clip_len, frame_stride) for start in starts])
 
 
 def window_length(clip_len: int, frame_stride: int) -> int:
-    """Frames from the first to the last frame of a clip, both included."""
+    """Returns the number of frames from the first to the last frame of a clip, both included."""
     return (clip_len - 1) * frame_stride + 1
 
 
@@ -127,7 +139,7 @@ def _window(start: int, num_frames: int, clip_len: int, frame_stride: int) -> np
     return np.minimum(start + np.arange(clip_len) * frame_stride, num_frames - 1)
 
 
-# --- published protocols behind the same two calls ---
+# --- published protocols as `train` and `test` of a rule ---
 
 
 def _tsn_train(num_frames: int, clip_len: int, frame_stride: int, rng: np.random.Generator) -> np.ndarray:
@@ -171,7 +183,9 @@ def _torchvision_windows(num_frames: int, clip_len: int, frame_stride: int) -> n
     windows = published.torchvision_clips(num_frames, clip_len, 1, fps=float(frame_stride), frame_rate=1.0)
     if len(windows):
         return windows
-    return _window(0, num_frames, clip_len, frame_stride)[None]  # torchvision drops such videos; we hold the last frame
+    return _window(0, num_frames, clip_len, frame_stride)[
+        None
+    ]  # torchvision skips such videos; here the last frame is repeated
 
 
 def _torchvision_train(num_frames: int, clip_len: int, frame_stride: int, rng: np.random.Generator) -> np.ndarray:
@@ -246,7 +260,7 @@ SEGMENT_RULES = frozenset(name for name, rule in SAMPLING.items() if not rule.us
 
 
 def get_rule(name: str) -> Rule:
-    """The rule called `name`. Raises ConfigError with the names there are."""
+    """Returns the rule called `name`. Raises ConfigError that lists the known names."""
     if name not in SAMPLING:
         raise ConfigError(f"sampling {name!r} is not one of {', '.join(SAMPLING)}")
     return SAMPLING[name]

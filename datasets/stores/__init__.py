@@ -1,1 +1,1 @@
-"""Fetches encoded frames from where they lie: a disk, memcached, packs, fields of optical flow."""
+"""Fetches encoded frames from where they are stored: a disk, memcached, packs of frames, optical flow."""

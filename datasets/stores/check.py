@@ -1,4 +1,4 @@
-"""Does the disk hold what the list says? Looked at before the first step, on records spread over the list."""
+"""Checks that the disk holds what a list says, before the first step, on records spread over the list."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from utils.errors import ListError
 
 
 def can_look(store: FrameStore) -> TypeGuard[DiskStore | PackedStore | FlowStore]:
-    """Whether check_on_disk knows where this store has its frames."""
+    """Returns whether `check_on_disk` knows where this store keeps its frames."""
     parts = store.parts if isinstance(store, FlowStore) else (store,)
     return all(isinstance(part, DiskStore | PackedStore) for part in parts)
 
@@ -24,11 +24,12 @@ def can_look(store: FrameStore) -> TypeGuard[DiskStore | PackedStore | FlowStore
 def check_on_disk(
     records: RecordList, store: DiskStore | PackedStore | FlowStore, *, limit: int = 1000, allowed: int = 0
 ) -> int:
-    """Looks for the first and the last frame of up to `limit` records spread evenly over the list; returns how many.
+    """Looks for the first and the last frame of up to `limit` records spread evenly over the list.
 
-    Of optical flow, for those of both series; the records count fields then.
-    Raises ListError with file and line for a folder that is not there and for fewer frames than the list says, if there
-    are more than `allowed` such records, or no others.
+    For optical flow it looks for both series, and the records count fields. Returns the number of records it looked at.
+
+    Raises ListError with file and line for a missing folder or fewer frames than the list says, if there are more than
+    `allowed` such records or no other ones.
     """
     if isinstance(store, FlowStore):
         return max(check_on_disk(records, part, limit=limit, allowed=allowed) for part in store.parts if can_look(part))
@@ -58,10 +59,11 @@ def _check_packed(records: RecordList, store: PackedStore, index: int) -> None:
     packed, listed = store.num_frames(records.path(index)), int(records.num_frames[index])
     if packed < listed:
         frames = "frames" if store.series is None else store.series
-        what = "is not in the pack" if packed < 0 else f"has {packed} {frames} in the pack, the list says {listed}"
+        pack = f"in the pack {store.folder}"
+        what = f"is not {pack}" if packed < 0 else f"has {packed} {frames} {pack}, but {listed} in the list"
         raise ListError(
-            f"{records.where(index)}: {records.path(index)!r} {what} {store.folder}; run tools/pack_frames.py with "
-            f"this list{' and --flow' * (store.series in SERIES)}"
+            f"{records.where(index)}: {records.path(index)!r} {what}; run tools/pack_frames.py with this list"
+            f"{' and --flow' * (store.series in SERIES)}"
         )
 
 
@@ -73,12 +75,13 @@ def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> s
     if not folder.is_dir():
         return f"folder not found: {folder}; check train_root / val_root, or dump the video again"
     if Path(store.template).name.startswith(FLOW_PREFIXES):
-        return f"{file.name} is missing in {folder}, of {records.num_frames[index]} fields of optical flow; {DUMP}"
+        fields = f"{records.num_frames[index]} fields of optical flow"
+        return f"{file.name} is missing in {folder}, which should have {fields}; {DUMP}"
     series = {one.template: one for one in list_frames(file.parent)} if file.parent.is_dir() else {}
     one = series.get(Path(store.template).name)
     if one is None:
         found = ", ".join(sorted(series)) or "no numbered images"
-        return f"{folder} has no frames called {store.template} but {found}; set data.frame_template"
+        return f"{folder} has no frames called {store.template}; it has {found}; set data.frame_template"
     if frame == 0:
         return f"{folder} begins with frame number {one.first}, not {store.first_frame}; set data.first_frame, or " + (
             "dump the video again"

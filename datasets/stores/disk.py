@@ -1,49 +1,68 @@
-"""Where frames live: the one method that datasets need, and the embedded default, files on a disk.
+"""Defines what a frame store is, and the default one, which reads files from a disk.
 
-Other stores have a file of their own and a line in the table in __init__.py. A store knows no pixels and no labels.
+Every other store has a file of its own and a line in STORES of datasets/__init__.py. A store knows neither pixels nor
+labels.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from utils.errors import FrameError
+from utils.config.build import check_name
+from utils.errors import ConfigError, FrameError
 
 _PIECE = 2**16  # bytes; most frames are smaller
+_MOUNT = (
+    "mount the storage as a folder and omit data.store, or copy packs of frames (tools/pack_frames.py, store packed)"
+)
+_PACK = "to keep frames in a few large files, use the store packed, which tools/pack_frames.py writes"
+_DECODE = "for encoded videos use the store video; its argument decoder chooses what decodes them"
+# what to use here instead of a store of another project
+_INSTEAD = {
+    "mc": "it is SenseTime's own client; the store memcached keeps frames in the memory of a memcached server",
+    **dict.fromkeys(("petrel", "ceph", "s3", "oss", "http"), _MOUNT),
+    **dict.fromkeys(("lmdb", "hdf5", "zip", "tar"), _PACK),
+    **dict.fromkeys(("decord", "pyav", "opencv", "torchvision"), _DECODE),
+    "local": "files on a disk are the default store, disk; omit data.store",
+}
 
 
 class FrameStore(Protocol):
-    """Encoded frames by video path and 0-based index.
+    """Returns the encoded frames of a video by its path and their 0-based indices.
 
-    reads_files: whether it reads the frames' files, so that their names must be known.
+    reads_files: whether the store reads the files of frames, so that their names must be known.
     """
 
     reads_files: bool
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """The encoded frames in the order asked for. Raises FrameError naming the first that is missing or empty."""
+        """Returns encoded frames in the order of `indices`.
+
+        Raises FrameError that names the first frame that is missing or empty.
+        """
         ...
 
     def frame_name(self, path: str, index: int) -> str:
-        """What to call a frame in a message: its file."""
+        """Returns the name of a frame for messages, such as its file."""
         ...
 
     def stats(self) -> dict[str, int]:
-        """Counts since the start, over all workers; empty for stores with nothing to count."""
+        """Returns counts since the start of the run, summed over all workers; empty if the store counts nothing."""
         ...
 
 
 class DiskStore:
-    """Frames as files: {root}/{path}/{template with the frame's number}.
+    """Reads frames from files: {root}/{path}/{template with the frame's number}.
 
-    template: file name with one number, None where each record is itself an image file. first_frame: number of index 0.
+    template: file name with one number; None if each record is itself an image file.
+    first_frame: number of the frame with index 0.
     """
 
-    reads_files = True  # so the names of the frames' files must be known
+    reads_files = True
 
     def __init__(
         self, root: str | os.PathLike[str], *, template: str | None = "img_{:05d}.jpg", first_frame: int = 1
@@ -53,11 +72,11 @@ class DiskStore:
         self.first_frame = first_frame
 
     def frame_name(self, path: str, index: int) -> str:
-        """The file of one frame."""
+        """Returns the file of one frame."""
         return self._file(self._folder(path), int(index))
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Reads the files; a frame asked for twice is read once."""
+        """Reads the files of the frames, each of them once."""
         wanted, folder = np.asarray(indices).tolist(), self._folder(path)
         frames = {index: read_frame(self._file(folder, index)) for index in dict.fromkeys(wanted)}
         return [frames[index] for index in wanted]
@@ -70,14 +89,21 @@ class DiskStore:
         return folder if self.template is None else f"{folder}/{self.template.format(self.first_frame + index)}"
 
     def stats(self) -> dict[str, int]:
-        """Nothing to count."""
+        """Returns nothing: this store counts nothing."""
         return {}
 
 
+def check_store(kind: str, known: Collection[str]) -> None:
+    """Raises ConfigError unless `kind` is one of the `known` types of stores; the message says what to use instead."""
+    if kind not in known and kind in _INSTEAD:
+        raise ConfigError(f"common.data.store.type: {kind!r} is not supported: {_INSTEAD[kind]}")
+    check_name(known, kind, where="common.data.store.type")
+
+
 def read_frame(file: str) -> bytes:
-    """The bytes of one image file. Raises FrameError with the reason in plain words."""
+    """Returns the bytes of one image file. Raises FrameError with the reason."""
     try:
-        # a file object costs as much again as reading a frame that the system has cached
+        # a file object would double the time that a frame in the system's cache takes
         handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = os.read(handle, _PIECE)

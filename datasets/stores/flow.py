@@ -1,7 +1,7 @@
-"""Optical flow in a frame store: a field is two grey pictures, its x and its y, in two series beside the frames.
+"""Reads optical flow from frame stores: a field is two grey pictures, x and y, in two series next to the frames.
 
-TSN's convention (Wang et al. 2016, arXiv 1608.00859), which tools/dump_flow.py keeps: flow_x_00001.jpg and
-flow_y_00001.jpg, grey levels 0..255 for -bound..bound pixels, lead from the first frame to the second.
+tools/dump_flow.py follows TSN's convention (Wang et al. 2016, arXiv 1608.00859): flow_x_00001.jpg and flow_y_00001.jpg
+hold the flow from the first frame to the second, with grey levels 0..255 for -bound..bound pixels.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from datasets.stores.disk import FrameStore
 from datasets.stores.frame_names import FLOW_PAIRS, FolderNames, detect_template, normalise_template, probe
 from utils.errors import ConfigError, ListError
 
-SERIES = ("flow_x", "flow_y")  # what a pack calls them, below the path of the video
-DUMP = "tools/dump_flow.py makes it from the frames"
+SERIES = ("flow_x", "flow_y")  # their names in a pack, below the path of the video
+DUMP = "tools/dump_flow.py computes it from the frames"
 
 
 class FlowStore:
-    """The series of x and of y as one: picture 2 i is x, and 2 i + 1 is y, of field i."""
+    """Joins the stores of the x and the y pictures: picture 2 i is the x, and picture 2 i + 1 the y, of field i."""
 
     reads_files = True
 
@@ -31,31 +31,33 @@ class FlowStore:
         self.parts = (x, y)
 
     def frame_name(self, path: str, index: int) -> str:
-        """What to call one picture in a message."""
+        """Returns the name of one picture for messages."""
         return self.parts[index % 2].frame_name(path, index // 2)
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """The pictures in the order asked for."""
+        """Returns the encoded pictures in the order of `indices`."""
         wanted = np.asarray(indices)
         found = [iter(part.get_many(path, wanted[wanted % 2 == axis] // 2)) for axis, part in enumerate(self.parts)]
         return [next(found[index % 2]) for index in wanted.tolist()]
 
     def stats(self) -> dict[str, int]:
-        """Those of both series together."""
+        """Returns the counts of both series together."""
         return dict(sum((Counter(part.stats()) for part in self.parts), Counter()))
 
 
 def field_pictures(indices: np.ndarray) -> np.ndarray:
-    """Fields (n,) -> their pictures in a FlowStore (2 n,): x and y in turn."""
+    """Returns the indices (2 n,) of the pictures of n fields in a FlowStore: x and y in turn."""
     return np.stack([2 * indices, 2 * indices + 1], axis=-1).reshape(-1)
 
 
 @dataclass(frozen=True)
 class FlowNames:
-    """How the fields of a data set are called.
+    """Holds the file names of the fields of a data set.
 
-    x, y: templates. first: number of the first. fewer: how many fields less than the list says frames: 1 where the list
-    counts frames and consecutive ones were compared, 0 where it counts fields.
+    x, y: templates of the two series.
+    first: number of the first field.
+    fewer: by how much the fields are fewer than the list's numbers: 1 if the list counts frames (and flow leads from
+        each frame to the next), 0 if it counts fields.
     """
 
     x: str
@@ -65,9 +67,11 @@ class FlowNames:
 
 
 def detect_flow(records: RecordList, *, template: str | None = None, first_frame: int | None = None) -> FlowNames:
-    """What the fields are called, from a few folders spread over the list; what is given is kept.
+    """Detects the file names of fields from a few folders spread over the list; given values are kept.
 
-    template: of the x pictures. Raises: ListError where there are no fields; ConfigError for a template without an x.
+    template: template of the x pictures.
+
+    Raises: ListError if there are no fields; ConfigError for a template that does not name x pictures.
     """
     surveys = {index: {one.template: one for one in series} for index, series in probe(records)}
     x = _x_template(records, surveys) if template is None else normalise_template(template)
@@ -80,7 +84,10 @@ def detect_flow(records: RecordList, *, template: str | None = None, first_frame
 
 
 def y_template(x: str) -> str:
-    """The template of the y pictures beside that of the x pictures. Raises: ConfigError where it has no x."""
+    """Returns the template of the y pictures for that of the x pictures.
+
+    Raises: ConfigError for a template that does not name x pictures.
+    """
     for one, other in FLOW_PAIRS:
         if Path(x).name.startswith(one):
             return Path(x).with_name(Path(x).name.replace(one, other, 1)).as_posix()
@@ -96,5 +103,5 @@ def _x_template(records: RecordList, surveys: dict[int, dict[str, FolderNames]])
         found.update(name for name in series if name.startswith(tuple(x for x, _ in FLOW_PAIRS)))
     if not found:
         folder = records.full_path(next(iter(surveys)))
-        raise ListError(f"{folder}: no optical flow here nor in the other folders looked at; {DUMP}")
+        raise ListError(f"{folder}: no optical flow in this folder or the others that were looked at; {DUMP}")
     return found.most_common(1)[0][0]

@@ -1,6 +1,6 @@
-"""How the frames of a video are called: the file template and the number of the first frame.
+"""Finds the file names of frames: their template and the number of the first frame.
 
-Indices are 0-based everywhere else; only here and in the stores do they become file names.
+Frame indices are 0-based everywhere; only this file and the stores turn them into file names.
 """
 
 from __future__ import annotations
@@ -19,16 +19,25 @@ from utils.errors import ConfigError, ListError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[A-Za-z]+)")
-FLOW_PAIRS = (("flow_x", "flow_y"), ("x_", "y_"), ("u_", "v_"))  # what x and y of optical flow begin with
+FLOW_PAIRS = (
+    ("flow_x", "flow_y"),
+    ("x_", "y_"),
+    ("u_", "v_"),
+)  # beginnings of the names of x and y pictures of optical flow
 FLOW_PREFIXES = tuple(prefix for pair in FLOW_PAIRS for prefix in pair)
 _FORMAT_FIELD = re.compile(r"\{(?:0|)(?::(0?\d*)d?)?\}")
 _PRINTF_FIELD = re.compile(r"%(0?\d*)d")
-_PROBES = 24  # folders looked at
+_PROBES = 24  # folders to look at
 
 
 @dataclass(frozen=True)
 class FolderNames:
-    """The numbered images of one folder that share prefix, suffix and padding."""
+    """Describes the numbered images of one folder that share prefix, suffix and padding.
+
+    template: their file name with a format field for the number.
+    first, last: the lowest and the highest number.
+    count: how many images there are.
+    """
 
     template: str
     first: int
@@ -37,9 +46,9 @@ class FolderNames:
 
 
 def normalise_template(template: str) -> str:
-    """`img_%05d.jpg` or `img_{:05d}.jpg` -> `img_{:05d}.jpg`, checked to hold exactly one number.
+    """Turns `img_%05d.jpg` or `img_{:05d}.jpg` into `img_{:05d}.jpg`.
 
-    Raises ConfigError.
+    Raises ConfigError for a template that does not hold exactly one number.
     """
     fields = _FORMAT_FIELD.findall(template) + _PRINTF_FIELD.findall(template)
     if len(fields) != 1:
@@ -54,7 +63,7 @@ def normalise_template(template: str) -> str:
 
 
 def list_frames(folder: str | os.PathLike[str]) -> list[FolderNames]:
-    """Every series of numbered images in a folder, the largest first; optical flow comes last."""
+    """Returns every series of numbered images in a folder, the largest first; optical flow comes last."""
     found = [
         FolderNames(template, numbers[0], numbers[-1], len(numbers))
         for template, numbers in list_numbers(folder).items()
@@ -63,7 +72,7 @@ def list_frames(folder: str | os.PathLike[str]) -> list[FolderNames]:
 
 
 def list_numbers(folder: str | os.PathLike[str]) -> dict[str, list[int]]:
-    """The numbers of the images in a folder, sorted, by their template."""
+    """Returns the sorted numbers of the images in a folder by their template."""
     with os.scandir(folder) as entries:
         return _series(entry.name for entry in entries)
 
@@ -87,9 +96,9 @@ def _series(names: Iterable[str]) -> dict[str, list[int]]:
 def detect_template(
     records: RecordList, *, template: str | None = None, first_frame: int | None = None
 ) -> tuple[str, int]:
-    """(template, number of the first frame) of a data set, from a few folders spread over its list.
+    """Detects (template, number of the first frame) of a data set from a few folders spread over its list.
 
-    What is given is kept. Raises ListError where there is nothing to look at, or more than one answer.
+    Given values are kept. Raises ListError if there are no folders or frames, or if folders disagree.
     """
     if template is not None:
         template = normalise_template(template)
@@ -104,9 +113,9 @@ def detect_template(
 
 
 def probe(records: RecordList) -> Iterable[tuple[int, list[FolderNames]]]:
-    """(record, series in its folder) for a few records, spread over the list, whose folders are there.
+    """Yields (record, series in its folder) for a few records, spread over the list, whose folders exist.
 
-    Raises: ListError when none is.
+    Raises: ListError if no folder exists.
     """
     missing = 0
     chosen = np.unique(np.linspace(0, len(records) - 1, _PROBES).astype(int)).tolist()
@@ -119,7 +128,7 @@ def probe(records: RecordList) -> Iterable[tuple[int, list[FolderNames]]]:
         yield index, series
     if missing == len(chosen):
         path = Path(records.full_path(0))
-        others = f" (nor {missing - 1} others looked at)" if missing > 1 else ""
+        others = f" (and none of {missing - 1} others)" if missing > 1 else ""
         raise ListError(
             f"{records.where(0)}: folder not found: {path}{others}; check train_root / val_root, which is put before "
             "every path of the list"
@@ -133,27 +142,30 @@ def _only_template(records: RecordList, surveys: list[tuple[int, list[FolderName
         if len(names) > 1:
             shown = ", ".join(f"{one.template} ({one.count})" for one in names[:4])
             raise ListError(
-                f"{records.full_path(index)}: holds several series of images: {shown}; say which with "
+                f"{records.full_path(index)}: holds several series of images: {shown}; choose one with "
                 "data.frame_template"
             )
         if names:
             by_template.setdefault(names[0].template, index)
     if not by_template:
         raise ListError(
-            f"{records.full_path(surveys[0][0])}: no numbered images here nor in {len(surveys) - 1} other folders "
-            "looked at; dump the frames with tools/dump_frames.py, or set data.frame_template"
+            f"{records.full_path(surveys[0][0])}: no numbered images in this folder or {len(surveys) - 1} others that "
+            "were looked at; dump the frames with tools/dump_frames.py, or set data.frame_template"
         )
     if len(by_template) > 1:
         one, two = list(by_template.items())[:2]
         raise ListError(
             f"frames are called {one[0]} in {records.full_path(one[1])} but {two[0]} in {records.full_path(two[1])}; "
-            "set data.frame_template, or dump them alike"
+            "set data.frame_template, or dump all of them with the same names"
         )
     return next(iter(by_template))
 
 
 def _only_first(records: RecordList, template: str, surveys: list[tuple[int, list[FolderNames]]]) -> int:
-    """The number most folders begin with. A folder that begins later misses frames, which the disk check reports."""
+    """Returns the number that most folders begin with.
+
+    A folder that begins later misses frames, which the check of the disk reports.
+    """
     firsts: dict[int, int] = {}
     for index, series in surveys:
         for one in series:
@@ -161,7 +173,9 @@ def _only_first(records: RecordList, template: str, surveys: list[tuple[int, lis
                 firsts[index] = one.first
     if not firsts:
         folder = records.full_path(surveys[0][0])
-        raise ListError(f"{folder}: no frame is called like data.frame_template {template!r}, nor in the other folders")
+        raise ListError(
+            f"{folder}: no frame matches data.frame_template {template!r}, neither here nor in the other folders"
+        )
     counts = Counter(firsts.values())
     (common, times), *others = counts.most_common()
     if common > 1 or min(counts) < common or (others and others[0][1] == times):

@@ -1,7 +1,7 @@
-"""Frames in memcached in front of the disk: what is not there is read from the disk and put there.
+"""Keeps frames in memcached in front of the disk: a missing frame is read from the disk and stored in the cache.
 
-The cache can only make things faster. A server that is down, slow, full or wrong costs a counted read from the disk;
-the bytes that are returned are always the file's.
+The cache changes nothing but the speed: the returned bytes are always those of the file. A server that is down, slow,
+full or wrong costs a read from the disk, which is counted.
 """
 
 from __future__ import annotations
@@ -13,34 +13,66 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch.utils.data import get_worker_info
 
 from datasets.stores.disk import DiskStore, read_frame
 from datasets.stores.memcached_server import Server, choose
-from datasets.stores.store_stats import StoreStats
 from utils.errors import ConfigError, FrameError
 
 COUNTS = ("hits", "misses", "fallbacks", "damaged", "bypassed")
-_SEAL = 4  # bytes of the check sum
+_SEAL = 4  # bytes of the checksum
+_ROWS = 257  # one for the main process and one for each of up to 256 workers
 
 
 @dataclass(frozen=True)
 class _Wanted:
     file: str
     key: str
-    size: int  # of the file, -1 if not looked at
+    size: int  # of the file in bytes; -1 if unknown
+
+
+class StoreStats:
+    """Counts in shared memory: all workers of a loader write, and the main process reads, without a lock.
+
+    It works in forked and in spawned workers, because every process adds to a row of its own.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._counts = torch.zeros((_ROWS, len(self.names)), dtype=torch.int64).share_memory_()
+
+    def add(self, name: str, number: int = 1) -> None:
+        """Adds to the count `name` of this process."""
+        if number:
+            worker = get_worker_info()
+            row = 0 if worker is None else 1 + worker.id % (_ROWS - 1)
+            self._counts[row, self.names.index(name)] += number
+
+    def totals(self) -> dict[str, int]:
+        """Returns the counts, summed over all processes."""
+        return dict(zip(self.names, self._counts.sum(0).tolist(), strict=True))
 
 
 class MemcachedStore(DiskStore):
-    """Reads through memcached.
+    """Reads frames through memcached.
 
-    servers: addresses "host:port" or paths of Unix sockets; a video has one of them, by consistent hashing, so a clip
-    costs one round trip. version: what tells new frames from old ones under the same name, part of every key: "frame"
-    is size and time of each file (always right, one stat per frame); "folder" is the time of the video's folder (one
-    stat per clip; right if dumps replace whole folders, as ours do); anything else is your own word, changed by you,
-    and no stat at all. timeout, longest_pause: seconds, see Server. expire: seconds a value lives, 0 for ever.
+    servers: addresses "host:port" or paths of Unix sockets. Consistent hashing gives each video one server, so that a
+        clip costs one round trip.
+    version: part of every key, which distinguishes new frames from old ones with the same name. One of
+        - "frame": size and time of each file; always right, costs one stat per frame;
+        - "folder": time of the video's folder; right if a dump replaces whole folders, as ours does, and costs one
+          stat per clip;
+        - any other text, which you change yourself when frames change; costs no stat.
+    timeout, longest_pause: seconds; see Server.
+    expire: seconds until a value expires; 0 keeps it.
 
-    `stats` counts frames: hits; misses (read from disk and put there); fallbacks (server down); damaged (wrong bytes in
-    the cache, read from disk and replaced); bypassed (larger than the server's item limit, always from disk).
+    `stats` counts frames by where they came from:
+        hits: from the cache.
+        misses: from the disk, then stored in the cache.
+        fallbacks: from the disk, because the server is down.
+        damaged: from the disk, because the cache had wrong bytes, which are replaced.
+        bypassed: from the disk, because they are larger than the server's item limit.
     """
 
     def __init__(
@@ -58,9 +90,11 @@ class MemcachedStore(DiskStore):
         super().__init__(root, template=template, first_frame=first_frame)
         addresses = [part.strip() for part in servers.split(",")] if isinstance(servers, str) else list(servers)
         if not addresses or len(set(addresses)) < len(addresses):
-            raise ConfigError(f"common.data.store.servers: {addresses} must name at least one server, and none twice")
+            raise ConfigError(
+                f"common.data.store.servers: {addresses} must name at least one server, and each only once"
+            )
         if timeout <= 0 or longest_pause <= 0:
-            raise ConfigError("common.data.store: timeout and longest_pause are seconds above 0")
+            raise ConfigError("common.data.store: timeout and longest_pause must be above 0 seconds")
         self.servers = [
             Server(address, timeout=timeout, longest_pause=longest_pause, expire=expire) for address in addresses
         ]
@@ -68,7 +102,7 @@ class MemcachedStore(DiskStore):
         self._stats = StoreStats(COUNTS)
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """The frames, in one round trip to the video's server, and one more to fill what was missing."""
+        """Returns the frames in one round trip to the video's server; a second one stores those that were missing."""
         order = np.asarray(indices).tolist()
         wanted = self._wanted(path, order)
         server = choose(self.servers, os.fsencode(path))
@@ -100,7 +134,7 @@ class MemcachedStore(DiskStore):
         return [frames[index] for index in order]
 
     def fill(self, path: str, indices: Sequence[int] | np.ndarray) -> dict[str, int]:
-        """Puts frames into the cache and waits for the answer. Counts frames: stored, oversized, refused."""
+        """Stores frames in the cache and waits for the server; returns how many were stored, oversized and refused."""
         wanted = self._wanted(path, np.asarray(indices).tolist())
         server = choose(self.servers, os.fsencode(path))
         limit = server.largest_value() - _SEAL
@@ -114,11 +148,11 @@ class MemcachedStore(DiskStore):
         return {"stored": len(values) - lost, "oversized": len(wanted) - len(values), "refused": lost}
 
     def stats(self) -> dict[str, int]:
-        """Frames by where they came from, over all workers."""
+        """Returns how many frames came from where, summed over all workers."""
         return self._stats.totals()
 
     def _wanted(self, path: str, indices: Sequence[int]) -> dict[int, _Wanted]:
-        """File, key and size of each frame. Raises FrameError for a frame that is not there."""
+        """Returns file, key and size of each frame. Raises FrameError for a missing frame."""
         version = self.version.encode()
         if self.version == "folder":
             version = b"%d" % _stat(os.path.join(self.root, path)).st_mtime_ns  # noqa: PTH118 - as in frame_name
@@ -137,16 +171,16 @@ def _stat(file: str) -> os.stat_result:
     try:
         return os.stat(file)  # noqa: PTH116 - as in frame_name
     except OSError:
-        read_frame(file)  # says what is wrong with it
-        raise FrameError(f"{file}: cannot be looked at") from None
+        read_frame(file)  # raises with the reason
+        raise FrameError(f"{file}: its size and time cannot be read") from None
 
 
 def _seal(key: str, data: bytes) -> bytes:
-    """The value: a check sum of key and data before the data, so that another frame's bytes are damage too."""
+    """Puts a checksum of key and data before the data, so that the bytes of another frame count as damage."""
     return zlib.crc32(data, zlib.crc32(key.encode())).to_bytes(_SEAL, "little") + data
 
 
 def _unseal(key: str, value: bytes) -> bytes | None:
-    """The data of a value, None if it is damaged."""
+    """Returns the data of a value, or None if it is damaged."""
     data = value[_SEAL:]
     return data if data and _seal(key, data)[:_SEAL] == value[:_SEAL] else None

@@ -1,4 +1,4 @@
-"""One memcached server as a worker sees it: asked in single round trips, left alone for a while after it failed."""
+"""Talks to one memcached server in single round trips, and leaves it alone for a while after a failure."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from utils.errors import ConfigError
 
 _DEFAULT_PORT = 11211
 _DEFAULT_LIMIT = 1 << 20
-_OVERHEAD = 1024  # what memcached needs of an item's limit for key, flags and header, generously
+_OVERHEAD = 1024  # bytes of an item that key, flags and header may take
 _FIRST_PAUSE = 0.5
-_WHOLE_ANSWER = 4  # timeouts; a large clip over a busy network needs more than one
+_WHOLE_ANSWER = 4  # timeouts until the answer must be complete: a large clip over a busy network needs some
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:/\s]+))(?::(?P<port>\d+))?")
 _log = logging.getLogger(__name__)
 
 
 class _Client(Client):
-    """A client that does not wait for ever for a server which sends its answer in drops.
+    """A client that gives up on a server which keeps sending its answer in tiny pieces.
 
-    answer_by: when (time.monotonic) the whole answer must be there. Raises TimeoutError.
+    answer_by: time (time.monotonic) at which the whole answer must have arrived; later it raises TimeoutError.
     """
 
     answer_by = math.inf
@@ -39,7 +39,7 @@ class _Client(Client):
 
 
 class _Socket:
-    """The client's socket as pymemcache uses it."""
+    """Wraps the client's socket for pymemcache and checks the time before every read."""
 
     def __init__(self, client: _Client) -> None:
         self._client, self._socket = client, client.sock
@@ -54,14 +54,15 @@ class _Socket:
 
 
 class Server:
-    """A connection that is opened when it is first needed, in the process that needs it.
+    """Connects to a server when a process first needs it; every process has its own connection.
 
-    address: "host:port", "host", "[v6 address]:port", or the path of a Unix socket. timeout: seconds for a connection
-    and for each sign of an answer, which has to be whole within four times that. longest_pause: after a failure the
-    server is not asked for half a second, then for twice as long each time, up to this many seconds: a stalled server
-    costs a few percent, and one that returns is used again.
+    address: "host:port", "host", "[v6 address]:port", or the path of a Unix socket.
+    timeout: seconds for a connection and for each read; the whole answer must arrive within four times that.
+    longest_pause: longest pause in seconds after failures. The first pause is half a second, and each further one is
+        twice as long: a stalled server costs a few percent, and one that comes back is used again.
+    expire: seconds until a stored value expires; 0 keeps it.
 
-    Nothing here raises for what the server does: whatever goes wrong is a None, which the caller counts.
+    No method raises for anything the server does: a failure returns None, which the caller counts.
     """
 
     def __init__(self, address: str, *, timeout: float, longest_pause: float, expire: int = 0) -> None:
@@ -72,7 +73,7 @@ class Server:
         self._forget()
 
     def _forget(self) -> None:
-        """The state of a process that has not asked yet."""
+        """Sets the state of a process that has not asked the server yet."""
         self.close()
         self._process = -1
         self._pause = 0.0
@@ -80,7 +81,7 @@ class Server:
         self._limit: int | None = None
 
     def close(self) -> None:
-        """Closes this process's connection; the next question opens another."""
+        """Closes this process's connection; the next request opens another one."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -99,28 +100,31 @@ class Server:
         self._forget()
 
     def get_many(self, keys: Sequence[str]) -> dict[str, bytes] | None:
-        """The values that are there, in one round trip; None if the server cannot be asked."""
+        """Returns the stored values of `keys` in one round trip; None if the server cannot be reached."""
         return self._ask(lambda client: client.get_many(keys))
 
     def set_many(self, values: Mapping[str, bytes], *, wait: bool = False) -> list[str] | None:
-        """Stores values; None if the server cannot be asked, else the keys it refused (known only with `wait`)."""
+        """Stores values and returns the keys that the server refused, which are known only with `wait`.
+
+        Returns None if the server cannot be reached.
+        """
         return self._ask(lambda client: client.set_many(values, expire=self.expire, noreply=not wait))
 
     def statistics(self) -> dict[str, Any] | None:
-        """What the server says about itself."""
+        """Returns the server's own statistics; None if it cannot be reached."""
         return self._ask(lambda client: {key.decode(): value for key, value in client.stats().items()})
 
     def largest_value(self) -> int:
-        """Bytes that fit into one item, as the server is set up; asked once per connection."""
+        """Returns how many bytes fit into one item of the server; it is asked once per connection."""
         if self._limit is None:
             settings = self._ask(_settings)
             if settings is None:
-                return _DEFAULT_LIMIT - _OVERHEAD  # not kept: it may answer next time
+                return _DEFAULT_LIMIT - _OVERHEAD  # not remembered: the server may answer next time
             self._limit = int(settings.get(b"item_size_max", _DEFAULT_LIMIT)) - _OVERHEAD
         return self._limit
 
     def _ask(self, question: Any) -> Any:
-        if self._process != os.getpid():  # after a fork the parent's connection is not ours to use
+        if self._process != os.getpid():  # a forked process must not use its parent's connection
             self._forget()
             self._process = os.getpid()
         if self._pause and time.monotonic() < self._asleep_until:
@@ -131,11 +135,13 @@ class Server:
         self._client.answer_by = time.monotonic() + _WHOLE_ANSWER * self.timeout
         try:
             answer = question(self._client)
-        except Exception as error:  # a server may say anything at all; the frames are on the disk
+        except Exception as error:  # a server may answer anything, and the frames are on the disk anyway
             self.close()
             self._limit = None
             if not self._pause:
-                _log.warning("memcached %s: %s; its frames come from the disk until it is back", self.address, error)
+                _log.warning(
+                    "memcached %s: %s; its frames are read from the disk until it is back", self.address, error
+                )
             self._pause = min(max(_FIRST_PAUSE, 2 * self._pause), self.longest_pause)
             self._asleep_until = time.monotonic() + self._pause
             return None
@@ -148,25 +154,25 @@ class Server:
 def _settings(client: Client) -> dict[bytes, Any]:
     try:
         return client.stats("settings")
-    except MemcacheError:  # a proxy may not know the question; one that is down will not answer the next one either
+    except MemcacheError:  # a proxy may not know this command; a server that is down fails at the next one, too
         return {}
 
 
 def parse_address(address: str) -> str | tuple[str, int]:
-    """What pymemcache wants: the path of a Unix socket, or (host, port). Raises ConfigError."""
+    """Returns an address as pymemcache takes it: the path of a Unix socket, or (host, port). Raises ConfigError."""
     text = str(address).removeprefix("unix:")
     if text.startswith("/"):
         return text
     match = _ADDRESS.fullmatch(text)
     if match is None or not 0 < int(match["port"] or _DEFAULT_PORT) < 65536:
         raise ConfigError(
-            f"common.data.store.servers: {address!r} is not host:port nor the absolute path of a Unix socket"
+            f"common.data.store.servers: {address!r} is neither host:port nor the absolute path of a Unix socket"
         )
     return match["v6"] or match["host"], int(match["port"] or _DEFAULT_PORT)
 
 
 def choose(servers: Sequence[Server], name: bytes) -> Server:
-    """The server of a name by rendezvous hashing: one more or one fewer moves only that server's share."""
+    """Chooses the server of a name by rendezvous hashing, so that a new or removed server moves only its own share."""
     if len(servers) == 1:
         return servers[0]
     return max(servers, key=lambda server: hashlib.sha1(server.address.encode() + b"\0" + name).digest())

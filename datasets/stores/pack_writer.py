@@ -1,6 +1,7 @@
-"""Writes and verifies packs of frames; how they look and how they are read is in packed_store.py.
+"""Writes and verifies packs of frames; packed.py describes their format and reads them.
 
-A shard is whole once its .idx is there. A run that was stopped keeps its whole shards; the next one goes on after them.
+A shard is complete once its .idx exists. A run that is stopped keeps its complete shards, and the next run continues
+after them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ from utils.flat_file import open_arrays, save_arrays
 
 @dataclass(frozen=True)
 class PackedVideo:
-    """Encoded frames of one video. stamp: time of its folder in ns, to see on the next run whether it changed."""
+    """Holds the encoded frames of one video.
+
+    path: the video's path in the list.
+    frames: its encoded frames.
+    stamp: time of its folder in ns, by which the next run sees whether it has changed.
+    """
 
     path: str
     frames: Sequence[bytes]
@@ -32,7 +38,14 @@ class PackedVideo:
 
 @dataclass
 class _Shard:
-    """What is known of one shard, in the order of its videos."""
+    """Describes one shard; all lists are in the order of its videos.
+
+    name: of its file.
+    names, stamps, counts: path, time and number of frames of each video.
+    starts: where each video begins in the file.
+    sizes, sums: size and checksum of each frame, one array per video.
+    bytes: size of the file.
+    """
 
     name: str
     names: list[bytes] = field(default_factory=list)
@@ -53,18 +66,18 @@ class PackWriter:
         for torn in folder.glob("*.tmp"):
             torn.unlink()
         self._shards = [_load(path) for path in sorted(folder.glob("shard_*.idx")) if _is_whole(path)]
-        self.known: dict[bytes, tuple[int, int]] = {}  # name -> (frames, stamp)
+        self.known: dict[bytes, tuple[int, int]] = {}  # path -> (number of frames, stamp)
         for shard in self._shards:
             self.known.update(zip(shard.names, zip(shard.counts, shard.stamps, strict=True), strict=True))
 
     def has(self, path: str, frames: int, stamp: int) -> bool:
-        """Whether this video is packed already, unchanged."""
+        """Returns whether this video is packed already and has not changed."""
         return self.known.get(os.fsencode(path)) == (frames, stamp)
 
     def write(self, videos: Iterable[PackedVideo]) -> Iterator[PackedVideo]:
-        """Packs the videos and yields each after it was written; finished shards stay whatever happens later.
+        """Packs the videos and yields each of them after it is written; finished shards stay even if a later one fails.
 
-        Raises UserError when the disk is full or cannot be written.
+        Raises UserError if the disk is full or cannot be written.
         """
         shard: _Shard | None = None
         file: IO[bytes] | None = None
@@ -84,15 +97,18 @@ class PackWriter:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             raise UserError(
-                f"{self.folder}: {'the disk is full' if full else error.strerror} after {len(self._shards)} whole "
-                "shards; make room and run the same command again, it goes on from there"
+                f"{self.folder}: {'the disk is full' if full else error.strerror} after {len(self._shards)} complete "
+                "shards; free some space and run the same command again, which continues from there"
             ) from error
         finally:
             if shard is not None and file is not None:
                 _discard(self.folder / f"{shard.name}.tmp", file)
 
     def merge(self, wanted: Iterable[str]) -> int:
-        """Writes the index of the videos `wanted` over all shards, newest copies first; returns how many there are."""
+        """Writes the index of the videos `wanted` over all shards; returns how many of them are packed.
+
+        If a video is in several shards, the index has the newest copy.
+        """
         newest = {
             name: (number, place) for number, shard in enumerate(self._shards) for place, name in enumerate(shard.names)
         }
@@ -113,9 +129,9 @@ class PackWriter:
             "frame_size": np.concatenate([self._shards[number].sizes[place] for number, place in chosen] or nothing),
             "frame_sum": np.concatenate([self._shards[number].sums[place] for number, place in chosen] or nothing),
         }
-        about = {"format": FORMAT, "shards": [{"name": shard.name, "bytes": shard.bytes} for shard in self._shards]}
+        header = {"format": FORMAT, "shards": [{"name": shard.name, "bytes": shard.bytes} for shard in self._shards]}
         try:
-            save_arrays(self.folder / INDEX, about, arrays)
+            save_arrays(self.folder / INDEX, header, arrays)
         except OSError as error:
             raise UserError(f"{self.folder / INDEX}: cannot be written: {error.strerror}") from error
         return len(chosen)
@@ -146,7 +162,7 @@ class PackWriter:
 
 
 def verify(folder: Path) -> Iterator[tuple[str, int, list[tuple[str, list[int]]]]]:
-    """Reads every shard again; yields (file, videos in it, damaged videos with the indices of their bad frames)."""
+    """Reads every shard; yields (file, number of videos in it, damaged videos with the indices of their bad frames)."""
     for path in sorted(folder.glob("shard_*.idx")):
         shard = _load(path)
         bad: list[tuple[str, list[int]]] = []
@@ -183,7 +199,7 @@ def _append(shard: _Shard, file: IO[bytes], video: PackedVideo) -> None:
 
 
 def _load(path: Path) -> _Shard:
-    about, arrays = open_arrays(path)
+    header, arrays = open_arrays(path)
     ends = np.cumsum(arrays["counts"])[:-1]
     names, offsets = arrays["names"].tobytes(), arrays["name_offsets"].tolist()
     return _Shard(
@@ -194,15 +210,15 @@ def _load(path: Path) -> _Shard:
         arrays["starts"].tolist(),
         np.split(arrays["sizes"], ends),
         np.split(arrays["sums"], ends),
-        about["bytes"],
+        header["bytes"],
     )
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether an .idx can be read and its shard has the bytes it should."""
+    """Returns whether an .idx can be read and its shard has the expected size."""
     try:
-        about, _ = open_arrays(path)
-        return path.with_suffix(".bin").stat().st_size == about["bytes"]
+        header, _ = open_arrays(path)
+        return path.with_suffix(".bin").stat().st_size == header["bytes"]
     except (OSError, ValueError, KeyError):
         return False
 
@@ -213,7 +229,7 @@ def _offsets(lengths: Sequence[int]) -> np.ndarray:
 
 def _discard(path: Path, file: IO[bytes]) -> None:
     try:
-        file.close()  # flushes, which a full disk refuses
+        file.close()  # flushes, which fails on a full disk
     except OSError:
         pass
     finally:

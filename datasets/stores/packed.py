@@ -1,7 +1,7 @@
-"""Frames in a few large files instead of millions of small ones, with a flat index; tools/pack_frames.py writes them.
+"""Reads frames from packs: a few large files instead of millions of small ones. tools/pack_frames.py writes them.
 
-A pack is a folder: shard_00000.bin ... hold the encoded frames end to end, video by video; shard_00000.idx ... say what
-is in each; index.flat is all of them together, mapped by every worker. Each frame has a check sum.
+A pack is a folder. shard_00000.bin ... hold the encoded frames end to end, video by video; shard_00000.idx ... describe
+one shard each; index.flat describes all shards and is mapped by every worker. Each frame has a checksum.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from utils.errors import ConfigError, FrameError
+from utils.errors import FrameError
 from utils.flat_file import open_arrays
 
 INDEX = "index.flat"
 FORMAT = 1
 _OPEN_SHARDS = 64
+Access = Literal["pread", "mmap"]
 
 
 class _Shard(Protocol):
-    """An open shard. Both kinds may be inherited by forked workers: neither has a position to share."""
+    """An open shard. Forked workers may inherit it, because it has no file position that they would share."""
 
     def read(self, size: int, offset: int) -> bytes: ...
 
@@ -49,7 +50,7 @@ class _MappedShard:
         with file.open("rb") as opened:
             self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_RANDOM)  # frames are read here and there, not one after the other
+            self._map.madvise(mmap.MADV_RANDOM)  # frames are read in random order
 
     def read(self, size: int, offset: int) -> bytes:
         return self._map[offset : offset + size]
@@ -58,17 +59,18 @@ class _MappedShard:
         self._map.close()
 
 
-ACCESS: dict[str, type[_ReadShard] | type[_MappedShard]] = {"pread": _ReadShard, "mmap": _MappedShard}
+ACCESS: dict[Access, type[_ReadShard] | type[_MappedShard]] = {"pread": _ReadShard, "mmap": _MappedShard}
 
 
 class PackedStore:
-    """Reads frames from the pack in `folder`; `root`, `template` and `first_frame` are for stores that read files.
+    """Reads frames from the pack in `folder`.
 
-    access: "pread" asks the system for each frame, and a disk that fails is an error that names the shard; "mmap" maps
-    the shards, which saves that call, but a disk that fails ends the process: for local disks and for /dev/shm.
-    series: what is packed beside the frames under a name of its own: flow_x, flow_y.
+    root, template, first_frame: not used; they are for stores that read the files of frames.
+    access: "pread" reads each frame with a system call, and a failing disk gives an error that names the shard. "mmap"
+        maps the shards and saves that call, but a failing disk ends the process: use it for local disks and /dev/shm.
+    series: name of another series of pictures that is packed with the frames: flow_x or flow_y.
 
-    Raises FrameError if there is no finished pack, or if shards are missing or not whole, with the videos they hold.
+    Raises FrameError if there is no finished pack, or if shards are missing or incomplete, and names their videos.
     """
 
     reads_files = False
@@ -80,11 +82,9 @@ class PackedStore:
         folder: str | os.PathLike[str],
         template: str | None = None,
         first_frame: int = 0,
-        access: str = "pread",
+        access: Access = "pread",
         series: str | None = None,
     ) -> None:
-        if access not in ACCESS:
-            raise ConfigError(f"common.data.store.access: {access!r} is not one of {', '.join(ACCESS)}")
         self.folder, self.access, self.series = Path(folder), access, series
         self._open()
         self._check_shards()
@@ -92,14 +92,16 @@ class PackedStore:
     def _open(self) -> None:
         path = self.folder / INDEX
         try:
-            about, arrays = open_arrays(path)
+            header, arrays = open_arrays(path)
         except FileNotFoundError:
-            raise FrameError(f"{path}: no finished pack here; run tools/pack_frames.py (again, it continues)") from None
+            raise FrameError(
+                f"{path}: there is no finished pack; run tools/pack_frames.py, which continues an unfinished one"
+            ) from None
         except (OSError, ValueError) as error:
             raise FrameError(f"{path}: cannot be read ({error}); run tools/pack_frames.py again") from None
-        if about.get("format") != FORMAT:
-            raise FrameError(f"{path}: format {about.get('format')}, this version reads {FORMAT}; pack again")
-        self._shards: list[dict[str, Any]] = about["shards"]
+        if (found := header.get("format")) != FORMAT:
+            raise FrameError(f"{path}: has format {found}, but this version reads format {FORMAT}; pack again")
+        self._shards: list[dict[str, Any]] = header["shards"]
         self._arrays = arrays
         self._open_shards: OrderedDict[int, _Shard] = OrderedDict()
 
@@ -127,18 +129,18 @@ class PackedStore:
         return len(self._arrays["video_shard"])
 
     def num_frames(self, path: str) -> int:
-        """Frames of a video in the pack; -1 if the video is not in it."""
+        """Returns the number of frames that the pack has of a video; -1 if the video is not in it."""
         video = self._find(path)
         return -1 if video < 0 else int(np.diff(self._arrays["video_first"][video : video + 2])[0])
 
     def frame_name(self, path: str, index: int) -> str:
-        """The place of one frame, for messages."""
+        """Returns shard, video and index of one frame, for messages."""
         video = self._find(path)
         where = self.folder if video < 0 else self.folder / self._shards[self._arrays["video_shard"][video]]["name"]
         return f"{where}: {path!r}, frame index {int(index)}"
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Reads and checks the frames; one that is asked for twice is read once."""
+        """Reads and checks the frames, each of them once; returns them in the order of `indices`."""
         order, video = np.asarray(indices).tolist(), self._find(path)
         if video < 0:
             raise FrameError(f"{self.folder}: {path!r} is not in this pack; run tools/pack_frames.py with its list")
@@ -156,14 +158,14 @@ class PackedStore:
             data = self._read(shard, size, int(ends[index]) - size)
             if zlib.crc32(data) != int(self._arrays["frame_sum"][first + index]):
                 raise FrameError(
-                    f"{self.frame_name(path, index)}: damaged (wrong check sum); `python tools/pack_frames.py "
-                    f"{self.folder} --verify` lists all that is"
+                    f"{self.frame_name(path, index)}: damaged (wrong checksum); `python tools/pack_frames.py "
+                    f"{self.folder} --verify` lists all damaged frames"
                 )
             frames[index] = data
         return [frames[index] for index in order]
 
     def stats(self) -> dict[str, int]:
-        """Nothing to count."""
+        """Returns nothing: this store counts nothing."""
         return {}
 
     def _read(self, shard: int, size: int, offset: int) -> bytes:
@@ -199,14 +201,14 @@ class PackedStore:
 
 
 def path_hash(name: bytes) -> np.uint64:
-    """Where a path is looked up in the index."""
+    """Returns the hash by which the index finds a path."""
     return np.uint64(int.from_bytes(hashlib.sha1(name, usedforsecurity=False).digest()[:8], "little"))
 
 
 def series_path(path: str, series: str | None) -> str:
-    """What a pack calls a series of pictures of a video; None: its frames."""
+    """Returns the name that a pack has for a series of pictures of a video; None is the frames."""
     return path if series is None else f"{path}/{series}"
 
 
-def _reopen(folder: Path, access: str, series: str | None) -> PackedStore:
+def _reopen(folder: Path, access: Access, series: str | None) -> PackedStore:
     return PackedStore(folder, folder=folder, access=access, series=series)

@@ -1,1 +1,1 @@
-"""Reads encoded videos: what they hold, when each frame is shown, and the frames themselves."""
+"""Reads encoded videos: what they contain, when each frame is shown, and the frames themselves."""

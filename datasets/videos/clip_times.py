@@ -1,6 +1,6 @@
-"""Which seconds of a video a clip covers: the clip samplers of PyTorchVideo as pure functions of the duration.
+"""Chooses the seconds of a video that a clip covers: PyTorchVideo's clip samplers as pure functions of the duration.
 
-Nothing here keeps state between calls. Which frames are shown in these seconds is decided in video_dataset.py.
+Nothing here keeps state between calls. video_dataset.py decides which frames are shown in these seconds.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ _SAME = 1e-9
 
 
 def random_span(duration: float, clip: float, rng: np.random.Generator) -> Span:
-    """`clip` seconds from anywhere; a video that is shorter gives a span that runs past its end."""
+    """Draws a span of `clip` seconds; in a shorter video the span runs past the end."""
     start = float(rng.uniform(0.0, max(duration - clip, 0.0)))
     return start, start + clip
 
 
 def random_spans(duration: float, clip: float, count: int, rng: np.random.Generator) -> list[Span]:
-    """`count` independent random spans ("random_multi")."""
+    """Draws `count` independent random spans ("random_multi")."""
     return [random_span(duration, clip, rng) for _ in range(count)]
 
 
 def uniform_spans(
     duration: float | Fraction, clip: float | Fraction, *, stride: float | Fraction | None = None, backpad: bool = False
 ) -> list[Span]:
-    """Spans one after the other, `stride` seconds apart (default: end to start).
+    """Returns consecutive spans that start `stride` seconds apart; by default each starts where the one before ends.
 
-    The tail that is shorter than a clip is left out, or, with `backpad`, covered by a last span that ends with the
-    video. A video shorter than a clip still gives one span, which runs past its end. Exact in fractions.
+    A tail that is shorter than a clip is left out; with `backpad` a last span covers it and ends with the video. A
+    video shorter than a clip gives one span, which runs past the end. Fractions keep the times exact.
+
+    Raises: ConfigError if `clip` or `stride` is not above 0.
     """
     step = Fraction(clip if stride is None else stride)
     if step <= 0 or clip <= 0:
-        raise ConfigError("common.data.store: clip_seconds and stride are seconds above 0")
+        raise ConfigError("common.data.store: clip_seconds and stride must be above 0 seconds")
     length, total, start = Fraction(clip), Fraction(duration), Fraction(0)
     spans = [_moved_back(start, length, total) if backpad else start]
     while True:
@@ -49,9 +51,9 @@ def uniform_spans(
 
 
 def constant_spans(duration: float | Fraction, clip: float | Fraction, count: int) -> list[Span]:
-    """`count` spans spread evenly from the start to the end of the video."""
-    room = max(Fraction(duration) - Fraction(clip), Fraction(0))
-    step = room / max(count - 1, 1)
+    """Returns `count` spans spread evenly from the start to the end of the video."""
+    last_start = max(Fraction(duration) - Fraction(clip), Fraction(0))
+    step = last_start / max(count - 1, 1)
     return [(float(step * place), float(step * place + Fraction(clip))) for place in range(count)]
 
 

@@ -1,7 +1,7 @@
-"""Which frames the videos of a list have, and when: scanned once, kept in flat arrays, mapped by every worker.
+"""Scans the videos of a list once for the times of their frames, which are kept in flat arrays that all workers map.
 
-Scanning reads packets and decodes nothing. A video that cannot be scanned has its reason kept, and becomes a fault when
-it is asked for.
+Scanning reads packets and decodes nothing. If a video cannot be scanned, the reason is kept, and the video becomes a
+fault when a sample needs it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from utils.errors import FrameError
 from utils.flat_file import open_arrays, save_arrays
 
 _VERSION = 1
-_DECODED = ("vp8",)  # some packets show no picture, so frames are only known from decoding
+_DECODED = ("vp8",)  # some packets show no picture, so only decoding tells the frames
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class VideoTimes:
-    """The frames of one video in the order of showing.
+    """Holds the times of the n frames of one video in display order.
 
-    stamps: int64 (n,), in ticks of `tick` seconds. keys: int64, stamps of the frames decoding can begin at. seekable:
-    False where the container gives frames no times, so they can only be counted.
+    stamps: int64 (n,), in ticks of `tick` seconds.
+    keys: int64, the stamps of the key frames, at which decoding can begin.
+    tick: seconds.
+    seekable: False if the container gives frames no times, so that they can only be counted.
     """
 
     stamps: np.ndarray
@@ -45,27 +47,27 @@ class VideoTimes:
 
     @property
     def seconds(self) -> np.ndarray:
-        """float64 (n,), when each frame appears; the first at 0."""
+        """The seconds at which each frame appears, float64 (n,); the first one appears at 0."""
         return (self.stamps - self.stamps[0]) * self.tick
 
     @property
     def duration(self) -> float:
-        """Seconds, the last frame shown as long as the average one."""
+        """The length in seconds if the last frame is shown as long as the average one."""
         return float(self.seconds[-1]) * len(self) / (len(self) - 1) if len(self) > 1 else 0.0
 
-    def places(self, start: float, end: float) -> tuple[int, int]:
-        """The first frame from `start` seconds on, and the first from `end` on: the rule of `datasets.videos.video.between`."""
+    def frames_between(self, start: float, end: float) -> tuple[int, int]:
+        """Returns the first frame from `start` seconds on and the first one from `end` on, by the rule of `between`."""
         moments = self.stamps[0] + (np.array([start, end]) - SAME_TIME) / self.tick
         first, last = np.searchsorted(self.stamps, moments).tolist()
         return first, last
 
     def index_of(self, stamp: int) -> int:
-        """The frame with this stamp."""
+        """Returns the frame with this stamp."""
         return int(np.searchsorted(self.stamps, stamp))
 
 
 class VideoIndex:
-    """The times of all videos of a list, by their place in it."""
+    """Holds the times of all videos of a list, by their position in it."""
 
     def __init__(self, arrays: dict[str, np.ndarray], errors: dict[int, str], file: Path | None) -> None:
         self._arrays, self._errors, self._file = arrays, errors, file
@@ -74,7 +76,7 @@ class VideoIndex:
         return len(self._arrays["ticks"])
 
     def __getitem__(self, video: int) -> VideoTimes:
-        """Raises FrameError if the video could not be scanned."""
+        """Returns the times of one video. Raises FrameError if it could not be scanned."""
         if video in self._errors:
             raise FrameError(self._errors[video])
         arrays = self._arrays
@@ -87,12 +89,12 @@ class VideoIndex:
         )
 
     def num_frames(self) -> np.ndarray:
-        """int64 (videos,); 0 for one that cannot be read."""
+        """Returns the number of frames of each video, int64 (videos,); 0 for a video that cannot be read."""
         return np.diff(self._arrays["frames"])
 
     @property
     def errors(self) -> dict[int, str]:
-        """Why videos cannot be read, by their place in the list."""
+        """The reasons why videos cannot be read, by their position in the list."""
         return self._errors
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -104,9 +106,10 @@ class VideoIndex:
 def index_videos(
     paths: Sequence[str], *, cache: str | os.PathLike[str] | None = None, threads: int | None = None
 ) -> VideoIndex:
-    """The index of the videos at `paths`, from the cache if all names, sizes and times are those it was made from.
+    """Returns the index of the videos at `paths`; the cache is used if all names, sizes and times are unchanged.
 
-    cache: its folder; default the user's cache folder.
+    cache: folder of the cache; by default the user's cache folder.
+    threads: number of threads that scan; by default one per core, but at most 8.
     """
     folder = Path(cache) if cache is not None else default_cache_folder()
     file = folder / f"{_key(paths)}-v{_VERSION}.videos"
@@ -133,12 +136,12 @@ def index_videos(
         save_arrays(file, {"errors": {str(place): text for place, text in errors.items()}}, arrays)
         return _open(file)
     except OSError as error:
-        _log.warning("cannot cache the index of videos in %s (%s): they will be scanned again", folder, error)
+        _log.warning("cannot cache the index of videos in %s (%s): the next run scans them again", folder, error)
         return VideoIndex(arrays, errors, None)
 
 
 def scan(path: str | os.PathLike[str]) -> VideoTimes:
-    """The times of one video. Raises FrameError if it is not there, not a video, or has no video stream or frame."""
+    """Scans one video. Raises FrameError if it is missing, not a video, or has no video stream or no frame."""
     path = Path(path)
     if not path.is_file():
         raise FrameError(f"{path}: no such video")
@@ -162,7 +165,7 @@ def scan(path: str | os.PathLike[str]) -> VideoTimes:
     except av.FFmpegError as error:
         raise FrameError(f"{path}: cannot be read as a video: {error.strerror or error}") from error
     if not found:
-        raise FrameError(f"{path}: there is no frame in it")
+        raise FrameError(f"{path}: contains no frames")
     stamps = [stamp for stamp, _ in found if stamp is not None]
     if len(set(stamps)) < len(found) or not tick:
         counted = np.arange(len(found), dtype=np.int64)
@@ -182,7 +185,7 @@ def _scan_or_error(path: str) -> VideoTimes | str:
 
 
 def _key(paths: Sequence[str]) -> str:
-    """Hash of all names, sizes and times; a file that is not there counts as such."""
+    """Hashes the names, sizes and times of all files; a missing file is hashed as missing."""
     digest = hashlib.sha1(usedforsecurity=False)
     for path in paths:
         try:
@@ -195,5 +198,5 @@ def _key(paths: Sequence[str]) -> str:
 
 
 def _open(file: Path) -> VideoIndex:
-    about, arrays = open_arrays(file)
-    return VideoIndex(arrays, {int(place): text for place, text in about["errors"].items()}, file)
+    header, arrays = open_arrays(file)
+    return VideoIndex(arrays, {int(place): text for place, text in header["errors"].items()}, file)

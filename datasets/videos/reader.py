@@ -1,6 +1,7 @@
-"""Chosen frames of an encoded video as pixels, by seeking to the key frame before them and decoding from there.
+"""Decodes chosen frames of an encoded video by seeking to the key frame before them and decoding from there.
 
-PyAV always; torchcodec where it is installed and asked for. Which frames there are is known from video_index.py.
+PyAV can always do it, and torchcodec if it is installed and the config asks for it. index.py lists the frames of a
+video.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ Reader = Callable[[Path, VideoTimes, np.ndarray], list[np.ndarray]]
 
 
 def read_pyav(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
-    """The frames at `indices` (0-based, in the order of showing), upright uint8 (H, W, 3) RGB, one thread.
+    """Decodes the frames at `indices` (0-based, in display order) with PyAV in one thread.
 
-    A frame is known by its time stamp, so what comes back is the frame that was asked for or a FrameError.
+    Returns upright frames, uint8 (H, W, 3) RGB. A frame is identified by its time stamp, so the result is the frame at
+    the given index or a FrameError.
     """
     wanted = {int(times.stamps[index]): int(index) for index in np.unique(indices).tolist()}
     found: dict[int, np.ndarray] = {}
@@ -39,13 +41,13 @@ def read_pyav(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.nda
 
 
 def read_torchcodec(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
-    """The same by torchcodec, which seeks exactly and turns rotated videos itself."""
+    """Decodes frames like `read_pyav` with torchcodec, which seeks exactly and rotates videos upright itself."""
     from torchcodec.decoders import VideoDecoder
 
     try:
         decoder = VideoDecoder(str(path), dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1)
         if len(decoder) != len(times):
-            raise FrameError(f"{path}: torchcodec sees {len(decoder)} frames, PyAV {len(times)}; use decoder: pyav")
+            raise FrameError(f"{path}: torchcodec finds {len(decoder)} frames, PyAV {len(times)}; use decoder: pyav")
         return list(decoder.get_frames_at(indices=np.asarray(indices).tolist()).data.numpy())
     except (RuntimeError, ValueError, IndexError) as error:
         raise FrameError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
@@ -55,7 +57,10 @@ READERS: dict[str, Reader] = {"pyav": read_pyav, "torchcodec": read_torchcodec}
 
 
 def find_reader(name: str) -> Reader:
-    """The reader called `name`; "auto" is torchcodec if it is installed and works, else PyAV. Raises ConfigError."""
+    """Returns the reader called `name`; "auto" is torchcodec if it is installed and works, else PyAV.
+
+    Raises: ConfigError for an unknown name, and for torchcodec if it does not work.
+    """
     if name not in (*READERS, "auto"):
         raise ConfigError(f"common.data.store.decoder: {name!r} is not one of auto, {', '.join(READERS)}")
     if name == "pyav":
@@ -65,17 +70,17 @@ def find_reader(name: str) -> Reader:
         try:
             importlib.import_module("torchcodec.decoders")
             return read_torchcodec
-        except (ImportError, RuntimeError, OSError) as error:  # it finds no FFmpeg libraries
+        except (ImportError, RuntimeError, OSError) as error:  # for example if it finds no FFmpeg libraries
             why = " ".join(str(error).split())[:120]
     if name == "torchcodec":
-        raise ConfigError(f"common.data.store.decoder: torchcodec cannot be used: {why}; pyav can")
+        raise ConfigError(f"common.data.store.decoder: torchcodec cannot be used: {why}; use pyav")
     return read_pyav
 
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     try:
-        # an absolute path has no colon that FFmpeg could take for the name of a protocol
+        # FFmpeg takes what is before a colon for a protocol; an absolute path begins with a slash
         with av.open(str(path.absolute())) as container:
             yield container
     except av.FFmpegError as error:
@@ -83,9 +88,9 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
 
 
 def _runs(times: VideoTimes, stamps: list[int]) -> list[tuple[int, list[int]]]:
-    """(number of the key frame to start from, stamps to collect from there on), in order.
+    """Returns (number of the key frame to start from, stamps to collect from there on), in order.
 
-    A new run begins where there is a key frame between two wanted frames: seeking skips what nobody asked for.
+    A new run begins if there is a key frame between two wanted frames, so that seeking skips the frames before it.
     """
     keys = np.maximum(np.searchsorted(times.keys, stamps, side="right") - 1, 0).tolist()
     runs: list[tuple[int, list[int]]] = []
@@ -105,7 +110,7 @@ def _decode_run(
     key: int,
     stamps: list[int],
 ) -> dict[int, av.VideoFrame]:
-    """Decodes from the key frame; where the container lands behind it, from an earlier one, at last from the start."""
+    """Decodes from the key frame on; if seeking ends after it, from earlier key frames, and finally from the start."""
     back = 1
     while True:
         from_start = key == 0 or not times.seekable
@@ -122,11 +127,11 @@ def _decode_run(
 def _collect(
     path: Path, container: av.container.InputContainer, stream: av.VideoStream, times: VideoTimes, wanted: set[int]
 ) -> dict[int, av.VideoFrame]:
-    """Decodes until all `wanted` stamps have come, or later ones."""
+    """Decodes until all `wanted` stamps are found, or a later one is."""
     found: dict[int, av.VideoFrame] = {}
     last = max(wanted)
     for count, frame in enumerate(container.decode(stream)):
-        # where the container gives no times, frames are counted
+        # frames are counted if the container gives no times
         stamp = frame.pts if times.seekable else int(times.stamps[min(count, len(times) - 1)])
         if stamp in wanted and stamp not in found:
             if frame.is_corrupt:
@@ -138,7 +143,7 @@ def _collect(
 
 
 def _one_thread() -> dict[str, int]:
-    """What keeps FFmpeg from starting a thread per core for every frame; older versions of PyAV start none."""
+    """Returns the argument that stops PyAV from starting a thread per core for every frame, if its version has one."""
     try:
         av.VideoFrame(16, 16, "yuv420p").reformat(format="rgb24", threads=1)
     except TypeError:

@@ -1,4 +1,4 @@
-"""The times of the records of a list: whole videos, or the seconds of them that an annotation names."""
+"""Finds the frames of the records of a list: whole videos, or the parts of them that an annotation names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from utils.errors import FrameError
 
 
 class SegmentIndex:
-    """The times of n records. Records may share a video, which is scanned once.
+    """Holds the times of the frames of n records. A video that several records share is scanned once.
 
-    cache: folder of the index of the videos, default the user's cache folder.
-    errors: why records have no frames, by their place in the list: their video cannot be read, or is over by then.
+    cache: folder of the index of the videos; by default the user's cache folder.
+    errors: reasons why records have no frames, by their position in the list: the video cannot be read, or it ends
+        before the record's seconds.
     """
 
     def __init__(self, records: RecordList, *, cache: str | os.PathLike[str] | None = None) -> None:
@@ -33,9 +34,9 @@ class SegmentIndex:
             if record in self.errors:
                 continue
             times = videos[places[record]]
-            first, last = (0, len(times)) if np.isnan(start) else times.places(start, end)
+            first, last = (0, len(times)) if np.isnan(start) else times.frames_between(start, end)
             if first == last:
-                what = f"no frame from {start:g} to {end:g} s, its last one is shown at {times.seconds[-1]:.2f} s"
+                what = f"no frame from {start:g} to {end:g} s; the last frame is shown at {times.seconds[-1]:.2f} s"
                 self.errors[record] = f"{records.full_path(record)}: {what}"
             self._bounds[record] = first, last
 
@@ -44,11 +45,11 @@ class SegmentIndex:
 
     @property
     def num_videos(self) -> int:
-        """How many different videos there are."""
+        """The number of different videos."""
         return len(self._videos)
 
     def __getitem__(self, record: int) -> VideoTimes:
-        """The times of the record's frames, from 0. Raises FrameError if it has none."""
+        """Returns the times of the record's frames. Raises FrameError if it has no frame."""
         times = self.video(record)
         if self._spans is None:
             return times
@@ -56,11 +57,11 @@ class SegmentIndex:
         return replace(times, stamps=times.stamps[first:last])
 
     def video(self, record: int) -> VideoTimes:
-        """The times of the whole video the record is a part of."""
+        """Returns the times of the whole video that the record is a part of. Raises FrameError."""
         if record in self.errors:
             raise FrameError(self.errors[record])
         return self._videos[int(self._places[record])]
 
     def first(self, record: int) -> int:
-        """The frame of the video that is the record's first."""
+        """Returns which frame of the video is the record's first one."""
         return int(self._bounds[record, 0])

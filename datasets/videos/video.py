@@ -1,7 +1,7 @@
-"""Encoded video files to frames: OpenCV first, PyAV where OpenCV stops early, and every complaint of either.
+"""Decodes whole video files: with OpenCV first, with PyAV if OpenCV stops early. All complaints of both are kept.
 
-Containers lie about their number of frames, so what a video holds is known from its packets and from decoding it. How
-frames are chosen, resized or stored is not decided here, except for the clock (`at_rate`), which needs the times.
+Containers state wrong numbers of frames, so the packets and the decoded frames tell what a video contains. Frames are
+chosen, resized and stored elsewhere; only `at_rate` and `between` are here, because they need the times.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ import numpy as np
 
 from utils.errors import FrameError
 
-_SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
-VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
-# said by the H.264 decoder about bookkeeping of reference pictures that it mends without a mark on the picture
+# the H.264 decoder says this about its list of reference pictures, which it repairs without damage to the picture
 _HARMLESS = ("mmco: unref short failure",)
 _MAX_ERRORS = 20
-SAME_TIME = 1e-6  # seconds; times are decimal copies of exact fractions
+SAME_TIME = 1e-6  # seconds; times are rounded copies of exact fractions
 
 TimedFrame = tuple[float, np.ndarray]
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What demuxing (not the container's header) says about the first video stream.
+    """Describes the first video stream as its packets show it, not as the container's header claims.
 
-    width, height: as shown, after rotation. fps: average frames per second, 0.0 if unknown. duration: seconds, from the
-    first to the end of the last frame. times: float64 (num_packets,), seconds of the packets in the order of showing,
-    the first is 0. claimed_frames: the header's word, often 0 or wrong. quarter_turns: clockwise, 0..3, to show a frame
-    upright, after mirroring it left to right if `mirrored`.
+    codec: FFmpeg's name of the codec.
+    width, height: in pixels, after rotation.
+    fps: average frames per second; 0.0 if unknown.
+    duration: seconds from the first frame to the end of the last one.
+    times: float64 (num_packets,), seconds of the packets in display order; the first is 0.
+    claimed_frames: number of frames in the header, often 0 or wrong.
+    quarter_turns: clockwise turns, 0..3, that make a frame upright, after mirroring it if `mirrored`.
+    mirrored: whether frames are to be mirrored left to right.
     """
 
     codec: str
@@ -54,10 +56,13 @@ class VideoInfo:
 
 
 class Video:
-    """A video file that is read once, from its first frame to its last.
+    """Reads a video file once, from its first frame to its last.
 
-    Afterwards `errors` holds what went wrong in it (empty: it is whole) and `decoder` who decoded it: "opencv", "pyav"
-    or "opencv+pyav". Both decode in the calling thread: several videos at a time is the way to use more cores.
+    Decoding uses the calling thread only; read several videos at a time to use more cores.
+
+    info: what the packets show.
+    errors: after reading, what was wrong with the video; empty if it is whole.
+    decoder: after reading, what decoded it: "opencv", "pyav" or "opencv+pyav".
 
     Raises FrameError, naming the file, if it is missing, empty, not a video or has no video stream.
     """
@@ -70,14 +75,14 @@ class Video:
             raise FrameError(f"{self.path}: no such file")
         if self.path.stat().st_size == 0:
             raise FrameError(f"{self.path}: the file is empty (0 bytes)")
-        # an absolute path has no colon that FFmpeg could take for the name of a protocol
+        # FFmpeg takes what is before a colon for a protocol; an absolute path begins with a slash
         self._name = str(self.path.absolute())
         self.info = self._probe()
 
     def frames(self, *, order: str = "rgb") -> Iterator[TimedFrame]:
-        """Yields (seconds since the first frame, uint8 (H, W, 3)), upright, channels in `order` ("rgb" or "bgr").
+        """Yields (seconds since the first frame, upright frame), uint8 (H, W, 3), channels in `order` ("rgb" or "bgr").
 
-        A damaged video yields what can be decoded and fills `errors`; nothing is raised for it.
+        For a damaged video it yields what can be decoded and fills `errors`, but raises nothing.
         """
         if order not in ("rgb", "bgr"):
             raise ValueError(f"order={order!r} is neither 'rgb' nor 'bgr'")
@@ -93,7 +98,7 @@ class Video:
             for message in messages:
                 self._note(message)
             return
-        # fewer frames than packets: OpenCV cannot decode it, gave up at a fault, or some packets show no picture (VP8)
+        # fewer frames than packets: OpenCV cannot decode it or stopped at damage, or some packets show no picture (VP8)
         total = count
         for total, (time, picture) in enumerate(self._pyav(order), 1):
             if total > count:
@@ -107,7 +112,7 @@ class Video:
         message = " ".join(message.split())
         if message and message not in self.errors and not message.endswith(_HARMLESS):
             if len(self.errors) == _MAX_ERRORS:
-                self.errors.append("more of the kind")
+                self.errors.append("more errors like these")
             elif len(self.errors) < _MAX_ERRORS:
                 self.errors.append(message)
 
@@ -116,10 +121,10 @@ class Video:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Notes what PyAV's FFmpeg logs as an error in the meantime."""
+        """Notes the errors that PyAV's FFmpeg logs inside the `with` block."""
         level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
         av.logging.set_level(av.logging.ERROR)
-        av.logging.set_skip_repeated(False)  # the repeats it skips may be those of another video
+        av.logging.set_skip_repeated(False)  # a skipped repeat may be a message about another video
         logs: list[Any] = []
         try:
             with av.logging.Capture() as logs:
@@ -146,7 +151,7 @@ class Video:
                             continue
                         if packet.is_corrupt:
                             self._note("the container marks a packet as damaged or cut off")
-                        if packet.is_discard:  # outside the edit list: decoded, never shown
+                        if packet.is_discard:  # outside the edit list: it is decoded but never shown
                             continue
                         stamp = packet.pts if packet.pts is not None else packet.dts
                         moments.append(stamp * base if stamp is not None else np.nan)
@@ -160,7 +165,7 @@ class Video:
             raise FrameError(f"{self.path}: cannot be read as a video ({error.strerror or error})") from error
         fps = float(rate) if rate else 0.0
         times = np.sort(np.asarray(moments, np.float64))
-        if not np.isfinite(times).all():  # some containers give a time to every second packet only
+        if not np.isfinite(times).all():  # some containers give only every second packet a time
             times = np.arange(len(times)) / (fps or 25.0)
         times = times - times[0] if len(times) else times
         if not fps and len(times) > 1 and times[-1] > 0:
@@ -172,15 +177,17 @@ class Video:
         return VideoInfo(codec, width, height, fps, duration, times, claimed, turns, mirrored)
 
     def _opencv(self, complaints: _StandardError) -> Iterator[np.ndarray]:
-        # read when OpenCV first opens a video; where it is set, complaints go to the buffered standard output
+        # OpenCV reads this variable with its first video; if it is set, messages go to the buffered standard output
         os.environ.pop("OPENCV_FFMPEG_LOGLEVEL", None)
-        if os.fsencode(self._name).decode("utf-8", "replace") != self._name:  # OpenCV crashes where it is no UTF-8
+        if (
+            os.fsencode(self._name).decode("utf-8", "replace") != self._name
+        ):  # OpenCV crashes on names that are not UTF-8
             return
         with complaints:
-            # one thread: what the decoder says is then said while `read` runs
+            # with one thread the decoder prints its messages while `read` runs
             capture = cv2.VideoCapture(self._name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         try:
-            # turned here for both decoders; PyAV never turns, and OpenCV does or does not, by version
+            # frames are rotated here for both decoders: PyAV never does it, and OpenCV only in some versions
             if not capture.isOpened() or not capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0):
                 return
             while True:
@@ -196,7 +203,7 @@ class Video:
         with contextlib.ExitStack() as stack:
             try:
                 container = stack.enter_context(av.open(self._name))
-            except av.FFmpegError as error:  # it could be opened when it was probed
+            except av.FFmpegError as error:  # unexpected, as `_probe` could open it
                 self._note_ffmpeg(error)
                 return
             stream = container.streams.video[0]
@@ -234,10 +241,12 @@ class Video:
 
 
 def at_rate(frames: Iterable[TimedFrame], fps: float, duration: float) -> Iterator[TimedFrame]:
-    """Resamples to a constant rate: a frame is dropped or repeated so that picture k is the one shown at k / fps.
+    """Resamples to a constant rate: drops or repeats frames so that picture k is the one shown at k / fps seconds.
 
-    The rule of FFmpeg's `fps` filter: each time is rounded to the nearest tick (halves up), and of two frames on one
-    tick the later stays. duration: seconds up to which the last frame is shown; one picture comes in any case.
+    It follows FFmpeg's `fps` filter: each time is rounded to the nearest tick (halves up), and of two frames on one
+    tick the later one is kept. At least one picture is yielded.
+
+    duration: seconds until which the last frame is shown.
     """
 
     def ticks(seconds: float) -> int:
@@ -257,7 +266,7 @@ def at_rate(frames: Iterable[TimedFrame], fps: float, duration: float) -> Iterat
 
 
 def between(frames: Iterable[TimedFrame], start: float, end: float) -> Iterator[TimedFrame]:
-    """The frames from `start` until before `end` seconds, their times counted from `start`; reads no further."""
+    """Yields the frames from `start` until before `end` seconds and reads no further; times count from `start`."""
     for time, picture in frames:
         if time >= end - SAME_TIME:
             return
@@ -266,22 +275,23 @@ def between(frames: Iterable[TimedFrame], start: float, end: float) -> Iterator[
 
 
 def orientation(frame: av.VideoFrame | None) -> tuple[int, bool]:
-    """(clockwise quarter turns, mirrored) from the display matrix of a frame; the nearest quarter turn is taken."""
+    """Returns (clockwise quarter turns, mirrored) from the display matrix of a frame, rounded to quarter turns."""
     matrix: Any = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
     if matrix is None:
         return 0, False
-    # 16.16 fixed point, row vectors: (x, y) on the screen = (a x + c y, b x + d y), y pointing down
+    # 16.16 fixed point, row vectors: (x, y) on the screen = (a x + c y, b x + d y), with y pointing down
     a, b, _, c, d = np.frombuffer(bytes(matrix)[:20], np.int32).astype(np.float64)
     mirrored = a * d - b * c < 0
-    if mirrored:  # first the mirror (x to -x), then the turn that is left
+    if mirrored:  # the frame is mirrored first (x to -x); the remaining matrix is a rotation
         a, b = -a, -b
     return round(np.degrees(np.arctan2(b, a)) / 90) % 4, bool(mirrored)
 
 
 class _StandardError:
-    """Collects what C libraries print to file descriptor 2 while it is entered; `read` gives it line by line.
+    """Collects what C libraries print to file descriptor 2; `read` returns it line by line.
 
-    OpenCV has no other way to say that it decoded damaged data. The outer `with` opens and closes, inner ones redirect.
+    OpenCV has no other way to report that it decoded damaged data. The outer `with` opens and closes the file, and
+    inner ones redirect the output to it.
     """
 
     def __init__(self) -> None:
@@ -304,7 +314,7 @@ class _StandardError:
             self._file.close()
 
     def read(self) -> list[str]:
-        """The lines so far, without the decoder's address in them, so that equal complaints are equal."""
+        """Returns the lines so far without the decoder's address in them, so that equal messages are equal."""
         self._file.seek(0)
         lines = self._file.read().decode("utf-8", "replace").splitlines()
         return [line.partition(" @ 0x")[0].lstrip("[") + ":" + line.partition("]")[2] for line in lines if "] " in line]

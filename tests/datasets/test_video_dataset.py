@@ -206,7 +206,7 @@ def test_an_index_that_cannot_be_kept_is_made_all_the_same(tmp_path: Path, caplo
     (tmp_path / "file").write_bytes(b"")
     index = index_videos([path], cache=tmp_path / "file/below")
     assert pickle.loads(pickle.dumps(index)).num_frames().tolist() == [5]
-    assert "they will be scanned again" in caplog.text
+    assert "the next run scans them again" in caplog.text
 
 
 def test_workers_change_nothing(tmp_path: Path):

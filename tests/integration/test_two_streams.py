@@ -125,7 +125,10 @@ def test_a_dry_run_says_what_is_missing_and_what_is_refused(
     copy = shutil.copytree(dataset, tmp_path / "copy", ignore=shutil.ignore_patterns("flow_*"))
     config = write_config(tmp_path / "exp", copy)
     assert main.main(["--config", str(config), "--dry-run"]) == 0
-    assert "no optical flow here nor in the other folders looked at; tools/dump_flow.py" in capsys.readouterr().out
+    assert (
+        "no optical flow in this folder or the others that were looked at; tools/dump_flow.py"
+        in capsys.readouterr().out
+    )
     for override, message in (
         ("common.augmentation.colorjitter=[0.2, 0.2, 0.2, 0.1]", "colorjitter: optical flow has no colour"),
         ("common.augmentation.mean=[0.5, 0.5, 0.5]", r"mean: \[0.5, 0.5, 0.5\] should have 2 numbers, for x and y"),

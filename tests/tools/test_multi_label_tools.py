@@ -134,7 +134,7 @@ def test_faults_of_sets_are_found_and_repaired(checked: Path, capsys: pytest.Cap
     arguments = [str(checked), "--multi-label", "--quick", "--workers", "1"]
     assert check_data.main(arguments) == 2
     said = capsys.readouterr().out
-    assert "train.txt:4: in 'frames/sit/x 3 1,2' a comma parts columns" in said
+    assert "train.txt:4: a comma separates columns in 'frames/sit/x 3 1,2'" in said
     assert "val.txt:2: label 7 is outside the 3 classes" in said
     assert "class 1 (sit) has no training video" in said and "3 faults in 5 videos" in said
     assert check_data.main([*arguments, "--fix"]) == 0, capsys.readouterr().out

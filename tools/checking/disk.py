@@ -39,7 +39,7 @@ class _Job:
 
 def check_frames(data: DataSet, *, template: str | None, first: int | None, decode: bool, workers: int) -> None:
     """Looks at the folder of every line that has no fault yet. decode: also at the pixels of every frame."""
-    entries = unblamed(data)
+    entries = data.without_fault()
     folders = look(data, entries, decode=decode, workers=workers)
     template = template or most(
         _main_series(folder) for folder in folders.values() if folder is not None and folder.numbers
@@ -87,11 +87,6 @@ def _check_numbers(
     elif listed is not None and listed != span:
         message = f"{entry.path!r} was dumped with {listed} frames ({MANIFEST}), the folder holds {span}"
         data.blame("manifest", entry, message, fix=DROP, drop=True)
-
-
-def unblamed(data: DataSet) -> list[Entry]:
-    """The lines that have no fault yet."""
-    return [entry for entry in data.entries if not entry.drop and not entry.known]
 
 
 def check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str) -> None:

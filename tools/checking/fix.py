@@ -6,8 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from datasets.lists.columns import find_columns
-from datasets.lists.tables import read_table
+from datasets.lists.tables import find_columns, read_table
 from tools.checking.lists import DataSet, Entry, Fault, class_name, labels_of
 from utils.errors import UserError
 from utils.files import atomic_write
@@ -25,7 +24,7 @@ def fix(data: DataSet) -> list[Path]:
     _remove_classes(data, sorted(_empty_classes(data)))
     changed = []
     for split, source in data.sources.items():
-        entries = data.of(split)
+        entries = data.kept(split)
         if not entries:
             raise UserError(f"{source}: no video would be left; nothing was written")
         table = read_table(source) if source.suffix.lower() == ".csv" else None
@@ -80,7 +79,7 @@ def _cell(data: DataSet, entry: Entry, before: str) -> str:
 def _empty_classes(data: DataSet) -> set[int]:
     if "train" not in data.sources:
         return set()
-    present = labels_of(data.of("train"))
+    present = labels_of(data.kept("train"))
     count = data.num_class or max(labels_of(entry for entry in data.entries if not entry.drop), default=-1) + 1
     return set(range(count)) - present
 

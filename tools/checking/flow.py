@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datasets.stores.flow import DUMP, y_template
 from datasets.stores.frame_names import FLOW_PAIRS
-from tools.checking.disk import DROP, Folder, check_pictures, look, most, unblamed
+from tools.checking.disk import DROP, Folder, check_pictures, look, most
 from tools.checking.lists import DataSet
 
 
@@ -13,7 +13,7 @@ def check_flow(data: DataSet, *, template: str | None, first: int | None, decode
 
     template: of the x pictures. decode: also at the pixels of every field.
     """
-    entries = unblamed(data)
+    entries = data.without_fault()
     folders = look(data, entries, decode=decode, workers=workers, flow=True)
     there = [folder for folder in folders.values() if folder is not None]
     x = template or most(name for folder in there for name in folder.numbers if name.startswith(_X))

@@ -13,7 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets.lists.parser import COLUMNS
+import numpy as np
+
+from datasets.lists.class_names import find_class_file, read_class_file
+from datasets.lists.parser import COLUMNS, ParsedList, parse_text
+from utils.errors import ListError
 from utils.scoring.label_sets import labels_to_text
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
@@ -80,9 +84,13 @@ class DataSet:
         """Whether a line has a set of classes."""
         return "labels" in self.columns
 
-    def of(self, split: str) -> list[Entry]:
-        """The lines of one split that are not dropped."""
+    def kept(self, split: str) -> list[Entry]:
+        """Returns the lines of one split that are not dropped."""
         return [entry for entry in self.entries if entry.split == split and not entry.drop]
+
+    def without_fault(self) -> list[Entry]:
+        """Returns the lines of all splits that have no fault so far."""
+        return [entry for entry in self.entries if not entry.drop and not entry.known]
 
     def blame(self, kind: str, entry: Entry, message: str, *, fix: str = "", drop: bool = False) -> None:
         """Notes the fault of one line."""
@@ -90,6 +98,73 @@ class DataSet:
         self.faults.append(Fault(kind, f"{where}: {message}", entry.split, entry.line, entry.path, fix))
         entry.known = True
         entry.drop |= drop
+
+
+def read_list(data: DataSet, split: str) -> None:
+    """Reads the list of a split, noting every line that is none."""
+    source = data.sources[split]
+    try:
+        text = source.read_bytes()
+    except OSError as error:
+        raise ListError(f"{source}: cannot be read: {error.strerror}") from None
+    _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
+    if not data.kept(split):
+        expected = " ".join(("path", *data.columns))
+        raise ListError(f"{source}: has no line `{expected}`; tools/make_lists.py writes lists")
+
+
+def read_classes(data: DataSet, classes: Path | None) -> None:
+    """Reads the class file: the one given, or the one beside the lists."""
+    first = next(iter(data.sources))
+    try:
+        data.class_file = classes or find_class_file(data.sources[first], data.roots[first])
+        if data.class_file is not None:
+            data.names = read_class_file(data.class_file)
+    except ListError as error:
+        data.faults.append(Fault("class_file", str(error)))
+    if data.names is not None:
+        if data.num_class is not None and data.num_class != len(data.names):
+            data.faults.append(
+                Fault(
+                    "num_class",
+                    f"{data.class_file}: names {len(data.names)} classes, the config has num_class {data.num_class}",
+                )
+            )
+        data.num_class = len(data.names)
+
+
+def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
+    """Takes the good lines; a part with a bad one is halved until the bad one is alone."""
+    try:
+        parsed = parse_text(b"\n".join(lines), first, data.sources[split], data.columns)
+    except ListError as error:
+        if len(lines) == 1:
+            data.faults.append(Fault("line", str(error), split, first, fix="the line is removed"))
+            return
+        half = len(lines) // 2
+        _read_lines(data, split, lines[:half], first)
+        _read_lines(data, split, lines[half:], first + half)
+    else:
+        _take(data, split, parsed)
+
+
+def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
+    blob, offsets = parsed.blob.tobytes(), parsed.offsets.tolist()
+    numbers, counted = parsed.numbers, "num_frames" in data.columns
+    flat = numbers["labels" if data.multi_label else "label"].tolist()
+    stops = np.cumsum(numbers["sizes"]).tolist() if data.multi_label else range(1, len(flat) + 1)
+    counts = numbers["num_frames"].tolist() if counted else [0] * len(parsed.lines)
+    columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
+    for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
+        labels = tuple(flat[begin:end])
+        entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
+        unlabelled = labels == (-1,) and split != "train"  # scored, not learned from
+        negative = 0 if unlabelled else min(labels, default=0)
+        if (counted and num_frames < 1) or negative < 0:
+            reason = f"has the negative label {negative}" if negative < 0 else f"has {num_frames} frames"
+            data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
+        else:
+            data.entries.append(entry)
 
 
 def check_lists(data: DataSet) -> None:
@@ -105,7 +180,7 @@ def check_classes(data: DataSet) -> None:
     """Classes without a training video. Comes last: what is dropped for other reasons may empty a class."""
     if "train" not in data.sources:
         return
-    present = labels_of(data.of("train"))
+    present = labels_of(data.kept("train"))
     others = labels_of(entry for entry in data.entries if not entry.drop)
     count = data.num_class if data.num_class is not None else max(others, default=-1) + 1
     for label in sorted(set(range(count)) - present):
@@ -131,7 +206,7 @@ def class_name(data: DataSet, label: int) -> str:
 
 
 def _check_labels(data: DataSet, split: str) -> None:
-    entries = data.of(split)
+    entries = data.kept(split)
     if _counts_from_one(data, split):
         highest = max(labels_of(entries))
         data.faults.append(
@@ -153,7 +228,7 @@ def _check_labels(data: DataSet, split: str) -> None:
 
 def _counts_from_one(data: DataSet, split: str) -> bool:
     """Whether a list has no 0 and something says that its labels are one too high."""
-    entries = data.of(split)
+    entries = data.kept(split)
     labels = labels_of(entries)
     if 0 in labels or not labels:
         return False
@@ -169,7 +244,7 @@ def _counts_from_one(data: DataSet, split: str) -> bool:
     if max(labels) == (data.num_class if data.num_class is not None else len(labels)):
         return True
     for other in data.sources:
-        known = labels_of(data.of(other))
+        known = labels_of(data.kept(other))
         if other != split and 0 in known and not labels <= known and {label - 1 for label in labels} <= known:
             return True
     return False
@@ -178,7 +253,7 @@ def _counts_from_one(data: DataSet, split: str) -> bool:
 def _check_duplicates(data: DataSet) -> None:
     for split in data.sources:
         first: dict[tuple[str, tuple[float, float] | None], Entry] = {}
-        for entry in data.of(split):
+        for entry in data.kept(split):
             before = first.setdefault((os.path.normpath(entry.path), entry.span), entry)
             if before is not entry:
                 labels = ""
@@ -192,16 +267,16 @@ def _check_overlap(data: DataSet) -> None:
     if {"train", "val"} - set(data.sources):
         return
     validating: dict[str, list[Entry]] = defaultdict(list)
-    for entry in data.of("val"):
+    for entry in data.kept("val"):
         validating[os.path.normpath(Path(data.roots["val"], entry.path))].append(entry)
-    for entry in data.of("train"):
+    for entry in data.kept("train"):
         place = os.path.normpath(Path(data.roots["train"], entry.path))
         if other := next((other for other in validating.get(place, ()) if entry.shares(other)), None):
             message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
             data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
     groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
     for split in ("train", "val"):
-        for entry in data.of(split):
+        for entry in data.kept(split):
             name = Path(entry.path).name if entry.num_frames else Path(entry.path).stem
             if match := _UCF_GROUP.fullmatch(name):
                 groups[match[1]][split].append(entry)

@@ -61,7 +61,7 @@ def take_videos(data: DataSet, split: str) -> None:
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
     """Looks at the file of every line that has no fault yet. decode: also at every frame, as dumping would."""
-    entries = [entry for entry in data.entries if not entry.drop and not entry.known]
+    entries = data.without_fault()
     spans: dict[Path, set[Span]] = defaultdict(set)
     for entry in entries:
         parts = spans[data.roots[entry.split] / entry.path]

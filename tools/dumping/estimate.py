@@ -5,17 +5,25 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from datasets.stores.frame_names import list_frames
-from tools.dumping.measure import Cost, measure_dump
 from tools.dumping.pool import run_jobs
-from tools.dumping.video import Job
+from tools.dumping.video import Job, dump_video
 from utils.errors import UserError
 from utils.transforms.decode import decode_image
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was measured on one video. seconds: of one process. size: bytes of its frames."""
+
+    frames: int
+    size: int
+    seconds: float
 
 
 def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: int = 0) -> str:
@@ -48,6 +56,16 @@ def estimate_frames(folders: Sequence[Path], sample: int, *, published: int = 0)
     """The same for frames that are there already: their disk, and the hours of decoding each once."""
     costs = [measure_folder(folders[place]) for place in _spread(len(folders), sample)]
     return _in_words(costs, len(folders), "decoded by 1 process", workers=1, published=published)
+
+
+def measure_dump(job: Job) -> Cost:
+    """Dumps one video and forgets it; runs in a worker. Raises UserError if it cannot be dumped."""
+    began = time.perf_counter()
+    answer = dump_video(job)
+    if answer["status"] == "failed":
+        raise UserError(answer["errors"][0])
+    size = sum(file.stat().st_size for file in job.target.iterdir())
+    return Cost(answer["frames"], size, time.perf_counter() - began)
 
 
 def measure_folder(folder: Path) -> Cost:

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tools.dumping.video import Job, Settings
-from tools.listing.labels import candidates, labelled_rows, segment_name, walk_videos
+from tools.listing.found import walk_videos
+from tools.listing.labels import candidates, labelled_rows, segment_name
 from utils.errors import UserError
 
 

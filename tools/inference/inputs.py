@@ -11,8 +11,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
-from datasets.videos.video import VIDEO_SUFFIXES, TimedFrame, Video
+from datasets.videos.video import TimedFrame, Video
 from utils.errors import FrameError, UserError
 from utils.transforms.crops import CropRule, short_side_size
 from utils.transforms.decode import decode_image

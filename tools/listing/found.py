@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.frame_names import list_frames
-from datasets.videos.video import VIDEO_SUFFIXES
-from tools.listing.labels import walk_videos
 from tools.listing.manifest import Manifest
 from utils.errors import ListError, UserError
 
@@ -95,6 +94,23 @@ def find_encoded(folder: Path) -> list[Found]:
     """The encoded videos below a folder; a class is the name of the folder that a video lies in."""
     loose = {Path(), Path(VIDEOS)}
     return [Found(path.as_posix(), "" if path.parent in loose else path.parent.name, 0) for path in walk_videos(folder)]
+
+
+def walk_videos(root: Path) -> Iterator[Path]:
+    """Every video file below `root`, relative to it, in sorted order; links are followed, hidden names left out."""
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(folder, name)
+            special = path.exists() and not path.is_file()  # a pipe; a broken link is yielded and fails by its name
+            if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES and not special:
+                yield path.relative_to(root)
 
 
 def leaves(frames: Path) -> Iterator[Path]:

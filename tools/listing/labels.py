@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datasets.lists.columns import cut_name, find_columns, normal_name
-from datasets.videos.video import VIDEO_SUFFIXES
+from datasets.lists.tables import VIDEO_SUFFIXES, cut_name, find_columns, normal_name
 from tools.listing.annotations import read_json
 from tools.listing.splits import SPLITS
 from utils.errors import ListError
@@ -173,20 +171,3 @@ def _seconds(cells: Sequence[str], columns: dict[str, int], key: str, *, where: 
         return float(cells[columns[key]])
     except ValueError as error:
         raise ListError(f"{where}: {key} {cells[columns[key]]!r} is not a number of seconds") from error
-
-
-def walk_videos(root: Path) -> Iterator[Path]:
-    """Every video file below `root`, relative to it, in sorted order; links are followed, hidden names left out."""
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(folder, name)
-            special = path.exists() and not path.is_file()  # a pipe; a broken link is yielded and fails by its name
-            if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES and not special:
-                yield path.relative_to(root)

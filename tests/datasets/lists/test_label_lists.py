@@ -1,4 +1,4 @@
-"""Lists of sets: `path num_frames 3;7;12`."""
+"""Tests lists of label sets: lines such as `path num_frames 3;7;12`."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def rows(records: RecordList) -> list[tuple[str, int, list[int]]]:
         ('"v 7",10,3', ("v 7", 10, [3])),
     ],
 )
-def test_a_set_is_read_whatever_parts_the_columns(tmp_path: Path, line: str, expected: tuple[str, int, list[int]]):
+def test_a_set_is_read_whatever_separates_the_columns(tmp_path: Path, line: str, expected: tuple[str, int, list[int]]):
     assert rows(records_of(tmp_path, line + "\n")) == [expected]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a 1 0\nb 5 3,7\n", r"train.txt:2: in 'b 5 3,7' a comma parts columns; write several classes as 3;7;12"),
-        ("a 1 0\nb 5 3,7,12\n", r"train.txt:2: in 'b 5 3,7,12' a comma parts columns"),
-        ("a 1 0\nb 5 3,7,12,14\n", r"train.txt:2: .*a comma parts columns"),
+        ("a 1 0\nb 5 3,7\n", r"train.txt:2: a comma separates columns in 'b 5 3,7'; write several classes as 3;7;12"),
+        ("a 1 0\nb 5 3,7,12\n", r"train.txt:2: a comma separates columns in 'b 5 3,7,12'"),
+        ("a 1 0\nb 5 3,7,12,14\n", r"train.txt:2: .*a comma separates columns"),
         ("a 1 0\nb 5 3;\n", r"train.txt:2: labels '3;' is neither whole numbers with ';' between them nor '-'"),
         ("a 1 0\nb 5 3;x\n", r"train.txt:2: labels '3;x'"),
         ("a 1 0\nb 5 --\n", r"train.txt:2: labels '--'"),
@@ -70,11 +70,14 @@ def test_anything_wrong_is_one_line_with_file_and_line(tmp_path: Path, text: str
         records_of(tmp_path, text)
 
 
-def test_minus_one_is_a_set_that_nobody_knows(tmp_path: Path):
+def test_minus_one_is_an_unknown_set(tmp_path: Path):
     records = records_of(tmp_path, "a 1 -1\nb 5 -\nc 2 3;7\n", unlabelled=True)
     assert records.labels.known.tolist() == [False, True, True]
     assert set(records.labels[0].tolist()) == {-1} and set(records.labels[1].tolist()) == {0}
-    with pytest.raises(ListError, match=r"train.txt:2: label -1 means that the classes are unknown, so no other"):
+    with pytest.raises(
+        ListError,
+        match=r"train.txt:2: label -1 means that the classes are unknown, so the video cannot have other labels",
+    ):
         records_of(tmp_path, "a 1 -1\nb 5 3;-1\n", unlabelled=True)
     with pytest.raises(ListError, match=r"train.txt:2: label -2 is negative; labels count from 0$"):
         records_of(tmp_path, "a 1 -1\nb 5 -2\n", unlabelled=True)

@@ -1,4 +1,4 @@
-"""Lists: every dialect in, one clear error out."""
+"""Tests that lists in every dialect are read and that every mistake gives one clear error."""
 
 from __future__ import annotations
 

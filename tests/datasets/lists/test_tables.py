@@ -1,4 +1,4 @@
-"""Lists of encoded videos, and of seconds of them: what a line means is what is shown."""
+"""Tests lists of encoded videos, and of parts of them given in seconds."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "video_id,start\nx,1\n", "a.csv:1: the header must have a label column and path"),
+        ("a.csv", "video_id,start\nx,1\n", "a.csv:1: the header must name a label column and a path column"),
         ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,soon,13\n", "a.csv:2: time_start and time_end"),
         ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,1,13\n", "none of its 1 videos is below"),
         ("a.csv", "path,label\na.mp4,7\n", "has 8 classes, but model.num_class is 3"),
-        ("a.csv", "", "a.csv:1: the header must have"),
+        ("a.csv", "", "a.csv:1: the header must name"),
         ("a.txt", "a.mp4 7\n", "a.txt:1: label 7 is outside num_class 3"),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_csv_names_parts_of_videos(tmp_path: Path):
         wanted = [2 * (first + int(place)) for place in data.indices(record, None)[0]]
         assert shown == pytest.approx([place % 84 for place in wanted], abs=1)
     assert "parts.csv:5: " in data[3]["fault"] and "a.mp4: no frame from 3 to 4 s" in data[3]["fault"]
-    assert "last one is shown at 1.96 s" in data[3]["fault"] and "no such video" in data[4]["fault"]
+    assert "the last frame is shown at 1.96 s" in data[3]["fault"] and "no such video" in data[4]["fault"]
     again = pickle.loads(pickle.dumps(data))
     assert np.array_equal(again[1]["clips"], data[1]["clips"])
 
@@ -90,14 +90,14 @@ def test_a_csv_names_parts_of_videos(tmp_path: Path):
 @pytest.mark.parametrize("fps", [Fraction(24), Fraction(25), Fraction(30), Fraction(60), Fraction(30000, 1001)])
 @pytest.mark.parametrize("tick", [Fraction(1, 12800), None])
 def test_parts_hold_an_exact_number_of_frames(fps: Fraction, tick: Fraction | None, rng: np.random.Generator):
-    tick = tick if tick and (1 / fps / tick).denominator == 1 else 1 / (fps * 512)  # as MP4 has it
+    tick = tick if tick and (1 / fps / tick).denominator == 1 else 1 / (fps * 512)  # the ticks of MP4
     stamps = np.arange(600) * int(1 / fps / tick)
     times = video_index.VideoTimes(stamps, stamps[:1], float(tick), True)
     for _ in range(30):
         start = Fraction(int(rng.integers(0, 1500)), 100)
         end = start + Fraction(int(rng.integers(1, 400)), 100)
         exact = [frame for frame in range(600) if start <= frame / fps < end]
-        first, last = times.places(float(start), float(end))
+        first, last = times.frames_between(float(start), float(end))
         assert list(range(first, last)) == exact
         shown = between(((seconds, np.empty(0)) for seconds in times.seconds.tolist()), float(start), float(end))
         assert len(list(shown)) == len(exact)
@@ -108,7 +108,7 @@ def test_videos_without_a_label_are_for_scoring_only(tmp_path: Path):
     (tmp_path / "x_000003_000013.mp4").write_bytes(b"")
     records, _ = read_videos(tmp_path / "t.csv", root=tmp_path, unlabelled=True)
     assert records.labels.tolist() == [-1]
-    with pytest.raises(ListError, match="the header must have a label column"):
+    with pytest.raises(ListError, match="the header must name a label column"):
         read_videos(tmp_path / "t.csv", root=tmp_path)
     (tmp_path / "u.csv").write_text("path,label\na.mp4,\n")
     with pytest.raises(ListError, match=r"u\.csv:2: label -1 is negative.*only lists that are scored"):

@@ -1,4 +1,4 @@
-"""Every published rule against the numbers its official code gave (tests/golden/sampling)."""
+"""Tests every published rule against the indices that its official code gave (tests/golden/sampling)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def golden(source: str, rule: str) -> list[dict[str, Any]]:
 
 
 class Replay:
-    """A generator that hands out the recorded values, and fails where another range or number of them is asked."""
+    """Replays recorded random values; fails if another range or number of values is asked for."""
 
     def __init__(self, calls: list[dict[str, Any]]):
         self.calls = list(calls)

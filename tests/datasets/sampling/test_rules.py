@@ -1,4 +1,4 @@
-"""The rules a config can name: invariants over the table, and our own two rules."""
+"""Tests invariants of all sampling rules that a config can name, and our own two rules."""
 
 from __future__ import annotations
 

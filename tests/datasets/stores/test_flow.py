@@ -1,4 +1,4 @@
-"""Optical flow and differences from the list to a sample: names, stacks, stores."""
+"""Tests optical flow and frame differences from the list to a sample: file names, stacks and stores."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FLOW = ClipSpec(2, sampling="tsn", modality="flow", stack=3)
 def write_flow(
     folder: Path, video: int, count: int, names: tuple[str, str] = ("flow_x_{:05d}", "flow_y_{:05d}")
 ) -> None:
-    """Field i has the level 20 i + video in x, and one more than half of it in y."""
+    """Writes fields whose grey level is 20 i + video in x, and 10 i + video + 1 in y, for field i."""
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         for name, level in zip(names, (20 * index + video, 10 * index + video + 1), strict=True):
@@ -45,7 +45,7 @@ def write_flow(
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A list that counts frames, one more than there are fields."""
+    """Writes a list that counts frames, which are one more than the fields."""
     for video, count in enumerate(FIELDS):
         write_flow(tmp_path / "frames" / f"v{video}", video, count)
     (tmp_path / "list.txt").write_text("".join(f"v{video} {count + 1} 0\n" for video, count in enumerate(FIELDS)))
@@ -127,12 +127,16 @@ def test_without_fields_there_is_a_line_that_says_how_to_get_them(tmp_path: Path
     (tmp_path / "frames" / "v1" / "flow_y_00004.jpg").unlink()
     records, store, about = opened(source)
     assert "optical flow flow_x_{:05d}.jpg and flow_y_{:05d}.jpg from 1, 1 fewer than the list's frames" in about
-    with pytest.raises(ListError, match=r"list.txt:2: flow_y_00004.jpg is missing in .*v1, of 4 fields.*dump_flow.py"):
+    with pytest.raises(
+        ListError, match=r"list.txt:2: flow_y_00004.jpg is missing in .*v1, which should have 4 fields.*dump_flow.py"
+    ):
         check_on_disk(records, store)
     for file in source.parent.rglob("flow_*"):
         file.unlink()
     (tmp_path / "frames" / "v0" / "img_00001.jpg").write_bytes(b"a frame")
-    with pytest.raises(ListError, match=r"no optical flow here nor in the other folders looked at; tools/dump_flow.py"):
+    with pytest.raises(
+        ListError, match=r"no optical flow in this folder or the others that were looked at; tools/dump_flow.py"
+    ):
         opened(source)
     with pytest.raises(ConfigError, match=r"data.frame_template: 'img_\{:05d\}.jpg' does not name the x pictures"):
         y_template("img_{:05d}.jpg")

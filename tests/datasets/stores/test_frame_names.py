@@ -1,4 +1,4 @@
-"""Template, first number, and what the disk must hold."""
+"""Tests the detection of file names of frames, and the check of the disk."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_what_is_given_is_kept(tiny_frames: Frames):
     assert detect_template(records, template="img_%05d.jpg") == ("img_{:05d}.jpg", 1)
     assert detect_template(records, first_frame=0) == ("img_{:05d}.jpg", 0)
     assert detect_template(records, template="x_{:d}.jpg", first_frame=7) == ("x_{:d}.jpg", 7)
-    with pytest.raises(ListError, match=r"no frame is called like data.frame_template 'x_\{:d\}.jpg'"):
+    with pytest.raises(ListError, match=r"no frame matches data.frame_template 'x_\{:d\}.jpg'"):
         detect_template(records, template="x_{:d}.jpg")
 
 
@@ -86,7 +86,7 @@ def test_two_answers_are_an_error(tiny_frames: Frames):
     source = tiny_frames(4, 4)
     frames = source.parent.parent / "frames"
     write_video(frames / "v0", 0, 4, "{:06d}.jpg")
-    with pytest.raises(ListError, match=r"v0: holds several series of images: img_.*set|say which"):
+    with pytest.raises(ListError, match=r"v0: holds several series of images: img_.*set|choose one"):
         detect_template(records_of(source))
     for file in frames.glob("v0/img_*"):
         file.unlink()
@@ -107,7 +107,7 @@ def test_nothing_to_look_at(tiny_frames: Frames, tmp_path: Path):
         detect_template(read_list(source, root=tmp_path / "elsewhere"))
     for file in (source.parent.parent / "frames/v0").iterdir():
         file.unlink()
-    with pytest.raises(ListError, match="no numbered images here"):
+    with pytest.raises(ListError, match="no numbered images in this folder"):
         detect_template(records_of(source))
 
 
@@ -127,7 +127,9 @@ def test_the_check_names_line_and_reason(tiny_frames: Frames):
     with pytest.raises(ListError, match=r"train.txt:2: folder not found: .*v9; check train_root"):
         check_on_disk(records_of(source), store)
     source.write_text("v0 4 0\n")
-    with pytest.raises(ListError, match=r"train.txt:1: .*v0 has no frames called \{:06d\}.jpg but img_\{:05d\}.jpg"):
+    with pytest.raises(
+        ListError, match=r"train.txt:1: .*v0 has no frames called \{:06d\}.jpg; it has img_\{:05d\}.jpg"
+    ):
         check_on_disk(records_of(source), DiskStore(records.root, template="{:06d}.jpg"))
 
 

@@ -1,4 +1,4 @@
-"""The memcached store against real servers: faster or not, its bytes are the file's, whatever the servers do."""
+"""Tests the memcached store with real servers: its bytes are those of the file, whatever the servers do."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def check(store: MemcachedStore, root: Path, video: int = 0) -> dict[str, int]:
-    """Reads a video, compares it with the disk, and returns what the counts went up by."""
+    """Reads a video, compares it with the disk, and returns the increase of the counts."""
     before, indices = store.stats(), np.array([3, 0, 3, 7])
     assert store.get_many(f"v{video}", indices) == DiskStore(root).get_many(f"v{video}", indices)
     return {name: number - before[name] for name, number in store.stats().items() if number != before[name]}
@@ -109,7 +109,7 @@ def test_new_frames_are_never_mixed_with_old_ones(memcached: Start, root: Path):
         folder.rename(root / f"old {version}")
         write_video(folder, 5, FRAMES)
         assert check(store, root) == {"misses": 3}
-    # written over in place, which changes no folder: the default notices
+    # overwriting in place changes no folder, but the default version notices
     store = MemcachedStore(root, servers=[server.address])
     check(store, root)
     (root / "v0/img_00004.jpg").write_bytes(encode(blob_frame(3, 9)))
@@ -239,7 +239,7 @@ class Nonsense(socketserver.BaseRequestHandler):
             self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
-class Drops(socketserver.BaseRequestHandler):  # never ends its answer, and never stops for long
+class Drops(socketserver.BaseRequestHandler):  # sends an endless answer without long pauses
     def handle(self) -> None:
         self.request.recv(1 << 16)
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Addresses, and which server a video has; what servers do wrong is in test_memcached_store.py."""
+"""Tests addresses and the choice of a server; test_memcached.py tests what servers do wrong."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def test_addresses():
     assert parse_address("[::1]:5") == ("::1", 5)
     assert parse_address("/run/mc.sock") == parse_address("unix:/run/mc.sock") == "/run/mc.sock"
     for wrong in ("", "host:", "host:99999", "a b", "relative/mc.sock", "host:x"):
-        with pytest.raises(ConfigError, match=r"is not host:port"):
+        with pytest.raises(ConfigError, match=r"is neither host:port"):
             parse_address(wrong)
-    with pytest.raises(ConfigError, match="none twice"):
+    with pytest.raises(ConfigError, match="each only once"):
         MemcachedStore("/", servers=["a:1", "a:1"])
-    with pytest.raises(ConfigError, match="seconds above 0"):
+    with pytest.raises(ConfigError, match="must be above 0 seconds"):
         MemcachedStore("/", servers=["a:1"], timeout=0)
     assert len(MemcachedStore("/", servers="a:1, b:2").servers) == 2

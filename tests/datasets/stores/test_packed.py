@@ -1,4 +1,4 @@
-"""Packs: the same bytes as the disk, checked, resumable, and honest about what is damaged."""
+"""Tests packs: they have the bytes of the disk, can be continued, and name what is damaged."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from datasets import DiskStore, PackedStore
+from datasets import STORES, DiskStore, PackedStore
 from datasets.lists.records import read_list
 from datasets.stores import packed as packed_store
 from datasets.stores.check import check_on_disk
 from datasets.stores.pack_writer import PackedVideo, PackWriter, verify
+from datasets.stores.packed import Access
 from tests.datasets.conftest import write_video
 from tests.helpers.run_tool import run_tool
 from tools import pack_frames
+from utils.config.build import build
 from utils.errors import ConfigError, FrameError, ListError, UserError
 from utils.flat_file import open_arrays, save_arrays
 
@@ -49,7 +51,9 @@ def pack(frames: Path, out: Path, names: list[str] = NAMES) -> PackedStore:
 
 
 @pytest.mark.parametrize("access", ["pread", "mmap"])
-def test_a_pack_has_the_bytes_of_the_disk(frames: Path, tmp_path: Path, access: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_pack_has_the_bytes_of_the_disk(
+    frames: Path, tmp_path: Path, access: Access, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(packed_store, "_OPEN_SHARDS", 2)
     pack(frames, tmp_path / "pack")
     store, disk = PackedStore("", folder=tmp_path / "pack", access=access), DiskStore(frames)
@@ -77,13 +81,15 @@ def test_what_is_not_there_is_named(frames: Path, tmp_path: Path):
         store.get_many("v9", [0])
     with pytest.raises(FrameError, match=r"shard_00000.bin: 'v0', frame index 3: the pack has 3 frames"):
         store.get_many("v0", [3])
-    with pytest.raises(FrameError, match="no finished pack here"):
+    with pytest.raises(FrameError, match="there is no finished pack"):
         PackedStore("", folder=tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="access: 'read' is not one of pread, mmap"):
-        PackedStore("", folder=tmp_path / "pack", access="read")
+    with pytest.raises(ConfigError, match=r"common.data.store.access: should be 'pread' or 'mmap', but is 'read'"):
+        build(
+            STORES, "packed", {"folder": str(tmp_path / "pack"), "access": "read"}, where="common.data.store", root=""
+        )
     about, arrays = open_arrays(tmp_path / "pack/index.flat")
     save_arrays(tmp_path / "pack/index.flat", about | {"format": 99}, {k: v.copy() for k, v in arrays.items()})
-    with pytest.raises(FrameError, match=r"format 99, this version reads 1; pack again"):
+    with pytest.raises(FrameError, match=r"has format 99, but this version reads format 1; pack again"):
         PackedStore("", folder=tmp_path / "pack")
     (tmp_path / "pack/index.flat").write_bytes(b"rubbish" * 20)
     with pytest.raises(FrameError, match="cannot be read"):
@@ -91,7 +97,7 @@ def test_what_is_not_there_is_named(frames: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("access", ["pread", "mmap"])
-def test_a_damaged_frame_is_a_fault_and_verify_names_its_video(frames: Path, tmp_path: Path, access: str):
+def test_a_damaged_frame_is_a_fault_and_verify_names_its_video(frames: Path, tmp_path: Path, access: Access):
     pack(frames, tmp_path / "pack")
     store = PackedStore("", folder=tmp_path / "pack", access=access)
     file = tmp_path / "pack/shard_00000.bin"
@@ -100,7 +106,7 @@ def test_a_damaged_frame_is_a_fault_and_verify_names_its_video(frames: Path, tmp
     data[size + 10] ^= 1  # in the second frame of the first video
     file.write_bytes(data)
     assert store.get_many("v0", [0]) and store.get_many("v1", [1])
-    with pytest.raises(FrameError, match=r"shard_00000.bin: 'v0', frame index 1: damaged \(wrong check sum\)"):
+    with pytest.raises(FrameError, match=r"shard_00000.bin: 'v0', frame index 1: damaged \(wrong checksum\)"):
         store.get_many("v0", [1])
     bad = {name: damaged for name, _, damaged in verify(tmp_path / "pack") if damaged}
     assert bad == {"shard_00000.bin": [("v0", [1])]}
@@ -160,7 +166,9 @@ def test_a_full_disk_keeps_whole_shards_and_says_so(frames: Path, tmp_path: Path
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UserError, match=r"pack: the disk is full after \d whole shards; make room and run the same"):
+    with pytest.raises(
+        UserError, match=r"pack: the disk is full after \d complete shards; free some space and run the same"
+    ):
         list(writer.write(videos(frames, NAMES)))
     monkeypatch.setattr(os, "fsync", real)
     assert not list((tmp_path / "pack").glob("*.tmp"))
@@ -172,7 +180,7 @@ def test_the_disk_check_looks_into_the_pack(frames: Path, tmp_path: Path):
     store = pack(frames, tmp_path / "pack")
     source = tmp_path / "list.txt"
     source.write_text("v0 3 0\nv1 4 0\n")
-    with pytest.raises(ListError, match=r"list.txt:2: 'v1' has 3 frames in the pack, the list says 4"):
+    with pytest.raises(ListError, match=r"list.txt:2: 'v1' has 3 frames in the pack .*, but 4 in the list"):
         check_on_disk(read_list(source), store)
     source.write_text("v0 3 0\n\nv8 3 0\n")
     with pytest.raises(ListError, match=r"list.txt:3: 'v8' is not in the pack"):
@@ -192,13 +200,13 @@ def test_the_tool_packs_lists_resumes_and_verifies(tiny_frames: Frames, tmp_path
     for video, count in enumerate((5, 2, 9)):
         assert store.get_many(f"v{video}", range(count)) == DiskStore(root).get_many(f"v{video}", range(count))
     assert pack_frames.main([str(out), "--verify"]) == 0
-    # dumped again: packed again
+    # a video that was dumped again is packed again
     (root / "v1").rename(tmp_path / "old")
     write_video(root / "v1", 6, 2)
     assert pack_frames.main(arguments) == 0
     assert "3 videos packed, 1 of them now" in capsys.readouterr().out
     assert PackedStore(root, folder=out).get_many("v1", [0]) == DiskStore(root).get_many("v1", [0])
-    # a frame is missing: that video fails, the others stand
+    # a video with a missing frame fails, and the others are packed
     (root / "v2/img_00009.jpg").unlink()
     os.utime(root / "v2", (1, 1))
     assert pack_frames.main(arguments) == 1

@@ -1,4 +1,4 @@
-"""What every store promises, over the table: the same pixels to each of the seed's data sets, and named faults."""
+"""Tests what every store of the table promises: the same pixels for each dataset, and faults that name the frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The samplers in seconds against the numbers of PyTorchVideo's (tests/golden/sampling)."""
+"""Tests the samplers in seconds against the results of PyTorchVideo's (tests/golden/sampling)."""
 
 from __future__ import annotations
 

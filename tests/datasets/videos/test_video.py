@@ -1,4 +1,4 @@
-"""Real encoders write the files, so what is tested is what users have."""
+"""Tests reading whole videos. Real encoders write the files, so that they are like the files of users."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_rotation_is_applied_once(rotation: int, decoder: str, tmp_path: Path, m
     frame = next(iter(video.frames()))[1]
     assert frame.shape == ((96, 64, 3) if rotation % 180 else (64, 96, 3)) == (video.info.height, video.info.width, 3)
     assert np.abs(frame.astype(int) - expected).mean() < 3
-    turned = np.rot90(picture(0), rotation // 90)  # the matrix turns against the clock
+    turned = np.rot90(picture(0), rotation // 90)  # the matrix rotates counterclockwise
     assert np.abs(frame.astype(int) - turned).mean() < 8
 
 
@@ -201,7 +201,7 @@ def test_damaged_data_is_noticed_though_all_frames_come(
     ],
 )
 def test_a_file_that_was_cut_off_is_noticed(name: str, codec: str, container: dict[str, str], tmp_path: Path) -> None:
-    options = {"qmax": "2"} if codec == "mpeg4" else {}  # so that the cut is behind AVI's long header
+    options = {"qmax": "2"} if codec == "mpeg4" else {}  # a larger file, so that the cut is after AVI's long header
     video = Video(truncate(make_video(tmp_path / name, encoder(codec), frames=48, container=container, **options)))
     assert 0 < sum(1 for _ in video.frames()) < 48
     assert video.errors

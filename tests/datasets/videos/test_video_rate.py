@@ -1,4 +1,4 @@
-"""Choosing frames by the clock: frame rates, and cuts from a start to an end."""
+"""Tests choosing frames by time: frame rates, and cuts from a start to an end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.helpers.make_video import (
 
 
 def ffmpeg_rate(path: Path, fps: int) -> list[int]:
-    """The positions that FFmpeg's own filter gives."""
+    """Returns the positions that FFmpeg's own filter chooses."""
     positions: list[int] = []
     with av.open(str(path)) as container:
         stream = container.streams.video[0]

@@ -77,7 +77,7 @@ def test_wrong_settings_are_named(config: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match=refused):
         train_protocol(common)
     common = load_config(config, ["common.data.decode=cuda", "common.data.store={type: disk}"]).common
-    train_protocol(common)  # a dry run may be far from the GPU
+    train_protocol(common)  # a dry run may be on a machine without a GPU
     with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda needs a GPU, and this run has none"):
         open_train(common)
     assert missing(load_config(config).common, "train")[1] == 3
