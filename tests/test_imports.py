@@ -1,14 +1,10 @@
-"""The shape of the house: who may import whom, how long a file may be, and that every tool can be started."""
+"""The shape of the house: who may import whom, and how long a file may be."""
 
 from __future__ import annotations
 
 import ast
-import multiprocessing
 import os
-import runpy
 import subprocess
-import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,12 +24,6 @@ ALLOWED = {
 }
 OUR_NAMES = {name.removesuffix(".py") for name in ALLOWED} | {"tests"}
 MOST_LINES = 320
-PROGRAMS = [
-    path.relative_to(ROOT)
-    for folder in ("tools", "anal_tools")
-    for path in sorted((ROOT / folder).glob("[a-z]*.py"))
-    if "__main__" in path.read_text()
-]
 
 
 def python_files(place: str) -> list[Path]:
@@ -72,43 +62,6 @@ def test_no_file_has_two_purposes(place: str) -> None:
         if (lines := len(path.read_text().splitlines())) > MOST_LINES
     }
     assert not long, f"over {MOST_LINES} lines: {long}"
-
-
-@pytest.mark.parametrize("program", PROGRAMS, ids=str)
-@pytest.mark.parametrize("way", ["file", "module"])
-def test_a_tool_starts_as_a_file_and_as_a_module(program: Path, way: str, tmp_path: Path) -> None:
-    # a fork has torch loaded already, which takes most of a start's seconds; of ours it keeps nothing
-    child = multiprocessing.get_context("fork").Process(target=_show_help, args=(program, way, tmp_path / "out"))
-    child.start()
-    child.join(60)
-    printed = (tmp_path / "out").read_text()
-    assert child.exitcode == 0, printed
-    assert "usage" in printed
-
-
-def _show_help(program: Path, way: str, output: Path) -> None:
-    for name in [name for name in sys.modules if name.split(".")[0] in OUR_NAMES]:
-        del sys.modules[name]
-    sys.path[:] = [entry for entry in sys.path if entry not in ("", ".") and Path(entry).resolve() != ROOT]
-    os.chdir(ROOT)
-    sys.argv = [str(program), "--help"]
-    with output.open("w") as file:
-        sys.stdout = sys.stderr = file
-        try:
-            if way == "file":
-                sys.path.insert(0, str((ROOT / program).parent))
-                runpy.run_path(str(program), run_name="__main__")
-            else:
-                sys.path.insert(0, str(ROOT))
-                runpy.run_module(".".join(program.with_suffix("").parts), run_name="__main__")
-        except SystemExit as ended:
-            file.flush()
-            os._exit(int(ended.code or 0))
-        except BaseException:
-            traceback.print_exc(file=file)
-            file.flush()
-            os._exit(1)
-    os._exit(0)
 
 
 SCRIPTS = sorted(path for path in (ROOT / "exps").rglob("*.sh") if path.name in ("train.sh", "eval.sh"))

@@ -1,9 +1,9 @@
 """Checks README and docs/: every relative link and picture leads somewhere, and so does every file a command names.
 
 With --run it also runs every bash and python block of README.md, CONTRIBUTING.md, exps/README.md and docs/, each page
-in a copy of the project (tools/documenting/blocks.py has the marks that a page can set). Prints one line per problem, as
-`file:line: what`, for a block with the end of its output, and the blocks that are exempt with their reasons; exit
-code 1 when there are any problems.
+in a copy of the project (tools/documenting/blocks.py explains the marks that a page can set). Prints one line per
+problem as `file:line: what`, for a block with the end of its output, and lists the blocks that are exempt with their
+reasons. Exit code 1 when there are any problems.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ if not __package__:  # started as `python tools/check_docs.py`
 
 from tools.documenting.blocks import SETUPS, read_page
 from tools.documenting.run import TIMEOUT, run_page
-from utils.cli import Parser, cores, positive_float, positive_int, run_cli
+from utils.cli import Parser, positive_float, positive_int, run_cli
 from utils.errors import UserError
 from utils.files import ROOT
+from utils.system import cores
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^\s*```(\w*)")

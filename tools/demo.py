@@ -16,14 +16,9 @@ from pathlib import Path
 if not __package__:  # started as `python tools/demo.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from rich.console import Console
-from rich.table import Table
-
 from utils.cli import Parser, run_cli
 from utils.errors import UserError
 from utils.files import ROOT
-from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
-from utils.scoring.result_files import read_results
 
 DATA = Path("data/motion8")  # below ROOT, as the experiment's config has it
 REPORT = "analysis/report.html"
@@ -84,7 +79,13 @@ def run_step(step: Step) -> float:
 
 
 def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
-    """The table, the paths to look at, and the line that other programs read."""
+    """Prints the tables, the paths to look at, and last the line that other programs read."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
+    from utils.scoring.result_files import read_results
+
     results = read_results(ROOT / experiment)
     assert results.scores is not None and results.labels is not None
     top1 = topk_accuracy(results.scores, results.labels)

@@ -21,9 +21,7 @@ import yaml
 if not __package__:  # started as `python tools/prepare.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.lists.class_names import read_class_file
 from tools import check_data, dump_frames, make_lists
-from tools.dumping.estimate import estimate_frames
 from tools.listing.archives import ARCHIVES, Archive, Layout, find_layout, mirror_pairs
 from utils.cli import Parser, positive_int, run_cli
 from utils.errors import UserError
@@ -115,6 +113,8 @@ def link_frames(media: Path, out: Path) -> None:
 
 def write_flip_labels(lists: Path) -> None:
     """flip_labels.yaml beside the lists: which classes are each other's mirror image, for the config."""
+    from datasets.lists.class_names import read_class_file
+
     pairs = mirror_pairs(read_class_file(lists / "classInd.txt"))
     if not pairs:
         return
@@ -131,6 +131,8 @@ def estimate_here(archive: Archive, layout: Layout, sample: int) -> str:
     folders = sorted(path for path in layout.media.iterdir() if path.is_dir())
     if not folders:
         raise UserError(f"{layout.media}: no folders of frames in it")
+    from tools.dumping.estimate import estimate_frames
+
     return estimate_frames(folders, sample, published=archive.videos)
 
 

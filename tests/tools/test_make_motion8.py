@@ -10,8 +10,8 @@ import pytest
 from datasets.videos.video import Video
 from tests.helpers.run_tool import run_tool
 from tools import make_motion8
+from tools.dumping.make_motion8 import CLASSES, NUM_FRAMES, PAIRS, SIDE, Clip, render
 from tools.listing.splits import read_split
-from tools.make_motion8 import CLASSES, NUM_FRAMES, PAIRS, SIDE, Clip, render
 from utils.errors import UserError
 
 

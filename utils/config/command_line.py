@@ -6,10 +6,9 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from utils.cli import Parser
+from utils.cli import Parser, usable_weights
 from utils.config.file import ROOT_KEY
 from utils.errors import UserError
-from utils.scoring.fusion import usable
 
 # flags that old train.sh files pass and that have nothing left to do, with the reason
 OBSOLETE = {
@@ -99,5 +98,5 @@ def _check_fusion(args: argparse.Namespace) -> None:
         raise UserError("--fusion-list: name at least two checkpoints, experiment folders or reference_scores.npz")
     count = len(args.fusion_list)
     args.fuse_weights = args.fuse_weights or [1.0] * count
-    if not usable(args.fuse_weights, count):
+    if not usable_weights(args.fuse_weights, count):
         raise UserError(f"--fuse-weights: {count} numbers from 0 on, one above 0, not {args.fuse_weights}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +127,6 @@ def fused(members: Sequence[Evaluation], videos: Videos, weights: Sequence[float
     scores = fuse(aligned, weights, logits=logits).astype(np.float32)
     how = protocol(aligned, weights, kind=kind)
     return Evaluation("fused", aligned.paths, aligned.labels, aligned.class_names, scores, how)
-
-
-def usable(weights: Sequence[float], count: int) -> bool:
-    """Whether there is one for each of `count`, none below 0 and one above."""
-    return len(weights) == count and all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0
 
 
 def protocol(results: Aligned, weights: Sequence[float], *, kind: str, found: str = "") -> str:
