@@ -30,9 +30,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = Parser(prog="ledger.py", description="All experiments below a folder in one table.")
     parser.add_argument("folder", metavar="EXPS", help="folder with experiment folders at any depth")
-    parser.add_argument(
-        "--base", metavar="EXP", help="experiment to compare configs with (default: the first)"
-    )
+    parser.add_argument("--base", metavar="EXP", help="experiment to compare configs with (default: the first)")
     parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV; - prints it instead of the table")
     return parser.parse_args(argv)
 

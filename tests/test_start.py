@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import multiprocessing
+import os
+import signal
+import socket
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -105,6 +111,50 @@ def test_the_driver_sees_a_heavy_import_and_a_crash(tmp_path: Path) -> None:
     (code, printed, imported), (broken, _, nothing) = starts(cases)
     assert (code, printed, imported) == (0, "usage: x", {"numpy"})
     assert (broken, nothing) == (7, set())
+
+
+POSIX_MODULES = ("fcntl", "resource", "termios", "tty", "pty", "pwd", "grp", "syslog")
+POSIX_NAMES = {
+    os: "fork forkpty sched_getaffinity fchmod chown getuid geteuid getgid uname killpg setsid register_at_fork mkfifo "
+    "statvfs nice getloadavg O_DIRECTORY",
+    signal: "SIGUSR1 SIGUSR2 SIGCHLD SIGKILL SIGHUP SIGALRM SIGPIPE alarm setitimer pause",
+    socket: "AF_UNIX",
+}
+
+
+def test_main_and_every_command_start_without_what_only_posix_has(tmp_path: Path) -> None:
+    """As far as Linux can show it, this is how Windows sees them."""
+    # a fork: of third-party packages it needs to import only what the tests have not imported yet
+    child = multiprocessing.get_context("fork").Process(target=_start_as_on_windows, args=(tmp_path / "out",))
+    child.start()
+    child.join(240)
+    assert child.exitcode == 0, (tmp_path / "out").read_text()
+    assert (tmp_path / "out").read_text().count("usage: ") == len(COMMANDS) + 1
+
+
+def _start_as_on_windows(output: Path) -> None:
+    places = {"main", "utils", "networks", "datasets", "methods", "tools", "anal_tools", "vmz", "hubconf"}
+    for name in [name for name in sys.modules if name.split(".")[0] in places]:
+        del sys.modules[name]
+    with output.open("w") as file:
+        sys.stdout = sys.stderr = file
+        try:
+            for name in POSIX_MODULES:
+                sys.modules[name] = None  # type: ignore[assignment]
+            for module, names in POSIX_NAMES.items():
+                for name in names.split():
+                    delattr(module, name)
+            files = [path for place in places for path in (ROOT / f"{place}.py", *(ROOT / place).rglob("*.py"))]
+            for path in sorted(path.relative_to(ROOT) for path in files if path.exists()):
+                importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
+            for command in ("main.py", *COMMANDS):
+                with pytest.raises(SystemExit, match=r"^0$"):
+                    sys.modules[command.removesuffix(".py").replace("/", ".")].main(["--help"])
+            code = 0
+        except BaseException:
+            traceback.print_exc(file=file)
+            code = 1
+    os._exit(code)
 
 
 def test_choices_that_parsers_write_out_are_those_of_the_code() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 import threading
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     problems = [problem for page in pages for problem in problems_of(page)]
     for problem in problems:
         print(problem)
+    if args.run and not hasattr(os, "killpg"):
+        raise UserError("--run: pages run in bash and in process groups, which this system lacks; links can be checked")
     failed = run_blocks([page for page in pages if page in pages_with_blocks()], args) if args.run else 0
     print(f"{len(pages)} pages, {len(problems) + failed} problem(s)")
     return 1 if problems or failed else 0

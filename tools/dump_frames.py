@@ -51,7 +51,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Reads `256` as (0, 256), the short side, `340x256` as (340, 256), width and height, and `0` as the size as it is."""
+    """Reads `256` as (0, 256), the short side, `340x256` as (340, 256), width and height, and `0` as it is."""
     numbers = text.lower().split("x")
     if len(numbers) > 2 or not all(number.isascii() and number.isdigit() for number in numbers):
         raise argparse.ArgumentTypeError(

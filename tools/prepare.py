@@ -107,7 +107,10 @@ def link_frames(media: Path, out: Path) -> None:
     if frames.exists() or frames.is_symlink():
         raise UserError(f"{frames} is there and is not {media}; give another OUT, or remove it")
     out.mkdir(parents=True, exist_ok=True)
-    frames.symlink_to(media.resolve(), target_is_directory=True)
+    try:
+        frames.symlink_to(media.resolve(), target_is_directory=True)
+    except OSError as error:  # Windows allows it to few users
+        raise UserError(f"{frames}: cannot link to {media} ({error.strerror}); move the frames there") from None
     print(f"{frames} -> {media}")
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from tests.helpers.dumping import dump, entries, images, make_job, refusal, tree
+from tests.helpers.lock import held
 from tests.helpers.make_video import damage, make_audio, make_video, truncate
 from tests.helpers.requirements import CLIPS, ROOT, needs_clips
 from tests.helpers.run_tool import ENVIRONMENT, command, run_tool
 from tools.dumping import video as _dump
-from tools.dumping.run import locked
 from tools.dumping.video import Job, OutOfReachError, dump_video
 from tools.listing.manifest import Manifest
 
@@ -182,7 +182,7 @@ def test_two_dumps_into_one_folder_are_refused(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "a" / "v.mp4", frames=1)
     out = tmp_path / "set"
     out.mkdir()
-    with locked(out):
+    with held(out / ".dump.lock"):
         assert "another dump" in refusal(tmp_path / "videos", out)
     assert dump(tmp_path / "videos", out) == 0
 

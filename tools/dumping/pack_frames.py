@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ from datasets.stores.pack_writer import PackedVideo, PackWriter, verify
 from datasets.stores.packed import series_path
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
+from utils.system import lock
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -132,14 +132,12 @@ def _result(path: str, future: Future[PackedVideo], failed: dict[str, str]) -> I
 def _locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        file = (folder / ".lock").open("w")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{folder}: another pack_frames.py is at work here") from None
+    with file:
+        if not lock(file):
+            raise UserError(f"{folder}: another pack_frames.py is at work here")
         yield
 
 

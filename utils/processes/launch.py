@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from utils.errors import ConfigError, LaunchError
+from utils.system import SEVERAL_PROCESSES
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 SLURM_FIRST_PORT = 29500
@@ -111,6 +112,8 @@ def _process(
     chosen = choose_device(device, local_rank=local_rank, world_size=world_size)
     if world_size == 1:
         return Rank(rank, 1, local_rank, launcher, "", 0, chosen, "", token)
+    if not SEVERAL_PROCESSES:
+        raise LaunchError(f"{launcher}: several processes train together on Linux and macOS only; start main.py alone")
     if not _resolves(master):  # gloo and NCCL would wait for it for many minutes
         raise LaunchError(
             f"rank {rank}: the host {master!r} of rank 0 does not resolve here; set MASTER_ADDR to its address"

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import functools
 import hashlib
 import os
 import platform
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -28,6 +26,7 @@ from utils.files import ROOT
 from utils.processes.gradients import average_in_rank_order
 from utils.processes.launch import Rank, detect, expected_world_size
 from utils.processes.monitor import Client, RankMonitor, Server
+from utils.system import interface_of
 
 __all__ = [
     "Rank", "any_rank", "average_gradients", "barrier", "expected_world_size", "first_buffers", "gather_objects",
@@ -169,13 +168,9 @@ def _choose_interface(process: Rank) -> None:
             if family != socket.AF_INET:
                 return
             probe.connect((process.master, process.port))  # UDP: nothing is sent
-            own = probe.getsockname()[0]
-            for _, name in socket.if_nameindex():
-                with contextlib.suppress(OSError):
-                    answer = fcntl.ioctl(probe.fileno(), 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
-                    if socket.inet_ntoa(answer[20:24]) == own:
-                        os.environ["GLOO_SOCKET_IFNAME"] = name
-                        return
+            name = interface_of(probe.getsockname()[0])
+            if name is not None:
+                os.environ["GLOO_SOCKET_IFNAME"] = name
 
 
 def _part_after(error: BaseException, peers: RankMonitor | None) -> RankError | None:

@@ -6,10 +6,10 @@ Only the first process of a run writes; the others hold a folder whose methods d
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
+import platform
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from tensorboardX import SummaryWriter
 
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.system import lock
 
 # what `--fresh` sets aside, so that nothing of an old run mixes with the new one
 OUTPUTS = (
@@ -175,22 +176,17 @@ class _Stdout(logging.StreamHandler):
 
 
 def _lock(path: Path) -> IO[str]:
-    """Takes the folder's lock: a POSIX record lock, which the kernel drops with its process, whatever ended it.
-
-    Children do not inherit it, so loader processes that outlive a killed parent do not keep the folder.
-    """
+    """Takes the folder's lock and writes into the file who holds it. Raises: UserError when another process does."""
     file = path.open("a+", encoding="utf-8")
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not lock(file):
         file.seek(0)
         holder = file.read().strip() or "another process"
         file.close()
         raise UserError(
             f"{path.parent}: {holder} is training here; wait for it or copy the folder to run a second experiment"
-        ) from None
+        )
     file.seek(0)
     file.truncate()
-    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    file.write(f"process {os.getpid()} on {platform.node()}\n")
     file.flush()
     return file

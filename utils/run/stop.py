@@ -7,8 +7,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-# SIGINT: Ctrl-C. SIGTERM: the cluster takes the node. SIGUSR1: Slurm's advance signal before the time limit
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+from utils.system import STOP_SIGNALS
 
 
 class StopEarly:
@@ -24,7 +23,7 @@ class StopEarly:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopEarly:
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -153,3 +153,11 @@ def test_the_world_of_a_dry_run() -> None:
     environ: dict[str, Any] = TORCHRUN
     assert launch.expected_world_size(environ) == 4
     assert launch.expected_world_size({}) == 1
+
+
+def test_several_processes_are_refused_in_one_line_where_they_cannot_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ: dict[str, Any] = TORCHRUN
+    monkeypatch.setattr(launch, "SEVERAL_PROCESSES", False)
+    with pytest.raises(LaunchError, match="on Linux and macOS only"):
+        launch.detect("cpu", environ=environ)
+    assert launch.detect("cpu", environ={}).world_size == 1
