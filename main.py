@@ -131,8 +131,9 @@ class Run:
             profiled(self.args.profile, self.config.folder, self.folder.log) as profiler_step,
             self.progress.training(state, plan, clips=self.common.effective_batch(world_size)) as progress_step,
         ):
+            session.broadcast_weights(self.method)
             finished = train(
-                session.wrap(self.method, self.process),
+                self.method,
                 data.train_batches(self.process, start=state.step, stop=len(rates), also_validating=self.val),
                 criterion=self.task.criterion(self.common, data.labels).to(self.process.device),
                 optimizer=training.optimizer,

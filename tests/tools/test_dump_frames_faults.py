@@ -214,7 +214,7 @@ def test_wrong_folders_end_with_exit_code_2(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
     make_video(tmp_path / "videos" / "a" / "v.mp4", frames=1)
     for out in (file, file / "set"):
-        assert "cannot be made" in refusal(tmp_path / "videos", out)
+        assert "cannot be created" in refusal(tmp_path / "videos", out)
 
 
 def test_unclear_folders_are_refused(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_weights_of_torchvision_are_tested_with_their_own_transforms(
     assert [line.split()[-1] for line in lines] == ["1", "399"]
     # a checkpoint of its script: weights to test or to start from, no training to go on with
     torch.save({"model": net.state_dict(), "lr_scheduler": {}, "epoch": 3}, tmp_path / "checkpoint.pth")
-    with pytest.raises(CheckpointError, match="cannot go on here; start from its weights with --weights"):
+    with pytest.raises(CheckpointError, match="cannot continue here; start from its weights with --weights"):
         run(tmp_path / "other", videos, "--resume", str(tmp_path / "checkpoint.pth"))
 
 

@@ -107,7 +107,7 @@ def test_the_same_seed_makes_the_same_bytes(dataset: Path, tmp_path: Path) -> No
 
 def test_what_stands_is_left_alone(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make_motion8.main([str(dataset)]) == 0
-    assert "stands already" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
     (tmp_path / "mine.txt").write_text("precious")
     for arguments, said in (
         ([str(tmp_path)], "no finished motion8"),

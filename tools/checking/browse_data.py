@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
-    """(caption, uint8 frames (T, H, W, 3)) for every view of one video, as the pipeline hands them to the network."""
+    """Returns (caption, uint8 frames (T, H, W, 3)) for every view of one video, as the network gets them."""
     sample = split.dataset[(epoch, index)]
     if sample["fault"]:
         raise UserError(sample["fault"])
@@ -52,7 +52,7 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
 
 
 def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
-    """int64 (clips, num_pictures): the frames of a sample, 0-based; None for made-up clips."""
+    """Returns the 0-based frames of a sample, int64 (clips, num_pictures); None for synthetic clips."""
     dataset = split.dataset
     if isinstance(dataset, FakeDataset):
         return None

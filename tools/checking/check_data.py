@@ -26,7 +26,18 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Target:
-    """What to check: lists and roots by split, and what the config or the command line says about them."""
+    """The lists to check, and what the config or the command line says about them.
+
+    sources: the list of each split.
+    roots: the folder that paths in it start from.
+    num_class: the number of classes, None where it is unknown.
+    classes: the class file, None where it has to be found.
+    template: the name template of frames, None where it has to be detected.
+    first: the number of the first frame, None where it has to be detected.
+    multi_label: True where a video may show several classes.
+    flow: True to check optical flow instead of frames.
+    encoded: True for videos instead of folders of frames.
+    """
 
     sources: dict[str, Path]
     roots: dict[str, Path]
@@ -36,19 +47,19 @@ class Target:
     first: int | None = None
     multi_label: bool = False
     flow: bool = False
-    encoded: bool = False  # videos instead of folders of frames
+    encoded: bool = False
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Checks, and with --fix repairs; returns the exit code."""
-    target = find_target(arguments)
-    data = examine(target, decode=not arguments.quick, workers=arguments.workers)
+    target = find_target(args)
+    data = examine(target, decode=not args.quick, workers=args.workers)
     changed: list[Path] = []
     remaining = data
-    if arguments.fix and data.faults:
+    if args.fix and data.faults:
         changed = fix(data)
-        remaining = examine(target, decode=False, workers=arguments.workers)
-    if arguments.json:
+        remaining = examine(target, decode=False, workers=args.workers)
+    if args.json:
         print(
             json.dumps(
                 {
@@ -61,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
         )
     else:
-        _say(data, target, arguments)
+        _say(data, target, args)
         for file in changed:
             print(f"repaired {file}, the original is {file.name}.orig")
         if changed and remaining.faults:
@@ -72,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
-    """All checks, the cheap ones first."""
+    """Runs all checks, the cheap ones first."""
     columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
     data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns)
     read_classes(data, target.classes)
@@ -91,38 +102,36 @@ def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     return data
 
 
-def _say(data: DataSet, target: Target, arguments: argparse.Namespace) -> None:
+def _say(data: DataSet, target: Target, args: argparse.Namespace) -> None:
     for fault in data.faults:
-        way_out = f" [--fix: {fault.fix}]" if fault.fix and not arguments.fix else ""
+        way_out = f" [--fix: {fault.fix}]" if fault.fix and not args.fix else ""
         print(f"{fault.kind.replace('_', ' ')}: {fault.message}{way_out}")
     looked = "packets scanned" if target.encoded else "names and sizes looked at"
-    depth = looked if arguments.quick else "every frame decoded"
+    depth = looked if args.quick else "every frame decoded"
     if data.faults:
         print(f"{len(data.faults)} faults in {len(data.entries)} videos: {summary(data.faults)}")
     else:
         print(f"{len(data.entries)} videos, {depth}: nothing is wrong")
 
 
-def find_target(arguments: argparse.Namespace) -> Target:
-    """Lists, roots and what else is known, from the command line."""
-    path: Path = arguments.target
-    template = normalise_template(arguments.frame_template) if arguments.frame_template else None
+def find_target(args: argparse.Namespace) -> Target:
+    """Finds the lists, their roots and everything else that the command line says or implies."""
+    path: Path = args.target
+    template = normalise_template(args.frame_template) if args.frame_template else None
     if path.suffix in (".yaml", ".yml"):
-        return _from_config(path, arguments, template)
+        return _from_config(path, args, template)
     if not path.exists():
         raise UserError(f"{path}: no such config, folder or list")
     sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
     first = next(iter(sources.values()))
     encoded = first.suffix.lower() == ".csv"
-    root = arguments.root or (
-        first.resolve().parent.parent if encoded else _find_root(first, multi_label=arguments.multi_label)
-    )
+    root = args.root or (first.resolve().parent.parent if encoded else _find_root(first, multi_label=args.multi_label))
     roots = dict.fromkeys(sources, root)
-    known = (None, arguments.class_names, template, arguments.first_frame, arguments.multi_label, arguments.flow)
+    known = (None, args.class_names, template, args.first_frame, args.multi_label, args.flow)
     return Target(sources, roots, *known, encoded=encoded)
 
 
-def _from_config(path: Path, arguments: argparse.Namespace, template: str | None) -> Target:
+def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> Target:
     common = load_config(path).common
     sources, roots = {}, {}
     for split, source, root in (
@@ -130,31 +139,31 @@ def _from_config(path: Path, arguments: argparse.Namespace, template: str | None
         ("val", common.val_source, common.val_root),
     ):
         if source is not None:
-            sources[split], roots[split] = Path(source), arguments.root or Path(root)
+            sources[split], roots[split] = Path(source), args.root or Path(root)
     if not sources:
         raise UserError(f"{path}: neither common.train_source nor common.val_source is set")
     if template is None and common.data.frame_template:
         template = normalise_template(common.data.frame_template)
-    classes = arguments.class_names or (Path(common.data.class_names) if common.data.class_names else None)
-    first = arguments.first_frame if arguments.first_frame is not None else common.data.first_frame
-    several, flow = common.multi_label or arguments.multi_label, arguments.flow or common.model.modality == "flow"
+    classes = args.class_names or (Path(common.data.class_names) if common.data.class_names else None)
+    first = args.first_frame if args.first_frame is not None else common.data.first_frame
+    several, flow = common.multi_label or args.multi_label, args.flow or common.model.modality == "flow"
     return Target(
         sources, roots, common.model.num_class, classes, template, first, several, flow, encoded=has_videos(common)
     )
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:
-    # lists/ first: beside it may lie the annotations that lists were made from, train.csv for example
+    # lists/ first: next to it may be the annotations that the lists were made from, such as train.csv
     for place in (folder / "lists", folder):
         for suffix in (".txt", ".csv"):
             lists = {split: place / f"{split}{suffix}" for split in SPLITS}
             if found := {split: source for split, source in lists.items() if source.is_file()}:
                 return found
-    raise UserError(f"{folder}: none of train.txt, val.txt and test.txt, or .csv, is in it or in its lists/")
+    raise UserError(f"{folder}: contains no train.txt, val.txt, test.txt or .csv, and neither does its lists/")
 
 
 def _find_root(source: Path, *, multi_label: bool) -> Path:
-    """The folder below which most of the list's first videos are: beside the list, above it, its frames/, or /."""
+    """Finds the folder that contains most of the first 50 videos: next to the list, above it, its frames/, or /."""
     paths: list[str] = []
     columns = label_columns(COLUMNS, multi_label=multi_label)
     with source.open("rb") as file:
@@ -170,5 +179,5 @@ def _find_root(source: Path, *, multi_label: bool) -> Path:
     places = [folder.parent, folder.parent / "frames", folder, folder / "frames", Path("/"), Path.cwd()]
     counts = [sum((place / path).is_dir() for path in paths if path) for place in places]
     if not max(counts):
-        raise UserError(f"{source}: none of its videos is below {folder.parent}; say where they are with --root")
+        raise UserError(f"{source}: its videos are not below {folder.parent}; say where they are with --root")
     return places[counts.index(max(counts))]

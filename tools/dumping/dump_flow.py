@@ -18,12 +18,12 @@ from tools.listing.manifest import Manifest
 from utils.errors import UserError
 from utils.transforms.flow import needs
 
-VERSION = 1  # of what is written for the same settings
+VERSION = 1  # changes when the same settings write something else
 MANIFEST = "manifest_flow.jsonl"
 
 
 def plan(args: argparse.Namespace, dataset: Path, frames: Path) -> Iterator[FlowJob]:
-    """A job for every folder of frames. Raises UserError where the videos are wanted and the manifest names none."""
+    """Yields a job for every folder of frames. Raises: UserError if --from-videos asks for a video that is unknown."""
     settings = FlowSettings(args.algorithm, args.bound, args.step, args.quality)
     dumped = Manifest(dataset) if args.from_videos else None
     for folder in leaves(frames):
@@ -36,7 +36,7 @@ def plan(args: argparse.Namespace, dataset: Path, frames: Path) -> Iterator[Flow
 def make_job(
     dataset: Path, video: str, settings: FlowSettings, *, source: Path | None = None, decoded: Job | None = None
 ) -> FlowJob:
-    """The job of one video, with what its folder holds now."""
+    """Makes the job of one video, with the frames that its folder holds now."""
     folder = dataset / video
     job = FlowJob(source or folder, video, "", None, None, settings, dataset, keep_partial=False, decoded=decoded)
     series = [one for one in list_frames(folder) if not one.template.startswith(FLOW_PREFIXES)]
@@ -44,17 +44,17 @@ def make_job(
 
 
 def _decoded(dumped: Manifest, video: str, dataset: Path) -> Job:
-    """How the frames of a video were made, so that the same pictures can be decoded again."""
+    """Returns the job that dumped the frames of a video, so that the same pictures can be decoded again."""
     known = dumped.videos.get(video)
     if known is None:
-        raise UserError(f"{dumped.path}: does not say which video {video} is from; leave --from-videos out")
+        raise UserError(f"{dumped.path}: does not say which video {video} was made from; leave out --from-videos")
     settings = Settings(**{**known["settings"], "size": tuple(known["settings"]["size"])})
     source, start, end = Path(known["source"]), known["start"], known["end"]
     return Job(source, video, known["label"], start, end, settings, dataset, keep_partial=True)
 
 
 def trouble_with(job: FlowJob, known: dict[str, Any] | None) -> str | None:
-    """None: to be dumped. "": done already. Otherwise what stands in the way, for the user."""
+    """Returns None for a video to dump, "" for one that is done, otherwise what is in the way, as a message."""
     if not (job.target / X.format(FIRST_FIELD)).exists():
         return None
     if known is None:
@@ -62,13 +62,13 @@ def trouble_with(job: FlowJob, known: dict[str, Any] | None) -> str | None:
     if known["status"] != "ok" or known["settings"] != job.settings.as_json():
         return None
     if job.count != known["frames"]:
-        return None  # its frames were dumped anew
+        return None  # its frames were dumped again
     last = FIRST_FIELD + known["fields"] - 1
     return "" if all((job.target / template.format(last)).exists() for template in (X, Y)) else None
 
 
 def why(job: FlowJob, line: dict[str, Any]) -> str:
-    """What went wrong with a video."""
+    """Returns what went wrong with a video."""
     return str(line["errors"][0])
 
 
@@ -76,7 +76,7 @@ KIND = Kind(work=dump_flow, trouble_with=trouble_with, why=why, made="fields")
 
 
 def check_settings(manifest: Manifest, settings: FlowSettings, dataset: Path) -> None:
-    """Raises UserError if the dataset has flow of another kind: networks cannot tell them apart."""
+    """Raises UserError if the dataset has flow with other settings, which a network could not tell apart."""
     old, new = manifest.header, settings.as_json()
     different = [key for key in new if old and old.get(key) != new[key]]
     if different:

@@ -15,7 +15,7 @@ from tools.listing.manifest import Manifest
 from utils.errors import UserError
 from utils.files import atomic_write
 
-VERSION = 1  # of what is written for the same settings
+VERSION = 1  # changes when the same settings write something else
 README = """\
 # {name}
 
@@ -31,7 +31,7 @@ Write below where the videos come from, under which terms, and what is wrong wit
 
 
 def trouble_with(job: Job, known: dict[str, Any] | None) -> str | None:
-    """None: to be dumped. "": done already. Otherwise what stands in the way, for the user."""
+    """Returns None for a video to dump, "" for one that is done, otherwise what is in the way, as a message."""
     if not job.target.is_dir():
         return None
     if known is None:
@@ -40,14 +40,14 @@ def trouble_with(job: Job, known: dict[str, Any] | None) -> str | None:
         return None
     made = known["frames"]
     if not all((job.target / TEMPLATE.format(n)).exists() for n in (FIRST_FRAME, FIRST_FRAME + made - 1)):
-        return None  # somebody removed frames: made anew
-    if known["settings"] != job.settings.as_json():  # left over by an --overwrite that was interrupted
+        return None  # somebody removed frames: dump it again
+    if known["settings"] != job.settings.as_json():  # left from an --overwrite that was interrupted
         return None
     return f"{job.source} is not the file that was dumped; --overwrite dumps it again" if _changed(job, known) else ""
 
 
 def _changed(job: Job, known: dict[str, Any]) -> bool:
-    if not job.source.is_file():  # the frames may outlive the video
+    if not job.source.is_file():  # the video may be deleted while the frames are kept
         return False
     stat = job.source.stat()
     if (known.get("bytes"), known.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
@@ -56,7 +56,7 @@ def _changed(job: Job, known: dict[str, Any]) -> bool:
 
 
 def check_settings(manifest: Manifest, settings: Settings, out: Path) -> None:
-    """Raises UserError if OUT was dumped with other settings: a dataset has one kind of frames."""
+    """Raises UserError if OUT was dumped with other settings: all frames of a dataset are of one kind."""
     old, new = manifest.header, settings.as_json()
     if old and (different := [key for key in new if old.get(key) != new[key]]):
         said = ", ".join(f"{key} {_plain(old.get(key))} (now {_plain(new[key])})" for key in different)
@@ -64,7 +64,7 @@ def check_settings(manifest: Manifest, settings: Settings, out: Path) -> None:
 
 
 def write_readme(out: Path, *, flat: bool) -> None:
-    """The README of the dataset, unless somebody wrote one."""
+    """Writes the README of the dataset unless there is one."""
     if not (out / "README").exists():
         layout = "v_<tag>_<id>" if flat else "<class>/<video>"
         with atomic_write(out / "README", "w") as file:
@@ -72,16 +72,15 @@ def write_readme(out: Path, *, flat: bool) -> None:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, list):  # a size, in the words of --size
+    if isinstance(value, list):  # a size, written as for --size
         return f"{value[0]}x{value[1]}" if value[0] else str(value[1])
     return f"{value:g}"
 
 
 def _why(job: Job, answer: dict[str, Any]) -> str:
     if answer["status"] == "ok":
-        return (
-            f"{job.source}: {job.start:g} to {job.end:g} s, but {answer['cut_short']:.2f} s of that are after its end"
-        )
+        late = f"the last {answer['cut_short']:.2f} s of that are after its end"
+        return f"{job.source}: {job.start:g} to {job.end:g} s, but {late}"
     first, *others = (error.removeprefix(f"{job.source}: ") for error in answer["errors"])
     more = f" (and {len(others)} more)" if others else ""
     readable = answer.get("decoded_frames", 0)
@@ -101,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{args.out}: cannot be made ({error.strerror}); give another OUT") from None
+        raise UserError(f"{args.out}: cannot be created ({error.strerror}); give another OUT") from None
     with locked(args.out):
         for folder in ("frames", "lists"):
             (args.out / folder).mkdir(exist_ok=True)

@@ -23,14 +23,16 @@ PAIRS = (("left", "right"), ("up", "down"), ("zoom_in", "zoom_out"), ("turn_left
 CLASSES = tuple(name for pair in PAIRS for name in pair)
 NUM_FRAMES, SIDE, FPS = 32, 96, 25
 TEXTURE_SIDE = 256
-DONE = "splits"  # written last: a folder without it is not finished
+DONE = "splits"  # written last, so a folder without it is not finished
 
 
 @dataclass(frozen=True)
 class Clip:
     """One drawn motion, which makes two videos.
 
-    pair: index into PAIRS. group: number of the texture, unique over both splits. seed: of the whole dataset.
+    pair: the index into PAIRS.
+    group: the number of the texture, unique over both splits.
+    seed: the seed of the whole dataset.
     """
 
     pair: int
@@ -38,16 +40,16 @@ class Clip:
     seed: int
 
     def video(self, member: int) -> str:
-        """Path of the forward (0) or backward (1) video, relative to the dataset."""
+        """Returns the path of the forward (0) or backward (1) video, relative to the dataset."""
         name = PAIRS[self.pair][member]
         return f"{name}/v_{name}_g{self.group:04d}_c01.mp4"
 
 
 def draw_texture(rng: np.random.Generator) -> np.ndarray:
-    """A periodic, isotropic random texture, uint8 (TEXTURE_SIDE, TEXTURE_SIDE, 3), RGB.
+    """Draws a periodic, isotropic random texture, uint8 (TEXTURE_SIDE, TEXTURE_SIDE, 3), RGB.
 
-    Band-limited noise in two layers, each in two colours. It looks alike in every direction and at nearby scales, so
-    that a picture does not betray how it is going to move. The waves are longer than what it moves in a segment.
+    It is band-limited noise in two layers, each in two colours. It looks alike in every direction and at nearby scales,
+    so that a picture does not show how it is going to move. The waves are longer than the motion within a segment.
     """
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(TEXTURE_SIDE), np.fft.rfftfreq(TEXTURE_SIDE), indexing="ij"))
     picture = np.zeros((TEXTURE_SIDE, TEXTURE_SIDE, 3), np.float32)
@@ -62,10 +64,10 @@ def draw_texture(rng: np.random.Generator) -> np.ndarray:
 
 
 def render(clip: Clip) -> np.ndarray:
-    """The forward clip, uint8 (NUM_FRAMES, SIDE, SIDE, 3), RGB; time-reversed it is the second class of the pair.
+    """Renders the forward clip, uint8 (NUM_FRAMES, SIDE, SIDE, 3), RGB; reversed it is the second class of the pair.
 
-    Where the camera looks, how it is turned and how far away it is are distributed alike in the frames of every class:
-    a clip that does not zoom stands at the distance of a random moment of one that does.
+    Position, angle and distance of the camera have the same distributions in the frames of every class: a clip that
+    does not zoom, for example, has the distance of a random moment of a clip that does.
     """
     rng = np.random.default_rng([clip.seed, clip.group])
     texture = draw_texture(rng)
@@ -130,7 +132,7 @@ def write_splits(folder: Path, train: Sequence[Clip], val: Sequence[Clip]) -> No
 
 
 def plan(train: int, val: int, *, seed: int) -> tuple[list[Clip], list[Clip]]:
-    """The clips of both splits; no texture is in two of them."""
+    """Returns the clips of both splits; each texture is in one clip only."""
     clips = [Clip(pair=number % len(PAIRS), group=number + 1, seed=seed) for number in range((train + val) // 2)]
     return clips[: train // 2], clips[train // 2 :]
 
@@ -142,10 +144,10 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"{flag} {number} does not divide into {len(CLASSES)} classes")
     out: Path = args.out
     if (out / DONE).is_dir():
-        print(f"{out} stands already; remove it to make it anew")
+        print(f"{out} already exists; remove it to make it again")
         return 0
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is no finished motion8; give another folder or remove it")
+        raise UserError(f"{out} exists and is not a finished motion8; give another folder or remove it")
 
     train, val = plan(args.train, args.val, seed=args.seed)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -24,37 +24,40 @@ from utils.errors import FrameError, UserError
 from utils.system import lock
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Packs or verifies; returns the exit code."""
-    if arguments.verify:
-        return _verify(arguments.out)
-    columns = [
-        label_columns(image_list_columns(source), multi_label=arguments.multi_label) for source in arguments.lists
-    ]
+    if args.verify:
+        return _verify(args.out)
+    columns = [label_columns(image_list_columns(source), multi_label=args.multi_label) for source in args.lists]
     if len(set(columns)) > 1:
         raise UserError("lists of image files and lists of frame folders cannot share a pack")
-    records = [
-        read_list(source, root=arguments.root, columns=columns[0], unlabelled=True) for source in arguments.lists
-    ]
-    wanted = list(_wanted(records, arguments))
-    with _locked(arguments.out):
-        writer = PackWriter(arguments.out, shard_bytes=int(arguments.shard_mb * (1 << 20)))
+    records = [read_list(source, root=args.root, columns=columns[0], unlabelled=True) for source in args.lists]
+    wanted = list(_wanted(records, args))
+    with _locked(args.out):
+        writer = PackWriter(args.out, shard_bytes=int(args.shard_mb * (1 << 20)))
         todo = [one for one in wanted if not writer.has(one.name, one.count, one.stamp)]
         failed: dict[str, str] = {}
         with Progress(len(todo), unit="videos") as progress:
-            for video in writer.write(_read(todo, failed, threads=arguments.workers)):
+            for video in writer.write(_read(todo, failed, threads=args.workers)):
                 progress.advance(1, video.path)
         packed = writer.merge(one.name for one in wanted if one.name not in failed)
     for message in failed.values():
         print(f"not packed: {message}", file=sys.stderr)
-    what = "videos' x and y" if arguments.flow else "videos"
-    print(f"{arguments.out}: {packed} {what} packed, {len(todo) - len(failed)} of them now, {len(failed)} failed")
+    what = "videos' x and y" if args.flow else "videos"
+    print(f"{args.out}: {packed} {what} packed, {len(todo) - len(failed)} of them now, {len(failed)} failed")
     return 1 if failed else 0
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Pictures to pack: `count` of `path` in `store`. name: what the pack calls them. stamp: of the folder, in ns."""
+    """The frames of one video that belong into the pack.
+
+    name: the name of the video in the pack.
+    store: where the frames are read from.
+    path: the path of the video there.
+    count: the number of frames.
+    stamp: the modification time of the folder in nanoseconds.
+    """
 
     name: str
     store: DiskStore
@@ -63,30 +66,30 @@ class Wanted:
     stamp: int
 
 
-def _wanted(lists: Sequence[RecordList], arguments: argparse.Namespace) -> Iterator[Wanted]:
+def _wanted(lists: Sequence[RecordList], args: argparse.Namespace) -> Iterator[Wanted]:
     series: dict[str | None, DiskStore]
-    if arguments.flow:
-        names = detect_flow(lists[0], template=arguments.frame_template, first_frame=arguments.first_frame)
+    if args.flow:
+        names = detect_flow(lists[0], template=args.frame_template, first_frame=args.first_frame)
         lists = [records.with_fewer_frames(names.fewer) for records in lists]
-        stores = [DiskStore(arguments.root, template=name, first_frame=names.first) for name in (names.x, names.y)]
+        stores = [DiskStore(args.root, template=name, first_frame=names.first) for name in (names.x, names.y)]
         series = dict(zip(SERIES, stores, strict=True))
     else:
-        series = {None: _disk_store(lists[0], arguments)}
+        series = {None: _disk_store(lists[0], args)}
     for path, count in _counts(lists).items():
         for name, store in series.items():
             yield Wanted(series_path(path, name), store, path, count, _stamp(store, path))
 
 
-def _disk_store(records: RecordList, arguments: argparse.Namespace) -> DiskStore:
+def _disk_store(records: RecordList, args: argparse.Namespace) -> DiskStore:
     if not records.num_frames.max():
-        return DiskStore(arguments.root, template=None)
-    given = arguments.frame_template, arguments.first_frame
+        return DiskStore(args.root, template=None)
+    given = args.frame_template, args.first_frame
     template, first = detect_template(records, template=given[0], first_frame=given[1])
-    return DiskStore(arguments.root, template=template, first_frame=first)
+    return DiskStore(args.root, template=template, first_frame=first)
 
 
 def _counts(lists: Sequence[RecordList]) -> dict[str, int]:
-    """The videos of all lists together, each with the most frames that any list says."""
+    """Returns the videos of all lists with their numbers of frames, the largest where lists differ."""
     counts: dict[str, int] = {}
     for records in lists:
         for index in range(len(records)):
@@ -99,11 +102,11 @@ def _stamp(store: DiskStore, path: str) -> int:
     try:
         return Path(store.frame_name(path, 0)).parent.stat().st_mtime_ns
     except OSError:
-        return 0  # reading its frames will say what is wrong
+        return 0  # reading the frames reports what is wrong
 
 
 def _read(todo: Iterable[Wanted], failed: dict[str, str], *, threads: int) -> Iterator[PackedVideo]:
-    """The videos in order, read ahead by threads; those that cannot be read are noted in `failed`."""
+    """Yields the videos in order, read ahead by threads; adds those that cannot be read to `failed`."""
 
     def read(job: Wanted) -> PackedVideo:
         return PackedVideo(job.name, job.store.get_many(job.path, range(job.count)), job.stamp)
@@ -137,7 +140,7 @@ def _locked(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
     with file:
         if not lock(file):
-            raise UserError(f"{folder}: another pack_frames.py is at work here")
+            raise UserError(f"{folder}: another pack_frames.py is writing here")
         yield
 
 
@@ -154,6 +157,6 @@ def _verify(folder: Path) -> int:
         if not bad:
             print(f"{folder / name}: {videos} videos are whole")
     if not shards:
-        raise UserError(f"{folder}: no shards here")
+        raise UserError(f"{folder}: contains no shards")
     print(f"{shards} shards, {damaged} damaged videos")
     return 1 if damaged else 0

@@ -15,16 +15,16 @@ from utils.cli import Progress
 from utils.config.file import load_config
 from utils.errors import ConfigError, FrameError, UserError
 
-_BATCH = 32  # frames per question, so that a long video does not meet a short timeout
+_BATCH = 32  # frames per request, so that a long video does not run into a short timeout
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Fills the cache; returns the exit code."""
-    config = load_config(arguments.config, arguments.overrides)
+    config = load_config(args.config, args.overrides)
     counts: Counter[str] = Counter()
     memory: list[str] = []
     with config.located():
-        for split in ("train", "val") if arguments.split == "both" else (arguments.split,):
+        for split in ("train", "val") if args.split == "both" else (args.split,):
             records, _ = open_list(config.common, split)
             records, store, about = open_frames(config.common, records)
             print(f"{split}: {len(records)} videos, {about}")
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if not isinstance(part, MemcachedStore):
                     raise ConfigError("common.data.store.type: only a memcached store can be warmed")
                 _require_servers(part)
-                counts.update(_warm(part, records, workers=arguments.workers))
+                counts.update(_warm(part, records, workers=args.workers))
                 memory = _memory(part)
     print(
         f"{counts['stored']} frames stored, {counts['oversized']} larger than the item limit, "
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _warm(store: MemcachedStore, records: RecordList, *, workers: int) -> Counter[str]:
     total: Counter[str] = Counter()
     with Progress(len(records), unit="videos") as progress, ThreadPoolExecutor(workers) as pool:
-        # one store per thread: a connection speaks with one at a time
+        # one store per thread: a connection serves one thread at a time
         stores = [copy.deepcopy(store) for _ in range(workers)]
         shares = [pool.submit(_share, one, records, number, workers, progress) for number, one in enumerate(stores)]
         for share in shares:
@@ -84,6 +84,6 @@ def _memory(store: MemcachedStore) -> list[str]:
         used, limit = int(said.get("bytes", 0)) >> 20, int(said.get("limit_maxbytes", 0)) >> 20
         line = f"memcached {server.address}: {used} of {limit} MiB used"
         if int(said.get("evictions", 0)):
-            line += f", {int(said['evictions'])} frames were thrown out for others: raise its -m or add a server"
+            line += f", {int(said['evictions'])} frames were evicted for others: raise its -m or add a server"
         lines.append(line)
     return lines

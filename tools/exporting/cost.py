@@ -38,14 +38,14 @@ COLUMNS = ("Model", "Frames", "Crop", "Classes", "Parameters", "GMACs", "Publish
 
 @dataclass(frozen=True)
 class Cost:
-    """What a row was counted to cost."""
+    """The counted cost of one row."""
 
     row: Row
     params: int
     gmacs: float
 
     def mistakes(self) -> list[str]:
-        """One line for each figure that differs from what the row says it must be."""
+        """Returns one line for each figure that differs from the one in the row."""
         row, found = self.row, []
         if row.params is not None and row.params != self.params:
             found.append(f"{row.model} {row.size}: {self.params:,} parameters instead of {row.params:,}")
@@ -57,7 +57,7 @@ class Cost:
         return f"{self.gmacs:.{len(like.partition('.')[2])}f}"
 
     def cells(self) -> list[str]:
-        """The row of the table."""
+        """Returns the cells of the row in the table."""
         row, (frames, height, width) = self.row, self.row.size
         params = f"{self.params:,}" + (" =" if row.params is not None else "")
         gmacs = f"{self.gmacs:.3f}" + (" =" if row.gmacs is not None else "")
@@ -73,7 +73,7 @@ def count(row: Row) -> Cost:
 
 
 def table(costs: Sequence[Cost]) -> str:
-    """The Markdown table, columns aligned."""
+    """Returns the Markdown table with aligned columns."""
     rows = [list(COLUMNS), *(cost.cells() for cost in costs)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
     right = {"Frames", "Crop", "Classes", "Parameters", "GMACs"}
@@ -91,7 +91,7 @@ def table(costs: Sequence[Cost]) -> str:
 
 
 def sources() -> str:
-    """A list of the clip networks that are rows of data here, with project and paper; the others are torchvision's."""
+    """Lists the clip networks that are defined here as data, with project and paper; the others are torchvision's."""
     rows = {
         **{name: row.source for name, row in ZOO.items()},
         **{name: row.source for name, row in VIDEO_RESNETS.items()},
@@ -101,22 +101,22 @@ def sources() -> str:
     return "\n## Where the clip networks come from\n\n" + "\n".join([*lines, full]) + "\n"
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     """Prints, writes or checks the table of costs; returns the exit code."""
-    costs = [count(row) for row in all_rows() if not arguments.model or any(m in row.model for m in arguments.model)]
-    if arguments.model and not costs:
-        raise UserError(f"no model is called {' or '.join(arguments.model)}; docs/models.md has their names")
+    costs = [count(row) for row in all_rows() if not args.model or any(m in row.model for m in args.model)]
+    if args.model and not costs:
+        raise UserError(f"no model is called {' or '.join(args.model)}; docs/models.md has their names")
     mistakes = [mistake for cost in costs for mistake in cost.mistakes()]
     text = HEADER + table(costs) + sources()
-    if arguments.write and not mistakes:
+    if args.write and not mistakes:
         with atomic_write(DOCUMENT, "w") as file:
             file.write(text)
-    elif arguments.check and (not DOCUMENT.exists() or DOCUMENT.read_text(encoding="utf-8") != text):
+    elif args.check and (not DOCUMENT.exists() or DOCUMENT.read_text(encoding="utf-8") != text):
         mistakes.append(f"{DOCUMENT} is not what the code counts: run python -m tools.cost --write")
-    elif not arguments.write and not arguments.check:
+    elif not args.write and not args.check:
         print(table(costs), end="")
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
-    if arguments.check and not mistakes:
+    if args.check and not mistakes:
         print(f"{len(costs)} models cost what they are said to cost")
     return 1 if mistakes else 0

@@ -36,7 +36,7 @@ Made with torch {torch}, onnx {onnx} and onnxruntime {runtime}.
 COLUMNS = ("model", "clip", "ONNX, MB", "ONNX differs by", ".pt2 differs by")
 CLASSES = 11
 SIDE = 64  # pixels
-LARGE = {"s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224}  # that take no smaller clips
+LARGE = {"s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224}  # networks that do not accept smaller clips
 MEGABYTE = 1e6
 BRANCH_GAIN = 0.2
 BLOB = 16  # pixels
@@ -51,11 +51,11 @@ class Model:
 
     @property
     def name(self) -> str:
-        """As in docs/models.md."""
+        """The name of the model in docs/models.md."""
         return self.row.model
 
     def build(self) -> Method:
-        """The network in evaluation mode, with the same random weights each time."""
+        """Builds the network in evaluation mode, with the same random weights each time."""
         torch.manual_seed(0)
         method = METHODS[self.row.method](backbone=self.row.backbone, num_class=CLASSES, **self.row.arguments)
         _calm(method)
@@ -63,7 +63,7 @@ class Model:
         return method.eval().requires_grad_(False)
 
     def clips(self, batch: int, generator: torch.Generator | None = None) -> Tensor:
-        """Noise, (batch, 3, T, H, W): of pixels in small clips, of blobs in large ones.
+        """Returns noise (batch, 3, T, H, W): of single pixels in small clips, of blobs in large ones.
 
         Noise of 224 x 224 pixels averages out in deep layers, whose norms then magnify the rounding of float32.
         """
@@ -87,7 +87,7 @@ def _calm(method: Method) -> None:
 
 
 def models() -> Iterator[Model]:
-    """Every registered model once, at the shortest clip that docs/models.md has for it."""
+    """Yields every registered model once, with the shortest clip that docs/models.md has for it."""
     shortest: dict[str, Row] = {}
     for row in all_rows():
         if row.model not in shortest or row.size < shortest[row.model].size:
@@ -98,7 +98,7 @@ def models() -> Iterator[Model]:
 
 
 def compare(model: Model, folder: Path) -> list[str]:
-    """The cells of a row. Raises: UserError when a format cannot be written or differs by more than TOLERANCE."""
+    """Returns the cells of a row. Raises: UserError if a format cannot be written or differs by more than TOLERANCE."""
     method = model.build()
     generator = torch.Generator().manual_seed(0)
 
@@ -114,7 +114,7 @@ def compare(model: Model, folder: Path) -> list[str]:
 
 
 def page(rows: Sequence[Sequence[str]]) -> str:
-    """The whole page."""
+    """Returns the whole page."""
     import onnx
     import onnxruntime
 
@@ -124,9 +124,9 @@ def page(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _with_the_others(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """All rows of the page in the order of the models, these in the place of theirs.
+    """Returns all rows of the page in the order of the models, with `rows` in place of the old ones.
 
-    Raises: UserError when the page's were made with other packages, or a model has no row.
+    Raises: UserError when the rows of the page were made with other packages, or a model has no row.
     """
     text = PAGE.read_text() if PAGE.exists() else ""
     if not text.startswith(page([])):

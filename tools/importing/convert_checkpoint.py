@@ -46,9 +46,9 @@ FINE_TUNING: dict[str, Any] = {
 
 
 def config_for(file: RawCheckpoint) -> dict[str, Any]:
-    """A whole config for the file's network, tested as its project tests it.
+    """Returns a complete config for the file's network, with the test protocol of its project.
 
-    Raises: UserError for a file that holds an image network only, or weights of ours without their config.
+    Raises: UserError for a file with an image network only, or with weights of this project without their config.
     """
     facts = file.facts
     if not facts.method:
@@ -61,7 +61,7 @@ def config_for(file: RawCheckpoint) -> dict[str, Any]:
         return own
     if facts.method == UNKNOWN:
         raise UserError(
-            f"{file.path}: weights of this project alone, without the config that says of which network; use them with "
+            f"{file.path}: only weights of this project, without the config that says of which network; use them with "
             f"that config: main.py --config CONFIG --load-path {file.path}"
         )
     model: dict[str, Any] = {"type": facts.method, "backbone": facts.backbone, **facts.arguments}
@@ -71,7 +71,7 @@ def config_for(file: RawCheckpoint) -> dict[str, Any]:
 
 
 def class_names_for(file: RawCheckpoint, num_class: int, given: Path | None) -> tuple[list[str] | None, str]:
-    """The classes in order and where they come from; None where nothing tells them."""
+    """Returns the classes in order and where they come from; None for the classes where they are unknown."""
     if given is not None:
         names = read_class_file(given)
         if len(names) != num_class:
@@ -87,12 +87,12 @@ def class_names_for(file: RawCheckpoint, num_class: int, given: Path | None) -> 
 
 
 def convert(args: argparse.Namespace) -> str:
-    """Writes the folder whole or not at all; returns the report."""
+    """Writes the complete folder or nothing; returns the report."""
     out: Path = args.out
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; name a new folder")
+        raise UserError(f"{out}: already exists; name a new folder")
     if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder to make {out.name} in")
+        raise UserError(f"{out.parent}: no such folder, so {out.name} cannot be created in it")
     file = load_checkpoint_file(args.file, trust_pickle=args.trust_pickle)
     raw = config_for(file)
     staged = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
@@ -115,7 +115,7 @@ def convert(args: argparse.Namespace) -> str:
         with atomic_write(staged / BEST) as target:
             torch.save(contents, target)
         _write_config(staged / CONFIG, config, file, out, [*report.notes, f"class names: {origin}"])
-        staged.chmod(0o755)  # mkdtemp makes folders that colleagues on a shared disk could not read
+        staged.chmod(0o755)  # mkdtemp makes folders that colleagues on a shared disk cannot read
         if out.exists():
             out.rmdir()
         staged.rename(out)
@@ -125,11 +125,11 @@ def convert(args: argparse.Namespace) -> str:
 
 
 def _checked(raw: dict[str, Any], overrides: Sequence[str], path: Path) -> ConfigFile:
-    """`raw` with the overrides, checked as main.py would."""
+    """Applies the overrides to `raw` and checks the result as main.py does."""
     model = raw["common"]["model"]
     if not model["backbone"] and not any(text.startswith("common.model.backbone=") for text in overrides):
         raise ConfigError(
-            "common.model.backbone: the file does not tell which network it is; say it as "
+            "common.model.backbone: the file does not say which network it is; add "
             "common.model.backbone=NAME (a network of torchvision, or timm/NAME)"
         )
     path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")

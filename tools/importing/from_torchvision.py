@@ -18,7 +18,7 @@ from utils.config.file import ConfigFile, difference, load_config
 from utils.errors import CheckpointError, LaunchError, UserError
 from utils.processes.launch import Rank, detect
 
-WAIT_SECONDS = 300.0  # for rank 0's folder, on a disk that may be slow
+WAIT_SECONDS = 300.0  # how long to wait for rank 0's folder on a slow disk
 HEADER = """\
 # Kinetics-{version}: {model}, {clip_len} frames at {rate:g} a second, from a command of torchvision's reference script:
 #   python -m tools.from_torchvision {command}
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace, overrides: Sequence[str], argv: Sequence[str])
 
 
 def output_folder(args: argparse.Namespace) -> Path:
-    """Where the experiment goes."""
+    """Returns the folder of the experiment."""
     if args.output_dir:
         return Path(args.output_dir).absolute()
     name = f"{args.model}_k{args.kinetics_version}{'_test' if args.test_only else ''}"
@@ -59,7 +59,7 @@ def output_folder(args: argparse.Namespace) -> Path:
 
 
 def run_flags(args: argparse.Namespace, made: Plan) -> list[str]:
-    """The arguments of main.py beside the config. Raises: UserError for a checkpoint that cannot be gone on from."""
+    """Returns the arguments of main.py after the config. Raises: UserError for a checkpoint that cannot continue."""
     dry = ["--dry-run"] if args.dry_run else []
     if args.test_only:
         file = args.resume or made.weights
@@ -72,14 +72,14 @@ def run_flags(args: argparse.Namespace, made: Plan) -> list[str]:
     if "step" not in others:
         what = "a checkpoint of torchvision's script" if "lr_scheduler" in others else "weights without an optimizer"
         raise CheckpointError(
-            f"--resume {args.resume}: {what}, whose training cannot go on here; start from its weights with "
+            f"--resume {args.resume}: {what}, whose training cannot continue here; start from its weights with "
             f"--weights {args.resume}, or score it with --test-only"
         )
     return ["--load-path", args.resume, "--recover", *dry]
 
 
 def header(args: argparse.Namespace, argv: Sequence[str], folder: Path) -> str:
-    """The comment on top of the config."""
+    """Returns the comment at the top of the config."""
     shown = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
     command = shlex.join(argv).replace("\n", " ")
     return HEADER.format(
@@ -95,9 +95,9 @@ def header(args: argparse.Namespace, argv: Sequence[str], folder: Path) -> str:
 def write_or_wait(
     folder: Path, raw: Mapping[str, Any], class_names: Sequence[str], comment: str, process: Rank
 ) -> ConfigFile:
-    """Rank 0 writes the folder, unless it stands already; the others wait until it stands.
+    """Writes the folder on rank 0, unless it exists already; waits for it on the other ranks.
 
-    Raises: UserError when the folder holds another experiment; LaunchError when nothing comes.
+    Raises: UserError when the folder holds another experiment; LaunchError when it does not appear.
     """
     path = folder / CONFIG
     classes = "".join(f"{label} {name}\n" for label, name in enumerate(class_names))
@@ -106,7 +106,7 @@ def write_or_wait(
     began = time.monotonic()
     while not path.exists():
         if time.monotonic() - began > WAIT_SECONDS:
-            raise LaunchError(f"rank {process.number}: {path} has not come; do all machines see this folder?")
+            raise LaunchError(f"rank {process.number}: {path} has not appeared; do all machines see this folder?")
         time.sleep(0.1)
     standing = load_config(path)
     changed = difference(standing.raw, raw)
@@ -117,18 +117,18 @@ def write_or_wait(
 
 
 def tell(args: argparse.Namespace, made: Plan, config: ConfigFile, process: Rank) -> None:
-    """Prints what the folder is and what differs."""
+    """Prints which folder it is and what differs from torchvision."""
     print(f"experiment: {config.folder}")
     notes = list(made.notes)
     if not config.folder.is_relative_to(ROOT):
-        notes.append(f"train.sh and eval.sh need the project above them; else: python main.py --config {config.path}")
+        notes.append(f"train.sh and eval.sh work inside the project only; use python main.py --config {config.path}")
     if args.device == "cpu" and args.amp:
-        notes.append("--amp is meant for GPUs; on a CPU it is slow: common.amp=auto")
+        notes.append("--amp is meant for GPUs and slow on a CPU; common.amp=auto avoids that")
     for note in notes:
         print(f"note: {note}")
     if not args.test_only:
         lines = rate_table(args.lr, recipe_of(args.model, test_only=False), args.batch_size, process.world_size)
         print("\n".join(lines))
         if unequal(lines):
-            print("warning: --lr is taken as it stands; leave it out to have it in proportion")
+            print("warning: --lr is used as given; leave it out to scale it to the batch")
     sys.stdout.flush()

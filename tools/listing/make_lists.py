@@ -20,7 +20,7 @@ Place = tuple[str, float | None, float | None]  # Found.place
 
 
 def by_name(videos: Iterable[Found]) -> dict[str, list[Found]]:
-    """Videos by every name a split or CSV may call them: folder name, class/name, and the path below the dataset."""
+    """Indexes videos by every name that a split or a CSV may use: folder, class/name, path below the dataset."""
     index: dict[str, list[Found]] = defaultdict(list)
     for video in videos:
         keys = {video.name, video.path, video.stem, video.stem.partition("/")[2]}
@@ -33,7 +33,7 @@ def by_name(videos: Iterable[Found]) -> dict[str, list[Found]]:
 
 
 def from_split_files(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Splits, list[str], list[str]]:
-    """Splits, classes in order, and the videos that the split names and nobody has."""
+    """Returns the splits, the classes in order, and the videos that the split names but that are missing."""
     split = read_split(args.split, number=args.split_number)
     index = by_name(videos)
     splits: Splits = {"train": [], "val": []}
@@ -54,8 +54,12 @@ def from_split_files(videos: Sequence[Found], args: argparse.Namespace) -> tuple
 
 @dataclass(frozen=True)
 class Annotated:
-    """What annotation files say: the videos that are there, the split of each by its place, the classes of all rows in
-    order, and the names of the videos that nobody has.
+    """The content of annotation files.
+
+    videos: the videos that are there.
+    sides: the split of each, by its place.
+    classes: the classes of all rows in order.
+    missing: the names of the videos that are not there.
     """
 
     videos: list[Found]
@@ -65,7 +69,7 @@ class Annotated:
 
 
 def from_csv(videos: Sequence[Found], args: argparse.Namespace) -> Annotated:
-    """The videos that rows of CSV or JSON files name. Raises ListError for rows that contradict each other.
+    """Finds the videos that rows of CSV or JSON files name. Raises: ListError for rows that contradict each other.
 
     With --multi-label a row names a whole video and may name several of its classes, and the rows of a video add up.
     """
@@ -95,7 +99,7 @@ def from_csv(videos: Sequence[Found], args: argparse.Namespace) -> Annotated:
 
 
 def _match(index: Mapping[str, list[Found]], row: LabelRow, where: str, args: argparse.Namespace) -> Found | None:
-    """The video of a row, with its one label and, if it is encoded and not cut yet, its seconds."""
+    """Finds the video of a row and gives it the row's label and, if it is encoded and not cut yet, its seconds."""
     for name, is_cut in candidates(row):
         uncut = row.start is not None and not is_cut and not args.multi_label
         stem = segment_name(name, row.start, row.end) if uncut and not args.videos else name
@@ -107,7 +111,7 @@ def _match(index: Mapping[str, list[Found]], row: LabelRow, where: str, args: ar
 
 
 def from_folders(videos: Sequence[Found], *, encoded: bool) -> dict[Place, str]:
-    """The split of each video, if all lie below train/, val/ or the like (of frames/, videos/); otherwise nothing."""
+    """Returns the split of each video if all are below train/, val/ or similar folders; otherwise an empty dict."""
     tops = {video.place: PurePosixPath(video.path).parts[:-1] for video in videos}
     tops = {place: parts[not encoded or parts[:1] == (VIDEOS,) :] for place, parts in tops.items()}
     if all(len(parts) > 1 and parts[0].lower() in SPLITS for parts in tops.values()):
@@ -116,7 +120,7 @@ def from_folders(videos: Sequence[Found], *, encoded: bool) -> dict[Place, str]:
 
 
 def by_ratio(videos: Sequence[Found], args: argparse.Namespace) -> Splits:
-    """Splits by --val-ratio, --seed and --group-regex."""
+    """Splits the videos by --val-ratio, --seed and --group-regex."""
     labels = [video.label for video in videos]
     groups = group_names([video.name for video in videos], labels, regex=args.group_regex)
     sides = ratio_split([video.classes for video in videos], groups, ratio=args.val_ratio, seed=args.seed)
@@ -127,7 +131,7 @@ def by_ratio(videos: Sequence[Found], args: argparse.Namespace) -> Splits:
 
 
 def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Splits, list[str], list[str], str]:
-    """Splits, classes in order, videos that were named but are not there, and how it was decided."""
+    """Returns the splits, the classes in order, the videos that are missing, and how the split was decided."""
     if args.split:
         splits, classes, missing = from_split_files(videos, args)
         return splits, classes, missing, f"split {args.split_number} of {args.split}"
@@ -137,7 +141,7 @@ def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Spli
         how = f"split of {args.csv[0]}"
         if not videos:
             raise UserError(
-                f"{args.csv[0]}: none of its videos is there, such as {missing[0]!r}{_more_numbers(missing)}"
+                f"{args.csv[0]}: all of its videos are missing, such as {missing[0]!r}{_more_numbers(missing)}"
             )
     else:
         sides, missing, how = from_folders(videos, encoded=args.videos), [], "folders"
@@ -159,12 +163,12 @@ def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Spli
 
 
 def _more_numbers(missing: Sequence[str]) -> str:
-    """A hint, where names end in a number as they do in lists with more numbers than two."""
+    """Returns a hint if all names end in a number, as in lists with more than two numbers."""
     if not all(name.rpartition(" ")[2].isdigit() and " " in name for name in missing):
         return ""
     return (
-        "; if the number at its end is no part of the name: mmaction2's with_offset and multi_class lists have more "
-        "numbers (path offset frames label, path frames label label), which are not read"
+        "; if the number at its end is not part of the name: mmaction2's with_offset and multi_class lists have more "
+        "numbers (path offset frames label, path frames label label) and are not supported"
     )
 
 
@@ -182,14 +186,12 @@ def run(args: argparse.Namespace) -> int:
     suffix, in_lines = (".csv", csv_lines) if args.videos else (".txt", list_lines)
     lines = {name: in_lines(members, index) for name, members in splits.items()}
     if empty := [name for name, members in splits.items() if not members]:
-        raise UserError(
-            f"no video is left for {' and '.join(empty)} ({how}; {len(missing)} of its videos are not there)"
-        )
+        raise UserError(f"no video is left for {' and '.join(empty)} ({how}; {len(missing)} of its videos are missing)")
     folder: Path = args.lists or dataset / "lists"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}); give another --lists") from None
+        raise UserError(f"{folder}: cannot be created ({error.strerror}); give another --lists") from None
     for name, members in splits.items():
         per_class = Counter(label for video in members for label in video.classes)
         few, most = min((per_class[one] for one in classes), default=0), max(per_class.values(), default=0)
@@ -198,9 +200,9 @@ def run(args: argparse.Namespace) -> int:
     write(folder / "classInd.txt", [f"{number} {name}\n" for name, number in index.items()], f"{len(classes)} classes")
     used = {video.path for members in splits.values() for video in members}
     if len(used) < len(videos):
-        notes.append(f"{len(videos) - len(used)} of {len(videos)} videos are in no list, as nothing names them")
+        notes.append(f"{len(videos) - len(used)} of {len(videos)} videos are in no list, because nothing names them")
     if missing:
-        what = f"{len(missing)} videos are named but not there, such as {missing[0]}"
+        what = f"{len(missing)} videos are named but missing, such as {missing[0]}"
         write(folder / MISSING, [f"{name}\n" for name in missing], what)
     else:
         (folder / MISSING).unlink(missing_ok=True)
@@ -217,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _videos(args: argparse.Namespace) -> tuple[Path, list[Found], list[str]]:
-    """The dataset's folder, what it holds, and what should be said about it."""
+    """Returns the folder of the dataset, its videos, and notes for the user."""
     if args.videos:
         if not args.dataset.is_dir():
             raise UserError(f"{args.dataset}: no such folder")
