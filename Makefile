@@ -57,5 +57,5 @@ $(VENV)/.installed: requirements.txt tools/make_venv.sh
 	@touch $@
 
 $(VENV)/.installed-dev: requirements.txt requirements-dev.txt requirements-extras.txt tools/make_venv.sh
-	@sh tools/make_venv.sh "$(VENV)" "$(PYTHON)" requirements-dev.txt
+	@sh tools/make_venv.sh "$(VENV)" "$(PYTHON)" requirements.txt requirements-extras.txt requirements-dev.txt
 	@touch $(VENV)/.installed $@

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import subprocess
@@ -10,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from utils.files import ROOT, atomic_write
+from utils.system import cores
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 _HEAD = "# Benchmarks\n\nEach section is the output of the command it names, on the machine it names.\n"
@@ -42,10 +42,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def machine() -> str:
     """Processor and number of cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name = platform.processor() or platform.machine()
     try:
         found = re.search(r"^Model name:\s*(.+)$", subprocess.check_output(["lscpu"], text=True), re.MULTILINE)
     except (OSError, subprocess.CalledProcessError):
         found = None
-    return f"{cores} cores of {found[1].strip() if found else name}"
+    return f"{cores()} cores of {found[1].strip() if found else name}"

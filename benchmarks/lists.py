@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from benchmarks._page import table, write_section
 from datasets.lists.records import RecordList, read_list
 from datasets.loader import TrainStream, make_loader
 from utils.cli import run_cli
+from utils.system import peak_memory
 
 LIMITS = {"read_s": 30.0, "read_gb": 2.0, "reopen_s": 2.0, "worker_growth": 0.05}
 ROWS = {  # what is measured: how it is called, unit, factor
@@ -106,7 +106,7 @@ def _open(folder: Path) -> RecordList:
 def _timed_open(folder: Path, samples: int) -> tuple[float, float]:
     start = time.perf_counter()
     _open(folder)
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    return time.perf_counter() - start, (peak_memory() or 0) / 1e9
 
 
 class _Paths:

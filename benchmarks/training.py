@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
 import re
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from benchmarks._page import table, write_section
 from benchmarks._readers import COLORJITTER, ERASING, MIX_UP
 from benchmarks._workload import VIDEOS, make_frames
 from utils.cli import Parser, run_cli
+from utils.system import cores
 
 HEAD = ["decoded on", "workers", "clips/s", "ms per step", "of it waiting", "GPU works", "GPU idle"]
 _WORKED = re.compile(r"the GPU worked ([0-9.]+) ms")
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     size, steps = (QUICK, 12) if args.quick else (FULL, args.steps)
     on_gpu = torch.cuda.is_available()
-    many = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 2
+    many = cores()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         source = make_frames(Path(folder) / "frames")

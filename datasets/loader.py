@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from datasets.sample import SampleDataset
 from datasets.shared_clips import ClipPool, PooledBatches, PooledDataset
 from utils.scoring.label_sets import LabelSets
+from utils.system import STOP_SIGNALS
 from utils.training.batch import Batch, collate
 
 _SHUFFLE = 0x5817FF1E  # keeps the shuffling apart from the samples' generators, which are seeded (seed, epoch, index)
@@ -167,7 +168,7 @@ def make_loader(
 def _begin_worker(worker: int) -> None:
     # Ctrl-C, Slurm and torchrun signal every process of a run: the main one then still needs the batches of its last
     # step, and its workers end with it, whatever ends it
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     # what a fork inherited is not this process's to collect: it would copy the pages, and FFmpeg's conversion contexts
     # wait for ever for threads that only the parent has
@@ -179,7 +180,8 @@ def _begin_worker(worker: int) -> None:
 def _end_workers() -> None:
     # a process that an error ends still has its workers; multiprocessing sends them SIGTERM, which they ignore, and
     # would wait for ever
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # DataLoader's handler would report them as crashed
+    if hasattr(signal, "SIGCHLD"):  # not on Windows; DataLoader's handler would report them as crashed
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()

@@ -1,10 +1,16 @@
-"""Files that other programs read: the citation and the container recipe say what the project says."""
+"""Files that other programs read: the citation, the packaging and the container recipe say what the project says."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
 
 from tests.helpers.requirements import ROOT
 
@@ -15,6 +21,40 @@ def test_the_citation_has_the_version_and_the_name_of_the_project() -> None:
     assert f'version = "{citation["version"]}"' in project
     assert f'description = "{citation["abstract"]}"' in project
     assert (ROOT / "README.md").read_text().startswith(f"# {citation['title']}\n")
+
+
+def test_pip_installs_the_dependencies_and_nothing_else(tmp_path: Path) -> None:
+    """What `pip install -e .` asks setuptools for, on a copy in which our folders could be found."""
+    for path in (*ROOT.glob("requirements*.txt"), ROOT / "pyproject.toml", ROOT / "main.py"):
+        shutil.copy(path, tmp_path)
+    for folder in ("utils", "tools"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import sys; from setuptools import build_meta; build_meta.build_editable(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", build, "wheels"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = (tmp_path / "wheels").glob("*.whl")
+    shutil.unpack_archive(wheel, tmp_path / "installed", "zip")
+    (installed,) = importlib.metadata.distributions(path=[str(tmp_path / "installed")])
+    assert (installed.read_text("top_level.txt") or "").strip() == ""
+    found = {extra: set[str]() for extra in ("", "extras", "dev")}
+    for requirement in map(Requirement, installed.requires or []):
+        found[str(requirement.marker or "").split('"')[-2] if requirement.marker else ""].add(_written(requirement))
+    assert found == {
+        "": _requirements("requirements.txt"),
+        "extras": _requirements("requirements-extras.txt"),
+        "dev": _requirements("requirements-dev.txt"),
+    }
+
+
+def _written(requirement: Requirement) -> str:
+    return f"{requirement.name}{requirement.specifier}"
+
+
+def _requirements(name: str) -> set[str]:
+    lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
+    return {_written(Requirement(line)) for line in lines if line}
 
 
 def test_the_container_copies_files_that_are_there_and_does_not_run_as_root() -> None:

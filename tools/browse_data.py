@@ -1,13 +1,15 @@
-"""A contact sheet of what the network will really see: clips after sampling, cropping, flipping, colour and erasing.
+"""Draws a contact sheet of what the network will really see: clips after sampling, crop, flip, colour and erasing.
 
     python -m tools.browse_data exps/mine/config.yaml --out sheet.png
 
-One row per view of a video, with its path, its label after the flip, and the 0-based indices of its frames. Optical
-flow is shown in colours (the hue is the direction, white stands still), differences of frames around grey.
+Each view of a video is one row, with its path, its label after the flip, and the 0-based indices of its frames.
+Optical flow is shown in colours: the hue is the direction, and white does not move. Differences of frames are shown
+around grey.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,69 +17,31 @@ from pathlib import Path
 if not __package__:  # started as `python tools/browse_data.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
-import torch
-
-from datasets.fake_dataset import FakeDataset
-from datasets.protocol import clip_protocol
-from datasets.split import Split, open_split
-from methods.build import build_method
 from utils.cli import Parser, positive_int, run_cli
-from utils.config.file import load_config
-from utils.errors import UserError
-from utils.files import atomic_write
-from utils.plots.contact_sheet import sheet
-from utils.scoring.task import in_words
-from utils.training.batch import collate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the sheet."""
+    args = parse_arguments(argv)
+    from tools.checking.browse_data import run
+
+    return run(args)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = Parser(prog="browse_data.py", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("config", metavar="CONFIG")
-    parser.add_argument("overrides", nargs="*", metavar="common.key=value")
-    parser.add_argument("--val", action="store_true", help="the validation list as it is tested, not the training list")
-    parser.add_argument("--count", type=positive_int, default=12, help="videos, spread over the list")
-    parser.add_argument("--epoch", type=int, default=0, help="whose random draws to show")
-    parser.add_argument("--out", default="sheet.png", help="PNG to write")
-    args = parser.parse_intermixed_args(argv)
-    config = load_config(args.config, args.overrides)
-    with config.located():
-        with torch.device("meta"):
-            clip = build_method(config.common.model).clip
-        protocol = clip_protocol(config.common, clip, train=not args.val)
-        split = open_split(config.common, "val" if args.val else "train", protocol)
-    chosen = np.unique(np.linspace(0, len(split) - 1, args.count).astype(np.int64)).tolist()
-    image = sheet([row for index in chosen for row in rows(split, index, args.epoch)])
-    with atomic_write(args.out) as file:
-        image.save(file, format="PNG")
-    print(f"wrote {args.out}: {len(chosen)} of {len(split)} videos, {split.description}")
-    return 0
-
-
-def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
-    """(caption, uint8 frames (T, H, W, 3)) for every view of one video, as the pipeline hands them to the network."""
-    sample = split.dataset[(epoch, index)]
-    if sample["fault"]:
-        raise UserError(sample["fault"])
-    batch = collate([sample]).to("cpu")
-    frames = split.protocol.augment.pixels(split.protocol.augment.apply(batch.clips, batch.augment)).numpy()
-    name = in_words(sample["label"], split.class_names)
-    indices = frame_indices(split, index, epoch)
-    captions = [f"{split.path(index)}  {name}" for _ in frames]
-    if indices is not None:
-        crops = len(frames) // len(indices)
-        captions = [f"{text}  {indices[view // crops].tolist()}" for view, text in enumerate(captions)]
-    return list(zip(captions, frames, strict=True))
-
-
-def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
-    """int64 (clips, num_pictures): the frames of a sample, 0-based; None for made-up clips."""
-    dataset = split.dataset
-    if isinstance(dataset, FakeDataset):
-        return None
-    # the indices are the first thing that a sample draws from its generator
-    return dataset.indices(index, np.random.default_rng([dataset.seed, epoch, index]) if dataset.train else None)
+    parser.add_argument("config", metavar="CONFIG", help="config.yaml of an experiment")
+    parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="change a key of the config")
+    parser.add_argument(
+        "--val", action="store_true", help="show the validation list as it is tested, not the training list"
+    )
+    parser.add_argument(
+        "--count", type=positive_int, default=12, help="number of videos, spread over the list (default 12)"
+    )
+    parser.add_argument("--epoch", type=int, default=0, help="epoch whose random draws are shown (default 0)")
+    parser.add_argument("--out", default="sheet.png", help="PNG to write (default sheet.png)")
+    return parser.parse_intermixed_args(argv)
 
 
 if __name__ == "__main__":

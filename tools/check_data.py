@@ -1,208 +1,52 @@
-"""The doctor of data sets: what is wrong with the lists and the frames they name, in plain words.
+"""Checks data sets: says in plain words what is wrong with the lists and with the frames they name.
 
-TARGET is a config.yaml, a folder with train.txt, val.txt, test.txt (or one with lists/ in it), or a single list; lists
-of encoded videos are train.csv, val.csv, test.csv, or what a config with data.store.type: video names. Of val and test
-a label may be -1, for a video whose class is unknown. Every frame is decoded unless --quick: of encoded videos too, and
-every field where a config trains on optical flow. --fix writes repaired lists in place and keeps the originals as
-*.orig; frames and videos are never touched.
-Exit code 0: nothing is wrong, or all of it was fixed; 2: something is.
+TARGET is a config.yaml, a folder that holds train.txt, val.txt and test.txt (or has them in lists/), or a single list.
+Lists of encoded videos are train.csv, val.csv and test.csv, or those of a config with data.store.type: video. In val
+and test a label may be -1, for a video whose class is unknown. Without --quick every frame is decoded, those of encoded
+videos too, and every field where a config trains on optical flow. --fix writes repaired lists in place and keeps the
+originals as *.orig; frames and videos are never touched.
+Exit code 0: nothing is wrong, or all of it was fixed; 2: something is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 if not __package__:  # started as `python tools/check_data.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.lists.parser import COLUMNS, label_columns, parse_text
-from datasets.open import has_videos
-from datasets.stores.frame_names import normalise_template
-from tools.checking.disk import check_frames
-from tools.checking.fix import fix
-from tools.checking.flow import check_flow
-from tools.checking.lists import DataSet, check_classes, check_lists, read_classes, read_list, summary
-from tools.checking.videos import check_videos, take_videos
 from utils.cli import Parser, positive_int, run_cli
-from utils.config.file import load_config
-from utils.errors import ListError, UserError
-
-EXIT_FAULTS = 2
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What to check: lists and roots by split, and what the config or the command line says about them."""
-
-    sources: dict[str, Path]
-    roots: dict[str, Path]
-    num_class: int | None = None
-    classes: Path | None = None
-    template: str | None = None
-    first: int | None = None
-    multi_label: bool = False
-    flow: bool = False
-    encoded: bool = False  # videos instead of folders of frames
-
-
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = Parser(prog="check_data.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("target", type=Path, metavar="TARGET", help="config.yaml, folder of lists, or a list")
-    parser.add_argument("--root", type=Path, help="put before every path of the lists; default: found beside them")
-    parser.add_argument("--class-names", type=Path, help="class file; default: classInd.txt beside the lists")
-    parser.add_argument("--frame-template", help="as data.frame_template; default: what most videos have")
-    parser.add_argument("--first-frame", type=int, help="as data.first_frame; default: what most videos have")
-    parser.add_argument("--multi-label", action="store_true", help="as multi_label: lines of path num_frames 3;7;12")
-    parser.add_argument("--flow", action="store_true", help="look at optical flow, as configs that train on it do")
-    parser.add_argument("--quick", action="store_true", help="names, numbers and sizes only: decode nothing")
-    parser.add_argument("--workers", type=positive_int, default=os.cpu_count() or 1, help="processes (default: cores)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
-    parser.add_argument("--fix", action="store_true", help="write repaired lists in place")
-    return parser.parse_args(argv)
+from utils.system import cores
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Checks, and perhaps fixes; returns the exit code."""
-    arguments = parse_arguments(argv)
-    target = find_target(arguments)
-    data = examine(target, decode=not arguments.quick, workers=arguments.workers)
-    changed: list[Path] = []
-    remaining = data
-    if arguments.fix and data.faults:
-        changed = fix(data)
-        remaining = examine(target, decode=False, workers=arguments.workers)
-    if arguments.json:
-        print(
-            json.dumps(
-                {
-                    "videos": len(data.entries),
-                    "faults": [asdict(fault) for fault in data.faults],
-                    "changed": [str(file) for file in changed],
-                    "remaining": [asdict(fault) for fault in remaining.faults],
-                },
-                indent=1,
-            )
-        )
-    else:
-        _say(data, target, arguments)
-        for file in changed:
-            print(f"repaired {file}, the original is {file.name}.orig")
-        if changed and remaining.faults:
-            print(f"still wrong: {summary(remaining.faults)}")
-            for fault in remaining.faults:
-                print(f"  {fault.message}")
-    return EXIT_FAULTS if remaining.faults else 0
+    """Checks, and with --fix repairs; returns the exit code."""
+    args = parse_arguments(argv)
+    from tools.checking.check_data import run
+
+    return run(args)
 
 
-def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
-    """All checks, the cheap ones first."""
-    columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
-    data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns)
-    read_classes(data, target.classes)
-    for split, source in target.sources.items():
-        if target.encoded and (source.is_dir() or source.suffix.lower() == ".csv"):
-            take_videos(data, split)
-        else:
-            read_list(data, split)
-    check_lists(data)
-    if target.encoded:
-        check_videos(data, decode=decode, workers=workers)
-    else:
-        check = check_flow if target.flow else check_frames
-        check(data, template=target.template, first=target.first, decode=decode, workers=workers)
-    check_classes(data)
-    return data
-
-
-def _say(data: DataSet, target: Target, arguments: argparse.Namespace) -> None:
-    for fault in data.faults:
-        way_out = f" [--fix: {fault.fix}]" if fault.fix and not arguments.fix else ""
-        print(f"{fault.kind.replace('_', ' ')}: {fault.message}{way_out}")
-    looked = "packets scanned" if target.encoded else "names and sizes looked at"
-    depth = looked if arguments.quick else "every frame decoded"
-    if data.faults:
-        print(f"{len(data.faults)} faults in {len(data.entries)} videos: {summary(data.faults)}")
-    else:
-        print(f"{len(data.entries)} videos, {depth}: nothing is wrong")
-
-
-def find_target(arguments: argparse.Namespace) -> Target:
-    """Lists, roots and what else is known, from the command line."""
-    path: Path = arguments.target
-    template = normalise_template(arguments.frame_template) if arguments.frame_template else None
-    if path.suffix in (".yaml", ".yml"):
-        return _from_config(path, arguments, template)
-    if not path.exists():
-        raise UserError(f"{path}: no such config, folder or list")
-    sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
-    first = next(iter(sources.values()))
-    encoded = first.suffix.lower() == ".csv"
-    root = arguments.root or (
-        first.resolve().parent.parent if encoded else _find_root(first, multi_label=arguments.multi_label)
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = Parser(prog="check_data.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("target", type=Path, metavar="TARGET", help="config.yaml, folder of lists, or a list")
+    parser.add_argument(
+        "--root", type=Path, help="folder that paths in the lists start from (default: found near them)"
     )
-    roots = dict.fromkeys(sources, root)
-    known = (None, arguments.class_names, template, arguments.first_frame, arguments.multi_label, arguments.flow)
-    return Target(sources, roots, *known, encoded=encoded)
-
-
-def _from_config(path: Path, arguments: argparse.Namespace, template: str | None) -> Target:
-    common = load_config(path).common
-    sources, roots = {}, {}
-    for split, source, root in (
-        ("train", common.train_source, common.train_root),
-        ("val", common.val_source, common.val_root),
-    ):
-        if source is not None:
-            sources[split], roots[split] = Path(source), arguments.root or Path(root)
-    if not sources:
-        raise UserError(f"{path}: neither common.train_source nor common.val_source is set")
-    if template is None and common.data.frame_template:
-        template = normalise_template(common.data.frame_template)
-    classes = arguments.class_names or (Path(common.data.class_names) if common.data.class_names else None)
-    first = arguments.first_frame if arguments.first_frame is not None else common.data.first_frame
-    several, flow = common.multi_label or arguments.multi_label, arguments.flow or common.model.modality == "flow"
-    return Target(
-        sources, roots, common.model.num_class, classes, template, first, several, flow, encoded=has_videos(common)
-    )
-
-
-def _lists_in(folder: Path) -> dict[str, Path]:
-    # lists/ first: beside it may lie the annotations that lists were made from, train.csv for example
-    for place in (folder / "lists", folder):
-        for suffix in (".txt", ".csv"):
-            lists = {split: place / f"{split}{suffix}" for split in SPLITS}
-            if found := {split: source for split, source in lists.items() if source.is_file()}:
-                return found
-    raise UserError(f"{folder}: none of train.txt, val.txt and test.txt, or .csv, is in it or in its lists/")
-
-
-def _find_root(source: Path, *, multi_label: bool) -> Path:
-    """The folder below which most of the list's first videos are: beside the list, above it, its frames/, or /."""
-    paths: list[str] = []
-    columns = label_columns(COLUMNS, multi_label=multi_label)
-    with source.open("rb") as file:
-        for line in file:
-            try:
-                parsed = parse_text(line.removeprefix(b"\xef\xbb\xbf"), 1, source, columns)
-            except ListError:
-                continue
-            paths.append(os.fsdecode(parsed.blob.tobytes()))
-            if len(paths) == 50:
-                break
-    folder = source.resolve().parent
-    places = [folder.parent, folder.parent / "frames", folder, folder / "frames", Path("/"), Path.cwd()]
-    counts = [sum((place / path).is_dir() for path in paths if path) for place in places]
-    if not max(counts):
-        raise UserError(f"{source}: none of its videos is below {folder.parent}; say where they are with --root")
-    return places[counts.index(max(counts))]
+    parser.add_argument("--class-names", type=Path, help="class file (default: classInd.txt next to the lists)")
+    parser.add_argument("--frame-template", help="as data.frame_template (default: what most videos have)")
+    parser.add_argument("--first-frame", type=int, help="as data.first_frame (default: what most videos have)")
+    parser.add_argument("--multi-label", action="store_true", help="as multi_label: lines of path num_frames 3;7;12")
+    parser.add_argument("--flow", action="store_true", help="check optical flow, as for configs that train on it")
+    parser.add_argument("--quick", action="store_true", help="names, numbers and sizes only: decode nothing")
+    parser.add_argument("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
+    parser.add_argument("--fix", action="store_true", help="write repaired lists in place")
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""Checks README and docs/: every relative link and picture leads somewhere, and so does every file a command names.
+"""Checks README and docs/: every relative link and picture, and every file that a command names, must exist.
 
 With --run it also runs every bash and python block of README.md, CONTRIBUTING.md, exps/README.md and docs/, each page
-in a copy of the project (tools/documenting/blocks.py has the marks that a page can set). Prints one line per problem, as
-`file:line: what`, for a block with the end of its output, and the blocks that are exempt with their reasons; exit
-code 1 when there are any problems.
+in a copy of the project (tools/documenting/blocks.py explains the marks that a page can set). Prints one line per
+problem as `file:line: what`, for a block with the end of its output, and lists the blocks that are exempt with their
+reasons. Exit code 1 when there are any problems.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
 import sys
 import threading
@@ -22,9 +23,10 @@ if not __package__:  # started as `python tools/check_docs.py`
 
 from tools.documenting.blocks import SETUPS, read_page
 from tools.documenting.run import TIMEOUT, run_page
-from utils.cli import Parser, cores, positive_float, positive_int, run_cli
+from utils.cli import Parser, positive_float, positive_int, run_cli
 from utils.errors import UserError
 from utils.files import ROOT
+from utils.system import cores
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^\s*```(\w*)")
@@ -37,9 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the problems; returns 1 when there are any."""
     parser = Parser(prog="check_docs.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", action="store_true", help="run the code blocks too")
-    parser.add_argument("--page", type=Path, action="append", metavar="FILE", help="only this page; may be repeated")
-    parser.add_argument("--jobs", type=positive_int, default=min(cores(), 4), help="pages at a time")
-    parser.add_argument("--timeout", type=positive_float, default=TIMEOUT, help="seconds for a page")
+    parser.add_argument(
+        "--page", type=Path, action="append", metavar="FILE", help="check only this page; may be repeated"
+    )
+    parser.add_argument(
+        "--jobs", type=positive_int, default=min(cores(), 4), help="pages at a time (default: one per core, at most 4)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=positive_float,
+        default=TIMEOUT,
+        help="time limit in seconds for one page (default %(default)g)",
+    )
     args = parser.parse_args(argv)
     pages = sorted({*ROOT.glob("*.md"), *(ROOT / "tests").glob("*.md"), *pages_with_blocks()})
     if args.page:
@@ -50,13 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     problems = [problem for page in pages for problem in problems_of(page)]
     for problem in problems:
         print(problem)
+    if args.run and not hasattr(os, "killpg"):
+        raise UserError("--run: pages run in bash and in process groups, which this system lacks; links can be checked")
     failed = run_blocks([page for page in pages if page in pages_with_blocks()], args) if args.run else 0
     print(f"{len(pages)} pages, {len(problems) + failed} problem(s)")
     return 1 if problems or failed else 0
 
 
 def pages_with_blocks() -> list[Path]:
-    """The pages whose commands and code run."""
+    """Returns the pages whose commands and code run."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "exps" / "README.md"]
     return [*pages, *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -65,7 +78,7 @@ def run_blocks(paths: Sequence[Path], args: argparse.Namespace) -> int:
     """Runs the pages, args.jobs at a time, and prints how each went; returns how many failed."""
     pages = [read_page(path, ROOT) for path in paths]
     stop = threading.Event()
-    with ThreadPoolExecutor(args.jobs) as pool, ended(stop):  # a session of bash each: the threads only wait
+    with ThreadPoolExecutor(args.jobs) as pool, ended(stop):  # the pages run in sessions of bash; the threads only wait
         outcomes = pool.map(
             lambda page: run_page(page, ROOT, timeout=args.timeout, stop=stop),
             [page for page in pages if page.run and not page.problems],
@@ -86,7 +99,7 @@ def run_blocks(paths: Sequence[Path], args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def ended(stop: threading.Event) -> Iterator[None]:
-    """Sets `stop` on the way out, also out of Ctrl-C, which the pages' sessions do not see."""
+    """Sets `stop` at the end, also after Ctrl-C, which the sessions of the pages do not see."""
     try:
         yield
     finally:
@@ -94,12 +107,12 @@ def ended(stop: threading.Event) -> Iterator[None]:
 
 
 def problems_of(page: Path) -> Iterator[str]:
-    """`file:line: what` for every link, file, module and make target on a page that does not exist."""
+    """Yields `file:line: what` for every link, file, module and make target on a page that does not exist."""
     if page in pages_with_blocks():
         yield from (f"{page.relative_to(ROOT)}:{line}: {what}" for line, what in read_page(page, ROOT).problems)
     text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    # what a page, or the setup it is run after, tells to make is there from then on
+    # what a page, or its setup, creates may be named afterwards
     made = tuple(re.findall(r"(?:cp -r|convert_checkpoint) \S+ (\S+)", setup_of(text) + text))
     fenced = False
     for number, line in enumerate(text.splitlines(), start=1):
@@ -124,14 +137,14 @@ def problems_of(page: Path) -> Iterator[str]:
 
 
 def setup_of(text: str) -> str:
-    """What the setup that a page names does; empty where there is none."""
+    """Returns the script of the setup that a page names, "" if it names no setup."""
     named = re.search(r"<!-- setup: (\w+) -->", text)
     script = ROOT / SETUPS / f"{named[1]}.sh" if named else None
     return script.read_text(encoding="utf-8") if script and script.exists() else ""
 
 
 def leads_somewhere(page: Path, link: str) -> bool:
-    """Whether a link is to another site, or to a file and, in Markdown, a heading that are there."""
+    """Returns True for a link to another site, or to an existing file and, in Markdown, an existing heading."""
     if re.match(r"[a-z]+:", link):
         return True
     name, _, heading = link.partition("#")
@@ -142,7 +155,7 @@ def leads_somewhere(page: Path, link: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """The headings of a page, as GitHub turns them into anchors."""
+    """Returns the headings of a page as the anchors that GitHub makes of them."""
     lines = page.read_text(encoding="utf-8").splitlines()
     titles = [line.lstrip("#").strip() for line in lines if re.match(r"#{1,6} ", line)]
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}

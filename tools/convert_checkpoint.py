@@ -1,169 +1,36 @@
-"""Turns a checkpoint of another project into an experiment folder of ours: ckpt_best.pth.tar and config.yaml.
+"""Turns a checkpoint of another project into an experiment folder of this one: ckpt_best.pth.tar and config.yaml.
 
     python -m tools.convert_checkpoint FILE OUT [common.key=value ...]
 
-FILE is recognised by its content: MIT TSM and TSN, tsn-pytorch, mmaction2, PySlowFast (Caffe2 too), PyTorchVideo,
-torchvision, VMZ, upstream, ours. The config that mmaction2 and PySlowFast keep in their files is followed. What neither
-it nor the weights tell is assumed, said in the report and in the config, and changed by
-overrides: common.model.num_segments=16. Give your lists the same way, or edit the config afterwards.
+FILE is recognised by its content. It may come from MIT TSM and TSN, tsn-pytorch, mmaction2, PySlowFast (Caffe2 too),
+PyTorchVideo, torchvision, VMZ, the original project or this one. A config inside the file, as mmaction2 and PySlowFast
+keep it, is followed. What neither the config nor the weights say is assumed, named in the report and in the new config,
+and changed by overrides: common.model.num_segments=16. Set your lists in the same way, or edit the config afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # started as `python tools/convert_checkpoint.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import torch
-import yaml
-
-from datasets.lists.class_names import read_class_file
-from datasets.protocol import clip_protocol
-from methods.build import build_method
-from networks.checkpoints.layouts.ours import UNKNOWN
-from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
-from tools.importing.experiment import CONFIG, config_text
-from tools.importing.protocols import sections
 from utils.cli import Parser, run_cli
-from utils.config.file import ConfigFile, load_config
-from utils.errors import ConfigError, UserError
-from utils.files import atomic_write
-from utils.run.checkpoint import BEST, with_prefix
-
-KINETICS_400 = 400
-HEADER = """\
-# Converted from {name} ({project}), weights in {best}
-#   python main.py --config {out}/{config} --evaluate
-# Fine-tune it from a copy of this file:
-#   python main.py --config COPY/{config} --load-path {out}/{best}
-{notes}# The schedule below is a starting point for fine-tuning, not the one it was trained with.
-"""
-FINE_TUNING: dict[str, Any] = {
-    "workers": 4,
-    "batch_size": 8,
-    "lr_scheduler": {"type": "COSINE", "base_lr": 0.0001, "warmup_epochs": 1, "warmup_lr": 0.001, "epochs": 10},
-    "momentum": 0.9,
-    "weight_decay": 0.0001,
-    "train_root": "data/mine",
-    "train_source": "data/mine/lists/train.txt",
-    "val_root": "data/mine",
-    "val_source": "data/mine/lists/val.txt",
-}
-
-
-def config_for(file: RawCheckpoint) -> dict[str, Any]:
-    """A whole config for the file's network, tested as its project tests it.
-
-    Raises: UserError for a file that holds an image network only, or weights of ours without their config.
-    """
-    facts = file.facts
-    if not facts.method:
-        name = f"{facts.backbone or 'ARCHITECTURE'}-{file.path.stem.rpartition('-')[2]}.pth"
-        raise UserError(
-            f"{file.path}: an image network without a video classifier; put it into pretrained/ as {name} and train "
-            f"with model.pretrained: True"
-        )
-    if isinstance(own := file.others.get("config"), dict):
-        return own
-    if facts.method == UNKNOWN:
-        raise UserError(
-            f"{file.path}: weights of this project alone, without the config that says of which network; use them with "
-            f"that config: main.py --config CONFIG --load-path {file.path}"
-        )
-    model: dict[str, Any] = {"type": facts.method, "backbone": facts.backbone, **facts.arguments}
-    if facts.method in ("tsn", "tsm", "slowfast"):
-        model.setdefault("dropout", 0.5)
-    return {"common": {"model": {**model, "pretrained": False}, **sections(file.layout, facts), **FINE_TUNING}}
-
-
-def class_names_for(file: RawCheckpoint, num_class: int, given: Path | None) -> tuple[list[str] | None, str]:
-    """The classes in order and where they come from; None where nothing tells them."""
-    if given is not None:
-        names = read_class_file(given)
-        if len(names) != num_class:
-            raise UserError(f"{given}: names {len(names)} classes, but the network has {num_class}")
-        return names, str(given)
-    if file.class_names is not None:
-        return file.class_names, "the file"
-    if num_class == KINETICS_400:
-        from torchvision.models.video import R3D_18_Weights
-
-        return [*R3D_18_Weights.DEFAULT.value.meta["categories"]], "Kinetics-400, assumed from the 400 outputs"
-    return None, "unknown; give --class-names FILE"
-
-
-def convert(args: argparse.Namespace) -> str:
-    """Writes the folder whole or not at all; returns the report."""
-    out: Path = args.out
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: is there already; name a new folder")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder to make {out.name} in")
-    file = load_checkpoint_file(args.file, trust_pickle=args.trust_pickle)
-    raw = config_for(file)
-    staged = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        config = _checked(raw, args.overrides, staged / CONFIG)
-        with config.located():
-            method = build_method(config.common.model)
-        report = load_into(method, file)
-        names, origin = class_names_for(file, config.common.model.num_class, args.class_names)
-        contents = {
-            "step": 0,
-            "arch": method.name,
-            "state_dict": with_prefix(method.state_dict()),
-            "best_prec1": 0.0,
-            "config": config.raw,
-            "class_names": names,
-            "preprocessing": clip_protocol(config.common, method.clip, train=False).as_dict(),
-            "notes": [f"converted from {file.path.name} ({file.layout})", *report.notes, *report.warnings],
-        }
-        with atomic_write(staged / BEST) as target:
-            torch.save(contents, target)
-        _write_config(staged / CONFIG, config, file, out, [*report.notes, f"class names: {origin}"])
-        staged.chmod(0o755)  # mkdtemp makes folders that colleagues on a shared disk could not read
-        if out.exists():
-            out.rmdir()
-        staged.rename(out)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-    return f"{report.summary()}\n  class names: {origin}\nwritten: {out / BEST} and {out / CONFIG}"
-
-
-def _checked(raw: dict[str, Any], overrides: Sequence[str], path: Path) -> ConfigFile:
-    """`raw` with the overrides, checked as main.py would."""
-    model = raw["common"]["model"]
-    if not model["backbone"] and not any(text.startswith("common.model.backbone=") for text in overrides):
-        raise ConfigError(
-            "common.model.backbone: the file does not tell which network it is; say it as "
-            "common.model.backbone=NAME (a network of torchvision, or timm/NAME)"
-        )
-    path.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
-    return load_config(path, overrides)
-
-
-def _write_config(path: Path, config: ConfigFile, file: RawCheckpoint, out: Path, notes: Sequence[str]) -> None:
-    header = HEADER.format(
-        name=file.path.name,
-        project=file.layout,
-        best=BEST,
-        out=out,
-        config=CONFIG,
-        notes="".join(f"# {note}\n" for note in notes),
-    )
-    with atomic_write(path, "w") as target:
-        target.write(config_text(config.raw, header))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Converts one file."""
+    args = parse_arguments(argv)
+    from tools.importing.convert_checkpoint import run
+
+    return run(args)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = Parser(
         prog="python -m tools.convert_checkpoint",
         description=__doc__,
@@ -171,13 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint of any known project")
     parser.add_argument("out", type=Path, metavar="OUT", help="new folder")
-    parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="what the file does not tell")
+    parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="what the file does not say")
     parser.add_argument("--class-names", type=Path, metavar="FILE", help="class file: the names by index")
     parser.add_argument(
-        "--trust-pickle", action="store_true", help="read a file that holds more than weights; it may run code"
+        "--trust-pickle", action="store_true", help="read a file that contains more than weights; it may run code"
     )
-    print(convert(parser.parse_intermixed_args(argv)))
-    return 0
+    return parser.parse_intermixed_args(argv)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The whole way in one command: makes motion8, dumps it, lists it, trains, evaluates, analyses. Behind `make demo`.
+"""Does everything in one command, as `make demo`: makes motion8, dumps and lists it, trains, evaluates, analyses.
 
 Every step is a command that you can run yourself; it is printed before it runs. A second run skips what is done, and
-training goes on where it was interrupted.
+training continues where it was interrupted.
 """
 
 from __future__ import annotations
@@ -16,16 +16,11 @@ from pathlib import Path
 if not __package__:  # started as `python tools/demo.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from rich.console import Console
-from rich.table import Table
-
 from utils.cli import Parser, run_cli
 from utils.errors import UserError
 from utils.files import ROOT
-from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
-from utils.scoring.result_files import read_results
 
-DATA = Path("data/motion8")  # below ROOT, as the experiment's config has it
+DATA = Path("data/motion8")  # below ROOT, as in the experiment's config
 REPORT = "analysis/report.html"
 TO_LOOK_AT = (
     "log.txt",
@@ -48,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; the last line printed is `motion8 <method>_resnet18 top-1 <percent> %`."""
     parser = Parser(prog="demo.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
-        "--method", choices=("tsm", "tsn"), default="tsm", help="tsn sees no order of frames, so it fails"
+        "--method",
+        choices=("tsm", "tsn"),
+        default="tsm",
+        help="tsn ignores the order of frames, so it fails (default tsm)",
     )
     args = parser.parse_args(argv)
     experiment = Path("exps/motion8") / f"{args.method}_resnet18"
@@ -58,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def steps(experiment: Path) -> list[Step]:
-    """The commands, in their order."""
+    """Returns the commands in order."""
     config = str(experiment / "config.yaml")
     return [
         Step("make clips", ("-m", "tools.make_motion8", str(DATA / "videos"))),
@@ -72,19 +70,25 @@ def steps(experiment: Path) -> list[Step]:
 
 
 def run_step(step: Step) -> float:
-    """Runs a command in the project's folder; returns its minutes. Raises: UserError when it fails."""
+    """Runs a command in the project's folder; returns the minutes it took. Raises: UserError when it fails."""
     print(f"\n$ python {' '.join(step.command)}", flush=True)
     began = time.monotonic()
     code = subprocess.run([sys.executable, *step.command], cwd=ROOT).returncode
     if code == 130:
         raise KeyboardInterrupt
     if code:
-        raise UserError(f"the demo's step `{step.what}` ended with code {code}; its message is above")
+        raise UserError(f"the step `{step.what}` of the demo ended with code {code}; its message is above")
     return (time.monotonic() - began) / 60
 
 
 def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
-    """The table, the paths to look at, and the line that other programs read."""
+    """Prints the tables, the paths to look at, and finally the line that other programs read."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
+    from utils.scoring.result_files import read_results
+
     results = read_results(ROOT / experiment)
     assert results.scores is not None and results.labels is not None
     top1 = topk_accuracy(results.scores, results.labels)

@@ -2,8 +2,8 @@
 
     python -m tools.docs_pictures
 
-Works in build/docs and needs Chromium; training takes three minutes on two cores. A second run goes on where the first
-was interrupted.
+It works in build/docs and needs Chromium. Training takes three minutes on two cores. A second run continues where the
+first one was interrupted.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 IMAGES = ROOT / "docs" / "images"
-WORK = Path("build/docs")  # below ROOT, so that pictures show no machine's paths
+WORK = Path("build/docs")  # below ROOT and relative, so that pictures show no paths of a machine
 EXPERIMENT = WORK / "tsm"
-LARGEST = 150_000  # bytes of a picture
+LARGEST = 150_000  # bytes per picture
 WIDTH, HEIGHT = 1200, 900  # pixels of the browser's window
 COLOURS = 128  # enough for pages and textures
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the experiment and writes the pictures. Raises: UserError without Chromium, or for a picture too large."""
+    """Runs the experiment and writes the pictures. Raises: UserError without Chromium, or if a picture is too large."""
     Parser(prog="docs_pictures.py", description=(__doc__ or "").split("\n\n")[0]).parse_args(argv)
     if importlib.util.find_spec("playwright") is None:
-        raise UserError("the report is opened by playwright: pip install -r requirements-dev.txt")
+        raise UserError("playwright opens the report and is missing: pip install -r requirements-dev.txt")
     if shutil.which("chromium") is None:
-        raise UserError("the report is shown in Chromium: apt-get install chromium")
+        raise UserError("Chromium shows the report and is missing: apt-get install chromium")
     write_config(ROOT / EXPERIMENT)
     for step in steps():
         run_step(step)
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def write_config(folder: Path) -> None:
-    """The demo's config with fewer steps, so that there are errors to show."""
+    """Writes the demo's config with fewer steps, so that there are errors to show."""
     config = yaml.safe_load((ROOT / "exps/motion8/tsm_resnet18/config.yaml").read_text(encoding="utf-8"))
     common = config["common"]
     common["lr_scheduler"] |= {"max_iter": 121, "warmup_steps": 60}
@@ -64,7 +64,7 @@ def write_config(folder: Path) -> None:
 
 
 def steps() -> list[Step]:
-    """The commands, in their order."""
+    """Returns the commands in order."""
     videos, config = str(WORK / "data/videos"), str(EXPERIMENT / "config.yaml")
     return [
         Step("make clips", ("-m", "tools.make_motion8", videos)),
@@ -79,7 +79,7 @@ def steps() -> list[Step]:
 
 
 def pictures() -> Iterator[tuple[str, Image.Image]]:
-    """File names and what they show."""
+    """Yields the file name and the content of each picture."""
     analysis = ROOT / EXPERIMENT / "analysis"
     yield "confusion.png", Image.open(analysis / "confusion.png")
     yield "sheet.png", Image.open(ROOT / WORK / "sheet.png")
@@ -87,7 +87,7 @@ def pictures() -> Iterator[tuple[str, Image.Image]]:
 
 
 def screenshots(report: Path) -> Iterator[tuple[str, Image.Image]]:
-    """The report's beginning in light and dark, and parts of it."""
+    """Yields the top of the report in light and dark, and parts of it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -96,7 +96,7 @@ def screenshots(report: Path) -> Iterator[tuple[str, Image.Image]]:
         page.goto(report.as_uri())
         page.wait_for_selector("body[data-ready]")
         yield "report.png", Image.open(io.BytesIO(page.screenshot()))
-        page.add_style_tag(content="nav { position: static !important; }")  # or it lies over what is photographed
+        page.add_style_tag(content="nav { position: static !important; }")  # otherwise it covers parts of the pictures
         for section in ("matrix", "classes", "errors", "calibration"):
             image = Image.open(io.BytesIO(page.locator(f"#{section}").screenshot()))
             yield f"report_{section}.png", image.crop((0, 0, image.width, min(image.height, HEIGHT)))
@@ -107,12 +107,12 @@ def screenshots(report: Path) -> Iterator[tuple[str, Image.Image]]:
 
 
 def write_small(image: Image.Image, path: Path) -> int:
-    """Writes a PNG of COLOURS colours and returns its bytes. Raises: UserError when they are more than LARGEST."""
+    """Writes a PNG with COLOURS colours and returns its size. Raises: UserError if it is larger than LARGEST bytes."""
     content = io.BytesIO()
     image.convert("RGB").quantize(COLOURS).save(content, format="PNG", optimize=True)
     size = len(content.getvalue())
     if size > LARGEST:
-        raise UserError(f"{path}: {size} bytes, pictures in docs/ have at most {LARGEST}; show less")
+        raise UserError(f"{path}: {size} bytes, but pictures in docs/ have at most {LARGEST}; show less in it")
     with atomic_write(path) as file:
         file.write(content.getvalue())
     return size

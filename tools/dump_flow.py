@@ -1,129 +1,50 @@
-"""Dumps optical flow beside the frames of DATASET, as TSN stores it: flow_x_00001.jpg, flow_y_00001.jpg, ...
+"""Dumps optical flow next to the frames of DATASET, as TSN stores it: flow_x_00001.jpg, flow_y_00001.jpg, ...
 
-DATASET is what tools/dump_frames.py made, or any folder of frame folders; N frames give N - 1 fields. Grey levels 0 to
-255 stand for -bound..bound pixels. The flow of a video is complete or absent; running again does what is missing,
-and manifest_flow.jsonl says how it was made. Exit code 1: finished, some videos failed; 2: wrong input.
+DATASET is what tools/dump_frames.py made, or any folder of frame folders. N frames give N - 1 fields. Grey levels 0 to
+255 stand for -bound..bound pixels. The flow of a video is complete or absent. Running the command again dumps what is
+missing, and manifest_flow.jsonl says how it was made.
+Exit code 1: finished, but some videos failed; 2: wrong input.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # started as `python tools/dump_flow.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.stores.frame_names import FLOW_PREFIXES, list_frames
-from tools.dumping.flow import FIRST_FIELD, FlowJob, FlowSettings, X, Y, dump_flow
-from tools.dumping.run import Kind, dump, locked, summary
-from tools.dumping.video import Job, Settings
-from tools.listing.found import leaves, locate
-from tools.listing.manifest import Manifest
-from utils.cli import Parser, cores, jpeg_quality, positive_float, positive_int, run_cli
-from utils.errors import UserError
-from utils.transforms.flow import ALGORITHMS, BOUND, needs
+from utils.cli import Parser, jpeg_quality, positive_float, positive_int, run_cli
+from utils.system import cores
 
-VERSION = 1  # of what is written for the same settings
-MANIFEST = "manifest_flow.jsonl"
-
-
-def plan(args: argparse.Namespace, dataset: Path, frames: Path) -> Iterator[FlowJob]:
-    """A job for every folder of frames. Raises UserError where the videos are wanted and the manifest names none."""
-    settings = FlowSettings(args.algorithm, args.bound, args.step, args.quality)
-    dumped = Manifest(dataset) if args.from_videos else None
-    for folder in leaves(frames):
-        video = folder.relative_to(dataset).as_posix()
-        decoded = None if dumped is None else _decoded(dumped, video, dataset)
-        source = folder if decoded is None else decoded.source
-        yield make_job(dataset, video, settings, source=source, decoded=decoded)
-
-
-def make_job(
-    dataset: Path, video: str, settings: FlowSettings, *, source: Path | None = None, decoded: Job | None = None
-) -> FlowJob:
-    """The job of one video, with what its folder holds now."""
-    folder = dataset / video
-    job = FlowJob(source or folder, video, "", None, None, settings, dataset, keep_partial=False, decoded=decoded)
-    series = [one for one in list_frames(folder) if not one.template.startswith(FLOW_PREFIXES)]
-    return replace(job, **asdict(series[0])) if series else job
-
-
-def _decoded(dumped: Manifest, video: str, dataset: Path) -> Job:
-    """How the frames of a video were made, so that the same pictures can be decoded again."""
-    known = dumped.videos.get(video)
-    if known is None:
-        raise UserError(f"{dumped.path}: does not say which video {video} is from; leave --from-videos out")
-    settings = Settings(**{**known["settings"], "size": tuple(known["settings"]["size"])})
-    source, start, end = Path(known["source"]), known["start"], known["end"]
-    return Job(source, video, known["label"], start, end, settings, dataset, keep_partial=True)
-
-
-def trouble_with(job: FlowJob, known: dict[str, Any] | None) -> str | None:
-    """None: to be dumped. "": done already. Otherwise what stands in the way, for the user."""
-    if not (job.target / X.format(FIRST_FIELD)).exists():
-        return None
-    if known is None:
-        return f"{job.target} has flow that was not made by this tool; --overwrite replaces it"
-    if known["status"] != "ok" or known["settings"] != job.settings.as_json():
-        return None
-    if job.count != known["frames"]:
-        return None  # its frames were dumped anew
-    last = FIRST_FIELD + known["fields"] - 1
-    return "" if all((job.target / template.format(last)).exists() for template in (X, Y)) else None
-
-
-def why(job: FlowJob, line: dict[str, Any]) -> str:
-    """What went wrong with a video."""
-    return str(line["errors"][0])
-
-
-KIND = Kind(work=dump_flow, trouble_with=trouble_with, why=why, made="fields")
-
-
-def check_settings(manifest: Manifest, settings: FlowSettings, dataset: Path) -> None:
-    """Raises UserError if the dataset has flow of another kind: networks cannot tell them apart."""
-    old, new = manifest.header, settings.as_json()
-    different = [key for key in new if old and old.get(key) != new[key]]
-    if different:
-        said = ", ".join(f"{key} {old.get(key)} (now {new[key]})" for key in different)
-        raise UserError(f"the flow of {dataset} was dumped with {said}; --overwrite dumps all of it again")
+# as in utils.transforms.flow, which imports OpenCV; a test compares them
+ALGORITHMS = ("dis", "tvl1")
+BOUND = 20.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Dumps and reports; see the module."""
+    """Dumps the flow and prints a summary."""
+    args = parse_arguments(argv)
+    from tools.dumping.dump_flow import run
+
+    return run(args)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("dataset", type=Path, metavar="DATASET", help="for example data/ucf101, with frames/ in it")
-    add("--algorithm", choices=tuple(ALGORITHMS), default="dis", help="default dis; tvl1 is TSN's, and much slower")
-    add("--bound", type=positive_float, default=BOUND, help="pixels of motion that are cut off (default 20)")
+    add("dataset", type=Path, metavar="DATASET", help="for example data/ucf101, which holds frames/")
+    add("--algorithm", choices=ALGORITHMS, default="dis", help="tvl1 is TSN's, and much slower (default dis)")
+    add("--bound", type=positive_float, default=BOUND, help="pixels; larger motion is cut to it (default 20)")
     add("--step", type=positive_int, default=1, help="flow from each frame to the n-th after it (default 1)")
-    add("--quality", type=jpeg_quality, default=95, help="of the JPEGs, 1 to 100 (default 95)")
-    add("--from-videos", action="store_true", help="decode the videos again, instead of the frames' JPEGs")
+    add("--quality", type=jpeg_quality, default=95, help="JPEG quality, 1 to 100 (default 95)")
+    add("--from-videos", action="store_true", help="decode the videos again instead of the JPEGs of the frames")
     add("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
-    add("--overwrite", action="store_true", help="replace flow whose settings differ, or that others made")
-    args = parser.parse_args(argv)
-    begin = time.monotonic()
-    needs(args.algorithm)
-    dataset, frames = locate(args.dataset)
-    jobs = list(plan(args, dataset, frames))
-    if not jobs:
-        raise UserError(f"{frames}: no folders of frames in it; tools/dump_frames.py makes them from videos")
-    with locked(dataset):
-        manifest = Manifest(dataset, MANIFEST)
-        settings = jobs[0].settings
-        if not args.overwrite:
-            check_settings(manifest, settings, dataset)
-        header = {"tool": "dump_flow", "version": VERSION, "templates": [X, Y], "first_field": FIRST_FIELD}
-        manifest.open({**header, **settings.as_json()})
-        outcome = dump(jobs, manifest, KIND, workers=args.workers, overwrite=args.overwrite)
-    print(f"{summary(len(jobs), outcome, KIND)} in {time.monotonic() - begin:.1f} s")
-    print("next: train on it with `common.model.modality: flow`, with the same lists (docs/flow.md)")
-    return 1 if outcome["failed"] else 0
+    add("--overwrite", action="store_true", help="replace flow with other settings, or that this tool did not make")
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

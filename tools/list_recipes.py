@@ -1,7 +1,8 @@
-"""Keeps the table of exps/README.md: one row per experiment, read from the headers of the configs.
+"""Writes the table of exps/README.md: one row per experiment, read from the headers of the configs.
 
-A header is the comment on top of a config.yaml: a first line `Dataset: what it is.`, the commands, and fields such as
-`Published: ...` that may go on for several lines. Exit code 1 with --check when the table is not what the headers say.
+A header is the comment at the top of a config.yaml. It has a first line `Dataset: what it is.`, the commands, and
+fields such as `Published: ...`, which may be several lines long. With --check the exit code is 1 if the table is out of
+date.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ _FIELD = re.compile(r"([A-Z][a-z]+): (.*)")
 
 @dataclass(frozen=True)
 class Header:
-    """The comment on top of a config.
+    """The comment at the top of a config.
 
-    title: its first line. commands: lines that start a program. fields: name -> text.
+    title: its first line.
+    commands: the lines that start a program.
+    fields: the text of each field by its name.
     """
 
     title: str
@@ -39,14 +42,14 @@ class Header:
 
 
 def read_header(config: Path) -> Header:
-    """The header of a config.yaml; comments further down do not count. Raises UserError where there is none."""
+    """Reads the header of a config.yaml, without comments further down. Raises: UserError if there is no header."""
     lines: list[str] = []
     for line in config.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         lines.append(line[1:].removeprefix(" "))
     if not lines:
-        raise UserError(f"{config}: begins without a comment that says what the experiment is")
+        raise UserError(f"{config}: does not begin with a comment that says what the experiment is")
     commands: list[str] = []
     fields: dict[str, str] = {}
     name = ""
@@ -62,13 +65,13 @@ def read_header(config: Path) -> Header:
 
 
 def find_recipes(exps: Path) -> dict[Path, Header]:
-    """Every experiment whose header says what was published, by its folder, in the order of names."""
+    """Finds every experiment whose header says what was published, by its folder, in the order of names."""
     headers = {config.parent: read_header(config) for config in sorted(exps.glob("[!_]*/*/config.yaml"))}
     return {folder: header for folder, header in headers.items() if "Published" in header.fields}
 
 
 def table(exps: Path) -> str:
-    """The Markdown of all recipes, a table per dataset."""
+    """Returns the Markdown of all recipes, with one table per dataset."""
     lines: list[str] = []
     dataset = ""
     for folder, header in find_recipes(exps).items():
@@ -97,26 +100,26 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def renewed(readme: Path, text: str) -> str:
-    """The README with `text` between the two marks."""
+    """Returns the README with `text` between the two marks."""
     before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise UserError(f"{readme}: the marks {BEGIN} and {END} are not there")
+        raise UserError(f"{readme}: the marks {BEGIN} and {END} are missing")
     return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the table, or compares it."""
+    """Writes the table, or with --check compares it."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="only compare")
     args = parser.parse_args(argv)
     readme = EXPS / "README.md"
     wanted = renewed(readme, table(EXPS))
     if wanted == readme.read_text(encoding="utf-8"):
-        print(f"{readme}: says what the {len(find_recipes(EXPS))} recipes say")
+        print(f"{readme}: up to date with the {len(find_recipes(EXPS))} recipes")
         return 0
     if args.check:
-        print(f"{readme}: is not what the configs say; run python -m tools.list_recipes")
+        print(f"{readme}: out of date; run python -m tools.list_recipes")
         return 1
     with atomic_write(readme, "w") as file:
         file.write(wanted)

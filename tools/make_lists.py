@@ -1,216 +1,53 @@
 """Writes lists/train.txt, lists/val.txt and lists/classInd.txt of a dataset of frames or encoded videos.
 
-Who trains and who validates is said by --split (the files of UCF-101 or HMDB-51), by a split column of --csv, by
-folders train/ and val/ in frames/, or else by a seeded ratio that takes the same share of each class and keeps groups
-(clips cut from one video) together. Exit code 1: written, but videos of the split are not there (lists/missing.txt);
-2: wrong input.
+Which videos train and which validate is decided by --split (the files of UCF-101 or HMDB-51), by a split column of
+--csv, by folders train/ and val/ in frames/, or else by a seeded ratio. The ratio takes the same share of each class
+and keeps groups (clips cut from one video) together.
+Exit code 1: written, but videos of the split are missing (lists/missing.txt); 2: wrong input.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 
 if not __package__:  # started as `python tools/make_lists.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate
-from tools.listing.labels import LabelRow, candidates, labelled_rows, segment_name, split_labels
-from tools.listing.list_files import class_order, csv_lines, list_lines, named_classes, read_classes, write
-from tools.listing.splits import SPLITS, group_names, ratio_split, read_split
 from utils.cli import Parser, positive_int, run_cli
-from utils.errors import ListError, UserError
-
-Splits = dict[str, list[Found]]  # "train", "val" and perhaps "test"
-MISSING = "missing.txt"
-Place = tuple[str, float | None, float | None]  # Found.place
-
-
-def by_name(videos: Iterable[Found]) -> dict[str, list[Found]]:
-    """Videos by every name a split or CSV may call them: folder name, class/name, and the path below the dataset."""
-    index: dict[str, list[Found]] = defaultdict(list)
-    for video in videos:
-        keys = {video.name, video.path, video.stem, video.stem.partition("/")[2]}
-        if video.label:
-            keys.add(f"{video.label}/{video.name}")
-            keys.add(video.name.removeprefix(f"v_{video.label}_"))  # made with --flat
-        for key in keys:
-            index[key].append(video)
-    return index
-
-
-def from_split_files(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Splits, list[str], list[str]]:
-    """Splits, classes in order, and the videos that the split names and nobody has."""
-    split = read_split(args.split, number=args.split_number)
-    index = by_name(videos)
-    splits: Splits = {"train": [], "val": []}
-    missing: list[str] = []
-    seen: dict[str, str] = {}
-    for row in split.rows:
-        names = (f"{row.label}/{row.stem}", f"v_{row.label}_{row.stem}", row.stem)
-        matches = next((index[name] for name in names if name in index), [])
-        if not matches:
-            missing.append(f"{row.label}/{row.stem}")
-            continue
-        video = _only(matches, f"{row.label}/{row.stem}")
-        if seen.setdefault(video.path, row.split) != row.split:
-            raise ListError(f"{args.split}: {row.label}/{row.stem} is in both sets")
-        splits[row.split].append(replace(video, label=row.label))
-    return splits, list(split.classes), missing
-
-
-@dataclass(frozen=True)
-class Annotated:
-    """What annotation files say: the videos that are there, the split of each by its place, the classes of all rows in
-    order, and the names of the videos that nobody has.
-    """
-
-    videos: list[Found]
-    sides: dict[Place, str]
-    classes: list[str]
-    missing: list[str]
-
-
-def from_csv(videos: Sequence[Found], args: argparse.Namespace) -> Annotated:
-    """The videos that rows of CSV or JSON files name. Raises ListError for rows that contradict each other.
-
-    With --multi-label a row names a whole video and may name several of its classes, and the rows of a video add up.
-    """
-    index = by_name(videos)
-    labelled: dict[Place, Found] = {}
-    said = Annotated([], {}, [], [])
-    labels: set[str] = set()
-    for where, row in labelled_rows(args.csv, unlabelled=args.unlabelled, multi_label=args.multi_label):
-        classes = split_labels(row.label) if args.multi_label else [row.label] if row.label else []
-        labels.update(classes)
-        match = _match(index, row, where, args)
-        if match is None:
-            said.missing.append(segment_name(row.name, row.start, row.end))
-            continue
-        before = labelled.setdefault(match.place, match)
-        if args.multi_label and row.label:
-            labelled[match.place] = replace(before, labels=tuple(dict.fromkeys((*(before.labels or ()), *classes))))
-        elif before.label != match.label:
-            raise ListError(f"{where}: {row.name} was already given as {before.label!r}")
-        if row.split:
-            if row.split not in SPLITS:
-                raise ListError(f"{where}: split {row.split!r} is not one of {', '.join(SPLITS)}")
-            said.sides[match.place] = SPLITS[row.split]
-    if said.sides and len(said.sides) < len(labelled):
-        raise ListError(f"{args.csv[0]}: {len(labelled) - len(said.sides)} rows have no split")
-    return replace(said, videos=list(labelled.values()), classes=class_order(labels))
-
-
-def _match(index: Mapping[str, list[Found]], row: LabelRow, where: str, args: argparse.Namespace) -> Found | None:
-    """The video of a row, with its one label and, if it is encoded and not cut yet, its seconds."""
-    for name, is_cut in candidates(row):
-        uncut = row.start is not None and not is_cut and not args.multi_label
-        stem = segment_name(name, row.start, row.end) if uncut and not args.videos else name
-        for key in (f"{row.label}/{PurePosixPath(stem).name}", stem):
-            if key in index:
-                video = replace(_only(index[key], f"{where}: {row.name}"), label="" if args.multi_label else row.label)
-                return replace(video, start=row.start, end=row.end) if uncut and args.videos else video
-    return None
-
-
-def from_folders(videos: Sequence[Found], *, encoded: bool) -> dict[Place, str]:
-    """The split of each video, if all lie below train/, val/ or the like (of frames/, videos/); otherwise nothing."""
-    tops = {video.place: PurePosixPath(video.path).parts[:-1] for video in videos}
-    tops = {place: parts[not encoded or parts[:1] == (VIDEOS,) :] for place, parts in tops.items()}
-    if all(len(parts) > 1 and parts[0].lower() in SPLITS for parts in tops.values()):
-        return {place: SPLITS[parts[0].lower()] for place, parts in tops.items()}
-    return {}
-
-
-def by_ratio(videos: Sequence[Found], args: argparse.Namespace) -> Splits:
-    """Splits by --val-ratio, --seed and --group-regex."""
-    labels = [video.label for video in videos]
-    groups = group_names([video.name for video in videos], labels, regex=args.group_regex)
-    sides = ratio_split([video.classes for video in videos], groups, ratio=args.val_ratio, seed=args.seed)
-    splits: Splits = {"train": [], "val": []}
-    for video, side in zip(videos, sides, strict=True):
-        splits[side].append(video)
-    return splits
-
-
-def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Splits, list[str], list[str], str]:
-    """Splits, classes in order, videos that were named but are not there, and how it was decided."""
-    if args.split:
-        splits, classes, missing = from_split_files(videos, args)
-        return splits, classes, missing, f"split {args.split_number} of {args.split}"
-    if args.csv:
-        said = from_csv(videos, args)
-        videos, sides, classes, missing = said.videos, said.sides, said.classes, said.missing
-        how = f"split of {args.csv[0]}"
-        if not videos:
-            raise UserError(
-                f"{args.csv[0]}: none of its videos is there, such as {missing[0]!r}{_more_numbers(missing)}"
-            )
-    else:
-        sides, missing, how = from_folders(videos, encoded=args.videos), [], "folders"
-        classes = class_order(video.label for video in videos)
-    unlabelled = [video.path for video in videos if video.classes == ("",) and sides.get(video.place) != "test"]
-    if unlabelled:
-        raise UserError(
-            f"{len(unlabelled)} videos have no class, such as {unlabelled[0]}; give --csv with file,label lines"
-        )
-    if args.class_names:
-        classes = read_classes(args.class_names, in_order=not args.sort_classes)
-        videos = named_classes(videos, classes, args.class_names)
-    if unknown := sorted({label for video in videos for label in video.classes} - {*classes, ""}):
-        raise UserError(f"{args.class_names}: class {unknown[0]!r} is not in it ({len(unknown)} such classes)")
-    if not sides:
-        return by_ratio(videos, args), classes, missing, f"ratio {args.val_ratio:g}, seed {args.seed}"
-    splits = {side: [video for video in videos if sides[video.place] == side] for side in sorted(set(sides.values()))}
-    return splits, classes, missing, how
-
-
-def _more_numbers(missing: Sequence[str]) -> str:
-    """A hint, where names end in a number as they do in lists with more numbers than two."""
-    if not all(name.rpartition(" ")[2].isdigit() and " " in name for name in missing):
-        return ""
-    return (
-        "; if the number at its end is no part of the name: mmaction2's with_offset and multi_class lists have more "
-        "numbers (path offset frames label, path frames label label), which are not read"
-    )
-
-
-def _only(matches: Sequence[Found], name: str) -> Found:
-    if len(matches) > 1:
-        raise UserError(f"{name} may be {matches[0].path} or {matches[1].path}")
-    return matches[0]
-
-
-def _ratio(text: str) -> float:
-    if not 0 < float(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return float(text)
+from utils.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the lists and says what to do with them; see the module."""
+    """Writes the lists and says what to do with them."""
+    args = parse_arguments(argv)
+    from tools.listing.make_lists import run
+
+    return run(args)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("dataset", type=Path, metavar="DATASET", help="what dump_frames wrote (data/ucf101), or any folder of frames")
     add("--split", type=Path, help="folder of UCF-101's trainlist01.txt ... or of HMDB-51's *_test_split1.txt")
     add("--split-number", type=positive_int, default=1, help="which of the three splits (default 1)")
-    add("--csv", type=Path, action="append", help="file,label per line, or JSON; several, such as ...train and ...val")
-    add("--unlabelled", action="store_true", help="also the videos that --csv gives no label: lists/test.txt, label -1")
-    add("--class-names", type=Path, help="class file or labels.json that gives the order; by default sorted names")
+    add("--csv", type=Path, action="append", help="file,label per line, or JSON; may be repeated: ...train and ...val")
+    add("--unlabelled", action="store_true", help="also list videos without a label in --csv: lists/test.txt, label -1")
+    add("--class-names", type=Path, help="class file or labels.json that gives the order (default: sorted names)")
     add("--sort-classes", action="store_true", help="sort the names of --class-names")
     add(
         "--videos", action="store_true", help="DATASET holds encoded videos: lists/train.csv for data.store.type: video"
     )
     add("--val-ratio", type=_ratio, default=0.2, help="share of each class that validates (default 0.2)")
-    add("--seed", type=int, default=0, help="of the ratio split (default 0)")
-    add("--group-regex", help="what in a video's name says its group; by default UCF-101's _gNN_cNN within a class")
-    add("--count", action="store_true", help="count frames on the disk even where the manifest knows them")
+    add("--seed", type=int, default=0, help="seed of the ratio split (default 0)")
+    add("--group-regex", help="finds the group in a video's name (default: UCF-101's _gNN_cNN, within a class)")
+    add("--count", action="store_true", help="count frames on the disk even where the manifest has their number")
     add("--lists", type=Path, help="where to write (default DATASET/lists)")
-    add("--multi-label", action="store_true", help="videos of --csv show several classes, or none")
+    add("--multi-label", action="store_true", help="videos of --csv may show several classes, or no class")
     args = parser.parse_args(argv)
     if args.multi_label and not args.csv:
         raise UserError("--multi-label: folders give one class each; say which video shows which classes with --csv")
@@ -218,62 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError("--split brings its own classes; leave out --csv and --class-names")
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: give a number from 0 on")
-
-    dataset, videos, notes = _videos(args)
-    splits, classes, missing, how = make_splits(videos, args)
-    index = {name: number for number, name in enumerate(classes)}
-    suffix, in_lines = (".csv", csv_lines) if args.videos else (".txt", list_lines)
-    lines = {name: in_lines(members, index) for name, members in splits.items()}
-    if empty := [name for name, members in splits.items() if not members]:
-        raise UserError(
-            f"no video is left for {' and '.join(empty)} ({how}; {len(missing)} of its videos are not there)"
-        )
-    folder: Path = args.lists or dataset / "lists"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be made ({error.strerror}); give another --lists") from None
-    for name, members in splits.items():
-        per_class = Counter(label for video in members for label in video.classes)
-        few, most = min((per_class[one] for one in classes), default=0), max(per_class.values(), default=0)
-        spread = f"{few} to {most} per class" if set(per_class) != {""} else "without labels"
-        write(folder / f"{name}{suffix}", lines[name], f"{len(members)} videos, {spread} ({how})")
-    write(folder / "classInd.txt", [f"{number} {name}\n" for name, number in index.items()], f"{len(classes)} classes")
-    used = {video.path for members in splits.values() for video in members}
-    if len(used) < len(videos):
-        notes.append(f"{len(videos) - len(used)} of {len(videos)} videos are in no list, as nothing names them")
-    if missing:
-        what = f"{len(missing)} videos are named but not there, such as {missing[0]}"
-        write(folder / MISSING, [f"{name}\n" for name in missing], what)
-    else:
-        (folder / MISSING).unlink(missing_ok=True)
-    for note in notes:
-        print(note)
-    print(f"in the config: num_class: {len(classes)}" + ", multi_label: True" * args.multi_label)
-    for side in ("train", "val"):
-        if side in splits:
-            print(f"  {side}_root: {dataset}\n  {side}_source: {folder / side}{suffix}")
-    if args.videos:
-        print("  data: {store: {type: video}}")
-    print("next: python main.py --config exps/<dataset>/<experiment>/config.yaml --dry-run")
-    return 1 if missing else 0
+    return args
 
 
-def _videos(args: argparse.Namespace) -> tuple[Path, list[Found], list[str]]:
-    """The dataset's folder, what it holds, and what should be said about it."""
-    if args.videos:
-        if not args.dataset.is_dir():
-            raise UserError(f"{args.dataset}: no such folder")
-        if not (videos := find_encoded(args.dataset)):
-            raise UserError(f"{args.dataset}: no videos in it")
-        return args.dataset, videos, []
-    dataset, frames = locate(args.dataset)
-    videos, notes = find_videos(dataset, frames, count=args.count)
-    if not videos:
-        raise UserError(
-            f"{frames}: no folders of frames in it; dump the videos with tools/dump_frames.py first, or give --videos"
-        )
-    return dataset, videos, notes
+def _ratio(text: str) -> float:
+    if not 0 < float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return float(text)
 
 
 if __name__ == "__main__":

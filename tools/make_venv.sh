@@ -1,8 +1,9 @@
 #!/bin/sh
-# make_venv.sh VENV PYTHON REQUIREMENTS: makes VENV if it is missing or broken, and installs REQUIREMENTS into it.
-# PYTHON may be empty: then the first interpreter on PATH that is 3.10 or newer. CONSTRAINTS=file is handed to pip.
+# make_venv.sh VENV PYTHON REQUIREMENTS...: makes VENV if it is missing or broken, and installs these files into it.
+# PYTHON may be empty: then the first interpreter on PATH that is 3.10 or newer is taken. CONSTRAINTS=file goes to pip.
 set -eu
-venv=$1 python=$2 requirements=$3
+venv=$1 python=$2
+shift 2
 
 new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1
@@ -10,7 +11,7 @@ new_enough() {
 
 find_python() {
     for name in python3 python3.13 python3.12 python3.11 python3.10 python3.14 python; do
-        # a version manager's shim may be on PATH and still not run: ask it, do not trust the name
+        # a version manager's shim may be on PATH and still not run, so the name alone proves nothing
         if command -v "$name" >/dev/null 2>&1 && new_enough "$name"; then
             echo "$name"
             return
@@ -35,5 +36,9 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     echo "making $venv with $("$python" --version)"
     "$python" -m venv --clear "$venv"
 fi
-echo "installing $requirements into $venv (the first time takes minutes: torch is large)"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${CONSTRAINTS:+-c "$CONSTRAINTS"} -r "$requirements"
+echo "installing $* into $venv (the first time takes minutes: torch is large)"
+for file; do
+    shift
+    set -- "$@" -r "$file"
+done
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${CONSTRAINTS:+-c "$CONSTRAINTS"} "$@"

@@ -1,195 +1,51 @@
 """Packs the frames of lists into a few large files: `pack_frames.py OUT LIST... --root ROOT`; training reads OUT.
 
-In the config: `data: {store: {type: packed, folder: OUT}}`. Running again packs what is new or changed; a run that was
-stopped goes on. --flow packs the optical flow of the videos in the place of their frames. `pack_frames.py OUT --verify`
-reads everything again and names the videos of damaged shards. Exit code 1: finished, but some videos could not be
-packed, or are damaged; 2: wrong input, full disk.
+In the config: `data: {store: {type: packed, folder: OUT}}`. Running the command again packs what is new or changed, and
+continues a run that was stopped. --flow packs the optical flow of the videos instead of their frames. `pack_frames.py
+OUT --verify` reads everything again and names the videos of damaged shards.
+Exit code 1: finished, but some videos could not be packed, or are damaged; 2: wrong input, full disk.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import fcntl
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 if not __package__:  # started as `python tools/pack_frames.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.lists.parser import label_columns
-from datasets.lists.records import RecordList, read_list
-from datasets.memcached_dataset import image_list_columns
-from datasets.stores.disk import DiskStore
-from datasets.stores.flow import SERIES, detect_flow
-from datasets.stores.frame_names import detect_template
-from datasets.stores.pack_writer import PackedVideo, PackWriter, verify
-from datasets.stores.packed import series_path
-from utils.cli import Parser, Progress, positive_float, positive_int, run_cli
-from utils.errors import FrameError, UserError
-
-
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = Parser(prog="pack_frames.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the pack")
-    parser.add_argument("lists", type=Path, nargs="*", metavar="LIST", help="list files: path num_frames label")
-    parser.add_argument("--root", type=Path, help="put before every path of the lists, as train_root is")
-    parser.add_argument("--flow", action="store_true", help="pack what tools/dump_flow.py made, not the frames")
-    parser.add_argument("--frame-template", help="as data.frame_template; default: detected")
-    parser.add_argument("--first-frame", type=int, help="as data.first_frame; default: detected")
-    parser.add_argument("--multi-label", action="store_true", help="lists of path num_frames 3;7;12")
-    parser.add_argument("--shard-mb", type=positive_float, default=512, help="size of a shard (default %(default)s)")
-    parser.add_argument("--workers", type=positive_int, default=4, help="threads that read (default %(default)s)")
-    parser.add_argument("--verify", action="store_true", help="only read the pack in OUT again")
-    arguments = parser.parse_args(argv)
-    if arguments.verify == bool(arguments.lists):
-        parser.error("give either lists to pack or --verify")
-    if arguments.lists and arguments.root is None:
-        parser.error("--root is missing: what the config has as train_root")
-    return arguments
+from utils.cli import Parser, positive_float, positive_int, run_cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Packs or verifies; returns the exit code."""
-    arguments = parse_arguments(argv)
-    if arguments.verify:
-        return _verify(arguments.out)
-    columns = [
-        label_columns(image_list_columns(source), multi_label=arguments.multi_label) for source in arguments.lists
-    ]
-    if len(set(columns)) > 1:
-        raise UserError("lists of image files and lists of frame folders cannot share a pack")
-    records = [
-        read_list(source, root=arguments.root, columns=columns[0], unlabelled=True) for source in arguments.lists
-    ]
-    wanted = list(_wanted(records, arguments))
-    with _locked(arguments.out):
-        writer = PackWriter(arguments.out, shard_bytes=int(arguments.shard_mb * (1 << 20)))
-        todo = [one for one in wanted if not writer.has(one.name, one.count, one.stamp)]
-        failed: dict[str, str] = {}
-        with Progress(len(todo), unit="videos") as progress:
-            for video in writer.write(_read(todo, failed, threads=arguments.workers)):
-                progress.advance(1, video.path)
-        packed = writer.merge(one.name for one in wanted if one.name not in failed)
-    for message in failed.values():
-        print(f"not packed: {message}", file=sys.stderr)
-    what = "videos' x and y" if arguments.flow else "videos"
-    print(f"{arguments.out}: {packed} {what} packed, {len(todo) - len(failed)} of them now, {len(failed)} failed")
-    return 1 if failed else 0
+    args = parse_arguments(argv)
+    from tools.dumping.pack_frames import run
+
+    return run(args)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Pictures to pack: `count` of `path` in `store`. name: what the pack calls them. stamp: of the folder, in ns."""
-
-    name: str
-    store: DiskStore
-    path: str
-    count: int
-    stamp: int
-
-
-def _wanted(lists: Sequence[RecordList], arguments: argparse.Namespace) -> Iterator[Wanted]:
-    series: dict[str | None, DiskStore]
-    if arguments.flow:
-        names = detect_flow(lists[0], template=arguments.frame_template, first_frame=arguments.first_frame)
-        lists = [records.with_fewer_frames(names.fewer) for records in lists]
-        stores = [DiskStore(arguments.root, template=name, first_frame=names.first) for name in (names.x, names.y)]
-        series = dict(zip(SERIES, stores, strict=True))
-    else:
-        series = {None: _disk_store(lists[0], arguments)}
-    for path, count in _counts(lists).items():
-        for name, store in series.items():
-            yield Wanted(series_path(path, name), store, path, count, _stamp(store, path))
-
-
-def _disk_store(records: RecordList, arguments: argparse.Namespace) -> DiskStore:
-    if not records.num_frames.max():
-        return DiskStore(arguments.root, template=None)
-    given = arguments.frame_template, arguments.first_frame
-    template, first = detect_template(records, template=given[0], first_frame=given[1])
-    return DiskStore(arguments.root, template=template, first_frame=first)
-
-
-def _counts(lists: Sequence[RecordList]) -> dict[str, int]:
-    """The videos of all lists together, each with the most frames that any list says."""
-    counts: dict[str, int] = {}
-    for records in lists:
-        for index in range(len(records)):
-            path = records.path(index)
-            counts[path] = max(counts.get(path, 1), int(records.num_frames[index]))
-    return counts
-
-
-def _stamp(store: DiskStore, path: str) -> int:
-    try:
-        return Path(store.frame_name(path, 0)).parent.stat().st_mtime_ns
-    except OSError:
-        return 0  # reading its frames will say what is wrong
-
-
-def _read(todo: Iterable[Wanted], failed: dict[str, str], *, threads: int) -> Iterator[PackedVideo]:
-    """The videos in order, read ahead by threads; those that cannot be read are noted in `failed`."""
-
-    def read(job: Wanted) -> PackedVideo:
-        return PackedVideo(job.name, job.store.get_many(job.path, range(job.count)), job.stamp)
-
-    ahead: deque[tuple[str, Future[PackedVideo]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for job in todo:
-                ahead.append((job.name, pool.submit(read, job)))
-                if len(ahead) > 2 * threads:
-                    yield from _result(*ahead.popleft(), failed)
-            while ahead:
-                yield from _result(*ahead.popleft(), failed)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _result(path: str, future: Future[PackedVideo], failed: dict[str, str]) -> Iterator[PackedVideo]:
-    try:
-        yield future.result()
-    except FrameError as error:
-        failed[path] = str(error)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"{folder}: another pack_frames.py is at work here") from None
-        yield
-
-
-def _verify(folder: Path) -> int:
-    shards = damaged = 0
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder")
-    for name, videos, bad in verify(folder):
-        shards += 1
-        damaged += len(bad)
-        for path, frames in bad:
-            shown = ", ".join(map(str, frames[:5])) + ", ..." * (len(frames) > 5)
-            print(f"{folder / name}: {path}: {len(frames)} frames damaged (indices {shown})")
-        if not bad:
-            print(f"{folder / name}: {videos} videos are whole")
-    if not shards:
-        raise UserError(f"{folder}: no shards here")
-    print(f"{shards} shards, {damaged} damaged videos")
-    return 1 if damaged else 0
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = Parser(prog="pack_frames.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the pack")
+    parser.add_argument("lists", type=Path, nargs="*", metavar="LIST", help="list files: path num_frames label")
+    parser.add_argument("--root", type=Path, help="folder that paths in the lists start from, as train_root")
+    parser.add_argument("--flow", action="store_true", help="pack what tools/dump_flow.py made, not the frames")
+    parser.add_argument("--frame-template", help="as data.frame_template (default: detected)")
+    parser.add_argument("--first-frame", type=int, help="as data.first_frame (default: detected)")
+    parser.add_argument("--multi-label", action="store_true", help="lists of path num_frames 3;7;12")
+    parser.add_argument("--shard-mb", type=positive_float, default=512, help="size of a shard (default %(default)s)")
+    parser.add_argument("--workers", type=positive_int, default=4, help="threads that read (default %(default)s)")
+    parser.add_argument("--verify", action="store_true", help="only read the pack in OUT again")
+    args = parser.parse_args(argv)
+    if args.verify == bool(args.lists):
+        parser.error("give either lists to pack or --verify")
+    if args.lists and args.root is None:
+        parser.error("--root is missing: give what the config has as train_root")
+    return args
 
 
 if __name__ == "__main__":

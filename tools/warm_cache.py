@@ -1,113 +1,39 @@
-"""Fills the memcached servers of a config with the frames of its lists: `warm_cache.py CONFIG`, before the training.
+"""Fills the memcached servers of a config with the frames of its lists before the training: `warm_cache.py CONFIG`.
 
-Training fills the cache by itself as it reads; this does it ahead, with progress, and says whether everything fits.
-Exit code 1: finished, but some frames could not be stored or read; 2: wrong input, or no server to be reached.
+Training fills the cache by itself as it reads. This command does it ahead, shows progress, and says whether everything
+fits.
+Exit code 1: finished, but some frames could not be stored or read; 2: wrong input, or no server can be reached.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 if not __package__:  # started as `python tools/warm_cache.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from datasets.lists.records import RecordList
-from datasets.open import open_frames, open_list
-from datasets.stores.flow import FlowStore
-from datasets.stores.memcached import MemcachedStore
-from utils.cli import Parser, Progress, positive_int, run_cli
-from utils.config.file import load_config
-from utils.errors import ConfigError, FrameError, UserError
-
-_BATCH = 32  # frames per question, so that a long video does not meet a short timeout
-
-
-def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
-    parser = Parser(prog="warm_cache.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", metavar="CONFIG", help="config.yaml with data.store.type: memcached")
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as main.py takes them")
-    parser.add_argument("--split", choices=("train", "val", "both"), default="both", help="default %(default)s")
-    parser.add_argument("--workers", type=positive_int, default=4, help="threads (default %(default)s)")
-    return parser.parse_args(argv)
+from utils.cli import Parser, positive_int, run_cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fills the cache; returns the exit code."""
-    arguments = parse_arguments(argv)
-    config = load_config(arguments.config, arguments.overrides)
-    counts: Counter[str] = Counter()
-    memory: list[str] = []
-    with config.located():
-        for split in ("train", "val") if arguments.split == "both" else (arguments.split,):
-            records, _ = open_list(config.common, split)
-            records, store, about = open_frames(config.common, records)
-            print(f"{split}: {len(records)} videos, {about}")
-            for part in store.parts if isinstance(store, FlowStore) else (store,):
-                if not isinstance(part, MemcachedStore):
-                    raise ConfigError("common.data.store.type: only a memcached store can be warmed")
-                _require_servers(part)
-                counts.update(_warm(part, records, workers=arguments.workers))
-                memory = _memory(part)
-    print(
-        f"{counts['stored']} frames stored, {counts['oversized']} larger than the item limit, "
-        f"{counts['refused']} refused, {counts['unreadable']} unreadable"
-    )
-    for line in memory:
-        print(line)
-    return 1 if counts["refused"] or counts["unreadable"] else 0
+    args = parse_arguments(argv)
+    from tools.dumping.warm_cache import run
+
+    return run(args)
 
 
-def _warm(store: MemcachedStore, records: RecordList, *, workers: int) -> Counter[str]:
-    total: Counter[str] = Counter()
-    with Progress(len(records), unit="videos") as progress, ThreadPoolExecutor(workers) as pool:
-        # one store per thread: a connection speaks with one at a time
-        stores = [copy.deepcopy(store) for _ in range(workers)]
-        shares = [pool.submit(_share, one, records, number, workers, progress) for number, one in enumerate(stores)]
-        for share in shares:
-            total.update(share.result())
-    return total
-
-
-def _share(store: MemcachedStore, records: RecordList, first: int, step: int, progress: Progress) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    for index in range(first, len(records), step):
-        frames = max(1, int(records.num_frames[index]))
-        for start in range(0, frames, _BATCH):
-            try:
-                counts.update(store.fill(records.path(index), range(start, min(start + _BATCH, frames))))
-            except FrameError as error:
-                counts["unreadable"] += 1
-                progress.note(f"{records.where(index)}: {error}")
-        progress.advance(1)
-    return counts
-
-
-def _require_servers(store: MemcachedStore) -> None:
-    for server in store.servers:
-        if server.statistics() is None:
-            raise UserError(
-                f"memcached {server.address}: cannot be reached; start it (memcached -m MEGABYTES -l HOST -p PORT) or "
-                "correct common.data.store.servers"
-            )
-
-
-def _memory(store: MemcachedStore) -> list[str]:
-    lines = []
-    for server in store.servers:
-        said = server.statistics() or {}
-        used, limit = int(said.get("bytes", 0)) >> 20, int(said.get("limit_maxbytes", 0)) >> 20
-        line = f"memcached {server.address}: {used} of {limit} MiB used"
-        if int(said.get("evictions", 0)):
-            line += f", {int(said['evictions'])} frames were thrown out for others: raise its -m or add a server"
-        lines.append(line)
-    return lines
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = Parser(prog="warm_cache.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", metavar="CONFIG", help="config.yaml with data.store.type: memcached")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="change a key of the config, as for main.py")
+    parser.add_argument("--split", choices=("train", "val", "both"), default="both", help="default %(default)s")
+    parser.add_argument("--workers", type=positive_int, default=4, help="threads (default %(default)s)")
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

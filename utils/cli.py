@@ -1,24 +1,24 @@
-"""Holds what all command lines share: one-line errors, number types, a progress bar. No tool's own options."""
+"""Holds what all command lines share: errors of one line, number types, a progress bar. No tool's own options.
+
+Imports only the standard library, so that `--help` and a wrong argument are answered at once. Every command parses its
+arguments first and imports what does the work afterwards.
+"""
 
 from __future__ import annotations
 
 import argparse
 import errno
 import io
-import os
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import NoReturn
-
-import rich.progress
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from typing import Any, NoReturn
 
 from utils.errors import EXIT_USER_ERROR, UserError
 
 SECONDS_BETWEEN_LINES = 10
-# a disk that is full or read-only, a file that belongs to somebody else: nothing that a traceback would explain
+# the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
 PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
@@ -34,7 +34,7 @@ def answer_early(check: Callable[[], object]) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are a single line and exit code 2, as all errors of a user are."""
+    """An ArgumentParser that reports mistakes as a UserError: one line and exit code 2."""
 
     def error(self, message: str) -> NoReturn:
         """Raises UserError instead of printing the usage."""
@@ -42,12 +42,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs `main(argv)` and exits: its return value (None is 0), 2 after a UserError, 130 after Ctrl-C.
+    """Runs `main(argv)` and exits with its return value (0 for None), with 2 after a UserError, 130 after Ctrl-C.
 
-    A user's error is printed to stderr as a single line `error: ...`, without a traceback.
+    A UserError is printed to stderr as one line, `error: ...`, without a traceback.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a path that is no UTF-8, a terminal that knows no Chinese
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # paths that are not UTF-8, terminals that cannot show Chinese
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = main(argv)
     except UserError as error:
@@ -73,7 +74,7 @@ def _exit_with(error: UserError) -> NoReturn:
 
 
 def positive_int(text: str) -> int:
-    """An integer from 1 on."""
+    """Reads an integer from 1 on."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 on")
@@ -81,36 +82,40 @@ def positive_int(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """A number above 0."""
+    """Reads a finite number above 0."""
     value = float(text)
-    if not 0 < value < float("inf"):
+    if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 
 def jpeg_quality(text: str) -> int:
-    """1..100."""
+    """Reads an integer from 1 to 100."""
     if not 1 <= int(text) <= 100:
         raise argparse.ArgumentTypeError(f"{text} is not a JPEG quality from 1 to 100")
     return int(text)
 
 
-def cores() -> int:
-    """The processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_weights(weights: Sequence[float], count: int) -> bool:
+    """Says whether these can weight `count` results: one finite number for each, none below 0 and one above."""
+    return len(weights) == count and all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a plain line now and then, so that a log stays readable."""
+    """Draws a bar on a terminal. Elsewhere it prints a plain line now and then, so that a log stays readable."""
 
     def __init__(self, total: int, *, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
         self.total, self.unit = total, unit
-        self._done, self._said = 0, time.monotonic()
+        self._done, self._last_line = 0, time.monotonic()
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bar = None
+        self._bar: Any = None
         if self._console.is_terminal:
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-            self._bar = rich.progress.Progress(*columns, console=self._console)
+            self._bar = Bar(*columns, console=self._console)
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -123,14 +128,14 @@ class Progress:
             self._bar.stop()
 
     def note(self, text: str) -> None:
-        """A line that stays, above the bar."""
+        """Prints a line that stays above the bar."""
         self._console.print(text, markup=False)
 
     def advance(self, number: int, text: str = "") -> None:
-        """So many more are done; `text` says what came of them."""
+        """Counts `number` more as done; `text` is shown after the count."""
         self._done += number
         if self._bar is not None:
             self._bar.update(self._task, advance=number, description=f"{self.unit} {text}")
-        elif number and time.monotonic() - self._said > SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
+        elif number and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
             self.note(f"{self._done}/{self.total} {self.unit} {text}")

@@ -1,6 +1,6 @@
 """Defines the errors that a user can cause. Each message is one line: what is wrong, where, and what to do.
 
-`utils.cli.run_cli` turns them into exit codes. Any other exception that escapes is a bug of ours and keeps its traceback.
+`utils.cli.run_cli` turns them into exit codes. Any other exception that escapes is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ EXIT_USER_ERROR = 2
 
 
 class UserError(Exception):
-    """A mistake in what the user gave us; the message is one line that names it and the way out."""
+    """A mistake of the user; the message is one line that names the mistake and the remedy."""
 
     exit_code = EXIT_USER_ERROR
 
 
 class ConfigError(UserError):
-    """A wrong key, type, value or combination in a config; the message has the dotted path and the line."""
+    """A wrong key, type, value or combination in a config; the message gives the dotted path and the line."""
 
 
 class ListError(UserError):
-    """A wrong list or class file; the message has the file and the line."""
+    """A wrong list or class file; the message gives the file and the line."""
 
 
 class FrameError(UserError):
@@ -31,13 +31,13 @@ class CheckpointError(UserError):
 
 
 class LaunchError(UserError):
-    """Processes that cannot find each other: a half-set environment, a host, a port; the message names the variable."""
+    """A failure of processes to meet: wrong variables, host or port; the message names the variable."""
 
 
 class RankError(UserError):
-    """Another process of the run has failed; the message names its rank, host and reason.
+    """The failure of another process of the run; the message names its rank, its host and the reason.
 
-    exit_code: 2 when that was a user's error; else 1, so that whoever started the run may start it again.
+    exit_code: 2 if it was a UserError there, otherwise 1, so that the launcher may start the run again.
     """
 
     def __init__(self, message: str, exit_code: int) -> None:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their target, synced, then renamed over it."""
+"""Writes files so that they are whole or absent: under a temporary name, synced, then renamed over the old file."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parent.parent  # the project's folder
+ROOT = Path(__file__).resolve().parent.parent  # the folder that holds main.py
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb", **open_kwargs: Any) -> Iterator[IO[Any]]:
-    """Opens a temporary file beside `path` for writing; on success syncs it and renames it to `path`.
+    """Opens a temporary file next to `path` for writing; on success syncs it and renames it to `path`.
 
-    On an exception, and after a kill at any moment, `path` holds what it held before. `open_kwargs` go to `open`
-    (encoding, newline). Text modes default to UTF-8.
+    After an exception, or if the process is killed at any moment, `path` holds what it held before. `open_kwargs` go to
+    `open` (encoding, newline). Text modes default to UTF-8.
     """
     path = Path(path)
     if "b" not in mode:
         open_kwargs.setdefault("encoding", "utf-8")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        umask = os.umask(0)
-        os.umask(umask)
-        os.fchmod(handle, 0o666 & ~umask)  # mkstemp makes 0600, which colleagues on a shared disk could not read
+        if hasattr(os, "fchmod"):  # mkstemp makes 0600, which colleagues on a shared disk cannot read
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(handle, 0o666 & ~umask)
         with open(handle, mode, **open_kwargs) as file:  # noqa: PTH123 - a descriptor, not a path
             yield file
             file.flush()
@@ -40,10 +41,10 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", **open_kwargs: 
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:
-    """Makes renames inside `folder` durable; a file system that cannot sync folders is left alone."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
+    """Makes renames inside `folder` durable. Does nothing where folders cannot be opened (Windows) or synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,7 +1,7 @@
-"""Several flat arrays in one file that is opened by mapping it: instantly, and shared by every process that reads it.
+"""Stores several flat arrays in one file that is memory-mapped: it opens at once, and processes share its pages.
 
-Layout: magic, length of the header, JSON header (what the caller says, and dtype, shape and offset of each array), then
-the arrays, each aligned to 64 bytes. Nothing in it is ever executed, unlike pickle.
+Layout: magic, length of the header, JSON header (a description by the caller, then dtype, shape and offset of each
+array), then the arrays, each aligned to 64 bytes. Unlike a pickle it cannot run code.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _MAGIC = b"FLATARR1"
 _ALIGN = 64
 
 
-def save_arrays(path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes `arrays` and the JSON-able `about` to `path`, whole or not at all."""
+def save_arrays(path: Path, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes `arrays` and their description, which JSON can hold, to `path`, completely or not at all."""
     table, offset = {}, 0
     for name, array in arrays.items():
         table[name] = {"dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
         offset += -(-array.nbytes // _ALIGN) * _ALIGN
-    header = json.dumps({"about": dict(about), "arrays": table, "bytes": offset}).encode()
+    header = json.dumps({"about": dict(description), "arrays": table, "bytes": offset}).encode()
     header += b" " * (-(len(_MAGIC) + 8 + len(header)) % _ALIGN)
     with atomic_write(path) as file:
         file.write(_MAGIC + len(header).to_bytes(8, "little") + header)
@@ -37,14 +37,14 @@ def save_arrays(path: Path, about: Mapping[str, Any], arrays: Mapping[str, np.nd
 
 
 def _touch(array: np.ndarray) -> None:
-    """Brings every page in, so that what workers read later is counted as shared with this process, not as theirs."""
+    """Reads every page once, so that the system counts them as shared with workers that read them later."""
     array.reshape(-1).view(np.uint8)[:: mmap.PAGESIZE].max()
 
 
 def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the caller said about the arrays, and the arrays themselves, mapped read-only.
+    """Returns the caller's description and the arrays, mapped read-only.
 
-    Raises ValueError if the file is not one of ours or is not whole, OSError if it cannot be read.
+    Raises: ValueError if the file has another format or is incomplete; OSError if it cannot be read.
     """
     with path.open("rb") as file:
         start = file.read(len(_MAGIC) + 8)
@@ -57,7 +57,7 @@ def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         header = json.loads(file.read(length)) if length <= size else {}
     base = len(start) + length
     if header.get("bytes", -1) != size - base:
-        raise ValueError(f"{path}: not whole")
+        raise ValueError(f"{path}: incomplete")
     arrays = {}
     for name, entry in header["arrays"].items():
         shape = tuple(entry["shape"])

@@ -38,7 +38,7 @@ PAGE = ROOT / "docs" / "interruptions.md"
 OPTIONS = {"ema": 0.9, "ckpt_freq": 2, "val_freq": 5, "print_freq": 1}
 MOST_KILLS = 4  # of one run, before it is let to its end
 MEET_SECONDS = 30
-UNMET = f"have not come within {MEET_SECONDS} s$|does not answer .*set MASTER_PORT$"
+UNMET = f"have not come within {MEET_SECONDS} s$|does not answer .*set MASTER_PORT to another port$"
 PATIENCE = 120.0  # seconds, after which a run counts as hanging
 
 

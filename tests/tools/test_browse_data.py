@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets.protocol import clip_protocol
+from datasets.split import open_split
+from methods.build import build_method
 from tests.helpers.experiment import make_experiment
 from tools import browse_data
-from tools.browse_data import frame_indices
+from tools.checking.browse_data import frame_indices, rows
+from utils.config.file import load_config
 from utils.errors import UserError
 from utils.plots.contact_sheet import CAPTION, GAP
 
@@ -26,13 +30,13 @@ def test_the_sheet_has_a_row_for_every_view(tmp_path: Path, arguments: list[str]
 def test_the_frames_shown_are_those_whose_indices_are_written(tmp_path: Path) -> None:
     """Frame n of the tiny videos is n grey levels brighter, so a mean tells the frame."""
     config = make_experiment(tmp_path, augmentation={"input_size": 32, "flip": False})
-    file = browse_data.load_config(config)
-    clip = browse_data.build_method(file.common.model).clip
-    protocol = browse_data.clip_protocol(file.common, clip, train=True)
-    split = browse_data.open_split(file.common, "train", protocol)
+    file = load_config(config)
+    clip = build_method(file.common.model).clip
+    protocol = clip_protocol(file.common, clip, train=True)
+    split = open_split(file.common, "train", protocol)
     for epoch in range(3):
         indices = frame_indices(split, 1, epoch)
-        (caption, frames), *_ = browse_data.rows(split, 1, epoch)
+        (caption, frames), *_ = rows(split, 1, epoch)
         assert indices is not None and str(indices[0].tolist()) in caption and "bright" in caption
         levels = frames.reshape(len(frames), -1).mean(1)
         step = np.diff(levels)[0] / np.diff(indices[0])[0]

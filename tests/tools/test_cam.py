@@ -17,6 +17,7 @@ from tests.helpers.experiment import make_experiment, run
 from tests.helpers.make_video import make_video
 from tests.helpers.trained import CLASSES, SLOWFAST, TSN, UNI, write_checkpoint
 from tools import cam
+from tools.inference.cam import one_view
 from tools.inference.grad_cam import last_maps, look
 from tools.inference.trained import Trained, open_checkpoint
 from utils.config.schema import Common
@@ -82,7 +83,7 @@ def untrained(opened: Trained, model: dict, size: int = 64) -> Trained:
     )
     with torch.device("meta"):
         method = build_method(common.model)
-    return cam.one_view(dataclasses.replace(opened, method=method, common=common))
+    return one_view(dataclasses.replace(opened, method=method, common=common))
 
 
 @pytest.mark.parametrize("three_d", [False, True])

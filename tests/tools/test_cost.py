@@ -21,7 +21,7 @@ FAST_ROW = next(row for row in ROWS if row.backbone == "mobilenetv2")
 
 
 def _few_rows(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> None:
-    monkeypatch.setattr(cost, "all_rows", lambda: iter(rows))
+    monkeypatch.setattr("tools.exporting.cost.all_rows", lambda: iter(rows))
 
 
 def test_every_published_figure_and_the_document_are_what_the_code_counts() -> None:
@@ -40,7 +40,7 @@ def test_every_registered_network_and_method_has_a_row() -> None:
 def test_a_wrong_figure_fails_the_check_and_is_never_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: dict
 ) -> None:
-    monkeypatch.setattr(cost, "DOCUMENT", tmp_path / "models.md")
+    monkeypatch.setattr("tools.exporting.cost.DOCUMENT", tmp_path / "models.md")
     _few_rows(monkeypatch, replace(FAST_ROW, **wrong))
     assert cost.main(["--write"]) == 1
     assert not (tmp_path / "models.md").exists()
@@ -49,7 +49,7 @@ def test_a_wrong_figure_fails_the_check_and_is_never_written(
 
 def test_an_edited_or_absent_document_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     document = tmp_path / "models.md"
-    monkeypatch.setattr(cost, "DOCUMENT", document)
+    monkeypatch.setattr("tools.exporting.cost.DOCUMENT", document)
     _few_rows(monkeypatch, FAST_ROW)
     assert cost.main(["--check"]) == 1
     assert cost.main(["--write"]) == 0

@@ -25,7 +25,7 @@ def test_every_picture_is_small_and_shown() -> None:
 
 def test_a_picture_that_is_too_large_is_not_written(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
-    with pytest.raises(UserError, match="pictures in docs/ have at most 150000; show less"):
+    with pytest.raises(UserError, match="pictures in docs/ have at most 150000; show less in it"):
         write_small(Image.fromarray(noise), tmp_path / "noise.png")
     assert not list(tmp_path.iterdir())
     assert write_small(Image.fromarray(noise[:20]), tmp_path / "small.png") == (tmp_path / "small.png").stat().st_size

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from tests.helpers.dumping import dump, entries, images, make_job, refusal, tree
+from tests.helpers.lock import held
 from tests.helpers.make_video import damage, make_audio, make_video, truncate
 from tests.helpers.requirements import CLIPS, ROOT, needs_clips
 from tests.helpers.run_tool import ENVIRONMENT, command, run_tool
-from tools import dump_frames
 from tools.dumping import video as _dump
 from tools.dumping.video import Job, OutOfReachError, dump_video
 from tools.listing.manifest import Manifest
@@ -169,7 +169,7 @@ def test_a_worker_that_is_killed_costs_one_video_and_the_next_run_gets_it(
     for name in ("a", "b", "c"):
         make_video(tmp_path / "videos" / "x" / f"{name}.mp4", frames=2)
     with monkeypatch.context() as patch:
-        patch.setattr(dump_frames, "dump_video", dump_or_die)
+        patch.setattr("tools.dumping.dump_frames.dump_video", dump_or_die)
         assert dump(tmp_path / "videos", tmp_path / "set") == 1
     said = capsys.readouterr()
     assert "3 videos: 2 ok, 1 failed" in said.out
@@ -182,7 +182,7 @@ def test_two_dumps_into_one_folder_are_refused(tmp_path: Path) -> None:
     make_video(tmp_path / "videos" / "a" / "v.mp4", frames=1)
     out = tmp_path / "set"
     out.mkdir()
-    with dump_frames.locked(out):
+    with held(out / ".dump.lock"):
         assert "another dump" in refusal(tmp_path / "videos", out)
     assert dump(tmp_path / "videos", out) == 0
 
@@ -214,7 +214,7 @@ def test_wrong_folders_end_with_exit_code_2(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
     make_video(tmp_path / "videos" / "a" / "v.mp4", frames=1)
     for out in (file, file / "set"):
-        assert "cannot be made" in refusal(tmp_path / "videos", out)
+        assert "cannot be created" in refusal(tmp_path / "videos", out)
 
 
 def test_unclear_folders_are_refused(tmp_path: Path) -> None:

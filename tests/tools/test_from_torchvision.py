@@ -14,6 +14,7 @@ from tests.helpers.make_video import make_video
 from tests.helpers.requirements import ROOT
 from tools import from_torchvision
 from tools.importing import torchvision_config as made
+from tools.importing.from_torchvision import write_or_wait
 from tools.importing.torchvision_flags import REFERENCE, S3D, parse
 from utils.config.file import load_config
 from utils.errors import CheckpointError, ConfigError, ListError, UserError
@@ -187,7 +188,7 @@ def test_weights_of_torchvision_are_tested_with_their_own_transforms(
     assert [line.split()[-1] for line in lines] == ["1", "399"]
     # a checkpoint of its script: weights to test or to start from, no training to go on with
     torch.save({"model": net.state_dict(), "lr_scheduler": {}, "epoch": 3}, tmp_path / "checkpoint.pth")
-    with pytest.raises(CheckpointError, match="cannot go on here; start from its weights with --weights"):
+    with pytest.raises(CheckpointError, match="cannot continue here; start from its weights with --weights"):
         run(tmp_path / "other", videos, "--resume", str(tmp_path / "checkpoint.pth"))
 
 
@@ -197,7 +198,7 @@ def test_other_ranks_wait_for_the_folder_of_the_first(videos: Path, tmp_path: Pa
 
     def rank(number: int) -> None:
         process = Rank(number, 2, number, "torchrun", "", 0, torch.device("cpu"), "gloo", "")
-        found.append(from_torchvision.write_or_wait(tmp_path / "exp", raw, ["a", "b"], "# one\n", process).path)
+        found.append(write_or_wait(tmp_path / "exp", raw, ["a", "b"], "# one\n", process).path)
 
     others = threading.Thread(target=rank, args=(1,))
     others.start()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.run_tool import run_tool
 from tools import fuse
-from tools.fuse import search
+from tools.inference.fuse import search
 from utils.errors import UserError
 from utils.scoring import fusion
 from utils.scoring.fusion import Aligned, align, read_evaluation

@@ -81,7 +81,7 @@ def test_lists_cannot_be_a_file(tmp_path: Path) -> None:
     for name in ("x", "z"):
         frames(tmp_path / "frames" / "a" / name, 1)
     (tmp_path / "file").write_text("mine")
-    assert "cannot be made" in refusal(tmp_path, "--lists", tmp_path / "file")
+    assert "cannot be created" in refusal(tmp_path, "--lists", tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -135,7 +135,7 @@ def test_ucf_101(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (splits / "testlist01.txt").write_text("Archery/v_Archery_g01_c01.avi\nYoYo/v_YoYo_g01_c01.avi\n")
     make(tmp_path, "--split", splits, code=1)
     said = capsys.readouterr().out
-    assert "1 videos are named but not there, such as YoYo/v_YoYo_g01_c01" in said
+    assert "1 videos are named but missing, such as YoYo/v_YoYo_g01_c01" in said
     assert "1 of 4 videos are in no list" in said
     assert lines(tmp_path / "lists" / "train.txt") == [
         "frames/v_YoYo_g08_c02 4 0",

@@ -10,8 +10,8 @@ import pytest
 from datasets.videos.video import Video
 from tests.helpers.run_tool import run_tool
 from tools import make_motion8
+from tools.dumping.make_motion8 import CLASSES, NUM_FRAMES, PAIRS, SIDE, Clip, render
 from tools.listing.splits import read_split
-from tools.make_motion8 import CLASSES, NUM_FRAMES, PAIRS, SIDE, Clip, render
 from utils.errors import UserError
 
 
@@ -107,7 +107,7 @@ def test_the_same_seed_makes_the_same_bytes(dataset: Path, tmp_path: Path) -> No
 
 def test_what_stands_is_left_alone(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make_motion8.main([str(dataset)]) == 0
-    assert "stands already" in capsys.readouterr().out
+    assert "already exists" in capsys.readouterr().out
     (tmp_path / "mine.txt").write_text("precious")
     for arguments, said in (
         ([str(tmp_path)], "no finished motion8"),

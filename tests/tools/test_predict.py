@@ -16,6 +16,7 @@ from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLASSES, CLIP, write_checkpoint
 from tools import predict
 from tools.inference.inputs import VideoInput
+from tools.inference.predict import COLUMNS
 from tools.inference.prediction import Settings, spans
 from tools.inference.trained import open_checkpoint
 from tools.inference.windows import Window, cut, sliding
@@ -127,7 +128,7 @@ def test_csv_has_a_row_per_window_and_class(ckpt: Path, video: Path, tmp_path: P
     target = tmp_path / "a.csv"
     predict.main([str(ckpt), str(video), "--window", "2", "--csv", str(target)])
     rows = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
-    assert tuple(rows[0]) == predict.COLUMNS
+    assert tuple(rows[0]) == COLUMNS
     assert len(rows) == 4 * len(CLASSES)
     assert {row["name"] for row in rows} == set(CLASSES)  # a comma in a name stays in its cell
 

@@ -83,7 +83,7 @@ def test_frames_of_the_archive_are_used_as_they_are(
     assert all(flips[flips[label]] == label for label in flips) and set(flips) == {n for n in classes if mirror(n)}
     assert prepare.main([name, str(tmp_path / "archive"), str(out), "--unlabelled"]) == 0  # again
     assert "already" not in capsys.readouterr().err
-    with pytest.raises(UserError, match="is there and is not"):
+    with pytest.raises(UserError, match="exists and is not"):
         shutil.copytree(tmp_path / "archive", tmp_path / "other")
         prepare.main([name, str(tmp_path / "other"), str(out)])
 

@@ -13,8 +13,8 @@ from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLASSES, TSN, UNI, write_checkpoint
 from tools import stream
 from tools.inference.inputs import VideoInput
+from tools.inference.stream import Timing, answers, check, streaming
 from tools.inference.trained import open_checkpoint
-from tools.stream import Timing, answers, check, streaming
 from utils.errors import ConfigError, FrameError, UserError
 
 

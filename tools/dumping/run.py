@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tools.dumping.video import Job, OutOfReachError, SomeJob, failure
 from tools.listing.manifest import Manifest
 from utils.cli import Progress
 from utils.errors import UserError
+from utils.system import lock
 
 MOST_NOTES = 50
 
@@ -38,10 +38,8 @@ class Kind(Generic[SomeJob]):
 def locked(out: Path) -> Iterator[None]:
     """Refuses a second dump into the same folder; the lock of a killed one is gone with it."""
     with (out / ".dump.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(f"another dump into {out} is running") from error
+        if not lock(file):
+            raise UserError(f"another dump into {out} is running")
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import io
 import json
@@ -16,7 +17,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from methods.tsm import TSM, StreamingTSM
-from tools.inference.trained import Trained
+from tools.exporting import SUFFIXES
+from tools.inference.trained import Trained, open_from_arguments
 from utils.errors import ConfigError, UserError
 from utils.files import atomic_write
 
@@ -62,6 +64,22 @@ class Exportable:
                 frame = self.example(batch)[0]
                 inputs, theirs = (frame, *expected[1:]), (frame, *found[1:])
         return worst
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the files that tools/export.py is asked for; returns the exit code."""
+    trained = open_from_arguments(args)
+    network = streaming_step(trained) if args.streaming else clip_network(trained)
+    shapes = ", ".join(
+        f"{name} (batch, {', '.join(map(str, value.shape[1:]))})"
+        for name, value in zip(network.inputs, network.example(1), strict=True)
+    )
+    program = trace(network)
+    for path in args.out:
+        difference = export(network, program, path, args.tolerance)
+        print(f"{path}: {shapes} -> {', '.join(network.outputs)}, {trained.num_class} classes")
+        print(f"  largest difference from PyTorch {difference:.1e}, allowed {args.tolerance:.0e}")
+    return 0
 
 
 def clip_network(trained: Trained) -> Exportable:
@@ -192,7 +210,8 @@ def _to_onnx(program: ExportedProgram, network: Exportable) -> tuple[bytes, Run]
     return content, run
 
 
-FORMATS: dict[str, Callable[[ExportedProgram, Exportable], tuple[bytes, Run]]] = {".onnx": _to_onnx, ".pt2": _to_torch}
+Writer = Callable[[ExportedProgram, Exportable], tuple[bytes, Run]]
+FORMATS: dict[str, Writer] = dict(zip(SUFFIXES, (_to_onnx, _to_torch), strict=True))
 
 
 def need(package: str) -> None:

@@ -14,13 +14,12 @@ import numpy as np
 from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
 from datasets.videos.video import TimedFrame, Video
+from tools.inference.arguments import DEFAULT_FPS
 from utils.errors import FrameError, UserError
 from utils.transforms.crops import CropRule, short_side_size
 from utils.transforms.decode import decode_image
 from utils.transforms.flow import dis, to_levels
 from utils.transforms.resize import quick_resize
-
-DEFAULT_FPS = 25.0  # of frames and files that do not say
 
 
 class Input(Protocol):

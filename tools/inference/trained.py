@@ -86,18 +86,8 @@ class Trained:
         return values
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say which network: CKPT, --config, --device, --trust-pickle."""
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="a checkpoint, such as ckpt_best.pth.tar")
-    parser.add_argument("--config", type=Path, help="config.yaml, for weights of other projects that hold none")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
-    parser.add_argument(
-        "--trust-pickle", action="store_true", help="read a file that holds objects; loading it may run code in it"
-    )
-
-
-def from_arguments(args: argparse.Namespace) -> Trained:
-    """The network that the options of `add_arguments` name."""
+def open_from_arguments(args: argparse.Namespace) -> Trained:
+    """Loads the network that the options of tools/inference/arguments.py name."""
     return open_checkpoint(args.checkpoint, config=args.config, device=args.device, trust_pickle=args.trust_pickle)
 
 

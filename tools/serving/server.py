@@ -28,9 +28,9 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from anal_tools.page_values import to_json
-from anal_tools.report import plotly_script
+from anal_tools.report_html import plotly_script
 from tools.inference.prediction import Settings
-from tools.inference.trained import Trained
+from tools.inference.trained import Trained, open_from_arguments
 from tools.serving.answers import FORMATS, answer, check_upload
 from tools.serving.queue import Queue
 from utils.cli import positive_float
@@ -53,6 +53,12 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves the page that tools/predict.py --serve asks for; returns the exit code."""
+    settings = Settings(topk=args.topk, batch_size=args.batch_size, window=args.window, step=args.step)
+    return serve(open_from_arguments(args), settings, host=args.host, port=args.port, megabytes=args.max_megabytes)
 
 
 def serve(trained: Trained, settings: Settings, *, host: str, port: int, megabytes: int) -> int:

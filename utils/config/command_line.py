@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from utils.cli import Parser
+from utils.cli import Parser, usable_weights
 from utils.config.file import ROOT_KEY, load_config
 from utils.errors import UserError
 
@@ -104,6 +104,5 @@ def _check_fusion(args: argparse.Namespace) -> None:
         raise UserError("--fusion-list: name at least two checkpoints, experiment folders or reference_scores.npz")
     count = len(args.fusion_list)
     args.fuse_weights = args.fuse_weights or [1.0] * count
-    usable = all(0 <= weight < math.inf for weight in args.fuse_weights) and sum(args.fuse_weights) > 0
-    if len(args.fuse_weights) != count or not usable:
+    if not usable_weights(args.fuse_weights, count):
         raise UserError(f"--fuse-weights: {count} numbers from 0 on, one above 0, not {args.fuse_weights}")

@@ -1,9 +1,9 @@
-"""The mean of gradients over processes, added in one order whatever the network does.
+"""Averages gradients over processes and always adds them in the order of ranks.
 
-An all-reduce adds in an order of its own, which depends on the algorithm and on where a tensor happens to be cut;
-DistributedDataParallel even changes its cuts after the first step, so a restarted run would differ in the last bits.
-Here every process receives one shard of everybody's gradients, adds them in the order of ranks, and shares the result:
-the same bytes on the wire as a ring all-reduce, and a sum that can be written down.
+An all-reduce adds in an order that depends on its algorithm and on how tensors are split into buckets.
+DistributedDataParallel even changes its buckets after the first step, so a restarted run would differ in the last bits.
+Here each process receives one shard of the gradients of all processes, adds it up in the order of ranks, and sends the
+sum to all. This transfers as many bytes as a ring all-reduce.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-BUCKET_ELEMENTS = 8 * 1024 * 1024  # so that sending one bucket and adding the one before overlap
+BUCKET_ELEMENTS = 8 * 1024 * 1024  # sending one bucket overlaps with adding up the one before
 
-# newer torch warns of the older name
+# newer versions of torch warn about the old name
 _all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
 
-# which parameters have gradients, agreed on at a model's first step: where one process has none, it counts as 0
+# the parameters that have gradients on any process, agreed on at a model's first step; a missing one counts as 0
 _agreed: WeakKeyDictionary[nn.Module, list[str]] = WeakKeyDictionary()
 
 
 def average_in_rank_order(model: nn.Module, *, agree: Callable[[Any], list[Any]]) -> None:
     """Replaces every gradient of `model` by its mean over all processes.
 
-    agree: gathers a value from all processes; used once per model.
+    agree: gathers a value from all processes; called once per model.
     Raises: RuntimeError when a parameter gets its first gradient after the first step.
     """
     parameters = dict(model.named_parameters())
@@ -54,7 +54,7 @@ def average_in_rank_order(model: nn.Module, *, agree: Callable[[Any], list[Any]]
 
 
 class _Bucket:
-    """Some gradients of one dtype, flat and padded to a multiple of the number of processes, on their way."""
+    """Gradients of one dtype as one flat tensor, padded to a multiple of the number of processes."""
 
     def __init__(self, gradients: list[Tensor]) -> None:
         self._gradients = gradients
@@ -62,11 +62,11 @@ class _Bucket:
         count = sum(gradient.numel() for gradient in gradients)
         self._flat = gradients[0].new_zeros(-(-count // self._world) * self._world)
         torch.cat([gradient.reshape(-1) for gradient in gradients], out=self._flat[:count])
-        self._shards = torch.empty_like(self._flat)  # shard r of it: what rank r has for this process to add
+        self._shards = torch.empty_like(self._flat)  # shard r: what rank r sends to this process
         self._work: Any = dist.all_to_all_single(self._shards, self._flat, async_op=True)
 
     def add(self) -> None:
-        """Adds the shards in the order of ranks and begins to share the sum."""
+        """Adds the shards in the order of ranks and starts to send the mean to all."""
         self._work.wait()
         first, *others = self._shards.chunk(self._world)
         total = first.clone()
@@ -76,7 +76,7 @@ class _Bucket:
         self._work = _all_gather(self._flat, total, async_op=True)
 
     def finish(self) -> None:
-        """Puts the mean where the gradients are."""
+        """Copies the mean into the gradients."""
         self._work.wait()
         sizes = [gradient.numel() for gradient in self._gradients]
         for gradient, mean in zip(self._gradients, self._flat[: sum(sizes)].split(sizes), strict=True):
@@ -84,7 +84,7 @@ class _Bucket:
 
 
 def _groups(gradients: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Neighbours of one dtype, up to BUCKET_ELEMENTS together: the same cuts everywhere and after every restart."""
+    """Groups neighbours of one dtype, up to BUCKET_ELEMENTS each: the same groups on all ranks, after every restart."""
     group: list[Tensor] = []
     for gradient in gradients:
         size = sum(member.numel() for member in group)

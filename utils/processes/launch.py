@@ -1,6 +1,6 @@
-"""How this process was started: by torchrun, by Slurm, or alone. Decided in one function, `detect`.
+"""Finds out how this process was started: by torchrun, by Slurm, or alone. `detect` decides it.
 
-What the processes then do with each other: distributed.py.
+What the processes then do together is in utils/processes/session.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 
 from utils.errors import ConfigError, LaunchError
+from utils.system import SEVERAL_PROCESSES
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 SLURM_FIRST_PORT = 29500
@@ -25,10 +26,15 @@ DASHED_ADDRESS = re.compile(r"(?:^|-)(\d{1,3})-(\d{1,3})-(\d{1,3})-(\d{1,3})$")
 class Rank:
     """One process of a run.
 
+    number: its rank, 0 to world_size - 1.
+    world_size: the number of processes.
+    local_rank: its rank among the processes of its host.
     launcher: torchrun, slurm or python.
-    master, port: where the processes meet; "" and 0 for a single one.
-    backend: of torch.distributed, "" for a single process.
-    token: what distinguishes this attempt of this run from any other on the same hosts.
+    master: the host where the processes meet, "" for a single process.
+    port: the port where they meet, 0 for a single process.
+    device: the device it trains on.
+    backend: the backend of torch.distributed, "" for a single process.
+    token: a text that no other run, and no other attempt of this run, has on these hosts.
     """
 
     number: int
@@ -43,7 +49,7 @@ class Rank:
 
     @property
     def is_first(self) -> bool:
-        """The process that logs and writes."""
+        """True for the process that logs and writes."""
         return self.number == 0
 
     def __str__(self) -> str:
@@ -56,11 +62,11 @@ class Rank:
 
 
 def detect(device: str = "auto", *, environ: Mapping[str, str] = os.environ) -> Rank:
-    """torchrun's variables, else Slurm's, else one process.
+    """Reads torchrun's variables, otherwise Slurm's; without either there is one process.
 
     device: auto (CUDA where there is a GPU), cpu, cuda or mps.
-    Raises: LaunchError when a launcher's variables are there only in part, or rank 0's host does not resolve;
-        ConfigError when the device is not there.
+    Raises: LaunchError when some of a launcher's variables are missing, or rank 0's host does not resolve;
+        ConfigError when the device is not available.
     """
     if any(name in environ for name in TORCHRUN[:3]):
         return _from_torchrun(device, environ)
@@ -71,12 +77,12 @@ def detect(device: str = "auto", *, environ: Mapping[str, str] = os.environ) -> 
 
 
 def expected_world_size(environ: Mapping[str, str] = os.environ) -> int:
-    """How many processes a run started like this would have."""
+    """Returns the number of processes of a run that is started like this one."""
     return detect("cpu", environ=environ).world_size
 
 
 def _is_batch_script(environ: Mapping[str, str]) -> bool:
-    # sbatch's own shell looks like task 0 of all its tasks; only srun's tasks belong to a step
+    # the shell of sbatch has the variables of task 0, but only tasks of srun belong to a step
     return "SLURM_TASK_PID" in environ and not {"SLURM_STEP_ID", "SLURM_STEPID"} & environ.keys()
 
 
@@ -111,9 +117,11 @@ def _process(
     chosen = choose_device(device, local_rank=local_rank, world_size=world_size)
     if world_size == 1:
         return Rank(rank, 1, local_rank, launcher, "", 0, chosen, "", token)
-    if not _resolves(master):  # gloo and NCCL would wait for it for many minutes
+    if not SEVERAL_PROCESSES:
+        raise LaunchError(f"{launcher}: several processes train together on Linux and macOS only; start main.py alone")
+    if not _resolves(master):  # gloo and NCCL would wait for many minutes
         raise LaunchError(
-            f"rank {rank}: the host {master!r} of rank 0 does not resolve here; set MASTER_ADDR to its address"
+            f"rank {rank}: the host name {master!r} of rank 0 cannot be resolved; set MASTER_ADDR to its address"
         )
     backend = "nccl" if chosen.type == "cuda" else "gloo"
     return Rank(rank, world_size, local_rank, launcher, master, port, chosen, backend, token)
@@ -123,7 +131,7 @@ def _required(name: str, environ: Mapping[str, str], launcher: str) -> str:
     value = environ.get(name)
     if not value:
         raise LaunchError(
-            f"the environment is {launcher}'s only in part: {name} is missing; unset the others or set it"
+            f"only some of {launcher}'s variables are set: {name} is missing; set it, or unset the others"
         )
     return value
 
@@ -137,15 +145,15 @@ def _number(name: str, value: str) -> int:
 
 def _check_rank(rank_name: str, rank: int, size_name: str, world_size: int) -> None:
     if not 0 <= rank < world_size:
-        raise LaunchError(f"{rank_name}={rank} must be from 0 to {size_name}-1, and {size_name}={world_size}")
+        raise LaunchError(f"{rank_name}={rank} must be from 0 to {size_name}-1, but {size_name} is {world_size}")
 
 
 def _slurm_master(environ: Mapping[str, str]) -> str:
-    """The address of the step's first node: what Slurm itself uses, else its name, else the address inside its name."""
+    """Returns the address of the step's first node: Slurm's own, or its name, or the address inside its name."""
     names = [name for name in ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST") if environ.get(name)]
     if not names:
         raise LaunchError(
-            "the environment is Slurm's only in part: SLURM_JOB_NODELIST is missing; set it or MASTER_ADDR"
+            "only some of Slurm's variables are set: SLURM_JOB_NODELIST is missing; set it or MASTER_ADDR"
         )
     first = first_host(environ[names[0]])
     known = re.search(r"NodeAddr=(\S+)", _scontrol("show", "node", "-o", first))
@@ -157,17 +165,17 @@ def _slurm_master(environ: Mapping[str, str]) -> str:
 
 
 def first_host(nodes: str) -> str:
-    """The first name of a Slurm list such as `gpu[03-05],login`."""
+    """Returns the first name of a Slurm list such as `gpu[03-05],login`."""
     expanded = _scontrol("show", "hostnames", nodes).split()
     if expanded:
         return expanded[0]
-    # without scontrol inside a container: the first name is all that is needed
+    # inside a container without scontrol; only the first name is needed
     match = re.match(r"([^,\[]*)(?:\[([^\],-]+))?", nodes)
     return "".join(part or "" for part in match.groups()) if match else nodes
 
 
 def dashed_address(name: str) -> str:
-    """SH-IDC1-10-5-36-103 -> 10.5.36.103; "" for other names."""
+    """Returns 10.5.36.103 for SH-IDC1-10-5-36-103, and "" for names without an address."""
     match = DASHED_ADDRESS.search(name)
     return ".".join(match.groups()) if match else ""
 
@@ -188,9 +196,9 @@ def _resolves(host: str) -> bool:
 
 
 def choose_device(device: str, *, local_rank: int, world_size: int) -> torch.device:
-    """The device of a process; GPUs go to a node's processes in their order.
+    """Returns the device of a process; the processes of a node get its GPUs in order.
 
-    Raises: ConfigError when the device is not there, or the node has fewer GPUs than processes.
+    Raises: ConfigError when the device is not available, or the node has fewer GPUs than processes.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -198,16 +206,16 @@ def choose_device(device: str, *, local_rank: int, world_size: int) -> torch.dev
         if not torch.cuda.is_available():
             raise ConfigError("common.device: cuda, but PyTorch finds no GPU here; use auto or cpu")
         count = torch.cuda.device_count()
-        # one visible GPU and a higher local rank: the launcher bound one GPU to each task
+        # Slurm may bind one GPU to each task: every task then sees one GPU, with index 0
         index = 0 if count == 1 and "SLURM_STEP_GPUS" in os.environ else local_rank
         if index >= count:
             raise ConfigError(
-                f"common.device: process {local_rank} of this node has no GPU of its own, there are {count}"
+                f"common.device: process {local_rank} of this node has no GPU of its own; PyTorch finds {count} here"
             )
         return torch.device("cuda", index)
     if device == "mps":
         if not torch.backends.mps.is_available():
             raise ConfigError("common.device: mps, but PyTorch finds no Apple GPU here; use auto or cpu")
         if world_size > 1:
-            raise ConfigError("common.device: mps cannot be used by several processes; use cpu")
+            raise ConfigError("common.device: mps works with one process only; use cpu")
     return torch.device(device)

@@ -1,8 +1,8 @@
-"""How the processes of a run know of each other: who has come, whether all run the same, who has died and why.
+"""Lets the processes of a run watch each other: who has come, whether all run the same, who has died and why.
 
-One TCP connection from every process to rank 0, kept for the whole run. A process that is killed loses its connection
-at once, whatever it was doing, and everybody else learns its name; a collective alone would only say "connection reset"
-or wait for its timeout. No tensors travel here.
+Every process keeps one TCP connection to rank 0 for the whole run. A process that is killed loses its connection at
+once, whatever it was doing, and all others learn its name. A collective alone would only say "connection reset" or wait
+for its timeout. No tensors are sent here.
 """
 
 from __future__ import annotations
@@ -18,20 +18,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from typing_extensions import override
+
 from utils.errors import LaunchError, RankError
 from utils.processes.connection import Connection, connect, listen
 from utils.processes.launch import Rank
 
 BEAT_SECONDS = 2.0
-SILENT_SECONDS = 10.0  # a process that has not been heard for so long is stuck or stopped
-GRACE_SECONDS = 5.0  # how long a process may go on by itself after another one failed
-LATE_SECONDS = 2.0  # for which rank 0 still tells others of a failure before all have come
+SILENT_SECONDS = 10.0  # a process without a message for this long is stuck or stopped
+GRACE_SECONDS = 5.0  # how long a process may continue after another one has failed
+LATE_SECONDS = 2.0  # for which rank 0 still reports a failure to processes that come late
 CONTEXT = 30  # characters shown on either side of a difference
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why the run ends: the first process that failed, its reason, and the exit code all leave with."""
+    """Says why the run ends.
+
+    rank: the first rank that failed.
+    message: its name and its reason.
+    code: the exit code of all ranks.
+    """
 
     rank: int
     message: str
@@ -39,10 +46,13 @@ class Failure:
 
 
 class RankMonitor:
-    """This process's view of all processes. Rank 0 also serves; threads of this class never touch tensors.
+    """Watches the other processes of a run from this one. Its threads never touch tensors.
 
-    progress: how many collectives this process has entered; it travels with the heartbeat, so that a process that lags
-        can be named.
+    process: this process.
+    failure: the first failure, None while all is well.
+    progress: the number of collectives that this process has entered. It is sent with each heartbeat, so that a process
+        that lags behind can be named.
+    welcome: what rank 0 sends to all once they have come.
     """
 
     def __init__(self, process: Rank) -> None:
@@ -54,20 +64,24 @@ class RankMonitor:
         self._closing = False
         self._lock = threading.Lock()
 
+    def wait(self) -> None:
+        """Waits until all ranks have come and run the same. Raises: RankError or LaunchError otherwise."""
+        raise NotImplementedError
+
     def report(self, message: str, code: int) -> None:
-        """Tells everybody that this process fails."""
+        """Tells all ranks that this process fails, with the reason and its exit code."""
         raise NotImplementedError
 
     def ask(self) -> None:
-        """A collective has failed here: asks rank 0 to find out which process is stuck."""
+        """Asks rank 0 which process is stuck, after a collective has failed here."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Leaves in peace; from here on nobody's end is a failure."""
+        """Says goodbye; from here on the end of a process is not a failure."""
         raise NotImplementedError
 
     def blame(self, seconds: float = GRACE_SECONDS - 1) -> RankError | None:
-        """After a collective failed here: the process at fault, waiting a moment for the news of its death."""
+        """Returns the error of the process at fault after a collective failed here; waits a moment for the news."""
         if not self._failed.wait(seconds / 2):
             self.ask()
             self._failed.wait(seconds / 2)
@@ -81,7 +95,7 @@ class RankMonitor:
             self.failure = failure
         self._failed.set()
         if failure.rank != self.process.number:
-            # a main thread that waits in NCCL, or computes for minutes, would not notice
+            # the main thread may wait in NCCL or compute for minutes without noticing
             timer = threading.Timer(GRACE_SECONDS, self._leave)
             timer.daemon = True
             timer.start()
@@ -97,7 +111,7 @@ class RankMonitor:
 
 
 class Server(RankMonitor):
-    """Rank 0's side."""
+    """Monitors from rank 0, which all others are connected to."""
 
     def __init__(
         self, process: Rank, *, port: int, same: Mapping[str, str], timeout: float, welcome: Mapping[str, Any]
@@ -107,14 +121,16 @@ class Server(RankMonitor):
         self._listener = listen(process, port)
         self.port: int = self._listener.getsockname()[1]
         self._members: dict[int, Connection] = {}
-        self._telling = threading.RLock()  # held until everybody knows: who sees the news may end the process
+        self._spreading = (
+            threading.RLock()
+        )  # held until all are informed: whoever sees the failure may end this process
         self._arrived = threading.Event()
         self._timeout = timeout
-        self._thread = threading.Thread(target=self._serve, name="peers", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="rank monitor", daemon=True)
         self._thread.start()
 
+    @override
     def wait(self) -> None:
-        """Until everybody has come and runs the same. Raises: RankError otherwise."""
         end = time.monotonic() + self._timeout
         while not self._arrived.wait(0.05):
             if self.failure is not None:
@@ -124,15 +140,17 @@ class Server(RankMonitor):
                 self.report(f"rank(s) {', '.join(map(str, missing))} have not come within {self._timeout:g} s", 1)
                 break
         if self.failure is not None:
-            late = time.monotonic() + LATE_SECONDS  # who comes a moment later is told the reason as well
-            while not self._all_told() and time.monotonic() < min(late, end):
+            late = time.monotonic() + LATE_SECONDS  # those who come a moment later learn the reason as well
+            while not self._all_informed() and time.monotonic() < min(late, end):
                 time.sleep(0.05)
             raise RankError(self.failure.message, self.failure.code)
 
-    def report(self, message: str, code: int) -> None:  # noqa: D102 - as RankMonitor says
+    @override
+    def report(self, message: str, code: int) -> None:
         self._spread(Failure(0, f"{self._name(0, _host(), os.getpid())}: {message}", code))
 
-    def ask(self) -> None:  # noqa: D102 - as RankMonitor says
+    @override
+    def ask(self) -> None:
         now = time.monotonic()
         members = self._members.values()
         silent = [member for member in members if now - member.heard > SILENT_SECONDS]
@@ -140,21 +158,26 @@ class Server(RankMonitor):
         slow = [member for member in members if member.progress == least] if least < self.progress - 1 else []
         for member in silent or slow[:1]:
             seconds = now - member.heard
-            what = f"has been silent for {seconds:.0f} s" if silent else "has not reached where the others wait for it"
+            what = (
+                f"has been silent for {seconds:.0f} s"
+                if silent
+                else "has not reached the point where the others wait for it"
+            )
             self._spread(Failure(member.rank, f"{member.name} {what}", 1))
 
-    def close(self) -> None:  # noqa: D102 - as RankMonitor says
+    @override
+    def close(self) -> None:
         self._closing = True
         for member in list(self._members.values()):
             member.send({"bye": True})
         self._listener.close()
 
-    def _all_told(self) -> bool:
-        with self._telling:
+    def _all_informed(self) -> bool:
+        with self._spreading:
             return len(self._members) == self.process.world_size - 1
 
     def _spread(self, failure: Failure) -> None:
-        with self._telling:
+        with self._spreading:
             first = self.failure or failure
             for member in list(self._members.values()):
                 member.send({"failed": first.message, "rank": first.rank, "code": first.code})
@@ -164,7 +187,7 @@ class Server(RankMonitor):
         selector = selectors.DefaultSelector()
         selector.register(self._listener, selectors.EVENT_READ)
         while not self._closing:
-            with contextlib.suppress(OSError, ValueError):  # the listener is closed from outside at the end
+            with contextlib.suppress(OSError, ValueError):  # `close` closes the listener in another thread
                 for key, _ in selector.select(1.0):
                     if key.data is None:
                         self._accept(selector)
@@ -193,7 +216,7 @@ class Server(RankMonitor):
     def _handle(self, member: Connection, message: dict[str, Any]) -> None:
         member.heard = time.monotonic()
         if message.get("token") == self.process.token and "rank" in message:
-            with self._telling:
+            with self._spreading:
                 self._enter(member, message)
         elif "beat" in message:
             member.progress = int(message["beat"])
@@ -229,7 +252,7 @@ class Server(RankMonitor):
 
 
 class Client(RankMonitor):
-    """Every other rank's side."""
+    """Monitors from any rank but 0."""
 
     def __init__(self, process: Rank, *, port: int, same: Mapping[str, str], timeout: float) -> None:
         super().__init__(process)
@@ -240,28 +263,31 @@ class Client(RankMonitor):
         self._server.send(hello)
         self._welcomed = threading.Event()
         self._timeout = timeout
-        self._thread = threading.Thread(target=self._listen, name="peers", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="rank monitor", daemon=True)
         self._thread.start()
 
+    @override
     def wait(self) -> None:
-        """Until rank 0 says that everybody has come. Raises: RankError when it says otherwise."""
-        end = time.monotonic() + self._timeout + 5  # rank 0 knows better who is missing: let it speak first
+        end = time.monotonic() + self._timeout + 5  # rank 0 knows who is missing, so it reports first
         while not self._welcomed.wait(0.05) and self.failure is None:
             if time.monotonic() > end:
                 raise LaunchError(
-                    f"rank {self.process.number}: rank 0 has not let this process in within {self._timeout:g} s"
+                    f"rank {self.process.number}: rank 0 did not admit this process within {self._timeout:g} s"
                 )
         if self.failure is not None:
             raise RankError(self.failure.message, self.failure.code)
 
-    def report(self, message: str, code: int) -> None:  # noqa: D102 - as RankMonitor says
+    @override
+    def report(self, message: str, code: int) -> None:
         self._server.send({"failed": message, "code": code})
         self._fail(Failure(self.process.number, message, code))
 
-    def ask(self) -> None:  # noqa: D102 - as RankMonitor says
+    @override
+    def ask(self) -> None:
         self._server.send({"ask": True})
 
-    def close(self) -> None:  # noqa: D102 - as RankMonitor says
+    @override
+    def close(self) -> None:
         self._closing = True
         self._server.send({"bye": True})
         with contextlib.suppress(OSError):
@@ -294,7 +320,7 @@ def _host() -> str:
 
 
 def _contrast(theirs: str | None, ours: str) -> str:
-    """The place where two texts part, with a little around it."""
+    """Shows the first difference between two texts with a few characters around it."""
     theirs = theirs or ""
     common = next(
         (at for at, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours))

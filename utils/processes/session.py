@@ -1,22 +1,21 @@
-"""What the processes of a run do together: begin, agree, reduce, gather, end.
+"""Lets the processes of a run work together: begin, agree, reduce, gather, end.
 
-Outside a session, or with one process, every function here does the obvious thing alone. Which process this is:
-launch.py. Who has died: peers.py.
+Outside a session, or with one process, every function here does the same for this process alone. launch.py finds out
+which process this is, monitor.py which one has died.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import functools
 import hashlib
 import os
 import platform
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -28,35 +27,42 @@ from utils.files import ROOT
 from utils.processes.gradients import average_in_rank_order
 from utils.processes.launch import Rank, detect, expected_world_size
 from utils.processes.monitor import Client, RankMonitor, Server
+from utils.system import interface_of
 
 __all__ = [
-    "Rank", "any_rank", "average_gradients", "barrier", "expected_world_size", "first_buffers", "gather_objects",
-    "rank", "session", "sum_over_ranks", "world_size", "wrap",
+    "Rank", "any_rank", "average_gradients", "barrier", "broadcast_weights", "expected_world_size", "first_buffers",
+    "gather_objects", "rank", "session", "sum_over_ranks", "world_size",
 ]  # fmt: skip
 
-CODE = ("main.py", "methods", "networks", "datasets", "utils")
-JOIN_SECONDS = 300.0  # until all processes have come; nodes import Python from slow shared disks
-COLLECTIVE_SECONDS = 900.0  # a collective in which a process is stuck; validation and checkpoints must fit in
+CODE = ("main.py", "methods", "networks", "datasets", "utils")  # what a run consists of
+JOIN_SECONDS = 300.0  # time limit for all processes to come; nodes may import Python from slow shared disks
+COLLECTIVE_SECONDS = 900.0  # time limit of a collective; rank 0 may validate or write a checkpoint meanwhile
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class _Session:
-    """The one session of this process: its peers, and a gloo group for what is not tensors on the device."""
+    """The session of this process, if one is open.
 
-    peers: RankMonitor | None = None
-    control: Any = None  # a ProcessGroup; torch types what makes one as more than that
+    monitor: watches the other processes.
+    control: a gloo ProcessGroup for what is not a tensor on the device. Any, because torch types it inconsistently.
+    """
+
+    monitor: RankMonitor | None = None
+    control: Any = None
 
 
 @contextlib.contextmanager
 def session(device: str = "auto", *, same: Mapping[str, str] | None = None) -> Iterator[Rank]:
-    """Finds out how this process was started, meets the others, and parts from them at the end.
+    """Finds out how this process was started, meets the other processes, and leaves them at the end.
+
+    The environment variable DIST_TIMEOUT, in seconds, replaces the two time limits.
 
     device: auto, cpu, cuda or mps.
-    same: texts that must be equal on all processes, by what they are (`config`); code and torch's version always are.
-    DIST_TIMEOUT, an environment variable in seconds, shortens the two waits for others.
-    Raises: LaunchError when the processes cannot meet; RankError naming the process that runs something else, or that
-        fails or dies while the session lasts.
+    same: texts that must be equal on all processes, with their names in messages (`config`). The code and the versions
+        of torch and Python are always compared.
+    Raises: LaunchError when the processes cannot meet; RankError, which names the process that runs something
+        different, or that fails or dies during the session.
     """
     process = detect(device)
     if process.device.type == "cuda":
@@ -66,24 +72,24 @@ def session(device: str = "auto", *, same: Mapping[str, str] | None = None) -> I
         return
     if dist.is_initialized():
         raise RuntimeError("a session is open already")
-    same = {"code": _code_digest(), "torch": torch.__version__, "Python": platform.python_version(), **(same or {})}
-    peers: RankMonitor | None = None
+    same = {"code": code_digest(), "torch": torch.__version__, "Python": platform.python_version(), **(same or {})}
+    monitor: RankMonitor | None = None
     try:
-        peers, store = _meet(process, same)
-        _Session.peers = peers
+        monitor, store = _meet(process, same)
+        _Session.monitor = monitor
         _open_groups(process, store)
         yield process
         barrier()
     except BaseException as error:
-        blamed = _part_after(error, peers)
+        blamed = _leave_after(error, monitor)
         if blamed is not None and blamed is not error:
             raise blamed from error
         raise
     else:
         _close_groups()
-        peers.close()
+        monitor.close()
     finally:
-        _Session.peers = None
+        _Session.monitor = None
         if process.backend == "gloo":  # NCCL's groups would wait for a dead process
             _close_groups()
 
@@ -92,31 +98,35 @@ def _seconds(default: float) -> float:
     return float(os.environ.get("DIST_TIMEOUT") or default)
 
 
-def _code_digest() -> str:
+def code_digest(root: Path = ROOT) -> str:
+    """Returns a digest of the Python files that a run consists of. Raises: FileNotFoundError if a place has no files."""
     digest = hashlib.sha256()
     for place in CODE:
-        path = ROOT / place
-        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
-            digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+        files = [root / place] if place.endswith(".py") else sorted((root / place).rglob("*.py"))
+        if not files:  # otherwise ranks would compare nothing with nothing
+            raise FileNotFoundError(f"{root / place}: no code here")
+        for file in files:
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def _meet(process: Rank, same: Mapping[str, str]) -> tuple[RankMonitor, dist.Store]:
-    """Waits for everybody, sees that all run the same, and returns the store through which groups are made."""
+    """Waits for all processes, checks that all run the same, and returns the monitor and the store for making groups.
+
+    Where torchrun's agent occupies the meeting port, rank 0 listens at another one and announces it in its store.
+    """
     timeout = _seconds(JOIN_SECONDS)
-    agent = _agent_store(
-        process, timeout
-    )  # where torchrun holds the meeting port, our own port is told through its store
+    agent = _agent_store(process, timeout)
     if process.number == 0:
         store = agent or _own_store(process, 0, timeout)
         server = Server(
             process, port=0 if agent else process.port, same=same, timeout=timeout, welcome={"store_port": store.port}
         )
         if agent:
-            agent.set(f"peers {process.token}", str(server.port))
+            agent.set(f"monitor {process.token}", str(server.port))
         server.wait()
         return server, store
-    port = int(agent.get(f"peers {process.token}")) if agent else process.port
+    port = int(agent.get(f"monitor {process.token}")) if agent else process.port
     client = Client(process, port=port, same=same, timeout=timeout)
     client.wait()
     return client, agent or _own_store(process, int(client.welcome["store_port"]), timeout)
@@ -149,17 +159,17 @@ def _open_groups(process: Rank, store: dist.Store) -> None:
 
 def _close_groups() -> None:
     if dist.is_initialized():
-        # gloo's threads still let go of the last collective's tensors, which takes the interpreter's lock; destroying a
-        # group holds it and waits for them (torch 2.6 for ever)
+        # gloo's threads may still release the tensors of the last collective, for which they need the interpreter's
+        # lock. Destroying a group holds that lock and waits for them: in torch 2.6 without end
         time.sleep(0.05)
         _Session.control = None
         dist.destroy_process_group()
 
 
 def _choose_interface(process: Rank) -> None:
-    """Tells gloo the network interface that leads to rank 0.
+    """Tells gloo which network interface leads to rank 0.
 
-    Left alone it takes the address of this host's own name, which on many machines is a loopback address or nothing.
+    By default gloo takes the address of this host's name, which on many machines is a loopback address or missing.
     """
     if "GLOO_SOCKET_IFNAME" in os.environ:
         return
@@ -168,46 +178,42 @@ def _choose_interface(process: Rank) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             if family != socket.AF_INET:
                 return
-            probe.connect((process.master, process.port))  # UDP: nothing is sent
-            own = probe.getsockname()[0]
-            for _, name in socket.if_nameindex():
-                with contextlib.suppress(OSError):
-                    answer = fcntl.ioctl(probe.fileno(), 0x8915, struct.pack("256s", name.encode()[:15]))  # SIOCGIFADDR
-                    if socket.inet_ntoa(answer[20:24]) == own:
-                        os.environ["GLOO_SOCKET_IFNAME"] = name
-                        return
+            probe.connect((process.master, process.port))  # UDP: this sends nothing
+            name = interface_of(probe.getsockname()[0])
+            if name is not None:
+                os.environ["GLOO_SOCKET_IFNAME"] = name
 
 
-def _part_after(error: BaseException, peers: RankMonitor | None) -> RankError | None:
-    """Tells the others why this process ends; returns who else is at fault, if anybody is."""
-    if isinstance(error, RankError) or peers is None:
+def _leave_after(error: BaseException, monitor: RankMonitor | None) -> RankError | None:
+    """Tells the other processes why this one ends; returns the error of the process at fault if it is another one."""
+    if isinstance(error, RankError) or monitor is None:
         return None
-    if isinstance(error, RuntimeError):  # a collective's own error knows neither who nor why
-        blamed = peers.blame()
+    if isinstance(error, RuntimeError):  # the error of a collective says neither who failed nor why
+        blamed = monitor.blame()
         if blamed is not None:
             return blamed
     if isinstance(error, UserError):
-        peers.report(str(error), error.exit_code)
+        monitor.report(str(error), error.exit_code)
     elif isinstance(error, KeyboardInterrupt):
-        peers.report("interrupted", 130)
+        monitor.report("interrupted", 130)
     else:
-        peers.report(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", 1)
+        monitor.report(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", 1)
     return None
 
 
 def _named(function: Callable[P, R]) -> Callable[P, R]:
-    """A failed collective raises RankError with the name of the process that failed, where that can be known."""
+    """Lets a failed collective raise RankError with the name of the process that failed, where it is known."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        peers = _Session.peers
-        if peers is None:
+        monitor = _Session.monitor
+        if monitor is None:
             return function(*args, **kwargs)
-        peers.progress += 1
+        monitor.progress += 1
         try:
             return function(*args, **kwargs)
         except RuntimeError as error:
-            blamed = peers.blame()
+            blamed = monitor.blame()
             if blamed is None:
                 raise
             raise blamed from error
@@ -220,25 +226,25 @@ def _alone() -> bool:
 
 
 def rank() -> int:
-    """This process's place, 0 outside a session."""
+    """Returns the rank of this process, 0 outside a session."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """The number of processes, 1 outside a session."""
+    """Returns the number of processes, 1 outside a session."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 @_named
 def barrier() -> None:
-    """Waits for everybody."""
+    """Waits until all processes have come here."""
     if not _alone():
         any_rank(False)
 
 
 @_named
 def any_rank(flag: bool) -> bool:
-    """Whether `flag` is true on at least one process; the same answer on all."""
+    """Returns True on all processes if `flag` is True on at least one."""
     if _alone():
         return flag
     votes = torch.tensor([int(flag)])
@@ -248,7 +254,7 @@ def any_rank(flag: bool) -> bool:
 
 @_named
 def sum_over_ranks(values: Sequence[float]) -> list[float]:
-    """The sums of a few numbers over all processes, in double precision; the same on everybody."""
+    """Sums each of a few numbers over all processes, in double precision; all get the same sums."""
     if _alone():
         return list(values)
     numbers = torch.tensor(values, dtype=torch.float64)
@@ -258,7 +264,7 @@ def sum_over_ranks(values: Sequence[float]) -> list[float]:
 
 @_named
 def gather_objects(value: Any) -> list[Any]:
-    """Everybody's `value`, in the order of ranks, on everybody; values may differ in size. They travel pickled."""
+    """Returns every process's `value`, in the order of ranks, on all. Values are pickled and may differ in size."""
     if _alone():
         return [value]
     values: list[Any] = [None] * world_size()
@@ -268,26 +274,25 @@ def gather_objects(value: Any) -> list[Any]:
 
 @_named
 def average_gradients(model: nn.Module) -> None:
-    """Replaces every gradient by its mean over all processes, summed in the order of ranks (see gradients.py)."""
+    """Replaces every gradient with its mean over all processes, added in the order of ranks (gradients.py)."""
     if not _alone():
         average_in_rank_order(model, agree=gather_objects)
 
 
 @_named
-def wrap(model: nn.Module, process: Rank) -> nn.Module:
-    """Gives everybody rank 0's parameters and buffers, and returns the model, ready to train."""
+def broadcast_weights(model: nn.Module) -> None:
+    """Gives the parameters and buffers of rank 0 to all processes, in place."""
     if not _alone():
         for tensor in [*model.parameters(), *model.buffers()]:
             dist.broadcast(tensor.detach(), src=0)
-    return model
 
 
 @contextlib.contextmanager
 def first_buffers(model: nn.Module) -> Iterator[None]:
-    """Inside, everybody has rank 0's buffers; afterwards its own again.
+    """Lends the buffers of rank 0 to all processes; afterwards each has its own again.
 
-    Running statistics of batch norm differ between processes unless they are averaged (bn_sync_stats). Validated is
-    what the checkpoint holds, and that is rank 0's.
+    Running statistics of batch norm differ between processes unless they are averaged (bn_sync_stats). Validation uses
+    those of rank 0, because the checkpoint holds them.
     """
     if _alone():
         yield

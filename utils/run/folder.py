@@ -22,11 +22,7 @@ from tensorboardX import SummaryWriter
 
 from utils.errors import UserError
 from utils.files import atomic_write
-
-try:
-    import fcntl
-except ImportError:  # Windows has no POSIX locks
-    fcntl = None  # type: ignore[assignment]
+from utils.system import lock
 
 # the files that --fresh moves away, so that those of an old run do not mix with those of the new one
 OUTPUTS = (
@@ -59,7 +55,7 @@ class RunFolder:
             self.logger.addHandler(logging.NullHandler())
             return self
         try:
-            if self._training and fcntl is not None:
+            if self._training:
                 self._lock = _lock(self.folder / ".lock")
             log_file = logging.FileHandler(
                 self.folder / "log.txt", mode="a", encoding="utf-8", errors="backslashreplace"
@@ -73,8 +69,6 @@ class RunFolder:
         for handler in (log_file, self._terminal):
             handler.setFormatter(form)
             self.logger.addHandler(handler)
-        if self._training and fcntl is None:
-            self.warn("this system cannot lock the folder: do not start a second training in it")
         return self
 
     def __exit__(
@@ -179,20 +173,15 @@ class _Stdout(logging.StreamHandler):
 
 
 def _lock(path: Path) -> IO[str]:
-    """Takes the folder's lock, a POSIX record lock; the kernel releases it when the process ends for any reason.
-
-    Child processes do not inherit it, so loader processes that outlive a killed parent do not keep the folder locked.
-    """
+    """Takes the folder's lock and writes into the file who holds it. Raises: UserError when another process does."""
     file = path.open("a+", encoding="utf-8")
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not lock(file):
         file.seek(0)
         holder = file.read().strip() or "another process"
         file.close()
         raise UserError(
             f"{path.parent}: {holder} is training here; wait for it, or copy the folder to run a second experiment"
-        ) from None
+        )
     file.seek(0)
     file.truncate()
     file.write(f"process {os.getpid()} on {platform.node()}\n")

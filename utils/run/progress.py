@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
+from utils.system import peak_memory
 from utils.training.batch import Batch
 from utils.training.trainer import Step, Trainer
 
@@ -106,8 +106,8 @@ def memory(device: torch.device) -> str:
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
         return f"{torch.cuda.max_memory_reserved(device) / GIB:.1f} of {total / GIB:.1f} GiB"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return f"{peak * (1 if sys.platform == 'darwin' else 1024) / GIB:.1f} GiB"
+    peak = peak_memory()
+    return "memory unknown" if peak is None else f"{peak / GIB:.1f} GiB"
 
 
 def _duration(seconds: float) -> str:

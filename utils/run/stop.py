@@ -1,4 +1,4 @@
-"""Notes requests to end a run early: signals and the time limit. The run then finishes its step and saves."""
+"""What asks a run to end early: a signal, or its time limit. It finishes its step, writes a checkpoint and goes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-# SIGINT: Ctrl-C. SIGTERM: the cluster takes the node. SIGUSR1 (not on Windows): Slurm's warning before its time limit
-SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+from utils.system import STOP_SIGNALS
 
 
 class StopEarly:
-    """Catches the first signal and only notes it; a second Ctrl-C ends the run at once, without a checkpoint.
+    """While open, the first signal is only noted; a second Ctrl-C ends at once, without a checkpoint.
 
-    minutes: the time limit, None for no limit.
+    minutes: after which it asks for an end as well; None is no limit.
     """
 
     def __init__(self, minutes: float | None = None) -> None:
@@ -24,7 +23,7 @@ class StopEarly:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopEarly:
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             self._before[number] = signal.signal(number, self._note)
         return self
 
@@ -40,7 +39,7 @@ class StopEarly:
         self.received = self.received or signal.Signals(number)
 
     def __call__(self) -> bool:
-        """Returns True when the run should end."""
+        """Whether it is time to end."""
         late = self._minutes is not None and time.monotonic() - self._began >= 60 * self._minutes
         return self.received is not None or late
 
@@ -49,5 +48,5 @@ class StopEarly:
 
     @property
     def exit_code(self) -> int:
-        """The code that a shell reports for a program ended by this signal; 0 at the time limit, not a failure."""
+        """What a shell reports for a program that this signal ended; 0 at the time limit, which is no failure."""
         return 128 + self.received if self.received else 0

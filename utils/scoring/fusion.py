@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,11 +108,6 @@ def fused(members: Sequence[Evaluation], videos: Evaluation, weights: Sequence[f
     scores = fuse(aligned, weights, logits=logits).astype(np.float32)
     how = protocol(aligned, weights, kind=kind)
     return Evaluation("fused", aligned.paths, aligned.labels, scores, aligned.class_names, how)
-
-
-def usable(weights: Sequence[float], count: int) -> bool:
-    """Returns whether there are `count` weights, none below 0 and at least one above 0."""
-    return len(weights) == count and all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0
 
 
 def protocol(results: Aligned, weights: Sequence[float], *, kind: str, found: str = "") -> str:

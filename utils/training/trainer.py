@@ -180,7 +180,7 @@ class Trainer:
         finite.
         """
         before: Step | None = None  # the previous step, whose numbers are still on the device
-        session.wrap(self.model, self.rank)
+        session.broadcast_weights(self.model)
         if self.common.compile:  # in place, so that names of weights stay as they are
             self.model.compile()
         self.model.train()

@@ -17,6 +17,7 @@ from tests.helpers.moving import HEIGHT, WIDTH, moving_texture, write_frames
 from tests.helpers.run_tool import run_tool
 from tools import dump_flow
 from tools.dumping import flow as _dump_flow
+from tools.dumping.dump_flow import MANIFEST, make_job, trouble_with
 from tools.dumping.flow import FlowJob, FlowSettings
 from tools.dumping.video import OutOfReachError
 from utils.errors import UserError
@@ -44,7 +45,7 @@ def refusal(*arguments: object) -> str:
 
 
 def lines(dataset: Path) -> dict[str, dict[str, Any]]:
-    found = [json.loads(line) for line in (dataset / dump_flow.MANIFEST).read_text().splitlines()]
+    found = [json.loads(line) for line in (dataset / MANIFEST).read_text().splitlines()]
     return {line["video"]: line for line in found if line["kind"] == "video"}
 
 
@@ -57,7 +58,7 @@ def whole(fields: int) -> list[str]:
 
 
 def job_for(dataset: Path, video: str = VIDEOS[0], **settings: Any) -> FlowJob:
-    return dump_flow.make_job(dataset, video, FlowSettings(**settings))
+    return make_job(dataset, video, FlowSettings(**settings))
 
 
 def test_n_frames_give_n_minus_1_fields_beside_them_and_a_second_run_does_nothing(dataset: Path) -> None:
@@ -94,14 +95,14 @@ def test_a_broken_frame_costs_its_video_and_leaves_no_flow_of_it(dataset: Path) 
 
 def test_flow_that_was_not_finished_or_is_of_other_frames_is_made_anew(dataset: Path) -> None:
     line = _dump_flow.dump_flow(job_for(dataset)) | {"settings": FlowSettings().as_json()}
-    assert dump_flow.trouble_with(job_for(dataset), line) == ""
+    assert trouble_with(job_for(dataset), line) == ""
     (dataset / VIDEOS[0] / "flow_y_00003.jpg").unlink()
-    assert dump_flow.trouble_with(job_for(dataset), line) is None
-    assert dump_flow.trouble_with(job_for(dataset), {"status": "started"}) is None
+    assert trouble_with(job_for(dataset), line) is None
+    assert trouble_with(job_for(dataset), {"status": "started"}) is None
     shutil.rmtree(dataset / VIDEOS[0])
     write_frames(dataset / VIDEOS[0], moving_texture(0, frames=3))
     (dataset / VIDEOS[0] / "flow_x_00003.jpg").write_bytes(b"left over")
-    assert dump_flow.trouble_with(job_for(dataset), line) is None
+    assert trouble_with(job_for(dataset), line) is None
     assert _dump_flow.dump_flow(job_for(dataset))["fields"] == 2 and flow_in(dataset / VIDEOS[0]) == whole(2)
 
 

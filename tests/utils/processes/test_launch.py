@@ -50,7 +50,7 @@ def test_the_meeting_point_can_be_set_under_slurm() -> None:
 @pytest.mark.parametrize("missing", TORCHRUN)
 def test_a_missing_variable_of_torchrun_is_named(missing: str) -> None:
     environ = {name: value for name, value in TORCHRUN.items() if name != missing}
-    with pytest.raises(LaunchError, match=f"torchrun's only in part: {missing} is missing"):
+    with pytest.raises(LaunchError, match=f"only some of torchrun's variables are set: {missing} is missing"):
         launch.detect("cpu", environ=environ)
 
 
@@ -64,7 +64,7 @@ def test_a_missing_variable_of_torchrun_is_named(missing: str) -> None:
 )
 def test_a_missing_variable_of_slurm_is_named(missing: str, named: str) -> None:
     environ = {name: value for name, value in SLURM.items() if name != missing}
-    with pytest.raises(LaunchError, match=f"Slurm's only in part: {named} is missing"):
+    with pytest.raises(LaunchError, match=f"only some of Slurm's variables are set: {named} is missing"):
         launch.detect("cpu", environ=environ)
 
 
@@ -130,7 +130,7 @@ def test_gpus_go_to_the_processes_of_a_node_in_order(
     ("device", "gpus", "message"),
     [
         ("cuda", 0, "PyTorch finds no GPU here"),
-        ("cuda", 1, "process 1 of this node has no GPU of its own, there are 1"),
+        ("cuda", 1, "process 1 of this node has no GPU of its own; PyTorch finds 1 here"),
     ],
 )
 def test_a_device_that_is_not_there_is_an_error(
@@ -153,3 +153,11 @@ def test_the_world_of_a_dry_run() -> None:
     environ: dict[str, Any] = TORCHRUN
     assert launch.expected_world_size(environ) == 4
     assert launch.expected_world_size({}) == 1
+
+
+def test_several_processes_are_refused_in_one_line_where_they_cannot_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ: dict[str, Any] = TORCHRUN
+    monkeypatch.setattr(launch, "SEVERAL_PROCESSES", False)
+    with pytest.raises(LaunchError, match="on Linux and macOS only"):
+        launch.detect("cpu", environ=environ)
+    assert launch.detect("cpu", environ={}).world_size == 1

@@ -33,7 +33,8 @@ def test_alone_every_function_does_the_obvious() -> None:
         session.barrier()
         net = nn.Linear(2, 1)
         net(torch.ones(1, 2)).sum().backward()
-        session.average_gradients(session.wrap(net, process))
+        session.broadcast_weights(net)
+        session.average_gradients(net)
         assert net.weight.grad is not None and net.weight.grad.tolist() == [[1.0, 1.0]]
 
 
@@ -43,7 +44,8 @@ def agree(process: Rank) -> None:
     assert session.gather_objects("x" * rank) == ["x" * other for other in range(process.world_size)]
     assert session.any_rank(rank == 1) and not session.any_rank(False)
     torch.manual_seed(rank)
-    net = session.wrap(nn.BatchNorm1d(3), process)
+    net = nn.BatchNorm1d(3)
+    session.broadcast_weights(net)
     assert len({str(state) for state in session.gather_objects(net.state_dict())}) == 1
     net.running_mean.fill_(rank)
     with session.first_buffers(net):
@@ -168,7 +170,7 @@ def test_rank_0_ends_only_when_everybody_knows_why(monkeypatch: pytest.MonkeyPat
 
 
 def test_different_code_is_an_error_on_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_code_digest", lambda: os.environ["RANK"])
+    monkeypatch.setattr(session, "code_digest", lambda: os.environ["RANK"])
     results = run_sessions(2, nothing)
     assert [code for code, _ in results] == [2, 2]
     assert all("differs from rank 0 in code: '1' where rank 0 has '0'" in text for _, text in results)
@@ -181,7 +183,7 @@ def test_a_taken_port_is_an_error_on_every_rank(speaks: bytes, monkeypatch: pyte
         threading.Thread(target=_greet_all, args=(stranger, speaks), daemon=True).start()
         results = run_sessions(2, nothing, MASTER_PORT=str(stranger.getsockname()[1]))
     assert [code for code, _ in results] == [2, 2]
-    assert "rank 0 cannot listen on port" in results[0][1] and "set MASTER_PORT to a free one" in results[0][1]
+    assert "rank 0 cannot listen on port" in results[0][1] and "set MASTER_PORT to a free port" in results[0][1]
     assert results[1][1].startswith("error: rank 1: 127.0.0.1:") and "set MASTER_PORT" in results[1][1]
 
 

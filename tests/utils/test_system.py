@@ -1,0 +1,77 @@
+"""What differs between operating systems; the branches of other systems are tested by hiding what Linux has."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.lock import held
+from utils import files, system
+
+
+def test_a_lock_keeps_other_processes_out_until_its_holder_ends(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with held(path) as holder, path.open("a+") as file:
+        assert not system.lock(file)
+        holder.kill()
+        holder.wait()
+        assert system.lock(file)
+
+
+def test_without_posix_locks_a_byte_behind_the_text_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Windows does it, where nobody can read what is locked."""
+    taken: list[int] = []
+
+    def locking(descriptor: int, mode: int, length: int) -> None:
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        if place in taken:
+            raise PermissionError(13, "Permission denied")
+        taken.append(place)
+
+    monkeypatch.setattr(system, "fcntl", None)
+    monkeypatch.setitem(sys.modules, "msvcrt", types.SimpleNamespace(locking=locking, LK_NBLCK=2))  # type: ignore[arg-type]
+    with (tmp_path / "lock").open("a+") as file:
+        assert system.lock(file)
+        file.write("process 3 on somewhere\n")
+        file.flush()
+        assert not system.lock(file)
+        file.seek(0)
+        assert file.read() == "process 3 on somewhere\n"
+    assert taken == [system.LOCKED_BYTE] and (tmp_path / "lock").stat().st_size < 100
+
+
+def test_memory_that_the_system_does_not_measure_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    peak = system.peak_memory()
+    assert peak is not None and 10 << 20 < peak < 1 << 40
+    monkeypatch.setattr(system, "resource", None)
+    assert system.peak_memory() is None
+
+
+def test_the_interface_of_an_address_is_found_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert system.interface_of("127.0.0.1") in {name for _, name in socket.if_nameindex()}
+    assert system.interface_of("203.0.113.7") is None  # of nobody, RFC 5737
+    monkeypatch.setattr(system, "fcntl", None)
+    assert system.interface_of("127.0.0.1") is None
+
+
+def test_files_are_written_whole_where_folders_cannot_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def only_files(path: str, *rest: int) -> int:
+        if Path(path).is_dir():
+            raise PermissionError(13, "Permission denied")
+        return real(path, *rest)
+
+    monkeypatch.delattr(os, "fchmod")
+    monkeypatch.setattr(os, "open", only_files)
+    with files.atomic_write(tmp_path / "x", "w") as file:
+        file.write("text")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "text"

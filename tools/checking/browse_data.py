@@ -1,0 +1,60 @@
+"""Collects what tools/browse_data.py shows: the clips of some videos with their captions, as the network gets them."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+
+from datasets.fake_dataset import FakeDataset
+from datasets.protocol import clip_protocol
+from datasets.split import Split, open_split
+from methods.build import build_method
+from utils.config.file import load_config
+from utils.errors import UserError
+from utils.files import atomic_write
+from utils.plots.contact_sheet import sheet
+from utils.scoring.task import in_words
+from utils.training.batch import collate
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the contact sheet; returns the exit code."""
+    config = load_config(args.config, args.overrides)
+    with config.located():
+        with torch.device("meta"):
+            clip = build_method(config.common.model).clip
+        protocol = clip_protocol(config.common, clip, train=not args.val)
+        split = open_split(config.common, "val" if args.val else "train", protocol)
+    chosen = np.unique(np.linspace(0, len(split) - 1, args.count).astype(np.int64)).tolist()
+    image = sheet([row for index in chosen for row in rows(split, index, args.epoch)])
+    with atomic_write(args.out) as file:
+        image.save(file, format="PNG")
+    print(f"wrote {args.out}: {len(chosen)} of {len(split)} videos, {split.description}")
+    return 0
+
+
+def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
+    """Returns (caption, uint8 frames (T, H, W, 3)) for every view of one video, as the network gets them."""
+    sample = split.dataset[(epoch, index)]
+    if sample["fault"]:
+        raise UserError(sample["fault"])
+    batch = collate([sample]).to("cpu")
+    frames = split.protocol.augment.pixels(split.protocol.augment.apply(batch.clips, batch.augment)).numpy()
+    name = in_words(sample["label"], split.class_names)
+    indices = frame_indices(split, index, epoch)
+    captions = [f"{split.path(index)}  {name}" for _ in frames]
+    if indices is not None:
+        crops = len(frames) // len(indices)
+        captions = [f"{text}  {indices[view // crops].tolist()}" for view, text in enumerate(captions)]
+    return list(zip(captions, frames, strict=True))
+
+
+def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
+    """Returns the 0-based frames of a sample, int64 (clips, num_pictures); None for synthetic clips."""
+    dataset = split.dataset
+    if isinstance(dataset, FakeDataset):
+        return None
+    # the indices are the first thing that a sample draws from its generator
+    return dataset.indices(index, np.random.default_rng([dataset.seed, epoch, index]) if dataset.train else None)

@@ -1,0 +1,182 @@
+"""Finds the lists that tools/check_data.py is asked about, runs all checks on them and prints the faults."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from datasets.lists.parser import COLUMNS, label_columns, parse_text
+from datasets.open import has_videos
+from datasets.stores.frame_names import normalise_template
+from tools.checking.disk import check_frames
+from tools.checking.fix import fix
+from tools.checking.flow import check_flow
+from tools.checking.lists import DataSet, check_classes, check_lists, read_classes, read_list, summary
+from tools.checking.videos import check_videos, take_videos
+from utils.config.file import load_config
+from utils.errors import ListError, UserError
+
+EXIT_FAULTS = 2
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The lists to check, and what the config or the command line says about them.
+
+    sources: the list of each split.
+    roots: the folder that paths in it start from.
+    num_class: the number of classes, None where it is unknown.
+    classes: the class file, None where it has to be found.
+    template: the name template of frames, None where it has to be detected.
+    first: the number of the first frame, None where it has to be detected.
+    multi_label: True where a video may show several classes.
+    flow: True to check optical flow instead of frames.
+    encoded: True for videos instead of folders of frames.
+    """
+
+    sources: dict[str, Path]
+    roots: dict[str, Path]
+    num_class: int | None = None
+    classes: Path | None = None
+    template: str | None = None
+    first: int | None = None
+    multi_label: bool = False
+    flow: bool = False
+    encoded: bool = False
+
+
+def run(args: argparse.Namespace) -> int:
+    """Checks, and with --fix repairs; returns the exit code."""
+    target = find_target(args)
+    data = examine(target, decode=not args.quick, workers=args.workers)
+    changed: list[Path] = []
+    remaining = data
+    if args.fix and data.faults:
+        changed = fix(data)
+        remaining = examine(target, decode=False, workers=args.workers)
+    if args.json:
+        print(
+            json.dumps(
+                {
+                    "videos": len(data.entries),
+                    "faults": [asdict(fault) for fault in data.faults],
+                    "changed": [str(file) for file in changed],
+                    "remaining": [asdict(fault) for fault in remaining.faults],
+                },
+                indent=1,
+            )
+        )
+    else:
+        _say(data, target, args)
+        for file in changed:
+            print(f"repaired {file}, the original is {file.name}.orig")
+        if changed and remaining.faults:
+            print(f"still wrong: {summary(remaining.faults)}")
+            for fault in remaining.faults:
+                print(f"  {fault.message}")
+    return EXIT_FAULTS if remaining.faults else 0
+
+
+def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
+    """Runs all checks, the cheap ones first."""
+    columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
+    data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns)
+    read_classes(data, target.classes)
+    for split, source in target.sources.items():
+        if target.encoded and (source.is_dir() or source.suffix.lower() == ".csv"):
+            take_videos(data, split)
+        else:
+            read_list(data, split)
+    check_lists(data)
+    if target.encoded:
+        check_videos(data, decode=decode, workers=workers)
+    else:
+        check = check_flow if target.flow else check_frames
+        check(data, template=target.template, first=target.first, decode=decode, workers=workers)
+    check_classes(data)
+    return data
+
+
+def _say(data: DataSet, target: Target, args: argparse.Namespace) -> None:
+    for fault in data.faults:
+        way_out = f" [--fix: {fault.fix}]" if fault.fix and not args.fix else ""
+        print(f"{fault.kind.replace('_', ' ')}: {fault.message}{way_out}")
+    looked = "packets scanned" if target.encoded else "names and sizes looked at"
+    depth = looked if args.quick else "every frame decoded"
+    if data.faults:
+        print(f"{len(data.faults)} faults in {len(data.entries)} videos: {summary(data.faults)}")
+    else:
+        print(f"{len(data.entries)} videos, {depth}: nothing is wrong")
+
+
+def find_target(args: argparse.Namespace) -> Target:
+    """Finds the lists, their roots and everything else that the command line says or implies."""
+    path: Path = args.target
+    template = normalise_template(args.frame_template) if args.frame_template else None
+    if path.suffix in (".yaml", ".yml"):
+        return _from_config(path, args, template)
+    if not path.exists():
+        raise UserError(f"{path}: no such config, folder or list")
+    sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
+    first = next(iter(sources.values()))
+    encoded = first.suffix.lower() == ".csv"
+    root = args.root or (first.resolve().parent.parent if encoded else _find_root(first, multi_label=args.multi_label))
+    roots = dict.fromkeys(sources, root)
+    known = (None, args.class_names, template, args.first_frame, args.multi_label, args.flow)
+    return Target(sources, roots, *known, encoded=encoded)
+
+
+def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> Target:
+    common = load_config(path).common
+    sources, roots = {}, {}
+    for split, source, root in (
+        ("train", common.train_source, common.train_root),
+        ("val", common.val_source, common.val_root),
+    ):
+        if source is not None:
+            sources[split], roots[split] = Path(source), args.root or Path(root)
+    if not sources:
+        raise UserError(f"{path}: neither common.train_source nor common.val_source is set")
+    if template is None and common.data.frame_template:
+        template = normalise_template(common.data.frame_template)
+    classes = args.class_names or (Path(common.data.class_names) if common.data.class_names else None)
+    first = args.first_frame if args.first_frame is not None else common.data.first_frame
+    several, flow = common.multi_label or args.multi_label, args.flow or common.model.modality == "flow"
+    return Target(
+        sources, roots, common.model.num_class, classes, template, first, several, flow, encoded=has_videos(common)
+    )
+
+
+def _lists_in(folder: Path) -> dict[str, Path]:
+    # lists/ first: next to it may be the annotations that the lists were made from, such as train.csv
+    for place in (folder / "lists", folder):
+        for suffix in (".txt", ".csv"):
+            lists = {split: place / f"{split}{suffix}" for split in SPLITS}
+            if found := {split: source for split, source in lists.items() if source.is_file()}:
+                return found
+    raise UserError(f"{folder}: contains no train.txt, val.txt, test.txt or .csv, and neither does its lists/")
+
+
+def _find_root(source: Path, *, multi_label: bool) -> Path:
+    """Finds the folder that contains most of the first 50 videos: next to the list, above it, its frames/, or /."""
+    paths: list[str] = []
+    columns = label_columns(COLUMNS, multi_label=multi_label)
+    with source.open("rb") as file:
+        for line in file:
+            try:
+                parsed = parse_text(line.removeprefix(b"\xef\xbb\xbf"), 1, source, columns)
+            except ListError:
+                continue
+            paths.append(os.fsdecode(parsed.blob.tobytes()))
+            if len(paths) == 50:
+                break
+    folder = source.resolve().parent
+    places = [folder.parent, folder.parent / "frames", folder, folder / "frames", Path("/"), Path.cwd()]
+    counts = [sum((place / path).is_dir() for path in paths if path) for place in places]
+    if not max(counts):
+        raise UserError(f"{source}: its videos are not below {folder.parent}; say where they are with --root")
+    return places[counts.index(max(counts))]

@@ -1,0 +1,162 @@
+"""Packs the frames of whole lists into shards, or verifies a pack, for tools/pack_frames.py."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets.lists.parser import label_columns
+from datasets.lists.records import RecordList, read_list
+from datasets.memcached_dataset import image_list_columns
+from datasets.stores.disk import DiskStore
+from datasets.stores.flow import SERIES, detect_flow
+from datasets.stores.frame_names import detect_template
+from datasets.stores.pack_writer import PackedVideo, PackWriter, verify
+from datasets.stores.packed import series_path
+from utils.cli import Progress
+from utils.errors import FrameError, UserError
+from utils.system import lock
+
+
+def run(args: argparse.Namespace) -> int:
+    """Packs or verifies; returns the exit code."""
+    if args.verify:
+        return _verify(args.out)
+    columns = [label_columns(image_list_columns(source), multi_label=args.multi_label) for source in args.lists]
+    if len(set(columns)) > 1:
+        raise UserError("lists of image files and lists of frame folders cannot share a pack")
+    records = [read_list(source, root=args.root, columns=columns[0], unlabelled=True) for source in args.lists]
+    wanted = list(_wanted(records, args))
+    with _locked(args.out):
+        writer = PackWriter(args.out, shard_bytes=int(args.shard_mb * (1 << 20)))
+        todo = [one for one in wanted if not writer.has(one.name, one.count, one.stamp)]
+        failed: dict[str, str] = {}
+        with Progress(len(todo), unit="videos") as progress:
+            for video in writer.write(_read(todo, failed, threads=args.workers)):
+                progress.advance(1, video.path)
+        packed = writer.merge(one.name for one in wanted if one.name not in failed)
+    for message in failed.values():
+        print(f"not packed: {message}", file=sys.stderr)
+    what = "videos' x and y" if args.flow else "videos"
+    print(f"{args.out}: {packed} {what} packed, {len(todo) - len(failed)} of them now, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The frames of one video that belong into the pack.
+
+    name: the name of the video in the pack.
+    store: where the frames are read from.
+    path: the path of the video there.
+    count: the number of frames.
+    stamp: the modification time of the folder in nanoseconds.
+    """
+
+    name: str
+    store: DiskStore
+    path: str
+    count: int
+    stamp: int
+
+
+def _wanted(lists: Sequence[RecordList], args: argparse.Namespace) -> Iterator[Wanted]:
+    series: dict[str | None, DiskStore]
+    if args.flow:
+        names = detect_flow(lists[0], template=args.frame_template, first_frame=args.first_frame)
+        lists = [records.with_fewer_frames(names.fewer) for records in lists]
+        stores = [DiskStore(args.root, template=name, first_frame=names.first) for name in (names.x, names.y)]
+        series = dict(zip(SERIES, stores, strict=True))
+    else:
+        series = {None: _disk_store(lists[0], args)}
+    for path, count in _counts(lists).items():
+        for name, store in series.items():
+            yield Wanted(series_path(path, name), store, path, count, _stamp(store, path))
+
+
+def _disk_store(records: RecordList, args: argparse.Namespace) -> DiskStore:
+    if not records.num_frames.max():
+        return DiskStore(args.root, template=None)
+    given = args.frame_template, args.first_frame
+    template, first = detect_template(records, template=given[0], first_frame=given[1])
+    return DiskStore(args.root, template=template, first_frame=first)
+
+
+def _counts(lists: Sequence[RecordList]) -> dict[str, int]:
+    """Returns the videos of all lists with their numbers of frames, the largest where lists differ."""
+    counts: dict[str, int] = {}
+    for records in lists:
+        for index in range(len(records)):
+            path = records.path(index)
+            counts[path] = max(counts.get(path, 1), int(records.num_frames[index]))
+    return counts
+
+
+def _stamp(store: DiskStore, path: str) -> int:
+    try:
+        return Path(store.frame_name(path, 0)).parent.stat().st_mtime_ns
+    except OSError:
+        return 0  # reading the frames reports what is wrong
+
+
+def _read(todo: Iterable[Wanted], failed: dict[str, str], *, threads: int) -> Iterator[PackedVideo]:
+    """Yields the videos in order, read ahead by threads; adds those that cannot be read to `failed`."""
+
+    def read(job: Wanted) -> PackedVideo:
+        return PackedVideo(job.name, job.store.get_many(job.path, range(job.count)), job.stamp)
+
+    ahead: deque[tuple[str, Future[PackedVideo]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for job in todo:
+                ahead.append((job.name, pool.submit(read, job)))
+                if len(ahead) > 2 * threads:
+                    yield from _result(*ahead.popleft(), failed)
+            while ahead:
+                yield from _result(*ahead.popleft(), failed)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _result(path: str, future: Future[PackedVideo], failed: dict[str, str]) -> Iterator[PackedVideo]:
+    try:
+        yield future.result()
+    except FrameError as error:
+        failed[path] = str(error)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written: {error.strerror}") from error
+    with file:
+        if not lock(file):
+            raise UserError(f"{folder}: another pack_frames.py is writing here")
+        yield
+
+
+def _verify(folder: Path) -> int:
+    shards = damaged = 0
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    for name, videos, bad in verify(folder):
+        shards += 1
+        damaged += len(bad)
+        for path, frames in bad:
+            shown = ", ".join(map(str, frames[:5])) + ", ..." * (len(frames) > 5)
+            print(f"{folder / name}: {path}: {len(frames)} frames damaged (indices {shown})")
+        if not bad:
+            print(f"{folder / name}: {videos} videos are whole")
+    if not shards:
+        raise UserError(f"{folder}: contains no shards")
+    print(f"{shards} shards, {damaged} damaged videos")
+    return 1 if damaged else 0

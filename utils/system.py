@@ -1,0 +1,77 @@
+"""Asks the operating system for what Linux, macOS and Windows provide in different ways.
+
+What one of them lacks is imported and named only here, so that main.py and every tool start on all three.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import sys
+from typing import IO
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows has neither
+    fcntl = resource = None  # type: ignore[assignment]
+
+# what asks a run to end. SIGINT: Ctrl-C. SIGTERM: the cluster takes the node. SIGUSR1: Slurm's warning before the limit
+STOP_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1")
+    if hasattr(signal, name)  # no USR1 on Windows
+)
+SEVERAL_PROCESSES = os.name == "posix"  # whether the processes of a run may meet here: untested on Windows
+LOCKED_BYTE = 1 << 30  # the byte that Windows locks, which nobody can read then: far behind the text of a lock file
+ADDRESS_OF_INTERFACE = 0x8915  # Linux's SIOCGIFADDR
+
+
+def cores() -> int:
+    """Returns the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory() -> int | None:
+    """Returns the most bytes of memory that this process has used so far, None where the system does not tell."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def lock(file: IO[str]) -> bool:
+    """Locks an open file against other processes until it is closed; returns False when another process holds it.
+
+    The system drops the lock together with this process, whatever ended it. On POSIX it is a record lock, which
+    children do not inherit: loader processes that outlive a killed parent do not keep it.
+    """
+    try:
+        if fcntl is not None:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            os.lseek(file.fileno(), LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            os.lseek(file.fileno(), 0, os.SEEK_SET)
+    except OSError:
+        return False
+    return True
+
+
+def interface_of(address: str) -> str | None:
+    """Returns the name of the network interface that has this IPv4 address; None where none is found (Linux only)."""
+    if fcntl is None:
+        return None
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):
+                request = struct.pack("256s", name.encode()[:15])
+                answer = fcntl.ioctl(probe.fileno(), ADDRESS_OF_INTERFACE, request)
+                if socket.inet_ntoa(answer[20:24]) == address:
+                    return name
+    return None
