@@ -76,8 +76,7 @@ def train(run: Run, protocols: Protocols) -> int:
     if trainer.is_done:
         folder.log(f"nothing left to do: {trainer.state.step} of {trainer.total} steps are done")
         return 0
-    sizes = {"num_train": len(data), "world_size": rank.world_size, "views": protocols["val"].num_views}
-    folder.log(summary(common, method, rates=trainer.rates, **sizes))
+    folder.log(summary(common, method, trainer.rates, len(data), rank.world_size, protocols["val"].num_views))
     pictures = EventPictures(folder, trainer, data.class_names)
     entries = {"arch": method.name, "config": run.config.raw, "class_names": data.class_names, "notes": run.notes}
     entries["preprocessing"] = (val or data).protocol.as_dict()

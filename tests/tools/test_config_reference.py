@@ -11,7 +11,7 @@ from utils.errors import UserError
 
 def rows(page: str) -> dict[str, list[str]]:
     """The cells of each row of the page's tables by the row's key, which may have a star."""
-    cells = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    cells = [line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| `")]
     return {row[0]: row[1:] for row in cells}
 
 

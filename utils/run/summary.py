@@ -40,7 +40,7 @@ def explain(
     table = _table(config, dict(in_force) | {"common.ckpt_freq": save_every(common, steps_per_epoch)})
     warnings = [*warnings, *(lacking for lacking, _ in lists.values() if lacking)]
     views = in_force["common.test.num_clips"] * in_force["common.test.num_crops"]
-    run = summary(common, method, rates=rates, num_train=num_train, world_size=world_size, views=views)
+    run = summary(common, method, rates, num_train, world_size, views)
     return "\n".join([table, "", *(f"warning: {text}" for text in warnings), run])
 
 
@@ -66,9 +66,7 @@ def learning_rate_trace(rates: np.ndarray) -> str:
     return " ".join(f"{step}:{rates[step]:.6f}" for step in steps)
 
 
-def summary(
-    common: Common, method: Any, *, rates: np.ndarray, num_train: int | None, world_size: int, views: int
-) -> str:
+def summary(common: Common, method: Any, rates: np.ndarray, num_train: int | None, world_size: int, views: int) -> str:
     """Returns a few lines about a run: effective batch, schedule, size and cost of the network.
 
     method: a methods.base.Method, on any device.
