@@ -14,7 +14,6 @@ from pathlib import Path
 
 from utils.cli import answer_early, run_cli
 from utils.config.command_line import check_command, parse_arguments
-from utils.config.file import load_config
 
 if __name__ == "__main__":  # --help and mistakes are answered before torch is imported, which takes seconds
     answer_early(check_command)
@@ -24,6 +23,7 @@ from datasets.split import Protocols, Split, check_lists, missing, open_split
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, method_warnings, prepare_method
 from methods.weights import load_weights, starting_weights
+from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.processes.session import session
 from utils.run import checkpoint

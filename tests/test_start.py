@@ -99,7 +99,6 @@ def test_help_and_a_wrong_option_are_answered_without_heavy_imports() -> None:
     check_light(COMMANDS)
 
 
-@pytest.mark.xfail(strict=True, reason="main.py imports everything first")
 def test_main_answers_help_and_a_wrong_option_without_heavy_imports() -> None:
     check_light(["main.py"])
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from utils.cli import Parser, usable_weights
-from utils.config.file import ROOT_KEY, load_config
+from utils.config import ROOT_KEY
 from utils.errors import UserError
 
 # flags that the original project's train.sh files pass and that have nothing left to do, with the reason
@@ -89,6 +89,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def check_command() -> None:
     """Checks the arguments and the config that they name, as main.py will, without importing torch."""
     args = parse_arguments()
+    from utils.config.file import load_config  # pydantic, which --help does not need
+
     load_config(args.config, args.overrides)
 
 
