@@ -18,7 +18,7 @@ _INDEX_LAST = re.compile(r"(\S.*?)[\s,;:]+(\d+)")
 
 
 def find_class_file(source: str | os.PathLike[str], root: str | os.PathLike[str]) -> Path | None:
-    """Finds the class file next to the list `source`, else in {root}/lists; returns None if there is none.
+    """Finds the class file next to the list `source`, else in {root}/lists; returns None without one.
 
     Raises ListError if one folder has files of both spellings and they differ.
     """

@@ -1,7 +1,7 @@
 """Reads list files into flat arrays, so that all workers share ten million videos without ten million objects.
 
-The numbers of a list are checked here, and large lists are cached. The format of a line is parser.py's business, and
-stores/check.py compares a list with the disk.
+parser.py reads the lines of a list; here their numbers are checked and large lists are cached. stores/check.py compares
+a list with the disk.
 """
 
 from __future__ import annotations

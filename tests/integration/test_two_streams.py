@@ -114,7 +114,7 @@ def test_the_doctor_and_the_contact_sheet_look_at_the_fields(
     lists = [str(copy / "lists"), "--root", str(copy)]
     assert check_data.main([*lists, "--workers", "1", "--flow"]) == 2
     assert capsys.readouterr().out == said
-    assert "left/train_0' misses 1 of 6 pictures of optical flow: flow_y_00006.jpg; tools/dump_flow.py" in said
+    assert "left/train_0' lacks 1 of 6 pictures of optical flow: flow_y_00006.jpg; tools/dump_flow.py" in said
     assert "right/train_1' has 1 undecodable frame: flow_x_00002.jpg" in said
     assert "left/train_2' has no optical flow" in said and "3 faults in 14 videos" in said
 

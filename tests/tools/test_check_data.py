@@ -1,4 +1,4 @@
-"""Ten planted faults give exactly those ten; a clean set gives none; after --fix nothing is left."""
+"""Tests that check_data finds exactly ten planted faults, none in a clean set, and none after --fix."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Plant = Callable[[Path], None]
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """4 classes x (5 training + 2 validation) videos, UCF-101 names, with a manifest."""
+    """Makes 4 classes x (5 training + 2 validation) videos with UCF-101 names and a manifest."""
     out = tmp_path_factory.mktemp("set") / "tiny set"
     lists: dict[str, list[str]] = {"train": [], "val": []}
     manifest = [json.dumps({"kind": "header", "format": 1})]
@@ -166,10 +166,10 @@ def test_messages_name_line_and_reason(dataset: Path, capsys: pytest.CaptureFixt
         PLANTS[kind](dataset)
     assert check_data.main([str(dataset), "--workers", "1"]) == 2
     said = capsys.readouterr().out
-    assert "train.txt:3: the list says 4 frames of 'frames/jump/v_jump_g03_c01', the folder holds 6" in said
+    assert "train.txt:3: the list says 4 frames for 'frames/jump/v_jump_g03_c01', but the folder has 6" in said
     assert "train.txt:7: 'frames/run/v_run_g02_c01' has 1 empty frame: img_00003.jpg" in said
-    assert "train.txt:21: 'frames/sit/v_sit_g01_c01' is there already, on line 11" in said
-    assert "has label 1 (run), but lies in the folder of 3 (walk)" in said
+    assert "train.txt:21: 'frames/sit/v_sit_g01_c01' is already on line 11" in said
+    assert "has label 1 (run), but is in the folder of 3 (walk)" in said
     assert "4 faults in 29 videos: 1 duplicate, 1 label folder, 1 count, 1 empty frame" in said
 
 
@@ -214,7 +214,7 @@ common:
 """)
     assert check_data.main([str(config), "--json", "--workers", "1"]) == 2
     (fault,) = json.loads(capsys.readouterr().out)["faults"]
-    assert fault["kind"] == "num_class" and "names 4 classes, the config has num_class 5" in fault["message"]
+    assert fault["kind"] == "num_class" and "names 4 classes, but num_class is 5" in fault["message"]
     train = dataset / "lists/train.txt"
     assert "nothing is wrong" in run_tool("check_data", train, "--workers", "1", as_module=True).stdout
     assert "no such config" in run_tool("check_data", dataset / "none", code=2).stderr

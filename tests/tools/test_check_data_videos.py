@@ -1,4 +1,4 @@
-"""The doctor on encoded videos: lists of `path label`, folders of classes, CSV files."""
+"""Tests check_data on encoded videos: lists of `path label`, folders of classes, CSV files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VIDEOS = [f"{label}/v_{label}_g{group:02d}_c01.mp4" for label in ("jump", "run")
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
-    """2 classes x (2 training + 1 validation) videos, and lists of them."""
+    """Makes 2 classes x (2 training + 1 validation) videos and their lists."""
     for name in VIDEOS:
         make_video(tmp_path / "videos" / name, frames=8)
     (tmp_path / "lists").mkdir()
@@ -74,7 +74,7 @@ def test_planted_faults_are_found_and_fixed(videos: Path, capsys: pytest.Capture
 
 
 def fixed_csv(folder: Path, rows: str, names: str, *options: str) -> str:
-    """What --fix makes of a training CSV about the videos a.mp4 and b.mp4."""
+    """Returns what --fix makes of a training CSV about the videos a.mp4 and b.mp4."""
     for name in ("a", "b"):
         make_video(folder / f"{name}.mp4", frames=4)
     (folder / "lists").mkdir()
@@ -106,7 +106,7 @@ def test_a_csv_of_several_classes_keeps_them_in_a_videos_first_row(tmp_path: Pat
 def test_what_is_no_list_is_not_rewritten(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = doctor(videos, code=2, capsys=capsys, train=str(videos), val=str(videos))
     assert {fault["kind"] for fault in found["faults"]} >= {"overlap"}
-    with pytest.raises(UserError, match="--fix repairs lists, and this is none"):
+    with pytest.raises(UserError, match="--fix repairs lists, not folders"):
         doctor(videos, "--fix", code=0, capsys=capsys, train=str(videos))
     assert not list(videos.parent.rglob("*.orig"))
 
@@ -126,7 +126,7 @@ def test_parts_of_videos_are_told_apart_and_looked_for(tmp_path: Path, capsys: p
     assert set(faults) == {
         ("empty_part", 3), ("undecodable_video", 4), ("missing_video", 5), ("overlap", 6), ("duplicate", 7)
     }  # fmt: skip
-    assert "no frame from 2 to 3 s, its last one is shown at 0.96 s" in faults["empty_part", 3]
+    assert "no frame from 2 to 3 s; the last frame is shown at 0.96 s" in faults["empty_part", 3]
     assert "the file is empty" in faults["undecodable_video", 4]
     for name in ("val", "test"):
         (tmp_path / f"lists/{name}.csv").unlink()

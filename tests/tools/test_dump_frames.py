@@ -1,4 +1,4 @@
-"""Videos are encoded here; what is looked at is what lies on the disk afterwards."""
+"""Tests dumping frames of encoded videos by the files that are on the disk afterwards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_class_folders_become_the_seeds_layout_and_a_second_run_does_nothing(as_
     assert [path for path in tree(out) if ".tmp" in path] == []
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
     again = run_tool("dump_frames", videos, out, as_module=as_module)
-    assert "2 there already; wrote 0 frames" in again.stdout
+    assert "2 already dumped; wrote 0 frames" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before
 
 

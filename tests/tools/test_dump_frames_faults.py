@@ -1,4 +1,4 @@
-"""What goes wrong while dumping: damaged videos, kills, full disks, wrong folders and options."""
+"""Tests what can go wrong in a dump: damaged videos, kills, full disks, wrong folders and options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tools.listing.manifest import Manifest
 
 
 def make_faults(folder: Path) -> None:
-    """One good video among many that are not."""
+    """Makes a folder with one good video among many bad ones."""
     make_video(folder / "good.mp4", frames=4)
     (folder / "empty.mp4").touch()
     (folder / "text.avi").write_text("no video")
@@ -150,14 +150,14 @@ def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_res
     assert 0 < len(there) < len(names)
     assert all(len(images(out / "frames" / "a" / name)) == 40 for name in there)
     done = run_tool("dump_frames", videos, out, "--workers", 2, "--size", 480)
-    assert "there already" in done.stdout
+    assert "already dumped" in done.stdout
     assert tree(out / "frames" / "a") == sorted(
         name + tail for name in names for tail in ("", *(f"/img_{n:05d}.jpg" for n in range(1, 41)))
     )
 
 
 def dump_or_die(job: Job) -> dict[str, Any]:
-    """What the memory killer does."""
+    """Ends the worker as the memory killer does."""
     if job.source.stem == "b":
         os.kill(os.getpid(), signal.SIGKILL)
     return dump_video(job)
@@ -175,7 +175,7 @@ def test_a_worker_that_is_killed_costs_one_video_and_the_next_run_gets_it(
     assert "3 videos: 2 ok, 1 failed" in said.out
     assert f"failed: {tmp_path}/videos/x/b.mp4: its process died with exit code -9" in said.err
     assert dump(tmp_path / "videos", tmp_path / "set") == 0
-    assert "3 videos: 1 ok, 2 there already" in capsys.readouterr().out
+    assert "3 videos: 1 ok, 2 already dumped" in capsys.readouterr().out
 
 
 def test_two_dumps_into_one_folder_are_refused(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_video_whose_picture_changes_size_is_a_fault(tmp_path: Path, monkeypat
         _dump.Video, "frames", lambda self, order: ((0.0, np.zeros(shape, np.uint8)) for shape in shapes)
     )
     entry = dump_video(make_job(source, tmp_path / "set"))
-    assert entry["status"] == "failed" and "changes its size" in entry["errors"][0]
+    assert entry["status"] == "failed" and "the size of the picture changes" in entry["errors"][0]
 
 
 def test_the_tool_is_documented_by_its_help() -> None:

@@ -1,4 +1,4 @@
-"""Folders of empty JPEGs are enough: only their names are looked at."""
+"""Tests make_lists on folders of empty JPEGs, because it reads only their names."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_lists_cannot_be_a_file(tmp_path: Path) -> None:
 def test_a_folder_with_a_line_break_in_its_name_is_refused(tmp_path: Path) -> None:
     frames(tmp_path / "frames" / "a" / "x\ny", 1)
     frames(tmp_path / "frames" / "a" / "z", 1)
-    assert "cannot hold such characters" in refusal(tmp_path)
+    assert "cannot contain such characters" in refusal(tmp_path)
 
 
 def test_the_manifest_gives_counts_labels_and_what_to_leave_out(
@@ -103,7 +103,7 @@ def test_the_manifest_gives_counts_labels_and_what_to_leave_out(
     )  # fmt: skip
     make(tmp_path, "--val-ratio", 0.5)
     said = capsys.readouterr().out
-    assert "frames/broken: left out, its dump did not succeed" in said
+    assert "frames/broken: left out, because its dump did not succeed" in said
     assert "1 videos of" in said and "frames/gone" in said
     both = lines(tmp_path / "lists" / "train.txt") + lines(tmp_path / "lists" / "val.txt")
     assert {line.rpartition(" ")[0] for line in both} == {
@@ -211,7 +211,7 @@ def test_numbers_stand_for_the_names_of_a_class_file(tmp_path: Path, capsys: pyt
         assert {line.split()[-1] for line in lines(tmp_path / "lists" / "train.txt")} == written
         assert len(lines(tmp_path / "lists" / "classInd.txt")) == 3
     table.write_text("v0,0\nv1,3\n")
-    assert "label 3 is beyond its 3 classes" in refusal(tmp_path, "--csv", table, "--class-names", names)
+    assert "has 3 classes, but a label is 3" in refusal(tmp_path, "--csv", table, "--class-names", names)
 
 
 def test_something_something_from_its_json_files(tmp_path: Path) -> None:

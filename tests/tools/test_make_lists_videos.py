@@ -1,4 +1,4 @@
-"""Lists of encoded videos; empty files are enough, as only their names are looked at."""
+"""Tests lists of encoded videos on empty files, because make_lists reads only their names."""
 
 from __future__ import annotations
 

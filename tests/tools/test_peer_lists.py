@@ -51,7 +51,8 @@ def test_what_is_not_known_is_named(theirs: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"), [({"offset": 30}, "offset 30: a video is a folder"), ({"label": [0, 1]}, "has one class")]
+    ("changed", "message"),
+    [({"offset": 30}, "offset 30: every video must have its own folder"), ({"label": [0, 1]}, "must have one class")],
 )
 def test_what_cannot_be_honoured_is_an_error(theirs: Path, changed: dict[str, object], message: str) -> None:
     (theirs / "x.json").write_text(json.dumps([{"frame_dir": "jump/v0", "total_frames": 8, "label": 0} | changed]))

@@ -1,4 +1,4 @@
-"""Miniatures of the official archives become lists, frames and class names, with what is missing named."""
+"""Tests that small copies of the official archives become lists, frames and class names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 def prepared(name: str, folder: Path, *options: object, code: int = 0) -> Path:
-    """The dataset that NAME's miniature becomes."""
+    """Prepares the small archive of NAME and returns its dataset."""
     archives.MAKERS[name](folder / "archive")
     out = folder / "data"
     assert prepare.main([name, str(folder / "archive"), str(out), *map(str, options)]) == code
@@ -117,7 +117,9 @@ def test_untrimmed_videos_are_cut_to_exact_numbers_of_frames(
     assert counts["frames/Surfing/v_train0-----_0.25_0.75"] == counts["frames/Surfing/v_train0-----_1_1.5"] == 12
     assert counts["frames/Knitting/v_train1-----_0.5_2"] == 36 and counts["frames/v_testi0-----"] == 48
     failed = entries(out)["frames/Knitting/v_train1-----_5_6"]
-    assert failed["status"] == "failed" and "no frame from 5.0 to 6.0 s, it ends at 2.00 s" in failed["errors"][0]
+    assert (
+        failed["status"] == "failed" and "no frame from 5.0 to 6.0 s; the video ends at 2.00 s" in failed["errors"][0]
+    )
     assert lines(out / "lists" / "missing.txt") == ["train1-----_5_6"]
     assert lines(out / "lists" / "test.txt") == ["frames/v_testi0----- 48 -1"]
     assert "8 videos, names and sizes looked at: nothing is wrong" in capsys.readouterr().out

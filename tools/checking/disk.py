@@ -1,4 +1,4 @@
-"""What can be wrong with the frames of the videos in a list: names, numbers, counts, and pictures that are none."""
+"""Checks the frames of the videos in a list: their names, numbers and counts, and files that are not images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import cv2
 
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
 from tools.checking.lists import DataSet, Entry, Fault
-from tools.dumping.pool import WorkerDiedError, run_jobs
+from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
 from tools.listing.manifest import MANIFEST, Manifest
 from utils.cli import Progress
 from utils.errors import UserError
@@ -24,7 +24,11 @@ DROP = "the line is removed"
 
 @dataclass(frozen=True)
 class Folder:
-    """The frames of one video. numbers: of its files by template, sorted; bad: file -> why it is none, "" if empty."""
+    """Holds what the folder of a video contains.
+
+    numbers: sorted numbers of its image files, by template.
+    bad: image file -> why it cannot be read, "" for an empty file.
+    """
 
     numbers: dict[str, list[int]]
     bad: dict[str, str] = field(default_factory=dict)
@@ -38,14 +42,14 @@ class _Job:
 
 
 def check_frames(data: DataSet, *, template: str | None, first: int | None, decode: bool, workers: int) -> None:
-    """Looks at the folder of every line that has no fault yet. decode: also at the pixels of every frame."""
+    """Checks the folder of every line that has no fault so far. decode: decodes every frame as well."""
     entries = data.without_fault()
-    folders = look(data, entries, decode=decode, workers=workers)
-    template = template or most(
+    folders = inspect_folders(data, entries, decode=decode, workers=workers)
+    template = template or most_common(
         _main_series(folder) for folder in folders.values() if folder is not None and folder.numbers
     )
     firsts = [folder.numbers[template][0] for folder in folders.values() if folder and template in folder.numbers]
-    first = most(firsts) if first is None else first
+    first = most_common(firsts) if first is None else first
     manifests = {root: _manifest(data, root) for root in set(data.roots.values())}
     for entry in entries:
         root = data.roots[entry.split]
@@ -55,7 +59,7 @@ def check_frames(data: DataSet, *, template: str | None, first: int | None, deco
         elif not folder.numbers:
             data.blame("no_frames", entry, f"{root / entry.path} holds no numbered images", fix=DROP, drop=True)
         elif template not in folder.numbers:
-            message = f"{entry.path!r} has frames called {_main_series(folder)}, the others {template}"
+            message = f"{entry.path!r} has frames called {_main_series(folder)}, the other videos {template}"
             data.blame("template", entry, message, fix=DROP, drop=True)
         else:
             manifest = manifests[root]
@@ -70,27 +74,27 @@ def _check_numbers(
     last = numbers[-1]
     span = last - first + 1
     if numbers[0] != first and not (numbers[0] > first and entry.num_frames == span):
-        message = f"{entry.path!r} begins with frame number {numbers[0]}, the others with {first}"
+        message = f"{entry.path!r} begins with frame number {numbers[0]}, the other videos with {first}"
         data.blame("first_number", entry, message, fix=DROP, drop=True)
         return
     missing = sorted(set(range(first, last + 1)) - set(numbers))
     if not missing and listed == entry.num_frames > span:
-        missing = list(range(last + 1, first + entry.num_frames))  # the dump had them
+        missing = list(range(last + 1, first + entry.num_frames))  # the dump wrote them
     if missing:
         shown = ", ".join(template.format(number) for number in missing[:3]) + ", ..." * (len(missing) > 3)
-        message = f"{entry.path!r} misses {len(missing)} of {len(numbers) + len(missing)} frames: {shown}"
+        message = f"{entry.path!r} lacks {len(missing)} of {len(numbers) + len(missing)} frames: {shown}"
         data.blame("missing_frame", entry, message, fix=DROP, drop=True)
     elif entry.num_frames != span:
-        message = f"the list says {entry.num_frames} frames of {entry.path!r}, the folder holds {span}"
-        data.blame("count", entry, message, fix="the number becomes the folder's")
+        message = f"the list says {entry.num_frames} frames for {entry.path!r}, but the folder has {span}"
+        data.blame("count", entry, message, fix="the number of the folder is written")
         entry.num_frames = span
     elif listed is not None and listed != span:
-        message = f"{entry.path!r} was dumped with {listed} frames ({MANIFEST}), the folder holds {span}"
+        message = f"{entry.path!r} was dumped with {listed} frames ({MANIFEST}), but the folder has {span}"
         data.blame("manifest", entry, message, fix=DROP, drop=True)
 
 
 def check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str) -> None:
-    """Blames a line for frames of this name that are empty or no pictures."""
+    """Adds faults of a line for frames of this template that are empty or not readable images."""
     numbers = {template.format(number) for number in folder.numbers[template]}
     bad = {file: why for file, why in folder.bad.items() if file in numbers}
     for kind, what in (("empty_frame", "empty"), ("undecodable_frame", "undecodable")):
@@ -102,10 +106,10 @@ def check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str) -
             data.blame(kind, entry, message, fix=DROP, drop=True)
 
 
-def look(
+def inspect_folders(
     data: DataSet, entries: list[Entry], *, decode: bool, workers: int, flow: bool = False
 ) -> dict[Path, Folder | None]:
-    """The folders of these lines, None where there is none. flow: the pictures of optical flow, not of frames."""
+    """Inspects the folders of these lines; a missing folder is None. flow: reads optical flow instead of frames."""
     paths = list(dict.fromkeys(data.roots[entry.split] / entry.path for entry in entries))
     jobs = [
         _Job(tuple(paths[start : start + _VIDEOS_PER_JOB]), decode, flow)
@@ -113,8 +117,8 @@ def look(
     ]
     found: dict[Path, Folder | None] = {}
     with Progress(len(paths), unit="videos") as progress:
-        for job, answer in _answers(jobs, workers):
-            if isinstance(answer, WorkerDiedError):  # a codec crashed: find out on which video
+        for job, answer in run_in_pool(inspect, jobs, workers=workers):
+            if isinstance(answer, WorkerDiedError):  # a codec crashed; find the video that it crashed on
                 answer = {}
                 for path in job.folders:
                     for _, one in run_jobs(inspect, [_Job((path,), decode, flow)], workers=1, started=lambda _: None):
@@ -127,14 +131,8 @@ def look(
     return found
 
 
-def _answers(jobs: list[_Job], workers: int) -> Iterable[tuple[_Job, Any]]:
-    if workers == 1 or len(jobs) == 1:
-        return ((job, inspect(job)) for job in jobs)
-    return run_jobs(inspect, jobs, workers=workers, started=lambda _: None)
-
-
 def inspect(job: _Job) -> dict[Path, Folder | None]:
-    """Looks at a few folders; runs in a worker."""
+    """Inspects the folders of a job; runs in a worker."""
     cv2.setNumThreads(0)
     return {path: _inspect(path, job) for path in job.folders}
 
@@ -170,14 +168,14 @@ def _main_series(folder: Folder) -> str:
     return min(folder.numbers, key=lambda name: (name.startswith(FLOW_PREFIXES), -len(folder.numbers[name]), name))
 
 
-def most(values: Iterable[Any]) -> Any:
-    """The commonest, None of none."""
+def most_common(values: Iterable[Any]) -> Any:
+    """Returns the most common value; None if there are no values."""
     counts = Counter(values)
     return counts.most_common(1)[0][0] if counts else None
 
 
 def _manifest(data: DataSet, root: Path) -> dict[str, int] | None:
-    """Frames by path below `root`, from the manifest of a dump in it or above it."""
+    """Returns the number of frames by path below `root`, from the manifest of a dump in `root` or above it."""
     for folder in (root, root.parent):
         if (folder / MANIFEST).is_file():
             try:

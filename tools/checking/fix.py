@@ -1,4 +1,4 @@
-"""Writes the lists that the faults leave: only lists and the class file, never frames; originals are kept beside."""
+"""Repairs lists and the class file, but never frames; the originals are kept next to them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
 def fix(data: DataSet) -> list[Path]:
     """Writes repaired lists in place and returns the files that changed; originals get the suffix .orig.
 
-    Raises UserError if nothing would be left, and for a folder, which is no list.
+    Raises UserError if no video would be left, and for a folder instead of a list.
     """
     for source in data.sources.values():
         if source.is_dir():
-            raise UserError(f"{source}: --fix repairs lists, and this is none; tools/make_lists.py --videos makes some")
+            raise UserError(f"{source}: --fix repairs lists, not folders; tools/make_lists.py --videos writes lists")
     _remove_classes(data, sorted(_empty_classes(data)))
     changed = []
     for split, source in data.sources.items():
@@ -48,10 +48,10 @@ def _lines(data: DataSet, entries: list[Entry]) -> str:
 
 
 def _table(data: DataSet, entries: list[Entry], header: list[str], rows: list[list[str]]) -> str | None:
-    """A CSV of the entries' rows with all their columns, labels as they were written; None if every row stays.
+    """Returns a CSV with the rows of the entries, all their columns and their form of labels; None if nothing changes.
 
-    Rows that are no entry are left out: videos that are not there, and of several classes all but a video's first row,
-    which gets them all.
+    Rows without an entry are left out. These are missing videos and, with several classes, all rows of a video but the
+    first, which gets all its classes.
     """
     label = find_columns(header).get("label")
     kept = []
@@ -68,7 +68,7 @@ def _table(data: DataSet, entries: list[Entry], header: list[str], rows: list[li
 
 
 def _cell(data: DataSet, entry: Entry, before: str) -> str:
-    """The label cell of a CSV: as it was where it means the same, else names if it had names, else numbers."""
+    """Returns the label cell of a CSV: unchanged if it means the same, else names if it had names, else numbers."""
     names = data.names or []
     parts = {part.strip() for part in (before.split(SEPARATOR) if data.multi_label else [before])} - {"", NONE}
     numbers = bool(parts) and all(part.isdecimal() and part not in names for part in parts)
@@ -85,18 +85,18 @@ def _empty_classes(data: DataSet) -> set[int]:
 
 
 def _remove_classes(data: DataSet, empty: list[int]) -> None:
-    """Takes classes out: later labels move up, and validation videos of an empty class are left out.
+    """Removes classes: later labels move up, and validation videos of a removed class are dropped.
 
-    With multi_label they only lose that class.
+    With multi_label such videos only lose that class.
     """
     if not empty:
         return
     known = {fault.message for fault in data.faults}
     for label in empty:
-        # a class that only now, by what was dropped, has no training video
+        # dropped lines may have left this class without a training video
         message = f"{data.sources['train']}: class {class_name(data, label)} has no training video"
         if message not in known:
-            data.faults.append(Fault("class_hole", message, "train", fix="the class is taken out"))
+            data.faults.append(Fault("class_hole", message, "train", fix="the class is removed"))
     gone = set(empty)
     highest = max(max(gone), max(labels_of(data.entries), default=0))
     new: dict[int, int] = {}
@@ -114,7 +114,7 @@ def _remove_classes(data: DataSet, empty: list[int]) -> None:
 
 
 def _quoted(path: str) -> str:
-    """A path that begins and ends with a quotation mark would lose them."""
+    """Puts a path that begins and ends with a quotation mark into quotes, because a reader would remove its marks."""
     return '"' + path.replace('"', '""') + '"' if path.startswith('"') and path.endswith('"') else path
 
 
@@ -124,7 +124,7 @@ def _replace(file: Path, text: str) -> list[Path]:
         return []
     original = file.with_name(file.name + ".orig")
     try:
-        if not original.exists():  # the first original is the one worth keeping
+        if not original.exists():  # a second repair must not replace the first original
             with atomic_write(original) as copy:
                 copy.write(file.read_bytes())
         with atomic_write(file) as out:

@@ -1,26 +1,30 @@
-"""What can be wrong with the optical flow of the videos in a list: none, gaps, x without y, pictures that are none."""
+"""Checks the optical flow of the videos in a list: missing flow, gaps, x without y, and files that are not images."""
 
 from __future__ import annotations
 
 from datasets.stores.flow import DUMP, y_template
 from datasets.stores.frame_names import FLOW_PAIRS
-from tools.checking.disk import DROP, Folder, check_pictures, look, most
+from tools.checking.disk import DROP, Folder, check_pictures, inspect_folders, most_common
 from tools.checking.lists import DataSet
 
 
 def check_flow(data: DataSet, *, template: str | None, first: int | None, decode: bool, workers: int) -> None:
-    """Looks at the flow of every line that has no fault yet; the frames themselves are not needed.
+    """Checks the flow of every line that has no fault so far; the frames themselves are not needed.
 
-    template: of the x pictures. decode: also at the pixels of every field.
+    template: of the x pictures; by default the most common one.
+    first: number of the first field; by default the most common one.
+    decode: decodes every field as well.
     """
     entries = data.without_fault()
-    folders = look(data, entries, decode=decode, workers=workers, flow=True)
+    folders = inspect_folders(data, entries, decode=decode, workers=workers, flow=True)
     there = [folder for folder in folders.values() if folder is not None]
-    x = template or most(name for folder in there for name in folder.numbers if name.startswith(_X))
+    x = template or most_common(name for folder in there for name in folder.numbers if name.startswith(_X))
     firsts = [folder.numbers[x][0] for folder in there if x in folder.numbers]
-    first = most(firsts) if first is None else first
+    first = most_common(firsts) if first is None else first
     found = [(entry, folders[data.roots[entry.split] / entry.path]) for entry in entries]
-    fewer = most(entry.num_frames - len(folder.numbers[x]) for entry, folder in found if folder and x in folder.numbers)
+    fewer = most_common(
+        entry.num_frames - len(folder.numbers[x]) for entry, folder in found if folder and x in folder.numbers
+    )
     for entry, folder in found:
         where = data.roots[entry.split] / entry.path
         if folder is None:
@@ -38,13 +42,13 @@ _X = tuple(pair[0] for pair in FLOW_PAIRS)
 
 
 def _wrong_numbers(folder: Folder, x: str, first: int, count: int) -> str:
-    """How the numbers of the fields are not first, first + 1, ... for x and y; "" when they are."""
+    """Returns how the numbers of x or y differ from first, first + 1, ...; "" if they do not."""
     wanted = set(range(first, first + max(count, 0)))
     for name in (x, y_template(x)):
         has = set(folder.numbers.get(name, []))
         if missing := sorted(wanted - has):
             shown = ", ".join(name.format(number) for number in missing[:3]) + ", ..." * (len(missing) > 3)
-            return f"misses {len(missing)} of {len(wanted)} pictures of optical flow: {shown}"
+            return f"lacks {len(missing)} of {len(wanted)} pictures of optical flow: {shown}"
         if len(has) > len(wanted):
-            return f"has {len(has)} pictures {name}, and its frames give {len(wanted)} fields"
+            return f"has {len(has)} pictures {name}, but its frames give {len(wanted)} fields"
     return ""

@@ -1,7 +1,7 @@
-"""What can be wrong with the lists of a data set: duplicates, train against validation, labels, classes.
+"""Reads the lists of a data set and finds what is wrong in them: duplicates, overlapping splits, labels, classes.
 
-Lists are read in _doctor_read.py; what is wrong on the disk is found in _doctor_disk.py, what to write instead in
-_doctor_fix.py. One cause is one fault: a list that counts labels from 1 is one fault, not one per line.
+disk.py, flow.py and videos.py check the files, and fix.py repairs the lists. One cause is one fault: a list that counts
+its labels from 1 has one fault, not one per line.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from o
 
 @dataclass(frozen=True)
 class Fault:
-    """One cause. kind: a word for machines; split and line: where, if it is one line; message: for people; fix: what
-    --fix does about it, "" if nothing.
+    """Describes one cause of trouble.
+
+    kind: a word for programs.
+    message: for people.
+    split, line, path: the line with the fault, if it is a single line.
+    fix: what --fix does about it; "" if nothing.
     """
 
     kind: str
@@ -39,10 +43,15 @@ class Fault:
 
 @dataclass
 class Entry:
-    """One good line of a list; labels has one class, or with multi_label any number of them, or -1 where it is unknown.
+    """Holds one valid line of a list.
 
-    num_frames: 0 for an encoded video. span: the seconds of it that are meant, None for all. drop: --fix leaves it out.
-    known: its fault is named; others would follow.
+    split, line: where it is.
+    path: as the list has it.
+    num_frames: 0 for an encoded video.
+    labels: one class, any number of classes with multi_label, or -1 if unknown.
+    span: start and end in seconds of a part of an encoded video; None for the whole video.
+    drop: whether --fix removes the line.
+    known: whether a fault of it is known, so that faults which follow from it are not looked for.
     """
 
     split: str
@@ -55,7 +64,7 @@ class Entry:
     known: bool = False
 
     def shares(self, other: Entry) -> bool:
-        """Whether some seconds are in both, which are of one video."""
+        """Returns whether this part of a video overlaps with another part of the same video."""
         if self.span is None or other.span is None:
             return True
         return max(self.span[0], other.span[0]) < min(self.span[1], other.span[1])
@@ -63,11 +72,15 @@ class Entry:
 
 @dataclass
 class DataSet:
-    """What is to be checked, and what was found so far.
+    """Holds the lists to check and the faults that were found so far.
 
-    sources, roots: by split. columns: what stands after the path on a line. entries: of all splits, in the order of
-    their lines. names: by class index, None without a class file. num_class: of the class file, else the config, else
-    None.
+    sources, roots: list file and root by split.
+    num_class: of the class file, else of the config, else None.
+    columns: names of the columns after the path.
+    class_file: the class file; None without one.
+    names: class names by index; None without a class file.
+    entries: valid lines of all splits, in order.
+    faults: in the order in which they were found.
     """
 
     sources: dict[str, Path]
@@ -81,7 +94,7 @@ class DataSet:
 
     @property
     def multi_label(self) -> bool:
-        """Whether a line has a set of classes."""
+        """True if a line has a set of classes instead of one class."""
         return "labels" in self.columns
 
     def kept(self, split: str) -> list[Entry]:
@@ -93,7 +106,7 @@ class DataSet:
         return [entry for entry in self.entries if not entry.drop and not entry.known]
 
     def blame(self, kind: str, entry: Entry, message: str, *, fix: str = "", drop: bool = False) -> None:
-        """Notes the fault of one line."""
+        """Adds a fault of one line. drop: whether --fix removes the line."""
         where = f"{self.sources[entry.split]}:{entry.line}"
         self.faults.append(Fault(kind, f"{where}: {message}", entry.split, entry.line, entry.path, fix))
         entry.known = True
@@ -101,7 +114,10 @@ class DataSet:
 
 
 def read_list(data: DataSet, split: str) -> None:
-    """Reads the list of a split, noting every line that is none."""
+    """Reads the list of a split to its end; every invalid line becomes a fault.
+
+    Raises ListError if the list cannot be read or has no valid line.
+    """
     source = data.sources[split]
     try:
         text = source.read_bytes()
@@ -110,11 +126,11 @@ def read_list(data: DataSet, split: str) -> None:
     _read_lines(data, split, text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
     if not data.kept(split):
         expected = " ".join(("path", *data.columns))
-        raise ListError(f"{source}: has no line `{expected}`; tools/make_lists.py writes lists")
+        raise ListError(f"{source}: has no `{expected}` line; tools/make_lists.py writes lists")
 
 
 def read_classes(data: DataSet, classes: Path | None) -> None:
-    """Reads the class file: the one given, or the one beside the lists."""
+    """Reads the class file `classes`, or the one next to the lists; one that cannot be read becomes a fault."""
     first = next(iter(data.sources))
     try:
         data.class_file = classes or find_class_file(data.sources[first], data.roots[first])
@@ -127,14 +143,14 @@ def read_classes(data: DataSet, classes: Path | None) -> None:
             data.faults.append(
                 Fault(
                     "num_class",
-                    f"{data.class_file}: names {len(data.names)} classes, the config has num_class {data.num_class}",
+                    f"{data.class_file}: names {len(data.names)} classes, but num_class is {data.num_class}",
                 )
             )
         data.num_class = len(data.names)
 
 
 def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
-    """Takes the good lines; a part with a bad one is halved until the bad one is alone."""
+    """Adds the valid lines; a block with an invalid line is halved until that line is alone."""
     try:
         parsed = parse_text(b"\n".join(lines), first, data.sources[split], data.columns)
     except ListError as error:
@@ -158,7 +174,7 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
         labels = tuple(flat[begin:end])
         entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
-        unlabelled = labels == (-1,) and split != "train"  # scored, not learned from
+        unlabelled = labels == (-1,) and split != "train"  # allowed in lists that are only scored
         negative = 0 if unlabelled else min(labels, default=0)
         if (counted and num_frames < 1) or negative < 0:
             reason = f"has the negative label {negative}" if negative < 0 else f"has {num_frames} frames"
@@ -168,7 +184,7 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
 
 
 def check_lists(data: DataSet) -> None:
-    """Everything that can be told without looking at the frames."""
+    """Makes the checks that need neither frames nor videos."""
     for split in data.sources:
         _check_labels(data, split)
     _check_duplicates(data)
@@ -177,7 +193,10 @@ def check_lists(data: DataSet) -> None:
 
 
 def check_classes(data: DataSet) -> None:
-    """Classes without a training video. Comes last: what is dropped for other reasons may empty a class."""
+    """Finds classes without a training video.
+
+    It must be the last check, because lines that others drop may leave a class empty.
+    """
     if "train" not in data.sources:
         return
     present = labels_of(data.kept("train"))
@@ -189,18 +208,18 @@ def check_classes(data: DataSet) -> None:
                 "class_hole",
                 f"{data.sources['train']}: class {class_name(data, label)} has no training video",
                 "train",
-                fix="the class is taken out and the later ones move up",
+                fix="the class is removed and the later ones move up",
             )
         )
 
 
 def labels_of(entries: Iterable[Entry]) -> set[int]:
-    """All classes that occur."""
+    """Returns all classes that occur."""
     return {label for entry in entries for label in entry.labels if label >= 0}
 
 
 def class_name(data: DataSet, label: int) -> str:
-    """A label with its name, if it has one."""
+    """Returns a label with its name, if it has one."""
     named = data.names is not None and 0 <= label < len(data.names)
     return f"{label} ({data.names[label]})" if named and data.names else str(label)
 
@@ -214,7 +233,7 @@ def _check_labels(data: DataSet, split: str) -> None:
                 "label_base",
                 f"{data.sources[split]}: its labels count from 1 (1..{highest}); they must count from 0",
                 split,
-                fix="1 is taken from every label",
+                fix="1 is subtracted from every label",
             )
         )
         for entry in entries:
@@ -227,12 +246,12 @@ def _check_labels(data: DataSet, split: str) -> None:
 
 
 def _counts_from_one(data: DataSet, split: str) -> bool:
-    """Whether a list has no 0 and something says that its labels are one too high."""
+    """Returns whether the labels of a list are one too high: none is 0, and classes or other lists disagree."""
     entries = data.kept(split)
     labels = labels_of(entries)
     if 0 in labels or not labels:
         return False
-    if data.names is not None and not data.multi_label:  # the folders of videos may be called like the classes
+    if data.names is not None and not data.multi_label:  # the folders of videos may have the names of classes
         index = {name: label for label, name in enumerate(data.names)}
         steps = Counter(
             entry.labels[0] - index[name]
@@ -259,7 +278,7 @@ def _check_duplicates(data: DataSet) -> None:
                 labels = ""
                 if before.labels != entry.labels:
                     labels = f", with label {labels_to_text(before.labels)} instead of {labels_to_text(entry.labels)}"
-                message = f"{entry.path!r} is there already, on line {before.line}{labels}"
+                message = f"{entry.path!r} is already on line {before.line}{labels}"
                 data.blame("duplicate", entry, message, fix="the later line is removed", drop=True)
 
 
@@ -294,7 +313,7 @@ def _check_overlap(data: DataSet) -> None:
 
 
 def _check_folders(data: DataSet) -> None:
-    """A video in a folder called like another class."""
+    """Finds videos in a folder that has the name of another class."""
     if data.names is None or data.multi_label:
         return
     index = {name: label for label, name in enumerate(data.names)}
@@ -307,19 +326,19 @@ def _check_folders(data: DataSet) -> None:
                 agreeing += 1
             else:
                 wrong.append((entry, folder))
-    if len(wrong) > agreeing:  # then folders and classes have nothing to do with each other
+    if len(wrong) > agreeing:  # the folders do not stand for classes
         return
     for entry, folder in wrong:
         message = (
-            f"{entry.path!r} has label {class_name(data, entry.labels[0])}, but lies in the folder of "
+            f"{entry.path!r} has label {class_name(data, entry.labels[0])}, but is in the folder of "
             f"{class_name(data, folder)}"
         )
-        data.blame("label_folder", entry, message, fix="the label becomes the folder's")
+        data.blame("label_folder", entry, message, fix="the label of the folder is written")
         entry.labels = (folder,)
         entry.known = False
 
 
 def summary(faults: Iterable[Fault]) -> str:
-    """How many of each kind."""
+    """Returns in words how many faults of each kind there are."""
     counts = Counter(fault.kind for fault in faults)
     return ", ".join(f"{number} {kind.replace('_', ' ')}" for kind, number in counts.items())

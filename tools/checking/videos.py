@@ -1,20 +1,18 @@
-"""What can be wrong with encoded videos: not there, not decodable, damaged on the way, over before their seconds."""
+"""Checks encoded videos: missing or damaged files, and parts that begin after the end of their video."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from datasets.lists.tables import read_videos
 from datasets.videos.video import Video, between
 from tools.checking.lists import DataSet, Entry
-from tools.dumping.pool import WorkerDiedError, run_jobs
+from tools.dumping.pool import WorkerDiedError, run_in_pool
 from utils.cli import Progress
 from utils.errors import FrameError
 
@@ -30,7 +28,12 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is wrong with a video, "" if nothing; the spans that hold no frame of it; when its last frame is shown."""
+    """Holds what was found in a video.
+
+    error: what is wrong with it; "" if nothing.
+    empty: the spans that contain no frame of it.
+    last: seconds at which its last frame is shown.
+    """
 
     error: str
     empty: frozenset[Span] = frozenset()
@@ -38,7 +41,7 @@ class _Seen:
 
 
 def take_videos(data: DataSet, split: str) -> None:
-    """The videos of a folder of classes or of a CSV as the lines of a split. Raises ListError for what is none."""
+    """Reads a folder of classes or a CSV as the lines of a split. Raises ListError if it is neither."""
     records, names = read_videos(
         data.sources[split],
         root=data.roots[split],
@@ -60,7 +63,7 @@ def take_videos(data: DataSet, split: str) -> None:
 
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
-    """Looks at the file of every line that has no fault yet. decode: also at every frame, as dumping would."""
+    """Checks the file of every line that has no fault so far. decode: decodes every frame as well, as a dump would."""
     entries = data.without_fault()
     spans: dict[Path, set[Span]] = defaultdict(set)
     for entry in entries:
@@ -70,7 +73,7 @@ def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
     jobs = [_Job(path, decode, frozenset(parts)) for path, parts in spans.items()]
     found: dict[Path, _Seen] = {}
     with Progress(len(jobs), unit="videos") as progress:
-        for job, answer in _answers(jobs, workers):
+        for job, answer in run_in_pool(inspect, jobs, workers=workers):
             if isinstance(answer, WorkerDiedError):
                 answer = _Seen(f"the decoder crashed: {answer}")
             elif isinstance(answer, Exception):
@@ -85,23 +88,17 @@ def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
             data.blame("undecodable_video", entry, found[path].error, fix="the line is removed", drop=True)
         elif entry.span is not None and entry.span in found[path].empty:
             start, end = entry.span
-            what = f"{path}: no frame from {start:g} to {end:g} s, its last one is shown at {found[path].last:.2f} s"
+            what = f"{path}: no frame from {start:g} to {end:g} s; the last frame is shown at {found[path].last:.2f} s"
             data.blame("empty_part", entry, what, fix="the line is removed", drop=True)
 
 
-def _answers(jobs: list[_Job], workers: int) -> Iterable[tuple[_Job, Any]]:
-    if workers == 1 or len(jobs) == 1:
-        return ((job, inspect(job)) for job in jobs)
-    return run_jobs(inspect, jobs, workers=workers, started=lambda _: None)
-
-
 def inspect(job: _Job) -> _Seen:
-    """Looks at a video; runs in a worker."""
+    """Inspects a video; runs in a worker."""
     try:
         video = Video(job.path)
         times = video.info.times
         if not len(times):
-            return _Seen(f"{job.path}: there is no frame in it")
+            return _Seen(f"{job.path}: contains no frames")
         if job.decode:
             for _ in video.frames(order="bgr"):
                 pass

@@ -1,1 +1,1 @@
-"""Writes the frames or the optical flow of videos for tools/dump_frames.py and tools/dump_flow.py."""
+"""Writes the frames and the optical flow of videos for tools/dump_frames.py and tools/dump_flow.py."""

@@ -1,4 +1,4 @@
-"""What preparing a data set will cost in disk and hours: a few videos are measured, the rest is multiplication."""
+"""Estimates the disk space and the hours that a data set costs: measures a few videos and multiplies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from utils.transforms.decode import decode_image
 
 @dataclass(frozen=True)
 class Cost:
-    """What was measured on one video. seconds: of one process. size: bytes of its frames."""
+    """Holds what was measured on one video.
+
+    frames: number of its frames.
+    size: bytes of its frames.
+    seconds: time of one process.
+    """
 
     frames: int
     size: int
@@ -27,10 +32,11 @@ class Cost:
 
 
 def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: int = 0) -> str:
-    """Dumps `sample` videos, spread evenly over the jobs, keeps nothing, and says what all would cost.
+    """Dumps `sample` videos spread evenly over the jobs, keeps nothing, and returns in words what all would cost.
 
-    published: how many videos the whole set has, if that is known and not what is here. Raises UserError if none of
-    the sample can be dumped.
+    published: number of videos of the whole set, if it is known and differs from the number of jobs.
+
+    Raises UserError if no video of the sample can be dumped.
     """
     jobs = [job for job in jobs if job.source.is_file()]
     chosen = [jobs[place] for place in _spread(len(jobs), sample)]
@@ -45,21 +51,21 @@ def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: 
             else:
                 failed.append(f"{job.source}: {answer}")
     if not costs:
-        why = failed[0] if failed else "none is there"
-        raise UserError(f"none of the {len(chosen)} videos of the sample can be dumped; {why}")
+        why = failed[0] if failed else "no video file exists"
+        raise UserError(f"none of the {len(chosen)} videos of the sample can be dumped: {why}")
     doing = f"dumped by {workers} process{'es' * (workers > 1)}"
     said = _in_words(costs, len(jobs), doing, workers=workers, published=published)
     return said + (f"\nnot counted: {len(failed)} of the sample failed, such as {failed[0]}" if failed else "")
 
 
 def estimate_frames(folders: Sequence[Path], sample: int, *, published: int = 0) -> str:
-    """The same for frames that are there already: their disk, and the hours of decoding each once."""
+    """Returns in words what frames that exist already cost: their disk space, and the hours to decode each once."""
     costs = [measure_folder(folders[place]) for place in _spread(len(folders), sample)]
     return _in_words(costs, len(folders), "decoded by 1 process", workers=1, published=published)
 
 
 def measure_dump(job: Job) -> Cost:
-    """Dumps one video and forgets it; runs in a worker. Raises UserError if it cannot be dumped."""
+    """Measures the dump of one video; runs in a worker. Raises UserError if it cannot be dumped."""
     began = time.perf_counter()
     answer = dump_video(job)
     if answer["status"] == "failed":
@@ -69,7 +75,7 @@ def measure_dump(job: Job) -> Cost:
 
 
 def measure_folder(folder: Path) -> Cost:
-    """Decodes the frames of one folder."""
+    """Measures decoding the frames of one folder. Raises UserError for a missing or unreadable frame."""
     began = time.perf_counter()
     series = list_frames(folder)
     if not series:

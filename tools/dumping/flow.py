@@ -1,4 +1,4 @@
-"""What a worker of dump_flow does with one video: fields from its pictures, written, moved in beside the frames."""
+"""Dumps the optical flow of one video in a worker process and moves the finished fields next to the frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from datasets.videos.video import Video
-from tools.dumping.video import Job, Settings, chosen, guarded, resized, stop_if_orphan, sync_files, write_jpeg
+from tools.dumping.video import Job, Settings, chosen_pictures, guarded, resized, stop_if_orphan, sync_files, write_jpeg
 from utils.errors import FrameError
 from utils.files import sync_folder
 from utils.transforms.decode import decode_image
@@ -25,10 +25,12 @@ X, Y, FIRST_FIELD = "flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg", 1
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """What decides how the fields look.
+    """Decides how the fields look.
 
-    algorithm: a name in utils.transforms.flow.ALGORITHMS. bound: pixels that become grey level 0 or 255. step: from a picture to
-    which one after it. quality: of the JPEGs, 1..100.
+    algorithm: a name in utils.transforms.flow.ALGORITHMS.
+    bound: motion in pixels that becomes grey level 0 or 255.
+    step: flow leads from each picture to the `step`-th one after it.
+    quality: of the JPEGs, 1..100.
     """
 
     algorithm: str = "dis"
@@ -37,16 +39,18 @@ class FlowSettings:
     quality: int = 95
 
     def as_json(self) -> dict[str, Any]:
-        """As in the manifest."""
+        """Returns the settings as the manifest has them."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class FlowJob(Job):
-    """One video whose flow is to be dumped.
+    """Describes one video whose optical flow is to be dumped.
 
-    source: its folder of frames. template, first, last: what these are called, "" where there are none; count: how many
-    are there. decoded: how to read its video instead.
+    source: its folder of frames, or the video file if `decoded` is given.
+    template, first, last: file names of the frames and their lowest and highest number; template is "" without frames.
+    count: number of frames in the folder.
+    decoded: how the video was dumped, to decode it again instead of reading its frames.
     """
 
     settings: FlowSettings  # type: ignore[assignment]
@@ -58,16 +62,16 @@ class FlowJob(Job):
 
     @property
     def building(self) -> Path:
-        """Where the fields are written until they are complete."""
+        """The folder that the fields are written to until they are complete."""
         return self.target.with_name(f".{self.target.name}.flow.tmp")
 
 
 def dump_flow(job: FlowJob) -> dict[str, Any]:
-    """Dumps one video's flow and returns its line of the manifest; one that cannot be read has status "failed".
+    """Dumps the flow of one video and returns its line of the manifest, with status "failed" if it cannot be read.
 
     Raises OutOfReachError if the output is full or read-only.
     """
-    cv2.setNumThreads(0)  # one process per core is what fills the cores
+    cv2.setNumThreads(0)  # there is one process per core already
     return guarded(job, _dump)
 
 
@@ -87,7 +91,7 @@ def _dump(job: FlowJob) -> dict[str, Any]:
         seen += 1
         recent.append(picture)
         if recent[0].shape != picture.shape:
-            raise FrameError(f"{job.source}: frame {seen} is of another size than those before it")
+            raise FrameError(f"{job.source}: frame {seen} has another size than the frames before it")
         if len(recent) > settings.step:
             levels = to_levels(algorithm(recent[0], picture), settings.bound)
             for template, channel in ((X, levels[..., 0]), (Y, levels[..., 1])):
@@ -97,17 +101,19 @@ def _dump(job: FlowJob) -> dict[str, Any]:
     if seen != job.count:
         raise FrameError(f"{job.source}: gives {seen} pictures, but {job.target} has {job.count} frames")
     if not fields:
-        raise FrameError(f"{job.target}: has {seen} frames; flow over a step of {settings.step} needs one more")
+        raise FrameError(
+            f"{job.target}: has {seen} frames; flow with step {settings.step} needs at least {settings.step + 1}"
+        )
     _move_in(job)
     return {"status": "ok", "errors": [], "frames": seen, "fields": fields}
 
 
 def _pictures(job: FlowJob) -> Iterator[np.ndarray]:
-    """Grey uint8 (H, W), in order."""
+    """Yields the pictures of a video in order, grey uint8 (H, W)."""
     if job.decoded is not None:
         assert isinstance(job.decoded.settings, Settings)
         video = Video(job.decoded.source)
-        for picture in islice(chosen(video, job.decoded), 0, None, job.decoded.settings.every):
+        for picture in islice(chosen_pictures(video, job.decoded), 0, None, job.decoded.settings.every):
             yield cv2.cvtColor(resized(picture, job.decoded.settings), cv2.COLOR_BGR2GRAY)
         return
     for number in range(job.first, job.last + 1):
@@ -119,7 +125,7 @@ def _pictures(job: FlowJob) -> Iterator[np.ndarray]:
 
 
 def _clear(folder: Path) -> None:
-    """Removes the flow of an earlier run, its first field first: without that one there is no flow."""
+    """Removes the flow of an earlier run, the first field first, because a folder without it counts as without flow."""
     (folder / X.format(FIRST_FIELD)).unlink(missing_ok=True)
     for template in (X, Y):
         for file in folder.glob(template.replace("{:05d}", "*")):
@@ -127,7 +133,7 @@ def _clear(folder: Path) -> None:
 
 
 def _move_in(job: FlowJob) -> None:
-    """Renames file by file, the first x last of all: whoever sees it sees all of them."""
+    """Moves the fields file by file, the first x picture last, so that it exists only if all others do."""
     sync_files(job.building)
     last = job.building / X.format(FIRST_FIELD)
     for file in job.building.iterdir():

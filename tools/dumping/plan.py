@@ -1,4 +1,4 @@
-"""Which videos are to be dumped, of which class, which seconds of them, and which folders they become."""
+"""Plans a dump: which videos, their classes, which seconds of them, and the folders they become."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from utils.errors import UserError
 
 
 def plan(args: argparse.Namespace) -> list[Job]:
-    """The videos below VIDEOS and the folders they become. Raises UserError where that is not clear."""
+    """Returns a job for every video below VIDEOS. Raises UserError if its class or its folder is not clear."""
     root: Path = args.videos
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder" if not root.exists() else f"{root} is not a folder; give its folder")
+        raise UserError(
+            f"{root}: no such folder" if not root.exists() else f"{root} is not a folder; give the folder that it is in"
+        )
     found = list(walk_videos(root))
     if not found:
         raise UserError(f"{root}: no videos in it")
@@ -42,7 +44,7 @@ def _from_folders(root: Path, found: Sequence[Path]) -> Iterator[Entry]:
             f"{root} has class folders and loose videos ({loose[0]}); move these into class folders, or give --csv"
         )
     if loose:
-        print(f"{root} has no class folders and no --csv was given: the frames get no classes", flush=True)
+        print(f"{root} has no class folders and --csv is not given: the frames get no classes", flush=True)
     for path in found:
         yield path, path.parent.name, None, None
 
@@ -70,7 +72,7 @@ def _from_csv(args: argparse.Namespace, found: Sequence[Path]) -> Iterator[Entry
             )
         if "/" in row.label or row.label.startswith("."):
             raise UserError(f"{where}: label {row.label!r} cannot be the name of a folder")
-        path = matches[0] if matches else Path(row.name)  # a missing file is reported with the failures
+        path = matches[0] if matches else Path(row.name)  # a missing file is reported with the failed videos
         before, label = used.setdefault((path, row.start, row.end), (where, row.label))
         if label != row.label:
             raise UserError(f"{where}: {row.name} is {row.label!r} here and {label!r} in {before}")
@@ -79,7 +81,7 @@ def _from_csv(args: argparse.Namespace, found: Sequence[Path]) -> Iterator[Entry
         else:
             yield path, row.label, row.start, row.end
     if twice:
-        print(f"{twice} rows of --csv say again what another row says")
+        print(f"{twice} rows of --csv repeat another row")
     left = set(found) - {path for path, _, _ in used}
     if left:
         print(f"{len(left)} videos below {args.videos} are not named by --csv and are left out, such as {min(left)}")

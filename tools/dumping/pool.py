@@ -1,29 +1,32 @@
-"""Worker processes of which any may die (a crash in a codec, the memory killer) without taking the others along."""
+"""Runs jobs in worker processes. If a worker dies, in a codec or for lack of memory, the others go on."""
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 Job = TypeVar("Job")
 
-# spawn: a fork would copy the locks of OpenCV's and FFmpeg's threads in whatever state they are
+# a fork would copy the locks of the threads of OpenCV and FFmpeg in any state
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
 class WorkerDiedError(Exception):
-    """The process that had this job ended without an answer; the message says how."""
+    """Says that the process with this job ended without an answer; the message has its exit code."""
 
 
 def run_jobs(
     function: Callable[[Job], Any], jobs: Iterable[Job], *, workers: int, started: Callable[[Job], None]
 ) -> Iterator[tuple[Job, Any]]:
-    """Yields (job, function(job)) as the answers come; the answer may be the function's exception, or WorkerDiedError.
+    """Yields (job, function(job)) in the order of the answers.
 
-    `started(job)` is called in this process before a worker gets the job. `function` must be importable by name.
+    An answer may be the exception that the function raised, or a WorkerDiedError.
+
+    function: must be importable by name.
+    started: is called with each job in this process, before a worker gets the job.
     """
     todo = iter(jobs)
     running: dict[Connection, tuple[BaseProcess, Job]] = {}
@@ -55,6 +58,13 @@ def run_jobs(
             pipe.close()
             process.terminate()
             process.join()
+
+
+def run_in_pool(function: Callable[[Job], Any], jobs: Sequence[Job], *, workers: int) -> Iterator[tuple[Job, Any]]:
+    """Yields like `run_jobs`, but runs a single job, or all jobs of a single worker, in this process."""
+    if workers == 1 or len(jobs) == 1:
+        return ((job, function(job)) for job in jobs)
+    return run_jobs(function, jobs, workers=workers, started=lambda _: None)
 
 
 def _start(
@@ -90,5 +100,5 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
             answer = error
         try:
             pipe.send(answer)
-        except (BrokenPipeError, KeyboardInterrupt):  # the main process is gone
+        except (BrokenPipeError, KeyboardInterrupt):  # the main process has ended
             return

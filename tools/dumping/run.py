@@ -1,4 +1,7 @@
-"""A run that dumps many videos into one dataset, as frames or optical flow: what is there already, and the manifest."""
+"""Dumps many videos into one dataset, as frames or as optical flow, and records them in the manifest.
+
+Videos that are dumped already are left as they are.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,13 @@ MOST_NOTES = 50
 
 @dataclass(frozen=True)
 class Kind(Generic[SomeJob]):
-    """What is dumped.
+    """Says how frames or fields of optical flow are dumped.
 
-    work: does a job in a worker and returns its line of the manifest. trouble_with: None: to be dumped, "": done
-    already, otherwise what stands in the way, from the job and its line. why: a line that did not succeed, or not for
-    all of its seconds, for people. made: what `work` writes, in the plural and as a key of the line.
+    work: does a job in a worker and returns its line of the manifest.
+    trouble_with: (job, its line in the manifest) -> None if it is to be dumped, "" if it is done already, else the
+        reason why it cannot be dumped.
+    why: (job, its line) -> what went wrong, in words, for a line that failed or lacks some of its seconds.
+    made: what `work` writes, in the plural and as a key of the line: "frames" or "fields".
     """
 
     work: Callable[[SomeJob], dict[str, Any]]
@@ -36,7 +41,7 @@ class Kind(Generic[SomeJob]):
 
 @contextlib.contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Refuses a second dump into the same folder; the lock of a killed one is gone with it."""
+    """Locks a folder against a second dump; the lock ends with the process, even if it is killed."""
     with (out / ".dump.lock").open("w") as file:
         if not lock(file):
             raise UserError(f"another dump into {out} is running")
@@ -46,10 +51,10 @@ def locked(out: Path) -> Iterator[None]:
 def dump(
     jobs: Sequence[SomeJob], manifest: Manifest, kind: Kind[SomeJob], *, workers: int, overwrite: bool
 ) -> Counter[str]:
-    """Dumps what is missing, keeps the manifest, which is open, and closes it; counts the outcomes."""
+    """Dumps what is missing, adds it to the open manifest and closes it; returns how often each outcome occurred."""
     outcome: Counter[str] = Counter()
     todo: list[SomeJob] = []
-    told = 0
+    notes = 0
     try:
         with Progress(len(jobs), unit="videos") as progress:
             for job in jobs:
@@ -58,7 +63,7 @@ def dump(
                     outcome["failed"] += 1
                     progress.note(f"not dumped: {trouble}")
                 elif trouble == "":
-                    outcome["there already"] += 1
+                    outcome["already dumped"] += 1
                 else:
                     todo.append(job)
             progress.advance(len(jobs) - len(todo))
@@ -68,12 +73,12 @@ def dump(
                 outcome[line["status"]] += 1
                 outcome[kind.made] += line.get(kind.made, 0)
                 if line["status"] != "ok" or line.get("cut_short"):
-                    told += 1
-                    if told <= MOST_NOTES:
+                    notes += 1
+                    if notes <= MOST_NOTES:
                         progress.note(f"{line['status']}: {kind.why(job, line)}")
                 progress.advance(1, f"{outcome[kind.made]} {kind.made}, {outcome['failed']} failed")
-            if told > MOST_NOTES:
-                progress.note(f"{told - MOST_NOTES} more such videos; {manifest.path} says of each what is wrong")
+            if notes > MOST_NOTES:
+                progress.note(f"{notes - MOST_NOTES} more such videos; {manifest.path} says what is wrong with each")
         _remove_empty_classes(todo)
         manifest.close()
     finally:
@@ -82,7 +87,7 @@ def dump(
 
 
 def _remove_empty_classes(jobs: Sequence[Job]) -> None:
-    """Removes the folders of classes of which no video succeeded: they would look like a video without frames."""
+    """Removes the folders of classes without any dumped video: they would look like videos without frames."""
     for job in {job.target.parent: job for job in jobs}.values():
         for folder in job.target.parents:
             if folder.parent == job.out:  # frames/ itself
@@ -96,10 +101,10 @@ def _remove_empty_classes(jobs: Sequence[Job]) -> None:
 
 
 def summary(count: int, outcome: Counter[str], kind: Kind[Any]) -> str:
-    """What a run did, in one line."""
-    told = sorted((item for item in outcome.items() if item[0] != kind.made), key=lambda item: item[0] != "ok")
-    said = ", ".join(f"{number} {what}" for what, number in told)
-    return f"{count} videos: {said}; wrote {outcome[kind.made]} {kind.made}"
+    """Returns in one line what a run did."""
+    counts = sorted((item for item in outcome.items() if item[0] != kind.made), key=lambda item: item[0] != "ok")
+    text = ", ".join(f"{number} {what}" for what, number in counts)
+    return f"{count} videos: {text}; wrote {outcome[kind.made]} {kind.made}"
 
 
 def _starter(manifest: Manifest) -> Callable[[Job], None]:
@@ -110,9 +115,9 @@ def _starter(manifest: Manifest) -> Callable[[Job], None]:
 
 
 def _line(job: Job, answer: Any) -> dict[str, Any]:
-    """The line of a job from what came back. Raises: UserError when no other job would fare better."""
+    """Returns the line of the manifest for a worker's answer. Raises: UserError if nothing more can be written."""
     if isinstance(answer, OutOfReachError):
-        raise UserError(f"{answer}; nothing more can be written, run again when that is mended")
+        raise UserError(f"{answer}; nothing more can be written; run again when that is repaired")
     if isinstance(answer, Exception):
         kind = "" if isinstance(answer, WorkerDiedError) else f"{type(answer).__name__}: "
         return failure(job, f"{kind}{answer}")

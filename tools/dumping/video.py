@@ -1,4 +1,7 @@
-"""What a worker of dump_frames does with one video: decode, choose, resize, write, rename the finished folder in."""
+"""Dumps the frames of one video in a worker process: decodes, chooses, resizes and writes them.
+
+Frames are written into a hidden folder that gets its final name when it is complete.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,18 @@ from utils.files import sync_folder
 from utils.transforms.resize import quick_resize
 
 TEMPLATE, FIRST_FRAME = "img_{:05d}.jpg", 1
-# no other video would fare better: the run ends
+# errors that every other video would meet as well, so the run ends
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides how the pictures look.
+    """Decides how the pictures look.
 
-    size: (0, 0) keeps it, (0, s) makes the short side s, (w, h) makes exactly that. fps: constant rate, 0 keeps all
-    frames. every: of these, every n-th. quality: of the JPEGs, 1..100.
+    size: (0, 0) keeps the size, (0, s) makes the short side s, (w, h) is the exact width and height.
+    fps: constant frame rate; 0 keeps all frames.
+    every: keeps every n-th of these frames.
+    quality: of the JPEGs, 1..100.
     """
 
     size: tuple[int, int] = (0, 256)
@@ -39,11 +44,11 @@ class Settings:
     quality: int = 95
 
     def as_json(self) -> dict[str, Any]:
-        """As in the manifest."""
+        """Returns the settings as the manifest has them."""
         return {**asdict(self), "size": list(self.size)}
 
     def target(self, height: int, width: int) -> tuple[int, int]:
-        """(width, height) of the JPEG made of such a picture."""
+        """Returns (width, height) of the JPEG for a picture of this size."""
         wanted_width, wanted_height = self.size
         if wanted_width:
             return wanted_width, wanted_height
@@ -55,10 +60,15 @@ class Settings:
 
 @dataclass(frozen=True)
 class Job:
-    """One video to dump.
+    """Describes one video to dump.
 
-    source: the file. video: its folder relative to the dataset, with slashes. label: class name, "" if unknown. start,
-    end: seconds to cut out, or None. settings, out, keep_partial: the same for all jobs of a run.
+    source: the video file.
+    video: its folder of frames relative to the dataset, with slashes.
+    label: class name, "" if unknown.
+    start, end: seconds of the part to dump; None for the whole video.
+    settings: how the pictures look.
+    out: folder of the dataset.
+    keep_partial: whether to keep the readable frames of a damaged video.
     """
 
     source: Path
@@ -72,12 +82,12 @@ class Job:
 
     @property
     def target(self) -> Path:
-        """The folder of frames."""
+        """The folder that gets the frames."""
         return self.out / self.video
 
     @property
     def building(self) -> Path:
-        """Where the frames are written until they are complete."""
+        """The folder that the frames are written to until they are complete."""
         return self.target.with_name(f".{self.target.name}.tmp")
 
 
@@ -85,11 +95,11 @@ SomeJob = TypeVar("SomeJob", bound=Job)
 
 
 class OutOfReachError(Exception):
-    """Nothing can be written to the output any more."""
+    """Says that nothing can be written to the output any more."""
 
 
 def fingerprint(source: Path) -> dict[str, Any]:
-    """What tells that a source file has changed."""
+    """Returns size, time and hash of a source file, which show whether it has changed."""
     stat = source.stat()
     digest = hashlib.sha256()
     with source.open("rb") as file:
@@ -99,16 +109,19 @@ def fingerprint(source: Path) -> dict[str, Any]:
 
 
 def dump_video(job: Job) -> dict[str, Any]:
-    """Dumps one video and returns its line of the manifest; a video that cannot be read is a line with status "failed".
+    """Dumps one video and returns its line of the manifest, with status "failed" if the video cannot be read.
 
     Raises OutOfReachError if the output is full or read-only.
     """
-    cv2.setNumThreads(0)  # one process per core is what fills the cores
+    cv2.setNumThreads(0)  # there is one process per core already
     return guarded(job, lambda job: fingerprint(job.source) | _dump(job))
 
 
 def guarded(job: SomeJob, work: Callable[[SomeJob], dict[str, Any]]) -> dict[str, Any]:
-    """The line of a job: what `work` says, or a failure. Raises OutOfReachError if nothing can be written any more."""
+    """Runs `work` on a job and returns its line of the manifest, or a failed line if it raises an error of one video.
+
+    Raises OutOfReachError if nothing can be written any more.
+    """
     shutil.rmtree(job.building, ignore_errors=True)
     try:
         return failure(job, "") | work(job)
@@ -123,7 +136,7 @@ def guarded(job: SomeJob, work: Callable[[SomeJob], dict[str, Any]]) -> dict[str
 
 
 def failure(job: Job, error: str) -> dict[str, Any]:
-    """The line of a video that gave no frames."""
+    """Returns the line of the manifest for a video without frames."""
     known = {"video": job.video, "label": job.label, "source": str(job.source), "start": job.start, "end": job.end}
     return {**known, "status": "failed", "frames": 0, "errors": [error]}
 
@@ -132,26 +145,26 @@ def _dump(job: Job) -> dict[str, Any]:
     video = Video(job.source)
     info = video.info
     if job.settings.fps and not info.fps:
-        raise FrameError(f"{job.source}: states no frame rate, so --fps cannot be kept")
+        raise FrameError(f"{job.source}: has no known frame rate, which --fps needs")
     job.building.mkdir(parents=True)
     sizes: set[tuple[int, int]] = set()
     count = 0
-    for picture in islice(chosen(video, job), 0, None, job.settings.every):
+    for picture in islice(chosen_pictures(video, job), 0, None, job.settings.every):
         stop_if_orphan()
         count += 1
         sizes.add(picture.shape[:2])
         _write_jpeg(job.building / TEMPLATE.format(count - 1 + FIRST_FRAME), picture, job.settings)
     errors = list(video.errors)
     if len(sizes) > 1:
-        errors.append(f"the picture changes its size within the video: {sorted(sizes)} (height, width)")
+        errors.append(f"the size of the picture changes within the video: {sorted(sizes)} (height, width)")
     if not count and not errors:
-        over = f"no frame from {job.start} to {job.end} s, it ends at {info.duration:.2f} s"
-        errors.append(over if job.end is not None else "no frame in it")
+        over = f"no frame from {job.start} to {job.end} s; the video ends at {info.duration:.2f} s"
+        errors.append(over if job.end is not None else "contains no frames")
     status = "ok" if not errors else "partial" if job.keep_partial and count else "failed"
     if status != "failed":
         _rename_in(job)
     else:
-        shutil.rmtree(job.target, ignore_errors=True)  # of an earlier run, of another file or with --keep-partial
+        shutil.rmtree(job.target, ignore_errors=True)  # from an earlier run: of another file, or with --keep-partial
     short = max(job.end - info.duration, 0.0) if job.end is not None else 0.0
     height, width = next(iter(sizes), (0, 0))
     out_width, out_height = job.settings.target(height, width) if count else (0, 0)
@@ -160,13 +173,13 @@ def _dump(job: Job) -> dict[str, Any]:
         **{"width": out_width, "height": out_height, "decoder": video.decoder, "codec": info.codec},
         **{"source_width": width, "source_height": height, "source_fps": round(info.fps, 6)},
         **{"source_frames": len(info.times), "source_seconds": round(info.duration, 6)},
-        # annotations are rounded: what is less than a frame is not missed
+        # annotations are rounded, so less than a frame does not count as missing
         **({"cut_short": round(short, 6)} if short > 1 / (info.fps or 25) else {}),
     }
 
 
-def chosen(video: Video, job: Job) -> Iterator[np.ndarray]:
-    """The pictures of the job's time and rate, before `every`; BGR."""
+def chosen_pictures(video: Video, job: Job) -> Iterator[np.ndarray]:
+    """Yields the BGR pictures of the job's seconds at its frame rate; `every` is not applied."""
     frames: Iterator[TimedFrame] = video.frames(order="bgr")
     duration = video.info.duration
     if job.start is not None and job.end is not None:
@@ -182,7 +195,7 @@ def _write_jpeg(path: Path, picture: np.ndarray, settings: Settings) -> None:
 
 
 def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
-    """The picture at the size that the settings want."""
+    """Resizes a picture as the settings say."""
     height, width = picture.shape[:2]
     target = settings.target(height, width)
     if target == (width, height):
@@ -191,10 +204,10 @@ def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
 
 
 def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:
-    """Writes a picture, BGR or grey. Raises: FrameError for one that is no JPEG."""
+    """Writes a BGR or grey picture as JPEG. Raises: FrameError if it cannot be encoded."""
     good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not good:
-        raise FrameError(f"{path}: OpenCV cannot make a JPEG of {picture.shape[1]}x{picture.shape[0]} pixels")
+        raise FrameError(f"{path}: OpenCV cannot encode {picture.shape[1]}x{picture.shape[0]} pixels as JPEG")
     path.write_bytes(data.tobytes())
 
 
@@ -211,7 +224,7 @@ def _rename_in(job: Job) -> None:
 
 def sync_files(folder: Path) -> None:
     """Makes the files of a folder durable."""
-    # all files first, then all syncs: one wait for the disk instead of one per frame
+    # after all files are written, so that the disk is waited for once and not for every frame
     for path in folder.iterdir():
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -225,7 +238,7 @@ _parent = os.getppid()
 
 
 def stop_if_orphan() -> None:
-    """Ends this process when its parent is gone."""
-    # after a kill -9 of the main process: whoever starts anew must not meet us in the same folder
+    """Ends this process if its parent has ended."""
+    # after a kill -9 of the main process the next run must not share the folder with old workers
     if os.getppid() != _parent:
         os._exit(1)

@@ -1,6 +1,6 @@
-"""Reads who is of which class from JSON files: those of ActivityNet, Kinetics, Something-Something and mmaction2.
+"""Reads the classes of videos from the JSON files of ActivityNet, Kinetics, Something-Something and mmaction2.
 
-A field that none of these has is named, not guessed at.
+Fields that none of these files has are reported, not interpreted.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 from utils.errors import ListError
 
-# name, label ("" if it is not published), start, end, split
+# name of the video, label ("" if it is not published), start, end, split
 Annotation = tuple[str, str, float | None, float | None, str]
-_BESIDE_DATABASE = {"database", "taxonomy", "version"}
+_TOP_LEVEL = {"database", "taxonomy", "version"}
 _FIELDS = {"annotations", "subset", "duration", "resolution", "url", "label", "segment"}  # ActivityNet, Kinetics
 _FIELDS |= {"duration_second", "duration_frame", "feature_frame", "fps", "rfps"}  # ActivityNet by mmaction2
 _FIELDS |= {"id", "template", "placeholders"}  # Something-Something
@@ -22,9 +22,9 @@ _FIELDS |= {"frame_dir", "filename", "total_frames"}  # mmaction2
 
 
 def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
-    """The videos of a JSON file, and the fields in it that are not known here.
+    """Reads the videos of a JSON file; also returns the names of its unknown fields.
 
-    Raises ListError, naming the file and the entry, for a file of another shape.
+    Raises ListError, naming the file and the entry, for a file of another form.
     """
     try:
         content = json.loads(path.read_text("utf-8-sig"))
@@ -32,7 +32,7 @@ def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
         raise ListError(f"{path}: cannot be read as JSON ({error})") from error
     unknown: set[str] = set()
     if isinstance(content, Mapping) and isinstance(content.get("database"), Mapping):
-        unknown |= set(content) - _BESIDE_DATABASE
+        unknown |= set(content) - _TOP_LEVEL
         content = content["database"]
     entries: list[tuple[str, Any]]
     read: Callable[[str, Any], Iterator[Annotation]] = _timed
@@ -41,7 +41,7 @@ def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
     elif isinstance(content, list):
         entries, read = [(str(number), entry) for number, entry in enumerate(content)], _listed
     else:
-        raise ListError(f"{path}: neither a list (Something-Something) nor a mapping (ActivityNet, Kinetics)")
+        raise ListError(f"{path}: is neither a list (Something-Something) nor a mapping (ActivityNet, Kinetics)")
     found: list[Annotation] = []
     for key, entry in entries:
         try:
@@ -50,14 +50,17 @@ def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
             found.extend(read(key, entry))
             unknown |= {field for part in (entry, *_annotations(entry)) for field in part} - _FIELDS
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ListError(f"{path}: entry {key!r} is not as expected ({type(error).__name__}: {error})") from error
+            raise ListError(
+                f"{path}: entry {key!r} has an unexpected form ({type(error).__name__}: {error})"
+            ) from error
     return found, sorted(unknown)
 
 
 def _timed(key: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:
-    """`id: {subset, annotations: [{label, segment}]}`; Kinetics has one annotation and no list around it.
+    """Yields the annotations of an entry `id: {subset, annotations: [{label, segment}]}`.
 
-    A video of the test set has none. mmaction2 writes a file per subset instead of naming it.
+    Kinetics has one annotation without a list around it, and a video of the test set has none. mmaction2 writes one
+    file per subset instead of the field.
     """
     annotations, split = _annotations(entry), str(entry.get("subset", "")).lower()
     if not entry["annotations"]:
@@ -73,16 +76,19 @@ def _annotations(entry: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _listed(_: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:
-    """Something-Something: `{id, template, ...}`, or `{id}` in the test set; mmaction2: `{frame_dir, label, ...}`.
+    """Yields the annotation of an entry of a list.
 
-    The class of Something-Something is the template without its brackets, as in their labels.json.
+    Something-Something has `{id, template, ...}`, or `{id}` in the test set; its class is the template without the
+    brackets, as in its labels.json. mmaction2 has `{frame_dir, label, ...}`.
     """
     if name := entry.get("frame_dir") or entry.get("filename"):
         if entry.get("offset"):
-            raise ValueError(f"offset {entry['offset']}: a video is a folder of its own, counted from its first frame")
+            raise ValueError(
+                f"offset {entry['offset']}: every video must have its own folder, and begin with its first frame"
+            )
         label = entry["label"]
         if isinstance(label, list):
-            raise ValueError(f"label {label}: a video has one class")
+            raise ValueError(f"label {label}: a video must have one class")
         yield str(PurePosixPath(name)), "" if label == -1 else str(label), None, None, ""
     else:
         yield str(entry["id"]), str(entry.get("template", "")).replace("[", "").replace("]", ""), None, None, ""

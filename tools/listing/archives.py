@@ -1,6 +1,6 @@
-"""The official archives of the public data sets, as data: what lies where, and how it becomes lists.
+"""Describes the official archives of public data sets: where their parts are, and how they become lists.
 
-Numbers of videos are those their authors state, recalled from the papers and pages of the sets, not counted here.
+The numbers of videos are those that the authors state in papers and on web pages, not counted here.
 """
 
 from __future__ import annotations
@@ -15,12 +15,19 @@ from utils.errors import UserError
 
 @dataclass(frozen=True)
 class Archive:
-    """One data set. Files and folders are patterns, looked for in SOURCE and one folder below; the first found counts.
+    """Describes the archive of one data set.
 
-    folder: in data/, as the recipes in exps/ have it. videos: how many there are, or parts of videos, as published.
-    media: folder of the videos, or of one folder of frames per video if `has_frames`. splits: a file in the folder of
-    split files. train, val, test: annotations. classes: the class names, where the annotations do not give the order;
-    sorted if `sort_classes`. mirrored: whether classes tell left from right.
+    Files and folders are patterns that are looked for in SOURCE and one folder below; the first match counts.
+
+    title: name of the data set.
+    page: its page in docs/datasets.
+    folder: the folder in data/ that the recipes in exps/ use.
+    videos: published number of videos, or of parts of videos.
+    media: folder of the videos, or of one folder of frames per video if `has_frames`.
+    splits: a file in the folder of split files.
+    train, val, test: annotation files.
+    classes: file of class names, if the annotations do not give their order; the names are sorted if `sort_classes`.
+    mirrored: whether some classes differ only by left and right.
     """
 
     title: str
@@ -106,7 +113,13 @@ ARCHIVES = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of an archive lie. splits: the folder of split files, None where annotations say the split."""
+    """Holds where the parts of an archive are.
+
+    media: folder of the videos or of the folders of frames.
+    splits: folder of split files; None if the annotations give the split.
+    annotations: annotation files.
+    classes: file of class names; None if the annotations give their order.
+    """
 
     media: Path
     splits: Path | None
@@ -115,7 +128,7 @@ class Layout:
 
 
 def find_layout(archive: Archive, source: Path, *, unlabelled: bool) -> Layout:
-    """The parts of `archive` below `source`. Raises UserError naming the one that is not there."""
+    """Finds the parts of `archive` below `source`. Raises UserError that names the part that is missing."""
     if not source.is_dir():
         raise UserError(f"{source}: no such folder" if not source.exists() else f"{source} is not a folder")
     wanted = [archive.train, archive.val, *([archive.test] if unlabelled else [])]
@@ -136,8 +149,8 @@ def _find(archive: Archive, source: Path, patterns: Sequence[str], *, folder: bo
             if found:
                 return found[0]
     raise UserError(
-        f"{source}: no {' or '.join(patterns)} in it nor in its folders, which {archive.title} has; "
-        f"docs/datasets/{archive.page}.md shows how its archive is laid out"
+        f"{source}: {archive.title} has {' or '.join(patterns)}, which is neither in this folder nor in one below it; "
+        f"docs/datasets/{archive.page}.md shows what its archive contains"
     )
 
 
@@ -147,9 +160,9 @@ _SIDES = re.compile(rf"\b({'|'.join(_MIRROR)})\b", re.IGNORECASE)
 
 
 def mirror_pairs(classes: Sequence[str]) -> dict[str, str]:
-    """What each class becomes when its videos are mirrored, where that is another class: augmentation.flip_labels.
+    """Returns the class that each class becomes when mirrored, if it is another one, for augmentation.flip_labels.
 
-    Told by the words of its name: left and right, clockwise and counterclockwise.
+    The words left and right, clockwise and counterclockwise in the names of classes decide.
     """
     mirrored = {name: _SIDES.sub(_other_side, name) for name in classes}
     return {name: other for name, other in mirrored.items() if other != name and other in mirrored}

@@ -1,4 +1,4 @@
-"""Which videos a dataset of frames holds: from its manifest, and from the folders that no manifest knows."""
+"""Finds the videos of a dataset: folders of frames, with or without a manifest, and encoded videos."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from datasets.stores.frame_names import list_frames
 from tools.listing.manifest import Manifest
 from utils.errors import ListError, UserError
 
-VIDEOS = "videos"  # what a dataset may call its folder of encoded videos
+VIDEOS = "videos"  # name that a dataset may give to its folder of encoded videos
 
 
 @dataclass(frozen=True)
 class Found:
-    """One folder of frames, or one encoded video or seconds of it.
+    """Describes one folder of frames, or one encoded video or a part of it.
 
-    path: relative to the dataset, with slashes, as it goes into the lists. label: class name, "" if unknown.
-    num_frames: 0 of an encoded video. labels: class names of a set, None where a video has one class. start, end: the
-    seconds of an encoded video that are meant, None for all.
+    path: relative to the dataset, with slashes, as the lists have it.
+    label: class name, "" if unknown.
+    num_frames: number of frames; 0 for an encoded video.
+    labels: names of a set of classes; None if a video has one class.
+    start, end: seconds of the part of an encoded video; None for the whole video.
     """
 
     path: str
@@ -33,28 +35,31 @@ class Found:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """All of its class names, ("",) if they are unknown."""
+        """All class names of the video; ("",) if they are unknown."""
         return (self.label,) if self.labels is None else self.labels
 
     @property
     def stem(self) -> str:
-        """The path without the suffix of an encoded video."""
+        """The path, without the suffix if the video is encoded."""
         pure = PurePosixPath(self.path)
         return str(pure.with_suffix("")) if pure.suffix.lower() in VIDEO_SUFFIXES else self.path
 
     @property
     def name(self) -> str:
-        """The folder's own name, or the video's without suffix."""
+        """The last part of `stem`."""
         return PurePosixPath(self.stem).name
 
     @property
     def place(self) -> tuple[str, float | None, float | None]:
-        """What no other entry of the lists is."""
+        """The path and the seconds, which no other entry of the lists has."""
         return self.path, self.start, self.end
 
 
 def locate(given: Path) -> tuple[Path, Path]:
-    """(dataset, folder of frames in it) for a dataset such as data/ucf101 or for a folder of frames itself."""
+    """Returns (dataset, folder of frames in it) for a dataset such as data/ucf101, or for a folder of frames itself.
+
+    Raises UserError for a missing folder.
+    """
     if not given.is_dir():
         raise UserError(f"{given}: no such folder")
     frames = given / "frames"
@@ -65,10 +70,12 @@ def locate(given: Path) -> tuple[Path, Path]:
 
 
 def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found], list[str]]:
-    """The videos below `frames` in sorted order, and what should be said about those left out.
+    """Returns the videos below `frames` in sorted order, and notes about those that are left out.
 
-    A class is what the manifest says, else the name of the folder that a video's folder lies in. With `count`, or where
-    there is no manifest, frames are counted on the disk; a folder with gaps in its numbers is an error.
+    The manifest gives the class of a video; without it, the name of the folder that contains the video's folder does.
+    With `count`, and for videos that the manifest does not have, frames are counted on the disk.
+
+    Raises ListError for a folder without frames or with gaps in their numbers.
     """
     manifest = Manifest(dataset)
     videos: list[Found] = []
@@ -81,23 +88,26 @@ def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found
             continue
         label = known["label"] if known else "" if folder.parent == frames else folder.parent.name
         videos.append(Found(path, label, known["frames"] if known and not count else count_frames(folder)))
-    notes = [f"{path}: left out, its dump did not succeed" for path in unfinished]
+    notes = [f"{path}: left out, because its dump did not succeed" for path in unfinished]
     gone = [
         path for path, known in manifest.videos.items() if known["status"] == "ok" and not (dataset / path).is_dir()
     ]
     if gone:
-        notes.append(f"{len(gone)} videos of {manifest.path} are no longer there, such as {min(gone)}")
+        notes.append(f"{len(gone)} videos of {manifest.path} no longer exist, such as {min(gone)}")
     return sorted(videos, key=lambda video: video.path), notes
 
 
 def find_encoded(folder: Path) -> list[Found]:
-    """The encoded videos below a folder; a class is the name of the folder that a video lies in."""
+    """Returns the encoded videos below a folder; the name of the folder that contains a video is its class."""
     loose = {Path(), Path(VIDEOS)}
     return [Found(path.as_posix(), "" if path.parent in loose else path.parent.name, 0) for path in walk_videos(folder)]
 
 
 def walk_videos(root: Path) -> Iterator[Path]:
-    """Every video file below `root`, relative to it, in sorted order; links are followed, hidden names left out."""
+    """Yields every video file below `root`, relative to it, in sorted order.
+
+    Links are followed, and hidden names are left out.
+    """
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -108,13 +118,15 @@ def walk_videos(root: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(folder, name)
-            special = path.exists() and not path.is_file()  # a pipe; a broken link is yielded and fails by its name
+            special = (
+                path.exists() and not path.is_file()
+            )  # such as a pipe; a broken link is yielded, and reading it fails with its name
             if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES and not special:
                 yield path.relative_to(root)
 
 
 def leaves(frames: Path) -> Iterator[Path]:
-    """Folders without folders in them, hidden ones left out."""
+    """Yields the folders below `frames` that have no folders in them; hidden ones are left out."""
     for name, folders, _ in os.walk(frames, followlinks=True):
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
         if not folders and Path(name) != frames:
@@ -122,14 +134,14 @@ def leaves(frames: Path) -> Iterator[Path]:
 
 
 def count_frames(folder: Path) -> int:
-    """The number of frames in a folder, not counting optical flow. Raises ListError if some are missing."""
+    """Returns the number of frames in a folder without optical flow. Raises ListError if some are missing."""
     series = list_frames(folder)
     if not series:
         raise ListError(f"{folder}: holds no numbered images; remove it, or dump its video")
     frames = series[0]
     if frames.last - frames.first + 1 != frames.count:
         raise ListError(
-            f"{folder}: {frames.count} frames called {frames.template}, but their numbers go from {frames.first} to "
-            f"{frames.last}; dump this video again"
+            f"{folder}: has {frames.count} frames called {frames.template}, but their numbers go from "
+            f"{frames.first} to {frames.last}; dump this video again"
         )
     return frames.count

@@ -1,4 +1,4 @@
-"""Reads which video is of which class (CSV, lists, JSON), and finds the videos of a tree of folders."""
+"""Reads the classes of videos from CSV files, lists and JSON files."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from tools.listing.splits import SPLITS
 from utils.errors import ListError
 from utils.scoring.label_sets import NONE, SEPARATOR
 
-_SECONDS = re.compile(r"(?:\s+\d+(?:\.\d+)?){2}$")  # when an action of Charades begins and ends
+_SECONDS = re.compile(r"(?:\s+\d+(?:\.\d+)?){2}$")  # begin and end of an action in Charades
 _LABELS = re.compile(rf"\d+(?:{SEPARATOR}\d+)*|{NONE}")
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """One row: the video and its class as written, the seconds it is cut to (None: all of it), its split, the line.
+    """Holds one row of an annotation file.
 
-    label is "" for a video of a test set whose class is not published; split where neither the file nor its name says
-    one. line: of a JSON file, the number of the annotation.
+    name: the video as written.
+    label: its class as written; "" for a video of a test set whose class is not published.
+    start, end: seconds of the part that is meant; None for the whole video.
+    split: as written; "" if neither the file nor its name gives one.
+    line: its line; in a JSON file, the number of the annotation.
     """
 
     name: str
@@ -35,14 +38,21 @@ class LabelRow:
 
 
 def read_labels(path: Path, *, multi_label: bool = False, note: Callable[[str], None] = print) -> list[LabelRow]:
-    """Reads `file,label` rows, with or without a header line; a header may also name start and end (seconds) and split.
+    """Reads the rows of an annotation file.
 
-    Commas, semicolons or tabs between the columns; without any of them a line is `path label` or `path num_frames
-    label`, as mmaction2, PySlowFast and TSM have it. JSON is read as ActivityNet's, Kinetics', Something-Something's or
-    mmaction2's. A file named ...train..., ...val... or ...test... gives its rows that split; in a test file, and where
-    the label is -1, videos may have none. multi_label: semicolons part classes, an empty label is `-` (none of them)
-    where it is not a test file's, and Charades' own CSV names its videos by `id`. note: told which columns or fields
-    are not read. Raises ListError with file and line for anything else.
+    A text file has `file,label` rows, with or without a header line; a header may also name start and end (seconds) and
+    split. Commas, semicolons or tabs separate the columns; without any of them a line is `path label` or
+    `path num_frames label`, as mmaction2, PySlowFast and TSM write it. A JSON file has the form of ActivityNet,
+    Kinetics, Something-Something or mmaction2.
+
+    If the name of the file contains train, val or test, its rows get that split. Videos may have no label in a test
+    file, or if the label is -1.
+
+    multi_label: whether semicolons separate classes. An empty label is then `-`, the empty set, except in a test file,
+        and a column `id` names the videos, as in the CSV of Charades.
+    note: is called with a message about columns or fields that are not read.
+
+    Raises ListError with file and line for anything else.
     """
     named = next((SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS), "")
     if path.suffix.lower() == ".json":
@@ -83,11 +93,13 @@ def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[Label
                 unread = [cell for place, cell in enumerate(cells) if cell and place not in columns.values()]
                 continue
         if len(cells) <= max(columns.values()):
-            raise ListError(f"{where}: {len(cells)} columns, expected at least {max(columns.values()) + 1} ({cells})")
+            raise ListError(
+                f"{where}: has {len(cells)} columns, expected at least {max(columns.values()) + 1} ({cells})"
+            )
         name, label = cells[columns["path"]], cells[columns["label"]] if "label" in columns else ""
         start, end = _seconds(cells, columns, "start", where=where), _seconds(cells, columns, "end", where=where)
         if (start is None) != (end is None) or (start is not None and end is not None and not 0 <= start < end):
-            raise ListError(f"{where}: start {start} and end {end} are no interval of seconds")
+            raise ListError(f"{where}: start {start} and end {end} are not an interval of seconds")
         split = (cells[columns["split"]].lower() if "split" in columns else "") or named
         if multi_label and not label and SPLITS.get(split) != "test":
             label = NONE
@@ -102,7 +114,10 @@ def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[Label
 def labelled_rows(
     paths: Iterable[Path], *, unlabelled: bool = False, multi_label: bool = False
 ) -> Iterator[tuple[str, LabelRow]]:
-    """("file:line", row) of every row of several files; those without a label only if `unlabelled`, else counted."""
+    """Yields ("file:line", row) for the rows of several files.
+
+    Rows without a label are yielded if `unlabelled`; otherwise their number is printed.
+    """
     for path in paths:
         left = 0
         for row in read_labels(path, multi_label=multi_label):
@@ -111,13 +126,13 @@ def labelled_rows(
             else:
                 left += 1
         if left:
-            print(f"{path}: {left} videos have no label and are left out; --unlabelled takes them")
+            print(f"{path}: {left} videos have no label and are left out; --unlabelled includes them")
 
 
 def split_labels(text: str) -> list[str]:
-    """The classes that one cell names: `run;jump`, `3,7,12`, Charades' `c092 11.90 21.20;c147 0.00 12.60`; `-` is none.
+    """Returns the classes in one cell: `run;jump`, `3,7,12` or Charades' `c092 11.90 21.20;c147 0.00 12.60`.
 
-    At commas only numbers are cut, because names may hold commas.
+    The cell `-` is the empty set. Commas separate numbers only, because names may contain commas.
     """
     numbers = [part.strip() for part in text.split(",")]
     if all(part.isascii() and part.isdigit() for part in numbers):
@@ -127,7 +142,7 @@ def split_labels(text: str) -> list[str]:
 
 
 def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
-    """Names that the video of a row may have on the disk, and whether it is cut already under that name."""
+    """Yields the names that the video of a row may have on the disk, each with whether that file is cut already."""
     pure = PurePosixPath(row.name.removeprefix("./"))
     if row.start is not None and row.end is not None:
         yield cut_name(row.name, row.start, row.end), True
@@ -139,7 +154,7 @@ def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
 
 
 def segment_name(stem: str, start: float | None, end: float | None) -> str:
-    """What the folder of a video, or of these seconds of it, is called."""
+    """Returns the name of the folder of a video, or of these seconds of it."""
     return stem if start is None else f"{stem}_{start:.9g}_{end:.9g}"
 
 
@@ -151,7 +166,7 @@ def _words(line: str) -> list[str]:
 
 
 def _columns(cells: Sequence[str], *, where: str, is_test: bool, multi_label: bool) -> tuple[dict[str, int], bool]:
-    """The place of each column, and whether this is the header that says so."""
+    """Returns the position of each column, and whether these cells are a header."""
     found, names = find_columns(cells), [normal_name(cell) for cell in cells]
     if multi_label and "path" not in found and "id" in names:
         found["path"] = names.index("id")
@@ -160,7 +175,7 @@ def _columns(cells: Sequence[str], *, where: str, is_test: bool, multi_label: bo
     if is_test and len(cells) == 1:
         return {"path": 0}, False
     if len(cells) != 2:
-        raise ListError(f"{where}: {len(cells)} columns and no header; begin with a line such as `file,label`")
+        raise ListError(f"{where}: {len(cells)} columns and no header; begin the file with a line such as `file,label`")
     return {"path": 0, "label": 1}, False
 
 

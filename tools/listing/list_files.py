@@ -1,4 +1,4 @@
-"""The files of a dataset's lists/: classes in order, train.txt and the like, the same as CSV for encoded videos."""
+"""Writes the files of a dataset's lists/: the class file and lists of frames (.txt) or of encoded videos (.csv)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
 
 
 def class_order(labels: Iterable[str]) -> list[str]:
-    """Sorted names; by value if all are numbers."""
+    """Sorts class names, by value if all of them are numbers."""
     names = set(labels)
     return sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else sorted(names)
 
 
 def read_classes(path: Path, *, in_order: bool = True) -> list[str]:
-    """Class names in order: a class file, or Something-Something's labels.json (name -> index).
+    """Reads class names in order from a class file, or from Something-Something's labels.json (name -> index).
 
     in_order: False sorts the names of a class file instead.
+
+    Raises ListError.
     """
     if path.suffix.lower() != ".json":
         return read_class_file(path) if in_order else sorted(read_class_file(path))
@@ -39,14 +41,17 @@ def read_classes(path: Path, *, in_order: bool = True) -> list[str]:
 
 
 def named_classes(videos: Sequence[Found], classes: Sequence[str], path: Path) -> list[Found]:
-    """Numbers as labels become the names they stand for, counted from 0, or from 1 if only that fits; which is said."""
+    """Replaces labels that are numbers by class names, and prints how the numbers are counted.
+
+    They are counted from 0, or from 1 if only that fits. Raises UserError for a number without a class.
+    """
     labels = [label for video in videos for label in video.classes if label]
     if not labels or not all(label.isascii() and label.isdigit() for label in labels) or labels[0] in classes:
         return list(videos)
     numbers = [int(label) for label in labels]
     base = 1 if min(numbers) >= 1 and max(numbers) == len(classes) else 0
     if max(numbers) - base >= len(classes):
-        raise UserError(f"{path}: label {max(numbers)} is beyond its {len(classes)} classes")
+        raise UserError(f"{path}: has {len(classes)} classes, but a label is {max(numbers)}")
     print(f"labels are numbers, counted from {base}: {numbers[0]} is {classes[numbers[0] - base]!r}")
     names = {label: classes[number - base] for label, number in zip(labels, numbers, strict=True)}
 
@@ -57,11 +62,11 @@ def named_classes(videos: Sequence[Found], classes: Sequence[str], path: Path) -
     return [named(video) for video in videos]
 
 
-SPACES = str.maketrans("\t\u00a0\u3000", "   ")  # a list can hold them, though Python calls them not printable
+SPACES = str.maketrans("\t\u00a0\u3000", "   ")  # a list can contain them, although Python does not call them printable
 
 
 def list_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
-    """The lines of a list, in the order of classes and names; -1 where the class is unknown."""
+    """Returns the lines of a list in the order of classes and names; -1 stands for an unknown class."""
     lines: list[str] = []
     for video in _in_order(videos, index):
         path = video.path
@@ -72,9 +77,9 @@ def list_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
 
 
 def csv_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
-    """The lines of a list of encoded videos: path,label and, where a video is cut, start,end in seconds.
+    """Returns the lines of a list of encoded videos: path,label and, if any video is cut, start,end in seconds.
 
-    Several classes are `run;jump`, none of them `-`, and -1 is unknown.
+    A set of classes is written `run;jump`, the empty set `-`, and an unknown class -1.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -89,7 +94,7 @@ def csv_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
 def _in_order(videos: Sequence[Found], index: Mapping[str, int]) -> list[Found]:
     for video in videos:
         if not video.path.translate(SPACES).isprintable():
-            raise UserError(f"{video.path!r}: a path in a list cannot hold such characters; rename it")
+            raise UserError(f"{video.path!r}: a path in a list cannot contain such characters; rename it")
     return sorted(videos, key=lambda video: (_numbers(video, index), video.path, video.start or 0.0))
 
 
@@ -98,7 +103,7 @@ def _numbers(video: Found, index: Mapping[str, int]) -> list[int]:
 
 
 def write(path: Path, lines: Sequence[str], what: str) -> None:
-    """Writes a list and says so, and whether another one was there."""
+    """Writes a file of lists/ and prints whether it is new, unchanged or replaced. what: describes its contents."""
     text = "".join(lines)
     before = path.read_text("utf-8") if path.is_file() else None
     if before != text:

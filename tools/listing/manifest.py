@@ -1,7 +1,7 @@
-"""The record of a dump, `manifest.jsonl` beside the frames: how they were made, and one line per video.
+"""Records a dump in `manifest.jsonl` next to the frames: how they were made, and one line per video.
 
-It grows by whole lines, so it can be read at any moment of a run and after a kill; a line that a power cut tore is the
-last one and is dropped. A finished run rewrites it sorted, without the lines that later ones replaced.
+The file grows by whole lines, so it can be read at any moment of a run and after a kill; if a power cut tears the last
+line, it is dropped. A finished run rewrites the file in sorted order, without the lines that later ones replaced.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ FORMAT = 1
 
 
 class Manifest:
-    """What is known of a dump into `folder`, from its record there.
+    """Reads and writes the record of a dump into `folder`.
 
-    header: the tool, its version and settings, as last written. videos: folder of a video, relative to the dataset
-    (such as "frames/class/video") -> its last line: status ("started", "ok", "partial" or "failed"), settings, frames
-    (files in the folder), source, errors ...
+    header: the tool, its version and its settings, as last written.
+    videos: folder of a video, relative to the dataset (such as "frames/class/video") -> its last line: status
+        ("started", "ok", "partial" or "failed"), settings, frames (files in the folder), source, errors ...
     """
 
     def __init__(self, folder: Path, name: str = MANIFEST) -> None:
@@ -44,13 +44,15 @@ class Manifest:
                 entry = json.loads(line)
                 if entry["kind"] == "header":
                     if entry["format"] != FORMAT:
-                        raise UserError(f"{self.path}: format {entry['format']}, this version reads {FORMAT}")
+                        raise UserError(
+                            f"{self.path}: has format {entry['format']}, but this version reads format {FORMAT}"
+                        )
                     self.header = entry
                 else:
                     self.videos[entry["video"]] = entry
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
-                    f"{self.path}:{number}: not a line of a manifest ({error}); restore or remove it"
+                    f"{self.path}:{number}: is not a line of a manifest ({error}); restore or remove it"
                 ) from error
         self._torn = len(torn)
 
@@ -64,7 +66,7 @@ class Manifest:
         self._write(self.header)
 
     def add(self, entry: Mapping[str, Any]) -> None:
-        """Appends one video's line, which replaces what was known of it."""
+        """Appends the line of one video, which replaces its earlier line."""
         entry = {"kind": "video", **entry}
         self.videos[entry["video"]] = entry
         self._write(entry)
@@ -73,12 +75,11 @@ class Manifest:
         self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()
         if entry.get("status") == "started":
-            os.fsync(
-                self._file.fileno()
-            )  # before the folder: one that the manifest does not know is not ours to replace
+            # before the folder appears: a folder that the manifest does not know must not be replaced
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Rewrites the file without replaced lines, videos in sorted order."""
+        """Rewrites the file without replaced lines, with the videos in sorted order."""
         if self._file is None:
             return
         self._file.close()
@@ -88,7 +89,7 @@ class Manifest:
                 file.write(json.dumps(entry).encode() + b"\n")
 
     def abandon(self) -> None:
-        """Closes the file as it stands, after an interruption."""
+        """Closes the file as it is, after an interruption."""
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()

@@ -1,4 +1,4 @@
-"""Who trains and who validates: split files of UCF-101 and HMDB-51, or a seeded ratio that keeps groups whole."""
+"""Splits videos into training and validation: by the split files of UCF-101 and HMDB-51, or by a seeded ratio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ UCF_GROUP = r"_g(\d+)_c\d+$"  # clips of one group were cut from one video
 
 @dataclass(frozen=True)
 class SplitRow:
-    """One video of a split: its class and file name (without suffix) as the split writes them, and "train" or "val"."""
+    """Holds one video of a split.
+
+    label: its class as the split file writes it.
+    stem: its file name without suffix.
+    split: "train" or "val".
+    """
 
     label: str
     stem: str
@@ -29,16 +34,18 @@ class SplitRow:
 
 @dataclass(frozen=True)
 class SplitFiles:
-    """What a folder of split files says; classes are in the order of their index."""
+    """Holds the videos and the classes of a folder of split files; classes are in the order of their index."""
 
     rows: tuple[SplitRow, ...]
     classes: tuple[str, ...]
 
 
 def read_split(path: Path, *, number: int) -> SplitFiles:
-    """Reads split `number` (1 to 3) from the folder of UCF-101's or HMDB-51's split files, or beside such a file.
+    """Reads split `number` (1 to 3) from the split files of UCF-101 or HMDB-51.
 
-    Raises ListError, with file and line, for anything that is not such a split.
+    path: their folder, or one of the files.
+
+    Raises ListError with file and line for anything that is not such a split, and UserError if there are no such files.
     """
     folder = path if path.is_dir() else path.parent
     if not path.exists():
@@ -48,8 +55,8 @@ def read_split(path: Path, *, number: int) -> SplitFiles:
     if hmdb := sorted(folder.glob(f"*_test_split{number}.txt")):
         return _read_hmdb(hmdb, number=number)
     raise UserError(
-        f"{folder}: neither trainlist{number:02d}.txt (UCF-101) nor *_test_split{number}.txt (HMDB-51) is in it; "
-        "give their folder, and the number by --split-number"
+        f"{folder}: contains neither trainlist{number:02d}.txt (UCF-101) nor *_test_split{number}.txt (HMDB-51); give "
+        "the folder with these files, and the number with --split-number"
     )
 
 
@@ -77,7 +84,7 @@ def _read_ucf(folder: Path, *, number: int) -> SplitFiles:
             video = PurePosixPath(name.strip())
             label = video.parent.name
             if label not in classes or (index and not 1 <= int(index) <= len(classes)):
-                raise ListError(f"{where}: {line!r} is of a class that is not in {class_file}")
+                raise ListError(f"{where}: the class of {line!r} is not in {class_file}")
             if index and classes[int(index) - 1] != label:  # the labels of UCF-101's lists count from 1
                 raise ListError(f"{where}: label {index} is {classes[int(index) - 1]!r} in {class_file}, not {label!r}")
             rows.append(SplitRow(label, video.stem, split))
@@ -98,10 +105,11 @@ def _read_hmdb(files: Sequence[Path], *, number: int) -> SplitFiles:
 
 
 def group_names(names: Sequence[str], labels: Sequence[str], *, regex: str | None) -> list[str]:
-    """The group of each video: the first parenthesis of `regex` (or its whole match) in the video's name.
+    """Returns the group of each video: the first parenthesis of `regex` (or its whole match) in the video's name.
 
-    Without a regex, UCF-101's _gNN_cNN within a class. A video that does not match is a group of its own. Raises
-    UserError for a wrong regex or one that matches nothing.
+    Without a regex the groups are UCF-101's _gNN_cNN within a class. A video that does not match is its own group.
+
+    Raises UserError for an invalid regex and for one that matches no video.
     """
     try:
         pattern = re.compile(regex or UCF_GROUP)
@@ -114,7 +122,7 @@ def group_names(names: Sequence[str], labels: Sequence[str], *, regex: str | Non
         matched += match is not None
         if match is None:
             groups.append(f"single {number}")
-        else:  # a regex of the user's may mean people or places, which occur in many classes
+        else:  # a regex of the user may stand for people or places, which occur in many classes
             groups.append(("" if regex else label + "/") + (match.group(1) if pattern.groups else match.group()))
     if regex and not matched:
         raise UserError(f"--group-regex {regex!r} matches no video, such as {names[0]!r}")
@@ -122,12 +130,12 @@ def group_names(names: Sequence[str], labels: Sequence[str], *, regex: str | Non
 
 
 def ratio_split(labels: Sequence[Sequence[str]], groups: Sequence[str], *, ratio: float, seed: int) -> list[str]:
-    """Says "train" or "val" per video: about `ratio` of each class validates and no group is in both.
+    """Returns "train" or "val" for each video: about `ratio` of each class validates, and no group is in both.
 
-    labels: the classes of each video; those without any are split as one more class.
+    The same seed gives the same split. Every class keeps a video to train on. A class with at least two groups has
+    videos in both splits, unless its groups are tied to those of other classes.
 
-    The same seed gives the same split, whatever the order of the videos elsewhere. Every class keeps a video to train
-    on; one of at least two groups has a video in both, unless its groups are tied to those of other classes.
+    labels: classes of each video; videos without any are split like one more class.
     """
     sets = [tuple(row) or ("",) for row in labels]
     members: dict[str, list[int]] = defaultdict(list)

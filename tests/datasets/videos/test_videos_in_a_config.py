@@ -1,4 +1,4 @@
-"""`data.store.type: video` trains from a folder of encoded videos."""
+"""Tests configs with `data.store.type: video`, which train from a folder of encoded videos."""
 
 from __future__ import annotations
 

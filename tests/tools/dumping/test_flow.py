@@ -1,4 +1,4 @@
-"""Flow is dumped here; what is looked at is what lies on the disk afterwards."""
+"""Tests dumping optical flow by the files that are on the disk afterwards."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_n_frames_give_n_minus_1_fields_beside_them_and_a_second_run_does_nothin
         assert lines(dataset)[video] | {"status": "ok", "frames": 4, "fields": 3} == lines(dataset)[video]
     before = {path: path.stat().st_mtime_ns for path in dataset.rglob("flow_*")}
     again = run_tool("dump_flow", dataset, as_module=True)
-    assert "2 there already; wrote 0 fields" in again.stdout
+    assert "2 already dumped; wrote 0 fields" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in dataset.rglob("flow_*")} == before
     assert not list(dataset.rglob(".*.tmp"))
 
@@ -88,7 +88,7 @@ def test_a_broken_frame_costs_its_video_and_leaves_no_flow_of_it(dataset: Path) 
     found = lines(dataset)
     assert "img_00003.jpg: not a readable image" in found[VIDEOS[0]]["errors"][0]
     assert "some of img_{:05d}.jpg are missing" in found[VIDEOS[1]]["errors"][0]
-    assert "has 1 frames; flow over a step of 1 needs one more" in found["frames/c/one"]["errors"][0]
+    assert "has 1 frames; flow with step 1 needs at least 2" in found["frames/c/one"]["errors"][0]
     assert [flow_in(dataset / video) for video in (*VIDEOS, "frames/c/one")] == [[], [], []]
     assert flow_in(dataset / "frames/c/whole") == whole(1) and not list(dataset.rglob(".*.tmp"))
 

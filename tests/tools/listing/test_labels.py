@@ -120,9 +120,9 @@ def test_fields_that_nobody_knows_are_named_wherever_they_stand(tmp_path: Path) 
         ("{", "cannot be read as JSON"),
         ("3", "neither a list"),
         ("[]", "no video in it"),
-        ("[1]", "entry '0' is not as expected (ValueError: 1 has no fields)"),
-        ('[{"template": "x"}]', "entry '0' is not as expected (KeyError: 'id')"),
-        ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a' is not as expected"),
+        ("[1]", "entry '0' has an unexpected form (ValueError: 1 has no fields)"),
+        ('[{"template": "x"}]', "entry '0' has an unexpected form (KeyError: 'id')"),
+        ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a' has an unexpected form"),
     ],
 )
 def test_json_of_another_shape_is_an_error_that_names_the_entry(content: str, said: str, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_json_of_another_shape_is_an_error_that_names_the_entry(content: str, sa
         ("", "no rows"),
         ("file,label\n", "no rows"),
         ("a,b,c\n", ":1: 3 columns and no header"),
-        ("a,x\nb\n", ":2: 1 columns"),
+        ("a,x\nb\n", ":2: has 1 columns"),
         ("a,x\n,y\n", ":2: the file is empty"),
         ("a,x\nb,\n", ":2: the label is empty"),
         ("file,label,start,end\na,x,2,1\n", ":2: start 2.0 and end 1.0"),

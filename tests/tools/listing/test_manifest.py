@@ -55,7 +55,7 @@ def test_another_text_is_an_error_with_file_and_line(tmp_path: Path) -> None:
     written(tmp_path).close()
     with (tmp_path / MANIFEST).open("a") as file:
         file.write("hello\n")
-    with pytest.raises(UserError, match=r"manifest\.jsonl:4: not a line of a manifest"):
+    with pytest.raises(UserError, match=r"manifest\.jsonl:4: is not a line of a manifest"):
         Manifest(tmp_path)
     (tmp_path / MANIFEST).write_text('{"kind": "header", "format": 99}\n')
     with pytest.raises(UserError, match="format 99"):
