@@ -20,10 +20,9 @@ from torch.optim.swa_utils import update_bn
 
 from datasets.protocol import clip_protocol, values_in_force
 from datasets.split import Split, check_dataset, evaluation_of, missing, open_split
-from methods.build import method_defaults, missing_pretrained, prepared_method, sync_bn_arguments
+from methods.build import method_defaults, missing_pretrained, prepared_method
 from networks.checkpoints.load import LoadReport, load_into, load_pretrained
-from networks.group_sync_bn import resolve_group_size
-from networks.memory_format import to_channels_last
+from networks.prepare import to_channels_last
 from utils.cli import run_cli
 from utils.config.command_line import OBSOLETE, parse_arguments
 from utils.config.file import ConfigFile, difference, load_config
@@ -295,19 +294,16 @@ class Run:
 def plan_in_words(config: ConfigFile) -> str:
     """What --dry-run prints: every key and its value in force, what this machine lacks, and what a run would cost."""
     common = config.common
+    world_size = session.expected_world_size()
     with torch.device("meta"):
-        method, _ = prepared_method(common)
+        method, warnings = prepared_method(common, world_size=world_size)
     Training(method, common, Precision("off", torch.device("cpu")))
     protocols = [clip_protocol(common, method.clip, train=train) for train in (True, False)]
     for protocol in protocols:
         check_dataset(common, protocol)
     lacking, num_train = missing(common, "train")
-    world_size = session.expected_world_size()
-    warnings = [
-        resolve_group_size(sync_bn_arguments(common.model).get("group_size", 1), world_size)[1],
-        lacking,
-        missing(common, "val")[0],
-        missing_pretrained(method, common.model),
+    warnings += [
+        text for text in (lacking, missing(common, "val")[0], missing_pretrained(method, common.model)) if text
     ]
     per_epoch = (num_train or common.effective_batch(world_size)) / common.effective_batch(world_size)
     rates = schedule(common.lr_scheduler, per_epoch, scale=common.lr_scale(world_size))
@@ -316,7 +312,7 @@ def plan_in_words(config: ConfigFile) -> str:
         [
             dry_run.explain(config, method_defaults(common.model), values_in_force(*protocols) | ckpt_freq),
             "",
-            *(f"warning: {warning}" for warning in warnings if warning),
+            *(f"warning: {warning}" for warning in warnings),
             dry_run.summary(common, method, method.clip, rates=rates, num_train=num_train, world_size=world_size),
         ]
     )

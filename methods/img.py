@@ -1,4 +1,4 @@
-"""Single images: the seed's `type: img`, one frame of a video or an image file per record."""
+"""Classification of single images: `type: img`, where a record is one frame of a video or an image file."""
 
 from __future__ import annotations
 

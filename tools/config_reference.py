@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from methods import METHODS
 from utils.cli import Parser, run_cli
+from utils.config.build import parameters_of
 from utils.config.file import default_of
 from utils.config.schema import Common
 from utils.errors import UserError
@@ -72,13 +73,12 @@ def _methods() -> Iterator[str]:
         yield "| key | type | default | meaning | source |"
         yield "|---|---|---|---|---|"
         meanings = _meanings(method)
-        hints = typing.get_type_hints(method.__init__ if inspect.isclass(method) else method)
-        for parameter in inspect.signature(method).parameters.values():
+        for parameter in parameters_of(method).values():
             if parameter.name in ("backbone", "num_class", "dropout", "kwargs"):
                 continue
             default = "required" if parameter.default is parameter.empty else f"`{_plain(parameter.default)}`"
             kind, meaning = (
-                _type(hints.get(parameter.name, Any)),
+                _type(parameter.annotation),
                 _cell(meanings.get(parameter.name, "").removesuffix(".")),
             )
             source = _source(method, f"common.model.{parameter.name}")

@@ -23,7 +23,7 @@ from networks.checkpoints.layouts import LAYOUTS, ours
 from networks.checkpoints.layouts.base import Facts
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from utils.errors import CheckpointError
-from utils.run.checkpoint import DAMAGED
+from utils.files import DAMAGED
 
 ZIP_MAGIC = b"PK\x03\x04"
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it wrote zip files

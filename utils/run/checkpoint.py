@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,12 @@ from typing import Any
 import torch
 
 from utils.errors import CheckpointError
-from utils.files import atomic_write, sync_folder
+from utils.files import DAMAGED, atomic_write, sync_folder
 
 NEWEST = "ckpt.pth.tar"
 BEFORE = "ckpt_before.pth.tar"
 BEST = "ckpt_best.pth.tar"
 PREFIX = "module."
-# what readers raise on bytes that are cut off or of something else
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile)
 
 
 def with_prefix(state: Mapping[str, Any]) -> dict[str, Any]:

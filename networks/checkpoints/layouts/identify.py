@@ -81,7 +81,7 @@ def temporal_blocks(kernels: list[list[int]], full: Stages) -> list[int] | None:
 
 
 def resnet3d_facts(state: State, *, prefer: str = "") -> Facts:
-    """The row of resnet3d_zoo.ZOO, and the arguments, that a ResNet-3D state of ours belongs to.
+    """The row of resnet3d_zoo.RESNETS_3D, and the arguments, that a ResNet-3D state of ours belongs to.
 
     prefer: start of the name where rows cannot be told apart, as C2D with and without temporal pooling.
     A state that fits none has no backbone in its facts, and a note that says why: loading it then names the difference.
@@ -96,7 +96,7 @@ def _resnet3d_facts(state: State, prefer: str) -> Facts:
     depth, kernels, attended = depth_of(state), temporal_kernels(state), non_local_blocks(state)
     stem = tuple(weight(state, "conv1").shape[2:])
     middle = _block_kind(state)
-    rows = sorted(resnet3d_zoo.ZOO.items(), key=lambda row: not (prefer and row[0].startswith(prefer)))
+    rows = sorted(resnet3d_zoo.RESNETS_3D.items(), key=lambda row: not (prefer and row[0].startswith(prefer)))
     exact: list[tuple[int, str, dict[str, Any]]] = []
     near: list[tuple[int, str, dict[str, Any]]] = []
     for name, entry in rows:
@@ -118,7 +118,7 @@ def _resnet3d_facts(state: State, prefer: str) -> Facts:
     if not found:
         raise UnknownNetworkError(f"stem {stem} and temporal kernels {kernels}, which none of our ResNets has")
     _, name, kwargs = found[0]
-    if prefer.endswith("nopool") and resnet3d_zoo.ZOO[name].stages.get("pool_t", 1) > 1:
+    if prefer.endswith("nopool") and resnet3d_zoo.RESNETS_3D[name].stages.get("pool_t", 1) > 1:
         kwargs["pool_t"] = 1
     return clip_facts(name, state, kwargs=kwargs)
 

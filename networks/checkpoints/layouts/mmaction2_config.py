@@ -16,7 +16,7 @@ from torch import Tensor
 from networks.checkpoints.layouts.base import Facts
 from networks.checkpoints.layouts.mmaction2_protocol import Sampler, protocol_of, sampler_of
 from networks.checkpoints.layouts.python_config import read_python_config, section
-from networks.clip.resnet3d_published import ZOO
+from networks.clip.resnet3d_published import RESNETS_3D
 from utils.errors import CheckpointError
 
 # type of their backbone -> the method that its weights belong to
@@ -164,7 +164,7 @@ def _match_scale(weights: dict[str, Tensor], config: FileConfig, *, scaled: bool
 def _refuse_untraced(config: FileConfig, facts: Facts) -> None:
     separated = config.type in SEPARATED
     ours = UNTRACED | ({"temporal_strides": [1, 2, 2, 2]} if separated else {})
-    if facts.backbone in ZOO:
+    if facts.backbone in RESNETS_3D:
         ours = {key: value for key, value in ours.items() if key not in STEM}
     for part in (config.backbone, section(config.backbone, "slow_pathway"), section(config.backbone, "fast_pathway")):
         for key, value in ours.items():
@@ -203,12 +203,12 @@ def _clip3d(config: FileConfig, facts: Facts) -> Told:
     if "instantiation" in known:
         kwargs["instantiation"] = NON_LOCAL[_mode(config, facts, gaussian=known["instantiation"] == "gaussian")]
     pooled = config.backbone.get("with_pool2", config.type in ("ResNet3d", "ResNet3dCSN", "C2D"))
-    if facts.backbone in ZOO:
+    if facts.backbone in RESNETS_3D:
         kwargs |= {ours: config.number(theirs, 1) for theirs, ours in STEM.items() if theirs in config.backbone}
         if config.type == "C2D":
             kwargs["stem_pool_padding"] = 0
         pool_t = 2 if pooled and config.type != "ResNet" else 1
-        if pool_t != ZOO[facts.backbone].stages.get("pool_t", 1):
+        if pool_t != RESNETS_3D[facts.backbone].stages.get("pool_t", 1):
             kwargs["pool_t"] = pool_t
     elif pooled and config.type != "ResNet2Plus1d":  # which has the argument, and no pool
         raise CheckpointError(f"its config says with_pool2; {facts.backbone} has no such pool")

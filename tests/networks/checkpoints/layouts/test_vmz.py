@@ -15,7 +15,7 @@ import vmz.models
 from networks import CLIP_NETWORKS
 from networks.checkpoints.layouts.vmz import LAYOUT
 from tests.helpers.requirements import ROOT
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError
 from vmz.models import PUBLISHED, available_pretrainings, mc3_18, r2plus1d_34
 
 
@@ -40,10 +40,11 @@ def test_an_absent_file_is_named_with_the_place_it_was_published_at(name: str, t
 
 def test_an_unknown_pretraining_lists_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="'imagenet' is unknown; there are kinetics_8frms, kinetics_32frms, ig65m_8frms"
+        ValueError,
+        match="r2plus1d_34: pretraining: 'imagenet' is unknown; known are ig65m_32frms, ig65m_8frms, kinetics_32frms",
     ):
         r2plus1d_34("imagenet")
-    with pytest.raises(ConfigError, match="vmz has no 'ir_csn_50'"):
+    with pytest.raises(ValueError, match="architecture: 'ir_csn_50' is unknown; did you mean `ir_csn_152`"):
         available_pretrainings("ir_csn_50")
 
 
