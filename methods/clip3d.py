@@ -1,4 +1,4 @@
-"""One clip of consecutive frames through one 3-D network: Slow, I3D, C2D, R3D, MCx, R(2+1)D, S3D, CSN, MViT, Swin."""
+"""Runs one 3-D network over a clip of consecutive frames: Slow, I3D, C2D, R3D, MCx, R(2+1)D, S3D, CSN, MViT, Swin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from utils.errors import CheckpointError
 
 
 class ClipMethod(Method):
-    """A method whose whole work is one network over the clip; the network owns the classifier."""
+    """Runs one network over the clip and does nothing else; the network owns the classifier."""
 
     clip: ClipSpec
     network: nn.Module
@@ -61,7 +61,7 @@ class ClipMethod(Method):
 
 
 class Clip3D(ClipMethod):
-    """A 3-D network over `clip_len` frames that are `frame_stride` apart.
+    """Runs a 3-D network over `clip_len` frames that are `frame_stride` apart.
 
     backbone: a name in networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, resnet50_3d, ...
     clip_len: frames of a clip; default kwargs.sample_duration, or the length for which the network's cost is published.

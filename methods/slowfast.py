@@ -1,4 +1,4 @@
-"""SlowFast: a light pathway sees a clip at the full frame rate, a heavy one sees 1/alpha of its frames."""
+"""Implements SlowFast: a light pathway sees a clip at the full frame rate, a heavy one sees 1/alpha of its frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from utils.config.build import checked
 
 
 class SlowFast(ClipMethod):
-    """SlowFast (Feichtenhofer et al. 2019, arXiv 1812.03982) over `clip_len` frames that are `frame_stride` apart.
+    """Runs SlowFast (Feichtenhofer et al. 2019, arXiv 1812.03982) over `clip_len` frames that are `frame_stride` apart.
 
     "8x8" names the slow pathway: 8 frames with a step of 8, out of 32 frames with a step of 2, with alpha 4; "4x16" has
     alpha 8.

@@ -1,4 +1,4 @@
-"""Temporal Shift Module: TSN whose image network moves channels along time, for whole clips or frame by frame."""
+"""Implements TSM: TSN whose image network moves channels along time, for whole clips or frame by frame."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NON_LOCAL: dict[str, Instantiation] = {
 
 
 class TSM(TSN):
-    """Temporal Shift Module (Lin et al. 2019, arXiv 1811.08383) on any image network that TSN takes.
+    """Runs the Temporal Shift Module (Lin et al. 2019, arXiv 1811.08383) in any image network that TSN takes.
 
     The shift runs over the T frames of the clip at hand; training uses `num_segments`. Further arguments are TSN's.
 

@@ -1,4 +1,4 @@
-"""Temporal Segment Networks: an image network runs on each frame, and the scores of the frames are averaged."""
+"""Implements TSN: an image network runs on each frame, and the scores of the frames are averaged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STACK = 5  # flow fields or differences at one place (Simonyan and Zisserman 201
 
 
 class TSN(Method):
-    """Temporal Segment Networks (Wang et al. 2016, arXiv 1608.00859).
+    """Runs Temporal Segment Networks (Wang et al. 2016, arXiv 1608.00859).
 
     The features of each frame pass dropout (no module if it is 0) and the classifier. The logits of a clip are the
     average over its frames, so the order of the frames does not matter. Any number of frames is accepted: training

@@ -1,4 +1,4 @@
-"""PyTorchVideo's `create_resnet` with its own arguments; the network itself is `create_resnet_r50` of CLIP_NETWORKS."""
+"""Offers PyTorchVideo's `create_resnet` with its arguments; the network is `create_resnet_r50` of CLIP_NETWORKS."""
 
 from __future__ import annotations
 

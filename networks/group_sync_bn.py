@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are shared by groups of consecutive ranks, and the averaging of running statistics.
+"""Shares batch norm statistics among groups of consecutive ranks, and averages running statistics over all ranks.
 
 On CUDA, torch's SyncBatchNorm computes it with process groups. On the CPU, where SyncBatchNorm refuses to run, the same
 arithmetic runs here over gloo. State dicts keep their keys.

@@ -1,4 +1,4 @@
-"""VMZ's builders with their names and arguments; weights come from pretrained/ instead of a download.
+"""Offers VMZ's builders with their names and arguments; weights come from pretrained/ instead of a download.
 
 The networks are those of networks.CLIP_NETWORKS; networks/checkpoints/load.py reads their files.
 """
@@ -75,7 +75,7 @@ def _build(
         return Clip3D(backbone=architecture, num_class=num_classes or 400, kwargs=stem).network
     path = _find(architecture, pretraining, Path(folder))
     file = load_checkpoint_file(path)
-    classes = num_classes or file.facts.arguments.get("num_class", 400)
+    classes = num_classes or file.description.arguments.get("num_class", 400)
     method = Clip3D(backbone=architecture, num_class=classes, kwargs=stem)
     load_into(method, file, new_head=num_classes is not None)
     return method.network

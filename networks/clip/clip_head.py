@@ -1,4 +1,4 @@
-"""The head of the 3-D ResNets: a pool of fixed size, the classifier at each position, the average over positions.
+"""Computes the head of 3-D ResNets: a pool of fixed size, the classifier at each position, the average of positions.
 
 It has no parameters; the networks own their dropout and `fc`.
 """

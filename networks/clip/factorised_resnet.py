@@ -1,4 +1,4 @@
-"""Networks built on torchvision's video ResNet: MCx, rMCx, R(2+1)D of VMZ and mmaction2, channel-separated networks.
+"""Builds networks on torchvision's video ResNet: MCx, rMCx, R(2+1)D of VMZ and mmaction2, channel-separated ones.
 
 Blocks, stages and keys are torchvision's (stem.0, layer1.0.conv1.0, fc). Here are the convolutions and stems that
 torchvision does not have, and the table of named networks. `r3d_18`, `mc3_18` and `r2plus1d_18` are torchvision's own
@@ -32,7 +32,7 @@ def factorised_width(inputs: int, outputs: int, kernel_s: int) -> int:
 
 
 class Factorised(nn.Sequential):
-    """1x3x3 convolution, norm, ReLU, 3x1x1 convolution, with a width that is computed for each convolution.
+    """Applies a 1x3x3 convolution, norm, ReLU and a 3x1x1 convolution, with a width computed for each convolution.
 
     torchvision's Conv2Plus1D takes one width per block instead, which differs if a block widens (230 instead of 288).
     """
@@ -53,7 +53,7 @@ class Factorised(nn.Sequential):
 
 
 class FactorisedPointwise(nn.Sequential):
-    """mmaction2's factorised 1x1x1 shortcut: two 1x1x1 convolutions, with a stride in space and then one in time."""
+    """Factorises a 1x1x1 shortcut as mmaction2 does: a 1x1x1 convolution strided in space, then one strided in time."""
 
     def __init__(self, conv: nn.Conv3d) -> None:
         inputs, outputs = conv.in_channels, conv.out_channels
@@ -68,7 +68,7 @@ class FactorisedPointwise(nn.Sequential):
 
 
 class Depthwise(nn.Conv3d):
-    """3x3x3 convolution of each channel, of interaction-reduced CSN (Tran et al. 2019, arXiv 1904.02811, sec. 3.3)."""
+    """Convolves each channel by 3x3x3, for interaction-reduced CSN (Tran et al. 2019, arXiv 1904.02811, sec. 3.3)."""
 
     def __init__(self, in_planes: int, out_planes: int, midplanes: int | None = None, stride: int = 1) -> None:
         super().__init__(in_planes, out_planes, 3, stride, 1, groups=in_planes, bias=False)
@@ -80,7 +80,7 @@ class Depthwise(nn.Conv3d):
 
 
 class PreservedDepthwise(nn.Sequential):
-    """1x1x1 convolution and norm without ReLU, then the depthwise convolution, of interaction-preserved CSN."""
+    """Applies a 1x1x1 convolution, a norm and the depthwise convolution, for interaction-preserved CSN."""
 
     def __init__(self, in_planes: int, out_planes: int, midplanes: int | None = None, stride: int = 1) -> None:
         super().__init__(
@@ -100,7 +100,7 @@ def _pool() -> nn.MaxPool3d:
 
 
 class FlatStem(nn.Sequential):
-    """1x7x7 stem of the reversed networks rMCx."""
+    """Convolves frames by 1x7x7, as the stem of the reversed networks rMCx."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -109,7 +109,7 @@ class FlatStem(nn.Sequential):
 
 
 class WideFactorisedStem(nn.Sequential):
-    """mmaction2's R(2+1)D stem with 83 channels in the middle; torchvision and VMZ have 45."""
+    """Builds mmaction2's stem of R(2+1)D, with 83 channels in the middle; torchvision and VMZ have 45."""
 
     def __init__(self) -> None:
         middle = factorised_width(3, 64, 7)
@@ -125,7 +125,7 @@ class WideFactorisedStem(nn.Sequential):
 
 @dataclass(frozen=True)
 class VideoResNetEntry:
-    """A named video ResNet as data.
+    """Describes a named video ResNet as data.
 
     source: project and paper that it comes from.
     block: class of the residual blocks.
@@ -178,7 +178,7 @@ def _set_eps(net: nn.Module, *, eps: float, inner_eps: float) -> None:
 
 
 class _DropoutLinear(nn.Linear):
-    """A classifier with dropout on its input, under torchvision's keys (fc.weight, fc.bias)."""
+    """Classifies with dropout on the input, under torchvision's keys (fc.weight, fc.bias)."""
 
     def __init__(self, fc: nn.Linear, dropout: float) -> None:
         super().__init__(fc.in_features, fc.out_features)

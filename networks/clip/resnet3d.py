@@ -1,4 +1,4 @@
-"""3-D ResNets whose stages are data: Slow, I3D, C2D, PyTorchVideo's ResNet, CSN and R(2+1)D, both SlowFast pathways.
+"""Builds 3-D ResNets from stages as data: Slow, I3D, C2D, PyTorchVideo's networks, both pathways of SlowFast.
 
 Keys follow torchvision's image ResNet (conv1, bn1, layer1.0.conv1 ... downsample.0, fc), so an image checkpoint differs
 from ours only by the time axis of its kernels (see inflate.py). The named networks are in resnet3d_published.py; those
@@ -25,7 +25,7 @@ Block = Literal["bottleneck", "depthwise", "factorised"]
 
 @dataclass(frozen=True)
 class Stages:
-    """A pathway as data. Tuples have one entry per stage (layer1 to layer4); kernels are (t, h, w).
+    """Describes a pathway as data. Tuples have one entry per stage (layer1 to layer4); kernels are (t, h, w).
 
     depths: number of blocks in each stage.
     width: channels of the stem; stage i has width * 4 * 2**i output channels.
@@ -92,7 +92,7 @@ def same_conv(inputs: int, outputs: int, kernel: Triple, *, stride: Triple = (1,
 
 
 class Bottleneck(nn.Module):
-    """Residual block of three convolutions (He et al. 2016, arXiv 1512.03385) with a temporal kernel in the first.
+    """Applies a residual block of three convolutions (He et al. 2016, arXiv 1512.03385), the first one temporal.
 
     The stride is on the second convolution; with `stride_1x1` its spatial part is on the first (Caffe's ResNet).
     """
@@ -148,7 +148,7 @@ class Bottleneck(nn.Module):
 
 
 class Pathway(nn.Module):
-    """A 3-D ResNet without head.
+    """Computes features with a 3-D ResNet that has no head.
 
     ResNet3d runs the stem and all stages in sequence; SlowFast interleaves two pathways.
     """
@@ -206,7 +206,7 @@ def init_resnet3d(net: nn.Module, *, zero_init_residual: bool) -> None:
 
 
 class ResNet3d(Pathway):
-    """A 3-D ResNet over one clip: (B, 3, T, H, W) -> logits (B, K).
+    """Classifies clips (B, 3, T, H, W) with a 3-D ResNet: logits (B, K).
 
     The head averages windows of head_frames x crop_size/32 x crop_size/32 features and classifies each window. At the
     training crop there is one window; at a larger crop there are several.

@@ -1,4 +1,4 @@
-"""3-D ResNets with a 3x3x3 kernel in every block: the `resnet50_3d` family of the original project's configs.
+"""Builds 3-D ResNets with a 3x3x3 kernel in every block: the `resnet50_3d` family of the original project's configs.
 
 Networks that separate time from space are in resnet3d.py and factorised_resnet.py.
 """
@@ -28,7 +28,7 @@ DEPTHS = {
 
 
 class PaddedShortcut(nn.Module):
-    """Shortcut of type A, without parameters: subsampling, with zeros for the additional channels."""
+    """Subsamples and fills the additional channels with zeros: the shortcut of type A, without parameters."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def _shortcut(kind: Shortcut, inputs: int, outputs: int, stride: int) -> nn.Modu
 
 
 class BasicBlock(nn.Module):
-    """Residual block of two 3x3x3 convolutions."""
+    """Applies a residual block of two 3x3x3 convolutions."""
 
     expansion = 1
 
@@ -70,7 +70,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """Residual block of a 1x1x1 convolution, a 3x3x3 convolution with the stride, and a 1x1x1 convolution."""
+    """Applies a residual block of convolutions: 1x1x1, 3x3x3 with the stride, 1x1x1."""
 
     expansion = 4
 
@@ -94,7 +94,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet3d333(nn.Module):
-    """3D ResNet (Hara et al. 2018, arXiv 1711.09577) over one clip: (B, 3, T, H, W) -> logits (B, K).
+    """Classifies clips (B, 3, T, H, W) with a 3D ResNet (Hara et al. 2018, arXiv 1711.09577): logits (B, K).
 
     It has a 7x7x7 stem and a 3x3x3 max pool; the pool and stages 2 to 4 halve the time. The head averages windows of
     ceil(sample_duration / 16) x ceil(sample_size / 32)^2 features, which are all features of a clip of that size. Keys

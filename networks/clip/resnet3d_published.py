@@ -1,4 +1,4 @@
-"""The published 3-D ResNets with one pathway, as rows of data under the names that the field uses.
+"""Lists the published 3-D ResNets with one pathway, as rows of data under the names that the field uses.
 
 Every row is a constructor. All of them take the same keyword arguments (see `ResNet3dEntry.build`), which change what
 the row says.
@@ -38,7 +38,7 @@ R2PLUS1D = {
 
 @dataclass(frozen=True)
 class ResNet3dEntry:
-    """A named 3-D ResNet as data.
+    """Describes a named 3-D ResNet as data.
 
     source: project and paper that it comes from.
     depth: 50, 101 or 152 layers.

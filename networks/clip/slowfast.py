@@ -1,4 +1,4 @@
-"""SlowFast: two pathways over one clip, joined by time-strided lateral convolutions.
+"""Builds SlowFast: two pathways over one clip, joined by time-strided lateral convolutions.
 
 The pathways and their stages are in resnet3d.py. The network takes the fast clip and picks the slow frames itself.
 """
@@ -54,7 +54,7 @@ BACKBONES: dict[Backbone, tuple[int, tuple[int, ...] | None, tuple[int, ...] | N
 
 
 class Lateral(nn.Module):
-    """The "time-strided convolution" of sec. 3.4, which turns fast features into input of the slow pathway.
+    """Turns fast features into input of the slow pathway by the "time-strided convolution" of sec. 3.4.
 
     ratio: output channels divided by input channels.
     norm: add a norm and a ReLU; mmaction2 has neither.
@@ -75,7 +75,7 @@ class Lateral(nn.Module):
 
 
 class SlowFastNet(nn.Module):
-    """SlowFast network (Feichtenhofer et al. 2019, arXiv 1812.03982) over one clip: (B, 3, T, H, W) -> logits (B, K).
+    """Classifies clips (B, 3, T, H, W) with SlowFast (Feichtenhofer et al. 2019, arXiv 1812.03982): logits (B, K).
 
     The fast pathway sees all T frames with 1/beta of the channels; the slow one sees T / alpha of them. After the stem
     and after stages 1 to 3, a lateral convolution with stride alpha appends fast features behind the slow channels. The

@@ -1,4 +1,4 @@
-"""The first convolution of a 3-D network, which has three input channels where GPUs prefer eight."""
+"""Speeds up the first convolution of a 3-D network, which has three input channels where GPUs prefer eight."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ALIGNED = 8  # tensor cores multiply half precision if the number of input chann
 
 
 class StemConv3d(nn.Conv3d):
-    """A 3-D convolution that pads its input channels with zeros if a GPU can then use its tensor cores.
+    """Convolves in 3-D and pads the input channels with zeros if a GPU can then use its tensor cores.
 
     With three channels, cuDNN computes half precision without tensor cores, and SlowFast's 5x7x7 stem is its most
     expensive layer. With padding the network trains 4 % faster and evaluates 6 % faster (H200). Keys, weights and

@@ -1,4 +1,4 @@
-"""All networks over one clip in one table, with their builders and the clip for which their cost is published."""
+"""Lists all networks over one clip, with their builders and the clip for which their cost is published."""
 
 from __future__ import annotations
 

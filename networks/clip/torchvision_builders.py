@@ -1,4 +1,4 @@
-"""Every builder of torchvision.models.video under its own name, with our argument names and with random weights.
+"""Builds every network of torchvision.models.video under its name, with our argument names and random weights.
 
 The modules, their keys and their numbers are torchvision's; only the dropout of the classifier can be changed.
 """

@@ -1,4 +1,4 @@
-"""Any image network as a feature extractor for frames: our table, torchvision's by name, timm's by timm/<name>.
+"""Turns any image network into a feature extractor for frames: ours, torchvision's by name, timm's by timm/<name>.
 
 Weights are random here; networks/checkpoints/load.py reads files.
 """

@@ -1,4 +1,4 @@
-"""MobileNetV2 for single frames: torchvision's module with the arguments of the original project."""
+"""Builds MobileNetV2 for single frames: torchvision's module with the arguments of the original project."""
 
 from __future__ import annotations
 

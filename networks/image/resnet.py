@@ -1,4 +1,4 @@
-"""ResNet-18 to ResNet-152 for single frames: torchvision's own modules under torchvision's keys."""
+"""Builds ResNet-18 to ResNet-152 for single frames: torchvision's own modules under torchvision's keys."""
 
 from __future__ import annotations
 

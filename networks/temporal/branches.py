@@ -19,7 +19,7 @@ DEEP = 23  # with this many blocks in layer3, only every second block is shifted
 
 @dataclass(frozen=True)
 class Branch:
-    """A residual branch.
+    """Locates a residual branch.
 
     entry: path of the module that it begins with.
     block: path of the module that holds the branch and its shortcut; "" if there is no such module.
@@ -59,7 +59,7 @@ def residual_branches(net: nn.Module, name: str) -> list[Branch]:
 
 
 class Graph:
-    """The part of a traced network that depends on its input.
+    """Holds the part of a traced network that depends on its input.
 
     calls: paths of the modules with parameters, in the order in which they run.
     """

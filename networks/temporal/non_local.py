@@ -1,4 +1,4 @@
-"""The non-local block of PySlowFast's and mmaction2's 3-D ResNets: attention between all positions of a clip.
+"""Computes the non-local block of PySlowFast's and mmaction2's 3-D ResNets: attention between all positions.
 
 The network that inserts it (networks/clip/resnet3d.py) says which blocks of which stage get one.
 """
@@ -14,7 +14,7 @@ Instantiation = Literal["softmax", "dot_product", "gaussian"]
 
 
 class NonLocal(nn.Module):
-    """Non-local block (Wang et al. 2018, arXiv 1711.07971): x + BN(out(attention(theta(x), phi(x)) g(x))).
+    """Computes x + BN(out(attention(theta(x), phi(x)) g(x))): the non-local block (Wang et al. 2018, arXiv 1711.07971).
 
     The inner width is C // 2. The last norm starts at zero, so a fresh block is the identity.
 
@@ -71,7 +71,7 @@ class NonLocal(nn.Module):
 
 
 class FrameNonLocal(NonLocal):
-    """Non-local block in an image network: frames (B*T, C, H, W) attend to all positions of their clip.
+    """Lets frames (B*T, C, H, W) attend to all positions of their clip: the non-local block in an image network.
 
     It has the settings of TSM's code (Lin et al. 2019, arXiv 1811.08383): pool behind the convolutions, no scale.
 

@@ -1,4 +1,4 @@
-"""The temporal shift, its one-directional and streaming forms, and the temporal pool.
+"""Implements the temporal shift, its one-directional and streaming forms, and the temporal pool.
 
 networks/temporal/insert.py puts a shift into an image network; methods/tsm.py is the method that uses it.
 """
@@ -91,7 +91,7 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 class TemporalShift(nn.Module):
-    """The shift as a module; it has no parameters, so a network that it is put into keeps its keys.
+    """Applies the shift as a module; it has no parameters, so a network that contains it keeps its keys.
 
     num_frames: T of the clips that run now; the method sets it.
     stream: memory of the previous frame while the network runs frame by frame; else None.

@@ -1,4 +1,4 @@
-"""Makes objects from a name and keyword arguments, and checks these arguments by the signature of what they go to.
+"""Makes objects from a name and keyword arguments, and checks the arguments by signatures.
 
 A signature says everything: names, types, choices (`Literal["bi", "uni"]`) and ranges (`PositiveInt`). The constructor
 itself checks what depends on two arguments or on another network: it raises ValueError("alpha: 8 does not divide ...")
@@ -25,7 +25,7 @@ _STARTS_WITH_A_NAME = re.compile(r"(\w+)[\w.]*: ")
 
 
 class ArgumentError(ConfigError, ValueError):
-    """A wrong argument: a ConfigError for those who run a config, a ValueError for those who call from Python."""
+    """Reports a wrong argument: as a ConfigError to those who run a config, as a ValueError to callers in Python."""
 
 
 def build(

@@ -32,7 +32,7 @@ def test_a_still_clip_gives_the_image_networks_features_away_from_the_ends(name:
         features = net.layer1(x)
         middle = features[:, :, features.shape[2] // 2]
         assert torch.allclose(middle, expected, rtol=1e-4, atol=1e-4)
-        if name != "resnet50_3d":  # whose later stages see so many frames that no clip is long enough
+        if name != "resnet50_3d":  # its later stages see more frames than any clip has
             whole = net.forward_features(clip)[:, :, 16]
             expected = image.layer4(image.layer3(image.layer2(expected)))
             assert torch.allclose(whole, expected, rtol=1e-3, atol=1e-3)

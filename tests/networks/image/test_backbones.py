@@ -1,4 +1,4 @@
-"""Image networks as backbones: torchvision's to the bit, the seed's arguments, and errors that name the way out."""
+"""Image networks as backbones: equal to torchvision to the bit, original arguments, and errors with a way out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_our_table_is_torchvisions_networks_key_by_key(name: str) -> None:
     assert shapes[0] == shapes[1]
 
 
-def test_the_seeds_mobilenet_is_torchvisions_with_the_same_weights() -> None:
+def test_the_original_projects_mobilenet_is_torchvisions_with_the_same_weights() -> None:
     ours, theirs = mobilenet_v2(t=6).eval(), torchvision.models.mobilenet_v2().eval()
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 3, 64, 64)

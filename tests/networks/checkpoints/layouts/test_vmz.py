@@ -33,7 +33,7 @@ def test_a_name_without_weights_builds_a_random_network() -> None:
 def test_an_absent_file_is_named_with_the_place_it_was_published_at(name: str, tmp_path: Path) -> None:
     for pretraining in available_pretrainings(name):
         url = PUBLISHED[name][pretraining]
-        message = rf"{url.rpartition('/')[2]}: not there; download it from {url}" if url else "never published"
+        message = rf"{url.rpartition('/')[2]}: no such file; download it from {url}" if url else "never published"
         with pytest.raises(CheckpointError, match=message.replace(".", r"\.")):
             getattr(vmz.models, name)(pretraining=pretraining, folder=tmp_path)
 
@@ -107,10 +107,12 @@ def test_the_width_of_a_published_classifier_is_read_from_the_file(classes: int)
             }
         state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
         assert LAYOUT.recognises(state)
-        facts = LAYOUT.convert(state, {})[1]
-        assert (facts.backbone, facts.arguments["num_class"]) == (name, classes)
+        description = LAYOUT.convert(state, {})[1]
+        assert (description.backbone, description.arguments["num_class"]) == (name, classes)
 
 
 def test_the_hub_says_where_an_absent_file_was_published() -> None:
-    with pytest.raises(CheckpointError, match=r"ig65m_from_scratch_f125286141\.pth: not there; download it from https"):
+    with pytest.raises(
+        CheckpointError, match=r"ig65m_from_scratch_f125286141\.pth: no such file; download it from https"
+    ):
         torch.hub.load(str(ROOT), "ir_csn_152", source="local", pretraining="ig65m_32frms", folder="nowhere")
