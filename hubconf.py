@@ -1,4 +1,4 @@
-"""Entry points of torch.hub: VMZ's builders, and every other network over a clip by its name.
+"""Defines the entry points of torch.hub: VMZ's builders and, under their names, all other networks over a clip.
 
 torch.hub.load(<this folder>, "ir_csn_152", source="local", pretraining="ig_ft_kinetics_32frms")
 torch.hub.load(<this folder>, "slow_r50", source="local", num_class=400)

@@ -21,7 +21,7 @@ if __name__ == "__main__":  # --help and mistakes are answered before torch is i
 from datasets.protocol import values_in_force
 from datasets.split import Protocols, Split, check_lists, missing, open_split
 from methods.base import Method
-from methods.build import method_defaults, method_on_meta, method_warnings, prepare_method
+from methods.build import method_defaults, method_on_meta, prepare_method
 from methods.weights import load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
@@ -43,11 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
     config = load_config(args.config, args.overrides)
     with config.located():
-        method, protocols = check(config.common)
+        method, warnings, protocols = check(config.common)
         if args.dry_run:
             lists = {name: missing(config.common, name) for name in protocols}
             in_force = method_defaults(config.common.model) | values_in_force(**protocols)
-            print(explain(config, method, in_force, lists, method_warnings(method, config.common.model)))
+            print(explain(config, method, in_force, lists, warnings))
             return 0
         with (
             session(config.common.device, same={"config": str(config.raw)}) as rank,
@@ -56,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return evaluate(run, protocols) if args.evaluate else train(run, protocols)
 
 
-def check(common: Common) -> tuple[Method, Protocols]:
+def check(common: Common) -> tuple[Method, list[str], Protocols]:
     """Makes every check that needs no data. --dry-run ends after it; a run goes on."""
-    method = method_on_meta(common)
+    method, warnings = method_on_meta(common)
     optimizer_for(method, common)
-    return method, check_lists(common, method.clip)
+    return method, warnings, check_lists(common, method.clip)
 
 
 def train(run: Run, protocols: Protocols) -> int:
@@ -117,7 +117,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
         evaluation = read_evaluation(path)
     else:
         member = replace(run, config=replace(run.config, common=checkpoint.config_here(path, run.common)))
-        evaluation = score_checkpoint(member, open_list(member, "val", check(member.common)[1]), path)
+        evaluation = score_checkpoint(member, open_list(member, "val", check(member.common)[2]), path)
     run.folder.log(f"{path}: {validation_line(evaluation)}")
     return evaluation
 

@@ -28,7 +28,7 @@ from torchvision.models import resnet50, video
 
 from benchmarks._page import table, write_section
 from methods import METHODS
-from networks.memory_format import to_channels_last
+from networks.prepare import to_channels_last
 from networks.temporal.shift import TemporalShift
 from utils.cli import Parser, run_cli
 from utils.processes.launch import choose_device

@@ -1,4 +1,4 @@
-"""How a video becomes a prediction: the table of methods. A new method is one file and one line here."""
+"""Holds the methods, which turn a video into a prediction, in one table. A new method is one file and one line here."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "tsm": TSM,
     "slowfast": SlowFast,
     "clip3d": Clip3D,
-    "classify": Clip3D,  # the seed's name for it
+    "classify": Clip3D,  # the original project's name for it
     "img": Image,
 }

@@ -1,29 +1,29 @@
-"""What every method is: a network over clips, and what it tells data, optimizer and checkpoint about itself."""
+"""Defines what every method is: a network over clips that describes itself to data, optimizer and checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from utils.clip_spec import MODALITIES, ClipSpec
-from utils.errors import ConfigError
+from utils.clip_spec import ClipSpec
 
 Self = TypeVar("Self", bound="Method")
+ModalityName = Literal["rgb", "flow", "rgbdiff"]  # the keys of utils.clip_spec.MODALITIES
 
 
 class Method(nn.Module):
-    """Clips (B, C, T, H, W), float, normalised -> logits (B, K).
+    """Maps normalised float clips (B, C, T, H, W) to logits (B, K).
 
     Attributes:
-        clip: the clip it wants to see.
+        clip: the clip that the method wants to see.
         name: method and architecture in one word, as checkpoints store it: tsm_resnet50.
-        arch: architecture whose image weights `pretrained: True` looks for in pretrained/; "" if there are none.
+        arch: architecture whose image weights `pretrained: True` looks for in pretrained/; "" if there are no such.
         head: the classifier, a linear layer or a 1x1x1 convolution; fine-tuning replaces it, `fc_lr5` speeds it up.
-        example_size: (T, H, W) at which its published cost is counted.
-        settings: constructor arguments that change the scores and that weights do not show, for a check when loading.
+        example_size: (T, H, W) for which the published cost is counted.
+        settings: constructor arguments that change the scores but not the weights; loading a checkpoint compares them.
     """
 
     clip: ClipSpec
@@ -34,28 +34,28 @@ class Method(nn.Module):
     settings: Mapping[str, Any] = {}
 
     def forward(self, clips: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> logits (B, K)."""
+        """Maps clips (B, C, T, H, W) to logits (B, K)."""
         raise NotImplementedError
 
     @property
     def head_prefix(self) -> str:
-        """Where the classifier's entries stand in the state dict: "head."."""
+        """Returns the prefix of the classifier's entries in the state dict: "head."."""
         head = self.head
         return next(f"{name}." for name, module in self.named_modules() if module is head)
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """An image network's state dict without its classifier -> entries of this method's state dict.
+        """Turns the state dict of an image network, without its classifier, into entries of this method's state dict.
 
-        Raises: CheckpointError when the method has no use for one.
+        Raises: CheckpointError if the method cannot start from image weights.
         """
         return {f"backbone.{key}": value for key, value in state.items()}
 
     def starts_random(self, key: str) -> bool:
-        """Whether an entry has no counterpart in an image network, so that it stays random under image weights."""
+        """Tells whether no image network has this entry, so that it stays random under image weights."""
         return ".non_local." in key
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Training mode for all but the norms that networks/freeze.py has fixed."""
+        """Sets the training mode of all modules except the norms that networks/prepare.py has frozen."""
         super().train(mode)
         for module in self.modules():
             if getattr(module, "frozen", False):
@@ -63,25 +63,21 @@ class Method(nn.Module):
         return self
 
 
-def stack_of(modality: str, stack: int | None, *, default: int) -> int:
-    """How many flow fields or differences make the channels of one place; 1 for RGB.
+def resolve_stack(modality: ModalityName, stack: int | None, *, default: int) -> int:
+    """Returns how many flow fields or frame differences are the channels of one place of a clip; 1 for RGB.
 
-    stack: what the config says; None: `default`.
-    Raises: ConfigError for a modality that is not known, or a stack where there is nothing to put on top of another.
+    stack: the configured number; None means `default`.
+    Raises: ValueError if a stack is asked for with RGB frames.
     """
-    if modality not in MODALITIES:
-        raise ConfigError(f"common.model.modality: {modality!r} is not one of {', '.join(MODALITIES)}")
     if modality == "rgb":
         if stack not in (None, 1):
-            raise ConfigError(f"common.model.stack: {stack} is for flow and rgbdiff; RGB frames are seen one by one")
+            raise ValueError(f"stack: {stack} is for flow and rgbdiff; RGB frames are seen one by one")
         return 1
-    if stack is not None and stack < 1:
-        raise ConfigError(f"common.model.stack: should be at least 1, but is {stack}")
     return default if stack is None else stack
 
 
 def new_head(features: int, num_class: int, *, std: float = 0.01) -> nn.Linear:
-    """A classifier as TSN initialises it: weights N(0, std), bias 0."""
+    """Makes a classifier that is initialised as in TSN: weights N(0, std), bias 0."""
     head = nn.Linear(features, num_class)
     nn.init.normal_(head.weight, 0.0, std)
     nn.init.zeros_(head.bias)
@@ -89,18 +85,19 @@ def new_head(features: int, num_class: int, *, std: float = 0.01) -> nn.Linear:
 
 
 def fold_frames(clips: Tensor) -> Tensor:
-    """(B, C, T, H, W) -> (B*T, C, H, W), a clip's frames in a row.
+    """Turns clips (B, C, T, H, W) into frames (B*T, C, H, W), the frames of a clip in a row.
 
-    A view where memory runs frame by frame: (B, T, C, H, W) or (B, T, H, W, C), which comes out as channels_last.
+    No copy is made if memory is ordered frame by frame: (B, T, C, H, W), or (B, T, H, W, C), which becomes
+    channels_last.
     """
     return clips.transpose(1, 2).flatten(0, 1)
 
 
 def unfold_frames(rows: Tensor, num_frames: int) -> Tensor:
-    """(B*T, ...) -> (B, T, ...)."""
+    """Turns rows (B*T, ...) into (B, T, ...)."""
     return rows.unflatten(0, (-1, num_frames))
 
 
 def mean_over_frames(logits: Tensor, num_frames: int) -> Tensor:
-    """Average consensus: (B*T, K) -> (B, K)."""
+    """Averages the logits of frames (B*T, K) into logits of clips (B, K), which is TSN's average consensus."""
     return torch.mean(unfold_frames(logits, num_frames), dim=1)

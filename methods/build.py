@@ -1,8 +1,12 @@
-"""From the config's `common.model` to a method: the one place where its names become networks."""
+"""Builds the method that a config describes: the one place where names in `common.model` become networks.
+
+It needs no data and works on torch.device("meta") as well, so a dry run makes every check that a run makes.
+"""
 
 from __future__ import annotations
 
-import inspect
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,11 @@ import torch
 from methods import METHODS
 from methods.base import Method
 from networks.checkpoints.load import PRETRAINED, find_pretrained
-from networks.freeze import freeze_bn, freeze_parts
-from networks.group_sync_bn import convert_group_sync_bn, resolve_group_size
-from utils.config.build import build
+from networks.group_sync_bn import convert_group_sync_bn
+from networks.prepare import freeze_bn, freeze_parts
+from utils.config.build import build, call, parameters_of
 from utils.config.schema import Common, Model
+from utils.errors import ConfigError
 from utils.processes.launch import expected_world_size
 from utils.run.context import Run
 from utils.training.precision import Precision
@@ -24,7 +29,7 @@ SYNC_BN = ("bn_group_size", "bn_sync_stats", "bn_var_mode")
 
 
 def build_method(model: Model) -> Method:
-    """The method with its backbone and classifier, weights random.
+    """Builds the method with its backbone and classifier, with random weights.
 
     Raises: ConfigError with the dotted path for an unknown name, argument, type or combination.
     """
@@ -35,37 +40,46 @@ def build_method(model: Model) -> Method:
         "kwargs": {key: value for key, value in model.kwargs.items() if key not in SYNC_BN},
         **(model.model_extra or {}),
     }
-    if model.modality != "rgb" or model.stack is not None:  # methods that see RGB alone need not know of others
+    if model.modality != "rgb" or model.stack is not None:  # a method that sees only RGB does not have these arguments
         arguments |= {"modality": model.modality, "stack": model.stack}
     return build(METHODS, model.type, arguments, where="common.model")
 
 
-def sync_bn_arguments(model: Model) -> dict[str, Any]:
-    """What model.kwargs says of batch norm: group_size, sync_stats, var_mode, each only if given."""
-    return {key.removeprefix("bn_"): model.kwargs[key] for key in SYNC_BN if key in model.kwargs}
+def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[Method, list[str]]:
+    """Builds the method for training, with synchronised batch norms and frozen parts, and returns it with warnings.
 
-
-def prepared_method(common: Common) -> tuple[Method, list[str]]:
-    """The method as it trains, batch norms synchronised and parts frozen, its weights random; and warnings."""
+    world_size: number of processes that the run will have; default: those that are connected now.
+    Raises: ConfigError like build_method, also for batch norm groups and frozen parts that are not possible.
+    """
     method = build_method(common.model)
-    warnings = convert_group_sync_bn(method, **sync_bn_arguments(common.model))
+    given = {key: common.model.kwargs[key] for key in SYNC_BN if key in common.model.kwargs}
+    kwargs = "common.model.kwargs"
+    warnings = call(convert_group_sync_bn, given, "batch norm", kwargs, module=method, world_size=world_size)
     if common.frozen_bn or common.partial_bn:
-        freeze_bn(method, keep_first=not common.frozen_bn)
-    freeze_parts(method, common.freeze)
-    return method, warnings
+        with _errors_at("common.frozen_bn" if common.frozen_bn else "common.partial_bn"):
+            freeze_bn(method, keep_first=not common.frozen_bn)
+    with _errors_at("common.freeze"):
+        freeze_parts(method, common.freeze)
+    return method, [f"{kwargs}.{warning}" for warning in warnings]
 
 
-def method_on_meta(common: Common) -> Method:
-    """Builds the method as it trains, without memory, and so makes every check of `common.model`."""
+@contextlib.contextmanager
+def _errors_at(where: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def method_on_meta(common: Common) -> tuple[Method, list[str]]:
+    """Builds the method as it trains, without memory, and so makes every check of `common.model`.
+
+    Returns it with the warnings that a run would give, also about pretrained weights that are not there.
+    """
     with torch.device("meta"):
-        method, _ = prepared_method(common)
-    _group_size(common.model)
-    return method
-
-
-def _group_size(model: Model) -> tuple[int, str]:
-    """Returns the size of the groups that share batch norm statistics, and a warning or ""."""
-    return resolve_group_size(sync_bn_arguments(model).get("group_size", 1), expected_world_size())
+        method, warnings = prepared_method(common, world_size=expected_world_size())
+    missing = _missing_pretrained(method, common.model)
+    return method, warnings + ([missing] if missing else [])
 
 
 def prepare_method(run: Run) -> tuple[Method, Precision]:
@@ -86,24 +100,20 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
 
 
 def method_defaults(model: Model) -> dict[str, Any]:
-    """The method's own arguments that the config may set below `common.model`, by dotted path, with their defaults."""
-    parameters = inspect.signature(METHODS[model.type]).parameters.values()
+    """Returns the arguments that only this method has, by dotted path, with their defaults."""
     return {
-        f"common.model.{parameter.name}": parameter.default
-        for parameter in parameters
-        if parameter.name not in type(model).model_fields and parameter.default is not parameter.empty
+        f"common.model.{name}": parameter.default
+        for name, parameter in parameters_of(METHODS[model.type]).items()
+        if name not in type(model).model_fields and parameter.default is not parameter.empty
     }
-
-
-def method_warnings(method: Method, model: Model) -> list[str]:
-    """Returns for a dry run what a run would warn about: group size of batch norm, weights that are not there."""
-    return [text for text in (_group_size(model)[1], _missing_pretrained(method, model)) if text]
 
 
 def _missing_pretrained(method: Method, model: Model) -> str | None:
     """Returns which weights `pretrained` asks for that are not there; None when nothing is missing."""
     if isinstance(model.pretrained, str):
-        return None if Path(model.pretrained).exists() else f"common.model.pretrained: {model.pretrained} is not there"
+        return (
+            None if Path(model.pretrained).exists() else f"common.model.pretrained: {model.pretrained} does not exist"
+        )
     if model.pretrained and find_pretrained(method.arch) is None:
         return f"no weights for {method.arch} in {PRETRAINED}/: training would start from random weights"
     return None

@@ -1,4 +1,4 @@
-"""Single images: the seed's `type: img`, one frame of a video or an image file per record."""
+"""Classifies single images: `type: img`, where a record is one frame of a video or an image file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from methods.tsn import TSN
 
 
 class Image(TSN):
-    """An image network with a classifier; a clip is one frame."""
+    """Classifies images with an image network; a clip is one frame."""
 
     def __init__(
         self, *, backbone: str, num_class: int, dropout: float = 0.0, kwargs: Mapping[str, Any] | None = None

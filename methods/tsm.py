@@ -1,73 +1,61 @@
-"""Temporal Shift Module: TSN whose image network moves channels along time, offline and frame by frame."""
+"""Implements TSM: TSN whose image network moves channels along time, for whole clips or frame by frame."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from methods.base import fold_frames, mean_over_frames
 from methods.tsn import TSN
-from networks.temporal.insert import PLACES, insert_non_local, insert_pool, insert_shift, temporal_parts
-from networks.temporal.shift import DIRECTIONS, Stream, TemporalPool, TemporalShift, pooled_length
+from networks.temporal.insert import Place, insert_non_local, insert_pool, insert_shift, temporal_parts
+from networks.temporal.non_local import Instantiation
+from networks.temporal.shift import Direction, Stream, TemporalPool, TemporalShift, pooled_length
+from utils.config.build import checked
 from utils.errors import ConfigError
 
-NON_LOCAL = {"embedded_gaussian": "softmax", "dot_product": "dot_product", "gaussian": "gaussian"}
+NON_LOCAL: dict[str, Instantiation] = {
+    "embedded_gaussian": "softmax",
+    "dot_product": "dot_product",
+    "gaussian": "gaussian",
+}
 
 
 class TSM(TSN):
-    """Temporal Shift Module (Lin et al. 2019, arXiv 1811.08383) on any image network that TSN takes.
+    """Runs the Temporal Shift Module (Lin et al. 2019, arXiv 1811.08383) in any image network that TSN takes.
 
-    The shift runs over the T frames it is given; training sees `num_segments`.
+    The shift runs over the T frames of the clip at hand; training uses `num_segments`. Further arguments are TSN's.
 
-    shift_div: 1/shift_div of the channels move each way; 0 moves none, which is TSN.
-    shift_place: `blockres` (inside the residual branch) or `block` (the whole block's input); see networks/temporal/insert.py.
-    shift: `bi`, or `uni`: only from the past, so that a trained network can run frame by frame (`StreamingTSM`).
+    shift_div: 1/shift_div of the channels move each way; 0 moves no channel, which is TSN.
+    shift_place: what is shifted: `blockres`, the input of the residual branch; `block`, the input of the whole block.
+    shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame (`StreamingTSM`).
     temporal_pool: halve the frame rate in front of layer2 (ResNets).
     non_local: non-local blocks in layer2 and layer3 (ResNets): True or `embedded_gaussian`, `dot_product`, `gaussian`.
     """
 
+    @checked
     def __init__(
         self,
         *,
         backbone: str,
-        num_class: int,
-        num_segments: int = 8,
-        dropout: float = 0.0,
-        consensus: str = "avg",
-        shift_div: int = 8,
-        shift_place: str = "blockres",
-        shift: str = "bi",
+        num_segments: PositiveInt = 8,
+        shift_div: NonNegativeInt = 8,
+        shift_place: Place = "blockres",
+        shift: Direction = "bi",
         temporal_pool: bool = False,
-        non_local: bool | str = False,
-        modality: str = "rgb",
-        stack: int | None = None,
-        init_std: float = 0.01,
-        kwargs: Mapping[str, Any] | None = None,
+        non_local: bool | Literal["embedded_gaussian", "dot_product", "gaussian"] = False,
+        **tsn: Any,
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            num_class=num_class,
-            num_segments=num_segments,
-            dropout=dropout,
-            consensus=consensus,
-            modality=modality,
-            stack=stack,
-            init_std=init_std,
-            kwargs=kwargs,
-        )
+        super().__init__(backbone=backbone, num_segments=num_segments, **tsn)
         self.name = f"tsm_{backbone}"
-        _check("shift_place", shift_place, PLACES)
-        _check("shift", shift, DIRECTIONS)
-        if shift_div < 0 or (shift_div == 1 and shift == "bi"):
-            raise ConfigError(f"common.model.shift_div: should be 0 (no shift) or at least 2, but is {shift_div}")
+        if shift_div == 1 and shift == "bi":
+            raise ValueError("shift_div: should be 0 (no shift) or at least 2, but is 1")
         if shift_div:
             insert_shift(self.backbone, backbone, shift_div=shift_div, place=shift_place, direction=shift)
         if non_local:
             variant = "embedded_gaussian" if non_local is True else non_local
-            _check("non_local", variant, NON_LOCAL)
             insert_non_local(self.backbone, backbone, instantiation=NON_LOCAL[variant])
         if temporal_pool:
             insert_pool(self.backbone, backbone)
@@ -85,7 +73,7 @@ class TSM(TSN):
         self._set_num_frames(num_segments)
 
     def forward(self, clips: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> logits (B, K)."""
+        """Maps clips (B, C, T, H, W) to logits (B, K)."""
         self._set_num_frames(clips.shape[2])
         logits = self.frame_logits(fold_frames(clips))
         return mean_over_frames(logits, self._after_pool(clips.shape[2]))
@@ -102,11 +90,11 @@ class TSM(TSN):
 
 
 class StreamingTSM(nn.Module):
-    """A trained one-directional TSM that sees one frame per call and remembers the shifted channels of the one before.
+    """Runs a trained one-directional TSM on one frame per call and keeps the shifted channels of the previous frame.
 
-    The mean of its logits over the frames of a clip is the offline network's output for that clip.
+    The mean of its logits over the frames of a clip is the output of the original network for that clip.
 
-    Raises: ConfigError when the network looks into the future (shift `bi`, non-local, temporal pool) or has no shift.
+    Raises: ConfigError if the network looks into the future (shift `bi`, non-local, temporal pool) or has no shift.
     """
 
     def __init__(self, tsm: TSM) -> None:
@@ -122,9 +110,9 @@ class StreamingTSM(nn.Module):
         self.tsm = tsm
 
     def forward(self, frame: Tensor, *before: Tensor) -> tuple[Tensor, ...]:
-        """(B, C, H, W) and the state of the frame before -> logits (B, K) and the new state.
+        """Maps frames (B, C, H, W), and the state after the previous frame, to logits (B, K) and the new state.
 
-        Without a state the clip begins here: what lies before it reads as zero.
+        Without a state the clip begins here: the shift reads zeros for what lies before.
         """
         stream = Stream(list(before))
         shifts = [part for part, _ in self.tsm._parts if isinstance(part, TemporalShift)]
@@ -139,10 +127,5 @@ class StreamingTSM(nn.Module):
 
     @torch.no_grad()
     def first_state(self, frame: Tensor) -> tuple[Tensor, ...]:
-        """Zeros of the state's shapes for frames like this one."""
+        """Returns zeros in the shapes of the state for frames like this one."""
         return tuple(torch.zeros_like(part) for part in self(frame)[1:])
-
-
-def _check(key: str, value: str, accepted: Any) -> None:
-    if value not in accepted:
-        raise ConfigError(f"common.model.{key}: {value!r} is not one of {', '.join(accepted)}")

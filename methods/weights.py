@@ -8,7 +8,7 @@ from typing import Any
 
 from methods.base import Method
 from networks.checkpoints.load import LoadReport, load_into, load_pretrained
-from networks.memory_format import to_channels_last
+from networks.prepare import to_channels_last
 from utils.config.file import difference
 from utils.processes import session
 from utils.run import checkpoint

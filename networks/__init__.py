@@ -1,6 +1,7 @@
-"""Plain nn.Modules: tensors in, features or logits out. They know no config, file or process.
+"""Holds the networks: plain nn.Modules that turn tensors into features or logits and know nothing of config keys.
 
-Two tables of builders, name -> keyword arguments -> module. A new network is one file and one line here.
+Two tables name their builders, which take keyword arguments. A new network is one file and one line here. Files with
+weights are read in networks/checkpoints.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from networks.clip.table import CLIP_BUILDERS
 from networks.image.mobilenet import mobilenet_v2
 from networks.image.resnet import RESNETS
 
-# frames (N, C, H, W) -> 1000 image classes; networks.image.backbones.image_backbone takes the classifier off
+# frames (N, C, H, W) -> 1000 image classes; networks.image.backbones.image_backbone removes the classifier
 IMAGE_BACKBONES: Mapping[str, Callable[..., nn.Module]] = {
     **RESNETS,
     "mobilenet_v2": mobilenet_v2,

@@ -1,4 +1,4 @@
-"""The convolution that reads the pixels: found, and made to take flow or differences in place of RGB."""
+"""Finds the convolution that reads the pixels, and makes it take optical flow or differences instead of RGB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RGB = 3
 
 
 def replace_first_convolution(net: nn.Module, in_channels: int) -> None:
-    """Makes the first convolution of an RGB network, over images or clips, take `in_channels` instead, in place."""
+    """Makes the first convolution of an RGB network, over images or clips, take `in_channels`, in place."""
     path, conv = next((path, part) for path, part in net.named_modules() if isinstance(part, nn.Conv2d | nn.Conv3d))
     new = type(conv)(
         in_channels,
@@ -31,14 +31,17 @@ def replace_first_convolution(net: nn.Module, in_channels: int) -> None:
 
 
 def widen_input(weight: Tensor, in_channels: int) -> Tensor:
-    """An RGB kernel (out, 3, ...) for `in_channels`: its mean over RGB, repeated (TSN, arXiv 1608.00859, sec. 3.2)."""
+    """Widens an RGB kernel (out, 3, ...) to `in_channels` by repeating its mean over RGB.
+
+    See TSN, arXiv 1608.00859, sec. 3.2.
+    """
     return weight.mean(dim=1, keepdim=True).repeat_interleave(in_channels, dim=1)
 
 
 def first_convolution(state: Mapping[str, Tensor]) -> str | None:
-    """Key of the kernel that reads the pixels: the 4-D or 5-D entry of a state dict that takes RGB, else the first.
+    """Returns the key of the kernel that reads the pixels: the first 4-D or 5-D entry that takes RGB, else the first.
 
-    The order alone does not tell: a safetensors file has its entries by alphabet.
+    The order alone is not enough: the entries of a safetensors file are in alphabetical order.
     """
     kernels = {key: value for key, value in state.items() if re.search(r"weight$", key) and value.dim() in (4, 5)}
     return next((key for key, value in kernels.items() if value.shape[1] == RGB), next(iter(kernels), None))

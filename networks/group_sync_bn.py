@@ -1,68 +1,73 @@
-"""Batch norm whose statistics are shared by groups of consecutive ranks, and the averaging of running statistics.
+"""Shares batch norm statistics among groups of consecutive ranks, and averages running statistics over all ranks.
 
-On CUDA the arithmetic is torch's SyncBatchNorm with process groups; on the CPU, where that one refuses to run, the same
-arithmetic over gloo. State dicts keep their keys.
+On CUDA, torch's SyncBatchNorm computes it with process groups. On the CPU, where SyncBatchNorm refuses to run, the same
+arithmetic runs here over gloo. State dicts keep their keys.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from utils.errors import ConfigError
-
-VAR_MODES = ("L2",)
+from utils.config.build import checked
 
 
-def resolve_group_size(group_size: int, world_size: int) -> tuple[int, str]:
-    """The group size in force, and a warning or "".
+def resolve_group_size(bn_group_size: int, world_size: int) -> tuple[int, str]:
+    """Returns the group size that is used, and a warning or "".
 
-    Raises: ConfigError for a size below 1, or one that neither divides the world nor is larger than it.
+    Raises: ValueError for a size that neither divides the number of processes nor is larger than it.
     """
-    key = "common.model.kwargs.bn_group_size"
-    if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 1:
-        raise ConfigError(f"{key}: {group_size!r} must be a number of processes, 1 or more")
-    if group_size > world_size:
-        return (
-            world_size,
-            f"{key}: {group_size} is more than the {world_size} process(es) of this run, so {world_size} is used",
+    if bn_group_size > world_size:
+        warning = (
+            f"bn_group_size: {bn_group_size} is more than the {world_size} process(es) of this run, "
+            f"so {world_size} is used"
         )
-    if world_size % group_size:
-        raise ConfigError(f"{key}: {group_size} does not divide the {world_size} processes of this run")
-    return group_size, ""
+        return world_size, warning
+    if world_size % bn_group_size:
+        raise ValueError(f"bn_group_size: {bn_group_size} does not divide the {world_size} processes of this run")
+    return bn_group_size, ""
 
 
+@checked
 def convert_group_sync_bn(
-    module: nn.Module, *, group_size: int = 1, sync_stats: bool = False, var_mode: str = "L2"
+    module: nn.Module,
+    *,
+    bn_group_size: PositiveInt = 1,
+    bn_sync_stats: bool = False,
+    bn_var_mode: Literal["L2"] = "L2",
+    world_size: int | None = None,
 ) -> list[str]:
-    """Changes the batch norms inside `module`, in place, and returns warnings for the log.
+    """Replaces the batch norms inside `module`, in place, and returns warnings for the log.
 
-    group_size: ranks per group; groups are consecutive ranks. 1 leaves plain batch norm.
-    sync_stats: after every training forward of `module` the running mean and variance are averaged over ALL ranks;
-        otherwise they follow the rank's own group.
-    var_mode: L2, the usual variance.
     Every rank must call this, with equal modules. Parameters and buffers stay the same objects.
-    Raises: ConfigError for a wrong size or mode.
+
+    bn_group_size: ranks per group; groups are consecutive ranks. 1 keeps plain batch norm.
+    bn_sync_stats: average the running mean and variance over ALL ranks after every training forward of `module`;
+        otherwise they follow the rank's own group.
+    bn_var_mode: how the variance is computed; L2 is the usual variance.
+    world_size: number of processes to check the group size for; default: those that are connected now. Only where
+        processes are connected does anything change.
+
+    Raises: ValueError for a group size that does not divide the number of processes.
     """
-    if var_mode not in VAR_MODES:
-        raise ConfigError(f"common.model.kwargs.bn_var_mode: {var_mode!r} is not one of {', '.join(VAR_MODES)}")
-    world_size = dist.get_world_size() if dist.is_initialized() else 1
-    group_size, warning = resolve_group_size(group_size, world_size)
-    if world_size > 1:
+    connected = dist.get_world_size() if dist.is_initialized() else 1
+    group_size, warning = resolve_group_size(bn_group_size, connected if world_size is None else world_size)
+    if connected > 1:
         if group_size > 1:
-            _replace(module, _own_group(group_size, world_size))
-        if sync_stats:
+            _replace(module, _own_group(group_size, connected))
+        if bn_sync_stats:
             module.register_forward_hook(_average_running_stats)
     return [warning] if warning else []
 
 
 def _own_group(group_size: int, world_size: int) -> Any:
-    """The process group of this rank; every rank takes part in making all of them, as torch demands."""
+    """Returns the process group of this rank. Every rank takes part in making all groups, as torch demands."""
     if group_size == world_size:
         return dist.group.WORLD
     groups = [dist.new_group(list(range(first, first + group_size))) for first in range(0, world_size, group_size)]
@@ -70,9 +75,9 @@ def _own_group(group_size: int, world_size: int) -> Any:
 
 
 def _replace(module: nn.Module, group: Any) -> None:
-    replaced: dict[nn.Module, GroupSyncBatchNorm] = {}  # a batch norm may stand in two places
+    replaced: dict[nn.Module, GroupSyncBatchNorm] = {}  # the same batch norm may be used in two places
     for parent in list(module.modules()):
-        for name, child in list(parent._modules.items()):  # named_children leaves out the second place
+        for name, child in list(parent._modules.items()):  # named_children skips the second place
             if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
                 if child not in replaced:
                     replaced[child] = GroupSyncBatchNorm.adopt(child, group)
@@ -80,11 +85,11 @@ def _replace(module: nn.Module, group: Any) -> None:
 
 
 class GroupSyncBatchNorm(nn.SyncBatchNorm):
-    """SyncBatchNorm that also trains on the CPU. Input (B, C, ...) with any number of further dimensions."""
+    """Trains like SyncBatchNorm, on the CPU too. The input is (B, C, ...) with any number of further dimensions."""
 
     @classmethod
     def adopt(cls, plain: _BatchNorm, group: Any) -> GroupSyncBatchNorm:
-        """A module with the parameters and buffers of `plain`, not copies of them."""
+        """Makes a module that holds the parameters and buffers of `plain` themselves, not copies."""
         synced = cls(plain.num_features, plain.eps, plain.momentum, plain.affine, plain.track_running_stats, group)
         for name in ("weight", "bias"):
             synced.register_parameter(name, getattr(plain, name))
@@ -94,16 +99,15 @@ class GroupSyncBatchNorm(nn.SyncBatchNorm):
         return synced
 
     def __deepcopy__(self, memo: dict[int, Any]) -> GroupSyncBatchNorm:
-        memo[id(self.process_group)] = (
-            self.process_group
-        )  # a copy of the module, as EMA makes one, is of the same group
+        # a copy of the module, as EMA makes it, belongs to the same group
+        memo[id(self.process_group)] = self.process_group
         copied = type(self).__new__(type(self))
         memo[id(self)] = copied
         copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return copied
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalises by the statistics of all processes of the group in training, by the running ones otherwise."""
+        """Normalises with the statistics of the whole group in training, and with the running ones in evaluation."""
         if input.device.type != "cpu" or not self.training or not dist.is_initialized():
             return super().forward(input)
         self._check_input_dim(input)
@@ -123,16 +127,16 @@ class GroupSyncBatchNorm(nn.SyncBatchNorm):
 
 
 class _GroupNorm(torch.autograd.Function):
-    """Batch norm over a process group (Ioffe & Szegedy 2015, arXiv 1502.03167), each sum taken over all its ranks.
+    """Computes batch norm (Ioffe & Szegedy 2015, arXiv 1502.03167) with sums over all ranks of a process group.
 
-    Ranks may have different batch sizes, also none. Sums are added in the order of ranks, so a run repeats to the bit.
+    Batch sizes may differ between ranks and may be 0. Sums are added in the order of ranks, so runs repeat to the bit.
     """
 
     @staticmethod
     def forward(
         ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, group: Any
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns the output, and the group's mean (C,), biased variance (C,) and number of values per channel ()."""
+        """Returns the output and the group's mean (C,), biased variance (C,) and number of values per channel ()."""
         dims = _all_but_channels(input)
         values = input.to(torch.promote_types(input.dtype, torch.float32))
         count = input.numel() // input.shape[1]
@@ -142,7 +146,7 @@ class _GroupNorm(torch.autograd.Function):
         means, all_squares, counts = parts[:, : len(mean)], parts[:, len(mean) : -1], parts[:, -1:]
         total = counts.sum().clamp(min=1)
         group_mean = (means * counts).sum(0) / total
-        # Chan et al. 1979: squares about the group's mean from squares about each rank's own, without cancellation
+        # Chan et al. 1979: squares around the group's mean from squares around each rank's mean, without cancellation
         var = (all_squares + counts * (means - group_mean).square()).sum(0) / total
         scale = torch.rsqrt(var + eps)
         normalised = (values - _along_channels(group_mean, values)) * _along_channels(scale, values)
@@ -156,7 +160,7 @@ class _GroupNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
-        """Weight's and bias's gradients are this rank's share; the reduction over ranks adds them as any other's."""
+        """Returns gradients; those of weight and bias are this rank's share, which the usual reduction adds up."""
         normalised, weight, scale, total = ctx.saved_tensors
         dims = _all_but_channels(normalised)
         gradient = gradients[0].to(normalised.dtype)
@@ -179,7 +183,7 @@ def _along_channels(vector: Tensor, values: Tensor) -> Tensor:
 
 
 def _gather(values: Tensor, group: Any) -> Tensor:
-    """(n,) of every rank of the group -> (ranks, n) in their order."""
+    """Gathers the (n,) values of every rank of the group into (ranks, n), in the order of ranks."""
     gathered = [torch.empty_like(values) for _ in range(dist.get_world_size(group))]
     dist.all_gather(gathered, values, group=group)
     return torch.stack(gathered)
@@ -196,6 +200,6 @@ def _average_running_stats(module: nn.Module, inputs: Any, output: Any) -> None:
     flat = torch.cat(statistics)
     mean = _gather(flat, dist.group.WORLD).mean(0)
     for part, average in zip(statistics, mean.split([len(part) for part in statistics]), strict=True):
-        # plain batch norm has saved its running statistics for a backward pass that does not read them in training;
-        # `data` keeps autograd from taking this for a mistake
+        # plain batch norm saves its running statistics for the backward pass, which does not read them in training;
+        # writing through `data` keeps autograd from reporting the change as an error
         part.data.copy_(average)

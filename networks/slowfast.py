@@ -1,3 +1,3 @@
-"""Keeps the documented import `networks.slowfast`; the network is in `networks.clip.slowfast`."""
+"""Keeps the documented import `networks.slowfast`; the network is in networks/clip/slowfast.py."""
 
 from networks.clip.slowfast import SlowFastNet as SlowFastNet

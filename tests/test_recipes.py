@@ -16,8 +16,8 @@ from datasets import DATASETS
 from datasets.protocol import clip_protocol
 from datasets.split import check_dataset
 from methods.base import Method
-from methods.build import build_method, sync_bn_arguments
-from networks.freeze import freeze_bn
+from methods.build import build_method
+from networks.prepare import freeze_bn
 from tests.helpers.published_recipes import (
     CLASSES,
     DATA,
@@ -122,7 +122,6 @@ def test_frames_are_picked_and_cut_by_rules_that_fit_the_method(name: str) -> No
     wanted, num_clips = protocol.clip, protocol.num_clips
     frames = protocol.rule.test(300, wanted.num_frames, wanted.frame_stride, num_clips)
     assert frames.shape == (num_clips, wanted.num_frames) and frames.max() < 300
-    sync_bn_arguments(common.model)
 
 
 @every_recipe

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parent.parent  # the folder that holds main.py
+ROOT = Path(__file__).resolve().parent.parent  # the project's folder
+# errors that readers raise for a file that is cut off, or that is something else than expected
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile)
 
 
 @contextlib.contextmanager

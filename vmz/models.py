@@ -1,6 +1,6 @@
-"""VMZ's builders under their names and arguments, with weights from pretrained/ instead of a download.
+"""Offers VMZ's builders with their names and arguments; weights come from pretrained/ instead of a download.
 
-The networks are networks.CLIP_NETWORKS'; how files are read is networks/checkpoints/load.py's business.
+The networks are those of networks.CLIP_NETWORKS; networks/checkpoints/load.py reads their files.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from torch import nn
 
 from methods.clip3d import Clip3D
 from networks.checkpoints.load import PRETRAINED, load_checkpoint_file, load_into, published_file
-from utils.config.file import nearest
-from utils.errors import CheckpointError, ConfigError
+from utils.config.build import check_name
+from utils.errors import CheckpointError
 
 __all__ = [
     "available_pretrainings",
@@ -29,7 +29,7 @@ _VMZ = "https://github.com/bjuncek/VMZ/releases/download/test_models/"
 _IG65M = "https://github.com/moabitcoin/ig65m-pytorch/releases/download/v1.0.0/"
 _TORCHVISION = "https://download.pytorch.org/models/"
 
-# architecture -> name of a pretraining -> where its file was published; "" if it never was
+# architecture -> name of a pretraining -> address of its file; "" if the file was never published
 PUBLISHED: dict[str, dict[str, str]] = {
     "ir_csn_152": {
         "ig65m_32frms": f"{_VMZ}irCSN_152_ig65m_from_scratch_f125286141.pth",
@@ -62,30 +62,27 @@ PUBLISHED: dict[str, dict[str, str]] = {
 
 
 def available_pretrainings(architecture: str) -> list[str]:
-    """The names that `pretraining` takes. Raises: ConfigError for another architecture."""
-    if architecture not in PUBLISHED:
-        raise ConfigError(f"vmz has no {architecture!r}{nearest(architecture, [*PUBLISHED])}")
+    """Returns the accepted values of `pretraining`. Raises: ValueError for an unknown architecture."""
+    check_name(PUBLISHED, architecture, where="architecture")
     return [*PUBLISHED[architecture]]
 
 
 def _build(
     architecture: str, pretraining: str, *, num_classes: int | None, folder: str | Path, **stem: bool
 ) -> nn.Module:
-    """A network; with a pretraining, the file's weights and its number of classes unless another one is asked for."""
+    """Builds a network. With a pretraining it gets the file's weights, and its classes unless num_classes is given."""
     if not pretraining:
         return Clip3D(backbone=architecture, num_class=num_classes or 400, kwargs=stem).network
     path = _find(architecture, pretraining, Path(folder))
     file = load_checkpoint_file(path)
-    classes = num_classes or file.facts.arguments.get("num_class", 400)
+    classes = num_classes or file.description.arguments.get("num_class", 400)
     method = Clip3D(backbone=architecture, num_class=classes, kwargs=stem)
     load_into(method, file, new_head=num_classes is not None)
     return method.network
 
 
 def _find(architecture: str, pretraining: str, folder: Path) -> Path:
-    known = available_pretrainings(architecture)
-    if pretraining not in known:
-        raise ConfigError(f"{architecture}: pretraining {pretraining!r} is unknown; there are {', '.join(known)}")
+    check_name(PUBLISHED[architecture], pretraining, where=f"{architecture}: pretraining")
     url = PUBLISHED[architecture][pretraining]
     if not url:
         raise CheckpointError(f"{architecture}: the weights of {pretraining} were announced but never published")
@@ -99,14 +96,15 @@ def ir_csn_152(
     num_classes: int | None = None,
     folder: str | Path = PRETRAINED,
 ) -> nn.Module:
-    """Interaction-reduced channel-separated network, 152 layers (Tran et al. 2019, arXiv 1904.02811).
+    """Builds the interaction-reduced channel-separated network, 152 layers (Tran et al. 2019, arXiv 1904.02811).
 
-    pretraining: a name of `available_pretrainings`; its file is looked up in `folder`. "" leaves random weights.
-    num_classes: by default what the file has: 359 for ig65m, 487 for Sports-1M, 400 for Kinetics. Another number keeps
-        the body and starts a new classifier.
+    pretraining: a name in `available_pretrainings`; its file is looked up in `folder`. "" keeps random weights.
+    use_pool1: max pool behind the stem.
+    num_classes: default: the number in the file, 359 for ig65m, 487 for Sports-1M, 400 for Kinetics. Another number
+        keeps the body and starts a new classifier.
 
-    Raises: ConfigError for an unknown pretraining, listing those there are; CheckpointError for an absent file, saying
-        where it was published.
+    Raises: ValueError for an unknown pretraining, with the known ones; CheckpointError for a missing file, with the
+        address where it was published.
     """
     return _build("ir_csn_152", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
 
@@ -118,7 +116,7 @@ def ip_csn_152(
     num_classes: int | None = None,
     folder: str | Path = PRETRAINED,
 ) -> nn.Module:
-    """Interaction-preserved channel-separated network, 152 layers; arguments as in ir_csn_152."""
+    """Builds the interaction-preserved channel-separated network, 152 layers; arguments as in ir_csn_152."""
     return _build("ip_csn_152", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
 
 
@@ -129,7 +127,10 @@ def r2plus1d_34(
     num_classes: int | None = None,
     folder: str | Path = PRETRAINED,
 ) -> nn.Module:
-    """R(2+1)D, 34 layers (Tran et al. 2018, arXiv 1711.11248); raw ig65m has 487 classes at 8 frames, 359 at 32."""
+    """Builds R(2+1)D, 34 layers (Tran et al. 2018, arXiv 1711.11248); arguments as in ir_csn_152.
+
+    The file of ig65m has 487 classes for 8 frames and 359 for 32 frames.
+    """
     return _build("r2plus1d_34", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
 
 
@@ -140,20 +141,20 @@ def r2plus1d_152(
     num_classes: int | None = None,
     folder: str | Path = PRETRAINED,
 ) -> nn.Module:
-    """R(2+1)D, 152 layers; arguments as in ir_csn_152."""
+    """Builds R(2+1)D, 152 layers; arguments as in ir_csn_152."""
     return _build("r2plus1d_152", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
 
 
 def r3d_18(pretraining: str = "", *, num_classes: int | None = None, folder: str | Path = PRETRAINED) -> nn.Module:
-    """R3D, 18 layers, as torchvision has it."""
+    """Builds torchvision's R3D, 18 layers; arguments as in ir_csn_152."""
     return _build("r3d_18", pretraining, num_classes=num_classes, folder=folder)
 
 
 def mc3_18(pretraining: str = "", *, num_classes: int | None = None, folder: str | Path = PRETRAINED) -> nn.Module:
-    """MC3, 18 layers, as torchvision has it."""
+    """Builds torchvision's MC3, 18 layers; arguments as in ir_csn_152."""
     return _build("mc3_18", pretraining, num_classes=num_classes, folder=folder)
 
 
 def r2plus1d_18(pretraining: str = "", *, num_classes: int | None = None, folder: str | Path = PRETRAINED) -> nn.Module:
-    """R(2+1)D, 18 layers, as torchvision has it."""
+    """Builds torchvision's R(2+1)D, 18 layers; arguments as in ir_csn_152."""
     return _build("r2plus1d_18", pretraining, num_classes=num_classes, folder=folder)

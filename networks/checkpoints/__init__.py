@@ -1,1 +1,1 @@
-"""Reads weights from files of ours and of other projects, all of them or none."""
+"""Loads checkpoints of this and of other projects: all weights of a file, or an error and none of them."""

@@ -1,7 +1,7 @@
-"""From a checkpoint file of any project to weights under our names, and what the file tells about its network.
+"""Reads a checkpoint file of any project: weights under our names, and a description of the network.
 
-Reads torch's files with `weights_only=True`, plain pickles and safetensors. How each project names things is in
-layouts/; filling models: weights.py.
+Reads torch's files with `weights_only=True`, plain pickles and safetensors. The names that each project uses are in
+layouts/; load.py fills models.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ import torch
 from torch import Tensor, nn
 
 from networks.checkpoints.layouts import LAYOUTS, ours
-from networks.checkpoints.layouts.base import Facts
+from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from utils.errors import CheckpointError
-from utils.run.checkpoint import DAMAGED
+from utils.files import DAMAGED
 
 ZIP_MAGIC = b"PK\x03\x04"
-TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # how torch.save began before it wrote zip files
-# where projects keep the weights; of several, the first wins
+TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
+# entries in which projects keep the weights; if there are several, the first is taken
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
-WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DistributedDataParallel, torch.compile, and trainers of all kinds
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DistributedDataParallel, torch.compile, and several trainers
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are Caffe2's
+LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are for Caffe2
 
 
-class _LeftOut:
-    """Stands in for an object that nothing here needs, whatever it is made from: nothing of it is kept or run."""
+class _Ignored:
+    """Replaces an object that nothing here needs: whatever it is made from, nothing is kept and nothing is run."""
 
     def __init__(self, *_: Any) -> None: ...
     def __setstate__(self, _: Any) -> None: ...
 
 
-# what projects store beside the weights, in plain containers or so that nothing of it runs
+# harmless objects that projects store together with the weights
 _ARRAY, _SCALAR = (value.__reduce__()[0] for value in (np.zeros(1), np.float64(0)))
-BESIDE: list[Any] = [
+HARMLESS: list[Any] = [
     argparse.Namespace,  # the options of torchvision's scripts
-    (_LeftOut, "mmengine.logging.history_buffer.HistoryBuffer"),  # the curves of mmengine's runs
-    (_LeftOut, "builtins.getattr"),  # by which a curve names its own methods
+    (_Ignored, "mmengine.logging.history_buffer.HistoryBuffer"),  # the curves of mmengine's runs
+    (_Ignored, "builtins.getattr"),  # a curve refers to its own methods by it
     *((_ARRAY, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
     *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     np.ndarray,
@@ -57,13 +57,15 @@ BESIDE: list[Any] = [
 
 @dataclass(frozen=True)
 class RawCheckpoint:
-    """A file, read and translated.
+    """Holds a checkpoint file after reading and translating.
 
+    path: the file.
     state: the weights under the names of the file, without wrappers.
-    others: what else stands at the top of the file: epoch, config, class_names, ...
-    layout: where it comes from: "MIT TSM".
-    weights: the same weights under our names: entries of a method's state dict, or of an image network's where
-        `facts.method` is "".
+    others: the other entries at the top of the file: epoch, config, class_names, ...
+    layout: name of the project that it comes from: "PySlowFast".
+    weights: the same weights under our names: entries of a method's state dict, or of an image network's state dict if
+        `description.method` is "".
+    description: what the file shows of its network.
     """
 
     path: Path
@@ -71,41 +73,43 @@ class RawCheckpoint:
     others: Mapping[str, Any]
     layout: str
     weights: Mapping[str, Tensor]
-    facts: Facts
+    description: Description
 
     @property
     def class_names(self) -> list[str] | None:
-        """The classes it was trained on, in order, where the file tells."""
+        """Returns the classes that it was trained on, in order, if the file names them."""
         names = self.others.get("class_names")
-        return [str(name) for name in names] if isinstance(names, (list, tuple)) else self.facts.class_names
+        return [str(name) for name in names] if isinstance(names, (list, tuple)) else self.description.class_names
 
 
 def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:
-    """Reads a checkpoint of ours, of upstream or of a project in `layouts.LAYOUTS`.
+    """Reads a checkpoint of this project or of another one in `layouts.LAYOUTS`.
 
-    trust_pickle: also read a file that holds more than weights; it may run code of its author.
+    trust_pickle: also read a file that holds more than weights, which may run code of its author.
 
-    Raises: CheckpointError for a file that is missing, damaged, of no known project, or of a network we do not have.
+    Raises: CheckpointError for a file that is missing, damaged, of an unknown project, or of an unknown network.
     """
     path = Path(path)
     state, others = split(_read(path, trust_pickle=trust_pickle), path)
     for layout in LAYOUTS:
         if layout.recognises(state):
             try:
-                weights, facts = layout.convert(state, others)
+                weights, description = layout.convert(state, others)
             except CheckpointError as error:
                 raise CheckpointError(f"{path}: {layout.name}: {error}") from None
-            if layout is not ours.LAYOUT:  # our files say in the docs what else is in them
-                facts.notes += [f"{name}: more weights of the same names, not read" for name in _more(others, state)]
-            return RawCheckpoint(path, state, others, layout.name, weights, facts)
+            if layout is not ours.LAYOUT:  # the docs describe the other entries of our own files
+                description.notes += [
+                    f"{name}: more weights with the same names; they are not read" for name in _more(others, state)
+                ]
+            return RawCheckpoint(path, state, others, layout.name, weights, description)
     known = ", ".join(layout.name for layout in LAYOUTS)
-    raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} are of no project known here ({known})")
+    raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} belong to no project known here ({known})")
 
 
 def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights of a loaded file without `module.` prefixes, and its other top-level entries.
+    """Splits a loaded file into weights, without `module.` prefixes, and its other top-level entries.
 
-    Raises: CheckpointError when there are no weights in it.
+    Raises: CheckpointError if there are no weights, or weights that are not finite plain floating-point tensors.
     """
     if isinstance(contents, nn.Module):
         contents = contents.state_dict()
@@ -123,7 +127,7 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
             raise CheckpointError(f"{path}: {key} is {kind}; save the weights as plain tensors")
         if value.dtype not in FLOATS and LEARNED.fullmatch(key):
             kind = str(value.dtype).removeprefix("torch.")
-            raise CheckpointError(f"{path}: {key} is {kind}, where weights are floating-point numbers; save it as such")
+            raise CheckpointError(f"{path}: {key} is {kind}, but weights are floating-point numbers; save it as such")
     _refuse_not_finite(state, path)
     if not state:
         entries = f"its entries are {', '.join(map(str, [*contents][:5]))}" if contents else "it is empty"
@@ -133,7 +137,7 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def _more(others: Mapping[str, Any], state: Mapping[str, Tensor]) -> list[str]:
-    """Names of entries that hold this network once more, as an average over its training does."""
+    """Returns the names of entries that hold this network a second time, such as an average over its training."""
     tensors = {
         name: _without_wrappers({str(key): inner for key, inner in value.items() if isinstance(inner, Tensor)})
         for name, value in others.items()
@@ -143,7 +147,7 @@ def _more(others: Mapping[str, Any], state: Mapping[str, Tensor]) -> list[str]:
 
 
 def _refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    """Raises: CheckpointError for weights of a run that diverged, or of a damaged file: their scores would be NaN."""
+    """Raises CheckpointError for weights of a diverged run or a damaged file, because their scores would be NaN."""
     bad = [key for key, value in state.items() if _is_learned(key, value) and not value.isfinite().all()]
     if bad:
         first = state[bad[0]]
@@ -155,7 +159,7 @@ def _refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _is_learned(key: str, value: Tensor) -> bool:
-    return value.dtype in FLOATS and "mask" not in key  # a mask of attention is infinite on purpose
+    return value.dtype in FLOATS and "mask" not in key  # attention masks are infinite on purpose
 
 
 def _is_numbers(value: Any) -> bool:
@@ -169,7 +173,7 @@ def _tensor(value: Tensor | np.ndarray) -> Tensor:
 
 
 def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for wrapper in WRAPPERS * 2:  # any may be inside another
+    for wrapper in WRAPPERS * 2:  # any wrapper may be inside another
         if all(key.startswith(wrapper) for key in state):
             state = {key.removeprefix(wrapper): value for key, value in state.items()}
     return state
@@ -184,14 +188,14 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         head = file.read(len(TORCH_MAGIC))
     by_torch = head.startswith(ZIP_MAGIC) or head == TORCH_MAGIC
     try:
-        if head[8:9] == b"{":  # behind the length of the table that describes the tensors
+        if head[8:9] == b"{":  # after the length of the table that describes the tensors
             return _read_safetensors(path)
         return _read_torch(path, trust_pickle) if by_torch else read_plain_pickle(path, trust=trust_pickle)
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error)):
             raise CheckpointError(
                 f"{path}: holds {found[1]}, which plain weights do not need; loading it can run code from the file. If "
-                f"you trust where it comes from, say so: --trust-pickle, in code trust_pickle=True"
+                f"you trust its author, use --trust-pickle, in code trust_pickle=True"
             ) from None
         reason = str(error)
     except ImportError as error:
@@ -200,14 +204,14 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         reason = str(error)
     if "TorchScript" in reason:
         raise CheckpointError(
-            f"{path}: a TorchScript archive, which is a program; save its weights alone: "
+            f"{path}: a TorchScript archive, which is a program; save only its weights: "
             f"torch.save(torch.jit.load(FILE).state_dict(), NEW)"
         )
     if by_torch:
         first_sentence = re.split(r"\. |\n", reason)[0]
         raise CheckpointError(f"{path}: damaged: {first_sentence}")
     begin = f"it begins with {head!r}" if head else "it is empty"
-    raise CheckpointError(f"{path}: neither written by torch.save nor a pickle of arrays; {begin}")
+    raise CheckpointError(f"{path}: is neither a file of torch.save nor a pickle of arrays; {begin}")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -225,6 +229,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path, trust_pickle: bool) -> Any:
     if trust_pickle:
         return torch.load(path, map_location="cpu", weights_only=False)
-    with torch.serialization.safe_globals(BESIDE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*TorchScript")  # `_read` says it in one line
+    with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*TorchScript")  # `_read` reports it in one line
         return torch.load(path, map_location="cpu", weights_only=True)

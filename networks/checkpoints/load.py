@@ -1,6 +1,6 @@
-"""Weights into models: all of them or none, with a report of what went where.
+"""Loads weights into models: all of them or none, with a report of what went where.
 
-What a file is and how its names become ours: checkpoint_file.py and layouts/.
+file.py and layouts/ read the files and translate their names.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ __all__ = [
 ]  # fmt: skip
 
 PRETRAINED = ROOT / "pretrained"
-SUFFIXES = (".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors")  # of files that a network may be published in
-COUNTER = "num_batches_tracked"  # absent from files of torch before 0.4.1 and from Caffe2's; no network here needs it
+SUFFIXES = (".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors")  # of files in which networks are published
+COUNTER = "num_batches_tracked"  # absent from files of Caffe2 and of torch before 0.4.1; no network here needs it
 
 
 class Loadable(Protocol):
-    """What a method tells about itself (methods/base.py)."""
+    """Lists what loading needs to know about a method (methods/base.py)."""
 
     name: str
     arch: str
@@ -48,12 +48,16 @@ class Loadable(Protocol):
 
 @dataclass
 class LoadReport:
-    """What went where.
+    """Reports which weights went where.
 
-    matched, missing, unexpected: names of the model's entries that were filled, of those that were not, and of
-        entries of the file without a place.
-    resized: entries of the classifier that stay as the model has them, with both shapes.
-    notes: what the file cannot tell, and smaller adaptations. warnings: what can make the scores differ.
+    source: the file, or what was used instead of one.
+    layout: name of the project that the file comes from; "" without a file.
+    matched: names of the model's entries that were filled.
+    missing: names of the model's entries that were not filled.
+    unexpected: names of the file's entries that have no place in the model.
+    resized: entries of the classifier that keep the model's values, with both shapes.
+    notes: what the file does not show, and smaller adaptations.
+    warnings: what can make the scores differ.
     """
 
     source: str
@@ -66,7 +70,7 @@ class LoadReport:
     warnings: list[str] = field(default_factory=list)
 
     def summary(self) -> str:
-        """A line with the counts, then one for each entry that is not simply matched, each note and each warning."""
+        """Returns a line with the counts, then a line for each kind of mismatch, each note and each warning."""
         if not self.layout:
             return "\n".join([self.source, *(f"  warning: {text}" for text in self.warnings)])
         counts = f"{len(self.matched)} matched, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
@@ -79,26 +83,26 @@ class LoadReport:
 
 
 def find_pretrained(architecture: str, folder: str | Path = PRETRAINED) -> Path | None:
-    """The newest file {architecture}-{any hash} of any of SUFFIXES in `folder`, or None."""
+    """Finds the newest file {architecture}-{any hash} with one of SUFFIXES in `folder`; None if it has none."""
     found = [path for path in Path(folder).glob(f"{architecture}-*") if path.name.endswith(SUFFIXES) and path.is_file()]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
 def published_file(url: str, folder: str | Path = PRETRAINED) -> Path:
-    """Where a file published at `url` lies in `folder`. Raises: CheckpointError with the address when it is absent."""
+    """Finds the file published at `url` in `folder`. Raises: CheckpointError with the address if missing."""
     path = Path(folder) / url.rpartition("/")[2]
     if not path.is_file():
-        raise CheckpointError(f"{path}: not there; download it from {url}")
+        raise CheckpointError(f"{path}: no such file; download it from {url}")
     return path
 
 
 def load_pretrained(model: Loadable, pretrained: bool | str, *, folder: str | Path = PRETRAINED) -> LoadReport:
-    """Weights to start training from: True is the architecture's file in `folder`; or the path of any checkpoint.
+    """Loads weights to start training from. A classifier for another number of classes stays random.
 
-    Where `folder` has no file the model stays as it is and the report carries a warning. The classifier may be of
-    another width: it stays random then.
+    pretrained: True for the architecture's file in `folder`, or the path of any checkpoint. If `folder` has no file,
+        the model stays as it is and the report has a warning.
 
-    Raises: CheckpointError as load_into.
+    Raises: CheckpointError like load_into.
     """
     if isinstance(pretrained, str):
         return load_into(model, pretrained, new_head=True)
@@ -121,36 +125,36 @@ def load_into(
     class_names: Sequence[str] | None = None,
     trust_pickle: bool = False,
 ) -> LoadReport:
-    """Fills `model` from a checkpoint of any known project; on an error the model is as it was.
+    """Fills `model` from a checkpoint of any known project; after an error the model is unchanged.
 
-    An image network's file fills the backbone, and the classifier stays as the model has it.
+    The file of an image network fills the backbone, and the classifier keeps the model's values.
 
-    new_head: a classifier of another width or for other classes stays as the model has it, instead of being an error;
-        and RGB weights fill a model of another modality.
-    strict: missing and unexpected entries are an error; else they are only reported.
-    class_names: the classes that the scores are for, in order; a file that tells its own must agree.
+    new_head: let the classifier keep the model's values if it has another width or other classes, instead of an error;
+        and let RGB weights fill a model of another modality.
+    strict: missing and unexpected entries are an error; otherwise they are only reported.
+    class_names: the classes of the scores, in order; a file that names its own classes must agree.
     trust_pickle: see load_checkpoint_file.
 
     Raises: CheckpointError for a file that cannot be read, is of another architecture, or has other classes.
     """
     file = source if isinstance(source, RawCheckpoint) else load_checkpoint_file(source, trust_pickle=trust_pickle)
-    report = LoadReport(str(file.path), file.layout, notes=list(file.facts.notes))
+    report = LoadReport(str(file.path), file.layout, notes=list(file.description.notes))
     wanted, head = model.state_dict(), model.head_prefix
-    begins = new_head or not file.facts.method  # the weights are to start training from
+    begins = new_head or not file.description.method  # training starts from the weights
     found = _for_modality(model, file, report) if begins else dict(file.weights)
     optional = set[str]()
-    if not file.facts.method:
+    if not file.description.method:
         found = model.from_image_weights(found)
         optional = {key for key in wanted if key.startswith(head) or model.starts_random(key)}
         rest = sum(not key.startswith(head) for key in optional)
-        also = f", and so do {rest} entries that no image network has" if rest else ""
-        report.notes.append(f"an image network: the classifier stays as it was initialised{also}")
+        also = f", like {rest} entries that no image network has" if rest else ""
+        report.notes.append(f"an image network: the classifier keeps its random weights{also}")
     other_classes = _other_classes(file, class_names)
     if other_classes and not new_head:
-        raise CheckpointError(f"{file.path}: {other_classes}; its scores would be for the wrong classes")
+        raise CheckpointError(f"{file.path}: {other_classes}; its scores would be for other classes")
     if new_head:
         optional |= _drop_head(found, wanted, head, report, drop_all=bool(other_classes))
-    _tell_differences(model, file, report)
+    _warn_of_differences(model, file, report)
 
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     counters = [key for key in wanted if key.endswith(COUNTER) and key not in found]
@@ -158,7 +162,7 @@ def load_into(
     report.missing = [key for key in wanted if key not in found and key not in optional and key not in counters]
     report.unexpected = [key for key in found if key not in wanted]
     if counters:
-        report.notes.append(f"no {COUNTER} in the file: {len(counters)} counters stay as they are")
+        report.notes.append(f"no {COUNTER} in the file: {len(counters)} counters keep their values")
     wrong = [key for key in found if key in wanted and key not in fits]
     if wrong or not fits or (strict and (report.missing or report.unexpected)):
         raise CheckpointError(_misfit(model, file, found, wanted, report, wrong))
@@ -167,9 +171,9 @@ def load_into(
 
 
 def _for_modality(model: Loadable, file: RawCheckpoint, report: LoadReport) -> dict[str, Tensor]:
-    """RGB weights for a model that sees flow or differences: its first convolution adapts; others as they are."""
+    """Adapts the first convolution of RGB weights to a model that sees flow or differences; returns all weights."""
     found, first = dict(file.weights), first_convolution(file.weights)
-    if first is None or found[first].shape[1] != RGB or file.facts.arguments.get("modality", "rgb") != "rgb":
+    if first is None or found[first].shape[1] != RGB or file.description.arguments.get("modality", "rgb") != "rgb":
         return found
     if model.clip.modality != "rgb":
         channels = model.clip.in_channels
@@ -179,7 +183,7 @@ def _for_modality(model: Loadable, file: RawCheckpoint, report: LoadReport) -> d
 
 
 def _other_classes(file: RawCheckpoint, class_names: Sequence[str] | None) -> str:
-    """How the classes of the file and of the data differ; "" if they agree or one of them is not known."""
+    """Says how the classes of the file and of the data differ; "" if they agree or if one of them is unknown."""
     theirs = file.class_names
     if theirs is None or class_names is None:
         return ""
@@ -194,14 +198,14 @@ def _other_classes(file: RawCheckpoint, class_names: Sequence[str] | None) -> st
 
 
 def _plain(name: str) -> str:
-    """A class name without what folders and lists write differently: `Air_Drumming` is `air drumming`."""
+    """Normalises a class name that folders and lists write differently: `Air_Drumming` becomes `air drumming`."""
     return re.sub(r"[\W_]+", " ", name.casefold()).strip() or name
 
 
 def _drop_head(
     found: dict[str, Tensor], wanted: Mapping[str, Tensor], head: str, report: LoadReport, *, drop_all: bool
 ) -> set[str]:
-    """Takes the classifier's entries out of `found` when one does not fit; returns the names that may be missing."""
+    """Removes the classifier from `found` if an entry does not fit; returns the names that may be missing."""
     ours = [key for key in wanted if key.startswith(head)]
     theirs = {key: found[key] for key in ours if key in found}
     if theirs and not drop_all and all(value.shape == wanted[key].shape for key, value in theirs.items()):
@@ -212,14 +216,16 @@ def _drop_head(
     return set(ours)
 
 
-def _tell_differences(model: Loadable, file: RawCheckpoint, report: LoadReport) -> None:
-    """Warns where weights fit but were made for another computation, which names and shapes do not show."""
+def _warn_of_differences(model: Loadable, file: RawCheckpoint, report: LoadReport) -> None:
+    """Warns if the weights fit but belong to another computation, which names and shapes do not show."""
     method = model.name.split("_")[0]
-    if {file.facts.method, method} == {"tsn", "tsm"}:
-        report.warnings.append(f"the file's network is a {file.facts.method}, this one a {method}: scores will differ")
+    if {file.description.method, method} == {"tsn", "tsm"}:
+        report.warnings.append(
+            f"the file's network is {file.description.method}, this one is {method}: scores will differ"
+        )
     for key, ours in model.settings.items():
-        theirs = file.facts.arguments.get(key, ours)
-        if theirs != ours and key not in file.facts.assumed:
+        theirs = file.description.arguments.get(key, ours)
+        if theirs != ours and key not in file.description.assumed:
             report.warnings.append(f"{key} is {theirs} in the file and {ours} here: scores will differ")
 
 
@@ -231,16 +237,16 @@ def _misfit(
     report: LoadReport,
     wrong: list[str],
 ) -> str:
-    """One line with the first differing keys of both sides."""
-    told = " ".join(part for part in (file.facts.method, file.facts.backbone) if part)
-    who = f"{file.layout}{f' ({told})' if told else ''}"
-    if file.facts.method == UNKNOWN:
-        who = "a file of this project without its config, weights alone,"
+    """Describes in one line how file and model differ, with the first keys of each side."""
+    known = " ".join(part for part in (file.description.method, file.description.backbone) if part)
+    who = f"{file.layout}{f' ({known})' if known else ''}"
+    if file.description.method == UNKNOWN:
+        who = "a file of this project with weights but without their config"
     head = model.head_prefix
     if wrong and all(key.startswith(head) for key in wrong) and not report.missing and not report.unexpected:
         theirs, ours = found[wrong[0]].shape[0], wanted[wrong[0]].shape[0]
         return (
-            f"{file.path}: has {theirs} classes and the model {ours}; to keep the body and start a new classifier: "
+            f"{file.path}: has {theirs} classes and the model {ours}; to keep the body and start a new classifier, use "
             f"--new-head, in code new_head=True"
         )
     sides = [f"{file.path}: {who} does not fit {model.name}"]

@@ -1,4 +1,4 @@
-"""Pickles of numpy arrays in plain containers, as Caffe2's model zoos publish them, read without running their code."""
+"""Reads pickles of numpy arrays in plain containers, as Caffe2's model zoos publish them, without running code."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import Any
 
 import numpy as np
 
-# what such files need besides Python's own containers and numbers; numpy 2 renamed numpy.core
+# what such files need in addition to Python's own containers and numbers; numpy 2 renamed numpy.core
 ALLOWED = {
     *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
     ("collections", "OrderedDict"),
-    ("_codecs", "encode"),  # bytes of Python 2 in a pickle of Python 3
+    ("_codecs", "encode"),  # Python 3 pickles bytes of Python 2 with it
 }
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")  # in torch's words
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")  # the same words as torch's error
         return super().find_class(module, name)
 
 
 def read_plain_pickle(path: Path, *, trust: bool = False) -> Any:
-    """The contents, with text of Python 2 decoded. `trust` admits everything, and runs what the file says.
+    """Returns the contents, with text of Python 2 decoded.
 
-    Raises: pickle.UnpicklingError naming what else the file holds; EOFError and others for a damaged one.
+    trust: accept every object, which runs code from the file.
+    Raises: pickle.UnpicklingError that names an object which is not allowed; EOFError and others for a damaged file.
     """
     with path.open("rb") as file:
         if trust:

@@ -1,1 +1,1 @@
-"""Holds the networks that see a whole clip at once: 3-D ResNets, SlowFast, factorised convolutions."""
+"""Holds the networks that see a whole clip at once: 3-D ResNets, SlowFast, factorised and separated convolutions."""

@@ -1,24 +1,25 @@
-"""The end of the 3-D ResNets: a pool of fixed size, the classifier at each position, the average over positions.
+"""Computes the head of 3-D ResNets: a pool of fixed size, the classifier at each position, the average of positions.
 
-No parameters live here; the networks own their dropout and `fc`.
+It has no parameters; the networks own their dropout and `fc`.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-POSITION_AVERAGES = ("logits", "scores")
+PositionAverage = Literal["logits", "scores"]
 
 
 def pool_positions(x: Tensor, size: tuple[int | None, int | None, int | None]) -> Tensor:
-    """Averages (B, C, T, H, W) over windows of `size` with stride 1; None or a too large window takes the whole axis.
+    """Averages features (B, C, T, H, W) over windows of `size` (t, h, w) at stride 1: (B, C, T', H', W').
 
-    A map of the training size gives one position. A larger crop gives several: "fully convolutional" testing
-    (Wang et al. 2018, arXiv 1711.07971, sec. 4.1).
+    None, or a window that is larger than the features, covers the whole axis. Features of the training size give one
+    position. A larger crop gives several: "fully convolutional" testing (Wang et al. 2018, arXiv 1711.07971, sec. 4.1).
     """
     extents = x.shape[2:]
     window = [whole if wanted is None else min(wanted, whole) for wanted, whole in zip(size, extents, strict=True)]
@@ -26,16 +27,16 @@ def pool_positions(x: Tensor, size: tuple[int | None, int | None, int | None]) -
 
 
 def classify_positions(x: Tensor, fc: nn.Linear) -> Tensor:
-    """Logits (B, positions, K) of pooled features (B, C, T', H', W')."""
+    """Classifies every position of pooled features (B, C, T', H', W'): logits (B, positions, K)."""
     logits: Tensor = fc(x.flatten(2).transpose(1, 2))
     return logits
 
 
-def average_positions(logits: Tensor, average: str) -> Tensor:
-    """One row of logits (B, K) from (B, positions, K).
+def average_positions(logits: Tensor, average: PositionAverage) -> Tensor:
+    """Averages the logits of all positions (B, positions, K) to logits (B, K).
 
-    `logits` averages them. `scores` averages the softmax over positions, as PySlowFast does when it evaluates, and
-    returns its logarithm: these are logits too, and their softmax is exactly that average.
+    average: `logits` takes their mean. `scores` takes the mean of their softmax, as PySlowFast does in evaluation, and
+        returns its logarithm: these are logits too, and their softmax is exactly that mean.
     """
     if logits.shape[1] == 1:
         return logits[:, 0]

@@ -1,7 +1,8 @@
-"""Networks built on torchvision's video ResNet: MCx, rMCx, R(2+1)D of VMZ and mmaction2, channel-separated networks.
+"""Builds networks on torchvision's video ResNet: MCx, rMCx, R(2+1)D of VMZ and mmaction2, channel-separated ones.
 
-Blocks, stages and keys are torchvision's (stem.0, layer1.0.conv1.0, fc); here are the convolutions and stems it lacks
-and the table of named networks. `r3d_18`, `mc3_18`, `r2plus1d_18` are torchvision's builders (`torchvision_video.py`).
+Blocks, stages and keys are torchvision's (stem.0, layer1.0.conv1.0, fc). Here are the convolutions and stems that
+torchvision does not have, and the table of named networks. `r3d_18`, `mc3_18` and `r2plus1d_18` are torchvision's own
+(torchvision_builders.py).
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from torchvision.models.video.resnet import (
     VideoResNet,
 )
 
-CAFFE2_EPS = 1e-3  # batch norm of VMZ's Caffe2 training; its momentum 0.9 weighs the old batches, which is 0.1 here
+CAFFE2_EPS = 1e-3  # batch norm of VMZ's Caffe2 training; its momentum of 0.9 is the weight of old batches, 0.1 here
 PROJECT_EPS = 1e-5
 
 
 def factorised_width(inputs: int, outputs: int, kernel_s: int) -> int:
-    """Channels between the halves of a (2+1)D convolution that keep its parameter count (1711.11248, sec. 3.5)."""
+    """Returns the width inside a (2+1)D convolution that keeps the number of parameters (1711.11248, sec. 3.5)."""
     area = kernel_s * kernel_s
     return 3 * inputs * outputs * area // (inputs * area + 3 * outputs)
 
 
 class Factorised(nn.Sequential):
-    """1 x s x s convolution, norm, ReLU, 3 x 1 x 1 convolution, with the width computed for this very convolution.
+    """Applies a 1x3x3 convolution, norm, ReLU and a 3x1x1 convolution, with a width computed for each convolution.
 
-    torchvision's Conv2Plus1D takes one width per block instead, which differs where a block widens (230 against 288).
+    torchvision's Conv2Plus1D takes one width per block instead, which differs if a block widens (230 instead of 288).
     """
 
     def __init__(self, in_planes: int, out_planes: int, midplanes: int | None = None, stride: int = 1) -> None:
@@ -47,12 +48,12 @@ class Factorised(nn.Sequential):
 
     @staticmethod
     def get_downsample_stride(stride: int) -> tuple[int, int, int]:
-        """The shortcut strides in time and space alike."""
+        """Returns the stride of the shortcut, which is the same in time and space."""
         return stride, stride, stride
 
 
 class FactorisedPointwise(nn.Sequential):
-    """mmaction2's factorised 1x1x1 shortcut: two 1x1x1 convolutions, the first strided in space, the second in time."""
+    """Factorises a 1x1x1 shortcut as mmaction2 does: a 1x1x1 convolution strided in space, then one strided in time."""
 
     def __init__(self, conv: nn.Conv3d) -> None:
         inputs, outputs = conv.in_channels, conv.out_channels
@@ -67,19 +68,19 @@ class FactorisedPointwise(nn.Sequential):
 
 
 class Depthwise(nn.Conv3d):
-    """3x3x3 convolution per channel, of the interaction-reduced CSN (Tran et al. 2019, arXiv 1904.02811, sec. 3.3)."""
+    """Convolves each channel by 3x3x3, for interaction-reduced CSN (Tran et al. 2019, arXiv 1904.02811, sec. 3.3)."""
 
     def __init__(self, in_planes: int, out_planes: int, midplanes: int | None = None, stride: int = 1) -> None:
         super().__init__(in_planes, out_planes, 3, stride, 1, groups=in_planes, bias=False)
 
     @staticmethod
     def get_downsample_stride(stride: int) -> tuple[int, int, int]:
-        """The shortcut strides in time and space alike."""
+        """Returns the stride of the shortcut, which is the same in time and space."""
         return stride, stride, stride
 
 
 class PreservedDepthwise(nn.Sequential):
-    """1x1x1 convolution and norm, no ReLU, then the depthwise one: the interaction-preserved CSN."""
+    """Applies a 1x1x1 convolution, a norm and the depthwise convolution, for interaction-preserved CSN."""
 
     def __init__(self, in_planes: int, out_planes: int, midplanes: int | None = None, stride: int = 1) -> None:
         super().__init__(
@@ -90,7 +91,7 @@ class PreservedDepthwise(nn.Sequential):
 
     @staticmethod
     def get_downsample_stride(stride: int) -> tuple[int, int, int]:
-        """The shortcut strides in time and space alike."""
+        """Returns the stride of the shortcut, which is the same in time and space."""
         return stride, stride, stride
 
 
@@ -99,7 +100,7 @@ def _pool() -> nn.MaxPool3d:
 
 
 class FlatStem(nn.Sequential):
-    """1x7x7 stem of the reversed rMCx."""
+    """Convolves frames by 1x7x7, as the stem of the reversed networks rMCx."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -108,7 +109,7 @@ class FlatStem(nn.Sequential):
 
 
 class WideFactorisedStem(nn.Sequential):
-    """mmaction2's R(2+1)D stem: 83 channels in the middle, where torchvision and VMZ have 45."""
+    """Builds mmaction2's stem of R(2+1)D, with 83 channels in the middle; torchvision and VMZ have 45."""
 
     def __init__(self) -> None:
         middle = factorised_width(3, 64, 7)
@@ -124,11 +125,18 @@ class WideFactorisedStem(nn.Sequential):
 
 @dataclass(frozen=True)
 class VideoResNetEntry:
-    """A named video ResNet as data.
+    """Describes a named video ResNet as data.
 
-    convs: one convolution class per stage. pooled: a 1x3x3 max pool of stride 2 behind the stem (the default of the
-    `stem_pool` argument). eps: of every norm, but `inner_eps` inside factorised convolutions. frames, crop: the clip
-    its cost is quoted at.
+    source: project and paper that it comes from.
+    block: class of the residual blocks.
+    depths: number of blocks in each stage.
+    convs: class of the convolutions in each stage.
+    stem: makes the stem.
+    pooled: default of `stem_pool`, a 1x3x3 max pool of stride 2 behind the stem.
+    eps: epsilon of the norms outside of factorised convolutions.
+    inner_eps: epsilon of the norms inside factorised convolutions.
+    factorised_shortcut: factorise the convolutions of the shortcuts as well.
+    frames, crop: frames and side of the clip for which the cost is published.
     """
 
     source: str
@@ -144,7 +152,7 @@ class VideoResNetEntry:
     crop: int = 112
 
     def build(self, num_class: int = 400, *, dropout: float = 0.0, stem_pool: bool | None = None) -> VideoResNet:
-        """Builds the network with random weights; (B, 3, T, H, W) -> logits (B, num_class)."""
+        """Builds the network with random weights: clips (B, 3, T, H, W) -> logits (B, num_class)."""
         pooled = self.pooled if stem_pool is None else stem_pool
         net = VideoResNet(
             self.block,
@@ -170,7 +178,7 @@ def _set_eps(net: nn.Module, *, eps: float, inner_eps: float) -> None:
 
 
 class _DropoutLinear(nn.Linear):
-    """The classifier with dropout on its input, under torchvision's keys (fc.weight, fc.bias)."""
+    """Classifies with dropout on the input, under torchvision's keys (fc.weight, fc.bias)."""
 
     def __init__(self, fc: nn.Linear, dropout: float) -> None:
         super().__init__(fc.in_features, fc.out_features)
@@ -179,19 +187,22 @@ class _DropoutLinear(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, features) -> logits (B, K)."""
+        """Maps features (B, C) to logits (B, K)."""
         return super().forward(self.dropout(x))
 
 
 def with_dropout(net: VideoResNet, dropout: float) -> VideoResNet:
-    """Puts dropout in front of the classifier; 0 leaves the published network."""
+    """Puts dropout in front of the classifier; 0 leaves the network as published."""
     if dropout > 0:
         net.fc = _DropoutLinear(net.fc, dropout)
     return net
 
 
 def _mixed(level: int, *, reversed_order: bool) -> VideoResNetEntry:
-    """MCx convolves in 3-D in front of stage x and in 2-D from it on; rMCx the other way (1711.11248, sec. 3.3)."""
+    """Describes MCx, which convolves in 3-D before stage x and in 2-D from it on, or rMCx, which reverses this.
+
+    See arXiv 1711.11248, sec. 3.3.
+    """
     before, after = (Conv3DNoTemporal, Conv3DSimple) if reversed_order else (Conv3DSimple, Conv3DNoTemporal)
     convs = tuple(before if stage < level else after for stage in (2, 3, 4, 5))
     name = f"{'r' if reversed_order else ''}MC{level}"

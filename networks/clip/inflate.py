@@ -1,4 +1,4 @@
-"""2-D to 3-D inflation: the weights of an image ResNet as the start of a 3-D one."""
+"""Inflates the weights of a 2-D image ResNet, so that a 3-D ResNet can start from them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from utils.errors import CheckpointError
 
 
 def inflate(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """Image weights -> weights of the given 3-D shapes, for every entry that both have.
+    """Inflates image weights to the given 3-D shapes and returns every entry that both have.
 
-    A kernel (O, I, h, w) is repeated over t frames and divided by t (Carreira and Zisserman 2017, arXiv 1705.07750), so
-    a clip whose frames are all alike gives what the image gives, away from the zero padding at the clip's ends. Input
-    channels that only the 3-D network has (SlowFast's lateral connections, behind the others) get zeros.
+    A kernel (O, I, h, w) is repeated over t frames and divided by t (Carreira and Zisserman 2017, arXiv 1705.07750). So
+    a clip of equal frames gives the same features as the image, away from the zero padding at both ends of the clip.
+    Input channels that only the 3-D network has (SlowFast's lateral connections, after the others) get zeros.
 
-    Raises: CheckpointError naming the first entry that does not fit.
+    Raises: CheckpointError that names the first entry that does not fit.
     """
     inflated = {}
     for key, value in state.items():

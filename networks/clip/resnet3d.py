@@ -1,42 +1,49 @@
-"""3-D ResNets whose stages are data: Slow, I3D, C2D, PyTorchVideo's ResNet, CSN and R(2+1)D, both SlowFast pathways.
+"""Builds 3-D ResNets from stages as data: Slow, I3D, C2D, PyTorchVideo's networks, both pathways of SlowFast.
 
 Keys follow torchvision's image ResNet (conv1, bn1, layer1.0.conv1 ... downsample.0, fc), so an image checkpoint differs
-from ours only by the time axis of its kernels (`inflate.py`). The named networks are in `resnet3d_zoo.py`; those built
-on torchvision's video ResNet are in `video_resnet.py`.
+from ours only by the time axis of its kernels (see inflate.py). The named networks are in resnet3d_published.py; those
+built on torchvision's video ResNet are in factorised_resnet.py.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from networks.clip.clip_head import POSITION_AVERAGES, average_positions, classify_positions, pool_positions
+from networks.clip.clip_head import PositionAverage, average_positions, classify_positions, pool_positions
 from networks.clip.stem_conv import ALIGNED, StemConv3d
-from networks.temporal.non_local import NonLocal
-from utils.errors import ConfigError
+from networks.temporal.non_local import Instantiation, NonLocal
 
 Triple = tuple[int, int, int]
-DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
-BLOCKS = ("bottleneck", "depthwise", "factorised")
+Depth = Literal[50, 101, 152]
+DEPTHS: dict[int, tuple[int, ...]] = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+Block = Literal["bottleneck", "depthwise", "factorised"]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """A pathway as data. Tuples have one entry per stage (layer1 to layer4); kernels and strides are (t, h, w).
+    """Describes a pathway as data. Tuples have one entry per stage (layer1 to layer4); kernels are (t, h, w).
 
-    width: channels of the stem; stage i leaves width * 4 * 2**i channels.
-    inner: channels inside a bottleneck, as a fraction 1 / inner of its output.
-    stem_pool: the 1x3x3 max pool of stride 2 behind the stem; stem_pool_padding 0 lets it see whole windows only.
+    depths: number of blocks in each stage.
+    width: channels of the stem; stage i has width * 4 * 2**i output channels.
+    inner: output channels of a bottleneck divided by its inner channels.
+    stem_kernel: kernel of the stem.
+    stem_pool: add a 1x3x3 max pool of stride 2 behind the stem.
+    stem_pool_padding: padding of that pool; with 0 it sees whole windows only.
     stem_stride_t, stem_pool_stride_t: strides in time of the stem and of its pool (mmaction2's I3D has 2 and 2).
     kernels_t: temporal kernel of each block's first convolution; a tuple is repeated over the blocks of its stage.
-    temporal_blocks: only so many first blocks of a stage have that kernel, the others 1 ("R101_50_50"); None: all.
-    pool_t: temporal max pool behind layer1.
+    temporal_blocks: number of first blocks of each stage that have this kernel, the others have 1 ("R101_50_50"); None
+        means all blocks.
+    pool_t: size of the temporal max pool behind layer1.
+    strides_s, strides_t: strides in space and in time.
     block: `bottleneck` (t,1,1 / 1,3,3 / 1,1,1), `depthwise` (1,1,1 / 3,3,3 per channel / 1,1,1) or
         `factorised` (1,1,1 / 3,1,1 then 1,3,3 / 1,1,1).
-    non_local: blocks of a stage that a non-local block follows.
+    stride_1x1: put the spatial stride on a block's first convolution (Caffe's ResNet) instead of the second.
+    non_local: blocks of each stage that a non-local block follows.
+    instantiation, non_local_pool, non_local_pool_after: arguments of the non-local blocks, see `NonLocal`.
     lateral: channels that another pathway appends to the input of each stage.
     """
 
@@ -53,40 +60,41 @@ class Stages:
     pool_t: int = 1
     strides_s: tuple[int, ...] = (1, 2, 2, 2)
     strides_t: tuple[int, ...] = (1, 1, 1, 1)
-    block: str = "bottleneck"
+    block: Block = "bottleneck"
     stride_1x1: bool = False
     non_local: tuple[tuple[int, ...], ...] = ((), (), (), ())
-    instantiation: str = "softmax"
+    instantiation: Instantiation = "softmax"
     non_local_pool: Triple = (1, 2, 2)
     non_local_pool_after: bool = False
     lateral: tuple[int, ...] = (0, 0, 0, 0)
 
     def block_kernels(self, stage: int) -> list[int]:
-        """The temporal kernel of each block of a stage."""
+        """Returns the temporal kernel of each block of a stage.
+
+        Raises: ValueError if temporal_blocks asks for more blocks than the stage has.
+        """
         depth = self.depths[stage]
         temporal = depth if self.temporal_blocks is None else self.temporal_blocks[stage]
         if not 0 <= temporal <= depth:
-            raise ConfigError(
-                f"common.model.kwargs.temporal_blocks: {temporal} blocks asked of layer{stage + 1}, which has {depth}"
-            )
+            raise ValueError(f"temporal_blocks: asks for {temporal} blocks of layer{stage + 1}, which has {depth}")
         return list(islice(cycle(self.kernels_t[stage]), temporal)) + [1] * (depth - temporal)
 
     def channels(self, stage: int) -> int:
-        """Channels that a stage leaves; -1 is the stem."""
+        """Returns the number of output channels of a stage; stage -1 is the stem."""
         return self.width if stage < 0 else self.width * 4 * 2**stage
 
 
 def same_conv(inputs: int, outputs: int, kernel: Triple, *, stride: Triple = (1, 1, 1), groups: int = 1) -> nn.Conv3d:
-    """A convolution without bias that keeps the size at stride 1."""
+    """Makes a convolution without bias that keeps the size at stride 1."""
     padding = tuple(size // 2 for size in kernel)
     conv = StemConv3d if inputs < ALIGNED else nn.Conv3d
     return conv(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)  # type: ignore[arg-type]
 
 
 class Bottleneck(nn.Module):
-    """Residual block of three convolutions (He et al. 2016, arXiv 1512.03385) with a temporal kernel in the first.
+    """Applies a residual block of three convolutions (He et al. 2016, arXiv 1512.03385), the first one temporal.
 
-    The stride sits on the second convolution; with `stride_1x1` its spatial part sits on the first (Caffe's ResNet).
+    The stride is on the second convolution; with `stride_1x1` its spatial part is on the first (Caffe's ResNet).
     """
 
     def __init__(
@@ -118,7 +126,7 @@ class Bottleneck(nn.Module):
             )
 
     @staticmethod
-    def _middle(channels: int, stride: Triple, block: str) -> nn.Module:
+    def _middle(channels: int, stride: Triple, block: Block) -> nn.Module:
         if block == "depthwise":
             return same_conv(channels, channels, (3, 3, 3), stride=stride, groups=channels)
         if block == "factorised":
@@ -131,7 +139,7 @@ class Bottleneck(nn.Module):
         return same_conv(channels, channels, (1, 3, 3), stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, T, H, W) -> (B, outputs, T / stride, H / stride, W / stride)."""
+        """Maps features (B, inputs, T, H, W) to (B, outputs, T / stride, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
@@ -140,12 +148,13 @@ class Bottleneck(nn.Module):
 
 
 class Pathway(nn.Module):
-    """A 3-D ResNet without head: `stem` and `stages` are called by ResNet3d at a stretch, by SlowFast in turns."""
+    """Computes features with a 3-D ResNet that has no head.
+
+    ResNet3d runs the stem and all stages in sequence; SlowFast interleaves two pathways.
+    """
 
     def __init__(self, stages: Stages) -> None:
         super().__init__()
-        if stages.block not in BLOCKS:
-            raise ConfigError(f"common.model.kwargs.block: {stages.block!r} is not one of {', '.join(BLOCKS)}")
         self.data = stages
         self.conv1 = same_conv(3, stages.width, stages.stem_kernel, stride=(stages.stem_stride_t, 2, 2))
         self.bn1 = nn.BatchNorm3d(stages.width)
@@ -168,18 +177,21 @@ class Pathway(nn.Module):
         return nn.Sequential(*blocks)
 
     def stem(self, x: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, width, T / strides, H/4, W/4), or H/2 without the pool."""
+        """Maps clips (B, 3, T, H, W) to features (B, width, T / strides, H/4, W/4), or H/2 and W/2 without the pool."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         return x
 
     def stage(self, stage: int, x: Tensor) -> Tensor:
-        """Runs stage 0 to 3; the temporal pool belongs to stage 0."""
+        """Runs one stage, 0 to 3; the temporal pool belongs to stage 0."""
         x = self.get_submodule(f"layer{stage + 1}")(x)
         return self.pool_t(x) if stage == 0 else x
 
 
 def init_resnet3d(net: nn.Module, *, zero_init_residual: bool) -> None:
-    """Kaiming (fan out) convolutions, N(0, 0.01) classifier, norms at one, the last of each block at zero if asked."""
+    """Initialises convolutions by Kaiming (fan out) and the classifier by N(0, 0.01).
+
+    zero_init_residual: set the scale of the last norm of each block to zero.
+    """
     for module in net.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -193,19 +205,17 @@ def init_resnet3d(net: nn.Module, *, zero_init_residual: bool) -> None:
             nn.init.zeros_(module.bn3.weight)
 
 
-def check_position_average(average: str) -> str:
-    """The value, or a ConfigError that lists the accepted ones."""
-    if average not in POSITION_AVERAGES:
-        raise ConfigError(f"position_average: {average!r} is not one of {', '.join(POSITION_AVERAGES)}")
-    return average
-
-
 class ResNet3d(Pathway):
-    """A 3-D ResNet over one clip (B, 3, T, H, W) -> logits (B, K).
+    """Classifies clips (B, 3, T, H, W) with a 3-D ResNet: logits (B, K).
 
-    The head averages windows of `head_frames` x crop_size/32 x crop_size/32 features (None: the whole axis) and
-    classifies each. At the training crop there is one; at a larger crop there are several, and `position_average` says
-    what is averaged over them: `logits`, or `scores` (their softmax, as PySlowFast does). Training averages logits.
+    The head averages windows of head_frames x crop_size/32 x crop_size/32 features and classifies each window. At the
+    training crop there is one window; at a larger crop there are several.
+
+    crop_size: side of the training crop; None lets the window cover all of the space.
+    head_frames: frames of the window; None lets it cover all of the time.
+    position_average: what evaluation averages over windows: `logits`, or `scores` (their softmax, as PySlowFast does).
+        Training averages logits.
+    zero_init_residual: set the scale of the last norm of each block to zero.
     """
 
     def __init__(
@@ -216,41 +226,40 @@ class ResNet3d(Pathway):
         dropout: float = 0.5,
         crop_size: int | None = 224,
         head_frames: int | None = None,
-        position_average: str = "logits",
+        position_average: PositionAverage = "logits",
         zero_init_residual: bool = True,
     ) -> None:
         super().__init__(stages)
         side = None if crop_size is None else max(1, crop_size // 32)
         self.head_window = (head_frames, side, side)
-        self.position_average = check_position_average(position_average)
+        self.position_average: PositionAverage = position_average
         self.out_channels = stages.channels(3)
         self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
         self.fc = nn.Linear(self.out_channels, num_class)
         init_resnet3d(self, zero_init_residual=zero_init_residual)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, out_channels, T', H/32, W/32)."""
+        """Maps clips (B, 3, T, H, W) to features (B, out_channels, T', H/32, W/32)."""
         x = self.stem(x)
         for stage in range(4):
             x = self.stage(stage, x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of normalised RGB clips."""
+        """Maps normalised RGB clips (B, 3, T, H, W) to logits (B, K)."""
         pooled = pool_positions(self.forward_features(x), self.head_window)
         logits = classify_positions(self.dropout(pooled), self.fc)
         return average_positions(logits, "logits" if self.training else self.position_average)
 
 
 def stages_from(base: dict[str, Any], depth: int, **changes: Any) -> Stages:
-    """A row of the zoo at a depth: lists of a YAML file become tuples."""
-    if depth not in DEPTHS:
-        raise ConfigError(f"common.model.kwargs.depth: {depth} is not one of {', '.join(map(str, DEPTHS))}")
+    """Makes the stages of a ResNet of this depth from the fields in `base`, with changes; lists become tuples.
+
+    Raises: ValueError if a change does not have one entry per stage.
+    """
     for key in ("temporal_blocks", "non_local"):
         if changes.get(key) is not None and len(changes[key]) != 4:
-            raise ConfigError(
-                f"common.model.kwargs.{key}: has {len(changes[key])} entries; give one for each of 4 stages"
-            )
+            raise ValueError(f"{key}: has {len(changes[key])} entries; give one for each of the 4 stages")
     return Stages(**{"depths": DEPTHS[depth], **base, **{key: _frozen(value) for key, value in changes.items()}})
 
 

@@ -1,20 +1,23 @@
-"""3-D ResNets with a 3x3x3 kernel in every block: the `resnet50_3d` family of the seed's configs.
+"""Builds 3-D ResNets with a 3x3x3 kernel in every block: the `resnet50_3d` family of the original project's configs.
 
-Networks that keep time apart from space are in `resnet3d.py` and `video_resnet.py`.
+Networks that separate time from space are in resnet3d.py and factorised_resnet.py.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from networks.clip.clip_head import pool_positions
-from utils.errors import ConfigError
+from utils.config.build import checked
 
+Shortcut = Literal["A", "B"]
 DEPTHS = {
     18: (False, (2, 2, 2, 2)),
     34: (False, (3, 4, 6, 3)),
@@ -25,19 +28,19 @@ DEPTHS = {
 
 
 class PaddedShortcut(nn.Module):
-    """Shortcut type A: subsampling and zero channels, no parameters."""
+    """Subsamples and fills the additional channels with zeros: the shortcut of type A, without parameters."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()
         self.channels, self.stride = channels, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) -> (B, channels, T / stride, H / stride, W / stride)."""
+        """Maps features (B, C, T, H, W) to (B, channels, T / stride, H / stride, W / stride)."""
         x = x[:, :, :: self.stride, :: self.stride, :: self.stride]
         return F.pad(x, (0, 0, 0, 0, 0, 0, 0, self.channels - x.shape[1]))
 
 
-def _shortcut(kind: str, inputs: int, outputs: int, stride: int) -> nn.Module | None:
+def _shortcut(kind: Shortcut, inputs: int, outputs: int, stride: int) -> nn.Module | None:
     if stride == 1 and inputs == outputs:
         return None
     if kind == "A":
@@ -46,11 +49,11 @@ def _shortcut(kind: str, inputs: int, outputs: int, stride: int) -> nn.Module | 
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3x3 convolutions."""
+    """Applies a residual block of two 3x3x3 convolutions."""
 
     expansion = 1
 
-    def __init__(self, inputs: int, width: int, *, stride: int, shortcut_type: str) -> None:
+    def __init__(self, inputs: int, width: int, *, stride: int, shortcut_type: Shortcut) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(inputs, width, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(width)
@@ -60,18 +63,18 @@ class BasicBlock(nn.Module):
         self.downsample = _shortcut(shortcut_type, inputs, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, T, H, W) -> (B, width * expansion, T / stride, H / stride, W / stride)."""
+        """Maps features (B, inputs, T, H, W) to (B, width * expansion, T / stride, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         return self.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
 class Bottleneck(nn.Module):
-    """1x1x1, 3x3x3 with the stride, 1x1x1."""
+    """Applies a residual block of convolutions: 1x1x1, 3x3x3 with the stride, 1x1x1."""
 
     expansion = 4
 
-    def __init__(self, inputs: int, width: int, *, stride: int, shortcut_type: str) -> None:
+    def __init__(self, inputs: int, width: int, *, stride: int, shortcut_type: Shortcut) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(inputs, width, 1, bias=False)
         self.bn1 = nn.BatchNorm3d(width)
@@ -83,21 +86,23 @@ class Bottleneck(nn.Module):
         self.downsample = _shortcut(shortcut_type, inputs, width * 4, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, T, H, W) -> (B, width * expansion, T / stride, H / stride, W / stride)."""
+        """Maps features (B, inputs, T, H, W) to (B, width * expansion, T / stride, H / stride, W / stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
         return self.relu(self.bn3(self.conv3(x)) + shortcut)
 
 
-class FullResNet3d(nn.Module):
-    """3D ResNet (Hara et al. 2018, arXiv 1711.09577): a clip (B, 3, T, H, W) -> logits (B, K).
+class ResNet3d333(nn.Module):
+    """Classifies clips (B, 3, T, H, W) with a 3D ResNet (Hara et al. 2018, arXiv 1711.09577): logits (B, K).
 
-    7x7x7 stem, 3x3x3 max pool; time is halved by the pool and by stages 2 to 4. The head averages windows of
-    ceil(sample_duration / 16) x ceil(sample_size / 32) squared features: the whole map of a clip of that size.
+    It has a 7x7x7 stem and a 3x3x3 max pool; the pool and stages 2 to 4 halve the time. The head averages windows of
+    ceil(sample_duration / 16) x ceil(sample_size / 32)^2 features, which are all features of a clip of that size. Keys
+    are those of torchvision's image ResNet.
 
-    sample_size: side of the training crop. sample_duration: T. shortcut_type: A (zero padding) or B (projection).
-    Keys are those of torchvision's image ResNet.
+    sample_size: side of the training crop.
+    sample_duration: T.
+    shortcut_type: A (zero padding) or B (projection).
     """
 
     def __init__(
@@ -108,11 +113,9 @@ class FullResNet3d(nn.Module):
         dropout: float = 0.0,
         sample_size: int = 112,
         sample_duration: int = 16,
-        shortcut_type: str = "B",
+        shortcut_type: Shortcut = "B",
     ) -> None:
         super().__init__()
-        if shortcut_type not in ("A", "B"):
-            raise ConfigError(f"shortcut_type: {shortcut_type!r} is neither A (zero padding) nor B (projection)")
         bottleneck, depths = DEPTHS[depth]
         block: type[BasicBlock] | type[Bottleneck] = Bottleneck if bottleneck else BasicBlock
         self.head_window = (math.ceil(sample_duration / 16), math.ceil(sample_size / 32), math.ceil(sample_size / 32))
@@ -136,29 +139,30 @@ class FullResNet3d(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(B, 3, T, H, W) -> (B, out_channels, T/16, H/32, W/32), rounded up."""
+        """Maps clips (B, 3, T, H, W) to features (B, out_channels, T/16, H/32, W/32), rounded up."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         for stage in range(4):
             x = self.get_submodule(f"layer{stage + 1}")(x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of normalised RGB clips."""
+        """Maps normalised RGB clips (B, 3, T, H, W) to logits (B, K)."""
         pooled = pool_positions(self.forward_features(x), self.head_window)
         logits: Tensor = self.fc(self.dropout(torch.flatten(pooled.mean((2, 3, 4)), 1)))
         return logits
 
 
-def _builder(depth: int) -> Callable[..., FullResNet3d]:
+def _builder(depth: int) -> Callable[..., ResNet3d333]:
+    @checked
     def build(
-        num_class: int = 400,
+        num_class: PositiveInt = 400,
         *,
         dropout: float = 0.0,
-        sample_size: int = 112,
-        sample_duration: int = 16,
-        shortcut_type: str = "B",
-    ) -> FullResNet3d:
-        return FullResNet3d(
+        sample_size: PositiveInt = 112,
+        sample_duration: PositiveInt = 16,
+        shortcut_type: Shortcut = "B",
+    ) -> ResNet3d333:
+        return ResNet3d333(
             depth,
             num_class=num_class,
             dropout=dropout,
@@ -170,4 +174,4 @@ def _builder(depth: int) -> Callable[..., FullResNet3d]:
     return build
 
 
-BUILDERS: dict[str, Callable[..., FullResNet3d]] = {f"resnet{depth}_3d": _builder(depth) for depth in DEPTHS}
+BUILDERS: dict[str, Callable[..., ResNet3d333]] = {f"resnet{depth}_3d": _builder(depth) for depth in DEPTHS}

@@ -1,4 +1,4 @@
-"""All networks over one clip in one table: where their builders come from, and the clip their cost is quoted at."""
+"""Lists all networks over one clip, with their builders and the clip for which their cost is published."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from collections.abc import Callable
 
 from torch import nn
 
-from networks.clip import factorised_resnet as video_resnet
-from networks.clip import resnet3d_333 as resnet3d_full
-from networks.clip import resnet3d_published as resnet3d_zoo
-from networks.clip import torchvision_builders as torchvision_video
+from networks.clip import factorised_resnet, resnet3d_333, resnet3d_published, torchvision_builders
+from networks.clip.factorised_resnet import VIDEO_RESNETS
+from networks.clip.resnet3d_published import RESNETS_3D
 
 CLIP_BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    **resnet3d_zoo.BUILDERS,
-    **resnet3d_full.BUILDERS,
-    **video_resnet.BUILDERS,
-    **torchvision_video.BUILDERS,
+    **resnet3d_published.BUILDERS,
+    **resnet3d_333.BUILDERS,
+    **factorised_resnet.BUILDERS,
+    **torchvision_builders.BUILDERS,
 }
 
 
 def _example(name: str) -> tuple[int, int, int]:
-    if name in resnet3d_zoo.ZOO:
-        return resnet3d_zoo.ZOO[name].frames, 256, 256
-    if name in torchvision_video.BUILDERS:
-        return torchvision_video.EXAMPLES.get(name, (16, 112, 112))
-    if name in video_resnet.VIDEO_RESNETS:
-        entry = video_resnet.VIDEO_RESNETS[name]
+    if name in RESNETS_3D:
+        return RESNETS_3D[name].frames, 256, 256
+    if name in torchvision_builders.BUILDERS:
+        return torchvision_builders.EXAMPLES.get(name, (16, 112, 112))
+    if name in VIDEO_RESNETS:
+        entry = VIDEO_RESNETS[name]
         return entry.frames, entry.crop, entry.crop
     return 16, 112, 112
 
@@ -34,8 +33,8 @@ EXAMPLES: dict[str, tuple[int, int, int]] = {name: _example(name) for name in CL
 
 
 def image_architecture(name: str) -> str:
-    """The image ResNet whose weights inflate to this network, or "" when none does."""
-    if name in resnet3d_zoo.ZOO:
-        entry = resnet3d_zoo.ZOO[name]
+    """Returns the image ResNet whose weights inflate to this network; "" if there is none."""
+    if name in RESNETS_3D:
+        entry = RESNETS_3D[name]
         return f"resnet{entry.depth}" if entry.stages.get("block", "bottleneck") == "bottleneck" else ""
-    return name.removesuffix("_3d") if name in resnet3d_full.BUILDERS else ""
+    return name.removesuffix("_3d") if name in resnet3d_333.BUILDERS else ""

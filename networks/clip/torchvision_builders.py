@@ -1,6 +1,6 @@
-"""Every builder of torchvision.models.video under its own name, with our argument names and always with random weights.
+"""Builds every network of torchvision.models.video under its name, with our argument names and random weights.
 
-The modules, their keys and their numbers are torchvision's; only the classifier's dropout is ours to set.
+The modules, their keys and their numbers are torchvision's; only the dropout of the classifier can be changed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torchvision.models import get_model_builder, list_models, video
 
 from networks.clip.factorised_resnet import with_dropout
 
-# (T, H, W) of published costs where it is not (16, 112, 112); S3D's accuracy is quoted at 128 frames, its cost at 16
+# (T, H, W) of published costs if it is not (16, 112, 112); S3D's accuracy is published for 128 frames, its cost for 16
 EXAMPLES = {
     "s3d": (16, 224, 224),
     **dict.fromkeys(("mvit_v1_b", "mvit_v2_s"), (16, 224, 224)),
@@ -45,7 +45,7 @@ def _transformer(name: str) -> Callable[..., nn.Module]:
 
 
 def set_classifier_dropout(net: nn.Module, dropout: float) -> None:
-    """MViT's head has a dropout of its own, Swin's has none in front of `head`: either gets this probability."""
+    """Sets the probability of the dropout in front of the classifier: MViT has such a module, Swin gets a hook."""
     head = net.get_submodule("head")
     if isinstance(head, nn.Sequential):
         for module in head:
@@ -56,7 +56,7 @@ def set_classifier_dropout(net: nn.Module, dropout: float) -> None:
 
 
 class _Dropped:
-    """Forward pre-hook that drops the classifier's input in training; a hook keeps torchvision's keys as they are."""
+    """Drops the classifier's input in training, as a forward pre-hook, which keeps torchvision's keys as they are."""
 
     def __init__(self, dropout: float) -> None:
         self.dropout = dropout
@@ -67,7 +67,9 @@ class _Dropped:
 
 def _named(build: Callable[..., nn.Module], name: str) -> Callable[..., nn.Module]:
     build.__name__ = build.__qualname__ = name
-    build.__doc__ = f"torchvision.models.video.{name} with random weights; (B, 3, T, H, W) -> logits (B, num_class)."
+    build.__doc__ = (
+        f"Builds torchvision.models.video.{name} with random weights: clips (B, 3, T, H, W) -> logits (B, num_class)."
+    )
     return build
 
 

@@ -1,1 +1,1 @@
-"""Holds the image networks that see one frame at a time, and finds those of torchvision and timm."""
+"""Holds the image networks, which see one frame at a time, and finds those of torchvision and timm."""

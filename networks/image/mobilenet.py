@@ -1,10 +1,13 @@
-"""MobileNetV2 for single frames: torchvision's module with the seed's arguments."""
+"""Builds MobileNetV2 for single frames: torchvision's module with the arguments of the original project."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field, PositiveInt
 from torchvision.models.mobilenetv2 import MobileNetV2
 
-from utils.errors import ConfigError
+from utils.config.build import checked
 
 # expansion (None: the `t` argument), channels, blocks, stride (Sandler et al. 2018, arXiv 1801.04381, table 2)
 STAGES: tuple[tuple[int | None, int, int, int], ...] = (
@@ -18,21 +21,18 @@ STAGES: tuple[tuple[int | None, int, int, int], ...] = (
 )
 
 
-def mobilenet_v2(*, t: int = 6, scale: float = 1.0, input_size: int = 224) -> MobileNetV2:
-    """Random weights, 1000 classes.
+@checked
+def mobilenet_v2(
+    *,
+    t: PositiveInt = 6,
+    scale: Annotated[float, Field(gt=0.0)] = 1.0,
+    input_size: Annotated[int, Field(gt=0, multiple_of=32)] = 224,
+) -> MobileNetV2:
+    """Builds the network with random weights and 1000 classes.
 
-    t: expansion factor of every block but the first; 6 is torchvision's network. It has nothing to do with time.
+    t: expansion factor of every block except the first; 6 is torchvision's network. It has nothing to do with time.
     scale: multiplier of all widths.
     input_size: side of the square frames; a multiple of 32, because five strides halve it.
-
-    Raises: ConfigError for a value that makes no network.
     """
-    where = "common.model.kwargs"
-    if t < 1:
-        raise ConfigError(f"{where}.t: the expansion factor should be at least 1, but is {t}")
-    if scale <= 0:
-        raise ConfigError(f"{where}.scale: the width multiplier should be above 0, but is {scale}")
-    if input_size < 32 or input_size % 32:
-        raise ConfigError(f"{where}.input_size: should be a multiple of 32, but is {input_size}")
     setting = [[t if expansion is None else expansion, *stage] for expansion, *stage in STAGES]
     return MobileNetV2(width_mult=scale, inverted_residual_setting=setting)

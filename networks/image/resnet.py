@@ -1,4 +1,4 @@
-"""ResNet-18 to -152 for single frames: torchvision's own modules under torchvision's keys."""
+"""Builds ResNet-18 to ResNet-152 for single frames: torchvision's own modules under torchvision's keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _builder(name: str) -> Callable[..., nn.Module]:
         width_per_group: int = 64,
         replace_stride_with_dilation: Sequence[bool] | None = None,
     ) -> nn.Module:
-        """Random weights, 1000 classes; the arguments are torchvision's."""
+        """Builds the network with random weights and 1000 classes; the arguments are torchvision's."""
         block, layers = DEPTHS[name]
         return ResNet(
             block,

@@ -1,1 +1,1 @@
-"""Puts modules over time into image networks: the temporal shift, pooling, non-local blocks."""
+"""Holds the parts that work along time, temporal shift, pool and non-local block, and puts them into image networks."""

@@ -1,4 +1,4 @@
-"""Where the residual branches of an image network begin: one rule for every architecture, read off its traced graph."""
+"""Finds where the residual branches of an image network begin, by one rule for all architectures, in a traced graph."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from dataclasses import dataclass
 import torch
 from torch import fx, nn
 
-from utils.errors import ConfigError
-
 JOINS = {operator.add, operator.iadd, torch.add, torch.cat, torch.concat, "add", "add_"}
 WEIGHTED = (nn.Conv2d, nn.Linear)
 LAYERS = (*WEIGHTED, nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm, nn.MaxPool2d, nn.AvgPool2d)
 STAGE = re.compile(r"(layer\d+)\.(\d+)\.")
-DEEP = 23  # blocks in layer3 from which on only every second block is shifted (TSM's code, "n_round")
+DEEP = 23  # with this many blocks in layer3, only every second block is shifted (TSM's code, "n_round")
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A residual branch.
+    """Locates a residual branch.
 
-    entry: the module it begins with. block: the module around it and its shortcut; "" where there is none.
+    entry: path of the module that it begins with.
+    block: path of the module that holds the branch and its shortcut; "" if there is no such module.
     """
 
     entry: str
@@ -31,14 +30,15 @@ class Branch:
 
 
 def residual_branches(net: nn.Module, name: str) -> list[Branch]:
-    """The branches of a network in the order they run.
+    """Returns the branches of a network in the order in which they run.
 
-    Wherever paths that forked meet again, in a sum or a concatenation, the path with the most convolutions and linear
-    layers is the branch. It begins at its first convolution; in transformers, which have none, at its first norm.
-    A branch that begins at the frames themselves (RepVGG's stem) is none: there are no features to shift yet.
-    A network whose paths never fork (VGG) counts every convolution but the first as a branch of its own.
+    Wherever forked paths meet again, in a sum or a concatenation, the path with the most convolutions and linear layers
+    is the branch. It begins at its first convolution, or at its first norm in transformers, which have no convolution.
+    A path that begins at the frames themselves (RepVGG's stem) does not count: there are no features to shift yet.
+    In a network whose paths never fork (VGG), every convolution except the first is a branch of its own.
 
-    Raises: ConfigError when the network cannot be traced or has no such place.
+    name: how messages call the network.
+    Raises: ValueError if the network cannot be traced or has no branch.
     """
     graph = Graph(net, name)
     found: dict[str, Branch] = {}
@@ -51,24 +51,24 @@ def residual_branches(net: nn.Module, name: str) -> list[Branch]:
         convolutions = [call for call in graph.calls if isinstance(graph.modules[call], nn.Conv2d)]
         branches = [Branch(call, "") for call in convolutions[1:]]
     if not branches:
-        raise ConfigError(
-            f"common.model.backbone: {name} has neither residual branches nor a second convolution, so there is no "
-            f"place for a temporal shift; use type tsn, or another backbone"
+        raise ValueError(
+            f"backbone: {name} has neither residual branches nor a second convolution, so there is no place for a "
+            f"temporal shift; use type tsn, or another backbone"
         )
     return branches
 
 
 class Graph:
-    """The part of a traced network that depends on its input.
+    """Holds the part of a traced network that depends on its input.
 
-    calls: paths of the modules with parameters, in the order they run.
+    calls: paths of the modules with parameters, in the order in which they run.
     """
 
     def __init__(self, net: nn.Module, name: str) -> None:
         self.modules = dict(net.named_modules())
         nodes = list(_trace(net, name).nodes)
         source = next(node for node in nodes if node.op == "placeholder")
-        self.ancestors: dict[fx.Node, set[fx.Node]] = {source: {source}}  # each node's own included
+        self.ancestors: dict[fx.Node, set[fx.Node]] = {source: {source}}  # of each node, itself included
         for node in nodes:
             known = [self.ancestors[one] for one in node.all_input_nodes if one in self.ancestors]
             if known:
@@ -76,12 +76,12 @@ class Graph:
         self.calls = self._with_parameters(self.ancestors)
 
     def joins(self) -> list[fx.Node]:
-        """Sums and concatenations of at least two paths from the input."""
+        """Returns the sums and concatenations of at least two paths from the input."""
         functions = ("call_function", "call_method")
         return [n for n in self.ancestors if n.op in functions and n.target in JOINS and len(self._paths(n)) > 1]
 
     def entry(self, join: fx.Node) -> str:
-        """The first module of the branch that ends in this join; "" when no path has modules of its own."""
+        """Returns the first module of the branch that ends in this join; "" if no path has modules of its own."""
         ends = self._paths(join)
         paths = []
         for end in ends:
@@ -91,12 +91,12 @@ class Graph:
         return next(iter(self._kind(branch, nn.Conv2d) or branch), "")
 
     def reads_frames(self, call: str) -> bool:
-        """Whether no layer runs between the network's input and this module."""
+        """Tells whether this module is the first layer that the network's input meets."""
         node = next(node for node in self.ancestors if node.op == "call_module" and node.target == call)
         return self._with_parameters(self.ancestors[node]) == [call]
 
     def owner(self, node: fx.Node) -> str:
-        """The module whose forward holds the node; "" is the network itself."""
+        """Returns the module whose forward holds the node; "" is the network itself."""
         stack = list(node.meta.get("nn_module_stack", {}).values())
         return str(stack[-1][0]) if stack else ""
 
@@ -112,7 +112,7 @@ class Graph:
 
 
 def every_second_block(branches: list[Branch]) -> list[Branch]:
-    """For a ResNet with 23 or more blocks in layer3, the branches of blocks 0, 2, 4, ... of each stage; else all."""
+    """Keeps blocks 0, 2, 4, ... of each stage if layer3 of a ResNet has 23 or more blocks; else keeps all branches."""
     places = [STAGE.search(branch.entry) for branch in branches]
     blocks = {int(place[2]) for place in places if place and place[1] == "layer3"}
     if not blocks or max(blocks) + 1 < DEEP:
@@ -121,7 +121,7 @@ def every_second_block(branches: list[Branch]) -> list[Branch]:
 
 
 class _Tracer(fx.Tracer):
-    """Takes layers of other projects that subclass torch's as one step, instead of looking into their arithmetic."""
+    """Treats layers of other projects that subclass torch's as one step, instead of tracing their arithmetic."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, LAYERS) or super().is_leaf_module(m, module_qualified_name)
@@ -131,10 +131,10 @@ def _trace(net: nn.Module, name: str) -> fx.Graph:
     training = net.training
     try:
         return _Tracer().trace(net.eval())
-    except Exception as error:  # whatever data-dependent Python a network holds: fx raises errors of many kinds
-        raise ConfigError(
-            f"common.model.backbone: the graph of {name} cannot be traced, so there is no place known for a temporal "
-            f"shift ({type(error).__name__}: {str(error).splitlines()[0]}); use type tsn, or another backbone"
+    except Exception as error:  # networks with data-dependent Python make fx raise errors of many kinds
+        raise ValueError(
+            f"backbone: the graph of {name} cannot be traced, so the places for a temporal shift are unknown "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}); use type tsn, or another backbone"
         ) from error
     finally:
         net.train(training)

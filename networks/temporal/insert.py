@@ -1,59 +1,58 @@
-"""Puts temporal parts into an image network that runs on the frames of clips, without changing a single key of it.
+"""Puts temporal parts into an image network that runs on the frames of clips, without changing any of its keys.
 
-A part is a child of the module it acts on and is called by a hook in front of that module or behind it. That module is
-never a Sequential, which would call its child once more.
+A part is a child of the module it acts on. A hook in front of that module or behind it calls the part. That module is
+never a Sequential, which would call its child a second time.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from networks.temporal.branches import every_second_block, residual_branches
-from networks.temporal.non_local import FrameNonLocal
-from networks.temporal.shift import TemporalPool, TemporalShift
-from utils.errors import ConfigError
+from networks.temporal.non_local import FrameNonLocal, Instantiation
+from networks.temporal.shift import Direction, TemporalPool, TemporalShift
 
-WHERE = "common.model"
-PLACES = ("blockres", "block")
+Place = Literal["blockres", "block"]
 NON_LOCAL = {"layer2": (0, 2), "layer3": (0, 2, 4)}  # blocks that a non-local block follows (TSM's code)
-POOLED = ("layer2", "layer3", "layer4")  # stages behind the temporal pool (TSM's code)
+POOLED = ("layer2", "layer3", "layer4")  # stages after the temporal pool (TSM's code)
 Temporal = TemporalShift | TemporalPool | FrameNonLocal
 
 
-def insert_shift(net: nn.Module, name: str, *, shift_div: int, place: str, direction: str) -> None:
+def insert_shift(net: nn.Module, name: str, *, shift_div: int, place: Place, direction: Direction) -> None:
     """Adds a shift to every residual branch of `net`.
 
-    place: `blockres` shifts what enters the branch and leaves the shortcut alone; a ResNet with 23 or more blocks in
-        layer3 is shifted in every second block. `block` shifts what enters a block, shortcut included, in every block.
+    name: how messages call the network.
+    place: `blockres` shifts the input of the branch and leaves the shortcut alone; a ResNet with 23 or more blocks in
+        layer3 is shifted in every second block. `block` shifts the input of a block, shortcut included, in every block.
 
-    Raises: ConfigError for a place that this network does not have, or when a part of it is narrower than shift_div.
+    Raises: ValueError if the network does not have such places, or has a branch with fewer channels than shift_div.
     """
     branches = residual_branches(net, name)
     if place == "block":
         if any(not branch.block for branch in branches):
-            raise ConfigError(f"{WHERE}.shift_place: {name} has branches without a block around them; use blockres")
+            raise ValueError(f"shift_place: {name} has branches without a block around them; use blockres")
         targets = [(branch.block, branch.entry) for branch in branches]
     else:
         targets = [(branch.entry, branch.entry) for branch in every_second_block(branches)]
     entries: dict[str, str] = {}
     for target, entry in targets:
-        entries.setdefault(target, entry)  # of two branches in one block, the first tells the width
+        entries.setdefault(target, entry)  # if a block has two branches, the first gives the width
     for target, entry in entries.items():
         width, channel_dim = _input_channels(net.get_submodule(entry))
         if width < shift_div:
-            raise ConfigError(f"{WHERE}.shift_div: {shift_div} is more than the {width} channels that enter {entry}")
+            raise ValueError(f"shift_div: {shift_div} is more than the {width} channels that enter {entry}")
         shift = TemporalShift(shift_div=shift_div, direction=direction, channel_dim=channel_dim)
         module = net.get_submodule(target)
         module.add_module("temporal_shift", shift)
         module.register_forward_pre_hook(_shift_input)
 
 
-def insert_non_local(net: nn.Module, name: str, *, instantiation: str) -> None:
-    """Adds non-local blocks behind blocks 0 and 2 of layer2 and 0, 2 and 4 of layer3.
+def insert_non_local(net: nn.Module, name: str, *, instantiation: Instantiation) -> None:
+    """Adds non-local blocks behind blocks 0 and 2 of layer2 and blocks 0, 2 and 4 of layer3.
 
-    Raises: ConfigError for a network without these.
+    Raises: ValueError if the network does not have these blocks.
     """
     for stage, blocks in NON_LOCAL.items():
         for index in blocks:
@@ -66,7 +65,7 @@ def insert_non_local(net: nn.Module, name: str, *, instantiation: str) -> None:
 def insert_pool(net: nn.Module, name: str) -> None:
     """Adds a temporal pool in front of layer2.
 
-    Raises: ConfigError for a network without one.
+    Raises: ValueError if the network has no layer2.
     """
     first_block = _resnet_part(net, name, f"{POOLED[0]}.0", option="temporal_pool")
     first_block.add_module("temporal_pool", TemporalPool())
@@ -74,7 +73,7 @@ def insert_pool(net: nn.Module, name: str) -> None:
 
 
 def temporal_parts(net: nn.Module) -> list[tuple[Temporal, bool]]:
-    """All parts that were put in, and whether they see pooled clips."""
+    """Returns the temporal parts of a network, each with whether it sees pooled clips."""
     parts = [(path, module) for path, module in net.named_modules() if isinstance(module, Temporal)]
     pooled = any(isinstance(module, TemporalPool) for _, module in parts)
     return [
@@ -86,15 +85,15 @@ def _resnet_part(net: nn.Module, name: str, path: str, *, option: str) -> nn.Mod
     try:
         return net.get_submodule(path)
     except AttributeError:
-        raise ConfigError(f"{WHERE}.{option}: needs a ResNet with {path}, and {name} has none") from None
+        raise ValueError(f"{option}: needs a ResNet with {path}, which {name} does not have") from None
 
 
 def _input_channels(module: nn.Module) -> tuple[int, int]:
-    """Channels that enter, and their axis: 1 in maps (N, C, H, W), -1 in tokens (N, ..., C)."""
+    """Returns the number of input channels and their axis: 1 in maps (N, C, H, W), -1 in tokens (N, ..., C)."""
     if isinstance(module, nn.Conv2d):
         return module.in_channels, 1
     width = next(module.parameters()).shape[-1]
-    # LayerNorm2d of torchvision and timm is a LayerNorm, but over maps
+    # LayerNorm2d of torchvision and timm is a LayerNorm over maps
     on_maps = isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)) or type(module).__name__.endswith("2d")
     return width, 1 if on_maps else -1
 

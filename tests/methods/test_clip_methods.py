@@ -11,10 +11,12 @@ from torchvision.models import resnet50
 
 from methods import METHODS
 from methods.base import Method
+from methods.build import build_method
 from methods.clip3d import Clip3D
 from methods.slowfast import SlowFast
 from networks import CLIP_NETWORKS
 from networks.checkpoints.load import load_pretrained
+from utils.config.schema import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.training.optimizer import parameter_groups
 
@@ -49,7 +51,7 @@ def test_they_ask_for_one_clip_of_frames_at_a_stride() -> None:
     assert METHODS["classify"] is Clip3D
 
 
-def test_the_seeds_arguments_of_a_3d_resnet_are_taken() -> None:
+def test_the_original_arguments_of_a_3d_resnet_are_taken() -> None:
     method = _meta("resnet50_3d", kwargs={"sample_size": 224, "sample_duration": 64, "shortcut_type": "B"})
     assert method.clip.num_frames == 64
     assert method.network.head_window == (4, 7, 7)
@@ -59,41 +61,48 @@ def test_the_seeds_arguments_of_a_3d_resnet_are_taken() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            {"alpha": 8, "clip_len": 30},
-            r"model\.alpha: 8 does not divide clip_len 30; take an alpha of 2, or a clip_len",
-        ),
-        ({"alpha": 0}, r"model\.alpha: 0"),
-        ({"frame_stride": 0}, r"model\.frame_stride: should be at least 1"),
-        ({"kwargs": {"alpha": 4}}, r"model\.kwargs\.alpha: belongs beside kwargs"),
-        (
-            {"kwargs": {"lateral": 1}},
-            r"model\.kwargs\.lateral: slowfast does not take it; it takes crop_size, fast_depth",
-        ),
-        ({"kwargs": {"crop_size": "224"}}, r"model\.kwargs\.crop_size: should be a valid integer"),
-        ({"backbone": "resnet34"}, r"model\.backbone: 'resnet34' is not one of resnet50"),
+        ({"alpha": 8, "clip_len": 30}, r"alpha: 8 does not divide clip_len 30; take an alpha of 2, or a clip_len"),
+        ({"alpha": 0}, "alpha: should be greater than 0, but is 0"),
+        ({"frame_stride": 0}, "frame_stride: should be greater than 0"),
+        ({"kwargs": {"alpha": 4}}, r"kwargs\.alpha: is not an argument of kwargs; move it one level up"),
+        ({"kwargs": {"lateral": 1}}, r"kwargs\.lateral: slowfast does not take it; known are crop_size, fast_depth"),
+        ({"kwargs": {"crop_size": "224"}}, r"kwargs\.crop_size: should be a valid integer"),
+        ({"kwargs": {"temporal_blocks": [[3]]}}, r"kwargs\.temporal_blocks: give two lists"),
+        ({"backbone": "resnet34"}, r"backbone: should be 'resnet50', .* but is 'resnet34'"),
     ],
 )
-def test_slowfast_names_the_key_and_the_fix(arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        SlowFast(num_class=5, **arguments)
+def test_slowfast_names_the_argument_or_its_key_and_the_fix(arguments: dict, message: str) -> None:
+    _is_refused("slowfast", {"backbone": "resnet50", **arguments}, message)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"backbone": "slow_r5"}, r"model\.backbone: 'slow_r5' is no clip network; did you mean `slow_r50`"),
+        ({"backbone": "slow_r5"}, "backbone: 'slow_r5' is unknown; did you mean `slow_r50`"),
         (
             {"backbone": "r3d_18", "kwargs": {"stem": 1}},
-            r"model\.kwargs\.stem: r3d_18 does not take it; it takes no argu",
+            r"kwargs\.stem: r3d_18 does not take it; it takes no arguments",
         ),
-        ({"backbone": "slow_r50", "clip_len": 0}, r"model\.clip_len: should be at least 1"),
-        ({"backbone": "resnet18_3d", "clip_len": 8, "kwargs": {"sample_duration": 16}}, "16 differs from clip_len 8"),
+        ({"backbone": "slow_r50", "kwargs": {"depth": 51}}, r"kwargs\.depth: should be 50, 101 or 152, but is 51"),
+        ({"backbone": "slow_r50", "clip_len": 0}, "clip_len: should be greater than 0"),
+        (
+            {"backbone": "resnet18_3d", "clip_len": 8, "kwargs": {"sample_duration": 16}},
+            r"kwargs\.sample_duration: 16 differs from clip_len 8",
+        ),
+        ({"backbone": "resnet18_3d", "kwargs": {"sample_duration": "long"}}, r"kwargs\.sample_duration: should be"),
+        ({"backbone": "slow_r50", "stack": 5}, "stack: 5 is for flow and rgbdiff"),
     ],
 )
-def test_clip3d_names_the_key_and_the_fix(arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        Clip3D(num_class=5, **arguments)
+def test_clip3d_names_the_argument_or_its_key_and_the_fix(arguments: dict, message: str) -> None:
+    _is_refused("clip3d", arguments, message)
+
+
+def _is_refused(name: str, arguments: dict, message: str) -> None:
+    with torch.device("meta"):
+        with pytest.raises(ValueError, match=f"^{message}"):
+            METHODS[name](num_class=5, **arguments)
+        with pytest.raises(ConfigError, match=rf"^common\.model\.{message}"):
+            build_method(Model.model_validate({"type": name, "num_class": 5, **arguments}))
 
 
 def test_image_weights_from_the_folder_inflate_into_clip_networks(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pytest
@@ -12,8 +11,9 @@ from torch import Tensor, nn
 from methods import METHODS
 from methods.base import Method
 from networks import IMAGE_BACKBONES
-from networks.freeze import freeze_bn
+from networks.prepare import freeze_bn
 from tests.helpers.requirements import needs_gpu
+from utils.config.build import parameters_of
 
 # arguments that make a method small enough for a test, and the size of a clip that it takes then
 SMALL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
@@ -66,7 +66,7 @@ def test_a_method_tells_what_data_checkpoint_and_optimizer_ask(name: str) -> Non
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_takes_plain_keyword_arguments_only(name: str) -> None:
-    for parameter in inspect.signature(METHODS[name]).parameters.values():
+    for parameter in parameters_of(METHODS[name]).values():
         assert parameter.kind is parameter.KEYWORD_ONLY, parameter
         assert parameter.annotation is not parameter.empty, parameter
 

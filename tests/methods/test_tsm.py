@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from methods.build import build_method
 from methods.tsm import TSM, StreamingTSM
 from methods.tsn import TSN
 from networks.temporal.shift import TemporalShift
 from tests.helpers.requirements import needs_package
+from utils.config.schema import Model
 from utils.errors import ConfigError
 from utils.run.flops import multiply_adds, num_parameters
 
@@ -223,17 +225,21 @@ def test_it_compiles_without_a_graph_break_and_exports_with_any_batch() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"shift_place": "blokres"}, r"common\.model\.shift_place: 'blokres' is not one of blockres, block"),
-        ({"shift": "left"}, r"common\.model\.shift: 'left' is not one of bi, uni"),
-        ({"shift_div": 1}, r"common\.model\.shift_div"),
-        ({"shift_div": -8}, r"common\.model\.shift_div"),
-        ({"shift_div": 128}, r"common\.model\.shift_div: 128 is more than the 64 channels that enter layer1\.0\.conv1"),
-        ({"non_local": "loud"}, r"common\.model\.non_local: 'loud' is not one of embedded_gaussian"),
-        ({"backbone": "mobilenetv2", "non_local": True}, r"common\.model\.non_local: needs a ResNet with layer2"),
-        ({"backbone": "mobilenetv2", "temporal_pool": True}, r"common\.model\.temporal_pool: needs a ResNet"),
-        ({"backbone": "densenet121", "shift_place": "block"}, r"common\.model\.shift_place: densenet121 has branches"),
+        ({"shift_place": "blokres"}, "shift_place: should be 'blockres' or 'block', but is 'blokres'"),
+        ({"shift": "left"}, "shift: should be 'bi' or 'uni', but is 'left'"),
+        ({"shift_div": 1}, r"shift_div: should be 0 \(no shift\) or at least 2"),
+        ({"shift_div": -8}, "shift_div: should be greater than or equal to 0"),
+        ({"shift_div": 128}, r"shift_div: 128 is more than the 64 channels that enter layer1\.0\.conv1"),
+        ({"non_local": "loud"}, "non_local: should be a valid boolean or 'embedded_gaussian', .* but is 'loud'"),
+        ({"backbone": "mobilenetv2", "non_local": True}, "non_local: needs a ResNet with layer2"),
+        ({"backbone": "mobilenetv2", "temporal_pool": True}, "temporal_pool: needs a ResNet"),
+        ({"backbone": "densenet121", "shift_place": "block"}, "shift_place: densenet121 has branches"),
+        ({"consensus": "max"}, "consensus: should be 'avg', but is 'max'"),
     ],
 )
-def test_impossible_arguments_are_errors_that_name_the_key(arguments: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        TSM(**{"backbone": "resnet18", "num_class": 5, **arguments})
+def test_impossible_arguments_are_errors_that_name_the_argument_or_its_key(arguments: dict, message: str) -> None:
+    arguments = {"backbone": "resnet18", "num_class": 5, **arguments}
+    with pytest.raises(ValueError, match=f"^{message}"):
+        TSM(**arguments)
+    with pytest.raises(ConfigError, match=rf"^common\.model\.{message}"):
+        build_method(Model.model_validate({"type": "tsm", **arguments}))

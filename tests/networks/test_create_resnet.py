@@ -6,7 +6,6 @@ from torch import nn
 
 from networks import CLIP_NETWORKS
 from networks.create_resnet import create_resnet
-from utils.errors import ConfigError
 
 
 def test_the_default_is_the_tutorials_network() -> None:
@@ -33,5 +32,5 @@ def test_every_argument_changes_its_part() -> None:
     kinds = {type(module) for module in net.modules()}
     assert {nn.GroupNorm, nn.SiLU} <= kinds and not kinds & {nn.BatchNorm3d, nn.ReLU, nn.Dropout}
     assert not {type(module) for module in plain.modules()} & {nn.BatchNorm3d, nn.ReLU}
-    with pytest.raises(ConfigError, match="34 is not one of 50, 101, 152"):
+    with pytest.raises(ValueError, match=r"^model_depth: should be 50, 101 or 152, but is 34$"):
         create_resnet(model_depth=34)

@@ -125,7 +125,9 @@ def test_what_cannot_be_honoured_is_named_with_what_can(videos: Path, tmp_path: 
 
 def test_absent_weights_are_named_with_where_they_were_published(tmp_path: Path) -> None:
     for name in ("KINETICS400_V1", "DEFAULT", "R2Plus1D_18_Weights.KINETICS400_V1"):
-        with pytest.raises(CheckpointError, match=r"r2plus1d_18-91a641e6\.pth: not there; download it from https://"):
+        with pytest.raises(
+            CheckpointError, match=r"r2plus1d_18-91a641e6\.pth: no such file; download it from https://"
+        ):
             made.find_weights("r2plus1d_18", name, tmp_path)
     (tmp_path / "r2plus1d_18-91a641e6.pth").write_bytes(b"")
     assert made.find_weights("r2plus1d_18", "KINETICS400_V1", tmp_path)[1].meta["num_params"] == 31505325

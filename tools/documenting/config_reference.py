@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from datasets import STORES
 from datasets.sampling.rules import SAMPLING
 from methods import METHODS
+from utils.config.build import parameters_of
 from utils.config.file import default_of, description_of
 from utils.config.schema import Common
 from utils.errors import UserError
@@ -85,18 +86,17 @@ def _methods() -> Iterator[str]:
             yield f"Another name of `{first_names[method]}`.\n"
             continue
         yield (inspect.getdoc(method) or "").split("\n")[0] + "\n"
-        parameters = [one for one in inspect.signature(method).parameters.values() if one.name not in _SKIPPED]
+        parameters = [one for one in parameters_of(method).values() if one.name not in _SKIPPED]
         if not parameters:
             yield "It takes no arguments of its own.\n"
             continue
         yield from _HEAD
         meanings = _meanings(method)
-        hints = typing.get_type_hints(method.__init__ if inspect.isclass(method) else method)
         for parameter in parameters:
             default = _ABSENT if parameter.default is parameter.empty else parameter.default
             meaning = meanings.get(parameter.name, "").removesuffix(".")
             meaning = meaning[:1].upper() + meaning[1:]
-            yield _row(f"common.model.{parameter.name}", hints.get(parameter.name, Any), default, meaning)
+            yield _row(f"common.model.{parameter.name}", parameter.annotation, default, meaning)
         yield ""
 
 

@@ -11,7 +11,7 @@ import torch
 
 from methods import METHODS
 from networks.clip.factorised_resnet import VIDEO_RESNETS
-from networks.clip.resnet3d_published import ZOO
+from networks.clip.resnet3d_published import RESNETS_3D
 from tools.exporting.cost_rows import Row, all_rows
 from utils.errors import UserError
 from utils.files import ROOT, atomic_write
@@ -93,7 +93,7 @@ def table(costs: Sequence[Cost]) -> str:
 def sources() -> str:
     """Lists the clip networks that are defined here as data, with project and paper; the others are torchvision's."""
     rows = {
-        **{name: row.source for name, row in ZOO.items()},
+        **{name: row.source for name, row in RESNETS_3D.items()},
         **{name: row.source for name, row in VIDEO_RESNETS.items()},
     }
     lines = [f"- `{name}`: {rows[name]}" for name in sorted(rows)]

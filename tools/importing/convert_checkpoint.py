@@ -50,24 +50,24 @@ def config_for(file: RawCheckpoint) -> dict[str, Any]:
 
     Raises: UserError for a file with an image network only, or with weights of this project without their config.
     """
-    facts = file.facts
-    if not facts.method:
-        name = f"{facts.backbone or 'ARCHITECTURE'}-{file.path.stem.rpartition('-')[2]}.pth"
+    description = file.description
+    if not description.method:
+        name = f"{description.backbone or 'ARCHITECTURE'}-{file.path.stem.rpartition('-')[2]}.pth"
         raise UserError(
             f"{file.path}: an image network without a video classifier; put it into pretrained/ as {name} and train "
             f"with model.pretrained: True"
         )
     if isinstance(own := file.others.get("config"), dict):
         return own
-    if facts.method == UNKNOWN:
+    if description.method == UNKNOWN:
         raise UserError(
             f"{file.path}: only weights of this project, without the config that says of which network; use them with "
             f"that config: main.py --config CONFIG --load-path {file.path}"
         )
-    model: dict[str, Any] = {"type": facts.method, "backbone": facts.backbone, **facts.arguments}
-    if facts.method in ("tsn", "tsm", "slowfast"):
+    model: dict[str, Any] = {"type": description.method, "backbone": description.backbone, **description.arguments}
+    if description.method in ("tsn", "tsm", "slowfast"):
         model.setdefault("dropout", 0.5)
-    return {"common": {"model": {**model, "pretrained": False}, **sections(file.layout, facts), **FINE_TUNING}}
+    return {"common": {"model": {**model, "pretrained": False}, **sections(file.layout, description), **FINE_TUNING}}
 
 
 def class_names_for(file: RawCheckpoint, num_class: int, given: Path | None) -> tuple[list[str] | None, str]:

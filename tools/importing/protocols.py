@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from networks.checkpoints.layouts.base import Facts
+from networks.checkpoints.layouts.base import Description
 
 Sections = dict[str, dict[str, Any]]
 
 
-def sections(project: str, facts: Facts) -> Sections:
+def sections(project: str, description: Description) -> Sections:
     """`augmentation`, `data` and `test` for a network of this project (the name of its layout).
 
     What the file's own config tells stands in place of what is usual in the project.
@@ -18,8 +18,8 @@ def sections(project: str, facts: Facts) -> Sections:
     """
     if project not in PROJECTS:
         raise KeyError(f"{project}: add its protocol to tools/importing/protocols.py")
-    usual = PROJECTS[project](facts)
-    return {name: {**section, **facts.protocol.get(name, {})} for name, section in usual.items()}
+    usual = PROJECTS[project](description)
+    return {name: {**section, **description.protocol.get(name, {})} for name, section in usual.items()}
 
 
 def _sections(
@@ -33,30 +33,30 @@ def _sections(
     }
 
 
-def _mit(facts: Facts) -> Sections:
+def _mit(description: Description) -> Sections:
     return _sections("mit_tsm", "tsn", size=224, views=(1, 1))
 
 
-def _mmaction2_frames(facts: Facts) -> Sections:
-    if facts.method == "tsn":
+def _mmaction2_frames(description: Description) -> Sections:
+    if description.method == "tsn":
         return _sections("mmaction2_tsn", "mmaction2_segments", size=224, views=(1, 10), num_frames=25)
     return _sections("mmaction2_tsm", "mmaction2_segments", size=224, views=(1, 10))
 
 
-def _mmaction2_clips(facts: Facts) -> Sections:
+def _mmaction2_clips(description: Description) -> Sections:
     return _sections("mmaction2_slowfast", "mmaction2_clip", size=224, views=(10, 3), input_size=256)
 
 
-def _pyslowfast(facts: Facts) -> Sections:
+def _pyslowfast(description: Description) -> Sections:
     return _sections("pyslowfast", "pyslowfast", size=224, views=(10, 3), input_size=256)
 
 
-def _pytorchvideo(facts: Facts) -> Sections:
+def _pytorchvideo(description: Description) -> Sections:
     return _sections("pytorchvideo", "pyslowfast", size=224, views=(10, 3), input_size=256)
 
 
-def _vmz(facts: Facts) -> Sections:
-    if "csn" in facts.backbone:
+def _vmz(description: Description) -> Sections:
+    if "csn" in description.backbone:
         return _sections("vmz", "clip", size=224, views=(10, 1))
     return _sections("vmz", "clip", size=112, resize=[128, 174], views=(10, 1))
 
@@ -70,27 +70,29 @@ _TORCHVISION: Mapping[str, tuple[str, int, Any, int]] = {
 }
 
 
-def _torchvision(facts: Facts) -> Sections:
-    preset, size, resize, clips = next(row for start, row in _TORCHVISION.items() if facts.backbone.startswith(start))
+def _torchvision(description: Description) -> Sections:
+    preset, size, resize, clips = next(
+        row for start, row in _TORCHVISION.items() if description.backbone.startswith(start)
+    )
     return _sections(preset, "torchvision", size=size, resize=resize, views=(clips, 1))
 
 
-def _resnet3d_full(facts: Facts) -> Sections:
+def _resnet3d_333(description: Description) -> Sections:
     return _sections("torchvision", "clip", size=112, resize=112, views=(10, 1))
 
 
-def _own(facts: Facts) -> Sections:
+def _own(description: Description) -> Sections:
     return {}  # our checkpoints hold their config
 
 
 PROJECTS = {
     "this project": _own,
-    "MIT TSM, tsn-pytorch or upstream": _mit,
+    "MIT TSM or tsn-pytorch": _mit,
     "mmaction2 (frames)": _mmaction2_frames,
     "mmaction2 (clips)": _mmaction2_clips,
     "PySlowFast": _pyslowfast,
     "PyTorchVideo": _pytorchvideo,
     "VMZ": _vmz,
     "torchvision video": _torchvision,
-    "3D-ResNets-PyTorch": _resnet3d_full,
+    "3D-ResNets-PyTorch": _resnet3d_333,
 }

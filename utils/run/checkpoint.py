@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 from utils.config.file import stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, UserError
-from utils.files import atomic_write, sync_folder
+from utils.files import DAMAGED, atomic_write, sync_folder
 
 NEWEST = "ckpt.pth.tar"
 BEFORE = "ckpt_before.pth.tar"
@@ -31,8 +30,6 @@ HERE = (
     *("val_root", "val_source", "bad_frame_budget"),
     *("workers", "batch_size", "device", "amp", "channels_last", "compile", "seed"),
 )
-# what readers raise on bytes that are cut off or of something else
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile)
 
 
 def with_prefix(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""How published checkpoints name their weights: one file per source, recognised by content, translated by rule.
+"""Lists the layouts of published checkpoints: one file per project, recognised by content, translated by rules.
 
-`LAYOUTS` is tried in order and the first that recognises a file translates it. Reading files and filling models:
-networks/checkpoints/load.py. A new source is one file and one line here.
+`LAYOUTS` is tried in order, and the first that recognises a file translates it. networks/checkpoints/file.py reads the
+files, networks/checkpoints/load.py fills models. A new project is one file and one line here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from networks.checkpoints.layouts import (
     ours,
     pyslowfast,
     pytorchvideo,
-    resnet3d_full,
+    resnet3d_333,
     torchvision_video,
     vmz,
 )
@@ -29,6 +29,6 @@ LAYOUTS: tuple[Layout, ...] = (
     pytorchvideo.LAYOUT,
     vmz.LAYOUT,
     torchvision_video.LAYOUT,
-    resnet3d_full.LAYOUT,
+    resnet3d_333.LAYOUT,
     images.LAYOUT,
 )

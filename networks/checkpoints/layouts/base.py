@@ -1,4 +1,4 @@
-"""What a layout is, and what it reports beside the renamed weights."""
+"""Defines a layout, and the description of a network that it returns together with the renamed weights."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ State = Mapping[str, Tensor]
 
 
 @dataclass
-class Facts:
-    """What a file tells about its network.
+class Description:
+    """Describes the network of a file, as far as the file shows it.
 
-    method: key of methods.METHODS; "" when the file is an image network without a method.
-    backbone: name for `common.model.backbone`; "" when the file does not tell.
-    arguments: further keys of `common.model`: num_class, modality, ...
-    assumed: those of them that the file does not tell, and that are only likely.
-    notes: one line for each thing that the file cannot tell and the config has to say.
-    protocol: what the file's own config tells of our config's `augmentation`, `data` and `test`.
-    class_names: the classes in order, where the project keeps them in a place of its own.
+    method: key of methods.METHODS; "" if the file holds an image network without a method.
+    backbone: the config's `model.backbone`; "" if it cannot be known.
+    arguments: further keys of the config's `model`: num_class, modality, ...
+    assumed: names of arguments that the file does not show and whose values are only likely.
+    notes: one line for each thing that the file cannot show and that the config has to say.
+    protocol: the config's `augmentation`, `data` and `test`, as far as the file's own config gives them.
+    class_names: the classes in order, if the project keeps them in a place of its own.
     """
 
     method: str = ""
@@ -37,28 +37,31 @@ class Facts:
 
 @dataclass(frozen=True)
 class Layout:
-    """One source of checkpoints.
+    """Recognises and translates the checkpoints of one project.
 
-    name: as the report prints it: "MIT TSM".
-    recognises: whether these keys and shapes (wrappers and `module.` already gone) come from this source. Cheap.
-    convert: (state, other top-level entries of the file) -> (entries of our state dict, facts). An image network keeps
-        its own keys, without classifier: `Method.from_image_weights` places them. Entries with no place in our networks
-        keep their names and are reported as unexpected. Raises CheckpointError for a network that we do not have.
+    name: the project's name in reports: "PySlowFast".
+    recognises: tells whether these keys and shapes, without wrappers and `module.`, come from this project; is cheap.
+    convert: turns the weights and the other top-level entries of a file into entries of our state dict and a
+        description. An image network keeps its own keys, without classifier, and `Method.from_image_weights` places
+        them. Entries that have no place in our networks keep their names and are reported as unexpected. Raises
+        CheckpointError for a network that is not built here.
     """
 
     name: str
     recognises: Callable[[State], bool]
-    convert: Callable[[State, Mapping[str, Any]], tuple[dict[str, Tensor], Facts]]
+    convert: Callable[[State, Mapping[str, Any]], tuple[dict[str, Tensor], Description]]
 
 
-def modality_facts(facts: Facts, body: State) -> None:
-    """What TSN's other inputs show in the first convolution: 2 channels for a flow field, 3 for an RGB difference."""
+def add_modality(description: Description, body: State) -> None:
+    """Adds modality and stack, as the first convolution shows them: 2 channels per flow field, 3 per RGB difference."""
     first = first_convolution(body)
     channels = RGB if first is None else int(body[first].shape[1])
     if channels == RGB or (channels % 2 and channels % 3):
         return
     modality, each = ("rgbdiff", 3) if channels % 2 else ("flow", 2)
-    facts.arguments |= {"modality": modality, "stack": channels // each}
+    description.arguments |= {"modality": modality, "stack": channels // each}
     if channels % 6 == 0:
-        facts.assumed += ("modality", "stack")
-        facts.notes.append(f"modality: its {channels} channels are {channels // 2} flow fields, or RGB differences")
+        description.assumed += ("modality", "stack")
+        description.notes.append(
+            f"modality: the {channels} channels are {channels // 2} flow fields, or RGB differences"
+        )

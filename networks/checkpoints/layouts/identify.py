@@ -1,4 +1,4 @@
-"""Which of our networks a translated state dict belongs to, read off its shapes."""
+"""Identifies the network here that a translated state dict belongs to, by its shapes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from networks.checkpoints.layouts.base import Facts, State, modality_facts
-from networks.clip import factorised_resnet as video_resnet
-from networks.clip import resnet3d_published as resnet3d_zoo
-from networks.clip import torchvision_builders as torchvision_video
+from networks.checkpoints.layouts.base import Description, State, add_modality
+from networks.clip import factorised_resnet, torchvision_builders
 from networks.clip.resnet3d import DEPTHS, Stages, stages_from
+from networks.clip.resnet3d_published import RESNETS_3D
 
 
 def blocks_of(state: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
-    """Blocks per stage of a ResNet whose stages are called layer1 to layer4."""
+    """Counts the blocks in each stage of a ResNet whose stages are named layer1 to layer4."""
     found = []
     for stage in range(1, 5):
         pattern = re.compile(rf"{re.escape(prefix)}layer{stage}\.(\d+)\.")
@@ -27,20 +26,20 @@ def blocks_of(state: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
 
 
 class UnknownNetworkError(Exception):
-    """None of our networks has these weights; the message says what the file has."""
+    """Raised if no network here has these weights; the message says what the file has."""
 
 
 def depth_of(state: State, prefix: str = "") -> int:
-    """50, 101 or 152. Raises: UnknownNetworkError for other numbers of blocks."""
+    """Returns the depth: 50, 101 or 152. Raises: UnknownNetworkError for other numbers of blocks."""
     blocks = blocks_of(state, prefix)
     for depth, depths in DEPTHS.items():
         if depths == blocks:
             return depth
-    raise UnknownNetworkError(f"{blocks} blocks per stage, which none of our ResNets has")
+    raise UnknownNetworkError(f"{blocks} blocks per stage, which no ResNet here has")
 
 
 def temporal_kernels(state: State, prefix: str = "") -> list[list[int]]:
-    """The temporal kernel of each block's first convolution, stage by stage."""
+    """Returns the temporal kernel of each block's first convolution, stage by stage."""
     depths = blocks_of(state, prefix)
     return [
         [weight(state, f"{prefix}layer{stage + 1}.{block}.conv1").shape[2] for block in range(count)]
@@ -49,7 +48,7 @@ def temporal_kernels(state: State, prefix: str = "") -> list[list[int]]:
 
 
 def weight(state: State, module: str) -> Tensor:
-    """The kernel of a 3-D convolution. Raises: UnknownNetworkError when it is missing or of another kind."""
+    """Returns the kernel of a 3-D convolution. Raises: UnknownNetworkError if there is no such kernel."""
     value = state.get(f"{module}.weight")
     if value is None or value.ndim != 5:
         raise UnknownNetworkError(f"no 3-D convolution {module}")
@@ -57,7 +56,7 @@ def weight(state: State, module: str) -> Tensor:
 
 
 def non_local_blocks(state: State, prefix: str = "") -> list[list[int]]:
-    """The blocks of each stage that a non-local block follows."""
+    """Returns the blocks of each stage that a non-local block follows."""
     pattern = re.compile(rf"{re.escape(prefix)}layer(\d)\.(\d+)\.non_local\.out\.weight")
     found: list[list[int]] = [[], [], [], []]
     for key in state:
@@ -67,7 +66,7 @@ def non_local_blocks(state: State, prefix: str = "") -> list[list[int]]:
 
 
 def temporal_blocks(kernels: list[list[int]], full: Stages) -> list[int] | None:
-    """How many first blocks of each stage keep the kernels of `full`, if the others have 1; None if it is otherwise."""
+    """Counts the first blocks of each stage that have the kernels of `full`; None if the other blocks do not have 1."""
     counts = []
     for stage, found in enumerate(kernels):
         wanted = full.block_kernels(stage)
@@ -80,23 +79,24 @@ def temporal_blocks(kernels: list[list[int]], full: Stages) -> list[int] | None:
     return counts
 
 
-def resnet3d_facts(state: State, *, prefer: str = "") -> Facts:
-    """The row of resnet3d_zoo.ZOO, and the arguments, that a ResNet-3D state of ours belongs to.
+def describe_resnet3d(state: State, *, prefer: str = "") -> Description:
+    """Describes a ResNet-3D under our names by a row of RESNETS_3D and further arguments.
 
-    prefer: start of the name where rows cannot be told apart, as C2D with and without temporal pooling.
-    A state that fits none has no backbone in its facts, and a note that says why: loading it then names the difference.
+    If no row fits, the description has no backbone and a note that says why; loading then names the difference.
+
+    prefer: start of the row's name if several rows fit, such as C2D with and without temporal pooling.
     """
     try:
-        return _resnet3d_facts(state, prefer)
+        return _describe_resnet3d(state, prefer)
     except UnknownNetworkError as error:
-        return Facts(method="clip3d", notes=[f"backbone: {error}"])
+        return Description(method="clip3d", notes=[f"backbone: {error}"])
 
 
-def _resnet3d_facts(state: State, prefer: str) -> Facts:
+def _describe_resnet3d(state: State, prefer: str) -> Description:
     depth, kernels, attended = depth_of(state), temporal_kernels(state), non_local_blocks(state)
     stem = tuple(weight(state, "conv1").shape[2:])
     middle = _block_kind(state)
-    rows = sorted(resnet3d_zoo.ZOO.items(), key=lambda row: not (prefer and row[0].startswith(prefer)))
+    rows = sorted(RESNETS_3D.items(), key=lambda row: not (prefer and row[0].startswith(prefer)))
     exact: list[tuple[int, str, dict[str, Any]]] = []
     near: list[tuple[int, str, dict[str, Any]]] = []
     for name, entry in rows:
@@ -116,11 +116,11 @@ def _resnet3d_facts(state: State, prefer: str) -> Facts:
         (near if kwargs else exact).append((len(kwargs), name, kwargs))
     found = exact or sorted(near, key=lambda row: row[0])
     if not found:
-        raise UnknownNetworkError(f"stem {stem} and temporal kernels {kernels}, which none of our ResNets has")
+        raise UnknownNetworkError(f"stem {stem} and temporal kernels {kernels}, which no ResNet here has")
     _, name, kwargs = found[0]
-    if prefer.endswith("nopool") and resnet3d_zoo.ZOO[name].stages.get("pool_t", 1) > 1:
+    if prefer.endswith("nopool") and RESNETS_3D[name].stages.get("pool_t", 1) > 1:
         kwargs["pool_t"] = 1
-    return clip_facts(name, state, kwargs=kwargs)
+    return describe_clip_network(name, state, kwargs=kwargs)
 
 
 def _block_kind(state: State) -> str:
@@ -129,27 +129,29 @@ def _block_kind(state: State) -> str:
     return "depthwise" if weight(state, "layer1.0.conv2").shape[2] == 3 else "bottleneck"
 
 
-def clip_facts(name: str, state: State, *, kwargs: Mapping[str, Any] | None = None, head: str = "fc") -> Facts:
-    """Facts of method clip3d with the width of the classifier."""
-    facts = Facts(method="clip3d", backbone=name)
+def describe_clip_network(
+    name: str, state: State, *, kwargs: Mapping[str, Any] | None = None, head: str = "fc"
+) -> Description:
+    """Describes a network of method clip3d, with the number of classes."""
+    description = Description(method="clip3d", backbone=name)
     if f"{head}.weight" in state:
-        facts.arguments["num_class"] = int(state[f"{head}.weight"].shape[0])
-    modality_facts(facts, state)
+        description.arguments["num_class"] = int(state[f"{head}.weight"].shape[0])
+    add_modality(description, state)
     if kwargs:
-        facts.arguments["kwargs"] = dict(kwargs)
-    return facts
+        description.arguments["kwargs"] = dict(kwargs)
+    return description
 
 
 @cache
 def _shapes(name: str) -> dict[str, torch.Size]:
-    builders: dict[str, Callable[..., nn.Module]] = {**torchvision_video.BUILDERS, **video_resnet.BUILDERS}
+    builders: dict[str, Callable[..., nn.Module]] = {**torchvision_builders.BUILDERS, **factorised_resnet.BUILDERS}
     with torch.device("meta"):
         net = builders[name]()
     return {key: value.shape for key, value in net.state_dict().items()}
 
 
 def same_network(state: State, names: list[str], *, heads: tuple[str, ...]) -> str:
-    """The first of these networks that has the state's keys and shapes, classifier and counters aside; or ""."""
+    """Returns the first of these networks with the state's keys and shapes, ignoring heads and counters; or ""."""
 
     def body(shapes: Mapping[str, torch.Size]) -> dict[str, torch.Size]:
         skipped = tuple(f"{head}." for head in heads)
@@ -164,5 +166,5 @@ def same_network(state: State, names: list[str], *, heads: tuple[str, ...]) -> s
 
 
 def with_prefix(state: Mapping[str, Tensor], prefix: str = "network.") -> dict[str, Tensor]:
-    """Entries of a network as entries of the method that holds it."""
+    """Adds the prefix that the entries of a network have in the method that holds it."""
     return {prefix + key: value for key, value in state.items()}

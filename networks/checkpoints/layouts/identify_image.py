@@ -1,4 +1,4 @@
-"""Which image network a state dict under torchvision's names belongs to, and where its classifier stands."""
+"""Identifies the image network and the classifier of a state dict under torchvision's names."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import Any
 import torch
 from torchvision.models.resnet import Bottleneck
 
-from networks.checkpoints.layouts.base import Facts, State, modality_facts
+from networks.checkpoints.layouts.base import Description, State, add_modality
 from networks.image.mobilenet import mobilenet_v2
 from networks.image.resnet import DEPTHS
 
 STEM = "features.0."
-POOLED = "layer2.net."  # the stage behind a temporal pool
+POOLED = "layer2.net."  # the stage after a temporal pool
 BLOCK_SHIFT = re.compile(r"layer\d\.(?:net\.)?\d+\.(?:block\.)?net\.")
 WRAPPED_BLOCK = re.compile(r"(layer\d\.\d+)\.block\.")
 CLASSIFIER = re.compile(r"((?:(?:classifier|fc|heads?|last_linear)\.)+(?:(\d+)\.)?)weight")
-SCALES = [round(0.05 * step, 2) for step in range(2, 61)]  # width multipliers that a file may have been made with
+SCALES = [round(0.05 * step, 2) for step in range(2, 61)]  # width multipliers that a file may have
 
 
 def counts(state: State, pattern: str) -> int:
-    """How many values the pattern's group takes at the beginning of keys: the blocks of a stage."""
+    """Counts the values of the pattern's group at the beginning of keys, such as the blocks of a stage."""
     return len({match[1] for key in state if (match := re.match(pattern, key))})
 
 
 def classifier_of(state: State) -> str:
-    """The prefix of the last layer, "fc."; or "".
+    """Returns the prefix of the classifier, such as "fc."; "" if there is no classifier.
 
-    By the names that torchvision and timm give it, of several the highest number (a safetensors file has its entries by
-    alphabet, not in the network's order); else the last entry that is a matrix or a 1x1 convolution with a bias.
+    It goes by the names that torchvision and timm give the classifier; among several, the highest number is the
+    classifier, because the entries of a safetensors file are in alphabetical order. Without such a name it is the last
+    entry, if that is a matrix or a 1x1 convolution with a bias.
     """
     named = [match for key in state if (match := CLASSIFIER.fullmatch(key)) and state[key].dim() in (2, 4)]
     if named:
@@ -42,17 +43,17 @@ def classifier_of(state: State) -> str:
     return ""
 
 
-def image_facts(body: State, head: State, *, method: str = "") -> Facts:
-    """Facts from the weights of an image network (`body`, without classifier) and of the classifier (`head`)."""
-    facts = Facts(method=method)
-    facts.backbone, kwargs = _network(body)
+def describe_image_network(body: State, head: State, *, method: str = "") -> Description:
+    """Describes a network by the weights of its body, an image network without classifier, and of its classifier."""
+    description = Description(method=method)
+    description.backbone, kwargs = _network(body)
     weight = next((value for key, value in head.items() if key.endswith("weight")), None)
     if weight is not None:
-        facts.arguments["num_class"] = int(weight.shape[0])
-    modality_facts(facts, body)
+        description.arguments["num_class"] = int(weight.shape[0])
+    add_modality(description, body)
     if kwargs:
-        facts.arguments["kwargs"] = kwargs
-    return facts
+        description.arguments["kwargs"] = kwargs
+    return description
 
 
 def _network(state: State) -> tuple[str, dict[str, Any]]:
@@ -64,7 +65,7 @@ def _network(state: State) -> tuple[str, dict[str, Any]]:
 
 
 def _resnet(state: State) -> tuple[str, dict[str, Any]]:
-    """Depth from the number of blocks; groups and their width (ResNeXt, wide ResNet) from the first 3x3 convolution."""
+    """Finds the depth by the number of blocks, and groups and their width by the first 3x3 convolution."""
     blocks = [counts(state, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)]
     bottleneck = "layer1.0.conv3.weight" in state
     for name, (block, depths) in DEPTHS.items():
@@ -78,7 +79,7 @@ def _resnet(state: State) -> tuple[str, dict[str, Any]]:
 
 
 def _mobilenet_v2(state: State) -> tuple[str, dict[str, Any]]:
-    """`t` from the first expanded block, the width from the one multiplier that gives all of its shapes."""
+    """Finds `t` by the first expanded block, and the width multiplier by trying which one gives all shapes."""
     expanded, entering = state["features.2.conv.0.0.weight"].shape[:2]
     t = expanded // entering
     for scale in sorted(SCALES, key=lambda value: value != 1.0):
@@ -91,25 +92,27 @@ def _mobilenet_v2(state: State) -> tuple[str, dict[str, Any]]:
     return "mobilenetv2", {"t": t}
 
 
-def shift_facts(facts: Facts, body: State) -> None:
-    """What the names of MIT's and mmaction2's modules tell: `net` is what stands behind a shift or a temporal pool."""
+def add_shift(description: Description, body: State) -> None:
+    """Adds the shift and the temporal pool, as MIT and mmaction2 name them: `net` is the module that they wrap."""
     pooled = any(key.startswith(POOLED) for key in body)
     shifted = [key for key in body if ".net." in key.removeprefix(POOLED)]
-    facts.arguments["num_segments"] = 8
-    facts.assumed += ("num_segments",)
+    description.arguments["num_segments"] = 8
+    description.assumed += ("num_segments",)
     if not shifted:
-        facts.method = "tsn"
-        facts.notes.append("num_segments: not in the file; the config says it, and any number of frames fits")
+        description.method = "tsn"
+        description.notes.append("num_segments: not in the file; the config sets it, and any number of frames fits")
         return
-    facts.method = "tsm"
-    facts.assumed += ("shift_div",)
+    description.method = "tsm"
+    description.assumed += ("shift_div",)
     in_block = any(BLOCK_SHIFT.match(key) for key in shifted)
-    facts.arguments |= {"shift_div": 8, "shift_place": "block" if in_block else "blockres"}
+    description.arguments |= {"shift_div": 8, "shift_place": "block" if in_block else "blockres"}
     if pooled:
-        facts.arguments["temporal_pool"] = True
-    facts.notes.append("num_segments, shift_div: not in the file; the config says them (8, 8 in most published ones)")
+        description.arguments["temporal_pool"] = True
+    description.notes.append(
+        "num_segments, shift_div: not in the file; the config sets them (8 and 8 in most published networks)"
+    )
 
 
 def without_shift(key: str) -> str:
-    """A name as it was before shifts, temporal pools and non-local blocks wrapped modules of the network."""
+    """Returns the name that a module had before a shift, temporal pool or non-local block wrapped it."""
     return WRAPPED_BLOCK.sub(r"\1.", key.replace(".net.", "."))

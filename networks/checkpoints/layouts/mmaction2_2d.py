@@ -1,4 +1,4 @@
-"""mmaction2's networks over frames: TSN and TSM on its ResNet and MobileNetV2, or on those of torchvision and timm."""
+"""Translates mmaction2's networks over frames: TSN and TSM on its own backbones or on those of torchvision and timm."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Facts, Layout, State
-from networks.checkpoints.layouts.identify import resnet3d_facts, with_prefix
-from networks.checkpoints.layouts.identify_image import counts, image_facts, shift_facts, without_shift
+from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.identify import describe_resnet3d, with_prefix
+from networks.checkpoints.layouts.identify_image import add_shift, counts, describe_image_network, without_shift
 from networks.checkpoints.layouts.mmaction2_config import FileConfig, follow, read_meta
 from networks.checkpoints.layouts.renaming import Rule, rename
 from utils.errors import CheckpointError
 
 BODY, HEAD = "backbone.", "cls_head.fc_cls."
 BLOCK = r"(layer\d\.\d+)"
-# a convolution and its norm sit together in one module there
+# one module there holds a convolution and its norm
 RESNET: list[Rule] = [
     (r"conv1\.conv\.(.+)", r"conv1.\1"),
     (r"conv1\.bn\.(.+)", r"bn1.\1"),
@@ -36,7 +36,7 @@ def _recognises(state: State) -> bool:
     return stem is not None and stem.dim() == 4 and any(key.startswith("cls_head.") for key in state)
 
 
-def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
+def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
     body = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
     head = {key.removeprefix(HEAD): value for key, value in state.items() if key.startswith(HEAD)}
     plain = {without_shift(key): value for key, value in body.items()}
@@ -44,22 +44,24 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         plain = rename(plain, _mobilenet_v2(plain))
     elif "conv1.conv.weight" in plain:
         plain = rename(plain, RESNET)
-    facts = image_facts(plain, head)
-    shift_facts(facts, body)
-    _complete_non_local(plain, facts, body)
-    config = read_meta(others, facts)
+    description = describe_image_network(plain, head)
+    add_shift(description, body)
+    _complete_non_local(plain, description, body)
+    config = read_meta(others, description)
     if config is not None:
-        if (config.sees_one_window or config.type == "C2D") and (clip := _as_clip_network(plain, head, facts, config)):
+        if (config.sees_one_window or config.type == "C2D") and (
+            clip := _as_clip_network(plain, head, description, config)
+        ):
             follow(config, clip[1], clip[0])
             return clip
-        follow(config, facts, plain)
+        follow(config, description, plain)
     rest = {key: value for key, value in state.items() if not key.startswith((BODY, HEAD))}
     ours = {f"backbone.{key}": value for key, value in plain.items()}
-    return {**ours, **{f"head.{key}": value for key, value in head.items()}, **rest}, facts
+    return {**ours, **{f"head.{key}": value for key, value in head.items()}, **rest}, description
 
 
 def _mobilenet_v2(state: State) -> list[Rule]:
-    """Their seven stages, numbered through as torchvision does: features.1 to features.17, stem and last one around."""
+    """Makes rules for MobileNetV2, whose seven stages become features.1 to features.17, between stem and end."""
     rules: list[Rule] = [(r"conv1\.conv\.(.+)", r"features.0.0.\1"), (r"conv1\.bn\.(.+)", r"features.0.1.\1")]
     number = 1
     for stage in range(1, 8):
@@ -79,33 +81,35 @@ def _mobilenet_v2(state: State) -> list[Rule]:
 
 
 def _as_clip_network(
-    body: State, head: State, facts: Facts, config: FileConfig
-) -> tuple[dict[str, Tensor], Facts] | None:
-    """An unshifted ResNet over consecutive frames: C2D, with its pool in time or without. None where none is ours."""
+    body: State, head: State, description: Description, config: FileConfig
+) -> tuple[dict[str, Tensor], Description] | None:
+    """Describes a ResNet without shift over consecutive frames as C2D; None if no network here fits."""
     network = {key: value.unsqueeze(2) if value.dim() == 4 else value for key, value in body.items()}
     network |= {f"fc.{key}": value for key, value in head.items()}
     kind = "c2d" if config.type == "C2D" else "c2d_nopool"
-    found = resnet3d_facts(network, prefer=kind) if facts.method == "tsn" else Facts()
+    found = describe_resnet3d(network, prefer=kind) if description.method == "tsn" else Description()
     if not found.backbone:
         return None
     found.arguments |= {"kwargs": {**found.arguments.get("kwargs", {}), "crop_size": None}}
-    found.class_names = facts.class_names
+    found.class_names = description.class_names
     return with_prefix(network), found
 
 
-def _complete_non_local(plain: dict[str, Tensor], facts: Facts, body: State) -> None:
-    """Their last convolution has no bias, ours a bias of zero; which variant it is, the file tells only in part."""
+def _complete_non_local(plain: dict[str, Tensor], description: Description, body: State) -> None:
+    """Adds zeros as biases of the non-local blocks' last convolutions, and their variant as far as it shows."""
     if any(".non_local_block.g.conv." in key for key in body):
-        raise CheckpointError("its non-local blocks see every position (sub_sample=False), which ours do not")
+        raise CheckpointError("its non-local blocks see every position (sub_sample=False), which no network here does")
     found = [key for key in plain if key.endswith(".non_local.out.weight")]
     for key in found:
         plain[key.replace("weight", "bias")] = torch.zeros(plain[key].shape[0])
-    if found and facts.method == "tsm":
+    if found and description.method == "tsm":
         embedded = any(".non_local.theta." in key for key in plain)
-        facts.arguments["non_local"] = True if embedded else "gaussian"
+        description.arguments["non_local"] = True if embedded else "gaussian"
         if embedded:
-            facts.assumed += ("non_local",)
-            facts.notes.append("non_local: embedded_gaussian and dot_product look alike; the config says which")
+            description.assumed += ("non_local",)
+            description.notes.append(
+                "non_local: embedded_gaussian and dot_product look alike in the file; the config sets which one it is"
+            )
 
 
 LAYOUT = Layout("mmaction2 (frames)", _recognises, _convert)

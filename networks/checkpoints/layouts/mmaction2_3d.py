@@ -1,4 +1,4 @@
-"""mmaction2's networks over one clip: SlowFast, SlowOnly, R(2+1)D and channel-separated networks."""
+"""Translates mmaction2's networks over one clip: SlowFast, SlowOnly, R(2+1)D and channel-separated networks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Facts, Layout, State
+from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import (
-    clip_facts,
+    describe_clip_network,
+    describe_resnet3d,
     non_local_blocks,
-    resnet3d_facts,
     same_network,
     with_prefix,
 )
-from networks.checkpoints.layouts.identify_slowfast import slowfast_facts
+from networks.checkpoints.layouts.identify_slowfast import describe_slowfast
 from networks.checkpoints.layouts.mmaction2_config import BACKBONES, STEM, follow, read_meta
 from networks.checkpoints.layouts.renaming import Rule, rename
 from networks.clip.factorised_resnet import VIDEO_RESNETS
@@ -26,7 +26,7 @@ HEAD: list[Rule] = [(r"cls_head\.fc_cls\.(.+)", r"fc.\1")]
 
 
 def _residual(theirs: str, ours: str) -> list[Rule]:
-    """Keys of ResNet3d and its pathways; a convolution and its norm sit together in one module there."""
+    """Makes rules for ResNet3d and its pathways, where one module holds a convolution and its norm."""
     return [
         (rf"{theirs}conv1\.conv\.(.+)", rf"{ours}conv1.\1"),
         (rf"{theirs}conv1\.bn\.(.+)", rf"{ours}bn1.\1"),
@@ -49,7 +49,7 @@ SLOWFAST: list[Rule] = [
 ]
 SINGLE: list[Rule] = [*_residual(r"backbone\.", ""), *HEAD]
 
-# torchvision's video ResNet puts a convolution at 0 and its norm at 1 of each group; inside a factorised
+# torchvision's video ResNet has a convolution at place 0 and its norm at place 1 of each group; inside a factorised
 # convolution the spatial half is at 0, its norm at 1, the temporal half at 3
 _HALVES = {"conv_s": "0", "bn_s": "1", "conv_t": "3"}
 FACTORISED: list[Rule] = [
@@ -70,7 +70,7 @@ FACTORISED: list[Rule] = [
 
 
 def _separated(preserved: bool) -> list[Rule]:
-    """Keys of CSN: conv2 is a list of one (ir) or two (ip) convolutions with norms; ip's first pair has no ReLU."""
+    """Makes rules for CSN, where conv2 lists one (ir) or two (ip) convolutions with norms; ip's first has no ReLU."""
     if preserved:
         middle = [
             (rf"backbone\.{BLOCK}\.conv2\.0\.conv\.(.+)", r"\1.conv2.0.0.\2"),
@@ -104,22 +104,22 @@ def _recognises(state: State) -> bool:
     )
 
 
-def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
-    weights, facts = _translated(state)
-    config = read_meta(others, facts)
+def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
+    weights, description = _translated(state)
+    config = read_meta(others, description)
     if config is not None:
-        follow(config, facts, weights)
-    if facts.backbone.startswith("i3d") and (config is None or config.type not in BACKBONES):
-        facts.arguments["kwargs"] |= dict.fromkeys(STEM.values(), 2)
-        facts.arguments |= {"clip_len": 32, "frame_stride": 2}
-        facts.notes = [note for note in facts.notes if not note.startswith("clip_len")]
-        facts.notes.append(
-            "clip_len, frame_stride, the strides in time of the stem: not in the file; 32, 2 and 2 assumed"
+        follow(config, description, weights)
+    if description.backbone.startswith("i3d") and (config is None or config.type not in BACKBONES):
+        description.arguments["kwargs"] |= dict.fromkeys(STEM.values(), 2)
+        description.arguments |= {"clip_len": 32, "frame_stride": 2}
+        description.notes = [note for note in description.notes if not note.startswith("clip_len")]
+        description.notes.append(
+            "clip_len, frame_stride, strides in time of the stem: not in the file; 32, 2 and 2 are assumed"
         )
-    return weights, facts
+    return weights, description
 
 
-def _translated(state: State) -> tuple[dict[str, Tensor], Facts]:
+def _translated(state: State) -> tuple[dict[str, Tensor], Description]:
     if "backbone.slow_path.conv1.conv.weight" in state:
         return _slowfast(state)
     if "backbone.conv1.conv.conv_s.weight" in state:
@@ -127,43 +127,47 @@ def _translated(state: State) -> tuple[dict[str, Tensor], Facts]:
     if "backbone.layer1.0.conv2.0.conv.weight" in state:
         return _video_resnet(rename(state, _separated("backbone.layer1.0.conv2.1.conv.weight" in state)))
     ours = rename(state, SINGLE)
-    facts = resnet3d_facts(ours)
-    kwargs = facts.arguments.setdefault("kwargs", {})
+    description = describe_resnet3d(ours)
+    kwargs = description.arguments.setdefault("kwargs", {})
     kwargs["crop_size"] = None
-    for key in [key for key in ours if key.endswith(".non_local.out.weight")]:  # theirs has no bias
+    for key in [key for key in ours if key.endswith(".non_local.out.weight")]:  # it has no bias there
         ours.setdefault(key.replace("weight", "bias"), torch.zeros(ours[key].shape[0]))
     if any(non_local_blocks(ours)):
         embedded = any(".non_local.theta." in key for key in ours)
         kwargs |= {"instantiation": "softmax" if embedded else "gaussian", "non_local_pool_after": True}
         if any(".non_local_block.g.conv." in key for key in state):  # sub_sample=False
             kwargs["non_local_pool"] = [1, 1, 1]
-    facts.arguments |= {"clip_len": 8, "frame_stride": 8}
-    facts.assumed += ("clip_len", "frame_stride")
-    facts.notes.append("clip_len and frame_stride: not in the file; 8 and 8 assumed (or 4 and 16)")
-    return with_prefix(ours), facts
+    description.arguments |= {"clip_len": 8, "frame_stride": 8}
+    description.assumed += ("clip_len", "frame_stride")
+    description.notes.append(
+        "clip_len and frame_stride: not in the file; 8 and 8 are assumed (some networks have 4 and 16)"
+    )
+    return with_prefix(ours), description
 
 
-def _slowfast(state: State) -> tuple[dict[str, Tensor], Facts]:
-    """Their classifier sees the fast features first and ours the slow ones, so its columns change places."""
+def _slowfast(state: State) -> tuple[dict[str, Tensor], Description]:
+    """Renames SlowFast and reorders the classifier's columns: slow features come first here, fast ones there."""
     ours = rename(state, SLOWFAST)
-    facts = slowfast_facts(ours)
+    description = describe_slowfast(ours)
     if "fc.weight" in ours:
         fast = ours["fast.layer4.0.conv3.weight"].shape[0] if "fast.layer4.0.conv3.weight" in ours else 0
         ours["fc.weight"] = torch.cat([ours["fc.weight"][:, fast:], ours["fc.weight"][:, :fast]], dim=1)
-    facts.arguments |= {"slow_frames": "strided", "lateral_norm": "lateral.0.bn.weight" in ours}
-    facts.arguments.setdefault("kwargs", {})["crop_size"] = None
-    return with_prefix(ours), facts
+    description.arguments |= {"slow_frames": "strided", "lateral_norm": "lateral.0.bn.weight" in ours}
+    description.arguments.setdefault("kwargs", {})["crop_size"] = None
+    return with_prefix(ours), description
 
 
-def _video_resnet(ours: dict[str, Tensor]) -> tuple[dict[str, Tensor], Facts]:
+def _video_resnet(ours: dict[str, Tensor]) -> tuple[dict[str, Tensor], Description]:
     name = same_network(ours, ["r2plus1d_34_mm", "ir_csn_152", "ip_csn_152", "ir_csn_50"], heads=("fc",))
     if not name:
-        return with_prefix(ours), Facts(method="clip3d", notes=["backbone: none of our networks has these shapes"])
-    facts = clip_facts(name, ours)
-    facts.arguments |= {"clip_len": VIDEO_RESNETS[name].frames, "frame_stride": 2}
-    facts.assumed += ("clip_len", "frame_stride")
-    facts.notes.append("clip_len and frame_stride: not in the file; 32 and 2 assumed (R(2+1)D also has 8 and 8)")
-    return with_prefix(ours), facts
+        return with_prefix(ours), Description(method="clip3d", notes=["backbone: no network here has these shapes"])
+    description = describe_clip_network(name, ours)
+    description.arguments |= {"clip_len": VIDEO_RESNETS[name].frames, "frame_stride": 2}
+    description.assumed += ("clip_len", "frame_stride")
+    description.notes.append(
+        "clip_len and frame_stride: not in the file; 32 and 2 are assumed (some R(2+1)D have 8 and 8)"
+    )
+    return with_prefix(ours), description
 
 
 LAYOUT = Layout("mmaction2 (clips)", _recognises, _convert)

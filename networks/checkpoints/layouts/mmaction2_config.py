@@ -1,7 +1,7 @@
-"""What the config in a file of mmaction2 tells of its network.
+"""Reads what the config in a file of mmaction2 says about its network.
 
-mmengine keeps the text in meta.cfg, mmcv 0.x in meta.config. Where it and the weights differ, the
-weights are right and a note says so: a config can be edited, a tensor cannot.
+mmengine keeps the text in meta.cfg, mmcv 0.x in meta.config. If the config and the weights differ, the weights are
+right and a note says so: a config can be edited, a tensor cannot.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Facts
+from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.layouts.mmaction2_protocol import Sampler, protocol_of, sampler_of
 from networks.checkpoints.layouts.python_config import read_python_config, section
-from networks.clip.resnet3d_published import ZOO
+from networks.clip.resnet3d_published import RESNETS_3D
 from utils.errors import CheckpointError
 
 # type of their backbone -> the method that its weights belong to
@@ -33,10 +33,10 @@ BACKBONES = {
     "ResNet3dCSN": "clip3d",
     "ResNet2Plus1d": "clip3d",
 }
-LIBRARIES = {"torchvision.": "", "timm.": "timm/"}  # whose networks it takes by name -> how ours are named
+LIBRARIES = {"torchvision.": "", "timm.": "timm/"}  # prefix of their networks' names -> the prefix here
 HEADS = ("TSNHead", "TSMHead", "I3DHead", "SlowFastHead")
 SEPARATED = ("ResNet3dCSN", "ResNet2Plus1d")  # strided in time, with a larger eps
-# arguments that leave no trace in the weights -> the value that our networks have
+# arguments that the weights do not show -> the value that our networks have
 UNTRACED: dict[str, Any] = {
     "strides": [1, 2, 2, 2],
     "spatial_strides": [1, 2, 2, 2],
@@ -48,19 +48,21 @@ UNTRACED: dict[str, Any] = {
     "pool1_stride_t": 1,
     "with_pool1": True,
 }
-# of these, what our single 3-D ResNets can have otherwise -> our name for it
+# those of them that the 3-D ResNets with one pathway can change -> their name here
 STEM = {"conv1_stride_t": "stem_stride_t", "pool1_stride_t": "stem_pool_stride_t"}
-# mode of their non-local blocks -> our name for it in 3-D networks; TSM has theirs
+# mode of their non-local blocks -> its name in our 3-D networks; our TSM has the same names as mmaction2
 NON_LOCAL = {"embedded_gaussian": "softmax", "dot_product": "dot_product", "gaussian": "gaussian"}
 
 
 @dataclass(frozen=True)
 class FileConfig:
-    """The config in a file.
+    """Holds the config in a file.
 
-    whole: all of it that could be read; unread: what could not. backbone, head: of its `model`.
-    type: of the backbone, without the name of a registry: "ResNetTSM", "torchvision.densenet161".
-    train, test: how clips are taken from a video; None where that is not known here.
+    whole: everything that could be read.
+    unread: expressions that could not be read.
+    backbone, head: these sections of its `model`.
+    type: the backbone's type without the name of a registry: "ResNetTSM", "torchvision.densenet161".
+    train, test: how clips are taken from a video; None if the way is unknown here.
     """
 
     whole: Mapping[str, Any]
@@ -73,36 +75,36 @@ class FileConfig:
 
     @property
     def sees_one_window(self) -> bool:
-        """Whether a clip is consecutive frames, and not one of each segment."""
+        """Tells whether a clip has consecutive frames, instead of one frame of each segment."""
         return self.train is not None and self.train.rule == "mmaction2_clip"
 
     @property
     def non_local(self) -> Mapping[str, Any]:
-        """The arguments of its non-local blocks."""
+        """Returns the arguments of its non-local blocks."""
         return section(self.backbone, "non_local_cfg")
 
     def number(self, key: str, default: int) -> int:
-        """A positive number of the backbone."""
+        """Returns a positive integer of the backbone, or the default."""
         value = self.backbone.get(key)
         return value if isinstance(value, int) and value > 0 else default
 
 
-def read_meta(others: Mapping[str, Any], facts: Facts) -> FileConfig | None:
-    """The config in a file with these other entries, and its class names into `facts`.
+def read_meta(others: Mapping[str, Any], description: Description) -> FileConfig | None:
+    """Reads the config from the other entries of a file, and puts its class names into `description`.
 
-    None where there is no config, or, with a note, where it cannot be read.
+    Returns None if there is no config, or if it cannot be read, which becomes a note.
     """
     meta = section(others, "meta")
     names = section(meta, "dataset_meta").get("classes")
-    if isinstance(names, (list, tuple)) and len(names) == facts.arguments.get("num_class"):
-        facts.class_names = [str(name) for name in names]
+    if isinstance(names, (list, tuple)) and len(names) == description.arguments.get("num_class"):
+        description.class_names = [str(name) for name in names]
     text = meta.get("cfg") or meta.get("config")
     if not isinstance(text, str):
         return None
     try:
         config, unread = read_python_config(text)
     except ValueError as error:
-        facts.notes.append(f"config in the file: cannot be read ({error})")
+        description.notes.append(f"config in the file: cannot be read ({error})")
         return None
     model = section(config, "model")
     backbone = section(model, "backbone")
@@ -110,48 +112,54 @@ def read_meta(others: Mapping[str, Any], facts: Facts) -> FileConfig | None:
     if not kind.startswith(tuple(LIBRARIES)):
         kind = kind.rpartition(".")[2]
     if not kind:
-        facts.notes.append("config in the file: no model.backbone.type in it")
+        description.notes.append("config in the file: no model.backbone.type in it")
         return None
     samplers = sampler_of(config, "train"), sampler_of(config, "test")
     return FileConfig(config, unread, backbone, section(model, "cls_head"), kind, *samplers)
 
 
-def follow(config: FileConfig, facts: Facts, weights: dict[str, Tensor]) -> None:
-    """Replaces what was assumed by what the file's own config says, and notes where the weights show otherwise.
+def follow(config: FileConfig, description: Description, weights: dict[str, Tensor]) -> None:
+    """Replaces assumed values by those of the file's own config, and adds a note for each that the weights contradict.
 
-    weights: under our names; those of non-local blocks that scale otherwise than ours are changed to do as ours.
+    weights: under our names; those of non-local blocks with another scale are changed to fit ours, in place.
 
-    Raises: CheckpointError for an argument that none of our networks has and that the weights do not show.
+    Raises: CheckpointError for an argument that no network here has and that the weights do not show.
     """
     library = next((start for start in LIBRARIES if config.type.startswith(start)), None)
-    if library and not facts.backbone:
-        facts.backbone = LIBRARIES[library] + config.type.removeprefix(library)
+    if library and not description.backbone:
+        description.backbone = LIBRARIES[library] + config.type.removeprefix(library)
     known = library is not None or config.type in BACKBONES
     if not known:
-        facts.notes.append(f"config in the file: backbone {config.type} is not known here, so it is not followed")
-    if not (known and facts.backbone):
+        description.notes.append(
+            f"config in the file: backbone {config.type} is unknown here, so the config is not used"
+        )
+    if not (known and description.backbone):
         return
-    facts.notes, facts.assumed = [], ()
-    _refuse_untraced(config, facts)
-    told, kwargs = {"slowfast": _slowfast, "tsm": _tsm, "tsn": _tsn, "clip3d": _clip3d}[facts.method](config, facts)
+    description.notes, description.assumed = [], ()
+    _refuse_untraced(config, description)
+    found, kwargs = {"slowfast": _slowfast, "tsm": _tsm, "tsn": _tsn, "clip3d": _clip3d}[description.method](
+        config, description
+    )
     if isinstance(dropout := config.head.get("dropout_ratio"), (int, float)):
-        told["dropout"] = float(dropout)
-    facts.arguments |= told
+        found["dropout"] = float(dropout)
+    description.arguments |= found
     if kwargs:
-        facts.arguments.setdefault("kwargs", {}).update(kwargs)
-    _match_scale(weights, config, scaled=facts.method != "tsm")
-    facts.protocol = protocol_of(config.whole, facts, config.train, config.test)
-    said = ", ".join(f"{key} {value}" for key, value in (told | kwargs).items())
-    facts.notes.insert(0, f"from the config in the file: {said}")
-    facts.notes += _contradictions(config, facts)
+        description.arguments.setdefault("kwargs", {}).update(kwargs)
+    _match_scale(weights, config, scaled=description.method != "tsm")
+    description.protocol = protocol_of(config.whole, description, config.train, config.test)
+    listed = ", ".join(f"{key} {value}" for key, value in (found | kwargs).items())
+    description.notes.insert(0, f"from the config in the file: {listed}")
+    description.notes += _contradictions(config, description)
     if config.unread:
-        facts.notes.append(f"config in the file: only running it would tell {', '.join(config.unread[:3])}")
+        description.notes.append(
+            f"config in the file: not read, because it would have to be run: {', '.join(config.unread[:3])}"
+        )
 
 
 def _match_scale(weights: dict[str, Tensor], config: FileConfig, *, scaled: bool) -> None:
-    """Makes theta carry the factor by which their affinities differ from ours, in place.
+    """Multiplies theta by the factor between mmaction2's affinities and ours, in place.
 
-    scaled: whether our blocks divide by the root of the inner width; `use_scale` says whether theirs do.
+    scaled: whether our blocks divide by the root of the inner width; `use_scale` says whether mmaction2's do.
     """
     theirs = bool(config.non_local.get("use_scale", True))
     if theirs == scaled or config.non_local.get("mode", "embedded_gaussian") != "embedded_gaussian":
@@ -161,10 +169,10 @@ def _match_scale(weights: dict[str, Tensor], config: FileConfig, *, scaled: bool
             weights[key] = value * value.shape[0] ** (-0.5 if theirs else 0.5)
 
 
-def _refuse_untraced(config: FileConfig, facts: Facts) -> None:
+def _refuse_untraced(config: FileConfig, description: Description) -> None:
     separated = config.type in SEPARATED
     ours = UNTRACED | ({"temporal_strides": [1, 2, 2, 2]} if separated else {})
-    if facts.backbone in ZOO:
+    if description.backbone in RESNETS_3D:
         ours = {key: value for key, value in ours.items() if key not in STEM}
     for part in (config.backbone, section(config.backbone, "slow_pathway"), section(config.backbone, "fast_pathway")):
         for key, value in ours.items():
@@ -178,97 +186,101 @@ def _refuse_untraced(config: FileConfig, facts: Facts) -> None:
         raise CheckpointError(f"its config says spatial_type {config.head['spatial_type']}; our networks average")
 
 
-Told = tuple[dict[str, Any], dict[str, Any]]  # further arguments of the method, and of its network
+Found = tuple[dict[str, Any], dict[str, Any]]  # further arguments of the method, and of its network
 
 
-def _tsn(config: FileConfig, facts: Facts) -> Told:
+def _tsn(config: FileConfig, description: Description) -> Found:
     if config.train is None:
-        _not_sampled(facts, "num_segments")
+        _not_sampled(description, "num_segments")
         return {}, {}
     return {"num_segments": config.train.places}, {}
 
 
-def _tsm(config: FileConfig, facts: Facts) -> Told:
-    told: dict[str, Any] = {key: config.number(key, 8) for key in ("num_segments", "shift_div")}
-    if shown := facts.arguments.get("non_local"):
-        told["non_local"] = _mode(config, facts, gaussian=shown == "gaussian")
-    return told, {}
+def _tsm(config: FileConfig, description: Description) -> Found:
+    found: dict[str, Any] = {key: config.number(key, 8) for key in ("num_segments", "shift_div")}
+    if shown := description.arguments.get("non_local"):
+        found["non_local"] = _mode(config, description, gaussian=shown == "gaussian")
+    return found, {}
 
 
-def _clip3d(config: FileConfig, facts: Facts) -> Told:
+def _clip3d(config: FileConfig, description: Description) -> Found:
     kwargs: dict[str, Any] = {}
     if config.backbone.get("style") == "caffe":
         kwargs["stride_1x1"] = True
-    known = facts.arguments.get("kwargs", {})
+    known = description.arguments.get("kwargs", {})
     if "instantiation" in known:
-        kwargs["instantiation"] = NON_LOCAL[_mode(config, facts, gaussian=known["instantiation"] == "gaussian")]
+        kwargs["instantiation"] = NON_LOCAL[_mode(config, description, gaussian=known["instantiation"] == "gaussian")]
     pooled = config.backbone.get("with_pool2", config.type in ("ResNet3d", "ResNet3dCSN", "C2D"))
-    if facts.backbone in ZOO:
+    if description.backbone in RESNETS_3D:
         kwargs |= {ours: config.number(theirs, 1) for theirs, ours in STEM.items() if theirs in config.backbone}
         if config.type == "C2D":
             kwargs["stem_pool_padding"] = 0
         pool_t = 2 if pooled and config.type != "ResNet" else 1
-        if pool_t != ZOO[facts.backbone].stages.get("pool_t", 1):
+        if pool_t != RESNETS_3D[description.backbone].stages.get("pool_t", 1):
             kwargs["pool_t"] = pool_t
-    elif pooled and config.type != "ResNet2Plus1d":  # which has the argument, and no pool
-        raise CheckpointError(f"its config says with_pool2; {facts.backbone} has no such pool")
-    return _clip(config, facts), kwargs
+    elif pooled and config.type != "ResNet2Plus1d":  # it has the argument but no pool
+        raise CheckpointError(f"its config says with_pool2; {description.backbone} has no such pool")
+    return _clip(config, description), kwargs
 
 
-def _slowfast(config: FileConfig, facts: Facts) -> Told:
-    """Of the frames that are sampled, the fast pathway sees every (resample_rate / speed_ratio)-th."""
+def _slowfast(config: FileConfig, description: Description) -> Found:
+    """Finds alpha and the clip; the fast pathway sees every (resample_rate / speed_ratio)-th of the sampled frames."""
     alpha = config.number("speed_ratio", 8)
-    return {"alpha": alpha, **_clip(config, facts, every=max(1, config.number("resample_rate", 8) // alpha))}, {}
+    return {"alpha": alpha, **_clip(config, description, every=max(1, config.number("resample_rate", 8) // alpha))}, {}
 
 
-def _clip(config: FileConfig, facts: Facts, *, every: int = 1) -> dict[str, Any]:
+def _clip(config: FileConfig, description: Description, *, every: int = 1) -> dict[str, Any]:
     if config.train is None:
-        _not_sampled(facts, "clip_len", "frame_stride")
+        _not_sampled(description, "clip_len", "frame_stride")
         return {}
     return {"clip_len": config.train.length // every, "frame_stride": config.train.stride * every}
 
 
-def _not_sampled(facts: Facts, *names: str) -> None:
-    facts.assumed = names
-    values = ", ".join(str(facts.arguments.get(name, 1)) for name in names)
-    facts.notes.append(f"{', '.join(names)}: how the config in the file samples is not known here; {values} assumed")
+def _not_sampled(description: Description, *names: str) -> None:
+    description.assumed = names
+    values = ", ".join(str(description.arguments.get(name, 1)) for name in names)
+    description.notes.append(
+        f"{', '.join(names)}: the config in the file samples in a way that is unknown here; {values} assumed"
+    )
 
 
-def _mode(config: FileConfig, facts: Facts, *, gaussian: bool) -> str:
-    """Of the non-local blocks. The weights show it in part: `gaussian` alone has no theta."""
+def _mode(config: FileConfig, description: Description, *, gaussian: bool) -> str:
+    """Returns the mode of the non-local blocks, which the weights show in part: only `gaussian` has no theta."""
     mode = str(config.non_local.get("mode", "embedded_gaussian"))
     if mode in NON_LOCAL and (mode == "gaussian") == gaussian:
         return mode
     shown = "gaussian" if gaussian else "embedded_gaussian"
-    facts.notes.append(f"non_local: the config in the file says {mode}; {shown} is what its weights can be")
+    description.notes.append(
+        f"non_local: the config in the file says {mode}, but the weights are of {shown}, which is used"
+    )
     return shown
 
 
-def _contradictions(config: FileConfig, facts: Facts) -> list[str]:
-    """A note for each thing that the weights show and the config says otherwise."""
-    arguments, backbone = facts.arguments, config.backbone
+def _contradictions(config: FileConfig, description: Description) -> list[str]:
+    """Returns a note for each value of the config that the weights contradict."""
+    arguments, backbone = description.arguments, config.backbone
     depth = backbone.get("depth") or section(backbone, "slow_pathway").get("depth")
-    method = facts.method if config.sees_one_window else BACKBONES.get(config.type)
+    method = description.method if config.sees_one_window else BACKBONES.get(config.type)
     shown = [
-        ("method", method, facts.method),
-        ("depth", depth, _depth(facts)),
+        ("method", method, description.method),
+        ("depth", depth, _depth(description)),
         ("num_classes", config.head.get("num_classes"), arguments.get("num_class")),
         ("shift_place", backbone.get("shift_place"), arguments.get("shift_place")),
         ("temporal_pool", backbone.get("temporal_pool"), arguments.get("temporal_pool", False)),
         ("channel_ratio", backbone.get("channel_ratio"), arguments.get("beta")),
-        ("bottleneck_mode", backbone.get("bottleneck_mode"), facts.backbone[:2]),
+        ("bottleneck_mode", backbone.get("bottleneck_mode"), description.backbone[:2]),
     ]
     notes = [
-        f"{name}: the config in the file says {theirs}, but its weights have {ours}, which is followed"
+        f"{name}: the config in the file says {theirs}, but the weights have {ours}, which is used"
         for name, theirs, ours in shown
         if theirs is not None and ours is not None and theirs != ours
     ]
     if (head := str(config.head.get("type", "")).rpartition(".")[2]) not in HEADS:
-        notes.append(f"config in the file: head {head or 'of no type'} is not known here, so it is not followed")
+        notes.append(f"config in the file: head {head or 'without a type'} is unknown here, so it is not used")
     return notes
 
 
-def _depth(facts: Facts) -> int | None:
-    found = re.search(r"\d\d+", facts.backbone)
-    depth = facts.arguments.get("kwargs", {}).get("depth")
+def _depth(description: Description) -> int | None:
+    found = re.search(r"\d\d+", description.backbone)
+    depth = description.arguments.get("kwargs", {}).get("depth")
     return depth or (int(found[0]) if found else None)

@@ -1,4 +1,4 @@
-"""How a config of mmaction2 takes clips from videos and pixels from frames, in the words of our configs."""
+"""Translates how a config of mmaction2 samples, crops and averages into sections of our configs."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from networks.checkpoints.layouts.base import Facts
+from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.layouts.python_config import section
 
 Sections = dict[str, dict[str, Any]]
 CROPS = {"CenterCrop": 1, "ThreeCrop": 3, "TenCrop": 10}
 TRAIN_PRESETS = {"RandomResizedCrop": "mmaction2_slowfast"}
-PLACES = {"5": "mmaction2_tsn", "13": "mmaction2_tsm"}  # fixed places of their MultiScaleCrop
+PLACES = {"5": "mmaction2_tsn", "13": "mmaction2_tsm"}  # number of fixed crops of its MultiScaleCrop -> preset
 SCALES = [1, 0.875, 0.75, 0.66]  # of these presets
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-WINDOW, POSITIONS = 64, 10  # of DenseSampleFrames: frames that its segments share, windows of a test
+WINDOW, POSITIONS = 64, 10  # of DenseSampleFrames: frames that its segments share, and windows of a test
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """How clips are taken from a video.
+    """Says how clips are taken from a video.
 
-    rule: of datasets.sampling.rules.SAMPLING, as a video is trained on or tested with.
-    places: frames or stacks of a clip; length, stride: frames of each, from one to the next.
-    num_clips: clips of a video, in a test.
+    rule: a name in datasets.sampling.rules.SAMPLING.
+    places: number of frames, or of stacks, in a clip.
+    length: frames at each place.
+    stride: step from one frame of a place to the next.
+    num_clips: clips of each video in a test.
     """
 
     rule: str
@@ -35,7 +37,7 @@ class Sampler:
 
 
 def sampler_of(config: Mapping[str, Any], part: str) -> Sampler | None:
-    """The sampler of a pipeline, `train` or `test`; None where it is missing or has options that are not known here."""
+    """Returns the sampler of the pipeline `train` or `test`; None if it is missing or has unknown options."""
     steps = [step for step in _pipeline(config, part) if step["type"].endswith(("SampleFrames", "UniformSample"))]
     if not steps:
         return None
@@ -60,29 +62,31 @@ def sampler_of(config: Mapping[str, Any], part: str) -> Sampler | None:
     return None
 
 
-def protocol_of(config: Mapping[str, Any], facts: Facts, train: Sampler | None, test: Sampler | None) -> Sections:
-    """What the config says of `augmentation`, `data` and `test`; a note for what cannot be followed."""
-    sections: Sections = {"augmentation": _augmentation(config), "data": {}, "test": _views(config, facts)}
+def protocol_of(
+    config: Mapping[str, Any], description: Description, train: Sampler | None, test: Sampler | None
+) -> Sections:
+    """Returns `augmentation`, `data` and `test` as in the config, and adds a note for what cannot be followed."""
+    sections: Sections = {"augmentation": _augmentation(config), "data": {}, "test": _views(config, description)}
     if train is not None:
         sections["data"]["sampling"] = "mmaction2_segments" if train.rule == "twice" else train.rule
     if test is None:
-        facts.notes.append("test.sampling: the test_pipeline in the file samples in a way that is not known here")
+        description.notes.append("test.sampling: the test_pipeline in the file samples in a way that is unknown here")
         return sections
     views = sections["test"]
     views |= {"sampling": test.rule, "num_clips": test.num_clips}
-    trained = facts.arguments.get("clip_len") or facts.arguments.get("num_segments")
-    if facts.method in ("tsn", "tsm") and test.places != trained:
+    trained = description.arguments.get("clip_len") or description.arguments.get("num_segments")
+    if description.method in ("tsn", "tsm") and test.places != trained:
         views["num_frames"] = test.places
     if train is not None and (train.length, train.stride) != (test.length, test.stride):
-        facts.notes.append(
-            f"test.num_frames: the file was tested with {test.length} frames {test.stride} apart, "
-            f"not with {train.length} and {train.stride} as it was trained; the latter stand in the config"
+        description.notes.append(
+            f"test.num_frames: the network was tested with {test.length} frames at stride {test.stride}, but trained "
+            f"with {train.length} frames at stride {train.stride}; the config has the values of the training"
         )
     return sections
 
 
 def _augmentation(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The training side, the test's resize, and the pixels' statistics where they are not ImageNet's."""
+    """Returns the training's augmentation, the test's resize, and mean and std if they are not ImageNet's."""
     found: dict[str, Any] = {}
     train, test = _pipeline(config, "train"), _pipeline(config, "test")
     for step in train:
@@ -97,7 +101,9 @@ def _augmentation(config: Mapping[str, Any]) -> dict[str, Any]:
     for step in test:
         if step["type"] == "Resize" and (size := _numbers(step.get("scale"), 2)):
             short = max(size) if -1 in size else min(size)
-            found["test_resize"] = size[::-1] if step.get("keep_ratio") is False else short  # theirs is width, height
+            found["test_resize"] = (
+                size[::-1] if step.get("keep_ratio") is False else short
+            )  # it has width, height there
     flips = [step for step in train if step["type"] == "Flip"]
     if train:
         ratio = flips[0].get("flip_ratio", 0.5) if flips else 0.0
@@ -108,7 +114,7 @@ def _augmentation(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _statistics(config: Mapping[str, Any]) -> dict[str, Any]:
-    """mean and std in 0..1, where they are given for RGB and differ from what our presets have."""
+    """Returns mean and std in 0..1, if they are given for RGB and differ from those of our presets."""
     norms = [step for step in _pipeline(config, "test") if step["type"] == "Normalize"]
     holder = norms[0] if norms else section(section(config, "model"), "data_preprocessor")
     mean, std = _numbers(holder.get("mean"), 3), _numbers(holder.get("std"), 3)
@@ -117,8 +123,8 @@ def _statistics(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean": [round(value / 255, 6) for value in mean], "std": [round(value / 255, 6) for value in std]}
 
 
-def _views(config: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
-    """Crops of a test, and what is averaged over its views."""
+def _views(config: Mapping[str, Any], description: Description) -> dict[str, Any]:
+    """Returns the crops of a test, and what is averaged over its views."""
     found: dict[str, Any] = {}
     for step in _pipeline(config, "test"):
         if step["type"] in CROPS and isinstance(size := step.get("crop_size"), int):
@@ -129,12 +135,12 @@ def _views(config: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     if average == "score":
         found["average"] = "logits"
     elif average not in ("prob", None):
-        facts.notes.append(f"test.average: the config in the file says {average}, which is not known here")
+        description.notes.append(f"test.average: the config in the file says {average}, which is unknown here")
     return found
 
 
 def _numbers(value: Any, count: int) -> list[Any]:
-    """The list of `count` numbers that `value` is; else an empty one."""
+    """Returns `value` if it is a list of `count` numbers, else an empty list."""
     found = value if isinstance(value, list) and len(value) == count else []
     return found if all(isinstance(number, (int, float)) for number in found) else []
 
@@ -148,7 +154,7 @@ def _sees_flow(config: Mapping[str, Any]) -> bool:
 
 
 def _pipeline(config: Mapping[str, Any], part: str) -> list[Mapping[str, Any]]:
-    """The steps of `train` or `test`, each with its type without the name of a registry."""
+    """Returns the steps of `train` or `test`, each with its type without the name of a registry."""
     dataset: Any = section(config, f"{part}_dataloader") or section(section(config, "data"), part)  # mmengine; mmcv 0.x
     while isinstance(dataset, Mapping) and "pipeline" not in dataset:  # RepeatDataset, ConcatDataset
         several = dataset.get("datasets")

@@ -1,6 +1,6 @@
-"""PySlowFast: .pyth files and the Caffe2 files of its zoo, for SlowFast, Slow, I3D, C2D and their non-local kin.
+"""Translates PySlowFast: .pyth files and Caffe2 files of SlowFast, Slow, I3D, C2D and their non-local variants.
 
-A .pyth file carries its config as a YAML text, which tells what the weights cannot.
+A .pyth file holds its config as a YAML text, which says what the weights do not show.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Facts, Layout, State
-from networks.checkpoints.layouts.identify import resnet3d_facts, with_prefix
-from networks.checkpoints.layouts.identify_slowfast import slowfast_facts
+from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.identify import describe_resnet3d, with_prefix
+from networks.checkpoints.layouts.identify_slowfast import describe_slowfast
 from networks.checkpoints.layouts.renaming import Rule, rename
 
 STATISTICS = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}
 
 
 def _rules(pathway: int, prefix: str) -> list[Rule]:
-    """Keys of one pathway. Stage s2 of PySlowFast is our layer1; see `_stage` for the number."""
+    """Makes rules for one pathway. Stage s2 of PySlowFast is layer1 here."""
     rules = [
         (rf"s1\.pathway{pathway}_stem\.conv\.(.+)", rf"{prefix}conv1.\1"),
         (rf"s1\.pathway{pathway}_stem\.bn\.(.+)", rf"{prefix}bn1.\1"),
@@ -74,13 +74,10 @@ _TRAINING = re.compile(r".*_momentum|lr|model_iter|optimizer_iteration.*|.*_iter
 
 
 def key_of_blob(blob: str) -> str:
-    """PySlowFast's key for a Caffe2 blob; a name that no rule knows is left as it is.
-
-    The last part of a rule's key is a letter of STATISTICS, or "w"; a convolution has no statistics.
-    """
+    """Returns PySlowFast's key for a Caffe2 blob; a name that no rule matches stays as it is."""
     for pattern, key in _BLOBS:
         if match := pattern.fullmatch(blob):
-            body, _, last = key.rpartition(".")
+            body, _, last = key.rpartition(".")  # the last part is "w", or a key of STATISTICS
             letter = match[int(last[1:-1])]
             named = {str(index): text for index, text in enumerate(match.groups(), start=1)}
             path = "pathway1" if match[1] else "pathway0"
@@ -101,7 +98,7 @@ def _recognises(state: State) -> bool:
 
 
 def _from_caffe2(state: State) -> dict[str, Tensor]:
-    """Renamed; a kernel with fewer axes than a 3-D convolution gets them at its end, each of size 1."""
+    """Renames Caffe2 blobs; a kernel with fewer axes than a 3-D convolution gets axes of size 1 at its end."""
     renamed = {}
     for blob, value in state.items():
         if _TRAINING.fullmatch(blob):
@@ -113,7 +110,7 @@ def _from_caffe2(state: State) -> dict[str, Tensor]:
     return renamed
 
 
-def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
+def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
     caffe2 = _is_caffe2(state)
     if caffe2:
         state = _from_caffe2(state)
@@ -122,24 +119,26 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     ours = rename(state, rules)
     config = _config(others.get("cfg"))
     if two:
-        facts = slowfast_facts(ours)
+        description = describe_slowfast(ours)
     else:
-        # the zoo's Caffe2 C2D has no temporal pooling, and only the config tells
+        # only a config shows temporal pooling; the zoo's Caffe2 files of C2D do not have it
         arch = str(config.get("MODEL", {}).get("ARCH", "c2d_nopool" if caffe2 else ""))
-        facts = resnet3d_facts(ours, prefer=arch)
-        facts.arguments |= {"clip_len": 8, "frame_stride": 8}
-        facts.assumed += ("clip_len", "frame_stride")
-        facts.notes.append("clip_len and frame_stride: not in the file; 8 and 8 assumed (or 4 and 16)")
-    kwargs = facts.arguments.setdefault("kwargs", {})
-    (facts.arguments if two else kwargs)["position_average"] = "scores"
-    _apply_config(facts, config)
+        description = describe_resnet3d(ours, prefer=arch)
+        description.arguments |= {"clip_len": 8, "frame_stride": 8}
+        description.assumed += ("clip_len", "frame_stride")
+        description.notes.append(
+            "clip_len and frame_stride: not in the file; 8 and 8 are assumed (some networks have 4 and 16)"
+        )
+    kwargs = description.arguments.setdefault("kwargs", {})
+    (description.arguments if two else kwargs)["position_average"] = "scores"
+    _apply_config(description, config)
     if not kwargs:
-        del facts.arguments["kwargs"]
-    return with_prefix(ours), facts
+        del description.arguments["kwargs"]
+    return with_prefix(ours), description
 
 
 def _config(text: Any) -> dict[str, Any]:
-    """The YAML text of a .pyth file, or nothing where there is none or it is no plain YAML."""
+    """Reads the YAML text of a .pyth file; an empty dict if there is no text or it is not plain YAML."""
     if not isinstance(text, str):
         return {}
     try:
@@ -149,29 +148,29 @@ def _config(text: Any) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _apply_config(facts: Facts, config: Mapping[str, Any]) -> None:
-    """Replaces what was assumed by what the file's own config says."""
+def _apply_config(description: Description, config: Mapping[str, Any]) -> None:
+    """Replaces assumed values by those of the file's own config."""
     if not config:
         return
-    data, arguments = config.get("DATA", {}), facts.arguments
-    facts.notes.clear()
-    facts.assumed = ()
-    told = {"clip_len": data.get("NUM_FRAMES"), "frame_stride": data.get("SAMPLING_RATE")}
-    if facts.method == "slowfast":
-        told["alpha"] = config.get("SLOWFAST", {}).get("ALPHA")
-    arguments |= {key: value for key, value in told.items() if isinstance(value, int)}
+    data, arguments = config.get("DATA", {}), description.arguments
+    description.notes.clear()
+    description.assumed = ()
+    found = {"clip_len": data.get("NUM_FRAMES"), "frame_stride": data.get("SAMPLING_RATE")}
+    if description.method == "slowfast":
+        found["alpha"] = config.get("SLOWFAST", {}).get("ALPHA")
+    arguments |= {key: value for key, value in found.items() if isinstance(value, int)}
     kwargs = arguments["kwargs"]
-    if facts.method == "clip3d" and config.get("RESNET", {}).get("STRIDE_1X1") is True:
+    if description.method == "clip3d" and config.get("RESNET", {}).get("STRIDE_1X1") is True:
         kwargs["stride_1x1"] = True
-    if kwargs.get("non_local") or "nln" in facts.backbone:
+    if kwargs.get("non_local") or "nln" in description.backbone:
         kwargs["instantiation"] = config.get("NONLOCAL", {}).get("INSTANTIATION", "dot_product")
     if isinstance(crop := data.get("TRAIN_CROP_SIZE"), int):
         kwargs["crop_size"] = crop
-    facts.protocol = _protocol(config, data)
+    description.protocol = _protocol(config, data)
 
 
 def _protocol(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Crops, views and pixel statistics, where the config gives them."""
+    """Returns crops, views and pixel statistics, as far as the config gives them."""
     test = config.get("TEST", {})
     views = {
         "num_clips": test.get("NUM_ENSEMBLE_VIEWS"),

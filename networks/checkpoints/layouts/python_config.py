@@ -1,7 +1,7 @@
-"""Python configs of mmcv and mmengine, as their checkpoints carry them: read off the syntax tree, nothing is run.
+"""Reads Python configs of mmcv and mmengine from checkpoints, by their syntax tree: nothing is run.
 
-mmengine writes one text with everything resolved; mmcv 0.x writes the files one after the other, each behind a line
-with its path and the inherited ones first.
+mmengine writes one text with everything resolved. mmcv 0.x writes one file after the other, each after a line with its
+path, and the inherited files first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-LONGEST = 500_000  # characters or entries; real texts have about 10,000, and Python's parser may die of absurd ones
+LONGEST = 500_000  # characters or entries; real texts have about 10,000, and huge ones can crash Python's parser
 PATH_LINE = re.compile(r"^[^\s=()'\"]+\.py$", re.MULTILINE)
 DELETE = "_delete_"  # in an inherited dict: replace it instead of changing it
 OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
@@ -26,13 +26,13 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 class _UnreadError(Exception):
-    """An expression that only running it would tell."""
+    """Raised for an expression whose value only running it would show."""
 
 
 def read_python_config(text: str) -> tuple[dict[str, Any], list[str]]:
-    """The values of a config's names, and the expressions in it that only running it would tell, which are left out.
+    """Returns the values of a config's names, and the expressions that were left out because they would have to be run.
 
-    Raises: ValueError, with the reason, for a text that is not Python.
+    Raises: ValueError with the reason for a text that is not Python.
     """
     if len(text) > LONGEST:
         raise ValueError(f"it has {len(text)} characters")
@@ -42,7 +42,7 @@ def read_python_config(text: str) -> tuple[dict[str, Any], list[str]]:
         reader = _Reader(unread)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of escapes that a later Python will refuse
+                warnings.simplefilter("ignore")  # about escapes that a later Python will refuse
                 statements = ast.parse(part).body
             for statement in statements:
                 reader.read(statement)
@@ -55,13 +55,13 @@ def read_python_config(text: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def section(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The dict under `key`; an empty one where there is none."""
+    """Returns the dict under `key`, or an empty one."""
     value = holder.get(key)
     return value if isinstance(value, Mapping) else {}
 
 
 def _inherit(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with the changes of a file that inherits from it: dicts are changed, all else is replaced."""
+    """Applies the changes of a file that inherits from a config: dicts are merged, other values are replaced."""
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
@@ -72,7 +72,7 @@ def _inherit(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 class _Reader:
-    """The names of one file, statement by statement."""
+    """Reads the names of one file, statement by statement."""
 
     def __init__(self, unread: list[str]) -> None:
         self.names: dict[str, Any] = {}
@@ -92,7 +92,7 @@ class _Reader:
                 self._leave_out(statement)
 
     def value(self, node: ast.expr) -> Any:
-        """Raises: _UnreadError where it is no literal, dict(...), earlier name or arithmetic of these."""
+        """Evaluates literals, dict(...), earlier names and their arithmetic. Raises: _UnreadError for anything else."""
         match node:
             case ast.Constant(value=value):
                 return value
@@ -128,7 +128,7 @@ class _Reader:
         return result
 
     def _dict(self, items: list[tuple[Any, ast.expr]]) -> dict[Any, Any]:
-        """From keys and values; the key None stands in front of a `**mapping`. What cannot be read is left out."""
+        """Makes a dict of keys and values, where the key None means `**mapping`; what cannot be read is left out."""
         made: dict[Any, Any] = {}
         for key, node in items:
             try:

@@ -1,4 +1,4 @@
-"""PyTorchVideo: SlowFast, Slow, I3D, C2D, create_resnet, CSN and R(2+1)D of its hub, bare or trained by PySlowFast."""
+"""Translates PyTorchVideo's SlowFast, Slow, I3D, C2D, create_resnet, CSN and R(2+1)D, also as trained by PySlowFast."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Facts, Layout, State
-from networks.checkpoints.layouts.identify import resnet3d_facts, with_prefix
-from networks.checkpoints.layouts.identify_slowfast import slowfast_facts
+from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.identify import describe_resnet3d, with_prefix
+from networks.checkpoints.layouts.identify_slowfast import describe_slowfast
 from networks.checkpoints.layouts.renaming import Rule, rename
 
-CLIPS = {"csn_r101": (32, 2), "r2plus1d_r50": (16, 4)}  # frames and stride of the hub's files; others 8 and 8
+CLIPS = {"csn_r101": (32, 2), "r2plus1d_r50": (16, 4)}  # frames and stride of the hub's files; others have 8 and 8
 
 
 def _block(prefix: str, ours: str) -> list[Rule]:
-    """Keys of one residual block; the last three are R(2+1)D's factorised convolution, temporal first."""
+    """Makes rules for one residual block, including R(2+1)D's factorised convolution, whose temporal half is first."""
     rules = [
         (rf"{prefix}\.branch1_conv\.(.+)", rf"{ours}.downsample.0.\2"),
         (rf"{prefix}\.branch1_norm\.(.+)", rf"{ours}.downsample.1.\2"),
@@ -34,7 +34,10 @@ def _block(prefix: str, ours: str) -> list[Rule]:
 
 
 def _pathway(blocks: list[int], inside: str, ours: str) -> list[Rule]:
-    """Keys of one pathway. blocks: places of stem and stages in `blocks`; pools without weights lie between them."""
+    """Makes rules for one pathway.
+
+    blocks: indices of its stem and stages; pools, which have no weights, are between them.
+    """
     stem, *stages = blocks
     rules = [
         (rf"blocks\.{stem}\.{inside}conv\.(.+)", rf"{ours}conv1.\1"),
@@ -49,7 +52,7 @@ def _recognises(state: State) -> bool:
     return any(key.startswith("blocks.0.") for key in state) and any(".res_blocks." in key for key in state)
 
 
-def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
+def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
     places = sorted({int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))})
     *body, head = places
     two = any(".multipathway_blocks." in key for key in state)
@@ -64,19 +67,19 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
                 (rf"blocks\.{place}\.{fusion}norm\.(.+)", rf"lateral.{number}.bn.\1"),
             ]
         ours = rename(state, rules)
-        return with_prefix(ours), slowfast_facts(ours)
+        return with_prefix(ours), describe_slowfast(ours)
     ours = rename(state, rules + _pathway(body, "", ""))
-    pooled = len(body) > 1 and body[2:3] == [3]  # stage 1 sits at 1; a temporal pool behind it takes place 2
-    facts = resnet3d_facts(ours, prefer="c2d" if pooled else "c2d_nopool")
-    clip_len, stride = CLIPS.get(facts.backbone, (8, 8))
-    facts.arguments |= {"clip_len": clip_len, "frame_stride": stride}
-    facts.assumed += ("clip_len", "frame_stride")
-    if facts.backbone == "r2plus1d_r50":  # the one network of its hub whose head averages after a softmax
-        facts.arguments.setdefault("kwargs", {})["position_average"] = "scores"
-    facts.notes.append(
-        f"clip_len and frame_stride: not in the file; {clip_len} and {stride} assumed, as its hub has it"
+    pooled = len(body) > 1 and body[2:3] == [3]  # stage 1 is at index 1; a temporal pool behind it takes index 2
+    description = describe_resnet3d(ours, prefer="c2d" if pooled else "c2d_nopool")
+    clip_len, stride = CLIPS.get(description.backbone, (8, 8))
+    description.arguments |= {"clip_len": clip_len, "frame_stride": stride}
+    description.assumed += ("clip_len", "frame_stride")
+    if description.backbone == "r2plus1d_r50":  # the only network of its hub whose head averages after a softmax
+        description.arguments.setdefault("kwargs", {})["position_average"] = "scores"
+    description.notes.append(
+        f"clip_len and frame_stride: not in the file; {clip_len} and {stride} are assumed, as in its hub"
     )
-    return with_prefix(ours), facts
+    return with_prefix(ours), description
 
 
 LAYOUT = Layout("PyTorchVideo", _recognises, _convert)

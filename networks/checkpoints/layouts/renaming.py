@@ -1,4 +1,4 @@
-"""Renaming of checkpoint keys by rules. What a rule means is in the layout that owns it."""
+"""Renames the keys of a checkpoint by rules. The rules of a project are in its layout."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 Value = TypeVar("Value")
-Rule = tuple[str, str]  # a pattern for the whole key, and what replaces it
+Rule = tuple[str, str]  # a pattern for the whole key, and its replacement
 
 
 def rename(state: Mapping[str, Value], rules: Sequence[Rule]) -> dict[str, Value]:
-    """Each key by the first rule that matches all of it; a key that no rule knows keeps its name, for a report."""
+    """Renames each key by the first rule that matches all of it; a key that no rule matches keeps its name."""
     compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
     renamed = {}
     for key, value in state.items():

@@ -1,4 +1,4 @@
-"""torchvision.models.video: our networks are its modules, so keys stay and only the network has to be told."""
+"""Reads torchvision.models.video: our networks are its modules, so keys stay and only the network is identified."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Facts, Layout, State
-from networks.checkpoints.layouts.identify import clip_facts, same_network, with_prefix
+from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.identify import describe_clip_network, same_network, with_prefix
 from networks.clip.torchvision_builders import BUILDERS, EXAMPLES
 
-# a key that each family has -> the family's names and its classifier
+# a key that every network of a family has -> names of the family and its classifier
 FAMILIES: dict[str, tuple[list[str], str]] = {
     "stem.0.weight": (["r3d_18", "mc3_18", "r2plus1d_18"], "fc"),
     "features.0.0.0.weight": (["s3d"], "classifier.1"),
@@ -21,7 +21,7 @@ FAMILIES: dict[str, tuple[list[str], str]] = {
 
 
 def _name(state: State) -> tuple[str, str]:
-    """The network and where its classifier stands, or two empty strings."""
+    """Returns the name of the network and of its classifier, or two empty strings."""
     for key, (names, head) in FAMILIES.items():
         if key in state and (name := same_network(state, names, heads=(head,))):
             return name, head
@@ -32,15 +32,15 @@ def _recognises(state: State) -> bool:
     return any(key in state and state[key].ndim == 5 for key in FAMILIES)
 
 
-def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Facts]:
+def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
     name, head = _name(state)
     if not name:
-        return with_prefix(state), Facts(method="clip3d", notes=["backbone: none of our networks has these shapes"])
-    facts = clip_facts(name, state, head=head)
-    facts.arguments |= {"clip_len": EXAMPLES.get(name, (16, 112, 112))[0]}
-    facts.assumed += ("clip_len",)
-    facts.notes.append("clip_len and frame_stride: not in the file; see the published weights' own presets")
-    return with_prefix(state), facts
+        return with_prefix(state), Description(method="clip3d", notes=["backbone: no network here has these shapes"])
+    description = describe_clip_network(name, state, head=head)
+    description.arguments |= {"clip_len": EXAMPLES.get(name, (16, 112, 112))[0]}
+    description.assumed += ("clip_len",)
+    description.notes.append("clip_len and frame_stride: not in the file; see the presets of the published weights")
+    return with_prefix(state), description
 
 
 LAYOUT = Layout("torchvision video", _recognises, _convert)

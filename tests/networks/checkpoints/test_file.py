@@ -1,4 +1,4 @@
-"""Files of any project: read without running code, and told from what is no checkpoint."""
+"""Files of any project: read without running code, and distinguished from files that are no checkpoints."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_truncated_file_is_damaged(zipped: bool, tmp_path: Path) -> None:
     whole = (tmp_path / "x.pth").read_bytes()
     for share in (0.001, 0.3, 0.9, 0.9999):
         (tmp_path / "x.pth").write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(CheckpointError, match=r"x\.pth: (damaged|neither written by torch\.save)") as error:
+        with pytest.raises(CheckpointError, match=r"x\.pth: (damaged|is neither a file of torch\.save)") as error:
             load_checkpoint_file(tmp_path / "x.pth")
         assert "\n" not in str(error.value)
 
@@ -49,16 +49,16 @@ def test_a_truncated_file_is_damaged(zipped: bool, tmp_path: Path) -> None:
     [
         (b"", "it is empty"),
         (b"<!DOCTYPE html>", "it begins with b'<!DOCTYPE"),
-        (b"common:\n    model: 1\n", "neither written by torch.save"),
+        (b"common:\n    model: 1\n", "is neither a file of torch.save"),
         (pickle.dumps([1, 2]), "holds a list, not weights by name"),
         (pickle.dumps({"epoch": 3}), "no weights in it; its entries are epoch"),
         (
             pickle.dumps({"odd.weight": np.zeros(2)}),
-            r"keys like odd\.weight are of no project known here \(this project,",
+            r"keys like odd\.weight belong to no project known here \(this project,",
         ),
     ],
 )
-def test_other_files_are_told_from_checkpoints(content: bytes, message: str, tmp_path: Path) -> None:
+def test_other_files_are_distinguished_from_checkpoints(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint_file(tmp_path / "x.pth")
@@ -116,7 +116,7 @@ def test_the_options_that_torchvisions_scripts_store_need_no_trust(tmp_path: Pat
     contents = {"model": resnet18().state_dict(), "args": argparse.Namespace(lr=0.1), "epoch": 4}
     torch.save(contents, tmp_path / "checkpoint.pth")
     file = load_checkpoint_file(tmp_path / "checkpoint.pth")
-    assert file.facts.backbone == "resnet18" and file.others["epoch"] == 4
+    assert file.description.backbone == "resnet18" and file.others["epoch"] == 4
 
 
 def test_the_training_curves_that_mmengine_stores_need_neither_trust_nor_its_package(
@@ -145,7 +145,7 @@ def test_the_training_curves_that_mmengine_stores_need_neither_trust_nor_its_pac
     for package in ("mmengine", "mmengine.logging", name):
         monkeypatch.delitem(sys.modules, package)
     file = load_checkpoint_file(tmp_path / "epoch_3.pth")
-    assert file.facts.backbone == "resnet18" and file.others["message_hub"]["runtime_info"] == {"best": 0.5}
+    assert file.description.backbone == "resnet18" and file.others["message_hub"]["runtime_info"] == {"best": 0.5}
     assert not vars(file.others["message_hub"]["log_scalars"]["train/loss"])
 
 
@@ -233,7 +233,7 @@ def test_weights_of_another_type_are_refused_with_the_type(dtype: torch.dtype, t
     state = resnet18().state_dict()
     torch.save({**state, "layer1.0.conv1.weight": state["layer1.0.conv1.weight"].to(dtype)}, tmp_path / "x.pth")
     kind = str(dtype).removeprefix("torch.")
-    with pytest.raises(CheckpointError, match=rf"layer1\.0\.conv1\.weight is {kind}, where weights are floating-point"):
+    with pytest.raises(CheckpointError, match=rf"layer1\.0\.conv1\.weight is {kind}, but weights are floating-point"):
         load_checkpoint_file(tmp_path / "x.pth")
 
 
@@ -241,11 +241,13 @@ def test_of_two_models_in_a_file_the_one_that_is_not_read_is_named(tmp_path: Pat
     image = resnet18().state_dict()
     twice = {"state_dict": image, "ema": {f"module.{key}": value for key, value in image.items()}, "optimizer": {}}
     torch.save(twice, tmp_path / "x.pth")
-    assert load_checkpoint_file(tmp_path / "x.pth").facts.notes == ["ema: more weights of the same names, not read"]
+    assert load_checkpoint_file(tmp_path / "x.pth").description.notes == [
+        "ema: more weights with the same names; they are not read"
+    ]
 
 
 def test_a_file_of_ours_without_a_config_is_described_in_words(tmp_path: Path) -> None:
     torch.save(TSN(backbone="resnet18", num_class=5).state_dict(), tmp_path / "x.pth")
-    message = r"x\.pth: a file of this project without its config, weights alone, does not fit tsn_resnet34"
+    message = r"x\.pth: a file of this project with weights but without their config does not fit tsn_resnet34"
     with pytest.raises(CheckpointError, match=message):
         load_into(TSN(backbone="resnet34", num_class=5), tmp_path / "x.pth")

@@ -118,7 +118,7 @@ def test_rgb_files_serve_stacks_of_flow_by_their_mean(tmp_path: Path) -> None:
     assert any("repeated for 10 channels" in note for note in report.notes)
 
 
-# --- our own and upstream's files
+# --- files of this and of the original project
 
 
 def test_our_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_class_list_in_another_order_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "target", "warning"),
     [
-        ({}, None, "the file's network is a tsm, this one a tsn"),
+        ({}, None, "the file's network is tsm, this one is tsn"),
         ({"shift_place": "block"}, {}, "shift_place is block in the file and blockres here"),
         ({"shift_div": 4}, {}, "shift_div is 4 in the file and 8 here"),
         ({"shift": "uni"}, {}, "shift is uni in the file and bi here"),

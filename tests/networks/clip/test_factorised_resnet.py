@@ -1,4 +1,4 @@
-"""Networks on torchvision's video ResNet, and the 3x3x3 ResNets of the seed."""
+"""Networks on torchvision's video ResNet, and the 3x3x3 ResNets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from torchvision.models.video.resnet import Conv2Plus1D
 
 from networks import CLIP_NETWORKS
 from networks.clip.factorised_resnet import VIDEO_RESNETS, Factorised
-from utils.errors import ConfigError
 
 
 def test_norms_have_the_eps_of_the_project_that_published_them() -> None:
@@ -80,5 +79,5 @@ def test_shortcut_type_a_has_no_parameters_and_type_b_projects() -> None:
     shortcut = padded.layer2[0].downsample(x)
     assert shortcut.shape == projected.layer2[0].downsample(x).shape
     assert torch.equal(shortcut[:, :64], x[:, :, ::2, ::2, ::2]) and not shortcut[:, 64:].any()
-    with pytest.raises(ConfigError, match="shortcut_type: 'C' is neither"):
+    with pytest.raises(ValueError, match=r"^shortcut_type: should be 'A' or 'B', but is 'C'$"):
         CLIP_NETWORKS["resnet18_3d"](shortcut_type="C")

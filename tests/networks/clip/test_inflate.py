@@ -8,7 +8,7 @@ from torchvision.models import resnet50
 
 from networks import CLIP_NETWORKS
 from networks.clip.inflate import inflate
-from networks.clip.resnet3d_published import ZOO
+from networks.clip.resnet3d_published import RESNETS_3D
 from tests.helpers.randomise import randomise
 from utils.errors import CheckpointError
 
@@ -17,7 +17,7 @@ from utils.errors import CheckpointError
 def test_a_still_clip_gives_the_image_networks_features_away_from_the_ends(name: str) -> None:
     image = resnet50().eval()
     randomise(image)
-    kwargs = {"pool_t": 1} if name in ZOO else {}
+    kwargs = {"pool_t": 1} if name in RESNETS_3D else {}
     net = CLIP_NETWORKS[name](**kwargs).eval()
     shapes = {key: value.shape for key, value in net.state_dict().items()}
     body = {key: value for key, value in image.state_dict().items() if not key.startswith("fc.")}
@@ -32,7 +32,7 @@ def test_a_still_clip_gives_the_image_networks_features_away_from_the_ends(name:
         features = net.layer1(x)
         middle = features[:, :, features.shape[2] // 2]
         assert torch.allclose(middle, expected, rtol=1e-4, atol=1e-4)
-        if name != "resnet50_3d":  # whose later stages see so many frames that no clip is long enough
+        if name != "resnet50_3d":  # its later stages see more frames than any clip has
             whole = net.forward_features(clip)[:, :, 16]
             expected = image.layer4(image.layer3(image.layer2(expected)))
             assert torch.allclose(whole, expected, rtol=1e-3, atol=1e-3)

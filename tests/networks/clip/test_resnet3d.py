@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from networks.clip.resnet3d import ResNet3d, Stages, stages_from
-from networks.clip.resnet3d_published import ZOO
+from networks.clip.resnet3d_published import RESNETS_3D
 from networks.clip.slowfast import SlowFastNet
 from networks.clip.stem_conv import StemConv3d
 from tests.helpers.randomise import randomise
-from utils.errors import ConfigError
 
 SMALL = Stages(depths=(1, 1, 1, 1), width=8)
 
 
 def test_named_networks_have_the_temporal_kernels_of_their_papers() -> None:
     kernels = {
-        name: [stages_from(row.stages, row.depth).block_kernels(i) for i in range(4)] for name, row in ZOO.items()
+        name: [stages_from(row.stages, row.depth).block_kernels(i) for i in range(4)]
+        for name, row in RESNETS_3D.items()
     }
     assert kernels["slow_r50"] == [[1] * 3, [1] * 4, [3] * 6, [3] * 3]
     assert kernels["i3d_r50"] == [[3, 3, 3], [3, 1, 3, 1], [3, 1, 3, 1, 3, 1], [1, 3, 1]]
@@ -40,15 +40,15 @@ def test_the_stride_sits_on_the_3x3_convolution_unless_asked_otherwise() -> None
     assert (early.conv1.stride, early.conv2.stride) == ((1, 2, 2), (1, 1, 1))
 
 
-def test_wrong_stage_data_is_a_config_error_that_names_the_key() -> None:
-    with pytest.raises(ConfigError, match="temporal_blocks: 7 blocks asked of layer3, which has 6"):
-        ZOO["slow_r50"].build(temporal_blocks=[3, 4, 7, 3])
-    with pytest.raises(ConfigError, match="non_local: has 2 entries"):
-        ZOO["slow_r50"].build(non_local=[[], [1]])
-    with pytest.raises(ConfigError, match="depth: 99"):
-        ZOO["slow_r50"].build(depth=99)
-    with pytest.raises(ConfigError, match="position_average: 'votes'"):
-        ZOO["slow_r50"].build(position_average="votes")
+def test_wrong_stage_data_is_an_error_that_names_the_argument() -> None:
+    with pytest.raises(ValueError, match=r"^temporal_blocks: asks for 7 blocks of layer3, which has 6$"):
+        RESNETS_3D["slow_r50"].build(temporal_blocks=[3, 4, 7, 3])
+    with pytest.raises(ValueError, match=r"^non_local: has 2 entries"):
+        RESNETS_3D["slow_r50"].build(non_local=[[], [1]])
+    with pytest.raises(ValueError, match=r"^depth: should be 50, 101 or 152, but is 99$"):
+        RESNETS_3D["slow_r50"].build(depth=99)
+    with pytest.raises(ValueError, match=r"^position_average: should be 'logits' or 'scores', but is 'votes'$"):
+        RESNETS_3D["slow_r50"].build(position_average="votes")
 
 
 def test_c2d_without_pooling_never_mixes_frames_and_with_it_does() -> None:
@@ -64,11 +64,11 @@ def test_c2d_without_pooling_never_mixes_frames_and_with_it_does() -> None:
         assert kept != mixes
 
 
-def test_a_stem_computes_the_same_when_its_channels_are_filled_up_for_a_gpu() -> None:
+def test_a_stem_computes_the_same_with_padded_channels() -> None:
     torch.manual_seed(0)
     stem = StemConv3d(3, 8, (5, 7, 7), (1, 2, 2), (2, 3, 3))
     clips = torch.randn(2, 3, 6, 20, 24).contiguous(memory_format=torch.channels_last_3d)
-    filled = stem.filled_up(clips, torch.float32)
-    torch.testing.assert_close(filled, stem(clips), rtol=1e-4, atol=1e-5)
-    assert filled.is_contiguous(memory_format=torch.channels_last_3d)
+    padded = stem.padded(clips, torch.float32)
+    torch.testing.assert_close(padded, stem(clips), rtol=1e-4, atol=1e-5)
+    assert padded.is_contiguous(memory_format=torch.channels_last_3d)
     assert [*stem.state_dict()] == ["weight", "bias"] and stem.weight.shape[1] == 3

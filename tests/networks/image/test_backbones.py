@@ -1,4 +1,4 @@
-"""Image networks as backbones: torchvision's to the bit, the seed's arguments, and errors that name the way out."""
+"""Image networks as backbones: equal to torchvision to the bit, original arguments, and errors with a way out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from networks import IMAGE_BACKBONES
 from networks.first_convolution import widen_input
 from networks.image.backbones import architecture, image_backbone
 from networks.image.mobilenet import mobilenet_v2
-from utils.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"])
@@ -24,7 +23,7 @@ def test_our_table_is_torchvisions_networks_key_by_key(name: str) -> None:
     assert shapes[0] == shapes[1]
 
 
-def test_the_seeds_mobilenet_is_torchvisions_with_the_same_weights() -> None:
+def test_the_original_projects_mobilenet_is_torchvisions_with_the_same_weights() -> None:
     ours, theirs = mobilenet_v2(t=6).eval(), torchvision.models.mobilenet_v2().eval()
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 3, 64, 64)
@@ -48,25 +47,25 @@ def test_scale_multiplies_the_widths() -> None:
 @pytest.mark.parametrize(
     ("name", "kwargs", "message"),
     [
-        ("mobilenetv2", {"tt": 6}, r"common\.model\.kwargs\.tt: mobilenetv2 does not take it; .*input_size, scale, t$"),
-        ("mobilenetv2", {"t": "six"}, r"common\.model\.kwargs\.t: should be a valid integer, but is 'six'"),
-        ("mobilenetv2", {"t": 0}, r"common\.model\.kwargs\.t"),
-        ("mobilenetv2", {"scale": -1.0}, r"common\.model\.kwargs\.scale"),
-        ("mobilenetv2", {"input_size": 100}, r"input_size: should be a multiple of 32"),
-        ("resnet50", {"t": 6}, r"resnet50 does not take it; it takes groups, .*width_per_group"),
-        ("efficientnet_b0", {"num_classes": 5}, r"num_classes: efficientnet_b0 does not take it; it takes "),
-        ("resnet51", {}, r"common\.model\.backbone: 'resnet51' is no image network.*resnet50"),
-        ("xyz", {}, r"known names: alexnet"),
+        ("mobilenetv2", {"tt": 6}, r"^kwargs\.tt: mobilenetv2 does not take it; did you mean `t`\?$"),
+        ("mobilenetv2", {"t": "six"}, r"^kwargs\.t: should be a valid integer, but is 'six'$"),
+        ("mobilenetv2", {"t": 0}, r"^kwargs\.t: should be greater than 0, but is 0$"),
+        ("mobilenetv2", {"scale": -1.0}, r"^kwargs\.scale: should be greater than 0, but is -1.0$"),
+        ("mobilenetv2", {"input_size": 100}, r"^kwargs\.input_size: should be a multiple of 32, but is 100$"),
+        ("resnet50", {"t": 6}, r"^kwargs\.t: resnet50 does not take it; known are groups, .*width_per_group"),
+        ("efficientnet_b0", {"num_classes": 5}, r"^kwargs\.num_classes: efficientnet_b0 does not take it; "),
+        ("resnet51", {}, r"^backbone: 'resnet51' is unknown; did you mean `resnet"),
+        ("xyz", {}, r"^backbone: 'xyz' is unknown; known are alexnet"),
     ],
 )
 def test_a_wrong_name_or_argument_is_one_clear_error(name: str, kwargs: dict, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ValueError, match=message):
         image_backbone(name, kwargs)
 
 
 def test_timm_is_an_extra_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ConfigError, match="timm/resnet18 needs the package timm: pip install timm"):
+    with pytest.raises(ValueError, match=r"^backbone: timm/resnet18 needs the package timm: pip install timm"):
         image_backbone("timm/resnet18")
 
 

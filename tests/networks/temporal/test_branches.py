@@ -8,7 +8,6 @@ from torch import nn
 
 from networks.image.backbones import image_backbone
 from networks.temporal.branches import every_second_block, residual_branches
-from utils.errors import ConfigError
 
 
 def _branches(name: str) -> list[str]:
@@ -73,10 +72,10 @@ def test_a_network_that_cannot_be_traced_is_an_error_with_a_way_out() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(ConfigError, match=r"cannot be traced.*use type tsn"):
+    with pytest.raises(ValueError, match=r"^backbone: .*cannot be traced.*use type tsn"):
         residual_branches(Undecided(), "undecided")
 
 
 def test_a_network_with_a_single_layer_has_no_place_for_a_shift() -> None:
-    with pytest.raises(ConfigError, match="no place for a temporal shift"):
+    with pytest.raises(ValueError, match=r"^backbone: tiny has .*no place for a temporal shift"):
         residual_branches(nn.Sequential(nn.Conv2d(3, 8, 3)), "tiny")

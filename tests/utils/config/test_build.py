@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+from typing import Any, Literal
 
-from utils.config.build import build
+import pytest
+from pydantic import PositiveInt
+
+from utils.config.build import build, call, checked, parameters_of
 from utils.errors import ConfigError
 
 
@@ -10,7 +13,24 @@ def part(*, width: int, name: str = "x", ratio: float = 0.5) -> tuple[int, str, 
     return width, name, ratio
 
 
-TABLE = {"part": part}
+class Parent:
+    @checked
+    def __init__(self, *, width: PositiveInt, mode: Literal["fast", "slow"] = "slow") -> None:
+        if width == 3 and mode == "fast":
+            raise ValueError("width: 3 is too slow for fast")
+        if width == 4:
+            raise ValueError("no argument is named here")
+        self.width, self.mode = width, mode
+
+
+class Child(Parent):
+    @checked
+    def __init__(self, *, extra: bool | Literal["much"] = False, inner: dict[str, Any] | None = None, **parent: Any):
+        super().__init__(**parent)
+        self.inner = call(Parent, inner, "parent", "inner", mode="fast") if inner else None
+
+
+TABLE = {"part": part, "child": Child}
 
 
 def test_arguments_reach_the_constructor_and_defaults_stay_its_own() -> None:
@@ -37,3 +57,42 @@ def test_what_the_program_adds_cannot_be_given_by_a_config() -> None:
     assert build(TABLE, "part", {"width": 3}, where="common.x", name="added") == (3, "added", 0.5)
     with pytest.raises(ConfigError, match=r"common\.x\.name: part does not take it; known names: ratio, width"):
         build(TABLE, "part", {"width": 3, "name": "mine"}, where="common.x", name="added")
+
+
+def test_arguments_that_go_to_the_parent_are_arguments_of_the_child() -> None:
+    assert [*parameters_of(Child)] == ["extra", "inner", "width", "mode"]
+    made = build(TABLE, "child", {"width": 2, "inner": {"width": 5}}, where="common.x")
+    assert isinstance(made, Child) and made.inner is not None and (made.width, made.inner.width) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"width": 2, "mode": "fats"}, r"mode: should be 'fast' or 'slow', but is 'fats'"),
+        ({"width": 0}, r"width: should be greater than 0, but is 0"),
+        ({"width": 3, "mode": "fast"}, r"width: 3 is too slow for fast"),
+        ({"width": 2, "extra": "more"}, r"extra: should be a valid boolean or 'much', but is 'more'"),
+        ({"width": 2, "inner": {"width": 0}}, r"inner\.width: should be greater than 0, but is 0"),
+        ({"width": 2, "inner": {"width": 3}}, r"inner\.width: 3 is too slow for fast"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_path_in_a_config_and_by_its_argument_in_python(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^common\.x\.{message}$"):
+        build(TABLE, "child", arguments, where="common.x")
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Child(**arguments)
+
+
+def test_a_misspelt_argument_comes_before_a_missing_one() -> None:
+    with pytest.raises(ConfigError, match=r"^common\.x\.widht: child does not take it; did you mean `width`\?$"):
+        build(TABLE, "child", {"widht": 2}, where="common.x")
+    with pytest.raises(TypeError, match="widht"):
+        Child(width=1, widht=2)
+
+
+def test_an_error_that_names_no_argument_stays_what_it_is() -> None:
+    with pytest.raises(ValueError, match=r"^no argument is named here$") as caught:
+        build(TABLE, "child", {"width": 4}, where="common.x")
+    assert not isinstance(caught.value, ConfigError)

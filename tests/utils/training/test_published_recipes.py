@@ -12,7 +12,7 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
-from networks.freeze import freeze_bn
+from networks.prepare import freeze_bn
 from tests.helpers.requirements import ROOT
 from utils.config.schema import LRScheduler
 from utils.training.optimizer import parameter_groups

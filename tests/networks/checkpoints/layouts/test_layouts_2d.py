@@ -44,7 +44,7 @@ def _official_file(name: str, folder: Path) -> tuple[dict[str, Any], Path]:
 
 
 def _build(file: RawCheckpoint) -> Method:
-    return METHODS[file.facts.method](backbone=file.facts.backbone, **file.facts.arguments)
+    return METHODS[file.description.method](backbone=file.description.backbone, **file.description.arguments)
 
 
 def _error(method: Method, doc: dict[str, Any]) -> float:
@@ -59,8 +59,8 @@ def test_a_published_file_tells_its_network_and_gives_its_published_scores(name:
     doc, path = _official_file(name, tmp_path)
     file = load_checkpoint_file(path)
     method, backbone, num_class = VIDEO[name]
-    assert (file.facts.method, file.facts.backbone) == (method, backbone)
-    assert file.facts.arguments["num_class"] == num_class
+    assert (file.description.method, file.description.backbone) == (method, backbone)
+    assert file.description.arguments["num_class"] == num_class
     built = _build(file)
     report = load_into(built, path)
     assert len(report.matched) == len(doc["state_entries"]) and not report.missing and not report.unexpected
@@ -131,8 +131,8 @@ def test_each_model_of_a_family_tells_its_arguments_and_computes_the_same(
     state = getattr(official, project)(made.state_dict(), arguments, shifted=name == "tsm")
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "file.pth.tar")
     file = load_checkpoint_file(tmp_path / "file.pth.tar")
-    assert (file.facts.method, file.facts.backbone) == (name, backbone)
-    told = file.facts.arguments
+    assert (file.description.method, file.description.backbone) == (name, backbone)
+    told = file.description.arguments
     assert told["num_class"] == 7
     for key in ("shift_place", "non_local", "temporal_pool", "modality", "stack", "kwargs"):
         assert told.get(key) == (arguments.get(key) or ("blockres" if (key, name) == ("shift_place", "tsm") else None))

@@ -16,7 +16,7 @@ from torch import Tensor
 from methods import METHODS
 from methods.base import Method
 from networks.checkpoints.layouts import LAYOUTS
-from networks.checkpoints.layouts.base import Facts
+from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.load import load_checkpoint_file, load_into
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
@@ -41,8 +41,8 @@ def _published(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return doc, {key: torch.from_numpy(np.asarray(value)) for key, value in entries.items()}
 
 
-def _method(facts: Facts) -> Method:
-    return METHODS[facts.method](backbone=facts.backbone, **facts.arguments)
+def _method(description: Description) -> Method:
+    return METHODS[description.method](backbone=description.backbone, **description.arguments)
 
 
 def _scores(method: Method, shape: list[int]) -> np.ndarray:
@@ -53,7 +53,7 @@ def _scores(method: Method, shape: list[int]) -> np.ndarray:
 
 def _load(path: Path) -> Method:
     file = load_checkpoint_file(path)
-    method = _method(file.facts)
+    method = _method(file.description)
     report = load_into(method, path)
     assert not report.missing and not report.unexpected
     return method
@@ -73,9 +73,9 @@ def test_a_caffe2_pickle_gives_the_published_scores_and_softmax_is_averaged_over
     blobs = {blob: state[key].numpy() for key, blob in doc["caffe2_blob_names"]}
     path = tmp_path / "SLOWFAST_4x16_R50.pkl"
     path.write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
-    facts = load_checkpoint_file(path).facts
-    facts.arguments["kwargs"] = {"crop_size": 128}  # the fixture's head was built for this crop
-    method = _method(facts)
+    description = load_checkpoint_file(path).description
+    description.arguments["kwargs"] = {"crop_size": 128}  # the fixture's head was built for this crop
+    method = _method(description)
     load_into(method, path)
     scores = _scores(method, doc["input"]["shape_NCTHW"])
     assert np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"] < TOLERANCE
@@ -164,16 +164,16 @@ def test_each_model_of_a_family_is_recognised_and_loads_whole(index: int) -> Non
     state = rename(inner)
     layout = next(layout for layout in LAYOUTS if layout.recognises(state))
     assert layout.name == project
-    ours, facts = layout.convert(state, {})
-    assert (facts.method, facts.backbone) == (name, backbone), facts
-    built = _meta(facts.method, facts.backbone, **facts.arguments)
+    ours, description = layout.convert(state, {})
+    assert (description.method, description.backbone) == (name, backbone), description
+    built = _meta(description.method, description.backbone, **description.arguments)
     wanted = {key: value.shape for key, value in built.state_dict().items()}
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}
     found = {key: value.shape for key, value in ours.items()}
     assert {**{key: torch.Size() for key in counters}, **found} == wanted
     for key, value in arguments.items():
         if key != "kwargs":
-            assert facts.arguments[key] == value
+            assert description.arguments[key] == value
 
 
 def test_a_config_inside_a_pyth_file_replaces_what_was_assumed() -> None:
@@ -187,11 +187,11 @@ def test_a_config_inside_a_pyth_file_replaces_what_was_assumed() -> None:
     MODEL: {ARCH: slowfast}
     """
     layout = next(layout for layout in LAYOUTS if layout.recognises(state))
-    facts = layout.convert(state, {"cfg": config})[1]
-    assert facts.arguments["clip_len"] == 64 and facts.arguments["alpha"] == 4
-    assert facts.arguments["kwargs"]["instantiation"] == "softmax"
-    assert not facts.notes and not facts.assumed
-    assert facts.protocol == {
+    description = layout.convert(state, {"cfg": config})[1]
+    assert description.arguments["clip_len"] == 64 and description.arguments["alpha"] == 4
+    assert description.arguments["kwargs"]["instantiation"] == "softmax"
+    assert not description.notes and not description.assumed
+    assert description.protocol == {
         "test": {"num_clips": 1, "input_size": 224},
         "augmentation": {"input_size": 224, "mean": [0.5, 0.5, 0.5]},
     }
@@ -289,10 +289,10 @@ def test_i3d_and_c2d_of_mmaction2_have_its_logits(config: str, frames: int, logi
         theirs = {key: value.squeeze(2) if value.ndim == 5 else value for key, value in theirs.items()}
     state = _filled(theirs)
     layout = next(layout for layout in LAYOUTS if layout.recognises(state))
-    weights, facts = layout.convert(state, {"meta": {"cfg": config}})
-    built = METHODS["clip3d"](backbone=facts.backbone, **facts.arguments).eval()
+    weights, description = layout.convert(state, {"meta": {"cfg": config}})
+    built = METHODS["clip3d"](backbone=description.backbone, **description.arguments).eval()
     built.load_state_dict(weights)
-    assert facts.arguments["clip_len"] == (8 if config == C2D else 32)
+    assert description.arguments["clip_len"] == (8 if config == C2D else 32)
     with torch.no_grad():
         scores = built(torch.from_numpy(fill.make_input((1, 3, frames, 64, 64))).float())
     torch.testing.assert_close(scores[0], torch.tensor(logits), rtol=2e-5, atol=2e-6)
@@ -302,10 +302,12 @@ def test_i3d_of_mmaction2_without_a_config_is_the_published_one_and_says_so() ->
     made = _meta("clip3d", "i3d_r50", num_class=4)
     state = official.mmaction2({key.removeprefix("network."): v for key, v in made.state_dict().items()})
     layout = next(layout for layout in LAYOUTS if layout.recognises(state))
-    assumed = "clip_len, frame_stride, the strides in time of the stem: not in the file; 32, 2 and 2 assumed"
+    assumed = "clip_len, frame_stride, strides in time of the stem: not in the file; 32, 2 and 2 are assumed"
     unknown = I3D.format(more="").replace("'ResNet3d'", "'MyResNet3d'")
     for others, notes in (({}, 0), ({"meta": {"cfg": unknown}}, 1)):
-        _, facts = layout.convert(state, others)
-        assert facts.arguments["kwargs"] == {"crop_size": None, "stem_stride_t": 2, "stem_pool_stride_t": 2}
-        assert (facts.arguments["clip_len"], facts.arguments["frame_stride"]) == (32, 2)
-        assert facts.notes[-1] == assumed and len(facts.notes) == notes + 1, "what is told of the config stays"
+        _, description = layout.convert(state, others)
+        assert description.arguments["kwargs"] == {"crop_size": None, "stem_stride_t": 2, "stem_pool_stride_t": 2}
+        assert (description.arguments["clip_len"], description.arguments["frame_stride"]) == (32, 2)
+        assert description.notes[-1] == assumed and len(description.notes) == notes + 1, (
+            "what is told of the config stays"
+        )

@@ -1,4 +1,4 @@
-"""What the config in a file of mmaction2 tells, what its weights overrule, and what is refused."""
+"""What the config in a file of mmaction2 says, what its weights overrule, and what is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from methods import METHODS
 from methods.base import Method
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts import LAYOUTS
-from networks.checkpoints.layouts.base import Facts
+from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.layouts.python_config import read_python_config
 from networks.checkpoints.load import load_into
 from tests.helpers.randomise import randomise
@@ -44,22 +44,22 @@ test_pipeline = [dict(type='SampleFrames', clip_len=64, frame_interval=2, num_cl
 """
 
 
-def _frames(config: Any, **arguments: Any) -> tuple[dict[str, torch.Tensor], Facts]:
-    """A TSM's weights as mmaction2 writes them, on no device, beside this config: translated."""
+def _frames(config: Any, **arguments: Any) -> tuple[dict[str, torch.Tensor], Description]:
+    """Translates a TSM's weights as mmaction2 writes them, on the meta device, together with this config."""
     with torch.device("meta"):
         made = METHODS["tsm"](backbone="resnet34", num_class=7, **arguments)
     state = frames.mmaction2(made.state_dict(), arguments, shifted=True)
     return _converted(state, config)
 
 
-def _clips(method: str, config: Any, **arguments: Any) -> Facts:
+def _clips(method: str, config: Any, **arguments: Any) -> Description:
     with torch.device("meta"):
         made = METHODS[method](num_class=7, **arguments)
     inner = {key.removeprefix("network."): value for key, value in made.state_dict().items()}
     return _converted(clips.mmaction2(inner), config)[1]
 
 
-def _converted(state: dict[str, torch.Tensor], config: Any) -> tuple[dict[str, torch.Tensor], Facts]:
+def _converted(state: dict[str, torch.Tensor], config: Any) -> tuple[dict[str, torch.Tensor], Description]:
     layout = next(layout for layout in LAYOUTS if layout.recognises(state))
     return layout.convert(state, {"meta": {"cfg": config}})
 
@@ -86,19 +86,19 @@ def test_the_kind_of_a_non_local_block_and_its_scale_come_from_the_config(
     cfg = TSM.format(more=f", non_local_cfg=dict(mode='{mode}', use_scale={use_scale}, sub_sample=True)")
     torch.save({"state_dict": state, "meta": {"cfg": cfg}}, tmp_path / "epoch_50.pth")
     file = load_checkpoint_file(tmp_path / "epoch_50.pth")
-    assert file.facts.arguments["non_local"] == mode
+    assert file.description.arguments["non_local"] == mode
     clip = torch.randn(1, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
-    scores = _scored(METHODS["tsm"](backbone=file.facts.backbone, **file.facts.arguments), file, clip)
+    scores = _scored(METHODS["tsm"](backbone=file.description.backbone, **file.description.arguments), file, clip)
     with torch.no_grad():
         torch.testing.assert_close(scores, made.eval()(clip), rtol=1e-5, atol=1e-5)
 
 
 def test_segments_shift_head_and_protocol_of_a_tsm_are_those_of_its_config() -> None:
-    facts = _frames(TSM.format(more=""))[1]
-    told = {"num_segments": 4, "shift_div": 4, "dropout": 0.25, "num_class": 7, "shift_place": "blockres"}
-    assert facts.arguments == told and not facts.assumed
-    assert facts.notes == ["from the config in the file: num_segments 4, shift_div 4, dropout 0.25"]
-    assert sections("mmaction2 (frames)", facts) == {
+    description = _frames(TSM.format(more=""))[1]
+    expected = {"num_segments": 4, "shift_div": 4, "dropout": 0.25, "num_class": 7, "shift_place": "blockres"}
+    assert description.arguments == expected and not description.assumed
+    assert description.notes == ["from the config in the file: num_segments 4, shift_div 4, dropout 0.25"]
+    assert sections("mmaction2 (frames)", description) == {
         "augmentation": {"preset": "mmaction2_tsm", "input_size": 96, "test_resize": 112, "flip": 0.0},
         "data": {"sampling": "mmaction2_segments"},
         "test": {"num_clips": 2, "num_crops": 3, "sampling": "twice", "input_size": 112, "average": "logits"},
@@ -106,13 +106,13 @@ def test_segments_shift_head_and_protocol_of_a_tsm_are_those_of_its_config() -> 
 
 
 def test_slowfasts_fast_pathway_sees_one_of_so_many_sampled_frames() -> None:
-    facts = _clips("slowfast", SLOWFAST.format(more=""), lateral_norm=False)
-    assert {key: facts.arguments[key] for key in ("alpha", "clip_len", "frame_stride")} == {
+    description = _clips("slowfast", SLOWFAST.format(more=""), lateral_norm=False)
+    assert {key: description.arguments[key] for key in ("alpha", "clip_len", "frame_stride")} == {
         "alpha": 4,
         "clip_len": 32,
         "frame_stride": 4,
     }
-    assert not facts.assumed and facts.protocol["test"]["num_clips"] == 5
+    assert not description.assumed and description.protocol["test"]["num_clips"] == 5
 
 
 @pytest.mark.parametrize("mode", ["gaussian", "dot_product", "embedded_gaussian"])
@@ -126,9 +126,9 @@ def test_non_local_blocks_of_slowonly_are_recognised_in_each_kind(mode: str, sub
     if not sub_sample:
         state = {key.replace("g.0.conv", "g.conv").replace("phi.0.conv", "phi.conv"): v for key, v in state.items()}
     config = f"model = dict(backbone=dict(type='ResNet3dSlowOnly', depth=50, non_local_cfg=dict(mode='{mode}')))"
-    facts = _converted(state, config)[1]
-    kwargs = facts.arguments["kwargs"]
-    assert (facts.backbone, kwargs["non_local"], kwargs["instantiation"]) == ("slow_r50", blocks, ours)
+    description = _converted(state, config)[1]
+    kwargs = description.arguments["kwargs"]
+    assert (description.backbone, kwargs["non_local"], kwargs["instantiation"]) == ("slow_r50", blocks, ours)
     assert kwargs.get("non_local_pool") == (None if sub_sample else [1, 1, 1])
 
 
@@ -137,28 +137,32 @@ def test_non_local_blocks_of_slowonly_are_recognised_in_each_kind(mode: str, sub
     [
         (
             (", shift_place='block'", ""),
-            "shift_place: the config in the file says block, but its",
+            "shift_place: the config in the file says block, but the",
         ),
-        ((", temporal_pool=True", ""), "temporal_pool: the config in the file says True, but its weights have False"),
-        (("depth=34", "depth=101"), "depth: the config in the file says 101, but its weights have 34"),
-        (("num_classes=7", "num_classes=400"), "num_classes: the config in the file says 400, but its weights have 7"),
-        (("'ResNetTSM'", "'ResNet'"), "method: the config in the file says tsn, but its weights have tsm"),
+        ((", temporal_pool=True", ""), "temporal_pool: the config in the file says True, but the weights have False"),
+        (("depth=34", "depth=101"), "depth: the config in the file says 101, but the weights have 34"),
+        (("num_classes=7", "num_classes=400"), "num_classes: the config in the file says 400, but the weights have 7"),
+        (("'ResNetTSM'", "'ResNet'"), "method: the config in the file says tsn, but the weights have tsm"),
     ],
 )
 def test_where_config_and_weights_differ_the_weights_are_followed_and_a_note_says_so(
     changed: tuple[str, str], note: str
 ) -> None:
     text = TSM.format(more=changed[0]) if changed[0].startswith(",") else TSM.format(more="").replace(*changed)
-    facts = _frames(text)[1]
-    assert any(line.startswith(note) for line in facts.notes), facts.notes
-    assert (facts.method, facts.backbone, facts.arguments["shift_place"]) == ("tsm", "resnet34", "blockres")
-    assert facts.arguments["num_class"] == 7 and "temporal_pool" not in facts.arguments
+    description = _frames(text)[1]
+    assert any(line.startswith(note) for line in description.notes), description.notes
+    assert (description.method, description.backbone, description.arguments["shift_place"]) == (
+        "tsm",
+        "resnet34",
+        "blockres",
+    )
+    assert description.arguments["num_class"] == 7 and "temporal_pool" not in description.arguments
 
 
-def test_a_gaussian_config_over_weights_that_embed_is_told_and_not_followed() -> None:
-    facts = _frames(TSM.format(more=", non_local_cfg=dict(mode='gaussian')"), non_local=True)[1]
-    assert facts.arguments["non_local"] == "embedded_gaussian"
-    assert any(note.startswith("non_local: the config in the file says gaussian") for note in facts.notes)
+def test_a_gaussian_config_over_weights_that_embed_is_noted_and_not_followed() -> None:
+    description = _frames(TSM.format(more=", non_local_cfg=dict(mode='gaussian')"), non_local=True)[1]
+    assert description.arguments["non_local"] == "embedded_gaussian"
+    assert any(note.startswith("non_local: the config in the file says gaussian") for note in description.notes)
 
 
 @pytest.mark.parametrize(
@@ -166,21 +170,23 @@ def test_a_gaussian_config_over_weights_that_embed_is_told_and_not_followed() ->
     [
         ("model = dict(", "cannot be read (not Python: "),
         ("x = 1", "no model.backbone.type in it"),
-        ("model = dict(backbone=dict(type='MyTSM'))", "backbone MyTSM is not known here, so it is not followed"),
+        ("model = dict(backbone=dict(type='MyTSM'))", "backbone MyTSM is unknown here, so the config is not used"),
     ],
 )
 def test_a_config_that_cannot_be_followed_is_named_and_leaves_what_the_weights_tell(config: str, note: str) -> None:
-    facts, without = _frames(config)[1], _frames(None)[1]
-    added = [line for line in facts.notes if line not in without.notes]
+    description, without = _frames(config)[1], _frames(None)[1]
+    added = [line for line in description.notes if line not in without.notes]
     assert len(added) == 1 and added[0].startswith(f"config in the file: {note}")
-    assert (facts.arguments, facts.assumed) == (without.arguments, without.assumed)
-    assert set(without.notes) <= set(facts.notes)
+    assert (description.arguments, description.assumed) == (without.arguments, without.assumed)
+    assert set(without.notes) <= set(description.notes)
 
 
 def test_a_sampler_that_is_not_ours_leaves_the_clip_assumed() -> None:
-    facts = _clips("slowfast", SLOWFAST.format(more="").replace("num_clips=1", "target_fps=15"), lateral_norm=False)
-    assert facts.assumed == ("clip_len", "frame_stride") and facts.arguments["alpha"] == 4
-    assert any(note.startswith("clip_len, frame_stride: how the config in the file samples") for note in facts.notes)
+    description = _clips(
+        "slowfast", SLOWFAST.format(more="").replace("num_clips=1", "target_fps=15"), lateral_norm=False
+    )
+    assert description.assumed == ("clip_len", "frame_stride") and description.arguments["alpha"] == 4
+    assert any(note.startswith("clip_len, frame_stride: the config in the file samples") for note in description.notes)
 
 
 @pytest.mark.parametrize(
@@ -203,10 +209,10 @@ def test_frames_of_one_window_in_a_2d_recogniser_are_c2d_without_temporal_poolin
 model = dict(type='Recognizer2D', backbone=dict(type='ResNet', depth=50), cls_head=dict(type='TSNHead'))
 train_pipeline = [dict(type='SampleFrames', clip_len=8, frame_interval=4, num_clips=1)]
 """
-    weights, facts = _converted(state, config)
-    assert (facts.method, facts.backbone) == ("clip3d", "c2d_nopool_r50")
-    assert (facts.arguments["clip_len"], facts.arguments["frame_stride"]) == (8, 4)
-    built = METHODS["clip3d"](backbone=facts.backbone, **facts.arguments).eval()
+    weights, description = _converted(state, config)
+    assert (description.method, description.backbone) == ("clip3d", "c2d_nopool_r50")
+    assert (description.arguments["clip_len"], description.arguments["frame_stride"]) == (8, 4)
+    built = METHODS["clip3d"](backbone=description.backbone, **description.arguments).eval()
     built.load_state_dict(weights)
     clip = torch.randn(1, 3, 8, 32, 32)
     with torch.no_grad():
@@ -217,8 +223,8 @@ def test_class_names_are_those_of_the_file_where_they_fit_its_classifier() -> No
     state = {"backbone.conv1.weight": torch.zeros(8, 3, 3, 3), "cls_head.fc_cls.weight": torch.zeros(2, 8)}
     layout = next(layout for layout in LAYOUTS if layout.recognises(state))
     for names, found in ((("run", "walk"), ["run", "walk"]), (("run",), None)):
-        facts = layout.convert(state, {"meta": {"dataset_meta": {"classes": names}}})[1]
-        assert RawCheckpoint(Path("x.pth"), state, {}, layout.name, {}, facts).class_names == found
+        description = layout.convert(state, {"meta": {"dataset_meta": {"classes": names}}})[1]
+        assert RawCheckpoint(Path("x.pth"), state, {}, layout.name, {}, description).class_names == found
 
 
 # --- the text

@@ -15,7 +15,7 @@ import vmz.models
 from networks import CLIP_NETWORKS
 from networks.checkpoints.layouts.vmz import LAYOUT
 from tests.helpers.requirements import ROOT
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import CheckpointError
 from vmz.models import PUBLISHED, available_pretrainings, mc3_18, r2plus1d_34
 
 
@@ -33,17 +33,18 @@ def test_a_name_without_weights_builds_a_random_network() -> None:
 def test_an_absent_file_is_named_with_the_place_it_was_published_at(name: str, tmp_path: Path) -> None:
     for pretraining in available_pretrainings(name):
         url = PUBLISHED[name][pretraining]
-        message = rf"{url.rpartition('/')[2]}: not there; download it from {url}" if url else "never published"
+        message = rf"{url.rpartition('/')[2]}: no such file; download it from {url}" if url else "never published"
         with pytest.raises(CheckpointError, match=message.replace(".", r"\.")):
             getattr(vmz.models, name)(pretraining=pretraining, folder=tmp_path)
 
 
 def test_an_unknown_pretraining_lists_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match="'imagenet' is unknown; there are kinetics_8frms, kinetics_32frms, ig65m_8frms"
+        ValueError,
+        match="r2plus1d_34: pretraining: 'imagenet' is unknown; known are ig65m_32frms, ig65m_8frms, kinetics_32frms",
     ):
         r2plus1d_34("imagenet")
-    with pytest.raises(ConfigError, match="vmz has no 'ir_csn_50'"):
+    with pytest.raises(ValueError, match="architecture: 'ir_csn_50' is unknown; did you mean `ir_csn_152`"):
         available_pretrainings("ir_csn_50")
 
 
@@ -106,10 +107,12 @@ def test_the_width_of_a_published_classifier_is_read_from_the_file(classes: int)
             }
         state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
         assert LAYOUT.recognises(state)
-        facts = LAYOUT.convert(state, {})[1]
-        assert (facts.backbone, facts.arguments["num_class"]) == (name, classes)
+        description = LAYOUT.convert(state, {})[1]
+        assert (description.backbone, description.arguments["num_class"]) == (name, classes)
 
 
 def test_the_hub_says_where_an_absent_file_was_published() -> None:
-    with pytest.raises(CheckpointError, match=r"ig65m_from_scratch_f125286141\.pth: not there; download it from https"):
+    with pytest.raises(
+        CheckpointError, match=r"ig65m_from_scratch_f125286141\.pth: no such file; download it from https"
+    ):
         torch.hub.load(str(ROOT), "ir_csn_152", source="local", pretraining="ig65m_32frms", folder="nowhere")

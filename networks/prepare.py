@@ -1,0 +1,65 @@
+"""Prepares a network for training: freezes batch norms and parts by name, and sets the memory layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # dimensions of a parameter -> its format
+
+
+def freeze_bn(module: nn.Module, *, keep_first: bool) -> int:
+    """Freezes the statistics and the affine parameters of every batch norm, and returns how many were frozen.
+
+    A frozen layer is marked `frozen`, and `Method.train` keeps it in evaluation mode.
+
+    keep_first: leave the first one as it is, which is partial BN (TSN, Wang et al. 2016, arXiv 1608.00859, sec. 3.2).
+    Raises: ValueError if the network has no batch norm.
+    """
+    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    if not norms:
+        raise ValueError("this network has no batch norm to freeze")
+    frozen = norms[1:] if keep_first else norms
+    for norm in frozen:
+        norm.frozen = True  # type: ignore[assignment]
+        norm.eval()
+        for parameter in norm.parameters():
+            parameter.requires_grad_(False)
+    return len(frozen)
+
+
+def freeze_parts(module: nn.Module, prefixes: Sequence[str]) -> int:
+    """Freezes the parts whose names begin with one of the prefixes, and returns how many parameters were frozen.
+
+    Their parameters and the statistics of their batch norms stay as they are. A prefix ends at a dot: backbone.layer1
+    does not include backbone.layer10.
+
+    Raises: ValueError if no parameter's name begins with a prefix.
+    """
+    count = 0
+    for prefix in prefixes:
+        found = [parameter for name, parameter in module.named_parameters() if _begins(name, prefix)]
+        if not found:
+            parts = sorted({name.split(".")[0] for name, _ in module.named_parameters()})
+            raise ValueError(f"no parameter's name begins with {prefix!r}; names begin with {', '.join(parts)}")
+        for parameter in found:
+            parameter.requires_grad_(False)
+        count += len(found)
+        for name, part in module.named_modules():
+            if _begins(name, prefix) and isinstance(part, nn.modules.batchnorm._BatchNorm):
+                part.frozen = True  # type: ignore[assignment]
+                part.eval()
+    return count
+
+
+def _begins(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def to_channels_last(module: nn.Module) -> None:
+    """Stores every 4-D and 5-D parameter with its channels innermost, in place; the values stay the same."""
+    for parameter in module.parameters():
+        if parameter.dim() in CHANNELS_LAST:
+            parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.dim()])
