@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from utils.cli import Parser, usable_weights
-from utils.config.file import ROOT_KEY
+from utils.config import ROOT_KEY
 from utils.errors import UserError
 
 # flags that old train.sh files pass and that have nothing left to do, with the reason

@@ -16,10 +16,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
+from utils.config import ROOT_KEY
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError
 
-ROOT_KEY = "common"
 _PYSLOWFAST = {"TRAIN", "DATA", "MODEL", "SOLVER"}
 COMMAND_LINE = -1  # the "line" of a value that an override set
 
