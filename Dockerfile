@@ -1,6 +1,6 @@
-# PyTorch Video Analysis on Python's slim image, installed by pip as requirements.txt says; see docs/container.md.
+# PyTorch Video Analysis on Python's slim image; pip installs requirements.txt and the extras. See docs/container.md.
 #   docker build -t video-analysis .
-#   docker build -t video-analysis --build-arg TORCH_INDEX=URL .     with an index of PyTorch's, such as the one for CPUs
+#   docker build -t video-analysis --build-arg TORCH_INDEX=URL .     with one of PyTorch's indexes, such as that for CPUs
 FROM python:3.12-slim
 
 ARG TORCH_INDEX=

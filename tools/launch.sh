@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # launch.sh train|eval EXPERIMENT PARTITION NUM_GPUS [srun options] [-- main.py options]
 #
-# What every train.sh and eval.sh calls. NUM_GPUS is the number of processes, at most 8 on a node, one GPU each.
+# Every train.sh and eval.sh calls this script. NUM_GPUS is the number of processes, at most 8 on a node, one GPU each.
 #   PARTITION local, or no srun here   torchrun's agent for NUM_GPUS > 1, else one process; NUM_GPUS 0 hides the GPUs
 #   otherwise                          srun in the foreground; --gres only where the partition's nodes have GPUs
 #   inside an allocation (sbatch)      srun inside it; sbatch without options submits itself again with the right ones
-# RETRIES (3): a run that died, by any cause but a user's error or Ctrl-C, is started again and continues from its
-# checkpoint. Inside sbatch, a run that was told to leave (SIGTERM, USR1 ahead of the time limit) is requeued.
-# PYTHON chooses the interpreter; else the project's .venv, else python3.
+# RETRIES (3): a run that ended for any reason but a user's error or Ctrl-C is started again and continues from its
+# checkpoint. Inside sbatch, a run that was asked to leave (SIGTERM, or USR1 before the time limit) is requeued.
+# PYTHON chooses the interpreter; by default the project's .venv, otherwise python3.
 # STORE=memcached or STORE=disk replaces the config's data.store. MEMCACHED_SERVERS names running servers (host:port or
-# Unix sockets, with commas between them); without it one of MEMCACHED_MB (1024) megabytes is started for this run.
+# Unix sockets, separated by commas); without it one server of MEMCACHED_MB (1024) megabytes is started for this run.
 set -uo pipefail
 
 usage() { echo "usage: $1.sh PARTITION NUM_GPUS [srun options] [-- main.py options]    (PARTITION local: no Slurm)" >&2; exit 2; }
@@ -22,7 +22,7 @@ partition=$1 num_gpus=$2; shift 2
 tasks=$((num_gpus > 0 ? num_gpus : 1))
 srun_options=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
-    case $1 in  # without Slurm they would be dropped, and another run than the one meant would start
+    case $1 in  # without Slurm these would be dropped, and a different run would start
         common.* | --fresh | --dry-run | --load-path* | --new-head | --fake) fail "$1 is an option of main.py; those go behind --: $mode.sh $partition $num_gpus -- $1" ;;
     esac
     srun_options+=("$1"); shift
@@ -66,7 +66,7 @@ if [ "$partition" = local ] || ! command -v srun >/dev/null; then slurm=no; fi
 in_allocation=$([ "$slurm" = yes ] && [ -n "${SLURM_JOB_ID:-}" ] && echo yes || echo no)
 in_batch=$([ "$in_allocation" = yes ] && [ "${SLURM_JOB_NAME:-}" != interactive ] && [ -n "${SLURM_NODEID:-}" ] && [ -z "${SLURM_STEP_ID:-}" ] && echo yes || echo no)
 
-# What a new allocation asks for: whole nodes' worth of tasks, spread evenly, and CPUs for each task's loader workers.
+# Sets `request`, the options of a new allocation: tasks spread evenly over nodes, and CPUs for each task's loader workers.
 slurm_request() {
     local workers gpus_on_node most=8 nodes per_node given=" ${srun_options[*]-}"
     workers=$("$PYTHON" -c 'import sys, yaml; print(max(1, int((yaml.safe_load(open(sys.argv[1]))["common"].get("workers") or 1))))' "$config") ||
@@ -94,7 +94,7 @@ allocation_holds_all_tasks() {
 if [ "$slurm" = no ]; then
     [ ${#srun_options[@]} -eq 0 ] || echo "no Slurm here: ${srun_options[*]} are not used" >&2
     if [ "$num_gpus" -eq 0 ]; then export CUDA_VISIBLE_DEVICES=; fi
-    unset "${!SLURM_@}"  # a shell inside an allocation: what is local must not look like a Slurm task
+    unset "${!SLURM_@}"  # in a shell inside an allocation, a local run must not look like a Slurm task
     if [ "$tasks" -gt 1 ]; then
         program=("$PYTHON" -m tools.local_launch "$tasks" "${program[@]:1}")
     fi
@@ -123,16 +123,16 @@ case ${STORE:-} in
     *) fail "STORE must be memcached or disk, not '$STORE'" ;;
 esac
 
-# Bash acts on a signal only between commands or in `wait`: so the run goes to the background and the script waits.
+# Bash handles a signal only between commands or in `wait`, so the run goes to the background and the script waits.
 stop=0 child=
 forward() {
     stop=$1
-    # SIGTERM makes srun kill its tasks outright; USR1 is handed on, and main.py takes it as "save and leave"
+    # on SIGTERM srun kills its tasks at once; it forwards USR1, which main.py understands as "save and leave"
     [ -z "$child" ] || kill "-$([ ${#launcher[@]} -gt 0 ] && echo USR1 || echo TERM)" "$child" 2>/dev/null
 }
 trap 'forward 143' TERM
 trap 'forward 138' USR1
-trap 'stop=130; [ -t 0 ] || kill -INT "$child" 2>/dev/null' INT  # a terminal's Ctrl-C reaches the run by itself
+trap 'stop=130; [ -t 0 ] || kill -INT "$child" 2>/dev/null' INT  # Ctrl-C in a terminal reaches the run by itself
 
 cd "$root" || exit 1
 for ((attempt = 0; ; attempt++)); do
@@ -143,10 +143,10 @@ for ((attempt = 0; ; attempt++)); do
     [ -n "$code" ] || { wait "$child"; code=$?; }
     child=
     if [ $code -eq 0 ] || [ $code -eq 2 ] || [ $code -eq 130 ] || [ $stop -eq 130 ]; then exit $code; fi
-    # told to leave: always requeued. Code 143 alone may also be srun ending the tasks beside one that died: RETRIES times
+    # asked to leave: always requeued. 143 alone may also mean that srun ended the tasks after one died: RETRIES times
     if [ "$in_batch" = yes ] && { [ $stop -ne 0 ] || [ $code -eq 138 ] || { [ $code -eq 143 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt "${RETRIES:-3}" ]; }; }; then
-        echo "asking Slurm to requeue job $SLURM_JOB_ID; the run will go on from its checkpoint" | tee -a "$log"
-        scontrol requeue "$SLURM_JOB_ID" 2>/dev/null  # refused where Slurm is doing it already
+        echo "asking Slurm to requeue job $SLURM_JOB_ID; the run will continue from its checkpoint" | tee -a "$log"
+        scontrol requeue "$SLURM_JOB_ID" 2>/dev/null  # fails where Slurm does it already
         exit $code
     fi
     [ $stop -eq 0 ] || exit $stop
