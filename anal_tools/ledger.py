@@ -1,212 +1,38 @@
-"""Every experiment below a folder in one table: how good, at what cost, and what is set differently than in a base:
+"""Shows every experiment below a folder in one table: how good, at what cost, and what differs from a base:
 
     python -m anal_tools.ledger exps/ [--base EXP] [--csv FILE]
 
-It reads config.yaml, metrics.jsonl and the results; a folder that cannot be read gets a line that says why.
+It reads config.yaml, metrics.jsonl and the results. A folder that cannot be read gets a line that says why.
 """
 
 from __future__ import annotations
 
-import csv
-import os
+import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # started as `python anal_tools/ledger.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from anal_tools.compare import ABSENT, config_differences
-from anal_tools.experiment import CONFIG, Config, experiment_folder, read_config, read_history
 from utils.cli import Parser, run_cli
-from utils.config.schema import Common
-from utils.errors import UserError
-from utils.files import atomic_write
-from utils.scoring.result_files import LINES, SCORES, TEXT, Results, read_results
-from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, task_of
-
-SHOWN_DIFFERENCES = 8  # on the terminal; the CSV has them all
-WIDTH = 160  # of the table where there is no terminal to measure
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One experiment; what is not known is None. The field names are the columns of the CSV."""
-
-    experiment: str
-    method: str | None
-    backbone: str | None
-    metric: str | None  # what the next two are: top-1, or mAP with multi_label
-    best: float | None  # percent, best validation of the training
-    best_step: int | None
-    evaluated: float | None  # percent, of the results in the folder
-    evaluated_videos: int | None
-    steps: int | None  # done
-    planned: str | None  # "15010" steps, or "45 epochs"
-    hours: float | None  # of training steps, per process
-    seconds_per_step: float | None
-    differences: str  # to the base: key=value; ...
-    problem: str | None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table and writes the CSV if one is asked for."""
+    """Prints the table, and writes the CSV if one is asked for."""
+    args = parse_arguments(argv)
+    from anal_tools.ledger_table import run
+
+    return run(args)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = Parser(prog="ledger.py", description="All experiments below a folder in one table.")
     parser.add_argument("folder", metavar="EXPS", help="folder with experiment folders at any depth")
-    parser.add_argument("--base", metavar="EXP", help="experiment that configs are compared to; default the first one")
+    parser.add_argument("--base", metavar="EXP", help="experiment to compare configs with (default: the first)")
     parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV; - prints it instead of the table")
-    args = parser.parse_args(argv)
-    root = Path(args.folder)
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder")
-    folders = find_experiments(root)
-    if not folders:
-        raise UserError(f"{root}: holds no {CONFIG} at any depth, so there is no experiment to list")
-    configs = {folder: read_config(folder) for folder in folders}
-    base_folder = experiment_folder(args.base) if args.base else next((f for f in folders if configs[f].common), None)
-    base = read_config(base_folder) if base_folder else None
-    if args.base and base and base.problem:
-        raise UserError(f"--base: {base.problem}")
-    entries = [make_entry(folder, root, configs[folder], base) for folder in folders]
-    if args.csv == "-":
-        write_csv(entries, sys.stdout)
-        return 0
-    show(entries, base_folder)
-    if args.csv:
-        try:
-            with atomic_write(args.csv, "w", newline="") as file:
-                write_csv(entries, file)
-        except OSError as error:
-            raise UserError(f"{args.csv}: cannot be written: {error.strerror or error}") from None
-        print(f"written: {args.csv}")
-    return 0
-
-
-def find_experiments(root: Path) -> list[Path]:
-    """Folders with a config.yaml, sorted; links to folders are not followed, so none is listed twice."""
-    found = [Path(folder) for folder, _, files in os.walk(root) if CONFIG in files]
-    return sorted(found)
-
-
-def make_entry(folder: Path, root: Path, config: Config, base: Config | None) -> Entry:
-    """Reads one experiment folder; nothing in it is an error."""
-    problems = [config.problem] if config.problem else []
-    records, broken = read_history(folder)
-    if broken:
-        problems.append(f"{broken} unreadable line(s) in metrics.jsonl")
-    common = config.common
-    seconds, steps = training_time(records)
-    evaluated = videos = None
-    task = task_of(common) if common else SINGLE_LABEL
-    if any((folder / name).exists() for name in (TEXT, LINES, SCORES)):
-        try:
-            results = read_results(folder)
-            task = results.task
-            videos = int(task.known(results.labels).sum())
-            evaluated = evaluated_score(results) if videos else None
-        except UserError as error:
-            problems.append(str(error))
-    name = next(iter(task.val_numbers))
-    validations = [r for r in records if r["kind"] == "val" and isinstance(r.get(name), (int, float))]
-    # the first of equals, as training keeps its best checkpoint
-    best = max(validations, key=lambda record: (record[name], -record["step"]), default=None)
-    return Entry(
-        experiment=str(folder.relative_to(root)),
-        method=common.model.type if common else None,
-        backbone=common.model.backbone if common else None,
-        metric=(name if task is MULTI_LABEL else "top-1") if common or videos else None,
-        best=float(best[name]) if best else None,
-        best_step=int(best["step"]) if best else None,
-        evaluated=evaluated,
-        evaluated_videos=videos,
-        steps=steps,
-        planned=_planned(common),
-        hours=seconds / 3600 if seconds is not None else None,
-        seconds_per_step=seconds / steps if seconds is not None and steps else None,
-        differences="; ".join(differences(base, config)),
-        problem="; ".join(problems) or None,
-    )
-
-
-def evaluated_score(results: Results) -> float | None:
-    """Top-1 or mAP in percent; None where the scores that it needs are not there."""
-    if results.task is MULTI_LABEL:
-        return None if results.scores is None else results.task.best(results.scores, results.labels)
-    known = results.labels >= 0
-    return 100 * int((results.predicted == results.labels)[known].sum()) / int(known.sum())
-
-
-def training_time(records: Sequence[dict[str, Any]]) -> tuple[float | None, int | None]:
-    """(seconds, steps) of all training steps: each record has the mean time of the steps since the one before."""
-    training = {record["step"]: record for record in records if record["kind"] == "train"}
-    if not training:
-        return None, max((record["step"] + 1 for record in records), default=None)
-    seconds, before, known = 0.0, -1, False
-    for step in sorted(training):
-        time = training[step].get("time")
-        if isinstance(time, (int, float)) and time == time:
-            seconds += time * (step - before)
-            known = True
-        before = step
-    return (seconds if known else None), before + 1
-
-
-def differences(base: Config | None, config: Config) -> list[str]:
-    """`key=value` for every value in force that the base has otherwise."""
-    if base is None or base.problem or config.problem:
-        return []
-    rows = config_differences(base.values, config.values)
-    return [f"{key.removeprefix('common.')}={'-' if value == ABSENT else value}" for key, _, value in rows]
-
-
-def write_csv(entries: Sequence[Entry], file: Any) -> None:
-    """One row per experiment, empty where nothing is known."""
-    writer = csv.DictWriter(file, [field.name for field in fields(Entry)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in asdict(entry).items()} for entry in entries)
-
-
-def show(entries: Sequence[Entry], base: Path | None) -> None:
-    """The table on the terminal."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    table = Table(title=f"{len(entries)} experiments" + (f", compared to {base}" if base else ""), show_lines=True)
-    for name in ("experiment", "metric", "best %", "at step", "evaluated %", "steps", "hours", "s/step"):
-        table.add_column(name, justify="left" if name in ("experiment", "metric") else "right", overflow="fold")
-    table.add_column("different from the base", overflow="fold")
-    for entry in entries:
-        planned = f"{_shown(entry.steps)} of {entry.planned}" if entry.planned else _shown(entry.steps)
-        scores = entry.best, entry.best_step, entry.evaluated
-        cells = [entry.experiment, entry.metric or "-", *map(_shown, scores), planned]
-        cells += [_shown(entry.hours), _shown(entry.seconds_per_step, digits=3), _few(entry.differences)]
-        if entry.problem:
-            cells[-1] = f"{cells[-1]}\nproblem: {entry.problem}".strip()
-        table.add_row(*(Text(cell) for cell in cells))
-    console.print(table)
-
-
-def _few(text: str) -> str:
-    parts = text.split("; ") if text else []
-    more = f"\nand {len(parts) - SHOWN_DIFFERENCES} more (--csv has them all)" if len(parts) > SHOWN_DIFFERENCES else ""
-    return ", ".join(parts[:SHOWN_DIFFERENCES]) + more
-
-
-def _shown(value: float | int | None, *, digits: int = 2) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
-
-
-def _planned(common: Common | None) -> str | None:
-    if common is None:
-        return None
-    schedule = common.lr_scheduler
-    return str(schedule.max_iter) if schedule.max_iter else f"{schedule.epochs:g} epochs"
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

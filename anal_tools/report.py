@@ -1,15 +1,13 @@
-"""One HTML file that shows what a model does and where it is wrong; it opens offline and holds everything it needs:
+"""Writes one HTML file that shows what a model does and where it is wrong. It opens offline and needs no other file:
 
     python -m anal_tools.report -e exps/<dataset>/<experiment> [another experiment ...] [-o FILE]
 
-The page's own parts are in report_page/, what it shows is in report_data.py; charts are drawn by plotly.js. Videos that
-show several classes each get sections of their own.
+Videos that show several classes each get sections of their own.
 """
 
 from __future__ import annotations
 
-import html
-import importlib.resources
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,21 +15,19 @@ from pathlib import Path
 if not __package__:  # started as `python anal_tools/report.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from anal_tools.experiment import Experiment, experiment_folder, open_experiment
-from anal_tools.page_values import to_json
-from anal_tools.report_data import report_data
 from utils.cli import Parser, run_cli
-from utils.errors import UserError
-from utils.files import atomic_write
-
-PAGE = Path(__file__).with_name("report_page")
-SCRIPTS = ("core", "table", "cards", "charts", "config", "comparison", "matrix", "single", "multi", "start")  # in order
-MEGABYTE = 1 << 20
-STRIP_BUDGET = 8 * MEGABYTE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the report of the experiments that the arguments name."""
+    args = parse_arguments(argv)
+    from anal_tools.report_html import run
+
+    return run(args)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = Parser(
         prog="report.py", description="One self-contained HTML report; with several experiments, a comparison."
     )
@@ -41,53 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         required=True,
         nargs="+",
         metavar="EXP",
-        help="folders; all are compared to the first",
+        help="experiment folders; all are compared with the first",
     )
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="default EXP/analysis/report.html, or comparison.html for several"
     )
-    args = parser.parse_args(argv)
-    experiments = [open_experiment(experiment_folder(text)) for text in args.experiment]
-    page = render(experiments)
-    name = "report.html" if len(experiments) == 1 else "comparison.html"
-    output = Path(args.output) if args.output else experiments[0].folder / "analysis" / name
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(output, "w") as file:
-            file.write(page)
-    except OSError as error:
-        raise UserError(f"{output}: cannot be written: {error.strerror or error}") from None
-    print(f"written: {output} ({output.stat().st_size / MEGABYTE:.1f} MiB); open it in a browser")
-    return 0
-
-
-def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGET) -> str:
-    """The page as text. Raises: UserError when the experiments cannot be shown or compared."""
-    data = report_data(experiments, strip_budget=strip_budget)
-    title = "Report: " + " and ".join(one["name"] for one in data["experiments"])
-    parts = {
-        "TITLE": html.escape(title),
-        "STYLE": _part("style.css"),
-        "DATA": to_json(data),
-        "CHARTS": plotly_script(),
-        "SCRIPT": "\n".join(_part(f"{name}.js") for name in SCRIPTS),
-    }
-    pieces = _part("page.html").split("@")  # every second piece is a name; the parts themselves are not looked into
-    return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
-
-
-def _part(name: str) -> str:
-    return (PAGE / name).read_text(encoding="utf-8")
-
-
-def plotly_script() -> str:
-    """The charts library (plotly.js, MIT), as the Python package of the same name ships it."""
-    try:
-        script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
-        text = script.read_text(encoding="utf-8")
-    except (ModuleNotFoundError, FileNotFoundError):
-        raise UserError("the charts need plotly: pip install -r requirements.txt") from None
-    return text.replace("</script", "<\\/script")
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

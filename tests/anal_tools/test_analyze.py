@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from anal_tools.analyze import main, summary
+from anal_tools.analysis import summary
+from anal_tools.analyze import main
 from anal_tools.experiment import open_experiment
 from tests.helpers.requirements import ROOT
 from tests.helpers.results import STRANGE, make_config, make_data, make_results

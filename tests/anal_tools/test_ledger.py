@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from anal_tools.ledger import main, training_time
+from anal_tools.ledger import main
+from anal_tools.ledger_table import training_time
 from tests.helpers.requirements import ROOT
 from tests.helpers.results import make_config, make_history, make_results
 from utils.scoring.result_files import TEXT

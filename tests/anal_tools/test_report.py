@@ -14,7 +14,8 @@ import pytest
 
 from anal_tools import report_data
 from anal_tools.experiment import open_experiment
-from anal_tools.report import MEGABYTE, STRIP_BUDGET, main, render
+from anal_tools.report import main
+from anal_tools.report_html import MEGABYTE, STRIP_BUDGET, render
 from anal_tools.strips import Strips
 from tests.helpers.requirements import ROOT
 from tests.helpers.results import STRANGE, make_config, make_data, make_history, make_results

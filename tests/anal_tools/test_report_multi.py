@@ -12,7 +12,8 @@ import pytest
 from anal_tools import analyze, report_data, report_multi
 from anal_tools.compare_multi import compare_precision
 from anal_tools.experiment import open_experiment
-from anal_tools.report import MEGABYTE, STRIP_BUDGET, main, render
+from anal_tools.report import main
+from anal_tools.report_html import MEGABYTE, STRIP_BUDGET, render
 from anal_tools.strips import Strips
 from tests.anal_tools.test_report import data_of
 from tests.helpers.results import STRANGE, make_config, make_data, make_history, make_results, make_sets

@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from anal_tools.page_values import to_json
-from anal_tools.report import plotly_script
+from anal_tools.report_html import plotly_script
 from tools.inference.prediction import Settings
 from tools.inference.trained import Trained
 from tools.serving.answers import FORMATS, answer, check_upload
