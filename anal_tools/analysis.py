@@ -1,4 +1,4 @@
-"""Computes and writes what anal_tools/analyze.py shows of one experiment: accuracies, confusions, top errors."""
+"""Computes accuracies, confusions and top errors of one experiment, for anal_tools/analyze.py."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ def run(args: argparse.Namespace) -> int:
     experiment = open_experiment(experiment_folder(args.experiment))
     results = experiment.results
     if not results.task.known(results.labels).any():
-        raise UserError(f"{experiment.folder}: no video has a label, so nothing can be right or wrong")
+        raise UserError(f"{experiment.folder}: no video has a label, so there is nothing to analyse")
     if experiment.config.problem and results.class_names is None:
-        print(f"warning: {experiment.config.problem}: classes are shown by index", file=sys.stderr)
+        print(f"warning: {experiment.config.problem}: classes are shown by their indices", file=sys.stderr)
     if results.task is MULTI_LABEL:
         if args.forgive:
-            raise UserError("--forgive: no answer stands for another where videos show several classes")
+            raise UserError(
+                "--forgive: works only with one class per video, because a class does not replace another one here"
+            )
         print("\n".join(multi_label.summary(experiment)))
         print(f"written: {', '.join(map(str, _written(experiment, multi_label.write)))}")
         return 0
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _written(experiment: Experiment, write: Callable[[Experiment, Path], list[Path]]) -> list[Path]:
-    """What `write` puts into EXP/analysis."""
+    """Calls `write` for EXP/analysis and returns the paths of the files that it wrote."""
     folder = experiment.folder / FOLDER
     try:
         folder.mkdir(exist_ok=True)
@@ -56,7 +58,7 @@ def _written(experiment: Experiment, write: Callable[[Experiment, Path], list[Pa
 
 
 def summary(experiment: Experiment, forgiven: Sequence[tuple[int, int]] | None = None) -> list[str]:
-    """The accuracies in words, one per line; the second one only when pairs are forgiven."""
+    """Returns the accuracies as lines of text; the forgiving accuracy is included only if pairs are forgiven."""
     confusion, results = experiment.confusion, experiment.results
     total, correct = int(confusion.sum()), int(np.trace(confusion))
     seen = int((confusion.sum(axis=1) > 0).sum())
@@ -95,9 +97,10 @@ def write_analysis(experiment: Experiment, folder: Path) -> list[Path]:
 
 
 def per_class_table(experiment: Experiment) -> tuple[list[str], list[list[Any]]]:
-    """Header and one row per class: counts, accuracy with its 95 % Wilson interval, precision, main confusion.
+    """Returns the header and one row per class: counts, accuracy, its 95 % Wilson interval, precision, main confusion.
 
-    Percentages have four decimals; they are empty for a class without videos (or, precision, without answers).
+    Percentages have four decimals. The accuracy of a class without videos, and the precision of a class that is never
+    predicted, are empty.
     """
     table = class_accuracy(experiment.confusion)
     header = ["index", "class", "videos", "correct", "accuracy", "low", "high", "predicted", "precision"]
@@ -118,10 +121,11 @@ def per_class_table(experiment: Experiment) -> tuple[list[str], list[list[Any]]]
 
 
 def top_errors(experiment: Experiment) -> list[str]:
-    """Lines of top100_errors.txt, tab separated: the most frequent confusions with the videos that show them.
+    """Returns the tab-separated lines of top100_errors.txt: the most frequent confusions and examples of each.
 
-    class_precision is the share of gt's videos that are right, in percent (the seed's Prec@1 of the class);
-    error_share the part of all errors that this confusion makes up. samples: the surest errors first.
+    class_precision: percentage of the videos of class `gt` that are right (the original project's Prec@1 of a class).
+    error_share: percentage of all errors.
+    samples: paths of such videos, the highest score first.
     """
     results, names = experiment.results, [" ".join(name.split()) for name in experiment.class_names]
     right = class_accuracy(experiment.confusion).accuracy

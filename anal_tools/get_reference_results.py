@@ -1,8 +1,8 @@
-"""Scores the validation list of an experiment and leaves reference_result.* in its folder:
+"""Scores the validation list of an experiment and writes reference_result.* into its folder:
 
     python anal_tools/get_reference_results.py -e exps/<dataset>/<experiment> [--load-path FILE] [common.key=value ...]
 
-It is main.py's own evaluation, so the number is the one that training logged. Under torchrun or srun it uses them all.
+This is the evaluation of main.py, so the number is the one that training logged. It also runs under torchrun and srun.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     folder = experiment_folder(args.experiment)
     if not (folder / CONFIG).is_file():
-        raise UserError(f"{folder / CONFIG}: not there; an experiment folder holds a config.yaml")
+        raise UserError(f"{folder / CONFIG}: not there; an experiment folder contains a config.yaml")
     from main import main as run
 
     weights = ["--load-path", args.load_path] if args.load_path else []

@@ -1,4 +1,4 @@
-"""Reads experiment folders and lays them out as a table, for anal_tools/ledger.py."""
+"""Reads experiment folders and makes a table of them, for anal_tools/ledger.py."""
 
 from __future__ import annotations
 
@@ -25,26 +25,37 @@ from utils.scoring.result_files import LINES, SCORES, TEXT, read_results
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, task_of
 
 SHOWN_DIFFERENCES = 8  # on the terminal; the CSV has them all
-WIDTH = 160  # of the table where there is no terminal to measure
+WIDTH = 160  # characters per line of the table if the output is not a terminal
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One experiment; what is not known is None. The field names are the columns of the CSV."""
+    """Holds the row of one experiment; unknown values are None. The field names are the columns of the CSV.
+
+    experiment: folder, relative to the folder that is listed.
+    metric: name of the next numbers, "top-1" or, with multi_label, "mAP".
+    best, best_step: best validation during training, percent, and its step.
+    evaluated, evaluated_videos: number in the result files of the folder, percent, and its number of videos.
+    steps: steps done.
+    planned: planned length, "15010" (steps) or "45 epochs".
+    hours, seconds_per_step: time of the training steps.
+    differences: how the config differs from the base, "key=value; ...".
+    problem: what could not be read.
+    """
 
     experiment: str
     method: str | None
     backbone: str | None
-    metric: str | None  # what the next two are: top-1, or mAP with multi_label
-    best: float | None  # percent, best validation of the training
+    metric: str | None
+    best: float | None
     best_step: int | None
-    evaluated: float | None  # percent, of the results in the folder
+    evaluated: float | None
     evaluated_videos: int | None
-    steps: int | None  # done
-    planned: str | None  # "15010" steps, or "45 epochs"
-    hours: float | None  # of training steps, per process
+    steps: int | None
+    planned: str | None
+    hours: float | None
     seconds_per_step: float | None
-    differences: str  # to the base: key=value; ...
+    differences: str
     problem: str | None
 
 
@@ -55,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{root}: no such folder")
     folders = find_experiments(root)
     if not folders:
-        raise UserError(f"{root}: holds no {CONFIG} at any depth, so there is no experiment to list")
+        raise UserError(f"{root}: contains no {CONFIG} at any depth, so there is no experiment to list")
     configs = {folder: read_config(folder) for folder in folders}
     base_folder = experiment_folder(args.base) if args.base else next((f for f in folders if configs[f].common), None)
     base = read_config(base_folder) if base_folder else None
@@ -77,13 +88,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def find_experiments(root: Path) -> list[Path]:
-    """Folders with a config.yaml, sorted; links to folders are not followed, so none is listed twice."""
+    """Returns all folders with a config.yaml, sorted; links are not followed, so no folder is listed twice."""
     found = [Path(folder) for folder, _, files in os.walk(root) if CONFIG in files]
     return sorted(found)
 
 
 def make_entry(folder: Path, root: Path, config: Config, base: Config | None) -> Entry:
-    """Reads one experiment folder; nothing in it is an error."""
+    """Reads one experiment folder; whatever is wrong with it becomes its `problem`, not an error."""
     problems = [config.problem] if config.problem else []
     records, broken = read_history(folder)
     if broken:
@@ -102,7 +113,7 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
             problems.append(str(error))
     name = next(iter(task.val_numbers))
     validations = [r for r in records if r["kind"] == "val" and isinstance(r.get(name), (int, float))]
-    # the first of equals, as training keeps its best checkpoint
+    # of equal values the first one, whose checkpoint training keeps as the best
     best = max(validations, key=lambda record: (record[name], -record["step"]), default=None)
     return Entry(
         experiment=str(folder.relative_to(root)),
@@ -123,7 +134,7 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
 
 
 def evaluated_score(results: Evaluation) -> float | None:
-    """Top-1 or mAP in percent; None where the scores that it needs are not there."""
+    """Returns top-1 or mAP in percent, or None if the results do not have the scores that mAP needs."""
     if results.task is MULTI_LABEL:
         return None if results.scores is None else results.task.best(results.scores, results.labels)
     known = results.labels >= 0
@@ -131,7 +142,7 @@ def evaluated_score(results: Evaluation) -> float | None:
 
 
 def training_time(records: Sequence[dict[str, Any]]) -> tuple[float | None, int | None]:
-    """(seconds, steps) of all training steps: each record has the mean time of the steps since the one before."""
+    """Returns (seconds, steps) of all training steps; a record has the mean time of the steps since the last one."""
     training = {record["step"]: record for record in records if record["kind"] == "train"}
     if not training:
         return None, max((record["step"] + 1 for record in records), default=None)
@@ -146,7 +157,7 @@ def training_time(records: Sequence[dict[str, Any]]) -> tuple[float | None, int 
 
 
 def differences(base: Config | None, config: Config) -> list[str]:
-    """`key=value` for every value in force that the base has otherwise."""
+    """Returns `key=value` for every value that differs from the base."""
     if base is None or base.problem or config.problem:
         return []
     rows = config_differences(base.values, config.values)
@@ -154,19 +165,19 @@ def differences(base: Config | None, config: Config) -> list[str]:
 
 
 def write_csv(entries: Sequence[Entry], file: Any) -> None:
-    """One row per experiment, empty where nothing is known."""
+    """Writes one row per experiment; unknown values are empty."""
     writer = csv.DictWriter(file, [field.name for field in fields(Entry)], lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: "" if value is None else value for key, value in asdict(entry).items()} for entry in entries)
 
 
 def show(entries: Sequence[Entry], base: Path | None) -> None:
-    """The table on the terminal."""
+    """Prints the table."""
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     table = Table(title=f"{len(entries)} experiments" + (f", compared to {base}" if base else ""), show_lines=True)
     for name in ("experiment", "metric", "best %", "at step", "evaluated %", "steps", "hours", "s/step"):
         table.add_column(name, justify="left" if name in ("experiment", "metric") else "right", overflow="fold")
-    table.add_column("different from the base", overflow="fold")
+    table.add_column("differences from the base", overflow="fold")
     for entry in entries:
         planned = f"{_shown(entry.steps)} of {entry.planned}" if entry.planned else _shown(entry.steps)
         scores = entry.best, entry.best_step, entry.evaluated
@@ -180,7 +191,11 @@ def show(entries: Sequence[Entry], base: Path | None) -> None:
 
 def _few(text: str) -> str:
     parts = text.split("; ") if text else []
-    more = f"\nand {len(parts) - SHOWN_DIFFERENCES} more (--csv has them all)" if len(parts) > SHOWN_DIFFERENCES else ""
+    more = (
+        f"\nand {len(parts) - SHOWN_DIFFERENCES} more (--csv writes all of them)"
+        if len(parts) > SHOWN_DIFFERENCES
+        else ""
+    )
     return ", ".join(parts[:SHOWN_DIFFERENCES]) + more
 
 

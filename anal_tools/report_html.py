@@ -1,4 +1,4 @@
-"""Puts the page of anal_tools/report.py together: its parts in report_page/, the data of report_data.py, plotly.js."""
+"""Builds the page of anal_tools/report.py from its parts in report_page/, the data of report_data.py, and plotly.js."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGET) -> str:
-    """The page as text. Raises: UserError when the experiments cannot be shown or compared."""
+    """Returns the page as text. Raises: UserError if the experiments cannot be shown or compared."""
     data = report_data(experiments, strip_budget=strip_budget)
     title = "Report: " + " and ".join(one["name"] for one in data["experiments"])
     parts = {
@@ -47,7 +47,7 @@ def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGE
         "CHARTS": plotly_script(),
         "SCRIPT": "\n".join(_part(f"{name}.js") for name in SCRIPTS),
     }
-    pieces = _part("page.html").split("@")  # every second piece is a name; the parts themselves are not looked into
+    pieces = _part("page.html").split("@")  # every second piece is a name; the parts are not searched for "@"
     return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
 
 
@@ -56,7 +56,7 @@ def _part(name: str) -> str:
 
 
 def plotly_script() -> str:
-    """The charts library (plotly.js, MIT), as the Python package of the same name ships it."""
+    """Returns the charts library plotly.js (MIT licence), which the Python package plotly contains."""
     try:
         script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
         text = script.read_text(encoding="utf-8")

@@ -9,9 +9,9 @@ from tools.documenting.config_reference import page
 from utils.errors import UserError
 
 
-def rows(page: str) -> dict[str, list[str]]:
+def rows() -> dict[str, list[str]]:
     """The cells of each row of the page's tables by the row's key, which may have a star."""
-    cells = [line[2:-2].split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    cells = [line[2:-2].split(" | ") for line in page().splitlines() if line.startswith("| `")]
     return {row[0]: row[1:] for row in cells}
 
 
@@ -20,14 +20,13 @@ def test_the_committed_page_is_what_the_schema_gives() -> None:
 
 
 def test_every_key_has_a_type_a_default_and_a_meaning() -> None:
-    text = page()
-    found = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    found = [line[2:-2].split(" | ") for line in page().splitlines() if line.startswith("| `")]
     assert len(found) > 90
     assert not [cells for cells in found if len(cells) < 4 or not all(cell.strip() for cell in cells)]
 
 
 def test_the_keys_of_the_original_project_have_a_star_and_others_have_none() -> None:
-    found = rows(page())
+    found = rows()
     for key in (
         "num_segments",
         "test_resize",
@@ -43,11 +42,11 @@ def test_the_keys_of_the_original_project_have_a_star_and_others_have_none() -> 
 
 
 def test_an_argument_of_a_method_has_the_meaning_that_its_docstring_gives() -> None:
-    assert "channels move each way" in rows(page())["`shift_div`"][2]
+    assert "channels move each way" in rows()["`shift_div`"][2]
 
 
 def test_a_key_that_takes_a_name_lists_all_names() -> None:
-    found = rows(page())
+    found = rows()
     assert "`mit_tsm`" in found["`preset`"][2] and "`vmz`" in found["`preset`"][2]
     assert "`memcached`" in found["`store`"][2] and "`video`" in found["`store`"][2]
 

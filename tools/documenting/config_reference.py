@@ -1,4 +1,4 @@
-"""Turns the schema of the config and the arguments of the methods into the page docs/config.md."""
+"""Writes docs/config.md from the schema of the config and the signatures of the methods."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _methods() -> Iterator[str]:
             default = _ABSENT if parameter.default is parameter.empty else parameter.default
             meaning = meanings.get(parameter.name, "").removesuffix(".")
             meaning = meaning[:1].upper() + meaning[1:]
-            yield _row(f"common.model.{parameter.name}", parameter.annotation, default, meaning)
+            yield _row(f"common.model.{parameter.name}", hints.get(parameter.name, Any), default, meaning)
         yield ""
 
 
@@ -154,7 +154,7 @@ def _plain(value: Any) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the page, or with --check compares it; returns the exit code."""
+    """Writes the page, or with --check compares it with the schema; returns the exit code."""
     if args.check:
         if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
             raise UserError(f"{PAGE}: out of date; run python -m tools.config_reference")
