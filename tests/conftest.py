@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.helpers.browser import browser  # noqa: F401 - a fixture for all
 from tests.helpers.requirements import lacking
+from tools.dumping import pool
+from utils.run import summary
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -25,6 +31,33 @@ def _one_thread() -> None:
     """
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _workers_of_tools_are_forked() -> None:
+    """Forks the workers of tools/dumping/pool.py from a server that has loaded torch, which takes three seconds.
+
+    The server starts with the first worker. tests/tools/dumping/test_pool.py gives each worker a fresh interpreter.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch", "datasets.videos.video"]
+    )  # not tools.dumping.video, which knows its parent
+    pool._CONTEXT = context
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _networks_are_counted_once() -> None:
+    """Keeps the multiply-adds that a training run logs: most runs have the network of tests/helpers/experiment.py."""
+    count, known = summary.multiply_adds, {}
+
+    def counted(module: nn.Module, shape: Sequence[int]) -> int:
+        key = (repr(module), tuple(shape))
+        if key not in known:
+            known[key] = count(module, shape)
+        return known[key]
+
+    summary.multiply_adds = counted
 
 
 @pytest.fixture

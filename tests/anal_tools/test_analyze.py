@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -14,8 +12,8 @@ import pytest
 from anal_tools.analysis import summary
 from anal_tools.analyze import main
 from anal_tools.experiment import open_experiment
-from tests.helpers.requirements import ROOT
 from tests.helpers.results import STRANGE, make_config, make_data, make_results
+from tests.helpers.run_tool import run_tool, start_tool
 from utils.scoring.metrics import topk_accuracy
 from utils.scoring.result_files import LINES, SCORES, TEXT, read_results
 
@@ -91,27 +89,19 @@ def test_a_config_is_not_needed_and_a_wrong_one_not_fatal(tmp_path: Path, capsys
     assert "warning: " in (warning := capsys.readouterr().err) and "modell" in warning and warning.count("\n") == 1
 
 
-@pytest.mark.parametrize("start", [["anal_tools/analyze.py"], ["-m", "anal_tools.analyze"]])
-def test_runs_as_file_and_as_module(tmp_path: Path, start: list[str]) -> None:
+@pytest.mark.parametrize("as_module", [False, True])
+def test_runs_as_file_and_as_module_without_a_warning(tmp_path: Path, as_module: bool) -> None:
     make_results(tmp_path, ["a", "b"])
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *start, "-e", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and not done.stderr
-    assert "mean class accuracy" in done.stdout
+    done = start_tool("analyze", "-e", tmp_path, folder="anal_tools", as_module=as_module, warnings="error")
+    assert "mean class accuracy" in done.stdout and not done.stderr
 
 
-@pytest.mark.parametrize("start", [["anal_tools/analyze.py"], ["-m", "anal_tools.analyze"]])
-def test_a_users_mistake_is_one_line_and_exit_2(tmp_path: Path, start: list[str]) -> None:
-    done = subprocess.run([sys.executable, *start, "-e", str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and not done.stdout
-    assert done.stderr.count("\n") == 1 and "get_reference_results.py -e" in done.stderr
+def test_a_users_mistake_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    done = run_tool("analyze", "-e", tmp_path, folder="anal_tools", code=2)
+    assert done.stderr.count("\n") == 1 and "get_reference_results.py -e" in done.stderr and not done.stdout
 
 
 def test_unlabelled_videos_alone_cannot_be_analysed(tmp_path: Path) -> None:
     (tmp_path / TEXT).write_text("v1 0.9 1 -1\n")
-    done = subprocess.run(
-        [sys.executable, "anal_tools/analyze.py", "-e", str(tmp_path)], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 2 and "no video has a label" in done.stderr
+    assert "no video has a label" in run_tool("analyze", "-e", tmp_path, folder="anal_tools", code=2).stderr
     assert not (tmp_path / "analysis").exists()

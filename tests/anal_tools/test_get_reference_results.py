@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -10,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from anal_tools.get_reference_results import main
-from tests.helpers.requirements import ROOT
-
-STARTS = [["anal_tools/get_reference_results.py"], ["-m", "anal_tools.get_reference_results"]]
+from tests.helpers.run_tool import run_tool
 
 
 def test_it_is_the_evaluation_of_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,15 +27,12 @@ def test_it_is_the_evaluation_of_main(tmp_path: Path, monkeypatch: pytest.Monkey
     ]
 
 
-@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize(("make", "says"), [(True, "config.yaml: not there"), (False, "no such experiment folder")])
-def test_a_wrong_folder_is_one_line_and_exit_2(tmp_path: Path, start: list[str], make: bool, says: str) -> None:
+def test_a_wrong_folder_is_one_line_and_exit_2(tmp_path: Path, make: bool, says: str) -> None:
     folder = tmp_path if make else tmp_path / "nowhere"
-    done = subprocess.run([sys.executable, *start, "-e", str(folder)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and says in done.stderr
+    done = run_tool("get_reference_results", "-e", folder, folder="anal_tools", code=2)
+    assert done.stderr.count("\n") == 1 and says in done.stderr
 
 
-@pytest.mark.parametrize("start", STARTS)
-def test_help_works_both_ways(start: list[str]) -> None:
-    done = subprocess.run([sys.executable, *start, "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "EXP" in done.stdout
+def test_help_names_what_it_takes() -> None:
+    assert "EXP" in run_tool("get_reference_results", "--help", folder="anal_tools").stdout

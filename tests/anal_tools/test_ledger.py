@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from anal_tools.ledger import main
 from anal_tools.ledger_table import training_time
-from tests.helpers.requirements import ROOT
 from tests.helpers.results import make_config, make_history, make_results
+from tests.helpers.run_tool import run_tool
 from utils.scoring.result_files import TEXT
 
 
@@ -74,9 +72,7 @@ def test_time_is_summed_over_all_steps_and_nan_left_out() -> None:
     assert training_time([{"kind": "val", "step": 4}]) == (None, 5)
 
 
-@pytest.mark.parametrize("start", [["anal_tools/ledger.py"], ["-m", "anal_tools.ledger"]])
-def test_runs_both_ways_and_complains_in_one_line(tmp_path: Path, start: list[str], exps: Path) -> None:
-    done = subprocess.run([sys.executable, *start, str(exps)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and "3 experiments" in done.stdout and not done.stderr
-    done = subprocess.run([sys.executable, *start, str(tmp_path / "nowhere")], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
+def test_a_table_is_all_it_prints_and_it_complains_in_one_line(tmp_path: Path, exps: Path) -> None:
+    done = run_tool("ledger", exps, folder="anal_tools")
+    assert "3 experiments" in done.stdout and not done.stderr
+    assert run_tool("ledger", tmp_path / "nowhere", folder="anal_tools", code=2).stderr.count("\n") == 1

@@ -26,7 +26,10 @@ def write_frames(folder: Path, label: int, seed: int) -> None:
 
 
 def make_experiment(root: Path, *, train: int = 12, val: int = 6, **common: Any) -> Path:
-    """Frames, lists and config.yaml below `root`; returns the config. Keyword arguments change top-level keys."""
+    """Writes frames, lists and config.yaml below `root`; returns the config. Keyword arguments change top-level keys.
+
+    No pictures are drawn, as matplotlib takes longer than the training; `watch={}` draws those of a real run.
+    """
     for name, count in (("train", train), ("val", val)):
         lines = []
         for index in range(count):
@@ -60,6 +63,7 @@ def make_experiment(root: Path, *, train: int = 12, val: int = 6, **common: Any)
         "nesterov": True,
         "val_freq": 4,
         "print_freq": 2,
+        "watch": {"clips": 0, "confusion": False},
         "train_root": str(root / "frames"),
         "train_source": str(root / "lists" / "train.txt"),
         "val_root": str(root / "frames"),

@@ -50,11 +50,11 @@ def test_an_experiment_of_motion8_takes_three_steps(name: str, motion8: Path, tm
 
 @pytest.mark.memcached
 @needs_program("memcached", install="apt-get install memcached")
-def test_twenty_steps_with_a_memcached_of_their_own_give_the_weights_of_the_disk(motion8: Path, tmp_path: Path) -> None:
+def test_two_passes_with_a_memcached_of_their_own_give_the_weights_of_the_disk(motion8: Path, tmp_path: Path) -> None:
     for name in ("disk", "memcached"):
         (tmp_path / name).mkdir()
         shutil.copy(ROOT / "exps/motion8/tsm_resnet18/config.yaml", tmp_path / name)
-    arguments = overrides(motion8, "batch_size=2", "print_freq=20", "lr_scheduler.max_iter=20", "val_source=null")
+    arguments = overrides(motion8, "batch_size=2", "print_freq=8", "lr_scheduler.max_iter=8", "val_source=null")
     assert main.main(["--config", str(tmp_path / "disk/config.yaml"), *arguments]) == 0
     (tmp_path / "of the run").mkdir()
     environment = os.environ | {

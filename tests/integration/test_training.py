@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.helpers.experiment import make_experiment, run, same_weights, weights
 from tests.helpers.requirements import ROOT
+from tests.integration.interruptions import finish, start
 from utils.errors import CheckpointError, ConfigError, FrameError, ListError, UserError
 from utils.run import checkpoint
 from utils.run.folder import RunFolder
@@ -39,7 +41,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = make_experiment(tmp_path_factory.mktemp("trained"))
+    config = make_experiment(tmp_path_factory.mktemp("trained"), watch={})
     assert run(config) == 0
     return config
 
@@ -161,20 +163,15 @@ def test_ctrl_c_ends_with_a_checkpoint_and_without_a_traceback(tmp_path: Path) -
     config = make_experiment(
         tmp_path, lr_scheduler={"base_lr": 0.01, "max_iter": 100000}, print_freq=1, val_freq=100000
     )
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "main.py"), "--config", str(config)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "Iter: [3/" in line:
-            process.send_signal(signal.SIGINT)
-            break
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "Traceback" not in err, err
-    assert "checkpoint written, the same command goes on from it" in out
+    (process,) = start(config, 1)
+    printed = config.parent / "output_0.txt"
+    while not (printed.exists() and "Iter: [3/" in printed.read_text()):
+        assert process.is_alive()
+        time.sleep(0.01)
+    os.kill(process.pid or 0, signal.SIGINT)
+    assert finish([process]) == [130]
+    text = printed.read_text()
+    assert "checkpoint written, the same command goes on from it" in text and "Traceback" not in text
     assert checkpoint.load(config.parent / "ckpt.pth.tar")["step"] >= 4
 
 

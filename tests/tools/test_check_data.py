@@ -200,7 +200,7 @@ def test_nothing_is_written_when_nothing_would_be_left(dataset: Path):
     assert not list((dataset / "lists").glob("*.orig"))
 
 
-def test_it_runs_on_a_config_and_in_both_ways(dataset: Path, capsys: pytest.CaptureFixture[str]):
+def test_it_runs_on_a_config_and_on_a_list(dataset: Path, capsys: pytest.CaptureFixture[str]):
     config = dataset / "config.yaml"
     config.write_text(f"""
 common:
@@ -216,7 +216,7 @@ common:
     (fault,) = json.loads(capsys.readouterr().out)["faults"]
     assert fault["kind"] == "num_class" and "names 4 classes, but num_class is 5" in fault["message"]
     train = dataset / "lists/train.txt"
-    assert "nothing is wrong" in run_tool("check_data", train, "--workers", "1", as_module=True).stdout
+    assert "nothing is wrong" in run_tool("check_data", train, "--workers", "1").stdout
     assert "no such config" in run_tool("check_data", dataset / "none", code=2).stderr
 
 

@@ -15,15 +15,14 @@ from tools import dump_frames, make_lists
 from tools.dumping.video import dump_video
 
 
-@pytest.mark.parametrize("as_module", [False, True])
-def test_class_folders_become_the_seeds_layout_and_a_second_run_does_nothing(as_module: bool, tmp_path: Path) -> None:
+def test_class_folders_become_the_seeds_layout_and_a_second_run_does_nothing(tmp_path: Path) -> None:
     videos, out = tmp_path / "videos", tmp_path / "set"
     make_video(videos / "class one" / "видео 1.mp4", frames=5)
     make_video(videos / "two" / "b.avi", "mpeg4", frames=4)
     (videos / "two" / "._b.avi").write_bytes(b"left by a Mac")
     (videos / "two" / "notes.txt").write_text("not a video")
     os.mkfifo(videos / "two" / "pipe.mp4")
-    done = run_tool("dump_frames", videos, out, as_module=as_module)
+    done = run_tool("dump_frames", videos, out)
     assert "2 videos: 2 ok; wrote 9 frames" in done.stdout and f"next: python tools/make_lists.py {out}" in done.stdout
     expected = [f"frames/class one/видео 1/img_{n:05d}.jpg" for n in range(1, 6)]
     expected += [f"frames/two/b/img_{n:05d}.jpg" for n in range(1, 5)]
@@ -31,7 +30,7 @@ def test_class_folders_become_the_seeds_layout_and_a_second_run_does_nothing(as_
     assert (out / "lists").is_dir() and "img_%05d.jpg" in (out / "README").read_text()
     assert [path for path in tree(out) if ".tmp" in path] == []
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")}
-    again = run_tool("dump_frames", videos, out, as_module=as_module)
+    again = run_tool("dump_frames", videos, out)
     assert "2 already dumped; wrote 0 frames" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.jpg")} == before
 

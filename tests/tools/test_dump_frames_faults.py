@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from tests.helpers.dumping import dump, entries, images, make_job, refusal, tree
 from tests.helpers.lock import held
 from tests.helpers.make_video import damage, make_audio, make_video, truncate
 from tests.helpers.requirements import CLIPS, ROOT, needs_clips
-from tests.helpers.run_tool import ENVIRONMENT, command, run_tool
+from tests.helpers.run_tool import fork_tool, run_tool
 from tools.dumping import video as _dump
 from tools.dumping.video import Job, OutOfReachError, dump_video
 from tools.listing.manifest import Manifest
@@ -131,20 +130,13 @@ def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_res
     first = make_video(videos / "a" / "v00.mp4", frames=40)
     for name in names[1:]:
         (videos / "a" / f"{name}.mp4").write_bytes(first.read_bytes())
-    process = subprocess.Popen(
-        command("dump_frames", videos, out, "--workers", 2, "--size", 480),
-        env=ENVIRONMENT,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # tests in the background inherit that it is ignored
-    )
+    process = fork_tool("dump_frames", videos, out, "--workers", 2, "--size", 480)
     while not (out / "frames" / "a" / "v03").is_dir():
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.002)
-    process.send_signal(signal_number)
-    code = process.wait()
-    assert code == (-9 if signal_number == signal.SIGKILL else 130)
+    os.kill(process.pid, signal_number)
+    process.join()
+    assert process.exitcode == (-9 if signal_number == signal.SIGKILL else 130)
     Manifest(out)  # readable
     there = [name for name in names if (out / "frames" / "a" / name).is_dir()]
     assert 0 < len(there) < len(names)

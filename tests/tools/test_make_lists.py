@@ -44,12 +44,11 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-@pytest.mark.parametrize("as_module", [False, True])
-def test_class_folders_become_lists_that_the_framework_reads(as_module: bool, tmp_path: Path) -> None:
+def test_class_folders_become_lists_that_the_framework_reads(tmp_path: Path) -> None:
     for number in range(5):
         frames(tmp_path / "frames" / "long jump" / f"v {number}, x", 3 + number)
         frames(tmp_path / "frames" / "run" / f"w{number}", 4)
-    done = run_tool("make_lists", tmp_path, as_module=as_module)
+    done = run_tool("make_lists", tmp_path)
     assert "4 to 4 per class (ratio 0.2, seed 0)" in done.stdout and "next: python main.py" in done.stdout
     train, val = tmp_path / "lists" / "train.txt", tmp_path / "lists" / "val.txt"
     assert len(lines(train)) == 8 and len(lines(val)) == 2
@@ -60,7 +59,7 @@ def test_class_folders_become_lists_that_the_framework_reads(as_module: bool, tm
     parsed = parse_list(train)
     names = [bytes(parsed.blob[a:b]).decode() for a, b in zip(parsed.offsets, parsed.offsets[1:], strict=False)]
     assert all((tmp_path / name).is_dir() for name in names)
-    again = run_tool("make_lists", tmp_path, as_module=as_module)
+    again = run_tool("make_lists", tmp_path)
     assert again.stdout.count("unchanged: ") == 3
 
 

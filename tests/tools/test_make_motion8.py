@@ -99,7 +99,7 @@ def test_the_same_seed_makes_the_same_bytes(dataset: Path, tmp_path: Path) -> No
     again, other = tmp_path / "again", tmp_path / "other"
     done = run_tool("make_motion8", again, "--train", 16, "--val", 8)
     assert "next: python tools/dump_frames.py" in done.stdout
-    run_tool("make_motion8", other, "--train", 16, "--val", 8, "--seed", 1, as_module=True)
+    run_tool("make_motion8", other, "--train", 16, "--val", 8, "--seed", 1)
     for path in dataset.rglob("*.mp4"):
         name = path.relative_to(dataset)
         assert path.read_bytes() == (again / name).read_bytes() != (other / name).read_bytes()

@@ -12,7 +12,7 @@ import torch
 from datasets.videos.video import Video
 from tests.helpers.experiment import make_experiment, run
 from tests.helpers.make_video import make_video
-from tests.helpers.run_tool import run_tool
+from tests.helpers.run_tool import run_tool, start_tool
 from tests.helpers.trained import CLASSES, CLIP, write_checkpoint
 from tools import predict
 from tools.inference.inputs import VideoInput
@@ -54,7 +54,7 @@ def test_a_prediction_is_the_score_of_the_evaluation(tmp_path: Path) -> None:
 
 
 def test_runs_in_an_empty_folder_with_nothing_but_the_checkpoint(ckpt: Path, video: Path, tmp_path: Path) -> None:
-    done = run_tool("predict", ckpt, video, cwd=tmp_path)
+    done = start_tool("predict", ckpt, video, cwd=tmp_path)
     lines = done.stdout.splitlines()
     assert lines[0] == f"{video}  5.0 s, 50 frames"
     assert len(lines) == 1 + len(CLASSES)
@@ -133,8 +133,8 @@ def test_csv_has_a_row_per_window_and_class(ckpt: Path, video: Path, tmp_path: P
     assert {row["name"] for row in rows} == set(CLASSES)  # a comma in a name stays in its cell
 
 
-def test_json_to_the_standard_output_is_all_there_is(ckpt: Path, video: Path, tmp_path: Path) -> None:
-    done = run_tool("predict", ckpt, video, "--json", "-", as_module=True)
+def test_json_to_the_standard_output_is_all_there_is(ckpt: Path, video: Path) -> None:
+    done = run_tool("predict", ckpt, video, "--json", "-")
     assert json.loads(done.stdout)["videos"][0]["frames"] == 50
 
 

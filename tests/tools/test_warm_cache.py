@@ -58,5 +58,5 @@ def test_wrong_input_is_one_line(tiny_frames: Callable[..., Path], tmp_path: Pat
     config = write_config(tmp_path, source, "{type: memcached, servers: ['127.0.0.1:1']}")
     assert "127.0.0.1:1: cannot be reached" in run_tool("warm_cache", config, code=2).stderr
     config = write_config(tmp_path, source, "{type: disk}")
-    done = run_tool("warm_cache", config, as_module=True, code=2)
+    done = run_tool("warm_cache", config, code=2)
     assert "only a memcached store" in done.stderr and done.stderr.count("\n") == 1

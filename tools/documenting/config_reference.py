@@ -96,7 +96,7 @@ def _methods() -> Iterator[str]:
             default = _ABSENT if parameter.default is parameter.empty else parameter.default
             meaning = meanings.get(parameter.name, "").removesuffix(".")
             meaning = meaning[:1].upper() + meaning[1:]
-            yield _row(f"common.model.{parameter.name}", hints.get(parameter.name, Any), default, meaning)
+            yield _row(f"common.model.{parameter.name}", parameter.annotation, default, meaning)
         yield ""
 
 

@@ -220,5 +220,5 @@ def test_the_tool_packs_lists_resumes_and_verifies(tiny_frames: Frames, tmp_path
 def test_the_tool_refuses_wrong_input_in_one_line(tiny_frames: Frames, tmp_path: Path):
     source = tiny_frames(2)
     assert "--root is missing" in run_tool("pack_frames", tmp_path / "pack", source, code=2).stderr
-    done = run_tool("pack_frames", tmp_path / "pack", "--verify", as_module=True, code=2)
+    done = run_tool("pack_frames", tmp_path / "pack", "--verify", code=2)
     assert done.stderr.count("\n") == 1 and "no such folder" in done.stderr

@@ -73,7 +73,7 @@ def test_n_frames_give_n_minus_1_fields_beside_them_and_a_second_run_does_nothin
         assert len(list((dataset / video).glob("img_*"))) == 4
         assert lines(dataset)[video] | {"status": "ok", "frames": 4, "fields": 3} == lines(dataset)[video]
     before = {path: path.stat().st_mtime_ns for path in dataset.rglob("flow_*")}
-    again = run_tool("dump_flow", dataset, as_module=True)
+    again = run_tool("dump_flow", dataset)
     assert "2 already dumped; wrote 0 fields" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in dataset.rglob("flow_*")} == before
     assert not list(dataset.rglob(".*.tmp"))

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
 
+import pytest
+
+from tools.dumping import pool
 from tools.dumping.pool import WorkerDiedError, run_jobs
+
+
+@pytest.fixture(autouse=True)
+def _fresh_interpreters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a command; tests/conftest.py forks the workers of all other tests."""
+    monkeypatch.setattr(pool, "_CONTEXT", multiprocessing.get_context("spawn"))
 
 
 def act(job: int) -> int:
