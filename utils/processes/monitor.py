@@ -121,9 +121,8 @@ class Server(RankMonitor):
         self._listener = listen(process, port)
         self.port: int = self._listener.getsockname()[1]
         self._members: dict[int, Connection] = {}
-        self._spreading = (
-            threading.RLock()
-        )  # held until all are informed: whoever sees the failure may end this process
+        # held until all are informed, because whoever sees the failure may end this process
+        self._spreading = threading.RLock()
         self._arrived = threading.Event()
         self._timeout = timeout
         self._thread = threading.Thread(target=self._serve, name="rank monitor", daemon=True)

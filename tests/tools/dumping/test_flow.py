@@ -139,7 +139,7 @@ def test_what_is_in_the_way_is_said(dataset: Path, tmp_path: Path, capsys: pytes
     assert "no such folder" in refusal(tmp_path / "gone")
     (tmp_path / "empty" / "frames").mkdir(parents=True)
     assert "no folders of frames in it; tools/dump_frames.py" in refusal(tmp_path / "empty")
-    assert "does not say which video frames/a/v1 is from" in refusal(dataset, "--from-videos")
+    assert "does not say which video frames/a/v1 was made from" in refusal(dataset, "--from-videos")
     (dataset / VIDEOS[0] / "flow_x_00001.jpg").write_bytes(b"of another tool")
     assert run(dataset) == 1
     assert "has flow that was not made by this tool; --overwrite replaces it" in capsys.readouterr().err
