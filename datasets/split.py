@@ -1,4 +1,4 @@
-"""From the config to a split: a checked list with everything that turns its records into batches.
+"""Opens the training or the validation list of a config, with all that turns its records into batches.
 
 The one place where the names of stores, presets and sampling rules in a config become objects.
 """
@@ -73,7 +73,7 @@ class Split:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Which videos have a truth, be it the empty set; bool (len(self),)."""
+        """The videos with a known label, which may be an empty set of classes; bool (len(self),)."""
         return self.labels.known if isinstance(self.labels, LabelSets) else self.labels >= 0
 
     def check_labelled(self) -> None:
@@ -243,5 +243,5 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
     if name == "train" and has_videos(common):
         count *= int(common.data.store.get("clips_per_video", 1))  # without scanning, as if none were too short
     if names is None and find_class_file(source, records.root) is None:
-        return f"no classInd.txt beside {source} nor in {records.root}/lists: classes will have no names", count
+        return f"no classInd.txt next to {source} or in {records.root}/lists: classes will have no names", count
     return None, count

@@ -1,1 +1,1 @@
-"""What everything else stands on; nothing of ours is imported here."""
+"""Holds what everything else is built on; it imports none of the other folders."""

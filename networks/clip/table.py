@@ -33,7 +33,7 @@ EXAMPLES: dict[str, tuple[int, int, int]] = {name: _example(name) for name in CL
 
 
 def image_architecture(name: str) -> str:
-    """Returns the image ResNet whose weights inflate to this network; "" if there is none."""
+    """Returns the image ResNet whose weights inflate to this network; "" if it has no such weights."""
     if name in RESNETS_3D:
         entry = RESNETS_3D[name]
         return f"resnet{entry.depth}" if entry.stages.get("block", "bottleneck") == "bottleneck" else ""

@@ -86,7 +86,7 @@ class RunFolder:
 
     @property
     def is_writer(self) -> bool:
-        """Whether this is the first process, which writes."""
+        """True in the first process, which is the only one that writes."""
         return self._writer
 
     @property

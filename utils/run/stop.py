@@ -1,4 +1,4 @@
-"""What asks a run to end early: a signal, or its time limit. It finishes its step, writes a checkpoint and goes."""
+"""Notes requests to end a run early: signals and the time limit. The run then finishes its step and saves."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from utils.system import STOP_SIGNALS
 
 
 class StopEarly:
-    """While open, the first signal is only noted; a second Ctrl-C ends at once, without a checkpoint.
+    """Catches the first signal and only notes it; a second Ctrl-C ends the run at once, without a checkpoint.
 
-    minutes: after which it asks for an end as well; None is no limit.
+    minutes: the time limit, None for no limit.
     """
 
     def __init__(self, minutes: float | None = None) -> None:
@@ -39,7 +39,7 @@ class StopEarly:
         self.received = self.received or signal.Signals(number)
 
     def __call__(self) -> bool:
-        """Whether it is time to end."""
+        """Returns True when the run should end."""
         late = self._minutes is not None and time.monotonic() - self._began >= 60 * self._minutes
         return self.received is not None or late
 
@@ -48,5 +48,5 @@ class StopEarly:
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports for a program that this signal ended; 0 at the time limit, which is no failure."""
+        """The code that a shell reports for a program ended by this signal; 0 at the time limit, not a failure."""
         return 128 + self.received if self.received else 0

@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Which videos have a known truth, bool (N,)."""
+        """The videos with a known label, bool (N,)."""
         return self.task.known(self.labels)
 
     @cached_property

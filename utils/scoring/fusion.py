@@ -34,7 +34,7 @@ class Aligned:
 def read_evaluation(path: Path) -> Evaluation:
     """Reads the results in an experiment folder, or a reference_scores.npz alone.
 
-    Raises: UserError if there are none, if they are damaged, or if only the text file is left.
+    Raises: UserError if nothing is there, if they are damaged, or if only the text file is left.
     """
     results = read_scores(path) if path.is_file() else read_results(path)
     if results.scores is None:

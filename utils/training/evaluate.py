@@ -28,7 +28,7 @@ class ScoredList(Protocol):
 
     @property
     def protocol(self) -> Any:
-        """A `datasets.protocol.ClipProtocol`."""
+        """The protocol by which it is scored, a `datasets.protocol.ClipProtocol`."""
         ...
 
     @property

@@ -168,7 +168,7 @@ class Trainer:
 
     @property
     def is_done(self) -> bool:
-        """Whether all steps are done."""
+        """True when all steps are done."""
         return self.state.step >= self.total
 
     def steps(self, batches: Iterable[Batch], *, until: Callable[[], bool]) -> Iterator[Step]:
@@ -269,7 +269,10 @@ class Trainer:
         return due and self.common.watch.clips > 0 and self.rank.is_first
 
     def _validation_due(self, number: int) -> bool:
-        """After step i > 0 when val_freq divides i; at the end, if the last val_freq steps have not been validated."""
+        """Returns whether a validation is due after step `number`.
+
+        It is due after step i > 0 when val_freq divides i, and at the end, if it has not run for val_freq steps.
+        """
         if number > 0 and number % self.val_freq == 0:
             return True
         done, last = number + 1, self.state.last_validation
