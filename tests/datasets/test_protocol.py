@@ -9,7 +9,7 @@ import torch
 import main
 from datasets.protocol import clip_protocol, values_in_force
 from tests.helpers.experiment import make_experiment, run
-from tools.inference.trained import open_checkpoint
+from tools.inference import load
 from utils.clip_spec import ClipSpec
 from utils.config.file import load_config
 from utils.config.schema import Common
@@ -42,7 +42,7 @@ def test_dry_run_run_evaluation_and_tools_have_one_protocol(tmp_path: Path, caps
     log = (config.parent / "log.txt").read_text()
     assert log.count("(2 clips x 3 crops, 2 x 32 x 32, twice sampling, scores averaged, 6 videos)") == 2
     path = config.parent / checkpoint.BEST
-    saved, opened = checkpoint.load(path)["preprocessing"], open_checkpoint(path).protocol
+    saved, opened = checkpoint.load(path)["preprocessing"], load(path).protocol
     assert opened.as_dict() == saved and saved["num_clips"] == 2 and saved["num_crops"] == 3
 
 

@@ -1,4 +1,7 @@
-"""Declares the options that all commands for trained networks share. Imports nothing heavy: --help answers at once."""
+"""Declares the options that all commands for trained networks share. Imports nothing heavy: --help answers at once.
+
+The defaults here are those of the Python functions, too.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import argparse
 from pathlib import Path
 
 DEFAULT_FPS = 25.0  # frame rate of folders of frames, and of files that do not state theirs
+TOPK = 5  # classes in an answer
+BATCH_SIZE = 8  # clips in one forward pass
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 from datasets.sampling.rules import get_rule
-from tools.inference.features import Layer, extract, layer_names, open_shelf
-from tools.inference.inputs import find_inputs, open_input
-from tools.inference.prediction import Settings
-from tools.inference.trained import Trained, open_from_arguments
+from tools.inference.features import find_layer, open_feature_store
+from tools.inference.inputs import find_inputs
+from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.cli import Progress
 from utils.errors import FrameError
 
 
 def run(args: argparse.Namespace) -> int:
     """Extracts what is missing; returns 1 when a video could not be read."""
-    trained = with_rule(open_from_arguments(args), args.sampling, args.num_frames)
+    recognizer = with_rule(load_from_arguments(args), args.sampling, args.num_frames)
     if args.list_layers:
-        print("\n".join(layer_names(trained.method)))
+        print("\n".join(recognizer.layers))
         return 0
-    layer = Layer(trained, args.layer, args.pool)
-    settings = Settings(batch_size=args.batch_size, window=args.window, step=args.step)
+    find_layer(recognizer.method, args.layer)  # a wrong name ends the command before it writes anything
     paths, root = find_inputs(args.input), Path(args.input)
     failed = 0
-    with open_shelf(args.out, _about(args, trained)) as shelf, Progress(len(paths), unit="videos") as progress:
+    origin = origin_of(recognizer, args)
+    with open_feature_store(args.out, origin) as store, Progress(len(paths), unit="videos") as progress:
         for path in paths:
             name = path.name if path == root else path.relative_to(root).as_posix()
-            if name not in shelf:
+            if name not in store:
                 try:
-                    video = open_input(path, fps=args.fps)
-                    slides = args.window is not None or args.step is not None
-                    shelf.put(name, extract(trained, layer, video, settings, slides=slides))
+                    found = recognizer.features(
+                        path,
+                        layer=args.layer,
+                        pool=args.pool,
+                        window=args.window,
+                        step=args.step,
+                        batch_size=args.batch_size,
+                        fps=args.fps,
+                    )
+                    store.put(name, found)
                 except FrameError as error:
                     progress.note(f"error: {error}")
                     failed += 1
@@ -42,19 +47,18 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def with_rule(trained: Trained, sampling: str | None, num_frames: int | None) -> Trained:
-    """The same network behind another clip rule. Raises: ConfigError for one that it cannot take."""
-    clip = trained.protocol.clip
-    changed = replace(clip, num_frames=num_frames or clip.num_frames, sampling=sampling or clip.sampling)
-    rule = get_rule(changed.sampling)
-    num_clips = rule.num_clips if rule.fixed_num_clips else trained.common.test.num_clips or 1
-    rule.check(changed.sampling, changed.frame_stride, num_clips)
-    return replace(trained, protocol=replace(trained.protocol, clip=changed, num_clips=num_clips))
+def with_rule(recognizer: Recognizer, sampling: str | None, num_frames: int | None) -> Recognizer:
+    """Returns the same network with another clip rule. Raises: UserError for one that it cannot take."""
+    changes = {"sampling": sampling, "num_frames": num_frames}
+    changes = {key: value for key, value in changes.items() if value is not None}
+    if sampling is not None and get_rule(sampling).fixed_num_clips:
+        changes["num_clips"] = None
+    return recognizer.with_test(**changes) if changes else recognizer
 
 
-def _about(args: argparse.Namespace, trained: Trained) -> dict[str, str]:
-    """What all rows of one place have in common; kept there, so that a second run cannot mix."""
+def origin_of(recognizer: Recognizer, args: argparse.Namespace) -> dict[str, str]:
+    """Returns what all rows of one place have in common. It is stored there, so that a second run cannot mix rows."""
     digest = hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()
-    clip = trained.protocol.clip
+    clip = recognizer.protocol.clip
     rule = f"{clip.sampling}, {clip.num_frames} frames, window {args.window}, step {args.step}"
     return {"checkpoint": digest, "layer": args.layer, "pool": args.pool, "rule": rule}
