@@ -186,9 +186,7 @@ def test_a_sampler_that_is_not_ours_leaves_the_clip_assumed() -> None:
         "slowfast", SLOWFAST.format(more="").replace("num_clips=1", "target_fps=15"), lateral_norm=False
     )
     assert description.assumed == ("clip_len", "frame_stride") and description.arguments["alpha"] == 4
-    assert any(
-        note.startswith("clip_len, frame_stride: the config in the file samples") for note in description.notes
-    )
+    assert any(note.startswith("clip_len, frame_stride: the config in the file samples") for note in description.notes)
 
 
 @pytest.mark.parametrize(
