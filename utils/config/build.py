@@ -50,9 +50,9 @@ def call(function: Callable[..., T], kwargs: Mapping[str, Any], name: str, where
     name: how messages call the function.
     Raises: ArgumentError.
     """
-    checked = check_arguments(function, kwargs, name=name, where=where, without=tuple(runtime))
+    accepted = check_arguments(function, kwargs, name=name, where=where, without=tuple(runtime))
     try:
-        return function(**checked, **runtime)
+        return function(**accepted, **runtime)
     except ValueError as error:
         named = _STARTS_WITH_A_NAME.match(str(error))
         if named is None or named[1] in runtime or named[1] not in parameters_of(function):

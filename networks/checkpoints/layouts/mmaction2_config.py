@@ -240,7 +240,7 @@ def _not_sampled(description: Description, *names: str) -> None:
     description.assumed = names
     values = ", ".join(str(description.arguments.get(name, 1)) for name in names)
     description.notes.append(
-        f"{', '.join(names)}: the config in the file samples in a way that is unknown here; {values} assumed"
+        f"{', '.join(names)}: the config in the file samples in a way that is unknown here; {values} are assumed"
     )
 
 
@@ -251,7 +251,7 @@ def _mode(config: FileConfig, description: Description, *, gaussian: bool) -> st
         return mode
     shown = "gaussian" if gaussian else "embedded_gaussian"
     description.notes.append(
-        f"non_local: the config in the file says {mode}, but the weights are of {shown}, which is used"
+        f"non_local: the config in the file says {mode}, but the weights fit {shown}, which is used"
     )
     return shown
 

@@ -87,8 +87,8 @@ def test_hub_names_every_package_that_its_networks_need() -> None:
                     files += [one for one in found if one not in files]
                 elif module.split(".")[0] not in sys.stdlib_module_names:
                     needed.add(module.split(".")[0])
-    beside = {"timm", "safetensors", "pydantic_core"}  # optional, and optional; comes with pydantic
-    assert needed - beside == set(hubconf.dependencies)
+    others = {"timm", "safetensors", "pydantic_core"}  # two optional packages; the third comes with pydantic
+    assert needed - others == set(hubconf.dependencies)
 
 
 def test_batch_norm_has_caffe2s_eps_and_a_momentum_that_is_not_its_complement() -> None:
