@@ -155,7 +155,7 @@ def test_an_estimate_multiplies_what_a_sample_took_and_keeps_nothing(
 def test_what_the_archive_lacks_is_named(tmp_path: Path) -> None:
     archives.jester(tmp_path / "archive")
     (tmp_path / "archive" / "jester-v1-validation.csv").unlink()
-    with pytest.raises(UserError, match=r"no jester-v1-validation\.csv in it.*docs/datasets/jester\.md"):
+    with pytest.raises(UserError, match=r"needs jester-v1-validation\.csv, which is neither.*docs/datasets/jester\.md"):
         prepare.main(["jester", str(tmp_path / "archive"), str(tmp_path / "data")])
     with pytest.raises(UserError, match="no such folder"):
         prepare.main(["ucf101", str(tmp_path / "nothing")])
