@@ -207,7 +207,7 @@ def test_mistakes_are_one_line_and_write_nothing(ckpt: Path, video: Path, tmp_pa
         (("--class", "jump, then fell"), UserError, "did you mean `jump, then fall`"),
         (("--class", "9"), UserError, "indices are 0 to 3"),
         (("--start", "7"), UserError, "has only 3.0 s"),
-        (("--start", "2", "--end", "1"), UserError, "not behind|must be after"),
+        (("--start", "2", "--end", "1"), UserError, "must be after"),
         (("--window", "0.1", "--step", "0.1"), UserError, "more than 24 clips"),
         ((str(tmp_path / "a.jpg"),), UserError, r"written as \.png"),
         ((str(tmp_path / "none" / "a.png"),), UserError, "there is no folder"),

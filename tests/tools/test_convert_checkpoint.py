@@ -137,7 +137,7 @@ def test_a_folder_that_is_there_is_never_written_into(tmp_path: Path) -> None:
     out = tmp_path / "mine"
     out.mkdir()
     (out / "notes.txt").write_text("keep")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="already exists"):
         main([str(path), str(out)])
     assert [file.name for file in out.iterdir()] == ["notes.txt"]
 
@@ -173,7 +173,7 @@ def test_a_network_that_the_file_does_not_tell_is_asked_for(tmp_path: Path) -> N
         ours = next(part for part in names if key.startswith(part))
         state[key.replace(ours, names[ours], 1)] = value
     torch.save({"state_dict": state}, tmp_path / "x.pth")
-    with pytest.raises(ConfigError, match=r"say it as common\.model\.backbone=NAME"):
+    with pytest.raises(ConfigError, match=r"add common\.model\.backbone=NAME"):
         main([str(tmp_path / "x.pth"), str(tmp_path / "out")])
     assert main([str(tmp_path / "x.pth"), str(tmp_path / "out"), "common.model.backbone=shufflenet_v2_x0_5"]) == 0
 

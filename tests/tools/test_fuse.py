@@ -106,8 +106,8 @@ def test_mistakes_are_one_line(pair: tuple, tmp_path: Path) -> None:
         ([first, other], "another true class of 'video 0'"),
         ([first, text], "only whole scores can be fused"),
         ([first, tmp_path / "none"], "no such experiment folder"),
-        ([first, second, "--weights", "1"], "2 numbers from 0 on"),
-        ([first, second, "--weights", "0", "0"], "one above 0"),
+        ([first, second, "--weights", "1"], "give 2 numbers, none below 0"),
+        ([first, second, "--weights", "0", "0"], "and one above"),
         ([first, second, "--out", first], "one of the folders to fuse"),
         ([first, second, "--search-on", first], "as many folders"),
     ):

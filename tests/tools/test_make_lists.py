@@ -182,7 +182,7 @@ def test_a_csv_labels_flat_frames_and_may_split_them(tmp_path: Path) -> None:
     table.write_text("x,jump\nx.mp4,run\n")
     assert "t.csv:2: x.mp4 was already given as 'jump'" in refusal(tmp_path, "--csv", table)
     table.write_text("q,jump\n")
-    assert "none of its videos" in refusal(tmp_path, "--csv", table)
+    assert "all of its videos are missing" in refusal(tmp_path, "--csv", table)
 
 
 def test_numbers_as_labels_are_ordered_by_value_and_written_from_0(tmp_path: Path) -> None:

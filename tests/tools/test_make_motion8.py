@@ -110,7 +110,7 @@ def test_what_stands_is_left_alone(dataset: Path, tmp_path: Path, capsys: pytest
     assert "already exists" in capsys.readouterr().out
     (tmp_path / "mine.txt").write_text("precious")
     for arguments, said in (
-        ([str(tmp_path)], "no finished motion8"),
+        ([str(tmp_path)], "not a finished motion8"),
         ([str(tmp_path / "x"), "--train", "12"], "does not divide into 8"),
         ([str(tmp_path / "x"), "--seed", "-1"], "--seed"),
     ):
