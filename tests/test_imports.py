@@ -27,7 +27,7 @@ ALLOWED = {
     "benchmarks": {"methods", "networks", "datasets", "utils", "main", "anal_tools", "tools"},
 }
 OUR_NAMES = {name.removesuffix(".py") for name in ALLOWED} | {"tests"}
-MOST_LINES = 320
+MOST_LINES = 400
 PROGRAMS = [
     path.relative_to(ROOT)
     for folder in ("tools", "anal_tools")

@@ -1,10 +1,11 @@
-"""Writes a trained network as ONNX or as a PyTorch program, and compares it with the checkpoint in the same breath.
+"""Writes a trained network as ONNX or as a PyTorch program, and compares each file with the checkpoint.
 
     python -m tools.export ckpt_best.pth.tar model.onnx model.pt2
     python -m tools.export ckpt_best.pth.tar step.onnx --streaming
 
-The batch is free, frames and size are those of the checkpoint's test protocol; input is normalised RGB. Class names and
-preprocessing are in the file. Streaming: one frame and a state in, logits and the next state out (TSM, `shift: uni`).
+The batch size is free; frames and size are those of the checkpoint's test protocol; input is normalised RGB. Class
+names and preprocessing are in the file. With --streaming the program takes one frame and a state, and returns logits
+and the next state (TSM with `shift: uni`).
 """
 
 from __future__ import annotations
@@ -17,44 +18,40 @@ from pathlib import Path
 if not __package__:  # started as `python tools/export.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools.exporting.export import FORMATS, clip_network, export, streaming_step, trace
-from tools.inference import trained as _trained
+from tools.exporting import SUFFIXES, TOLERANCE
+from tools.inference.arguments import add_checkpoint_arguments
 from utils.cli import Parser, positive_float, run_cli
-
-TOLERANCE = 1e-4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes each file that compares well; an error, and no file, where it does not."""
+    """Writes each file that agrees with PyTorch; a file that does not is an error and is not written."""
+    args = parse_arguments(argv)
+    from tools.exporting.export import run
+
+    return run(args)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = Parser(
         prog="python -m tools.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    _trained.add_arguments(parser)
-    parser.add_argument("out", type=Path, nargs="+", metavar="OUT", help="files to write, by suffix .onnx or .pt2")
-    parser.add_argument("--streaming", action="store_true", help="the step of one frame instead of the whole clip")
+    add_checkpoint_arguments(parser)
+    parser.add_argument("out", type=Path, nargs="+", metavar="OUT", help="files to write, named .onnx or .pt2")
+    parser.add_argument("--streaming", action="store_true", help="export the step of one frame instead of a whole clip")
     parser.add_argument(
         "--tolerance",
         type=positive_float,
         default=TOLERANCE,
-        help=f"largest difference of a logit, in units of the largest logit if that is above 1 (default {TOLERANCE})",
+        help="largest allowed difference of a logit, relative to the largest logit if that is above 1 "
+        f"(default {TOLERANCE})",
     )
     args = parser.parse_args(argv)
     for path in args.out:
-        if path.suffix not in FORMATS:
-            parser.error(f"{path}: the name has to end in {' or '.join(FORMATS)}")
+        if path.suffix not in SUFFIXES:
+            parser.error(f"{path}: the name has to end in {' or '.join(SUFFIXES)}")
     args.device = "cpu"
-    trained = _trained.from_arguments(args)
-    network = streaming_step(trained) if args.streaming else clip_network(trained)
-    shapes = ", ".join(
-        f"{name} (batch, {', '.join(map(str, value.shape[1:]))})"
-        for name, value in zip(network.inputs, network.example(1), strict=True)
-    )
-    program = trace(network)
-    for path in args.out:
-        difference = export(network, program, path, args.tolerance)
-        print(f"{path}: {shapes} -> {', '.join(network.outputs)}, {trained.num_class} classes")
-        print(f"  largest difference from PyTorch {difference:.1e}, allowed {args.tolerance:.0e}")
-    return 0
+    return args
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Runs a one-directional TSM frame by frame, each frame once, with the features of the one before in memory.
+"""Runs a one-directional TSM frame by frame: each frame once, with the features of the previous one in memory.
 
     python -m tools.stream ckpt_best.pth.tar video.mp4
     python -m tools.stream ckpt_best.pth.tar 0
@@ -11,173 +11,43 @@ frame by frame with the network as it was trained: 64 frames in one clip, each f
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 if not __package__:  # started as `python tools/stream.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from datasets.videos.video import TimedFrame
-from methods.base import fold_frames
-from methods.tsm import TSM, StreamingTSM
-from tools.inference import trained as _trained
-from tools.inference.inputs import DEFAULT_FPS, CameraInput, Input, is_camera, open_single
-from tools.inference.trained import Top, Trained, best
+from tools.inference.arguments import DEFAULT_FPS, add_checkpoint_arguments
 from utils.cli import Parser, positive_float, positive_int, run_cli
-from utils.errors import ConfigError, FrameError
-
-CHECKED_FRAMES = 64
-LARGEST_DIFFERENCE = 1e-5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Streams, or checks; 1 when the check finds a difference."""
+    """Streams, or checks; returns 1 when the check finds a difference."""
+    args = parse_arguments(argv)
+    from tools.inference.stream import run
+
+    return run(args)
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Reads the command line."""
     parser = Parser(
         prog="python -m tools.stream", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    _trained.add_arguments(parser)
+    add_checkpoint_arguments(parser)
     parser.add_argument("input", nargs="?", metavar="VIDEO|FOLDER|CAMERA", help="a file, frames, or 0: a camera")
     parser.add_argument("--check", action="store_true", help="compare with the offline network; noise without a video")
     parser.add_argument("--every", type=positive_int, default=1, help="use every n-th frame (default 1)")
-    parser.add_argument("--over", type=positive_int, help="frames averaged for an answer; default those of training")
+    parser.add_argument("--over", type=positive_int, help="frames averaged for an answer (default: as in training)")
     parser.add_argument("--print", type=positive_float, default=1.0, help="seconds of video per line (default 1)")
-    parser.add_argument("--fps", type=positive_float, default=DEFAULT_FPS, help="of frames in a folder (default 25)")
+    parser.add_argument(
+        "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
+    )
     args = parser.parse_args(argv)
     if args.input is None and not args.check:
         parser.error("name a video, a folder of frames or a camera")
-    video = None if args.input is None else open_stream(args.input, args.fps)
-    trained = _trained.from_arguments(args)
-    network = streaming(trained)
-    if args.check:
-        difference = check(trained, network, video, args.every)
-        fine = difference < LARGEST_DIFFERENCE
-        print(
-            f"largest difference from the offline network: {difference:.1e}, {'below' if fine else 'not below'} 1e-05"
-        )
-        return 0 if fine else 1
-    assert video is not None
-    timing = Timing()
-    try:
-        follow(trained, network, video, args, timing)
-    except KeyboardInterrupt:
-        print()
-    if not timing.seconds:
-        raise FrameError(
-            f"{video.name}: nothing in it can be decoded: {'; '.join(video.warnings) or 'it has no frame'}"
-        )
-    print(timing)
-    return 0
-
-
-def open_stream(given: str, fps: float) -> Input:
-    """The one video, folder of frames or camera that is named. Raises: UserError."""
-    return CameraInput(given) if is_camera(given) else open_single(given, fps=fps)
-
-
-def streaming(trained: Trained) -> StreamingTSM:
-    """The checkpoint's network for one frame at a time. Raises: ConfigError when it looks into the future."""
-    if trained.protocol.clip.modality != "rgb":
-        raise ConfigError(
-            f"{trained.path}: streams of RGB frames only, but this network sees {trained.protocol.clip.modality}"
-        )
-    if not isinstance(trained.method, TSM):
-        raise ConfigError(f"{trained.path}: only a TSM with `shift: uni` can stream, this is a {trained.method.name}")
-    try:
-        return StreamingTSM(trained.method)
-    except ConfigError as error:
-        raise ConfigError(f"{trained.path}: {error}") from None
-
-
-class Timing:
-    """How long frames took, from pixels to logits."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def add(self, seconds: float) -> None:
-        """One more; only the latest thousand are kept."""
-        self.seconds = [*self.seconds[-999:], seconds]
-
-    def __str__(self) -> str:
-        milliseconds = 1000 * np.array(self.seconds)
-        middle, slow = np.percentile(milliseconds, [50, 95])
-        return f"{middle:.1f} ms per frame ({1000 / middle:.0f} frames/s), 95 % below {slow:.1f} ms"
-
-
-@torch.no_grad()
-def answers(
-    trained: Trained, network: StreamingTSM, frames: Iterator[TimedFrame], timing: Timing
-) -> Iterator[tuple[float, Tensor]]:
-    """(seconds, logits float32 (crops, K)) of each frame, as it comes."""
-    state: tuple[Tensor, ...] = ()
-    for moment, picture in frames:
-        began = time.perf_counter()
-        views = trained.normalise(trained.protocol.transform.apply([picture])[0])
-        logits, *rest = network(views[:, :, 0], *state)
-        state = tuple(rest)
-        result = logits.float().cpu()
-        timing.add(time.perf_counter() - began)
-        yield moment, result
-
-
-def follow(trained: Trained, network: StreamingTSM, video: Input, args: argparse.Namespace, timing: Timing) -> None:
-    """Prints a line every so often: time, class, score, and how long a frame takes."""
-    recent: deque[Tensor] = deque(maxlen=args.over or trained.protocol.clip.num_frames)
-    due = 0.0
-    for moment, logits in answers(trained, network, itertools.islice(video.frames(), 0, None, args.every), timing):
-        recent.append(logits)
-        if moment >= due:
-            due = moment + args.print
-            label, score = answer(trained, recent)[0]
-            took = 1000 * timing.seconds[-1]
-            print(f"{moment:7.1f} s  {score:.3f}  {trained.name(label)}  ({took:.1f} ms)", flush=True)
-
-
-def answer(trained: Trained, recent: Sequence[Tensor] | deque[Tensor]) -> Top:
-    """The best class of the frames kept: their logits averaged over time, as in training, then over crops."""
-    logits = torch.stack(list(recent)).mean(0)
-    scores = trained.score(logits)
-    return best(scores.numpy(), 1)
-
-
-@torch.no_grad()
-def check(trained: Trained, network: StreamingTSM, video: Input | None, every: int = 1) -> float:
-    """The largest difference of a logit from the offline network's, in units of the largest one if that is above 1.
-
-    Over the first 64 frames of a video, or of noise.
-    """
-    if video is None:
-        height, width = trained.protocol.transform.size
-        noise = np.random.default_rng(0).integers(0, 256, (CHECKED_FRAMES, height, width, 3), np.uint8)
-        pictures: list[np.ndarray] = list(noise)
-    else:
-        chosen = itertools.islice(video.frames(), 0, CHECKED_FRAMES * every, every)
-        pictures = [picture for _, picture in chosen]
-    if not pictures:
-        raise FrameError(f"{video.name if video else ''}: nothing in it can be decoded")
-    views = np.concatenate([trained.protocol.transform.apply([picture])[0][:1] for picture in pictures], axis=1)
-    clip = trained.normalise(views)  # 1, 3, T, H, W
-    mean = trained.method(clip)
-    offline = network.tsm.frame_logits(fold_frames(clip))
-    state: tuple[Tensor, ...] = ()
-    rows = []
-    for frame in clip.unbind(2):
-        logits, *rest = network(frame, *state)
-        state = tuple(rest)
-        rows.append(logits)
-    online = torch.cat(rows)
-    scale = max(1.0, float(offline.abs().max()))
-    frames_differ = (online - offline).abs().max()
-    print(f"{len(rows)} frames, largest logit {float(offline.abs().max()):.2f}")
-    return float(torch.maximum(frames_differ, (online.mean(0) - mean[0]).abs().max())) / scale
+    return args
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from tests.helpers.experiment import make_experiment, run
 from tests.helpers.make_video import make_video
 from tests.helpers.trained import CLASSES, SLOWFAST, TSN, UNI, write_checkpoint
 from tools import cam
-from tools.inference.grad_cam import last_maps, look
-from tools.inference.trained import Trained, open_checkpoint
+from tools.inference import Recognizer, load
+from tools.inference.grad_cam import default_layers, explain
 from utils.config.schema import Common
 from utils.errors import FrameError, UserError
 
@@ -47,7 +47,7 @@ class Planted(Method):
         return mean_over_frames(self.head(frames), clips.shape[2])
 
 
-class Plain(Trained):
+class Plain(Recognizer):
     """Without normalisation, so that colours are what they are."""
 
     def normalise(self, views: np.ndarray) -> Tensor:
@@ -60,8 +60,8 @@ def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(ckpt: Path) -> Trained:
-    return open_checkpoint(ckpt, device="cpu")
+def opened(ckpt: Path) -> Recognizer:
+    return load(ckpt, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +69,12 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("videos") / "v.mp4", frames=30, fps=10)
 
 
-def planted(opened: Trained, *, three_d: bool) -> Trained:
+def planted(opened: Recognizer, *, three_d: bool) -> Recognizer:
     fields = {field.name: getattr(opened, field.name) for field in dataclasses.fields(opened)}
     return Plain(**fields | {"method": Planted(three_d=three_d).eval().requires_grad_(False)})
 
 
-def untrained(opened: Trained, model: dict, size: int = 64) -> Trained:
+def untrained(opened: Recognizer, model: dict, size: int = 64) -> Recognizer:
     """Only what the rule for the default layer needs; no weights."""
     schedule = {"base_lr": 0.1, "max_iter": 1}
     common = Common.model_validate(
@@ -82,13 +82,13 @@ def untrained(opened: Trained, model: dict, size: int = 64) -> Trained:
     )
     with torch.device("meta"):
         method = build_method(common.model)
-    return cam.one_view(dataclasses.replace(opened, method=method, common=common))
+    return dataclasses.replace(opened, method=method, common=common).with_test(num_clips=None, num_crops=1)
 
 
 @pytest.mark.parametrize("three_d", [False, True])
 @pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_the_map_lights_where_the_class_is_and_nowhere_else(
-    opened: Trained, three_d: bool, corner: tuple[int, int]
+    opened: Recognizer, three_d: bool, corner: tuple[int, int]
 ) -> None:
     clip = np.zeros((4, 32, 32, 3), np.uint8)
     place = tuple(slice(24 * side, 24 * side + 8) for side in corner)
@@ -96,34 +96,36 @@ def test_the_map_lights_where_the_class_is_and_nowhere_else(
     clip[1:3, place[0], place[1], 0] = 255
     clip[1:3, elsewhere[0], elsewhere[1], 2] = 255
     for label, spot in ((RED, place), (BLUE, elsewhere)):
-        (found,) = look(planted(opened, three_d=three_d), clip, ["conv"], label).maps.values()
+        (found,) = explain(planted(opened, three_d=three_d), clip, ["conv"], label).maps.values()
         expected = np.zeros((4, 32, 32), np.float32)
         expected[1:3, spot[0], spot[1]] = 1
         np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("moment", range(4))
-def test_the_map_of_a_3d_network_lights_at_the_right_frame(opened: Trained, moment: int) -> None:
+def test_the_map_of_a_3d_network_lights_at_the_right_frame(opened: Recognizer, moment: int) -> None:
     clip = np.zeros((4, 16, 16, 3), np.uint8)
     clip[moment, ..., 2] = 255
-    seen = look(planted(opened, three_d=True), clip, ["conv"])
+    seen = explain(planted(opened, three_d=True), clip, ["conv"])
     assert seen.label == BLUE
     assert seen.maps["conv"].mean((1, 2)).tolist() == [float(frame == moment) for frame in range(4)]
 
 
-def test_what_speaks_for_no_class_stays_dark(opened: Trained) -> None:
+def test_what_speaks_for_no_class_stays_dark(opened: Recognizer) -> None:
     clip = np.zeros((4, 16, 16, 3), np.uint8)
     clip[..., 2] = 255
-    assert not look(planted(opened, three_d=True), clip, ["conv"], RED).maps["conv"].any()
+    assert not explain(planted(opened, three_d=True), clip, ["conv"], RED).maps["conv"].any()
 
 
 def test_maps_of_the_slow_pathway_lie_at_the_frames_that_it_picks(tmp_path: Path) -> None:
-    trained = open_checkpoint(write_checkpoint(tmp_path, SLOWFAST), device="cpu")
-    network = trained.method.network  # type: ignore[attr-defined]
+    recognizer = load(write_checkpoint(tmp_path, SLOWFAST), device="cpu")
+    network = recognizer.method.network  # type: ignore[attr-defined]
     network.slow.layer4.register_forward_hook(
         lambda module, given, output: output * torch.tensor([0.0, 1]).view(2, 1, 1)
     )
-    seen = look(trained, np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8), ["network.slow.layer4"])
+    seen = explain(
+        recognizer, np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8), ["network.slow.layer4"]
+    )
     brightness = seen.maps["network.slow.layer4"].mean((1, 2))  # 2 of 8 frames: the first and, here lit, the last
     np.testing.assert_allclose(brightness, brightness[-1] * np.arange(8) / 7, atol=1e-6)
 
@@ -141,16 +143,16 @@ def test_maps_of_the_slow_pathway_lie_at_the_frames_that_it_picks(tmp_path: Path
         (SLOWFAST, ["network.slow.layer4", "network.fast.layer4"]),
     ],
 )
-def test_the_default_is_the_last_convolutional_stage(model: dict, layers: list[str], opened: Trained) -> None:
-    assert last_maps(untrained(opened, model, size=224 if model["backbone"] == "s3d" else 64)) == layers
+def test_the_default_is_the_last_convolutional_stage(model: dict, layers: list[str], opened: Recognizer) -> None:
+    assert default_layers(untrained(opened, model, size=224 if model["backbone"] == "s3d" else 64)) == layers
 
 
-def test_a_network_of_attention_asks_for_a_layer(opened: Trained) -> None:
-    trained = untrained(opened, {"type": "clip3d", "backbone": "swin3d_t", "clip_len": 4})
+def test_a_network_of_attention_asks_for_a_layer(opened: Recognizer) -> None:
+    recognizer = untrained(opened, {"type": "clip3d", "backbone": "swin3d_t", "clip_len": 4})
     with pytest.raises(UserError, match="name a layer with --layer"):
-        last_maps(trained)
+        default_layers(recognizer)
     with pytest.raises(UserError, match="attention over tokens"):
-        look(trained, np.zeros((4, 64, 64, 3), np.uint8), ["network.features"])
+        explain(recognizer, np.zeros((4, 64, 64, 3), np.uint8), ["network.features"])
 
 
 def test_the_same_command_writes_the_same_bytes(ckpt: Path, video: Path, tmp_path: Path) -> None:
@@ -199,13 +201,13 @@ def test_a_record_of_the_list_is_seen_as_its_evaluation_sees_it(
 def test_mistakes_are_one_line_and_write_nothing(ckpt: Path, video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     for arguments, kind, words in (
-        (("--layer", "backbone.layer5"), UserError, r"has no such layer; near are .*backbone\.layer4"),
+        (("--layer", "backbone.layer5"), UserError, r"has no such layer; similar names are .*backbone\.layer4"),
         (("--layer", "head"), UserError, "not a map"),
         (("--layer", "backbone.layer1.0.relu"), UserError, "runs 2 times"),
         (("--class", "jump, then fell"), UserError, "did you mean `jump, then fall`"),
         (("--class", "9"), UserError, "indices are 0 to 3"),
         (("--start", "7"), UserError, "has only 3.0 s"),
-        (("--start", "2", "--end", "1"), UserError, "not behind"),
+        (("--start", "2", "--end", "1"), UserError, "not behind|must be after"),
         (("--window", "0.1", "--step", "0.1"), UserError, "more than 24 clips"),
         ((str(tmp_path / "a.jpg"),), UserError, r"written as \.png"),
         ((str(tmp_path / "none" / "a.png"),), UserError, "there is no folder"),
@@ -218,7 +220,7 @@ def test_mistakes_are_one_line_and_write_nothing(ckpt: Path, video: Path, tmp_pa
 
 
 def test_the_score_of_one_class_among_several_is_a_sigmoid(tmp_path: Path) -> None:
-    trained = open_checkpoint(write_checkpoint(tmp_path, UNI, multi_label=True), device="cpu")
+    recognizer = load(write_checkpoint(tmp_path, UNI, multi_label=True), device="cpu")
     clip = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
-    seen = look(trained, clip, ["backbone.layer4"], label=1)
-    assert seen.score == pytest.approx(float(trained.logits(clip[None], batch_size=1)[0, 1].sigmoid()), rel=1e-4)
+    seen = explain(recognizer, clip, ["backbone.layer4"], label=1)
+    assert seen.score == pytest.approx(float(recognizer.logits(clip[None], batch_size=1)[0, 1].sigmoid()), rel=1e-4)

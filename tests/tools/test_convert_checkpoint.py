@@ -20,7 +20,7 @@ from tests.helpers.run_tool import run_tool
 from tests.networks.checkpoints.layouts import official_names_2d as official
 from tools.convert_checkpoint import main
 from tools.importing.protocols import PROJECTS
-from tools.inference.trained import open_checkpoint
+from tools.inference import load
 from utils.errors import CheckpointError, ConfigError, UserError
 from utils.transforms.presets import PRESETS
 
@@ -97,7 +97,7 @@ test_pipeline = [dict(type='SampleFrames', clip_len=1, num_clips=4), dict(type='
     assert checkpoint["class_names"] == ["run", "sit", "walk"]
     assert (common["model"]["num_segments"], common["model"]["non_local"]) == (4, "dot_product")
     assert (common["test"]["num_crops"], common["test"]["input_size"]) == (1, 32)
-    again = open_checkpoint(out / "ckpt_best.pth.tar", device="cpu").method
+    again = load(out / "ckpt_best.pth.tar", device="cpu").method
     clip = torch.randn(1, 3, 4, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(again(clip), made.eval()(clip), rtol=0, atol=0)

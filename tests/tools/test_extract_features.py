@@ -10,9 +10,7 @@ from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLIP, TSN, write_checkpoint
 from tools import extract_features
-from tools.inference.inputs import VideoInput
-from tools.inference.prediction import Settings, predict
-from tools.inference.trained import open_checkpoint
+from tools.inference import load
 from utils.errors import ConfigError, UserError
 
 T = TSN["num_segments"]
@@ -31,19 +29,19 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with np.load(path) as file:
         return file["features"], file["times"]
 
 
 def test_the_default_layer_is_what_predict_scores(ckpt: Path, videos: Path, tmp_path: Path) -> None:
     assert extract_features.main([str(ckpt), str(videos), str(tmp_path)]) == 0
-    trained = open_checkpoint(ckpt, device="cpu")
+    recognizer = load(ckpt, device="cpu")
     for name in ("a.mp4", "b/c d.mp4"):
-        logits, times = load(tmp_path / f"{name}.npz")
-        prediction = predict(trained, VideoInput(videos / name), Settings())
+        logits, times = read(tmp_path / f"{name}.npz")
+        prediction = recognizer.predict(videos / name)
         scores = np.exp(logits[0]) / np.exp(logits[0]).sum()
-        assert prediction.top == [(label, pytest.approx(float(scores[label]), abs=1e-5)) for label, _ in prediction.top]
+        np.testing.assert_allclose(prediction.scores, scores, atol=1e-5)
         assert times.tolist() == [[0, pytest.approx(prediction.seconds - 0.1)]]
 
 
@@ -53,9 +51,9 @@ def test_features_times_the_classifier_are_the_logits(ckpt: Path, videos: Path, 
         extract_features.main(
             [str(ckpt), str(videos / "a.mp4"), str(tmp_path / f"-{layer}"), "--layer", layer, *windows]
         )
-    features, times = load(tmp_path / "-backbone" / "a.mp4.npz")
-    logits, _ = load(tmp_path / "-" / "a.mp4.npz")
-    head = open_checkpoint(ckpt, device="cpu").method.head
+    features, times = read(tmp_path / "-backbone" / "a.mp4.npz")
+    logits, _ = read(tmp_path / "-" / "a.mp4.npz")
+    head = load(ckpt, device="cpu").method.head
     expected = features.mean(2) @ head.weight.numpy().T + head.bias.numpy()  # type: ignore[union-attr, operator]
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(times, [[0, 1.9], [1, 2.9], [2, 3.9]])
@@ -75,7 +73,7 @@ def test_features_times_the_classifier_are_the_logits(ckpt: Path, videos: Path, 
 def test_shapes(model: dict, layer: str, pool: str, shape: tuple, videos: Path, tmp_path: Path) -> None:
     ckpt, out = write_checkpoint(tmp_path / "ckpt", model), tmp_path / "out"
     extract_features.main([str(ckpt), str(videos / "a.mp4"), str(out), "--layer", layer, "--pool", pool])
-    features, _ = load(out / "a.mp4.npz")
+    features, _ = read(out / "a.mp4.npz")
     assert features.shape[0] == 1 and features.shape[2:] == shape[1:] and features.dtype == np.float32
 
 
@@ -104,7 +102,7 @@ def test_hdf5_holds_the_same_and_goes_on(ckpt: Path, videos: Path, tmp_path: Pat
     extract_features.main(arguments)
     with h5py.File(target) as file:
         for name in ("a.mp4", "b/c d.mp4"):
-            features, times = load(tmp_path / "npz" / f"{name}.npz")
+            features, times = read(tmp_path / "npz" / f"{name}.npz")
             np.testing.assert_array_equal(file[name]["features"], features)
             np.testing.assert_array_equal(file[name]["times"], times)
     with pytest.raises(UserError, match="made with layer"):
@@ -116,13 +114,13 @@ def test_another_rule_takes_other_frames(ckpt: Path, videos: Path, tmp_path: Pat
     extract_features.main([*arguments, str(tmp_path / "1"), "--layer", "backbone"])
     more = ["--layer", "backbone", "--sampling", "tsn_val", "--num-frames", "5"]
     extract_features.main([*arguments, str(tmp_path / "2"), *more])
-    assert load(tmp_path / "1" / "a.mp4.npz")[0].shape[2] == T
-    assert load(tmp_path / "2" / "a.mp4.npz")[0].shape[2] == 5
+    assert read(tmp_path / "1" / "a.mp4.npz")[0].shape[2] == T
+    assert read(tmp_path / "2" / "a.mp4.npz")[0].shape[2] == 5
 
 
 def test_mistakes_are_one_line(ckpt: Path, videos: Path, tmp_path: Path) -> None:
     arguments = [str(ckpt), str(videos), str(tmp_path / "out")]
-    with pytest.raises(UserError, match=r"has no such layer; near are .*backbone"):
+    with pytest.raises(UserError, match=r"has no such layer; similar names are .*backbone"):
         extract_features.main([*arguments, "--layer", "backbon"])
     with pytest.raises(ConfigError, match="sampling 'x' is not one of"):
         extract_features.main([*arguments, "--sampling", "x"])

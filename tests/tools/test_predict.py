@@ -15,9 +15,8 @@ from tests.helpers.make_video import make_video
 from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLASSES, CLIP, write_checkpoint
 from tools import predict
-from tools.inference.inputs import VideoInput
-from tools.inference.prediction import Settings, spans
-from tools.inference.trained import open_checkpoint
+from tools.inference import load
+from tools.inference.predict import COLUMNS
 from tools.inference.windows import Window, cut, sliding
 from utils.cli import run_cli
 from utils.errors import CheckpointError, FrameError, UserError
@@ -82,22 +81,17 @@ def test_timeline_covers_the_video(ckpt: Path, video: Path, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_a_window_scores_as_the_video_cut_out_would(ckpt: Path, video: Path, batch_size: int) -> None:
-    trained = open_checkpoint(ckpt, device="cpu")
-    source = VideoInput(video)
-    settings = Settings(batch_size=batch_size, window=2, step=0.7)
-    found = list(spans(trained, source, settings, source.frames()))
+    recognizer = load(ckpt, device="cpu")
     frames = [picture for _, picture in Video(video).frames()]
-    for span, scores in found:
-        part = frames[round(span.start * 10) :][:20]
-        chosen = trained.protocol.rule.test(20, 3, 1, 1)[0]
-        views = trained.protocol.transform.apply([part[index] for index in chosen])[0]
+    for window in recognizer.windows(video, window=2, step=0.7, batch_size=batch_size):
+        part = frames[round(window.start * 10) :][:20]
         # this untrained network's logits are near 60, so that another batch size rounds a score by some 1e-5
-        np.testing.assert_allclose(scores, trained.scores([views], batch_size=1)[0], atol=1e-4)
+        np.testing.assert_allclose(window.scores, recognizer.scores(part), atol=1e-4)
 
 
 def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
-    trained = open_checkpoint(write_checkpoint(tmp_path, CLIP), device="cpu")
-    windows = sliding(trained.protocol.rule, trained.protocol.clip, length=7, step=4, num_frames=16)
+    protocol = load(write_checkpoint(tmp_path, CLIP), device="cpu").protocol
+    windows = sliding(protocol, length=7, step=4, num_frames=16)
     assert [window.indices.tolist() for window in windows] == [
         [[first, first + 2, first + 4, first + 6]] for first in (0, 4, 8, 9)
     ]
@@ -105,29 +99,27 @@ def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length, step, num_frames", [(4, 2, 3), (4, 9, 20), (1, 1, 1), (5, 2, 5)])
 def test_the_last_window_ends_with_the_video(ckpt: Path, length: int, step: int, num_frames: int) -> None:
-    trained = open_checkpoint(ckpt, device="cpu")
-    windows = list(
-        sliding(trained.protocol.rule, trained.protocol.clip, length=length, step=step, num_frames=num_frames)
-    )
+    protocol = load(ckpt, device="cpu").protocol
+    windows = list(sliding(protocol, length=length, step=step, num_frames=num_frames))
     assert windows[0].first == 0
     assert windows[-1].first + windows[-1].length == num_frames
     assert all(window.indices.max() < num_frames for window in windows)
 
 
 def test_a_stream_that_ends_early_holds_its_last_picture(ckpt: Path) -> None:
-    trained = open_checkpoint(ckpt, device="cpu")
+    transform = load(ckpt, device="cpu").protocol.transform
     frames = [(float(i), np.full((40, 40, 3), 20 * i, np.uint8)) for i in range(4)]
     windows = [Window(0, 8, np.array([[1, 3, 6]])), Window(6, 2, np.array([[6, 7, 7]]))]
-    (found,) = cut(frames, windows, trained.protocol.transform)
+    (found,) = cut(frames, windows, transform)
     assert found.views[0, :, 0, 0, 0].tolist() == [20, 60, 60]
-    assert (found.start, found.end, found.frames) == (0, 3, 4)
+    assert (found.start, found.end, found.num_frames) == (0, 3, 4)
 
 
 def test_csv_has_a_row_per_window_and_class(ckpt: Path, video: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.csv"
     predict.main([str(ckpt), str(video), "--window", "2", "--csv", str(target)])
     rows = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
-    assert tuple(rows[0]) == predict.COLUMNS
+    assert tuple(rows[0]) == COLUMNS
     assert len(rows) == 4 * len(CLASSES)
     assert {row["name"] for row in rows} == set(CLASSES)  # a comma in a name stays in its cell
 

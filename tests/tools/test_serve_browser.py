@@ -12,8 +12,7 @@ import pytest
 from tests.helpers.browser import Seen, browser_test, opened, serious_violations
 from tests.helpers.make_video import make_audio, make_video
 from tests.helpers.trained import CLASSES, write_checkpoint
-from tools.inference.prediction import Settings
-from tools.inference.trained import open_checkpoint
+from tools.inference import load
 from tools.serving.server import PageServer
 
 pytestmark = browser_test
@@ -24,9 +23,9 @@ FAILED_REQUEST = "Failed to load resource"  # how a browser logs an answer such 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
     root = tmp_path_factory.mktemp("serve")
-    trained = open_checkpoint(write_checkpoint(root, class_names=CLASSES), device="cpu")
+    recognizer = load(write_checkpoint(root, class_names=CLASSES), device="cpu")
     (root / "uploads").mkdir()
-    with PageServer("127.0.0.1", 0, trained, Settings(), limit=1 << 20, folder=root / "uploads") as running:
+    with PageServer("127.0.0.1", 0, recognizer, limit=1 << 20, folder=root / "uploads") as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.05,))
         thread.start()
         yield running
@@ -63,7 +62,7 @@ def test_a_video_gets_classes_a_chart_and_a_table(seen: Seen, server: PageServer
     assert sorted(names) == sorted(CLASSES)  # <script> is a name like any other
     scores = [float(text) for text in page.locator("#top td.number").all_inner_texts()]
     assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=0.01)
-    assert page.locator("#about").inner_text().startswith(f"{NAME}: 4.0 s")
+    assert page.locator("#summary").inner_text().startswith(f"{NAME}: 4.0 s")
     assert page.evaluate("document.getElementById('chart').data.length") == len(CLASSES)
     assert page.locator("#chart .legend text").count() == len(CLASSES)
     assert page.locator("#spans tr").count() >= 1
@@ -86,7 +85,7 @@ def test_a_video_is_dropped_and_sought_in(seen: Seen, video: Path) -> None:
     page.dispatch_event("#drop", "drop", {"dataTransfer": handle})
     finish(page)
     assert page.evaluate("shown.answer.windows.start") == [0, 0.5, 1, 1.5, 2, 2.5, 3]
-    assert page.locator("#about").inner_text().endswith("mean over 7 windows.")
+    assert page.locator("#summary").inner_text().endswith("mean over 7 windows.")
     page.wait_for_selector("#video:not([hidden])")
     page.evaluate("seek(2.5)")
     assert page.evaluate("document.getElementById('video').currentTime") == 2.5

@@ -12,9 +12,9 @@ from tests.helpers.make_video import make_video
 from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLASSES, TSN, UNI, write_checkpoint
 from tools import stream
+from tools.inference import load
 from tools.inference.inputs import VideoInput
-from tools.inference.trained import open_checkpoint
-from tools.stream import Timing, answers, check, streaming
+from tools.inference.streaming import check_stream, stream_logits, streaming_network
 from utils.errors import ConfigError, FrameError, UserError
 
 
@@ -29,23 +29,22 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
-    trained = open_checkpoint(ckpt, device="cpu")
-    network = streaming(trained)
-    assert check(trained, network, None) < 1e-5
-    source = VideoInput(video)
-    logits = torch.cat([row for _, row in answers(trained, network, source.frames(), Timing())])
-    clip = trained.protocol.transform.apply([picture for _, picture in Video(video).frames()])[0]
-    offline = trained.logits(clip, batch_size=1)[0]
+    recognizer = load(ckpt, device="cpu")
+    network = streaming_network(recognizer)
+    assert check_stream(recognizer, network).difference < 1e-5
+    logits = torch.cat([row for _, row, _ in stream_logits(recognizer, network, VideoInput(video).frames())])
+    clip = recognizer.protocol.transform.apply([picture for _, picture in Video(video).frames()])[0]
+    offline = recognizer.logits(clip, batch_size=1)[0]
     np.testing.assert_allclose(logits.mean(0), offline, atol=1e-5 * float(logits.abs().max()))
     assert (logits[0] - logits[10]).abs().max() > 0.1  # frames do differ
 
 
 def test_the_check_notices_a_lost_state(ckpt: Path) -> None:
-    trained = open_checkpoint(ckpt, device="cpu")
-    network = streaming(trained)
+    recognizer = load(ckpt, device="cpu")
+    network = streaming_network(recognizer)
     forward = network.forward
     network.forward = lambda frame, *before: forward(frame)  # type: ignore[method-assign]  # forgets
-    assert check(trained, network, None) > 1e-3
+    assert check_stream(recognizer, network).difference > 1e-3
 
 
 def test_check_says_so_and_ends_with_0(ckpt: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +68,7 @@ def test_mistakes_are_one_line(ckpt: Path, tmp_path: Path) -> None:
     tsn = write_checkpoint(tmp_path / "tsn", TSN)
     with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame"):
         stream.main([str(both), "--check"])
-    with pytest.raises(ConfigError, match="only a TSM with `shift: uni` can stream"):
+    with pytest.raises(ConfigError, match="only a TSM with `shift: uni` can run frame by frame, this is a tsn"):
         stream.main([str(tsn), "--check"])
     with pytest.raises(FrameError, match="no such camera"):
         stream.main([str(ckpt), "99"])

@@ -1,6 +1,6 @@
-"""The rows of docs/models.md: what is counted at which size, the exact figures it has to give, and what was published.
+"""Lists the rows of docs/models.md: what is counted at which size, the exact figures, and what was published.
 
-A network of networks.CLIP_NETWORKS, networks.IMAGE_BACKBONES or SlowFast that no row names gets one at its usual clip.
+A network of networks.CLIP_NETWORKS, networks.IMAGE_BACKBONES or SlowFast without a row here gets one at its usual clip.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from networks.clip.table import EXAMPLES
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the cost card.
+    """One line of the cost table.
 
-    size: (T, H, W). params, gmacs: the figures it must give, GMACs to as many decimals as written; None: only printed.
-    published: parameters and "GFLOPs" of the paper or model zoo, with the size they belong to where it is another one.
+    size: (T, H, W).
+    params, gmacs: the figures it must give, GMACs to as many decimals as written; None: they are only printed.
+    published: parameters and "GFLOPs" of the paper or model zoo, with their size where it is another one.
+    arguments: what the method is built with, besides backbone and num_class.
     """
 
     method: str
@@ -33,14 +35,14 @@ class Row:
 
     @property
     def model(self) -> str:
-        """Method, backbone and the arguments that make it another network."""
+        """Method, backbone and the arguments that make a different network."""
         hidden = {"clip_len", "num_segments"}
         shown = [f"{key}={value}" for key, value in self.arguments.items() if key not in hidden]
         return " ".join([self.method, self.backbone, *shown])
 
 
 def _frames(method: str, backbone: str, *sizes: tuple[int, int, str], **same: Any) -> list[Row]:
-    """Rows of a segment method: (frames, crop, GMACs)."""
+    """Makes rows of a segment method from (frames, crop, GMACs)."""
     return [
         Row(method, backbone, (frames, crop, crop), gmacs=gmacs, arguments={"num_segments": frames}, **same)
         for frames, crop, gmacs in sizes
@@ -48,7 +50,7 @@ def _frames(method: str, backbone: str, *sizes: tuple[int, int, str], **same: An
 
 
 def _slowfast(backbone: str, params: int, frames: int, *sizes: tuple[int, str, str], **arguments: Any) -> list[Row]:
-    """Rows of SlowFast: (crop, GMACs, published)."""
+    """Makes rows of SlowFast from (crop, GMACs, published)."""
     extra = {"clip_len": frames, **arguments}
     return [
         Row("slowfast", backbone, (frames, crop, crop), params, gmacs, published, arguments=extra)
@@ -57,7 +59,7 @@ def _slowfast(backbone: str, params: int, frames: int, *sizes: tuple[int, str, s
 
 
 def _clip(backbone: str, params: int, *sizes: tuple[int, int, str, str]) -> list[Row]:
-    """Rows of clip3d: (frames, crop, GMACs or "" where nobody counted them, published)."""
+    """Makes rows of clip3d from (frames, crop, GMACs or "" where nobody counted them, published)."""
     return [
         Row("clip3d", backbone, (frames, crop, crop), params, gmacs or None, published, arguments={"clip_len": frames})
         for frames, crop, gmacs, published in sizes
@@ -149,7 +151,7 @@ ROWS: list[Row] = [
 
 
 def all_rows() -> Iterator[Row]:
-    """ROWS, then a row for each registered network that has none."""
+    """Yields ROWS, then a row for each registered network that has none."""
     yield from ROWS
     named = {(row.method, row.backbone) for row in ROWS}
     images = {"mobilenet_v2": "mobilenetv2"}

@@ -1,7 +1,8 @@
-"""A trained network as files that other programs run, each compared with PyTorch before it takes its name."""
+"""Exports a trained network to files that other programs run; each is compared with PyTorch before it is written."""
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import io
 import json
@@ -15,25 +16,28 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from methods.tsm import TSM, StreamingTSM
-from tools.inference.trained import Trained
-from utils.errors import ConfigError, UserError
+from tools.exporting import SUFFIXES
+from tools.inference.recognizer import Recognizer, load_from_arguments
+from tools.inference.streaming import streaming_network
+from utils.errors import UserError
 from utils.files import atomic_write
 
 TRACED_BATCH = 2  # 0 and 1 are special to the tracer
 CHECKED_BATCHES = (1, 3)
 BATCH = "batch"
-# the exporter of torch 2.6 fails on batch norm; 2.9 is the first whose default it is, and the first we trust with it
+# torch 2.6's exporter fails on batch norm; 2.9 is the first release that exports this way by default
 ONNX_SINCE = (2, 9)
-ABOUT = "about.json"  # the entry of a .pt2 file that holds what ONNX files have as metadata
+METADATA_ENTRY = "about.json"  # entry of a .pt2 file with what ONNX files have as metadata
 Run = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 @dataclass(frozen=True)
 class Exportable:
-    """A module with names for what goes in and out, and inputs to trace it with.
+    """A module with names for its inputs and outputs, and inputs to trace it with.
 
-    steps: how often a check calls it; from the second step on, its outputs but the first are its inputs but the first.
+    example: makes inputs for a batch size.
+    steps: number of calls in a check. From the second on, all outputs but the first are its inputs but the first.
+    metadata: what the file says about the network.
     """
 
     module: nn.Module
@@ -41,12 +45,12 @@ class Exportable:
     outputs: tuple[str, ...]
     example: Callable[[int], tuple[Tensor, ...]]
     steps: int
-    about: dict[str, str]
+    metadata: dict[str, str]
 
     def check(self, run: Run) -> float:
-        """The largest difference of a logit or state from PyTorch's, in units of the largest one if that is above 1.
+        """Returns the largest difference of a logit or state from PyTorch's, divided by the largest one if above 1.
 
-        Batches of other sizes than the traced one, and for a network with a state several frames one after another.
+        The batches have other sizes than the traced one; a network with a state gets several frames in a row.
         """
         worst = 0.0
         for batch in CHECKED_BATCHES:
@@ -64,55 +68,71 @@ class Exportable:
         return worst
 
 
-def clip_network(trained: Trained) -> Exportable:
-    """clips (batch, C, T, H, W), normalised -> logits (batch, K)."""
-    height, width = trained.protocol.transform.size
-    shape = trained.protocol.clip.in_channels, trained.protocol.clip.num_frames, height, width
+def run(args: argparse.Namespace) -> int:
+    """Writes the files that tools/export.py is asked for; returns the exit code."""
+    recognizer = load_from_arguments(args)
+    network = streaming_step(recognizer) if args.streaming else clip_network(recognizer)
+    shapes = ", ".join(
+        f"{name} (batch, {', '.join(map(str, value.shape[1:]))})"
+        for name, value in zip(network.inputs, network.example(1), strict=True)
+    )
+    program = trace(network)
+    for path in args.out:
+        difference = export(network, program, path, args.tolerance)
+        print(f"{path}: {shapes} -> {', '.join(network.outputs)}, {recognizer.num_class} classes")
+        print(f"  largest difference from PyTorch {difference:.1e}, allowed {args.tolerance:.0e}")
+    return 0
+
+
+def clip_network(recognizer: Recognizer) -> Exportable:
+    """Returns the network of whole clips: clips (batch, C, T, H, W), normalised -> logits (batch, K)."""
+    height, width = recognizer.protocol.transform.size
+    shape = recognizer.protocol.clip.in_channels, recognizer.protocol.clip.num_frames, height, width
     generator = torch.Generator().manual_seed(0)
 
     def example(batch: int) -> tuple[Tensor, ...]:
         return (torch.randn(batch, *shape, generator=generator),)
 
-    return Exportable(trained.method, ("clips",), ("logits",), example, 1, describe(trained))
+    return Exportable(recognizer.method, ("clips",), ("logits",), example, 1, metadata_of(recognizer))
 
 
-def streaming_step(trained: Trained) -> Exportable:
-    """frame (batch, C, H, W) and state_0, state_1, ... -> logits (batch, K) and next_state_0, ...; zeros begin a video.
+def streaming_step(recognizer: Recognizer) -> Exportable:
+    """Returns the network of one frame: frame (batch, C, H, W), state_0, ... -> logits (batch, K), next_state_0, ...
 
+    A video begins with states of zeros.
     Raises: ConfigError for a network that is not a one-directional TSM.
     """
-    if not isinstance(trained.method, TSM):
-        raise ConfigError(f"{trained.path}: only a TSM with `shift: uni` has a step, this is a {trained.method.name}")
-    module = StreamingTSM(trained.method)
-    height, width = trained.protocol.transform.size
+    module = streaming_network(recognizer)
+    height, width = recognizer.protocol.transform.size
     generator = torch.Generator().manual_seed(0)
 
     def example(batch: int) -> tuple[Tensor, ...]:
-        frame = torch.randn(batch, trained.protocol.clip.in_channels, height, width, generator=generator)
+        frame = torch.randn(batch, recognizer.protocol.clip.in_channels, height, width, generator=generator)
         return frame, *module.first_state(frame)
 
     shapes = [list(state.shape[1:]) for state in example(1)[1:]]
     names = [f"state_{index}" for index in range(len(shapes))]
     states = {name: {"next": f"next_{name}", "shape": shape} for name, shape in zip(names, shapes, strict=True)}
-    about = describe(trained) | {"states": json.dumps(states)}
+    metadata = metadata_of(recognizer) | {"states": json.dumps(states)}
     inputs, outputs = ("frame", *names), ("logits", *(f"next_{name}" for name in names))
-    return Exportable(module, inputs, outputs, example, trained.protocol.clip.num_frames, about)
+    return Exportable(module, inputs, outputs, example, recognizer.protocol.clip.num_frames, metadata)
 
 
-def describe(trained: Trained) -> dict[str, str]:
-    """What an exported file says about itself; values that are no words are JSON."""
+def metadata_of(recognizer: Recognizer) -> dict[str, str]:
+    """Returns what an exported file says about the network; all values but `method` are JSON."""
+    names = [recognizer.name(label) for label in range(recognizer.num_class)]
     return {
-        "method": trained.method.name,
-        "class_names": json.dumps([trained.name(label) for label in range(trained.num_class)], ensure_ascii=False),
-        "preprocessing": json.dumps(trained.protocol.as_dict()),
+        "method": recognizer.method.name,
+        "class_names": json.dumps(names, ensure_ascii=False),
+        "preprocessing": json.dumps(recognizer.protocol.as_dict()),
     }
 
 
 @torch.no_grad()
 def export(network: Exportable, program: ExportedProgram, path: Path, tolerance: float) -> float:
-    """Writes `path`, ONNX or PyTorch's .pt2 by its suffix, and returns how far it is from PyTorch.
+    """Writes `path`, as ONNX or .pt2 by its suffix, and returns the largest difference from PyTorch.
 
-    Raises: UserError when it is further than `tolerance` or a package is missing; what was at `path` stays then.
+    Raises: UserError when the difference is above `tolerance` or a package is missing; an older file at `path` stays.
     """
     content, run = FORMATS[path.suffix](program, network)
     difference = network.check(run)
@@ -128,30 +148,30 @@ def export(network: Exportable, program: ExportedProgram, path: Path, tolerance:
 
 @torch.no_grad()
 def trace(network: Exportable) -> ExportedProgram:
-    """The network as a graph whose first dimension is free. Raises: UserError."""
-    network.module(*network.example(1))  # tables that networks make at their first call
+    """Traces the network to a graph with a free batch size. Raises: UserError when that fails."""
+    network.module(*network.example(1))  # makes the tables that some networks make in their first call
     example = network.example(TRACED_BATCH)
     batch = Dim(BATCH)
     free = {0: batch}
     shapes = (free,) if len(example) == 1 else (free, tuple(free for _ in example[1:]))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about PyTorch's own future
+            warnings.simplefilter("ignore")  # they concern later releases of PyTorch
             return torch.export.export(network.module, example, dynamic_shapes=shapes, strict=False)
-    except Exception as error:  # the tracer has many kinds
+    except Exception as error:  # the tracer raises many kinds
         raise UserError(f"this network cannot be exported: {str(error).strip().splitlines()[0]}") from error
 
 
 def _to_torch(program: ExportedProgram, network: Exportable) -> tuple[bytes, Run]:
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={ABOUT: json.dumps(network.about, ensure_ascii=False)})
+    torch.export.save(program, file, extra_files={METADATA_ENTRY: json.dumps(network.metadata, ensure_ascii=False)})
     file.seek(0)
     module = torch.export.load(file).module()
     return file.getvalue(), lambda inputs: list(_tuple(module(*inputs)))
 
 
 def exports_onnx() -> bool:
-    """Whether this torch exports to ONNX as we need it."""
+    """Says whether this torch can export to ONNX."""
     major, minor = torch.__version__.split(".")[:2]
     return (int(major), int(minor)) >= ONNX_SINCE
 
@@ -179,7 +199,7 @@ def _to_onnx(program: ExportedProgram, network: Exportable) -> tuple[bytes, Run]
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param == free:
                 dimension.dim_param = BATCH
-    for key, text in network.about.items():
+    for key, text in network.metadata.items():
         entry = model.metadata_props.add()
         entry.key, entry.value = key, text
     content = model.SerializeToString()
@@ -192,11 +212,12 @@ def _to_onnx(program: ExportedProgram, network: Exportable) -> tuple[bytes, Run]
     return content, run
 
 
-FORMATS: dict[str, Callable[[ExportedProgram, Exportable], tuple[bytes, Run]]] = {".onnx": _to_onnx, ".pt2": _to_torch}
+Writer = Callable[[ExportedProgram, Exportable], tuple[bytes, Run]]
+FORMATS: dict[str, Writer] = dict(zip(SUFFIXES, (_to_onnx, _to_torch), strict=True))
 
 
 def need(package: str) -> None:
-    """Raises: UserError with the line that installs a package that is not here."""
+    """Raises UserError with the command that installs a package, if it is missing."""
     try:
         importlib.import_module(package)
     except ImportError:

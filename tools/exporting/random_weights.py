@@ -1,4 +1,4 @@
-"""Random weights that behave like trained ones, for checks that need a network but no training."""
+"""Makes random weights that behave like trained ones, for checks that need a network but no training."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from methods.base import Method
 
 @torch.no_grad()
 def liven(method: Method, clips: Tensor) -> None:
-    """Norms with the statistics of their inputs and a steep classifier: other pictures get other scores.
+    """Gives norms the statistics of their inputs and the head large weights, so that scores depend on the picture.
 
-    clips: (N, C, T, H, W), shown once, in training mode, in which the method is left.
+    clips: (N, C, T, H, W), shown once in training mode; the method stays in that mode.
     """
     norms = [module for module in method.modules() if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d))]
     for norm in norms:

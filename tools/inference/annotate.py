@@ -1,4 +1,4 @@
-"""A copy of a video with the network's answers written into the picture."""
+"""Writes text into pictures, and pictures into a video."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from datasets.videos.video import TimedFrame
-from tools.inference.trained import Trained
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.plots.fonts import pillow_font, readable
 
-CLOCK = Fraction(1, 90_000)  # seconds; of MPEG, a multiple of all usual rates
-MARGIN = 0.02  # of the picture's height
-SHARE = 0.045  # height of a line of text, of the picture's height
+CLOCK = Fraction(1, 90_000)  # seconds; MPEG's, a multiple of all usual rates
+MARGIN = 0.02  # share of the picture's height
+LINE = 0.045  # height of a line of text, as a share of the picture's height
 
 
 def write_video(path: Path, frames: Iterable[TimedFrame], fps: float) -> int:
-    """Encodes uint8 RGB pictures (H, W, 3) of one size as H.264 in an MP4 file, whole or not at all; says how many.
+    """Encodes uint8 RGB pictures (H, W, 3) of one size as H.264 in an MP4 file; returns how many there were.
 
-    Each is shown at its own time, so that a phone's varying rate stays what it was. fps: on average, as a hint.
-    Raises: UserError when the folder is missing or cannot be written, or another kind of file is asked for.
+    The file is written completely or not at all. Each picture is shown at its own time, so that the varying rate of a
+    phone is kept.
+
+    fps: average frame rate, as a hint for players.
+    Raises: UserError when the file cannot be written or is not named .mp4.
     """
     if path.suffix.lower() != ".mp4":
         raise UserError(f"{path}: videos are written as .mp4")
@@ -52,10 +54,10 @@ def write_video(path: Path, frames: Iterable[TimedFrame], fps: float) -> int:
 
 
 def write_lines(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """A copy of uint8 RGB (H, W, 3) with lines of text at its lower left, white on a dark band."""
+    """Returns a copy of uint8 RGB (H, W, 3) with lines of text at its lower left, white on a dark band."""
     height = picture.shape[0]
     text = "\n".join(lines)
-    font, margin = pillow_font(text, max(9, round(height * SHARE))), max(2, round(height * MARGIN))
+    font, margin = pillow_font(text, max(9, round(height * LINE))), max(2, round(height * MARGIN))
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image, "RGBA")
     left, top, right, bottom = draw.multiline_textbbox((0, 0), text, font=font)
@@ -65,7 +67,6 @@ def write_lines(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
     return np.asarray(image)
 
 
-def drawn_name(trained: Trained, label: int) -> str:
-    """The name of a class for a picture; its index where no font on this machine has its script."""
-    name = trained.name(label)
+def drawn_name(name: str, label: int) -> str:
+    """Returns the name of a class for a picture: its index where no font on this machine has the name's script."""
     return name if readable(name) == name else f"class {label}"

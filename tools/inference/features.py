@@ -1,30 +1,36 @@
-"""What a layer of a trained network says: one row per time it looks at, and where rows are kept."""
+"""Takes features from a layer of a trained network, and stores them: one row per video or window."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from methods.base import Method
-from tools.inference.inputs import Input
-from tools.inference.prediction import Settings, as_seen, frame_counts
-from tools.inference.trained import Trained
-from tools.inference.windows import Cut, Window, cut, sliding, whole
-from utils.errors import FrameError, UserError
+from utils.errors import UserError
 from utils.files import atomic_write
 
+if TYPE_CHECKING:
+    from tools.inference.recognizer import Recognizer
 
-@dataclass(frozen=True)
+Pool = Literal["space", "all", "none"]
+
+
+@dataclass(frozen=True, eq=False)
 class Features:
-    """features: float32 (N, ...), a row per window. times: float64 (N, 2), seconds of its first and last frame."""
+    """What a layer answered.
+
+    features: float32 (N, ...), a row per window.
+    times: float64 (N, 2), seconds of the first and last frame of each window.
+    """
 
     features: np.ndarray
     times: np.ndarray
@@ -34,31 +40,35 @@ class Layer:
     """One layer of a trained network, by its dotted name; "" is the network's own output.
 
     pool: "space" averages maps over height and width, "all" over time and the frames of a clip too, "none" keeps all.
-    Raises: UserError for a name that is not there, with those that are near.
+    Raises: UserError for a name that does not exist, with similar ones.
     """
 
-    def __init__(self, trained: Trained, name: str, pool: str) -> None:
-        self._trained, self._module, self.name, self._pool = trained, find_layer(trained.method, name), name, pool
+    def __init__(self, recognizer: Recognizer, name: str, pool: Pool) -> None:
+        if pool not in get_args(Pool):
+            raise UserError(f"pool {pool!r}: should be one of {', '.join(get_args(Pool))}")
+        self._recognizer, self._module = recognizer, find_layer(recognizer.method, name)
+        self.name, self._pool = name, pool
 
     @torch.no_grad()
-    def rows(self, views: np.ndarray, batch_size: int) -> np.ndarray:
-        """Views (V, T, H, W, C) of one window -> float32 (...), averaged over the views."""
+    def row(self, views: np.ndarray, batch_size: int) -> np.ndarray:
+        """Runs the views (V, T, H, W, C) of one window -> float32 (...), averaged over the views."""
         parts = []
         for start in range(0, len(views), batch_size):
-            clips = self._trained.normalise(views[start : start + batch_size])
+            clips = self._recognizer.normalise(views[start : start + batch_size])
             parts.append(self._shaped(self._output(clips), len(clips)).float().cpu())
-        return self._trained.finite(torch.cat(parts).mean(0), f"features of {self.name or 'the output'}").numpy()
+        description = f"features of {self.name or 'the output'}"
+        return self._recognizer.finite(torch.cat(parts).mean(0), description).numpy()
 
     def _output(self, clips: Tensor) -> Tensor:
         caught: list[Any] = []
         handle = self._module.register_forward_hook(lambda module, given, output: caught.append(output))
         try:
-            self._trained.method(clips)
+            self._recognizer.method(clips)
         finally:
             handle.remove()
         if len(caught) != 1 or not isinstance(caught[0], Tensor):
             what = "does not run" if not caught else f"runs {len(caught)} times" if len(caught) > 1 else "has no tensor"
-            raise UserError(f"--layer {self.name}: it {what} in one pass, so it has no one answer")
+            raise UserError(f"layer {self.name}: it {what} in one pass, so it has no single answer")
         output: Tensor = caught[0]
         return output
 
@@ -73,18 +83,18 @@ class Layer:
 
 
 def find_layer(method: Method, name: str) -> nn.Module:
-    """The module of that dotted name, "" for the whole. Raises: UserError with near names when it is not there."""
+    """Returns the module of that dotted name, "" for the whole network. Raises: UserError with similar names."""
     modules = dict(method.named_modules())
     if name not in modules:
         near = difflib.get_close_matches(name, modules, n=3) or [key for key, _ in method.named_children()]
-        raise UserError(f"--layer {name}: {method.name} has no such layer; near are {', '.join(near)}")
+        raise UserError(f"layer {name}: {method.name} has no such layer; similar names are {', '.join(near)}")
     return modules[name]
 
 
 def by_clip(output: Tensor, clips: int) -> Tensor:
-    """Layers of image networks see the frames of a clip as rows: (B*T, C, H, W) -> (B, C, T, H, W).
+    """Puts the frames of a clip together, which image networks see as rows: (B*T, C, H, W) -> (B, C, T, H, W).
 
-    Tokens (rows, L, C) become (B, T, L, C): which of them are space, only their network knows.
+    Tokens (rows, L, C) become (B, T, L, C): only their network knows which of them are space.
     """
     frames = output.shape[0] // clips
     if frames == 1:
@@ -93,48 +103,21 @@ def by_clip(output: Tensor, clips: int) -> Tensor:
     return output if output.dim() == 4 else output.transpose(1, 2)
 
 
-def extract(trained: Trained, layer: Layer, video: Input, settings: Settings, *, slides: bool) -> Features:
-    """A row per sliding window, or one for the whole video by the checkpoint's test protocol.
-
-    Raises: FrameError when nothing of it can be decoded.
-    """
-    video = as_seen(trained, video)
-    assert video.num_frames is not None
-    windows: Iterable[Window]
-    if slides:
-        counts = frame_counts(trained, video, settings)
-        windows = sliding(trained.protocol.rule, trained.protocol.clip, num_frames=video.num_frames, **counts)
-    else:
-        windows = [
-            whole(
-                trained.protocol.rule,
-                trained.protocol.clip,
-                num_frames=video.num_frames,
-                num_clips=trained.protocol.num_clips,
-            )
-        ]
-    rows, times = [], []
-    item: Cut
-    for item in cut(video.frames(), windows, trained.protocol.transform):
-        rows.append(layer.rows(item.views, settings.batch_size))
-        times.append((item.start, item.end))
-    if not rows:
-        raise FrameError(f"{video.name}: nothing in it can be decoded: {'; '.join(video.warnings) or 'no frame'}")
-    return Features(np.stack(rows), np.array(times, np.float64))
-
-
-class Shelf(Protocol):
-    """Where features are kept, by the video's name. What is on it is whole."""
+class FeatureStore(Protocol):
+    """Keeps features by the video's name. Whatever is in it is complete."""
 
     def __contains__(self, name: object) -> bool: ...
-    def put(self, name: str, found: Features) -> None: ...
+
+    def put(self, name: str, found: Features) -> None:
+        """Stores the features of one video."""
+        ...
 
 
-class NpzFolder:
-    """A file NAME.npz per video below a folder, each written whole."""
+class NpzFolder(FeatureStore):
+    """A folder with a file NAME.npz per video, each written completely or not at all."""
 
-    def __init__(self, folder: Path, about: dict[str, str]) -> None:
-        self._folder, self._about = folder, about
+    def __init__(self, folder: Path, origin: dict[str, str]) -> None:
+        self._folder, self._origin = folder, origin
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.npz"
@@ -144,29 +127,31 @@ class NpzFolder:
         if not path.is_file():
             return False
         with np.load(path) as file:
-            check_same(path, {key: str(file[key]) for key in self._about}, self._about)
+            check_origin(path, {key: str(file[key]) for key in self._origin}, self._origin)
         return True
 
+    @override
     def put(self, name: str, found: Features) -> None:
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        about: dict[str, Any] = {key: np.array(value) for key, value in self._about.items()}
+        origin: dict[str, Any] = {key: np.array(value) for key, value in self._origin.items()}
         with atomic_write(path) as file:
-            np.savez_compressed(file, features=found.features, times=found.times, **about)
+            np.savez_compressed(file, features=found.features, times=found.times, **origin)
 
 
-class Hdf5File:
-    """One file with a group per video; a group is whole when its attribute `whole` is there."""
+class Hdf5File(FeatureStore):
+    """A file with a group per video. A group is complete when it has the attribute `whole`."""
 
-    def __init__(self, file: Any, about: dict[str, str], path: Path) -> None:
+    def __init__(self, file: Any, origin: dict[str, str], path: Path) -> None:
         self._file = file
         if file.attrs:
-            check_same(path, {key: str(file.attrs.get(key, "")) for key in about}, about)
-        file.attrs.update(about)
+            check_origin(path, {key: str(file.attrs.get(key, "")) for key in origin}, origin)
+        file.attrs.update(origin)
 
     def __contains__(self, name: object) -> bool:
         return name in self._file and "whole" in self._file[name].attrs
 
+    @override
     def put(self, name: str, found: Features) -> None:
         if name in self._file:
             del self._file[name]
@@ -178,10 +163,13 @@ class Hdf5File:
 
 
 @contextlib.contextmanager
-def open_shelf(path: Path, about: dict[str, str]) -> Iterator[Shelf]:
-    """An HDF5 file for names that end in .h5 or .hdf5, else a folder. Raises: UserError when it was made otherwise."""
+def open_feature_store(path: Path, origin: dict[str, str]) -> Iterator[FeatureStore]:
+    """Opens an HDF5 file if the name ends in .h5 or .hdf5, else a folder.
+
+    origin: how its rows are made. Raises: UserError when there are rows that were made in another way.
+    """
     if path.suffix not in (".h5", ".hdf5"):
-        yield NpzFolder(path, about)
+        yield NpzFolder(path, origin)
         return
     try:
         import h5py
@@ -190,18 +178,13 @@ def open_shelf(path: Path, about: dict[str, str]) -> Iterator[Shelf]:
     try:
         file = h5py.File(path, "a")
     except OSError as error:
-        raise UserError(f"{path}: cannot be opened as HDF5 ({error}); was it cut off? then delete it") from None
+        raise UserError(f"{path}: cannot be opened as HDF5 ({error}); if it was cut off, delete it") from None
     with file:
-        yield Hdf5File(file, about, path)
+        yield Hdf5File(file, origin, path)
 
 
-def check_same(path: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
-    """Raises: UserError when what is there was made in another way, so that rows never mix."""
+def check_origin(path: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
+    """Raises UserError when existing rows were made in another way, so that rows never mix."""
     for key, value in wanted.items():
         if found.get(key) != value:
-            raise UserError(f"{path}: made with {key} {found.get(key)!r}, now it is {value!r}; take another --out")
-
-
-def layer_names(method: nn.Module) -> list[str]:
-    """Every name that --layer takes."""
-    return [name for name, _ in method.named_modules() if name]
+            raise UserError(f"{path}: made with {key} {found.get(key)!r}, not {value!r}; choose another output")

@@ -1,4 +1,4 @@
-"""Where in a clip a network finds a class: Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at any map."""
+"""Shows where in a clip a network finds a class: Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at any map."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from methods.build import build_method
 from methods.slowfast import SlowFast
 from networks.clip.slowfast import SLOW_FRAMES
 from tools.inference.features import by_clip, find_layer
-from tools.inference.trained import Trained
+from tools.inference.recognizer import Recognizer
 from utils.errors import UserError
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 ATTENTION = ("attention", "attn")  # in the class names of torchvision's and timm's attention layers
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What one clip showed.
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What one clip shows of one class.
 
-    label, score: the class asked for and its score in this clip alone. maps: float32 (T, H, W) by layer, 0..1 of the
-    clip's largest value; all 0 where nothing in the clip speaks for the class.
+    label: the class that is explained.
+    score: its score in this clip alone.
+    maps: float32 (T, H, W) by layer, 0..1 of the clip's largest value; all 0 where nothing speaks for the class.
     """
 
     label: int
@@ -37,44 +38,49 @@ class Seen:
     maps: dict[str, np.ndarray]
 
 
-def look(trained: Trained, clip: np.ndarray, layers: Sequence[str], label: int | None = None) -> Seen:
-    """Grad-CAM of one clip (T, H, W, 3), uint8 or float32 0..255, as cut by `trained.protocol.transform`.
+def explain(recognizer: Recognizer, clip: np.ndarray, layers: Sequence[str], label: int | None = None) -> Explanation:
+    """Computes Grad-CAM of one clip (T, H, W, 3), uint8 or float32 0..255, as cut by `recognizer.protocol.transform`.
 
-    label: the class to explain; None: the one with the best score. A channel's weight is the mean of its gradient over
-    the map it has: H and W of each frame in image networks, T, H and W in 3-D ones. The gradient is that of the logit.
-    Raises: UserError for a layer that is not there or gives no map.
+    A channel's weight is the mean of the logit's gradient over the channel's map: over H and W of each frame in image
+    networks, over T, H and W in 3-D ones.
+
+    label: the class to explain; None for the one with the best score.
+    Raises: UserError for a layer that does not exist or gives no map.
     """
-    modules = {name: find_layer(trained.method, name) for name in layers}
+    modules = {name: find_layer(recognizer.method, name) for name in layers}
     for name, module in modules.items():
         if _attends(module):
-            raise UserError(f"--layer {name}: it holds attention over tokens; Grad-CAM needs a map of channels")
+            raise UserError(f"layer {name}: it holds attention over tokens; Grad-CAM needs a map of channels")
     with _watch(modules) as caught:
-        logits = trained.method(trained.normalise(clip[None]))[0]
+        logits = recognizer.method(recognizer.normalise(clip[None]))[0]
     outputs = {name: _only_map(name, caught.get(name, [])) for name in layers}
     label = int(logits.argmax()) if label is None else label
-    score = float(trained.score(logits.detach()[None])[label])
+    score = float(recognizer.average_views(logits.detach()[None])[label])
     gradients = torch.autograd.grad(logits[label], list(outputs.values()), allow_unused=True)
     maps = {}
     for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
         if gradient is None:
-            raise UserError(f"--layer {name}: the logits do not depend on it")
+            raise UserError(f"layer {name}: the logits do not depend on it")
         coarse = _weighted(output.detach(), gradient)
-        places = _frame_places(trained.method, name, len(clip), len(coarse))
+        places = _frame_places(recognizer.method, name, len(clip), len(coarse))
         maps[name] = _enlarge(coarse, places, clip.shape[:3])
-    return Seen(label, score, maps)
+    return Explanation(label, score, maps)
 
 
-def last_maps(trained: Trained) -> list[str]:
-    """The layers to look at when none is named: the outermost modules whose maps meet no convolution any more.
+def default_layers(recognizer: Recognizer) -> list[str]:
+    """Returns the layers to look at when none is named: the outermost modules whose maps meet no further convolution.
 
-    One in most networks, the last stage; in SlowFast that of either pathway. Found on a network without weights.
-    Raises: UserError for a network of attention, whose tokens no rule can put back into the picture.
+    This is the last stage in most networks, and that of both pathways in SlowFast. They are found on a copy of the
+    network without weights.
+    Raises: UserError for a network of attention, because no rule can put its tokens back into the picture.
     """
-    if _attends(trained.method):
-        raise UserError(f"{trained.method.name}: attends to tokens behind its convolutions; name a layer with --layer")
+    if _attends(recognizer.method):
+        raise UserError(
+            f"{recognizer.method.name}: attends to tokens behind its convolutions; name a layer with --layer"
+        )
     with torch.device("meta"):
-        method = build_method(trained.common.model).eval().requires_grad_(False)
-        clip = torch.zeros(1, 3, trained.protocol.clip.num_frames, *trained.protocol.transform.size)
+        method = build_method(recognizer.common.model).eval().requires_grad_(False)
+        clip = torch.zeros(1, 3, recognizer.protocol.clip.num_frames, *recognizer.protocol.transform.size)
     modules = {name: module for name, module in method.named_modules() if name and _makes_maps(module, method.head)}
     with _watch(modules) as caught:
         method(clip)
@@ -83,8 +89,8 @@ def last_maps(trained: Trained) -> list[str]:
     return [name for name in outer if not _feeds_another(name, outer)]
 
 
-def pathway(method: Method, layer: str) -> str:
-    """A layer's name for people; in SlowFast with the pathway it lies in."""
+def layer_title(method: Method, layer: str) -> str:
+    """Returns a layer's name for people; in SlowFast it names the pathway too."""
     part = layer.removeprefix("network.").partition(".")[0]
     return f"the {part} pathway, {layer}" if isinstance(method, SlowFast) and part in ("slow", "fast") else layer
 
@@ -107,16 +113,16 @@ def _attends(module: nn.Module) -> bool:
 
 @contextmanager
 def _watch(modules: dict[str, nn.Module]) -> Iterator[dict[str, list[Any]]]:
-    """Collects what modules answer while it is open, in a form whose gradients can be asked for."""
+    """Collects the outputs of modules while it is open, in a form that has gradients."""
     caught: dict[str, list[Any]] = {}
 
     def hook(name: str) -> Any:
         def keep(module: nn.Module, given: Any, output: Any) -> Any:
-            # the graph begins at the first of them: what lies before needs neither gradients nor memory
+            # the graph begins at the first of these modules: what lies before needs neither gradients nor memory
             if isinstance(output, Tensor) and not output.requires_grad:
                 output = output.detach().requires_grad_()
             caught.setdefault(name, []).append(output)
-            return output.clone() if isinstance(output, Tensor) else output  # a ReLU may write into what follows
+            return output.clone() if isinstance(output, Tensor) else output  # a ReLU behind it may work in place
 
         return keep
 
@@ -135,23 +141,23 @@ def _is_map(outputs: Sequence[Any]) -> bool:
 
 def _only_map(name: str, outputs: Sequence[Any]) -> Tensor:
     if len(outputs) != 1:
-        raise UserError(f"--layer {name}: it runs {len(outputs)} times in one pass; Grad-CAM needs one map")
+        raise UserError(f"layer {name}: it runs {len(outputs)} times in one pass; Grad-CAM needs one map")
     if not _is_map(outputs):
         shape = tuple(outputs[0].shape[1:]) if isinstance(outputs[0], Tensor) else type(outputs[0]).__name__
-        raise UserError(f"--layer {name}: answers {shape}, not a map (C, H, W) or (C, T, H, W)")
+        raise UserError(f"layer {name}: answers {shape}, not a map (C, H, W) or (C, T, H, W)")
     output: Tensor = outputs[0]
     return output
 
 
 def _weighted(output: Tensor, gradient: Tensor) -> Tensor:
-    """A layer's answer (T, C, H, W) or (1, C, T, H, W) and its gradient -> float32 (T', H', W') on the CPU."""
+    """Weights a layer's output (T, C, H, W) or (1, C, T, H, W) by its gradient -> float32 (T', H', W') on the CPU."""
     weights = gradient.mean(dim=tuple(range(2, gradient.dim())), keepdim=True)
     found = by_clip((weights * output).sum(1, keepdim=True), 1).float().cpu().relu()
     return found.flatten(0, -3)
 
 
 def _frame_places(method: Method, name: str, num_frames: int, length: int) -> np.ndarray:
-    """float64 (length,): at which of the clip's frames the maps of a layer lie."""
+    """Returns at which of the clip's frames the maps of a layer lie, float64 (length,)."""
     if isinstance(method, SlowFast) and name.startswith("network.slow."):
         chosen = SLOW_FRAMES[str(method.settings["slow_frames"])](num_frames, int(method.settings["alpha"]))
         if len(chosen) == length:
@@ -160,7 +166,7 @@ def _frame_places(method: Method, name: str, num_frames: int, length: int) -> np
 
 
 def _enlarge(coarse: Tensor, places: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """(T', H', W') -> float32 (T, H, W), linear in time and space, its largest value 1 unless all are 0."""
+    """Enlarges (T', H', W') -> float32 (T, H, W), linearly; the largest value becomes 1 unless all are 0."""
     between = [np.interp(np.arange(size[0]), places, row) for row in np.eye(len(places))]  # (T', T)
     frames = np.tensordot(np.stack(between, axis=1), coarse.numpy(), axes=1).astype(np.float32)
     fine = F.interpolate(torch.from_numpy(frames)[None], size=size[1:], mode="bilinear", align_corners=False)[0].numpy()

@@ -1,32 +1,38 @@
-"""What a trained network looks at: a video file, a folder of frames, a camera, each as a stream of timed pictures."""
+"""Opens what a trained network can look at: a video, a folder of frames, a camera, or frames in memory.
+
+Each of them is a stream of timed pictures.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
-from typing import Protocol
+from typing import Union
 
 import cv2
 import numpy as np
 
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
 from datasets.videos.video import VIDEO_SUFFIXES, TimedFrame, Video
+from tools.inference.arguments import DEFAULT_FPS
 from utils.errors import FrameError, UserError
 from utils.transforms.crops import CropRule, short_side_size
 from utils.transforms.decode import decode_image
 from utils.transforms.flow import dis, to_levels
 from utils.transforms.resize import quick_resize
 
-DEFAULT_FPS = 25.0  # of frames and files that do not say
 
+class Input(ABC):
+    """Pictures in the order of showing. Derive from it to read from elsewhere.
 
-class Input(Protocol):
-    """Pictures in the order of showing.
-
-    fps: pictures per second, on average. num_frames: how many, as far as is known before decoding; None for a camera,
-    which has no end. warnings: what was wrong with it, complete after `frames` has ended.
+    name: what messages call it.
+    fps: pictures per second, on average.
+    num_frames: number of pictures, as far as it is known before decoding; None for a camera, which has no end.
+    warnings: what was wrong with it; complete after `frames` has ended.
     """
 
     name: str
@@ -34,19 +40,29 @@ class Input(Protocol):
     num_frames: int | None
     warnings: list[str]
 
+    @abstractmethod
     def frames(self) -> Iterator[TimedFrame]:
-        """(seconds, uint8 (H, W, C)), RGB, decoded as they are asked for."""
-        ...
+        """Yields (seconds, uint8 (H, W, C)), RGB, decoding each picture when it is asked for."""
+
+    def nothing_decoded(self) -> FrameError:
+        """Returns the error for an input that has not given a single picture."""
+        return FrameError(
+            f"{self.name}: nothing in it can be decoded: {'; '.join(self.warnings) or 'it has no frames'}"
+        )
 
 
-class VideoInput:
+# a path, the number or device file of a camera, frames in memory, or an Input
+Source = Union[str, "os.PathLike[str]", int, Iterable[np.ndarray], Input]
+
+
+class VideoInput(Input):
     """A video file."""
 
     def __init__(self, path: Path) -> None:
         self._video = Video(path)
         info = self._video.info
         self.name, self.fps = str(path), info.fps or DEFAULT_FPS
-        self.num_frames: int | None = max(1, len(info.times))
+        self.num_frames = max(1, len(info.times))
         self.warnings = self._video.errors
 
     def frames(self) -> Iterator[TimedFrame]:
@@ -54,8 +70,8 @@ class VideoInput:
         return self._video.frames()
 
 
-class FramesInput:
-    """A folder of numbered images, `fps` a second."""
+class FolderInput(Input):
+    """A folder of numbered images, `fps` per second."""
 
     def __init__(self, folder: Path, fps: float) -> None:
         numbered = list_numbers(folder)
@@ -65,13 +81,13 @@ class FramesInput:
         template, numbers = max(series.items(), key=lambda item: (len(item[1]), item[0]))
         self._files = [folder / template.format(number) for number in numbers]
         self.name, self.fps = str(folder), fps
-        self.num_frames: int | None = len(numbers)
-        self.warnings: list[str] = []
+        self.num_frames = len(numbers)
+        self.warnings = []
         if len(series) > 1:
             self.warnings.append(f"{len(series)} series of images in the folder; took the longest, {template}")
 
     def frames(self) -> Iterator[TimedFrame]:
-        """Decodes image by image. Raises: FrameError naming the file that is none."""
+        """Decodes image by image. Raises: FrameError naming a file that is not a readable image."""
         for index, file in enumerate(self._files):
             try:
                 yield index / self.fps, decode_image(file.read_bytes())
@@ -79,13 +95,40 @@ class FramesInput:
                 raise FrameError(f"{file}: not a readable image: {error}") from None
 
 
-class CameraInput:
-    """A camera by its number or device file, from now on."""
+class MemoryInput(Input):
+    """Decoded frames, uint8 RGB (H, W, 3), `fps` per second: an array (T, H, W, 3), a list, or a generator.
 
-    num_frames: int | None = None
+    A generator has no known end and can be followed only once.
+    """
+
+    name = "frames in memory"
+
+    def __init__(self, frames: Iterable[np.ndarray], fps: float) -> None:
+        if not isinstance(frames, Iterable):
+            raise FrameError(f"expected a path, a camera's number or frames, not a {type(frames).__name__}")
+        self._frames, self.fps = frames, fps
+        self.num_frames = max(1, len(frames)) if isinstance(frames, Sized) else None
+        self.warnings = []
+
+    def frames(self) -> Iterator[TimedFrame]:
+        """Passes the frames on. Raises: FrameError naming one that is not uint8 (H, W, 3)."""
+        for index, frame in enumerate(self._frames):
+            picture = np.asarray(frame)
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+                raise FrameError(
+                    f"frame {index} of those in memory: should be uint8 RGB (H, W, 3), but is {picture.dtype} "
+                    f"{picture.shape}"
+                )
+            yield index / self.fps, picture
+
+
+class CameraInput(Input):
+    """A camera, by its number or device file, from now on."""
+
+    num_frames = None
 
     def __init__(self, camera: str) -> None:
-        self.name, self.warnings = f"camera {camera}", list[str]()
+        self.name, self.warnings = f"camera {camera}", []
         with _quiet():
             self._capture = cv2.VideoCapture(int(camera) if camera.isdigit() else camera)
         if not self._capture.isOpened():
@@ -93,7 +136,7 @@ class CameraInput:
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or DEFAULT_FPS
 
     def frames(self) -> Iterator[TimedFrame]:
-        """Pictures until the camera is gone; seconds since the first."""
+        """Yields pictures until the camera is gone, with the seconds since the first one was asked for."""
         began = time.monotonic()
         try:
             while True:
@@ -105,11 +148,10 @@ class CameraInput:
             self._capture.release()
 
 
-class FlowInput:
+class FlowInput(Input):
     """The optical flow of another input, from each picture to the next, as tools/dump_flow.py makes it by default.
 
-    rule: its `resize` is the size at which flow is computed, since pixels of motion depend on it. A field has the time
-    of its second picture.
+    rule: its `resize` is the size at which flow is computed, because motion is measured in pixels.
     """
 
     def __init__(self, video: Input, rule: CropRule) -> None:
@@ -118,7 +160,7 @@ class FlowInput:
         self.num_frames = None if video.num_frames is None else max(1, video.num_frames - 1)
 
     def frames(self) -> Iterator[TimedFrame]:
-        """(seconds, uint8 (H, W, 2)): x and y in grey levels."""
+        """Yields (seconds, uint8 (H, W, 2)), x and y in grey levels. A field has the time of its second picture."""
         before: np.ndarray | None = None
         for moment, picture in self._video.frames():
             grey = cv2.cvtColor(self._resized(picture), cv2.COLOR_RGB2GRAY)
@@ -135,15 +177,33 @@ class FlowInput:
         return quick_resize(picture, size, average=size[0] * size[1] < height * width)
 
 
+def open_input(source: Source, *, fps: float = DEFAULT_FPS) -> Input:
+    """Opens a video, a folder of frames, a camera, or frames in memory.
+
+    fps: frame rate of a folder of frames and of frames in memory.
+    Raises: FrameError when there is no such input; UserError for a folder of several videos.
+    """
+    if isinstance(source, Input):
+        return source
+    if isinstance(source, int) or (isinstance(source, str) and is_camera(source)):
+        return CameraInput(str(source))
+    if isinstance(source, (str, os.PathLike)):
+        paths = find_inputs(source)
+        if len(paths) > 1:
+            raise UserError(f"{source}: has {len(paths)} videos; name one of them")
+        return FolderInput(paths[0], fps) if paths[0].is_dir() else VideoInput(paths[0])
+    return MemoryInput(source, fps)
+
+
 def is_camera(given: str) -> bool:
-    """Whether `0` or `/dev/video0` is meant, and no file of that name."""
+    """Whether `0` or `/dev/video0` means a camera, and not a file of that name."""
     return (given.isdigit() and not Path(given).exists()) or given.startswith("/dev/video")
 
 
-def find_inputs(given: str) -> list[Path]:
-    """The videos that a path stands for: itself, or those in a folder and below it.
+def find_inputs(given: str | os.PathLike[str]) -> list[Path]:
+    """Returns the videos that a path stands for: itself, or those in a folder and below it.
 
-    Raises: FrameError for a path that is not there.
+    A folder without videos stands for the frames in it. Raises: FrameError for a path that does not exist.
     """
     path = Path(given)
     if not path.exists():
@@ -154,23 +214,10 @@ def find_inputs(given: str) -> list[Path]:
     return sorted(videos) or [path]
 
 
-def open_input(path: Path, *, fps: float = DEFAULT_FPS) -> Input:
-    """Opens one of `find_inputs`; fps is that of frames in a folder. Raises: FrameError."""
-    return FramesInput(path, fps) if path.is_dir() else VideoInput(path)
-
-
-def open_single(given: str, *, fps: float = DEFAULT_FPS) -> Input:
-    """The one video or folder of frames that is named. Raises: FrameError; UserError for a folder of several videos."""
-    paths = find_inputs(given)
-    if len(paths) > 1:
-        raise UserError(f"{given}: has {len(paths)} videos; name one of them")
-    return open_input(paths[0], fps=fps)
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps OpenCV from saying in its own words that there is no camera."""
-    logging = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 has what OpenCV 4 has on top
+    """Keeps OpenCV from printing its own message when there is no camera."""
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 has in cv2.utils what OpenCV 4 has in cv2
     before = logging.getLogLevel()
     logging.setLogLevel(0)
     try:

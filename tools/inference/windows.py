@@ -1,4 +1,7 @@
-"""Cuts a stream of pictures into the clips of windows, in one pass and with the memory of the windows that are open."""
+"""Cuts a stream of pictures into the clips of windows: in one pass, with memory only for the windows that are open.
+
+`cut_video` decides which windows a video has, by the checkpoint's test protocol.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datasets.sampling.rules import Rule
+from datasets.protocol import ClipProtocol
+from datasets.sampling.rules import window_length
 from datasets.videos.video import TimedFrame
-from utils.clip_spec import ClipSpec
 from utils.transforms.cut_clip import CutClip
+
+LONG = 60.0  # seconds from which windows slide over a video
+SEGMENTS_WINDOW = 10.0  # seconds of a window for networks that take segments: the length of Kinetics clips
 
 
 @dataclass(frozen=True)
 class Window:
     """A stretch of a video that gets a score.
 
-    first, length: its frames. indices: int64 (clips, clip.num_pictures), the frames its clips are made of, counted from
-    the video's beginning.
+    first, length: its frames.
+    indices: int64 (clips, clip.num_pictures), the frames its clips are made of, counted from the start of the video.
     """
 
     first: int
@@ -28,34 +34,68 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Cut:
+class WindowClips:
     """A window with its pixels.
 
-    start, end: seconds of its first and last frame. frames: how many it had. times: float64 (clips, T), seconds of the
-    frames of its clips. views: (clips * crops, T, H, W, C).
+    start, end: seconds of its first and last frame.
+    num_frames: how many frames of it there were.
+    times: float64 (clips, T), seconds of the frames of its clips.
+    views: (clips * crops, T, H, W, C).
     """
 
     start: float
     end: float
-    frames: int
+    num_frames: int
     times: np.ndarray
     views: np.ndarray
 
 
-def whole(rule: Rule, clip: ClipSpec, *, num_frames: int, num_clips: int) -> Window:
-    """The one window that is the video, with the clips of its test protocol."""
-    return Window(0, num_frames, rule.pick(num_frames, clip, num_clips))
+def cut_video(
+    protocol: ClipProtocol,
+    frames: Iterable[TimedFrame],
+    *,
+    num_frames: int | None,
+    fps: float,
+    slide: bool,
+    window: float | None = None,
+    step: float | None = None,
+) -> Iterator[WindowClips]:
+    """Yields the windows of a video with their pixels: sliding ones, or one for the whole video.
+
+    num_frames: length of the video; None, only with `slide`, for one without end.
+    window, step: seconds of a window and between windows; by default one clip for networks that take clips and ten
+    seconds for those that take segments, half a window apart.
+    """
+    windows: Iterable[Window]
+    if slide:
+        length, distance = window_frames(protocol, fps=fps, window=window, step=step)
+        windows = sliding(protocol, length=length, step=distance, num_frames=num_frames)
+    else:
+        assert num_frames is not None
+        windows = [Window(0, num_frames, protocol.rule.pick(num_frames, protocol.clip, protocol.num_clips))]
+    return cut(frames, windows, protocol.transform)
 
 
-def sliding(rule: Rule, clip: ClipSpec, *, length: int, step: int, num_frames: int | None) -> Iterator[Window]:
-    """Windows of `length` frames, `step` apart, each cut as a video of its own; the last one ends with the video.
+def window_frames(protocol: ClipProtocol, *, fps: float, window: float | None, step: float | None) -> tuple[int, int]:
+    """Returns the length of a sliding window and the step to the next one, in frames."""
+    if window is not None:
+        length = max(1, round(window * fps))
+    elif protocol.rule.uses_stride:
+        length = window_length(protocol.clip.num_frames, protocol.clip.frame_stride)
+    else:
+        length = max(1, round(SEGMENTS_WINDOW * fps))
+    return length, max(1, length // 2) if step is None else max(1, round(step * fps))
 
-    num_frames: of the video; None: without end.
+
+def sliding(protocol: ClipProtocol, *, length: int, step: int, num_frames: int | None) -> Iterator[Window]:
+    """Yields windows of `length` frames, `step` apart, each cut like a video of its own; the last ends with the video.
+
+    num_frames: length of the video; None for one without end.
     """
     if num_frames is not None:
         length = min(length, num_frames)
-    num_clips = rule.num_clips if rule.fixed_num_clips else 1
-    inside = rule.pick(length, clip, num_clips)
+    rule = protocol.rule
+    inside = rule.pick(length, protocol.clip, rule.num_clips if rule.fixed_num_clips else 1)
     for first in itertools.count(0, step):
         if num_frames is not None and first + length >= num_frames:
             yield Window(num_frames - length, length, inside + (num_frames - length))
@@ -63,18 +103,18 @@ def sliding(rule: Rule, clip: ClipSpec, *, length: int, step: int, num_frames: i
         yield Window(first, length, inside + first)
 
 
-def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], transform: CutClip) -> Iterator[Cut]:
-    """Follows the pictures once and yields each window as soon as its last frame has come.
+def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], transform: CutClip) -> Iterator[WindowClips]:
+    """Reads the pictures once and yields each window as soon as its last frame has come.
 
-    windows: in the order of their first frames. A picture is resized and cropped when it comes, once, and forgotten
-    with the last window that shows it. Where the stream ends early, a window that has begun holds its last picture.
+    windows: in the order of their first frames. A picture is resized and cropped once, when it comes, and forgotten
+    with the last window that shows it. If the stream ends early, windows that have begun repeat the last picture.
     """
     waiting = iter(windows)
     upcoming = next(waiting, None)
-    opened: list[_Open] = []
+    opened: list[_OpenWindow] = []
     for index, (time, picture) in enumerate(frames):
         while upcoming is not None and upcoming.first <= index:
-            opened.append(_Open(upcoming, start=time))
+            opened.append(_OpenWindow(upcoming, start=time))
             upcoming = next(waiting, None)
         if not opened and upcoming is None:
             return
@@ -92,8 +132,13 @@ def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], transform: CutC
 
 
 @dataclass
-class _Open:
-    """A window whose frames are coming in. pieces: (crops, 1, H, W, C) by frame, each only once; times: of the same."""
+class _OpenWindow:
+    """A window whose frames are coming in.
+
+    seen: number of frames of the video so far.
+    pieces: (crops, 1, H, W, C) by frame, each only once.
+    times: seconds of the same frames.
+    """
 
     window: Window
     start: float
@@ -116,13 +161,13 @@ class _Open:
     def complete(self) -> bool:
         return self.seen >= self.window.first + self.window.length
 
-    def close(self) -> Cut:
+    def close(self) -> WindowClips:
         last = max(self.pieces)
         first = min(self.pieces)
         clips, times = [], []
         for indices in self.window.indices.tolist():
-            # a frame that never came is held by the nearest end of those that did
+            # a frame that never came is replaced by the nearest one of those that did
             there = [index if index in self.pieces else (last if index > last else first) for index in indices]
             clips.append(np.concatenate([self.pieces[index] for index in there], axis=1))
             times.append([self.times[index] for index in there])
-        return Cut(self.start, self.end, self.seen - self.window.first, np.array(times), np.concatenate(clips))
+        return WindowClips(self.start, self.end, self.seen - self.window.first, np.array(times), np.concatenate(clips))

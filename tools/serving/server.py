@@ -1,6 +1,6 @@
-"""The local page of `tools.predict --serve`: drop a video, see its scores over time. What it says is in _serve_answers.
+"""Serves the local page of `tools.predict --serve`: drop a video, see its scores over time (answers.py).
 
-Standard library only. A name that an upload may have never comes here: the body of a request is the video. It goes into
+Uses the standard library only. The name of an upload never comes here: the body of a request is the video. It goes into
 a private temporary folder under a name of ours and is removed with its answer. URLs are looked up in a fixed table.
 """
 
@@ -18,9 +18,9 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,20 +29,19 @@ from urllib.parse import parse_qsl, urlsplit
 
 from anal_tools.page_values import to_json
 from anal_tools.report import plotly_script
-from tools.inference.prediction import Settings
-from tools.inference.trained import Trained
+from tools.inference.arguments import BATCH_SIZE, TOPK
+from tools.inference.recognizer import Recognizer, load_from_arguments
 from tools.serving.answers import FORMATS, answer, check_upload
-from tools.serving.queue import Queue
 from utils.cli import positive_float
 from utils.errors import UserError
 
 PAGE = Path(__file__).with_name("page")
 MEGABYTE = 1 << 20
 MOST_CONNECTIONS = 32
-MOST_UPLOADS = 8  # being sent, waiting or being answered; so many times the size limit fit the temporary folder at most
+MOST_UPLOADS = 8  # being sent, waiting or being answered; the temporary folder holds at most that many size limits
 IDLE_SECONDS = 20  # without a byte
-UPLOAD_SECONDS = 900  # for all of it
-# OpenCV has an FFmpeg of its own, which must not see a playlist either where ours saw a video
+UPLOAD_SECONDS = 900  # for a whole upload
+# OpenCV has an FFmpeg of its own, which must not read as a playlist what ours read as a video
 CAPTURE_OPTIONS = f"format_whitelist;{FORMATS}|protocol_whitelist;file"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -55,13 +54,21 @@ HEADERS = {
 }
 
 
-def serve(trained: Trained, settings: Settings, *, host: str, port: int, megabytes: int) -> int:
-    """Serves until Ctrl-C or SIGTERM. Raises: UserError when it cannot listen there."""
+def run(args: argparse.Namespace) -> int:
+    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C or SIGTERM.
+
+    Raises: UserError when it cannot listen at that address.
+    """
+    recognizer = load_from_arguments(args)
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = CAPTURE_OPTIONS
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
+    host, port, limit = args.host, args.port, args.max_megabytes * MEGABYTE
+    with tempfile.TemporaryDirectory(prefix="predict-") as name:
+        folder = Path(name)
         try:
-            server = PageServer(host, port, trained, settings, limit=megabytes * MEGABYTE, folder=Path(folder))
+            server = PageServer(
+                host, port, recognizer, limit=limit, folder=folder, topk=args.topk, batch_size=args.batch_size
+            )
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"cannot listen on {host}, port {port}: {reason}; take another --port or --host") from None
@@ -75,22 +82,64 @@ def serve(trained: Trained, settings: Settings, *, host: str, port: int, megabyt
     return 0
 
 
-class PageServer(ThreadingHTTPServer):
-    """A thread per connection, one video at a time.
+class Queue:
+    """Lets one thread at a time through, first come, first served."""
 
-    local: whether only this machine can reach it; then a request must also name this machine, so that a web page
-    elsewhere cannot reach it through a name of its own (DNS rebinding). limit: bytes of an upload. folder: for uploads.
+    def __init__(self) -> None:
+        self._tickets: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def ticket(self) -> Iterator[Callable[[float], int]]:
+        """Takes a place; gives a function that waits some seconds for a change and returns how many are before us."""
+        mine = object()
+        with self._changed:
+            self._tickets.append(mine)
+
+        def ahead(seconds: float) -> int:
+            with self._changed:
+                if self._tickets[0] is not mine:
+                    self._changed.wait(seconds)
+                return self._tickets.index(mine)
+
+        try:
+            yield ahead
+        finally:
+            with self._changed:
+                self._tickets.remove(mine)
+                self._changed.notify_all()
+
+
+class PageServer(ThreadingHTTPServer):
+    """A server with a thread per connection, which looks at one video at a time.
+
+    limit: bytes of an upload at most.
+    folder: where uploads lie until they are answered.
+    topk, batch_size: as in `Recognizer.predict`.
+    local: whether only this machine can reach it. Then a request must also name this machine, so that a web page
+        elsewhere cannot reach it through a name of its own (DNS rebinding).
     """
 
     daemon_threads = True
 
-    def __init__(self, host: str, port: int, trained: Trained, settings: Settings, *, limit: int, folder: Path) -> None:
-        self.trained, self.settings, self.limit, self.folder = trained, settings, limit, folder
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        recognizer: Recognizer,
+        *,
+        limit: int,
+        folder: Path,
+        topk: int = TOPK,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        self.recognizer, self.limit, self.folder = recognizer, limit, folder
+        self.topk, self.batch_size = topk, batch_size
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.local = _is_loopback(host)
         self.queue, self.uploads = Queue(), threading.BoundedSemaphore(MOST_UPLOADS)
         self._connections = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self.pages = _pages(trained, limit)
+        self.pages = _pages(recognizer, limit)
         super().__init__((host, port), Handler)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.server_port}/"
@@ -98,27 +147,27 @@ class PageServer(ThreadingHTTPServer):
         self.hosts = {f"{name}:{self.server_port}" for name in names} | (names if self.server_port == 80 else set())
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Hangs up when there are too many connections already."""
+        """Hangs up when there are already too many connections."""
         if self._connections.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One connection."""
+        """Answers one connection."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing of a browser that went away."""
+        """Prints the error, unless it is a browser that went away."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
 
 
 class RefusedError(Exception):
-    """A request that gets an error page: status and the sentence for its reader."""
+    """A request that is refused, with a status and a sentence for its reader."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
         super().__init__(message)
@@ -126,14 +175,14 @@ class RefusedError(Exception):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET: the page and its parts. POST /predict: a video, answered by lines of JSON as they come."""
+    """Answers GET with the page and its parts, and POST /predict, a video, with lines of JSON as they come."""
 
     server: PageServer
     timeout = IDLE_SECONDS
     server_version = sys_version = ""
 
     def do_GET(self) -> None:
-        """The page or a part of it."""
+        """Sends the page or a part of it."""
         with self._refusals():
             self._check_host()
             if self.path not in self.server.pages:
@@ -149,13 +198,13 @@ class Handler(BaseHTTPRequestHandler):
             address = urlsplit(self.path)
             if address.path != "/predict":
                 raise RefusedError(HTTPStatus.NOT_FOUND, "there is no such page")
-            settings, length = self._settings(address.query), self._length()
+            windows, length = self._windows(address.query), self._length()
             if not self.server.uploads.acquire(blocking=False):
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many videos are waiting; try again later")
             try:
                 with tempfile.NamedTemporaryFile(dir=self.server.folder) as file:
                     self._receive(file, length)
-                    self._answer(Path(file.name), settings)
+                    self._answer(Path(file.name), windows)
             finally:
                 self.server.uploads.release()
 
@@ -173,20 +222,21 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.FORBIDDEN, f"this page answers to {self.server.url} only")
 
     def _check_origin(self) -> None:
-        """A form or script of another site must not use us; browsers say whose it is."""
+        """Refuses forms and scripts of other sites; browsers say whose they are."""
         origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "same-origin")
         if site not in ("same-origin", "none") or origin not in (None, f"http://{self.headers.get('Host')}"):
             raise RefusedError(HTTPStatus.FORBIDDEN, "another site's page may not send videos here")
 
-    def _settings(self, query: str) -> Settings:
+    def _windows(self, query: str) -> dict[str, float]:
+        """Returns the `window` and `step` that are asked for, in seconds."""
         try:
             asked = {key: positive_float(value) for key, value in parse_qsl(query, strict_parsing=bool(query))}
-            return replace(self.server.settings, window=asked.get("window"), step=asked.get("step"))
+            return {key: asked[key] for key in ("window", "step") if key in asked}
         except (ValueError, argparse.ArgumentTypeError):
             raise RefusedError(HTTPStatus.BAD_REQUEST, "window and step are seconds, numbers above 0") from None
 
     def _length(self) -> int:
-        # neither of the kinds a form can send: with those another site's page could post without asking first
+        # not a kind that a form can send: another site's page could post those without asking first
         kind = self.headers.get_content_type() if "Content-Type" in self.headers else ""
         if kind != "application/octet-stream" and not kind.startswith("video/"):
             raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the video itself, as application/octet-stream")
@@ -221,7 +271,7 @@ class Handler(BaseHTTPRequestHandler):
                 HTTPStatus.INSUFFICIENT_STORAGE, f"the video cannot be stored: {error.strerror}"
             ) from None
 
-    def _answer(self, path: Path, settings: Settings) -> None:
+    def _answer(self, path: Path, windows: dict[str, float]) -> None:
         try:
             check_upload(path)
         except UserError as error:
@@ -230,8 +280,9 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.queue.ticket() as ahead:
             while number := ahead(1.0):
                 self._event({"event": "waiting", "ahead": number})  # fails when the page is gone
+            server = self.server
             try:
-                for event in answer(self.server.trained, path, settings):
+                for event in answer(server.recognizer, path, topk=server.topk, batch_size=server.batch_size, **windows):
                     self._event(event)
             except UserError as error:
                 self._event({"event": "error", "error": str(error).replace(f"{path}: ", "")})
@@ -239,7 +290,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise
             except Exception:
                 traceback.print_exc()
-                self._event({"event": "error", "error": "the program failed at it; its terminal says how"})
+                self._event({"event": "error", "error": "the program failed on it; its terminal says how"})
 
     def _event(self, event: dict[str, Any]) -> None:
         self.wfile.write(json.dumps(event, allow_nan=False).encode() + b"\n")
@@ -257,7 +308,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _drain(self) -> None:
-        """Reads a little of what is still coming: closed at once, the connection would swallow our answer."""
+        """Reads a little of what is still coming; a connection that is closed at once would swallow our answer."""
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(1)
@@ -266,7 +317,7 @@ class Handler(BaseHTTPRequestHandler):
                 pass
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal is not a log of visits."""
+        """Prints nothing: the terminal is not a log of visits."""
 
 
 def _is_loopback(host: str) -> bool:
@@ -276,12 +327,12 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _pages(trained: Trained, limit: int) -> dict[str, tuple[str, bytes]]:
-    """Everything that a GET can ask for: content type and content by path."""
-    about = f"{trained.path.name}: {trained.method.name}, {trained.num_class} classes"
+def _pages(recognizer: Recognizer, limit: int) -> dict[str, tuple[str, bytes]]:
+    """Returns everything that a GET can ask for: content type and content by path."""
+    network = f"{recognizer.path.name}: {recognizer.method.name}, {recognizer.num_class} classes"
     page = (PAGE / "page.html").read_text(encoding="utf-8")
     data = to_json({"limit": limit, "megabytes": limit // MEGABYTE})
-    page = page.replace("@ABOUT@", html.escape(about)).replace("@DATA@", data)
+    page = page.replace("@NETWORK@", html.escape(network)).replace("@DATA@", data)
     scripts = {name: (PAGE / name).read_bytes() for name in ("style.css", "page.js")}
     return {
         "/": ("text/html; charset=utf-8", page.encode()),

@@ -12,8 +12,8 @@ from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, write_checkpoint
 from tools import export
-from tools.exporting.export import ABOUT, clip_network, exports_onnx, trace
-from tools.inference.trained import open_checkpoint
+from tools.exporting.export import METADATA_ENTRY, clip_network, exports_onnx, trace
+from tools.inference import load
 from utils.errors import ConfigError, UserError
 
 FAMILIES = {"tsn": TSN, "tsm": UNI | {"shift": "bi"}, "uni": UNI, "clip3d": CLIP, "slowfast": SLOWFAST}
@@ -49,17 +49,17 @@ def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: py
     session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     assert given.name == "clips" and given.shape[0] == "batch"
-    trained = open_checkpoint(ckpt, device="cpu")
+    recognizer = load(ckpt, device="cpu")
     clips = torch.randn(5, *given.shape[1:], generator=torch.Generator().manual_seed(1))
-    expected = trained.method(clips).numpy()
+    expected = recognizer.method(clips).numpy()
     scale = np.abs(expected).max()
     np.testing.assert_allclose(session.run(["logits"], {"clips": clips.numpy()})[0], expected, atol=1e-4 * scale)
-    extra = {ABOUT: ""}
+    extra = {METADATA_ENTRY: ""}
     program = torch.export.load(pt2, extra_files=extra)
     np.testing.assert_allclose(program.module()(clips).detach(), expected, atol=1e-4 * scale)
-    for about in (session.get_modelmeta().custom_metadata_map, json.loads(extra[ABOUT])):
-        assert json.loads(about["class_names"]) == CLASSES
-        assert json.loads(about["preprocessing"]) == json.loads(json.dumps(trained.protocol.as_dict()))
+    for metadata in (session.get_modelmeta().custom_metadata_map, json.loads(extra[METADATA_ENTRY])):
+        assert json.loads(metadata["class_names"]) == CLASSES
+        assert json.loads(metadata["preprocessing"]) == json.loads(json.dumps(recognizer.protocol.as_dict()))
 
 
 @with_onnx
@@ -78,14 +78,14 @@ def test_the_streaming_step_carries_its_state(tmp_path: Path) -> None:
         answer, *following = session.run(names, {"frame": frame.numpy()} | fed)
         logits.append(answer)
         fed = dict(zip(states, following, strict=True))
-    offline = open_checkpoint(ckpt, device="cpu").method(clips).numpy()
+    offline = load(ckpt, device="cpu").method(clips).numpy()
     np.testing.assert_allclose(np.mean(logits, axis=0), offline, atol=1e-4 * np.abs(offline).max())
 
 
 def test_a_file_that_differs_is_not_written(tmp_path: Path) -> None:
     ckpt, out = write_checkpoint(tmp_path), tmp_path / "model.pt2"
     out.write_text("before")
-    network = clip_network(open_checkpoint(ckpt, device="cpu"))
+    network = clip_network(load(ckpt, device="cpu"))
     program = trace(network)
     assert network.check(lambda inputs: [program.module()(*inputs)]) < 1e-6
     assert network.check(lambda inputs: [program.module()(*inputs) + 1]) > 1e-3
@@ -101,7 +101,7 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     ckpt = write_checkpoint(tmp_path)
     with pytest.raises(UserError, match="has to end in"):
         export.main([str(ckpt), str(tmp_path / "model.trt")])
-    with pytest.raises(ConfigError, match="only a TSM with `shift: uni`"):
+    with pytest.raises(ConfigError, match="only a TSM with `shift: uni` can run frame by frame, this is a tsn"):
         export.main([str(ckpt), str(tmp_path / "model.pt2"), "--streaming"])
     both = write_checkpoint(tmp_path / "bi", UNI | {"shift": "bi"})
     with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame"):

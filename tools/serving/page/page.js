@@ -1,16 +1,16 @@
 "use strict";
-// Sends one video, follows the answer's lines as they come, draws them. The file's name stays in the browser.
+// Sends one video, reads the lines of the answer as they come and draws them. The file's name stays in the browser.
 // Text reaches the page through textContent only, so a class whose name is HTML is just a strange name.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const COLORS = ["#0b5394", "#b45309", "#1a6e37", "#86198f", "#a8201a", "#155e75", "#4d5b06", "#5b21b6"];
 const MOST_SPANS = 500;
 const by = (id) => document.getElementById(id);
-// plotly reads a little HTML in texts; class names must not be read that way
+// plotly reads some HTML in texts; class names must not be read that way
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 let running = null; // the AbortController of the video on its way
-let shown = null; // the name and the answer on show
-let address = ""; // of the video in the player
+let shown = null; // name and answer that are shown
+let address = ""; // URL of the video in the player
 
 function element(tag, attributes, ...children) {
   const node = document.createElement(tag);
@@ -104,7 +104,7 @@ function follow(event, file) {
 function show(answer, file) {
   shown = { name: file.name, answer };
   by("status").textContent = "Done.";
-  by("about").replaceChildren(named(file.name), `: ${answer.seconds.toFixed(1)} s; ${answer.basis}.`);
+  by("summary").replaceChildren(named(file.name), `: ${answer.seconds.toFixed(1)} s; ${answer.basis}.`);
   by("warnings").replaceChildren(...answer.warnings.map((text) => element("li", {}, `Warning: ${text}`)));
   by("top").replaceChildren(...answer.top.map((one) =>
     element("tr", {}, element("td", {}, named(one.name)), element("td", { class: "number" }, one.score.toFixed(3)))));
@@ -120,7 +120,7 @@ function show(answer, file) {
   by("top-title").focus();
 }
 
-// windows one after another with the same best class are one row; each reaches to where the next begins
+// consecutive windows with the same best class are one row; each row ends where the next begins
 function merged({ start, end, best }) {
   const spans = [];
   best.forEach((name, index) => {
@@ -149,7 +149,7 @@ function draw({ windows, lines: classes }) {
   by("chart").on("plotly_click", (event) => seek(event.points[0].x));
 }
 
-// what the browser cannot play is looked at all the same, only not shown
+// a video that the browser cannot play is answered all the same, only not shown
 function play(file) {
   const video = by("video");
   if (address) URL.revokeObjectURL(address);

@@ -1,0 +1,152 @@
+"""Explains clips of a video by Grad-CAM and writes the pictures, for tools/cam.py."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.frame_dataset import FrameDataset
+from datasets.protocol import clip_protocol
+from datasets.split import open_split
+from datasets.videos.video import between
+from tools.inference.annotate import drawn_name, write_video
+from tools.inference.grad_cam import default_layers, explain, layer_title
+from tools.inference.heat_pictures import Heat, side_by_side, strip, write_gif, write_png
+from tools.inference.inputs import open_input
+from tools.inference.recognizer import Recognizer, load_from_arguments
+from tools.inference.windows import cut_video
+from utils.config.file import nearest
+from utils.errors import FrameError, UserError
+from utils.plots.fonts import readable
+
+MOST_CLIPS = 24  # in a strip or a GIF, which are made in memory; a film has no limit
+SLOWEST, FASTEST = 2.0, 30.0  # frames per second of a film without --rate
+Clip = tuple[np.ndarray, np.ndarray, str]  # (T, H, W, 3), seconds (T,), what its title adds
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the pictures; returns the exit code."""
+    recognizer = load_from_arguments(args).with_test(num_clips=None, num_crops=1)
+    if args.list_layers:
+        print("\n".join(recognizer.layers))
+        return 0
+    label = None if args.label is None else find_class(recognizer, args.label)
+    layers = args.layer or default_layers(recognizer)
+    print("maps of " + " and ".join(layer_title(recognizer.method, layer) for layer in layers))
+    clips = clip_of_record(recognizer, args) if args.record is not None else clips_of_video(recognizer, args)
+    heats = explained(recognizer, clips, layers, label)
+    if len(args.out) > 1 or args.out[0].suffix.lower() != ".mp4":
+        kept = list(itertools.islice(heats, MOST_CLIPS + 1))
+        if len(kept) > MOST_CLIPS:
+            raise UserError(
+                f"more than {MOST_CLIPS} clips for one picture: narrow it with --start and --end, or take a longer "
+                "--step, or write an .mp4 alone"
+            )
+        heats = iter(kept)
+        for target in args.out:
+            write(target, kept, args.rate)
+    else:
+        write(args.out[0], heats, args.rate)
+    for target in args.out:
+        print(f"written: {target}", file=sys.stderr)
+    return 0
+
+
+def find_class(recognizer: Recognizer, given: str) -> int:
+    """Returns the label of a class, given by its name or its index. Raises: UserError with what may have been meant."""
+    names = recognizer.class_names or []
+    if given in names:
+        return names.index(given)
+    if given.isdigit() and int(given) < recognizer.num_class:
+        return int(given)
+    indices = f"; indices are 0 to {recognizer.num_class - 1}"
+    raise UserError(
+        f"--class {given}: there is no such class"
+        + (nearest(given, names) if names and not given.isdigit() else indices)
+    )
+
+
+def clips_of_video(recognizer: Recognizer, args: argparse.Namespace) -> Iterator[Clip]:
+    """Yields the clip that stands for a video, or one for each of its windows. Raises: FrameError."""
+    video = open_input(Path(args.input), fps=args.fps)
+    assert video.num_frames is not None
+    first = round(args.start * video.fps)
+    num_frames = min(video.num_frames, math.ceil(min(args.end * video.fps, video.num_frames))) - first
+    if num_frames < 1:
+        raise UserError(f"--start {args.start:g}: {video.name} has only {video.num_frames / video.fps:.1f} s")
+    clips = cut_video(
+        recognizer.protocol,
+        between(video.frames(), args.start, args.end),
+        num_frames=num_frames,
+        fps=video.fps,
+        slide=args.window is not None or args.step is not None,
+        window=args.window,
+        step=args.step,
+    )
+    nothing = True
+    for item in clips:
+        yield item.views[0], item.times[0] + args.start, ""
+        nothing = False
+    for warning in video.warnings:
+        print(f"warning: {video.name}: {warning}", file=sys.stderr)
+    if nothing:
+        raise video.nothing_decoded()
+
+
+def clip_of_record(recognizer: Recognizer, args: argparse.Namespace) -> Iterator[Clip]:
+    """Yields the clip of one record of the list that the checkpoint's config names, read by its data set."""
+    protocol = clip_protocol(recognizer.common, recognizer.method.clip, train=args.split == "train")
+    split = open_split(recognizer.common, args.split, protocol)
+    row = next((row for row in range(len(split)) if split.path(row) == args.record), None)
+    if row is None:
+        raise UserError(f"--record {args.record}: not in the {args.split} list of {recognizer.path}")
+    dataset = split.dataset
+    sample = dataset[(0, row)]
+    if sample["fault"]:
+        raise FrameError(sample["fault"])
+    seen = dataset.indices(row, None)[0] if isinstance(dataset, FrameDataset) and not dataset.train else None
+    indices = np.arange(protocol.clip.num_frames) * protocol.clip.frame_stride if seen is None else seen
+    truth = f"  truth {recognizer.name(int(sample['label']))}" if sample["label"] >= 0 else ""
+    yield sample["clips"][0], indices / args.fps, f"  {args.record}{truth}"
+
+
+def explained(
+    recognizer: Recognizer, clips: Iterator[Clip], layers: Sequence[str], label: int | None
+) -> Iterator[Heat]:
+    """Yields every clip with its maps, and prints a line about each."""
+    for clip, times, addition in clips:
+        found = explain(recognizer, clip, layers, label)
+        span, name = f"{times[0]:.1f} - {times[-1]:.1f} s  {found.score:.3f}", recognizer.name(found.label)
+        print(f"{span}  {name}{addition}", flush=True)
+        for layer, heat in found.maps.items():
+            if not heat.any():
+                print(f"warning: nothing in {layer} speaks for {name} here", file=sys.stderr)
+        title = readable(f"{span}  {drawn_name(name, found.label)}{addition}")
+        maps = {layer_title(recognizer.method, layer): heat for layer, heat in found.maps.items()}
+        yield Heat(title, clip, times, maps)
+
+
+def write(target: Path, heats: Iterable[Heat], rate: float | None) -> None:
+    """One file of the kind that its name says. Raises: UserError when it cannot be written."""
+    if target.suffix.lower() == ".png":
+        write_png(target, strip(list(heats)))
+        return
+    first, *_ = waiting = list(itertools.islice(heats := iter(heats), 1))
+    pictures = (picture for heat in itertools.chain(waiting, heats) for picture in side_by_side(heat))
+    rate = rate or as_it_happened(first.times)
+    if target.suffix.lower() == ".gif":
+        write_gif(target, list(pictures), rate)
+    else:
+        write_video(target, ((index / rate, picture) for index, picture in enumerate(pictures)), rate)
+
+
+def as_it_happened(times: np.ndarray) -> float:
+    """Frames per second at which a clip's frames pass as they did before the camera, within what an eye can follow."""
+    spacing = float(np.diff(times).mean()) if len(times) > 1 else 0.0
+    return min(max(1 / spacing if spacing > 0 else SLOWEST, SLOWEST), FASTEST)

@@ -1,0 +1,170 @@
+"""Prints, writes and draws what a network says about videos, for tools/predict.py."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from datasets.videos.video import TimedFrame
+from tools.inference.annotate import drawn_name, write_lines, write_video
+from tools.inference.inputs import CameraInput, find_inputs, is_camera, open_input
+from tools.inference.prediction import ClassScore, Prediction, WindowPrediction
+from tools.inference.recognizer import Recognizer, load_from_arguments
+from utils.errors import FrameError, UserError
+from utils.files import atomic_write
+
+COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the answers; returns 1 when a video of a folder could not be read, 0 otherwise."""
+    options = {"topk": args.topk, "batch_size": args.batch_size, "window": args.window, "step": args.step}
+    if is_camera(args.input):
+        if args.annotate or args.json or args.csv:
+            raise UserError("--annotate, --json and --csv need a video with an end, not a camera")
+        camera = CameraInput(args.input)  # before the network: no camera, no waiting
+        return watch(load_from_arguments(args), camera, options, args.seconds)
+    paths = find_inputs(args.input)
+    if args.annotate and len(paths) > 1 and not args.annotate.is_dir():
+        raise UserError(f"{args.annotate}: {len(paths)} videos to annotate, so this has to be a folder that exists")
+    copies = copy_names(paths, Path(args.input), args.annotate) if args.annotate else {}
+    recognizer = load_from_arguments(args)
+    quiet = "-" in (args.json, args.csv)
+    answers, failed = [], 0
+    for path in paths:
+        try:
+            prediction = recognizer.predict(path, fps=args.fps, **options)
+        except FrameError as error:
+            if len(paths) == 1:
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        for warning in prediction.warnings:
+            print(f"warning: {path}: {warning}", file=sys.stderr)
+        if not quiet:
+            print("\n".join(lines_of(prediction)), flush=True)
+        if args.annotate:
+            if args.annotate.is_dir():
+                copies[path].parent.mkdir(parents=True, exist_ok=True)
+            annotate(prediction, path, copies[path], args.fps)
+        if args.json or args.csv:
+            answers.append(prediction.as_dict())
+    if failed == len(paths):
+        raise UserError(f"{args.input}: none of {len(paths)} videos could be read")
+    if args.json:
+        write_json(args.json, recognizer, answers)
+    if args.csv:
+        write_csv(args.csv, answers)
+    return 1 if failed else 0
+
+
+def lines_of(prediction: Prediction) -> Iterator[str]:
+    """Yields the lines for the terminal."""
+    yield f"{prediction.path}  {prediction.seconds:.1f} s, {prediction.num_frames} frames"
+    for found in prediction.top:
+        yield f"  {found.score:.3f}  {found.name}"
+    for window in prediction.timeline:
+        yield f"  {line_of(window)}"
+
+
+def line_of(window: WindowPrediction) -> str:
+    """Returns the line of a window: `  12.0 -   16.0 s  0.913  jump`."""
+    best = window.top[0]
+    return f"{window.start:7.1f} - {window.end:7.1f} s  {best.score:.3f}  {best.name}"
+
+
+def watch(recognizer: Recognizer, camera: CameraInput, options: dict[str, Any], seconds: float) -> int:
+    """Prints a line per window until the camera is gone, `seconds` have passed or Ctrl-C."""
+    print(f"{camera.name}, {camera.fps:.0f} frames/s; Ctrl-C ends it")
+    try:
+        for window in recognizer.windows(camera, **options):
+            print(line_of(window), flush=True)
+            if window.end >= seconds:
+                break
+    except KeyboardInterrupt:
+        print()
+    return 0
+
+
+def copy_names(paths: Sequence[Path], root: Path, target: Path) -> dict[Path, Path]:
+    """Returns where the annotated copy of each video goes: `target`, or a file in it, placed like the video in `root`.
+
+    a/x.avi becomes a/x.mp4, and a/x.avi.mp4 where there is an a/x.mp4 or an a/x.mkv too.
+    """
+    if not target.is_dir():
+        return dict.fromkeys(paths, target)
+    below = {path: path.relative_to(root) if path != root else Path(path.name) for path in paths}
+    stems = Counter(place.with_suffix("") for place in below.values())
+    shared = {path: stems[place.with_suffix("")] > 1 for path, place in below.items()}
+    return {
+        path: target / (place.with_name(f"{place.name}.mp4") if shared[path] else place.with_suffix(".mp4"))
+        for path, place in below.items()
+    }
+
+
+def annotate(prediction: Prediction, path: Path, target: Path, fps: float) -> None:
+    """Writes a copy of a video with the classes of each moment; reads it a second time, frame by frame."""
+    if target.exists() and target.resolve() == path.resolve():
+        raise UserError(f"{target}: this is the video itself; choose another name for the copy")
+    video = open_input(path, fps=fps)
+
+    def frames() -> Iterator[TimedFrame]:
+        current = 0
+        timeline = prediction.timeline
+        for time, picture in video.frames():
+            # windows overlap: take the one whose middle is nearest
+            while current + 1 < len(timeline) and _distance(timeline[current + 1], time) <= _distance(
+                timeline[current], time
+            ):
+                current += 1
+            top = timeline[current].top if timeline else prediction.top
+            yield time, write_lines(picture, [_drawn(found) for found in top[:3]])
+
+    write_video(target, frames(), video.fps)
+    print(f"written: {target}", file=sys.stderr)
+
+
+def _drawn(found: ClassScore) -> str:
+    return f"{found.score:.2f} {drawn_name(found.name, found.label)}"
+
+
+def _distance(window: WindowPrediction, time: float) -> float:
+    return abs((window.start + window.end) / 2 - time)
+
+
+def write_json(target: str, recognizer: Recognizer, answers: Sequence[dict[str, Any]]) -> None:
+    """Writes one object: the checkpoint, and a list of videos."""
+    content = {"checkpoint": str(recognizer.path), "method": recognizer.method.name, "videos": answers}
+    _write(target, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_csv(target: str, answers: Sequence[dict[str, Any]]) -> None:
+    """Writes a row per window and class; a video without a timeline is one window."""
+    rows: list[tuple[Any, ...]] = [COLUMNS]
+    for video in answers:
+        for window in video["timeline"] or [{"start": 0.0, "end": video["seconds"], "top": video["top"]}]:
+            place = video["path"], f"{window['start']:.3f}", f"{window['end']:.3f}"
+            for rank, found in enumerate(window["top"], 1):
+                rows.append((*place, rank, found["class"], found["name"], f"{found['score']:.6f}"))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    _write(target, text.getvalue())
+
+
+def _write(target: str, text: str) -> None:
+    if target == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        with atomic_write(Path(target), "w", errors="surrogateescape", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,370 @@
+"""Loads a trained network and recognises what a video shows.
+
+A checkpoint is enough: the config in it names the network and its test protocol (datasets/protocol.py), which decides
+how a video is cut into views and how their scores are averaged. Every command for trained networks works through here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.protocol import ClipProtocol, clip_protocol
+from datasets.videos.video import TimedFrame
+from methods.base import Method
+from methods.build import build_method
+from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
+from networks.checkpoints.load import load_into
+from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
+from tools.inference.features import Features, Layer, Pool
+from tools.inference.inputs import FlowInput, Input, Source, open_input
+from tools.inference.prediction import ClassScore, FramePrediction, Prediction, WindowPrediction
+from tools.inference.streaming import stream_frames, streaming_network
+from tools.inference.windows import LONG, WindowClips, cut_video
+from utils.config.file import load_config, stored_config
+from utils.config.schema import Common
+from utils.errors import CheckpointError, ConfigError, FrameError, UserError
+from utils.scoring.metrics import top_classes
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """A trained network in evaluation mode, with all that stands before its input and behind its output.
+
+    path: the checkpoint.
+    method: the network, in evaluation mode, on `device`.
+    common: the config it was trained with.
+    protocol: how its evaluation turns a video into views, and their logits into scores.
+    class_names: names by label; None when the checkpoint does not contain them.
+    """
+
+    path: Path
+    method: Method
+    common: Common
+    protocol: ClipProtocol
+    class_names: list[str] | None
+    device: torch.device
+
+    @property
+    def num_class(self) -> int:
+        """Number of classes (K)."""
+        return self.common.model.num_class
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of all layers that `features` takes."""
+        return [name for name, _ in self.method.named_modules() if name]
+
+    def name(self, label: int) -> str:
+        """Returns the name of a class, `class 3` when it has none."""
+        names = self.class_names or []
+        return names[label] if label < len(names) else f"class {label}"
+
+    def predict(
+        self,
+        video: Source,
+        *,
+        topk: int = TOPK,
+        batch_size: int = BATCH_SIZE,
+        window: float | None = None,
+        step: float | None = None,
+        fps: float = DEFAULT_FPS,
+    ) -> Prediction:
+        """Scores a video.
+
+        A short video gets the scores that `main.py --evaluate` gives it. If it lasts a minute or longer, or if `window`
+        or `step` is given, windows slide over it, and its scores are their mean.
+
+        video: path of a video or of a folder of numbered frames, or frames in memory: uint8 RGB (T, H, W, 3).
+        topk: number of classes in `top`.
+        batch_size: clips in one forward pass.
+        window, step: seconds of a window, and from one window to the next; see `windows`.
+        fps: frame rate of a folder of frames and of frames in memory.
+        Raises: FrameError when nothing in it can be decoded; CheckpointError when the scores are not numbers.
+        """
+        _check_positive(topk=topk, batch_size=batch_size, window=window, step=step, fps=fps)
+        source = self._open(video, fps, ends=True)
+        if window is None and step is None and (source.num_frames or 0) / source.fps < LONG:
+            counted, scores = self._whole(source, batch_size)
+            timeline: list[WindowPrediction] = []
+        else:
+            counted = _Counted(source.frames())
+            timeline = list(self._slide(source, counted, topk, batch_size, window, step))
+            scores = np.stack([found.scores for found in timeline]).mean(axis=0, dtype=np.float64)
+        return Prediction(
+            path=source.name,
+            seconds=counted.time + 1 / source.fps,
+            num_frames=counted.number,
+            top=self.top(scores, topk),
+            scores=scores.astype(np.float32),
+            timeline=timeline,
+            warnings=list(source.warnings),
+        )
+
+    def scores(self, frames: Source, *, batch_size: int = BATCH_SIZE) -> np.ndarray:
+        """Returns the scores of a video whose decoded frames are in memory, float32 (K,), by the test protocol.
+
+        frames: uint8 RGB (T, H, W, 3), all frames of the video.
+        Raises: FrameError for other frames, or none.
+        """
+        _check_positive(batch_size=batch_size)
+        return self._whole(self._open(frames, DEFAULT_FPS, ends=True), batch_size)[1]
+
+    def windows(
+        self,
+        source: Source,
+        *,
+        topk: int = TOPK,
+        batch_size: int = BATCH_SIZE,
+        window: float | None = None,
+        step: float | None = None,
+        fps: float = DEFAULT_FPS,
+    ) -> Iterator[WindowPrediction]:
+        """Yields the prediction for each window that slides over a video, a camera or any iterable of frames.
+
+        A window is cut like a video of its own and comes as soon as there are `batch_size` clips to score.
+
+        window: seconds; by default one clip for networks that take clips, ten seconds for those that take segments.
+        step: seconds from one window to the next; by default half a window. The last one ends with the video.
+        Raises: FrameError when nothing can be decoded; CheckpointError when the scores are not numbers.
+        """
+        _check_positive(topk=topk, batch_size=batch_size, window=window, step=step, fps=fps)
+        video = self._open(source, fps)
+        return self._slide(video, video.frames(), topk, batch_size, window, step)
+
+    def stream(
+        self, source: Source, *, every: int = 1, over: int | None = None, topk: int = TOPK, fps: float = DEFAULT_FPS
+    ) -> Iterator[FramePrediction]:
+        """Yields a prediction after each frame of a video, a camera or any iterable of frames, computing it only once.
+
+        The network has to be a TSM with `shift: uni`, which looks only into the past. `windows` takes any network.
+
+        every: use every n-th frame. over: frames whose logits are averaged, by default as many as in training.
+        Raises: ConfigError for another network; FrameError when nothing can be decoded.
+        """
+        _check_positive(every=every, over=over, topk=topk, fps=fps)
+        network = streaming_network(self)
+        return stream_frames(self, network, open_input(source, fps=fps), every=every, over=over, topk=topk)
+
+    def features(
+        self,
+        video: Source,
+        *,
+        layer: str = "",
+        pool: Pool = "space",
+        window: float | None = None,
+        step: float | None = None,
+        batch_size: int = BATCH_SIZE,
+        fps: float = DEFAULT_FPS,
+    ) -> Features:
+        """Returns what a layer answers: one row for the video by the test protocol, or one per window if it is given.
+
+        layer: dotted name, one of `layers`; by default the network's logits.
+        pool: what is averaged besides the views: "space", "all" (time too) or "none".
+        Raises: UserError for an unknown layer; FrameError when nothing can be decoded.
+        """
+        _check_positive(batch_size=batch_size, window=window, step=step, fps=fps)
+        chosen = Layer(self, layer, pool)
+        source = self._open(video, fps, ends=True)
+        slide = window is not None or step is not None
+        found = cut_video(
+            self.protocol,
+            source.frames(),
+            num_frames=source.num_frames,
+            fps=source.fps,
+            slide=slide,
+            window=window,
+            step=step,
+        )
+        rows = [(chosen.row(item.views, batch_size), (item.start, item.end)) for item in found]
+        if not rows:
+            raise source.nothing_decoded()
+        return Features(np.stack([row for row, _ in rows]), np.array([times for _, times in rows], np.float64))
+
+    def with_test(self, **changes: Any) -> Recognizer:
+        """Returns the same network with another test protocol, for example `num_clips=1, num_crops=1` for one view.
+
+        changes: keys of the config's `test` section.
+        Raises: UserError for an unknown key or a value that cannot be.
+        """
+        values = self.common.model_dump() | {"test": self.common.test.model_dump() | changes}
+        if "num_crops" in changes:
+            values["val_dense"] = False  # another way to ask for ten crops
+        common = stored_config({"common": values}, self.path)
+        return dataclasses.replace(self, common=common, protocol=clip_protocol(common, self.method.clip, train=False))
+
+    # --- the steps of a prediction ---
+
+    def normalise(self, views: np.ndarray) -> Tensor:
+        """Turns views into the network's input: (V, T, H, W, C), uint8 or float32 0..255 -> (V, C, T, H, W).
+
+        T and C are those of pictures before, and those of the network after, where stacks lie in the channels.
+        """
+        clips = torch.from_numpy(views).permute(0, 4, 1, 2, 3)[None]
+        return self.protocol.augment.apply(clips.to(self.device))
+
+    @torch.no_grad()
+    def logits(self, views: np.ndarray, *, batch_size: int) -> Tensor:
+        """Runs the network: (V, T, H, W, C) -> float32 (V, K) on the CPU, `batch_size` views at a time."""
+        starts = range(0, len(views), batch_size)
+        parts = [self.method(self.normalise(views[start : start + batch_size])).float().cpu() for start in starts]
+        return torch.cat(parts)
+
+    def score_views(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
+        """Scores the views (V, T, H, W, C) of each of N videos -> float32 (N, K), averaged as in an evaluation."""
+        logits = self.logits(np.concatenate(videos), batch_size=batch_size).split([len(views) for views in videos])
+        return torch.stack([self.average_views(part) for part in logits]).numpy()
+
+    def average_views(self, logits: Tensor) -> Tensor:
+        """Averages the logits (V, K) of a video's views to its scores (K,). Raises: CheckpointError if one is NaN."""
+        return self.finite(self.protocol.average_views(logits), "scores")
+
+    def finite(self, values: Tensor, description: str) -> Tensor:
+        """Returns `values`. Raises: CheckpointError when one is NaN or infinite, as after a training that diverged."""
+        if not values.isfinite().all():
+            raise CheckpointError(f"{self.path}: its {description} are not numbers (NaN); did the training diverge?")
+        return values
+
+    def top(self, scores: np.ndarray, topk: int = TOPK) -> list[ClassScore]:
+        """Returns the `topk` best classes of scores (K,), best first."""
+        labels = top_classes(scores[None], k=topk)[0]
+        return [ClassScore(int(label), self.name(int(label)), float(scores[label])) for label in labels]
+
+    def _open(self, source: Source, fps: float, *, ends: bool = False) -> Input:
+        """Opens what is looked at; a network for optical flow gets the fields between the frames."""
+        video = open_input(source, fps=fps)
+        if ends and video.num_frames is None:
+            raise FrameError(f"{video.name}: has no known end; take windows() or stream(), or put the frames in a list")
+        return FlowInput(video, self.protocol.transform.rule) if self.protocol.clip.modality == "flow" else video
+
+    def _whole(self, video: Input, batch_size: int) -> tuple[_Counted, np.ndarray]:
+        """Scores a video by the test protocol."""
+        expected = video.num_frames
+        while True:
+            counted = _Counted(video.frames())
+            clips = cut_video(self.protocol, counted, num_frames=expected, fps=video.fps, slide=False)
+            found = [scores for _, scores in self._scored(clips, batch_size)]
+            if not counted.number:
+                raise video.nothing_decoded()
+            if counted.number == expected or expected != video.num_frames:
+                return counted, found[0]
+            expected = counted.number  # some frames cannot be decoded: the clips of what is left lie elsewhere
+
+    def _slide(
+        self,
+        video: Input,
+        frames: Iterable[TimedFrame],
+        topk: int,
+        batch_size: int,
+        window: float | None,
+        step: float | None,
+    ) -> Iterator[WindowPrediction]:
+        """Yields the prediction of each sliding window."""
+        clips = cut_video(
+            self.protocol, frames, num_frames=video.num_frames, fps=video.fps, slide=True, window=window, step=step
+        )
+        nothing = True
+        for item, scores in self._scored(clips, batch_size):
+            yield WindowPrediction(item.start, item.end, self.top(scores, topk), scores)
+            nothing = False
+        if nothing:
+            raise video.nothing_decoded()
+
+    def _scored(self, windows: Iterator[WindowClips], batch_size: int) -> Iterator[tuple[WindowClips, np.ndarray]]:
+        """Yields each window with its scores (K,), as soon as there are `batch_size` clips to score."""
+        batch: list[WindowClips] = []
+        for item in windows:
+            batch.append(item)
+            if sum(len(one.views) for one in batch) >= batch_size:
+                yield from self._score_batch(batch, batch_size)
+                batch = []
+        if batch:
+            yield from self._score_batch(batch, batch_size)
+
+    def _score_batch(self, batch: list[WindowClips], batch_size: int) -> Iterator[tuple[WindowClips, np.ndarray]]:
+        scores = self.score_views([item.views for item in batch], batch_size=batch_size)
+        yield from zip(batch, scores, strict=True)
+
+
+def load(
+    checkpoint: str | os.PathLike[str],
+    *,
+    config: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    trust_pickle: bool = False,
+) -> Recognizer:
+    """Builds the network that a checkpoint describes and loads its weights.
+
+    config: a config.yaml that describes the network, for weights of other projects, which contain none.
+    device: "auto" (a GPU if there is one), "cpu", "cuda" or any other device that PyTorch knows.
+    trust_pickle: also read a file that contains more than weights; loading it may run code in it.
+    Raises: CheckpointError for a file that is missing or damaged or does not say what it is; ConfigError for a wrong
+    config or device.
+    """
+    chosen = _device(device)
+    path = Path(checkpoint)
+    file = load_checkpoint_file(path, trust_pickle=trust_pickle)
+    common = _config_of(file) if config is None else load_config(config).common
+    try:
+        method = build_method(common.model)
+        load_into(method, file)
+        protocol = clip_protocol(common, method.clip, train=False)
+    except ConfigError as error:
+        raise ConfigError(f"{config or path}: {error}") from None
+    method = method.eval().requires_grad_(False).to(chosen)
+    return Recognizer(path, method, common, protocol, file.class_names, chosen)
+
+
+def load_from_arguments(args: argparse.Namespace) -> Recognizer:
+    """Loads the network that the options of tools/inference/arguments.py name."""
+    return load(args.checkpoint, config=args.config, device=args.device, trust_pickle=args.trust_pickle)
+
+
+def _config_of(file: RawCheckpoint) -> Common:
+    raw = file.others.get("config")
+    if raw is None:
+        raise CheckpointError(
+            f"{file.path}: contains weights only ({file.layout}) and does not say of which network; name the config "
+            "that does: --config exps/<dataset>/<experiment>/config.yaml, or config=... in Python"
+        )
+    return stored_config(raw, file.path)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r}: not known to PyTorch; use auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name}: PyTorch finds no GPU here; use auto or cpu")
+    return device
+
+
+def _check_positive(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise UserError(f"{name}: should be above 0, but is {value}")
+
+
+class _Counted:
+    """Passes pictures on, counts them and remembers when the last one was shown."""
+
+    def __init__(self, frames: Iterator[TimedFrame]) -> None:
+        self._frames = frames
+        self.number, self.time = 0, 0.0
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        for time, picture in self._frames:
+            self.number, self.time = self.number + 1, time
+            yield time, picture

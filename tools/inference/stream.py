@@ -1,0 +1,52 @@
+"""Prints the answers of a one-directional TSM frame by frame, or checks them, for tools/stream.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections import deque
+
+import numpy as np
+
+from tools.inference.inputs import Input, open_input
+from tools.inference.recognizer import Recognizer, load_from_arguments
+from tools.inference.streaming import check_stream, streaming_network
+
+LARGEST_DIFFERENCE = 1e-5
+TIMED_FRAMES = 1000  # the latest ones, whose times are kept
+
+
+def run(args: argparse.Namespace) -> int:
+    """Streams, or checks; returns 1 when the check finds a difference."""
+    video = None if args.input is None else open_input(args.input, fps=args.fps)  # first: loading a network takes time
+    recognizer = load_from_arguments(args)
+    if args.check:
+        return check(recognizer, video, args.every)
+    assert video is not None
+    latencies: deque[float] = deque(maxlen=TIMED_FRAMES)
+    due = 0.0
+    try:
+        for found in recognizer.stream(video, every=args.every, over=args.over, topk=1):
+            latencies.append(found.latency)
+            if found.time >= due:
+                due = found.time + args.print
+                best = found.top[0]
+                took = 1000 * found.latency
+                print(f"{found.time:7.1f} s  {best.score:.3f}  {best.name}  ({took:.1f} ms)", flush=True)
+    except KeyboardInterrupt:
+        print()
+    if latencies:
+        middle, slow = np.percentile(1000 * np.array(latencies), [50, 95])
+        print(f"{middle:.1f} ms per frame ({1000 / middle:.0f} frames/s), 95 % below {slow:.1f} ms")
+    return 0
+
+
+def check(recognizer: Recognizer, video: Input | None, every: int) -> int:
+    """Prints how far the stream is from the offline network; returns 1 when that is too far."""
+    found = check_stream(recognizer, streaming_network(recognizer), video, every=every)
+    fine = found.difference < LARGEST_DIFFERENCE
+    print(f"{found.num_frames} frames, largest logit {found.largest_logit:.2f}")
+    print(
+        f"largest difference from the offline network: {found.difference:.1e}, "
+        f"{'below' if fine else 'not below'} {LARGEST_DIFFERENCE:.0e}"
+    )
+    return 0 if fine else 1
