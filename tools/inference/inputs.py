@@ -108,7 +108,7 @@ class MemoryInput(Input):
         if not isinstance(frames, Iterable):
             raise FrameError(f"expected a path, a camera's number or frames, not a {type(frames).__name__}")
         self._frames, self.fps = frames, fps
-        self.num_frames = len(frames) if isinstance(frames, Sized) else None
+        self.num_frames = max(1, len(frames)) if isinstance(frames, Sized) else None
         self.warnings = []
 
     def frames(self) -> Iterator[TimedFrame]:
