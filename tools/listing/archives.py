@@ -149,8 +149,8 @@ def _find(archive: Archive, source: Path, patterns: Sequence[str], *, folder: bo
             if found:
                 return found[0]
     raise UserError(
-        f"{source}: {archive.title} needs {' or '.join(patterns)}, which is neither in this folder nor in one below it; "
-        f"docs/datasets/{archive.page}.md shows what its archive contains"
+        f"{source}: {archive.title} needs {' or '.join(patterns)}, which is neither in this folder nor in one below "
+        f"it; docs/datasets/{archive.page}.md shows what its archive contains"
     )
 
 
