@@ -15,7 +15,7 @@ from tools.dumping.measure import Cost, measure_dump
 from tools.dumping.pool import run_jobs
 from tools.dumping.video import Job
 from utils.errors import UserError
-from utils.transforms.decode import decode_image
+from utils.transforms.image import decode_image
 
 
 def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: int = 0) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from datasets.videos.video import TimedFrame, Video, at_rate, between
 from utils.errors import FrameError
 from utils.files import sync_folder
-from utils.transforms.resize import quick_resize
+from utils.transforms.image import quick_resize
 
 TEMPLATE, FIRST_FRAME = "img_{:05d}.jpg", 1
 # no other video would fare better: the run ends

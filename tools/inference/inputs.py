@@ -15,9 +15,8 @@ from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
 from datasets.videos.video import VIDEO_SUFFIXES, TimedFrame, Video
 from utils.errors import FrameError, UserError
 from utils.transforms.crops import CropRule, short_side_size
-from utils.transforms.decode import decode_image
 from utils.transforms.flow import dis, to_levels
-from utils.transforms.resize import quick_resize
+from utils.transforms.image import decode_image, quick_resize
 
 DEFAULT_FPS = 25.0  # of frames and files that do not say
 

@@ -63,7 +63,7 @@ def check_arguments(
 def _arguments(function: Callable[..., Any], without: tuple[str, ...]) -> type[BaseModel]:
     """A schema with one field per parameter of `function`."""
     called = function.__init__ if inspect.isclass(function) else function
-    hints = get_type_hints(called)
+    hints = get_type_hints(called, include_extras=True)
     fields: dict[str, Any] = {}
     for key, parameter in inspect.signature(function).parameters.items():
         if key in without or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
