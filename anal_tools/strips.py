@@ -14,8 +14,7 @@ from datasets.open import open_list, open_store
 from datasets.stores.disk import FrameStore
 from utils.config.schema import Common
 from utils.errors import UserError
-from utils.transforms.decode import decode_image
-from utils.transforms.jpeg import jpeg_header
+from utils.transforms.image import decode_image, jpeg_header
 
 NUM_FRAMES = 6
 HEIGHT = 72  # pixels

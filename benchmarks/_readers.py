@@ -15,6 +15,7 @@ from torchvision.transforms import ColorJitter
 
 from benchmarks._workload import Key, Workload
 from datasets.memcached_dataset_tsn import TSNDataset
+from datasets.protocol import ClipProtocol
 from datasets.stores.disk import FrameStore
 from utils.clip_spec import ClipSpec
 from utils.training.batch import Batch
@@ -149,14 +150,11 @@ class PillowFull(PillowReader):
 
 
 def make_dataset(workload: Workload, store: FrameStore, *, full: bool = False) -> TSNDataset:
-    """Ours, as a config would build it."""
-    return TSNDataset(
-        workload.records,
-        store,
-        clip=ClipSpec(workload.segments),
-        transform=PRESET.train(input_size=workload.input_size),
-        augment=make_augment() if full else None,
-    )
+    """Makes our dataset as a config would; `full` draws the original project's augmentation as well."""
+    augment = make_augment() if full else Augment(mean=PRESET.mean, std=PRESET.std)
+    transform = PRESET.train(input_size=workload.input_size)
+    protocol = ClipProtocol(ClipSpec(workload.segments), transform, augment, train=True)
+    return TSNDataset(workload.records, store, protocol)
 
 
 def make_augment() -> Augment:

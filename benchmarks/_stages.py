@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks._readers import make_augment, make_dataset, whole
 from benchmarks._workload import Workload
-from datasets import sample
+from datasets import frame_dataset
 from datasets.loader import TrainStream, make_loader
 from utils.transforms import cut_clip as transforms
 
@@ -75,7 +75,7 @@ def _clocks(workload: Workload) -> Iterator[dict[str, float]]:
         "open": (workload.store, "get_many"),
         "decode": (transforms, "decode_frame"),
         "resize": (transforms.CutClip, "_write"),
-        "collate": (sample, "collate"),
+        "collate": (frame_dataset, "collate"),
     }
 
     def clocked(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from datasets.lists.records import RecordList, read_list
 from datasets.stores.disk import DiskStore
 from datasets.stores.frame_names import detect_template
-from utils.transforms.decode import decode_image
+from utils.transforms.image import decode_image
 
 HEIGHT, WIDTH = 256, 340
 VIDEOS, FRAMES = 32, 24

@@ -1,4 +1,7 @@
-"""Bytes to clips. The two tables are what a config can name; a new dataset or store is one file and one line here."""
+"""Turns lists of videos into clips.
+
+A config names entries of the two tables; a new dataset or store is one file and one line here.
+"""
 
 from typing import Any
 

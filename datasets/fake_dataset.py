@@ -1,56 +1,38 @@
-"""Noise in the shape of a data set (the seed's `--fake`): to time a model, or to try a machine without any videos."""
+"""Noise in the shape of a dataset (`--fake`): to time a model, or to try a machine without any videos."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.sample import AugmentDraw, Key
-from utils.clip_spec import ClipSpec
+from datasets.frame_dataset import SampleDataset
+from datasets.protocol import ClipProtocol
 from utils.scoring.label_sets import LabelSets
 
 
-class FakeDataset:
-    """A video of noise for each of `labels`; the same (seed, epoch, index) always gives the same pixels.
+@dataclass(frozen=True)
+class _FakeRecords:
+    """A list of videos that do not exist."""
 
-    size: (height, width) of the clips. The other arguments are those of FrameDataset.
-    """
-
-    def __init__(
-        self,
-        labels: np.ndarray | LabelSets,
-        *,
-        clip: ClipSpec,
-        size: tuple[int, int],
-        num_crops: int = 1,
-        augment: AugmentDraw | None = None,
-        train: bool = True,
-        num_clips: int | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.labels = labels
-        self.clip, self.size = clip, size
-        self.augment = augment if train else None
-        self.train, self.seed = train, seed
-        self.num_clips = 1 if train or num_clips is None else num_clips
-        self.num_views = num_crops * self.num_clips
+    labels: np.ndarray | LabelSets
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, key: Key) -> dict[str, Any]:
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        rng = np.random.default_rng([self.seed, epoch if self.train else 0, index])
-        shape = (self.num_views, self.clip.num_pictures, *self.size, self.clip.channels)
-        clips = np.frombuffer(rng.bytes(int(np.prod(shape))), np.uint8).reshape(shape)
-        augment = (
-            {} if self.augment is None else self.augment.draw(rng, self.num_views, self.clip.num_pictures, *self.size)
-        )
-        return {
-            "clips": clips,
-            "label": self.labels[index],
-            "index": index,
-            "augment": augment,
-            "fault": "",
-        }
+    def path(self, index: int) -> str:
+        return f"fake_{index}"
+
+    where = path
+
+
+class FakeDataset(SampleDataset):
+    """A video of noise for each of `labels`; the same (seed, epoch, index) always gives the same pixels."""
+
+    def __init__(self, labels: np.ndarray | LabelSets, protocol: ClipProtocol, *, seed: int = 0) -> None:
+        super().__init__(_FakeRecords(labels), protocol, seed=seed)
+
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray) -> bool:
+        rng = np.random.default_rng([self.seed, 0, index]) if rng is None else rng
+        clips[...] = np.frombuffer(rng.bytes(clips.size), np.uint8).reshape(clips.shape)
+        return False

@@ -1,29 +1,152 @@
-"""Videos stored as frames -> samples: indices by a rule, frames from a store.
+"""From a video of a list to a sample: which frames, their bytes, their pixels, what is drawn for them, the label.
 
-The seed's three datasets (memcached_dataset*.py) are this class with the rules that belong to them.
+`SampleDataset` is what all datasets share. `FrameDataset` reads videos that are stored as frames; the original
+project's three datasets (memcached_dataset*.py) are this class with the sampling rules that belong to them.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from datasets.lists.records import RecordList
-from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
+from datasets.protocol import ClipProtocol
 from datasets.sampling.rules import SAMPLING, get_rule
 from datasets.stores.disk import FrameStore
 from datasets.stores.flow import field_pictures
 from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
-from utils.transforms.decode import UnreadableFrameError
+from utils.scoring.label_sets import LabelSets, mirrored
+from utils.training.batch import Batch
+from utils.transforms.gpu_decode import EncodedBatch, EncodedSample
+from utils.transforms.image import UnreadableFrameError
+
+Key = int | tuple[int, int]  # index, or (epoch, index)
+
+
+class Records(Protocol):
+    """A list of videos; `datasets.lists.records.RecordList` is one."""
+
+    @property
+    def labels(self) -> np.ndarray | LabelSets:
+        """int32 (n,), from 0, -1 where the list has none; or a set of classes for each video."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def path(self, index: int) -> str:
+        """Returns the path of one record as the list has it."""
+        ...
+
+    def where(self, index: int) -> str:
+        """Returns `file:line` of one record, for messages."""
+        ...
+
+
+class SampleDataset:
+    """Samples of a list of videos. How the clips of one sample are read is up to the subclass (`_read`).
+
+    records: the videos.
+    protocol: what a clip is, how it is cut, how many there are, and whether they are random (for training).
+    seed: of the samples' generators; each is made from (seed, epoch, index).
+    flip_labels: int64 (K,), the class of a mirrored clip, where mirroring changes it.
+
+    `dataset[(epoch, index)]` is a mapping with these entries:
+        clips: (V, T, H, W, C), V = clips x crops with the crops of one clip together, T and C those of its pictures.
+        label: a class, or a multi-hot row (K,).
+        index: the index.
+        augment: parameters that were drawn for the device, in training only.
+        fault: "", or why a frame is missing or broken, with list line and file; the clips are zeros then. No other
+            frame or video ever takes its place.
+    A DataLoader asks for whole batches (`__getitems__`), whose clips are written where the training process reads them.
+    """
+
+    encoded = False  # whether samples have encoded frames instead of pixels
+
+    def __init__(
+        self, records: Records, protocol: ClipProtocol, *, seed: int, flip_labels: np.ndarray | None = None
+    ) -> None:
+        self.records = records
+        self.clip, self.transform = protocol.clip, protocol.transform
+        self.augment = protocol.augment if protocol.train else None
+        self.train, self.num_clips, self.num_views = protocol.train, protocol.num_clips, protocol.num_views
+        self.seed, self.flip_labels = seed, flip_labels
+        self.shape = (self.num_views, self.clip.num_pictures, *self.transform.size, self.transform.channels)
+
+    @classmethod
+    def check_clip(cls, clip: ClipSpec) -> None:
+        """Raises ConfigError for a clip that this dataset does not take. By default it takes every clip."""
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def description(self) -> str:
+        """What there is how many of, for the log."""
+        return f"{len(self)} videos"
+
+    @property
+    def labels(self) -> np.ndarray | LabelSets:
+        """The truth of all samples: int (len(self),), or sets of classes."""
+        return self.records.labels
+
+    def path(self, index: int) -> str:
+        """Returns the path of one sample's video as the list has it."""
+        return self.records.path(index)
+
+    def store_counts(self) -> dict[str, int]:
+        """Returns what the frame store has counted since the start, over all workers; empty if it counts nothing."""
+        return {}
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        return self._sample(key, None if self.encoded else np.empty(self.shape, self.transform.dtype))
+
+    def __getitems__(self, keys: Sequence[Key], out: Tensor | None = None) -> Batch:
+        """Returns a whole batch. out: memory for its clips, (N, V, T, H, W, C), instead of new memory."""
+        if out is None and not self.encoded:
+            out = empty_clips((len(keys), *self.shape), self.transform.dtype)
+        places = [None] * len(keys) if out is None else out.numpy()
+        samples = [self._sample(key, place) for key, place in zip(keys, places, strict=True)]
+        if out is not None:
+            return collate(samples, out)
+        encoded = EncodedBatch([sample["clips"] for sample in samples], self.shape, self.transform.interpolation)
+        return collate(samples, torch.empty(len(keys), 0, 0, 0, 0, 0, dtype=torch.uint8), encoded)
+
+    def _sample(self, key: Key, out: np.ndarray | None) -> dict[str, Any]:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        rng = np.random.default_rng([self.seed, epoch, index]) if self.train else None
+        clips = EncodedSample(f"{self.records.where(index)}: {self.path(index)}") if out is None else out
+        label, drawn, fault = self.labels[index], {}, ""
+        try:
+            flipped = self._read(index, rng, epoch, clips)
+        except FrameError as error:
+            flipped, fault = False, f"{self.records.where(index)}: {error}"
+            clips.clear() if isinstance(clips, EncodedSample) else clips.fill(0)
+        if flipped and self.flip_labels is not None:
+            label = mirrored(label, self.flip_labels)
+        if rng is not None and self.augment is not None:
+            drawn = self.augment.draw(rng, *self.shape[:4])
+        return {"clips": clips, "label": label, "index": index, "augment": drawn, "fault": fault}
+
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: Any) -> bool:
+        """Writes the clips of one sample into `clips` (V, T, H, W, C); returns whether they are mirrored.
+
+        Raises: FrameError.
+        """
+        raise NotImplementedError
 
 
 class FrameDataset(SampleDataset):
-    """Videos stored as frames.
+    """Samples of videos that are stored as frames.
 
-    store: where they are; for optical flow a FlowStore, and the records count fields. clip.sampling: one of `rules`.
-    train: one random clip per video, else `num_clips` fixed ones, by default what the rule's own protocol tests with.
+    store: where the frames are; for optical flow a FlowStore, and the records count fields.
+    protocol: its clip's sampling is one of `rules`.
+    encoded: whether the frames stay encoded, for the device to decode (utils/transforms/gpu_decode.py).
     The other arguments and the samples are SampleDataset's.
     """
 
@@ -36,34 +159,19 @@ class FrameDataset(SampleDataset):
         self,
         records: RecordList,
         store: FrameStore,
+        protocol: ClipProtocol,
         *,
-        clip: ClipSpec,
-        transform: ClipTransform,
-        augment: AugmentDraw | None = None,
-        train: bool = True,
-        num_clips: int | None = None,
         seed: int = 0,
         flip_labels: np.ndarray | None = None,
+        encoded: bool = False,
     ) -> None:
-        self.check_clip(clip)
-        rule = get_rule(clip.sampling)
-        num_clips = 1 if train else (rule.num_clips if num_clips is None else num_clips)
-        rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips)
-        super().__init__(
-            records,
-            clip=clip,
-            transform=transform,
-            augment=augment,
-            train=train,
-            num_clips=num_clips,
-            seed=seed,
-            flip_labels=flip_labels,
-        )
-        self.store = store
+        self.check_clip(protocol.clip)
+        super().__init__(records, protocol, seed=seed, flip_labels=flip_labels)
+        self.store, self.encoded = store, encoded
 
     @classmethod
     def check_clip(cls, clip: ClipSpec) -> None:
-        """Raises: ConfigError for a sampling rule or a number of frames that this dataset does not take."""
+        """Raises ConfigError for a sampling rule or a number of frames that this dataset does not take."""
         if clip.sampling not in cls.rules:
             get_rule(clip.sampling)  # raises its own error for an unknown rule
             raise ConfigError(
@@ -72,27 +180,63 @@ class FrameDataset(SampleDataset):
         if cls.only_num_frames not in (None, clip.num_frames):
             raise ConfigError(f"{cls.rules_hint} its clips have {cls.only_num_frames} frame, not {clip.num_frames}")
 
+    def store_counts(self) -> dict[str, int]:
+        """Returns what the frame store has counted since the start, over all workers."""
+        return self.store.stats()
+
     def indices(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
-        """The frames, or fields of optical flow, of one sample, int64 (num_clips, clip.num_pictures), 0-based."""
+        """Returns the frames (or fields of optical flow) of a sample: int64 (num_clips, clip.num_pictures), 0-based."""
         num_frames = max(1, int(self.records.num_frames[index]))  # lists of image files hold no count
         rule = get_rule(self.clip.sampling)
         if rng is None:
             return rule.pick(num_frames, self.clip, self.num_clips)
         return rule.draw(num_frames, self.clip, rng)[None]
 
-    def _read(
-        self, index: int, rng: np.random.Generator | None, epoch: int, out: np.ndarray | None
-    ) -> tuple[Any, bool]:
-        path, wanted = self.records.path(index), self.indices(index, rng)
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedSample) -> bool:
+        wanted, path = self.indices(index, rng), self.records.path(index)
         if self.clip.modality == "flow":
             wanted = np.stack([field_pictures(fields) for fields in wanted])
         frames = self.store.get_many(path, wanted.ravel())
-        views, flipped = [], False
-        for number, (clip, place) in enumerate(zip(wanted, self._views(out), strict=True)):
+        flipped, crops = False, self.transform.num_crops
+        for number, numbers in enumerate(wanted):
+            clip = frames[number * len(numbers) : (number + 1) * len(numbers)]
             try:
-                view, flipped = self.transform(frames[number * len(clip) : (number + 1) * len(clip)], rng, place)
+                if isinstance(clips, EncodedSample):
+                    flipped = clips.add(clip, self.transform, rng)
+                else:
+                    place = clips[number * crops : (number + 1) * crops]
+                    flipped = self.transform(clip, rng, place)[1]
             except UnreadableFrameError as error:
-                file = self.store.frame_name(path, int(clip[error.position]))
+                file = self.store.frame_name(path, int(numbers[error.position]))
                 raise FrameError(f"{file}: {error}") from error
-            views.append(view)
-        return self.transform.join(views, f"{self.records.where(index)}: {path}", out), flipped
+        return flipped
+
+
+def collate(samples: Sequence[Mapping[str, Any]], clips: Tensor, encoded: EncodedBatch | None = None) -> Batch:
+    """Joins samples to a batch. clips: (N, V, T, H, W, C), theirs. encoded: what the clips are decoded from later."""
+    labels = np.stack([sample["label"] for sample in samples])
+    augment = {
+        name: torch.from_numpy(np.stack([sample["augment"][name] for sample in samples]))
+        for name in samples[0]["augment"]
+    }
+    return Batch(
+        clips=clips.permute(0, 1, 5, 2, 3, 4),
+        labels=torch.from_numpy(labels if labels.ndim == 2 else labels.astype(np.int64)),
+        indices=torch.tensor([int(sample["index"]) for sample in samples], dtype=torch.int64),
+        augment=augment,
+        faults=[str(sample["fault"]) for sample in samples],
+        encoded=encoded,
+    )
+
+
+def empty_clips(shape: Sequence[int], dtype: np.dtype, *, shared: bool | None = None) -> Tensor:
+    """Returns a tensor that is not written yet. shared: in memory that processes share; None: only in a worker.
+
+    A worker's tensors in other memory would be copied there.
+    """
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    if not (torch.utils.data.get_worker_info() is not None if shared is None else shared):
+        return torch.empty(*shape, dtype=kind)
+    size = math.prod(shape)
+    storage = torch.UntypedStorage._new_shared(size * kind.itemsize)  # as torch's own default_collate does
+    return torch.empty(0, dtype=kind).set_(storage, 0, (size,), (1,)).view(*shape)

@@ -1,6 +1,6 @@
-"""Which video comes when, on which process, and the workers that read it.
+"""Decides which video comes when, on which process, and starts the workers that read it.
 
-Order depends on (seed, epoch) and the number of processes, never on the number of workers; evaluation is exact.
+The order depends on (seed, epoch) and the number of processes, never on the number of workers; evaluation is exact.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from datasets.sample import SampleDataset
+from datasets.frame_dataset import SampleDataset
 from datasets.shared_clips import ClipPool, PooledBatches, PooledDataset
 from utils.scoring.label_sets import LabelSets
 from utils.system import STOP_SIGNALS
-from utils.training.batch import Batch, collate
+from utils.training.batch import Batch, unchanged
 
-_SHUFFLE = 0x5817FF1E  # keeps the shuffling apart from the samples' generators, which are seeded (seed, epoch, index)
+_SHUFFLE = (
+    0x5817FF1E  # makes the shuffling independent of the samples' generators, which are seeded (seed, epoch, index)
+)
 
 
 class TrainStream:
     """Batch sampler: an endless stream of permutations, one per epoch, cut into steps of all processes together.
 
-    Process `rank` of `world` takes, at step s, elements s*G + rank*B up to B further ones, with G = world * B; epochs
-    follow each other without a gap, so no video is dropped. Yields lists of (epoch, index) for the steps
-    start_step <= s < stop_step (None: for ever). Starting late costs one permutation.
+    At step s, process `rank` of `world` takes the B elements from s*G + rank*B on, with G = world * B; epochs follow
+    each other without a gap, so no video is dropped. Yields lists of (epoch, index) for the steps
+    start_step <= s < stop_step (None: endlessly). A late start costs one permutation.
 
     chances: float64 (num_videos,), summing to 1: an epoch then draws its videos with replacement by these instead.
     """
@@ -71,7 +73,7 @@ class TrainStream:
             step += 1
 
     def step(self, step: int) -> list[tuple[int, int]]:
-        """The (epoch, index) pairs of this process at one step."""
+        """Returns the (epoch, index) pairs of this process at one step."""
         first = step * self.world * self.batch_size + self.rank * self.batch_size
         return [self._at(position) for position in range(first, first + self.batch_size)]
 
@@ -83,9 +85,9 @@ class TrainStream:
 
 
 def balanced_chances(labels: np.ndarray | LabelSets) -> np.ndarray:
-    """For each video the chance that makes its class as likely as any other, float64 (num_videos,).
+    """Returns the chance of each video that makes its class as likely as any other, float64 (num_videos,).
 
-    Of sets, a class is drawn evenly and then one of its videos; to show no class counts as one more class.
+    With sets of classes, a class is drawn evenly and then one of its videos; videos without a class count as one more.
     """
     if isinstance(labels, LabelSets):
         sizes = labels.sizes
@@ -99,7 +101,10 @@ def balanced_chances(labels: np.ndarray | LabelSets) -> np.ndarray:
 
 
 def epoch_order(num_videos: int, seed: int, epoch: int, chances: np.ndarray | None = None) -> np.ndarray:
-    """The videos of one epoch in order, int32 (int64 from 2**31 videos on): a permutation, or drawn by `chances`."""
+    """Returns the videos of one epoch in their order, int32 (int64 from 2**31 videos on).
+
+    It is a permutation, or drawn by `chances`.
+    """
     if chances is not None:
         rng = np.random.default_rng([seed, epoch, 0, _SHUFFLE])
         return rng.choice(num_videos, num_videos, p=chances)
@@ -109,9 +114,9 @@ def epoch_order(num_videos: int, seed: int, epoch: int, chances: np.ndarray | No
 
 
 class EvalShard:
-    """Batch sampler: every world-th video, so that all processes together see each video exactly once, none padded.
+    """Batch sampler: every world-th video, so that all processes together see each video exactly once, without padding.
 
-    Batch counts may differ by one between processes: they must not synchronise per batch.
+    The number of batches may differ by one between processes: they must not synchronise per batch.
     """
 
     def __init__(self, num_videos: int, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
@@ -129,7 +134,7 @@ class EvalShard:
 
 
 def make_loader(
-    dataset: Any,
+    dataset: SampleDataset,
     batch_sampler: TrainStream | EvalShard,
     *,
     workers: int = 0,
@@ -139,24 +144,25 @@ def make_loader(
 ) -> DataLoader[Batch]:
     """Loads `dataset` in the order of `batch_sampler` with `workers` processes (0: in this one).
 
-    prefetch: batches each worker reads ahead. start_method: of the processes, "fork", "spawn" or "forkserver"; None is
-    the platform's own. Workers run one thread each and stay alive between passes.
+    prefetch: batches that each worker reads ahead.
+    start_method: how the processes are started, "fork", "spawn" or "forkserver"; None is the platform's own.
 
+    Workers run one thread each and stay alive between passes.
     Raises: UserError where workers lack shared memory.
     """
-    clips = dataset.room(batch_sampler.batch_size) if workers and isinstance(dataset, SampleDataset) else None
+    source: Any = dataset
     sampler: Any = batch_sampler
-    if clips is not None:
+    if workers and not dataset.encoded:
         ahead = workers * prefetch
         with contextlib.suppress(TypeError):  # an endless stream has no length
             ahead = min(ahead, len(batch_sampler))
-        pool = ClipPool(clips, ahead)
-        dataset, sampler = PooledDataset(dataset, pool), PooledBatches(batch_sampler, pool)
+        pool = ClipPool((batch_sampler.batch_size, *dataset.shape), dataset.transform.dtype, ahead)
+        source, sampler = PooledDataset(dataset, pool), PooledBatches(batch_sampler, pool)
     return DataLoader(
-        dataset,
+        source,
         batch_sampler=sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=unchanged,
         pin_memory=pin_memory,
         worker_init_fn=_begin_worker,
         prefetch_factor=prefetch if workers else None,
@@ -166,20 +172,20 @@ def make_loader(
 
 
 def _begin_worker(worker: int) -> None:
-    # Ctrl-C, Slurm and torchrun signal every process of a run: the main one then still needs the batches of its last
-    # step, and its workers end with it, whatever ends it
+    # Ctrl-C, Slurm and torchrun signal every process of a run. The main one then still needs the batches of its last
+    # step, and its workers end when it ends, for whatever reason
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    # what a fork inherited is not this process's to collect: it would copy the pages, and FFmpeg's conversion contexts
-    # wait for ever for threads that only the parent has
+    # objects inherited through a fork must not be collected here: that would copy their pages, and FFmpeg's conversion
+    # contexts would wait endlessly for threads that only the parent has
     gc.freeze()
     start_worker()
 
 
 @atexit.register
 def _end_workers() -> None:
-    # a process that an error ends still has its workers; multiprocessing sends them SIGTERM, which they ignore, and
-    # would wait for ever
+    # when an error ends a process, its workers are still there; multiprocessing sends them SIGTERM, which they ignore,
+    # and would wait endlessly
     if hasattr(signal, "SIGCHLD"):  # not on Windows; DataLoader's handler would report them as crashed
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in multiprocessing.active_children():
@@ -188,6 +194,6 @@ def _end_workers() -> None:
 
 
 def start_worker(worker: int = 0) -> None:
-    """Makes OpenCV and torch use one thread in this process: the workers are the parallelism."""
+    """Makes OpenCV and torch use one thread in this process: parallelism comes from the number of workers."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Single images (`type: img`): each record is an image file, or a video of which one frame is taken."""
+"""Single images (`type: img`): each record is an image file, or a video from which one frame is taken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from utils.errors import ListError
 
 
 class ImageDataset(FrameDataset):
-    """One image per record, as a clip of one frame: of a video a random frame in training, else the middle one."""
+    """One image per record, as a clip of one frame: a random frame of a video in training, else the middle one."""
 
     rules: ClassVar[frozenset[str]] = SEGMENT_RULES
     rules_hint: ClassVar[str] = "img takes single images:"
@@ -21,9 +21,10 @@ class ImageDataset(FrameDataset):
 
 
 def image_list_columns(source: str | Path) -> tuple[str, ...]:
-    """Which numbers follow the path: an image file has `path label`, a folder of frames `path num_frames label`.
+    """Returns which numbers follow the path in the lines of a list.
 
-    Told by the first line: its path ends in an image's suffix or not. Raises ListError if the list cannot be read.
+    An image file has `path label`, a folder of frames `path num_frames label`; the first line decides, by the suffix of
+    its path. Raises ListError if the list cannot be read.
     """
     try:
         with Path(source).open("rb") as file:

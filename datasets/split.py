@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from datasets import DATASETS, FakeDataset
-from datasets.frame_dataset import FrameDataset
+from datasets.frame_dataset import SampleDataset
 from datasets.lists.class_names import find_class_file
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
 from datasets.open import flip_labels, has_videos, open_frames, open_list, store_type
@@ -24,15 +24,13 @@ from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
 from datasets.video_dataset import VideoDataset
 from utils.clip_spec import ClipSpec
-from utils.config.build import build
+from utils.config.build import check_arguments
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
 from utils.processes.launch import Rank
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.label_sets import LabelSets
 from utils.training.batch import Batch
-from utils.transforms.cut_clip import CutClip
-from utils.transforms.gpu_decode import CutEncodedClip
 
 Protocols = dict[str, ClipProtocol]  # of the lists "train" and "val"
 FAKE_VIDEOS = {"train": 512, "val": 64}
@@ -51,7 +49,7 @@ class Split:
     name: str
     common: Common
     protocol: ClipProtocol
-    dataset: FrameDataset | VideoDataset | FakeDataset
+    dataset: SampleDataset
     class_names: list[str] | None
     description: str
 
@@ -59,17 +57,16 @@ class Split:
         return len(self.dataset)
 
     def __str__(self) -> str:
-        clips = isinstance(self.dataset, VideoDataset) and len(self) != len(self.dataset.index)
-        return f"{len(self)} {'clips' if clips else 'videos'}, {self.description}"
+        return f"{self.dataset.description}, {self.description}"
 
     def store_counts(self) -> dict[str, int]:
         """Returns what the frame store has counted since the start, over all workers; empty if it counts nothing."""
-        return self.dataset.store.stats() if isinstance(self.dataset, FrameDataset) else {}
+        return self.dataset.store_counts()
 
     @property
     def labels(self) -> np.ndarray | LabelSets:
         """The truth of all videos: int (len(self),), or sets of classes."""
-        return self.dataset.labels if isinstance(self.dataset, FakeDataset) else self.dataset.records.labels
+        return self.dataset.labels
 
     @property
     def labelled(self) -> np.ndarray:
@@ -86,7 +83,7 @@ class Split:
 
     def path(self, index: int) -> str:
         """Returns the path of a record as its list has it."""
-        return f"fake_{index}" if isinstance(self.dataset, FakeDataset) else self.dataset.records.path(index)
+        return self.dataset.path(index)
 
     def videos(self) -> Evaluation:
         """Returns the whole list and its truth, without scores."""
@@ -145,37 +142,29 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     fake: noise instead of the list.
     Raises: ListError for anything wrong with the list, its classes or its frames; ConfigError for the config.
     """
-    train = name == "train"
-    _check_dataset(common, protocol)
+    check_dataset(common, protocol)
     _check_gpu(common)
-    transform = protocol.transform
-    settings: dict[str, Any] = {
-        "clip": protocol.clip,
-        "augment": protocol.augment,
-        "train": train,
-        "num_clips": protocol.num_clips,
-        "seed": common.seed,
-    }
-    dataset: FrameDataset | VideoDataset | FakeDataset
     if fake:
-        names, description = None, "made up"
-        dataset = FakeDataset(
-            protocol.task.made_up(FAKE_VIDEOS[name], common.model.num_class),
-            size=transform.size,
-            num_crops=transform.num_crops,
-            **settings,
-        )
-    elif has_videos(common):
-        dataset, names, description = open_videos(common, name, transform, settings)
+        labels = protocol.task.made_up(FAKE_VIDEOS[name], common.model.num_class)
+        return Split(name, common, protocol, FakeDataset(labels, protocol, seed=common.seed), None, "made up")
+    records, names = open_list(common, name)
+    flip = flip_labels(common, names) if name == "train" else None
+    dataset: SampleDataset
+    if has_videos(common):
+        dataset = VideoDataset(records, protocol, seed=common.seed, flip_labels=flip, **_video_arguments(common))
+        scanned, unreadable = dataset.index.num_videos, len(dataset.index.errors)
+        description = f"encoded videos, {scanned} scanned, {unreadable} of them unreadable"
+        if records.spans is not None:
+            description = f"parts of {scanned} encoded videos, {unreadable} of the parts without a readable frame"
     else:
-        records, names = open_list(common, name)
         records, store, description = open_frames(common, records)
-        if common.data.decode == "cuda":
-            transform, description = CutEncodedClip.like(transform), f"{description}, decoded on the GPU"
+        encoded = common.data.decode == "cuda"
+        if encoded:
+            description += ", decoded on the GPU"
         if can_look(store):
             description += f", {check_on_disk(records, store, allowed=common.bad_frame_budget)} looked at on disk"
-        flip = flip_labels(common, names) if train else None
-        dataset = DATASETS[protocol.clip.dataset](records, store, transform=transform, flip_labels=flip, **settings)
+        kind = DATASETS[protocol.clip.dataset]
+        dataset = kind(records, store, protocol, seed=common.seed, flip_labels=flip, encoded=encoded)
     return Split(name, common, protocol, dataset, names, description)
 
 
@@ -188,32 +177,27 @@ def check_lists(common: Common, clip: ClipSpec) -> Protocols:
     """
     protocols = {name: clip_protocol(common, clip, train=name == "train") for name in ("train", "val")}
     for protocol in protocols.values():
-        _check_dataset(common, protocol)
+        check_dataset(common, protocol)
     return protocols
 
 
-def _check_dataset(common: Common, protocol: ClipProtocol) -> None:
-    if store_type(common) != "video":
+def check_dataset(common: Common, protocol: ClipProtocol) -> None:
+    """Checks that the store is known and that the dataset takes such clips and arguments; needs no data.
+
+    Raises: ConfigError.
+    """
+    if store_type(common) == "video":
+        swaps_labels = protocol.train and bool(common.augmentation.flip_labels)
+        VideoDataset.check(protocol.clip, sampler=_video_arguments(common).get("sampler"), swaps_labels=swaps_labels)
+    else:
         DATASETS[protocol.clip.dataset].check_clip(protocol.clip)
 
 
-def open_videos(
-    common: Common, name: str, transform: CutClip, settings: dict[str, Any]
-) -> tuple[VideoDataset, list[str] | None, str]:
-    """Opens encoded videos instead of frames (data.store.type: video)."""
-    records, names = open_list(common, name)
-    runtime = settings | {
-        "records": records,
-        "transform": transform,
-        "flip_labels": flip_labels(common, names) if name == "train" else None,
-    }
+def _video_arguments(common: Common) -> dict[str, Any]:
+    """Returns the arguments that data.store gives to VideoDataset, checked. Raises: ConfigError."""
     arguments = {key: value for key, value in common.data.store.items() if key != "type"}
-    dataset = build({"video": VideoDataset}, "video", arguments, where="common.data.store", **runtime)
-    scanned, unreadable = dataset.index.num_videos, len(dataset.index.errors)
-    description = f"encoded videos, {scanned} scanned, {unreadable} of them unreadable"
-    if records.spans is not None:
-        description = f"parts of {scanned} encoded videos, {unreadable} of the parts without a readable frame"
-    return dataset, names, description
+    given_here = ("records", "protocol", "seed", "flip_labels")
+    return check_arguments(VideoDataset, arguments, name="video", where="common.data.store", without=given_here)
 
 
 def _check_gpu(common: Common) -> None:

@@ -1,23 +1,27 @@
 """Clips straight from encoded videos, on a clock in seconds: no frames on the disk.
 
-Which seconds: clip_times.py, or a rule of sampling.py on frames. Which frames are shown then: here. How they are
-decoded: video_reader.py.
+Which seconds: videos/clip_times.py, or a rule of sampling/rules.py on frames. Which frames are shown then: here. How
+they are decoded: videos/reader.py.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import override
 
+from datasets.frame_dataset import SampleDataset
 from datasets.lists.records import RecordList
-from datasets.sample import AugmentDraw, ClipTransform, SampleDataset
+from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import get_rule, num_positions, with_stacks
-from datasets.videos.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
+from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.videos.index import VideoTimes
 from datasets.videos.reader import READERS, find_reader
 from datasets.videos.segments import SegmentIndex
@@ -25,7 +29,10 @@ from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets
 
-_CLIP_ORDER = 0xC11B5  # keeps the order of a video's clips apart from the samples' generators
+_CLIP_ORDER = 0xC11B5  # makes the order of a video's clips independent of the samples' generators
+
+Sampler = Literal["random", "random_multi", "uniform", "constant_clips_per_video"]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class RepeatedRecords:
@@ -41,30 +48,37 @@ class RepeatedRecords:
         return len(self.videos)
 
     def path(self, index: int) -> str:
-        """The path of one entry's video."""
+        """Returns the path of one entry's video."""
         return self._records.path(int(self.videos[index]))
 
     def where(self, index: int) -> str:
-        """`file:line` of one entry's video."""
+        """Returns `file:line` of one entry's video."""
         return self._records.where(int(self.videos[index]))
 
     def full_path(self, index: int) -> str:
-        """The path of one entry's video below the root."""
+        """Returns the path of one entry's video below the root."""
         return self._records.full_path(int(self.videos[index]))
 
 
 class VideoDataset(SampleDataset):
-    """Encoded videos, or the parts of them that the list gives seconds for; a part is as a video of its own.
+    """Samples of encoded videos, or of the parts of them that the list gives seconds for; a part counts as a video.
 
-    sampler: None takes clip.sampling, the rule that frame folders have, on the video's frames (at `fps`, if given).
-    Else spans of clip_seconds are taken: "random"; "random_multi", clips_per_video random ones in one training sample;
-    "uniform", every `stride` seconds (default: end to start), each an entry of its own; "constant_clips_per_video",
-    spread evenly, `num_clips` views of one sample in testing, entries of their own in training.
-    clip_seconds: default T x frame_stride frames at `fps` or the video's own rate. fps: resamples; of a span the frames
-    shown every frame_stride / fps seconds from its start are taken, without it T of the span's frames, evenly.
+    sampler: how clips are taken.
+        None: by clip.sampling, as from folders of frames, on the video's frames (at `fps`, if it is given).
+        "random": a span of clip_seconds from anywhere.
+        "random_multi": clips_per_video such spans in one training sample.
+        "uniform": a span every `stride` seconds, each one a sample of its own.
+        "constant_clips_per_video": spans spread evenly; the protocol's num_clips are the views of one sample in
+            testing, clips_per_video are samples of their own in training.
+        Testing takes "constant_clips_per_video" for both random ones, because a score must not change between runs.
+    clip_seconds: length of a span; default: T x frame_stride frames at `fps`, or at the video's own rate.
+    stride: seconds between the starts of uniform spans; default: one begins where the last one ends.
+    fps: rate of the frames that are taken. With a sampler, those shown every frame_stride / fps seconds from the start
+        of the span; without fps, T of the span's frames, evenly.
     clips_per_video: clips of each video in one epoch; where the rule lists its clips (torchvision), that many different
-    ones, or all there are. decoder: pyav, torchcodec or auto. cache: folder of the index,
-    default the user's cache folder.
+        ones, or all there are.
+    decoder: "auto" is torchcodec if it is installed, else PyAV.
+    cache: folder of the index of the videos; default: the user's cache folder.
 
     The other arguments and the samples are SampleDataset's.
     """
@@ -72,94 +86,76 @@ class VideoDataset(SampleDataset):
     def __init__(
         self,
         records: RecordList,
+        protocol: ClipProtocol,
         *,
-        clip: ClipSpec,
-        transform: ClipTransform,
-        augment: AugmentDraw | None = None,
-        train: bool = True,
-        num_clips: int | None = None,
         seed: int = 0,
         flip_labels: np.ndarray | None = None,
-        sampler: str | None = None,
-        clip_seconds: float | None = None,
-        stride: float | None = None,
-        fps: float | None = None,
-        clips_per_video: int = 1,
-        decoder: str = "pyav",
+        sampler: Sampler | None = None,
+        clip_seconds: Positive | None = None,
+        stride: Positive | None = None,
+        fps: Positive | None = None,
+        clips_per_video: Annotated[int, Field(ge=1)] = 1,
+        decoder: Literal["auto", "pyav", "torchcodec"] = "pyav",
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
+        self.check(protocol.clip, sampler=sampler, swaps_labels=flip_labels is not None)
+        if not protocol.train and sampler in ("random", "random_multi"):
+            sampler = "constant_clips_per_video"
+        if sampler == "random_multi":
+            protocol = dataclasses.replace(protocol, num_clips=clips_per_video)
+        elif sampler == "uniform":
+            protocol = dataclasses.replace(protocol, num_clips=1)
+        self.clip, self.train = protocol.clip, protocol.train
         self.sampler, self.clip_seconds, self.stride, self.fps = sampler, clip_seconds, stride, fps
-        self._check(train, clips_per_video, flip_labels)
-        if clip.modality == "flow":
-            raise ConfigError("common.data.store.type: videos hold no optical flow; tools/dump_flow.py makes it")
-        rule = get_rule(clip.sampling)
-        if sampler is None:
-            rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips or rule.num_clips)
+        self.clips_per_video = clips_per_video
         reader = find_reader(decoder)
         self._decoder = next(name for name, function in READERS.items() if function is reader)
         self.index = SegmentIndex(records, cache=cache)
-        self._clip = clip
-        entries = self._entries(len(records), clips_per_video, train)
-        videos = RepeatedRecords(records, entries[:, 0])
-        self._places = entries[:, 1]
-        self._count = clips_per_video
-        if train:
-            views = clips_per_video if sampler == "random_multi" else 1
-        elif sampler == "uniform":
-            views = 1
-        else:
-            views = (rule.num_clips if sampler is None else 1) if num_clips is None else num_clips
-        super().__init__(
-            videos,
-            clip=clip,
-            transform=transform,
-            augment=augment,
-            train=train,
-            num_clips=views,
-            seed=seed,
-            flip_labels=flip_labels,
-        )
-        self._videos = videos
+        entries = self._entries(len(records))
+        self._videos, self._places = RepeatedRecords(records, entries[:, 0]), entries[:, 1]
+        super().__init__(self._videos, protocol, seed=seed, flip_labels=flip_labels)
 
-    def _check(self, train: bool, clips_per_video: int, flip_labels: np.ndarray | None) -> None:
-        where = "common.data.store"
-        if self.sampler not in (None, *SAMPLERS):
-            raise ConfigError(f"{where}.sampler: {self.sampler!r} is not one of {', '.join(SAMPLERS)}")
-        if not train and self.sampler in ("random", "random_multi"):
-            self.sampler = "constant_clips_per_video"  # a score must not move between runs
-        for name in ("clip_seconds", "stride", "fps"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ConfigError(f"{where}.{name}: {value} is not above 0")
-        if clips_per_video < 1:
-            raise ConfigError(f"{where}.clips_per_video: {clips_per_video} is not at least 1")
-        if self.sampler == "random_multi" and flip_labels is not None:
+    @classmethod
+    def check(cls, clip: ClipSpec, *, sampler: str | None = None, swaps_labels: bool = False) -> None:
+        """Raises ConfigError for what cannot be, whatever the list; needs no data.
+
+        swaps_labels: whether mirroring changes a clip's class.
+        """
+        if clip.modality == "flow":
+            raise ConfigError("common.data.store.type: videos hold no optical flow; tools/dump_flow.py makes it")
+        if sampler == "random_multi" and swaps_labels:
             raise ConfigError(
-                f"{where}.sampler: random_multi puts clips with one label together; flip_labels cannot be"
+                "common.data.store.sampler: random_multi joins clips to one sample with one label, but "
+                "augmentation.flip_labels would change the label of some of them"
             )
 
-    def _entries(self, count: int, clips_per_video: int, train: bool) -> np.ndarray:
-        """int64 (entries, 2): the video of each entry, and which of the video's clips it is."""
-        windows = get_rule(self._clip.sampling).windows
+    @property
+    @override
+    def description(self) -> str:
+        return f"{len(self)} {'videos' if len(self) == len(self.index) else 'clips'}"
+
+    def _entries(self, count: int) -> np.ndarray:
+        """Returns int64 (entries, 2): the video of each entry, and which of the video's clips it is."""
+        windows, clips = get_rule(self.clip.sampling).windows, self.clips_per_video if self.train else 1
         if self.sampler == "uniform":
             counts = np.array([len(self._uniform(video)) for video in range(count)])
-        elif self.sampler is None and train and windows is not None and clips_per_video > 1:
-            counts = np.array([min(clips_per_video, self._num_windows(video, windows)) for video in range(count)])
+        elif self.sampler is None and windows is not None and clips > 1:
+            counts = np.array([min(clips, self._num_windows(video, windows)) for video in range(count)])
         else:
-            counts = np.full(count, clips_per_video if train and self.sampler != "random_multi" else 1)
+            counts = np.full(count, 1 if self.sampler == "random_multi" else clips)
         videos = np.repeat(np.arange(count), counts)
         first = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return np.stack([videos, np.arange(len(videos)) - first[videos]], axis=1)
 
     def _num_windows(self, video: int, windows: Callable[[int, int, int], np.ndarray]) -> int:
-        """How many clips a video has to choose from; one where it cannot be read, so that its fault is seen."""
+        """Returns the number of clips that a video offers; 1 if it cannot be read, so that its fault is reported."""
         if video in self.index.errors:
             return 1
-        return len(windows(self._at_rate(self.index[video]), self._clip.num_frames, self._clip.frame_stride))
+        return len(windows(self._at_rate(self.index[video]), self.clip.num_frames, self.clip.frame_stride))
 
     def _uniform(self, video: int) -> list[Span]:
         if video in self.index.errors:
-            return [(0.0, 0.0)]  # one entry, so that its fault is seen
+            return [(0.0, 0.0)]  # one entry, so that its fault is reported
         times = self.index[video]
         return uniform_spans(times.duration, self._seconds(times), stride=self.stride)
 
@@ -167,12 +163,12 @@ class VideoDataset(SampleDataset):
         if self.clip_seconds is not None:
             return self.clip_seconds
         rate = self.fps or (len(times) / times.duration if times.duration else 1.0)
-        return self._clip.num_frames * self._clip.frame_stride / rate
+        return self.clip.num_frames * self.clip.frame_stride / rate
 
     def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
-        """Which frames of the video one sample shows, int64 (num_clips, clip.num_pictures), 0-based.
+        """Returns the frames of the video that one sample shows: int64 (num_clips, clip.num_pictures), 0-based.
 
-        Raises FrameError.
+        Raises: FrameError for a video that cannot be read.
         """
         times = self.index[int(self._videos.videos[index])]
         if self.sampler is None:
@@ -183,7 +179,7 @@ class VideoDataset(SampleDataset):
         elif rng is None:
             spans = constant_spans(duration, seconds, self.num_clips)
         elif self.sampler == "constant_clips_per_video":
-            spans = [constant_spans(duration, seconds, self._count)[place]]
+            spans = [constant_spans(duration, seconds, self.clips_per_video)[place]]
         elif self.sampler == "random_multi":
             spans = random_spans(duration, seconds, self.num_clips, rng)
         else:
@@ -196,7 +192,7 @@ class VideoDataset(SampleDataset):
         count = self._at_rate(times)
         if rng is None:
             indices = rule.pick(count, clip, self.num_clips)
-        elif rule.windows is not None and self._count > 1:
+        elif rule.windows is not None and self.clips_per_video > 1:
             windows = rule.windows(num_positions(count, clip.length), clip.num_frames, clip.frame_stride)
             place = int(self._places[index])
             order = np.random.default_rng([self.seed, epoch, index - place, _CLIP_ORDER]).permutation(len(windows))
@@ -206,7 +202,7 @@ class VideoDataset(SampleDataset):
         return indices if self.fps is None else shown_at(times, indices / self.fps)
 
     def _at_rate(self, times: VideoTimes) -> int:
-        """How many frames a rule sees: the video's, or those of its time at `fps`."""
+        """Returns the number of frames that a rule sees: the video's, or those that it would have at `fps`."""
         return len(times) if self.fps is None else max(1, round(times.duration * self.fps))
 
     def _in_span(self, times: VideoTimes, span: Span) -> np.ndarray:
@@ -216,34 +212,32 @@ class VideoDataset(SampleDataset):
         shown = shown_during(times, span)
         return shown[temporal_subsample(len(shown), self.clip.num_frames)]
 
-    def _read(
-        self, index: int, rng: np.random.Generator | None, epoch: int, out: np.ndarray | None
-    ) -> tuple[Any, bool]:
-        video = int(self._videos.videos[index])
-        path = Path(self._videos.full_path(index))
+    def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray) -> bool:
+        video, path = int(self._videos.videos[index]), Path(self._videos.full_path(index))
         wanted = self.indices(index, rng, epoch)
         pictures = READERS[self._decoder](path, self.index.video(video), wanted.ravel() + self.index.first(video))
-        flipped = False
-        for number, (clip, place) in enumerate(zip(wanted, self._views(out), strict=True)):
-            _, flipped = self.transform.apply(pictures[number * len(clip) : (number + 1) * len(clip)], rng, place)
-        return out, flipped
+        flipped, crops = False, self.transform.num_crops
+        for number, numbers in enumerate(wanted):
+            clip = pictures[number * len(numbers) : (number + 1) * len(numbers)]
+            flipped = self.transform.apply(clip, rng, clips[number * crops : (number + 1) * crops])[1]
+        return flipped
 
 
 def shown_at(times: VideoTimes, seconds: np.ndarray) -> np.ndarray:
-    """The frame that is on the screen at each time; the last one after the end. int64, as `seconds` is shaped."""
+    """Returns the frame that is on the screen at each time, the last one after the end: int64, shaped as `seconds`."""
     if not len(times):
-        raise FrameError("there is no frame in it")
+        raise FrameError("the video has no frame")
     found = np.searchsorted(times.seconds, seconds + _early(times), side="right") - 1
     return np.clip(found, 0, len(times) - 1)
 
 
 def shown_during(times: VideoTimes, span: Span) -> np.ndarray:
-    """The frames that appear from the start to before the end of a span, or the last one. int64 (n,), n > 0."""
+    """Returns the frames that appear from the start to before the end of a span, or the last one: int64 (n,), n > 0."""
     first, last = np.searchsorted(times.seconds, np.array(span) - _early(times)).tolist()
     first = min(first, len(times) - 1)
     return np.arange(first, max(last, first + 1))
 
 
 def _early(times: VideoTimes) -> float:
-    """Seconds by which a frame may come late and still be due: containers round, Matroska to milliseconds."""
+    """Returns the seconds by which a frame may be late: containers round times, Matroska to milliseconds."""
     return min(times.tick, 1e-3)

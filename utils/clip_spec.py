@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
 class Modality:
     """What stands for a moment of a video.
 
-    channels: of one picture on its way to the device. beyond: pictures that a stack needs beyond its length.
+    channels: number of channels of one picture on its way to the device.
+    beyond: number of pictures that a stack needs beyond its length.
     """
 
     channels: int
@@ -18,21 +20,21 @@ class Modality:
 
 MODALITIES = {
     "rgb": Modality(3),
-    "flow": Modality(2),  # the x and y of optical flow, from a picture to the next
-    "rgbdiff": Modality(3, beyond=1),  # a picture less the one before: n differences come from n + 1 pictures
+    "flow": Modality(2),  # x and y of optical flow from one picture to the next
+    "rgbdiff": Modality(3, beyond=1),  # a picture minus the one before: n differences come from n + 1 pictures
 }
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """The clip a method wants to see.
+    """The clip that a method wants to see.
 
     num_frames: T, the places of a video the network sees at once (TSN and TSM: one per segment).
     frame_stride: step between them in source frames; used by rules that take a window, 1 elsewhere.
     sampling: name of the rule in `datasets.sampling.rules.SAMPLING`.
     dataset: name of the dataset in `datasets.DATASETS`.
     modality: name in MODALITIES.
-    stack: flow fields or differences in a row that are the channels of one place; 1 for RGB.
+    stack: number of consecutive flow fields or differences that are the channels of one place; 1 for RGB.
     """
 
     num_frames: int
@@ -42,14 +44,14 @@ class ClipSpec:
     modality: str = "rgb"
     stack: int = 1
 
-    @property
+    @cached_property
     def length(self) -> int:
-        """Pictures in a row that are read at each place."""
+        """Number of consecutive pictures that are read at each place."""
         return self.stack + MODALITIES[self.modality].beyond
 
-    @property
+    @cached_property
     def num_pictures(self) -> int:
-        """Pictures of a clip on its way to the device: T of a batch's (N, V, C, T, H, W) there."""
+        """Number of pictures of a clip on its way to the device: T of a batch's (N, V, C, T, H, W) there."""
         return self.num_frames * self.length
 
     @property
@@ -59,5 +61,5 @@ class ClipSpec:
 
     @property
     def in_channels(self) -> int:
-        """C that the network sees: those of a whole stack."""
+        """C that the network sees: the channels of a whole stack."""
         return self.channels * self.stack

@@ -13,16 +13,17 @@ import torch
 from PIL import Image
 
 from datasets import DATASETS, ClipDataset, DiskStore, FakeDataset, ImageDataset, TSNDataset
+from datasets.frame_dataset import collate
 from datasets.lists.records import read_list
 from datasets.loader import EvalShard, make_loader
 from datasets.memcached_dataset import image_list_columns
 from tests.datasets.conftest import SIZE, blob_frame, encode
+from tests.helpers.protocol import testing, training
 from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, ListError
-from utils.training.batch import collate
+from utils.training.batch import unchanged
 from utils.transforms.crops import MultiScale, TestCrops
 from utils.transforms.cut_clip import CutClip
-from utils.transforms.gpu_decode import CutEncodedClip
 
 Frames = Callable[..., Path]
 CLIPS = {"img": ClipSpec(1), "tsn": ClipSpec(3), "clip": ClipSpec(4, 2, "clip")}
@@ -39,13 +40,25 @@ def centre_crops(num_crops: int = 1) -> CutClip:
     return CutClip(TestCrops(48, num_crops), 40)
 
 
-def make(kind: str, source: Path, **kwargs: Any) -> Any:
+def make(
+    kind: str,
+    source: Path,
+    *,
+    train: bool = True,
+    clip: ClipSpec | None = None,
+    transform: CutClip | None = None,
+    augment: Any = None,
+    num_clips: int = 1,
+    **kwargs: Any,
+) -> Any:
     root = source.parent.parent / "frames"
-    train = kwargs.setdefault("train", True)
-    kwargs.setdefault("clip", CLIPS[kind])
-    kwargs.setdefault("transform", CutClip(MultiScale(), 32, flip=0.5) if train else centre_crops())
     records = read_list(source, root=root)
-    return DATASETS[kind](records, DiskStore(root), **kwargs)
+    clip = CLIPS[kind] if clip is None else clip
+    if train:
+        protocol = training(clip, transform or CutClip(MultiScale(), 32, flip=0.5), augment)
+    else:
+        protocol = testing(clip, transform or centre_crops(), augment, num_clips=num_clips)
+    return DATASETS[kind](records, DiskStore(root), protocol, **kwargs)
 
 
 @pytest.mark.parametrize("kind", sorted(CLIPS))
@@ -61,7 +74,7 @@ def test_contract_of_every_frame_dataset(kind: str, tiny_frames: Frames):
             assert sample["clips"].dtype == np.uint8 and sample["clips"].flags.c_contiguous
             assert (sample["label"], sample["index"], sample["fault"]) == (index % 2, index, "")
             assert set(sample["augment"]) == ({"noise", "size"} if train else set())
-        again, batch = dataset[(0, 2)], collate([dataset[(0, index)] for index in range(3)])
+        again, batch = dataset[(0, 2)], dataset.__getitems__([(0, index) for index in range(3)])
         assert (again["clips"] == batch.clips[2].permute(0, 2, 3, 4, 1).numpy()).all()
         assert batch.clips.shape[2] == 3 and batch.labels.tolist() == [0, 1, 0]
         if train:
@@ -131,7 +144,7 @@ def test_a_broken_frame_is_a_fault_that_names_it(
     assert re.search(message, bad["fault"]), bad["fault"]
     assert not bad["clips"].any() and bad["clips"].shape == good["clips"].shape
     assert bad["clips"].dtype == good["clips"].dtype and set(bad["augment"]) == set(good["augment"])
-    batch = collate([good, bad])
+    batch = dataset.__getitems__([0, 1])
     assert [bool(fault) for fault in batch.faults] == [False, True]
 
 
@@ -141,10 +154,12 @@ def test_a_batch_asked_for_at_once_is_its_samples_side_by_side(kind: str, train:
     source = tiny_frames(10, 4, 4, 25)
     (source.parent.parent / "frames/v1/img_00002.jpg").write_bytes(b"no image")
     transform = CutClip(MultiScale(), 32, flip=0.5) if train else centre_crops(num_crops=3)
-    dataset = make(kind, source, train=train, transform=transform, augment=Noise(), num_clips=None if train else 2)
+    dataset = make(kind, source, train=train, transform=transform, augment=Noise(), num_clips=2)
     keys = [(0, 3), (0, 1), (1, 0), (0, 2)]
-    whole, single = dataset.__getitems__(keys), collate([dataset[key] for key in keys])
-    assert collate(whole) is whole
+    samples = [dataset[key] for key in keys]
+    whole = dataset.__getitems__(keys)
+    single = collate(samples, torch.from_numpy(np.stack([sample["clips"] for sample in samples])))
+    assert unchanged(whole) is whole
     assert whole.clips.shape == single.clips.shape and torch.equal(whole.clips, single.clips)
     assert whole.clips.stride() == single.clips.stride()
     assert whole.labels.tolist() == single.labels.tolist() and whole.indices.tolist() == single.indices.tolist()
@@ -176,7 +191,7 @@ def test_frames_that_are_decoded_on_the_device_are_the_same_clips_and_the_same_f
     for frame in file.iterdir():
         frame.write_bytes(frame.read_bytes()[:300])
     transform = CutClip(MultiScale(), 32, flip=0.5) if train else centre_crops(3)
-    there = make("clip", source, train=train, transform=CutEncodedClip.like(transform), augment=Noise(), num_clips=2)
+    there = make("clip", source, train=train, transform=transform, augment=Noise(), num_clips=2, encoded=True)
     here = make("clip", source, train=train, transform=transform, augment=Noise(), num_clips=2)
     for one, two in zip(
         make_loader(there, EvalShard(3, 3), workers=1), make_loader(here, EvalShard(3, 3)), strict=True
@@ -204,9 +219,7 @@ def test_image_lists(tmp_path: Path):
     source.write_text("".join(f"images/a picture {index}.jpg {index}\n" for index in range(3)))
     assert image_list_columns(source) == ("label",)
     records = read_list(source, root=tmp_path, columns=("label",), num_class=3)
-    dataset = ImageDataset(
-        records, DiskStore(tmp_path, template=None), clip=ClipSpec(1), transform=centre_crops(), train=False
-    )
+    dataset = ImageDataset(records, DiskStore(tmp_path, template=None), testing(ClipSpec(1), centre_crops()))
     assert [dataset[index]["label"] for index in range(3)] == [0, 1, 2]
     assert all(dataset[index]["fault"] == "" for index in range(3))
     source.write_text("v0 4 0\n")
@@ -223,18 +236,16 @@ def test_rules_that_do_not_fit_are_refused(tiny_frames: Frames):
         make("tsn", source, clip=ClipSpec(8, 1, "clips"))
     with pytest.raises(ConfigError, match="its clips have 1 frame, not 3"):
         make("img", source, clip=ClipSpec(3))
-    with pytest.raises(ConfigError, match="'twice' gives 2 clips"):
-        make("tsn", source, clip=ClipSpec(8, 1, "twice"), train=False, num_clips=3)
-    assert make("tsn", source, clip=ClipSpec(8, 1, "twice"), train=False).num_views == 2
-    assert make("tsn", source, clip=ClipSpec(8, 1, "twice"), train=True).num_views == 1
     assert issubclass(TSNDataset, type(make("clip", source)).__mro__[1]) and ClipDataset in DATASETS.values()
 
 
 def test_fake_data_is_the_same_every_time():
-    dataset = FakeDataset(np.arange(5) % 3, clip=ClipSpec(2), size=(16, 24), augment=Noise(), seed=1)
+    transform = CutClip(TestCrops(24, 3), (16, 24))
+    dataset = FakeDataset(np.arange(5) % 3, training(ClipSpec(2), CutClip(MultiScale(), (16, 24)), Noise()), seed=1)
     one, two = dataset[2, 4], dataset[2, 4]
     assert one["clips"].shape == (1, 2, 16, 24, 3) and (one["clips"] == two["clips"]).all() and one["label"] == 1
     assert (dataset[3, 4]["clips"] != one["clips"]).any()
-    assert collate([one, dataset[0, 0]]).clips.shape == (2, 1, 3, 2, 16, 24)
-    test = FakeDataset(np.arange(5) % 3, clip=ClipSpec(2), size=(16, 24), train=False, num_clips=2, num_crops=3)
+    assert dataset.__getitems__([(2, 4), 0]).clips.shape == (2, 1, 3, 2, 16, 24)
+    assert dataset.path(4) == "fake_4" and dataset.description == "5 videos" and dataset.store_counts() == {}
+    test = FakeDataset(np.arange(5) % 3, testing(ClipSpec(2), transform, num_clips=2))
     assert test[0]["clips"].shape[0] == test.num_views == 6

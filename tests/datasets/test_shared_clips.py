@@ -2,16 +2,18 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from datasets.frame_dataset import empty_clips
 from datasets.loader import EvalShard, TrainStream, make_loader
 from datasets.shared_clips import ClipPool
 from tests.datasets.test_datasets import make
 from utils.errors import UserError
 
 Frames = Callable[..., Path]
-ROOM = torch.zeros(3, 1, 2, 4, 5, 3, dtype=torch.uint8)
+SHAPE, UINT8 = (3, 1, 2, 4, 5, 3), np.dtype(np.uint8)
 
 
 @pytest.fixture
@@ -29,12 +31,12 @@ def lent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_place_is_free_again_when_nothing_that_lies_in_it_is_left() -> None:
-    pool = ClipPool(ROOM, ahead=0)
+    pool = ClipPool(SHAPE, UINT8, ahead=0)
     first, second = pool.take(), pool.take()
     assert first is not None and second is not None and first != second and pool.take() is None
     pool.at(first, 3).fill_(7)
     lent = pool.lend(first, 2)
-    assert lent.shape == (2, *ROOM.shape[1:]) and lent.data_ptr() == pool.at(first, 3).data_ptr()
+    assert lent.shape == (2, *SHAPE[1:]) and lent.data_ptr() == pool.at(first, 3).data_ptr()
     view = lent.permute(0, 1, 5, 2, 3, 4)[1, ..., 1]
     del lent
     gc.collect()
@@ -50,7 +52,7 @@ def test_too_little_shared_memory_is_told_before_training_with_what_to_do(monkey
 
     monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
     with pytest.raises(UserError, match=r"the workers need 800 MB of shared memory for 8 batches: .*left.*--shm-size"):
-        ClipPool(torch.empty(1, dtype=torch.uint8).expand(100 * 2**20), ahead=6)
+        ClipPool((100, 2**20), UINT8, ahead=6)
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
@@ -88,3 +90,15 @@ def test_a_batch_arrives_with_all_that_was_drawn_and_found(tiny_frames: Frames) 
     assert type(there) is type(here) and there.faults == here.faults and there.labels.dtype == here.labels.dtype
     assert torch.equal(there.indices, here.indices) and there.clips.shape == here.clips.shape
     there.clips.add_(1), there.labels.add_(1)  # both may be written
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_worker_makes_clips_where_the_training_process_reads_them(
+    dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not empty_clips((2, 3), np.dtype(dtype)).is_shared()
+    monkeypatch.setattr(torch.utils.data, "get_worker_info", object)
+    clips = empty_clips((2, 3), np.dtype(dtype))
+    assert clips.is_shared() and clips.shape == (2, 3) and clips.is_contiguous()
+    clips.numpy()[...] = 7
+    assert clips.sum() == 42 and clips.numpy().dtype == dtype

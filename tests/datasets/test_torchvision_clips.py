@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from datasets import VideoDataset
 from datasets.lists.records import RecordList, read_list
 from datasets.loader import EvalShard, TrainStream
 from tests.helpers.make_video import make_video
+from tests.helpers.protocol import testing, training
 from utils.clip_spec import ClipSpec
 from utils.transforms.crops import TestCrops
 from utils.transforms.cut_clip import CutClip
@@ -30,9 +32,10 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> RecordList:
     return read_list(folder / "list.txt", root=folder, columns=("label",))
 
 
-def dataset(records: RecordList, **settings: object) -> VideoDataset:
-    where = {"transform": CutClip(TestCrops(None), (64, 96)), "cache": records.source.parent / "cache"}
-    return VideoDataset(records, clip=CLIP, fps=RATE, **where, **settings)  # type: ignore[arg-type]
+def dataset(records: RecordList, *, train: bool = True, num_clips: int = 1, **settings: Any) -> VideoDataset:
+    transform = CutClip(TestCrops(None), (64, 96))
+    protocol = training(CLIP, transform) if train else testing(CLIP, transform, num_clips=num_clips)
+    return VideoDataset(records, protocol, fps=RATE, cache=records.source.parent / "cache", **settings)
 
 
 def theirs(name: str) -> np.ndarray:

@@ -23,8 +23,10 @@ from datasets.videos.index import index_videos, scan
 from datasets.videos.reader import find_reader, read_pyav
 from datasets.videos.video import Video
 from tests.helpers.make_video import block_position, damage, make_audio, make_video, truncate
+from tests.helpers.protocol import testing, training
 from tests.helpers.requirements import CLIPS, needs_clips, needs_package, needs_program
 from utils.clip_spec import ClipSpec
+from utils.config.build import build
 from utils.errors import ConfigError, FrameError
 from utils.transforms.crops import MultiScale, TestCrops
 from utils.transforms.cut_clip import CutClip
@@ -50,10 +52,17 @@ def records_of(folder: Path, **videos: int) -> RecordList:
     return read_list(source, root=folder, columns=("label",))
 
 
-def dataset_of(records: RecordList, clip: ClipSpec, **kwargs: Any) -> VideoDataset:
-    kwargs.setdefault("cache", records.source.parent / "cache")
-    kwargs.setdefault("transform", WHOLE)
-    return VideoDataset(records, clip=clip, **kwargs)
+def dataset_of(
+    records: RecordList,
+    clip: ClipSpec,
+    *,
+    train: bool = True,
+    num_clips: int = 1,
+    transform: CutClip = WHOLE,
+    **kwargs: Any,
+) -> VideoDataset:
+    protocol = training(clip, transform) if train else testing(clip, transform, num_clips=num_clips)
+    return VideoDataset(records, protocol, cache=records.source.parent / "cache", **kwargs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -139,7 +148,7 @@ def test_short_videos_hold_their_last_frame(tmp_path: Path):
     make_video(tmp_path / "b.mp4", frames=3)
     records = records_of(tmp_path, **{"a.mp4": 0, "b.mp4": 1})
     for kwargs in ({}, {"sampler": "uniform"}, {"sampler": "constant_clips_per_video", "fps": 24.0}):
-        dataset = dataset_of(records, ClipSpec(8, 2, "clip"), train=False, num_clips=1, **kwargs)
+        dataset = dataset_of(records, ClipSpec(8, 2, "clip"), train=False, **kwargs)
         assert len(dataset) == 2
         assert all(dataset[item]["fault"] == "" for item in range(2))
         assert set(dataset.indices(0, None).ravel().tolist()) == {0}
@@ -228,17 +237,22 @@ def test_wrong_settings(tmp_path: Path):
     make_video(tmp_path / "a.mp4", frames=5)
     records = records_of(tmp_path, **{"a.mp4": 0})
     clip = ClipSpec(4, 1, "segments")
-    for kwargs, message in (
-        ({"sampler": "randm"}, "sampler: 'randm' is not one of random, random_multi"),
-        ({"fps": 0.0}, "fps: 0.0 is not above 0"),
-        ({"clip_seconds": -1.0}, "clip_seconds: -1.0 is not above 0"),
-        ({"clips_per_video": 0}, "clips_per_video: 0 is"),
-        ({"decoder": "decord"}, "decoder: 'decord' is not one of auto, pyav, torchcodec"),
-        ({"sampler": "random_multi", "flip_labels": np.array([1, 0])}, "flip_labels cannot be"),
-        ({"train": False, "num_clips": 3, "clip": ClipSpec(4, 1, "twice")}, "'twice' gives 2 clips"),
+    for given, message in (
+        ({"sampler": "randm"}, "store.sampler: should be 'random', 'random_multi'"),
+        ({"fps": 0.0}, "store.fps: should be greater than 0, but is 0.0"),
+        ({"clip_seconds": -1.0}, "store.clip_seconds: should be greater than 0, but is -1.0"),
+        ({"clips_per_video": 0}, "store.clips_per_video: should be greater than or equal to 1, but is 0"),
+        ({"decoder": "decord"}, "store.decoder: should be 'auto', 'pyav' or 'torchcodec', but is 'decord'"),
+    ):
+        protocol = testing(clip, WHOLE)
+        with pytest.raises(ConfigError, match=message):
+            build({"video": VideoDataset}, "video", given, where="store", records=records, protocol=protocol)
+    for more, message in (
+        ({"sampler": "random_multi", "flip_labels": np.array([1, 0])}, "random_multi joins clips to one sample"),
+        ({"clip": ClipSpec(4, modality="flow")}, "videos hold no optical flow"),
     ):
         with pytest.raises(ConfigError, match=message):
-            dataset_of(records, **{"clip": clip, **kwargs})  # type: ignore[arg-type]
+            dataset_of(records, **{"clip": clip, **more})  # type: ignore[arg-type]
     if importlib.util.find_spec("torchcodec") is None:
         assert find_reader("auto") is read_pyav
 
@@ -259,9 +273,8 @@ def test_real_videos(tmp_path: Path):
     source = tmp_path / "list.txt"
     source.write_text("".join(f"{name} 0\n" for name in names))
     records = read_list(source, root=CLIPS, columns=("label",))
-    dataset = VideoDataset(
-        records, clip=ClipSpec(4, 1, "segments"), transform=CutClip(TestCrops(64), 56), train=False, cache=tmp_path
-    )
+    protocol = testing(ClipSpec(4, 1, "segments"), CutClip(TestCrops(64), 56))
+    dataset = VideoDataset(records, protocol, cache=tmp_path)
     faults = [dataset[item]["fault"] for item in range(len(names))]
     assert faults[:4] == [""] * 4 and "corrupted.mp4: cannot be decoded" in faults[4]
     assert scan(CLIPS / "flipping_a_pancake.mkv").duration == pytest.approx(310 / 30, abs=0.02)

@@ -7,16 +7,16 @@ import argparse
 import numpy as np
 import torch
 
-from datasets.fake_dataset import FakeDataset
+from datasets.frame_dataset import FrameDataset
 from datasets.protocol import clip_protocol
 from datasets.split import Split, open_split
+from datasets.video_dataset import VideoDataset
 from methods.build import build_method
 from utils.config.file import load_config
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.plots.contact_sheet import sheet
 from utils.scoring.task import in_words
-from utils.training.batch import collate
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,12 +37,11 @@ def run(args: argparse.Namespace) -> int:
 
 def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
     """Returns (caption, uint8 frames (T, H, W, 3)) for every view of one video, as the network gets them."""
-    sample = split.dataset[(epoch, index)]
-    if sample["fault"]:
-        raise UserError(sample["fault"])
-    batch = collate([sample]).to("cpu")
+    batch = split.dataset.__getitems__([(epoch, index)]).to("cpu")
+    if batch.faults[0]:
+        raise UserError(batch.faults[0])
     frames = split.protocol.augment.pixels(split.protocol.augment.apply(batch.clips, batch.augment)).numpy()
-    name = in_words(sample["label"], split.class_names)
+    name = in_words(batch.labels[0].numpy(), split.class_names)
     indices = frame_indices(split, index, epoch)
     captions = [f"{split.path(index)}  {name}" for _ in frames]
     if indices is not None:
@@ -54,7 +53,7 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
 def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
     """Returns the 0-based frames of a sample, int64 (clips, num_pictures); None for synthetic clips."""
     dataset = split.dataset
-    if isinstance(dataset, FakeDataset):
+    if not isinstance(dataset, FrameDataset | VideoDataset):
         return None
     # the indices are the first thing that a sample draws from its generator
     return dataset.indices(index, np.random.default_rng([dataset.seed, epoch, index]) if dataset.train else None)

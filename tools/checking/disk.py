@@ -16,7 +16,7 @@ from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
 from tools.listing.manifest import MANIFEST, Manifest
 from utils.cli import Progress
 from utils.errors import UserError
-from utils.transforms.decode import decode_image
+from utils.transforms.image import decode_image
 
 _VIDEOS_PER_JOB = 16
 DROP = "the line is removed"

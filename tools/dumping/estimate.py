@@ -14,7 +14,7 @@ from datasets.stores.frame_names import list_frames
 from tools.dumping.pool import run_jobs
 from tools.dumping.video import Job, dump_video
 from utils.errors import UserError
-from utils.transforms.decode import decode_image
+from utils.transforms.image import decode_image
 
 
 @dataclass(frozen=True)

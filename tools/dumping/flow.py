@@ -17,8 +17,8 @@ from datasets.videos.video import Video
 from tools.dumping.video import Job, Settings, chosen_pictures, guarded, resized, stop_if_orphan, sync_files, write_jpeg
 from utils.errors import FrameError
 from utils.files import sync_folder
-from utils.transforms.decode import decode_image
 from utils.transforms.flow import ALGORITHMS, BOUND, to_levels
+from utils.transforms.image import decode_image
 
 X, Y, FIRST_FIELD = "flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg", 1
 

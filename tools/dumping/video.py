@@ -21,7 +21,7 @@ import numpy as np
 from datasets.videos.video import TimedFrame, Video, at_rate, between
 from utils.errors import FrameError
 from utils.files import sync_folder
-from utils.transforms.resize import quick_resize
+from utils.transforms.image import quick_resize
 
 TEMPLATE, FIRST_FRAME = "img_{:05d}.jpg", 1
 # errors that every other video would meet as well, so the run ends

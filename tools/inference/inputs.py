@@ -22,9 +22,8 @@ from datasets.videos.video import TimedFrame, Video
 from tools.inference.arguments import DEFAULT_FPS
 from utils.errors import FrameError, UserError
 from utils.transforms.crops import CropRule, short_side_size
-from utils.transforms.decode import decode_image
 from utils.transforms.flow import dis, to_levels
-from utils.transforms.resize import quick_resize
+from utils.transforms.image import decode_image, quick_resize
 
 
 class Input(ABC):

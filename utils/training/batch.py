@@ -1,17 +1,22 @@
-"""The one object that travels from the workers to the device: uint8 clips and what was drawn for each of them."""
+"""The one object that travels from the workers to the device: clips and what was drawn for each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from utils.transforms.gpu_decode import CodedBatch, CodedClips
+
+class Encoded(Protocol):
+    """Clips that are decoded on the device; `utils.transforms.gpu_decode.EncodedBatch` is this."""
+
+    def decode(self, device: torch.device) -> tuple[Tensor, list[str]]:
+        """Returns clips (N, V, C, T, H, W) on the device, and N faults, "" for a good sample."""
+        ...
 
 
 @dataclass
@@ -24,7 +29,7 @@ class Batch:
     indices: int64 (N,), the record's place in its list.
     augment: parameters drawn in the worker from the sample's own generator; each tensor's first dimension is N.
     faults: N strings, "" for a good sample; otherwise why it could not be read (clips of zeros that must not count).
-    coded: what `to` makes the clips of, on its device, where JPEGs are decoded there; `clips` is empty until then.
+    encoded: what `to` makes the clips of, where JPEGs are decoded on the device; `clips` is empty until then.
     """
 
     clips: Tensor
@@ -32,42 +37,47 @@ class Batch:
     indices: Tensor
     augment: dict[str, Tensor] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
-    coded: CodedBatch | None = None
+    encoded: Encoded | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def pin_memory(self) -> Batch:
-        """Page-locked copies, so that `to` may run beside the computation."""
+        """Returns page-locked copies, so that `to` may run during the computation."""
         return self._map(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device | str, non_blocking: bool = True) -> Batch:
-        """The same batch with every tensor on `device`, decoded there if it is not yet: that may add faults."""
+        """Returns the batch with every tensor on `device`; encoded clips are decoded there, which may add faults."""
         moved = self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
-        if self.coded is not None:
-            moved.clips, found = self.coded.decode(torch.device(device))
+        if self.encoded is not None:
+            moved.clips, found = self.encoded.decode(torch.device(device))
             moved.faults = [old or new for old, new in zip(self.faults, found, strict=True)]
-            moved.coded = None
+            moved.encoded = None
         return moved
 
-    def _map(self, move: Any) -> Batch:
+    def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
             clips=move(self.clips),
             labels=move(self.labels),
             indices=move(self.indices),
             augment={name: move(tensor) for name, tensor in self.augment.items()},
             faults=self.faults,
-            coded=self.coded,
+            encoded=self.encoded,
         )
 
 
-def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Batch]]:
-    """Each batch as it was loaded, and on the device.
+def unchanged(batch: Any) -> Any:
+    """Returns a batch as it is: what a DataLoader collates with when its dataset makes whole batches."""
+    return batch
 
-    Batches that are decoded there are made by a thread, one of them while its predecessor is in use: decoding keeps the
-    host waiting, which would let the device run out of work.
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[Batch, Batch]]:
+    """Yields each batch as it was loaded, and on the device.
+
+    A thread makes batches that are decoded there, one of them while its predecessor is in use: decoding keeps the host
+    waiting, and the device would run out of work.
     """
-    # begun here, not with the first batch: a DataLoader draws a number then, which would be one of the first step's
+    # the iterator is created now: DataLoader.__iter__ consumes torch's random numbers and would shift the first step's
     return _on_device(iter(batches), device)
 
 
@@ -76,49 +86,9 @@ def _on_device(iterator: Iterator[Batch], device: torch.device) -> Iterator[tupl
         loaded = next(iterator, None)
         return None if loaded is None else (loaded, loaded.to(device))
 
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:  # begins with the first that it is given
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:  # it starts with the first task it is given
         found = take()
         while found is not None:
-            following = None if found[0].coded is None else thread.submit(take)
+            following = None if found[0].encoded is None else thread.submit(take)
             yield found
             found = take() if following is None else following.result()
-
-
-def collate(samples: Batch | Sequence[Mapping[str, Any]], room: Tensor | None = None) -> Batch:
-    """Stacks samples of the datasets; a Batch, as datasets make that are asked for several samples, stays as it is.
-
-    A sample has clips, (V, T, H, W, C) uint8 or float32 or a CodedClips; label, a class or a multi-hot row; index,
-    augment (mapping of arrays) and fault. room: (N, V, T, H, W, C), where the clips of all samples lie already.
-    """
-    if isinstance(samples, Batch):
-        return samples
-    coded = None
-    if room is not None:
-        clips = room
-    elif isinstance(samples[0]["clips"], CodedClips):
-        coded = CodedBatch([sample["clips"] for sample in samples])
-        clips = torch.empty(len(samples), 0, 0, 0, 0, 0, dtype=torch.uint8)
-    else:
-        clips = torch.from_numpy(np.stack([sample["clips"] for sample in samples]))
-    augment = {
-        name: torch.from_numpy(np.stack([sample["augment"][name] for sample in samples]))
-        for name in samples[0]["augment"]
-    }
-    return Batch(
-        clips=channels_first(clips),
-        labels=_stacked([sample["label"] for sample in samples]),
-        indices=torch.tensor([int(sample["index"]) for sample in samples], dtype=torch.int64),
-        augment=augment,
-        faults=[str(sample["fault"]) for sample in samples],
-        coded=coded,
-    )
-
-
-def channels_first(clips: Tensor) -> Tensor:
-    """N,V,T,H,W,C as decoded -> N,V,C,T,H,W as a batch has them, a view."""
-    return clips.permute(0, 1, 5, 2, 3, 4)
-
-
-def _stacked(targets: Sequence[Any]) -> Tensor:
-    labels = np.stack(targets)
-    return torch.from_numpy(labels if labels.ndim == 2 else labels.astype(np.int64))

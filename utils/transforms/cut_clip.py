@@ -1,43 +1,38 @@
-"""Worker side: encoded frames of one clip -> uint8 pixels, cut, resized and mirrored alike. One clip at a time.
+"""Turns the frames of one clip into pixels, in a worker: decodes, cuts, resizes and mirrors all of them alike.
 
-Where to cut is decided in crops.py, how to decode in decode.py, which of them belong together in presets.py. Colour,
-erasing and normalisation happen on the device (augment.py).
+Where to cut is decided in crops.py, how to decode and resize in image.py, which settings belong together in
+presets.py. Colour, erasing and normalisation happen on the device (augment.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
-from typing import Any
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
 
 from utils.clip_spec import MODALITIES
 from utils.transforms.crops import CropRule, Plan, Size
-from utils.transforms.decode import UnreadableFrameError, decode_grey, decode_image
-from utils.transforms.jpeg import headers_of_one_size
-from utils.transforms.resize import quick_resize
-
-# image (H, W, C), size, and memory of the result's shape and type that it may use (and then returns) or None
-Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
-# position in the clip, 2 for half the size, how many rows are needed (None: all) -> frame (H, W, 3)
-Read = Callable[[int, int, int | None], np.ndarray]
+from utils.transforms.image import INTERPOLATIONS, decode_frame, headers_of_one_size
 
 
 class CutClip:
     """Decodes and cuts clips by one rule.
 
-    rule: chooses boxes, once per clip. size: of the output, one side or (height, width). interpolation: a name in
-    INTERPOLATIONS. flip: probability that a training clip is mirrored as a whole. modality: a name in
-    utils.clip_spec.MODALITIES; a mirrored field of optical flow also changes the sign of its x, which is 255 - x here.
+    rule: chooses boxes, once per clip.
+    size: size of the output, one side or (height, width).
+    interpolation: a name in image.INTERPOLATIONS.
+    flip: probability that a training clip is mirrored as a whole.
+    modality: a name in utils.clip_spec.MODALITIES; a mirrored field of optical flow also changes the sign of its x,
+        which is 255 - x here.
+
+    It also has num_crops, the number of pieces that one clip becomes, and the `channels` and `dtype` of its output.
 
     With "auto", JPEGs that shrink to a half or less are decoded at half their size, in half the time, and boxes begin
-    and end on even pixels: within 1.5 grey levels on average of what the whole picture gives, in real frames. No
+    and end on even pixels: real frames differ by 1.5 grey levels on average from what the whole picture gives. No
     published preset has "auto": they stay exact.
     """
 
@@ -56,30 +51,41 @@ class CutClip:
         self.flip = flip
         self.is_flow = modality == "flow"
         self.channels = MODALITIES[modality].channels
-        self.num_crops = getattr(rule, "num_crops", 1)  # S, pieces that one clip becomes
+        self.num_crops: int = getattr(rule, "num_crops", 1)
         self.dtype = np.dtype(np.float32 if interpolation == "float" else np.uint8)
 
     def __call__(
         self, frames: Sequence[bytes], rng: np.random.Generator | None = None, out: np.ndarray | None = None
     ) -> tuple[np.ndarray, bool]:
-        """Decodes T encoded frames, or the 2 T pictures of T fields of optical flow (x and y in turn), and cuts them.
+        """Decodes and cuts T encoded frames, or the 2 T pictures of T fields of optical flow (x and y in turn).
+
+        rng: the sample's generator; test rules do not use it.
+        out: memory of the result's shape and type to write into, instead of new memory.
 
         Returns (crops, T, H, W, C), RGB or x and y, C-contiguous, uint8 (float32 in 0..255 with interpolation "float"),
-        and whether the clip was mirrored. `rng` is the sample's generator; test rules need none and ignore it. `out` is
-        memory of that shape and type to write into, instead of new memory.
-
-        Raises UnreadableFrameError naming the position of the first frame that is no image.
+        and whether the clip was mirrored.
+        Raises: UnreadableFrameError with the position of the first frame that cannot be decoded.
         """
-        if self.is_flow:
-            return self._cut(len(frames) // 2, lambda position, *_: _decode_field(frames, position), None, rng, out)
-        headers = headers_of_one_size(frames)
+        headers = None if self.is_flow else headers_of_one_size(frames)
         if headers is None:
-            return self._cut(len(frames), lambda position, *_: decode_frame(frames, position), None, rng, out)
-
-        def read(position: int, reduce: int, rows: int | None) -> np.ndarray:
-            return decode_frame(frames, position, reduce=reduce, rows=rows, header=headers[position])
-
-        return self._cut(len(frames), read, headers[0][:2], rng, out)
+            count = len(frames) // 2 if self.is_flow else len(frames)
+            decoded = map(functools.partial(_decode_field if self.is_flow else decode_frame, frames), range(count))
+            first = next(decoded)  # only decoding shows the size
+            plan, flip = self.draw(first.shape[0], first.shape[1], rng)
+            whole = itertools.chain([first], decoded)
+            return self.cut(whole, plan, flip, out, num_frames=count, sizes=[first.shape[:2]]), flip
+        height, width = headers[0][:2]
+        plan, flip = self.draw(height, width, rng)
+        reduce, rows = 1, None
+        if self.interpolation == "auto" and _may_be_halved(plan, (height, width)):
+            reduce, plan = 2, _halved(plan)
+        sizes = [(-(-height // reduce), -(-width // reduce))]
+        if plan.box is not None and plan.before is None:  # what lies below the box is not decoded
+            rows = reduce * (plan.box[0] + plan.box[2])
+            sizes.append((-(-(rows + 1) // reduce), sizes[0][1]))
+        # one by one, so that each is cut while it is in the processor's cache
+        pictures = map(functools.partial(decode_frame, frames, reduce=reduce, rows=rows), range(len(frames)), headers)
+        return self.cut(pictures, plan, flip, out, num_frames=len(frames), sizes=sizes), flip
 
     def apply(
         self,
@@ -87,92 +93,55 @@ class CutClip:
         rng: np.random.Generator | None = None,
         out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, bool]:
-        """The same for frames that are already decoded: uint8 (T, H, W, C), or T arrays (H, W, C)."""
-        return self._cut(len(frames), lambda position, *_: frames[position], None, rng, out)
+        """Cuts frames that are decoded already: uint8 (T, H, W, C), or T arrays (H, W, C). Otherwise as a call does."""
+        size = frames[0].shape[:2]
+        plan, flip = self.draw(size[0], size[1], rng)
+        return self.cut(frames, plan, flip, out, num_frames=len(frames), sizes=[size]), flip
 
     def draw(self, height: int, width: int, rng: np.random.Generator | None) -> tuple[Plan, bool]:
-        """What happens to all frames of one clip, of this size, and whether they are mirrored."""
+        """Returns what happens to all frames of one clip, of this size, and whether they are mirrored."""
         plan = self.rule.plan(height, width, self.size, rng)
         return plan, rng is not None and self.flip > 0 and bool(rng.random() < self.flip)
 
-    def room(self, *leading: int) -> Tensor | None:
-        """Memory for clips, (*leading, H, W, C), of this output's size and type; nothing is written into it yet."""
-        return empty_clips((*leading, *self.size, self.channels), self.dtype)
+    def cut(
+        self,
+        pictures: Iterable[np.ndarray],
+        plan: Plan,
+        flip: bool,
+        out: np.ndarray | None = None,
+        *,
+        num_frames: int,
+        sizes: Sequence[Size],
+    ) -> np.ndarray:
+        """Carries out a plan on T = num_frames pictures (H, W, C); returns (crops, T, H, W, C), in `out` if given.
 
-    def join(self, views: Sequence[np.ndarray], where: str, out: np.ndarray | None) -> np.ndarray:
-        """The clips of one sample together: they lie in `out` already, memory that `room` gave."""
-        assert out is not None
-        return out
-
-    def blank(self, num_views: int, num_frames: int, out: np.ndarray | None) -> np.ndarray:
-        """Zeros in place of the clips of a sample that cannot be read."""
-        assert out is not None
-        out.fill(0)
-        return out
-
-    def _cut(
-        self, num_frames: int, read: Read, size: Size | None, rng: np.random.Generator | None, out: np.ndarray | None
-    ) -> tuple[np.ndarray, bool]:
-        """size: of all frames, if it is known before they are read: only what is needed of them is read then."""
-        first = read(0, 1, None) if size is None else None
-        height, width = first.shape[:2] if first is not None else size or (0, 0)
-        plan, flip = self.draw(height, width, rng)
-        reduce, rows = 1, None
-        if size is not None and self.interpolation == "auto" and _may_be_halved(plan, size):
-            reduce, plan = 2, _halved(plan)
-        shapes = [(-(-height // reduce), -(-width // reduce))]
-        if size is not None and plan.box is not None and plan.before is None:
-            rows = reduce * (plan.box[0] + plan.box[2])
-            shapes.append((-(-(rows + 1) // reduce), shapes[0][1]))
+        sizes: sizes that the plan fits; a picture of another size is resized to the first of them.
+        """
         shape = (len(plan.crops), num_frames, *self.size, self.channels)
         if out is None:
             out = np.empty(shape, self.dtype)
         elif out.shape != shape or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ValueError(f"out must be C-contiguous {self.dtype} {shape}, not {out.dtype} {out.shape}")
-        for position in range(num_frames):
-            frame = first if position == 0 and first is not None else read(position, reduce, rows)
-            if frame.shape[:2] not in shapes:
-                frame = _fit(frame, shapes[0])
-            self._write(frame, plan, flip, out[:, position])
-        return out, flip
-
-    def _write(self, frame: np.ndarray, plan: Plan, flip: bool, out: np.ndarray) -> None:
-        """Cuts one frame into `out` (crops, H, W, C)."""
         resize = INTERPOLATIONS[self.interpolation]
-        if plan.before is not None:
-            frame = resize(frame, plan.before, None)
-        if plan.box is not None:
-            top, left, height, width = plan.box
-            frame = frame[top : top + height, left : left + width]
-        if plan.resize == self.size and len(plan.crops) == 1:  # nothing is cut off: resized to where it belongs
-            crop = out[0]
-            self._place(resize(frame, plan.resize, crop), crop, plan.mirrored[0] != flip)
-            return
-        frame = resize(frame, plan.resize, None)
-        for crop, (top, left), mirrored in zip(out, plan.crops, plan.mirrored, strict=True):
-            self._place(frame[top : top + crop.shape[0], left : left + crop.shape[1]], crop, mirrored != flip)
-
-    def _place(self, piece: np.ndarray, crop: np.ndarray, mirrored: bool) -> None:
-        """Copies one piece into the output, where it may lie already."""
-        if mirrored:
-            cv2.flip(piece, 1, dst=crop)
-            if self.is_flow:
-                np.subtract(255, crop[..., 0], out=crop[..., 0])
-        elif piece is not crop:
-            crop[...] = piece
-
-
-def empty_clips(shape: Sequence[int], dtype: np.dtype, *, shared: bool | None = None) -> Tensor:
-    """A tensor of this shape, not yet written, in memory that processes share or not: None shares in a loader's worker.
-
-    What a worker makes elsewhere is copied there.
-    """
-    kind = torch.from_numpy(np.empty(0, dtype)).dtype
-    if not (torch.utils.data.get_worker_info() is not None if shared is None else shared):
-        return torch.empty(*shape, dtype=kind)
-    size = math.prod(shape)
-    storage = torch.UntypedStorage._new_shared(size * kind.itemsize)  # as torch's own default_collate does
-    return torch.empty(0, dtype=kind).set_(storage, 0, (size,), (1,)).view(*shape)
+        whole = plan.resize == self.size and len(plan.crops) == 1  # nothing is cut off after resizing
+        for picture, place in zip(pictures, out.swapaxes(0, 1), strict=True):
+            crops = list(place)
+            frame = picture if picture.shape[:2] in sizes else _fit(picture, sizes[0])
+            if plan.before is not None:
+                frame = resize(frame, plan.before, None)
+            if plan.box is not None:
+                top, left, height, width = plan.box
+                frame = frame[top : top + height, left : left + width]
+            frame = resize(frame, plan.resize, crops[0] if whole else None)
+            for crop, (top, left), mirrored in zip(crops, plan.crops, plan.mirrored, strict=True):
+                piece = frame if whole else frame[top : top + self.size[0], left : left + self.size[1]]
+                if mirrored != flip:
+                    cv2.flip(piece, 1, dst=crop)
+                    if self.is_flow:
+                        np.subtract(255, crop[..., 0], out=crop[..., 0])
+                elif piece is not crop:  # else it was resized to where it belongs
+                    crop[...] = piece
+        return out
 
 
 def _may_be_halved(plan: Plan, size: Size) -> bool:
@@ -183,7 +152,7 @@ def _may_be_halved(plan: Plan, size: Size) -> bool:
 
 
 def _halved(plan: Plan) -> Plan:
-    """The same for frames of half the size; a box moves by at most one of their former pixels."""
+    """Returns the plan for frames of half the size; a box moves by at most one pixel of the whole frame."""
     if plan.box is None:
         return plan
     top, left, height, width = (side // 2 for side in plan.box)
@@ -191,82 +160,12 @@ def _halved(plan: Plan) -> Plan:
 
 
 def _decode_field(frames: Sequence[bytes], position: int) -> np.ndarray:
-    """uint8 (H, W, 2): x and y of one field of optical flow."""
-    x, y = (_decoded(decode_grey, frames, 2 * position + axis) for axis in range(2))
+    """Decodes x and y of one field of optical flow to uint8 (H, W, 2)."""
+    x, y = (decode_frame(frames, 2 * position + axis, grey=True) for axis in range(2))
     return np.dstack([x, y if y.shape == x.shape else _fit(y, x.shape)])
 
 
-def decode_frame(frames: Sequence[bytes], position: int, **how: Any) -> np.ndarray:
-    """One frame of a clip by `decode_image`. Raises UnreadableFrameError with its position."""
-    return _decoded(decode_image, frames, position, **how)
-
-
-def _decoded(decode: Callable[..., np.ndarray], frames: Sequence[bytes], position: int, **how: Any) -> np.ndarray:
-    try:
-        return decode(frames[position], **how)
-    except ValueError as error:
-        message = f"frame {position + 1} of {len(frames)}: not a readable image: {error}"
-        raise UnreadableFrameError(message, position) from error
-
-
 def _fit(frame: np.ndarray, size: Size) -> np.ndarray:
-    """A frame of another size than the clip's first is brought to that size, so that one box fits all."""
+    """Resizes a frame whose size differs from that of the clip's first one, so that one box fits all."""
     shrinks = size[0] < frame.shape[0] and size[1] < frame.shape[1]
     return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def resize_linear(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """OpenCV's bilinear on uint8, without antialiasing (mmaction2)."""
-    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
-
-
-def resize_auto(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """Bilinear; where both sides shrink to a half or less, which would skip pixels, their average.
-
-    By the fastest code at hand: a pixel may differ by one grey level from "linear", and from one processor to another.
-    """
-    if image.shape[:2] == size:
-        return image
-    shrinks = image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]
-    return quick_resize(image, size, average=shrinks, out=out)
-
-
-def resize_pillow(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """Pillow's bilinear, antialiased (MIT's TSM, tsn-pytorch)."""
-    if image.shape[:2] == size:
-        return image
-    if image.shape[2] != 3:  # no kind of picture that Pillow has: channel by channel, as tsn-pytorch resizes flow
-        return np.dstack([_pillow(channel, size) for channel in np.moveaxis(image, -1, 0)])
-    return _pillow(image, size)
-
-
-def _pillow(image: np.ndarray, size: Size) -> np.ndarray:
-    resized = Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(resized)
-
-
-def resize_float(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """PyTorch's bilinear on float32 without antialiasing (PySlowFast, PyTorchVideo, VMZ); stays float32 in 0..255.
-
-    OpenCV's float version rounds its coordinates differently, up to 1e-4 of the range.
-    """
-    pixels = image.astype(np.float32)
-    if image.shape[:2] == size:
-        return pixels
-    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # H,W,C -> 1,C,H,W, a view: stays channels-last
-    resized = torch.nn.functional.interpolate(batch, size=size, mode="bilinear", align_corners=False)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
-
-
-def resize_rounded(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """The same, rounded to uint8 (torchvision's video presets)."""
-    return image if image.shape[:2] == size else np.rint(resize_float(image, size)).astype(np.uint8)
-
-
-INTERPOLATIONS: dict[str, Resize] = {
-    "auto": resize_auto,
-    "linear": resize_linear,
-    "pillow": resize_pillow,
-    "float": resize_float,
-    "rounded": resize_rounded,
-}

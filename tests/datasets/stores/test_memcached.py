@@ -24,6 +24,7 @@ from datasets.loader import TrainStream, make_loader
 from datasets.stores.memcached_server import choose
 from tests.datasets.conftest import Memcached, blob_frame, encode, write_video
 from tests.datasets.test_datasets import CLIPS
+from tests.helpers.protocol import training
 from tests.helpers.requirements import needs_program
 from utils.errors import FrameError
 from utils.transforms.crops import MultiScale
@@ -270,7 +271,7 @@ def test_workers_open_their_own_connections_and_count_together(
     check(store, root)  # connected before the fork
 
     def batches(frames: DiskStore, workers: int) -> list[torch.Tensor]:
-        dataset = TSNDataset(records, frames, clip=CLIPS["tsn"], transform=CutClip(MultiScale(), 32), seed=1)
+        dataset = TSNDataset(records, frames, training(CLIPS["tsn"], CutClip(MultiScale(), 32)), seed=1)
         stream = TrainStream(6, 4, stop_step=6)
         loader = make_loader(dataset, stream, workers=workers, start_method=start_method)
         return [batch.clips for batch in loader]
@@ -289,10 +290,10 @@ def test_a_server_killed_in_the_middle_of_an_epoch(memcached: Start, root: Path,
     source.write_text("".join(f"v{video} {FRAMES} 0\n" for video in range(6)))
     server = memcached()
     records = read_list(source, root=root)
-    transform = CutClip(MultiScale(), 32)
-    plain = TSNDataset(records, DiskStore(root), clip=CLIPS["tsn"], transform=transform, seed=1)
+    protocol = training(CLIPS["tsn"], CutClip(MultiScale(), 32))
+    plain = TSNDataset(records, DiskStore(root), protocol, seed=1)
     store = MemcachedStore(root, servers=[server.address], **QUICK)
-    cached = TSNDataset(records, store, clip=CLIPS["tsn"], transform=transform, seed=1)
+    cached = TSNDataset(records, store, protocol, seed=1)
     expected = [batch.clips for batch in make_loader(plain, TrainStream(6, 4, stop_step=12))]
     for step, batch in enumerate(make_loader(cached, TrainStream(6, 4, stop_step=12), workers=1)):
         if step == 3:

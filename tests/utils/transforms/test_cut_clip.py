@@ -7,15 +7,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from tests.golden import fill
 from utils.errors import FrameError
-from utils.transforms import cut_clip as transforms
+from utils.transforms import image
 from utils.transforms.crops import TRAIN_CROPS, Box, CropRule, MultiScale, Plan, RandomResized, Size, TestCrops
-from utils.transforms.cut_clip import INTERPOLATIONS, CutClip
-from utils.transforms.decode import UnreadableFrameError, decode_image
+from utils.transforms.cut_clip import CutClip
+from utils.transforms.image import INTERPOLATIONS, UnreadableFrameError, decode_image
 
 FRAMES = fill.make_frames(4, 96, 128)
 
@@ -67,18 +66,6 @@ def test_clips_can_be_written_into_given_memory() -> None:
         transform(ENCODED, np.random.default_rng(1), batch[1])
     with pytest.raises(ValueError, match="out must be"):
         transform(ENCODED, np.random.default_rng(1), batch[1, :1].astype(np.float32))
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_a_worker_makes_clips_where_the_training_process_reads_them(
-    dtype: type, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert not transforms.empty_clips((2, 3), np.dtype(dtype)).is_shared()
-    monkeypatch.setattr(torch.utils.data, "get_worker_info", object)
-    clips = transforms.empty_clips((2, 3), np.dtype(dtype))
-    assert clips.is_shared() and clips.shape == (2, 3) and clips.is_contiguous()
-    clips.numpy()[...] = 7
-    assert clips.sum() == 42 and clips.numpy().dtype == dtype
 
 
 def test_one_box_and_one_flip_for_all_frames_of_a_clip() -> None:
@@ -188,7 +175,7 @@ def test_jpegs_that_shrink_to_half_are_decoded_at_half_size_and_look_the_same(
         asked.append(reduce)
         return decode_image(data, reduce, **known)
 
-    monkeypatch.setattr(transforms, "decode_image", decode)
+    monkeypatch.setattr(image, "decode_image", decode)
     coded = [jpeg(frame) for frame in LARGE]
     decoded = [decode_image(data) for data in coded]
     transform, on_even_grid = CutClip(rule, 100, flip=0.5), CutClip(Even(rule), 100, flip=0.5)
@@ -228,7 +215,7 @@ def test_frames_of_other_sizes_are_decoded_whole_and_brought_to_the_size_of_the_
 
 
 def test_a_picture_that_its_decoder_turns_is_brought_to_the_size_of_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transforms, "decode_image", lambda data, **_: np.ascontiguousarray(LARGE[0].swapaxes(0, 1)))
+    monkeypatch.setattr(image, "decode_image", lambda data, **_: np.ascontiguousarray(LARGE[0].swapaxes(0, 1)))
     clips, _ = CutClip(Whole(box=(10, 20, 100, 200)), 90)([jpeg(LARGE[0])])
     fitted = cv2.resize(np.ascontiguousarray(LARGE[0].swapaxes(0, 1)), (360, 270), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(clips, CutClip(Whole(box=(10, 20, 100, 200)), 90).apply([fitted])[0])

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import pickle
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -15,13 +15,15 @@ import pytest
 import torch
 from PIL import Image
 
+from datasets.frame_dataset import collate
 from tests.golden import fill
 from tests.helpers.requirements import needs_gpu
 from utils.errors import FrameError
-from utils.training.batch import Batch, collate, on_device
+from utils.training.batch import Batch, on_device
 from utils.transforms.crops import TRAIN_CROPS, MultiScale, TestCrops
-from utils.transforms.cut_clip import INTERPOLATIONS, CutClip
-from utils.transforms.gpu_decode import CutEncodedClip
+from utils.transforms.cut_clip import CutClip
+from utils.transforms.gpu_decode import EncodedBatch, EncodedSample
+from utils.transforms.image import INTERPOLATIONS
 
 CPU = torch.device("cpu")
 FRAMES = [cv2.GaussianBlur(frame, (0, 0), 2) for frame in fill.make_frames(3, 120, 160)]
@@ -38,17 +40,30 @@ TURNED = Image.Exif()
 TURNED[0x0112] = 6
 
 
-def sample(clips: Any, index: int = 0) -> dict[str, Any]:
-    return {"clips": clips, "label": 1, "index": index, "augment": {}, "fault": ""}
+def batch_of(clips: Sequence[np.ndarray | EncodedSample], transform: CutClip, num_frames: int = 3) -> Batch:
+    """Samples 0, 1, ... of one clip in time each."""
+    samples = [{"label": 1, "index": index, "augment": {}, "fault": ""} for index in range(len(clips))]
+    waiting = [one for one in clips if isinstance(one, EncodedSample)]
+    if not waiting:
+        return collate(samples, torch.from_numpy(np.stack(clips)))
+    shape = (transform.num_crops, num_frames, *transform.size, 3)
+    batch = EncodedBatch(waiting, shape, transform.interpolation)
+    return collate(samples, torch.empty(len(clips), 0, 0, 0, 0, 0), batch)
+
+
+def encoded(frames: Sequence[bytes], transform: CutClip, seed: int = 0, name: str = "") -> EncodedSample:
+    sample = EncodedSample(name)
+    sample.add(frames, transform, np.random.default_rng(seed))
+    return sample
 
 
 def both(transform: CutClip, frames: list[bytes], seed: int = 0, device: torch.device = CPU) -> tuple[Batch, Batch]:
     """The batch of one sample as workers make it, and as the device makes it."""
     plain, flipped = transform(frames, np.random.default_rng(seed))
-    clips, flipped_too = CutEncodedClip.like(transform)(frames, np.random.default_rng(seed))
-    assert flipped == flipped_too
-    travelled = pickle.loads(pickle.dumps(collate([sample(clips)])))
-    return collate([sample(plain)]), travelled.to(device)
+    sample = EncodedSample("")
+    assert sample.add(frames, transform, np.random.default_rng(seed)) == flipped
+    travelled = pickle.loads(pickle.dumps(batch_of([sample], transform, len(frames))))
+    return batch_of([plain], transform), travelled.to(device)
 
 
 def difference(one: Batch, other: Batch) -> np.ndarray:
@@ -73,7 +88,7 @@ def test_shrinking_to_less_than_half_averages(before: int | None) -> None:
     transform = CutClip(dataclasses.replace(MultiScale(), before=before), 24)
     whole = transform.apply([np.array(Image.open(io.BytesIO(data))) for data in JPEGS], np.random.default_rng(1))[0]
     _, device = both(transform, JPEGS, 1)
-    assert difference(collate([sample(whole)]), device).mean() < 0.6
+    assert difference(batch_of([whole], transform), device).mean() < 0.6
 
 
 @pytest.mark.parametrize(
@@ -97,34 +112,37 @@ def test_what_only_decoding_shows_is_a_fault_that_names_the_video(monkeypatch: p
         raise RuntimeError("image not supported")
 
     monkeypatch.setattr("torchvision.io.decode_jpeg", refuse)
-    transform = CutEncodedClip(TestCrops(70), 64)
+    transform = CutClip(TestCrops(70), 64)
     header_only = JPEGS[0][: JPEGS[0].index(b"\xff\xda")] + b"\xff\xd9"
-    clips = [transform([JPEGS[0], data], None)[0] for data in (JPEGS[1], header_only)]
-    joined = [transform.join([one], f"list.txt:{line}: v{line}") for line, one in enumerate(clips, 1)]
-    batch = collate([sample(one, place) for place, one in enumerate([*joined, transform.blank(1, 2)])])
-    done = batch.to(CPU)
+    read = [
+        encoded([JPEGS[0], data], transform, name=f"list.txt:{line}: v{line}")
+        for line, data in enumerate((JPEGS[1], header_only), 1)
+    ]
+    done = batch_of([*read, EncodedSample("unreadable")], transform, num_frames=2).to(CPU)
     assert done.faults[0] == "" and done.clips[0].any(), "what the GPU refuses is decoded on the CPU"
     assert done.faults[1].startswith("list.txt:2: v2: frame 2 of 2: not a readable image")
-    assert not done.clips[1].any() and not done.clips[2].any() and done.coded is None
+    assert not done.clips[1].any() and not done.clips[2].any() and done.encoded is None
 
 
-def coded_batches(taken: list[int], count: int = 4) -> Iterator[Batch]:
-    transform = CutEncodedClip(MultiScale(), 64)
+def encoded_batches(taken: list[int], count: int = 4) -> Iterator[Batch]:
+    transform = CutClip(MultiScale(), 64)
     for number in range(count):
         taken.append(number)
-        yield collate([sample(transform(JPEGS, np.random.default_rng(number))[0], number)])
+        yield dataclasses.replace(
+            batch_of([encoded(JPEGS, transform, number)], transform), indices=torch.tensor([number])
+        )
 
 
 def test_batches_that_the_device_decodes_are_made_one_ahead_and_in_order() -> None:
     taken: list[int] = []
-    pairs = on_device(coded_batches(taken), CPU)
+    pairs = on_device(encoded_batches(taken), CPU)
     order = []
     for number, (loaded, batch) in enumerate(pairs):
         deadline = time.monotonic() + 30
         while len(taken) < min(number + 2, 4) and time.monotonic() < deadline:
             time.sleep(0.001)
         assert len(taken) == min(number + 2, 4), "the next one, and no more"
-        assert loaded.coded is not None and batch.coded is None
+        assert loaded.encoded is not None and batch.encoded is None
         expected = loaded.to(CPU)
         assert torch.equal(batch.clips, expected.clips)
         order.append(int(loaded.indices))
@@ -133,7 +151,7 @@ def test_batches_that_the_device_decodes_are_made_one_ahead_and_in_order() -> No
 
 def test_what_goes_wrong_while_decoding_ahead_is_raised_at_its_batch() -> None:
     def broken() -> Iterator[Batch]:
-        yield from coded_batches([], 2)
+        yield from encoded_batches([], 2)
         raise FrameError("the third")
 
     pairs = on_device(broken(), CPU)
@@ -162,9 +180,8 @@ def test_a_gpu_repeats_colours_that_pixels_share_where_workers_blend_them(seed: 
 
 @needs_gpu
 def test_decoding_on_a_gpu_leaves_memory_alone_that_queued_work_still_reads() -> None:
-    sent = collate(
-        [sample(CutEncodedClip(MultiScale(), 64)(JPEGS, np.random.default_rng(seed))[0]) for seed in range(8)]
-    )
+    transform = CutClip(MultiScale(), 64)
+    sent = batch_of([encoded(JPEGS, transform, seed) for seed in range(8)], transform)
     for _ in range(20):
         blocks = [torch.full((3, 120, 160), 7, dtype=torch.uint8, device="cuda") for _ in range(8 * len(JPEGS))]
         torch.cuda._sleep(100_000_000)  # cycles, some 50 ms

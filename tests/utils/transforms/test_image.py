@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.golden import fill
-from utils.transforms.decode import decode_image
-from utils.transforms.jpeg import jpeg_header
+from utils.transforms.image import decode_image, jpeg_header
 
 RGB = cv2.GaussianBlur(fill.make_frames(1, 60, 82)[0], (0, 0), 3)
 

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.utils.transforms.test_decode import JPEG, encoded
+from tests.utils.transforms.test_image import JPEG, encoded
 from utils.transforms.crops import RandomResized
 from utils.transforms.cut_clip import CutClip
-from utils.transforms.decode import decode_image
-from utils.transforms.jpeg import headers_of_one_size, jpeg_header
+from utils.transforms.image import decode_image, headers_of_one_size, jpeg_header
 
 # how the colours are sampled (OpenCV's names of it), or Pillow's options
 CODINGS = {

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.transforms.resize import quick_resize
+from utils.transforms.image import quick_resize
 
 
 def picture(*shape: int) -> np.ndarray:

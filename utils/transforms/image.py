@@ -1,0 +1,312 @@
+"""Decodes one encoded image to uint8 RGB, reads the header of a JPEG (ITU-T T.81), and resizes a picture.
+
+OpenCV reads almost everything; Pillow reads what OpenCV gets wrong (CMYK). A damaged image is an error here, never a
+half-grey picture: OpenCV silently fills in what a truncated file lacks.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from utils.errors import FrameError
+
+# OpenCV < 4.11 has no flag that decodes to RGB directly, so the channels are swapped afterwards. It also does not say
+# where the rows of a JPEG end too early and leaves whatever was in memory, so all rows are decoded there
+_DECODES_RGB = hasattr(cv2, "IMREAD_COLOR_RGB")
+_COLOR = cv2.IMREAD_COLOR_RGB if _DECODES_RGB else cv2.IMREAD_COLOR
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+
+Size = tuple[int, int]  # height, width
+# image (H, W, C), size, and memory of the result's shape and type that it may write into (and then returns), or None
+Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
+
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers SOF0..SOF15 without DHT, JPG and DAC
+_SEQUENTIAL = (0xC0, 0xC1)  # frame headers of JPEGs whose pixels come row by row, in Huffman's code
+_SCAN, _RESTARTS = 0xDA, 0xDD
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # markers that no length follows
+_EXIF = b"Exif\0\0"
+
+
+class UnreadableFrameError(FrameError):
+    """Says that a frame cannot be decoded; `position` (0-based) in its clip lets the caller name the file."""
+
+    def __init__(self, message: str, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class JpegHeader(NamedTuple):
+    """Holds what a JPEG says before its pixels.
+
+    height, width: size of the picture as it is stored.
+    components: 1 for grey, 3 for colour, 4 for CMYK.
+    height_at: position of the two bytes of the height.
+    scan: position where the pixels begin.
+    block: number of rows that are coded together; 0 unless all blocks come in order, in one scan, in Huffman's code and
+        without restart markers, so that decoding can end early.
+    exif: whether there is Exif data, which may rotate the picture.
+    """
+
+    height: int
+    width: int
+    components: int
+    height_at: int
+    scan: int
+    block: int
+    exif: bool
+
+    @property
+    def plain(self) -> bool:
+        """Whether every decoder shows it as it is stored: of a known size, in RGB or grey, and not rotated."""
+        return self.height > 0 and self.width > 0 and self.components != 4 and not self.exif
+
+
+def decode_frame(
+    frames: Sequence[bytes],
+    position: int,
+    header: JpegHeader | None = None,
+    *,
+    grey: bool = False,
+    reduce: int = 1,
+    rows: int | None = None,
+) -> np.ndarray:
+    """Decodes one frame of a clip by `decode_image`, or by `decode_grey`.
+
+    Raises: UnreadableFrameError with the position of the frame.
+    """
+    data = frames[position]
+    try:
+        return decode_grey(data) if grey else decode_image(data, reduce=reduce, rows=rows, header=header)
+    except ValueError as error:
+        message = f"frame {position + 1} of {len(frames)}: not a readable image: {error}"
+        raise UnreadableFrameError(message, position) from error
+
+
+def decode_image(
+    data: bytes, reduce: int = 1, *, rows: int | None = None, header: JpegHeader | None = None
+) -> np.ndarray:
+    """Decodes JPEG, PNG or any other format that OpenCV knows to uint8 (H, W, 3), RGB.
+
+    Grey, CMYK, palette and 16-bit images become RGB; the Exif orientation is applied.
+
+    reduce: 2, 4 or 8 gives that fraction of the size (rounded up), averaged; a JPEG is averaged inside its inverse
+        transform, which is faster.
+    rows: number of rows of the stored picture that are needed, from the top. A JPEG may come without the others, which
+        saves the time to decode them.
+    header: header of the JPEG, if it is known already.
+    Raises: ValueError with the reason if the bytes are not an image, or a damaged one.
+    """
+    is_jpeg = _check_complete(data)
+    if is_jpeg and header is None:
+        header = jpeg_header(data)
+    if header is not None and header.components == 4:
+        return _averaged(_decode_with_pillow(data), reduce)
+    needed = data
+    if rows is not None and header is not None and _DECODES_RGB:
+        needed = _with_fewer_rows(data, header, rows)
+    flags = _REDUCED[reduce] if is_jpeg and reduce > 1 else _COLOR
+    try:
+        image = cv2.imdecode(np.frombuffer(needed, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+    if image is None and needed is not data:
+        # either the shortened file ends within the decoder's look-ahead, or it is damaged: decode all of it
+        return decode_image(data, reduce, header=header)
+    if image is None:
+        return _averaged(_decode_with_pillow(data), reduce)
+    if flags != _COLOR or not _DECODES_RGB:
+        cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return image if is_jpeg else _averaged(image, reduce)
+
+
+def decode_grey(data: bytes) -> np.ndarray:
+    """Decodes one picture of optical flow to uint8 (H, W). Raises ValueError as `decode_image` does."""
+    _check_complete(data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+    if image is None:
+        raise ValueError(f"not a readable image ({len(data)} bytes)")
+    return image
+
+
+def _check_complete(data: bytes) -> bool:
+    """Returns whether it is a JPEG. Raises ValueError for a JPEG or PNG that is cut off, and for empty data."""
+    if not data:
+        raise ValueError("0 bytes")
+    if data.startswith(_JPEG):
+        if not is_complete_jpeg(data):
+            raise ValueError(f"truncated JPEG, {len(data)} bytes")
+        return True
+    if data.startswith(_PNG) and data.rfind(_PNG_END) < 0:
+        raise ValueError(f"truncated PNG, {len(data)} bytes")
+    return False
+
+
+def _averaged(image: np.ndarray, reduce: int) -> np.ndarray:
+    if reduce == 1:
+        return image
+    size = -(-image.shape[1] // reduce), -(-image.shape[0] // reduce)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _decode_with_pillow(data: bytes) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))  # writable, as OpenCV's are
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"not a readable image ({len(data)} bytes)") from error
+
+
+# --- headers of JPEGs ---
+
+
+def jpeg_header(data: bytes) -> JpegHeader | None:
+    """Reads the header of a JPEG without decoding it; returns None if the data has none."""
+    if not data.startswith(_JPEG):
+        return None
+    position, frame, restarts = 2, 0, False
+    while position + 9 < len(data) and data[position] == 0xFF and data[position + 1] != _SCAN:
+        marker = data[position + 1]
+        if marker == 0xFF or marker in _WITHOUT_LENGTH:  # a fill byte is allowed before any marker
+            position += 1 if marker == 0xFF else 2
+            continue
+        if marker in _FRAME_HEADERS:
+            frame = position
+        elif marker == _RESTARTS:
+            restarts = True
+        position += 2 + (data[position + 2] << 8 | data[position + 3])
+    if not frame:
+        return None
+    height, width = data[frame + 5] << 8 | data[frame + 6], data[frame + 7] << 8 | data[frame + 8]
+    components = data[frame + 9]
+    together = position + 4 < len(data) and data[position + 4] == components
+    block = 0
+    if data[frame + 1] in _SEQUENTIAL and together and not restarts:
+        factors = data[frame + 11 : frame + 11 + 3 * components : 3]  # of each component: across << 4 | down
+        block = 8 * max((factor & 15 for factor in factors), default=0)
+    exif = data.find(_EXIF, 0, position) >= 0
+    return JpegHeader(height, width, components, frame + 5, position, block, exif)
+
+
+def headers_of_one_size(frames: Sequence[bytes]) -> list[JpegHeader] | None:
+    """Reads the headers of JPEGs; returns None unless all are plain and of one size."""
+    first = jpeg_header(frames[0])
+    if first is None:
+        return None
+    known = frames[0][: first.scan + 5]  # up to the number of colours; one program writes the same header every time
+    headers = [first if frame.startswith(known) else jpeg_header(frame) for frame in frames]
+    alike = [header for header in headers if header is not None and header.plain and header[:2] == first[:2]]
+    return alike if len(alike) == len(frames) else None
+
+
+def is_complete_jpeg(data: bytes) -> bool:
+    """Whether a JPEG has its end marker: decoders silently fill in what is missing."""
+    if data.endswith(_JPEG_END):
+        return True
+    header = jpeg_header(data)  # looked for behind the header, where a thumbnail has an end marker of its own
+    return header is not None and data.find(_JPEG_END, header.scan) >= 0
+
+
+def _with_fewer_rows(data: bytes, header: JpegHeader, rows: int) -> bytes:
+    """Returns a JPEG whose header asks for fewer rows, so that the decoder stops when it has them all.
+
+    The end marker is removed, because the decoder would find it too early and complain on stderr, as it does about any
+    marker. One row more is kept, because colours of half the size are interpolated between rows. The data is returned
+    unchanged where no block would be left out, or where something follows its end.
+    """
+    wanted, block = rows + 1, header.block
+    if not block or -(-wanted // block) >= -(-header.height // block):
+        return data
+    if data.find(_JPEG_END, header.scan) != len(data) - len(_JPEG_END):
+        return data
+    return b"".join((data[: header.height_at], wanted.to_bytes(2, "big"), data[header.height_at + 2 : -len(_JPEG_END)]))
+
+
+# --- resizing ---
+
+
+def quick_resize(image: np.ndarray, size: Size, *, average: bool, out: np.ndarray | None = None) -> np.ndarray:
+    """Resizes uint8 (H, W[, C]) to (height, width) by OpenCV's fastest code.
+
+    It is for pictures that need not equal another project's: Intel's IPP, which OpenCV's builds for x86 contain,
+    averages two to five times as fast as OpenCV's own code and interpolates a fifth faster, but its results may differ
+    by one grey level, so OpenCV uses it only when asked to.
+
+    average: for pictures that shrink; else pixels are interpolated bilinearly.
+    """
+    interpolation = cv2.INTER_AREA if average else cv2.INTER_LINEAR
+    cv2.ipp.setUseIPP_NotExact(True)  # for this thread only
+    try:
+        return cv2.resize(image, size[::-1], dst=out, interpolation=interpolation)
+    finally:
+        cv2.ipp.setUseIPP_NotExact(False)
+
+
+def resize_auto(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
+    """Resizes bilinearly; where both sides shrink to a half or less, which would skip pixels, it averages them.
+
+    It uses the fastest code there is: a pixel may differ by one grey level from "linear", and between processors.
+    """
+    if image.shape[:2] == size:
+        return image
+    shrinks = image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]
+    return quick_resize(image, size, average=shrinks, out=out)
+
+
+def resize_linear(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
+    """Resizes uint8 by OpenCV's bilinear interpolation, without antialiasing (mmaction2)."""
+    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
+
+
+def resize_pillow(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
+    """Resizes by Pillow's bilinear interpolation, antialiased (MIT's TSM, tsn-pytorch)."""
+    if image.shape[:2] == size:
+        return image
+    if image.shape[2] != 3:  # Pillow has no such kind of picture: channel by channel, as tsn-pytorch resizes flow
+        return np.dstack([_pillow(channel, size) for channel in np.moveaxis(image, -1, 0)])
+    return _pillow(image, size)
+
+
+def _pillow(image: np.ndarray, size: Size) -> np.ndarray:
+    resized = Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def resize_float(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
+    """Resizes by PyTorch's bilinear interpolation on float32, without antialiasing; the result is float32 in 0..255.
+
+    PySlowFast, PyTorchVideo and VMZ do this. OpenCV's float version rounds its coordinates differently, up to 1e-4 of
+    the range.
+    """
+    import torch  # here, because tools that only decode do without it
+
+    pixels = image.astype(np.float32)
+    if image.shape[:2] == size:
+        return pixels
+    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # H,W,C -> 1,C,H,W, a view: stays channels-last
+    resized = torch.nn.functional.interpolate(batch, size=size, mode="bilinear", align_corners=False)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+def resize_rounded(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
+    """Resizes as `resize_float` does and rounds to uint8 (torchvision's video presets)."""
+    return image if image.shape[:2] == size else np.rint(resize_float(image, size)).astype(np.uint8)
+
+
+INTERPOLATIONS: dict[str, Resize] = {
+    "auto": resize_auto,
+    "linear": resize_linear,
+    "pillow": resize_pillow,
+    "float": resize_float,
+    "rounded": resize_rounded,
+}
