@@ -51,7 +51,7 @@ FLOORS = {
         {"stores", "videos"},
         {"protocol"},
         {
-            *("sample", "frame_dataset", "video_dataset", "fake_dataset", "shared_clips", "loader"),
+            *("frame_dataset", "video_dataset", "fake_dataset", "shared_clips", "loader"),
             *("memcached_dataset", "memcached_dataset_clip", "memcached_dataset_tsn"),
             *("labeled_videos", "clip_transforms"),
         },

@@ -18,7 +18,7 @@ from datasets.lists.records import read_list
 from datasets.loader import EvalShard, make_loader
 from datasets.memcached_dataset import image_list_columns
 from tests.datasets.conftest import SIZE, blob_frame, encode
-from tests.helpers.protocol import testing, training
+from tests.helpers.protocol import for_testing, for_training
 from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, ListError
 from utils.training.batch import unchanged
@@ -55,9 +55,9 @@ def make(
     records = read_list(source, root=root)
     clip = CLIPS[kind] if clip is None else clip
     if train:
-        protocol = training(clip, transform or CutClip(MultiScale(), 32, flip=0.5), augment)
+        protocol = for_training(clip, transform or CutClip(MultiScale(), 32, flip=0.5), augment)
     else:
-        protocol = testing(clip, transform or centre_crops(), augment, num_clips=num_clips)
+        protocol = for_testing(clip, transform or centre_crops(), augment, num_clips=num_clips)
     return DATASETS[kind](records, DiskStore(root), protocol, **kwargs)
 
 
@@ -219,7 +219,7 @@ def test_image_lists(tmp_path: Path):
     source.write_text("".join(f"images/a picture {index}.jpg {index}\n" for index in range(3)))
     assert image_list_columns(source) == ("label",)
     records = read_list(source, root=tmp_path, columns=("label",), num_class=3)
-    dataset = ImageDataset(records, DiskStore(tmp_path, template=None), testing(ClipSpec(1), centre_crops()))
+    dataset = ImageDataset(records, DiskStore(tmp_path, template=None), for_testing(ClipSpec(1), centre_crops()))
     assert [dataset[index]["label"] for index in range(3)] == [0, 1, 2]
     assert all(dataset[index]["fault"] == "" for index in range(3))
     source.write_text("v0 4 0\n")
@@ -241,11 +241,11 @@ def test_rules_that_do_not_fit_are_refused(tiny_frames: Frames):
 
 def test_fake_data_is_the_same_every_time():
     transform = CutClip(TestCrops(24, 3), (16, 24))
-    dataset = FakeDataset(np.arange(5) % 3, training(ClipSpec(2), CutClip(MultiScale(), (16, 24)), Noise()), seed=1)
+    dataset = FakeDataset(np.arange(5) % 3, for_training(ClipSpec(2), CutClip(MultiScale(), (16, 24)), Noise()), seed=1)
     one, two = dataset[2, 4], dataset[2, 4]
     assert one["clips"].shape == (1, 2, 16, 24, 3) and (one["clips"] == two["clips"]).all() and one["label"] == 1
     assert (dataset[3, 4]["clips"] != one["clips"]).any()
     assert dataset.__getitems__([(2, 4), 0]).clips.shape == (2, 1, 3, 2, 16, 24)
     assert dataset.path(4) == "fake_4" and dataset.description == "5 videos" and dataset.store_counts() == {}
-    test = FakeDataset(np.arange(5) % 3, testing(ClipSpec(2), transform, num_clips=2))
+    test = FakeDataset(np.arange(5) % 3, for_testing(ClipSpec(2), transform, num_clips=2))
     assert test[0]["clips"].shape[0] == test.num_views == 6

@@ -14,7 +14,7 @@ from datasets import VideoDataset
 from datasets.lists.records import RecordList, read_list
 from datasets.loader import EvalShard, TrainStream
 from tests.helpers.make_video import make_video
-from tests.helpers.protocol import testing, training
+from tests.helpers.protocol import for_testing, for_training
 from utils.clip_spec import ClipSpec
 from utils.transforms.crops import TestCrops
 from utils.transforms.cut_clip import CutClip
@@ -34,7 +34,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> RecordList:
 
 def dataset(records: RecordList, *, train: bool = True, num_clips: int = 1, **settings: Any) -> VideoDataset:
     transform = CutClip(TestCrops(None), (64, 96))
-    protocol = training(CLIP, transform) if train else testing(CLIP, transform, num_clips=num_clips)
+    protocol = for_training(CLIP, transform) if train else for_testing(CLIP, transform, num_clips=num_clips)
     return VideoDataset(records, protocol, fps=RATE, cache=records.source.parent / "cache", **settings)
 
 

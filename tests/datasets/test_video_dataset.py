@@ -23,7 +23,7 @@ from datasets.videos.index import index_videos, scan
 from datasets.videos.reader import find_reader, read_pyav
 from datasets.videos.video import Video
 from tests.helpers.make_video import block_position, damage, make_audio, make_video, truncate
-from tests.helpers.protocol import testing, training
+from tests.helpers.protocol import for_testing, for_training
 from tests.helpers.requirements import CLIPS, needs_clips, needs_package, needs_program
 from utils.clip_spec import ClipSpec
 from utils.config.build import build
@@ -61,7 +61,7 @@ def dataset_of(
     transform: CutClip = WHOLE,
     **kwargs: Any,
 ) -> VideoDataset:
-    protocol = training(clip, transform) if train else testing(clip, transform, num_clips=num_clips)
+    protocol = for_training(clip, transform) if train else for_testing(clip, transform, num_clips=num_clips)
     return VideoDataset(records, protocol, cache=records.source.parent / "cache", **kwargs)
 
 
@@ -244,7 +244,7 @@ def test_wrong_settings(tmp_path: Path):
         ({"clips_per_video": 0}, "store.clips_per_video: should be greater than or equal to 1, but is 0"),
         ({"decoder": "decord"}, "store.decoder: should be 'auto', 'pyav' or 'torchcodec', but is 'decord'"),
     ):
-        protocol = testing(clip, WHOLE)
+        protocol = for_testing(clip, WHOLE)
         with pytest.raises(ConfigError, match=message):
             build({"video": VideoDataset}, "video", given, where="store", records=records, protocol=protocol)
     for more, message in (
@@ -273,7 +273,7 @@ def test_real_videos(tmp_path: Path):
     source = tmp_path / "list.txt"
     source.write_text("".join(f"{name} 0\n" for name in names))
     records = read_list(source, root=CLIPS, columns=("label",))
-    protocol = testing(ClipSpec(4, 1, "segments"), CutClip(TestCrops(64), 56))
+    protocol = for_testing(ClipSpec(4, 1, "segments"), CutClip(TestCrops(64), 56))
     dataset = VideoDataset(records, protocol, cache=tmp_path)
     faults = [dataset[item]["fault"] for item in range(len(names))]
     assert faults[:4] == [""] * 4 and "corrupted.mp4: cannot be decoded" in faults[4]

@@ -10,11 +10,11 @@ from utils.transforms.augment import Augment
 from utils.transforms.cut_clip import CutClip
 
 
-def training(clip: ClipSpec, transform: CutClip, augment: Any = None) -> ClipProtocol:
+def for_training(clip: ClipSpec, transform: CutClip, augment: Any = None) -> ClipProtocol:
     """Random clips, one per sample. augment: default draws nothing."""
     return ClipProtocol(clip, transform, augment or Augment(mean=(0.0,) * 3, std=(1.0,) * 3), train=True)
 
 
-def testing(clip: ClipSpec, transform: CutClip, augment: Any = None, *, num_clips: int = 1) -> ClipProtocol:
+def for_testing(clip: ClipSpec, transform: CutClip, augment: Any = None, *, num_clips: int = 1) -> ClipProtocol:
     """`num_clips` fixed clips per sample."""
     return ClipProtocol(clip, transform, augment or Augment(mean=(0.0,) * 3, std=(1.0,) * 3), num_clips=num_clips)

@@ -15,7 +15,7 @@ from datasets.lists.tables import read_videos
 from datasets.videos import index as video_index
 from datasets.videos.video import between
 from tests.helpers.make_video import block_position, make_video
-from tests.helpers.protocol import testing
+from tests.helpers.protocol import for_testing
 from utils.clip_spec import ClipSpec
 from utils.errors import ListError
 from utils.transforms.crops import TestCrops
@@ -74,7 +74,7 @@ def test_a_csv_names_parts_of_videos(tmp_path: Path):
     table = tmp_path / "parts.csv"
     table.write_text("path,label,start,end\na.mp4,x,0.25,0.75\na.mp4,y,1,2\na.mp4,x,,\na.mp4,x,3,4\ngone.mp4,y,0,1\n")
     records, names = read_videos(table, root=tmp_path)
-    data = VideoDataset(records, testing(ClipSpec(4), WHOLE), cache=tmp_path / "cache")
+    data = VideoDataset(records, for_testing(ClipSpec(4), WHOLE), cache=tmp_path / "cache")
     assert names == ["x", "y"] and data.index.num_videos == 2 and len(data) == 5
     assert [len(data.index[record]) for record in range(3)] == [12, 24, 48]
     assert data.index[0].duration == pytest.approx(0.5) and data.index[0].seconds[0] == 0

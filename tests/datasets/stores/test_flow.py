@@ -21,7 +21,7 @@ from datasets.stores.flow import FlowStore, detect_flow, y_template
 from tests.datasets.conftest import Memcached
 from tests.datasets.sampling.test_published import Replay, golden
 from tests.helpers.make_video import block_position, make_video
-from tests.helpers.protocol import testing, training
+from tests.helpers.protocol import for_testing, for_training
 from tests.helpers.requirements import needs_program
 from tools import pack_frames
 from utils.clip_spec import ClipSpec
@@ -158,7 +158,7 @@ def test_every_store_gives_the_same_stacks(kind: str, source: Path, memcached: C
     records, store, about = opened(source, store={"type": kind, **more})
     assert records.num_frames.tolist() == [*FIELDS] and check_on_disk(records, store) == 2
     transform = CutClip(TestCrops((24, 32)), (24, 32), modality="flow")
-    dataset = pickle.loads(pickle.dumps(TSNDataset(records, store, testing(FLOW, transform))))
+    dataset = pickle.loads(pickle.dumps(TSNDataset(records, store, for_testing(FLOW, transform))))
     for video in range(2):
         sample, (fields,) = dataset[video], dataset.indices(video, None)
         assert sample["fault"] == "" and sample["clips"].shape == (1, 6, 24, 32, 2)
@@ -181,7 +181,7 @@ def test_frames_of_differences_are_those_of_rgb(source: Path) -> None:
         cv2.imwrite(str(folder / f"img_{index + 1:05d}.jpg"), np.full((24, 32, 3), 20 * index, np.uint8))
     clip = ClipSpec(2, sampling="tsn", modality="rgbdiff", stack=3)
     records = read_list(source, root=source.parent / "frames")
-    dataset = TSNDataset(records, DiskStore(records.root), testing(clip, CutClip(TestCrops(24), 24)))
+    dataset = TSNDataset(records, DiskStore(records.root), for_testing(clip, CutClip(TestCrops(24), 24)))
     clips, (indices,) = dataset[0]["clips"], dataset.indices(0, None)
     assert clips.shape == (1, 8, 24, 24, 3) and clips[0, :, 0, 0, 0].tolist() == (20 * indices).tolist()
 
@@ -193,7 +193,7 @@ def test_frames_of_differences_come_from_videos_too(tmp_path: Path) -> None:
     transform = CutClip(TestCrops((64, 96)), (64, 96), modality="rgbdiff")
     for options in ({}, {"sampler": "constant_clips_per_video", "clip_seconds": 0.5}):
         clip = ClipSpec(2, sampling="segments", dataset="video", modality="rgbdiff", stack=2)
-        dataset = VideoDataset(records, testing(clip, transform), cache=tmp_path, **options)
+        dataset = VideoDataset(records, for_testing(clip, transform), cache=tmp_path, **options)
         (indices,) = dataset.indices(0, None)
         assert (np.diff(indices.reshape(2, 3)) == 1).all()
         assert [block_position(frame) // 2 for frame in dataset[0]["clips"][0]] == indices.tolist()
@@ -202,7 +202,7 @@ def test_frames_of_differences_come_from_videos_too(tmp_path: Path) -> None:
 def test_noise_has_the_shape_of_the_modality_and_videos_hold_no_flow(source: Path) -> None:
     for modality, shape in (("flow", (1, 6, 8, 8, 2)), ("rgbdiff", (1, 8, 8, 8, 3))):
         transform = CutClip(TestCrops(8), 8, modality=modality)
-        noise = FakeDataset(np.zeros(2, np.int64), training(ClipSpec(2, modality=modality, stack=3), transform))
+        noise = FakeDataset(np.zeros(2, np.int64), for_training(ClipSpec(2, modality=modality, stack=3), transform))
         assert noise[0]["clips"].shape == shape
     with pytest.raises(ConfigError, match=r"data.store.type: videos hold no optical flow; tools/dump_flow.py"):
         VideoDataset(read_list(source), training(FLOW, CutClip(TestCrops(24), 24)))

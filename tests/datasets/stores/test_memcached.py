@@ -271,7 +271,7 @@ def test_workers_open_their_own_connections_and_count_together(
     check(store, root)  # connected before the fork
 
     def batches(frames: DiskStore, workers: int) -> list[torch.Tensor]:
-        dataset = TSNDataset(records, frames, training(CLIPS["tsn"], CutClip(MultiScale(), 32)), seed=1)
+        dataset = TSNDataset(records, frames, for_training(CLIPS["tsn"], CutClip(MultiScale(), 32)), seed=1)
         stream = TrainStream(6, 4, stop_step=6)
         loader = make_loader(dataset, stream, workers=workers, start_method=start_method)
         return [batch.clips for batch in loader]
@@ -290,7 +290,7 @@ def test_a_server_killed_in_the_middle_of_an_epoch(memcached: Start, root: Path,
     source.write_text("".join(f"v{video} {FRAMES} 0\n" for video in range(6)))
     server = memcached()
     records = read_list(source, root=root)
-    protocol = training(CLIPS["tsn"], CutClip(MultiScale(), 32))
+    protocol = for_training(CLIPS["tsn"], CutClip(MultiScale(), 32))
     plain = TSNDataset(records, DiskStore(root), protocol, seed=1)
     store = MemcachedStore(root, servers=[server.address], **QUICK)
     cached = TSNDataset(records, store, protocol, seed=1)

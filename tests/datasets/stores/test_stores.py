@@ -13,7 +13,7 @@ from datasets.lists.records import read_list
 from datasets.stores.disk import FrameStore
 from tests.datasets.conftest import Memcached
 from tests.datasets.test_datasets import CLIPS
-from tests.helpers.protocol import testing, training
+from tests.helpers.protocol import for_testing, for_training
 from tests.helpers.requirements import needs_program
 from tools import pack_frames
 from utils.errors import FrameError
@@ -45,7 +45,7 @@ def test_every_data_set_reads_the_same_pixels_from_every_store(
     for name, clip in CLIPS.items():
         for train in (True, False):
             random, fixed = CutClip(MultiScale(), 32, flip=0.5), CutClip(TestCrops(48), 40)
-            protocol = training(clip, random) if train else testing(clip, fixed)
+            protocol = for_training(clip, random) if train else for_testing(clip, fixed)
             ours, disk = (DATASETS[name](records, frames, protocol, seed=2) for frames in (store, DiskStore(root)))
             for key in ((0, 0), (1, 1), (2, 2), (0, 0)):
                 one, two = ours[key], disk[key]
