@@ -80,7 +80,7 @@ def _resnet3d_full(facts: Facts) -> Sections:
 
 
 def _own(facts: Facts) -> Sections:
-    return {}  # our checkpoints contain their config
+    return {}  # our checkpoints hold their config
 
 
 PROJECTS = {
