@@ -1,4 +1,4 @@
-"""docs/benchmarks.md: one section per benchmark, each written by the run it reports."""
+"""Writes docs/benchmarks.md: one section per benchmark, by the run that it reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEAD = "# Benchmarks\n\nEach section is the output of the command it names, on 
 
 
 def write_section(title: str, command: str, body: str, page: Path = PAGE) -> None:
-    """Replaces the section `title` of the page, or adds it."""
+    """Replaces the section `title` of the page, or adds it at the end."""
     text = page.read_text() if page.exists() else _HEAD
     section = f"## {title}\n\n`{command}`, {date.today().isoformat()}, {machine()}.\n\n{body.strip()}\n"
     pattern = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -29,7 +29,7 @@ def write_section(title: str, command: str, body: str, page: Path = PAGE) -> Non
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, first column to the left, the others to the right, padded so that it reads well as text too."""
+    """Returns a Markdown table, padded to be readable as text: first column left, the others right aligned."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
 
     def line(cells: list[str]) -> str:
@@ -41,7 +41,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def machine() -> str:
-    """Processor and number of cores this process may use."""
+    """Returns the name of the processor and the number of cores that this process may use."""
     name = platform.processor() or platform.machine()
     try:
         found = re.search(r"^Model name:\s*(.+)$", subprocess.check_output(["lscpu"], text=True), re.MULTILINE)

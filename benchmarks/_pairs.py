@@ -1,4 +1,4 @@
-"""Readers timed side by side on the same batches, so that whatever else the machine does slows all of them alike."""
+"""Times readers in turn on the same batches, so that other work on the machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from benchmarks._workload import Workload
 
 @dataclass(frozen=True)
 class Times:
-    """wall, cpu: seconds per reader, one figure for each round. frames: decoded in each round."""
+    """The times of a race.
+
+    wall, cpu: seconds by reader, one figure for each round.
+    frames: number of frames that each reader decodes in a round.
+    """
 
     wall: Mapping[str, np.ndarray]
     cpu: Mapping[str, np.ndarray]
     frames: int
 
     def frames_per_second(self, name: str) -> float:
-        """By the clock on the wall, of the median round."""
+        """Returns frames per second of wall time, in the median round."""
         return self.frames / float(np.median(self.wall[name]))
 
     def speed(self, name: str, than: str) -> float:
-        """How many times as fast as another reader in CPU time: the median of the rounds' own ratios.
+        """Returns how many times as fast a reader is as another in CPU time: the median of the ratios of all rounds.
 
-        CPU time, so that what else runs on the machine does not decide; readers that wait for nobody lose nothing.
+        CPU time does not depend on other work on the machine. Use it for readers that wait for nobody.
         """
         return float(np.median(self.cpu[than] / self.cpu[name]))
 
     def speed_on_the_wall(self, name: str, than: str) -> float:
-        """The same with the time spent waiting for others, such as a server."""
+        """Like `speed`, in wall time: it includes waiting for others, such as a server."""
         return float(np.median(self.wall[than] / self.wall[name]))
 
 
 def race(workload: Workload, readers: Mapping[str, Reader], *, rounds: int) -> Times:
-    """Each round gives one batch to every reader, each time in another order."""
+    """Gives one batch to every reader in each round, each time in another order."""
     names = list(readers)
-    for name in names:  # imports, caches, connections
+    for name in names:  # not timed: imports, caches, connections
         readers[name].seconds(workload.batch(0))
     wall = {name: np.zeros(rounds) for name in names}
     cpu = {name: np.zeros(rounds) for name in names}

@@ -1,7 +1,6 @@
-"""mmaction2's reader in an environment of its own, timed in turn with ours through a pipe.
+"""Runs mmaction2's reader in an environment of its own, and times it through a pipe in turn with ours.
 
-The environment borrows torch, numpy and OpenCV from ours (one build for both sides), and takes the peer from the
-package index.
+The environment uses our torch, numpy and OpenCV (one build for both sides) and takes the peer from the package index.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from benchmarks._readers import Reader
 from benchmarks._workload import Key, Workload
 from utils.errors import UserError
 
-# the peer and what it imports on the way to its transforms; without their dependencies, which would replace OpenCV
+# the peer and what its transforms import, without their dependencies, which would replace OpenCV
 PACKAGES = (
     "mmaction2==1.2.0",
     "mmengine",
@@ -34,7 +33,7 @@ _DRIVER = Path(__file__).with_name("_peer_mmaction2.py")
 
 
 def make_environment(folder: Path) -> Path:
-    """Makes (or finds) the environment; returns its interpreter."""
+    """Makes the environment, unless it exists already; returns its interpreter."""
     python = folder / "bin" / "python"
     if (folder / ".installed").exists():
         return python
@@ -49,7 +48,7 @@ def make_environment(folder: Path) -> Path:
 
 
 class Peer:
-    """The process in the other environment. A context manager: leaving it ends the process."""
+    """The process in the other environment. Leaving its `with` block ends the process."""
 
     def __init__(self, python: Path, workload: Workload) -> None:
         self.workload = workload
@@ -81,7 +80,7 @@ class Peer:
         self._process.wait(timeout=30)
 
     def ask(self, name: str, keys: Sequence[Key]) -> tuple[float, float]:
-        """Lets the reader `name` make the batch, or workers many; wall and CPU seconds, on its own clocks."""
+        """Lets the reader `name` make one batch, or its workers many; returns wall and CPU seconds by its clocks."""
         self._say([name, [index for _, index in keys]])
         answer = self._hear()
         if not answer:
@@ -100,11 +99,11 @@ class Peer:
 
 
 class PeerReader(Reader):
-    """One of the peer's readers beside ours."""
+    """One of the peer's readers, with the interface of ours."""
 
     def __init__(self, peer: Peer, name: str) -> None:
         self.peer, self.name = peer, name
 
     def seconds(self, keys: Sequence[Key]) -> tuple[float, float]:
-        """Wall and CPU seconds over there."""
+        """Returns wall and CPU seconds in the peer's process."""
         return self.peer.ask(self.name, keys)

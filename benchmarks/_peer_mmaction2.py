@@ -1,7 +1,8 @@
-"""Runs inside the peer's own environment and imports nothing of ours: mmaction2's frame reader, driven over stdin.
+"""Times mmaction2's frame reader inside the peer's own environment, driven over stdin. Imports nothing of ours.
 
-The first line describes the work; each further line is a reader's name and the videos of one batch, answered by wall
-and CPU seconds. "N workers" and the videos of many batches: the seconds between the first 2 N batches and the last.
+The first line describes the work. Each further line has a reader's name and the videos of one batch; the answer is wall
+and CPU seconds. For the name "N workers" and the videos of many batches, they are the seconds after the first 2 N
+batches.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The same frames in every store, made for one run of a benchmark and gone after it."""
+"""Puts the same frames into every store for one run of a benchmark, and removes them afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_MEMCACHED = "memcached is not installed (apt-get install memcached): its row 
 
 @contextmanager
 def open_stores(workload: Workload, folder: Path) -> Iterator[dict[str, FrameStore]]:
-    """Disk, packed and, where it is installed, memcached on a Unix socket, filled."""
+    """Gives filled stores: disk, packed and, where it is installed, memcached on a Unix socket."""
     stores: dict[str, FrameStore] = {"disk": workload.store, "packed": _pack(workload, folder / "pack")}
     if shutil.which("memcached") is None:
         yield stores

@@ -1,7 +1,7 @@
-"""Ten million videos: how long a list takes to read, reopen and shuffle, and how much memory its workers add.
+"""Measures how long a list of ten million videos takes to read, reopen and shuffle, and how much memory workers add.
 
-`python -m benchmarks.lists` makes a list in a temporary folder and prints a table; exit code 1 above the limits.
-`--write` puts the table into docs/benchmarks.md.
+`python -m benchmarks.lists` makes a list in a temporary folder and prints a table; the exit code is 1 if a limit is
+exceeded. `--write` puts the table into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from utils.cli import run_cli
 from utils.system import peak_memory
 
 LIMITS = {"read_s": 30.0, "read_gb": 2.0, "reopen_s": 2.0, "worker_growth": 0.05}
-ROWS = {  # what is measured: how it is called, unit, factor
+ROWS = {  # measurement: title, unit, factor
     "read_s": ("read and checked for the first time", "s", 1.0),
     "read_gb": ("peak memory of that process, Python and torch included", "GB", 1.0),
     "reopen_s": ("reopened from its cache, hash of the list included", "s", 1.0),
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints; returns the exit code."""
     parser = argparse.ArgumentParser(prog="lists.py", description=__doc__)
     parser.add_argument("--videos", type=int, default=10_000_000)
-    parser.add_argument("--samples", type=int, default=1_000_000, help="read by the worker")
+    parser.add_argument("--samples", type=int, default=1_000_000, help="videos that the worker reads")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--part", choices=("read", "reopen", "workers"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ("reopen", ("reopen_s", "_")),
             ("workers", ("permutation_s", "first_late_s", "worker_mb", "worker_growth")),
         ):
-            # a process each: peaks of memory never go down again
+            # one process for each, because a peak of memory never goes down again
             command = [
                 sys.executable,
                 __file__,
@@ -72,12 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "--samples",
                 str(arguments.samples),
             ]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-            got |= dict(zip(names, map(float, said), strict=True))
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+            got |= dict(zip(names, map(float, printed), strict=True))
     rows = []
-    for name, (what, unit, factor) in ROWS.items():
+    for name, (title, unit, factor) in ROWS.items():
         limit = f"{factor * LIMITS[name]:g} {unit}" if name in LIMITS else ""
-        rows.append([what, f"{factor * got[name]:.3g} {unit}", limit])
+        rows.append([title, f"{factor * got[name]:.3g} {unit}", limit])
     body = (
         f"{arguments.videos:,} lines, {size:.0f} MB of text, paths with spaces; a worker reads {arguments.samples:,}."
     )
@@ -110,7 +110,7 @@ def _timed_open(folder: Path, samples: int) -> tuple[float, float]:
 
 
 class _Paths:
-    """A data set of paths only: what the records alone cost in a worker."""
+    """A data set of paths only, to measure what the records alone cost in a worker."""
 
     encoded = True  # there are no pixels, so no memory is shared for them
 
@@ -129,7 +129,7 @@ class _Paths:
 
 
 def private_bytes() -> float:
-    """Memory that only this process has."""
+    """Returns the bytes of memory that this process shares with no other."""
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return sum(float(line.split()[1]) * 1024 for line in lines if line.startswith(("Private_Clean", "Private_Dirty")))
 

@@ -1,9 +1,9 @@
-"""Training and evaluation steps against their peers, in one run: clips/s, memory, model FLOP/s, and the ratios.
+"""Compares training and evaluation steps with those of peers, in one run: clips/s, memory, model FLOP/s and ratios.
 
-Peers: (a) the same network as its authors run it: float32, N,C,T,H,W, eager, the shift as published; (b) torchvision's
-or, where it is installed, PyTorchVideo's own video module with mixed precision; (c) torchvision's ResNet-50 on the
-same frames, the ceiling of a 2-D network.
-`--write` puts the table into docs/benchmarks.md; `--quick` takes small clips and a minute on a CPU.
+The peers are (a) the same network as its authors run it: float32, N,C,T,H,W, eager, with the published shift;
+(b) torchvision's or, where it is installed, PyTorchVideo's video module, with mixed precision; (c) torchvision's
+ResNet-50 on the same frames, which is the limit for a 2-D network.
+`--write` puts the table into docs/benchmarks.md; `--quick` uses small clips and takes a minute on a CPU.
 """
 
 from __future__ import annotations
@@ -40,25 +40,30 @@ HEAD = ["network", "step", "clips/s", "GB", "TFLOP/s", "x (a)", "x (b)", "x (c)"
 
 @dataclass(frozen=True)
 class Contest:
-    """One of our methods at one clip size, and who it is compared with."""
+    """One of our methods at one clip size, and the networks it is compared with.
+
+    clip: T, H, W.
+    module: makes (b), a network that takes clips.
+    on_frames: whether it is compared with (c), which takes the same frames.
+    """
 
     name: str
     method: Callable[[], nn.Module]
-    clip: tuple[int, int, int]  # T, H, W
+    clip: tuple[int, int, int]
     batch: int
-    module: Callable[[], nn.Module] | None = None  # (b), clips in
-    on_frames: bool = False  # whether (c) sees the same frames
+    module: Callable[[], nn.Module] | None = None
+    on_frames: bool = False
 
 
 class Step:
-    """One network's step, training or evaluation, on one batch that stays on the device."""
+    """A training or evaluation step of one network, on one batch that stays on the device."""
 
     def __init__(self, model: nn.Module, clips: Tensor, *, train: bool, amp: str, channels_last: bool) -> None:
         device = clips.device
         self.model = model.to(device).train(train)
         if channels_last:
             to_channels_last(self.model)
-            # the memory that the loader delivers: N,T,H,W,C
+            # the memory order that the loader delivers: N,T,H,W,C
             clips = clips.permute(0, 2, 3, 4, 1).contiguous().permute(0, 4, 1, 2, 3)
         self.clips, self.train = clips, train
         self.precision = Precision(amp, device)
@@ -66,7 +71,7 @@ class Step:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-6, momentum=0.9)
 
     def __call__(self) -> None:
-        """One step."""
+        """Runs one step."""
         with contextlib.nullcontext() if self.train else torch.no_grad():
             with self.precision.autocast():
                 logits = self.model(self.clips)
@@ -85,26 +90,26 @@ class OnFrames(nn.Module):
         self.network = network
 
     def forward(self, clips: Tensor) -> Tensor:
-        """All frames at once."""
+        """Runs all frames at once."""
         logits: Tensor = self.network(clips.transpose(1, 2).flatten(0, 1))
         return logits
 
 
 class TwoRates(nn.Module):
-    """A network of PyTorchVideo's that wants a clip (B, C, T, H, W) as its slow and its fast frames."""
+    """A network of PyTorchVideo that takes a clip (B, C, T, H, W) as a list of its slow and its fast frames."""
 
     def __init__(self, network: nn.Module, alpha: int) -> None:
         super().__init__()
         self.network, self.alpha = network, alpha
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Every alpha-th frame beside all of them."""
+        """Runs the network on every alpha-th frame and on all frames."""
         logits: Tensor = self.network([clips[:, :, :: self.alpha], clips])
         return logits
 
 
 def pytorchvideo_slowfast() -> Callable[[], nn.Module] | None:
-    """SlowFast 8x8 R50 as PyTorchVideo builds it, or None where that is not installed (`pip install pytorchvideo`)."""
+    """Returns what builds PyTorchVideo's SlowFast 8x8 R50; None without `pip install pytorchvideo`."""
     try:
         from pytorchvideo.models.slowfast import create_slowfast  # type: ignore[import-not-found]
     except ImportError:
@@ -113,7 +118,7 @@ def pytorchvideo_slowfast() -> Callable[[], nn.Module] | None:
 
 
 def published_shift(self: TemporalShift, x: Tensor) -> Tensor:
-    """The shift as Lin et al. 2019 describe it: a tensor of zeros, filled by three copies."""
+    """Shifts as Lin et al. 2019 describe it: three copies into a tensor of zeros."""
     fold = x.shape[1] // self.shift_div
     clips = x.view(-1, self.num_frames, *x.shape[1:])
     out = torch.zeros_like(clips)
@@ -124,7 +129,7 @@ def published_shift(self: TemporalShift, x: Tensor) -> Tensor:
 
 
 def as_published(model: nn.Module) -> nn.Module:
-    """The same network with the shift written as its authors write it."""
+    """Returns the same network with the shift as its authors wrote it."""
     for module in model.modules():
         if isinstance(module, TemporalShift):
             module.forward = published_shift.__get__(module)  # type: ignore[method-assign]
@@ -132,7 +137,7 @@ def as_published(model: nn.Module) -> nn.Module:
 
 
 def contests(device: torch.device, *, quick: bool) -> list[Contest]:
-    """The published sizes on a GPU; on a CPU, or with quick, sizes that a CPU can step through."""
+    """Returns contests at the published sizes on a GPU; on a CPU, or with `quick`, at sizes that a CPU can manage."""
     big = device.type == "cuda" and not quick
     side, batch = (224, 32) if big else (64, 2)
     small = 112 if big else 56
@@ -153,7 +158,7 @@ def contests(device: torch.device, *, quick: bool) -> list[Contest]:
             method("slowfast", backbone="resnet50", clip_len=frames, alpha=4, fusion_kernel=7),
             (frames, side, side),
             max(1, batch // 4),
-            pytorchvideo_slowfast() if big else None,  # its head pools clips of the published size
+            pytorchvideo_slowfast() if big else None,  # its head only takes clips of the published size
         ),
         Contest(
             f"R(2+1)D-18 16x{small}",
@@ -166,10 +171,12 @@ def contests(device: torch.device, *, quick: bool) -> list[Contest]:
 
 
 def measure(contest: Contest, device: torch.device, *, train: bool, rounds: int) -> list[str]:
-    """One row of the table: ours and its peers by turns, and the median of each round's own ratio."""
+    """Returns one row of the table: our network and its peers take turns; ratios are medians over the rounds."""
     generator = torch.Generator().manual_seed(0)
     clips = torch.randn(contest.batch, 3, *contest.clip, generator=generator).to(device)
-    layout = device.type == "cuda" or contest.on_frames  # as docs/config.md advises: CPUs have slow 3-D kernels for it
+    layout = (
+        device.type == "cuda" or contest.on_frames
+    )  # as docs/config.md advises: 3-D kernels for it are slow on CPUs
     makers: dict[str, Callable[[], Step]] = {
         "ours": lambda: Step(contest.method(), clips, train=train, amp="auto", channels_last=layout),
         "a": lambda: Step(as_published(contest.method()), clips, train=train, amp="off", channels_last=False),
@@ -196,7 +203,7 @@ def measure(contest: Contest, device: torch.device, *, train: bool, rounds: int)
 
 
 def timed(step: Step, device: torch.device) -> float:
-    """Seconds of one step, the device's work included."""
+    """Returns the seconds of one step, including the device's work."""
     wait(device)
     began = time.perf_counter()
     step()
@@ -205,7 +212,7 @@ def timed(step: Step, device: torch.device) -> float:
 
 
 def peak_memory(step: Step, device: torch.device) -> int:
-    """Bytes that two first steps took on the device; 0 where the device does not say."""
+    """Returns the bytes that the first two steps take on the device; 0 where the device does not report them."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -218,7 +225,7 @@ def peak_memory(step: Step, device: torch.device) -> int:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Waits until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -227,8 +234,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table."""
     parser = Parser(prog="benchmarks.step", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--rounds", type=int, default=10, help="steps of each network, by turns")
-    parser.add_argument("--quick", action="store_true", help="small clips, three rounds")
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="steps of each network; networks take turns (default 10)"
+    )
+    parser.add_argument("--quick", action="store_true", help="use small clips and three rounds")
     parser.add_argument(
         "--only", nargs="*", default=[], metavar="NAME", help="networks whose name contains one of these"
     )

@@ -1,9 +1,9 @@
-"""Whole training runs of main.py on a GPU: clips/s, what a step waits for its batch, and how long the GPU is idle.
+"""Measures whole training runs of main.py on a GPU: clips/s, how long a step waits for its batch, and the idle time.
 
-TSM-R50 8x224 in batches of 32 with the seed's full augmentation, frames 340x256 from the disk, decoded in the workers
-and on the GPU, with many workers and with few. Idle is the share of a step for which no kernel or copy runs: how long
-the GPU works for a step says torch.profiler (`--profile`), how long a step takes a run without it.
-`--write` puts the table into docs/benchmarks.md; `--quick` runs a small network, on a CPU too.
+The runs train TSM-R50 8x224 in batches of 32 with the original project's full augmentation. Frames of 340x256 come from
+the disk and are decoded in the workers or on the GPU, with many workers and with few. Idle is the share of a step in
+which no kernel and no copy runs: torch.profiler (`--profile`) gives the GPU's working time, a run without it the time
+of a step. `--write` puts the table into docs/benchmarks.md; `--quick` runs a small network, also on a CPU.
 """
 
 from __future__ import annotations
@@ -38,19 +38,22 @@ _WORKED = re.compile(r"the GPU worked ([0-9.]+) ms")
 
 
 class Size(NamedTuple):
-    """What is trained: TSM over `backbone`, 8 frames of side x side, and how often a line is printed."""
+    """What is trained: TSM on `backbone` with 8 frames of side x side.
+
+    print_freq: steps between two lines of the log; printing waits for the device.
+    """
 
     backbone: str
     side: int
     batch: int
-    print_freq: int  # printing waits for the device
+    print_freq: int
 
 
 FULL, QUICK = Size("resnet50", 224, 32, 10), Size("resnet18", 64, 8, 2)
 
 
 def experiment(folder: Path, source: Path, size: Size, *, decode: str, workers: int, steps: int) -> Path:
-    """config.yaml of one run."""
+    """Writes the config.yaml of one run and returns its path."""
     common: dict[str, Any] = {
         "model": {
             "type": "tsm",
@@ -84,7 +87,10 @@ def experiment(folder: Path, source: Path, size: Size, *, decode: str, workers: 
 
 
 def measure(config: Path, *, profile: int) -> tuple[float, float, float | None]:
-    """Milliseconds of a step, of its wait for the batch (medians without the start), and of the GPU's work or None."""
+    """Returns milliseconds of a step, of its wait for the batch, and of the GPU's work (None without `profile`).
+
+    The first two are medians without the first third of the steps.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
         framework.main(["--config", str(config), "--profile", str(profile)])
     lines = map(json.loads, (config.parent / "metrics.jsonl").read_text().splitlines())
@@ -95,7 +101,7 @@ def measure(config: Path, *, profile: int) -> tuple[float, float, float | None]:
 
 
 def row(decode: str, workers: int, batch: int, *, step: float, wait: float, worked: float | None) -> list[str]:
-    """One line of the table; times in milliseconds."""
+    """Returns one row of the table; times are in milliseconds."""
     on_gpu = ["", ""] if worked is None else [f"{worked:.1f}", f"{max(0.0, 1 - worked / step):.1%}"]
     return [decode, str(workers), f"{1000 * batch / step:.0f}", f"{step:.1f}", f"{wait:.1f}", *on_gpu]
 
@@ -103,9 +109,20 @@ def row(decode: str, workers: int, batch: int, *, step: float, wait: float, work
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table."""
     parser = Parser(prog="benchmarks.training", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=90, help="of each run; the first third does not count")
-    parser.add_argument("--workers", type=int, nargs="*", default=[], metavar="N", help="default: all cores, and two")
-    parser.add_argument("--quick", action="store_true", help="ResNet-18, 64x64, batches of 8, few steps")
+    parser.add_argument(
+        "--steps", type=int, default=90, help="steps of each run; the first third does not count (default 90)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        nargs="*",
+        default=[],
+        metavar="N",
+        help="numbers of workers (default: all cores, and two)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="train a ResNet-18 at 64x64 in batches of 8 for a few steps"
+    )
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     args = parser.parse_args(argv)
     size, steps = (QUICK, 12) if args.quick else (FULL, args.steps)

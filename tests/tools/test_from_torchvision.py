@@ -102,12 +102,12 @@ def test_a_rate_that_is_not_given_follows_the_batch_and_the_table_says_what_a_gi
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--start-epoch 3", "--start-epoch 3: a checkpoint knows its epoch"),
+        ("--start-epoch 3", "--start-epoch 3: a checkpoint stores its epoch"),
         ("--dist-url tcp://host:1", "--dist-url tcp://host:1: .* set MASTER_ADDR and MASTER_PORT"),
         ("--world-size 8", "--world-size 8: this run has 1 process.* torchrun --nproc_per_node=8"),
         ("--train-crop-size 112 96", "crops are square here; give --train-crop-size 112 112"),
         ("--lr-milestones 20 x", "--lr-milestones 20 x: give epochs, 20 30 40"),
-        ("--lr-milestones 30 20", "in their order"),
+        ("--lr-milestones 30 20", "in ascending order"),
         ("--kinetics-version 500", "invalid choice: '500'"),
         ("--model r2plus1d", r"'r2plus1d' is unknown; did you mean `r2plus1d_18`"),
         ("--clip-lne 3", "unrecognized arguments: --clip-lne 3"),
@@ -145,9 +145,9 @@ def test_labels_are_kinetics_own_and_the_same_in_both_splits(videos: Path, tmp_p
     (videos / "val/another").mkdir()
     with pytest.raises(ListError, match=r"val/another: a class that train/ does not have"):
         made.class_names(videos, "400", published=False, test=False)
-    with pytest.raises(ListError, match="no class of Kinetics-400, which these weights score"):
+    with pytest.raises(ListError, match="not a class of Kinetics-400, which these weights score"):
         made.class_names(videos, "400", published=True, test=True)
-    with pytest.raises(ListError, match=r"train: no class folders here; --data-path has train/ and val/"):
+    with pytest.raises(ListError, match=r"train: no class folders here; --data-path must have train/ and val/"):
         made.class_names(tmp_path, "600", published=False, test=False)
 
 

@@ -1,7 +1,7 @@
-"""Code blocks of documentation pages: what a page's fences hold, and which of them run. It runs nothing itself.
+"""Finds the code blocks of documentation pages and decides which of them run. Runs nothing itself.
 
-On the line just above a fence `<!-- not run: WHY -->` exempts it, and `<!-- run as: COMMANDS -->` says what runs in its
-place; a page names what it needs with `<!-- setup: NAME -->`, for tests/docs/setups/NAME.sh.
+On the line just above a fence, `<!-- not run: WHY -->` exempts it, and `<!-- run as: COMMANDS -->` says what runs in
+its place. A page names what it needs with `<!-- setup: NAME -->`, for tests/docs/setups/NAME.sh.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _COMMAND = re.compile(r"(?:\$ )?(?:python3?|pip|make|git|torchrun|srun|sbatch|do
 
 @dataclass(frozen=True)
 class Block:
-    """One fence of a language that runs.
+    """One fence in a language that runs.
 
-    line: number of its first line on the page, from 1. code: what runs, a line of the page each. exempt: why it does
-    not run; empty when it does.
+    line: number of its first line on the page, from 1.
+    code: what runs, by lines of the page.
+    exempt: why it does not run; empty when it does.
     """
 
     line: int
@@ -36,13 +37,17 @@ class Block:
 
     @property
     def last(self) -> int:
-        """Number of its last line."""
+        """Number of its last line on the page."""
         return self.line + len(self.code) - 1
 
 
 @dataclass(frozen=True)
 class Page:
-    """The blocks of one page. problems: (line, what) for marks and blocks that cannot work."""
+    """The blocks of one page.
+
+    setup: name of the script that the page needs; empty if it needs none.
+    problems: (line, message) for marks and blocks that cannot work.
+    """
 
     path: Path
     setup: str
@@ -51,17 +56,17 @@ class Page:
 
     @property
     def run(self) -> list[Block]:
-        """The blocks that run, in order."""
+        """Blocks that run, in order."""
         return [block for block in self.blocks if not block.exempt]
 
     @property
     def exempt(self) -> list[Block]:
-        """The blocks that do not."""
+        """Blocks that do not run."""
         return [block for block in self.blocks if block.exempt]
 
 
 def read_page(path: Path, root: Path) -> Page:
-    """The blocks of a page of the project in `root`."""
+    """Reads a page of the project in `root`."""
     blocks: list[Block] = []
     problems: list[tuple[int, str]] = []
     setup = ""
@@ -77,7 +82,7 @@ def read_page(path: Path, root: Path) -> Page:
             continue
         if language not in LANGUAGES:
             if match:
-                problems.append((line, f"`{match[1]}` above a block that does not run in any case"))
+                problems.append((line, f"`{match[1]}` above a block that never runs"))
             elif not language and lines and _COMMAND.match(lines[0]):
                 problems.append((line, "commands in a fence without a language: write ```bash"))
             continue
@@ -95,9 +100,9 @@ def read_page(path: Path, root: Path) -> Page:
 
 
 def _pieces(lines: list[str]) -> Iterator[tuple[str, int, str, list[str], tuple[int, str] | None]]:
-    """(kind, line, language, lines, mark) of every fence and of every comment that is not the mark of a fence.
+    """Yields (kind, line, language, lines, mark) for every fence, and for every comment that does not mark a fence.
 
-    mark: the first line and the text of the comment that ends just above; for a comment, the comment itself.
+    mark: first line and text of the comment that ends just above the fence; for a comment, the comment itself.
     """
     number = 0
     mark: tuple[int, str] | None = None
@@ -126,7 +131,7 @@ def _pieces(lines: list[str]) -> Iterator[tuple[str, int, str, list[str], tuple[
 
 
 def _faults(block: Block) -> Iterator[tuple[int, str]]:
-    """What keeps a block from running that can be seen without running it."""
+    """Yields (line, message) for what keeps a block from running, as far as it shows without running it."""
     if block.exempt:
         return
     if block.language == "python":
@@ -139,7 +144,7 @@ def _faults(block: Block) -> Iterator[tuple[int, str]]:
         if found := _PLACEHOLDER.search(_COMMENT.sub("", line)):
             yield (
                 number,
-                f"the placeholder {found[0]} cannot run: say above the block what does, `<!-- run as: ... -->`",
+                f"the placeholder {found[0]} cannot run: say above the block what runs instead, `<!-- run as: ... -->`",
             )
             return
     checked = subprocess.run(["bash", "-n"], input="\n".join(block.code) + "\n", capture_output=True, text=True)

@@ -1,6 +1,7 @@
-"""The interpreter of a page's python blocks: one for the whole page, so that what a block defines stays.
+"""Runs a page's python blocks in one interpreter, so that a block can use what earlier ones defined.
 
-It is told a file by line on one descriptor, runs it and answers 0 or 1 on the other. Tracebacks have the page's lines.
+It reads the name of a file from one descriptor, runs the file and answers 0 or 1 on the other. Tracebacks show the
+lines of the page.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pathlib import Path
 
 
 def main(page: str, requests: int, answers: int) -> None:
-    """Serves until the requests end. page: what tracebacks call the code."""
+    """Runs files until the requests end. page: what tracebacks call the code."""
     for descriptor in (requests, answers):
-        os.set_inheritable(descriptor, False)  # what a block starts must not keep them open
+        os.set_inheritable(descriptor, False)  # processes that a block starts must not keep them open
     module = sys.modules["__main__"] = types.ModuleType("__main__")  # where pickle looks for what a block defines
     with os.fdopen(requests) as lines:
         for line in lines:

@@ -1,7 +1,7 @@
-"""Runs a page's blocks as a reader would: from the root of a fresh copy of the project, from top to bottom.
+"""Runs a page's blocks as a reader would: in a fresh copy of the project, from top to bottom.
 
-The bash blocks of a page are one session of bash under `set -eu -o pipefail`. The script it is given has every command
-on its line of the page, so $LINENO is the page's. The python blocks run in one interpreter beside it, in their place.
+The bash blocks of a page are one bash session under `set -eu -o pipefail`. In its script every command stands on the
+line it has on the page, so $LINENO is the page's. The python blocks run in their order, in one other process.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import IO
 from tools.documenting.blocks import SETUPS, Page
 from utils.errors import UserError
 
-TAIL = 25  # lines of output that a failure shows
+TAIL = 25  # last lines of output that a failure shows
 TIMEOUT = 600.0  # seconds for a page
 BETWEEN_LOOKS = 0.05  # seconds
-PATIENCE = 10.0  # seconds between asking what a page started to end and ending it
+PATIENCE = 10.0  # seconds that a page's processes have to end before they are killed
 
-# sourced by bash ahead of the script; the page's setup belongs to the session, so it may export variables
+# sourced by bash before the script; the page's setup is part of the session, so it may export variables
 PRELUDE = """\
 unset BASH_ENV
 set -eu -o pipefail
@@ -41,7 +41,7 @@ trap 'echo "$LINENO" >{step}' DEBUG
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a page went. problem: `line: what` and the end of the output, or empty."""
+    """The result of a page. problem: `line: message` and the end of the output; empty if all went well."""
 
     page: Page
     seconds: float
@@ -60,20 +60,20 @@ def run_page(page: Page, root: Path, *, timeout: float = TIMEOUT, stop: threadin
 
 
 def copy_project(root: Path, target: Path) -> None:
-    """Copies what git tracks, and what it would: files that are not ignored. Raises UserError outside of a checkout."""
+    """Copies the files that git tracks and new ones that it does not ignore. Raises: UserError outside a checkout."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=root, capture_output=True
     )
     if listed.returncode:
-        raise UserError(f"{root}: documentation runs in a copy of what git tracks, and this is no git checkout")
+        raise UserError(f"{root}: documentation runs in a copy of what git tracks, and this is not a git checkout")
     for name in filter(None, listed.stdout.decode().split("\0")):
-        if (root / name).exists():  # deleted, and not yet committed
+        if (root / name).exists():  # not if it was deleted and that is not committed yet
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(root / name, target / name, follow_symlinks=False)
 
 
 def write_scripts(page: Page, place: Path, root: Path) -> None:
-    """page.sh, with every command on its line of the page, and a file for each python block, with its lines too."""
+    """Writes page.sh and a file for each python block; every command stands on the line it has on the page."""
     script = [""] * (max((block.last for block in page.run), default=0) + 1)
     for block in page.run:
         if block.language == "bash":
@@ -88,7 +88,7 @@ def write_scripts(page: Page, place: Path, root: Path) -> None:
 
 @contextlib.contextmanager
 def _interpreter(page: Page, place: Path, log: IO[bytes], name: str) -> Iterator[tuple[int, int]]:
-    """The interpreter of the page's python blocks: the descriptors to ask it and to hear from it."""
+    """Starts the interpreter of the page's python blocks; gives the descriptors for requests and for answers."""
     to_python, request = os.pipe()
     answer, from_python = os.pipe()
     server = None
@@ -115,7 +115,7 @@ def _interpreter(page: Page, place: Path, log: IO[bytes], name: str) -> Iterator
 
 
 def _run(page: Page, place: Path, timeout: float, stop: threading.Event, name: str) -> str:
-    """Runs page.sh; what is wrong, or nothing."""
+    """Runs page.sh; returns what is wrong, or an empty text."""
     step, output = place / "step", place / "output"
     with output.open("ab") as log, _interpreter(page, place, log, name) as (request, answer):
         setup = f". {SETUPS}/{page.setup}.sh" if page.setup else ""
@@ -150,7 +150,7 @@ def _run(page: Page, place: Path, timeout: float, stop: threading.Event, name: s
 
 
 def _command(page: Page, line: int) -> str:
-    """The command on a line of the page, with the lines that continue it."""
+    """Returns the command on a line of the page, with the lines that continue it."""
     for block in page.run:
         if block.line <= line <= block.last:
             if block.language == "python":
@@ -161,14 +161,14 @@ def _command(page: Page, line: int) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The caller's, with this interpreter as `python` and nothing that opens a window."""
+    """Returns the caller's environment with this interpreter as `python`, and without anything that opens a window."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     inherited = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "BASH_ENV", "PYTHON")}
     return {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", **inherited, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process and all that it started and left."""
+    """Ends a process and everything that it started and left running."""
     for number, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, None)):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""A new experiment folder: config.yaml with its header, and the two scripts every experiment has."""
+"""Writes a new experiment folder: config.yaml with its header, and the two scripts that every experiment has."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _LIST = "tag:yaml.org,2002:seq"
 
 
 class _Dumper(yaml.SafeDumper):
-    """Mappings in blocks, lists in one line, as our configs are written."""
+    """Writes mappings in blocks and lists in one line, as in our configs."""
 
 
 _Dumper.add_representer(list, lambda dumper, value: dumper.represent_sequence(_LIST, value, flow_style=True))
 
 
 def config_text(raw: Mapping[str, Any], header: str) -> str:
-    """The text of a config: `header`, comment lines, then {"common": ...} in the order given."""
+    """Returns the text of a config: the comment lines of `header`, then {"common": ...} in the given order."""
     return header + yaml.dump(dict(raw), Dumper=_Dumper, sort_keys=False, indent=4, width=120)
 
 
 def checked(raw: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, Any]:
-    """`raw` with the overrides `common.key=value`. Raises: ConfigError as main.py would for such a config."""
+    """Returns `raw` with the overrides `common.key=value`. Raises: ConfigError, as main.py would for this config."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / CONFIG
         path.write_text(config_text(raw, ""), encoding="utf-8")
@@ -45,7 +45,7 @@ def checked(raw: Mapping[str, Any], overrides: Sequence[str]) -> Mapping[str, An
 def write_experiment(folder: Path, texts: Mapping[str, str]) -> None:
     """Writes train.sh, eval.sh and then the files `texts` (name -> text) in their order.
 
-    Whoever finds the last of them finds all. Raises: UserError when the folder cannot be written.
+    When the last of them exists, all do. Raises: UserError when the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How each project tests its networks, as sections of a config: preprocessing, sampling and views."""
+"""Defines how each project tests its networks, as sections of a config: preprocessing, sampling and views."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Sections = dict[str, dict[str, Any]]
 
 
 def sections(project: str, description: Description) -> Sections:
-    """`augmentation`, `data` and `test` for a network of this project (the name of its layout).
+    """Returns `augmentation`, `data` and `test` for a network of a project, which is named as its layout is.
 
-    What the file's own config tells stands in place of what is usual in the project.
+    What the config in the file says goes before what is usual in the project.
     Raises: KeyError for a layout that is not in PROJECTS.
     """
     if project not in PROJECTS:
@@ -61,7 +61,7 @@ def _vmz(description: Description) -> Sections:
     return _sections("vmz", "clip", size=112, resize=[128, 174], views=(10, 1))
 
 
-# backbone's beginning -> preset, crop, resize, clips per video
+# prefix of the backbone's name -> preset, crop, resize, clips per video
 _TORCHVISION: Mapping[str, tuple[str, int, Any, int]] = {
     "s3d": ("s3d", 224, [256, 256], 1),
     "mvit": ("torchvision_mvit", 224, 256, 5),

@@ -1,4 +1,4 @@
-"""From the flags of torchvision's reference script to a whole config of ours, its class file, and what to say of it."""
+"""Turns the flags of torchvision's reference script into a config of ours, a class file and notes for the user."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from utils.config.build import check_name
 from utils.errors import CheckpointError, ListError
 from utils.transforms.presets import PRESETS
 
-EVERY_PROCESS = 1024  # a group larger than any run: batch norm over all processes
+EVERY_PROCESS = 1024  # larger than any run, so that one group of batch norm has all processes
 CLASS_FILE = "classInd.txt"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command comes to.
+    """What a command becomes here.
 
-    raw: the config. class_names: in the order of labels. weights: a file to load before training or testing, if any.
-    notes: what differs from the script or was filled in, a line each.
+    raw: the config.
+    class_names: in the order of labels.
+    weights: a file to load before training or testing; None if there is none.
+    notes: what differs from the script or was filled in, one line each.
     """
 
     raw: dict[str, Any]
@@ -37,9 +39,10 @@ class Plan:
 
 
 def plan(args: argparse.Namespace, folder: Path) -> Plan:
-    """The plan of parsed flags; `folder` becomes the experiment's.
+    """Returns the plan for parsed flags; `folder` becomes the experiment's folder.
 
-    Raises: ConfigError for another network, ListError for wrong folders of videos, CheckpointError for absent weights.
+    Raises: ConfigError for an unknown network; ListError for wrong folders of videos; CheckpointError for missing
+    weights.
     """
     check_name(BUILDERS, args.model, where="--model")
     recipe = recipe_of(args.model, test_only=args.test_only)
@@ -72,7 +75,10 @@ def plan(args: argparse.Namespace, folder: Path) -> Plan:
 
 
 def fill_in(args: argparse.Namespace, recipe: Recipe) -> list[str]:
-    """Gives flags that were left out the recipe's values, in place (not --lr, which follows the batch); says which."""
+    """Fills omitted flags with the recipe's values, in place, and returns a note about them.
+
+    --lr is not filled: it follows from the batch size.
+    """
     filled = []
     for name in ("batch_size", "clip_len", "clips_per_video", "sync_bn", "train_resize_size", "train_crop_size",
                  "val_resize_size", "val_crop_size"):  # fmt: skip
@@ -105,7 +111,7 @@ def _model(args: argparse.Namespace, num_class: int, pretrained: Path | None) ->
 
 
 def _views(args: argparse.Namespace) -> dict[str, Any]:
-    """How clips are cut by the script's own presets, in training and in testing."""
+    """Returns how the script's own presets cut clips, in training and in testing."""
     return {
         "augmentation": {
             "preset": "torchvision_reference",
@@ -130,7 +136,7 @@ def _views(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _published_views(entry: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """The same by the transforms that come with published weights, as --test-only tests them."""
+    """Like `_views`, with the transforms that belong to published weights, as --test-only uses them."""
     transforms, views = entry.transforms(), _views(args)
     resize = transforms.resize_size
     augmentation = {"preset": "torchvision", "input_size": transforms.crop_size[0], "flip": 0.5}
@@ -139,7 +145,7 @@ def _published_views(entry: Any, args: argparse.Namespace) -> dict[str, Any]:
         augmentation |= {"mean": list(transforms.mean), "std": list(transforms.std)}
     if len(resize) == 2:
         augmentation |= {"crop": "fixed_resize", "scales": list(resize)}
-    else:  # a transformer's: only tested here, so the training side is any that fits
+    else:  # for a transformer; it is only tested here, so any fitting values will do for training
         augmentation |= {"crop": "short_side", "scales": [resize[0], resize[0]]}
     views["augmentation"] = augmentation
     views["test"]["input_size"] = transforms.crop_size[0]
@@ -160,9 +166,10 @@ def _schedule(args: argparse.Namespace, recipe: Recipe) -> dict[str, Any]:
 
 
 def find_weights(model: str, name: str, folder: Path = PRETRAINED) -> tuple[Path, Any]:
-    """(file, torchvision's entry or None) of --weights: a file, or `KINETICS400_V1`, alone or behind its enum's name.
+    """Returns the file that --weights names, and torchvision's entry for it or None.
 
-    Raises: CheckpointError for a name that the network does not have, and for a file that is not there.
+    name: a file, or a name such as `KINETICS400_V1`, alone or after its enum's name.
+    Raises: CheckpointError for a name that the network does not have, and for a file that does not exist.
     """
     entries = get_model_weights(model)
     if Path(name).is_file():
@@ -178,18 +185,19 @@ def find_weights(model: str, name: str, folder: Path = PRETRAINED) -> tuple[Path
 
 
 def class_names(data: Path, version: str, *, published: bool, test: bool) -> tuple[list[str], list[str]]:
-    """(classes in the order of labels, notes) from the class folders of train/ and val/, for both splits alike.
+    """Returns the classes of train/ and val/ in the order of labels, and notes about them.
 
-    Where all folders are Kinetics-400's, its 400 classes in the published order, as the folders spell them.
+    If all folders are classes of Kinetics-400, these are its 400 classes in published order, as the folders spell them.
 
-    published: the weights' own classes are scored, so a folder of none of them is an error. test: train/ may be absent.
+    published: published weights are tested, so a folder of any other class is an error.
+    test: train/ may be missing.
     """
     folders = {split: _class_folders(data / split) for split in ("train", "val")}
     for split in ["val"] if test else ["train", "val"]:
         if not folders[split]:
             raise ListError(
-                f"{data / split}: no class folders here; --data-path has train/ and val/, each with a folder of .avi "
-                "or .mp4 files per class"
+                f"{data / split}: no class folders here; --data-path must have train/ and val/, each with a folder of "
+                ".avi or .mp4 files per class"
             )
     found = sorted({*folders["train"], *folders["val"]})
     if version == "400":
@@ -199,7 +207,7 @@ def class_names(data: Path, version: str, *, published: bool, test: bool) -> tup
         if not unknown:
             return [spelled.get(_plain(category), category) for category in categories], []
         if published:
-            raise ListError(f"{data / 'val' / unknown[0]}: no class of Kinetics-400, which these weights score")
+            raise ListError(f"{data / 'val' / unknown[0]}: not a class of Kinetics-400, which these weights score")
     extra = sorted(set(folders["val"]) - set(folders["train"]))
     if extra and not test:
         raise ListError(f"{data / 'val' / extra[0]}: a class that train/ does not have")
@@ -214,12 +222,12 @@ def _class_folders(folder: Path) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """A class without what folders write differently: "massaging person's head" is "massaging_persons_head"."""
+    """Removes what folders spell differently: "massaging person's head" and "massaging_persons_head" become equal."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
 def rate_table(lr: float | None, recipe: Recipe, batch_size: int, world_size: int) -> list[str]:
-    """What --lr means on 1, 8 and 64 GPUs and on those of this run, beside the published rate scaled to the batch."""
+    """Returns a table of --lr on 1, 8, 64 and this run's GPUs, with the published rate scaled to each batch size."""
     lines = [
         f"learning rate: {recipe.lr:g} was published for {GPUS} GPUs x {recipe.batch_size} clips; in proportion to the "
         "clips of a step it is",
@@ -233,10 +241,12 @@ def rate_table(lr: float | None, recipe: Recipe, batch_size: int, world_size: in
         here = "  <- this run" if gpus == world_size else ""
         lines.append(f"{gpus:>6}  {gpus * batch_size:>12}  {scaled:>13.4g}  {ours:>12.4g}{how}{here}")
     if lr is None:
-        lines.append(f"--lr not given: the script would take {recipe.lr:g} on any GPUs; here it is in proportion")
+        lines.append(
+            f"--lr not given: the script would take {recipe.lr:g} on any number of GPUs; here it is in proportion"
+        )
     return lines
 
 
 def unequal(lines: Sequence[str]) -> bool:
-    """Whether the row of this run says that its rate is not the published one."""
+    """Says whether the learning rate of this run differs from the published one, by its row of `rate_table`."""
     return any("<- this run" in line and "x the published" in line for line in lines)

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from methods.base import Method
+from tools.inference.network import TrainedNetwork
 from utils.errors import UserError
 from utils.files import atomic_write
-
-if TYPE_CHECKING:
-    from tools.inference.recognizer import Recognizer
 
 Pool = Literal["space", "all", "none"]
 
@@ -43,7 +41,7 @@ class Layer:
     Raises: UserError for a name that does not exist, with similar ones.
     """
 
-    def __init__(self, recognizer: Recognizer, name: str, pool: Pool) -> None:
+    def __init__(self, recognizer: TrainedNetwork, name: str, pool: Pool) -> None:
         if pool not in get_args(Pool):
             raise UserError(f"pool {pool!r}: should be one of {', '.join(get_args(Pool))}")
         self._recognizer, self._module = recognizer, find_layer(recognizer.method, name)

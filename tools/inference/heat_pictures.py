@@ -1,4 +1,4 @@
-"""Maps over pictures: the overlay, the strip of a clip, the animated GIF."""
+"""Draws maps over the frames of clips, as a strip of pictures, a film or an animated GIF."""
 
 from __future__ import annotations
 
@@ -17,17 +17,23 @@ from utils.errors import UserError
 from utils.files import atomic_write
 from utils.plots.fonts import pillow_font
 
-COLORS = "turbo"  # of matplotlib
-STRENGTH = 0.6  # of the colour where the map is 1
-SMALLEST = 128  # pixels: a smaller crop is shown larger
-COLUMNS = 8  # frames of a longer clip that a strip shows
+COLORS = "turbo"  # a colour map of matplotlib
+STRENGTH = 0.6  # share of the colour where the map is 1
+SMALLEST = 128  # pixels; smaller crops are enlarged
+COLUMNS = 8  # frames of a clip in a strip at most
 GAP = 4
 LINE = 18  # pixels of a line of text
 
 
 @dataclass(frozen=True)
 class Heat:
-    """A clip with its maps. title: of the clip. clip: (T, H, W, 3), 0..255. times: seconds (T,). maps: by label."""
+    """A clip with its maps.
+
+    title: the line above the clip.
+    clip: (T, H, W, 3), 0..255.
+    times: seconds (T,).
+    maps: (T, H, W) in 0..1, by the line above them.
+    """
 
     title: str
     clip: np.ndarray
@@ -35,7 +41,7 @@ class Heat:
     maps: dict[str, np.ndarray]
 
     def pictures(self) -> list[list[np.ndarray]]:
-        """Rows of uint8 pictures, a column per frame: the frames themselves, then each map over them."""
+        """Returns rows of uint8 pictures with a column per frame: the frames themselves, then each map over them."""
         frames = [_shown(frame) for frame in self.clip]
         layers = [
             [overlay(frame, heat) for frame, heat in zip(frames, maps, strict=True)] for maps in self.maps.values()
@@ -44,7 +50,7 @@ class Heat:
 
 
 def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Colours uint8 RGB (h, w, 3) by a map (H, W) in 0..1; where the map is 0 the picture stays as it is."""
+    """Colours uint8 RGB (h, w, 3) by a map (H, W) in 0..1; the picture does not change where the map is 0."""
     fine = np.clip(cv2.resize(heat, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
     color = matplotlib.colormaps[COLORS](fine)[..., :3] * 255
     share = STRENGTH * fine[..., None]
@@ -52,7 +58,7 @@ def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def strip(rows: Sequence[Heat]) -> Image.Image:
-    """One below the other: a title, the frames with their seconds, and the frames under each map."""
+    """Draws clips below each other: the title, the frames with their seconds, and the frames under each map."""
     blocks = [_block(heat) for heat in rows]
     width = max(block.width for block in blocks)
     sheet = Image.new("RGB", (width, sum(block.height + GAP for block in blocks) - GAP), "white")
@@ -64,19 +70,19 @@ def strip(rows: Sequence[Heat]) -> Image.Image:
 
 
 def side_by_side(heat: Heat) -> Iterable[np.ndarray]:
-    """For a film: each frame beside itself under each map."""
+    """Yields the pictures of a film: each frame, and next to it the same frame under each map."""
     for column in zip(*heat.pictures(), strict=True):
         yield np.concatenate(column, axis=1)
 
 
 def write_png(path: Path, image: Image.Image) -> None:
-    """Whole or not at all. Raises: UserError."""
+    """Writes a PNG file, completely or not at all. Raises: UserError."""
     with _written(path) as file:
         image.save(file, "PNG")
 
 
 def write_gif(path: Path, pictures: Sequence[np.ndarray], fps: float) -> None:
-    """An endless animation of uint8 RGB pictures of one size, whole or not at all. Raises: UserError."""
+    """Writes uint8 RGB pictures of one size as an endless GIF, completely or not at all. Raises: UserError."""
     first, *others = [Image.fromarray(picture).quantize(256) for picture in pictures]
     with _written(path) as file:
         first.save(file, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
@@ -116,7 +122,7 @@ def _block(heat: Heat) -> Image.Image:
 
 
 def _shown(frame: np.ndarray) -> np.ndarray:
-    """uint8 with sides of at least SMALLEST, even, as encoders want them."""
+    """Returns the frame as uint8, enlarged by a whole number so that no side is below SMALLEST."""
     picture = np.clip(np.rint(frame), 0, 255).astype(np.uint8)
     times = -(-SMALLEST // min(picture.shape[:2]))
     return np.repeat(np.repeat(picture, times, 0), times, 1) if times > 1 else picture

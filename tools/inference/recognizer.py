@@ -9,65 +9,32 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from datasets.protocol import ClipProtocol, clip_protocol
+from datasets.protocol import clip_protocol
 from datasets.videos.video import TimedFrame
-from methods.base import Method
 from methods.build import build_method
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.load import load_into
 from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
 from tools.inference.features import Features, Layer, Pool
 from tools.inference.inputs import FlowInput, Input, Source, open_input
-from tools.inference.prediction import ClassScore, FramePrediction, Prediction, WindowPrediction
+from tools.inference.network import TrainedNetwork
+from tools.inference.prediction import FramePrediction, Prediction, WindowPrediction
 from tools.inference.streaming import stream_frames, streaming_network
 from tools.inference.windows import LONG, WindowClips, cut_video
 from utils.config.file import load_config, stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError, FrameError, UserError
-from utils.scoring.metrics import top_classes
 
 
-@dataclass(frozen=True)
-class Recognizer:
-    """A trained network in evaluation mode, with all that stands before its input and behind its output.
-
-    path: the checkpoint.
-    method: the network, in evaluation mode, on `device`.
-    common: the config it was trained with.
-    protocol: how its evaluation turns a video into views, and their logits into scores.
-    class_names: names by label; None when the checkpoint does not contain them.
-    """
-
-    path: Path
-    method: Method
-    common: Common
-    protocol: ClipProtocol
-    class_names: list[str] | None
-    device: torch.device
-
-    @property
-    def num_class(self) -> int:
-        """Number of classes (K)."""
-        return self.common.model.num_class
-
-    @property
-    def layers(self) -> list[str]:
-        """Names of all layers that `features` takes."""
-        return [name for name, _ in self.method.named_modules() if name]
-
-    def name(self, label: int) -> str:
-        """Returns the name of a class, `class 3` when it has none."""
-        names = self.class_names or []
-        return names[label] if label < len(names) else f"class {label}"
+class Recognizer(TrainedNetwork):
+    """Recognises what videos show with a trained network, by the protocol of its evaluation."""
 
     def predict(
         self,
@@ -201,43 +168,6 @@ class Recognizer:
             values["val_dense"] = False  # another way to ask for ten crops
         common = stored_config({"common": values}, self.path)
         return dataclasses.replace(self, common=common, protocol=clip_protocol(common, self.method.clip, train=False))
-
-    # --- the steps of a prediction ---
-
-    def normalise(self, views: np.ndarray) -> Tensor:
-        """Turns views into the network's input: (V, T, H, W, C), uint8 or float32 0..255 -> (V, C, T, H, W).
-
-        T and C are those of pictures before, and those of the network after, where stacks lie in the channels.
-        """
-        clips = torch.from_numpy(views).permute(0, 4, 1, 2, 3)[None]
-        return self.protocol.augment.apply(clips.to(self.device))
-
-    @torch.no_grad()
-    def logits(self, views: np.ndarray, *, batch_size: int) -> Tensor:
-        """Runs the network: (V, T, H, W, C) -> float32 (V, K) on the CPU, `batch_size` views at a time."""
-        starts = range(0, len(views), batch_size)
-        parts = [self.method(self.normalise(views[start : start + batch_size])).float().cpu() for start in starts]
-        return torch.cat(parts)
-
-    def score_views(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
-        """Scores the views (V, T, H, W, C) of each of N videos -> float32 (N, K), averaged as in an evaluation."""
-        logits = self.logits(np.concatenate(videos), batch_size=batch_size).split([len(views) for views in videos])
-        return torch.stack([self.average_views(part) for part in logits]).numpy()
-
-    def average_views(self, logits: Tensor) -> Tensor:
-        """Averages the logits (V, K) of a video's views to its scores (K,). Raises: CheckpointError if one is NaN."""
-        return self.finite(self.protocol.average_views(logits), "scores")
-
-    def finite(self, values: Tensor, description: str) -> Tensor:
-        """Returns `values`. Raises: CheckpointError when one is NaN or infinite, as after a training that diverged."""
-        if not values.isfinite().all():
-            raise CheckpointError(f"{self.path}: its {description} are not numbers (NaN); did the training diverge?")
-        return values
-
-    def top(self, scores: np.ndarray, topk: int = TOPK) -> list[ClassScore]:
-        """Returns the `topk` best classes of scores (K,), best first."""
-        labels = top_classes(scores[None], k=topk)[0]
-        return [ClassScore(int(label), self.name(int(label)), float(scores[label])) for label in labels]
 
     def _open(self, source: Source, fps: float, *, ends: bool = False) -> Input:
         """Opens what is looked at; a network for optical flow gets the fields between the frames."""

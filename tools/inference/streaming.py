@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,16 +16,14 @@ from datasets.videos.video import TimedFrame
 from methods.base import fold_frames
 from methods.tsm import TSM, StreamingTSM
 from tools.inference.inputs import Input
+from tools.inference.network import TrainedNetwork
 from tools.inference.prediction import FramePrediction
 from utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    from tools.inference.recognizer import Recognizer
 
 CHECKED_FRAMES = 64
 
 
-def streaming_network(recognizer: Recognizer) -> StreamingTSM:
+def streaming_network(recognizer: TrainedNetwork) -> StreamingTSM:
     """Returns the network for one frame at a time. Raises: ConfigError when it looks into the future or at motion."""
     path, method, modality = recognizer.path, recognizer.method, recognizer.protocol.clip.modality
     if modality != "rgb":
@@ -40,7 +37,7 @@ def streaming_network(recognizer: Recognizer) -> StreamingTSM:
 
 
 def stream_frames(
-    recognizer: Recognizer, network: StreamingTSM, video: Input, *, every: int, over: int | None, topk: int
+    recognizer: TrainedNetwork, network: StreamingTSM, video: Input, *, every: int, over: int | None, topk: int
 ) -> Iterator[FramePrediction]:
     """Yields a prediction after each frame. `Recognizer.stream` explains the arguments.
 
@@ -57,7 +54,7 @@ def stream_frames(
 
 @torch.no_grad()
 def stream_logits(
-    recognizer: Recognizer, network: StreamingTSM, frames: Iterable[TimedFrame]
+    recognizer: TrainedNetwork, network: StreamingTSM, frames: Iterable[TimedFrame]
 ) -> Iterator[tuple[float, Tensor, float]]:
     """Yields (seconds, logits float32 (crops, K), seconds of computing) for each frame as it comes."""
     state: tuple[Tensor, ...] = ()
@@ -86,7 +83,7 @@ class StreamCheck:
 
 @torch.no_grad()
 def check_stream(
-    recognizer: Recognizer, network: StreamingTSM, video: Input | None = None, *, every: int = 1
+    recognizer: TrainedNetwork, network: StreamingTSM, video: Input | None = None, *, every: int = 1
 ) -> StreamCheck:
     """Compares the stream with the offline network over the first 64 frames of a video, or of noise.
 

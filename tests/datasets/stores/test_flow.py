@@ -171,7 +171,7 @@ def test_a_broken_field_is_a_fault_that_names_its_file(source: Path) -> None:
     (source.parent / "frames/v1/flow_y_00002.jpg").write_bytes(b"no picture")
     records, store, _ = opened(source)
     transform = CutClip(FixedResize((24, 32)), 24, modality="flow")
-    sample = TSNDataset(records, store, training(FLOW, transform))[(0, 1)]
+    sample = TSNDataset(records, store, for_training(FLOW, transform))[(0, 1)]
     assert "flow_y_00002.jpg: frame" in sample["fault"] and sample["clips"].shape == (1, 6, 24, 24, 2)
 
 
@@ -205,7 +205,7 @@ def test_noise_has_the_shape_of_the_modality_and_videos_hold_no_flow(source: Pat
         noise = FakeDataset(np.zeros(2, np.int64), for_training(ClipSpec(2, modality=modality, stack=3), transform))
         assert noise[0]["clips"].shape == shape
     with pytest.raises(ConfigError, match=r"data.store.type: videos hold no optical flow; tools/dump_flow.py"):
-        VideoDataset(read_list(source), training(FLOW, CutClip(TestCrops(24), 24)))
+        VideoDataset(read_list(source), for_training(FLOW, CutClip(TestCrops(24), 24)))
 
 
 def test_a_pack_of_flow_says_so_where_it_is_missing(source: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from datasets.loader import TrainStream, make_loader
 from datasets.stores.memcached_server import choose
 from tests.datasets.conftest import Memcached, blob_frame, encode, write_video
 from tests.datasets.test_datasets import CLIPS
-from tests.helpers.protocol import training
+from tests.helpers.protocol import for_training
 from tests.helpers.requirements import needs_program
 from utils.errors import FrameError
 from utils.transforms.crops import MultiScale

@@ -70,7 +70,7 @@ def test_a_setup_may_stand_anywhere_also_above_a_block(tmp_path: Path) -> None:
         ("```\nmake test\n```\n", (2, "without a language")),
         ("<!-- not run: -->\n```bash\nls\n```\n", (3, "without a reason")),
         ("<!-- not run: why -->\n\n```bash\nls\n```\n", (1, "not on the line above")),
-        ("<!-- not run: why -->\n```text\nls\n```\n", (3, "does not run in any case")),
+        ("<!-- not run: why -->\n```text\nls\n```\n", (3, "never runs")),
         ("<!-- setup: nothing -->\n", (1, r"there is no tests/docs/setups/nothing\.sh")),
     ],
 )

@@ -147,5 +147,5 @@ def test_a_setup_exports_into_the_session_and_its_failure_is_the_pages(project: 
 def test_outside_of_a_checkout_there_is_nothing_to_copy(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("```bash\ntrue\n```\n")
-    with pytest.raises(UserError, match="no git checkout"):
+    with pytest.raises(UserError, match="not a git checkout"):
         run_page(read_page(page, tmp_path), tmp_path)

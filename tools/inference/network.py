@@ -1,0 +1,88 @@
+"""Holds a trained network and the steps from views to scores that every way of using it shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.protocol import ClipProtocol
+from methods.base import Method
+from tools.inference.arguments import TOPK
+from tools.inference.prediction import ClassScore
+from utils.config.schema import Common
+from utils.errors import CheckpointError
+from utils.scoring.metrics import top_classes
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network in evaluation mode, with all that stands before its input and behind its output.
+
+    path: the checkpoint.
+    method: the network, in evaluation mode, on `device`.
+    common: the config it was trained with.
+    protocol: how its evaluation turns a video into views, and their logits into scores.
+    class_names: names by label; None when the checkpoint does not contain them.
+    """
+
+    path: Path
+    method: Method
+    common: Common
+    protocol: ClipProtocol
+    class_names: list[str] | None
+    device: torch.device
+
+    @property
+    def num_class(self) -> int:
+        """Number of classes (K)."""
+        return self.common.model.num_class
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of all layers that `features` takes."""
+        return [name for name, _ in self.method.named_modules() if name]
+
+    def name(self, label: int) -> str:
+        """Returns the name of a class, `class 3` when it has none."""
+        names = self.class_names or []
+        return names[label] if label < len(names) else f"class {label}"
+
+    def normalise(self, views: np.ndarray) -> Tensor:
+        """Turns views into the network's input: (V, T, H, W, C), uint8 or float32 0..255 -> (V, C, T, H, W).
+
+        T and C are those of pictures before, and those of the network after, where stacks lie in the channels.
+        """
+        clips = torch.from_numpy(views).permute(0, 4, 1, 2, 3)[None]
+        return self.protocol.augment.apply(clips.to(self.device))
+
+    @torch.no_grad()
+    def logits(self, views: np.ndarray, *, batch_size: int) -> Tensor:
+        """Runs the network: (V, T, H, W, C) -> float32 (V, K) on the CPU, `batch_size` views at a time."""
+        starts = range(0, len(views), batch_size)
+        parts = [self.method(self.normalise(views[start : start + batch_size])).float().cpu() for start in starts]
+        return torch.cat(parts)
+
+    def score_views(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:
+        """Scores the views (V, T, H, W, C) of each of N videos -> float32 (N, K), averaged as in an evaluation."""
+        logits = self.logits(np.concatenate(videos), batch_size=batch_size).split([len(views) for views in videos])
+        return torch.stack([self.average_views(part) for part in logits]).numpy()
+
+    def average_views(self, logits: Tensor) -> Tensor:
+        """Averages the logits (V, K) of a video's views to its scores (K,). Raises: CheckpointError if one is NaN."""
+        return self.finite(self.protocol.average_views(logits), "scores")
+
+    def finite(self, values: Tensor, description: str) -> Tensor:
+        """Returns `values`. Raises: CheckpointError when one is NaN or infinite, as after a training that diverged."""
+        if not values.isfinite().all():
+            raise CheckpointError(f"{self.path}: its {description} are not numbers (NaN); did the training diverge?")
+        return values
+
+    def top(self, scores: np.ndarray, topk: int = TOPK) -> list[ClassScore]:
+        """Returns the `topk` best classes of scores (K,), best first."""
+        labels = top_classes(scores[None], k=topk)[0]
+        return [ClassScore(int(label), self.name(int(label)), float(scores[label])) for label in labels]
