@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from networks.temporal.branches import every_second_block, residual_branches
 from networks.temporal.non_local import FrameNonLocal, Instantiation
-from networks.temporal.shift import Direction, TemporalPool, TemporalShift
+from networks.temporal.shift import Direction, TemporalPool, TemporalShift, shift_input
 
 Place = Literal["blockres", "block"]
 NON_LOCAL = {"layer2": (0, 2), "layer3": (0, 2, 4)}  # blocks that a non-local block follows (TSM's code)
@@ -46,7 +46,7 @@ def insert_shift(net: nn.Module, name: str, *, shift_div: int, place: Place, dir
         shift = TemporalShift(shift_div=shift_div, direction=direction, channel_dim=channel_dim)
         module = net.get_submodule(target)
         module.add_module("temporal_shift", shift)
-        module.register_forward_pre_hook(_shift_input)
+        module.register_forward_pre_hook(shift_input)
 
 
 def insert_non_local(net: nn.Module, name: str, *, instantiation: Instantiation) -> None:
@@ -96,10 +96,6 @@ def _input_channels(module: nn.Module) -> tuple[int, int]:
     # LayerNorm2d of torchvision and timm is a LayerNorm over maps
     on_maps = isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)) or type(module).__name__.endswith("2d")
     return width, 1 if on_maps else -1
-
-
-def _shift_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return module.temporal_shift(inputs[0]), *inputs[1:]  # type: ignore[operator]
 
 
 def _pool_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

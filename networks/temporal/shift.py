@@ -44,6 +44,11 @@ def temporal_shift(
     return shift(rows, part, DIRECTIONS[direction]).view(x.shape)
 
 
+def shift_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Shifts what a module gets: a forward hook for modules that have a `temporal_shift`."""
+    return module.temporal_shift(inputs[0]), *inputs[1:]  # type: ignore[operator]
+
+
 def _shift_for_compilers(rows: Tensor, part: int, steps: tuple[int, ...]) -> Tensor:
     """Shifts rows (B, T, ..., C), keeping the shape, with operations that can be exported and fused.
 

@@ -127,7 +127,7 @@ def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[st
 
 
 def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optimizer:
-    """Makes SGD or AdamW for the groups; each group of the optimizer keeps its `lr_mult` for `set_lr`."""
+    """Makes SGD or AdamW for the groups; each group keeps its `lr_mult`, the factor of the learning rate."""
     torch_groups = [
         {
             "params": group.params,
@@ -141,9 +141,3 @@ def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optim
     if config.optimizer == "ADAMW":
         return torch.optim.AdamW(torch_groups, lr=lr)
     return torch.optim.SGD(torch_groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov)
-
-
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Sets the learning rate of each group to `lr` times the group's multiplier."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr * group["lr_mult"]

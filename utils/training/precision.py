@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utils.processes import session
-
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -78,7 +76,6 @@ class Precision:
 
     def update(self, optimizer: torch.optim.Optimizer, model: nn.Module, *, clip_gradient: float | None) -> None:
         """Averages the gradients over processes, clips their norm, and moves the weights."""
-        session.average_gradients(model)
         if clip_gradient is not None:
             self._scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), clip_gradient)

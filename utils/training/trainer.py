@@ -26,7 +26,7 @@ from utils.training.batch import Batch, on_device
 from utils.training.ema import Ema
 from utils.training.meters import WindowMeter
 from utils.training.mixup import Mix, MixUp
-from utils.training.optimizer import make_optimizer, parameter_groups, set_lr, split_by_name
+from utils.training.optimizer import make_optimizer, parameter_groups, split_by_name
 from utils.training.precision import Precision
 from utils.training.schedule import schedule
 
@@ -214,7 +214,8 @@ class Trainer:
         """Computes the gradients of a step's batches and moves the weights."""
         # every random draw of this process, dropout included, follows from (seed, step, rank): nothing to save
         torch.manual_seed(_step_seed(self.common.seed, step.number, self.rank.number))
-        set_lr(self.optimizer, step.lr)
+        for group in self.optimizer.param_groups:
+            group["lr"] = step.lr * group["lr_mult"]
         self.optimizer.zero_grad(set_to_none=True)
         budget = self.common.bad_loss_budget
         buffers = [buffer.clone() for buffer in self.model.buffers()] if budget else []
@@ -233,24 +234,27 @@ class Trainer:
         if budget and session.any_rank(not _is_finite(step)):
             self._skip(step, buffers)
             return
+        if self.rank.world_size > 1:
+            session.average_gradients(self.model)
         self.precision.update(self.optimizer, self.model, clip_gradient=self.common.clip_gradient)
         if self._ema:
             self._ema.update(self.model)
 
     def _loss(self, step: Step, batch: Batch, rng: np.random.Generator) -> Tensor:
         """Returns the mean loss of a batch that is on the device; `rng` draws what is mixed."""
+        good = torch.tensor([float(not fault) for fault in batch.faults])
+        pictures = self._pictures_due(step.number)
         clips = self.data.protocol.augment.apply(batch.clips, batch.augment)
         # an unreadable clip must not be blended into another one, so such a batch is not mixed
         mix = None
         if self.mix_up is not None and not any(batch.faults):
             mix = self.mix_up.draw(rng, len(batch), *clips.shape[-2:])
         clips = clips if mix is None else mix.clips(clips)
-        if self._pictures_due(step.number):
+        if pictures:
             self._shown = step.number
             step.clips, step.batch, step.mix = clips, batch, mix
         with self.precision.autocast():
             logits = self.model(clips)
-        good = torch.tensor([float(not fault) for fault in batch.faults])
         weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from utils.clip_spec import ClipSpec
-from utils.training.optimizer import parameter_groups, set_lr
+from utils.training.optimizer import parameter_groups
 
 
 class Net(nn.Module):
@@ -76,9 +76,3 @@ def test_a_layer_of_a_kind_not_known_is_refused() -> None:
 
     with pytest.raises(TypeError, match="Odd has parameters of its own"):
         parameter_groups(nn.Sequential(Odd()), no_wd=False)
-
-
-def test_set_lr_multiplies_by_the_groups_factor() -> None:
-    optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.ones(1))], "lr_mult": 5.0}], lr=1.0)
-    set_lr(optimizer, 0.2)
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(1.0)

@@ -73,6 +73,14 @@ def test_the_loop_ends_after_the_step_in_which_an_end_is_asked_for() -> None:
     assert (last.number, last.saves, last.stops, trainer.is_done) == (1, True, True, False)
 
 
+def test_each_group_learns_at_its_own_multiple_of_the_rate() -> None:
+    common = config(steps=2, policy=True)  # biases learn at twice the rate
+    trainer = Trainer(Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
+    next(trainer.steps([batch(0, labels=[0])] * 2, until=lambda: False))
+    rates = {group["name"]: group["lr"] for group in trainer.optimizer.param_groups}
+    assert rates == {"policy bias": 0.2, "weight": 0.1}
+
+
 @pytest.mark.parametrize(("parts", "shown"), [(1, [0, 4, 8]), (2, [0, 4, 8])])
 def test_a_step_keeps_its_first_batch_where_a_picture_of_it_is_due(parts: int, shown: list[int]) -> None:
     common = config(steps=9, val_freq=4, accumulate=parts, watch={"clips": 2})
