@@ -35,7 +35,7 @@ class Times:
         return float(np.median(self.cpu[than] / self.cpu[name]))
 
     def speed_on_the_wall(self, name: str, than: str) -> float:
-        """Like `speed`, in wall time: it includes waiting for others, such as a server."""
+        """Returns the same ratio in wall time: it includes waiting for others, such as a server."""
         return float(np.median(self.wall[than] / self.wall[name]))
 
 

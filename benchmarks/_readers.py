@@ -1,4 +1,4 @@
-"""What is compared: each reader turns the same keys into one batch. All run in this process with one thread."""
+"""Holds what is compared: each reader turns the same keys into one batch. All run in this process with one thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from utils.transforms.augment import Augment
 from utils.transforms.crops import MultiScale
 from utils.transforms.presets import PRESETS
 
-# the seed's augmentation
+# the augmentation of the original project
 COLORJITTER, ERASING, MIX_UP = [0.2, 0.2, 0.2, 0.1], [0.5, 0.02, 0.4, 0.3], 0.2
 ERASE_FILL = (152, 142, 127)
 PRESET = PRESETS["tsn"]
@@ -34,14 +34,14 @@ class Reader:
     """Makes batches; `seconds` says how long one took."""
 
     def prepare(self, keys: Sequence[Key]) -> None:
-        """What does not count."""
+        """Prepares what is not timed."""
 
     def read(self, keys: Sequence[Key]) -> Any:
-        """What counts."""
+        """Reads what is timed."""
         raise NotImplementedError
 
     def seconds(self, keys: Sequence[Key]) -> tuple[float, float]:
-        """Wall-clock and CPU time of `read`."""
+        """Returns wall-clock and CPU time of `read`."""
         self.prepare(keys)
         wall, cpu = time.perf_counter(), time.process_time()
         self.read(keys)
@@ -55,7 +55,7 @@ class Ours(Reader):
         self.data = make_dataset(workload, store)
 
     def read(self, keys: Sequence[Key]) -> Batch:
-        """(N, V, C, T, H, W) uint8."""
+        """Returns a batch (N, V, C, T, H, W), uint8."""
         return whole(self.data.__getitems__(keys))
 
 
@@ -67,7 +67,7 @@ class OursFull(Reader):
         self.augment, self.mixer = make_augment(), MixUp(MIX_UP)
 
     def read(self, keys: Sequence[Key]) -> Tensor:
-        """(N, C, T, H, W) float32."""
+        """Returns a batch (N, C, T, H, W), float32."""
         batch = whole(self.data.__getitems__(keys))
         return mixed(self.mixer, self.augment.apply(batch.clips, batch.augment), keys)
 
@@ -101,7 +101,7 @@ class PillowReader(Reader):
         self.size = workload.input_size, workload.input_size
 
     def read(self, keys: Sequence[Key]) -> Tensor:
-        """(N, T, H, W, C) uint8."""
+        """Returns a batch (N, T, H, W, C), uint8."""
         return torch.stack([torch.from_numpy(np.stack([np.asarray(i) for i in self.images(key)])) for key in keys])
 
     def images(self, key: Key) -> list[Image.Image]:
@@ -119,18 +119,19 @@ class PillowReader(Reader):
 
 
 class MITReader(PillowReader):
-    """The same as the MIT code has it (TSM, and tsn-pytorch before): frames one behind another as channels of pixels,
-    which are then brought to the front; short of its conversion to float.
+    """Reads as MIT's code does (TSM, and tsn-pytorch before), without its conversion to float.
+
+    Frames stand one behind another as channels of pixels, which are then brought to the front.
     """
 
     def read(self, keys: Sequence[Key]) -> Tensor:
-        """(N, T * C, H, W) uint8."""
+        """Returns a batch (N, T * C, H, W), uint8."""
         stacked = [np.concatenate([np.asarray(image) for image in self.images(key)], axis=2) for key in keys]
         return torch.stack([torch.from_numpy(clip).permute(2, 0, 1).contiguous() for clip in stacked])
 
 
 class PillowFull(PillowReader):
-    """Pillow with the seed's augmentation by torchvision on Pillow images, float tensors, and mix-up."""
+    """Reads with Pillow and augments as the original project does: torchvision on Pillow images, float tensors, mix-up."""
 
     def __init__(self, workload: Workload) -> None:
         super().__init__(workload)
@@ -138,7 +139,7 @@ class PillowFull(PillowReader):
         self.mean, self.std = torch.tensor(PRESET.mean)[:, None, None], torch.tensor(PRESET.std)[:, None, None]
 
     def read(self, keys: Sequence[Key]) -> Tensor:
-        """(N, T, C, H, W) float32."""
+        """Returns a batch (N, T, C, H, W), float32."""
         return mixed(self.mixer, torch.stack([self._clip(key) for key in keys]), keys)
 
     def _clip(self, key: Key) -> Tensor:
@@ -169,7 +170,7 @@ def frame_indices(data: TSNDataset, key: Key) -> np.ndarray:
 
 
 def mixed(mixer: MixUp, clips: Tensor, keys: Sequence[Key]) -> Tensor:
-    """Mix-up over the batch."""
+    """Applies mix-up to the batch."""
     mix = mixer.draw(np.random.default_rng(keys[0]), len(clips), *clips.shape[-2:])
     return clips if mix is None else mix.clips(clips)
 

@@ -1,4 +1,4 @@
-"""Where the time of one batch goes, stage by stage, and which setting would change that."""
+"""Measures where the time of one batch goes, stage by stage, and says which setting would change that."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ ADVICE = {
 
 @dataclass(frozen=True)
 class Stages:
-    """milliseconds: per stage and batch, medians; "wait" is what the training loop waits with `workers` processes."""
+    """The time of each stage.
+
+    milliseconds: per stage and batch, medians; "wait" is what the training loop waits with `workers` processes.
+    """
 
     milliseconds: Mapping[str, float]
     workers: int
@@ -95,7 +98,7 @@ def _clocks(workload: Workload) -> Iterator[dict[str, float]]:
 
 
 def _wait(workload: Workload, *, batches: int, workers: int) -> tuple[float, float]:
-    """(median milliseconds that a loop which only augments waits per batch, its frames per second)."""
+    """Returns (median milliseconds that a loop which only augments waits per batch, its frames per second)."""
     data, augment = make_dataset(workload, workload.store, full=True), make_augment()
     stream = TrainStream(len(data), workload.batch_size, stop_step=batches + 2 * workers)
     waits, loader = [], iter(make_loader(data, stream, workers=workers))

@@ -1,4 +1,4 @@
-"""How fast worker processes hand batches over, ours and the peer's, and nothing done with them."""
+"""Measures how fast worker processes hand batches over, ours and the peer's, with nothing done with them."""
 
 from __future__ import annotations
 

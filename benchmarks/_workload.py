@@ -1,4 +1,4 @@
-"""What the loader's benchmark reads: made-up frames with the size and weight of real ones, or a list of one's own."""
+"""Makes what the loader's benchmark reads: made-up frames as large as real ones, or a list of one's own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ Key = tuple[int, int]  # epoch, index
 
 @dataclass(frozen=True)
 class Workload:
-    """records: the videos. store: their frames on disk. batches: of (epoch, index), the same for every reader."""
+    """The work of one benchmark.
+
+    records: the videos.
+    store: their frames on disk.
+    batches: of (epoch, index), the same for every reader.
+    """
 
     records: RecordList
     store: DiskStore
@@ -38,7 +43,7 @@ class Workload:
 
     @property
     def frames_per_batch(self) -> int:
-        """How many frames one batch decodes."""
+        """The number of frames that one batch decodes."""
         return self.batch_size * self.segments
 
     def describe(self) -> str:
@@ -80,7 +85,7 @@ def open_frames(source: Path, root: Path, *, segments: int, input_size: int, bat
 
 
 def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """uint8 (height, width, 3) with equal energy per octave, as photographs have."""
+    """Returns noise, uint8 (height, width, 3), with equal energy per octave, as photographs have."""
     image: np.ndarray = np.zeros((height, width, 3), np.float32)
     for octave in range(7):
         cells = 3 * 2**octave

@@ -1,4 +1,4 @@
-"""How fast frames become batches, what the time goes to, and how that compares: `python -m benchmarks.loader`.
+"""Measures how fast frames become batches, where the time goes, and how that compares: `python -m benchmarks.loader`.
 
 One process, one thread, all readers in turn on the same batches. Exit code 1 below the gate: 0.6 of the speed of bare
 decoding, and with --peer that of mmaction2's reader. Writes its section of docs/benchmarks.md, but not with --quick.

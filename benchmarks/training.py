@@ -38,7 +38,7 @@ _WORKED = re.compile(r"the GPU worked ([0-9.]+) ms")
 
 
 class Size(NamedTuple):
-    """What is trained: TSM on `backbone` with 8 frames of side x side.
+    """The run that is timed: TSM on `backbone` with 8 frames of side x side.
 
     print_freq: steps between two lines of the log; printing waits for the device.
     """

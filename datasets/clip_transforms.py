@@ -1,6 +1,7 @@
 """PyTorchVideo's transforms under its own names, for the dictionaries of labeled_videos.py; clips are (C, T, H, W).
 
-torchvision's crops and flips fit in between: they work on the last two axes. Runs of main.py use utils/transforms/cut_clip.py.
+torchvision's crops and flips fit in between, because they work on the last two axes. Runs of main.py use
+utils/transforms/cut_clip.py.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ class RemoveKey:
 
 
 class UniformTemporalSubsample:
-    """Evenly so many frames, from the first to the last; a clip of fewer repeats some."""
+    """Takes `num_samples` frames, evenly from the first to the last; a clip of fewer frames repeats some."""
 
     def __init__(self, num_samples: int) -> None:
         self.num_samples = num_samples
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """(C, T, H, W) -> (C, num_samples, H, W)."""
+        """Subsamples clips (C, T, H, W) to (C, num_samples, H, W)."""
         return clip[:, torch.from_numpy(temporal_subsample(clip.shape[1], self.num_samples))]
 
 
@@ -63,18 +64,18 @@ class ShortSideScale:
         self.size = size
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """(C, T, H, W), float -> (C, T, H', W')."""
+        """Resizes clips (C, T, H, W), float, to (C, T, H', W')."""
         return _scaled(clip, self.size)
 
 
 class RandomShortSideScale:
-    """The same to a size from min_size to max_size, both included."""
+    """Scales the short side to a random size from min_size to max_size, both included."""
 
     def __init__(self, min_size: int, max_size: int) -> None:
         self.min_size, self.max_size = min_size, max_size
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """(C, T, H, W), float -> (C, T, H', W')."""
+        """Resizes clips (C, T, H, W), float, to (C, T, H', W')."""
         return _scaled(clip, int(torch.randint(self.min_size, self.max_size + 1, ())))
 
 
@@ -82,7 +83,7 @@ class Div255:
     """Pixels 0..255 to 0..1."""
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """As it is shaped."""
+        """Returns a clip of the same shape."""
         return clip / 255.0
 
 
@@ -93,7 +94,10 @@ class Normalize:
         self.mean, self.std = torch.tensor(mean)[:, None, None, None], torch.tensor(std)[:, None, None, None]
 
     def __call__(self, clip: Tensor) -> Tensor:
-        """(C, T, H, W), float. Raises: ConfigError for pixels that are still in 0..255 with a mean for 0..1."""
+        """Normalises clips (C, T, H, W), float.
+
+        Raises: ConfigError for pixels that are still in 0..255 with a mean for 0..1.
+        """
         if self.mean.max() <= 1 and clip.amax() > 2:
             raise ConfigError("Normalize: a mean for 0..1 and pixels up to 255; put Div255() in front of it")
         return (clip - self.mean) / self.std

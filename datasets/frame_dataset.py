@@ -1,4 +1,4 @@
-"""From a video of a list to a sample: which frames, their bytes, their pixels, what is drawn for them, the label.
+"""Makes a sample of a video in a list: chooses frames, reads their bytes, cuts their pixels, draws, adds the label.
 
 `SampleDataset` is what all datasets share. `FrameDataset` reads videos that are stored as frames; the original
 project's three datasets (memcached_dataset*.py) are this class with the sampling rules that belong to them.
@@ -34,7 +34,7 @@ class Records(Protocol):
 
     @property
     def labels(self) -> np.ndarray | LabelSets:
-        """int32 (n,), from 0, -1 where the list has none; or a set of classes for each video."""
+        """The labels: int32 (n,), from 0, -1 where the list has none; or a set of classes for each video."""
         ...
 
     def __len__(self) -> int: ...
@@ -87,7 +87,7 @@ class SampleDataset:
 
     @property
     def description(self) -> str:
-        """What there is how many of, for the log."""
+        """The number of videos or clips, for the log."""
         return f"{len(self)} videos"
 
     @property

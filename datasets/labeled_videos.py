@@ -34,7 +34,7 @@ Seconds = float | Fraction
 
 @dataclass(frozen=True)
 class ClipSampler:
-    """Which spans of a video become its samples: `spans(duration, rng)`, one list of spans per sample."""
+    """Chooses the spans of a video that become its samples: `spans(duration, rng)`, one list of spans per sample."""
 
     spans: Callable[[Seconds, np.random.Generator], list[list[Span]]]
 
@@ -150,7 +150,7 @@ class LabeledVideoDataset(IterableDataset[Sample]):
 
     @property
     def num_videos(self) -> int:
-        """Of the list, over all processes."""
+        """The number of videos in the list, over all processes."""
         return len(self._records)
 
     def __iter__(self) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""What a method asks of the data: which images it sees at once, how many, how far apart, and by which rule."""
+"""Defines what a method asks of the data: how many images it sees at once, how far apart, and by which rule."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class Modality:
-    """What stands for a moment of a video.
+    """The kind of picture that shows a moment of a video.
 
     channels: number of channels of one picture on its way to the device.
     beyond: number of pictures that a stack needs beyond its length.

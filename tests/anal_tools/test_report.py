@@ -114,7 +114,7 @@ def test_several_experiments_are_compared_on_a_page_beside_the_first(tmp_path: P
     [
         (None, "no results yet"),
         ("v1 0.5 1 1\nv2 0.", "cut off"),
-        ("v1 nan 1 1\n", "a score that is no number"),
+        ("v1 nan 1 1\n", "a score that is not a number"),
         ("v1 0.5 1 -1\n", "no video has a label"),
     ],
 )

@@ -40,5 +40,5 @@ def test_a_dry_run_finds_what_a_run_would_refuse(tmp_path: Path, override: str, 
 def test_a_dry_run_looks_up_the_classes_that_mirror(tmp_path: Path) -> None:
     """Only with the lists there: the class names stand beside them."""
     config = make_experiment(tmp_path)
-    with pytest.raises(ConfigError, match="flip_labels: 'left' is no class"):
+    with pytest.raises(ConfigError, match="flip_labels: 'left' is not a class"):
         main.main(["--config", str(config), "--dry-run", "common.augmentation.flip_labels={left: dark}"])

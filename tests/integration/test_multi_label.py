@@ -89,7 +89,7 @@ def test_analysis_has_a_row_per_class_and_the_surest_errors(trained: Path, capsy
     said = capsys.readouterr().out
     results = read_results(trained.parent)
     mean = mean_average_precision(results.scores, results.labels)
-    assert f"{mean:6.2f} %  mean over 3 of 3 classes" in said and "1.29 each, 1 show none" in said
+    assert f"{mean:6.2f} %  mean over 3 of 3 classes" in said and "1.29 each, 1 show no class" in said
     with (trained.parent / "analysis/per_class.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == NAMES and [row["videos"] for row in rows] == ["3", "3", "3"]

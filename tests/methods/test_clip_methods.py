@@ -65,7 +65,7 @@ def test_the_original_arguments_of_a_3d_resnet_are_taken() -> None:
         ({"alpha": 0}, "alpha: should be greater than 0, but is 0"),
         ({"frame_stride": 0}, "frame_stride: should be greater than 0"),
         ({"kwargs": {"alpha": 4}}, r"kwargs\.alpha: is not an argument of kwargs; move it one level up"),
-        ({"kwargs": {"lateral": 1}}, r"kwargs\.lateral: slowfast does not take it; known are crop_size, fast_depth"),
+        ({"kwargs": {"lateral": 1}}, r"kwargs\.lateral: slowfast does not take it; known names: crop_size, fast_depth"),
         ({"kwargs": {"crop_size": "224"}}, r"kwargs\.crop_size: should be a valid integer"),
         ({"kwargs": {"temporal_blocks": [[3]]}}, r"kwargs\.temporal_blocks: give two lists"),
         ({"backbone": "resnet34"}, r"backbone: should be 'resnet50', .* but is 'resnet34'"),

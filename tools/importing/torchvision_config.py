@@ -24,11 +24,11 @@ CLASS_FILE = "classInd.txt"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command becomes here.
+    """The experiment that a command of torchvision's script becomes.
 
     raw: the config.
     class_names: in the order of labels.
-    weights: a file to load before training or testing; None if there is none.
+    weights: a file to load before training or testing; None without such a file.
     notes: what differs from the script or was filled in, one line each.
     """
 
@@ -136,7 +136,7 @@ def _views(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _published_views(entry: Any, args: argparse.Namespace) -> dict[str, Any]:
-    """Like `_views`, with the transforms that belong to published weights, as --test-only uses them."""
+    """Returns the sections of `_views` with the transforms of published weights, which --test-only uses."""
     transforms, views = entry.transforms(), _views(args)
     resize = transforms.resize_size
     augmentation = {"preset": "torchvision", "input_size": transforms.crop_size[0], "flip": 0.5}

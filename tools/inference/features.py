@@ -24,7 +24,7 @@ Pool = Literal["space", "all", "none"]
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a layer answered.
+    """The features of one video at one layer.
 
     features: float32 (N, ...), a row per window.
     times: float64 (N, 2), seconds of the first and last frame of each window.

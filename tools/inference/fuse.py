@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 def search(results: Aligned, *, geometric: bool = False) -> list[float]:
     """The shares with the best top-1, or mAP, in steps of 1/20; among equals those nearest to equal shares.
 
-    Raises: UserError without labels, or for so many evaluations that trying is no search.
+    Raises: UserError without labels, or for too many evaluations to try all shares.
     """
     count = len(results.names)
     if count > MOST_SEARCHED:

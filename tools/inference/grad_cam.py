@@ -26,7 +26,7 @@ ATTENTION = ("attention", "attn")  # in the class names of torchvision's and tim
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What one clip shows of one class.
+    """The maps that show where one clip speaks for one class.
 
     label: the class that is explained.
     score: its score in this clip alone.

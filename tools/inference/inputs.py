@@ -196,7 +196,7 @@ def open_input(source: Source, *, fps: float = DEFAULT_FPS) -> Input:
 
 
 def is_camera(given: str) -> bool:
-    """Whether `0` or `/dev/video0` means a camera, and not a file of that name."""
+    """Returns whether `0` or `/dev/video0` means a camera, and not a file of that name."""
     return (given.isdigit() and not Path(given).exists()) or given.startswith("/dev/video")
 
 

@@ -69,7 +69,7 @@ def stream_logits(
 
 @dataclass(frozen=True)
 class StreamCheck:
-    """How far the stream is from the offline network.
+    """The distance of the stream from the offline network.
 
     num_frames: frames compared.
     largest_logit: of the offline network.

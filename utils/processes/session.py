@@ -99,7 +99,7 @@ def _seconds(default: float) -> float:
 
 
 def code_digest(root: Path = ROOT) -> str:
-    """Returns a digest of the Python files that a run consists of. Raises: FileNotFoundError if a place has no files."""
+    """Returns a digest of the Python files of a run. Raises: FileNotFoundError if a place has no files."""
     digest = hashlib.sha256()
     for place in CODE:
         files = [root / place] if place.endswith(".py") else sorted((root / place).rglob("*.py"))

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PRESETS", "Augment", "CutClip", "decode_image", "find_preset"]
 _MODULES = {
-    "Augment": "augment", "CutClip": "cut_clip", "decode_image": "image", "PRESETS": "presets", "find_preset": "presets",
+    "Augment": "augment", "CutClip": "cut_clip", "decode_image": "image", "PRESETS": "presets",
+    "find_preset": "presets",
 }  # fmt: skip
 
 

@@ -38,8 +38,8 @@ class Augment:
     colorold: PCA lighting, True for a standard deviation of 0.1, or that number.
     rand_augment: [operations, magnitude] (Cubuk et al. 2019, arXiv 1909.13719), True for [2, 9].
     consistent: one draw per clip; False draws for each frame.
-    modality, stack: a method's (utils/clip_spec.py). Optical flow has no colour to change, and the frames of a difference
-        cannot each have their own.
+    modality, stack: a method's (utils/clip_spec.py). Optical flow has no colour to change, and the frames of a
+        difference cannot each have their own.
     compiled: whether torch.compile fuses colour jitter on a device.
     """
 
@@ -154,7 +154,7 @@ class Augment:
         return stacks.to(dtype).permute(0, 1, 3, 4, 2, 5).flatten(4).permute(0, 4, 1, 2, 3)
 
     def _apply_on_cpu(self, pixels: Tensor, drawn: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
-        """Clip by clip, so that a clip stays in the cache from its first colour operation to its last addition."""
+        """Applies everything clip by clip, so that a clip stays in the cache from the first operation to the last."""
         num_frames, height, width, channels = pixels.shape[1:]
         # whole rows as the fastest axis: an axis of three channels could not be vectorised
         scale, bias = self._scale.repeat(width), self._bias.repeat(width)
@@ -190,7 +190,7 @@ class Augment:
         return out.to(dtype)
 
     def pixels(self, clips: Tensor) -> Tensor:
-        """What `apply` returned as pictures again: (N, C, T, H, W) -> uint8 RGB (N, T * stack, H, W, 3), on the CPU.
+        """Turns what `apply` returned into pictures again: (N, C, T, H, W) -> uint8 RGB (N, T * stack, H, W, 3).
 
         Optical flow is shown in colours, differences around grey.
         """
@@ -216,7 +216,7 @@ def _erase_clip(clip: Tensor, boxes: Tensor, fill: Tensor) -> None:
 
 
 def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Bool (M, F, H, W, 1): which pixels lie in the boxes (M, F, 4)."""
+    """Returns bool (M, F, H, W, 1): which pixels lie in the boxes (M, F, 4)."""
     top, left, tall, wide = boxes[..., None].unbind(2)  # each (M, F, 1)
     y, x = torch.arange(height, device=boxes.device), torch.arange(width, device=boxes.device)
     rows = (y >= top) & (y < top + tall)

@@ -1,4 +1,4 @@
-"""From the config to what happens between a frame and the network: which frames, how they are cut, what is drawn."""
+"""Builds what a config says about pixels: the transform that cuts frames, and what is drawn and normalised later."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def make_transform(common: Common, preset: Preset, *, train: bool) -> CutClip:
 
 
 def _fitting(transform: CutClip, key: str) -> CutClip:
-    """`transform`, unless its crop is larger than what it resizes frames to; that need not wait for the first frame."""
+    """Returns `transform`. Raises: ConfigError now, not at the first frame, if its crop exceeds its resized frames."""
     side = max(transform.size)
     try:
         transform.rule.plan(side, side, transform.size, np.random.default_rng(0))
@@ -44,7 +44,7 @@ def _fitting(transform: CutClip, key: str) -> CutClip:
 
 
 def scaled(resize: int | tuple[int, int], size: int, of: int) -> int | list[int]:
-    """`resize` in the proportion of a crop of `size` to one `of`."""
+    """Returns `resize` scaled in the proportion of a crop of `size` to a crop of `of`."""
     return resize * size // of if isinstance(resize, int) else [side * size // of for side in resize]
 
 

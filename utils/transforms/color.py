@@ -67,7 +67,7 @@ def _jitter(pixels: np.ndarray, height: int, order: np.ndarray, factors: np.ndar
 
 
 def _grey_levels(pixels: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-    """uint8 (H, W), truncated as the reference does it; OpenCV's own conversion rounds."""
+    """Returns grey levels, uint8 (H, W), truncated as in the reference; OpenCV's own conversion rounds."""
     np.copyto(scratch, pixels)
     return cv2.convertScaleAbs(cv2.transform(scratch, _GREY_ROW), beta=_FLOOR)
 
@@ -106,8 +106,10 @@ def jitter_batch(clips: Tensor, order: Tensor, factors: Tensor) -> Tensor:
 
 @functools.cache
 def compiled_jitter_batch() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """`jitter_batch` fused by torch.compile: its many small operations read and write memory once, in a seventh of the
-    time on a GPU. A few results differ, by a level or two, where a sum is rounded once instead of twice.
+    """Returns `jitter_batch` fused by torch.compile.
+
+    Its many small operations then read and write memory once, in a seventh of the time on a GPU. A few results differ,
+    by a level or two, where a sum is rounded once instead of twice.
     """
     return torch.compile(jitter_batch, dynamic=False)
 

@@ -1,4 +1,4 @@
-"""Where to cut and how large to resize: pure rules on numbers, one per published protocol. No pixels here.
+"""Decides where to cut and how large to resize: rules on numbers, one per published protocol. No pixels here.
 
 A rule's `plan(height, width, size, rng)` is asked once per clip, so every frame of a clip is cut alike.
 """
@@ -20,7 +20,7 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens to each frame of one clip, in this order; None means: not at all.
+    """The steps for each frame of one clip, in this order; None leaves a step out.
 
     before: the frame is resized to this size.
     box: a piece is cut.
@@ -44,7 +44,10 @@ class CropRule(Protocol):
 
 
 def short_side_size(height: int, width: int, short: int, *, rounding: str = "floor") -> Size:
-    """Size once the short side is `short`; the long side is rounded down (torchvision) or to nearest (mmaction2)."""
+    """Returns the size once the short side is `short`.
+
+    The long side is rounded down (torchvision) or to nearest (mmaction2).
+    """
     long = max(height, width) * short / min(height, width)
     long_side = math.floor(long) if rounding == "floor" else int(long + 0.5)
     return (short, long_side) if height <= width else (long_side, short)
@@ -53,7 +56,7 @@ def short_side_size(height: int, width: int, short: int, *, rounding: str = "flo
 def multi_scale_sizes(
     height: int, width: int, size: Size, *, scales: Sequence[float] = (1, 0.875, 0.75, 0.66), max_distort: int = 1
 ) -> list[Size]:
-    """Crop sizes of TSN's scale jittering (Wang et al. 2016, arXiv 1608.00859, sec. 3.2).
+    """Returns the crop sizes of TSN's scale jittering (Wang et al. 2016, arXiv 1608.00859, sec. 3.2).
 
     The shorter side times each scale; the scales of height and width are at most `max_distort` places apart; a side
     within 2 pixels of the output is the output. Height varies slowest.
@@ -69,7 +72,7 @@ def multi_scale_sizes(
 
 
 def fixed_offsets(height: int, width: int, crop: Size, *, count: int = 13) -> list[tuple[int, int]]:
-    """(top, left) of 5 (corners, centre) or 13 fixed places, in TSN's order.
+    """Returns (top, left) of 5 (corners, centre) or 13 fixed places, in TSN's order.
 
     Places lie on a grid of quarter steps rounded down, so the last row or column can miss the border by up to 3 pixels.
     """
@@ -84,7 +87,10 @@ _CENTRES: dict[str, Callable[[float], int]] = {"floor": math.floor, "round": rou
 
 
 def centre_offset(length: int, crop: int, rounding: str = "floor") -> int:
-    """Start of a centred piece. Half pixels go down (mmaction2), to even (torchvision, Pillow) or up (PySlowFast)."""
+    """Returns the start of a centred piece.
+
+    Half pixels go down (mmaction2), to even (torchvision, Pillow) or up (PySlowFast).
+    """
     return _CENTRES[rounding]((length - crop) / 2)
 
 
@@ -142,8 +148,10 @@ class RandomResized:
 
 @dataclass(frozen=True)
 class ShortSide:
-    """SlowFast's scale jittering (Feichtenhofer et al. 2019, arXiv 1812.03982, sec. 4): the short side is resized to a
-    random length in `scales`, then a random piece is cut. `inverse`: uniform in 1 / length.
+    """Cuts by SlowFast's scale jittering (Feichtenhofer et al. 2019, arXiv 1812.03982, sec. 4).
+
+    The short side is resized to a random length in `scales`, then a random piece is cut.
+    inverse: the length is uniform in 1 / length.
     """
 
     scales: tuple[int, int] = (256, 320)
@@ -159,7 +167,10 @@ class ShortSide:
 
 @dataclass(frozen=True)
 class FixedResize:
-    """torchvision's video reference: frames become exactly `scales` (height, width), then a random piece is cut."""
+    """Cuts as torchvision's video reference does.
+
+    Frames become exactly `scales` (height, width), then a random piece is cut.
+    """
 
     scales: tuple[int, int] = (128, 171)
 

@@ -145,7 +145,7 @@ class CutClip:
 
 
 def _may_be_halved(plan: Plan, size: Size) -> bool:
-    """Whether what is resized shrinks to a half or less; whole frames only where no half pixel would be left over."""
+    """Returns whether what is resized shrinks to a half or less, and no half pixel is left over in whole frames."""
     tall, wide = size if plan.box is None else plan.box[2:]
     shrinks = tall >= 2 * plan.resize[0] and wide >= 2 * plan.resize[1]
     return plan.before is None and shrinks and (plan.box is not None or not (tall % 2 or wide % 2))

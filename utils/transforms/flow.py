@@ -19,7 +19,7 @@ SMALLEST = 12  # pixels of the longer side that DIS needs
 
 
 def dis(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Dense inverse search (Kroeger et al. 2016, arXiv 1603.03590), OpenCV's medium preset, of uint8 (H, W)."""
+    """Computes dense inverse search (Kroeger et al. 2016, arXiv 1603.03590), OpenCV's medium preset."""
     if max(before.shape) < SMALLEST:
         raise FrameError(f"a picture of {before.shape[1]}x{before.shape[0]} pixels is too small for DIS flow")
     threads = cv2.getNumThreads()
@@ -33,7 +33,7 @@ def dis(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 
 
 def tvl1(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """TV-L1 (Zach et al. 2007, TSN's choice) as scikit-image has it, many times slower."""
+    """Computes TV-L1 (Zach et al. 2007, TSN's choice) as scikit-image has it, many times slower."""
     from skimage.registration import optical_flow_tvl1
 
     rows, columns = optical_flow_tvl1(before, after)
@@ -51,7 +51,7 @@ def needs(algorithm: str) -> None:
 
 
 def to_levels(field: np.ndarray, bound: float = BOUND) -> np.ndarray:
-    """-bound..bound -> 0..255, rounded; what is beyond is cut. No motion, 127.5, becomes 128 (half to even)."""
+    """Maps -bound..bound to 0..255, rounded; what is beyond is cut. No motion, 127.5, becomes 128 (half to even)."""
     return np.rint((np.clip(field, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
 
 

@@ -37,7 +37,7 @@ class EncodedClip:
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """The clips of one sample; there are none if it cannot be read.
+    """The clips of one sample; empty if it cannot be read.
 
     name: list line and path, for messages.
     """
@@ -61,7 +61,7 @@ class EncodedSample:
 
 
 def _is_for_gpu(data: bytes) -> bool:
-    """Whether a GPU decodes it as `decode_image` would."""
+    """Returns whether a GPU decodes it as `decode_image` would."""
     header = jpeg_header(data)
     return header is not None and header.plain and is_complete_jpeg(data)
 

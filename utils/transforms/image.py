@@ -65,7 +65,7 @@ class JpegHeader(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether every decoder shows it as it is stored: of a known size, in RGB or grey, and not rotated."""
+        """Returns whether every decoder shows it as it is stored: of a known size, in RGB or grey, and not rotated."""
         return self.height > 0 and self.width > 0 and self.components != 4 and not self.exif
 
 
@@ -210,7 +210,7 @@ def headers_of_one_size(frames: Sequence[bytes]) -> list[JpegHeader] | None:
 
 
 def is_complete_jpeg(data: bytes) -> bool:
-    """Whether a JPEG has its end marker: decoders silently fill in what is missing."""
+    """Returns whether a JPEG has its end marker: decoders silently fill in what is missing."""
     if data.endswith(_JPEG_END):
         return True
     header = jpeg_header(data)  # looked for behind the header, where a thumbnail has an end marker of its own

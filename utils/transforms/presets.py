@@ -35,7 +35,7 @@ KINETICS_STD: Triple = (0.22803, 0.22145, 0.216989)
 
 @dataclass(frozen=True)
 class Preset:
-    """One protocol.
+    """One published preprocessing protocol.
 
     source: whose it is.
     mean, std: per RGB channel, of pixels in 0..value_range.
@@ -61,7 +61,7 @@ class Preset:
     flow_std: float = 0.226
 
     def statistics(self, modality: str) -> Statistics:
-        """(mean, std, range) by channel. Differences of frames are those of 0..1, as tsn-pytorch takes them."""
+        """Returns (mean, std, range) by channel. Differences of frames are those of 0..1, as tsn-pytorch takes them."""
         if modality == "flow":
             return (self.flow_mean,) * 2, (self.flow_std,) * 2, self.value_range
         return ((0.0,) * 3, (1.0,) * 3, 1.0) if modality == "rgbdiff" else (self.mean, self.std, self.value_range)
@@ -166,7 +166,7 @@ _TORCHVISION = Preset(
 
 PRESETS: dict[str, Preset] = {
     "tsn": Preset(
-        source="the seed: TSN's multi-scale corner crops, ImageNet statistics, OpenCV",
+        source="the original project: TSN's multi-scale corner crops, ImageNet statistics, OpenCV",
         train_crop=MultiScale(),
         test_crops=TestCrops(256),
         interpolation="auto",

@@ -60,7 +60,7 @@ _TABLE = list(OPERATIONS.values())
 
 
 def checked(value: bool | Sequence[int] | None) -> tuple[int, int] | None:
-    """(operations per clip, magnitude) of a config value, None where it is off; True is torchvision's [2, 9]."""
+    """Returns (operations per clip, magnitude) of a config value, None if it is off; True is torchvision's [2, 9]."""
     if not value:
         return None
     pair = (2, 9) if value is True else tuple(value)

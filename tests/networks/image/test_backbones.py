@@ -52,10 +52,10 @@ def test_scale_multiplies_the_widths() -> None:
         ("mobilenetv2", {"t": 0}, r"^kwargs\.t: should be greater than 0, but is 0$"),
         ("mobilenetv2", {"scale": -1.0}, r"^kwargs\.scale: should be greater than 0, but is -1.0$"),
         ("mobilenetv2", {"input_size": 100}, r"^kwargs\.input_size: should be a multiple of 32, but is 100$"),
-        ("resnet50", {"t": 6}, r"^kwargs\.t: resnet50 does not take it; known are groups, .*width_per_group"),
+        ("resnet50", {"t": 6}, r"^kwargs\.t: resnet50 does not take it; known names: groups, .*width_per_group"),
         ("efficientnet_b0", {"num_classes": 5}, r"^kwargs\.num_classes: efficientnet_b0 does not take it; "),
         ("resnet51", {}, r"^backbone: 'resnet51' is unknown; did you mean `resnet"),
-        ("xyz", {}, r"^backbone: 'xyz' is unknown; known are alexnet"),
+        ("xyz", {}, r"^backbone: 'xyz' is unknown; known names: alexnet"),
     ],
 )
 def test_a_wrong_name_or_argument_is_one_clear_error(name: str, kwargs: dict, message: str) -> None:
