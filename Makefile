@@ -12,7 +12,7 @@ RUN := OMP_NUM_THREADS=1 $(PY)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test soak lint type bench docs site pictures clean
+.PHONY: help demo test quick soak lint type bench docs site pictures clean
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; 
 
 test: $(VENV)/.installed-dev  ## all quick tests in $(JOBS) processes; TESTS=tests/utils chooses
 	$(RUN) -m pytest -n $(JOBS) -m "$(MARKS)" $(TESTS)
+
+quick: $(VENV)/.installed-dev  ## what one runs while working: no training, no commands, no golden networks; under 90 s
+	$(RUN) -m pytest -n $(JOBS) -m "$(MARKS) and not whole and not gloo and not slurm and not interrupt and not memcached" $(TESTS)
 
 soak: $(VENV)/.installed-dev  ## the long tests: 200 interruptions, every model
 	SOAK=1 $(RUN) -m pytest -m "slow or interrupt" --timeout 7200 $(TESTS)

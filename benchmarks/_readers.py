@@ -131,7 +131,7 @@ class MITReader(PillowReader):
 
 
 class PillowFull(PillowReader):
-    """Reads with Pillow and augments as the original project does: torchvision on Pillow images, float tensors, mix-up."""
+    """Reads with Pillow and augments as the original project does, with torchvision on Pillow images, and mix-up."""
 
     def __init__(self, workload: Workload) -> None:
         super().__init__(workload)

@@ -12,9 +12,21 @@ import torch
 from torch import nn
 
 from tests.helpers.browser import browser  # noqa: F401 - a fixture for all
-from tests.helpers.requirements import lacking
+from tests.helpers.requirements import ROOT, lacking
 from tools.dumping import pool
 from utils.run import summary
+
+
+# whose tests run commands, train, or build large networks
+WHOLE = ("integration", "tools", "anal_tools", "benchmarks", "networks", "methods")
+WHOLE_FILES = ("test_contributing.py", "test_recipes.py", "test_start.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests")
+        if place.parts[0] in WHOLE or place.name in WHOLE_FILES:
+            item.add_marker("whole")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
