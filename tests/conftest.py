@@ -16,7 +16,6 @@ from tests.helpers.requirements import ROOT, lacking
 from tools.dumping import pool
 from utils.run import summary
 
-
 # whose tests run commands, train, or build large networks
 WHOLE = ("integration", "tools", "anal_tools", "benchmarks", "networks", "methods")
 WHOLE_FILES = ("test_contributing.py", "test_recipes.py", "test_start.py")
