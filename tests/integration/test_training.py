@@ -171,7 +171,7 @@ def test_ctrl_c_ends_with_a_checkpoint_and_without_a_traceback(tmp_path: Path) -
     os.kill(process.pid or 0, signal.SIGINT)
     assert finish([process]) == [130]
     text = printed.read_text()
-    assert "checkpoint written, the same command goes on from it" in text and "Traceback" not in text
+    assert "checkpoint written, the same command continues from it" in text and "Traceback" not in text
     assert checkpoint.load(config.parent / "ckpt.pth.tar")["step"] >= 4
 
 

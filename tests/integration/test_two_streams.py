@@ -88,7 +88,7 @@ def test_a_flow_checkpoint_predicts_frames_it_has_no_flow_of(flow: Path, dataset
         answers[name] = video["top"][0]
         assert video["frames"] == 6  # fields of seven frames
     assert {name: top["name"] for name, top in answers.items()} == {"left": "left", "right": "right"}
-    with pytest.raises(UserError, match="streams of RGB frames only, but this network sees flow"):
+    with pytest.raises(UserError, match="only RGB frames can be streamed, but this network takes flow"):
         stream.main([str(flow / checkpoint.BEST), str(tmp_path / "left")])
     out = tmp_path / "features"
     assert extract_features.main([str(flow / checkpoint.BEST), str(tmp_path / "left"), str(out)]) == 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,25 +129,7 @@ def _parser() -> Parser:
         metavar="N",
         help="at most this many in training, exactly this many in testing (default 5)",
     )
-    add("--epochs", type=positive_int, default=45, help="default 45")
-    add("-j", "--workers", type=int, default=10, help="loader processes per GPU (default 10)")
-    add(
-        "--lr",
-        type=positive_float,
-        help="used as given, whatever the batch size; default: the published rate, scaled to the batch size",
-    )
-    add("--momentum", type=float, default=0.9, help="default 0.9")
-    add("--wd", "--weight-decay", type=float, default=1e-4, dest="weight_decay", help="default 1e-4")
-    add("--lr-milestones", nargs="+", default=["20", "30", "40"], help="epochs, with or without commas")
-    add("--lr-gamma", type=positive_float, default=0.1, help="factor at each milestone (default 0.1)")
-    add("--lr-warmup-epochs", type=int, default=10, help="default 10")
-    add("--lr-warmup-method", choices=("linear", "constant"), default="linear", help="default linear")
-    add(
-        "--lr-warmup-decay",
-        type=positive_float,
-        default=0.001,
-        help="first rate of the warm-up, as a share of --lr (default 0.001)",
-    )
+    _add_schedule(add)
     add("--print-freq", type=positive_int, default=10, help="default 10")
     add("--output-dir", metavar="DIR", help="the experiment folder; default exps/from_torchvision/MODEL_kVERSION")
     add("--resume", metavar="FILE", help="checkpoint to continue from, or to test with --test-only")
@@ -181,3 +163,26 @@ def _parser() -> Parser:
         help="(not in the script) write the folder, say what a run would do, train nothing",
     )
     return parser
+
+
+def _add_schedule(add: Callable[..., None]) -> None:
+    """Adds the options of the optimizer and its schedule."""
+    add("--epochs", type=positive_int, default=45, help="default 45")
+    add("-j", "--workers", type=int, default=10, help="loader processes per GPU (default 10)")
+    add(
+        "--lr",
+        type=positive_float,
+        help="used as given, whatever the batch size; default: the published rate, scaled to the batch size",
+    )
+    add("--momentum", type=float, default=0.9, help="default 0.9")
+    add("--wd", "--weight-decay", type=float, default=1e-4, dest="weight_decay", help="default 1e-4")
+    add("--lr-milestones", nargs="+", default=["20", "30", "40"], help="epochs, with or without commas")
+    add("--lr-gamma", type=positive_float, default=0.1, help="factor at each milestone (default 0.1)")
+    add("--lr-warmup-epochs", type=int, default=10, help="default 10")
+    add("--lr-warmup-method", choices=("linear", "constant"), default="linear", help="default linear")
+    add(
+        "--lr-warmup-decay",
+        type=positive_float,
+        default=0.001,
+        help="first rate of the warm-up, as a share of --lr (default 0.001)",
+    )

@@ -85,7 +85,10 @@ def test_a_shell_inside_an_allocation_is_one_process(environ: dict[str, str]) ->
         ({"RANK": "4"}, "RANK=4 must be from 0 to WORLD_SIZE-1"),
         ({"RANK": "x"}, "RANK='x' is not a number"),
         ({"MASTER_PORT": "http"}, "MASTER_PORT='http' is not a number"),
-        ({"MASTER_ADDR": "no-such-host.invalid"}, "rank 3: the host name 'no-such-host.invalid' of rank 0 cannot be resolved"),
+        (
+            {"MASTER_ADDR": "no-such-host.invalid"},
+            "rank 3: the host name 'no-such-host.invalid' of rank 0 cannot be resolved",
+        ),
     ],
 )
 def test_a_wrong_value_is_named(change: dict[str, str], message: str) -> None:

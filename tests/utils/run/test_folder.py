@@ -41,14 +41,6 @@ def test_a_folder_in_use_is_refused_and_a_killed_holder_frees_it(tmp_path: Path)
         pass
 
 
-def test_a_system_without_posix_locks_trains_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("utils.run.folder.fcntl", None)
-    with RunFolder(tmp_path):
-        pass
-    assert "warning: this system cannot lock the folder" in (tmp_path / "log.txt").read_text()
-    assert not (tmp_path / ".lock").exists()
-
-
 def test_log_is_appended_and_failures_are_in_it(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as folder:
         folder.log("first")
