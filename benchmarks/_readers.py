@@ -87,7 +87,7 @@ class BareDecode(Reader):
                 self.known[key] = self.workload.store.get_many(path, frame_indices(self.data, key))
 
     def read(self, keys: Sequence[Key]) -> None:
-        """Decodes and forgets."""
+        """Decodes the frames and discards them."""
         for key in keys:
             for encoded in self.known[key]:
                 cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
@@ -105,7 +105,7 @@ class PillowReader(Reader):
         return torch.stack([torch.from_numpy(np.stack([np.asarray(i) for i in self.images(key)])) for key in keys])
 
     def images(self, key: Key) -> list[Image.Image]:
-        """The cut and resized frames of one clip."""
+        """Returns the cut and resized frames of one clip."""
         store, path = self.workload.store, self.workload.records.path(key[1])
         rng = np.random.default_rng([0, *key])
         names = [store.frame_name(path, index) for index in frame_indices(self.data, key)]
@@ -159,12 +159,12 @@ def make_dataset(workload: Workload, store: FrameStore, *, full: bool = False) -
 
 
 def make_augment() -> Augment:
-    """The seed's colour jitter and erasing."""
+    """Makes the original project's colour jitter and erasing."""
     return Augment(mean=PRESET.mean, std=PRESET.std, colorjitter=COLORJITTER, random_erasing=ERASING)
 
 
 def frame_indices(data: TSNDataset, key: Key) -> np.ndarray:
-    """The frames that ours would take for that key, int64 (T,)."""
+    """Returns the frames that our dataset takes for that key, int64 (T,)."""
     epoch, index = key
     return data.indices(index, np.random.default_rng([data.seed, epoch, index])).ravel()
 
@@ -176,7 +176,7 @@ def mixed(mixer: MixUp, clips: Tensor, keys: Sequence[Key]) -> Tensor:
 
 
 def whole(batch: Batch) -> Batch:
-    """The batch, if nothing in it is at fault: a broken reader would win every race."""
+    """Returns the batch unless something in it could not be read: a broken reader would win every race."""
     if any(batch.faults):
         raise RuntimeError(next(fault for fault in batch.faults if fault))
     return batch

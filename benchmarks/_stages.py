@@ -43,7 +43,7 @@ class Stages:
     frames_per_second: float
 
     def bottleneck(self) -> tuple[str, str]:
-        """The slowest stage of the slower side (workers together, or the training process), and what to change."""
+        """Returns the slowest stage of the slower side (all workers, or the training process), and what to change."""
         ms = self.milliseconds
         slowest = max(WORKER_STAGES, key=lambda stage: ms[stage])
         if sum(ms[stage] for stage in WORKER_STAGES) / max(1, self.workers) < ms["augment"]:

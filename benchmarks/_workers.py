@@ -23,7 +23,7 @@ class Handover:
     peer: np.ndarray | None
 
     def describe(self) -> str:
-        """A paragraph for the report."""
+        """Returns a paragraph for the report."""
         scale = float(np.median(self.ours / self.alone))
         text = (
             f"{self.workers} workers hand over {np.median(self.ours):.0f} frames/s, {scale:.2f} x what one process "

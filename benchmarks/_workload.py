@@ -37,7 +37,7 @@ class Workload:
     batch_size: int
 
     def batch(self, step: int) -> list[Key]:
-        """The keys of one batch."""
+        """Returns the keys of one batch."""
         first = step * self.batch_size
         return [divmod(position, len(self.records)) for position in range(first, first + self.batch_size)]
 
@@ -47,7 +47,7 @@ class Workload:
         return self.batch_size * self.segments
 
     def describe(self) -> str:
-        """One line for the report."""
+        """Returns one line for the report."""
         index = min(1, len(self.records) - 1)
         sample = self.store.get_many(self.records.path(index), range(min(8, int(self.records.num_frames[index]))))
         height, width = decode_image(sample[0]).shape[:2]
@@ -77,7 +77,7 @@ def make_frames(root: Path) -> Path:
 
 
 def open_frames(source: Path, root: Path, *, segments: int, input_size: int, batch_size: int) -> Workload:
-    """A workload from a list file and the folder that its paths begin in."""
+    """Opens a workload from a list file and the folder that its paths begin in."""
     records = read_list(source, root=root)
     template, first = detect_template(records)
     store = DiskStore(records.root, template=template, first_frame=first)
@@ -100,5 +100,5 @@ def _encode(image: np.ndarray, quality: int) -> bytes:
 
 
 def _quality(image: np.ndarray) -> int:
-    """The JPEG quality at which the image weighs about BYTES."""
+    """Returns the JPEG quality at which the image takes about BYTES."""
     return min(range(40, 100, 2), key=lambda quality: abs(len(_encode(image, quality)) - BYTES))

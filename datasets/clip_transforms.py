@@ -27,7 +27,7 @@ class ApplyTransformToKey:
         self.key, self.transform = key, transform
 
     def __call__(self, sample: Sample) -> Sample:
-        """A new dictionary. Raises: ConfigError when the key is not there."""
+        """Returns a new dictionary. Raises ConfigError when the key is missing."""
         if self.key not in sample:
             raise ConfigError(f"ApplyTransformToKey: no {self.key!r} in a sample, which has {', '.join(sample)}")
         value = sample[self.key]
@@ -36,13 +36,13 @@ class ApplyTransformToKey:
 
 
 class RemoveKey:
-    """A sample without one entry; one that is not there is no error: videos may have sound or not."""
+    """Removes one entry of a sample. A missing entry is no error, because videos may have sound or not."""
 
     def __init__(self, key: str) -> None:
         self.key = key
 
     def __call__(self, sample: Sample) -> Sample:
-        """A new dictionary."""
+        """Returns a new dictionary."""
         return {key: value for key, value in sample.items() if key != self.key}
 
 
@@ -58,7 +58,7 @@ class UniformTemporalSubsample:
 
 
 class ShortSideScale:
-    """Bilinear, without antialiasing, to a short side of `size` pixels; the long side is rounded down."""
+    """Scales the short side to `size` pixels, bilinearly, without antialiasing; the long side is rounded down."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -80,7 +80,7 @@ class RandomShortSideScale:
 
 
 class Div255:
-    """Pixels 0..255 to 0..1."""
+    """Scales pixels from 0..255 to 0..1."""
 
     def __call__(self, clip: Tensor) -> Tensor:
         """Returns a clip of the same shape."""

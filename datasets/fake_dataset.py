@@ -1,4 +1,4 @@
-"""Noise in the shape of a dataset (`--fake`): to time a model, or to try a machine without any videos."""
+"""Makes noise in the shape of a dataset (`--fake`), to time a model or to try a machine without any videos."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ _MAKERS: dict[str, Callable[..., ClipSampler]] = dict(
 
 
 def make_clip_sampler(sampling_type: str, *args: Any) -> ClipSampler:
-    """The sampler of that name; durations and strides in seconds.
+    """Makes the clip sampler of that name; durations and strides are in seconds.
 
     "random", clip_duration: one span from anywhere. "random_multi", clip_duration, num_clips: that many in one sample.
     "uniform", clip_duration[, stride, backpad_last]: the whole video, span after span.
@@ -91,7 +91,7 @@ def make_clip_sampler(sampling_type: str, *args: Any) -> ClipSampler:
 
 
 class ExactDistributedSampler(Sampler[int]):
-    """This process's share of the videos in their order, none twice over all processes: for validation.
+    """Yields this process's share of the videos in order, each video once over all processes: for validation.
 
     torch's DistributedSampler repeats some until the shares are equal, as training wants it. Shares here may differ by
     one, so nothing may wait for the other processes at every batch.
@@ -196,7 +196,7 @@ def Kinetics(  # noqa: N802 - PyTorchVideo's name
     decode_audio: bool = False,
     decoder: str = "pyav",
 ) -> LabeledVideoDataset:
-    """The videos of `data_path`: a list with a line `path label` per video, a folder of class folders, Kinetics' CSV.
+    """Opens the videos of `data_path`: a list of `path label` lines, a folder of class folders, or Kinetics' CSV.
 
     video_path_prefix: folder in front of the paths of a list. The rest is LabeledVideoDataset's.
     Raises: ListError for a wrong list; ConfigError for decode_audio=True.

@@ -1,4 +1,4 @@
-"""Shared memory for the clips of batches, which is made once and used again and again.
+"""Holds shared memory for the clips of batches, which is allocated once and reused.
 
 New memory has to be zeroed and mapped page by page, in the worker that writes it and in the process that reads it: that
 takes a third of the time of decoding.

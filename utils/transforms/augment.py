@@ -1,4 +1,4 @@
-"""Device side: colour, erasing and normalisation on the whole batch. Forward there, nothing comes back.
+"""Changes colours, erases and normalises whole batches on the device. No pixels are sent back to the host.
 
 Parameters are small arrays drawn in the worker from the sample's own generator (`draw`), so workers and restarts
 never change the data; `apply` only carries them out. Colour arithmetic is in color.py and rand_augment.py.
@@ -177,7 +177,7 @@ class Augment:
         return out
 
     def _apply_on_device(self, pixels: Tensor, drawn: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
-        """The whole batch at once; nothing is read back, so the host never waits for the device."""
+        """Applies everything to the whole batch at once; nothing is read back, so the host never waits."""
         scale, bias, fill = self._constants(pixels.device)
         if "color_order" in drawn:
             jitter = compiled_jitter_batch() if self.compiled else jitter_batch
@@ -225,7 +225,7 @@ def _inside(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def _checked_jitter(value: Sequence[float] | None) -> tuple[tuple[float, float], ...] | None:
-    """Ranges of the four factors, or None where nothing is jittered."""
+    """Returns the ranges of the four factors, or None where nothing is jittered."""
     if not value or not any(value):
         return None
     if len(value) != 4 or min(value) < 0 or value[HUE] > 0.5:

@@ -15,7 +15,7 @@ from utils.transforms.presets import Preset
 
 
 def make_transform(common: Common, preset: Preset, *, train: bool) -> CutClip:
-    """The worker's side of a preset, with the values that the config changes."""
+    """Makes the transform of a preset, which runs in the workers, with the values that the config changes."""
     wanted, modality = common.augmentation, common.model.modality
     if train:
         transform = preset.train(
@@ -49,7 +49,7 @@ def scaled(resize: int | tuple[int, int], size: int, of: int) -> int | list[int]
 
 
 def make_augment(common: Common, preset: Preset, clip: ClipSpec, *, train: bool) -> Augment:
-    """The device's side: colour and erasing for training, normalisation always."""
+    """Makes what runs on the device: colour and erasing for training, normalisation always."""
     wanted = common.augmentation
     random: dict[str, Any] = {}
     if train:
@@ -78,7 +78,7 @@ def make_augment(common: Common, preset: Preset, clip: ClipSpec, *, train: bool)
 
 
 def check_decode(common: Common) -> None:
-    """Raises: ConfigError where `decode: cuda` has nothing that it could decode."""
+    """Raises ConfigError where `decode: cuda` has nothing that it could decode."""
     what = {"video": "encoded videos (data.store.type: video)", "flow": "optical flow (model.modality: flow)"}
     for kind in (common.data.store.get("type"), common.model.modality):
         if common.data.decode == "cuda" and kind in what:

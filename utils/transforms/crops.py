@@ -39,7 +39,7 @@ class CropRule(Protocol):
     """Chooses a plan for frames of one size; `rng` is None where the rule is deterministic."""
 
     def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None) -> Plan:
-        """The plan for all frames of one clip of this size."""
+        """Returns the plan for all frames of one clip of this size."""
         ...
 
 
@@ -211,7 +211,7 @@ class TestCrops:
             raise ConfigError(f"num_crops: {self.num_crops} is not one of 1, 3, 5, 10")
 
     def plan(self, height: int, width: int, size: Size, rng: np.random.Generator | None = None) -> Plan:
-        """Always the same; `rng` is not used."""
+        """Returns the same plan every time; `rng` is not used."""
         if self.resize is None:
             resize = (height, width)
         elif isinstance(self.resize, int):

@@ -45,23 +45,23 @@ ALGORITHMS: dict[str, Algorithm] = {"dis": dis, "tvl1": tvl1}
 
 
 def needs(algorithm: str) -> None:
-    """Raises: UserError with the line that installs what an algorithm needs and is not here."""
+    """Raises UserError with the command that installs what an algorithm needs and is missing."""
     if algorithm == "tvl1" and importlib.util.find_spec("skimage") is None:
         raise UserError("--algorithm tvl1 needs scikit-image: pip install -r requirements-extras.txt; or take dis")
 
 
 def to_levels(field: np.ndarray, bound: float = BOUND) -> np.ndarray:
-    """Maps -bound..bound to 0..255, rounded; what is beyond is cut. No motion, 127.5, becomes 128 (half to even)."""
+    """Maps -bound..bound to 0..255, rounded and clipped. No motion, 127.5, becomes 128 (half to even)."""
     return np.rint((np.clip(field, -bound, bound) + bound) * (255 / (2 * bound))).astype(np.uint8)
 
 
 def to_pixels(levels: np.ndarray, bound: float = BOUND) -> np.ndarray:
-    """Levels -> float32 pixels, up to bound / 255 from what they were made of."""
+    """Maps levels to float32 pixels, which differ by at most bound / 255 from those they were made of."""
     return (levels.astype(np.float32) * (2 * bound / 255) - bound).astype(np.float32)
 
 
 def to_colours(levels: np.ndarray) -> np.ndarray:
-    """Levels (..., H, W, 2) -> RGB uint8 (..., H, W, 3): hue is the direction, white stands still."""
+    """Maps levels (..., H, W, 2) to RGB, uint8 (..., H, W, 3): the hue is the direction, white does not move."""
     pixels = to_pixels(levels, 1.0)
     x, y = pixels[..., 0], pixels[..., 1]
     angle = np.arctan2(y, x) / (2 * np.pi) % 1

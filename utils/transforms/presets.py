@@ -75,7 +75,7 @@ class Preset:
         flip: float | bool | None = None,
         modality: str = "rgb",
     ) -> CutClip:
-        """The training side: random crop, flipped with probability `flip` (False: never, True: half of the time).
+        """Returns the transform for training: a random crop, flipped with probability `flip` (True: 0.5, False: 0).
 
         crop: another rule by its name in `crops.TRAIN_CROPS`. scales: of the rule (multi_scale: factors of the short
         side; random_resized: share of the area; short_side: range in pixels; fixed_resize: height, width).
@@ -108,7 +108,7 @@ class Preset:
         num_crops: int = 1,
         modality: str = "rgb",
     ) -> CutClip:
-        """The testing side: `resize` (short side, or exactly height and width), then 1, 3, 5 or 10 crops."""
+        """Returns the transform for testing: `resize` (short side, or height and width), then 1, 3, 5 or 10 crops."""
         crops = dataclasses.replace(self.test_crops, num_crops=num_crops)
         if resize is not None:
             crops = dataclasses.replace(crops, resize=resize if isinstance(resize, int) else _size(resize))
@@ -216,7 +216,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def find_preset(name: str) -> Preset:
-    """The preset called `name`; raises ConfigError with the known names."""
+    """Returns the preset called `name`. Raises ConfigError with the known names."""
     if name not in PRESETS:
         raise ConfigError(f"augmentation.preset: {name!r} is not one of {', '.join(PRESETS)}")
     return PRESETS[name]
