@@ -20,11 +20,11 @@ help:  ## this list
 demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; METHOD=tsn for the other row
 	@$(PY) -m tools.demo --method $(METHOD)
 
-test: $(VENV)/.installed-dev  ## all quick tests in $(JOBS) processes; TESTS=tests/utils chooses
-	$(RUN) -m pytest -n $(JOBS) -m "$(MARKS)" $(TESTS)
+test: $(VENV)/.installed-dev  ## all tests but the long ones in $(JOBS) processes; TESTS=tests/utils chooses
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS)" $(TESTS)
 
-quick: $(VENV)/.installed-dev  ## what one runs while working: no training, no commands, no golden networks; under 90 s
-	$(RUN) -m pytest -n $(JOBS) -m "$(MARKS) and not whole and not gloo and not slurm and not interrupt and not memcached" $(TESTS)
+quick: $(VENV)/.installed-dev  ## what one runs while working: of every folder what takes no second; under 90 s
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS) and not whole" $(TESTS)
 
 soak: $(VENV)/.installed-dev  ## the long tests: 200 interruptions, every model
 	SOAK=1 $(RUN) -m pytest -m "slow or interrupt" --timeout 7200 $(TESTS)

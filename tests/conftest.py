@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from tests.helpers.browser import browser  # noqa: F401 - a fixture for all
 from tests.helpers.requirements import ROOT, lacking
-from tools.dumping import pool
-from utils.run import summary
 
-# whose tests run commands, train, or build large networks
-WHOLE = ("integration", "tools", "anal_tools", "benchmarks", "networks", "methods")
-WHOLE_FILES = ("test_contributing.py", "test_recipes.py", "test_start.py")
+if TYPE_CHECKING:  # the process that only hands out tests to others would load torch for nothing
+    import numpy as np
+    from torch import nn
+
+STARTS_PROCESSES = {"gloo", "slurm", "browser", "interrupt", "memcached"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as `whole` what takes a second or more, for `make quick` to leave out."""
+    begun: set[str] = set()
     for item in items:
-        place = item.path.relative_to(ROOT / "tests")
-        if place.parts[0] in WHOLE or place.name in WHOLE_FILES:
+        function = item.nodeid.partition("[")[0]
+        one_of_many = item.get_closest_marker("alike") is not None and function in begun
+        begun.add(function)
+        whole_runs = item.path.is_relative_to(ROOT / "tests" / "integration")
+        if whole_runs or one_of_many or any(item.get_closest_marker(mark) for mark in STARTS_PROCESSES):
             item.add_marker("whole")
 
 
@@ -32,6 +35,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("need"):
         if not mark.kwargs["present"]:
             lacking(mark.kwargs["how"])
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -40,8 +48,21 @@ def _one_thread() -> None:
 
     Of the session, so that it comes before the fixtures of a module, which train too.
     """
+    import cv2
+    import torch
+
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _torch_logs_to_the_root() -> None:
+    """Saves 3 ms per phase of a test, in which pytest would attach itself to the 60 loggers that torch keeps apart."""
+    import torch  # noqa: F401 - makes them
+
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,16 +71,18 @@ def _workers_of_tools_are_forked() -> None:
 
     The server starts with the first worker. tests/tools/dumping/test_pool.py gives each worker a fresh interpreter.
     """
+    from tools.dumping import pool
+
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch", "datasets.videos.video"]
-    )  # not tools.dumping.video, which knows its parent
+    context.set_forkserver_preload(["torch", "datasets.videos.video"])  # tools.dumping.video asks who its parent is
     pool._CONTEXT = context
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _networks_are_counted_once() -> None:
     """Keeps the multiply-adds that a training run logs: most runs have the network of tests/helpers/experiment.py."""
+    from utils.run import summary
+
     count, known = summary.multiply_adds, {}
 
     def counted(module: nn.Module, shape: Sequence[int]) -> int:
@@ -71,6 +94,20 @@ def _networks_are_counted_once() -> None:
     summary.multiply_adds = counted
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _random_weights_repeat(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Makes networks in less time where nothing is compared with a process that draws its own weights."""
+    if request.path.relative_to(ROOT / "tests").parts[0] not in ("networks", "methods", "tools"):
+        yield
+        return
+    from tests.helpers.random_weights import repeated_blocks
+
+    with repeated_blocks():
+        yield
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
+    import numpy as np
+
     return np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,12 @@ MOST_LINES_OF_MAIN = 140
 MOST_LINES_OF_A_FUNCTION = 70
 
 FILES = modules(PLACES)
-GRAPH = import_graph(FILES)
+
+
+@cache
+def graph() -> Graph:
+    """Returns who imports whom in the whole project."""
+    return import_graph(FILES)
 
 
 def upward(graph: Graph, folder: str, floors: tuple[set[str], ...]) -> list[str]:
@@ -97,18 +103,18 @@ def test_a_folder_imports_only_what_is_below_it(place: str) -> None:
 @pytest.mark.parametrize("folder", FLOORS)
 def test_every_room_has_a_floor(folder: str) -> None:
     listed = set().union(*FLOORS[folder]) | {"__init__"}
-    assert set(rooms(GRAPH, folder)) | {"__init__"} == listed
+    assert set(rooms(graph(), folder)) | {"__init__"} == listed
 
 
 @pytest.mark.parametrize("folder", FLOORS)
 def test_no_room_imports_from_a_higher_floor(folder: str) -> None:
-    assert not (found := upward(GRAPH, folder, FLOORS[folder])), "\n".join(found)
+    assert not (found := upward(graph(), folder, FLOORS[folder])), "\n".join(found)
 
 
 def test_a_part_of_a_tool_imports_no_command() -> None:
     commands = {name for name, path in FILES.items() if path.parent == ROOT / "tools" and path.name != "__init__.py"}
-    parts = [name for name in GRAPH if name.startswith("tools.") and name not in commands]
-    found = {name: sorted(targets) for name in parts if (targets := GRAPH[name] & commands)}
+    parts = [name for name in graph() if name.startswith("tools.") and name not in commands]
+    found = {name: sorted(targets) for name in parts if (targets := graph()[name] & commands)}
     assert not found, found
 
 
@@ -117,12 +123,12 @@ def test_no_module_imports_itself_through_others() -> None:
 
 
 def test_imports_inside_functions_hide_no_circle() -> None:
-    assert not (found := circles(GRAPH)), found
+    assert not (found := circles(graph())), found
 
 
 @pytest.mark.parametrize("folder", [place for place in PLACES if not place.endswith(".py")])
 def test_no_room_imports_itself_through_others(folder: str) -> None:
-    between = {name: targets - {"__init__"} for name, targets in rooms(GRAPH, folder).items() if name != "__init__"}
+    between = {name: targets - {"__init__"} for name, targets in rooms(graph(), folder).items() if name != "__init__"}
     assert not (found := circles(between)), found
 
 

@@ -94,6 +94,7 @@ def check_light(commands: list[str]) -> None:
             assert one_line or command == "tools/local_launch.py", f"{command}: {printed}"
 
 
+@pytest.mark.whole
 def test_help_and_a_wrong_option_are_answered_without_heavy_imports() -> None:
     assert len(COMMANDS) > 25
     check_light(COMMANDS)

@@ -23,6 +23,7 @@ def rows_of(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("names", [["only"], ["a", "b"], STRANGE, [f"class number {i}" for i in range(152)]])
 def test_totals_of_every_file_equal_the_results(tmp_path: Path, names: list[str]) -> None:
     make_results(tmp_path, names, videos=3 * len(names))
@@ -89,6 +90,7 @@ def test_a_config_is_not_needed_and_a_wrong_one_not_fatal(tmp_path: Path, capsys
     assert "warning: " in (warning := capsys.readouterr().err) and "modell" in warning and warning.count("\n") == 1
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("as_module", [False, True])
 def test_runs_as_file_and_as_module_without_a_warning(tmp_path: Path, as_module: bool) -> None:
     make_results(tmp_path, ["a", "b"])

@@ -26,6 +26,7 @@ def times(**cpu: float) -> Times:
     return Times(seconds, seconds, 64)
 
 
+@pytest.mark.whole
 def test_made_up_frames_weigh_what_real_ones_do(workload: Workload) -> None:
     sizes = [len(data) for data in workload.store.get_many(workload.records.path(3), range(8))]
     assert np.mean(sizes) == pytest.approx(BYTES, rel=0.25)
@@ -76,6 +77,7 @@ def test_quick_and_peer_exclude_each_other() -> None:
         bench.main(["--quick", "--peer"])
 
 
+@pytest.mark.whole
 def test_one_round_of_everything_runs(capsys: pytest.CaptureFixture[str]) -> None:
     code = bench.main(["--quick", "--rounds", "2", "--workers", "1", "--input-size", "64", "--segments", "2"])
     printed = capsys.readouterr().out

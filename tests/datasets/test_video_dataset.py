@@ -65,6 +65,7 @@ def dataset_of(
     return VideoDataset(records, protocol, cache=records.source.parent / "cache", **kwargs)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("kind", KINDS)
 def test_seeking_is_exact(tmp_path: Path, kind: str):
     codec, options = KINDS[kind]

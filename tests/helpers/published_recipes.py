@@ -158,4 +158,9 @@ RECIPES: dict[str, Recipe] = {
 }
 MIT_GROUPS = {(1, 1), (1, 0), (5, 1), (10, 0)}  # ResNets have no bias but the classifier's
 
-every_recipe = pytest.mark.parametrize("name", RECIPES)
+_each = pytest.mark.parametrize("name", RECIPES)
+
+
+def every_recipe(function: Callable[..., None]) -> Callable[..., None]:
+    """Runs a test for each recipe; `make quick` for the first."""
+    return pytest.mark.alike(_each(function))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-import torch
 
 from utils.files import ROOT
 
@@ -47,5 +46,5 @@ def lacking(what: str) -> NoReturn:
 needs_clips = _need(
     CLIPS.is_dir(), f"no real clips in {CLIPS}: put short videos there or set CLIPS=folder (see tests/README.md)"
 )
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+needs_gpu = pytest.mark.gpu  # conftest.py skips where there is none
 needs_root = _need(os.geteuid() == 0, "this starts daemons of its own as root: sudo make test")

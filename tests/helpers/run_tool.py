@@ -51,19 +51,19 @@ def run_tool(tool: str, *arguments: object, cwd: Path | None = None, code: int =
     return Printed(out, err)
 
 
-def fork_tool(tool: str, *arguments: object, folder: str = "tools") -> BaseProcess:
-    """Forks a process that runs a command and can be killed; what it prints is dropped."""
+def fork_tool(tool: str, *arguments: object, output: str | Path = os.devnull, folder: str = "tools") -> BaseProcess:
+    """Forks a process that runs a command and can be killed. output: the file that gets what it prints."""
     main = importlib.import_module(f"{folder}.{tool}").main
-    process = multiprocessing.get_context("fork").Process(target=_forked, args=(main, [*map(str, arguments)]))
+    process = multiprocessing.get_context("fork").Process(target=_forked, args=(main, [*map(str, arguments)], output))
     process.start()
     return process
 
 
-def _forked(main: Callable[[Sequence[str] | None], int | None], arguments: list[str]) -> None:
+def _forked(main: Callable[[Sequence[str] | None], int | None], arguments: list[str], output: str | Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit that it is ignored
     pool._CONTEXT = multiprocessing.get_context("spawn")  # the test's server of forks is not this process's
-    with Path(os.devnull).open("w") as nowhere:
-        sys.stdout = sys.stderr = nowhere
+    with Path(output).open("w") as file:
+        sys.stdout = sys.stderr = file
         run_cli(main, arguments)
 
 

@@ -38,7 +38,7 @@ PAGE = ROOT / "docs" / "interruptions.md"
 OPTIONS = {"ema": 0.9, "ckpt_freq": 2, "val_freq": 5, "print_freq": 1}
 MOST_KILLS = 4  # of one run, before it is let to its end
 MEET_SECONDS = 30
-UNMET = f"have not come within {MEET_SECONDS} s$|does not answer .*set MASTER_PORT to another port$"
+UNMET = r"have not come within \d+ s$|does not answer .*set MASTER_PORT to another port$"
 PATIENCE = 120.0  # seconds, after which a run counts as hanging
 
 
@@ -70,7 +70,8 @@ def _run(config: Path, rank: int, world_size: int, port: int, arguments: tuple[s
     torch.set_num_threads(1)
     if world_size > 1:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
-        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), DIST_TIMEOUT=str(MEET_SECONDS))
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        os.environ.setdefault("DIST_TIMEOUT", str(MEET_SECONDS))
     with (config.parent / f"output_{rank}.txt").open("a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -26,6 +26,7 @@ def _meta(backbone: str, **arguments: object) -> Method:
         return METHODS["clip3d"](backbone=backbone, num_class=5, **arguments)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", sorted(CLIP_NETWORKS))
 def test_the_head_of_each_network_is_its_classifier(name: str) -> None:
     method = _meta(name)
@@ -105,6 +106,7 @@ def _is_refused(name: str, arguments: dict, message: str) -> None:
             build_method(Model.model_validate({"type": name, "num_class": 5, **arguments}))
 
 
+@pytest.mark.whole
 def test_image_weights_from_the_folder_inflate_into_clip_networks(tmp_path: Path) -> None:
     image = resnet50()
     torch.save(image.state_dict(), tmp_path / "resnet50-0676ba61.pth")
@@ -115,6 +117,7 @@ def test_image_weights_from_the_folder_inflate_into_clip_networks(tmp_path: Path
     assert torch.allclose(slow.network.layer3[1].conv1.weight, weight.unsqueeze(2).expand(-1, -1, 3, -1, -1) / 3)
 
 
+@pytest.mark.whole
 def test_image_weights_inflate_into_the_slow_pathway(tmp_path: Path) -> None:
     image = resnet50()
     slowfast = SlowFast(num_class=5)

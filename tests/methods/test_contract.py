@@ -40,11 +40,13 @@ def _backward_reaches_everything(method: Method, clips: Tensor) -> None:
         assert torch.isfinite(parameter.grad).all(), name
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_trains_every_parameter_and_gives_finite_logits(name: str) -> None:
     _backward_reaches_everything(*_build(name))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("method", ["tsn", "tsm"])
 @pytest.mark.parametrize("backbone", IMAGE_BACKBONES)
 def test_an_image_backbone_trains_every_parameter_in_tsn_and_tsm(method: str, backbone: str) -> None:

@@ -40,6 +40,7 @@ def test_one_number_reaches_the_first_convolution_and_the_data(
     assert method(torch.randn(1, channels, 2, 32, 32)).shape == (1, 4)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("backbone", IMAGE_NETWORKS)
 def test_every_kind_of_image_network_takes_flow(backbone: str) -> None:
     with torch.device("meta"):
@@ -47,6 +48,7 @@ def test_every_kind_of_image_network_takes_flow(backbone: str) -> None:
         assert method(torch.empty(1, 10, 1, 224, 224)).shape == (1, 4)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("backbone", ONE_OF_A_FAMILY)
 def test_every_kind_of_clip_network_takes_a_clip_of_fields(backbone: str) -> None:
     assert backbone in CLIP_NETWORKS

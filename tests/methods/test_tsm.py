@@ -65,11 +65,14 @@ def _check_order_matters(backbone: str) -> None:
         torch.testing.assert_close(tsm(clips), apart, rtol=1e-3, atol=1e-4 * scale)  # clips never mix
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("backbone", ARCHITECTURES)
 def test_permuting_frames_changes_tsm_and_not_tsn(backbone: str) -> None:
     _check_order_matters(backbone)
 
 
+@pytest.mark.whole
+@pytest.mark.alike
 @needs_package("timm")
 @pytest.mark.parametrize("backbone", TIMM)
 def test_permuting_frames_changes_tsm_on_timms_networks_too(backbone: str) -> None:
@@ -85,6 +88,7 @@ def test_without_channels_to_move_tsm_is_tsn() -> None:
         assert torch.equal(still(clips), tsn(clips))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("backbone", "params", "frames", "side", "gmacs"),
     [
@@ -139,6 +143,7 @@ def test_a_temporal_pool_halves_the_frames_from_layer2_on() -> None:
     assert rows == {"layer1": 16, "layer2": 8, "layer4": 8}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -171,6 +176,7 @@ def test_a_one_directional_network_never_looks_ahead() -> None:
     assert torch.equal(before, after)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
 def test_streaming_gives_the_offline_networks_scores_frame_by_frame(backbone: str) -> None:
     net = TSM(backbone=backbone, num_class=5, shift="uni").eval()
@@ -206,6 +212,7 @@ def test_a_copy_shifts_by_itself() -> None:
         assert torch.equal(twin(clips), net(clips))
 
 
+@pytest.mark.whole
 def test_it_compiles_without_a_graph_break_and_exports_with_any_batch() -> None:
     net = TSM(backbone="resnet18", num_class=5, num_segments=4).eval()
     clips = torch.randn(2, 3, 4, 32, 32)

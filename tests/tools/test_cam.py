@@ -117,6 +117,7 @@ def test_what_speaks_for_no_class_stays_dark(opened: Recognizer) -> None:
     assert not explain(planted(opened, three_d=True), clip, ["conv"], RED).maps["conv"].any()
 
 
+@pytest.mark.whole
 def test_maps_of_the_slow_pathway_lie_at_the_frames_that_it_picks(tmp_path: Path) -> None:
     recognizer = load(write_checkpoint(tmp_path, SLOWFAST), device="cpu")
     network = recognizer.method.network  # type: ignore[attr-defined]
@@ -130,6 +131,7 @@ def test_maps_of_the_slow_pathway_lie_at_the_frames_that_it_picks(tmp_path: Path
     np.testing.assert_allclose(brightness, brightness[-1] * np.arange(8) / 7, atol=1e-6)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("model", "layers"),
     [
@@ -155,6 +157,7 @@ def test_a_network_of_attention_asks_for_a_layer(opened: Recognizer) -> None:
         explain(recognizer, np.zeros((4, 64, 64, 3), np.uint8), ["network.features"])
 
 
+@pytest.mark.whole
 def test_the_same_command_writes_the_same_bytes(ckpt: Path, video: Path, tmp_path: Path) -> None:
     outs = [[tmp_path / f"{turn}.{kind}" for kind in ("png", "gif", "mp4")] for turn in "ab"]
     for targets in outs:
@@ -167,6 +170,7 @@ def test_the_same_command_writes_the_same_bytes(ckpt: Path, video: Path, tmp_pat
     assert [picture.shape for picture in shown] == [(128, 256, 3)] * 4  # as it was, and under the map
 
 
+@pytest.mark.whole
 def test_class_and_windows_are_those_asked_for(
     ckpt: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +185,7 @@ def test_class_and_windows_are_those_asked_for(
     assert len(list(Video(tmp_path / "a.mp4").frames())) == 3 * 4
 
 
+@pytest.mark.whole
 def test_a_record_of_the_list_is_seen_as_its_evaluation_sees_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +203,7 @@ def test_a_record_of_the_list_is_seen_as_its_evaluation_sees_it(
         cam.main([str(ckpt), "--record", "none", str(tmp_path / "none.png")])
 
 
+@pytest.mark.whole
 def test_mistakes_are_one_line_and_write_nothing(ckpt: Path, video: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.png"
     for arguments, kind, words in (

@@ -220,6 +220,7 @@ common:
     assert "no such config" in run_tool("check_data", dataset / "none", code=2).stderr
 
 
+@pytest.mark.whole
 def test_worker_processes_find_the_same(dataset: Path, capsys: pytest.CaptureFixture[str]):
     PLANTS["undecodable_frame"](dataset)
     assert check_data.main([str(dataset), "--workers", "2"]) == 2

@@ -51,6 +51,7 @@ def test_a_clean_set_of_videos_has_no_fault(videos: Path, capsys: pytest.Capture
     assert found["faults"] == [] and found["videos"] == 6
 
 
+@pytest.mark.whole
 def test_planted_faults_are_found_and_fixed(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_video(videos / "jump/v_jump_g04_c01.mp4", frames=240, b="800k")  # the first frame stays whole
     damage(videos / "jump/v_jump_g04_c01.mp4", places=60)

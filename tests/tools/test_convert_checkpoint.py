@@ -44,6 +44,7 @@ def test_every_layout_of_a_video_network_has_a_protocol() -> None:
     assert video == set(PROJECTS)
 
 
+@pytest.mark.whole
 def test_the_folder_holds_the_same_network_and_evaluates_at_once(tmp_path: Path) -> None:
     made, path = _published(tmp_path)
     out = tmp_path / "converted"
@@ -73,6 +74,7 @@ def test_what_the_file_does_not_tell_is_said_and_changed_by_overrides(
     assert (model["num_segments"], model["shift_div"]) == (16, 4)
 
 
+@pytest.mark.whole
 def test_a_file_of_mmaction2_needs_no_option_because_its_config_is_in_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +105,7 @@ test_pipeline = [dict(type='SampleFrames', clip_len=1, num_clips=4), dict(type='
         torch.testing.assert_close(again(clip), made.eval()(clip), rtol=0, atol=0)
 
 
+@pytest.mark.whole
 def test_class_names_come_from_a_file_or_with_400_outputs_from_kinetics(tmp_path: Path) -> None:
     _, path = _published(tmp_path, num_class=400, method="tsn")
     main([str(path), str(tmp_path / "a")])
@@ -118,6 +121,7 @@ def test_class_names_come_from_a_file_or_with_400_outputs_from_kinetics(tmp_path
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.whole
 def test_our_own_checkpoint_keeps_its_config(tmp_path: Path) -> None:
     _, path = _published(tmp_path)
     main([str(path), str(tmp_path / "a"), "common.batch_size=3"])

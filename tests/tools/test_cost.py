@@ -21,6 +21,7 @@ def _few_rows(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> None:
     monkeypatch.setattr("tools.exporting.cost.all_rows", lambda: iter(rows))
 
 
+@pytest.mark.whole
 def test_every_published_figure_and_the_document_are_what_the_code_counts() -> None:
     assert cost.main(["--check"]) == 0
 
@@ -44,6 +45,7 @@ def test_a_wrong_figure_fails_the_check_and_is_never_written(
     assert "tsn mobilenetv2 (3, 224, 224): " in capsys.readouterr().err
 
 
+@pytest.mark.whole
 def test_an_edited_or_absent_document_fails_the_check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     document = tmp_path / "models.md"
     monkeypatch.setattr("tools.exporting.cost.DOCUMENT", document)

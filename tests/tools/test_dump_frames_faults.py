@@ -68,6 +68,7 @@ def test_keep_partial_keeps_what_can_be_decoded(tmp_path: Path) -> None:
     assert not (tmp_path / "set" / "frames" / "x" / "cut").exists()
 
 
+@pytest.mark.whole
 @needs_clips
 def test_real_clips(tmp_path: Path) -> None:
     done = run_tool("dump_frames", CLIPS, tmp_path / "set", "--size", 64, code=1)
@@ -121,6 +122,7 @@ def test_removed_frames_come_back(tmp_path: Path) -> None:
     assert len(images(out / "frames" / "a" / "v")) == 3
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_rest(
     signal_number: int, tmp_path: Path

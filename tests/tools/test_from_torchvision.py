@@ -151,6 +151,7 @@ def test_labels_are_kinetics_own_and_the_same_in_both_splits(videos: Path, tmp_p
         made.class_names(tmp_path, "600", published=False, test=False)
 
 
+@pytest.mark.whole
 def test_a_command_trains_goes_on_and_tests(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, short = tmp_path / "exp", ["--kinetics-version", "600", "--epochs", "1", "--lr-warmup-epochs", "0"]
     assert run(folder, videos, *short) == 0
@@ -172,6 +173,7 @@ def test_a_command_trains_goes_on_and_tests(videos: Path, tmp_path: Path, capsys
     assert "nothing left to do: 4 of 4 steps are done" in capsys.readouterr().out
 
 
+@pytest.mark.whole
 def test_weights_of_torchvision_are_tested_with_their_own_transforms(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,7 @@ def peak(tool: str, *arguments: object) -> int:
     return int(done.stdout.split()[-1])
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("tool", "output"),
     [

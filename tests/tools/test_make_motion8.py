@@ -83,6 +83,7 @@ def test_the_picture_moves_as_its_class_says(pair: int, member: int) -> None:
     assert (strongest if measures[strongest] > 0 else opposite[strongest]) == PAIRS[pair][member]
 
 
+@pytest.mark.whole
 def test_single_frames_of_all_classes_look_alike() -> None:
     """Contrast, brightness and sharpness of a frame have the same distribution in every class."""
     features = {pair: [] for pair in range(4)}
@@ -95,6 +96,7 @@ def test_single_frames_of_all_classes_look_alike() -> None:
     assert (np.abs(means - means.mean(axis=0)) < 3.5 * spread / np.sqrt(40)).all()
 
 
+@pytest.mark.whole
 def test_the_same_seed_makes_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
     again, other = tmp_path / "again", tmp_path / "other"
     done = run_tool("make_motion8", again, "--train", 16, "--val", 8)

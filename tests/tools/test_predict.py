@@ -39,6 +39,7 @@ def answers(*arguments: object, tmp_path: Path) -> list[dict]:
     return json.loads(target.read_text(encoding="utf-8"))["videos"]
 
 
+@pytest.mark.whole
 def test_a_prediction_is_the_score_of_the_evaluation(tmp_path: Path) -> None:
     config = make_experiment(tmp_path, val=3)
     assert run(config) == 0 and run(config, "--evaluate") == 0
@@ -51,6 +52,7 @@ def test_a_prediction_is_the_score_of_the_evaluation(tmp_path: Path) -> None:
         assert {row["name"] for row in found[0]["top"]} == {"dark", "bright"}
 
 
+@pytest.mark.whole
 def test_runs_in_an_empty_folder_with_nothing_but_the_checkpoint(ckpt: Path, video: Path, tmp_path: Path) -> None:
     done = start_tool("predict", ckpt, video, cwd=tmp_path)
     lines = done.stdout.splitlines()
@@ -89,6 +91,7 @@ def test_a_window_scores_as_the_video_cut_out_would(ckpt: Path, video: Path, bat
         np.testing.assert_allclose(window.scores, recognizer.scores(part), atol=1e-4)
 
 
+@pytest.mark.whole
 def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
     protocol = load(write_checkpoint(tmp_path, CLIP), device="cpu").protocol
     windows = sliding(protocol, length=7, step=4, num_frames=16)

@@ -39,6 +39,7 @@ def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
     assert (logits[0] - logits[10]).abs().max() > 0.1  # frames do differ
 
 
+@pytest.mark.whole
 def test_the_check_notices_a_lost_state(ckpt: Path) -> None:
     recognizer = load(ckpt, device="cpu")
     network = streaming_network(recognizer)
@@ -47,6 +48,7 @@ def test_the_check_notices_a_lost_state(ckpt: Path) -> None:
     assert check_stream(recognizer, network).difference > 1e-3
 
 
+@pytest.mark.whole
 def test_check_says_so_and_ends_with_0(ckpt: Path, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stream.main([str(ckpt), "--check"]) == 0
     assert stream.main([str(ckpt), str(video), "--check", "--every", "2"]) == 0

@@ -44,6 +44,7 @@ def write(folder: Path, extra: str = "fps: 12") -> Path:
     return path
 
 
+@pytest.mark.whole
 def test_a_run_from_videos(config: Path):
     assert main.main(["--config", str(config)]) == 0
     log = (config.parent / "log.txt").read_text()

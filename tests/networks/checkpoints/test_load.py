@@ -128,6 +128,7 @@ def test_our_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
     assert report.layout == "this project" and not report.warnings
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     "prefix", ["", "module.", "module.module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "module.model."]
 )
@@ -138,6 +139,7 @@ def test_wrappers_of_other_processes_are_taken_off(prefix: str, tmp_path: Path) 
     assert _same(method, source)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("where", [None, "state_dict", "model_state", "model", "model_state_dict", "network"])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_weights_are_found_at_the_usual_places_in_both_formats_of_torch(

@@ -11,6 +11,7 @@ from networks import CLIP_NETWORKS
 from networks.clip.factorised_resnet import VIDEO_RESNETS, Factorised
 
 
+@pytest.mark.whole
 def test_norms_have_the_eps_of_the_project_that_published_them() -> None:
     def eps(name: str) -> dict[float, int]:
         with torch.device("meta"):

@@ -95,6 +95,7 @@ FAMILIES = [
 ]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_family_of_torchvision_builds_without_its_classifier(name: str) -> None:
     with torch.device("meta"):

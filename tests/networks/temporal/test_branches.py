@@ -31,6 +31,7 @@ def test_mobilenet_v2_is_shifted_in_its_ten_residual_blocks() -> None:
     assert _branches("mobilenetv2") == [f"features.{index}.conv.0.0" for index in residual]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("name", "count", "first"),
     [

@@ -29,6 +29,7 @@ def with_onnx(function: Any) -> Any:
     return function
 
 
+@pytest.mark.whole
 def test_an_old_torch_is_told_that_it_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "__version__", "2.6.0+cu124")
     ckpt = write_checkpoint(tmp_path, TSN)
@@ -37,6 +38,7 @@ def test_an_old_torch_is_told_that_it_is_too_old(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.whole
 @with_onnx
 @pytest.mark.parametrize("family", FAMILIES)
 def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,6 +64,7 @@ def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: py
         assert json.loads(metadata["preprocessing"]) == json.loads(json.dumps(recognizer.protocol.as_dict()))
 
 
+@pytest.mark.whole
 @with_onnx
 def test_the_streaming_step_carries_its_state(tmp_path: Path) -> None:
     ckpt, out = write_checkpoint(tmp_path, UNI), tmp_path / "step.onnx"
@@ -82,6 +85,7 @@ def test_the_streaming_step_carries_its_state(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.mean(logits, axis=0), offline, atol=1e-4 * np.abs(offline).max())
 
 
+@pytest.mark.whole
 def test_a_file_that_differs_is_not_written(tmp_path: Path) -> None:
     ckpt, out = write_checkpoint(tmp_path), tmp_path / "model.pt2"
     out.write_text("before")
@@ -97,6 +101,7 @@ def test_a_file_that_differs_is_not_written(tmp_path: Path) -> None:
     assert out.read_text() == "before"
 
 
+@pytest.mark.whole
 def test_mistakes_are_one_line(tmp_path: Path) -> None:
     ckpt = write_checkpoint(tmp_path)
     with pytest.raises(UserError, match="has to end in"):

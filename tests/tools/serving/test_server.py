@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import socket
-import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,8 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.make_video import make_audio, make_video
-from tests.helpers.requirements import ROOT
-from tests.helpers.run_tool import ENVIRONMENT, command, run_tool
+from tests.helpers.run_tool import fork_tool, run_tool
 from tests.helpers.trained import CLASSES, write_checkpoint
 from tools import predict
 from tools.inference import Recognizer, load
@@ -278,12 +275,17 @@ def test_scores_that_are_no_numbers_are_one_line(
         recognizer.predict(video)
 
 
-def test_the_command_serves_until_it_is_ended_and_removes_its_folder(recognizer: Recognizer, tmp_path: Path) -> None:
-    environment = ENVIRONMENT | {"TMPDIR": str(tmp_path)}
-    start = command("predict", recognizer.path, "--serve", "--port", "0", as_module=True)
-    with subprocess.Popen(start, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+def test_the_command_serves_until_it_is_ended_and_removes_its_folder(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    printed = tmp_path / "printed.txt"
+    process = fork_tool("predict", recognizer.path, "--serve", "--port", 0, output=printed)
+    try:
+        while not (printed.exists() and "\n" in printed.read_text()):
+            assert process.is_alive()
+            time.sleep(0.01)
+        line = printed.read_text()
         assert line.startswith("http://127.0.0.1:")
         (folder,) = tmp_path.glob("predict-*")
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -292,8 +294,11 @@ def test_the_command_serves_until_it_is_ended_and_removes_its_folder(recognizer:
         assert taken.stderr == (
             f"error: cannot listen on 127.0.0.1, port {port}: Address already in use; take another --port or --host\n"
         )
-        os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(120) == 0
+        process.terminate()
+        process.join(60)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
     assert list(tmp_path.glob("predict-*")) == []
 
 

@@ -29,6 +29,7 @@ def test_the_digest_is_not_that_of_nothing_and_is_the_same_anywhere(copy: Path) 
     assert session.code_digest(copy) == digest
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("place", ["main.py", *FOLDERS])
 def test_one_byte_of_any_file_changes_the_digest(copy: Path, place: str) -> None:
     digest = session.code_digest(copy)

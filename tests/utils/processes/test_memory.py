@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.helpers.requirements import lacking
 
 SCRIPT = """
@@ -27,5 +29,6 @@ def faults(mode: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.whole
 def test_large_memory_is_reused_without_page_faults() -> None:
     assert faults("keep") < 100 < faults("leave")

@@ -18,7 +18,7 @@ from torch import nn
 from tests.helpers.ranks import run_ranks, run_sessions
 from utils.errors import UserError
 from utils.processes import connection as peer_connection
-from utils.processes import session
+from utils.processes import monitor, session
 from utils.processes.gradients import average_in_rank_order
 from utils.processes.launch import Rank
 
@@ -130,15 +130,17 @@ def test_a_process_that_talks_to_nobody_learns_of_a_death_too() -> None:
 
 def stop_still(process: Rank) -> None:
     if process.number == 1:
-        subprocess.Popen(["sh", "-c", f"sleep 16; kill -9 {os.getpid()}"])
+        subprocess.Popen(["sh", "-c", f"sleep 6; kill -9 {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
     session.any_rank(False)
 
 
-def test_a_stuck_process_is_named_after_the_timeout() -> None:
+def test_a_stuck_process_is_named_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "BEAT_SECONDS", 0.5)  # where ranks wait ten seconds, this test would as well
+    monkeypatch.setattr(monitor, "SILENT_SECONDS", 3.0)
     code, text = run_sessions(3, stop_still, DIST_TIMEOUT="12")[0]
     assert code == 1
-    assert re.search(r"^error: rank 1 \(.*\) has been silent for 1\d s$", text, re.MULTILINE)
+    assert re.search(r"^error: rank 1 \(.*\) has been silent for [345] s$", text, re.MULTILINE)
 
 
 def nothing(process: Rank) -> None:

@@ -124,6 +124,7 @@ for at in range(1, 80):
 """
 
 
+@pytest.mark.whole
 def test_killed_at_any_call_that_changes_the_disk_a_checkpoint_still_loads(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", KILLED_WHILE_SAVING, str(tmp_path)], capture_output=True, text=True, check=True

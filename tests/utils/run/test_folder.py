@@ -26,6 +26,7 @@ with RunFolder(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.whole
 def test_a_folder_in_use_is_refused_and_a_killed_holder_frees_it(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None and holder.stdout.readline() == "holding\n"

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -88,6 +89,7 @@ def test_a_picture_of_a_batch_is_bounded_and_says_how_clips_are_mixed(tmp_path: 
     assert sheet.shape[0] <= 2 * (HIGHEST + CAPTION + GAP) and sheet.shape[1] <= MOST_FRAMES * (HIGHEST + GAP)
 
 
+@pytest.mark.whole
 def test_a_confusion_matrix_is_drawn_for_many_classes_and_not_without_labels(tmp_path: Path) -> None:
     def scored(labels: np.ndarray, num_class: int) -> Evaluation:
         scores = np.random.default_rng(0).random((len(labels), num_class), dtype=np.float32)
@@ -125,6 +127,7 @@ def test_histograms_hold_finite_values_of_weights_and_gradients_in_bounded_numbe
     assert MOST_VALUES / 2 < found.Histograms("weights/weight")[0].histogram_value.num <= MOST_VALUES
 
 
+@pytest.mark.whole
 def test_a_run_that_is_watched_is_the_same_run(tmp_path: Path) -> None:
     everything = {"clips": 3, "confusion": True, "histograms": 1}
     nothing = {"clips": 0, "confusion": False, "histograms": 0}

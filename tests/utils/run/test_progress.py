@@ -47,6 +47,7 @@ def on_a_terminal(command: list[str], *, columns: int = 110) -> tuple[int, str]:
     return code, b"".join(written).decode()
 
 
+@pytest.mark.whole
 def test_a_terminal_shows_both_bars_and_the_log_stays_as_it_is(tmp_path: Path) -> None:
     config = make_experiment(tmp_path)
     code, text = on_a_terminal([sys.executable, "main.py", "--config", str(config)])

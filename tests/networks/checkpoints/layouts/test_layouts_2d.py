@@ -54,6 +54,7 @@ def _error(method: Method, doc: dict[str, Any]) -> float:
     return float(np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"])
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", VIDEO)
 def test_a_published_file_tells_its_network_and_gives_its_published_scores(name: str, tmp_path: Path) -> None:
     doc, path = _official_file(name, tmp_path)
@@ -68,6 +69,7 @@ def test_a_published_file_tells_its_network_and_gives_its_published_scores(name:
     assert _error(built, doc) < TOLERANCE
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("published", "backbone"), IMAGE)
 def test_an_image_networks_file_fills_the_backbone_and_gives_its_scores(
     published: str, backbone: str, tmp_path: Path
@@ -121,6 +123,7 @@ def _randomise(method: Method) -> None:
             nn.init.uniform_(module.running_var, 0.8, 1.2)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("project", "name", "backbone", "arguments"), MODELS)
 def test_each_model_of_a_family_tells_its_arguments_and_computes_the_same(
     project: str, name: str, backbone: str, arguments: dict[str, Any], tmp_path: Path
@@ -182,6 +185,7 @@ def test_bn_inception_is_refused_by_name(tmp_path: Path) -> None:
         load_checkpoint_file(tmp_path / "file.pth.tar")
 
 
+@pytest.mark.whole
 def test_old_densenet_names_and_auxiliary_classifiers_are_understood(tmp_path: Path) -> None:
     made = METHODS["tsn"](backbone="densenet121", num_class=7)
     state: dict[str, Tensor] = {}

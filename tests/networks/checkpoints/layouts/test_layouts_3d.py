@@ -59,6 +59,7 @@ def _load(path: Path) -> Method:
     return method
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_file_tells_its_network_and_gives_its_published_scores(name: str, tmp_path: Path) -> None:
     doc, state = _published(name)
@@ -68,6 +69,7 @@ def test_a_published_file_tells_its_network_and_gives_its_published_scores(name:
     assert np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"] < TOLERANCE
 
 
+@pytest.mark.whole
 def test_a_caffe2_pickle_gives_the_published_scores_and_softmax_is_averaged_over_positions(tmp_path: Path) -> None:
     doc, state = _published("pyslowfast__slowfast_4x16_r50")
     blobs = {blob: state[key].numpy() for key, blob in doc["caffe2_blob_names"]}
@@ -156,6 +158,7 @@ def _named(index: int) -> str:
     return f"{project}-{method}-{backbone}-{index}"
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("index", range(len(MODELS)), ids=_named)
 def test_each_model_of_a_family_is_recognised_and_loads_whole(index: int) -> None:
     project, rename, name, backbone, arguments = MODELS[index]
@@ -216,6 +219,7 @@ REFUSED: list[tuple[str, Callable[[dict[str, Tensor]], None], str]] = [
 ]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("what", "damage", "message"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_a_file_that_does_not_fit_is_refused_whole(
     what: str, damage: Callable[[dict[str, Tensor]], None], message: str, tmp_path: Path
@@ -280,6 +284,7 @@ THEIR_LOGITS = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("config", "frames", "logits"), THEIR_LOGITS.values(), ids=THEIR_LOGITS)
 def test_i3d_and_c2d_of_mmaction2_have_its_logits(config: str, frames: int, logits: list[float]) -> None:
     name = "c2d_r50" if config == C2D else "i3d_nln_r50" if "non_local" in config else "i3d_r50"

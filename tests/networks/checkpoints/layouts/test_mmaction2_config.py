@@ -70,6 +70,7 @@ def _scored(method: Method, file: RawCheckpoint, clip: torch.Tensor) -> torch.Te
         return method.eval()(clip)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("mode", ["dot_product", "gaussian", "embedded_gaussian"])
 @pytest.mark.parametrize("use_scale", [True, False])
 def test_the_kind_of_a_non_local_block_and_its_scale_come_from_the_config(
@@ -115,6 +116,7 @@ def test_slowfasts_fast_pathway_sees_one_of_so_many_sampled_frames() -> None:
     assert not description.assumed and description.protocol["test"]["num_clips"] == 5
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("mode", ["gaussian", "dot_product", "embedded_gaussian"])
 @pytest.mark.parametrize("sub_sample", [True, False])
 def test_non_local_blocks_of_slowonly_are_recognised_in_each_kind(mode: str, sub_sample: bool) -> None:

@@ -19,6 +19,7 @@ from utils.errors import CheckpointError
 from vmz.models import PUBLISHED, available_pretrainings, mc3_18, r2plus1d_34
 
 
+@pytest.mark.whole
 def test_a_name_without_weights_builds_a_random_network() -> None:
     with torch.device("meta"):
         networks = {name: getattr(vmz.models, name)() for name in PUBLISHED}
@@ -48,6 +49,7 @@ def test_an_unknown_pretraining_lists_those_there_are(tmp_path: Path) -> None:
         available_pretrainings("ir_csn_50")
 
 
+@pytest.mark.whole
 def test_the_files_classifier_is_kept_unless_another_width_is_asked_for(tmp_path: Path) -> None:
     published = mc3_18(num_classes=359)
     torch.save(published.state_dict(), tmp_path / PUBLISHED["mc3_18"]["kinetics_16frms"].rpartition("/")[2])
@@ -58,6 +60,7 @@ def test_the_files_classifier_is_kept_unless_another_width_is_asked_for(tmp_path
     assert torch.equal(replaced.layer4[1].conv2[0].weight, published.layer4[1].conv2[0].weight)
 
 
+@pytest.mark.whole
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     other = CLIP_NETWORKS["r3d_18"](num_class=4)
     torch.save(other.state_dict(), tmp_path / PUBLISHED["mc3_18"]["kinetics_16frms"].rpartition("/")[2])
@@ -91,6 +94,7 @@ def test_hub_names_every_package_that_its_networks_need() -> None:
     assert needed - others == set(hubconf.dependencies)
 
 
+@pytest.mark.whole
 def test_batch_norm_has_caffe2s_eps_and_a_momentum_that_is_not_its_complement() -> None:
     with torch.device("meta"):
         for name in ("ir_csn_152", "ip_csn_152", "r2plus1d_34", "r2plus1d_152"):
@@ -98,6 +102,7 @@ def test_batch_norm_has_caffe2s_eps_and_a_momentum_that_is_not_its_complement() 
             assert norms and {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.1)}, name
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("classes", [359, 487, 400])
 def test_the_width_of_a_published_classifier_is_read_from_the_file(classes: int) -> None:
     for name in ("ir_csn_152", "ip_csn_152", "r2plus1d_34", "r2plus1d_152"):
