@@ -41,9 +41,7 @@ class RunFolder:
 
     def __init__(self, folder: Path, *, writer: bool = True, training: bool = True) -> None:
         self.folder = folder
-        self.logger = logging.getLogger(f"run.{os.getpid()}.{id(self)}")
-        self.logger.setLevel(logging.INFO)
-        self.logger.propagate = False
+        self.logger = logging.Logger("run", logging.INFO)  # not getLogger(), whose loggers live as long as the process
         self._writer = writer
         self._training = training and writer
         self._lock: IO[str] | None = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -56,6 +57,13 @@ def test_a_path_that_is_no_utf8_is_in_the_log(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as folder:
         folder.log(os.fsdecode(b"caf\xe9 left out"))
     assert (tmp_path / "log.txt").read_text(encoding="utf-8").endswith("] caf\\udce9 left out\n")
+
+
+def test_a_folder_leaves_no_logger_behind(tmp_path: Path) -> None:
+    before = set(logging.root.manager.loggerDict)
+    with RunFolder(tmp_path) as folder:
+        folder.log("x")
+    assert set(logging.root.manager.loggerDict) == before
 
 
 def test_a_resumed_run_drops_the_metrics_it_will_write_again(tmp_path: Path) -> None:
