@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with config.located():
         method, warnings, protocols = check(config.common)
         if args.dry_run:
-            lists = {name: missing(config.common, name) for name in protocols}
+            lists = {name: missing(config.common, name, protocol) for name, protocol in protocols.items()}
             in_force = method_defaults(config.common.model) | values_in_force(**protocols)
             print(explain(config, method, in_force, lists, warnings))
             return 0

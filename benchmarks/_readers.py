@@ -165,8 +165,9 @@ def make_augment() -> Augment:
 
 def frame_indices(data: TSNDataset, key: Key) -> np.ndarray:
     """Returns the frames that our dataset takes for that key, int64 (T,)."""
-    epoch, index = key
-    return data.indices(index, np.random.default_rng([data.seed, epoch, index])).ravel()
+    shown = data.shown(key)
+    assert shown is not None
+    return shown.ravel()
 
 
 def mixed(mixer: MixUp, clips: Tensor, keys: Sequence[Key]) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from datasets.lists.records import RecordList
 from datasets.protocol import ClipProtocol
@@ -119,7 +120,7 @@ class SampleDataset:
 
     def _sample(self, key: Key, out: np.ndarray | None) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        rng = np.random.default_rng([self.seed, epoch, index]) if self.train else None
+        rng = self._generator(epoch, index)
         clips = EncodedSample(f"{self.records.where(index)}: {self.path(index)}") if out is None else out
         label, drawn, fault = self.labels[index], {}, ""
         try:
@@ -132,6 +133,19 @@ class SampleDataset:
         if rng is not None and self.augment is not None:
             drawn = self.augment.draw(rng, *self.shape[:4])
         return {"clips": clips, "label": label, "index": index, "augment": drawn, "fault": fault}
+
+    def _generator(self, epoch: int, index: int) -> np.random.Generator | None:
+        """Returns what a training sample draws from; None in testing, where nothing is random."""
+        return np.random.default_rng([self.seed, epoch, index]) if self.train else None
+
+    def shown(self, key: Key) -> np.ndarray | None:
+        """Returns the frames that a sample shows, int64 (num_clips, clip.num_pictures); None for made-up clips."""
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        return self.indices(index, self._generator(epoch, index), epoch)  # the first thing that a sample draws
+
+    def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray | None:
+        """Chooses the frames of a sample: int64 (num_clips, clip.num_pictures), 0-based; None for made-up clips."""
+        return None
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: Any) -> bool:
         """Writes the clips of one sample into `clips` (V, T, H, W, C); returns whether they are mirrored.
@@ -184,8 +198,8 @@ class FrameDataset(SampleDataset):
         """Returns what the frame store has counted since the start, over all workers."""
         return self.store.stats()
 
-    def indices(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Returns the frames (or fields of optical flow) of a sample: int64 (num_clips, clip.num_pictures), 0-based."""
+    @override
+    def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
         num_frames = max(1, int(self.records.num_frames[index]))  # lists of image files hold no count
         rule = get_rule(self.clip.sampling)
         if rng is None:
@@ -193,7 +207,7 @@ class FrameDataset(SampleDataset):
         return rule.draw(num_frames, self.clip, rng)[None]
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedSample) -> bool:
-        wanted, path = self.indices(index, rng), self.records.path(index)
+        wanted, path = self.indices(index, rng, epoch), self.records.path(index)
         if self.clip.modality == "flow":
             wanted = np.stack([field_pictures(fields) for fields in wanted])
         frames = self.store.get_many(path, wanted.ravel())

@@ -7,13 +7,15 @@ use the `ClipProtocol` that it returns.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from datasets.sampling.rules import Rule, get_rule
+from datasets.videos.clip_times import VideoSampling
 from utils.clip_spec import ClipSpec
+from utils.config.build import call, parameters_of
 from utils.config.schema import Common
 from utils.errors import ConfigError
 from utils.scoring.task import SINGLE_LABEL, Task, task_of
@@ -31,12 +33,13 @@ class ClipProtocol:
     clip: number of frames, stride, sampling rule and modality.
     transform: decodes the frames of a clip, cuts, resizes and mirrors them.
     augment: changes colours (in training) and normalises, on the device.
-    num_clips: clips in time per sample; a training sample has one.
+    num_clips: clips in time per sample; a training sample has one, or with the sampler "random_multi" several.
     train: whether clips are drawn at random.
     average: what is averaged over the views of a video, "scores" or "logits".
     task: whether a video has one class or a set of classes.
     batch_size: samples per step of one process.
     preset: name of the preset that the values come from.
+    video_sampling: which seconds of encoded videos are shown; frames on the disk have no seconds.
     """
 
     clip: ClipSpec
@@ -48,6 +51,7 @@ class ClipProtocol:
     task: Task = SINGLE_LABEL
     batch_size: int = 1
     preset: str = "tsn"
+    video_sampling: VideoSampling = field(default_factory=VideoSampling)
 
     @property
     def rule(self) -> Rule:
@@ -102,27 +106,50 @@ def clip_protocol(common: Common, clip: ClipSpec, *, train: bool) -> ClipProtoco
     preset = find_preset(common.augmentation.preset)
     check_decode(common)
     clip = _training_clip(common, clip) if train else _test_clip(common, clip)
-    transform = make_transform(common, preset, train=train)
-    num_clips = 1 if train else _test_clips(common, get_rule(clip.sampling))
+    rule, videos = get_rule(clip.sampling), _video_sampling(common, train=train)
+    num_clips = _num_clips(common, rule, videos, train=train)
+    rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips)
     protocol = ClipProtocol(
         clip=clip,
-        transform=transform,
+        transform=make_transform(common, preset, train=train),
         augment=make_augment(common, preset, clip, train=train),
         num_clips=num_clips,
         train=train,
         average=common.test.average or preset.average,
         task=task_of(common),
         preset=common.augmentation.preset,
+        video_sampling=videos,
     )
-    rule = protocol.rule
-    rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips)
     # by default an evaluation step has as many views as a training step has clips
-    videos = common.batch_size if train else common.test.batch_size or max(1, common.batch_size // protocol.num_views)
-    return dataclasses.replace(protocol, batch_size=videos)
+    size = common.batch_size if train else common.test.batch_size or max(1, common.batch_size // protocol.num_views)
+    return dataclasses.replace(protocol, batch_size=size)
 
 
-def _test_clips(common: Common, rule: Rule) -> int:
-    """Returns the number of test clips: test.num_clips, else what the rule fixes (two with `twice`), else 1."""
+def _video_sampling(common: Common, *, train: bool) -> VideoSampling:
+    """Returns the arguments of data.store that say which seconds of encoded videos are shown."""
+    store = common.data.store
+    known = parameters_of(VideoSampling)
+    given = {key: value for key, value in store.items() if key in known} if store.get("type") == "video" else {}
+    videos = call(VideoSampling, given, "video", "common.data.store")
+    if not train and videos.sampler in ("random", "random_multi"):  # a score must not change between runs
+        return dataclasses.replace(videos, sampler="constant_clips_per_video")
+    return videos
+
+
+def _num_clips(common: Common, rule: Rule, videos: VideoSampling, *, train: bool) -> int:
+    """Returns the number of clips of a sample.
+
+    In testing: test.num_clips, else what the rule fixes (two with `twice`), else 1.
+    """
+    if train:
+        return videos.clips_per_video if videos.sampler == "random_multi" else 1
+    if videos.sampler == "uniform":
+        if common.test.num_clips not in (None, 1):
+            raise ConfigError(
+                f"common.test.num_clips: is {common.test.num_clips}, but data.store.sampler: uniform makes every span "
+                "a sample of its own, with a score of its own; leave it out, or take constant_clips_per_video"
+            )
+        return 1
     return common.test.num_clips or (rule.num_clips if rule.fixed_num_clips else 1)
 
 

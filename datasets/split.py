@@ -23,8 +23,11 @@ from datasets.open import flip_labels, has_videos, open_frames, open_list, store
 from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
 from datasets.video_dataset import VideoDataset
+from datasets.videos.clip_times import VideoSampling
+from datasets.videos.reader import find_reader
 from utils.clip_spec import ClipSpec
-from utils.config.build import check_arguments
+from utils.config.build import check_arguments, parameters_of
+from utils.config.file import nearest
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
 from utils.processes.launch import Rank
@@ -187,17 +190,23 @@ def check_dataset(common: Common, protocol: ClipProtocol) -> None:
     Raises: ConfigError.
     """
     if store_type(common) == "video":
-        swaps_labels = protocol.train and bool(common.augmentation.flip_labels)
-        VideoDataset.check(protocol.clip, sampler=_video_arguments(common).get("sampler"), swaps_labels=swaps_labels)
+        VideoDataset.check(protocol, swaps_labels=protocol.train and bool(common.augmentation.flip_labels))
+        if "decoder" in (arguments := _video_arguments(common)):
+            find_reader(arguments["decoder"])  # which may not be installed
     else:
         DATASETS[protocol.clip.dataset].check_clip(protocol.clip)
 
 
 def _video_arguments(common: Common) -> dict[str, Any]:
-    """Returns the arguments that data.store gives to VideoDataset, checked. Raises: ConfigError."""
-    arguments = {key: value for key, value in common.data.store.items() if key != "type"}
-    given_here = ("records", "protocol", "seed", "flip_labels")
-    return check_arguments(VideoDataset, arguments, name="video", where="common.data.store", without=given_here)
+    """Returns what data.store gives to VideoDataset besides its VideoSampling, checked. Raises: ConfigError."""
+    where, given_here = "common.data.store", ("records", "protocol", "seed", "flip_labels")
+    sampling = parameters_of(VideoSampling)
+    own = [key for key in parameters_of(VideoDataset) if key not in given_here]
+    arguments = {key: value for key, value in common.data.store.items() if key != "type" and key not in sampling}
+    for key in arguments:
+        if key not in own:
+            raise ConfigError(f"{where}.{key}: video does not take it{nearest(key, [*own, *sampling])}")
+    return check_arguments(VideoDataset, arguments, name="video", where=where, without=given_here)
 
 
 def _check_gpu(common: Common) -> None:
@@ -206,8 +215,8 @@ def _check_gpu(common: Common) -> None:
         raise ConfigError("common.data.decode: cuda needs a GPU, and this run has none; cpu decodes anywhere")
 
 
-def missing(common: Common, name: str) -> tuple[str | None, int | None]:
-    """Returns for a dry run what is missing for a list, or None, and how many videos it has, or None."""
+def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | None, int | None]:
+    """Returns for a dry run what is missing for a list, or None, and how many samples it has, or None."""
     source = common.train_source if name == "train" else common.val_source
     if source is None:
         return f"common.{name}_source is not set", None
@@ -224,8 +233,8 @@ def missing(common: Common, name: str) -> tuple[str | None, int | None]:
     except ListError as error:
         return str(error), len(records)
     count = len(records)
-    if name == "train" and has_videos(common):
-        count *= int(common.data.store.get("clips_per_video", 1))  # without scanning, as if none were too short
+    if protocol.train and protocol.video_sampling.sampler != "random_multi":
+        count *= protocol.video_sampling.clips_per_video  # without scanning, as if none were too short
     if names is None and find_class_file(source, records.root) is None:
         return f"no classInd.txt next to {source} or in {records.root}/lists: classes will have no names", count
     return None, count

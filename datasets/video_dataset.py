@@ -6,14 +6,12 @@ they are decoded: videos/reader.py.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 from typing_extensions import override
 
 from datasets.frame_dataset import SampleDataset
@@ -25,14 +23,10 @@ from datasets.videos.clip_times import Span, constant_spans, random_span, random
 from datasets.videos.index import VideoTimes
 from datasets.videos.reader import READERS, find_reader
 from datasets.videos.segments import SegmentIndex
-from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets
 
 _CLIP_ORDER = 0xC11B5  # makes the order of a video's clips independent of the samples' generators
-
-Sampler = Literal["random", "random_multi", "uniform", "constant_clips_per_video"]
-Positive = Annotated[float, Field(gt=0)]
 
 
 class RepeatedRecords:
@@ -63,20 +57,7 @@ class RepeatedRecords:
 class VideoDataset(SampleDataset):
     """Samples of encoded videos, or of the parts of them that the list gives seconds for; a part counts as a video.
 
-    sampler: how clips are taken.
-        None: by clip.sampling, as from folders of frames, on the video's frames (at `fps`, if it is given).
-        "random": a span of clip_seconds from anywhere.
-        "random_multi": clips_per_video such spans in one training sample.
-        "uniform": a span every `stride` seconds, each one a sample of its own.
-        "constant_clips_per_video": spans spread evenly; the protocol's num_clips are the views of one sample in
-            testing, clips_per_video are samples of their own in training.
-        Testing takes "constant_clips_per_video" for both random ones, because a score must not change between runs.
-    clip_seconds: length of a span; default: T x frame_stride frames at `fps`, or at the video's own rate.
-    stride: seconds between the starts of uniform spans; default: one begins where the last one ends.
-    fps: rate of the frames that are taken. With a sampler, those shown every frame_stride / fps seconds from the start
-        of the span; without fps, T of the span's frames, evenly.
-    clips_per_video: clips of each video in one epoch; where the rule lists its clips (torchvision), that many different
-        ones, or all there are.
+    protocol: its video_sampling says which seconds of a video the samples show.
     decoder: "auto" is torchcodec if it is installed, else PyAV.
     cache: folder of the index of the videos; default: the user's cache folder.
 
@@ -90,24 +71,11 @@ class VideoDataset(SampleDataset):
         *,
         seed: int = 0,
         flip_labels: np.ndarray | None = None,
-        sampler: Sampler | None = None,
-        clip_seconds: Positive | None = None,
-        stride: Positive | None = None,
-        fps: Positive | None = None,
-        clips_per_video: Annotated[int, Field(ge=1)] = 1,
         decoder: Literal["auto", "pyav", "torchcodec"] = "pyav",
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.check(protocol.clip, sampler=sampler, swaps_labels=flip_labels is not None)
-        if not protocol.train and sampler in ("random", "random_multi"):
-            sampler = "constant_clips_per_video"
-        if sampler == "random_multi":
-            protocol = dataclasses.replace(protocol, num_clips=clips_per_video)
-        elif sampler == "uniform":
-            protocol = dataclasses.replace(protocol, num_clips=1)
-        self.clip, self.train = protocol.clip, protocol.train
-        self.sampler, self.clip_seconds, self.stride, self.fps = sampler, clip_seconds, stride, fps
-        self.clips_per_video = clips_per_video
+        self.check(protocol, swaps_labels=flip_labels is not None)
+        self.clip, self.train, self.sampling = protocol.clip, protocol.train, protocol.video_sampling
         reader = find_reader(decoder)
         self._decoder = next(name for name, function in READERS.items() if function is reader)
         self.index = SegmentIndex(records, cache=cache)
@@ -116,14 +84,14 @@ class VideoDataset(SampleDataset):
         super().__init__(self._videos, protocol, seed=seed, flip_labels=flip_labels)
 
     @classmethod
-    def check(cls, clip: ClipSpec, *, sampler: str | None = None, swaps_labels: bool = False) -> None:
+    def check(cls, protocol: ClipProtocol, *, swaps_labels: bool = False) -> None:
         """Raises ConfigError for what cannot be, whatever the list; needs no data.
 
         swaps_labels: whether mirroring changes a clip's class.
         """
-        if clip.modality == "flow":
+        if protocol.clip.modality == "flow":
             raise ConfigError("common.data.store.type: videos hold no optical flow; tools/dump_flow.py makes it")
-        if sampler == "random_multi" and swaps_labels:
+        if protocol.video_sampling.sampler == "random_multi" and swaps_labels:
             raise ConfigError(
                 "common.data.store.sampler: random_multi joins clips to one sample with one label, but "
                 "augmentation.flip_labels would change the label of some of them"
@@ -136,13 +104,13 @@ class VideoDataset(SampleDataset):
 
     def _entries(self, count: int) -> np.ndarray:
         """Returns int64 (entries, 2): the video of each entry, and which of the video's clips it is."""
-        windows, clips = get_rule(self.clip.sampling).windows, self.clips_per_video if self.train else 1
-        if self.sampler == "uniform":
+        windows, clips = get_rule(self.clip.sampling).windows, self.sampling.clips_per_video if self.train else 1
+        if self.sampling.sampler == "uniform":
             counts = np.array([len(self._uniform(video)) for video in range(count)])
-        elif self.sampler is None and windows is not None and clips > 1:
+        elif self.sampling.sampler is None and windows is not None and clips > 1:
             counts = np.array([min(clips, self._num_windows(video, windows)) for video in range(count)])
         else:
-            counts = np.full(count, 1 if self.sampler == "random_multi" else clips)
+            counts = np.full(count, 1 if self.sampling.sampler == "random_multi" else clips)
         videos = np.repeat(np.arange(count), counts)
         first = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return np.stack([videos, np.arange(len(videos)) - first[videos]], axis=1)
@@ -157,30 +125,27 @@ class VideoDataset(SampleDataset):
         if video in self.index.errors:
             return [(0.0, 0.0)]  # one entry, so that its fault is reported
         times = self.index[video]
-        return uniform_spans(times.duration, self._seconds(times), stride=self.stride)
+        return uniform_spans(times.duration, self._seconds(times), stride=self.sampling.stride)
 
     def _seconds(self, times: VideoTimes) -> float:
-        if self.clip_seconds is not None:
-            return self.clip_seconds
-        rate = self.fps or (len(times) / times.duration if times.duration else 1.0)
+        if self.sampling.clip_seconds is not None:
+            return self.sampling.clip_seconds
+        rate = self.sampling.fps or (len(times) / times.duration if times.duration else 1.0)
         return self.clip.num_frames * self.clip.frame_stride / rate
 
+    @override
     def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
-        """Returns the frames of the video that one sample shows: int64 (num_clips, clip.num_pictures), 0-based.
-
-        Raises: FrameError for a video that cannot be read.
-        """
         times = self.index[int(self._videos.videos[index])]
-        if self.sampler is None:
+        if self.sampling.sampler is None:
             return self._by_rule(index, times, rng, epoch)
         duration, seconds, place = times.duration, self._seconds(times), int(self._places[index])
-        if self.sampler == "uniform":
-            spans = [uniform_spans(duration, seconds, stride=self.stride)[place]]
+        if self.sampling.sampler == "uniform":
+            spans = [uniform_spans(duration, seconds, stride=self.sampling.stride)[place]]
         elif rng is None:
             spans = constant_spans(duration, seconds, self.num_clips)
-        elif self.sampler == "constant_clips_per_video":
-            spans = [constant_spans(duration, seconds, self.clips_per_video)[place]]
-        elif self.sampler == "random_multi":
+        elif self.sampling.sampler == "constant_clips_per_video":
+            spans = [constant_spans(duration, seconds, self.sampling.clips_per_video)[place]]
+        elif self.sampling.sampler == "random_multi":
             spans = random_spans(duration, seconds, self.num_clips, rng)
         else:
             spans = [random_span(duration, seconds, rng)]
@@ -192,22 +157,22 @@ class VideoDataset(SampleDataset):
         count = self._at_rate(times)
         if rng is None:
             indices = rule.pick(count, clip, self.num_clips)
-        elif rule.windows is not None and self.clips_per_video > 1:
+        elif rule.windows is not None and self.sampling.clips_per_video > 1:
             windows = rule.windows(num_positions(count, clip.length), clip.num_frames, clip.frame_stride)
             place = int(self._places[index])
             order = np.random.default_rng([self.seed, epoch, index - place, _CLIP_ORDER]).permutation(len(windows))
             indices = with_stacks(windows[order[place]], clip.length, count)[None]
         else:
             indices = rule.draw(count, clip, rng)[None]
-        return indices if self.fps is None else shown_at(times, indices / self.fps)
+        return indices if self.sampling.fps is None else shown_at(times, indices / self.sampling.fps)
 
     def _at_rate(self, times: VideoTimes) -> int:
         """Returns the number of frames that a rule sees: the video's, or those that it would have at `fps`."""
-        return len(times) if self.fps is None else max(1, round(times.duration * self.fps))
+        return len(times) if self.sampling.fps is None else max(1, round(times.duration * self.sampling.fps))
 
     def _in_span(self, times: VideoTimes, span: Span) -> np.ndarray:
-        if self.fps is not None:
-            ticks = span[0] + np.arange(self.clip.num_frames) * (self.clip.frame_stride / self.fps)
+        if self.sampling.fps is not None:
+            ticks = span[0] + np.arange(self.clip.num_frames) * (self.clip.frame_stride / self.sampling.fps)
             return shown_at(times, ticks)
         shown = shown_during(times, span)
         return shown[temporal_subsample(len(shown), self.clip.num_frames)]

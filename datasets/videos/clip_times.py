@@ -5,15 +5,47 @@ Nothing here keeps state between calls. video_dataset.py decides which frames ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Annotated, Literal, get_args
 
 import numpy as np
+from pydantic import Field
 
 from utils.errors import ConfigError
 
 Span = tuple[float, float]  # start and end in seconds
-SAMPLERS = ("random", "random_multi", "uniform", "constant_clips_per_video")
+Sampler = Literal["random", "random_multi", "uniform", "constant_clips_per_video"]
+SAMPLERS = get_args(Sampler)
+Positive = Annotated[float, Field(gt=0)]
 _SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class VideoSampling:
+    """Says which seconds of an encoded video the samples show.
+
+    sampler: how clips are taken.
+        None: by clip.sampling, as from folders of frames, on the video's frames (at `fps`, if it is given).
+        "random": a span of clip_seconds from anywhere.
+        "random_multi": clips_per_video such spans in one training sample.
+        "uniform": a span every `stride` seconds, each one a sample of its own.
+        "constant_clips_per_video": spans spread evenly; the protocol's num_clips are the views of one sample in
+            testing, clips_per_video are samples of their own in training.
+        Testing takes "constant_clips_per_video" for both random ones, because a score must not change between runs.
+    clip_seconds: length of a span; default: T x frame_stride frames at `fps`, or at the video's own rate.
+    stride: seconds between the starts of uniform spans; default: one begins where the last one ends.
+    fps: rate of the frames that are taken. With a sampler, those shown every frame_stride / fps seconds from the start
+        of the span; without fps, T of the span's frames, evenly.
+    clips_per_video: clips of each video in one epoch; where the rule lists its clips (torchvision), that many different
+        ones, or all there are.
+    """
+
+    sampler: Sampler | None = None
+    clip_seconds: Positive | None = None
+    stride: Positive | None = None
+    fps: Positive | None = None
+    clips_per_video: Annotated[int, Field(ge=1)] = 1
 
 
 def random_span(duration: float, clip: float, rng: np.random.Generator) -> Span:

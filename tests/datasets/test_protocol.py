@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,46 @@ def test_views_become_one_score_by_averaging_what_the_config_says(average: str, 
     found = clip_protocol(common(test={"average": average}), CLIP, train=False).average_views(logits)
     expected = logits.softmax(-1).mean(1) if average == "scores" else logits.mean(1).softmax(-1)
     torch.testing.assert_close(found, expected)
+
+
+def video_sampling(**store: object) -> dict[str, object]:
+    return {"data": {"store": {"type": "video", **store}}}
+
+
+def test_the_sampler_of_encoded_videos_decides_the_number_of_clips() -> None:
+    multi = common(**video_sampling(sampler="random_multi", clips_per_video=3), test={"num_clips": 2})
+    train, test = (clip_protocol(multi, CLIP, train=train) for train in (True, False))
+    assert train.num_clips == 3 and train.video_sampling.sampler == "random_multi"
+    assert test.num_clips == 2 and test.video_sampling.sampler == "constant_clips_per_video"
+    uniform = clip_protocol(common(**video_sampling(sampler="uniform")), CLIP, train=False)
+    assert uniform.num_clips == 1 and uniform.video_sampling.sampler == "uniform"
+    several = clip_protocol(common(**video_sampling(clips_per_video=5)), CLIP, train=True)
+    assert several.num_clips == 1 and several.video_sampling.clips_per_video == 5
+    with pytest.raises(ConfigError, match=r"common\.test\.num_clips: is 2, but data\.store\.sampler: uniform"):
+        clip_protocol(common(**video_sampling(sampler="uniform"), test={"num_clips": 2}), CLIP, train=False)
+
+
+@pytest.mark.parametrize(
+    ("store", "message"),
+    [
+        ({"sampler": "randm"}, "store.sampler: should be 'random', 'random_multi'"),
+        ({"sampller": "random"}, "store.sampller: video does not take it; did you mean `sampler`"),
+        ({"fps": 0.0}, "store.fps: should be greater than 0, but is 0.0"),
+        ({"clip_seconds": -1.0}, "store.clip_seconds: should be greater than 0, but is -1.0"),
+        ({"clips_per_video": 0}, "store.clips_per_video: should be greater than or equal to 1, but is 0"),
+        ({"decoder": "decord"}, "store.decoder: should be 'auto', 'pyav' or 'torchcodec', but is 'decord'"),
+    ],
+)
+def test_a_dry_run_checks_how_encoded_videos_are_read(tmp_path: Path, store: dict[str, object], message: str) -> None:
+    config = make_experiment(tmp_path, **video_sampling(**store))
+    with pytest.raises(ConfigError, match=message):
+        main.main(["--config", str(config), "--dry-run"])
+
+
+def test_a_dry_run_needs_the_decoder_that_the_config_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="torchcodec cannot be used: it is not installed"):
+        main.main(["--config", str(make_experiment(tmp_path, **video_sampling(decoder="torchcodec"))), "--dry-run"])
 
 
 def test_an_evaluation_step_has_as_many_views_as_a_training_step_has_clips() -> None:

@@ -13,6 +13,7 @@ from torchvision.datasets.video_utils import VideoClips
 from datasets import VideoDataset
 from datasets.lists.records import RecordList, read_list
 from datasets.loader import EvalShard, TrainStream
+from datasets.videos.clip_times import VideoSampling
 from tests.helpers.make_video import make_video
 from tests.helpers.protocol import for_testing, for_training
 from utils.clip_spec import ClipSpec
@@ -32,10 +33,12 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> RecordList:
     return read_list(folder / "list.txt", root=folder, columns=("label",))
 
 
-def dataset(records: RecordList, *, train: bool = True, num_clips: int = 1, **settings: Any) -> VideoDataset:
-    transform = CutClip(TestCrops(None), (64, 96))
-    protocol = for_training(CLIP, transform) if train else for_testing(CLIP, transform, num_clips=num_clips)
-    return VideoDataset(records, protocol, fps=RATE, cache=records.source.parent / "cache", **settings)
+def dataset(
+    records: RecordList, *, train: bool = True, num_clips: int = 1, seed: int = 0, **given: Any
+) -> VideoDataset:
+    sampling, kind = VideoSampling(fps=RATE, **given), for_training if train else for_testing
+    protocol = kind(CLIP, CutClip(TestCrops(None), (64, 96)), num_clips=num_clips, video_sampling=sampling)
+    return VideoDataset(records, protocol, seed=seed, cache=records.source.parent / "cache")
 
 
 def theirs(name: str) -> np.ndarray:

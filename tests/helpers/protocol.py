@@ -10,11 +10,15 @@ from utils.transforms.augment import Augment
 from utils.transforms.cut_clip import CutClip
 
 
-def for_training(clip: ClipSpec, transform: CutClip, augment: Any = None) -> ClipProtocol:
-    """Random clips, one per sample. augment: default draws nothing."""
-    return ClipProtocol(clip, transform, augment or Augment(mean=(0.0,) * 3, std=(1.0,) * 3), train=True)
+def for_training(clip: ClipSpec, transform: CutClip, augment: Any = None, **given: Any) -> ClipProtocol:
+    """Random clips, one per sample. augment: default draws nothing. given: other fields."""
+    return ClipProtocol(clip, transform, augment or _nothing(), train=True, **given)
 
 
-def for_testing(clip: ClipSpec, transform: CutClip, augment: Any = None, *, num_clips: int = 1) -> ClipProtocol:
-    """`num_clips` fixed clips per sample."""
-    return ClipProtocol(clip, transform, augment or Augment(mean=(0.0,) * 3, std=(1.0,) * 3), num_clips=num_clips)
+def for_testing(clip: ClipSpec, transform: CutClip, augment: Any = None, **given: Any) -> ClipProtocol:
+    """Fixed clips, one per sample by default. given: other fields."""
+    return ClipProtocol(clip, transform, augment or _nothing(), **given)
+
+
+def _nothing() -> Augment:
+    return Augment(mean=(0.0,) * 3, std=(1.0,) * 3)

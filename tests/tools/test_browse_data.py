@@ -11,7 +11,7 @@ from datasets.split import open_split
 from methods.build import build_method
 from tests.helpers.experiment import make_experiment
 from tools import browse_data
-from tools.checking.browse_data import frame_indices, rows
+from tools.checking.browse_data import rows
 from utils.config.file import load_config
 from utils.errors import UserError
 from utils.plots.contact_sheet import CAPTION, GAP
@@ -35,7 +35,7 @@ def test_the_frames_shown_are_those_whose_indices_are_written(tmp_path: Path) ->
     protocol = clip_protocol(file.common, clip, train=True)
     split = open_split(file.common, "train", protocol)
     for epoch in range(3):
-        indices = frame_indices(split, 1, epoch)
+        indices = split.dataset.shown((epoch, 1))
         (caption, frames), *_ = rows(split, 1, epoch)
         assert indices is not None and str(indices[0].tolist()) in caption and "bright" in caption
         levels = frames.reshape(len(frames), -1).mean(1)

@@ -7,10 +7,8 @@ import argparse
 import numpy as np
 import torch
 
-from datasets.frame_dataset import FrameDataset
 from datasets.protocol import clip_protocol
 from datasets.split import Split, open_split
-from datasets.video_dataset import VideoDataset
 from methods.build import build_method
 from utils.config.file import load_config
 from utils.errors import UserError
@@ -42,18 +40,9 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
         raise UserError(batch.faults[0])
     frames = split.protocol.augment.pixels(split.protocol.augment.apply(batch.clips, batch.augment)).numpy()
     name = in_words(batch.labels[0].numpy(), split.class_names)
-    indices = frame_indices(split, index, epoch)
+    indices = split.dataset.shown((epoch, index))
     captions = [f"{split.path(index)}  {name}" for _ in frames]
     if indices is not None:
         crops = len(frames) // len(indices)
         captions = [f"{text}  {indices[view // crops].tolist()}" for view, text in enumerate(captions)]
     return list(zip(captions, frames, strict=True))
-
-
-def frame_indices(split: Split, index: int, epoch: int) -> np.ndarray | None:
-    """Returns the 0-based frames of a sample, int64 (clips, num_pictures); None for synthetic clips."""
-    dataset = split.dataset
-    if not isinstance(dataset, FrameDataset | VideoDataset):
-        return None
-    # the indices are the first thing that a sample draws from its generator
-    return dataset.indices(index, np.random.default_rng([dataset.seed, epoch, index]) if dataset.train else None)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.frame_dataset import FrameDataset
 from datasets.protocol import clip_protocol
 from datasets.split import open_split
 from datasets.videos.video import between
@@ -24,6 +23,7 @@ from tools.inference.windows import cut_video
 from utils.config.file import nearest
 from utils.errors import FrameError, UserError
 from utils.plots.fonts import readable
+from utils.scoring.task import in_words
 
 MOST_CLIPS = 24  # in a strip or a GIF, which are made in memory; a film has no limit
 SLOWEST, FASTEST = 2.0, 30.0  # frames per second of a film without --rate
@@ -106,14 +106,15 @@ def clip_of_record(recognizer: Recognizer, args: argparse.Namespace) -> Iterator
     row = next((row for row in range(len(split)) if split.path(row) == args.record), None)
     if row is None:
         raise UserError(f"--record {args.record}: not in the {args.split} list of {recognizer.path}")
-    dataset = split.dataset
-    sample = dataset[(0, row)]
-    if sample["fault"]:
-        raise FrameError(sample["fault"])
-    seen = dataset.indices(row, None)[0] if isinstance(dataset, FrameDataset) and not dataset.train else None
-    indices = np.arange(protocol.clip.num_frames) * protocol.clip.frame_stride if seen is None else seen
-    truth = f"  truth {recognizer.name(int(sample['label']))}" if sample["label"] >= 0 else ""
-    yield sample["clips"][0], indices / args.fps, f"  {args.record}{truth}"
+    batch = split.dataset.__getitems__([(0, row)]).to(recognizer.device)
+    if batch.faults[0]:
+        raise FrameError(batch.faults[0])
+    seen = split.dataset.shown((0, row))
+    assert seen is not None
+    label = batch.labels[0].cpu().numpy()
+    truth = f"  truth {in_words(label, split.class_names)}" if (label >= 0).all() else ""
+    clip = batch.clips[0, 0].permute(1, 2, 3, 0).cpu().numpy()
+    yield clip, seen[0] / args.fps, f"  {args.record}{truth}"
 
 
 def explained(

@@ -18,6 +18,7 @@ from datasets.open import open_frames
 from datasets.sampling.rules import SAMPLING, get_rule
 from datasets.stores.check import check_on_disk
 from datasets.stores.flow import FlowStore, detect_flow, y_template
+from datasets.videos.clip_times import VideoSampling
 from tests.datasets.conftest import Memcached
 from tests.datasets.sampling.test_published import Replay, golden
 from tests.helpers.make_video import block_position, make_video
@@ -191,9 +192,9 @@ def test_frames_of_differences_come_from_videos_too(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.mp4 0\n")
     records = read_list(tmp_path / "list.txt", root=tmp_path, columns=("label",))
     transform = CutClip(TestCrops((64, 96)), (64, 96), modality="rgbdiff")
-    for options in ({}, {"sampler": "constant_clips_per_video", "clip_seconds": 0.5}):
+    for sampling in (VideoSampling(), VideoSampling("constant_clips_per_video", clip_seconds=0.5)):
         clip = ClipSpec(2, sampling="segments", dataset="video", modality="rgbdiff", stack=2)
-        dataset = VideoDataset(records, for_testing(clip, transform), cache=tmp_path, **options)
+        dataset = VideoDataset(records, for_testing(clip, transform, video_sampling=sampling), cache=tmp_path)
         (indices,) = dataset.indices(0, None)
         assert (np.diff(indices.reshape(2, 3)) == 1).all()
         assert [block_position(frame) // 2 for frame in dataset[0]["clips"][0]] == indices.tolist()

@@ -81,4 +81,5 @@ def test_wrong_settings_are_named(config: Path, tmp_path: Path):
     train_protocol(common)  # a dry run may be on a machine without a GPU
     with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda needs a GPU, and this run has none"):
         open_train(common)
-    assert missing(load_config(config).common, "train")[1] == 3
+    common = load_config(config).common
+    assert missing(common, "train", train_protocol(common))[1] == 3
