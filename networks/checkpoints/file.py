@@ -24,6 +24,7 @@ from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
+from utils.plain_text import one_line
 
 ZIP_MAGIC = b"PK\x03\x04"
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
@@ -79,7 +80,9 @@ class RawCheckpoint:
     def class_names(self) -> list[str] | None:
         """Returns the classes that it was trained on, in order, if the file names them."""
         names = self.others.get("class_names")
-        return [str(name) for name in names] if isinstance(names, (list, tuple)) else self.description.class_names
+        if not isinstance(names, (list, tuple)):
+            return self.description.class_names
+        return [one_line(str(name)) for name in names]
 
 
 def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:

@@ -22,6 +22,7 @@ from tensorboardX import SummaryWriter
 
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.plain_text import printable
 from utils.system import lock
 
 # the files that --fresh moves away, so that those of an old run do not mix with those of the new one
@@ -62,7 +63,7 @@ class RunFolder:
             raise UserError(
                 f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place where you can write"
             ) from None
-        form = logging.Formatter("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+        form = _Lines("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
         self._terminal = _Stdout()
         for handler in (log_file, self._terminal):
             handler.setFormatter(form)
@@ -159,6 +160,14 @@ class RunFolder:
         for path in old:
             path.rename(target / path.name)
         return target
+
+
+class _Lines(logging.Formatter):
+    """Formats a line of the log; text of strangers in it stays text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line."""
+        return printable(super().format(record))
 
 
 class _Stdout(logging.StreamHandler):

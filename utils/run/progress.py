@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
+from utils.console import TextConsole
 from utils.system import peak_memory
 from utils.training.batch import Batch
 from utils.training.trainer import Step, Trainer
@@ -125,7 +125,7 @@ def _bars() -> Bars:
         BarColumn(bar_width=None),
         TextColumn("{task.completed}/{task.total}"),
         TextColumn("{task.fields[about]}"),
-        console=Console(file=sys.stdout, force_terminal=True),
+        console=TextConsole(force_terminal=True),
         auto_refresh=False,
         transient=True,
         expand=True,
