@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.lists.class_names import read_class_names
+from datasets.open import classes_of
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.errors import ConfigError, UserError
@@ -144,13 +144,10 @@ def _names_from_lists(config: Config, num_class: int) -> list[str] | None:
     common = config.common
     if common is None:
         return None
-    for source, root in ((common.val_source, common.val_root), (common.train_source, common.train_root)):
-        if source is None:
-            continue
-        names = read_class_names(source, root=root, num_class=num_class, path=common.data.class_names)
-        if names is not None:
-            return names
-    return None
+    classes = classes_of(common)
+    if classes is not None:
+        classes.check(num_class)
+    return None if classes is None else classes.names
 
 
 def _plain(value: Any) -> Any:

@@ -85,7 +85,7 @@ def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     """Runs all checks, the cheap ones first."""
     columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
     data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns)
-    read_classes(data, target.classes)
+    read_classes(data, target.classes, encoded=target.encoded)
     for split, source in target.sources.items():
         if target.encoded and (source.is_dir() or source.suffix.lower() == ".csv"):
             take_videos(data, split)

@@ -42,17 +42,14 @@ class _Seen:
 
 def take_videos(data: DataSet, split: str) -> None:
     """Reads a folder of classes or a CSV as the lines of a split. Raises ListError if it is neither."""
-    records, names = read_videos(
+    records, _ = read_videos(
         data.sources[split],
         root=data.roots[split],
-        class_names=data.class_file,
+        classes=data.classes,
         multi_label=data.multi_label,
         unlabelled=split != "train",
     )
     data.roots[split] = records.root
-    data.names = data.names or names
-    if data.names is not None:
-        data.num_class = len(data.names)
     for index in range(len(records)):
         target = np.asarray(records.labels[index])
         labels = [int(target.min())] if not target.ndim or target.min() < 0 else np.flatnonzero(target).tolist()

@@ -10,7 +10,15 @@ from pathlib import Path, PurePosixPath
 
 from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate
 from tools.listing.labels import LabelRow, candidates, labelled_rows, segment_name, split_labels
-from tools.listing.list_files import class_order, csv_lines, list_lines, named_classes, read_classes, write
+from tools.listing.list_files import (
+    class_order,
+    csv_lines,
+    list_lines,
+    named_classes,
+    plain_numbers,
+    read_class_order,
+    write,
+)
 from tools.listing.splits import SPLITS, group_names, ratio_split, read_split
 from utils.errors import ListError, UserError
 
@@ -58,7 +66,7 @@ class Annotated:
 
     videos: the videos that are there.
     sides: the split of each, by its place.
-    classes: the classes of all rows in order.
+    classes: the classes of all rows.
     missing: the names of the videos that are not there.
     """
 
@@ -95,7 +103,7 @@ def from_csv(videos: Sequence[Found], args: argparse.Namespace) -> Annotated:
             said.sides[match.place] = SPLITS[row.split]
     if said.sides and len(said.sides) < len(labelled):
         raise ListError(f"{args.csv[0]}: {len(labelled) - len(said.sides)} rows have no split")
-    return replace(said, videos=list(labelled.values()), classes=class_order(labels))
+    return replace(said, videos=list(labelled.values()), classes=sorted(labels))
 
 
 def _match(index: Mapping[str, list[Found]], row: LabelRow, where: str, args: argparse.Namespace) -> Found | None:
@@ -145,15 +153,17 @@ def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Spli
             )
     else:
         sides, missing, how = from_folders(videos, encoded=args.videos), [], "folders"
-        classes = class_order(video.label for video in videos)
+        classes = sorted({video.label for video in videos})
     unlabelled = [video.path for video in videos if video.classes == ("",) and sides.get(video.place) != "test"]
     if unlabelled:
         raise UserError(
             f"{len(unlabelled)} videos have no class, such as {unlabelled[0]}; give --csv with file,label lines"
         )
     if args.class_names:
-        classes = read_classes(args.class_names, in_order=not args.sort_classes)
-        videos = named_classes(videos, classes, args.class_names)
+        named = read_class_order(args.class_names, in_order=not args.sort_classes)
+        videos, classes = named_classes(videos, named), named.names
+    else:
+        videos, classes = plain_numbers(videos), class_order(classes, renumber=args.renumber)
     if unknown := sorted({label for video in videos for label in video.classes} - {*classes, ""}):
         raise UserError(f"{args.class_names}: class {unknown[0]!r} is not in it ({len(unknown)} such classes)")
     if not sides:

@@ -1,7 +1,7 @@
 """Decodes one encoded image to uint8 RGB, reads the header of a JPEG (ITU-T T.81), and resizes a picture.
 
 OpenCV reads almost everything; Pillow reads what OpenCV gets wrong (CMYK). A damaged image is an error here, never a
-half-grey picture: OpenCV silently fills in what a truncated file lacks.
+half-grey picture: OpenCV silently fills in what a truncated file lacks, and what libjpeg complains about.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from utils.errors import FrameError
+from utils.transforms.complaints import imdecode
 
 # OpenCV < 4.11 has no flag that decodes to RGB directly, so the channels are swapped afterwards. It also does not say
 # where the rows of a JPEG end too early and leaves whatever was in memory, so all rows are decoded there
@@ -108,15 +109,18 @@ def decode_image(
     if is_jpeg and header is None:
         header = jpeg_header(data)
     if header is not None and header.components == 4:
+        imdecode(data, _COLOR)  # only to hear about damage, which Pillow keeps to itself
         return _averaged(_decode_with_pillow(data), reduce)
     needed = data
     if rows is not None and header is not None and _DECODES_RGB:
         needed = _with_fewer_rows(data, header, rows)
     flags = _REDUCED[reduce] if is_jpeg and reduce > 1 else _COLOR
     try:
-        image = cv2.imdecode(np.frombuffer(needed, np.uint8), flags)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+        image = imdecode(needed, flags)
+    except ValueError:
+        if needed is data:
+            raise
+        image = None
     if image is None and needed is not data:
         # either the shortened file ends within the decoder's look-ahead, or it is damaged: decode all of it
         return decode_image(data, reduce, header=header)
@@ -130,10 +134,7 @@ def decode_image(
 def decode_grey(data: bytes) -> np.ndarray:
     """Decodes one picture of optical flow to uint8 (H, W). Raises ValueError as `decode_image` does."""
     _check_complete(data)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+    image = imdecode(data, cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise ValueError(f"not a readable image ({len(data)} bytes)")
     return image
