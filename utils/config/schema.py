@@ -265,7 +265,8 @@ class Common(Section):
     """Decay of a moving average of the weights, for example 0.999; the average is what is validated and saved as
     state_dict; 0: off."""
     precise_bn: NonNegativeInt = 0
-    """Training batches from which the statistics of batch norm are computed anew before each validation; 0: off."""
+    """Training batches from which the statistics of batch norm are computed anew before each validation, except those
+    of frozen ones; 0: off."""
     freeze: list[str] = []
     """Parts of the network that are not trained, by the first parts of their names: `[backbone.conv1,
     backbone.layer1]`."""
