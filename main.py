@@ -22,7 +22,7 @@ from datasets.protocol import values_in_force
 from datasets.split import Protocols, Split, check_lists, missing, open_split
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, prepare_method
-from methods.weights import load_weights, starting_weights
+from methods.weights import about_network, load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.processes.session import session
@@ -69,7 +69,8 @@ def train(run: Run, protocols: Protocols) -> int:
     method, precision = prepare_method(run)
     val = open_list(run, "val", protocols) if common.val_source else None
     data = open_list(run, "train", protocols)
-    saved = starting_weights(method, run, data.class_names)
+    validation = protocols["val"].as_dict()
+    saved = starting_weights(method, run, data.class_names, validation)
     trainer = Trainer(method, common, data, rank=rank, precision=precision)
     trainer.resume(saved)
     folder.rewind_metrics(trainer.state.step)
@@ -78,8 +79,7 @@ def train(run: Run, protocols: Protocols) -> int:
         return 0
     folder.log(summary(common, method, trainer.rates, len(data), rank.world_size, protocols["val"].num_views))
     pictures = EventPictures(folder, trainer, data.class_names)
-    entries = {"arch": method.name, "config": run.config.raw, "class_names": data.class_names, "notes": run.notes}
-    entries["preprocessing"] = (val or data).protocol.as_dict()
+    entries = about_network(method, run.config.raw, validation, data.class_names) | {"notes": run.notes}
     batches = data.train_batches(rank, start=trainer.state.step, stop=trainer.total, also_validating=val)
     with StopEarly(common.time_limit) as stop, profiled(run.args.profile, folder) as profiler_step:
         for step in run.progress.training(trainer, trainer.steps(batches, until=stop)):
@@ -125,7 +125,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
 def score_checkpoint(run: Run, val: Split, path: Path) -> Evaluation:
     """Scores the validation list with the weights at `path`."""
     method, precision = prepare_method(run)
-    run.folder.log(load_weights(method, path, run, val.class_names).summary())
+    run.folder.log(load_weights(method, path, run, val.class_names, val.protocol.as_dict()).summary())
     return run.score(method, val, precision, str(path))
 
 

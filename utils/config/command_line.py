@@ -48,7 +48,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="keep only the body of a checkpoint with other classes, start a new classifier",
     )
     parser.add_argument(
-        "--not-strict", action="store_true", help="report missing and unexpected entries of a checkpoint, no error"
+        "--not-strict",
+        action="store_true",
+        help="only report what does not fit a checkpoint: its entries, its settings",
     )
     parser.add_argument(
         "--trust-pickle", action="store_true", help="read a checkpoint that holds more than weights; it may run code"
@@ -78,6 +80,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError(
             "--recover: name the checkpoint with --load-path; a run continues from its own checkpoint without flags"
         )
+    if args.new_head and args.evaluate:
+        raise UserError("--new-head starts a classifier that is not trained, so --evaluate has nothing to score")
     if args.recover and args.fresh:
         raise UserError("--recover continues from a checkpoint and --fresh starts again: give one of them")
     args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
