@@ -6,7 +6,6 @@ utils/scoring/result_files.py, metrics.jsonl in utils/run/folder.py, the config 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,12 +17,13 @@ from datasets.open import classes_of
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.errors import ConfigError, UserError
+from utils.run.folder import METRICS, read_records
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.metrics import confusion_matrix
 from utils.scoring.result_files import read_results
 from utils.scoring.task import MULTI_LABEL
 
-CONFIG, METRICS = "config.yaml", "metrics.jsonl"
+CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -104,21 +104,9 @@ def read_history(folder: Path) -> tuple[list[dict[str, Any]], int]:
 
     A run that is killed can leave an incomplete last line.
     """
-    path = folder / METRICS
-    if not path.is_file():
-        return [], 0
-    records, broken = [], 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            broken += 1
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int) and record.get("kind") in ("train", "val"):
-            records.append(record)
-        else:
-            broken += 1
-    return records, broken
+    records, damaged = read_records(folder / METRICS)
+    known = [record for record in records if record.get("kind") in ("train", "val")]
+    return known, len(damaged) + len(records) - len(known)
 
 
 def _class_names(results: Evaluation, config: Config) -> list[str]:

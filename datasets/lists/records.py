@@ -84,6 +84,15 @@ class RecordList:
             return _open_cached, (self.source, self.root, self._cache_file, self._num_class)
         return _rebuild, (self.source, self.root, self.arrays(), self._num_class)
 
+    def digest(self) -> str:
+        """Returns a digest of all videos in their order: paths, numbers of frames, labels, spans."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.arrays().items()):
+            if name != "lines":  # empty lines and comments do not count
+                digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:32]
+
     @property
     def _num_class(self) -> int | None:
         return self.labels.num_class if isinstance(self.labels, LabelSets) else None

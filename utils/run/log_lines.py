@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from utils.run.folder import RunFolder
+from utils.run.progress import duration
 from utils.run.stop import StopEarly
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.result_files import write_results
@@ -81,7 +82,7 @@ def end_line(trainer: Trainer, stop: StopEarly, *, validated: bool) -> str:
     if not trainer.is_done:
         return f"{stop} after {state.step} steps: checkpoint written, the same command continues from it"
     best = f", best {trainer.task.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if validated else ""
-    return f"done: {state.step} steps{best}"
+    return f"done: {state.step} steps in {duration(state.seconds)}{best}"
 
 
 def validation_line(evaluation: Evaluation) -> str:
