@@ -21,6 +21,7 @@ from datasets.lists.parser import COLUMNS, ParsedList, parse_text
 from datasets.lists.tables import number_classes
 from utils.errors import ListError
 from utils.scoring.label_sets import labels_to_text
+from utils.transforms.image import MAX_PIXELS
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
 
@@ -79,6 +80,7 @@ class DataSet:
     sources, roots: list file and root by split.
     num_class: of the class file, else of the config, else None.
     columns: names of the columns after the path.
+    max_pixels: height x width that a frame may have.
     classes: the classes of all lists; None if nothing names them.
     names: class names by label, which --fix changes; None if nothing names them.
     entries: valid lines of all splits, in order.
@@ -89,6 +91,7 @@ class DataSet:
     roots: dict[str, Path]
     num_class: int | None = None
     columns: tuple[str, ...] = COLUMNS
+    max_pixels: int = MAX_PIXELS
     classes: Classes | None = None
     names: list[str] | None = None
     entries: list[Entry] = field(default_factory=list)
