@@ -38,6 +38,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--csv", type=Path, action="append", help="file,label per line, or JSON; may be repeated: ...train and ...val")
     add("--unlabelled", action="store_true", help="also list videos without a label in --csv: lists/test.txt, label -1")
     add("--class-names", type=Path, help="class file or labels.json that gives the order (default: sorted names)")
+    add("--class-folder", choices=("first", "last"), default="first", help="where folders are nested (default: first)")
     add("--renumber", action="store_true", help="count labels that are numbers from 0, without gaps (default: kept)")
     add("--sort-classes", action="store_true", help="sort the names of --class-names")
     add(

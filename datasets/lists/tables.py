@@ -9,6 +9,7 @@ import csv
 import logging
 import math
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +17,20 @@ from pathlib import Path
 import numpy as np
 
 from datasets.lists.class_names import Classes, find_classes
-from datasets.lists.columns import IDS, delimiter_of, find_columns, is_number, normal_name, read_label, read_seconds
+from datasets.lists.columns import (
+    IDS,
+    composed,
+    delimiter_of,
+    find_columns,
+    is_number,
+    normal_name,
+    read_label,
+    read_seconds,
+)
 from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, check_labels, read_list
 from utils.errors import ListError
+from utils.files import find_files
 from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 
 _SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
@@ -68,7 +79,7 @@ def read_videos(
 
     source: one of
         - a list of `path label` lines;
-        - a folder with one folder of videos per class;
+        - a folder with one folder per class, with videos anywhere below it;
         - a CSV whose header names a path column and a label column; commas, semicolons or tabs separate them. Columns
           for start and end, in seconds, make a record of only that part of a video. A column youtube_id or video_id
           names files below `root` without folder and suffix; crawlers of Kinetics add the seconds to the name
@@ -133,13 +144,14 @@ def _joined(entries: list[Entry]) -> list[Entry]:
 
 
 def _class_folders(folder: Path) -> list[Entry]:
-    entries = []
-    for name in sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
-        for file in sorted((folder / name).rglob("*")):
-            if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file():
-                entries.append(Entry(str(file.relative_to(folder)), (name,), 0))
+    files = list(find_files(folder, VIDEO_SUFFIXES))
+    entries = [Entry(str(file), (composed(file.parts[0]),), 0) for file in files if len(file.parts) > 1]
     if not entries:
         raise ListError(f"{folder}: no videos in class folders; expected {folder.name}/<class>/<video>")
+    if loose := [file for file in files if len(file.parts) == 1]:
+        raise ListError(
+            f"{folder}: {loose[0]} lies beside the class folders and has no class; move it into one of them"
+        )
     return entries
 
 
@@ -224,13 +236,19 @@ def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
     """
     if not root.is_dir():
         raise ListError(f"{root}: folder not found; check train_root / val_root")
-    there = {
-        file.stem: str(file.relative_to(root)) for file in root.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES
-    }
+    there: dict[str, list[str]] = defaultdict(list)
+    for file in find_files(root, VIDEO_SUFFIXES):
+        there[file.stem].append(str(file))
+
+    def file_of(name: str, entry: Entry) -> str | None:
+        if len(files := there.get(name, [])) > 1:
+            raise ListError(f"{source}:{entry.line}: {name} may be {files[0]} or {files[1]} below {root}; remove one")
+        return files[0] if files else None
+
     found = []
     for entry in entries:
-        cut = there.get(cut_name(entry.path, *entry.span)) if entry.span else None
-        path = there.get(entry.path) or there.get(f"v_{entry.path}")  # ActivityNet's crawler adds v_
+        cut = file_of(cut_name(entry.path, *entry.span), entry) if entry.span else None
+        path = file_of(entry.path, entry) or file_of(f"v_{entry.path}", entry)  # ActivityNet's crawler adds v_
         if cut is not None:
             found.append(replace(entry, path=cut, span=None))
         elif path is not None:

@@ -168,6 +168,25 @@ def test_folders_train_and_val_are_the_split(tmp_path: Path) -> None:
     assert lines(tmp_path / "lists" / "val.txt")[0] == "frames/val/a/v0 1 0"
 
 
+@pytest.mark.parametrize("side", ["", "train/"])
+def test_the_outermost_folder_is_the_class_and_the_other_one_can_be_asked_for(
+    side: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("run", "jump"):
+        for session in ("s1", "s2"):
+            frames(tmp_path / "frames" / side / label / session / "v", 1)
+            if side:
+                frames(tmp_path / "frames/val" / label / session / "v", 1)
+    arguments = [] if side else ["--val-ratio", 0.5]
+    make(tmp_path, *arguments)
+    said = capsys.readouterr().out
+    assert f"the first folder is the class: 'jump' for {side}jump/s1/v; --class-folder last takes 's1'" in said
+    assert lines(tmp_path / "lists/classInd.txt") == ["0 jump", "1 run"]
+    make(tmp_path, *arguments, "--class-folder", "last")
+    assert "the last folder is the class: 's1' for" in capsys.readouterr().out
+    assert lines(tmp_path / "lists/classInd.txt") == ["0 s1", "1 s2"]
+
+
 def test_a_csv_labels_flat_frames_and_may_split_them(tmp_path: Path) -> None:
     for name in ("x", "y", "z"):
         frames(tmp_path / "frames" / name, 2)

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from datasets.lists.class_names import Classes, find_classes
-from datasets.lists.columns import label_base
+from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, ParsedList, parse_text
 from datasets.lists.tables import number_classes
 from utils.errors import ListError
 from utils.scoring.label_sets import labels_to_text
+from utils.transforms.image import MAX_PIXELS
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
 
@@ -79,6 +80,7 @@ class DataSet:
     sources, roots: list file and root by split.
     num_class: of the class file, else of the config, else None.
     columns: names of the columns after the path.
+    max_pixels: height x width that a frame may have.
     classes: the classes of all lists; None if nothing names them.
     names: class names by label, which --fix changes; None if nothing names them.
     entries: valid lines of all splits, in order.
@@ -89,6 +91,7 @@ class DataSet:
     roots: dict[str, Path]
     num_class: int | None = None
     columns: tuple[str, ...] = COLUMNS
+    max_pixels: int = MAX_PIXELS
     classes: Classes | None = None
     names: list[str] | None = None
     entries: list[Entry] = field(default_factory=list)
@@ -267,11 +270,8 @@ def _counts_from_one(data: DataSet, split: str, *, as_before: bool) -> bool:
         return False
     if data.names is not None and not data.multi_label:  # the folders of videos may have the names of classes
         index = {name: label for label, name in enumerate(data.names)}
-        steps = Counter(
-            entry.labels[0] - index[name]
-            for entry in entries
-            if entry.labels[0] >= 0 and (name := Path(entry.path).parent.name) in index
-        )
+        folders = [(entry.labels[0], _folder_class(entry, index)) for entry in entries if entry.labels[0] >= 0]
+        steps = Counter(label - folder for label, folder in folders if folder is not None)
         if steps:
             return steps.most_common(1)[0][0] == 1
     first = data.classes.first if data.classes is not None and split == next(iter(data.sources)) else None
@@ -335,7 +335,7 @@ def _check_folders(data: DataSet) -> None:
     wrong: list[tuple[Entry, int]] = []
     agreeing = 0
     for entry in data.entries:
-        folder = index.get(Path(entry.path).parent.name)
+        folder = _folder_class(entry, index)
         if folder is not None and entry.labels[0] >= 0 and not entry.drop and not entry.known:
             if folder == entry.labels[0]:
                 agreeing += 1
@@ -351,6 +351,12 @@ def _check_folders(data: DataSet) -> None:
         data.blame("label_folder", entry, message, fix="the label of the folder is written")
         entry.labels = (folder,)
         entry.known = False
+
+
+def _folder_class(entry: Entry, index: Mapping[str, int]) -> int | None:
+    """Returns the class of the outermost folder above a video that has the name of a class; None without one."""
+    folders = map(composed, Path(entry.path).parts[:-1])
+    return next((index[folder] for folder in folders if folder in index), None)
 
 
 def summary(faults: Iterable[Fault]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate
+from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate, splits_of
 from tools.listing.labels import LabelRow, candidates, labelled_rows, segment_name, split_labels
 from tools.listing.list_files import (
     class_order,
@@ -120,11 +120,9 @@ def _match(index: Mapping[str, list[Found]], row: LabelRow, where: str, args: ar
 
 def from_folders(videos: Sequence[Found], *, encoded: bool) -> dict[Place, str]:
     """Returns the split of each video if all are below train/, val/ or similar folders; otherwise an empty dict."""
-    tops = {video.place: PurePosixPath(video.path).parts[:-1] for video in videos}
-    tops = {place: parts[not encoded or parts[:1] == (VIDEOS,) :] for place, parts in tops.items()}
-    if all(len(parts) > 1 and parts[0].lower() in SPLITS for parts in tops.values()):
-        return {place: SPLITS[parts[0].lower()] for place, parts in tops.items()}
-    return {}
+    above = [PurePosixPath(video.path).parts[:-1] for video in videos]
+    splits = splits_of([parts[not encoded or parts[:1] == (VIDEOS,) :] for parts in above])
+    return {} if splits is None else {video.place: split for video, split in zip(videos, splits, strict=True)}
 
 
 def by_ratio(videos: Sequence[Found], args: argparse.Namespace) -> Splits:
@@ -233,11 +231,12 @@ def _videos(args: argparse.Namespace) -> tuple[Path, list[Found], list[str]]:
     if args.videos:
         if not args.dataset.is_dir():
             raise UserError(f"{args.dataset}: no such folder")
-        if not (videos := find_encoded(args.dataset)):
+        videos, notes = find_encoded(args.dataset, class_folder=args.class_folder)
+        if not videos:
             raise UserError(f"{args.dataset}: no videos in it")
-        return args.dataset, videos, []
+        return args.dataset, videos, [] if args.csv or args.split else notes
     dataset, frames = locate(args.dataset)
-    videos, notes = find_videos(dataset, frames, count=args.count)
+    videos, notes = find_videos(dataset, frames, count=args.count, class_folder=args.class_folder)
     if not videos:
         raise UserError(
             f"{frames}: no folders of frames in it; dump the videos with tools/dump_frames.py first, or give --videos"

@@ -200,3 +200,21 @@ def test_two_label_columns_are_an_error(tmp_path: Path):
     (tmp_path / "hacs.csv").write_text("classname,youtube_id,subset,start,end,label\nrun,x,training,1,3,-1\n")
     with pytest.raises(ListError, match=r"hacs.csv:1: 'classname' and 'label' could both be the label.*is -1"):
         read_videos(tmp_path / "hacs.csv", root=tmp_path)
+
+
+def test_linked_and_nested_folders_hold_videos_of_the_outermost_class_folder(tmp_path: Path):
+    for name in ("root/run/session 1/a.mp4", "root/run/._a.mp4", "elsewhere/deep/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "root/jump").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    records, names = read_videos(tmp_path / "root")
+    assert names == ["jump", "run"]
+    assert [records.path(place) for place in range(2)] == ["jump/deep/b.mp4", "run/session 1/a.mp4"]
+    (tmp_path / "ids.csv").write_text("youtube_id,label\nb,jump\n")
+    assert read_videos(tmp_path / "ids.csv", root=tmp_path / "root")[0].path(0) == "jump/deep/b.mp4"
+    (tmp_path / "root/run/b.mkv").touch()
+    with pytest.raises(ListError, match=r"ids.csv:2: b may be jump/deep/b.mp4 or run/b.mkv"):
+        read_videos(tmp_path / "ids.csv", root=tmp_path / "root")
+    (tmp_path / "root/loose.mp4").touch()
+    with pytest.raises(ListError, match=r"root: loose.mp4 lies beside the class folders"):
+        read_videos(tmp_path / "root")
