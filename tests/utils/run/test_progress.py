@@ -53,7 +53,7 @@ def test_a_terminal_shows_a_bar_and_the_log_stays_as_it_is(tmp_path: Path) -> No
     config = make_experiment(tmp_path)
     code, text = on_a_terminal([sys.executable, "main.py", "--config", str(config)])
     assert code == 0
-    bars = re.findall(r"\x1b\[2K(.+?)\r", text)
+    bars = re.findall(r"\x1b\[2K([^\r]+)\r", text)
     assert any(
         re.match(r"training [#-]+ \d/9 ETA \d:\d\d:\d\d, [\d.]+ clips/s, data wait \d+%, [\d.]+ GiB", bar)
         for bar in bars
