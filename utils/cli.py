@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from utils.errors import EXIT_USER_ERROR, UserError
-from utils.system import discard, open_streams
+from utils.system import discard, ended_by_signals, open_streams
 
 SECONDS_BETWEEN_LINES = 10
 # the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
@@ -54,7 +54,8 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
         if isinstance(stream, io.TextIOWrapper):  # paths that are not UTF-8, terminals that cannot show Chinese
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = main(argv)
+        with ended_by_signals():
+            code = main(argv)
     except UserError as error:
         _exit_with(error)
     except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback

@@ -11,7 +11,6 @@ import html
 import ipaddress
 import json
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -55,13 +54,12 @@ HEADERS = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C or SIGTERM.
+    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C or a signal that ends it.
 
     Raises: UserError when it cannot listen at that address.
     """
     recognizer = load_from_arguments(args)
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = CAPTURE_OPTIONS
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     host, port, limit = args.host, args.port, args.max_megabytes * MEGABYTE
     with tempfile.TemporaryDirectory(prefix="predict-") as name:
         folder = Path(name)
@@ -76,9 +74,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"{server.url}  Ctrl-C ends it", flush=True)
             if not server.local:
                 print("warning: everybody who reaches this address can send videos; no password", file=sys.stderr)
-            with suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt, SystemExit):  # SystemExit: a signal that ends it
                 server.serve_forever()
-    print()
+    with suppress(OSError):  # a terminal that was closed
+        print()
     return 0
 
 
