@@ -77,7 +77,7 @@ def train(run: Run, protocols: Protocols) -> int:
     if trainer.is_done:
         folder.log(f"nothing left to do: {trainer.state.step} of {trainer.total} steps are done")
         return 0
-    folder.begin(trainer.state.step, entries["run"])
+    folder.begin(trainer.state.step, entries["run"] | {"config": run.config.raw})
     folder.log(summary(common, trainer.rates, len(data), rank.world_size, entries["run"]))
     pictures = EventPictures(folder, trainer, data.class_names)
     batches = data.train_batches(rank, start=trainer.state.step, stop=trainer.total, also_validating=val)

@@ -169,6 +169,6 @@ for ((attempt = 0; ; attempt++)); do
     fi
     [ $stop -eq 0 ] || exit $stop
     [ "$attempt" -lt "${RETRIES:-3}" ] || exit $code
+    sleep 1  # what the attempt has printed last comes first
     echo "$mode ended with code $code; starting it again ($((attempt + 1)) of ${RETRIES:-3})" | tee -a "$log"
-    sleep 1
 done

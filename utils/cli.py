@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 from utils.errors import EXIT_USER_ERROR, UserError
 from utils.plain_text import TextOnly, one_line
-from utils.system import discard, open_streams
+from utils.system import discard, ended_by_signals, open_streams
 
 SECONDS_BETWEEN_LINES = 10
 # the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
@@ -57,7 +57,8 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (stream and cast(TextIO, TextOnly(stream)) for stream in before)
     try:
-        code = main(argv)
+        with ended_by_signals():
+            code = main(argv)
     except UserError as error:
         _exit_with(error)
     except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback

@@ -11,7 +11,10 @@ import signal
 import socket
 import struct
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 try:
@@ -30,6 +33,27 @@ STOP_SIGNALS = tuple(
 SEVERAL_PROCESSES = os.name == "posix"  # whether the processes of a run may meet here: untested on Windows
 LOCKED_BYTE = 1 << 30  # the byte that Windows locks, which nobody can read then: far behind the text of a lock file
 ADDRESS_OF_INTERFACE = 0x8915  # Linux's SIOCGIFADDR
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Lets a signal that ends this process leave it like an exception, so that temporary files are removed.
+
+    The exit code is the one that a shell reports for the signal. What is ignored, as SIGHUP under nohup, stays ignored.
+    """
+    here = threading.current_thread() is threading.main_thread()  # only it may set handlers
+    caught = [number for number in STOP_SIGNALS if here and signal.getsignal(number) == signal.SIG_DFL]
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in caught:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def open_streams() -> None:

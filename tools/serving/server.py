@@ -11,7 +11,6 @@ import html
 import ipaddress
 import json
 import os
-import signal
 import socket
 import sys
 import tempfile
@@ -56,13 +55,12 @@ HEADERS = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C, SIGTERM or the end of the terminal.
+    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C or a signal that ends it.
 
     Raises: UserError when it cannot listen at that address.
     """
     recognizer = load_from_arguments(args)
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = CAPTURE_OPTIONS
-    _end_like_ctrl_c()
     host, port, limit = args.host, args.port, args.max_megabytes * MEGABYTE
     with tempfile.TemporaryDirectory(prefix="predict-") as name:
         folder = Path(name)
@@ -77,17 +75,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"{server.url}  Ctrl-C ends it", flush=True)
             if not server.local:
                 print("warning: everybody who reaches this address can send videos; no password", file=sys.stderr)
-            with suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt, SystemExit):  # SystemExit: a signal that ends it
                 server.serve_forever()
-    print()
+    with suppress(OSError):  # a terminal that was closed
+        print()
     return 0
-
-
-def _end_like_ctrl_c() -> None:
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; under nohup it is ignored and stays so
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
 
 
 class Queue:

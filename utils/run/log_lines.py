@@ -36,7 +36,8 @@ def record_step(folder: RunFolder, trainer: Trainer, step: Step, store: Mapping[
             step.number, {"store/hit_rate": rate} | {f"store/{name}": count for name, count in store.items()}
         )
     times = {name: meters[name].mean for name in ("time", "data")}
-    folder.metrics({"kind": "train", "step": step.number} | means | {"lr": step.lr} | times)
+    record = {"kind": "train", "step": step.number} | means | {"lr": step.lr} | times
+    folder.metrics(record | {"seconds": trainer.state.seconds})
 
 
 def train_line(trainer: Trainer, step: Step) -> str:

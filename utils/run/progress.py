@@ -23,7 +23,7 @@ from utils.training.trainer import Step, Trainer
 REFRESH = 0.2  # seconds between two drawings of the bar
 PLAIN_EVERY = 60.0  # seconds between two plain lines
 SHORTEST_BAR = 5  # characters
-COLUMNS = "BAR_COLUMNS"  # with which tools/launch.sh says that the terminal behind its pipe has so many
+COLUMNS = "BAR_COLUMNS"  # in which tools/launch.sh hands over the width of the terminal behind its pipe
 GIB = 1 << 30
 
 

@@ -278,8 +278,9 @@ def test_scores_that_are_no_numbers_are_one_line(
         recognizer.predict(video)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_the_command_serves_until_it_is_ended_and_removes_its_folder(
-    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     printed = tmp_path / "printed.txt"
@@ -297,7 +298,7 @@ def test_the_command_serves_until_it_is_ended_and_removes_its_folder(
         assert taken.stderr == (
             f"error: cannot listen on 127.0.0.1, port {port}: Address already in use; take another --port or --host\n"
         )
-        process.terminate()
+        os.kill(process.pid or 0, number)
         process.join(60)
         assert process.exitcode == 0
     finally:
