@@ -111,6 +111,7 @@ def test_spans_in_seconds(tmp_path: Path):
     assert len(uniform) == 4 and uniform.num_views == 1
     assert [uniform.indices(item, None)[0, 0] for item in range(4)] == [0, 12, 24, 36]
     assert {uniform.records.path(item) for item in range(4)} == {"a.mp4"} and len(uniform.records.labels) == 4
+    assert len(dataset_of(records, clip, sampler="uniform", clip_seconds=0.2, train=False)) == 10
     overlapping = dataset_of(records, clip, sampler="uniform", clip_seconds=0.5, stride=0.25)
     assert len(overlapping) == 7
     random = dataset_of(records, clip, sampler="random", clip_seconds=0.5)
