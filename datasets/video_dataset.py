@@ -20,8 +20,8 @@ from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
-from datasets.videos.index import VideoTimes
 from datasets.videos.reader import READERS, find_reader
+from datasets.videos.scan import VideoTimes
 from datasets.videos.segments import SegmentIndex
 from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets
@@ -58,7 +58,7 @@ class VideoDataset(SampleDataset):
     """Samples of encoded videos, or of the parts of them that the list gives seconds for; a part counts as a video.
 
     protocol: its video_sampling says which seconds of a video the samples show.
-    decoder: "auto" is torchcodec if it is installed, else PyAV.
+    decoder: "auto" is torchcodec where it is installed and can, else PyAV.
     cache: folder of the index of the videos; default: the user's cache folder.
 
     The other arguments and the samples are SampleDataset's.

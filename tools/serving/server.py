@@ -10,7 +10,6 @@ import argparse
 import html
 import ipaddress
 import json
-import os
 import socket
 import sys
 import tempfile
@@ -30,7 +29,7 @@ from anal_tools.page_values import to_json
 from anal_tools.report_html import plotly_script
 from tools.inference.arguments import BATCH_SIZE, TOPK
 from tools.inference.recognizer import Recognizer, load_from_arguments
-from tools.serving.answers import FORMATS, answer, check_upload
+from tools.serving.answers import answer, check_upload
 from utils.cli import positive_float
 from utils.errors import UserError
 
@@ -41,8 +40,6 @@ MOST_UPLOADS = 8  # being sent, waiting or being answered; the temporary folder 
 IDLE_SECONDS = 20  # without a byte
 UPLOAD_SECONDS = 900  # for a whole upload
 DIGITS = 18  # of a Content-Length; Python refuses to read numbers of thousands of digits
-# OpenCV has an FFmpeg of its own, which must not read as a playlist what ours read as a video
-CAPTURE_OPTIONS = f"format_whitelist;{FORMATS}|protocol_whitelist;file"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src data: blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -60,7 +57,6 @@ def run(args: argparse.Namespace) -> int:
     Raises: UserError when it cannot listen at that address.
     """
     recognizer = load_from_arguments(args)
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = CAPTURE_OPTIONS
     host, port, limit = args.host, args.port, args.max_megabytes * MEGABYTE
     with tempfile.TemporaryDirectory(prefix="predict-") as name:
         folder = Path(name)
