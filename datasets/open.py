@@ -8,9 +8,10 @@ import numpy as np
 
 from datasets import STORES
 from datasets.lists.class_names import Classes, find_classes
-from datasets.lists.columns import label_base
+from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
+from datasets.lists.spelling import as_on_disk
 from datasets.lists.tables import number_classes, read_videos
 from datasets.memcached_dataset import image_list_columns
 from datasets.stores.disk import FrameStore, check_store
@@ -46,7 +47,7 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
         names = classes.names if classes is not None else None
     if name == "train" and classes is not None:
         _check_base(records, classes)
-    return records, names
+    return as_on_disk(records), names
 
 
 def classes_of(common: Common) -> Classes | None:
@@ -156,8 +157,8 @@ def flip_labels(common: Common, names: list[str] | None) -> np.ndarray | None:
 
 
 def _label(value: str | int, names: list[str] | None, count: int) -> int:
-    if isinstance(value, str) and names and value in names:
-        return names.index(value)
+    if isinstance(value, str) and names and composed(value) in names:
+        return names.index(composed(value))
     if isinstance(value, int) and 0 <= value < count:
         return value
     known = "give a name from the class file or a label" if names else "there is no class file, so give labels"

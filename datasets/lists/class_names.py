@@ -73,8 +73,8 @@ def find_classes(
         if not Path(file).is_file():
             raise ListError(f"{file}: no such class file (data.class_names)")
         return read_classes(Path(file))
-    files = dict.fromkeys(found for source, root in lists if (found := find_class_file(source, root)) is not None)
-    found = [read_classes(path) for path in files]
+    files = [find_class_file(source, root) for source, root in lists]
+    found = [read_classes(path) for path in dict.fromkeys(files) if path is not None]
     for other in found[1:]:
         if other.names != found[0].names:
             raise ListError(

@@ -238,10 +238,10 @@ def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
         raise ListError(f"{root}: folder not found; check train_root / val_root")
     there: dict[str, list[str]] = defaultdict(list)
     for file in find_files(root, VIDEO_SUFFIXES):
-        there[file.stem].append(str(file))
+        there[composed(file.stem)].append(str(file))
 
     def file_of(name: str, entry: Entry) -> str | None:
-        if len(files := there.get(name, [])) > 1:
+        if len(files := there.get(composed(name), [])) > 1:
             raise ListError(f"{source}:{entry.line}: {name} may be {files[0]} or {files[1]} below {root}; remove one")
         return files[0] if files else None
 

@@ -102,6 +102,10 @@ PLANTS: dict[str, Plant] = {
     "overlap": lambda root: edit(root, "train", lambda lines: [*lines, line(root, 2, 6)]),
     "class_hole": hole,
     # more than the ten
+    "mixed_frames": lambda root: (
+        [(file := video(root, 3, 4) / f"img_0000{n}.jpg").rename(file.with_suffix(".png")) for n in (5, 6)],
+        replace(root, video(root, 3, 4), line(root, 3, 4, frames=4)),
+    )[-1],
     "group_overlap": lambda root: (
         write_video(video(root, 2, 7).with_name("v_sit_g07_c02"), 2, FRAMES),
         edit(root, "train", lambda lines: [*lines, "frames/sit/v_sit_g07_c02 6 2\n"]),

@@ -118,6 +118,13 @@ def test_frames_are_counted_without_flow_and_gaps_are_an_error(tmp_path: Path) -
     assert lines(tmp_path / "lists" / "train.txt")[0].split()[1] == "5"
     (tmp_path / "frames" / "a" / "w" / "img_00003.jpg").unlink()
     assert "4 frames called img_{:05d}.jpg, but their numbers go from 0 to 4" in refusal(tmp_path)
+    for number in (3, 4):
+        (tmp_path / "frames" / "a" / "w" / f"img_0000{number}.jpg").unlink(missing_ok=True)
+        (tmp_path / "frames" / "a" / "w" / f"img_0000{number}.png").touch()
+    assert "has frames called img_{:05d}.jpg and others called img_{:05d}.png" in refusal(tmp_path)
+    for number in range(3):
+        (tmp_path / "frames" / "a" / "w" / f"img_0000{number}.png").touch()  # now all are there in one format
+    make(tmp_path, "--val-ratio", 0.5)
     (tmp_path / "frames" / "a" / "u").mkdir()
     assert "holds no numbered images" in refusal(tmp_path)
 

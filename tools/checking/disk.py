@@ -11,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
+from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers, mixed_series
 from tools.checking.lists import DataSet, Entry, Fault
 from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
 from tools.listing.manifest import MANIFEST, Manifest
@@ -63,6 +63,9 @@ def check_frames(data: DataSet, *, template: str | None, first: int | None, deco
         elif template not in folder.numbers:
             message = f"{entry.path!r} has frames called {_main_series(folder)}, the other videos {template}"
             data.blame("template", entry, message, fix=DROP, drop=True)
+        elif (other := mixed_series(folder.numbers, template)) is not None:
+            message = f"{entry.path!r} has frames called {template} and others called {other}"
+            data.blame("mixed_frames", entry, message, fix=DROP, drop=True)
         else:
             manifest = manifests[root]
             listed = manifest.get(entry.path) if manifest is not None else None

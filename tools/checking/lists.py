@@ -18,6 +18,7 @@ import numpy as np
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, ParsedList, parse_text
+from datasets.lists.spelling import spelling
 from datasets.lists.tables import number_classes
 from utils.errors import ListError
 from utils.scoring.label_sets import labels_to_text
@@ -184,7 +185,8 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
     for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
         labels = tuple(flat[begin:end])
-        entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
+        path = os.fsdecode(blob[offsets[place] : offsets[place + 1]])
+        entry = Entry(split, line, spelling(str(data.roots[split]), path), num_frames, labels)
         unlabelled = labels == (-1,) and split != "train"  # allowed in lists that are only scored
         negative = 0 if unlabelled else min(labels, default=0)
         if (counted and num_frames < 1) or negative < 0:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.lists.spelling import spelling
 from datasets.lists.tables import read_videos
 from datasets.videos.video import Video
 from tools.checking.lists import DataSet, Entry
@@ -56,7 +57,8 @@ def take_videos(data: DataSet, split: str) -> None:
         line = int(records.where(index).rpartition(":")[2])
         start, end = (math.nan, math.nan) if records.spans is None else records.spans[index].tolist()
         span = None if math.isnan(start) else (start, end)
-        data.entries.append(Entry(split, line, records.path(index), 0, tuple(labels), span))
+        path = spelling(str(records.root), records.path(index))
+        data.entries.append(Entry(split, line, path, 0, tuple(labels), span))
 
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from datasets.lists.columns import composed
 from datasets.lists.tables import VIDEO_SUFFIXES
 from tools.dumping.video import Job, Settings
 from tools.listing.found import folder_classes
@@ -55,11 +56,11 @@ def _from_folders(root: Path, found: Sequence[Path], class_folder: str) -> Itera
 
 
 def _from_csv(args: argparse.Namespace, found: Sequence[Path]) -> Iterator[Entry]:
-    by_path = {path.as_posix(): path for path in found}
+    by_path = {composed(path.as_posix()): path for path in found}
     by_stem: dict[str, list[Path]] = {}
     for path in found:
         for key in {path.name, path.stem, path.with_suffix("").as_posix()}:
-            by_stem.setdefault(key, []).append(path)
+            by_stem.setdefault(composed(key), []).append(path)
     used: dict[tuple[Path, float | None, float | None], tuple[str, str]] = {}
     twice = 0
     for where, row in labelled_rows(args.csv, unlabelled=args.unlabelled):

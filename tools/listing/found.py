@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from datasets.lists.columns import composed
 from datasets.lists.tables import VIDEO_SUFFIXES
-from datasets.stores.frame_names import list_frames
+from datasets.stores.frame_names import list_frames, list_numbers, mixed_series
 from tools.listing.manifest import Manifest
 from tools.listing.splits import SPLITS
 from utils.errors import ListError, UserError
@@ -157,5 +157,10 @@ def count_frames(folder: Path) -> int:
         raise ListError(
             f"{folder}: has {frames.count} frames called {frames.template}, but their numbers go from "
             f"{frames.first} to {frames.last}; dump this video again"
+        )
+    if len(series) > 1 and (other := mixed_series(list_numbers(folder), frames.template)) is not None:
+        raise ListError(
+            f"{folder}: has frames called {frames.template} and others called {other}; all frames of a video must have "
+            "the same format"
         )
     return frames.count

@@ -58,10 +58,10 @@ def read_labels(path: Path, *, multi_label: bool = False, note: Callable[[str], 
     named = next((SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS), "")
     if path.suffix.lower() == ".json":
         annotations, unread = read_json(path)
-        rows = [
-            LabelRow(name, read_label(label, where=f"{path}: {name}") or "", start, end, split or named, number)
-            for number, (name, label, start, end, split) in enumerate(annotations, 1)
-        ]
+        rows = []
+        for number, (name, label, start, end, split) in enumerate(annotations, 1):
+            label = read_label(label, where=f"{path}:{number}") or ""
+            rows.append(LabelRow(composed(name), label, start, end, split or named, number))
         if not rows:
             raise ListError(f"{path}: no video in it")
     else:
@@ -107,7 +107,7 @@ def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[Label
         if not name or not (label or SPLITS.get(split) == "test"):
             raise ListError(f"{where}: the {'label' if name else 'file'} is empty")
         label = composed(label) if multi_label and label != "-1" else read_label(label, where=where) or ""
-        result.append(LabelRow(name, label, start, end, split, number))
+        result.append(LabelRow(composed(name), label, start, end, split, number))
     if not result:
         raise ListError(f"{path}: no rows; expected lines like `some video.mp4,class name`")
     return result, unread
@@ -144,8 +144,11 @@ def split_labels(text: str) -> list[str]:
 
 
 def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
-    """Yields the names that the video of a row may have on the disk, each with whether that file is cut already."""
-    pure = PurePosixPath(row.name.removeprefix("./"))
+    """Yields the names that the video of a row may have on the disk, each with whether that file is cut already.
+
+    They are in the composed form of Unicode. Backslashes separate folders as well, as on Windows.
+    """
+    pure = PurePosixPath(row.name.replace("\\", "/").removeprefix("./"))
     if row.start is not None and row.end is not None:
         yield cut_name(row.name, row.start, row.end), True
     yield str(pure), False

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from datasets.lists.columns import composed
 from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate, splits_of
 from tools.listing.labels import LabelRow, candidates, labelled_rows, segment_name, split_labels
 from tools.listing.list_files import (
@@ -35,7 +36,7 @@ def by_name(videos: Iterable[Found]) -> dict[str, list[Found]]:
         if video.label:
             keys.add(f"{video.label}/{video.name}")
             keys.add(video.name.removeprefix(f"v_{video.label}_"))  # made with --flat
-        for key in keys:
+        for key in {composed(key) for key in keys}:
             index[key].append(video)
     return index
 
