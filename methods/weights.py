@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
     values = plain(protocol)
     scale = values.pop("value_range", 1.0)
     for key in ("mean", "std"):
-        if key in values:
+        with contextlib.suppress(TypeError, ArithmeticError, KeyError):  # not numbers: it will differ as it is
             values[key] = [round(value / scale, 6) for value in values[key]]
     return values
 
@@ -136,7 +137,9 @@ def starting_weights(
         saved, path, warning = found
         notes += [f"{warning}; continuing from {path}"] if warning else []
         # first, because it explains weights that do not fit
-        notes += [f"the config has changed since: {change}" for change in difference(saved["config"], run.config.raw)]
+        notes += [
+            f"the config has changed since: {change}" for change in difference(saved.get("config", {}), run.config.raw)
+        ]
         for note in notes:
             folder.warn(note)
         report = _start_from(method, path, run, class_names, protocol)
@@ -147,7 +150,7 @@ def starting_weights(
         path = Path(args.load_path)
         report = _start_from(method, path, run, class_names, protocol)
         folder.log(report.summary())
-        saved = checkpoint.load(path) if args.recover else None
+        saved = checkpoint.load_to_resume(path) if args.recover else None
     elif run.common.model.pretrained:
         report = load_pretrained(method, run.common.model.pretrained)
         folder.log(report.summary())

@@ -28,7 +28,7 @@ class Dtype:
 
 
 class Array(np.ndarray):
-    """Stands for numpy.ndarray: an array of numbers whose bytes the file holds; empty if they are none."""
+    """Stands for numpy.ndarray: an array of numbers, whose bytes the file holds; anything else is an empty one."""
 
     def __new__(cls, *_: Any) -> Array:
         """Makes an empty array, whatever is asked for; the file fills it by its state."""
@@ -51,7 +51,7 @@ def rebuilt(*_: Any) -> Array:
 
 
 def scalar(kind: Any, data: Any = b"") -> Any:
-    """Stands for numpy's scalar: a number from its bytes; None if it is none."""
+    """Stands for numpy's scalar: a number from its bytes; None for anything else."""
     dtype = kind.dtype if isinstance(kind, Dtype) else None
     data = data.encode("latin1") if isinstance(data, str) else data
     if dtype is None or not isinstance(data, bytes) or len(data) != dtype.itemsize:

@@ -109,10 +109,8 @@ def test_weights_of_differences_are_not_taken_for_rgb(tmp_path: Path) -> None:
     ours = TSN(modality="rgbdiff", stack=1, **arguments)
     config = {"common": {"model": {"type": "tsn", "modality": "rgbdiff", "stack": 1, **arguments}}}
     torch.save({"state_dict": ours.state_dict(), "config": config}, tmp_path / "diff.pth")
-    assert (
-        "modality is rgbdiff in the file and rgb here: scores will differ"
-        in load_into(TSN(**arguments), tmp_path / "diff.pth").warnings
-    )
+    with pytest.raises(CheckpointError, match="modality is rgbdiff in the file and rgb here"):
+        load_into(TSN(**arguments), tmp_path / "diff.pth")
     again = TSN(modality="rgbdiff", stack=1, **arguments)
     load_pretrained(again, str(tmp_path / "diff.pth"))
     assert torch.equal(again.backbone.conv1.weight, ours.backbone.conv1.weight)

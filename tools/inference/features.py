@@ -17,7 +17,7 @@ from typing_extensions import override
 from methods.base import Method
 from tools.inference.network import TrainedNetwork
 from utils.errors import UserError
-from utils.files import atomic_write
+from utils.files import DAMAGED, atomic_write
 
 Pool = Literal["space", "all", "none"]
 
@@ -124,8 +124,12 @@ class NpzFolder(FeatureStore):
         path = self._path(str(name))
         if not path.is_file():
             return False
-        with np.load(path) as file:
-            check_origin(path, {key: str(file[key]) for key in self._origin}, self._origin)
+        try:
+            with np.load(path) as file:
+                stored = {key: str(file[key]) for key in self._origin}
+        except DAMAGED as error:
+            raise UserError(f"{path}: cut off or damaged ({type(error).__name__}); remove it") from None
+        check_origin(path, stored, self._origin)
         return True
 
     @override

@@ -17,22 +17,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from utils.config import ROOT_KEY
+from utils.config.safe_yaml import read_yaml
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError
 
 _PYSLOWFAST = {"TRAIN", "DATA", "MODEL", "SOLVER"}
+_NAMES_A_PLACE = re.compile(r"[/\\~:]|\.\w+$")  # of paths, addresses and files
 COMMAND_LINE = -1  # stands for the line of a value that was set on the command line
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number (YAML 1.1 wants 1.0e-4) and refuses a key given twice."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$"),
-    list("-+.0123456789"),
-)
 
 
 @dataclass(frozen=True)
@@ -158,21 +149,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise ConfigError(f"{path}: this is not UTF-8 text ({error.reason} at byte {error.start})") from None
     lines: dict[str, int] = {}
     try:
-        loader = _Loader(text)  # refuses control characters
+        value, node = read_yaml(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.reason} (#x{error.character:02x})") from None
-    try:
-        node = loader.get_single_node()
-        if node is not None:
-            _note_lines(node, "", lines, path)
-        return (loader.construct_document(node) if node is not None else {}), lines
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    finally:
-        loader.dispose()
+    if node is None:
+        return {}, lines
+    _note_lines(node, "", lines, path)
+    return value, lines
 
 
 def _note_lines(node: yaml.Node, prefix: str, lines: dict[str, int], path: Path) -> None:
@@ -195,9 +183,18 @@ def stored_config(raw: Any, path: Path) -> Common:
     if not isinstance(raw, Mapping) or not isinstance(raw.get(ROOT_KEY), Mapping):
         raise CheckpointError(f"{path}: holds only weights, and no config that says which network they belong to")
     try:
-        return Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
+        common = Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
     except ValidationError as error:
         raise CheckpointError("; ".join(describe(error, Common, path, {}))) from None
+    except RecursionError:
+        raise CheckpointError(f"{path}: its config is nested too deeply") from None
+    for key, value in flat({**common.model.kwargs, **(common.model.model_extra or {})}).items():
+        if isinstance(value, str) and _NAMES_A_PLACE.search(value):
+            raise CheckpointError(
+                f"{path}: the config in it has {ROOT_KEY}.model.kwargs.{key}: {value!r}, which names a file or an "
+                "address; if you trust it, write the config into a file of your own and name that"
+            )
+    return common
 
 
 def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
@@ -206,9 +203,10 @@ def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
     if not equals or keys[0] != ROOT_KEY or len(keys) < 2:
         raise ConfigError(f"override {text!r}: write it as {ROOT_KEY}.<key>=<value>, for example common.batch_size=8")
     try:
-        parsed = yaml.load(value, Loader=_Loader)
+        parsed = read_yaml(value)[0]
     except yaml.YAMLError as error:
-        raise ConfigError(f"override {text!r}: the value is not valid YAML: {error}") from None
+        reason = getattr(error, "problem", None) or error
+        raise ConfigError(f"override {text!r}: the value is not valid YAML: {reason}") from None
     place = raw
     for key in keys[:-1]:
         if not isinstance(place, dict):

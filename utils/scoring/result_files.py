@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import atomic_write
+from utils.files import DAMAGED, atomic_write
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.label_sets import labels_from_text
 from utils.scoring.metrics import top_classes
@@ -188,7 +187,7 @@ def read_scores(path: Path) -> Evaluation:
             scores, labels, names = file["scores"], file["labels"], file["class_names"].tolist()
             paths = [os.fsdecode(name) for name in file["paths"].tolist()]
             protocol = str(file["protocol"])
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: cut off or damaged ({type(error).__name__}): {AGAIN}") from None
     fits = scores.ndim == 2 and labels.shape in (scores.shape, (len(scores),)) and len(scores) == len(paths)
     if not fits or (names and len(names) != scores.shape[1]):
