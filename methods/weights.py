@@ -101,7 +101,8 @@ def compare_protocol(file: RawCheckpoint, protocol: Mapping[str, Any], test: Tes
     """
     theirs, ours = _comparable(file.protocol), _comparable(protocol)
     named = {key for key in CHOICES.values() if getattr(test, key) is not None} | {*file.test}
-    wrong, chosen = [], []
+    wrong: list[str] = []
+    chosen: list[str] = []
     for key in sorted(ours.keys() & theirs.keys()):
         if ours[key] != theirs[key]:
             free = key in ALWAYS_CHOSEN or CHOICES.get(key) in named

@@ -32,7 +32,7 @@ def save_arrays(path: Path, description: Mapping[str, Any], arrays: Mapping[str,
     entries: dict[str, Any] = {"about": dict(description), "arrays": table, "bytes": offset}
     checksum = zlib.crc32(json.dumps(entries).encode())
     for array in arrays.values():
-        checksum = zlib.crc32(_padding(array), zlib.crc32(_bytes(array), checksum))
+        checksum = zlib.crc32(_padding(array), zlib.crc32(_bytes(array).data, checksum))
     header = json.dumps({**entries, "sum": checksum}).encode()
     header += b" " * (-(len(_MAGIC) + 8 + len(header)) % _ALIGN)
     with atomic_write(path) as file:
@@ -74,7 +74,7 @@ def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             raise ValueError(f"{path}: damaged (unknown entries)")
         if entries["bytes"] != len(data):
             raise ValueError(f"{path}: incomplete")
-        found = zlib.crc32(data, zlib.crc32(json.dumps(entries).encode()))
+        found = zlib.crc32(data.data, zlib.crc32(json.dumps(entries).encode()))
         if checksum not in (None, found):
             raise ValueError(f"{path}: damaged (wrong checksum)")
         arrays = {name: _array(data, **entry) for name, entry in entries["arrays"].items()}

@@ -62,7 +62,7 @@ def sum_of(state: Mapping[str, Tensor]) -> int:
     for key, value in state.items():
         found = zlib.crc32(f"{key} {value.dtype} {tuple(value.shape)}".encode(), found)
         if value.numel():
-            found = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), found)
+            found = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, found)
     return found
 
 

@@ -24,7 +24,7 @@ class Dtype:
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
         if self.dtype is not None and order in ("<", ">"):
-            self.dtype = self.dtype.newbyteorder(order)
+            self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
 class Array(np.ndarray):
@@ -42,7 +42,7 @@ class Array(np.ndarray):
         data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's bytes
         if not isinstance(data, bytes) or math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=0) < 0:
             raise ValueError(f"an array of shape {shape} does not have {len(data)} bytes")
-        super().__setstate__((1, tuple(shape), dtype, bool(fortran), data))
+        super().__setstate__((1, tuple(shape), dtype, np.bool_(fortran), data))
 
 
 def rebuilt(*_: Any) -> Array:

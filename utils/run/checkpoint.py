@@ -147,7 +147,7 @@ def load_to_resume(path: Path) -> dict[str, Any]:
     return _checked(read(path), _Resumable, path)
 
 
-def _checked(contents: Any, kind: type[_Saved], path: Path) -> dict[str, Any]:
+def _checked(contents: Any, kind: Any, path: Path) -> dict[str, Any]:
     if not isinstance(contents, dict) or not {"step", "state_dict"} <= contents.keys():
         raise CheckpointError(f"{path}: not a checkpoint of a run of ours: it has no `step` and `state_dict`")
     try:
