@@ -82,8 +82,11 @@ def method_on_meta(common: Common) -> tuple[Method, list[str]]:
 
     Returns it with the warnings that a run would give, also about pretrained weights that are not there.
     """
-    with torch.device("meta"):
-        method, warnings = prepared_method(common, world_size=expected_world_size())
+    try:
+        with torch.device("meta"):
+            method, warnings = prepared_method(common, world_size=expected_world_size())
+    except RuntimeError as error:  # torch's, for layers of impossible sizes
+        raise ConfigError(f"common.model: such a network cannot be built: {str(error).splitlines()[0]}") from None
     missing = _missing_pretrained(method, common.model)
     return method, warnings + ([missing] if missing else [])
 

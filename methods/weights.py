@@ -17,11 +17,11 @@ from networks.checkpoints.load import (
     other_scores,
 )
 from networks.prepare import to_channels_last
-from utils.config.file import difference, plain
+from utils.config.file import plain
 from utils.config.schema import Test
 from utils.errors import CheckpointError
 from utils.processes import session
-from utils.run import checkpoint
+from utils.run import checkpoint, resume
 from utils.run.context import Run
 
 # what the `test` section of a config chooses: entry of a stored protocol -> key of `test`
@@ -125,48 +125,55 @@ def starting_weights(
 ) -> dict[str, Any] | None:
     """Fills a method before training: the experiment's own checkpoint, else --load-path, else `model.pretrained`.
 
-    With --fresh the files of an earlier run are set aside. Adds the warnings that checkpoints have to keep to
-    `run.notes`, and returns the checkpoint that training continues from, if any.
+    With --fresh the files of an earlier run are set aside, once per launch. Adds the warnings that checkpoints have to
+    keep to `run.notes`, and returns the checkpoint that training continues from, if any.
 
     protocol: that of the validation; how the weights were trained for another one is a warning.
     """
     args, folder = run.args, run.folder
     saved: dict[str, Any] | None = None
-    notes: list[str] = []
-    found = None if args.fresh else checkpoint.load_newest(run.config.folder)
+    report = LoadReport("random weights")
+    fresh = args.fresh and not resume.is_retry(run)
+    found = None if fresh else checkpoint.load_newest(run.config.folder)
     if found is not None:
         saved, path, warning = found
-        notes += [f"{warning}; continuing from {path}"] if warning else []
-        # first, because it explains weights that do not fit
-        notes += [
-            f"the config has changed since: {change}" for change in difference(saved.get("config", {}), run.config.raw)
-        ]
-        for note in notes:
-            folder.warn(note)
-        report = _start_from(method, path, run, class_names, protocol)
+        if warning:
+            run.note(f"{warning}; continuing from {path}")
+        changes = resume.tell_changes(run, saved)  # first, because they explain weights that do not fit
+        try:
+            report = _start_from(method, path, run, class_names, protocol, new_head=False)
+        except CheckpointError as error:
+            raise resume.misfit(error, run, path, changes) from None
         for text in report.warnings:
             folder.warn(text)
-        folder.log(f"continuing from {path}, {saved['step']} steps done")
+        others = f"; --load-path {args.load_path} is not looked at" if args.load_path else ""
+        folder.log(f"continuing from {path}, {saved['step']} steps done{others}")
     elif args.load_path:
         path = Path(args.load_path)
-        report = _start_from(method, path, run, class_names, protocol)
+        report = _start_from(method, path, run, class_names, protocol, new_head=args.new_head)
         folder.log(report.summary())
-        saved = checkpoint.load_to_resume(path) if args.recover else None
+        if args.recover:
+            saved = checkpoint.load_to_resume(path)
+            resume.tell_changes(run, saved)
     elif run.common.model.pretrained:
         report = load_pretrained(method, run.common.model.pretrained)
         folder.log(report.summary())
-    else:
-        report = LoadReport("random weights")
-    run.notes.extend(dict.fromkeys([*(saved or {}).get("notes", []), *notes, *report.warnings]))
+    run.notes.extend(dict.fromkeys([*(saved or {}).get("notes", []), *report.warnings]))
     session.barrier()  # every rank has loaded its weights, so --fresh may move the files now
-    if args.fresh and (old := folder.set_aside()):
+    if fresh and (old := folder.set_aside()):
         folder.log(f"--fresh: the files of the earlier run are now in {old}")
     _to_device(method, run)
     return saved
 
 
 def _start_from(
-    method: Method, path: Path, run: Run, class_names: Sequence[str] | None, protocol: Mapping[str, Any]
+    method: Method,
+    path: Path,
+    run: Run,
+    class_names: Sequence[str] | None,
+    protocol: Mapping[str, Any],
+    *,
+    new_head: bool,
 ) -> LoadReport:
     """Fills a method that will be trained, and validated by `protocol`: what differs from the file is a warning."""
     file = load_checkpoint_file(path, trust_pickle=run.args.trust_pickle)
@@ -174,7 +181,7 @@ def _start_from(
         method,
         file,
         class_names=class_names,
-        new_head=run.args.new_head,
+        new_head=new_head,
         strict=not run.args.not_strict,
         as_trained=False,
     )

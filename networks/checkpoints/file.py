@@ -25,6 +25,7 @@ from networks.checkpoints.safe_arrays import STAND_INS, Ignored
 from networks.checkpoints.trust import wrong_hash
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
+from utils.plain_text import one_line
 from utils.torch_file import SUM, ZIP_MAGIC, read_torch, sum_of
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
@@ -72,7 +73,9 @@ class RawCheckpoint:
     def class_names(self) -> list[str] | None:
         """Returns the classes that it was trained on, in order, if the file names them."""
         names = self.others.get("class_names")
-        return [str(name) for name in names] if isinstance(names, (list, tuple)) else self.description.class_names
+        if not isinstance(names, (list, tuple)):
+            return self.description.class_names
+        return [one_line(str(name)) for name in names]
 
     @property
     def protocol(self) -> Mapping[str, Any]:

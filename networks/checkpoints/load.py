@@ -6,6 +6,7 @@ file.py and layouts/ read the files and translate their names.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,6 +233,7 @@ def _other_classes(file: RawCheckpoint, class_names: Sequence[str] | None) -> st
 
 def _plain(name: str) -> str:
     """Normalises a class name that folders and lists write differently: `Air_Drumming` becomes `air drumming`."""
+    name = unicodedata.normalize("NFC", name)
     return re.sub(r"[\W_]+", " ", name.casefold()).strip() or name
 
 

@@ -79,15 +79,15 @@ def test_what_does_not_fit_is_refused_with_its_key(arguments: dict[str, Any], me
 
 def image_file(folder: Path) -> tuple[nn.Module, Path]:
     image = resnet18()
-    torch.save(image.state_dict(), folder / "resnet18-12345678.pth")
-    return image, folder / "resnet18-12345678.pth"
+    torch.save(image.state_dict(), folder / "resnet18-mine.pth")
+    return image, folder / "resnet18-mine.pth"
 
 
 def test_image_weights_inflate_to_clips_of_flow(tmp_path: Path) -> None:
     _, _ = image_file(tmp_path)
     method = Clip3D(backbone="resnet18_3d", num_class=4, clip_len=16, modality="flow", kwargs={"shortcut_type": "B"})
     report = load_pretrained(method, True, folder=tmp_path)
-    kernel, image = method.network.conv1.weight, torch.load(tmp_path / "resnet18-12345678.pth", weights_only=True)
+    kernel, image = method.network.conv1.weight, torch.load(tmp_path / "resnet18-mine.pth", weights_only=True)
     assert kernel.shape[1] == 2 and any("repeated for 2 channels of flow" in note for note in report.notes)
     torch.testing.assert_close(kernel.sum(2)[:, 1], image["conv1.weight"].mean(1))
 

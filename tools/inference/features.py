@@ -17,7 +17,8 @@ from typing_extensions import override
 from methods.base import Method
 from tools.inference.network import TrainedNetwork
 from utils.errors import UserError
-from utils.files import DAMAGED, atomic_write
+from utils.files import atomic_write
+from utils.npz import read_npz
 
 Pool = Literal["space", "all", "none"]
 
@@ -125,11 +126,10 @@ class NpzFolder(FeatureStore):
         if not path.is_file():
             return False
         try:
-            with np.load(path) as file:
-                stored = {key: str(file[key]) for key in self._origin}
-        except DAMAGED as error:
-            raise UserError(f"{path}: cut off or damaged ({type(error).__name__}); remove it") from None
-        check_origin(path, stored, self._origin)
+            found = read_npz(path, self._origin)
+        except ValueError as error:
+            raise UserError(f"{error}; remove it, and its features are computed again") from None
+        check_origin(path, {key: str(value) for key, value in found.items()}, self._origin)
         return True
 
     @override

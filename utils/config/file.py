@@ -26,6 +26,11 @@ _NAMES_A_PLACE = re.compile(r"[/\\~:]|\.\w+$")  # of paths, addresses and files
 COMMAND_LINE = -1  # stands for the line of a value that was set on the command line
 
 
+LARGEST = 2**31 - 1  # of whole numbers, so that none overflows
+LARGEST_FLOAT = 1e9
+LARGER = {f"{ROOT_KEY}.seed": 2**64 - 1}
+
+
 @dataclass(frozen=True)
 class ConfigFile:
     """Holds a loaded config.
@@ -87,6 +92,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         raise ConfigError(
             f"{_place(path, lines, extra[0])}: unknown key outside `{ROOT_KEY}:`; move it below `{ROOT_KEY}:`"
         )
+    if wrong := "; ".join(f"{_place(path, lines, key)}: {reason}" for key, reason in _wrong_numbers(raw, "")):
+        raise ConfigError(wrong)
     try:
         common = Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
     except ValidationError as error:
@@ -182,6 +189,8 @@ def stored_config(raw: Any, path: Path) -> Common:
     """
     if not isinstance(raw, Mapping) or not isinstance(raw.get(ROOT_KEY), Mapping):
         raise CheckpointError(f"{path}: holds only weights, and no config that says which network they belong to")
+    if wrong := "; ".join(f"{path}: {key}: {reason}" for key, reason in _wrong_numbers(raw, "")):
+        raise CheckpointError(wrong)
     try:
         common = Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
     except ValidationError as error:
@@ -218,6 +227,20 @@ def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
         raise ConfigError(f"override {text!r}: {'.'.join(keys[:-1])} is a value, not a mapping")
     place[keys[-1]] = parsed
     lines[".".join(keys)] = COMMAND_LINE
+
+
+def _wrong_numbers(value: Any, dotted: str) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, what is wrong) for every number with which nothing can be computed."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _wrong_numbers(item, f"{dotted}.{key}" if dotted else str(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _wrong_numbers(item, dotted)
+    elif isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:  # nan is not less than anything
+        yield dotted, f"should be a number up to {LARGEST_FLOAT:g}, but is {value}"
+    elif isinstance(value, int) and abs(value) > LARGER.get(dotted, LARGEST):
+        yield dotted, f"should be a whole number up to {LARGER.get(dotted, LARGEST)}, but is {str(value)[:30]}"
 
 
 def _place(path: Path, lines: Mapping[str, int], dotted: str) -> str:

@@ -11,21 +11,44 @@ EXPANDED = 10  # values that aliases may make of one character; real files stay 
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number (YAML 1.1 wants 1.0e-4)."""
+    """Safe YAML 1.2, in which 1e-4 and 010 are the numbers that they look like, and on, off, yes and no are words.
+
+    utils/config/words.py makes True and False of the words where a key takes those.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it; those of YAML 1.1 are left out
+
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        """Returns the value of a decimal, octal (0o17) or hexadecimal (0xff) number."""
+        text = str(node.value)
+        try:
+            return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+        except ValueError:  # Python reads at most 4300 digits
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a number of {len(text)} digits", node.start_mark
+            ) from None
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$"),
-    list("-+.0123456789"),
-)
+for _tag, _pattern, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.whole_number)
 
 
 def read_yaml(text: str) -> tuple[Any, yaml.Node | None]:
     """Returns the value of a document, and its node with the places of all parts; None for an empty text.
 
-    Raises: yaml.YAMLError, also for numbers and dates that cannot be, for a text that is nested too deeply, and for
-        aliases that make a long value of a short text.
+    Raises: yaml.YAMLError, also for a text that is nested too deeply, and for aliases that make a long value of a short
+        text.
     """
     loader = _Loader(text)  # refuses control characters
     try:
@@ -36,8 +59,6 @@ def read_yaml(text: str) -> tuple[Any, yaml.Node | None]:
             problem = "its aliases (*name) stand for too many values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
         return loader.construct_document(node), node
-    except ValueError as error:
-        raise yaml.MarkedYAMLError(problem=str(error)) from None
     except RecursionError:
         raise yaml.MarkedYAMLError(problem="it is nested too deeply") from None
     finally:

@@ -12,7 +12,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
@@ -102,22 +102,45 @@ def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     """
     newest = folder / NEWEST
     staged = folder / f".{NEWEST}.staged"
+    failed: list[OSError] = []
     try:
         with atomic_write(staged) as file:
+            noting: Any = _Noting(file, failed)
             state = with_prefix(checkpoint["state_dict"])
-            torch.save({**checkpoint, "state_dict": state, SUM: sum_of(state)}, file)
+            torch.save({**checkpoint, "state_dict": state, SUM: sum_of(state)}, noting)
         if best:
             _link(staged, folder / BEST)
         if newest.exists():
             _link(newest, folder / BEFORE)
         staged.replace(newest)
         sync_folder(folder)
-    except (OSError, RuntimeError) as error:  # torch.save turns a failed write into a RuntimeError
+    except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             staged.unlink()
+        cause = error if isinstance(error, OSError) else failed[0] if failed else None
+        if cause is None:  # nothing about writing: torch reports a dead worker wherever this process happens to be
+            raise
         raise CheckpointError(
-            f"{newest}: cannot be written ({error}); the checkpoint before it is unchanged"
+            f"{newest}: cannot be written ({cause.strerror or cause}); the checkpoint before it is unchanged"
         ) from error
+
+
+class _Noting:
+    """A file that notes why a write failed, which torch replaces by the place in its own code."""
+
+    def __init__(self, file: IO[bytes], failed: list[OSError]) -> None:
+        self._file, self._failed = file, failed
+
+    def write(self, data: bytes) -> int:
+        """Writes, and notes the error if that fails."""
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self._failed.append(error)
+            raise
+
+    def flush(self) -> None:
+        """Does nothing: atomic_write flushes."""
 
 
 def _link(source: Path, target: Path) -> None:
