@@ -256,6 +256,8 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         reason = str(error)
     except ImportError as error:
         raise CheckpointError(f"{path}: holds objects of a package that is not installed ({error})") from None
+    except MemoryError:
+        raise CheckpointError(f"{path}: needs more memory than there is") from None
     except DAMAGED as error:
         reason = str(error)
     if "TorchScript" in reason:

@@ -255,7 +255,7 @@ def other_scores(path: Path, differences: Sequence[str]) -> str:
     """Returns the message for weights that would be used in another way than they were trained for."""
     return (
         f"{path}: its scores would be others than those it was trained for: {'; '.join(differences)}; take the config "
-        f"it was trained with, or allow it with --not-strict"
+        f"it was trained with, or score it all the same with main.py --evaluate --not-strict"
     )
 
 

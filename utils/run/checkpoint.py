@@ -191,6 +191,8 @@ def read(path: Path) -> Any:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
+    except MemoryError:
+        raise CheckpointError(f"{path}: needs more memory than there is") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
         # the text of other errors is a key, or advice to trust the file
         says_why = isinstance(error, (RuntimeError, OSError, DamagedError))
