@@ -14,7 +14,7 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
-from networks.checkpoints.load import PRETRAINED, find_pretrained
+from networks.checkpoints.load import PRETRAINED, RawCheckpoint, find_pretrained, plan_loading
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
 from utils.config.build import build, call, parameters_of
@@ -42,6 +42,13 @@ def build_method(model: Model) -> Method:
     method = build(METHODS, model.type, arguments, where="common.model")
     method.kind = next(name for name, kind in METHODS.items() if kind is METHODS[model.type])  # some have two names
     return method
+
+
+def build_for_file(model: Model, file: RawCheckpoint) -> Method:
+    """Builds the method for a file's weights. Raises: CheckpointError if they do not fit, before it takes memory."""
+    with torch.device("meta"):
+        plan_loading(build_method(model), file, as_trained=False)
+    return build_method(model)
 
 
 def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[Method, list[str]]:
@@ -111,11 +118,18 @@ def method_defaults(model: Model) -> dict[str, Any]:
 
 
 def _missing_pretrained(method: Method, model: Model) -> str | None:
-    """Returns which weights `pretrained` asks for that are not there; None when nothing is missing."""
+    """Returns which weights `pretrained` asks for that are not there; None when nothing is missing.
+
+    Raises: CheckpointError for a file that is there and cannot be loaded.
+    """
+    where = "common.model.pretrained"
     if isinstance(model.pretrained, str):
-        return (
-            None if Path(model.pretrained).exists() else f"common.model.pretrained: {model.pretrained} does not exist"
-        )
-    if model.pretrained and find_pretrained(method.arch) is None:
-        return f"no weights for {method.arch} in {PRETRAINED}/: training would start from random weights"
+        if not Path(model.pretrained).exists():
+            return f"{where}: {model.pretrained} does not exist"
+        plan_loading(method, model.pretrained, new_head=True)
+    elif model.pretrained:
+        path = find_pretrained(method.arch) if method.arch else None
+        if path is None:
+            return f"no weights for {method.arch} in {PRETRAINED}/: training would start from random weights"
+        plan_loading(method, path)
     return None

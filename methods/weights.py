@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
     values = plain(protocol)
     scale = values.pop("value_range", 1.0)
     for key in ("mean", "std"):
-        if key in values:
+        with contextlib.suppress(TypeError, ArithmeticError, KeyError):  # not numbers: it will differ as it is
             values[key] = [round(value / scale, 6) for value in values[key]]
     return values
 
@@ -152,7 +153,7 @@ def starting_weights(
         report = _start_from(method, path, run, class_names, protocol, new_head=args.new_head)
         folder.log(report.summary())
         if args.recover:
-            saved = checkpoint.load(path)
+            saved = checkpoint.load_to_resume(path)
             resume.tell_changes(run, saved)
     elif run.common.model.pretrained:
         report = load_pretrained(method, run.common.model.pretrained)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent  # the project's folder
 # errors that readers raise for a file that is cut off, or that is something else than expected
 DAMAGED = (
     *(RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile),
-    *(MemoryError, OverflowError),  # lengths that no file of this size has
+    OverflowError,  # lengths that no file has
 )
 
 

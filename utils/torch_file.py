@@ -7,7 +7,8 @@ import io
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 ZIP_MAGIC = b"PK\x03\x04"
 BLOCK = 1 << 20
+SUM = "state_dict_sum"  # entry of our checkpoints
 
 
 class DamagedError(ValueError):
@@ -52,6 +54,16 @@ def read_torch(path: Path, *, allowed: Sequence[Any] = (), trust: bool = False) 
     for name, tensor in tensors_in(contents):
         _check_size(name, tensor)
     return contents
+
+
+def sum_of(state: Mapping[str, Tensor]) -> int:
+    """Returns a checksum of names, types, shapes and values."""
+    found = 0
+    for key, value in state.items():
+        found = zlib.crc32(f"{key} {value.dtype} {tuple(value.shape)}".encode(), found)
+        if value.numel():
+            found = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, found)
+    return found
 
 
 def check_zip(file: io.BufferedReader) -> None:

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from networks.checkpoints.layouts import LAYOUTS, ours
-from networks.checkpoints.layouts.base import Description
+from networks.checkpoints.layouts.base import Description, Layout
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from networks.checkpoints.safe_arrays import STAND_INS, Ignored
+from networks.checkpoints.trust import wrong_hash
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
 from utils.plain_text import one_line
-from utils.torch_file import ZIP_MAGIC, read_torch
+from utils.torch_file import SUM, ZIP_MAGIC, read_torch, sum_of
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
 # entries in which projects keep the weights; if there are several, the first is taken
@@ -33,6 +34,9 @@ NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "b
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DistributedDataParallel, torch.compile, and several trainers
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are for Caffe2
+
+# a classifier that somebody has put into a sequence: (fc.1.)(fc)
+IN_SEQUENCE = re.compile(r"(((?:.+\.)?(?:new_fc|fc|fc_cls|head|classifier|proj|projection))\.\d+\.)(?:weight|bias)")
 
 
 # harmless objects that projects store together with the weights
@@ -63,6 +67,7 @@ class RawCheckpoint:
     layout: str
     weights: Mapping[str, Tensor]
     description: Description
+    warnings: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> list[str] | None:
@@ -107,20 +112,52 @@ def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> Raw
     Raises: CheckpointError for a file that is missing, damaged, of an unknown project, or of an unknown network.
     """
     path = Path(path)
-    state, others = split(_read(path, trust_pickle=trust_pickle), path)
+    contents = _read(path, trust_pickle=trust_pickle)
+    state, others = split(contents, path)
+    changed = [text for text in (wrong_hash(path), _wrong_sum(contents)) if text]
     for layout in LAYOUTS:
         if layout.recognises(state):
             try:
-                weights, description = layout.convert(state, others)
+                weights, description = _converted(layout, state, others)
+                layout.read_name(description, path.name)
             except CheckpointError as error:
                 raise CheckpointError(f"{path}: {layout.name}: {error}") from None
+            except DAMAGED as error:  # what stands beside the weights is of another kind than the project writes
+                raise CheckpointError(f"{path}: {layout.name}: an entry is not as it should be: {error!r}") from None
             if layout is not ours.LAYOUT:  # the docs describe the other entries of our own files
                 description.notes += [
                     f"{name}: more weights with the same names; they are not read" for name in _more(others, state)
                 ]
-            return RawCheckpoint(path, state, others, layout.name, weights, description)
+            return RawCheckpoint(path, state, others, layout.name, weights, description, tuple(changed))
     known = ", ".join(layout.name for layout in LAYOUTS)
     raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} belong to no project known here ({known})")
+
+
+def _wrong_sum(contents: Any) -> str | None:
+    """Says that the weights of a checkpoint of ours are not those that were saved; None if they are."""
+    if not isinstance(contents, Mapping) or SUM not in contents:
+        return None
+    state = contents.get("state_dict")
+    same = isinstance(state, Mapping) and sum_of(dict(state)) == contents[SUM]
+    return None if same else "its weights were changed after the run had saved them"
+
+
+def _converted(
+    layout: Layout, state: Mapping[str, Tensor], others: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], Description]:
+    """Translates a file, also one whose classifier is the only layer with weights of a sequence, behind a dropout."""
+    weights, description = layout.convert(state, others)
+    unknown = "num_class" not in description.arguments or any(re.match(r"head\.\d", key) for key in weights)
+    if layout is ours.LAYOUT or not description.method or not unknown:
+        return weights, description
+    found = [match for key in state if (match := IN_SEQUENCE.fullmatch(key))]
+    if len(found) not in (1, 2) or len({match[1] for match in found}) != 1:
+        return weights, description
+    first = found[0]
+    plain = {key.replace(first[1], f"{first[2]}.", 1): value for key, value in state.items()}
+    weights, description = layout.convert(plain, others)
+    description.notes.append(f"{first[1].rstrip('.')}: the classifier, taken out of the sequence that it is in")
+    return weights, description
 
 
 def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -219,6 +256,8 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         reason = str(error)
     except ImportError as error:
         raise CheckpointError(f"{path}: holds objects of a package that is not installed ({error})") from None
+    except MemoryError:
+        raise CheckpointError(f"{path}: needs more memory than there is") from None
     except DAMAGED as error:
         reason = str(error)
     if "TorchScript" in reason:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts.ours import LAYOUT, UNKNOWN
+from networks.checkpoints.trust import odd_values
 from networks.first_convolution import RGB, first_convolution, widen_input
 from utils.clip_spec import ClipSpec
 from utils.config.file import flat
@@ -24,7 +25,7 @@ from utils.files import ROOT
 
 __all__ = [
     "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained",
-    "published_file",
+    "plan_loading", "published_file",
 ]  # fmt: skip
 
 PRETRAINED = ROOT / "pretrained"
@@ -145,6 +146,30 @@ def load_into(
 
     Raises: CheckpointError for a file that cannot be read, is of another architecture, or has other classes.
     """
+    report, fits = plan_loading(
+        model,
+        source,
+        new_head=new_head,
+        strict=strict,
+        class_names=class_names,
+        trust_pickle=trust_pickle,
+        as_trained=as_trained,
+    )
+    model.load_state_dict(fits, strict=False)
+    return report
+
+
+def plan_loading(
+    model: Loadable,
+    source: str | Path | RawCheckpoint,
+    *,
+    new_head: bool = False,
+    strict: bool = True,
+    class_names: Sequence[str] | None = None,
+    trust_pickle: bool = False,
+    as_trained: bool | None = None,
+) -> tuple[LoadReport, dict[str, Tensor]]:
+    """Decides what `load_into` loads, from names and shapes alone: the model may be on the meta device."""
     file = source if isinstance(source, RawCheckpoint) else load_checkpoint_file(source, trust_pickle=trust_pickle)
     report = LoadReport(str(file.path), file.layout, notes=list(file.description.notes))
     wanted, head = model.state_dict(), model.head_prefix
@@ -162,11 +187,6 @@ def load_into(
         raise CheckpointError(f"{file.path}: {other_classes}; its scores would be for other classes")
     if new_head:
         optional |= _drop_head(found, wanted, head, report, drop_all=bool(other_classes))
-    differences = _other_computation(model, file)
-    if differences and (strict and not begins if as_trained is None else as_trained):
-        raise CheckpointError(other_scores(file.path, differences))
-    report.warnings += [f"{text}: scores will differ" for text in differences]
-
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     counters = [key for key in wanted if key.endswith(COUNTER) and key not in found]
     report.matched = [key for key in wanted if key in fits]
@@ -177,8 +197,11 @@ def load_into(
     wrong = [key for key in found if key in wanted and key not in fits]
     if wrong or not fits or (strict and (report.missing or report.unexpected)):
         raise CheckpointError(_misfit(model, file, found, wanted, report, wrong))
-    model.load_state_dict(fits, strict=False)
-    return report
+    differences = _other_computation(model, file)
+    if differences and (strict and not begins if as_trained is None else as_trained):
+        raise CheckpointError(other_scores(file.path, differences))
+    report.warnings += [*file.warnings, *(f"{text}: scores will differ" for text in differences), *odd_values(fits)]
+    return report, fits
 
 
 def _for_modality(model: Loadable, file: RawCheckpoint, report: LoadReport) -> dict[str, Tensor]:
@@ -232,7 +255,7 @@ def other_scores(path: Path, differences: Sequence[str]) -> str:
     """Returns the message for weights that would be used in another way than they were trained for."""
     return (
         f"{path}: its scores would be others than those it was trained for: {'; '.join(differences)}; take the config "
-        f"it was trained with, or allow it with --not-strict"
+        f"it was trained with, or score it all the same with main.py --evaluate --not-strict"
     )
 
 

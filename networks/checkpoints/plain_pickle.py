@@ -13,7 +13,7 @@ from networks.checkpoints.safe_arrays import STAND_INS, encoded
 ALLOWED = {**STAND_INS, "collections.OrderedDict": OrderedDict, "_codecs.encode": encoded}
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined]
+class _Unpickler(pickle._Unpickler):
     """Unpickles in Python: the fast one makes room for as many objects as a file of nine bytes claims to have."""
 
     def find_class(self, module: str, name: str) -> Any:

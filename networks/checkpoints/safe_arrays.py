@@ -24,11 +24,11 @@ class Dtype:
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
         if self.dtype is not None and order in ("<", ">"):
-            self.dtype = self.dtype.newbyteorder(order)
+            self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
 
 
 class Array(np.ndarray):
-    """Stands for numpy.ndarray: an array of numbers whose bytes the file holds; empty if they are none."""
+    """Stands for numpy.ndarray: an array of numbers, whose bytes the file holds; anything else is an empty one."""
 
     def __new__(cls, *_: Any) -> Array:
         """Makes an empty array, whatever is asked for; the file fills it by its state."""
@@ -42,7 +42,7 @@ class Array(np.ndarray):
         data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's bytes
         if not isinstance(data, bytes) or math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=0) < 0:
             raise ValueError(f"an array of shape {shape} does not have {len(data)} bytes")
-        super().__setstate__((1, tuple(shape), dtype, bool(fortran), data))
+        super().__setstate__((1, tuple(shape), dtype, np.bool_(fortran), data))
 
 
 def rebuilt(*_: Any) -> Array:
@@ -51,7 +51,7 @@ def rebuilt(*_: Any) -> Array:
 
 
 def scalar(kind: Any, data: Any = b"") -> Any:
-    """Stands for numpy's scalar: a number from its bytes; None if it is none."""
+    """Stands for numpy's scalar: a number from its bytes; None for anything else."""
     dtype = kind.dtype if isinstance(kind, Dtype) else None
     data = data.encode("latin1") if isinstance(data, str) else data
     if dtype is None or not isinstance(data, bytes) or len(data) != dtype.itemsize:

@@ -85,6 +85,8 @@ def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int) -> tuple
     short = name.removeprefix(TIMM)
     if not timm.is_model(short):
         raise ValueError(f"backbone: timm has no {short!r}{nearest(short, timm.list_models())}")
+    for key in kwargs.keys() & inspect.signature(timm.create_model).parameters.keys() - {"scriptable", "exportable"}:
+        raise ValueError(f"kwargs.{key}: is not the network's; weights come from model.pretrained or --load-path alone")
     try:
         net = timm.create_model(short, pretrained=False, num_classes=0, in_chans=in_channels, **kwargs)
     except (TypeError, ValueError) as error:

@@ -79,15 +79,15 @@ def test_what_does_not_fit_is_refused_with_its_key(arguments: dict[str, Any], me
 
 def image_file(folder: Path) -> tuple[nn.Module, Path]:
     image = resnet18()
-    torch.save(image.state_dict(), folder / "resnet18-12345678.pth")
-    return image, folder / "resnet18-12345678.pth"
+    torch.save(image.state_dict(), folder / "resnet18-mine.pth")
+    return image, folder / "resnet18-mine.pth"
 
 
 def test_image_weights_inflate_to_clips_of_flow(tmp_path: Path) -> None:
     _, _ = image_file(tmp_path)
     method = Clip3D(backbone="resnet18_3d", num_class=4, clip_len=16, modality="flow", kwargs={"shortcut_type": "B"})
     report = load_pretrained(method, True, folder=tmp_path)
-    kernel, image = method.network.conv1.weight, torch.load(tmp_path / "resnet18-12345678.pth", weights_only=True)
+    kernel, image = method.network.conv1.weight, torch.load(tmp_path / "resnet18-mine.pth", weights_only=True)
     assert kernel.shape[1] == 2 and any("repeated for 2 channels of flow" in note for note in report.notes)
     torch.testing.assert_close(kernel.sum(2)[:, 1], image["conv1.weight"].mean(1))
 
@@ -109,10 +109,8 @@ def test_weights_of_differences_are_not_taken_for_rgb(tmp_path: Path) -> None:
     ours = TSN(modality="rgbdiff", stack=1, **arguments)
     config = {"common": {"model": {"type": "tsn", "modality": "rgbdiff", "stack": 1, **arguments}}}
     torch.save({"state_dict": ours.state_dict(), "config": config}, tmp_path / "diff.pth")
-    assert (
-        "modality is rgbdiff in the file and rgb here: scores will differ"
-        in load_into(TSN(**arguments), tmp_path / "diff.pth").warnings
-    )
+    with pytest.raises(CheckpointError, match="modality is rgbdiff in the file and rgb here"):
+        load_into(TSN(**arguments), tmp_path / "diff.pth")
     again = TSN(modality="rgbdiff", stack=1, **arguments)
     load_pretrained(again, str(tmp_path / "diff.pth"))
     assert torch.equal(again.backbone.conv1.weight, ours.backbone.conv1.weight)

@@ -151,3 +151,13 @@ def test_the_seconds_that_videos_are_shown_for_are_part_of_the_protocol(store: d
     torch.save({**saved, "preprocessing": {**protocol, "video_sampling": {"fps": 8.0}}}, path)
     wrong, chosen = compare_protocol(load_checkpoint_file(path), protocol, common.test)
     assert len(wrong) == 1 and wrong[0].startswith("video_sampling is {'fps': 8.0} in the file") and not chosen
+
+
+def test_a_dry_run_refuses_weights_that_the_run_could_not_load(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "damaged.pth").write_bytes(b"PK\x03\x04 cut off")
+    with pytest.raises(CheckpointError, match=r"damaged\.pth: damaged"):
+        run(trained, "--dry-run", f"common.model.pretrained={tmp_path / 'damaged.pth'}")
+    torch.save(resnet18().state_dict(), tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth: .* does not fit tsm_mobilenetv2"):
+        run(trained, "--dry-run", f"common.model.pretrained={tmp_path / 'other.pth'}")
+    assert run(trained, "--dry-run", f"common.model.pretrained={trained.parent / 'ckpt.pth.tar'}") == 0

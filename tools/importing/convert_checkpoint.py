@@ -14,7 +14,7 @@ import yaml
 
 from datasets.lists.class_names import read_class_file
 from datasets.protocol import clip_protocol
-from methods.build import build_method
+from methods.build import build_for_file
 from methods.weights import about_network
 from networks.checkpoints.layouts.ours import UNKNOWN
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
@@ -24,6 +24,7 @@ from utils.config.file import ConfigFile, load_config
 from utils.errors import ConfigError, UserError
 from utils.files import atomic_write
 from utils.run.checkpoint import BEST, with_prefix
+from utils.torch_file import SUM, sum_of
 
 KINETICS_400 = 400
 HEADER = """\
@@ -65,6 +66,14 @@ def config_for(file: RawCheckpoint) -> dict[str, Any]:
             f"{file.path}: only weights of this project, without the config that says of which network; use them with "
             f"that config: main.py --config CONFIG --load-path {file.path}"
         )
+    if description.method in ("clip3d", "slowfast") and not description.backbone:
+        why = f" ({description.notes[0]})" if description.notes else ""
+        raise UserError(
+            f"{file.path}: a network of {file.layout} that does not exist here{why}; docs/models.md lists those that do"
+        )
+    if "num_class" not in description.arguments:
+        last = ", ".join([*file.state][-3:])
+        raise UserError(f"{file.path}: its classifier is not one layer, so no network here has it; it ends with {last}")
     model: dict[str, Any] = {"type": description.method, "backbone": description.backbone, **description.arguments}
     if description.method in ("tsn", "tsm", "slowfast"):
         model.setdefault("dropout", 0.5)
@@ -100,14 +109,15 @@ def convert(args: argparse.Namespace) -> str:
     try:
         config = _checked(raw, args.overrides, staged / CONFIG)
         with config.located():
-            method = build_method(config.common.model)
+            method = build_for_file(config.common.model, file)
             protocol = clip_protocol(config.common, method.clip, train=False)
         report = load_into(method, file)
         names, origin = class_names_for(file, config.common.model.num_class, args.class_names)
         contents = {
             **about_network(method, config.raw, protocol.as_dict(), names),
             "step": 0,
-            "state_dict": with_prefix(method.state_dict()),
+            "state_dict": (state := with_prefix(method.state_dict())),
+            SUM: sum_of(state),
             "best_prec1": 0.0,
             "notes": [f"converted from {file.path.name} ({file.layout})", *report.notes, *report.warnings],
         }

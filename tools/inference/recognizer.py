@@ -18,7 +18,7 @@ import torch
 
 from datasets.protocol import clip_protocol
 from datasets.videos.video import TimedFrame
-from methods.build import build_method
+from methods.build import build_for_file
 from methods.weights import fill_for_scoring
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
@@ -245,7 +245,7 @@ def load(
     file = load_checkpoint_file(path, trust_pickle=trust_pickle)
     common = _config_of(file) if config is None else load_config(config).common
     try:
-        method = build_method(common.model)
+        method = build_for_file(common.model, file)
         protocol = clip_protocol(common, method.clip, train=False)
         fill_for_scoring(method, file, protocol.as_dict(), common.test)
     except ConfigError as error:

@@ -17,50 +17,18 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from utils.config import ROOT_KEY
+from utils.config.safe_yaml import read_yaml
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError
 
 _PYSLOWFAST = {"TRAIN", "DATA", "MODEL", "SOLVER"}
+_NAMES_A_PLACE = re.compile(r"[/\\~:]|\.\w+$")  # of paths, addresses and files
 COMMAND_LINE = -1  # stands for the line of a value that was set on the command line
 
 
 LARGEST = 2**31 - 1  # of whole numbers, so that none overflows
 LARGEST_FLOAT = 1e9
 LARGER = {f"{ROOT_KEY}.seed": 2**64 - 1}
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML 1.2, in which 1e-4 and 010 are the numbers that they look like, and on, off, yes and no are words.
-
-    utils/config/words.py makes True and False of the words where a key takes those.
-    """
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it; those of YAML 1.1 are left out
-
-    def whole_number(self, node: yaml.ScalarNode) -> int:
-        """Returns the value of a decimal, octal (0o17) or hexadecimal (0xff) number."""
-        text = str(node.value)
-        try:
-            return int(text, 0 if text[:2] in ("0o", "0x") else 10)
-        except ValueError:  # Python reads at most 4300 digits
-            raise yaml.constructor.ConstructorError(
-                None, None, f"a number of {len(text)} digits", node.start_mark
-            ) from None
-
-
-for _tag, _pattern, _first in (
-    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-        "-+.0123456789",
-    ),
-    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", "<<", "<"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.whole_number)
 
 
 @dataclass(frozen=True)
@@ -188,21 +156,18 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         raise ConfigError(f"{path}: this is not UTF-8 text ({error.reason} at byte {error.start})") from None
     lines: dict[str, int] = {}
     try:
-        loader = _Loader(text)  # refuses control characters
+        value, node = read_yaml(text)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"{path}:{line}: not valid YAML: {error.reason} (#x{error.character:02x})") from None
-    try:
-        node = loader.get_single_node()
-        if node is not None:
-            _note_lines(node, "", lines, path)
-        return (loader.construct_document(node) if node is not None else {}), lines
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise ConfigError(f"{where}: not valid YAML: {getattr(error, 'problem', None) or error}") from None
-    finally:
-        loader.dispose()
+    if node is None:
+        return {}, lines
+    _note_lines(node, "", lines, path)
+    return value, lines
 
 
 def _note_lines(node: yaml.Node, prefix: str, lines: dict[str, int], path: Path) -> None:
@@ -227,9 +192,18 @@ def stored_config(raw: Any, path: Path) -> Common:
     if wrong := "; ".join(f"{path}: {key}: {reason}" for key, reason in _wrong_numbers(raw, "")):
         raise CheckpointError(wrong)
     try:
-        return Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
+        common = Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
     except ValidationError as error:
         raise CheckpointError("; ".join(describe(error, Common, path, {}))) from None
+    except RecursionError:
+        raise CheckpointError(f"{path}: its config is nested too deeply") from None
+    for key, value in flat({**common.model.kwargs, **(common.model.model_extra or {})}).items():
+        if isinstance(value, str) and _NAMES_A_PLACE.search(value):
+            raise CheckpointError(
+                f"{path}: the config in it has {ROOT_KEY}.model.kwargs.{key}: {value!r}, which names a file or an "
+                "address; if you trust it, write the config into a file of your own and name that"
+            )
+    return common
 
 
 def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
@@ -238,9 +212,10 @@ def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
     if not equals or keys[0] != ROOT_KEY or len(keys) < 2:
         raise ConfigError(f"override {text!r}: write it as {ROOT_KEY}.<key>=<value>, for example common.batch_size=8")
     try:
-        parsed = yaml.load(value, Loader=_Loader)
+        parsed = read_yaml(value)[0]
     except yaml.YAMLError as error:
-        raise ConfigError(f"override {text!r}: the value is not valid YAML: {error}") from None
+        reason = getattr(error, "problem", None) or error
+        raise ConfigError(f"override {text!r}: the value is not valid YAML: {reason}") from None
     place = raw
     for key in keys[:-1]:
         if not isinstance(place, dict):

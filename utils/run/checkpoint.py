@@ -1,8 +1,8 @@
 """Writes our checkpoints whole, and finds the newest one that loads.
 
 A file is a plain dict that `torch.load(weights_only=True)` reads: step (iterations done), arch, state_dict (keys with
-the original project's `module.` prefix), best_prec1, optimizer, scaler, trainer, config, class_names, preprocessing and
-notes. networks/checkpoints/load.py reads the files of other projects.
+the original project's `module.` prefix), best_prec1, optimizer, scaler, trainer, config, class_names, preprocessing,
+settings, notes and state_dict_sum. networks/checkpoints/load.py reads the files of other projects.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from typing_extensions import Required, TypedDict
 
 from utils.config.file import stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, UserError
 from utils.files import DAMAGED, atomic_write, sync_folder
-from utils.torch_file import DamagedError, read_torch
+from utils.torch_file import SUM, DamagedError, read_torch, sum_of
 
 NEWEST = "ckpt.pth.tar"
 BEFORE = "ckpt_before.pth.tar"
@@ -31,6 +33,52 @@ HERE = (
     *("val_root", "val_source", "bad_frame_budget"),
     *("workers", "batch_size", "device", "amp", "channels_last", "compile", "seed"),
 )
+
+_TYPES = ConfigDict(arbitrary_types_allowed=True, strict=True)
+
+
+class _Optimizer(TypedDict):
+    """Holds the state of a torch optimizer."""
+
+    state: dict[Any, dict[str, Any]]
+    param_groups: list[dict[str, Any]]
+
+
+class _Trainer(TypedDict, total=False):
+    """Says how far a training is."""
+
+    step: Required[NonNegativeInt]
+    best_prec1: Required[float]
+    best_step: int
+    last_validation: int
+    bad_videos: int
+    bad_losses: int
+    meters: dict[str, Any]
+
+
+class _Saved(TypedDict, total=False):
+    """Holds the entries of a checkpoint whose types decide whether it can be used."""
+
+    __pydantic_config__ = _TYPES  # type: ignore[misc]
+    step: Required[NonNegativeInt]
+    state_dict: Required[dict[str, Any]]
+    best_prec1: float | torch.Tensor  # the original project stored a tensor
+    optimizer: _Optimizer
+    scaler: dict[str, Any]
+    trainer: _Trainer
+    config: dict[str, Any]
+    class_names: list[str] | None
+    settings: dict[str, Any]
+    preprocessing: dict[str, Any]
+    notes: list[str]
+    train_state_dict: dict[str, torch.Tensor]
+
+
+class _Resumable(_Saved, total=False):
+    """Holds also the entries without which a training cannot go on."""
+
+    best_prec1: Required[float | torch.Tensor]  # type: ignore[misc]
+    optimizer: Required[_Optimizer]  # type: ignore[misc]
 
 
 def with_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +106,8 @@ def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     try:
         with atomic_write(staged) as file:
             noting: Any = _Noting(file, failed)
-            torch.save({**checkpoint, "state_dict": with_prefix(checkpoint["state_dict"])}, noting)
+            state = with_prefix(checkpoint["state_dict"])
+            torch.save({**checkpoint, "state_dict": state, SUM: sum_of(state)}, noting)
         if best:
             _link(staged, folder / BEST)
         if newest.exists():
@@ -111,12 +160,27 @@ def _link(source: Path, target: Path) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Reads a checkpoint of ours onto the CPU.
 
-    Raises: CheckpointError when it is missing, damaged, or not a checkpoint of a run.
+    Raises: CheckpointError when it is missing, damaged, not a checkpoint of a run, or has an entry of another type.
     """
-    checkpoint = read(path)
-    if not isinstance(checkpoint, dict) or not {"step", "state_dict"} <= checkpoint.keys():
+    return _checked(read(path), _Saved, path)
+
+
+def load_to_resume(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint that a training can continue from; refuses weights alone, and what `load` refuses."""
+    return _checked(read(path), _Resumable, path)
+
+
+def _checked(contents: Any, kind: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(contents, dict) or not {"step", "state_dict"} <= contents.keys():
         raise CheckpointError(f"{path}: not a checkpoint of a run of ours: it has no `step` and `state_dict`")
-    return checkpoint
+    try:
+        TypeAdapter(kind).validate_python(contents)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        what = "is missing" if first["type"] == "missing" else f"is not what a run writes: {first['msg']}"
+        raise CheckpointError(f"{path}: `{key}` {what}") from None
+    return contents
 
 
 def read(path: Path) -> Any:
@@ -127,6 +191,8 @@ def read(path: Path) -> Any:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
+    except MemoryError:
+        raise CheckpointError(f"{path}: needs more memory than there is") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
         # the text of other errors is a key, or advice to trust the file
         says_why = isinstance(error, (RuntimeError, OSError, DamagedError))
@@ -152,7 +218,7 @@ def load_newest(folder: Path) -> tuple[dict[str, Any], Path, str] | None:
         if not path.exists():
             continue
         try:
-            return load(path), path, "; ".join(problems)
+            return load_to_resume(path), path, "; ".join(problems)
         except CheckpointError as error:
             problems.append(str(error))
     if problems:

@@ -7,6 +7,7 @@ files, networks/checkpoints/load.py fills models. A new project is one file and 
 from __future__ import annotations
 
 from networks.checkpoints.layouts import (
+    efficientnet,
     images,
     mit_tsm,
     mmaction2_2d,
@@ -30,5 +31,6 @@ LAYOUTS: tuple[Layout, ...] = (
     vmz.LAYOUT,
     torchvision_video.LAYOUT,
     resnet3d_333.LAYOUT,
+    efficientnet.LAYOUT,
     images.LAYOUT,
 )

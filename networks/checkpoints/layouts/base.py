@@ -45,11 +45,13 @@ class Layout:
         description. An image network keeps its own keys, without classifier, and `Method.from_image_weights` places
         them. Entries that have no place in our networks keep their names and are reported as unexpected. Raises
         CheckpointError for a network that is not built here.
+    read_name: adds what the project's own programs read from the name of a file.
     """
 
     name: str
     recognises: Callable[[State], bool]
     convert: Callable[[State, Mapping[str, Any]], tuple[dict[str, Tensor], Description]]
+    read_name: Callable[[Description, str], None] = lambda description, name: None
 
 
 def add_modality(description: Description, body: State) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torchvision.models.resnet import Bottleneck
 
 from networks.checkpoints.layouts.base import Description, State, add_modality
@@ -17,6 +19,13 @@ POOLED = "layer2.net."  # the stage after a temporal pool
 BLOCK_SHIFT = re.compile(r"layer\d\.(?:net\.)?\d+\.(?:block\.)?net\.")
 WRAPPED_BLOCK = re.compile(r"(layer\d\.\d+)\.block\.")
 CLASSIFIER = re.compile(r"((?:(?:classifier|fc|heads?|last_linear)\.)+(?:(\d+)\.)?)weight")
+# MIT's and tonylins' MobileNetV2 has the layers of a block in one flat list (convolution, norm, ReLU, ...);
+# torchvision's groups them
+_GROUPED = {  # whether the block expands -> place in the flat list -> place in the groups
+    False: {"0": "0.0", "1": "0.1", "3": "1", "4": "2"},
+    True: {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"},
+}
+_FLAT = re.compile(r"(features\.\d+\.conv)\.(\d+)\.(\w+)")
 SCALES = [round(0.05 * step, 2) for step in range(2, 61)]  # width multipliers that a file may have
 
 
@@ -41,6 +50,19 @@ def classifier_of(state: State) -> str:
             is_classifier = value.dim() == 2 or (value.shape[2:].numel() == 1 and f"{key[:-7]}.bias" in state)
             return key.removesuffix("weight") if is_classifier else ""
     return ""
+
+
+def grouped(body: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Groups MobileNetV2's flat blocks as torchvision does; other networks and grouped blocks stay as they are."""
+    expanded = {match[1] for key in body if (match := _FLAT.fullmatch(key)) and match[2] == "7"}
+    flat = {match[1] for key in body if (match := _FLAT.fullmatch(key)) and match[2] == "0"}
+    renamed = {}
+    for key, value in body.items():
+        if (match := _FLAT.fullmatch(key)) and match[1] in flat:
+            place = _GROUPED[match[1] in expanded].get(match[2], match[2])
+            key = f"{match[1]}.{place}.{match[3]}"
+        renamed[key] = value
+    return renamed
 
 
 def describe_image_network(body: State, head: State, *, method: str = "") -> Description:

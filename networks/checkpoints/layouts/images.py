@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
-from networks.checkpoints.layouts.identify_image import classifier_of, describe_image_network
+from networks.checkpoints.layouts.identify_image import classifier_of, describe_image_network, grouped
 from networks.checkpoints.layouts.renaming import Rule, rename
 from networks.first_convolution import first_convolution
 
@@ -26,7 +26,7 @@ def _recognises(state: State) -> bool:
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
     head = classifier_of(state)
-    renamed = rename(state, DENSENET)
+    renamed = grouped(rename(state, DENSENET))
     body = {key: value for key, value in renamed.items() if not key.startswith((head or "\0", *AUXILIARY))}
     return body, describe_image_network(body, {})
 

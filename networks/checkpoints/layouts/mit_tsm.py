@@ -9,7 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
-from networks.checkpoints.layouts.identify_image import add_shift, classifier_of, describe_image_network, without_shift
+from networks.checkpoints.layouts.identify_image import (
+    add_shift,
+    classifier_of,
+    describe_image_network,
+    grouped,
+    without_shift,
+)
 from networks.checkpoints.layouts.renaming import Rule, rename
 from utils.errors import CheckpointError
 
@@ -20,12 +26,8 @@ NON_LOCAL: list[Rule] = [
     (r"(layer\d\.\d+)\.nl\.W\.0\.(.+)", r"\1.non_local.out.\2"),
     (r"(layer\d\.\d+)\.nl\.W\.1\.(.+)", r"\1.non_local.bn.\2"),
 ]
-# this MobileNetV2 has the layers of a block in one flat list (convolution, norm, ReLU, ...), torchvision's groups them
-_GROUPED = {  # whether the block expands -> place in the flat list -> place in the groups
-    False: {"0": "0.0", "1": "0.1", "3": "1", "4": "2"},
-    True: {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"},
-}
-_FLAT = re.compile(r"(features\.\d+\.conv)\.(\d+)\.(\w+)")
+_IN_NAME = re.compile(r"shift([1-9]\d*)_(blockres|block)(?![a-z])")
+_SEGMENTS = re.compile(r"segment([1-9]\d*)")
 
 
 def _recognises(state: State) -> bool:
@@ -40,7 +42,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     if not head and (last := classifier_of(body)):  # trained without dropout: the classifier is the network's own
         head = {key.removeprefix(last): value for key, value in body.items() if key.startswith(last)}
         body = {key: value for key, value in body.items() if not key.startswith(last)}
-    plain = _grouped(rename({without_shift(key): value for key, value in body.items()}, NON_LOCAL))
+    plain = grouped(rename({without_shift(key): value for key, value in body.items()}, NON_LOCAL))
     description = describe_image_network(plain, head)
     add_shift(description, body)
     if description.method == "tsm" and any(".nl." in key for key in body):
@@ -50,17 +52,30 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     return {**ours, **{f"head.{key}": value for key, value in head.items()}, **rest}, description
 
 
-def _grouped(body: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Groups MobileNetV2's flat blocks as torchvision does; other networks and grouped blocks stay as they are."""
-    expanded = {match[1] for key in body if (match := _FLAT.fullmatch(key)) and match[2] == "7"}
-    flat = {match[1] for key in body if (match := _FLAT.fullmatch(key)) and match[2] == "0"}
-    renamed = {}
-    for key, value in body.items():
-        if (match := _FLAT.fullmatch(key)) and match[1] in flat:
-            place = _GROUPED[match[1] in expanded].get(match[2], match[2])
-            key = f"{match[1]}.{place}.{match[3]}"
-        renamed[key] = value
-    return renamed
+def _read_name(description: Description, name: str) -> None:
+    """Adds what MIT's test script reads from `..._shift8_blockres_avg_segment8_e50_nl.pth`: the weights do not show it.
+
+    A note says so, and names what the weights contradict.
+    """
+    found = _IN_NAME.search(name)
+    if description.method != "tsm" or found is None:
+        return
+    arguments = description.arguments
+    named = {"shift_div": int(found[1])}
+    if segments := _SEGMENTS.search(name):
+        named["num_segments"] = int(segments[1])
+    arguments |= named
+    description.assumed = tuple(key for key in description.assumed if key not in named)
+    told = ", ".join(f"{key} {value}" for key, value in named.items())
+    description.notes = [note for note in description.notes if "not in the file" not in note]
+    description.notes.append(f"{told}: from the name of the file, as MIT's test script reads it")
+    claims = {"shift_place": found[2], "non_local": "_nl" in name, "temporal_pool": "_tpool" in name}
+    for key, claim in claims.items():
+        shown = arguments.get(key, False)
+        if shown != claim:
+            description.notes.append(
+                f"{key}: the name of the file says {claim}, its weights show {shown}, which counts"
+            )
 
 
-LAYOUT = Layout("MIT TSM or tsn-pytorch", _recognises, _convert)
+LAYOUT = Layout("MIT TSM or tsn-pytorch", _recognises, _convert, _read_name)

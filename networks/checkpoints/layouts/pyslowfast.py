@@ -16,6 +16,7 @@ from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_resnet3d, with_prefix
 from networks.checkpoints.layouts.identify_slowfast import describe_slowfast
 from networks.checkpoints.layouts.renaming import Rule, rename
+from utils.config.safe_yaml import read_yaml
 
 STATISTICS = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}
 
@@ -142,7 +143,7 @@ def _config(text: Any) -> dict[str, Any]:
     if not isinstance(text, str):
         return {}
     try:
-        config = yaml.safe_load(text)
+        config, _ = read_yaml(text)
     except yaml.YAMLError:
         return {}
     return config if isinstance(config, dict) else {}

@@ -25,6 +25,9 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
+LARGEST = 1 << 64  # of whole numbers; those of real configs count videos
+
+
 class _UnreadError(Exception):
     """Raised for an expression whose value only running it would show."""
 
@@ -38,19 +41,20 @@ def read_python_config(text: str) -> tuple[dict[str, Any], list[str]]:
         raise ValueError(f"it has {len(text)} characters")
     config: dict[str, Any] = {}
     unread: list[str] = []
+    budget = _Budget()
     for part in PATH_LINE.split(text):
-        reader = _Reader(unread)
+        reader = _Reader(unread, budget)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about escapes that a later Python will refuse
                 statements = ast.parse(part).body
             for statement in statements:
                 reader.read(statement)
+            config = _inherit(config, reader.names, budget)
         except SyntaxError as error:
             raise ValueError(f"not Python: {error.msg}") from None
         except (RecursionError, MemoryError):
             raise ValueError("nested too deeply") from None
-        config = _inherit(config, reader.names)
     return config, unread
 
 
@@ -60,13 +64,36 @@ def section(holder: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _inherit(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+class _Budget:
+    """Counts entries and characters of all values: a few names that hold each other can stand for any number."""
+
+    def __init__(self) -> None:
+        self.left = LONGEST
+
+    def spend(self, count: int) -> None:
+        """Raises: ValueError when more than LONGEST have been spent."""
+        self.left -= count
+        if self.left < 0:
+            raise ValueError(f"its values have more than {LONGEST} entries")
+
+    def spend_on(self, value: Any) -> None:
+        """Spends what a value holds at every depth."""
+        todo = [value]
+        while todo:
+            value = todo.pop()
+            self.spend(len(value) if isinstance(value, (str, bytes)) else 1)
+            if isinstance(value, (list, dict)):
+                todo += value.values() if isinstance(value, dict) else value
+
+
+def _inherit(base: Mapping[str, Any], changes: Mapping[str, Any], budget: _Budget) -> dict[str, Any]:
     """Applies the changes of a file that inherits from a config: dicts are merged, other values are replaced."""
+    budget.spend(len(base) + len(changes))
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and not value.get(DELETE):
-            value = _inherit(old, value)
+            value = _inherit(old, value, budget)
         merged[key] = value
     return merged
 
@@ -74,15 +101,16 @@ def _inherit(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 class _Reader:
     """Reads the names of one file, statement by statement."""
 
-    def __init__(self, unread: list[str]) -> None:
+    def __init__(self, unread: list[str], budget: _Budget) -> None:
         self.names: dict[str, Any] = {}
-        self.unread = unread
+        self.unread, self.budget = unread, budget
 
     def read(self, statement: ast.stmt) -> None:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
                 try:
-                    self.names[name] = self.value(value)
+                    self.names[name] = found = self.value(value)
+                    self.budget.spend_on(found)
                 except _UnreadError:
                     self.names.pop(name, None)
                     self._leave_out(statement)
@@ -123,8 +151,10 @@ class _Reader:
             result = function(*values)
         except (TypeError, ArithmeticError, LookupError):
             raise _UnreadError from None
-        if isinstance(result, (str, list)) and len(result) > LONGEST:
-            raise _UnreadError
+        if isinstance(result, int) and abs(result) > LARGEST:
+            raise _UnreadError  # thirty squares of a long number would take hours
+        if isinstance(result, (str, list)):
+            self.budget.spend(len(result))
         return result
 
     def _dict(self, items: list[tuple[Any, ast.expr]]) -> dict[Any, Any]:
@@ -133,6 +163,7 @@ class _Reader:
         for key, node in items:
             try:
                 value = self.value(node)
+                self.budget.spend(len(value) if key is None and isinstance(value, dict) else 1)
                 made |= value if key is None else {key: value}
             except (_UnreadError, TypeError):
                 self._leave_out(node, key)

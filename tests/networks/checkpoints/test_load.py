@@ -80,7 +80,7 @@ def test_a_safetensors_file_whose_first_entry_is_another_kernel_serves_flow(tmp_
 
 def test_pretrained_fills_the_backbone_and_keeps_the_classifier(tmp_path: Path) -> None:
     image = resnet18()
-    torch.save(image.state_dict(), tmp_path / "resnet18-12345678.pth")
+    torch.save(image.state_dict(), tmp_path / "resnet18-mine.pth")
     method = _tsn()
     head = method.state_dict()["head.weight"].clone()
     report = load_pretrained(method, True, folder=tmp_path)
@@ -110,7 +110,7 @@ def test_pretrained_may_be_any_checkpoint_with_a_classifier_of_another_width(tmp
 
 def test_rgb_files_serve_stacks_of_flow_by_their_mean(tmp_path: Path) -> None:
     image = resnet18()
-    torch.save(image.state_dict(), tmp_path / "resnet18-12345678.pth")
+    torch.save(image.state_dict(), tmp_path / "resnet18-mine.pth")
     method = _tsn(modality="flow")
     report = load_pretrained(method, True, folder=tmp_path)
     kernel = method.state_dict()["backbone.conv1.weight"]

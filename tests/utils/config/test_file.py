@@ -25,6 +25,8 @@ common:
         base_lr: 0.1
         max_iter: 10
 """
+# a short text of 2**40 values
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)) + "common: *a39\n"
 
 
 @pytest.fixture
@@ -90,6 +92,10 @@ def test_all_mistakes_are_named_at_once(minimal: Path) -> None:
     ("text", "message"),
     [
         ("common: [", r"config.yaml:\d+: not valid YAML"),
+        (LAUGHS, r"config.yaml:1: not valid YAML: its aliases \(\*name\) stand for too many values"),
+        ("common: &all [*all]", r"its aliases \(\*name\) stand for too many values"),
+        ("common: " + "[" * 3000, r"config.yaml: not valid YAML: it is nested too deeply"),
+        ("common: {seed: " + "9" * 5000 + "}", r"not valid YAML: a number of 5000 digits"),
         ("common:\n    seed: 1\n    seed: 2\n", r"config.yaml:3: `common.seed` is given twice, first on line 2"),
         ("model: {}\n", "the root key must be `common:`"),
         ("", "the root key must be `common:`"),

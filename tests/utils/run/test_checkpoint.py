@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +19,9 @@ from utils.run import checkpoint
 
 
 def made(step: int) -> dict[str, object]:
-    return {"step": step, "state_dict": {"module.w": torch.full((3,), float(step))}}
+    """What a run needs to continue."""
+    state = {"module.w": torch.full((3,), float(step))}
+    return {"step": step, "state_dict": state, "best_prec1": 0.0, "optimizer": {"state": {}, "param_groups": []}}
 
 
 def test_the_newest_and_the_one_before_are_kept_and_best_is_marked(tmp_path: Path) -> None:
@@ -42,6 +46,55 @@ def test_a_damaged_newest_falls_back_to_the_one_before_with_a_word(tmp_path: Pat
     (tmp_path / checkpoint.BEFORE).write_bytes(b"")
     with pytest.raises(CheckpointError, match="no checkpoint here loads"):
         checkpoint.load_newest(tmp_path)
+
+
+ODD = [
+    ({"step": -1}, "`step` is not what a run writes: Input should be greater than or equal to 0"),
+    ({"step": "7"}, "`step` is not what a run writes: Input should be a valid integer"),
+    ({"state_dict": [1]}, "`state_dict` is not what a run writes"),
+    ({"optimizer": None}, "`optimizer` is not what a run writes"),
+    ({"optimizer": {"state": {}}}, "`optimizer.param_groups` is missing"),
+    ({"trainer": []}, "`trainer` is not what a run writes"),
+    ({"trainer": {"best_prec1": 1.0}}, "`trainer.step` is missing"),
+    ({"trainer": {"step": 2, "best_prec1": 1.0, "meters": 3}}, "`trainer.meters` is not what a run writes"),
+    ({"config": "common"}, "`config` is not what a run writes"),
+    ({"notes": "a"}, "`notes` is not what a run writes"),
+    ({"class_names": [1, 2]}, r"`class_names\..*` is not what a run writes"),
+    ({"scaler": 1.0}, "`scaler` is not what a run writes"),
+    ({"train_state_dict": {"w": 1}}, r"`train_state_dict\.w` is not what a run writes"),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), ODD)
+def test_an_entry_of_another_type_falls_back_with_a_word(
+    changes: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    torch.save({**made(1), "state_dict": {}}, tmp_path / checkpoint.BEFORE)
+    torch.save({**made(2), **changes}, tmp_path / checkpoint.NEWEST)
+    found = checkpoint.load_newest(tmp_path)
+    assert found is not None and found[1].name == checkpoint.BEFORE and re.search(rf"ckpt\.pth\.tar: {words}", found[2])
+
+
+@pytest.mark.parametrize("missing", ["optimizer", "best_prec1"])
+def test_weights_alone_are_nothing_to_continue_from(missing: str, tmp_path: Path) -> None:
+    contents = made(2)
+    del contents[missing]
+    torch.save(contents, tmp_path / checkpoint.NEWEST)
+    assert checkpoint.load(tmp_path / checkpoint.NEWEST)["step"] == 2
+    with pytest.raises(CheckpointError, match=f"`{missing}` is missing"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_a_flipped_bit_falls_back_with_a_word(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, made(1), best=False)
+    checkpoint.save(tmp_path, made(2), best=False)
+    newest = tmp_path / checkpoint.NEWEST
+    whole = newest.read_bytes()
+    place = whole.index(np.full(3, 2.0, np.float32).tobytes())
+    newest.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    found = checkpoint.load_newest(tmp_path)
+    assert found is not None and found[0]["step"] == 1
+    assert "ckpt.pth.tar: damaged or not a checkpoint: Bad CRC-32" in found[2]
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:
@@ -126,7 +179,8 @@ from pathlib import Path
 from utils.run import checkpoint
 
 def state(step):
-    return {"step": step, "state_dict": {"module.w": torch.full((3,), float(step))}}
+    weights = {"module.w": torch.full((3,), float(step))}
+    return {"step": step, "state_dict": weights, "best_prec1": 0.0, "optimizer": {"state": {}, "param_groups": []}}
 
 def deadly(function, at, count=[0]):
     def call(*args, **kwargs):

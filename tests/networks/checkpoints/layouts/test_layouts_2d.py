@@ -211,3 +211,28 @@ def test_old_densenet_names_and_auxiliary_classifiers_are_understood(tmp_path: P
     assert not load_into(
         METHODS["tsn"](backbone="googlenet", num_class=7), tmp_path / "googlenet-1378be20.pth"
     ).unexpected
+
+
+NAMES = [
+    ("TSM_kinetics_RGB_resnet50_shift4_blockres_avg_segment16_e50", {}, {"shift_div": 4, "num_segments": 16}, ""),
+    ("TSM_somethingv2_RGB_resnet50_shift8_block_avg_segment8_e45", {"shift_place": "block"}, {"shift_div": 8}, ""),
+    ("TSM_kinetics_RGB_resnet50_shift8_blockres_avg_segment8_e50_nl", NL, {"non_local": True}, ""),
+    ("TSM_x_RGB_resnet50_shift2_blockres_tpool_avg_segment8", {"temporal_pool": True}, {"shift_div": 2}, ""),
+    ("TSM_x_RGB_resnet50_shift8_block_avg_segment8", {}, {}, "says block, its weights show blockres"),
+    ("TSM_x_RGB_resnet50_shift8_blockres_nl", {}, {}, "says True, its weights show False"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "told", "note"), NAMES)
+def test_the_name_of_mits_file_tells_what_its_weights_do_not_show(
+    name: str, arguments: dict[str, Any], told: dict[str, Any], note: str, tmp_path: Path
+) -> None:
+    with torch.device("meta"):
+        made = METHODS["tsm"](backbone="resnet50", num_class=2, **arguments).state_dict()
+    state = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in made.items()}
+    torch.save({"state_dict": official.mit(state, arguments, shifted=True)}, tmp_path / f"{name}.pth")
+    description = load_checkpoint_file(tmp_path / f"{name}.pth").description
+    assert told.items() <= description.arguments.items() and "shift_div" not in description.assumed
+    notes = "\n".join(description.notes)
+    assert "from the name of the file, as MIT's test script reads it" in notes and note in notes
+    assert bool(note) == ("which counts" in notes)

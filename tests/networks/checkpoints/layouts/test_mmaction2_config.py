@@ -270,3 +270,22 @@ huge = [0] * 10**9
 def test_a_text_that_is_no_config_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         read_python_config(text)
+
+
+TOO_MUCH = [
+    ("a = " + "9" * 3000 + "\n" + "a = a * a\n" * 30, None),
+    ("a = [1, 2]\n" + "a = [a, a]\n" * 60, "more than 500000 entries"),
+    ("a = dict(x=1)\n" + "a = dict(p=a, q=a)\n" * 60, "more than 500000 entries"),
+    ("a = 'x' * 400000\n" + "".join(f"b{n} = a + 'y'\n" for n in range(9)), "more than 500000 entries"),
+    ("a = [" + ", ".join(["[1] * 400000"] * 9) + "]\n", "more than 500000 entries"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), TOO_MUCH)
+def test_a_short_text_makes_no_large_values(text: str, words: str | None) -> None:
+    if words is None:
+        config, unread = read_python_config(text)
+        assert not config and unread[0] == "a = a * a"
+        return
+    with pytest.raises(ValueError, match=words):
+        read_python_config(text)

@@ -1,0 +1,55 @@
+"""Says what makes one doubt that a file still holds the weights that were once written into it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+HASH_IN_NAME = re.compile(
+    r"-([0-9a-f]{8})\.\w+$"
+)  # the first digits of a published file's SHA-256: resnet50-0676ba61.pth
+ROUNDED = (torch.float16, torch.bfloat16)
+FEW = 10  # where more than a tenth of the entries of a kind are all zero, that is usual
+
+
+def wrong_hash(path: Path) -> str | None:
+    """Says that the contents of a file are not those that its name was made for; None if they are, or nobody knows."""
+    named = HASH_IN_NAME.search(path.name)
+    if named is None:
+        return None
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found.startswith(named[1]):
+        return None
+    return f"its SHA-256 begins with {found[:8]}, its name says {named[1]}: it may be another file, changed or cut off"
+
+
+def odd_values(state: Mapping[str, Tensor]) -> list[str]:
+    """Says which weights look as if they were lost: zeros where networks have none, and rounded numbers."""
+    kinds: dict[tuple[str, int], list[str]] = {}
+    zero: set[str] = set()
+    for key, value in state.items():
+        if value.is_floating_point() and not value.is_meta and value.numel() > 1:
+            kinds.setdefault((key.rpartition(".")[2], min(value.dim(), 2)), []).append(key)
+            if not value.any():
+                zero.add(key)
+    found: list[str] = []
+    for (name, axes), keys in kinds.items():
+        empty = [key for key in keys if key in zero]
+        usual = (
+            axes < 2 and name != "running_var" and (len(empty) > max(1, len(keys) // FEW) or len(empty) == len(keys))
+        )
+        found += [] if usual else empty
+    rounded = [key for key, value in state.items() if value.dtype in ROUNDED]
+    texts = [f"{_some(found)}: all zero, as in a file that has lost them"] if found else []
+    return texts + ([f"{_some(rounded)}: rounded to {state[rounded[0]].dtype} in the file"] if rounded else [])
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return ", ".join(keys[:3]) + more
