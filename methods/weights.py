@@ -48,6 +48,7 @@ def starting_weights(method: Method, run: Run, class_names: Sequence[str] | None
         if warning:
             run.note(f"{warning}; continuing from {path}")
         changes = resume.tell_changes(run, saved)  # first, because they explain weights that do not fit
+        resume.refuse_other_start(run, saved)
         try:
             _load(method, path, run, class_names, new_head=False)
         except CheckpointError as error:
