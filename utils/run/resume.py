@@ -100,11 +100,13 @@ def _changed_lists(theirs: Any, ours: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(theirs, Mapping):
         return {}
     changes = {}
-    for name in ours.keys() & theirs.keys():
-        old, new = theirs[name], ours[name]
-        if old["digest"] != new["digest"]:
+    for name, new in ours.items():
+        old = theirs.get(name)
+        if isinstance(old, Mapping) and old.get("digest") != new["digest"]:
             same = "as many videos, with other paths, labels or in another order"
-            changes[name] = same if old["videos"] == new["videos"] else f"{old['videos']} videos -> {new['videos']}"
+            changes[name] = (
+                same if old.get("videos") == new["videos"] else f"{old.get('videos')} -> {new['videos']} videos"
+            )
     return changes
 
 
