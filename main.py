@@ -21,7 +21,7 @@ from datasets.protocol import values_in_force
 from datasets.split import Protocols, Split, check_lists, missing_lists, open_split
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, prepare_method
-from methods.weights import load_weights, starting_weights
+from methods.weights import about_network, load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.processes.session import session
@@ -69,10 +69,10 @@ def train(run: Run, protocols: Protocols) -> int:
     method, precision = prepare_method(run)
     val = open_list(run, "val", protocols) if common.val_source else None
     data = open_list(run, "train", protocols)
-    saved = starting_weights(method, run, data.class_names)
+    saved = starting_weights(method, run, data.class_names, protocols["val"].as_dict())
     trainer = Trainer(method, common, data, rank=rank, precision=precision)
-    entries = run.about_training(network_cost(common, method, protocols["val"].num_views), data, val)
-    entries |= {"arch": method.name, "class_names": data.class_names, "preprocessing": protocols["val"].as_dict()}
+    entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
+    entries |= run.about_training(network_cost(common, method, protocols["val"].num_views), data, val)
     resume.restore(run, trainer, saved, entries)
     if trainer.is_done:
         folder.log(f"nothing left to do: {trainer.state.step} of {trainer.total} steps are done")
@@ -125,7 +125,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
 def score_checkpoint(run: Run, val: Split, path: Path) -> Evaluation:
     """Scores the validation list with the weights at `path`."""
     method, precision = prepare_method(run)
-    run.folder.log(load_weights(method, path, run, val.class_names).summary())
+    run.folder.log(load_weights(method, path, run, val.class_names, val.protocol.as_dict()).summary())
     return run.score(method, val, precision, str(path))
 
 

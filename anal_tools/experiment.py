@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from datasets.lists.class_names import read_class_names
+from datasets.open import classes_of
 from utils.config.file import ConfigFile, load_config, stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError, UserError
-from utils.run.about import plain
+from utils.run.about import as_json
 from utils.run.folder import METRICS, RUNS, read_records
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.metrics import confusion_matrix
@@ -106,7 +106,7 @@ def read_config(folder: Path) -> Config:
         return Config(None, {}, {}, str(error))
     rows = file.explain()
     origins = {key: origin for key, _, origin in rows if origin != "default"}
-    return Config(file.common, {key: plain(value) for key, value, _ in rows}, origins, None)
+    return Config(file.common, {key: as_json(value) for key, value, _ in rows}, origins, None)
 
 
 def _config_of_run(run: dict[str, Any], path: Path) -> Config | None:
@@ -118,7 +118,7 @@ def _config_of_run(run: dict[str, Any], path: Path) -> Config | None:
         file = ConfigFile(path, stored_config(run.get("config"), path), run["config"], {})
     except CheckpointError:
         return None
-    values = {key: plain(value) for key, value, _ in file.explain()}
+    values = {key: as_json(value) for key, value, _ in file.explain()}
     return Config(file.common, values, {key: str(text) for key, text in origins.items()}, None, run, in_force)
 
 
@@ -155,10 +155,7 @@ def _names_from_lists(config: Config, num_class: int) -> list[str] | None:
     common = config.common
     if common is None:
         return None
-    for source, root in ((common.val_source, common.val_root), (common.train_source, common.train_root)):
-        if source is None:
-            continue
-        names = read_class_names(source, root=root, num_class=num_class, path=common.data.class_names)
-        if names is not None:
-            return names
-    return None
+    classes = classes_of(common)
+    if classes is not None:
+        classes.check(num_class)
+    return None if classes is None else classes.names

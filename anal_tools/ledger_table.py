@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from anal_tools.compare import ABSENT, config_differences
 from anal_tools.experiment import CONFIG, Config, experiment_folder, read_config, read_history
 from utils.config.schema import Common
+from utils.console import TextConsole
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.plain_text import write_rows
 from utils.run.checkpoint import NEWEST
 from utils.run.folder import METRICS, RUNS
 from utils.scoring.evaluation import Evaluation
@@ -181,14 +180,12 @@ def differences(base: Config | None, config: Config) -> list[str]:
 
 def write_csv(entries: Sequence[Entry], file: Any) -> None:
     """Writes one row per experiment; unknown values are empty."""
-    writer = csv.DictWriter(file, [field.name for field in fields(Entry)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in asdict(entry).items()} for entry in entries)
+    write_rows(file, [[field.name for field in fields(Entry)], *map(astuple, entries)])
 
 
 def show(entries: Sequence[Entry], base: Path | None) -> None:
     """Prints the table."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = TextConsole(width=None if sys.stdout.isatty() else WIDTH)
     table = Table(title=f"{len(entries)} experiments" + (f", compared to {base}" if base else ""), show_lines=True)
     for name in ("experiment", "metric", "best %", "at step", "evaluated %", "steps", "hours", "s/step"):
         table.add_column(name, justify="left" if name in ("experiment", "metric") else "right", overflow="fold")
@@ -200,7 +197,7 @@ def show(entries: Sequence[Entry], base: Path | None) -> None:
         cells += [_shown(entry.hours), _shown(entry.seconds_per_step, digits=3), _few(entry.differences)]
         if entry.problem:
             cells[-1] = f"{cells[-1]}\nproblem: {entry.problem}".strip()
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*cells)
     console.print(table)
 
 

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 
 from datasets import DATASETS, FakeDataset
 from datasets.frame_dataset import SampleDataset
-from datasets.lists.class_names import find_class_file
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
 from datasets.open import flip_labels, has_videos, open_frames, open_list, store_type
 from datasets.protocol import ClipProtocol, clip_protocol
@@ -248,6 +247,6 @@ def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | No
     count = len(records)
     if protocol.train and protocol.video_sampling.sampler != "random_multi":
         count *= protocol.video_sampling.clips_per_video  # without scanning, as if none were too short
-    if names is None and find_class_file(source, records.root) is None:
+    if names is None:
         return f"no classInd.txt next to {source} or in {records.root}/lists: classes will have no names", count
     return None, count

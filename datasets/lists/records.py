@@ -7,9 +7,10 @@ a list with the disk.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,15 @@ class RecordList:
         """Returns a copy of the list with `fewer` frames subtracted from every video, but never below 0."""
         num_frames = np.maximum(self.num_frames - fewer, 0).astype(self.num_frames.dtype)
         return _rebuild(self.source, self.root, self.arrays() | {"num_frames": num_frames}, self._num_class)
+
+    def with_paths(self, changed: Mapping[int, str]) -> RecordList:
+        """Returns a copy of the list in which these records have other paths."""
+        paths = [self._blob[start:stop].tobytes() for start, stop in itertools.pairwise(self._offsets.tolist())]
+        for index, path in changed.items():
+            paths[index] = os.fsencode(path)
+        offsets = np.concatenate([[0], np.cumsum([len(path) for path in paths])]).astype(np.int64)
+        arrays = self.arrays() | {"blob": np.frombuffer(b"".join(paths), np.uint8), "offsets": offsets}
+        return _rebuild(self.source, self.root, arrays, self._num_class)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # a spawned worker maps the cache again instead of receiving a copy of the arrays

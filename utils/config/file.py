@@ -152,13 +152,25 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Returns `common.x: 1 -> 2` for every value in which two raw configs differ."""
-    before, after = dict(_flat(old, "")), dict(_flat(new, ""))
+    before, after = flat(old), flat(new)
     missing = "(absent)"
     return [
         f"{key}: {before.get(key, missing)} -> {after.get(key, missing)}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key, missing) != after.get(key, missing)
     ]
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a nested mapping as plain values by their dotted paths."""
+    return dict(_flat(plain(values), ""))
+
+
+def plain(value: Any) -> Any:
+    """Returns a value of a config as checkpoints keep it: plain mappings, and lists for tuples, at every depth."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:

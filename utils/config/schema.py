@@ -144,6 +144,8 @@ class Data(Section):
     frames on disk. docs/data.md describes each."""
     decode: Literal["cpu", "cuda"] = "cpu"
     """Where JPEG frames are decoded and cropped: in the loader's workers, or on the training GPU."""
+    max_pixels: PositiveInt = 1 << 26
+    """Height x width that a frame may have; a larger one is unreadable, before memory is taken for it."""
 
 
 class Test(Section):

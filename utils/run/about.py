@@ -45,7 +45,7 @@ def about_run(args: argparse.Namespace, config: ConfigFile, rank: Rank, in_force
         "values": {key: value for key, value, _ in rows},
         "set": {key: origin for key, _, origin in rows if origin != "default"},
     }
-    return plain(about)
+    return as_json(about)
 
 
 def rows_in_force(config: ConfigFile, in_force: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
@@ -58,10 +58,10 @@ def rows_in_force(config: ConfigFile, in_force: Mapping[str, Any]) -> list[tuple
     place = next(i for i, (key, _, _) in enumerate(rows) if not key.startswith("common.model"))
     own = [key for key in in_force if key.startswith("common.model.") and key not in named]
     rows[place:place] = [(key, in_force[key], "default") for key in own]
-    return [(key, plain(value), origin) for key, value, origin in rows]
+    return [(key, as_json(value), origin) for key, value, origin in rows]
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Returns a value as JSON would hold it, so that checkpoints and pages can keep it."""
     return json.loads(json.dumps(value, default=str))
 

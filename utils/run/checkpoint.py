@@ -20,6 +20,7 @@ from utils.config.file import stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, UserError
 from utils.files import DAMAGED, atomic_write, sync_folder
+from utils.torch_file import DamagedError, read_torch
 
 NEWEST = "ckpt.pth.tar"
 BEFORE = "ckpt_before.pth.tar"
@@ -121,14 +122,14 @@ def load(path: Path) -> dict[str, Any]:
 def read(path: Path) -> Any:
     """Loads a file with weights_only=True; raises CheckpointError that names the file and what is wrong with it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_torch(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
         # the text of other errors is a key, or advice to trust the file
-        says_why = isinstance(error, (RuntimeError, OSError))
+        says_why = isinstance(error, (RuntimeError, OSError, DamagedError))
         reason = str(error).split("\n")[0] if says_why else "no pickle of weights and plain values"
         raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from None
 

@@ -64,12 +64,11 @@ class Run:
         self.notes.append(text)
 
     def about_training(self, cost: Mapping[str, Any], *lists: Listed | None) -> dict[str, Any]:
-        """Returns the entries of a checkpoint that say what a training runs with: command, config, lists, warnings.
+        """Returns the entries of a checkpoint that say what a training runs with: command, lists, warnings.
 
         cost: of the network, as utils.run.summary.network_cost returns it.
         """
         return {
-            "config": self.config.raw,
             "run": self.about | dict(cost),
             "lists": {part.name: part.about() for part in lists if part is not None},
             "notes": self.notes,

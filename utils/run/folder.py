@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.plain_text import plain_stream, printable
 from utils.system import discard, lock
 
 METRICS = "metrics.jsonl"
@@ -67,7 +68,7 @@ class RunFolder:
             raise UserError(
                 f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place where you can write"
             ) from None
-        form = logging.Formatter("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+        form = _Lines("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
         for handler in (self._file, self._terminal):
             handler.setFormatter(form)
             self.logger.addHandler(handler)
@@ -199,6 +200,14 @@ class RunFolder:
         return target
 
 
+class _Lines(logging.Formatter):
+    """Formats a line of the log; text of strangers in it stays text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line."""
+        return printable(super().format(record))
+
+
 def read_records(path: Path) -> tuple[list[dict[str, Any]], list[bytes]]:
     """Returns the records of a metrics.jsonl or runs.jsonl, oldest first, and the lines that are no records.
 
@@ -259,8 +268,9 @@ class _Stdout(logging.StreamHandler):
             return
         self.drawn = bool(bar)
         try:
-            sys.stdout.write(self.CLEAR + bar + self.RETURN)
-            sys.stdout.flush()
+            stream = plain_stream(sys.stdout)
+            stream.write(self.CLEAR + printable(bar) + self.RETURN)
+            stream.flush()
         except (OSError, ValueError):
             discard(sys.stdout)
 
