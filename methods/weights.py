@@ -140,6 +140,7 @@ def starting_weights(
         if warning:
             run.note(f"{warning}; continuing from {path}")
         changes = resume.tell_changes(run, saved)  # first, because they explain weights that do not fit
+        resume.refuse_other_start(run, saved)
         try:
             report = _start_from(method, path, run, class_names, protocol, new_head=False)
         except CheckpointError as error:

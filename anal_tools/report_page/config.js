@@ -4,9 +4,9 @@
 // what the training said about itself: command, machine, duration
 function drawRun(area) {
   if (!current.run.length) return;
-  const list = element("dl", { class: "run", "aria-label": "The training" });
+  const list = element("dl", { class: "run" });
   for (const [title, text] of current.run) list.append(element("dt", {}, title), element("dd", {}, named(text)));
-  area.append(list);
+  area.append(element("h3", {}, "The training"), list);
 }
 
 function drawConfig() {

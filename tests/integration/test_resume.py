@@ -106,7 +106,7 @@ def change_list(config: Path, name: str, change: str) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [("shorter", "12 videos -> 10"), ("reordered", "as many videos"), ("swapped", "as many videos"), ("", "")],
+    [("shorter", "12 -> 10 videos"), ("reordered", "as many videos"), ("swapped", "as many videos"), ("", "")],
 )
 def test_a_changed_training_list_is_said(begun: Path, change: str, said: str) -> None:
     change_list(begun, "train", change)

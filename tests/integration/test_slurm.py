@@ -85,7 +85,8 @@ def test_a_requeued_sbatch_run_ends_with_the_weights_of_an_undisturbed_one(clust
     folder = experiment(tmp_path / "two", **common)
     # without options sbatch asks for one CPU: the script has to ask for what two tasks need, on nodes without GPUs
     output = tmp_path / "two" / "slurm-%j.out"
-    cluster.run("sbatch", f"--output={output}", f"--chdir={tmp_path}", str(folder / "train.sh"), CPU_PARTITION, "2")
+    script = [str(folder / "train.sh"), CPU_PARTITION, "2", "--", "--fresh"]  # which counts once
+    cluster.run("sbatch", f"--output={output}", f"--chdir={tmp_path}", *script)
     metrics = folder / "metrics.jsonl"
     cluster.wait_for(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 2, "some steps", seconds=120)
     job = last_job(cluster)
@@ -114,7 +115,8 @@ def tasks_of(folder: Path, rank: int) -> list[int]:
 def test_a_killed_task_is_started_again_by_the_script(cluster: Cluster, tmp_path: Path) -> None:
     folder = experiment(tmp_path, batch_size=2, lr_scheduler=PEAK | {"max_iter": 30}, val_freq=20, ckpt_freq=7)
     with ThreadPoolExecutor(1) as pool:
-        script = pool.submit(cluster.run, str(folder / "train.sh"), GPU_PARTITION, "2", timeout=240, RETRIES="1")
+        arguments = str(folder / "train.sh"), GPU_PARTITION, "2", "--", "--fresh"  # which counts once
+        script = pool.submit(cluster.run, *arguments, timeout=240, RETRIES="1")
         cluster.wait_for((folder / "ckpt.pth.tar").exists, "a checkpoint", seconds=120)
         for pid in tasks_of(folder, rank=1):
             os.kill(pid, signal.SIGKILL)

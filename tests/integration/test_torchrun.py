@@ -36,7 +36,7 @@ def test_killed_under_torchrun_the_run_goes_on_by_itself_to_the_same_weights(tmp
     config = make_experiment(tmp_path / "disturbed", **OPTIONS)
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2"),
-        *(str(ROOT / "main.py"), "--config", str(config)),
+        *(str(ROOT / "main.py"), "--config", str(config), "--fresh"),
     ]
     with (tmp_path / "printed.txt").open("w") as printed:
         agent = subprocess.Popen(
@@ -56,5 +56,6 @@ def test_killed_under_torchrun_the_run_goes_on_by_itself_to_the_same_weights(tmp
             agent.wait()
     log = (config.parent / "log.txt").read_text()
     assert log.count("torchrun: rank 0 of 2") == 2 and "continuing from" in log
+    assert "--fresh: done by an earlier attempt of this launch" in log
     reference, _ = undisturbed(tmp_path / "undisturbed", 2)
     assert same_weights(weights(config), weights(reference))

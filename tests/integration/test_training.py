@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.helpers.experiment import make_experiment, run, same_weights, weights
 from tests.helpers.requirements import ROOT
 from tests.integration.interruptions import finish, start
-from utils.errors import CheckpointError, ConfigError, FrameError, ListError, UserError
+from utils.errors import CheckpointError, ConfigError, FrameError, ListError, UserError, WorkerError
 from utils.run import checkpoint
 from utils.run.folder import RunFolder
 
@@ -227,6 +228,19 @@ def test_obsolete_flags_are_accepted_and_say_so(tmp_path: Path) -> None:
     assert run(config, "--sync", "--fp16-normal-bn", "common.lr_scheduler.max_iter=1") == 0
     log = (config.parent / "log.txt").read_text()
     assert "--sync is obsolete and does nothing" in log and "--fp16-normal-bn is obsolete" in log
+
+
+def test_a_loader_process_that_dies_while_a_checkpoint_is_written_lets_the_run_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    config = make_experiment(tmp_path)
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(WorkerError, match=r"^process 7, which loads data, was ended by the signal 'Killed'"):
+        run(config)
+    assert "ended by WorkerError: process 7" in (config.parent / "log.txt").read_text()
 
 
 # ------------------------------------------------------------------------------------------------------- bad input

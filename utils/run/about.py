@@ -83,8 +83,8 @@ def config_lines(about: Mapping[str, Any]) -> list[str]:
 
 def commit(root: Path = ROOT) -> str:
     """Returns git's commit of the code, with a word if files differ from it; "" where there is no git."""
-    named = _git(root, "rev-parse", "HEAD")
-    if not named:
+    top, _, named = _git(root, "rev-parse", "--show-toplevel", "HEAD").partition("\n")
+    if not named or not Path(top).samefile(root):  # a copy inside of another project
         return ""
     return named + (" with changes" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
 

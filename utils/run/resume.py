@@ -29,25 +29,25 @@ def is_retry(run: Run) -> bool:
 
 
 def tell_changes(run: Run, saved: Mapping[str, Any]) -> list[str]:
-    """Warns of each value of the config that has changed since a checkpoint was written, and returns the changes.
-
-    Raises: ConfigError for a change that cannot take effect any more.
-    """
+    """Warns of each value of the config that has changed since a checkpoint was written, and returns the changes."""
     before, now = _values(saved), run.about["values"]
     if before is None:  # written by another version, which kept what the file said only
         before, now = saved.get("config"), run.config.raw
-    if not isinstance(before, Mapping):
-        return []
-    changes = difference(before, now)
+    changes = difference(before, now) if isinstance(before, Mapping) else []
     for change in changes:
         run.note(f"after {saved['step']} steps the config has changed: {change}")
-    old = before.get(PRETRAINED, run.common.model.pretrained)
-    if old != run.common.model.pretrained:
-        raise ConfigError(
-            f"{PRETRAINED}: is {run.common.model.pretrained} now, but the run here began with {old} and has done "
-            f"{saved['step']} steps; set it back to go on, or start again with --fresh"
-        )
     return changes
+
+
+def refuse_other_start(run: Run, saved: Mapping[str, Any]) -> None:
+    """Raises: ConfigError if a run that goes on would have begun with other weights by the config as it is now."""
+    new = run.common.model.pretrained
+    old = (_values(saved) or {}).get(PRETRAINED, new)
+    if old != new:
+        raise ConfigError(
+            f"{PRETRAINED}: is {new} now, but the run here began with {old} and has done {saved['step']} steps; set it "
+            "back to go on, or start again with --fresh"
+        )
 
 
 def misfit(error: CheckpointError, run: Run, path: Path, changes: list[str]) -> CheckpointError:
@@ -70,6 +70,9 @@ def restore(run: Run, trainer: Trainer, saved: Mapping[str, Any] | None, entries
     done = f"after {saved['step']} steps"
     for text in trainer.resume(saved):
         run.note(f"{done} {text}")
+    theirs, ours = (entry.get("processes") for entry in (saved.get("run") or {}, entries["run"]))
+    if theirs is not None and theirs != ours:
+        run.note(f"{done} the number of processes has changed: {theirs} -> {ours}, and with it the videos of a step")
     for name, change in _changed_lists(saved.get("lists"), entries["lists"]).items():
         run.note(f"{done} the {name} list has changed: {change}")
     theirs, ours = saved.get("class_names"), entries["class_names"]
@@ -97,11 +100,13 @@ def _changed_lists(theirs: Any, ours: Mapping[str, Any]) -> dict[str, str]:
     if not isinstance(theirs, Mapping):
         return {}
     changes = {}
-    for name in ours.keys() & theirs.keys():
-        old, new = theirs[name], ours[name]
-        if old["digest"] != new["digest"]:
+    for name, new in ours.items():
+        old = theirs.get(name)
+        if isinstance(old, Mapping) and old.get("digest") != new["digest"]:
             same = "as many videos, with other paths, labels or in another order"
-            changes[name] = same if old["videos"] == new["videos"] else f"{old['videos']} videos -> {new['videos']}"
+            changes[name] = (
+                same if old.get("videos") == new["videos"] else f"{old.get('videos')} -> {new['videos']} videos"
+            )
     return changes
 
 
