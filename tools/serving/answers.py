@@ -29,6 +29,8 @@ def check_upload(path: Path) -> None:
             if not container.streams.video:
                 raise UserError("it has no video stream")
             context = container.streams.video[0].codec_context
+            if context is None:
+                raise UserError("it is of a codec that cannot be read")
             if context.width * context.height > MOST_PIXELS:
                 raise UserError(f"its frames of {context.width} x {context.height} pixels are too large")
     except (av.FFmpegError, ValueError):
