@@ -17,10 +17,12 @@ from typing import Any, NoReturn, TextIO, cast
 
 from utils.errors import EXIT_USER_ERROR, UserError
 from utils.plain_text import TextOnly, one_line
+from utils.system import discard, ended_by_signals, open_streams
 
 SECONDS_BETWEEN_LINES = 10
 # the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
 PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 
 
 def answer_early(check: Callable[[], object]) -> None:
@@ -28,6 +30,7 @@ def answer_early(check: Callable[[], object]) -> None:
 
     For programs that take seconds to import: they call it before they do.
     """
+    open_streams()
     try:
         check()
     except UserError as error:
@@ -47,19 +50,25 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
 
     A UserError is printed to stderr as one line, `error: ...`, without a traceback.
     """
+    open_streams()
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):  # paths that are not UTF-8, terminals that cannot show Chinese
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (stream and cast(TextIO, TextOnly(stream)) for stream in before)
     try:
-        code = main(argv)
+        with ended_by_signals():
+            code = main(argv)
     except UserError as error:
         _exit_with(error)
     except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback
-        sys.stderr.close()
+        discard(sys.stdout)
         sys.exit(141)
     except OSError as error:
+        if error.errno in TOO_MANY_FILES:
+            _exit_with(
+                UserError(f"{error.strerror}: allow this process more with `ulimit -n 4096`, or use fewer workers")
+            )
         if error.errno not in PLACES_THAT_REFUSE:
             raise
         sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}\n")

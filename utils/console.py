@@ -10,16 +10,20 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from utils.plain_text import printable
+from utils.plain_text import plain_stream, printable
 
 
 class TextConsole(Console):
     """Prints to the standard output or error, and reads neither markup nor control characters in what it is given."""
 
     def __init__(self, *, stderr: bool = False, **options: Any) -> None:
-        stream = sys.stderr if stderr else sys.stdout
-        file = getattr(stream, "rich_proxied_file", stream)
-        super().__init__(file=file, markup=False, highlight=False, emoji=False, **options)
+        super().__init__(
+            file=plain_stream(sys.stderr if stderr else sys.stdout),
+            markup=False,
+            highlight=False,
+            emoji=False,
+            **options,
+        )
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Returns the text of a cell, whose width is that of what is shown."""

@@ -69,3 +69,8 @@ class TextOnly:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rich_proxied_file, name)
+
+
+def plain_stream(stream: TextIO) -> TextIO:
+    """Returns the stream behind a `TextOnly`, for a program's own control characters."""
+    return getattr(stream, "rich_proxied_file", stream)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import unicodedata
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -181,6 +182,11 @@ class PackedStore:
             raise FrameError(f"{file}: cannot be read: {error.strerror}") from None
 
     def _find(self, path: str) -> int:
+        """Returns the number of a video, however its list spells accented letters; -1 if it is not in the pack."""
+        forms = [path] if path.isascii() else [path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD"))]
+        return next((video for form in forms if (video := self._find_name(form)) >= 0), -1)
+
+    def _find_name(self, path: str) -> int:
         name = os.fsencode(series_path(path, self.series))
         wanted = path_hash(name)
         hashes, order = self._arrays["hash"], self._arrays["hash_order"]

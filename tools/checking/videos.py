@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.lists.spelling import spelling
 from datasets.lists.tables import read_videos
-from datasets.videos.video import Video, between
+from datasets.videos.video import Video
 from tools.checking.lists import DataSet, Entry
 from tools.dumping.pool import WorkerDiedError, run_in_pool
 from utils.cli import Progress
@@ -42,24 +43,22 @@ class _Seen:
 
 def take_videos(data: DataSet, split: str) -> None:
     """Reads a folder of classes or a CSV as the lines of a split. Raises ListError if it is neither."""
-    records, names = read_videos(
+    records, _ = read_videos(
         data.sources[split],
         root=data.roots[split],
-        class_names=data.class_file,
+        classes=data.classes,
         multi_label=data.multi_label,
         unlabelled=split != "train",
     )
     data.roots[split] = records.root
-    data.names = data.names or names
-    if data.names is not None:
-        data.num_class = len(data.names)
     for index in range(len(records)):
         target = np.asarray(records.labels[index])
         labels = [int(target.min())] if not target.ndim or target.min() < 0 else np.flatnonzero(target).tolist()
         line = int(records.where(index).rpartition(":")[2])
         start, end = (math.nan, math.nan) if records.spans is None else records.spans[index].tolist()
         span = None if math.isnan(start) else (start, end)
-        data.entries.append(Entry(split, line, records.path(index), 0, tuple(labels), span))
+        path = spelling(str(records.root), records.path(index))
+        data.entries.append(Entry(split, line, path, 0, tuple(labels), span))
 
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
@@ -106,6 +105,6 @@ def inspect(job: _Job) -> _Seen:
         return _Seen(str(error))
     if video.errors:
         return _Seen(f"{job.path}: {'; '.join(video.errors[:3])}")
-    shown = [(float(time), np.empty(0)) for time in times]
-    empty = frozenset(span for span in job.spans if next(between(shown, *span), None) is None)
-    return _Seen("", empty, float(times[-1]))
+    bounds = {span: times.frames_between(*span) for span in job.spans}
+    empty = frozenset(span for span, (first, last) in bounds.items() if first == last)
+    return _Seen("", empty, float(times.clock[-1]))

@@ -10,8 +10,6 @@ import argparse
 import html
 import ipaddress
 import json
-import os
-import signal
 import socket
 import sys
 import tempfile
@@ -31,7 +29,7 @@ from anal_tools.page_values import to_json
 from anal_tools.report_html import plotly_script
 from tools.inference.arguments import BATCH_SIZE, TOPK
 from tools.inference.recognizer import Recognizer, load_from_arguments
-from tools.serving.answers import FORMATS, answer, check_upload
+from tools.serving.answers import answer, check_upload
 from utils.cli import positive_float
 from utils.errors import UserError
 
@@ -42,8 +40,6 @@ MOST_UPLOADS = 8  # being sent, waiting or being answered; the temporary folder 
 IDLE_SECONDS = 20  # without a byte
 UPLOAD_SECONDS = 900  # for a whole upload
 DIGITS = 18  # of a Content-Length; Python refuses to read numbers of thousands of digits
-# OpenCV has an FFmpeg of its own, which must not read as a playlist what ours read as a video
-CAPTURE_OPTIONS = f"format_whitelist;{FORMATS}|protocol_whitelist;file"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src data: blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -56,13 +52,11 @@ HEADERS = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C, SIGTERM or the end of the terminal.
+    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C or a signal that ends it.
 
     Raises: UserError when it cannot listen at that address.
     """
     recognizer = load_from_arguments(args)
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = CAPTURE_OPTIONS
-    _end_like_ctrl_c()
     host, port, limit = args.host, args.port, args.max_megabytes * MEGABYTE
     with tempfile.TemporaryDirectory(prefix="predict-") as name:
         folder = Path(name)
@@ -77,17 +71,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"{server.url}  Ctrl-C ends it", flush=True)
             if not server.local:
                 print("warning: everybody who reaches this address can send videos; no password", file=sys.stderr)
-            with suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt, SystemExit):  # SystemExit: a signal that ends it
                 server.serve_forever()
-    print()
+    with suppress(OSError):  # a terminal that was closed
+        print()
     return 0
-
-
-def _end_like_ctrl_c() -> None:
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP; under nohup it is ignored and stays so
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
 
 
 class Queue:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -24,8 +23,8 @@ from tests.helpers.run_tool import fork_tool, run_tool
 from tests.helpers.trained import CLASSES, write_checkpoint
 from tools import predict
 from tools.inference import Recognizer, load
-from tools.serving.answers import MOST_PIXELS, check_upload
-from tools.serving.server import CAPTURE_OPTIONS, Handler, PageServer, Queue
+from tools.serving.answers import check_upload
+from tools.serving.server import Handler, PageServer, Queue
 from utils.errors import UserError
 
 LIMIT = 1 << 20
@@ -201,26 +200,23 @@ def test_what_is_no_video_is_told_by_its_content(server: PageServer, video: Path
         (tmp_path / "a.png").read_bytes(),
         video.read_bytes()[:200],
     ):
-        assert refused(server, content, VIDEO) == (422, "it is not a video, or of a kind that cannot be read")
+        status, said = refused(server, content, VIDEO)
+        assert status == 422 and said.startswith("cannot be read as a video (")
     sound = make_audio(tmp_path / "sound.mp4").read_bytes()
-    assert refused(server, sound, VIDEO) == (422, "it has no video stream")
+    assert refused(server, sound, VIDEO) == (422, "has no video stream")
 
 
-def test_a_playlist_never_opens_another_file(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_playlist_never_opens_another_file(video: Path, tmp_path: Path) -> None:
     playlist = tmp_path / "a.m3u8"
     playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{video}\n#EXT-X-ENDLIST\n")
-    with pytest.raises(UserError, match="not a video"):
+    with pytest.raises(UserError, match="cannot be read as a video"):
         check_upload(playlist)
-    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", CAPTURE_OPTIONS)
-    assert not cv2.VideoCapture(str(playlist), cv2.CAP_FFMPEG).isOpened()
-    assert cv2.VideoCapture(str(video), cv2.CAP_FFMPEG).isOpened()
 
 
 def test_frames_too_large_for_any_memory_are_refused(tmp_path: Path) -> None:
     header = b"YUV4MPEG2 W60000 H60000 F25:1 Ip A1:1 C420jpeg\nFRAME\n"
-    assert MOST_PIXELS < 60000**2
     (tmp_path / "bomb").write_bytes(header + b"\0" * 1000)
-    with pytest.raises(UserError, match=r"60000 x 60000 pixels are too large|not a video"):
+    with pytest.raises(UserError, match=r"60000 x 60000 pixels are too large|cannot be read as a video"):
         check_upload(tmp_path / "bomb")
 
 
@@ -278,8 +274,9 @@ def test_scores_that_are_no_numbers_are_one_line(
         recognizer.predict(video)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_the_command_serves_until_it_is_ended_and_removes_its_folder(
-    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     printed = tmp_path / "printed.txt"
@@ -297,7 +294,7 @@ def test_the_command_serves_until_it_is_ended_and_removes_its_folder(
         assert taken.stderr == (
             f"error: cannot listen on 127.0.0.1, port {port}: Address already in use; take another --port or --host\n"
         )
-        process.terminate()
+        os.kill(process.pid or 0, number)
         process.join(60)
         assert process.exitcode == 0
     finally:
