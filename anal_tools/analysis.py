@@ -123,13 +123,13 @@ def per_class_table(experiment: Experiment) -> tuple[list[str], list[list[Any]]]
 def top_errors(experiment: Experiment) -> list[str]:
     """Returns the tab-separated lines of top100_errors.txt: the most frequent confusions and examples of each.
 
-    class_precision: percentage of the videos of class `gt` that are right (the original project's Prec@1 of a class).
+    class_accuracy: percentage of the videos of class `gt` that are right; the original project calls it precision.
     error_share: percentage of all errors.
     samples: paths of such videos, the highest score first.
     """
     results, names = experiment.results, [" ".join(name.split()) for name in experiment.class_names]
     right = class_accuracy(experiment.confusion).accuracy
-    lines = ["\t".join(["gt", "pred", "count", "class_precision", "error_share", "samples"])]
+    lines = ["\t".join(["gt", "pred", "count", "class_accuracy", "error_share", "samples"])]
     for pair in confused_pairs(results.predicted, results.labels, results.top_scores, limit=NUM_ERRORS):
         samples = " | ".join(results.paths[video] for video in pair.videos[:NUM_SAMPLES])
         more = f" | ... {pair.count - NUM_SAMPLES} more" if pair.count > NUM_SAMPLES else ""

@@ -15,6 +15,7 @@ from utils.errors import UserError
 from utils.scoring.metrics import WILSON_Z
 
 ABSENT = "(absent)"
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,20 @@ class Comparison:
     def videos(self) -> int:
         """Number of videos that were compared."""
         return self.both + self.only_first + self.only_second + self.neither
+
+    @property
+    def verdict(self) -> str:
+        """Says whether the difference may be chance, as the test and the interval together say it."""
+        rare, without_zero = self.exact_p < LEVEL, not self.low <= 0 <= self.high
+        changed = self.only_first + self.only_second
+        if rare and without_zero:
+            return "chance alone would rarely cause such a difference (p is below 0.05, and the interval is without 0)"
+        if not rare and not without_zero:
+            return "such a difference may well be chance (p is not below 0.05, and 0 is in the interval)"
+        return (
+            f"this is on the border: the exact test {'excludes' if rare else 'does not exclude'} chance and the "
+            f"interval {'does' if without_zero else 'does not'}, as happens when few answers changed (here {changed})"
+        )
 
 
 def compare(first: Experiment, second: Experiment) -> Comparison:

@@ -48,7 +48,8 @@ def pictured(experiment: Experiment) -> list[int]:
 def comparison(first: Experiment, second: Experiment) -> dict[str, Any]:
     """Compares the second experiment with the first."""
     result = compare(first, second)
-    return {"videos": result.videos, **{name: rounded(value, digits=10) for name, value in vars(result).items()}}
+    words = {"videos": result.videos, "verdict": result.verdict}
+    return words | {name: rounded(value, digits=10) for name, value in vars(result).items()}
 
 
 def summary_data(experiment: Experiment) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -47,5 +48,9 @@ def _array(content: bytes) -> np.ndarray:
     shape, fortran, kind = readers[npy.read_magic(file)](file)
     if kind.hasobject or math.prod(shape) * kind.itemsize != len(content) - file.tell():
         raise ValueError(f"an array of shape {shape} does not have {len(content) - file.tell()} bytes")
+    if kind.kind == "U" and len(content) > file.tell():
+        points = np.frombuffer(content, np.dtype("u4").newbyteorder(kind.byteorder), offset=file.tell())
+        if points.max() > sys.maxunicode:
+            raise ValueError("an array of text holds numbers that are no characters")
     flat = np.frombuffer(content, kind, math.prod(shape), file.tell()) if math.prod(shape) else np.empty(0, kind)
     return flat.reshape(shape, order="F" if fortran else "C")

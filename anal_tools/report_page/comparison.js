@@ -27,10 +27,9 @@ function flippedVideo(first, row, second, other) {
 
 function drawTest(area, one) {
   const tiny = (value) => (value < 0.0001 ? value.toExponential(1) : value.toFixed(4));
-  const verdict = one.exact_p < 0.05 ? "chance alone would rarely cause such a difference (p is below 0.05)" : "such a difference may well be chance (p is not below 0.05)";
   area.append(
     element("p", {}, `On the ${counted(one.videos, "video")} that both scored: `, element("strong", {}, `${signed(one.difference)} points`),
-      ` of top-1 (95 % interval ${one.low.toFixed(2)} to ${one.high.toFixed(2)}). McNemar's exact test: p = ${tiny(one.exact_p)}, mid-p = ${tiny(one.mid_p)}; ${verdict}.`));
+      ` of top-1 (95 % interval ${one.low.toFixed(2)} to ${one.high.toFixed(2)}). McNemar's exact test: p = ${tiny(one.exact_p)}, mid-p = ${tiny(one.mid_p)}; ${one.verdict}.`));
 }
 
 function drawFourfold(area, one, first, second) {

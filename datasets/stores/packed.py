@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import re
 import unicodedata
 import zlib
 from collections import OrderedDict
@@ -20,14 +19,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from utils.errors import FrameError
-from utils.flat_file import check_arrays, check_offsets, open_arrays
+from utils.flat_file import open_arrays
 
 INDEX = "index.flat"
 FORMAT = 1
-# the arrays of the index: paths and hashes of the videos, where each begins, and size and checksum of each frame
-KINDS = {"paths": "u1", "path_offsets": "i8", "hash": "u8", "hash_order": "i8", "video_shard": "i4"}
-KINDS |= {"video_start": "i8", "video_first": "i8", "frame_size": "u4", "frame_sum": "u4"}
-_SHARD = re.compile(r"shard_\d+\.bin")
 _OPEN_SHARDS = 64
 Access = Literal["pread", "mmap"]
 
@@ -99,8 +94,6 @@ class PackedStore:
         path = self.folder / INDEX
         try:
             header, arrays = open_arrays(path)
-            if header.get("format") == FORMAT:
-                _check_index(path, header, arrays)
         except FileNotFoundError:
             raise FrameError(
                 f"{path}: there is no finished pack; run tools/pack_frames.py, which continues an unfinished one"
@@ -156,8 +149,6 @@ class PackedStore:
         sizes = self._arrays["frame_size"][first:last].astype(np.int64)
         ends = np.cumsum(sizes) + int(self._arrays["video_start"][video])
         shard = int(self._arrays["video_shard"][video])
-        if len(ends) and ends[-1] > self._shards[shard]["bytes"]:
-            raise FrameError(f"{self.folder / INDEX}: damaged: {path!r} is larger than its shard; pack again")
         frames: dict[int, bytes] = {}
         for index in order:
             if index in frames:
@@ -213,25 +204,6 @@ class PackedStore:
 
     def _path(self, video: int) -> str:
         return os.fsdecode(self._bytes(video))
-
-
-def _check_index(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Checks what later reads rely on: every number of a video, shard or byte is one that there is."""
-    check_arrays(path, arrays, KINDS)
-    shards, count = header.get("shards"), len(arrays["video_shard"])
-    if not isinstance(shards, list) or not all(
-        isinstance(shard, dict) and _SHARD.fullmatch(str(shard.get("name"))) and isinstance(shard.get("bytes"), int)
-        for shard in shards
-    ):
-        raise ValueError("damaged: it does not name its shards")
-    check_offsets(path, arrays["path_offsets"], count, len(arrays["paths"]))
-    check_offsets(path, arrays["video_first"], count, len(arrays["frame_size"]))
-    for name, most in (("hash_order", count - 1), ("video_shard", len(shards) - 1), ("video_start", None)):
-        numbers = arrays[name]
-        if len(numbers) != count or (count and (numbers.min() < 0 or (most is not None and numbers.max() > most))):
-            raise ValueError(f"damaged: {name}")
-    if len(arrays["hash"]) != count or len(arrays["frame_sum"]) != len(arrays["frame_size"]):
-        raise ValueError("damaged: hash or frame_sum")
 
 
 def path_hash(name: bytes) -> np.uint64:

@@ -50,6 +50,8 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
         if not streams:
             raise FrameError(f"{path}: has no video stream")
         context = streams[0].codec_context
+        if context is None:
+            raise FrameError(f"{path}: its video is of a codec that cannot be read")
         if context.width * context.height > MOST_PIXELS:
             raise FrameError(f"{path}: its frames of {context.width} x {context.height} pixels are too large")
         context.thread_count = 1

@@ -39,7 +39,7 @@ def test_totals_of_every_file_equal_the_results(tmp_path: Path, names: list[str]
     assert sum(int(row[2]) for row in classes[1:]) == len(results)
     assert sum(int(row[3]) for row in classes[1:]) == len(results) - wrong
     errors = (tmp_path / "analysis/top100_errors.txt").read_text().splitlines()
-    assert errors[0].split("\t") == ["gt", "pred", "count", "class_precision", "error_share", "samples"]
+    assert errors[0].split("\t") == ["gt", "pred", "count", "class_accuracy", "error_share", "samples"]
     assert sum(int(line.split("\t")[2]) for line in errors[1:]) == wrong or len(errors) == 101
     picture = cv2.imread(str(tmp_path / "analysis/confusion.png"))
     assert picture is not None and min(picture.shape[:2]) > 300

@@ -67,6 +67,30 @@ def test_an_experiment_compared_to_itself_differs_nowhere(tmp_path: Path) -> Non
     assert result.videos == len(one.results)
 
 
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "words"),
+    [
+        (5, 5, "may well be chance (p is not below 0.05, and 0 is in the interval)"),
+        (1, 9, "would rarely cause such a difference (p is below 0.05, and the interval is without 0)"),
+        (
+            1,
+            7,
+            "does not exclude chance and the interval does, as happens when few answers changed (here 8)",
+        ),
+    ],
+)
+def test_the_verdict_never_contradicts_the_interval_beside_it(
+    only_first: int, only_second: int, words: str, tmp_path: Path
+) -> None:
+    videos = 40
+    for name, wrong in (("one", range(only_second)), ("two", range(20, 20 + only_first))):
+        write(tmp_path / name, [f"v{video} 0.90 {int(video in wrong)} 0" for video in range(videos)])
+    result = compare(open_experiment(tmp_path / "one"), open_experiment(tmp_path / "two"))
+    assert (result.only_first, result.only_second) == (only_first, only_second)
+    assert words in result.verdict
+    assert ("0 is in the interval" in words) == (result.low <= 0 <= result.high)
+
+
 def test_different_classes_or_lists_cannot_be_compared(tmp_path: Path) -> None:
     make_results(tmp_path / "one", ["a", "b"])
     make_results(tmp_path / "two", ["a", "c"])

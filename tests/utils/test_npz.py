@@ -48,6 +48,7 @@ def test_what_numpy_writes_is_read(tmp_path: Path) -> None:
         npy("(2,)", data=b"\0" * 9),
         npy("(-1,)"),
         npy("(1,)", "|O", b"\0" * 8),
+        npy("(1,)", "<U1", b"\xff\xff\x7f\x7f"),
         npy("(" * 200),
         npy("(1,", data=b"\0" * 4),
         npy("(True,)", "<f4", b"\0" * 4)[:20],
