@@ -155,6 +155,17 @@ def _class_folders(folder: Path) -> list[Entry]:
     return entries
 
 
+def has_video_lines(source: Path) -> bool:
+    """Returns whether the first line of a list is `path label` with the path of an encoded video."""
+    try:
+        with source.open("rb") as file:
+            line = next((line for line in file if line.strip()), b"").decode("utf-8", "replace")
+    except OSError:
+        return False
+    words = line.replace(",", " ").replace('"', " ").split()
+    return len(words) > 1 and Path(" ".join(words[:-1])).suffix.lower() in VIDEO_SUFFIXES
+
+
 def _table_of(source: Path) -> tuple[list[str], list[list[str]]] | None:
     return None if source.is_dir() or source.suffix.lower() not in TABLES else read_table(source)
 

@@ -225,6 +225,17 @@ common:
     assert "no such config" in run_tool("check_data", dataset / "none", code=2).stderr
 
 
+def test_one_list_for_training_and_validation_is_one_fault(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "lists/val.txt").unlink()
+    (dataset / "lists/val.txt").symlink_to(dataset / "lists/train.txt")
+    [fault] = doctor(dataset, "--quick", code=2, capsys=capsys)["faults"]
+    assert fault["kind"] == "same_list" and "train.txt: is the list of train and val" in fault["message"]
+    (dataset / "lists/val.txt").unlink()
+    shutil.copy(dataset / "lists/train.txt", dataset / "lists/val.txt")
+    [fault] = doctor(dataset, "--quick", code=2, capsys=capsys)["faults"]
+    assert fault["kind"] == "overlap" and "train.txt: all 20 videos are also in" in fault["message"]
+
+
 @pytest.mark.whole
 def test_worker_processes_find_the_same(dataset: Path, capsys: pytest.CaptureFixture[str]):
     PLANTS["undecodable_frame"](dataset)

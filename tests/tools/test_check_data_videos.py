@@ -51,6 +51,17 @@ def test_a_clean_set_of_videos_has_no_fault(videos: Path, capsys: pytest.Capture
     assert found["faults"] == [] and found["videos"] == 6
 
 
+def test_a_list_of_videos_needs_no_config(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in (
+        videos.parent / "mmaction2.txt",
+        videos / "lines.txt",
+    ):
+        place.write_text("".join(f"{name} {int(name.startswith('run'))}\n" for name in VIDEOS))
+        code = check_data.main([str(place), "--json", "--quick", "--workers", "1"])
+        found = json.loads(capsys.readouterr().out)
+        assert (code, found["faults"], found["videos"]) == (0, [], len(VIDEOS))
+
+
 @pytest.mark.whole
 def test_planted_faults_are_found_and_fixed(videos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_video(videos / "jump/v_jump_g04_c01.mp4", frames=240, b="800k")  # the first frame stays whole

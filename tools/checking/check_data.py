@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datasets.lists.parser import COLUMNS, label_columns, parse_text
+from datasets.lists.tables import TABLES, has_video_lines
 from datasets.open import has_videos
 from datasets.stores.frame_names import normalise_template
 from tools.checking.disk import check_frames
 from tools.checking.fix import fix
 from tools.checking.flow import check_flow
-from tools.checking.lists import DataSet, check_classes, check_lists, read_classes, read_list, summary
+from tools.checking.lists import DataSet, Fault, check_classes, check_lists, read_classes, read_list, summary
 from tools.checking.videos import check_videos, take_videos
+from tools.listing.found import VIDEOS
 from utils.config.file import load_config
 from utils.errors import ListError, UserError
 from utils.transforms.image import MAX_PIXELS
@@ -87,10 +89,14 @@ def run(args: argparse.Namespace) -> int:
 def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     """Runs all checks, the cheap ones first."""
     columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
-    data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels)
+    sources = _different(target.sources)
+    data = DataSet(sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels)
+    if len(sources) < len(target.sources):
+        both = f"{next(iter(sources.values()))}: is the list of {' and '.join(target.sources)}"
+        data.faults.append(Fault("same_list", f"{both}, so the accuracy is that of videos that were trained on"))
     read_classes(data, target.classes, encoded=target.encoded)
-    for split, source in target.sources.items():
-        if target.encoded and (source.is_dir() or source.suffix.lower() == ".csv"):
+    for split, source in sources.items():
+        if target.encoded and (source.is_dir() or source.suffix.lower() in TABLES):
             take_videos(data, split)
         else:
             read_list(data, split)
@@ -102,6 +108,12 @@ def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
         check(data, template=target.template, first=target.first, decode=decode, workers=workers)
     check_classes(data)
     return data
+
+
+def _different(sources: dict[str, Path]) -> dict[str, Path]:
+    """Returns the lists without those that are the same file or folder as one before."""
+    first: dict[Path, str] = {}
+    return {split: source for split, source in sources.items() if first.setdefault(source.resolve(), split) == split}
 
 
 def _say(data: DataSet, target: Target, args: argparse.Namespace) -> None:
@@ -126,8 +138,9 @@ def find_target(args: argparse.Namespace) -> Target:
         raise UserError(f"{path}: no such config, folder or list")
     sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
     first = next(iter(sources.values()))
-    encoded = first.suffix.lower() == ".csv"
-    root = args.root or (first.resolve().parent.parent if encoded else _find_root(first, multi_label=args.multi_label))
+    is_table = first.suffix.lower() in TABLES
+    encoded = is_table or has_video_lines(first)
+    root = args.root or (first.resolve().parent.parent if is_table else _find_root(first, encoded, args.multi_label))
     roots = dict.fromkeys(sources, root)
     known = (None, args.class_names, template, args.first_frame, args.multi_label, args.flow)
     return Target(sources, roots, *known, encoded=encoded)
@@ -163,10 +176,10 @@ def _lists_in(folder: Path) -> dict[str, Path]:
     raise UserError(f"{folder}: contains no train.txt, val.txt, test.txt or .csv, and neither does its lists/")
 
 
-def _find_root(source: Path, *, multi_label: bool) -> Path:
+def _find_root(source: Path, encoded: bool, multi_label: bool) -> Path:
     """Finds the folder that contains most of the first 50 videos: next to the list, above it, its frames/, or /."""
     paths: list[str] = []
-    columns = label_columns(COLUMNS, multi_label=multi_label)
+    columns = label_columns(("label",) if encoded else COLUMNS, multi_label=multi_label)
     with source.open("rb") as file:
         for line in file:
             try:
@@ -177,8 +190,9 @@ def _find_root(source: Path, *, multi_label: bool) -> Path:
             if len(paths) == 50:
                 break
     folder = source.resolve().parent
-    places = [folder.parent, folder.parent / "frames", folder, folder / "frames", Path("/"), Path.cwd()]
-    counts = [sum((place / path).is_dir() for path in paths if path) for place in places]
+    name = VIDEOS if encoded else "frames"
+    places = [folder.parent, folder.parent / name, folder, folder / name, Path("/"), Path.cwd()]
+    counts = [sum((place / path).is_dir() != encoded and (place / path).exists() for path in paths) for place in places]
     if not max(counts):
         raise UserError(f"{source}: its videos are not below {folder.parent}; say where they are with --root")
     return places[counts.index(max(counts))]

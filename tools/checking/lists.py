@@ -305,11 +305,18 @@ def _check_overlap(data: DataSet) -> None:
     validating: dict[str, list[Entry]] = defaultdict(list)
     for entry in data.kept("val"):
         validating[os.path.normpath(Path(data.roots["val"], entry.path))].append(entry)
+    shared: list[tuple[Entry, Entry]] = []
     for entry in data.kept("train"):
         place = os.path.normpath(Path(data.roots["train"], entry.path))
         if other := next((other for other in validating.get(place, ()) if entry.shares(other)), None):
-            message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
-            data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
+            shared.append((entry, other))
+    if len(shared) == len(data.kept("train")) > 1:
+        message = f"{data.sources['train']}: all {len(shared)} videos are also in {data.sources['val']}"
+        data.faults.append(Fault("overlap", message, "train"))
+        return
+    for entry, other in shared:
+        message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
+        data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
     groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
     for split in ("train", "val"):
         for entry in data.kept(split):
