@@ -155,15 +155,18 @@ def _class_folders(folder: Path) -> list[Entry]:
     return entries
 
 
-def has_video_lines(source: Path) -> bool:
-    """Returns whether the first line of a list is `path label` with the path of an encoded video."""
+def first_suffix(source: str | os.PathLike[str]) -> str:
+    """Returns the suffix of the path in the first line of a list if it is `path label`, in lower case, such as .mp4.
+
+    Raises ListError if the list cannot be read.
+    """
     try:
-        with source.open("rb") as file:
+        with Path(source).open("rb") as file:
             line = next((line for line in file if line.strip()), b"").decode("utf-8", "replace")
-    except OSError:
-        return False
+    except OSError as error:
+        raise ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source") from None
     words = line.replace(",", " ").replace('"', " ").split()
-    return len(words) > 1 and Path(" ".join(words[:-1])).suffix.lower() in VIDEO_SUFFIXES
+    return Path(" ".join(words[:-1])).suffix.lower() if len(words) > 1 else ""
 
 
 def _table_of(source: Path) -> tuple[list[str], list[list[str]]] | None:

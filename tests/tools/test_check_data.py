@@ -236,6 +236,19 @@ def test_one_list_for_training_and_validation_is_one_fault(dataset: Path, capsys
     assert fault["kind"] == "overlap" and "train.txt: all 20 videos are also in" in fault["message"]
 
 
+def test_a_list_of_pictures_is_checked_picture_by_picture(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = video(dataset, 0, 1)
+    (folder / "img_00002.jpg").write_bytes(zeroed(SOUND))
+    (folder / "img_00003.jpg").unlink()
+    (folder / "img_00004.jpg").write_bytes(b"")
+    paths = [(folder / f"img_0000{number}.jpg").relative_to(dataset) for number in range(1, 6)]
+    (dataset / "lists/pictures.txt").write_text("".join(f"{path} 0\n" for path in paths))
+    assert check_data.main([str(dataset / "lists/pictures.txt"), "--json", "--workers", "1"]) == 2
+    faults = json.loads(capsys.readouterr().out)["faults"]
+    kinds = [(fault["kind"], fault["line"]) for fault in faults if fault["line"]]
+    assert kinds == [("undecodable_image", 2), ("missing_image", 3), ("undecodable_image", 4)]
+
+
 @pytest.mark.whole
 def test_worker_processes_find_the_same(dataset: Path, capsys: pytest.CaptureFixture[str]):
     PLANTS["undecodable_frame"](dataset)

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datasets.lists.parser import COLUMNS, label_columns, parse_text
-from datasets.lists.tables import TABLES, has_video_lines
+from datasets.lists.tables import TABLES, VIDEO_SUFFIXES, first_suffix
+from datasets.memcached_dataset import image_list_columns
 from datasets.open import has_videos
-from datasets.stores.frame_names import normalise_template
-from tools.checking.disk import check_frames
+from datasets.stores.frame_names import IMAGE_SUFFIXES, normalise_template
+from tools.checking.disk import check_frames, check_images
 from tools.checking.fix import fix
 from tools.checking.flow import check_flow
 from tools.checking.lists import DataSet, Fault, check_classes, check_lists, read_classes, read_list, summary
@@ -39,6 +40,7 @@ class Target:
     multi_label: True where a video may show several classes.
     flow: True to check optical flow instead of frames.
     encoded: True for videos instead of folders of frames.
+    images: True for single pictures instead of folders of frames.
     max_pixels: height x width that a frame may have.
     """
 
@@ -51,6 +53,7 @@ class Target:
     multi_label: bool = False
     flow: bool = False
     encoded: bool = False
+    images: bool = False
     max_pixels: int = MAX_PIXELS
 
 
@@ -88,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 
 def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     """Runs all checks, the cheap ones first."""
-    columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
+    columns = label_columns(("label",) if target.encoded or target.images else COLUMNS, multi_label=target.multi_label)
     sources = _different(target.sources)
     data = DataSet(sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels)
     if len(sources) < len(target.sources):
@@ -103,6 +106,8 @@ def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     check_lists(data)
     if target.encoded:
         check_videos(data, decode=decode, workers=workers)
+    elif target.images:
+        check_images(data, decode=decode, workers=workers)
     else:
         check = check_flow if target.flow else check_frames
         check(data, template=target.template, first=target.first, decode=decode, workers=workers)
@@ -138,12 +143,13 @@ def find_target(args: argparse.Namespace) -> Target:
         raise UserError(f"{path}: no such config, folder or list")
     sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
     first = next(iter(sources.values()))
-    is_table = first.suffix.lower() in TABLES
-    encoded = is_table or has_video_lines(first)
-    root = args.root or (first.resolve().parent.parent if is_table else _find_root(first, encoded, args.multi_label))
+    is_table, suffix = first.suffix.lower() in TABLES, first_suffix(first)
+    encoded, images = is_table or suffix in VIDEO_SUFFIXES, suffix in IMAGE_SUFFIXES and not is_table
+    files = encoded or images
+    root = args.root or (first.resolve().parent.parent if is_table else _find_root(first, files, args.multi_label))
     roots = dict.fromkeys(sources, root)
     known = (None, args.class_names, template, args.first_frame, args.multi_label, args.flow)
-    return Target(sources, roots, *known, encoded=encoded)
+    return Target(sources, roots, *known, encoded=encoded, images=images)
 
 
 def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> Target:
@@ -163,7 +169,9 @@ def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> 
     first = args.first_frame if args.first_frame is not None else common.data.first_frame
     several, flow = common.multi_label or args.multi_label, args.flow or common.model.modality == "flow"
     known = (common.model.num_class, classes, template, first, several, flow)
-    return Target(sources, roots, *known, encoded=has_videos(common), max_pixels=common.data.max_pixels)
+    images = common.model.type == "img" and image_list_columns(next(iter(sources.values()))) == ("label",)
+    encoded = has_videos(common)
+    return Target(sources, roots, *known, encoded=encoded, images=images, max_pixels=common.data.max_pixels)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:
@@ -176,10 +184,10 @@ def _lists_in(folder: Path) -> dict[str, Path]:
     raise UserError(f"{folder}: contains no train.txt, val.txt, test.txt or .csv, and neither does its lists/")
 
 
-def _find_root(source: Path, encoded: bool, multi_label: bool) -> Path:
+def _find_root(source: Path, files: bool, multi_label: bool) -> Path:
     """Finds the folder that contains most of the first 50 videos: next to the list, above it, its frames/, or /."""
     paths: list[str] = []
-    columns = label_columns(("label",) if encoded else COLUMNS, multi_label=multi_label)
+    columns = label_columns(("label",) if files else COLUMNS, multi_label=multi_label)
     with source.open("rb") as file:
         for line in file:
             try:
@@ -190,9 +198,9 @@ def _find_root(source: Path, encoded: bool, multi_label: bool) -> Path:
             if len(paths) == 50:
                 break
     folder = source.resolve().parent
-    name = VIDEOS if encoded else "frames"
+    name = VIDEOS if files else "frames"
     places = [folder.parent, folder.parent / name, folder, folder / name, Path("/"), Path.cwd()]
-    counts = [sum((place / path).is_dir() != encoded and (place / path).exists() for path in paths) for place in places]
+    counts = [sum((place / path).is_dir() != files and (place / path).exists() for path in paths) for place in places]
     if not max(counts):
         raise UserError(f"{source}: its videos are not below {folder.parent}; say where they are with --root")
     return places[counts.index(max(counts))]
