@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,19 @@ def test_paths_of_any_kind(tmp_path: Path):
     store = pack(tmp_path / "frames", tmp_path / "pack", names)
     for name in names:
         assert store.get_many(name, [1]) == DiskStore(tmp_path / "frames").get_many(name, [1])
+
+
+def test_a_pack_has_its_videos_in_either_form_of_unicode(tmp_path: Path):
+    forms = [unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD")]
+    for one, other in (forms, forms[::-1]):
+        write_video(tmp_path / "frames" / one, 1, 3)
+        (tmp_path / "list.txt").write_text(f"{other} 3 0\n")
+        out = tmp_path / f"pack of {len(one)}"
+        arguments = [str(out), str(tmp_path / "list.txt"), "--root", str(tmp_path / "frames"), "--workers", "1"]
+        assert pack_frames.main(arguments) == 0
+        store = PackedStore("", folder=out)
+        assert store.num_frames(one) == store.num_frames(other) == 3
+        shutil.rmtree(tmp_path / "frames" / one)
 
 
 def test_what_is_not_there_is_named(frames: Path, tmp_path: Path):
