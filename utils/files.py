@@ -63,7 +63,7 @@ def walk(root: str | os.PathLike[str]) -> Iterator[tuple[Path, list[str], list[s
 
     Links are followed, except one that leads back to a folder which it lies in. Names that begin with a dot are left
     out: hidden ones, and the `._x.mp4` that macOS puts beside x.mp4. A broken link is a file, so that reading it fails
-    with its name; a pipe or socket is none.
+    with its name; pipes and sockets are left out.
 
     Raises UserError for a folder that cannot be read: what is in it must not be missing in silence.
     """
