@@ -64,8 +64,9 @@ def uniform_spans(
 ) -> list[Span]:
     """Returns consecutive spans that start `stride` seconds apart; by default each starts where the one before ends.
 
-    A tail that is shorter than a clip, by more than rounding, is left out; with `backpad` a last span covers it and ends with the video. A
-    video shorter than a clip gives one span, which runs past the end. Fractions keep the times exact.
+    A tail that is shorter than a clip, by more than rounding, is left out; with `backpad` a last span covers it and
+    ends with the video. A video shorter than a clip gives one span, which runs past the end. Fractions keep the times
+    exact.
 
     Raises: ConfigError if `clip` or `stride` is not above 0.
     """
