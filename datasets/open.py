@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from datasets import STORES
-from datasets.lists.class_names import read_class_names
+from datasets.lists.class_names import Classes, find_classes
+from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
-from datasets.lists.tables import read_videos
+from datasets.lists.spelling import as_on_disk
+from datasets.lists.tables import number_classes, read_videos
 from datasets.memcached_dataset import image_list_columns
 from datasets.stores.disk import FrameStore, check_store
 from datasets.stores.flow import SERIES, FlowStore, detect_flow
@@ -18,6 +20,7 @@ from datasets.stores.frame_names import detect_template
 from utils.config.build import build
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
+from utils.scoring.label_sets import LabelSets
 
 
 def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
@@ -32,23 +35,42 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
         raise ConfigError(
             f"common.{name}_source: is not set; it must name a list file of `path num_frames label` lines"
         )
+    num_class, classes = common.model.num_class, classes_of(common)
+    if classes is not None:
+        classes.check(num_class)
+    given: dict[str, Any] = {"root": root, "num_class": num_class, "unlabelled": name == "val"}
     if has_videos(common):
-        records, names = read_videos(
-            source,
-            root=root,
-            num_class=common.model.num_class,
-            class_names=common.data.class_names,
-            multi_label=common.multi_label,
-            unlabelled=name == "val",
+        records, names = read_videos(source, **given, classes=classes, multi_label=common.multi_label)
+    else:
+        columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
+        records = read_list(source, **given, columns=label_columns(columns, multi_label=common.multi_label))
+        names = classes.names if classes is not None else None
+    if name == "train" and classes is not None:
+        _check_base(records, classes)
+    return as_on_disk(records), names
+
+
+def classes_of(common: Common) -> Classes | None:
+    """Returns the classes of an experiment, numbered once for both of its lists; None if nothing names them.
+
+    Raises: ListError for a wrong class file, and for two that differ.
+    """
+    sources = (common.train_source, common.train_root), (common.val_source, common.val_root)
+    lists = [(source, root) for source, root in sources if source is not None]
+    if has_videos(common):
+        return number_classes(lists, file=common.data.class_names, multi_label=common.multi_label)
+    return find_classes(lists, file=common.data.class_names)
+
+
+def _check_base(records: RecordList, classes: Classes) -> None:
+    """Raises ListError where the class file says that the labels of the training list count from 1."""
+    labels = records.labels.flat if isinstance(records.labels, LabelSets) else records.labels
+    if not classes.from_list and label_base(set(np.unique(labels).tolist()), None, classes.first):
+        raise ListError(
+            f"{records.source}: no video has label 0, and {classes.source} counts from 1, so the labels seem to count "
+            "from 1, too, but must count from 0: tools/check_data.py --fix makes them; if they do, let the class file "
+            "count from 0"
         )
-        if names is not None and len(names) != common.model.num_class:
-            raise ListError(f"{source}: has {len(names)} classes, but model.num_class is {common.model.num_class}")
-        return records, names
-    columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
-    columns = label_columns(columns, multi_label=common.multi_label)
-    records = read_list(source, root=root, num_class=common.model.num_class, columns=columns, unlabelled=name == "val")
-    names = read_class_names(source, root=root, num_class=common.model.num_class, path=common.data.class_names)
-    return records, names
 
 
 def has_videos(common: Common) -> bool:
@@ -135,8 +157,8 @@ def flip_labels(common: Common, names: list[str] | None) -> np.ndarray | None:
 
 
 def _label(value: str | int, names: list[str] | None, count: int) -> int:
-    if isinstance(value, str) and names and value in names:
-        return names.index(value)
+    if isinstance(value, str) and names and composed(value) in names:
+        return names.index(composed(value))
     if isinstance(value, int) and 0 <= value < count:
         return value
     known = "give a name from the class file or a label" if names else "there is no class file, so give labels"

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 
 from datasets import DATASETS, FakeDataset
 from datasets.frame_dataset import SampleDataset
-from datasets.lists.class_names import find_class_file
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
 from datasets.open import flip_labels, has_videos, open_frames, open_list, store_type
 from datasets.protocol import ClipProtocol, clip_protocol
@@ -47,6 +46,7 @@ class Split:
     protocol: how a video becomes views, and their logits scores.
     class_names: by label; None without a class file.
     description: what was found out about the list, for the log.
+    digest: of the videos as the list has them; "" for made-up ones.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Split:
     dataset: SampleDataset
     class_names: list[str] | None
     description: str
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -87,6 +88,11 @@ class Split:
     def path(self, index: int) -> str:
         """Returns the path of a record as its list has it."""
         return self.dataset.path(index)
+
+    def about(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps about the list."""
+        source = self.common.train_source if self.name == "train" else self.common.val_source
+        return {"source": source, "videos": len(self), "digest": self.digest}
 
     def videos(self) -> Evaluation:
         """Returns the whole list and its truth, without scores."""
@@ -151,6 +157,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
         labels = protocol.task.made_up(FAKE_VIDEOS[name], common.model.num_class)
         return Split(name, common, protocol, FakeDataset(labels, protocol, seed=common.seed), None, "made up")
     records, names = open_list(common, name)
+    digest = records.digest()
     flip = flip_labels(common, names) if name == "train" else None
     dataset: SampleDataset
     if has_videos(common):
@@ -168,7 +175,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
             description += f", {check_on_disk(records, store, allowed=common.bad_frame_budget)} looked at on disk"
         kind = DATASETS[protocol.clip.dataset]
         dataset = kind(records, store, protocol, seed=common.seed, flip_labels=flip, encoded=encoded)
-    return Split(name, common, protocol, dataset, names, description)
+    return Split(name, common, protocol, dataset, names, description, digest)
 
 
 def check_lists(common: Common, clip: ClipSpec) -> Protocols:
@@ -215,6 +222,11 @@ def _check_gpu(common: Common) -> None:
         raise ConfigError("common.data.decode: cuda needs a GPU, and this run has none; cpu decodes anywhere")
 
 
+def missing_lists(common: Common, protocols: Protocols) -> dict[str, tuple[str | None, int | None]]:
+    """Returns for a dry run what `missing` says about each list."""
+    return {name: missing(common, name, protocol) for name, protocol in protocols.items()}
+
+
 def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | None, int | None]:
     """Returns for a dry run what is missing for a list, or None, and how many samples it has, or None."""
     source = common.train_source if name == "train" else common.val_source
@@ -235,6 +247,6 @@ def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | No
     count = len(records)
     if protocol.train and protocol.video_sampling.sampler != "random_multi":
         count *= protocol.video_sampling.clips_per_video  # without scanning, as if none were too short
-    if names is None and find_class_file(source, records.root) is None:
+    if names is None:
         return f"no classInd.txt next to {source} or in {records.root}/lists: classes will have no names", count
     return None, count

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
-from datasets.frame_dataset import SampleDataset
+from datasets.frame_dataset import Key, SampleDataset
 from datasets.lists.records import RecordList
 from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
@@ -134,7 +134,12 @@ class VideoDataset(SampleDataset):
         return self.clip.num_frames * self.clip.frame_stride / rate
 
     @override
+    def shown(self, key: Key) -> np.ndarray:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        return self.indices(index, self._generator(epoch, index), epoch)  # the first thing that a sample draws
+
     def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
+        """Chooses the frames of a sample: int64 (num_clips, clip.num_pictures), from 0. Raises: FrameError."""
         times = self.index[int(self._videos.videos[index])]
         if self.sampling.sampler is None:
             return self._by_rule(index, times, rng, epoch)

@@ -34,6 +34,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("videos", type=Path, metavar="VIDEOS", help="folder of class folders with videos, or of videos with --csv")
     add("out", type=Path, metavar="OUT", help="the dataset, for example data/ucf101")
     add("--csv", type=Path, action="append", help="file,label per line (or JSON); may have start,end in seconds")
+    add("--class-folder", choices=("first", "last"), default="first", help="where folders are nested (default: first)")
     add("--unlabelled", action="store_true", help="also dump videos that --csv gives no label: test sets")
     add("--flat", action="store_true", help="write frames/v_<class>_<video>/ instead of frames/<class>/<video>/")
     add(

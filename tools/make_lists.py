@@ -38,6 +38,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--csv", type=Path, action="append", help="file,label per line, or JSON; may be repeated: ...train and ...val")
     add("--unlabelled", action="store_true", help="also list videos without a label in --csv: lists/test.txt, label -1")
     add("--class-names", type=Path, help="class file or labels.json that gives the order (default: sorted names)")
+    add("--class-folder", choices=("first", "last"), default="first", help="where folders are nested (default: first)")
+    add("--renumber", action="store_true", help="count labels that are numbers from 0, without gaps (default: kept)")
     add("--sort-classes", action="store_true", help="sort the names of --class-names")
     add(
         "--videos", action="store_true", help="DATASET holds encoded videos: lists/train.csv for data.store.type: video"
@@ -53,6 +55,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError("--multi-label: folders give one class each; say which video shows which classes with --csv")
     if args.split and (args.csv or args.class_names):
         raise UserError("--split brings its own classes; leave out --csv and --class-names")
+    if args.renumber and (args.split or args.class_names):
+        raise UserError("--renumber makes up its own classes; leave out --split and --class-names")
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: give a number from 0 on")
     return args

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.lists.columns import composed
 from utils.errors import ListError
 
 FILE_NAMES = ("classInd.txt", "calssInd.txt")  # the original project spells it the second way
@@ -31,52 +34,85 @@ def find_class_file(source: str | os.PathLike[str], root: str | os.PathLike[str]
     return None
 
 
-def read_class_names(
-    source: str | os.PathLike[str],
-    *,
-    root: str | os.PathLike[str] = "/",
-    num_class: int | None = None,
-    path: str | os.PathLike[str] | None = None,
-) -> list[str] | None:
-    """Returns the class names by index, or None if there is no class file.
+@dataclass(frozen=True)
+class Classes:
+    """Holds the classes of an experiment, numbered once for all of its lists.
 
-    path: the class file; by default `find_class_file` looks for it.
-    num_class: how many names there must be.
-
-    Raises ListError with file and line for a missing or repeated index, a repeated name, a line of another form and a
-    number of names other than num_class.
+    names: the names by label.
+    source: the class file, or the list whose class names were numbered in alphabetical order.
+    first: the index of the first class in the class file, 0 or 1; None where only names are written.
+    from_list: whether a list was numbered, because there is no class file.
     """
-    if path is not None and not Path(path).is_file():
-        raise ListError(f"{path}: no such class file (data.class_names)")
-    file = Path(path) if path is not None else find_class_file(source, root)
-    if file is None:
-        return None
-    names = read_class_file(file)
-    if num_class is not None and len(names) != num_class:
-        raise ListError(f"{file}: names {len(names)} classes, but model.num_class is {num_class}")
-    return names
+
+    names: list[str]
+    source: Path
+    first: int | None = None
+    from_list: bool = False
+
+    def check(self, num_class: int | None) -> None:
+        """Raises ListError for another number of classes than the config has."""
+        if num_class is not None and len(self.names) != num_class:
+            raise ListError(
+                f"{self.source}: names {len(self.names)} classes, but model.num_class is {num_class}"
+                + "; a class file (data.class_names) may name classes without videos" * self.from_list
+            )
+
+
+def find_classes(
+    lists: Iterable[tuple[str | os.PathLike[str], str | os.PathLike[str]]],
+    *,
+    file: str | os.PathLike[str] | None = None,
+) -> Classes | None:
+    """Returns the classes in the class file of an experiment; None without one.
+
+    lists: (source, root) of its lists. file: the class file; by default `find_class_file` looks for it at every list.
+
+    Raises ListError if the class files of two lists differ, because a label would mean two classes.
+    """
+    if file is not None:
+        if not Path(file).is_file():
+            raise ListError(f"{file}: no such class file (data.class_names)")
+        return read_classes(Path(file))
+    files = [find_class_file(source, root) for source, root in lists]
+    found = [read_classes(path) for path in dict.fromkeys(files) if path is not None]
+    for other in found[1:]:
+        if other.names != found[0].names:
+            raise ListError(
+                f"{found[0].source} and {other.source} differ, but an experiment has one numbering of its classes; "
+                "choose one with data.class_names"
+            )
+    return found[0] if found else None
 
 
 def read_class_file(file: Path) -> list[str]:
     """Returns the names in one class file, in the order of their indices. Raises ListError."""
+    return read_classes(file).names
+
+
+def read_classes(file: Path) -> Classes:
+    """Reads one class file.
+
+    Raises ListError with file and line for a missing or repeated index, a repeated name and a line of another form.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ListError(f"{file}: is not UTF-8 text") from None
     except OSError as error:
         raise ListError(f"{file}: cannot be read ({error.strerror})") from None
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = [(number, composed(line.strip())) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise ListError(f"{file}: the class file is empty")
     indexed = [(number, match) for number, line in lines if (match := _INDEXED.fullmatch(line))]
     if len(indexed) == len(lines):
-        return _by_index(file, [(number, int(match[1]), match[2].strip().strip('"')) for number, match in indexed])
+        entries = [(number, int(match[1]), match[2].strip().strip('"')) for number, match in indexed]
+        return Classes(_by_index(file, entries), file, min(index for _, index, _ in entries))
     _refuse_index_last(file, lines)
     if len(indexed) > len(lines) // 2:  # a few plain names may begin with a number, such as "2 hand tool"
         others = {number for number, _ in indexed}
         number, line = next((number, line) for number, line in lines if number not in others)
         raise ListError(f"{file}:{number}: expected `index name` as on the other lines, found {line!r}")
-    return _unique(file, [(number, name.strip('"')) for number, name in lines])
+    return Classes(_unique(file, [(number, name.strip('"')) for number, name in lines]), file)
 
 
 def _by_index(file: Path, entries: list[tuple[int, int, str]]) -> list[str]:

@@ -7,9 +7,10 @@ a list with the disk.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,29 @@ class RecordList:
         num_frames = np.maximum(self.num_frames - fewer, 0).astype(self.num_frames.dtype)
         return _rebuild(self.source, self.root, self.arrays() | {"num_frames": num_frames}, self._num_class)
 
+    def with_paths(self, changed: Mapping[int, str]) -> RecordList:
+        """Returns a copy of the list in which these records have other paths."""
+        paths = [self._blob[start:stop].tobytes() for start, stop in itertools.pairwise(self._offsets.tolist())]
+        for index, path in changed.items():
+            paths[index] = os.fsencode(path)
+        offsets = np.concatenate([[0], np.cumsum([len(path) for path in paths])]).astype(np.int64)
+        arrays = self.arrays() | {"blob": np.frombuffer(b"".join(paths), np.uint8), "offsets": offsets}
+        return _rebuild(self.source, self.root, arrays, self._num_class)
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # a spawned worker maps the cache again instead of receiving a copy of the arrays
         if self._cache_file is not None:
             return _open_cached, (self.source, self.root, self._cache_file, self._num_class)
         return _rebuild, (self.source, self.root, self.arrays(), self._num_class)
+
+    def digest(self) -> str:
+        """Returns a digest of all videos in their order: paths, numbers of frames, labels, spans."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.arrays().items()):
+            if name != "lines":  # empty lines and comments do not count
+                digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:32]
 
     @property
     def _num_class(self) -> int | None:

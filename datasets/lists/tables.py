@@ -1,38 +1,69 @@
 """Reads lists of encoded videos: `path label` lines, a tree of class folders, or a CSV such as the one of Kinetics.
 
-The names that columns of such tables have, and the suffixes of video files, are also defined here.
+What columns and cells mean is in columns.py; the suffixes of video files are also defined here.
 """
 
 from __future__ import annotations
 
 import csv
 import logging
+import math
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from datasets.lists.class_names import find_class_file, read_class_file
+from datasets.lists.class_names import Classes, find_classes
+from datasets.lists.columns import (
+    IDS,
+    composed,
+    delimiter_of,
+    find_columns,
+    is_number,
+    normal_name,
+    read_label,
+    read_seconds,
+)
 from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, check_labels, read_list
 from utils.errors import ListError
+from utils.files import find_files
 from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 
 _SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
 VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
-IDS = frozenset({"video_id", "youtube_id"})  # columns with file names without folder and suffix
-_SEVERAL = {"labels", "classes", "actions"}
-# names that a column may have, in published data sets and in tables written by hand
-KNOWN = {
-    "path": {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip", *IDS},
-    "label": {"label", "class", "class_name", "classname", "label_name", "category", "action", "target", *_SEVERAL},
-    "start": {"start", "time_start", "start_time", "t_start"},
-    "end": {"end", "time_end", "end_time", "t_end"},
-    "split": {"split", "subset", "set"},
-}
+TABLES = frozenset({".csv", ".tsv"})
 _log = logging.getLogger(__name__)
+
+
+def number_classes(
+    lists: Sequence[tuple[str | os.PathLike[str], str | os.PathLike[str]]],
+    *,
+    file: str | os.PathLike[str] | None = None,
+    multi_label: bool = False,
+) -> Classes | None:
+    """Returns the classes of an experiment: those of its class file, else the names in its first list, sorted.
+
+    lists: (source, root) of its lists, the training list first. file: the class file, see `find_classes`.
+
+    Returns None if labels are numbers and no class file names them. Raises ListError.
+    """
+    if (named := find_classes(lists, file=file)) is not None:
+        return named
+    source = next((Path(source) for source, _ in lists if Path(source).exists()), None)
+    if source is None:
+        return None
+    table = _table_of(source)
+    entries: list[Entry] = []
+    if source.is_dir():
+        entries = _class_folders(source)
+    elif table is not None:
+        entries = _table_entries(source, *table, unlabelled=True, multi_label=multi_label)
+    names = {name for entry in entries for name in entry.classes or ()}
+    return None if all(map(is_number, names)) else Classes(sorted(names), source, from_list=True)
 
 
 def read_videos(
@@ -40,7 +71,7 @@ def read_videos(
     *,
     root: str | os.PathLike[str] = "/",
     num_class: int | None = None,
-    class_names: str | os.PathLike[str] | None = None,
+    classes: Classes | None = None,
     multi_label: bool = False,
     unlabelled: bool = False,
 ) -> tuple[RecordList, list[str] | None]:
@@ -48,12 +79,13 @@ def read_videos(
 
     source: one of
         - a list of `path label` lines;
-        - a folder with one folder of videos per class, classes in alphabetical order;
-        - a CSV whose header names a path column and a label column. Columns for start and end, in seconds, make a
-          record of only that part of a video. A column youtube_id or video_id names files below `root` without folder
-          and suffix; crawlers of Kinetics add the seconds to the name (`ID_000010_000020.mp4`), and the whole of such
-          a file is taken. Labels are names or numbers; names are numbered by the class file if there is one, else in
-          alphabetical order.
+        - a folder with one folder per class, with videos anywhere below it;
+        - a CSV whose header names a path column and a label column; commas, semicolons or tabs separate them. Columns
+          for start and end, in seconds, make a record of only that part of a video. A column youtube_id or video_id
+          names files below `root` without folder and suffix; crawlers of Kinetics add the seconds to the name
+          (`ID_000010_000020.mp4`), and the whole of such a file is taken. Labels are names or numbers.
+    classes: what names are numbered by, which must be the same for all lists of an experiment; by default what
+        `number_classes` finds for this list alone.
     multi_label: whether videos have sets of classes: `path 3;7;12` lines, `run;jump` cells in a CSV, `-` for the empty
         set. CSV rows with the same path and seconds are joined.
     unlabelled: whether the class of a video may be unknown, which is written -1. In a CSV the label column may then be
@@ -62,23 +94,22 @@ def read_videos(
     Raises ListError.
     """
     source = Path(source)
-    table = None if source.is_dir() or source.suffix.lower() != ".csv" else read_table(source)
+    classes = classes or number_classes([(source, root)], multi_label=multi_label)
+    names = classes.names if classes is not None else None
+    table = _table_of(source)
     if not source.is_dir() and table is None:
-        file = Path(class_names) if class_names else find_class_file(source, root)
         columns = label_columns(("label",), multi_label=multi_label)
-        records = read_list(source, root=root, num_class=num_class, columns=columns, unlabelled=unlabelled)
-        return records, read_class_file(file) if file else None
+        return read_list(source, root=root, num_class=num_class, columns=columns, unlabelled=unlabelled), names
     if table is None:
         entries, root = _class_folders(source), source
     else:
-        entries = _table_entries(source, Path(root), *table, unlabelled=unlabelled, multi_label=multi_label)
+        entries = _table_entries(source, *table, unlabelled=unlabelled, multi_label=multi_label)
+        if normal_name(table[0][find_columns(table[0], where=f"{source}:1")["path"]]) in IDS:
+            entries = _found(source, Path(root), entries)
     if multi_label:
         entries = _joined(entries)
-    names = _names(source, root, {name for entry in entries for name in entry.classes or ()}, class_names)
-    labels = _labels(source, entries, names)
+    labels = _labels(source, entries, classes)
     highest = max((label for row in labels for label in row), default=-1)
-    if num_class is not None and highest >= num_class:
-        raise ListError(f"{source}: has {highest + 1} classes, but model.num_class is {num_class}")
     sets = label_sets(labels, num_class or highest + 1)
     records = _records(source, root, entries, sets if multi_label else sets.flat)
     check_labels(records, num_class, unlabelled=unlabelled)
@@ -113,14 +144,19 @@ def _joined(entries: list[Entry]) -> list[Entry]:
 
 
 def _class_folders(folder: Path) -> list[Entry]:
-    entries = []
-    for name in sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
-        for file in sorted((folder / name).rglob("*")):
-            if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file():
-                entries.append(Entry(str(file.relative_to(folder)), (name,), 0))
+    files = list(find_files(folder, VIDEO_SUFFIXES))
+    entries = [Entry(str(file), (composed(file.parts[0]),), 0) for file in files if len(file.parts) > 1]
     if not entries:
         raise ListError(f"{folder}: no videos in class folders; expected {folder.name}/<class>/<video>")
+    if loose := [file for file in files if len(file.parts) == 1]:
+        raise ListError(
+            f"{folder}: {loose[0]} lies beside the class folders and has no class; move it into one of them"
+        )
     return entries
+
+
+def _table_of(source: Path) -> tuple[list[str], list[list[str]]] | None:
+    return None if source.is_dir() or source.suffix.lower() not in TABLES else read_table(source)
 
 
 def read_table(source: Path) -> tuple[list[str], list[list[str]]] | None:
@@ -130,55 +166,65 @@ def read_table(source: Path) -> tuple[list[str], list[list[str]]] | None:
     """
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = [*csv.reader(file)] or [[]]
+            delimiter = delimiter_of(file.readline())
+            file.seek(0)
+            header, *rows = [*csv.reader(file, delimiter=delimiter)] or [[]]
     except OSError as error:
         raise ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ListError(f"{source}: is not a CSV file: {error}") from None
     words = " ".join(header).split()
-    return None if len(words) > 1 and words[-1].removeprefix("-").replace(SEPARATOR, "").isdecimal() else (header, rows)
+    is_line = len(words) > 1 and words[-1].removeprefix("-").replace(SEPARATOR, "").isdecimal()
+    return None if is_line and delimiter != SEPARATOR else (header, rows)
 
 
 def _table_entries(
-    source: Path, root: Path, header: list[str], rows: list[list[str]], *, unlabelled: bool, multi_label: bool
+    source: Path, header: list[str], rows: list[list[str]], *, unlabelled: bool, multi_label: bool
 ) -> list[Entry]:
-    columns = find_columns(header)
+    columns = find_columns(header, where=f"{source}:1")
     if "path" not in columns or not (unlabelled or "label" in columns):
         raise ListError(
             f"{source}:1: the header must name a label column and a path column (or, as Kinetics does, youtube_id, "
-            f"time_start and time_end); found {', '.join(header) or 'nothing'}"
+            f"time_start and time_end); found {', '.join(header) or 'nothing'}; rename the columns that hold them"
         )
     entries = []
     for line, cells in enumerate(rows, 2):
         if not any(cells):
             continue
+        where = f"{source}:{line}"
         if len(cells) <= max(columns.values()):
-            raise ListError(f"{source}:{line}: has {len(cells)} columns, but the header has {len(header)}")
-        classes = _classes(cells[columns["label"]].strip(), multi_label=multi_label) if "label" in columns else None
-        entries.append(Entry(cells[columns["path"]], classes, line, _span(cells, columns, where=f"{source}:{line}")))
+            raise ListError(f"{where}: has {len(cells)} columns, but the header has {len(header)}")
+        label = cells[columns["label"]].strip() if "label" in columns else ""
+        unknown = "label" not in columns or not (label or multi_label)
+        classes = None if unknown else _classes(label, multi_label=multi_label, where=where)
+        entries.append(Entry(cells[columns["path"]], classes, line, _span(cells, columns, where=where)))
     if not entries:
         raise ListError(f"{source}: the list is empty")
-    return _found(source, root, entries) if normal_name(header[columns["path"]]) in IDS else entries
+    return entries
 
 
-def _classes(cell: str, *, multi_label: bool) -> tuple[str, ...] | None:
-    if cell == "-1" or not (cell or multi_label):
-        return None
-    if not multi_label:
-        return (cell,)
-    names = [] if cell == NONE else [name.strip() for name in cell.split(SEPARATOR)]
-    return tuple(dict.fromkeys(name for name in names if name))
+def _classes(cell: str, *, multi_label: bool, where: str) -> tuple[str, ...] | None:
+    """Returns the classes in a cell; None if they are unknown."""
+    if not multi_label or SEPARATOR not in cell:
+        if multi_label and cell in ("", NONE):
+            return ()
+        label = read_label(cell, where=where)
+        return None if label is None else (label,)
+    labels = [read_label(part, where=where) or "-1" for part in cell.split(SEPARATOR) if part.strip()]
+    return tuple(dict.fromkeys(labels))
 
 
 def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
     texts = [cells[columns[key]].strip() if key in columns else "" for key in ("start", "end")]
-    if not any(texts):
-        return None
     try:
-        start, end = map(float, texts)
+        start, end = map(read_seconds, texts)
     except ValueError:
-        raise ListError(f"{where}: time_start and time_end must be seconds, found {' and '.join(texts)!r}") from None
-    if not 0 <= start < end < float("inf"):
+        start = end = math.nan
+    if start is None and end is None:
+        return None
+    if start is None or end is None or math.isnan(start):
+        raise ListError(f"{where}: start and end must be seconds, found {' and '.join(texts)!r}")
+    if not 0 <= start < end < math.inf:
         raise ListError(f"{where}: start {start:g} and end {end:g} are not an interval of seconds")
     return start, end
 
@@ -190,13 +236,19 @@ def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
     """
     if not root.is_dir():
         raise ListError(f"{root}: folder not found; check train_root / val_root")
-    there = {
-        file.stem: str(file.relative_to(root)) for file in root.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES
-    }
+    there: dict[str, list[str]] = defaultdict(list)
+    for file in find_files(root, VIDEO_SUFFIXES):
+        there[composed(file.stem)].append(str(file))
+
+    def file_of(name: str, entry: Entry) -> str | None:
+        if len(files := there.get(composed(name), [])) > 1:
+            raise ListError(f"{source}:{entry.line}: {name} may be {files[0]} or {files[1]} below {root}; remove one")
+        return files[0] if files else None
+
     found = []
     for entry in entries:
-        cut = there.get(cut_name(entry.path, *entry.span)) if entry.span else None
-        path = there.get(entry.path) or there.get(f"v_{entry.path}")  # ActivityNet's crawler adds v_
+        cut = file_of(cut_name(entry.path, *entry.span), entry) if entry.span else None
+        path = file_of(entry.path, entry) or file_of(f"v_{entry.path}", entry)  # ActivityNet's crawler adds v_
         if cut is not None:
             found.append(replace(entry, path=cut, span=None))
         elif path is not None:
@@ -209,25 +261,23 @@ def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
     return found
 
 
-def _labels(source: Path, entries: list[Entry], names: list[str] | None) -> list[list[int]]:
-    index = {name: label for label, name in enumerate(names)} if names else {}
-    labels = []
-    for entry in entries:
-        classes = entry.classes if entry.classes is not None else ()
-        if unknown := [name for name in classes if name not in index and not name.isdecimal()]:
-            raise ListError(f"{source}:{entry.line}: class {unknown[0]!r} is not in the class file")
-        row = [index[name] if name in index else int(name) for name in classes]
-        labels.append(row if entry.classes is not None else [-1])
-    return labels
+def _labels(source: Path, entries: list[Entry], classes: Classes | None) -> list[list[int]]:
+    index = {name: label for label, name in enumerate(classes.names)} if classes is not None else {}
+    counted = classes is None or not classes.from_list  # numbers are labels, unless a list has names instead
 
+    def label(name: str, entry: Entry) -> int:
+        if name in index or (counted and is_number(name)):
+            return index[name] if name in index else int(name)
+        where = f"{source}:{entry.line}" if entry.line else f"{source}: {entry.path}"
+        if classes is None:
+            raise ListError(
+                f"{where}: class {name!r} has no number: the training list has numbers, and there is no class file "
+                "(data.class_names)"
+            )
+        more = "; name all classes in a class file (data.class_names), or leave its videos out" * classes.from_list
+        raise ListError(f"{where}: class {name!r} is not in {classes.source}, which numbers the classes{more}")
 
-def _names(
-    source: Path, root: str | os.PathLike[str], found: set[str], class_names: str | os.PathLike[str] | None
-) -> list[str] | None:
-    file = Path(class_names) if class_names else find_class_file(source, root)
-    if file is not None:
-        return read_class_file(file)
-    return None if all(name.isdecimal() for name in found) else sorted(found)
+    return [[-1] if entry.classes is None else [label(name, entry) for name in entry.classes] for entry in entries]
 
 
 def _records(
@@ -245,22 +295,6 @@ def _records(
         lines=np.array([entry.line for entry in entries], np.int32),
         spans=None if np.isnan(spans).all() else spans,
     )
-
-
-def find_columns(header: Sequence[str]) -> dict[str, int]:
-    """Returns the position of each known column by its key in KNOWN; the first of several columns for a key counts."""
-    names = [normal_name(cell) for cell in header]
-    found: dict[str, int] = {}
-    for key, known in KNOWN.items():
-        places = [place for place, name in enumerate(names) if name in known]
-        if places:
-            found[key] = places[0]
-    return found
-
-
-def normal_name(cell: str) -> str:
-    """Returns a column's name in the form that KNOWN uses."""
-    return cell.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def cut_name(video: str, start: float, end: float) -> str:

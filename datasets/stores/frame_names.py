@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +75,20 @@ def list_numbers(folder: str | os.PathLike[str]) -> dict[str, list[int]]:
     """Returns the sorted numbers of the images in a folder by their template."""
     with os.scandir(folder) as entries:
         return _series(entry.name for entry in entries)
+
+
+def mixed_series(numbers: Mapping[str, list[int]], template: str) -> str | None:
+    """Returns the template of images that continue a series in another format: img_1.jpg, img_2.png; None without any.
+
+    numbers: by template, as `list_numbers` returns them. Images that exist in both formats are no fault.
+    """
+    begin, there = _before_number(template), set(numbers[template])
+    others = (name for name in numbers if name != template and _before_number(name) == begin)
+    return next((name for name in others if not there.issuperset(numbers[name])), None)
+
+
+def _before_number(template: str) -> str:
+    return template.rpartition("{:")[0]
 
 
 def _series(names: Iterable[str]) -> dict[str, list[int]]:

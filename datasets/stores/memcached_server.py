@@ -19,6 +19,7 @@ from utils.errors import ConfigError
 _DEFAULT_PORT = 11211
 _DEFAULT_LIMIT = 1 << 20
 _OVERHEAD = 1024  # bytes of an item that key, flags and header may take
+_MOST_DIGITS = 19  # a number of 64 bits
 _FIRST_PAUSE = 0.5
 _WHOLE_ANSWER = 4  # timeouts until the answer must be complete: a large clip over a busy network needs some
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:/\s]+))(?::(?P<port>\d+))?")
@@ -110,9 +111,9 @@ class Server:
         """
         return self._ask(lambda client: client.set_many(values, expire=self.expire, noreply=not wait))
 
-    def statistics(self) -> dict[str, Any] | None:
-        """Returns the server's own statistics; None if it cannot be reached."""
-        return self._ask(lambda client: {key.decode(): value for key, value in client.stats().items()})
+    def statistics(self) -> dict[str, int] | None:
+        """Returns the numbers in the server's own statistics; None if it cannot be reached."""
+        return self._ask(lambda client: _numbers(client.stats()))
 
     def largest_value(self) -> int:
         """Returns how many bytes fit into one item of the server; it is asked once per connection."""
@@ -120,7 +121,7 @@ class Server:
             settings = self._ask(_settings)
             if settings is None:
                 return _DEFAULT_LIMIT - _OVERHEAD  # not remembered: the server may answer next time
-            self._limit = int(settings.get(b"item_size_max", _DEFAULT_LIMIT)) - _OVERHEAD
+            self._limit = settings.get("item_size_max", _DEFAULT_LIMIT) - _OVERHEAD
         return self._limit
 
     def _ask(self, question: Any) -> Any:
@@ -151,9 +152,18 @@ class Server:
         return answer
 
 
-def _settings(client: Client) -> dict[bytes, Any]:
+def _numbers(answer: Mapping[bytes, Any]) -> dict[str, int]:
+    """Returns the entries of an answer that are whole numbers: a server may say anything, such as item_size_max abc."""
+    texts = {
+        key.decode(errors="replace"): value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+        for key, value in answer.items()
+    }
+    return {key: int(text) for key, text in texts.items() if text.isdecimal() and len(text) < _MOST_DIGITS}
+
+
+def _settings(client: Client) -> dict[str, int]:
     try:
-        return client.stats("settings")
+        return _numbers(client.stats("settings"))
     except MemcacheError:  # a proxy may not know this command; a server that is down fails at the next one, too
         return {}
 

@@ -13,13 +13,24 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from datasets.stores.packed import FORMAT, INDEX, path_hash
 from utils.errors import UserError
-from utils.flat_file import open_arrays, save_arrays
+from utils.flat_file import check_arrays, check_offsets, open_arrays, save_arrays
+
+# the arrays of an .idx
+KINDS = {
+    "names": "u1",
+    "name_offsets": "i8",
+    "stamps": "i8",
+    "counts": "i8",
+    "starts": "i8",
+    "sizes": "u4",
+    "sums": "u4",
+}
 
 
 @dataclass(frozen=True)
@@ -199,7 +210,11 @@ def _append(shard: _Shard, file: IO[bytes], video: PackedVideo) -> None:
 
 
 def _load(path: Path) -> _Shard:
-    header, arrays = open_arrays(path)
+    try:
+        header, arrays = open_arrays(path)
+        _check_shard(path, header, arrays)
+    except ValueError as error:
+        raise UserError(f"{error}; run tools/pack_frames.py with its lists, which packs these videos again") from None
     ends = np.cumsum(arrays["counts"])[:-1]
     names, offsets = arrays["names"].tobytes(), arrays["name_offsets"].tolist()
     return _Shard(
@@ -214,10 +229,24 @@ def _load(path: Path) -> _Shard:
     )
 
 
+def _check_shard(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    check_arrays(path, arrays, KINDS)
+    counts, starts, sizes = arrays["counts"], arrays["starts"], arrays["sizes"]
+    if not len(counts) == len(starts) == len(arrays["stamps"]) or len(arrays["sums"]) != len(sizes):
+        raise ValueError(f"{path}: its parts do not fit each other")
+    check_offsets(path, arrays["name_offsets"], len(counts), len(arrays["names"]))
+    firsts = np.concatenate([[0], np.cumsum(counts)])
+    check_offsets(path, firsts, len(counts), len(sizes))
+    ends = starts + np.diff(np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])[firsts])
+    if starts.min(initial=0) < 0 or ends.max(initial=0) > header.get("bytes", -1):
+        raise ValueError(f"{path}: names frames behind the end of its shard")
+
+
 def _is_whole(path: Path) -> bool:
     """Returns whether an .idx can be read and its shard has the expected size."""
     try:
-        header, _ = open_arrays(path)
+        header, arrays = open_arrays(path)
+        _check_shard(path, header, arrays)
         return path.with_suffix(".bin").stat().st_size == header["bytes"]
     except (OSError, ValueError, KeyError):
         return False

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import re
+import unicodedata
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -18,10 +20,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from utils.errors import FrameError
-from utils.flat_file import open_arrays
+from utils.flat_file import check_arrays, check_offsets, open_arrays
 
 INDEX = "index.flat"
 FORMAT = 1
+# the arrays of the index: paths and hashes of the videos, where each begins, and size and checksum of each frame
+KINDS = {"paths": "u1", "path_offsets": "i8", "hash": "u8", "hash_order": "i8", "video_shard": "i4"}
+KINDS |= {"video_start": "i8", "video_first": "i8", "frame_size": "u4", "frame_sum": "u4"}
+_SHARD = re.compile(r"shard_\d+\.bin")
 _OPEN_SHARDS = 64
 Access = Literal["pread", "mmap"]
 
@@ -93,6 +99,8 @@ class PackedStore:
         path = self.folder / INDEX
         try:
             header, arrays = open_arrays(path)
+            if header.get("format") == FORMAT:
+                _check_index(path, header, arrays)
         except FileNotFoundError:
             raise FrameError(
                 f"{path}: there is no finished pack; run tools/pack_frames.py, which continues an unfinished one"
@@ -148,6 +156,8 @@ class PackedStore:
         sizes = self._arrays["frame_size"][first:last].astype(np.int64)
         ends = np.cumsum(sizes) + int(self._arrays["video_start"][video])
         shard = int(self._arrays["video_shard"][video])
+        if len(ends) and ends[-1] > self._shards[shard]["bytes"]:
+            raise FrameError(f"{self.folder / INDEX}: damaged: {path!r} is larger than its shard; pack again")
         frames: dict[int, bytes] = {}
         for index in order:
             if index in frames:
@@ -181,6 +191,11 @@ class PackedStore:
             raise FrameError(f"{file}: cannot be read: {error.strerror}") from None
 
     def _find(self, path: str) -> int:
+        """Returns the number of a video, however its list spells accented letters; -1 if it is not in the pack."""
+        forms = [path] if path.isascii() else [path, *(unicodedata.normalize(form, path) for form in ("NFC", "NFD"))]
+        return next((video for form in forms if (video := self._find_name(form)) >= 0), -1)
+
+    def _find_name(self, path: str) -> int:
         name = os.fsencode(series_path(path, self.series))
         wanted = path_hash(name)
         hashes, order = self._arrays["hash"], self._arrays["hash_order"]
@@ -198,6 +213,25 @@ class PackedStore:
 
     def _path(self, video: int) -> str:
         return os.fsdecode(self._bytes(video))
+
+
+def _check_index(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Checks what later reads rely on: every number of a video, shard or byte is one that there is."""
+    check_arrays(path, arrays, KINDS)
+    shards, count = header.get("shards"), len(arrays["video_shard"])
+    if not isinstance(shards, list) or not all(
+        isinstance(shard, dict) and _SHARD.fullmatch(str(shard.get("name"))) and isinstance(shard.get("bytes"), int)
+        for shard in shards
+    ):
+        raise ValueError("damaged: it does not name its shards")
+    check_offsets(path, arrays["path_offsets"], count, len(arrays["paths"]))
+    check_offsets(path, arrays["video_first"], count, len(arrays["frame_size"]))
+    for name, most in (("hash_order", count - 1), ("video_shard", len(shards) - 1), ("video_start", None)):
+        numbers = arrays[name]
+        if len(numbers) != count or (count and (numbers.min() < 0 or (most is not None and numbers.max() > most))):
+            raise ValueError(f"damaged: {name}")
+    if len(arrays["hash"]) != count or len(arrays["frame_sum"]) != len(arrays["frame_size"]):
+        raise ValueError("damaged: hash or frame_sum")
 
 
 def path_hash(name: bytes) -> np.uint64:

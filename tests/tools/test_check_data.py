@@ -12,6 +12,7 @@ import pytest
 
 from tests.datasets.conftest import write_video
 from tests.helpers.run_tool import run_tool
+from tests.utils.transforms.test_complaints import SOUND, zeroed
 from tools import check_data
 from utils.errors import UserError
 
@@ -101,6 +102,10 @@ PLANTS: dict[str, Plant] = {
     "overlap": lambda root: edit(root, "train", lambda lines: [*lines, line(root, 2, 6)]),
     "class_hole": hole,
     # more than the ten
+    "mixed_frames": lambda root: (
+        [(file := video(root, 3, 4) / f"img_0000{n}.jpg").rename(file.with_suffix(".png")) for n in (5, 6)],
+        replace(root, video(root, 3, 4), line(root, 3, 4, frames=4)),
+    )[-1],
     "group_overlap": lambda root: (
         write_video(video(root, 2, 7).with_name("v_sit_g07_c02"), 2, FRAMES),
         edit(root, "train", lambda lines: [*lines, "frames/sit/v_sit_g07_c02 6 2\n"]),
@@ -214,7 +219,7 @@ common:
 """)
     assert check_data.main([str(config), "--json", "--workers", "1"]) == 2
     (fault,) = json.loads(capsys.readouterr().out)["faults"]
-    assert fault["kind"] == "num_class" and "names 4 classes, but num_class is 5" in fault["message"]
+    assert fault["kind"] == "num_class" and "names 4 classes, but model.num_class is 5" in fault["message"]
     train = dataset / "lists/train.txt"
     assert "nothing is wrong" in run_tool("check_data", train, "--workers", "1").stdout
     assert "no such config" in run_tool("check_data", dataset / "none", code=2).stderr
@@ -225,6 +230,13 @@ def test_worker_processes_find_the_same(dataset: Path, capsys: pytest.CaptureFix
     PLANTS["undecodable_frame"](dataset)
     assert check_data.main([str(dataset), "--workers", "2"]) == 2
     assert "1 undecodable frame" in capsys.readouterr().out
+
+
+def test_a_frame_that_is_damaged_inside_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = video(dataset, 1, 3) / "img_00003.jpg"
+    frame.write_bytes(zeroed(SOUND))
+    [fault] = doctor(dataset, code=2, capsys=capsys)["faults"]
+    assert fault["kind"] == "undecodable_frame" and "libjpeg says 'Corrupt JPEG data" in fault["message"]
 
 
 def test_videos_without_a_label_are_fine_unless_they_are_to_be_learned_from(

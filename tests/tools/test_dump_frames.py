@@ -12,6 +12,7 @@ from tests.helpers.dumping import dump, entries, images, make_job, tree
 from tests.helpers.make_video import block_position, make_video
 from tests.helpers.run_tool import run_tool
 from tools import dump_frames, make_lists
+from tools.dumping.plan import plan
 from tools.dumping.video import dump_video
 
 
@@ -151,3 +152,18 @@ def test_a_video_of_the_csv_that_is_not_there_is_a_failure_and_the_rest_goes_on(
     assert (
         found["frames/y/gone"]["status"] == "failed" and "no such file" in found["frames/y/gone"]["errors"][0].lower()
     )
+
+
+def test_the_outermost_folder_is_the_class_of_a_nested_video(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/a.mp4").touch()
+    (tmp_path / "videos/run").mkdir(parents=True)
+    (tmp_path / "videos/run/s1").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "videos/run/._a.mp4").touch()
+    for rule, label in (("first", "run"), ("last", "s1")):
+        folders = [str(tmp_path / "videos"), str(tmp_path / "out"), "--class-folder", rule]
+        [job] = plan(dump_frames.parse_arguments(folders))
+        assert (job.video, job.label) == ("frames/run/s1/a", label)
+        assert f"the {rule} folder is the class: {label!r} for run/s1/a.mp4; --class-folder" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.lists.class_names import read_class_names
+from datasets.lists.class_names import read_class_file
 from datasets.lists.parser import parse_list
 from tests.helpers.run_tool import run_tool
 from tools import make_lists
@@ -55,7 +55,7 @@ def test_class_folders_become_lists_that_the_framework_reads(tmp_path: Path) -> 
     assert set(lines(train) + lines(val)) == {f"frames/long jump/v {n}, x {3 + n} 0" for n in range(5)} | {
         f"frames/run/w{n} 4 1" for n in range(5)
     }
-    assert read_class_names(train) == ["long jump", "run"]
+    assert read_class_file(train.with_name("classInd.txt")) == ["long jump", "run"]
     parsed = parse_list(train)
     names = [bytes(parsed.blob[a:b]).decode() for a, b in zip(parsed.offsets, parsed.offsets[1:], strict=False)]
     assert all((tmp_path / name).is_dir() for name in names)
@@ -118,6 +118,13 @@ def test_frames_are_counted_without_flow_and_gaps_are_an_error(tmp_path: Path) -
     assert lines(tmp_path / "lists" / "train.txt")[0].split()[1] == "5"
     (tmp_path / "frames" / "a" / "w" / "img_00003.jpg").unlink()
     assert "4 frames called img_{:05d}.jpg, but their numbers go from 0 to 4" in refusal(tmp_path)
+    for number in (3, 4):
+        (tmp_path / "frames" / "a" / "w" / f"img_0000{number}.jpg").unlink(missing_ok=True)
+        (tmp_path / "frames" / "a" / "w" / f"img_0000{number}.png").touch()
+    assert "has frames called img_{:05d}.jpg and others called img_{:05d}.png" in refusal(tmp_path)
+    for number in range(3):
+        (tmp_path / "frames" / "a" / "w" / f"img_0000{number}.png").touch()  # now all are there in one format
+    make(tmp_path, "--val-ratio", 0.5)
     (tmp_path / "frames" / "a" / "u").mkdir()
     assert "holds no numbered images" in refusal(tmp_path)
 
@@ -168,6 +175,25 @@ def test_folders_train_and_val_are_the_split(tmp_path: Path) -> None:
     assert lines(tmp_path / "lists" / "val.txt")[0] == "frames/val/a/v0 1 0"
 
 
+@pytest.mark.parametrize("side", ["", "train/"])
+def test_the_outermost_folder_is_the_class_and_the_other_one_can_be_asked_for(
+    side: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("run", "jump"):
+        for session in ("s1", "s2"):
+            frames(tmp_path / "frames" / side / label / session / "v", 1)
+            if side:
+                frames(tmp_path / "frames/val" / label / session / "v", 1)
+    arguments = [] if side else ["--val-ratio", 0.5]
+    make(tmp_path, *arguments)
+    said = capsys.readouterr().out
+    assert f"the first folder is the class: 'jump' for {side}jump/s1/v; --class-folder last takes 's1'" in said
+    assert lines(tmp_path / "lists/classInd.txt") == ["0 jump", "1 run"]
+    make(tmp_path, *arguments, "--class-folder", "last")
+    assert "the last folder is the class: 's1' for" in capsys.readouterr().out
+    assert lines(tmp_path / "lists/classInd.txt") == ["0 s1", "1 s2"]
+
+
 def test_a_csv_labels_flat_frames_and_may_split_them(tmp_path: Path) -> None:
     for name in ("x", "y", "z"):
         frames(tmp_path / "frames" / name, 2)
@@ -185,16 +211,53 @@ def test_a_csv_labels_flat_frames_and_may_split_them(tmp_path: Path) -> None:
     assert "all of its videos are missing" in refusal(tmp_path, "--csv", table)
 
 
-def test_numbers_as_labels_are_ordered_by_value_and_written_from_0(tmp_path: Path) -> None:
+def test_numbers_stay_the_labels_that_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = []
-    for label in (1, 2, 10):
+    for label in ("01", "2", "10.0"):
         for number in range(2):
             frames(tmp_path / "frames" / f"v{label}_{number}", 1)
             rows.append(f"v{label}_{number},{label}\n")
     (tmp_path / "t.csv").write_text("".join(rows))
     make(tmp_path, "--csv", tmp_path / "t.csv", "--val-ratio", 0.5)
+    assert "kept, though 8 of the classes 0 to 10 have no video; --renumber" in (said := capsys.readouterr().out)
+    assert "num_class: 11" in said
+    assert lines(tmp_path / "lists" / "classInd.txt") == [f"{number} {number}" for number in range(11)]
+    assert {line.split()[-1] for line in lines(tmp_path / "lists" / "val.txt")} == {"1", "2", "10"}
+    make(tmp_path, "--csv", tmp_path / "t.csv", "--val-ratio", 0.5, "--renumber")
+    assert "--renumber: 1 becomes 0, 10 becomes 2" in capsys.readouterr().out
     assert lines(tmp_path / "lists" / "classInd.txt") == ["0 1", "1 2", "2 10"]
     assert {line.split()[-1] for line in lines(tmp_path / "lists" / "val.txt")} == {"0", "1", "2"}
+    (tmp_path / "t.csv").write_text("v01_0,20261128\nv01_1,20261128\n")
+    assert "a label is 20261128, but only 1 classes occur" in refusal(tmp_path, "--csv", tmp_path / "t.csv")
+
+
+def test_numbered_class_folders_keep_their_numbers(tmp_path: Path) -> None:
+    for label in (0, 2, 10):
+        for number in range(2):
+            frames(tmp_path / "frames" / f"{label}" / f"v{number}", 1)
+    make(tmp_path, "--val-ratio", 0.5)
+    assert {line.split()[-1] for line in lines(tmp_path / "lists" / "val.txt")} == {"0", "2", "10"}
+
+
+def test_labels_count_as_the_class_file_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        frames(tmp_path / "frames" / f"v{number}", 1)
+    names, table = tmp_path / "names.txt", tmp_path / "t.csv"
+    names.write_text("1 a\n2 b\n3 c\n")
+    for labels, said, written in (("1212", "from 1: 1 is 'a'", {"0", "1"}), ("0101", "from 0: 0 is 'a'", {"0", "1"})):
+        table.write_text("".join(f"v{number},{label}\n" for number, label in enumerate(labels)))
+        make(tmp_path, "--csv", table, "--class-names", names, "--val-ratio", 0.5)
+        assert f"labels are numbers, counted {said}" in capsys.readouterr().out
+        assert {line.split()[-1] for line in lines(tmp_path / "lists" / "train.txt")} == written
+
+
+def test_a_label_that_is_unknown_never_becomes_a_class(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        frames(tmp_path / "frames" / f"v{number}", 1)
+    (tmp_path / "t.csv").write_text("v0,0.0\nv1,0.0\nv2,-1\nv3,nan\n")
+    make(tmp_path, "--csv", tmp_path / "t.csv", "--val-ratio", 0.5)
+    assert "2 videos have no label and are left out" in capsys.readouterr().out
+    assert lines(tmp_path / "lists" / "classInd.txt") == ["0 0"]
 
 
 def test_numbers_stand_for_the_names_of_a_class_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

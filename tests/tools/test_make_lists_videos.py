@@ -58,3 +58,18 @@ def test_encoded_videos_keep_the_split_of_their_folders_and_loose_ones_have_no_c
     assert "data: {store: {type: video}}" in said and f"train_source: {tmp_path / 'lists/train.csv'}" in said
     (tmp_path / f"{below}loose.mp4").touch()
     assert "1 videos have no class, such as " + f"{below}loose.mp4" in refusal(tmp_path, "--videos")
+
+
+def test_encoded_videos_in_nested_folders_have_the_class_that_training_from_the_folder_gives_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("run/s1/a", "run/s2/b", "jump/s1/c", "jump/s1/d"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / f"{name}.mp4").touch()
+    make(tmp_path / "set", "--videos", "--val-ratio", 0.5)
+    assert "--class-folder last takes 's1'" in capsys.readouterr().out
+    both = [line for side in ("train", "val") for line in lines(tmp_path / f"set/lists/{side}.csv")[1:]]
+    records, names = read_videos(tmp_path / "set")
+    assert names is not None
+    from_folders = {f"{records.path(place)},{names[records.labels[place]]}" for place in range(4)}
+    assert set(both) == from_folders

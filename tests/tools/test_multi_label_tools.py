@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets.lists.class_names import read_class_names
+from datasets.lists.class_names import read_class_file
 from datasets.lists.records import read_list
 from datasets.lists.tables import read_videos
 from tests.datasets.conftest import write_video
@@ -49,7 +49,7 @@ def test_every_way_to_say_several_classes_gives_the_same_list(dataset: Path, tex
     make(dataset, "--csv", source, "--csv", dataset / "val.csv", "--multi-label")
     found = {line.rsplit(" ", 2)[0]: line.rsplit(" ", 1)[1] for line in lines(dataset / "lists/train.txt")}
     assert found == {"frames/AO8RW": "0;1", "frames/46GP8": "1", "frames/YMXV0": "-"}
-    assert read_class_names(dataset / "lists/train.txt") == ["c092", "c147"]
+    assert read_class_file(dataset / "lists/classInd.txt") == ["c092", "c147"]
     records = read_list(dataset / "lists/train.txt", columns=("num_frames", "labels"), num_class=2)
     assert sorted(records.labels.sizes.tolist()) == [0, 1, 2]
 

@@ -93,6 +93,8 @@ def test_a_video_is_dropped_and_sought_in(seen: Seen, video: Path) -> None:
     first.focus()
     first.press("Enter")
     assert page.evaluate("document.getElementById('video').currentTime") == 0
+    formulas = "{windows: {start: [0], end: [1], best: ['=1+1']}, lines: [{name: '@x', scores: [-0.5]}]}"
+    assert page.evaluate(f"asCsv({formulas})") == "start,end,best,'@x\n0,1,'=1+1,-0.5\n"
     rows = page.evaluate("asCsv(shown.answer)").splitlines()
     assert len(rows) == 8 and rows[0].startswith("start,end,best,") and '"jump, then fall"' in rows[0]
 

@@ -18,6 +18,7 @@ from tools.checking.lists import DataSet, check_classes, check_lists, read_class
 from tools.checking.videos import check_videos, take_videos
 from utils.config.file import load_config
 from utils.errors import ListError, UserError
+from utils.transforms.image import MAX_PIXELS
 
 EXIT_FAULTS = 2
 SPLITS = ("train", "val", "test")
@@ -36,6 +37,7 @@ class Target:
     multi_label: True where a video may show several classes.
     flow: True to check optical flow instead of frames.
     encoded: True for videos instead of folders of frames.
+    max_pixels: height x width that a frame may have.
     """
 
     sources: dict[str, Path]
@@ -47,6 +49,7 @@ class Target:
     multi_label: bool = False
     flow: bool = False
     encoded: bool = False
+    max_pixels: int = MAX_PIXELS
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
 def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     """Runs all checks, the cheap ones first."""
     columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
-    data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns)
-    read_classes(data, target.classes)
+    data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels)
+    read_classes(data, target.classes, encoded=target.encoded)
     for split, source in target.sources.items():
         if target.encoded and (source.is_dir() or source.suffix.lower() == ".csv"):
             take_videos(data, split)
@@ -146,9 +149,8 @@ def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> 
     classes = args.class_names or (Path(common.data.class_names) if common.data.class_names else None)
     first = args.first_frame if args.first_frame is not None else common.data.first_frame
     several, flow = common.multi_label or args.multi_label, args.flow or common.model.modality == "flow"
-    return Target(
-        sources, roots, common.model.num_class, classes, template, first, several, flow, encoded=has_videos(common)
-    )
+    known = (common.model.num_class, classes, template, first, several, flow)
+    return Target(sources, roots, *known, encoded=has_videos(common), max_pixels=common.data.max_pixels)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 
 import cv2
 
-from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
+from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers, mixed_series
 from tools.checking.lists import DataSet, Entry, Fault
 from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
 from tools.listing.manifest import MANIFEST, Manifest
@@ -39,6 +40,7 @@ class _Job:
     folders: tuple[Path, ...]
     decode: bool
     flow: bool
+    max_pixels: int
 
 
 def check_frames(data: DataSet, *, template: str | None, first: int | None, decode: bool, workers: int) -> None:
@@ -61,6 +63,9 @@ def check_frames(data: DataSet, *, template: str | None, first: int | None, deco
         elif template not in folder.numbers:
             message = f"{entry.path!r} has frames called {_main_series(folder)}, the other videos {template}"
             data.blame("template", entry, message, fix=DROP, drop=True)
+        elif (other := mixed_series(folder.numbers, template)) is not None:
+            message = f"{entry.path!r} has frames called {template} and others called {other}"
+            data.blame("mixed_frames", entry, message, fix=DROP, drop=True)
         else:
             manifest = manifests[root]
             listed = manifest.get(entry.path) if manifest is not None else None
@@ -112,7 +117,7 @@ def inspect_folders(
     """Inspects the folders of these lines; a missing folder is None. flow: reads optical flow instead of frames."""
     paths = list(dict.fromkeys(data.roots[entry.split] / entry.path for entry in entries))
     jobs = [
-        _Job(tuple(paths[start : start + _VIDEOS_PER_JOB]), decode, flow)
+        _Job(tuple(paths[start : start + _VIDEOS_PER_JOB]), decode, flow, data.max_pixels)
         for start in range(0, len(paths), _VIDEOS_PER_JOB)
     ]
     found: dict[Path, Folder | None] = {}
@@ -121,7 +126,8 @@ def inspect_folders(
             if isinstance(answer, WorkerDiedError):  # a codec crashed; find the video that it crashed on
                 answer = {}
                 for path in job.folders:
-                    for _, one in run_jobs(inspect, [_Job((path,), decode, flow)], workers=1, started=lambda _: None):
+                    alone = [dataclasses.replace(job, folders=(path,))]
+                    for _, one in run_jobs(inspect, alone, workers=1, started=lambda _: None):
                         crashed = {"?": f"the decoder crashed: {one}"}
                         answer |= one if isinstance(one, dict) else {path: Folder(_numbers(path) or {}, crashed)}
             elif isinstance(answer, Exception):
@@ -151,7 +157,7 @@ def _inspect(path: Path, job: _Job) -> Folder | None:
                 if not (path / file).stat().st_size:
                     bad[file] = ""
                 elif job.decode:
-                    decode_image((path / file).read_bytes(), 8)
+                    decode_image((path / file).read_bytes(), 8, max_pixels=job.max_pixels)
             except (OSError, ValueError) as error:
                 bad[file] = str(error)
     return Folder(numbers, bad)

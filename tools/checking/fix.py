@@ -6,7 +6,8 @@ import csv
 import io
 from pathlib import Path
 
-from datasets.lists.tables import find_columns, read_table
+from datasets.lists.columns import delimiter_of, find_columns, is_number, read_label
+from datasets.lists.tables import TABLES, read_table
 from tools.checking.lists import DataSet, Entry, Fault, class_name, labels_of
 from utils.errors import UserError
 from utils.files import atomic_write
@@ -27,8 +28,8 @@ def fix(data: DataSet) -> list[Path]:
         entries = data.kept(split)
         if not entries:
             raise UserError(f"{source}: no video would be left; nothing was written")
-        table = read_table(source) if source.suffix.lower() == ".csv" else None
-        text = _lines(data, entries) if table is None else _table(data, entries, *table)
+        table = read_table(source) if source.suffix.lower() in TABLES else None
+        text = _lines(data, entries) if table is None else _table(data, source, entries, *table)
         if text is not None:
             changed += _replace(source, text)
     if data.class_file is not None and data.names is not None:
@@ -47,13 +48,13 @@ def _lines(data: DataSet, entries: list[Entry]) -> str:
     )
 
 
-def _table(data: DataSet, entries: list[Entry], header: list[str], rows: list[list[str]]) -> str | None:
+def _table(data: DataSet, source: Path, entries: list[Entry], header: list[str], rows: list[list[str]]) -> str | None:
     """Returns a CSV with the rows of the entries, all their columns and their form of labels; None if nothing changes.
 
     Rows without an entry are left out. These are missing videos and, with several classes, all rows of a video but the
     first, which gets all its classes.
     """
-    label = find_columns(header).get("label")
+    label = find_columns(header, where=f"{source}:1").get("label")
     kept = []
     for entry in entries:
         row = list(rows[entry.line - 2])
@@ -63,15 +64,18 @@ def _table(data: DataSet, entries: list[Entry], header: list[str], rows: list[li
     if kept == [row for row in rows if any(row)]:
         return None
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *kept])
+    with source.open(encoding="utf-8-sig") as file:
+        delimiter = delimiter_of(file.readline())
+    csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows([header, *kept])
     return text.getvalue()
 
 
 def _cell(data: DataSet, entry: Entry, before: str) -> str:
     """Returns the label cell of a CSV: unchanged if it means the same, else names if it had names, else numbers."""
     names = data.names or []
-    parts = {part.strip() for part in (before.split(SEPARATOR) if data.multi_label else [before])} - {"", NONE}
-    numbers = bool(parts) and all(part.isdecimal() and part not in names for part in parts)
+    cells = (cell.strip() for cell in (before.split(SEPARATOR) if data.multi_label else [before]))
+    parts = {read_label(cell, where="") for cell in cells if cell != NONE} - {None}
+    numbers = bool(parts) and all(is_number(part) and part not in names for part in parts if part)
     labels = [str(label) if numbers or not names else names[label] for label in entry.labels]
     return before if set(labels) == parts else SEPARATOR.join(labels) or NONE
 

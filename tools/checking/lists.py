@@ -9,16 +9,20 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from datasets.lists.class_names import find_class_file, read_class_file
+from datasets.lists.class_names import Classes, find_classes
+from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, ParsedList, parse_text
+from datasets.lists.spelling import spelling
+from datasets.lists.tables import number_classes
 from utils.errors import ListError
 from utils.scoring.label_sets import labels_to_text
+from utils.transforms.image import MAX_PIXELS
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
 
@@ -77,8 +81,9 @@ class DataSet:
     sources, roots: list file and root by split.
     num_class: of the class file, else of the config, else None.
     columns: names of the columns after the path.
-    class_file: the class file; None without one.
-    names: class names by index; None without a class file.
+    max_pixels: height x width that a frame may have.
+    classes: the classes of all lists; None if nothing names them.
+    names: class names by label, which --fix changes; None if nothing names them.
     entries: valid lines of all splits, in order.
     faults: in the order in which they were found.
     """
@@ -87,10 +92,16 @@ class DataSet:
     roots: dict[str, Path]
     num_class: int | None = None
     columns: tuple[str, ...] = COLUMNS
-    class_file: Path | None = None
+    max_pixels: int = MAX_PIXELS
+    classes: Classes | None = None
     names: list[str] | None = None
     entries: list[Entry] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def class_file(self) -> Path | None:
+        """The class file; None without one."""
+        return None if self.classes is None or self.classes.from_list else self.classes.source
 
     @property
     def multi_label(self) -> bool:
@@ -129,24 +140,25 @@ def read_list(data: DataSet, split: str) -> None:
         raise ListError(f"{source}: has no `{expected}` line; tools/make_lists.py writes lists")
 
 
-def read_classes(data: DataSet, classes: Path | None) -> None:
-    """Reads the class file `classes`, or the one next to the lists; one that cannot be read becomes a fault."""
-    first = next(iter(data.sources))
+def read_classes(data: DataSet, file: Path | None, *, encoded: bool) -> None:
+    """Reads the class file, by default the one beside the lists; what is wrong with it becomes a fault.
+
+    encoded: numbers the class names in the first list of encoded videos if there is no class file.
+    """
+    lists = [(source, data.roots[split]) for split, source in data.sources.items()]
     try:
-        data.class_file = classes or find_class_file(data.sources[first], data.roots[first])
-        if data.class_file is not None:
-            data.names = read_class_file(data.class_file)
+        data.classes = find_classes(lists, file=file)
     except ListError as error:
         data.faults.append(Fault("class_file", str(error)))
-    if data.names is not None:
-        if data.num_class is not None and data.num_class != len(data.names):
-            data.faults.append(
-                Fault(
-                    "num_class",
-                    f"{data.class_file}: names {len(data.names)} classes, but num_class is {data.num_class}",
-                )
-            )
-        data.num_class = len(data.names)
+        return
+    if data.classes is None and encoded:
+        data.classes = number_classes(lists, multi_label=data.multi_label)
+    if data.classes is not None:
+        try:
+            data.classes.check(data.num_class)
+        except ListError as error:
+            data.faults.append(Fault("num_class", str(error)))
+        data.names, data.num_class = data.classes.names, len(data.classes.names)
 
 
 def _read_lines(data: DataSet, split: str, lines: list[bytes], first: int) -> None:
@@ -173,7 +185,8 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
     for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
         labels = tuple(flat[begin:end])
-        entry = Entry(split, line, os.fsdecode(blob[offsets[place] : offsets[place + 1]]), num_frames, labels)
+        path = os.fsdecode(blob[offsets[place] : offsets[place + 1]])
+        entry = Entry(split, line, spelling(str(data.roots[split]), path), num_frames, labels)
         unlabelled = labels == (-1,) and split != "train"  # allowed in lists that are only scored
         negative = 0 if unlabelled else min(labels, default=0)
         if (counted and num_frames < 1) or negative < 0:
@@ -185,8 +198,9 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
 
 def check_lists(data: DataSet) -> None:
     """Makes the checks that need neither frames nor videos."""
+    from_one = False
     for split in data.sources:
-        _check_labels(data, split)
+        from_one = _check_labels(data, split, from_one=from_one)
     _check_duplicates(data)
     _check_overlap(data)
     _check_folders(data)
@@ -224,9 +238,10 @@ def class_name(data: DataSet, label: int) -> str:
     return f"{label} ({data.names[label]})" if named and data.names else str(label)
 
 
-def _check_labels(data: DataSet, split: str) -> None:
+def _check_labels(data: DataSet, split: str, *, from_one: bool) -> bool:
+    """Checks the labels of a list, and returns whether they count from 1. from_one: whether those before it do."""
     entries = data.kept(split)
-    if _counts_from_one(data, split):
+    if from_one := _counts_from_one(data, split, as_before=from_one):
         highest = max(labels_of(entries))
         data.faults.append(
             Fault(
@@ -243,24 +258,26 @@ def _check_labels(data: DataSet, split: str) -> None:
             if max(entry.labels, default=0) >= data.num_class:
                 message = f"label {max(entry.labels)} is outside the {data.num_class} classes (0..{data.num_class - 1})"
                 data.blame("label", entry, message, fix="the line is removed", drop=True)
+    return from_one
 
 
-def _counts_from_one(data: DataSet, split: str) -> bool:
-    """Returns whether the labels of a list are one too high: none is 0, and classes or other lists disagree."""
+def _counts_from_one(data: DataSet, split: str, *, as_before: bool) -> bool:
+    """Returns whether the labels of a list are one too high: none is 0, and classes or other lists disagree.
+
+    as_before: whether the lists before it count from 1.
+    """
     entries = data.kept(split)
     labels = labels_of(entries)
     if 0 in labels or not labels:
         return False
     if data.names is not None and not data.multi_label:  # the folders of videos may have the names of classes
         index = {name: label for label, name in enumerate(data.names)}
-        steps = Counter(
-            entry.labels[0] - index[name]
-            for entry in entries
-            if entry.labels[0] >= 0 and (name := Path(entry.path).parent.name) in index
-        )
+        folders = [(entry.labels[0], _folder_class(entry, index)) for entry in entries if entry.labels[0] >= 0]
+        steps = Counter(label - folder for label, folder in folders if folder is not None)
         if steps:
             return steps.most_common(1)[0][0] == 1
-    if max(labels) == (data.num_class if data.num_class is not None else len(labels)):
+    first = data.classes.first if data.classes is not None and split == next(iter(data.sources)) else None
+    if as_before or label_base(labels, len(labels) if data.num_class is None else data.num_class, first):
         return True
     for other in data.sources:
         known = labels_of(data.kept(other))
@@ -320,7 +337,7 @@ def _check_folders(data: DataSet) -> None:
     wrong: list[tuple[Entry, int]] = []
     agreeing = 0
     for entry in data.entries:
-        folder = index.get(Path(entry.path).parent.name)
+        folder = _folder_class(entry, index)
         if folder is not None and entry.labels[0] >= 0 and not entry.drop and not entry.known:
             if folder == entry.labels[0]:
                 agreeing += 1
@@ -336,6 +353,12 @@ def _check_folders(data: DataSet) -> None:
         data.blame("label_folder", entry, message, fix="the label of the folder is written")
         entry.labels = (folder,)
         entry.known = False
+
+
+def _folder_class(entry: Entry, index: Mapping[str, int]) -> int | None:
+    """Returns the class of the outermost folder above a video that has the name of a class; None without one."""
+    folders = map(composed, Path(entry.path).parts[:-1])
+    return next((index[folder] for folder in folders if folder in index), None)
 
 
 def summary(faults: Iterable[Fault]) -> str:

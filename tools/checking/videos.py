@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.lists.spelling import spelling
 from datasets.lists.tables import read_videos
 from datasets.videos.video import Video
 from tools.checking.lists import DataSet, Entry
@@ -42,24 +43,22 @@ class _Seen:
 
 def take_videos(data: DataSet, split: str) -> None:
     """Reads a folder of classes or a CSV as the lines of a split. Raises ListError if it is neither."""
-    records, names = read_videos(
+    records, _ = read_videos(
         data.sources[split],
         root=data.roots[split],
-        class_names=data.class_file,
+        classes=data.classes,
         multi_label=data.multi_label,
         unlabelled=split != "train",
     )
     data.roots[split] = records.root
-    data.names = data.names or names
-    if data.names is not None:
-        data.num_class = len(data.names)
     for index in range(len(records)):
         target = np.asarray(records.labels[index])
         labels = [int(target.min())] if not target.ndim or target.min() < 0 else np.flatnonzero(target).tolist()
         line = int(records.where(index).rpartition(":")[2])
         start, end = (math.nan, math.nan) if records.spans is None else records.spans[index].tolist()
         span = None if math.isnan(start) else (start, end)
-        data.entries.append(Entry(split, line, records.path(index), 0, tuple(labels), span))
+        path = spelling(str(records.root), records.path(index))
+        data.entries.append(Entry(split, line, path, 0, tuple(labels), span))
 
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:

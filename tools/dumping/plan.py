@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from datasets.lists.columns import composed
+from datasets.lists.tables import VIDEO_SUFFIXES
 from tools.dumping.video import Job, Settings
-from tools.listing.found import walk_videos
+from tools.listing.found import folder_classes
 from tools.listing.labels import candidates, labelled_rows, segment_name
 from utils.errors import UserError
+from utils.files import find_files
 
 
 def plan(args: argparse.Namespace) -> list[Job]:
@@ -21,10 +24,10 @@ def plan(args: argparse.Namespace) -> list[Job]:
         raise UserError(
             f"{root}: no such folder" if not root.exists() else f"{root} is not a folder; give the folder that it is in"
         )
-    found = list(walk_videos(root))
+    found = list(find_files(root, VIDEO_SUFFIXES))
     if not found:
         raise UserError(f"{root}: no videos in it")
-    entries = list(_from_csv(args, found) if args.csv else _from_folders(root, found))
+    entries = list(_from_csv(args, found) if args.csv else _from_folders(root, found, args.class_folder))
     jobs: dict[str, Job] = {}
     for relative, label, start, end in entries:
         job = _job(args, relative, label, start=start, end=end)
@@ -37,7 +40,7 @@ def plan(args: argparse.Namespace) -> list[Job]:
 Entry = tuple[Path, str, float | None, float | None]
 
 
-def _from_folders(root: Path, found: Sequence[Path]) -> Iterator[Entry]:
+def _from_folders(root: Path, found: Sequence[Path], class_folder: str) -> Iterator[Entry]:
     loose = [path for path in found if len(path.parts) == 1]
     if loose and len(loose) < len(found):
         raise UserError(
@@ -45,16 +48,19 @@ def _from_folders(root: Path, found: Sequence[Path]) -> Iterator[Entry]:
         )
     if loose:
         print(f"{root} has no class folders and --csv is not given: the frames get no classes", flush=True)
-    for path in found:
-        yield path, path.parent.name, None, None
+    classes, notes = folder_classes(found, rule=class_folder)
+    for note in notes:
+        print(note, flush=True)
+    for path, label in zip(found, classes, strict=True):
+        yield path, label, None, None
 
 
 def _from_csv(args: argparse.Namespace, found: Sequence[Path]) -> Iterator[Entry]:
-    by_path = {path.as_posix(): path for path in found}
+    by_path = {composed(path.as_posix()): path for path in found}
     by_stem: dict[str, list[Path]] = {}
     for path in found:
         for key in {path.name, path.stem, path.with_suffix("").as_posix()}:
-            by_stem.setdefault(key, []).append(path)
+            by_stem.setdefault(composed(key), []).append(path)
     used: dict[tuple[Path, float | None, float | None], tuple[str, str]] = {}
     twice = 0
     for where, row in labelled_rows(args.csv, unlabelled=args.unlabelled):

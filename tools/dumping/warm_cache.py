@@ -81,9 +81,9 @@ def _memory(store: MemcachedStore) -> list[str]:
     lines = []
     for server in store.servers:
         said = server.statistics() or {}
-        used, limit = int(said.get("bytes", 0)) >> 20, int(said.get("limit_maxbytes", 0)) >> 20
+        used, limit = said.get("bytes", 0) >> 20, said.get("limit_maxbytes", 0) >> 20
         line = f"memcached {server.address}: {used} of {limit} MiB used"
-        if int(said.get("evictions", 0)):
-            line += f", {int(said['evictions'])} frames were evicted for others: raise its -m or add a server"
+        if said.get("evictions", 0):
+            line += f", {said['evictions']} frames were evicted for others: raise its -m or add a server"
         lines.append(line)
     return lines

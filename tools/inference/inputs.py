@@ -21,6 +21,7 @@ from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
 from datasets.videos.video import TimedFrame, Video
 from tools.inference.arguments import DEFAULT_FPS
 from utils.errors import FrameError, UserError
+from utils.files import find_files
 from utils.transforms.crops import CropRule, short_side_size
 from utils.transforms.flow import dis, to_levels
 from utils.transforms.image import decode_image, quick_resize
@@ -211,8 +212,7 @@ def find_inputs(given: str | os.PathLike[str]) -> list[Path]:
         raise FrameError(f"{given}: no such video, folder or camera")
     if not path.is_dir():
         return [path]
-    videos = [file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
-    return sorted(videos) or [path]
+    return [path / file for file in find_files(path, VIDEO_SUFFIXES)] or [path]
 
 
 @contextlib.contextmanager

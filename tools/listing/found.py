@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from datasets.lists.columns import composed
 from datasets.lists.tables import VIDEO_SUFFIXES
-from datasets.stores.frame_names import list_frames
+from datasets.stores.frame_names import list_frames, list_numbers, mixed_series
 from tools.listing.manifest import Manifest
+from tools.listing.splits import SPLITS
 from utils.errors import ListError, UserError
+from utils.files import find_files, walk
 
 VIDEOS = "videos"  # name that a dataset may give to its folder of encoded videos
 
@@ -69,26 +71,29 @@ def locate(given: Path) -> tuple[Path, Path]:
     return given.parent, given
 
 
-def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found], list[str]]:
-    """Returns the videos below `frames` in sorted order, and notes about those that are left out.
+def find_videos(dataset: Path, frames: Path, *, count: bool, class_folder: str) -> tuple[list[Found], list[str]]:
+    """Returns the videos below `frames` in sorted order, and notes about their classes and those that are left out.
 
-    The manifest gives the class of a video; without it, the name of the folder that contains the video's folder does.
-    With `count`, and for videos that the manifest does not have, frames are counted on the disk.
+    The manifest gives the class of a video; without it, `folder_classes` does. With `count`, and for videos that the
+    manifest does not have, frames are counted on the disk.
 
     Raises ListError for a folder without frames or with gaps in their numbers.
     """
     manifest = Manifest(dataset)
     videos: list[Found] = []
     unfinished: list[str] = []
-    for folder in leaves(frames):
-        path = folder.relative_to(dataset).as_posix()
+    paths = {folder.relative_to(dataset).as_posix(): folder for folder in leaves(frames)}
+    others = [path for path in paths if path not in manifest.videos]
+    classes, notes = folder_classes([paths[path].relative_to(frames) for path in others], rule=class_folder)
+    labels = dict(zip(others, classes, strict=True))
+    for path, folder in paths.items():
         known = manifest.videos.get(path)
         if known is not None and known["status"] not in ("ok", "partial"):
             unfinished.append(path)
             continue
-        label = known["label"] if known else "" if folder.parent == frames else folder.parent.name
+        label = composed(known["label"]) if known else labels[path]
         videos.append(Found(path, label, known["frames"] if known and not count else count_frames(folder)))
-    notes = [f"{path}: left out, because its dump did not succeed" for path in unfinished]
+    notes += [f"{path}: left out, because its dump did not succeed" for path in unfinished]
     gone = [
         path for path, known in manifest.videos.items() if known["status"] == "ok" and not (dataset / path).is_dir()
     ]
@@ -97,40 +102,49 @@ def find_videos(dataset: Path, frames: Path, *, count: bool) -> tuple[list[Found
     return sorted(videos, key=lambda video: video.path), notes
 
 
-def find_encoded(folder: Path) -> list[Found]:
-    """Returns the encoded videos below a folder; the name of the folder that contains a video is its class."""
-    loose = {Path(), Path(VIDEOS)}
-    return [Found(path.as_posix(), "" if path.parent in loose else path.parent.name, 0) for path in walk_videos(folder)]
+def find_encoded(folder: Path, *, class_folder: str) -> tuple[list[Found], list[str]]:
+    """Returns the encoded videos below a folder, with the classes and the notes of `folder_classes`."""
+    files = list(find_files(folder, VIDEO_SUFFIXES))
+    below = [file.relative_to(VIDEOS) if file.parts[0] == VIDEOS else file for file in files]
+    classes, notes = folder_classes(below, rule=class_folder)
+    return [Found(file.as_posix(), label, 0) for file, label in zip(files, classes, strict=True)], notes
 
 
-def walk_videos(root: Path) -> Iterator[Path]:
-    """Yields every video file below `root`, relative to it, in sorted order.
+def folder_classes(videos: Sequence[Path], *, rule: str) -> tuple[list[str], list[str]]:
+    """Returns the class of each video, the name of a folder above it, "" without one; and what to say about them.
 
-    Links are followed, and hidden names are left out.
+    videos: paths below the folder of the class folders; folders such as train/ and val/ that hold all of them are no
+        classes.
+    rule: "first", the outermost folder, as everywhere where folders stand for classes; "last", the one that contains
+        the video. Which one was taken is said where they differ.
     """
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            path = Path(folder, name)
-            special = (
-                path.exists() and not path.is_file()
-            )  # such as a pipe; a broken link is yielded, and reading it fails with its name
-            if not name.startswith(".") and path.suffix.lower() in VIDEO_SUFFIXES and not special:
-                yield path.relative_to(root)
+    above = [video.parts[:-1] for video in videos]
+    if splits_of(above) is not None:
+        above = [folders[1:] for folders in above]
+    classes = [composed(folders[0 if rule == "first" else -1]) if folders else "" for folders in above]
+    deep = next((place for place, folders in enumerate(above) if len(folders) > 1), None)
+    if deep is None:
+        return classes, []
+    other, folder = ("last", above[deep][-1]) if rule == "first" else ("first", above[deep][0])
+    said = f"the {rule} folder is the class: {classes[deep]!r} for {videos[deep]}; --class-folder {other}"
+    return classes, [f"{said} takes {folder!r}"]
+
+
+def splits_of(above: Sequence[tuple[str, ...]]) -> list[str] | None:
+    """Returns the split of each video if all are below train/, val/ or similar folders with class folders, else None.
+
+    above: the folders above each video.
+    """
+    if not above or not all(len(folders) > 1 and folders[0].lower() in SPLITS for folders in above):
+        return None
+    return [SPLITS[folders[0].lower()] for folders in above]
 
 
 def leaves(frames: Path) -> Iterator[Path]:
-    """Yields the folders below `frames` that have no folders in them; hidden ones are left out."""
-    for name, folders, _ in os.walk(frames, followlinks=True):
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
-        if not folders and Path(name) != frames:
-            yield Path(name)
+    """Yields the folders below `frames` that have no folders in them."""
+    for folder, folders, _ in walk(frames):
+        if not folders and folder != frames:
+            yield folder
 
 
 def count_frames(folder: Path) -> int:
@@ -143,5 +157,10 @@ def count_frames(folder: Path) -> int:
         raise ListError(
             f"{folder}: has {frames.count} frames called {frames.template}, but their numbers go from "
             f"{frames.first} to {frames.last}; dump this video again"
+        )
+    if len(series) > 1 and (other := mixed_series(list_numbers(folder), frames.template)) is not None:
+        raise ListError(
+            f"{folder}: has frames called {frames.template} and others called {other}; all frames of a video must have "
+            "the same format"
         )
     return frames.count

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datasets.lists.tables import VIDEO_SUFFIXES, cut_name, find_columns, normal_name
+from datasets.lists.columns import composed, find_columns, normal_name, read_label, read_seconds
+from datasets.lists.tables import VIDEO_SUFFIXES, cut_name
 from tools.listing.annotations import read_json
 from tools.listing.splits import SPLITS
 from utils.errors import ListError
@@ -45,8 +46,8 @@ def read_labels(path: Path, *, multi_label: bool = False, note: Callable[[str], 
     `path num_frames label`, as mmaction2, PySlowFast and TSM write it. A JSON file has the form of ActivityNet,
     Kinetics, Something-Something or mmaction2.
 
-    If the name of the file contains train, val or test, its rows get that split. Videos may have no label in a test
-    file, or if the label is -1.
+    If the name of the file contains train, val or test, its rows get that split. A label of -1 or nan is unknown, and
+    in a test file it may be empty or absent. A number such as 2.0 is 2.
 
     multi_label: whether semicolons separate classes. An empty label is then `-`, the empty set, except in a test file,
         and a column `id` names the videos, as in the CSV of Charades.
@@ -57,10 +58,10 @@ def read_labels(path: Path, *, multi_label: bool = False, note: Callable[[str], 
     named = next((SPLITS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in SPLITS), "")
     if path.suffix.lower() == ".json":
         annotations, unread = read_json(path)
-        rows = [
-            LabelRow(name, label, start, end, split or named, number)
-            for number, (name, label, start, end, split) in enumerate(annotations, 1)
-        ]
+        rows = []
+        for number, (name, label, start, end, split) in enumerate(annotations, 1):
+            label = read_label(label, where=f"{path}:{number}") or ""
+            rows.append(LabelRow(composed(name), label, start, end, split or named, number))
         if not rows:
             raise ListError(f"{path}: no video in it")
     else:
@@ -105,7 +106,8 @@ def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[Label
             label = NONE
         if not name or not (label or SPLITS.get(split) == "test"):
             raise ListError(f"{where}: the {'label' if name else 'file'} is empty")
-        result.append(LabelRow(name, "" if label == "-1" else label, start, end, split, number))
+        label = composed(label) if multi_label and label != "-1" else read_label(label, where=where) or ""
+        result.append(LabelRow(composed(name), label, start, end, split, number))
     if not result:
         raise ListError(f"{path}: no rows; expected lines like `some video.mp4,class name`")
     return result, unread
@@ -142,8 +144,11 @@ def split_labels(text: str) -> list[str]:
 
 
 def candidates(row: LabelRow) -> Iterator[tuple[str, bool]]:
-    """Yields the names that the video of a row may have on the disk, each with whether that file is cut already."""
-    pure = PurePosixPath(row.name.removeprefix("./"))
+    """Yields the names that the video of a row may have on the disk, each with whether that file is cut already.
+
+    They are in the composed form of Unicode. Backslashes separate folders as well, as on Windows.
+    """
+    pure = PurePosixPath(row.name.replace("\\", "/").removeprefix("./"))
     if row.start is not None and row.end is not None:
         yield cut_name(row.name, row.start, row.end), True
     yield str(pure), False
@@ -167,22 +172,26 @@ def _words(line: str) -> list[str]:
 
 def _columns(cells: Sequence[str], *, where: str, is_test: bool, multi_label: bool) -> tuple[dict[str, int], bool]:
     """Returns the position of each column, and whether these cells are a header."""
-    found, names = find_columns(cells), [normal_name(cell) for cell in cells]
+    found, names = find_columns(cells, where=where), [normal_name(cell) for cell in cells]
     if multi_label and "path" not in found and "id" in names:
         found["path"] = names.index("id")
     if "path" in found and ("label" in found or is_test):
         return found, True
     if is_test and len(cells) == 1:
         return {"path": 0}, False
+    if len(cells) > 2 and "path" in found:
+        raise ListError(
+            f"{where}: the header names no label column; found {', '.join(cells)}; call the one with the class `label`"
+        )
     if len(cells) != 2:
         raise ListError(f"{where}: {len(cells)} columns and no header; begin the file with a line such as `file,label`")
     return {"path": 0, "label": 1}, False
 
 
 def _seconds(cells: Sequence[str], columns: dict[str, int], key: str, *, where: str) -> float | None:
-    if key not in columns or not cells[columns[key]]:
+    if key not in columns:
         return None
     try:
-        return float(cells[columns[key]])
+        return read_seconds(cells[columns[key]])
     except ValueError as error:
         raise ListError(f"{where}: {key} {cells[columns[key]]!r} is not a number of seconds") from error

@@ -9,20 +9,66 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datasets.lists.class_names import read_class_file
+from datasets.lists.class_names import Classes, read_classes
+from datasets.lists.columns import composed, label_base
 from tools.listing.found import Found
 from utils.errors import ListError, UserError
 from utils.files import atomic_write
 from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
 
 
-def class_order(labels: Iterable[str]) -> list[str]:
-    """Sorts class names, by value if all of them are numbers."""
-    names = set(labels)
-    return sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else sorted(names)
+def class_order(labels: Iterable[str], *, renumber: bool = False) -> list[str]:
+    """Returns class names in their order: sorted, or every number up to the highest if all of them are numbers.
+
+    So a number stays the label that it is, which a trained network needs; prints that. renumber: counts the numbers
+    that occur from 0 instead.
+
+    Raises UserError for numbers that cannot be kept.
+    """
+    names = set(labels) - {""}
+    if not names or not all(map(is_label, names)):
+        return sorted(names)
+    numbers = sorted({int(name) for name in names})
+    ordered, highest = [str(number) for number in numbers], numbers[-1]
+    if renumber:
+        print(f"--renumber: {ordered[0]} becomes 0, {ordered[-1]} becomes {len(ordered) - 1}")
+        return ordered
+    if highest >= _MOST_CLASSES:
+        raise UserError(
+            f"a label is {highest}, but only {len(names)} classes occur; --renumber counts these from 0, or name all "
+            "classes with --class-names"
+        )
+    without = highest + 1 - len(numbers)
+    if without:
+        print(
+            f"labels are numbers and are kept, though {without} of the classes 0 to {highest} have no video; "
+            "--renumber counts the others from 0"
+        )
+    return [str(number) for number in range(highest + 1)]
 
 
-def read_classes(path: Path, *, in_order: bool = True) -> list[str]:
+def is_label(name: str) -> bool:
+    """Returns whether a label is a number from 0 on."""
+    return name.isascii() and name.isdigit()
+
+
+def plain_numbers(videos: Sequence[Found]) -> list[Found]:
+    """Replaces labels such as 007 by 7 if all labels are numbers."""
+    labels = [label for video in videos for label in video.classes if label]
+    if not all(map(is_label, labels)):
+        return list(videos)
+    return _relabelled(videos, {label: str(int(label)) for label in labels})
+
+
+def _relabelled(videos: Sequence[Found], names: Mapping[str, str]) -> list[Found]:
+    def changed(video: Found) -> Found:
+        sets = video.labels and tuple(names[label] for label in video.labels)
+        return replace(video, label=names.get(video.label, video.label), labels=sets)
+
+    return [changed(video) for video in videos]
+
+
+def read_class_order(path: Path, *, in_order: bool = True) -> Classes:
     """Reads class names in order from a class file, or from Something-Something's labels.json (name -> index).
 
     in_order: False sorts the names of a class file instead.
@@ -30,38 +76,36 @@ def read_classes(path: Path, *, in_order: bool = True) -> list[str]:
     Raises ListError.
     """
     if path.suffix.lower() != ".json":
-        return read_class_file(path) if in_order else sorted(read_class_file(path))
+        classes = read_classes(path)
+        return classes if in_order else replace(classes, names=sorted(classes.names), first=None)
     try:
-        index = {str(name): int(number) for name, number in json.loads(path.read_text("utf-8")).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+        index = {composed(name): int(number) for name, number in json.loads(path.read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise ListError(f"{path}: is not a mapping of class names to indices ({error})") from error
     if sorted(index.values()) != list(range(len(index))):
         raise ListError(f"{path}: its indices are not 0..{len(index) - 1}")
-    return sorted(index, key=index.__getitem__)
+    return Classes(sorted(index, key=index.__getitem__), path, 0)
 
 
-def named_classes(videos: Sequence[Found], classes: Sequence[str], path: Path) -> list[Found]:
+def named_classes(videos: Sequence[Found], classes: Classes) -> list[Found]:
     """Replaces labels that are numbers by class names, and prints how the numbers are counted.
 
-    They are counted from 0, or from 1 if only that fits. Raises UserError for a number without a class.
+    They are counted as the class file counts, unless one is 0, or only the other way fits. Raises UserError for a
+    number without a class.
     """
     labels = [label for video in videos for label in video.classes if label]
-    if not labels or not all(label.isascii() and label.isdigit() for label in labels) or labels[0] in classes:
+    names = classes.names
+    if not labels or not all(map(is_label, labels)) or set(labels) <= set(names):
         return list(videos)
     numbers = [int(label) for label in labels]
-    base = 1 if min(numbers) >= 1 and max(numbers) == len(classes) else 0
-    if max(numbers) - base >= len(classes):
-        raise UserError(f"{path}: has {len(classes)} classes, but a label is {max(numbers)}")
-    print(f"labels are numbers, counted from {base}: {numbers[0]} is {classes[numbers[0] - base]!r}")
-    names = {label: classes[number - base] for label, number in zip(labels, numbers, strict=True)}
-
-    def named(video: Found) -> Found:
-        sets = video.labels and tuple(names[label] for label in video.labels)
-        return replace(video, label=names.get(video.label, video.label), labels=sets)
-
-    return [named(video) for video in videos]
+    base = label_base(set(numbers), len(names), classes.first)
+    if max(numbers) - base >= len(names):
+        raise UserError(f"{classes.source}: has {len(names)} classes, but a label is {max(numbers)}")
+    print(f"labels are numbers, counted from {base}: {numbers[0]} is {names[numbers[0] - base]!r}")
+    return _relabelled(videos, {label: names[number - base] for label, number in zip(labels, numbers, strict=True)})
 
 
+_MOST_CLASSES = 100_000  # above that, numbers are names, such as dates
 SPACES = str.maketrans("\t\u00a0\u3000", "   ")  # a list can contain them, although Python does not call them printable
 
 

@@ -8,9 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate
+from datasets.lists.columns import composed
+from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate, splits_of
 from tools.listing.labels import LabelRow, candidates, labelled_rows, segment_name, split_labels
-from tools.listing.list_files import class_order, csv_lines, list_lines, named_classes, read_classes, write
+from tools.listing.list_files import (
+    class_order,
+    csv_lines,
+    list_lines,
+    named_classes,
+    plain_numbers,
+    read_class_order,
+    write,
+)
 from tools.listing.splits import SPLITS, group_names, ratio_split, read_split
 from utils.errors import ListError, UserError
 
@@ -27,7 +36,7 @@ def by_name(videos: Iterable[Found]) -> dict[str, list[Found]]:
         if video.label:
             keys.add(f"{video.label}/{video.name}")
             keys.add(video.name.removeprefix(f"v_{video.label}_"))  # made with --flat
-        for key in keys:
+        for key in {composed(key) for key in keys}:
             index[key].append(video)
     return index
 
@@ -58,7 +67,7 @@ class Annotated:
 
     videos: the videos that are there.
     sides: the split of each, by its place.
-    classes: the classes of all rows in order.
+    classes: the classes of all rows.
     missing: the names of the videos that are not there.
     """
 
@@ -95,7 +104,7 @@ def from_csv(videos: Sequence[Found], args: argparse.Namespace) -> Annotated:
             said.sides[match.place] = SPLITS[row.split]
     if said.sides and len(said.sides) < len(labelled):
         raise ListError(f"{args.csv[0]}: {len(labelled) - len(said.sides)} rows have no split")
-    return replace(said, videos=list(labelled.values()), classes=class_order(labels))
+    return replace(said, videos=list(labelled.values()), classes=sorted(labels))
 
 
 def _match(index: Mapping[str, list[Found]], row: LabelRow, where: str, args: argparse.Namespace) -> Found | None:
@@ -112,11 +121,9 @@ def _match(index: Mapping[str, list[Found]], row: LabelRow, where: str, args: ar
 
 def from_folders(videos: Sequence[Found], *, encoded: bool) -> dict[Place, str]:
     """Returns the split of each video if all are below train/, val/ or similar folders; otherwise an empty dict."""
-    tops = {video.place: PurePosixPath(video.path).parts[:-1] for video in videos}
-    tops = {place: parts[not encoded or parts[:1] == (VIDEOS,) :] for place, parts in tops.items()}
-    if all(len(parts) > 1 and parts[0].lower() in SPLITS for parts in tops.values()):
-        return {place: SPLITS[parts[0].lower()] for place, parts in tops.items()}
-    return {}
+    above = [PurePosixPath(video.path).parts[:-1] for video in videos]
+    splits = splits_of([parts[not encoded or parts[:1] == (VIDEOS,) :] for parts in above])
+    return {} if splits is None else {video.place: split for video, split in zip(videos, splits, strict=True)}
 
 
 def by_ratio(videos: Sequence[Found], args: argparse.Namespace) -> Splits:
@@ -145,15 +152,17 @@ def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Spli
             )
     else:
         sides, missing, how = from_folders(videos, encoded=args.videos), [], "folders"
-        classes = class_order(video.label for video in videos)
+        classes = sorted({video.label for video in videos})
     unlabelled = [video.path for video in videos if video.classes == ("",) and sides.get(video.place) != "test"]
     if unlabelled:
         raise UserError(
             f"{len(unlabelled)} videos have no class, such as {unlabelled[0]}; give --csv with file,label lines"
         )
     if args.class_names:
-        classes = read_classes(args.class_names, in_order=not args.sort_classes)
-        videos = named_classes(videos, classes, args.class_names)
+        named = read_class_order(args.class_names, in_order=not args.sort_classes)
+        videos, classes = named_classes(videos, named), named.names
+    else:
+        videos, classes = plain_numbers(videos), class_order(classes, renumber=args.renumber)
     if unknown := sorted({label for video in videos for label in video.classes} - {*classes, ""}):
         raise UserError(f"{args.class_names}: class {unknown[0]!r} is not in it ({len(unknown)} such classes)")
     if not sides:
@@ -223,11 +232,12 @@ def _videos(args: argparse.Namespace) -> tuple[Path, list[Found], list[str]]:
     if args.videos:
         if not args.dataset.is_dir():
             raise UserError(f"{args.dataset}: no such folder")
-        if not (videos := find_encoded(args.dataset)):
+        videos, notes = find_encoded(args.dataset, class_folder=args.class_folder)
+        if not videos:
             raise UserError(f"{args.dataset}: no videos in it")
-        return args.dataset, videos, []
+        return args.dataset, videos, [] if args.csv or args.split else notes
     dataset, frames = locate(args.dataset)
-    videos, notes = find_videos(dataset, frames, count=args.count)
+    videos, notes = find_videos(dataset, frames, count=args.count, class_folder=args.class_folder)
     if not videos:
         raise UserError(
             f"{frames}: no folders of frames in it; dump the videos with tools/dump_frames.py first, or give --videos"

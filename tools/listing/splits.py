@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from datasets.lists.class_names import find_class_file, read_class_file
+from datasets.lists.columns import composed
 from utils.errors import ListError, UserError
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
@@ -67,7 +68,7 @@ def _lines(path: Path) -> Iterable[tuple[str, str]]:
         raise ListError(f"{path}: cannot be read ({error})") from error
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
-            yield f"{path}:{number}", line.strip()
+            yield f"{path}:{number}", composed(line.strip())
 
 
 def _read_ucf(folder: Path, *, number: int) -> SplitFiles:
@@ -93,7 +94,7 @@ def _read_ucf(folder: Path, *, number: int) -> SplitFiles:
 
 def _read_hmdb(files: Sequence[Path], *, number: int) -> SplitFiles:
     rows: list[SplitRow] = []
-    classes = tuple(file.name.removesuffix(f"_test_split{number}.txt") for file in files)
+    classes = tuple(composed(file.name.removesuffix(f"_test_split{number}.txt")) for file in files)
     for label, file in zip(classes, files, strict=True):
         for where, line in _lines(file):
             name, _, use = line.rpartition(" ")

@@ -16,10 +16,11 @@ from utils.transforms.presets import Preset
 
 def make_transform(common: Common, preset: Preset, *, train: bool) -> CutClip:
     """Makes the transform of a preset, which runs in the workers, with the values that the config changes."""
-    wanted, modality = common.augmentation, common.model.modality
+    wanted = common.augmentation
+    frames: dict[str, Any] = {"modality": common.model.modality, "max_pixels": common.data.max_pixels}
     if train:
         transform = preset.train(
-            input_size=wanted.input_size, crop=wanted.crop, scales=wanted.scales, flip=wanted.flip, modality=modality
+            input_size=wanted.input_size, crop=wanted.crop, scales=wanted.scales, flip=wanted.flip, **frames
         )
         return _fitting(transform, "common.augmentation.scales")
     size = common.test.input_size or wanted.input_size
@@ -27,7 +28,7 @@ def make_transform(common: Common, preset: Preset, *, train: bool) -> CutClip:
     if resize is None and size is not None and preset.test_crops.resize is not None:
         # another crop keeps its share of the resized frame, as 224 of 256
         resize = scaled(preset.test_crops.resize, size, preset.test_input_size or preset.input_size)
-    transform = preset.test(input_size=size, resize=resize, num_crops=common.crops, modality=modality)
+    transform = preset.test(input_size=size, resize=resize, num_crops=common.crops, **frames)
     return _fitting(
         transform, "common.test.input_size" if common.test.input_size else "common.augmentation.test_resize"
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from utils.clip_spec import MODALITIES
 from utils.transforms.crops import CropRule, Plan, Size
-from utils.transforms.image import INTERPOLATIONS, decode_frame, headers_of_one_size
+from utils.transforms.image import INTERPOLATIONS, MAX_PIXELS, decode_frame, headers_of_one_size
 
 
 class CutClip:
@@ -28,6 +28,7 @@ class CutClip:
     flip: probability that a training clip is mirrored as a whole.
     modality: a name in utils.clip_spec.MODALITIES; a mirrored field of optical flow also changes the sign of its x,
         which is 255 - x here.
+    max_pixels: height x width that a frame may have.
 
     It also has num_crops, the number of pieces that one clip becomes, and the `channels` and `dtype` of its output.
 
@@ -44,11 +45,13 @@ class CutClip:
         interpolation: str = "auto",
         flip: float = 0.0,
         modality: str = "rgb",
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
         self.rule = rule
         self.size: Size = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         self.interpolation = interpolation
         self.flip = flip
+        self.max_pixels = max_pixels
         self.is_flow = modality == "flow"
         self.channels = MODALITIES[modality].channels
         self.num_crops: int = getattr(rule, "num_crops", 1)
@@ -69,7 +72,10 @@ class CutClip:
         headers = None if self.is_flow else headers_of_one_size(frames)
         if headers is None:
             count = len(frames) // 2 if self.is_flow else len(frames)
-            decoded = map(functools.partial(_decode_field if self.is_flow else decode_frame, frames), range(count))
+            decode = functools.partial(
+                _decode_field if self.is_flow else decode_frame, frames, max_pixels=self.max_pixels
+            )
+            decoded = map(decode, range(count))
             first = next(decoded)  # only decoding shows the size
             plan, flip = self.draw(first.shape[0], first.shape[1], rng)
             whole = itertools.chain([first], decoded)
@@ -84,7 +90,8 @@ class CutClip:
             rows = reduce * (plan.box[0] + plan.box[2])
             sizes.append((-(-(rows + 1) // reduce), sizes[0][1]))
         # one by one, so that each is cut while it is in the processor's cache
-        pictures = map(functools.partial(decode_frame, frames, reduce=reduce, rows=rows), range(len(frames)), headers)
+        decode = functools.partial(decode_frame, frames, reduce=reduce, rows=rows, max_pixels=self.max_pixels)
+        pictures = map(decode, range(len(frames)), headers)
         return self.cut(pictures, plan, flip, out, num_frames=len(frames), sizes=sizes), flip
 
     def apply(
@@ -159,9 +166,9 @@ def _halved(plan: Plan) -> Plan:
     return dataclasses.replace(plan, box=(top, left, height, width))
 
 
-def _decode_field(frames: Sequence[bytes], position: int) -> np.ndarray:
+def _decode_field(frames: Sequence[bytes], position: int, *, max_pixels: int) -> np.ndarray:
     """Decodes x and y of one field of optical flow to uint8 (H, W, 2)."""
-    x, y = (decode_frame(frames, 2 * position + axis, grey=True) for axis in range(2))
+    x, y = (decode_frame(frames, 2 * position + axis, grey=True, max_pixels=max_pixels) for axis in range(2))
     return np.dstack([x, y if y.shape == x.shape else _fit(y, x.shape)])
 
 

@@ -50,7 +50,11 @@ class EncodedSample:
 
         Raises: UnreadableFrameError for what a worker has to decode and cannot.
         """
-        kept = [data if _is_for_gpu(data) else decode_frame(frames, place) for place, data in enumerate(frames)]
+        most = transform.max_pixels
+        kept = [
+            data if _is_for_gpu(data, most) else decode_frame(frames, place, max_pixels=most)
+            for place, data in enumerate(frames)
+        ]
         plan, flip = transform.draw(*_size(kept[0]), rng)
         self.clips.append(EncodedClip(kept, plan, flip))
         return flip
@@ -60,10 +64,12 @@ class EncodedSample:
         self.clips.clear()
 
 
-def _is_for_gpu(data: bytes) -> bool:
+def _is_for_gpu(data: bytes, max_pixels: int) -> bool:
     """Returns whether a GPU decodes it as `decode_image` would."""
     header = jpeg_header(data)
-    return header is not None and header.plain and is_complete_jpeg(data)
+    if header is None or not header.plain or header.height * header.width > max_pixels:
+        return False
+    return is_complete_jpeg(data)
 
 
 def _size(frame: bytes | np.ndarray) -> Size:

@@ -1,7 +1,7 @@
 """Decodes one encoded image to uint8 RGB, reads the header of a JPEG (ITU-T T.81), and resizes a picture.
 
 OpenCV reads almost everything; Pillow reads what OpenCV gets wrong (CMYK). A damaged image is an error here, never a
-half-grey picture: OpenCV silently fills in what a truncated file lacks.
+half-grey picture: OpenCV silently fills in what a truncated file lacks, and what libjpeg complains about.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from utils.errors import FrameError
+from utils.transforms.complaints import imdecode
 
 # OpenCV < 4.11 has no flag that decodes to RGB directly, so the channels are swapped afterwards. It also does not say
 # where the rows of a JPEG end too early and leaves whatever was in memory, so all rows are decoded there
@@ -26,6 +27,7 @@ Size = tuple[int, int]  # height, width
 # image (H, W, C), size, and memory of the result's shape and type that it may write into (and then returns), or None
 Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
 
+MAX_PIXELS = 1 << 26  # of one picture, unless a config allows more: 8192 x 8192, 200 MB
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # markers SOF0..SOF15 without DHT, JPG and DAC
@@ -77,6 +79,7 @@ def decode_frame(
     grey: bool = False,
     reduce: int = 1,
     rows: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Decodes one frame of a clip by `decode_image`, or by `decode_grey`.
 
@@ -84,14 +87,21 @@ def decode_frame(
     """
     data = frames[position]
     try:
-        return decode_grey(data) if grey else decode_image(data, reduce=reduce, rows=rows, header=header)
+        if grey:
+            return decode_grey(data, max_pixels=max_pixels)
+        return decode_image(data, reduce=reduce, rows=rows, header=header, max_pixels=max_pixels)
     except ValueError as error:
         message = f"frame {position + 1} of {len(frames)}: not a readable image: {error}"
         raise UnreadableFrameError(message, position) from error
 
 
 def decode_image(
-    data: bytes, reduce: int = 1, *, rows: int | None = None, header: JpegHeader | None = None
+    data: bytes,
+    reduce: int = 1,
+    *,
+    rows: int | None = None,
+    header: JpegHeader | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Decodes JPEG, PNG or any other format that OpenCV knows to uint8 (H, W, 3), RGB.
 
@@ -102,24 +112,29 @@ def decode_image(
     rows: number of rows of the stored picture that are needed, from the top. A JPEG may come without the others, which
         saves the time to decode them.
     header: header of the JPEG, if it is known already.
-    Raises: ValueError with the reason if the bytes are not an image, or a damaged one.
+    max_pixels: height x width that is allowed. It is read from the header, before memory is taken.
+    Raises: ValueError with the reason if the bytes are not an image, or a damaged or too large one.
     """
     is_jpeg = _check_complete(data)
     if is_jpeg and header is None:
         header = jpeg_header(data)
+    _check_size(data, header if is_jpeg else None, max_pixels)
     if header is not None and header.components == 4:
+        imdecode(data, _COLOR)  # only to hear about damage, which Pillow keeps to itself
         return _averaged(_decode_with_pillow(data), reduce)
     needed = data
     if rows is not None and header is not None and _DECODES_RGB:
         needed = _with_fewer_rows(data, header, rows)
     flags = _REDUCED[reduce] if is_jpeg and reduce > 1 else _COLOR
     try:
-        image = cv2.imdecode(np.frombuffer(needed, np.uint8), flags)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+        image = imdecode(needed, flags)
+    except ValueError:
+        if needed is data:
+            raise
+        image = None
     if image is None and needed is not data:
         # either the shortened file ends within the decoder's look-ahead, or it is damaged: decode all of it
-        return decode_image(data, reduce, header=header)
+        return decode_image(data, reduce, header=header, max_pixels=max_pixels)
     if image is None:
         return _averaged(_decode_with_pillow(data), reduce)
     if flags != _COLOR or not _DECODES_RGB:
@@ -127,13 +142,10 @@ def decode_image(
     return image if is_jpeg else _averaged(image, reduce)
 
 
-def decode_grey(data: bytes) -> np.ndarray:
+def decode_grey(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decodes one picture of optical flow to uint8 (H, W). Raises ValueError as `decode_image` does."""
-    _check_complete(data)
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    except cv2.error as error:
-        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+    _check_size(data, jpeg_header(data) if _check_complete(data) else None, max_pixels)
+    image = imdecode(data, cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise ValueError(f"not a readable image ({len(data)} bytes)")
     return image
@@ -150,6 +162,26 @@ def _check_complete(data: bytes) -> bool:
     if data.startswith(_PNG) and data.rfind(_PNG_END) < 0:
         raise ValueError(f"truncated PNG, {len(data)} bytes")
     return False
+
+
+def _check_size(data: bytes, header: JpegHeader | None, max_pixels: int) -> None:
+    """Raises ValueError for a picture with more pixels, and for one whose header does not say how many it has."""
+    if header is not None:
+        height, width = header.height, header.width
+    elif data.startswith(_JPEG):
+        raise ValueError(f"damaged JPEG, {len(data)} bytes: nothing in it says its size")
+    elif data.startswith(_PNG):
+        width, height = (int.from_bytes(data[start : start + 4], "big") for start in (16, 20))
+    else:
+        try:
+            with Image.open(io.BytesIO(data)) as image:  # reads no pixels
+                width, height = image.size
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"not a readable image ({len(data)} bytes)") from error
+    if height * width > max_pixels:
+        raise ValueError(
+            f"{width}x{height} pixels are more than the {max_pixels} of common.data.max_pixels, {len(data)} bytes"
+        )
 
 
 def _averaged(image: np.ndarray, reduce: int) -> np.ndarray:

@@ -23,6 +23,7 @@ from utils.transforms.crops import (
     TestCrops,
 )
 from utils.transforms.cut_clip import CutClip
+from utils.transforms.image import MAX_PIXELS
 
 Triple = tuple[float, float, float]
 Statistics = tuple[tuple[float, ...], tuple[float, ...], float]
@@ -74,6 +75,7 @@ class Preset:
         scales: Sequence[float] | None = None,
         flip: float | bool | None = None,
         modality: str = "rgb",
+        max_pixels: int = MAX_PIXELS,
     ) -> CutClip:
         """Returns the transform for training: a random crop, flipped with probability `flip` (True: 0.5, False: 0).
 
@@ -98,6 +100,7 @@ class Preset:
             interpolation=self.train_interpolation or self.interpolation,
             flip=flip,
             modality=modality,
+            max_pixels=max_pixels,
         )
 
     def test(
@@ -107,6 +110,7 @@ class Preset:
         resize: int | Sequence[int] | None = None,
         num_crops: int = 1,
         modality: str = "rgb",
+        max_pixels: int = MAX_PIXELS,
     ) -> CutClip:
         """Returns the transform for testing: `resize` (short side, or height and width), then 1, 3, 5 or 10 crops."""
         crops = dataclasses.replace(self.test_crops, num_crops=num_crops)
@@ -114,7 +118,7 @@ class Preset:
             crops = dataclasses.replace(crops, resize=resize if isinstance(resize, int) else _size(resize))
         default = self.test_input_size or self.input_size
         size = default if input_size is None else input_size
-        return CutClip(crops, size, interpolation=self.interpolation, modality=modality)
+        return CutClip(crops, size, interpolation=self.interpolation, modality=modality, max_pixels=max_pixels)
 
 
 def _size(value: Sequence[float]) -> Size:

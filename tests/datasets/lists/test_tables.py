@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from datasets import VideoDataset
-from datasets.lists.tables import read_videos
+from datasets.lists.tables import number_classes, read_videos
 from datasets.videos import index as video_index
 from datasets.videos.video import between
 from tests.helpers.make_video import block_position, make_video
@@ -37,7 +37,9 @@ def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     kinetics = tmp_path / "kinetics.csv"
     kinetics.write_text("label,youtube_id,time_start,time_end,split\njump,x,3,13,train\nrun,gone,0,10,train\n")
     records, names = read_videos(kinetics, root=tmp_path / "videos")
-    assert names == ["jump"] and records.path(0) == "jump/x_000003_000013.mp4" and records.where(0).endswith(":2")
+    assert (
+        names == ["jump", "run"] and records.path(0) == "jump/x_000003_000013.mp4" and records.where(0).endswith(":2")
+    )
     assert "1 of 2 videos are not below" in caplog.text
     plain = tmp_path / "plain.csv"
     plain.write_text('path,label\n"run/a b.mp4",run\nrun/c.avi,run\n')
@@ -52,10 +54,10 @@ def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "video_id,start\nx,1\n", "a.csv:1: the header must name a label column and a path column"),
-        ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,soon,13\n", "a.csv:2: time_start and time_end"),
+        ("a.csv", "video_id,mood\nx,1\n", "a.csv:1: the header must name a label column and a path column"),
+        ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,soon,13\n", "a.csv:2: start and end must be seconds"),
         ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,1,13\n", "none of its 1 videos is below"),
-        ("a.csv", "path,label\na.mp4,7\n", "has 8 classes, but model.num_class is 3"),
+        ("a.csv", "path,label\na.mp4,7\n", "a.csv:2: label 7 is outside num_class 3: labels must be 0..2"),
         ("a.csv", "", "a.csv:1: the header must name"),
         ("a.txt", "a.mp4 7\n", "a.txt:1: label 7 is outside num_class 3"),
     ],
@@ -121,3 +123,98 @@ def test_a_csv_without_a_header_is_a_list(tmp_path: Path):
         (tmp_path / "train.csv").write_text(text)
         records, _ = read_videos(tmp_path / "train.csv", root=tmp_path)
         assert [records.path(0), records.path(1)] == ["a b.mp4", "c.mp4"] and records.labels.tolist() == [1, 0]
+
+
+def test_one_numbering_holds_for_all_lists_of_an_experiment(tmp_path: Path):
+    (tmp_path / "train.csv").write_text("path,label\na.mp4,run\nb.mp4,jump\nc.mp4,walk\n")
+    (tmp_path / "val.csv").write_text("path,label\nd.mp4,walk\ne.mp4,run\n")
+    for side in ("run", "jump", "walk"):
+        (tmp_path / "folders/train" / side).mkdir(parents=True)
+        (tmp_path / "folders/train" / side / "a.mp4").touch()
+    (tmp_path / "folders/val/walk").mkdir(parents=True)
+    (tmp_path / "folders/val/walk/b.mp4").touch()
+    for suffix, labels in ((".csv", [2, 1]), ("", [2])):
+        folder = tmp_path if suffix else tmp_path / "folders"
+        lists = [(folder / f"train{suffix}", tmp_path), (folder / f"val{suffix}", tmp_path)]
+        classes = number_classes(lists)
+        assert classes is not None and classes.names == ["jump", "run", "walk"]
+        records, names = read_videos(lists[1][0], root=tmp_path, classes=classes)
+        assert records.labels.tolist() == labels and names == classes.names
+
+
+def test_a_class_that_only_the_validation_list_has_is_named(tmp_path: Path):
+    (tmp_path / "train.csv").write_text("path,label\na.mp4,run\n")
+    (tmp_path / "val.csv").write_text("path,label\nb.mp4,run\nc.mp4,3\n")
+    classes = number_classes([(tmp_path / "train.csv", tmp_path), (tmp_path / "val.csv", tmp_path)])
+    with pytest.raises(ListError, match=r"val.csv:3: class '3' is not in .*train.csv, which numbers the classes"):
+        read_videos(tmp_path / "val.csv", root=tmp_path, classes=classes)
+    (tmp_path / "train.csv").write_text("path,label\na.mp4,0\n")
+    (tmp_path / "names.csv").write_text("path,label\na.mp4,run\n")
+    assert number_classes([(tmp_path / "train.csv", tmp_path), (tmp_path / "names.csv", tmp_path)]) is None
+
+
+def test_numbers_are_numbers_however_they_are_written(tmp_path: Path):
+    rows = "".join(f"{number}.mp4,{number}.0\n" for number in range(12))
+    (tmp_path / "a.csv").write_text("path,label\n" + rows)
+    records, names = read_videos(tmp_path / "a.csv", root=tmp_path, num_class=12)
+    assert names is None and records.labels.tolist() == list(range(12))
+    for cell in ("nan", "-1", "-1.0", "<NA>", ""):
+        (tmp_path / "b.csv").write_text(f"path,label\na.mp4,0\nb.mp4,{cell}\n")
+        records, _ = read_videos(tmp_path / "b.csv", root=tmp_path, unlabelled=True)
+        assert records.labels.tolist() == [0, -1]
+        with pytest.raises(ListError, match=r"b.csv:3: label -1 is negative"):
+            read_videos(tmp_path / "b.csv", root=tmp_path)
+    (tmp_path / "b.csv").write_text("path,label\na.mp4,0.5\n")
+    with pytest.raises(ListError, match=r"b.csv:2: label 0.5 is not a whole number"):
+        read_videos(tmp_path / "b.csv", root=tmp_path)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("start_sec", "end_sec"),
+        ("begin", "stop"),
+        ("t0", "t1"),
+        ("Start Time (s)", "endTime"),
+        ("time_start", "time_end"),
+        ("start_timestamp", "stop_timestamp"),  # EPIC's
+    ],
+)
+def test_time_columns_of_every_name_are_read(tmp_path: Path, mark: str, start: str, end: str):
+    table = [["path", "label", start, end, "start_frame"], ["a.mp4", "0", "1.5", "00:01:02.25", "45"]]
+    (tmp_path / "a.csv").write_text("\n".join(mark.join(row) for row in table))
+    records, _ = read_videos(tmp_path / "a.csv", root=tmp_path)
+    assert records.spans is not None and records.spans.tolist() == [[1.5, 62.25]]
+
+
+@pytest.mark.parametrize("columns", ["start_frame,stop_frame", "start,duration", "onset,offset", "segment,mood"])
+def test_columns_that_look_like_times_are_an_error(tmp_path: Path, columns: str):
+    (tmp_path / "a.csv").write_text(f"path,label,{columns}\na.mp4,0,1,2\n")
+    first = columns.partition(",")[0]
+    with pytest.raises(ListError, match=rf"a.csv:1: '{first}' .*seems to say which part of a video is meant"):
+        read_videos(tmp_path / "a.csv", root=tmp_path)
+
+
+def test_two_label_columns_are_an_error(tmp_path: Path):
+    (tmp_path / "hacs.csv").write_text("classname,youtube_id,subset,start,end,label\nrun,x,training,1,3,-1\n")
+    with pytest.raises(ListError, match=r"hacs.csv:1: 'classname' and 'label' could both be the label.*is -1"):
+        read_videos(tmp_path / "hacs.csv", root=tmp_path)
+
+
+def test_linked_and_nested_folders_hold_videos_of_the_outermost_class_folder(tmp_path: Path):
+    for name in ("root/run/session 1/a.mp4", "root/run/._a.mp4", "elsewhere/deep/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "root/jump").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    records, names = read_videos(tmp_path / "root")
+    assert names == ["jump", "run"]
+    assert [records.path(place) for place in range(2)] == ["jump/deep/b.mp4", "run/session 1/a.mp4"]
+    (tmp_path / "ids.csv").write_text("youtube_id,label\nb,jump\n")
+    assert read_videos(tmp_path / "ids.csv", root=tmp_path / "root")[0].path(0) == "jump/deep/b.mp4"
+    (tmp_path / "root/run/b.mkv").touch()
+    with pytest.raises(ListError, match=r"ids.csv:2: b may be jump/deep/b.mp4 or run/b.mkv"):
+        read_videos(tmp_path / "ids.csv", root=tmp_path / "root")
+    (tmp_path / "root/loose.mp4").touch()
+    with pytest.raises(ListError, match=r"root: loose.mp4 lies beside the class folders"):
+        read_videos(tmp_path / "root")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datasets import MemcachedStore
+from datasets.stores import memcached_server
 from datasets.stores.memcached_server import Server, choose, parse_address
 from utils.errors import ConfigError
 
@@ -31,3 +32,16 @@ def test_addresses():
     with pytest.raises(ConfigError, match="must be above 0 seconds"):
         MemcachedStore("/", servers=["a:1"], timeout=0)
     assert len(MemcachedStore("/", servers="a:1, b:2").servers) == 2
+
+
+@pytest.mark.parametrize("said", [b"abc", b"", b"-5", b"1e9", b"9" * 5000, b"\xff\xfe", True, 1.5])
+def test_whatever_a_server_says_about_itself_is_a_number_or_nothing(
+    said: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {b"item_size_max": said, b"limit_maxbytes": 64, b"\xff": b"7"}
+    monkeypatch.setattr(memcached_server._Client, "stats", lambda self, *_: answers)
+    server = Server("nowhere:1", timeout=0.1, longest_pause=1.0)
+    assert server.largest_value() == (1 << 20) - 1024
+    assert server.statistics() == {"limit_maxbytes": 64, "\N{REPLACEMENT CHARACTER}": 7}
+    answers[b"item_size_max"] = b"2097152"
+    assert Server("nowhere:1", timeout=0.1, longest_pause=1.0).largest_value() == (2 << 20) - 1024

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import main
+from datasets.open import open_list
 from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.split import Split, missing, open_split
 from tests.helpers.make_video import make_video
@@ -69,7 +70,7 @@ def test_wrong_settings_are_named(config: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"common\.data\.store\.smpler: video does not take it.*sampler"):
         open_train(common)
     common = load_config(write(tmp_path, "fps: 12"), ["common.model.num_class=3"]).common
-    with pytest.raises(ListError, match=r"has 2 classes, but model\.num_class is 3"):
+    with pytest.raises(ListError, match=r"names 2 classes, but model\.num_class is 3"):
         open_train(common)
     common = load_config(config, ["common.data.decode=cuda"]).common
     refused = r"common\.data\.decode: cuda decodes JPEG frames in colour, not encoded videos"
@@ -83,3 +84,22 @@ def test_wrong_settings_are_named(config: Path, tmp_path: Path):
         open_train(common)
     common = load_config(config).common
     assert missing(common, "train", train_protocol(common))[1] == 3
+
+
+def test_the_classes_of_the_training_list_are_those_of_the_validation_list(config: Path, tmp_path: Path):
+    (tmp_path / "train.csv").write_text("path,label\nrun/a.mp4,run\njump/c.mp4,jump\n")
+    (tmp_path / "val.csv").write_text("path,label\nrun/b.mp4,run\n")
+    given = [f"common.{name}_{key}={tmp_path}/{value}" for name in ("train", "val")
+             for key, value in (("source", f"{name}.csv"), ("root", "videos"))]  # fmt: skip
+    records, names = open_list(load_config(config, given).common, "val")
+    assert names == ["jump", "run"] and records.labels.tolist() == [1]
+
+
+def test_labels_that_count_from_1_like_the_class_file_are_an_error(config: Path, tmp_path: Path):
+    (tmp_path / "train.csv").write_text("path,label\nrun/a.mp4,1\nrun/b.mp4,1\n")
+    (tmp_path / "classInd.txt").write_text("1 run\n2 jump\n")
+    common = load_config(config, [f"common.train_source={tmp_path}/train.csv", "common.val_source=null"]).common
+    with pytest.raises(ListError, match=r"train.csv: no video has label 0, and .*classInd.txt counts from 1"):
+        open_list(common, "train")
+    (tmp_path / "classInd.txt").write_text("0 run\n1 jump\n")
+    assert open_list(common, "train")[0].labels.tolist() == [1, 1]

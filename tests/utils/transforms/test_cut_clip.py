@@ -10,11 +10,14 @@ import pytest
 from PIL import Image
 
 from tests.golden import fill
+from utils.config.schema import Common
 from utils.errors import FrameError
 from utils.transforms import image
+from utils.transforms.build import make_transform
 from utils.transforms.crops import TRAIN_CROPS, Box, CropRule, MultiScale, Plan, RandomResized, Size, TestCrops
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.image import INTERPOLATIONS, UnreadableFrameError, decode_image
+from utils.transforms.presets import PRESETS
 
 FRAMES = fill.make_frames(4, 96, 128)
 
@@ -293,3 +296,16 @@ def test_x_and_y_of_flow_are_cut_and_resized_as_grey_pictures_are(interpolation:
         # the kernel that torch takes, whose sums differ by some of 255's last bits (torch 2.6 by 4e-4), and whether IPP
         # resizes or OpenCV
         np.testing.assert_allclose(flow, rgb[..., :2], atol=1 if interpolation in ("rounded", "auto") else 1e-3)
+
+
+@pytest.mark.parametrize("modality", ["rgb", "flow"])
+def test_the_limit_of_pixels_of_a_config_reaches_every_frame(modality: str) -> None:
+    schedule, data = {"base_lr": 0.1, "max_iter": 9}, {"max_pixels": 48 * 48 - 1}
+    model = {"type": "tsn", "backbone": "resnet18", "num_segments": 1, "num_class": 2, "modality": modality}
+    common = Common.model_validate(
+        {"model": model, "lr_scheduler": schedule, "data": data, "augmentation": {"input_size": 32}}
+    )
+    cut = make_transform(common, PRESETS["tsn"], train=False)
+    frame = jpeg(np.zeros((48, 48, 3), np.uint8))
+    with pytest.raises(UnreadableFrameError, match=r"48x48 pixels are more than the 2303 of common.data.max_pixels"):
+        cut([frame, frame])

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.golden import fill
-from utils.transforms.image import decode_image, jpeg_header
+from utils.transforms.image import decode_grey, decode_image, jpeg_header
 
 RGB = cv2.GaussianBlur(fill.make_frames(1, 60, 82)[0], (0, 0), 3)
 
@@ -92,6 +92,45 @@ def test_a_jpeg_whose_rest_was_never_written_is_truncated() -> None:
     half = len(JPEG) // 2
     with pytest.raises(ValueError, match="truncated JPEG"):
         decode_image(JPEG[:half] + b"\0" * half)
+
+
+def claiming(kind: str, side: int) -> bytes:
+    """Returns a small picture whose header says that it has side x side pixels."""
+    data = bytearray(encoded(Image.fromarray(RGB), kind))
+    if kind == "JPEG":
+        header = jpeg_header(bytes(data))
+        assert header is not None
+        data[header.height_at : header.height_at + 4] = side.to_bytes(2, "big") * 2
+    elif kind == "PNG":
+        data[16:24] = side.to_bytes(4, "big") * 2
+    elif kind == "BMP":
+        data[18:26] = side.to_bytes(4, "little") * 2
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP"])
+def test_a_picture_that_claims_too_many_pixels_takes_no_memory(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    for decode in (decode_image, decode_grey):
+        with pytest.raises(ValueError, match=r"9000x9000 pixels are more than the 67108864 of common\.data\.max"):
+            decode(claiming(kind, 9000))
+
+
+def test_the_limit_of_pixels_is_the_last_number_that_is_allowed() -> None:
+    height, width = RGB.shape[:2]
+    for kind in ("JPEG", "PNG", "WEBP"):
+        data = encoded(Image.fromarray(RGB), kind)
+        assert decode_image(data, max_pixels=height * width).shape == RGB.shape
+        with pytest.raises(ValueError, match=f"{width}x{height} pixels are more than the {height * width - 1}"):
+            decode_image(data, max_pixels=height * width - 1)
+
+
+def test_a_jpeg_that_hides_its_size_from_us_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = claiming("JPEG", 30000)
+    hidden = data[:2] + b"garbage" + data[2:]  # libjpeg skips what is between segments
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    with pytest.raises(ValueError, match="nothing in it says its size"):
+        decode_image(hidden)
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", b"\xff\xd8", b"\xff\xd8\xff\xd9", b"<html>404</html>" * 9])

@@ -1,0 +1,126 @@
+"""Decides what the columns and cells of a table mean: which column is what, labels as text or numbers, seconds.
+
+Lists in main.py and annotation files in tools/make_lists.py follow the same rules, so that both see the same videos.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+
+from utils.errors import ListError
+
+IDS = frozenset({"video_id", "youtube_id"})  # columns with file names without folder and suffix
+_SEVERAL = {"labels", "classes", "actions"}
+# names that a column may have, in published data sets and in tables written by hand
+KNOWN = {
+    "path": {"file", "filename", "file_name", "path", "video", "video_name", "video_path", "name", "clip", *IDS},
+    "label": {"label", "class", "class_name", "classname", "label_name", "category", "action", "target", *_SEVERAL},
+    "split": {"split", "subset", "set"},
+}
+_MOMENTS = {"start": "start", "begin": "start", "t0": "start", "end": "end", "stop": "end", "t1": "end"}
+_SECONDS = {"t", "time", "timestamp", "s", "sec", "secs", "second", "seconds"}  # what may stand beside these words
+# words in the name of a column that seems to say which part of a video is meant
+_TIMES = {"start", "begin", "end", "stop", "t0", "t1", "onset", "offset", "from", "until", "till", "starts", "ends"}
+_TIMES |= {"time", "times", "timestamp", "timestamps", "segment", "segments", "interval", "span"}
+_UNKNOWN = {"", "nan", "<na>"}  # pandas writes the last two where it converts a missing label to text
+_NUMBER = re.compile(r"\+?(-?[0-9]{1,18})(?:\.([0-9]*))?")
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
+
+
+def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
+    """Returns the position of each known column by its key in KNOWN, or "start" or "end"; the first one counts.
+
+    where: file and line, for messages. A row without a path column is not a header, and nothing in it is checked.
+
+    Raises ListError for two label columns, of which only one can be meant, and for columns that seem to be times but
+    are not known as such: whole videos would be taken instead of their parts.
+    """
+    names = [normal_name(cell) for cell in header]
+    places = {key: [place for place, name in enumerate(names) if name in known] for key, known in KNOWN.items()}
+    for place, name in enumerate(names):
+        words = [word for word in name.split("_") if word not in _SECONDS]
+        if len(words) == 1 and words[0] in _MOMENTS:
+            places.setdefault(_MOMENTS[words[0]], []).append(place)
+    found = {key: there[0] for key, there in places.items() if there}
+    if "path" not in found:
+        return found
+    if len(labels := places["label"]) > 1:
+        one, other = (header[place].strip() for place in labels[:2])
+        raise ListError(
+            f"{where}: {one!r} and {other!r} could both be the label; remove or rename one of these columns (where one "
+            "of them is -1 for videos that do not show the class, remove those rows first)"
+        )
+    if not {"start", "end"} <= set(found):
+        taken = {found[key] for key in ("path", "label", "split") if key in found}
+        times = [place for place, name in enumerate(names) if place not in taken and _TIMES & set(name.split("_"))]
+        if times:
+            shown = " and ".join(repr(header[place].strip()) for place in times[:2])
+            raise ListError(
+                f"{where}: {shown} seems to say which part of a video is meant; call the columns start and end and "
+                "give seconds, or remove them to take whole videos"
+            )
+    return found
+
+
+def normal_name(cell: str) -> str:
+    """Returns a column's name in the form that KNOWN uses."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cell.strip())  # startTime
+    return re.sub(r"[\s\-_()\[\]]+", "_", words).strip("_").lower()
+
+
+def delimiter_of(header: str) -> str:
+    """Returns what separates the columns of a table: a tab, a comma or a semicolon."""
+    return next((mark for mark in "\t,;" if mark in header), ",")
+
+
+def read_label(cell: str, *, where: str) -> str | None:
+    """Returns a label as written, or a number without its fraction (`2.0` is 2); None if it is unknown: empty, nan, -1.
+
+    Raises ListError for a number that is not whole.
+    """
+    text = composed(cell.strip())
+    if text.lower() in _UNKNOWN:
+        return None
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        return text
+    if (number[2] or "").strip("0"):
+        raise ListError(f"{where}: label {text} is not a whole number")
+    return None if int(number[1]) == -1 else number[1]
+
+
+def read_seconds(cell: str) -> float | None:
+    """Returns seconds, from `12.5` or from a clock such as `00:01:12.50`; None for an empty cell or nan.
+
+    Raises ValueError for anything else.
+    """
+    text = cell.strip()
+    if clock := _CLOCK.fullmatch(text):
+        return 3600 * int(clock[1] or 0) + 60 * int(clock[2]) + float(clock[3])
+    number = float(text) if text else math.nan
+    return None if math.isnan(number) else number
+
+
+def composed(text: str) -> str:
+    """Returns text in the composed form of Unicode; macOS may write an e and its accent as two characters."""
+    return unicodedata.normalize("NFC", text)
+
+
+def is_number(label: str) -> bool:
+    """Returns whether a label from `read_label` is a number."""
+    return bool(_NUMBER.fullmatch(label))
+
+
+def label_base(numbers: set[int], num_class: int | None, first: int | None) -> int:
+    """Returns whether labels count from 0 or 1.
+
+    numbers: all labels; None of them is -1.
+    num_class: number of classes, if it is known.
+    first: index of the first class in the class file; None without one, or if it has only names.
+    """
+    if not numbers or 0 in numbers:
+        return 0
+    return 1 if first == 1 or max(numbers) == num_class else 0

@@ -1,0 +1,31 @@
+"""Tests the walk through folders that all tools share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from utils.errors import UserError
+from utils.files import find_files, walk
+
+
+def test_a_walk_follows_links_but_no_loop_and_leaves_hidden_names_out(tmp_path: Path) -> None:
+    for name in ("a/x.mp4", "a/deep/er/y.MP4", "a/._x.mp4", ".hidden/z.mp4", "a/notes.txt"):
+        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "root" / name).touch()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/far.mp4").touch()
+    for place in ("root/b", "root/c"):  # one folder that is linked twice is there twice
+        (tmp_path / place).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "root/a/deep/up").symlink_to(tmp_path / "root", target_is_directory=True)
+    (tmp_path / "root/b.mp4").symlink_to(tmp_path / "gone.mp4")
+    os.mkfifo(tmp_path / "root/pipe.mp4")
+    found = [path.as_posix() for path in find_files(tmp_path / "root", {".mp4"})]
+    assert found == ["b.mp4", "a/x.mp4", "a/deep/er/y.MP4", "b/far.mp4", "c/far.mp4"]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="gone: the folder cannot be read: No such file"):
+        list(walk(tmp_path / "gone"))
