@@ -25,7 +25,6 @@ from utils.flat_file import open_arrays, save_arrays
 _VERSION = 2
 _SUFFIX = f"-v{_VERSION}.videos"
 SECONDS_BETWEEN_PARTS = 30.0
-_DIGEST = np.dtype("S20")  # of a video's name, size and time; the last byte of a SHA-1 is never 0 here
 _log = logging.getLogger(__name__)
 
 Scanned = VideoTimes | str  # the reason why it cannot be scanned
@@ -138,7 +137,7 @@ def _arrays(digests: Sequence[bytes], known: Mapping[bytes, Scanned]) -> tuple[d
     times = [one if isinstance(one, VideoTimes) else _NOTHING for one in scanned]
     errors = {place: one for place, one in enumerate(scanned) if isinstance(one, str)}
     arrays = {
-        "digests": np.array(digests, _DIGEST),
+        "digests": np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1),
         "stamps": np.concatenate([one.stamps for one in times]),
         "frames": np.concatenate([[0], np.cumsum([len(one.stamps) for one in times])]).astype(np.int64),
         "keys": np.concatenate([one.keys for one in times]),
@@ -165,18 +164,19 @@ def _save(file: Path, arrays: Mapping[str, np.ndarray], errors: Mapping[int, str
 
 def _known(folder: Path, digests: Sequence[bytes]) -> tuple[dict[bytes, Scanned], list[Path]]:
     """Returns what the indexes in a folder know about these videos, and the parts that scans of them have left."""
-    wanted = np.unique(np.array(digests, _DIGEST))
+    wanted = set(digests)
     known: dict[bytes, Scanned] = {}
     parts: list[Path] = []
     for file in folder.glob(f"*{_SUFFIX}"):
         try:
             index = _open(file)
-            there = index._arrays["digests"]
+            there = [row.tobytes() for row in index._arrays["digests"]]
         except (OSError, ValueError, KeyError):  # somebody else's index; its own list will say so
             continue
-        for place in np.flatnonzero(np.isin(there, wanted)).tolist():
-            known[bytes(there[place])] = index.errors.get(place) or index[place]
-        if file.name.startswith("part-") and np.isin(there, wanted).all():
+        for place, digest in enumerate(there):
+            if digest in wanted:
+                known[digest] = index.errors.get(place) or index[place]
+        if file.name.startswith("part-") and wanted.issuperset(there):
             parts.append(file)
     return known, parts
 
@@ -198,8 +198,7 @@ def _digest(path: str) -> bytes:
         stamp = b"%d %d" % (status.st_size, status.st_mtime_ns)
     except OSError:
         stamp = b"none"
-    digest = hashlib.sha1(os.fsencode(path) + b"\0" + stamp, usedforsecurity=False).digest()
-    return digest[:-1] + b"\1"  # numpy takes zeros at the end for filling
+    return hashlib.sha1(os.fsencode(path) + b"\0" + stamp, usedforsecurity=False).digest()
 
 
 def _open(file: Path) -> VideoIndex:

@@ -215,6 +215,43 @@ def test_the_index_is_made_once_and_again_when_a_file_changes(tmp_path: Path, mo
     assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
 
 
+def test_a_new_video_in_a_list_is_the_only_one_that_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    paths = [str(make_video(tmp_path / f"{name}.mp4", frames=count)) for name, count in (("a", 3), ("b", 5), ("c", 7))]
+    index_videos(paths[:2], cache=tmp_path / "cache")
+    scanned: list[str] = []
+    real = video_index.scan
+    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
+    index = index_videos([paths[2], paths[1], paths[0]], cache=tmp_path / "cache")
+    assert scanned == [paths[2]] and index.num_frames().tolist() == [7, 5, 3]
+    assert [times.size for times in (index[0], index[1])] == [(64, 96)] * 2 and index[1].every_key
+
+
+def test_a_scan_that_is_interrupted_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    paths = [str(make_video(tmp_path / f"{count}.mp4", frames=count)) for count in (2, 3, 4, 5)]
+    scanned: list[str] = []
+    real = video_index.scan
+
+    def until_the_third(path: str) -> video_index.VideoTimes:
+        if len(scanned) == 2:
+            raise KeyboardInterrupt
+        scanned.append(path)
+        return real(path)
+
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(video_index, "scan", until_the_third)
+        patch.setattr(video_index, "SECONDS_BETWEEN_PARTS", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            index_videos(paths, cache=tmp_path / "cache", threads=1)
+    assert "scanning 4 videos, once; 0 are known" in caplog.text and "scanned 1 of 4 videos" in caplog.text
+    assert len(list((tmp_path / "cache").glob("part-*"))) == 2
+    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
+    index = index_videos(paths, cache=tmp_path / "cache", threads=1)
+    assert scanned == paths and index.num_frames().tolist() == [2, 3, 4, 5]
+    assert len(list((tmp_path / "cache").iterdir())) == 1, "the parts are one index now"
+
+
 def test_an_index_that_cannot_be_kept_is_made_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     path = str(make_video(tmp_path / "a.mp4", frames=5))
     (tmp_path / "file").write_bytes(b"")
