@@ -69,7 +69,7 @@ def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     content = np.memmap(path, np.uint8, mode="r", offset=base, shape=(total,)) if total else np.empty(0, np.uint8)
     content = content.view(np.ndarray)
     if (
-        sums and zlib.crc32(content) != sums[1]
+        sums and zlib.crc32(content.data) != sums[1]
     ):  # reads every page, so that the system counts them as shared with workers
         raise ValueError(f"{path}: damaged (wrong checksum)")
     arrays = {}
