@@ -42,7 +42,7 @@ class Array(np.ndarray):
         data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's bytes
         if not isinstance(data, bytes) or math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=0) < 0:
             raise ValueError(f"an array of shape {shape} does not have {len(data)} bytes")
-        super().__setstate__((1, tuple(shape), dtype, np.bool_(fortran), data))
+        super().__setstate__((1, tuple(shape), dtype, bool(fortran), data))  # type: ignore[arg-type]
 
 
 def rebuilt(*_: Any) -> Array:

@@ -197,13 +197,22 @@ def stored_config(raw: Any, path: Path) -> Common:
         raise CheckpointError("; ".join(describe(error, Common, path, {}))) from None
     except RecursionError:
         raise CheckpointError(f"{path}: its config is nested too deeply") from None
-    for key, value in flat({**common.model.kwargs, **(common.model.model_extra or {})}).items():
-        if isinstance(value, str) and _NAMES_A_PLACE.search(value):
+    for key, value in _texts({**(common.model.model_extra or {}), "kwargs": common.model.kwargs}, f"{ROOT_KEY}.model"):
+        if _NAMES_A_PLACE.search(value):
             raise CheckpointError(
-                f"{path}: the config in it has {ROOT_KEY}.model.kwargs.{key}: {value!r}, which names a file or an "
+                f"{path}: the config in it has {key}: {value!r}, which names a file or an "
                 "address; if you trust it, write the config into a file of your own and name that"
             )
     return common
+
+
+def _texts(value: Any, dotted: str) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, text) for every text at any depth."""
+    if isinstance(value, str):
+        yield dotted, value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _texts(item, f"{dotted}.{key}")
 
 
 def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:

@@ -81,4 +81,4 @@ def _places(state: State) -> dict[int, str]:
     return places
 
 
-LAYOUT = Layout("EfficientNet-PyTorch", _recognises, _convert)
+LAYOUT = Layout("image network of EfficientNet-PyTorch", _recognises, _convert)
