@@ -68,9 +68,8 @@ def open_arrays(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise ValueError(f"{path}: incomplete")
     content = np.memmap(path, np.uint8, mode="r", offset=base, shape=(total,)) if total else np.empty(0, np.uint8)
     content = content.view(np.ndarray)
-    if (
-        sums and zlib.crc32(content) != sums[1]
-    ):  # reads every page, so that the system counts them as shared with workers
+    # this reads every page, so that the system counts them as shared with workers
+    if sums and zlib.crc32(memoryview(content)) != sums[1]:
         raise ValueError(f"{path}: damaged (wrong checksum)")
     arrays = {}
     for name, (kind, shape, offset) in table.items():
@@ -84,7 +83,7 @@ def _checked(header: Any) -> tuple[dict[str, Any], dict[str, tuple[np.dtype, tup
     table, total = {}, int(header["bytes"])
     for name, entry in header["arrays"].items():
         kind, shape, offset = np.dtype(str(entry["dtype"])), tuple(map(int, entry["shape"])), int(entry["offset"])
-        if kind.kind not in "biuf" or min((offset, *shape)) < 0 or offset % _ALIGN:
+        if kind.kind not in "biufS" or min((offset, *shape)) < 0 or offset % _ALIGN:
             raise ValueError(f"{name}: {entry}")
         if offset + math.prod(shape) * kind.itemsize > total:
             raise ValueError(f"{name} is larger than the file")
