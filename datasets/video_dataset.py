@@ -107,8 +107,10 @@ class VideoDataset(SampleDataset):
     def usual_length(self) -> dict[str, float]:
         every = max(1, len(self.index) // 1000)
         times = [self.index[video] for video in range(0, len(self.index), every) if video not in self.index.errors]
-        lengths = {"frames": [len(one) for one in times], "seconds": [one.duration for one in times]}
-        return {unit: float(np.median(found)) for unit, found in lengths.items() if found}
+        if not times:
+            return {}
+        frames, seconds = np.median([(len(one), one.duration) for one in times], axis=0).tolist()
+        return {"frames": frames, "seconds": seconds}
 
     def _entries(self, count: int) -> np.ndarray:
         """Returns int64 (entries, 2): the video of each entry, and which of the video's clips it is."""
