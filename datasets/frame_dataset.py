@@ -92,6 +92,11 @@ class SampleDataset:
         return f"{len(self)} videos"
 
     @property
+    def usual_length(self) -> dict[str, float]:
+        """The median length of its videos, in `frames` and in `seconds` as far as they are known."""
+        return {}
+
+    @property
     def labels(self) -> np.ndarray | LabelSets:
         """The truth of all samples: int (len(self),), or sets of classes."""
         return self.records.labels
@@ -188,6 +193,12 @@ class FrameDataset(SampleDataset):
             )
         if cls.only_num_frames not in (None, clip.num_frames):
             raise ConfigError(f"{cls.rules_hint} its clips have {cls.only_num_frames} frame, not {clip.num_frames}")
+
+    @property
+    def usual_length(self) -> dict[str, float]:
+        """The median length of its videos in `frames`, if the list says it."""
+        frames = float(np.median(self.records.num_frames))
+        return {"frames": frames} if frames else {}
 
     def store_counts(self) -> dict[str, int]:
         """Returns what the frame store has counted since the start, over all workers."""

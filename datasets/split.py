@@ -93,7 +93,8 @@ class Split:
     def about(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps about the list."""
         source = self.common.train_source if self.name == "train" else self.common.val_source
-        return {"source": source, "videos": len(self), "digest": self.digest}
+        length = self.dataset.usual_length
+        return {"source": source, "videos": len(self), "digest": self.digest, "length": length}
 
     def videos(self) -> Evaluation:
         """Returns the whole list and its truth, without scores."""

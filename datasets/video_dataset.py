@@ -102,6 +102,16 @@ class VideoDataset(SampleDataset):
     def description(self) -> str:
         return f"{len(self)} {'videos' if len(self) == len(self.index) else 'clips'}"
 
+    @property
+    @override
+    def usual_length(self) -> dict[str, float]:
+        every = max(1, len(self.index) // 1000)
+        times = [self.index[video] for video in range(0, len(self.index), every) if video not in self.index.errors]
+        if not times:
+            return {}
+        frames, seconds = np.median([(len(one), one.duration) for one in times], axis=0).tolist()
+        return {"frames": frames, "seconds": seconds}
+
     def _entries(self, count: int) -> np.ndarray:
         """Returns int64 (entries, 2): the video of each entry, and which of the video's clips it is."""
         windows, clips = get_rule(self.clip.sampling).windows, self.sampling.clips_per_video if self.train else 1

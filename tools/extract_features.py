@@ -38,7 +38,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_checkpoint_arguments(parser)
-    parser.add_argument("input", nargs="?", metavar="VIDEO|FOLDER", help="a video, a folder of them, or of frames")
+    parser.add_argument("input", nargs="*", metavar="VIDEO|FOLDER", help="videos, folders of them, or of frames")
     parser.add_argument("out", nargs="?", type=Path, metavar="OUT", help="a folder for .npz files, or a file .h5")
     parser.add_argument("--list-layers", action="store_true", help="print the names that --layer takes")
     parser.add_argument("--layer", default="", help="dotted name (default: the network's logits)")
@@ -54,6 +54,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
     )
     args = parser.parse_args(argv)
+    if len(args.input) > 1:
+        *args.input, out = args.input  # argparse gives all names to the first argument that takes several
+        args.out = Path(out)
     if not args.list_layers and args.out is None:
         parser.error("name the videos and where their features go")
     return args

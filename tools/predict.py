@@ -1,4 +1,4 @@
-"""Says what is in a video, in every video of a folder, in a folder of frames or in front of a camera.
+"""Says what is in videos, in every video of a folder, in a folder of frames or in front of a camera.
 
     python -m tools.predict ckpt_best.pth.tar video.mp4
     python -m tools.predict ckpt_best.pth.tar videos/ --json answers.json --csv answers.csv
@@ -42,9 +42,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_checkpoint_arguments(parser)
-    parser.add_argument("input", nargs="?", metavar="VIDEO|FOLDER|CAMERA", help="a file, a folder, or 0: a camera")
+    parser.add_argument("input", nargs="*", metavar="VIDEO|FOLDER|CAMERA", help="files, folders, or 0: a camera")
     parser.add_argument("--topk", type=positive_int, default=5, help="number of classes to print (default 5)")
-    parser.add_argument("--window", type=positive_float, help="seconds per window of the timeline")
+    parser.add_argument("--window", type=positive_float, help="seconds per window (default: as in training)")
     parser.add_argument("--step", type=positive_float, help="seconds between windows (default: half a window)")
     parser.add_argument("--batch-size", type=positive_int, default=8, help="clips at once (default 8)")
     parser.add_argument(
@@ -62,7 +62,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.serve and (args.input or args.annotate or args.json or args.csv):
         parser.error("--serve gets its videos from the page and answers there, without an input or files")
-    if not args.serve and args.input is None:
+    if not args.serve and not args.input:
         parser.error("name a video, a folder or a camera, or open a page for them with --serve")
     return args
 

@@ -190,7 +190,9 @@ def test_a_bad_video_is_a_fault_that_names_it(tmp_path: Path, kind: str):
     assert good.exists()
 
 
-def test_the_index_is_made_once_and_again_when_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_index_is_made_once_and_again_when_a_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     paths = [str(make_video(tmp_path / f"{name}.mp4", frames=count)) for name, count in (("a", 5), ("b", 7))]
     paths.append(str(tmp_path / "none.mp4"))
     scanned: list[str] = []
@@ -210,9 +212,15 @@ def test_the_index_is_made_once_and_again_when_a_file_changes(tmp_path: Path, mo
     scanned.clear()
     index_videos(paths, cache=tmp_path / "cache")
     assert scanned == [paths[1]]
-    for file in (tmp_path / "cache").iterdir():
-        file.write_bytes(file.read_bytes()[:-30])
-    assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
+    for place in (-30, -500):
+        for file in (tmp_path / "cache").iterdir():
+            data = bytearray(file.read_bytes())
+            data[place] ^= 1
+            file.write_bytes(data if place == -500 else data[:place])
+        with caplog.at_level("WARNING"):
+            assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
+        assert "ignoring a damaged index of videos: " in caplog.text
+        caplog.clear()
 
 
 def test_a_new_video_in_a_list_is_the_only_one_that_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

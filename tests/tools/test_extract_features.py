@@ -126,6 +126,9 @@ def test_mistakes_are_one_line(ckpt: Path, videos: Path, tmp_path: Path) -> None
         extract_features.main([*arguments, "--layer", "backbon"])
     with pytest.raises(ConfigError, match="sampling 'x' is not one of"):
         extract_features.main([*arguments, "--sampling", "x"])
+    several = [str(videos / "a.mp4"), str(videos / "b"), str(tmp_path / "several")]
+    assert extract_features.main([str(ckpt), *several]) == 0
+    assert sorted(path.name for path in (tmp_path / "several").iterdir()) == ["a.mp4.npz", "c d.mp4.npz"]
     with pytest.raises(UserError, match="name the videos"):
         extract_features.main([str(ckpt)])
 

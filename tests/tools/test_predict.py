@@ -132,6 +132,46 @@ def test_json_to_the_standard_output_is_all_there_is(ckpt: Path, video: Path) ->
     assert json.loads(done.stdout)["videos"][0]["frames"] == 50
 
 
+def test_several_videos_are_answered_one_after_the_other(
+    ckpt: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = make_video(tmp_path / "in" / "other.mp4", frames=5)
+    assert predict.main([str(ckpt), str(video), str(tmp_path / "in"), "--json", str(tmp_path / "a.json")]) == 0
+    found = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["videos"]
+    assert [answer["path"] for answer in found] == [str(video), str(other)]
+    again = make_video(tmp_path / "again" / "other.mp4", frames=5)
+    for inputs, said in (
+        ([other, again], f"{other} and {again} would both be called other.mp4: give a folder that holds both"),
+        ([video, "0"], "a camera has to be the only input"),
+    ):
+        with pytest.raises(UserError) as error:
+            predict.main([str(ckpt), *map(str, inputs)])
+        assert str(error.value) == said
+
+
+def test_windows_are_as_long_as_what_the_network_was_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = make_video(tmp_path / "long.mp4", "mpeg4", frames=65, fps=1)
+    lengths = (
+        ({}, "windows of 10 s, as the checkpoint does not say how long its training videos were", 12),
+        ({"frames": 26.0}, "windows of 26 s, as many frames as the training videos have", 4),
+        ({"frames": 9.0, "seconds": 30.0}, "windows of 30 s, as in training", 4),
+        ({"seconds": "long", "frames": -1.0}, "windows of 10 s, as the checkpoint does not say", 12),
+    )
+    for number, (length, said, count) in enumerate(lengths):
+        path = write_checkpoint(tmp_path / str(number))
+        entries = torch.load(path, weights_only=True)
+        torch.save({**entries, "lists": {"train": {"length": length}}}, path)
+        recognizer = load(path, device="cpu")
+        prediction = recognizer.predict(long)
+        assert prediction.windows.startswith(said) and len(prediction.timeline) == count
+        assert predict.main([str(path), str(long)]) == 0
+        assert said in capsys.readouterr().out.splitlines()[0]
+    asked = recognizer.predict(long, window=20)
+    assert asked.windows == "windows of 20 s" and recognizer.predict(long, window=20).as_dict()["windows"]
+
+
 def test_a_folder_of_videos_goes_on_after_a_broken_one(
     ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -76,8 +75,7 @@ def clips_of_video(recognizer: Recognizer, args: argparse.Namespace) -> Iterator
     """Yields the clip that stands for a video, or one for each of its windows. Raises: FrameError."""
     video = open_input(Path(args.input), fps=args.fps)
     assert video.num_frames is not None
-    first = round(args.start * video.fps)
-    num_frames = min(video.num_frames, math.ceil(min(args.end * video.fps, video.num_frames))) - first
+    num_frames = video.count_between(args.start, args.end)
     if num_frames < 1:
         raise UserError(f"--start {args.start:g}: {video.name} has only {video.num_frames / video.fps:.1f} s")
     clips = cut_video(
@@ -88,6 +86,7 @@ def clips_of_video(recognizer: Recognizer, args: argparse.Namespace) -> Iterator
         slide=args.window is not None or args.step is not None,
         window=args.window,
         step=args.step,
+        trained_on=recognizer.trained_on,
     )
     nothing = True
     for item in clips:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from pathlib import Path
 
 from datasets.sampling.rules import get_rule
 from tools.inference.features import find_layer, open_feature_store
-from tools.inference.inputs import find_inputs
+from tools.inference.inputs import name_inputs
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.cli import Progress
 from utils.errors import FrameError
@@ -21,12 +20,12 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(recognizer.layers))
         return 0
     find_layer(recognizer.method, args.layer)  # a wrong name ends the command before it writes anything
-    paths, root = find_inputs(args.input), Path(args.input)
+    named = name_inputs(args.input)
     failed = 0
     origin = origin_of(recognizer, args)
-    with open_feature_store(args.out, origin) as store, Progress(len(paths), unit="videos") as progress:
-        for path in paths:
-            name = path.name if path == root else path.relative_to(root).as_posix()
+    with open_feature_store(args.out, origin) as store, Progress(len(named), unit="videos") as progress:
+        for path, place in named.items():
+            name = place.as_posix()
             if name not in store:
                 try:
                     found = recognizer.features(
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
                     progress.note(f"error: {error}")
                     failed += 1
             progress.advance(1)
-    print(f"{args.out}: {len(paths) - failed} of {len(paths)} videos")
+    print(f"{args.out}: {len(named) - failed} of {len(named)} videos")
     return 1 if failed else 0
 
 

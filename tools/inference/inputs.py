@@ -6,15 +6,17 @@ Each of them is a stream of timed pictures.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Union
 
 import cv2
 import numpy as np
+from typing_extensions import override
 
 from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
@@ -45,6 +47,11 @@ class Input(ABC):
     def frames(self) -> Iterator[TimedFrame]:
         """Yields (seconds, uint8 (H, W, C)), RGB, decoding each picture when it is asked for."""
 
+    def count_between(self, start: float, end: float) -> int:
+        """Returns the number of pictures from `start` until before `end` seconds, if it has an end."""
+        assert self.num_frames is not None
+        return math.ceil(min(end * self.fps, self.num_frames)) - round(start * self.fps)
+
     def nothing_decoded(self) -> FrameError:
         """Returns the error for an input that has not given a single picture."""
         return FrameError(
@@ -66,6 +73,11 @@ class VideoInput(Input):
         self.num_frames = max(1, len(info.times))
         self.warnings = self._video.errors
         self.warnings += info.notes
+
+    @override
+    def count_between(self, start: float, end: float) -> int:
+        first, last = self._video.info.times.frames_between(start, end)
+        return last - first
 
     def frames(self) -> Iterator[TimedFrame]:
         """Decodes from the first to the last frame."""
@@ -213,6 +225,20 @@ def find_inputs(given: str | os.PathLike[str]) -> list[Path]:
     if not path.is_dir():
         return [path]
     return [path / file for file in find_files(path, VIDEO_SUFFIXES)] or [path]
+
+
+def name_inputs(given: Sequence[str]) -> dict[Path, Path]:
+    """Returns the videos that several paths stand for, each with its place below the folder that was given.
+
+    A file that was given has its name. Raises: UserError for two videos with the same place.
+    """
+    named = {path: path.relative_to(one) if path != Path(one) else Path(path.name)
+             for one in given for path in find_inputs(one)}  # fmt: skip
+    first = {place: path for path, place in reversed(named.items())}
+    for path, place in named.items():
+        if first[place] != path:
+            raise UserError(f"{first[place]} and {path} would both be called {place}: give a folder that holds both")
+    return named
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from datasets.protocol import ClipProtocol
 from methods.base import Method
 from tools.inference.arguments import TOPK
 from tools.inference.prediction import ClassScore
+from tools.inference.windows import usual_window
 from utils.config.schema import Common
 from utils.errors import CheckpointError
 from utils.scoring.metrics import top_classes
@@ -28,6 +29,7 @@ class TrainedNetwork:
     common: the config it was trained with.
     protocol: how its evaluation turns a video into views, and their logits into scores.
     class_names: names by label; None when the checkpoint does not contain them.
+    trained_on: usual length of its training videos, in `frames` and `seconds`, as far as the checkpoint says it.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class TrainedNetwork:
     protocol: ClipProtocol
     class_names: list[str] | None
     device: torch.device
+    trained_on: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def num_class(self) -> int:
@@ -46,6 +49,13 @@ class TrainedNetwork:
     def layers(self) -> list[str]:
         """Names of all layers that `features` takes."""
         return [name for name, _ in self.method.named_modules() if name]
+
+    def describe_windows(self, fps: float, window: float | None) -> str:
+        """Says how long a sliding window is, and why where nobody asked for that."""
+        if window is not None:
+            return f"windows of {window:g} s"
+        frames, why = usual_window(self.protocol, self.trained_on, fps)
+        return f"windows of {frames / fps:.3g} s, {why}"
 
     def name(self, label: int) -> str:
         """Returns the name of a class, `class 3` when it has none."""

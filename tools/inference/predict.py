@@ -7,13 +7,13 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets.videos.video import TimedFrame
 from tools.inference.annotate import drawn_name, write_lines, write_video
-from tools.inference.inputs import CameraInput, find_inputs, is_camera, open_input
+from tools.inference.inputs import CameraInput, is_camera, name_inputs, open_input
 from tools.inference.prediction import ClassScore, Prediction, WindowPrediction
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.errors import FrameError, UserError
@@ -26,15 +26,18 @@ COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
 def run(args: argparse.Namespace) -> int:
     """Prints the answers; returns 1 when a video of a folder could not be read, 0 otherwise."""
     options = {"topk": args.topk, "batch_size": args.batch_size, "window": args.window, "step": args.step}
-    if is_camera(args.input):
+    if any(is_camera(given) for given in args.input):
+        if len(args.input) > 1:
+            raise UserError("a camera has to be the only input")
         if args.annotate or args.json or args.csv:
             raise UserError("--annotate, --json and --csv need a video with an end, not a camera")
-        camera = CameraInput(args.input)  # before the network: no camera, no waiting
+        camera = CameraInput(args.input[0])  # before the network: no camera, no waiting
         return watch(load_from_arguments(args), camera, options, args.seconds)
-    paths = find_inputs(args.input)
+    named = name_inputs(args.input)
+    paths = list(named)
     if args.annotate and len(paths) > 1 and not args.annotate.is_dir():
         raise UserError(f"{args.annotate}: {len(paths)} videos to annotate, so this has to be a folder that exists")
-    copies = copy_names(paths, Path(args.input), args.annotate) if args.annotate else {}
+    copies = copy_names(named, args.annotate) if args.annotate else {}
     recognizer = load_from_arguments(args)
     quiet = "-" in (args.json, args.csv)
     answers, failed = [], 0
@@ -58,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         if args.json or args.csv:
             answers.append(prediction.as_dict())
     if failed == len(paths):
-        raise UserError(f"{args.input}: none of {len(paths)} videos could be read")
+        raise UserError(f"{', '.join(args.input)}: none of {len(paths)} videos could be read")
     if args.json:
         write_json(args.json, recognizer, answers)
     if args.csv:
@@ -68,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
 
 def lines_of(prediction: Prediction) -> Iterator[str]:
     """Yields the lines for the terminal."""
-    yield f"{prediction.path}  {prediction.seconds:.1f} s, {prediction.num_frames} frames"
+    windows = f"; {prediction.windows}" if prediction.windows else ""
+    yield f"{prediction.path}  {prediction.seconds:.1f} s, {prediction.num_frames} frames{windows}"
     for found in prediction.top:
         yield f"  {found.score:.3f}  {found.name}"
     for window in prediction.timeline:
@@ -83,7 +87,8 @@ def line_of(window: WindowPrediction) -> str:
 
 def watch(recognizer: Recognizer, camera: CameraInput, options: dict[str, Any], seconds: float) -> int:
     """Prints a line per window until the camera is gone, `seconds` have passed or Ctrl-C."""
-    print(f"{camera.name}, {camera.fps:.0f} frames/s; Ctrl-C ends it")
+    windows = recognizer.describe_windows(camera.fps, options["window"])
+    print(f"{camera.name}, {camera.fps:.0f} frames/s; {windows}; Ctrl-C ends it")
     try:
         for window in recognizer.windows(camera, **options):
             print(line_of(window), flush=True)
@@ -94,19 +99,18 @@ def watch(recognizer: Recognizer, camera: CameraInput, options: dict[str, Any], 
     return 0
 
 
-def copy_names(paths: Sequence[Path], root: Path, target: Path) -> dict[Path, Path]:
-    """Returns where the annotated copy of each video goes: `target`, or a file in it, placed like the video in `root`.
+def copy_names(named: Mapping[Path, Path], target: Path) -> dict[Path, Path]:
+    """Returns where the annotated copy of each video goes: `target`, or its place in that folder.
 
     a/x.avi becomes a/x.mp4, and a/x.avi.mp4 where there is an a/x.mp4 or an a/x.mkv too.
     """
     if not target.is_dir():
-        return dict.fromkeys(paths, target)
-    below = {path: path.relative_to(root) if path != root else Path(path.name) for path in paths}
-    stems = Counter(place.with_suffix("") for place in below.values())
-    shared = {path: stems[place.with_suffix("")] > 1 for path, place in below.items()}
+        return dict.fromkeys(named, target)
+    stems = Counter(place.with_suffix("") for place in named.values())
+    shared = {path: stems[place.with_suffix("")] > 1 for path, place in named.items()}
     return {
         path: target / (place.with_name(f"{place.name}.mp4") if shared[path] else place.with_suffix(".mp4"))
-        for path, place in below.items()
+        for path, place in named.items()
     }
 
 

@@ -74,6 +74,7 @@ class Prediction:
     num_frames: frames that could be decoded.
     top: the best classes, best first.
     scores: float32 (K,), all classes; the mean over the timeline if there is one.
+    windows: how long the windows of the timeline are, and why; "" without one.
     timeline: a prediction per window; empty for a short video, which is scored as its evaluation scores it.
     warnings: what was wrong with the file.
     """
@@ -85,6 +86,7 @@ class Prediction:
     scores: np.ndarray
     timeline: list[WindowPrediction] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    windows: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain values for JSON, without the scores of all classes."""
@@ -93,6 +95,7 @@ class Prediction:
             "seconds": round(self.seconds, 3),
             "frames": self.num_frames,
             "top": [found.as_dict() for found in self.top],
+            "windows": self.windows,
             "timeline": [window.as_dict() for window in self.timeline],
             "warnings": self.warnings,
         }

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,11 @@ class Recognizer(TrainedNetwork):
         if window is None and step is None and (source.num_frames or 0) / source.fps < LONG:
             counted, scores = self._whole(source, batch_size)
             timeline: list[WindowPrediction] = []
+            windows = ""
         else:
             counted = _Counted(source.frames())
             timeline = list(self._slide(source, counted, topk, batch_size, window, step))
+            windows = self.describe_windows(source.fps, window)
             scores = np.stack([found.scores for found in timeline]).mean(axis=0, dtype=np.float64)
         return Prediction(
             path=source.name,
@@ -74,6 +77,7 @@ class Recognizer(TrainedNetwork):
             top=self.top(scores, topk),
             scores=scores.astype(np.float32),
             timeline=timeline,
+            windows=windows,
             warnings=list(source.warnings),
         )
 
@@ -100,7 +104,7 @@ class Recognizer(TrainedNetwork):
 
         A window is cut like a video of its own and comes as soon as there are `batch_size` clips to score.
 
-        window: seconds; by default one clip for networks that take clips, ten seconds for those that take segments.
+        window: seconds; by default what the network was trained to look at, see `usual_window`.
         step: seconds from one window to the next; by default half a window. The last one ends with the video.
         Raises: FrameError when nothing can be decoded; CheckpointError when the scores are not numbers.
         """
@@ -151,6 +155,7 @@ class Recognizer(TrainedNetwork):
             slide=slide,
             window=window,
             step=step,
+            trained_on=self.trained_on,
         )
         rows = [(chosen.row(item.views, batch_size), (item.start, item.end)) for item in found]
         if not rows:
@@ -200,7 +205,14 @@ class Recognizer(TrainedNetwork):
     ) -> Iterator[WindowPrediction]:
         """Yields the prediction of each sliding window."""
         clips = cut_video(
-            self.protocol, frames, num_frames=video.num_frames, fps=video.fps, slide=True, window=window, step=step
+            self.protocol,
+            frames,
+            num_frames=video.num_frames,
+            fps=video.fps,
+            slide=True,
+            window=window,
+            step=step,
+            trained_on=self.trained_on,
         )
         nothing = True
         for item, scores in self._scored(clips, batch_size):
@@ -251,12 +263,21 @@ def load(
     except ConfigError as error:
         raise ConfigError(f"{config or path}: {error}") from None
     method = method.eval().requires_grad_(False).to(chosen)
-    return Recognizer(path, method, common, protocol, file.class_names, chosen)
+    return Recognizer(path, method, common, protocol, file.class_names, chosen, _trained_on(file))
 
 
 def load_from_arguments(args: argparse.Namespace) -> Recognizer:
     """Loads the network that the options of tools/inference/arguments.py name."""
     return load(args.checkpoint, config=args.config, device=args.device, trust_pickle=args.trust_pickle)
+
+
+def _trained_on(file: RawCheckpoint) -> dict[str, float]:
+    """Returns the usual length of the training videos, as Split.about has it; {} in files of other projects."""
+    found: Any = file.others.get("lists")
+    for name in ("train", "length"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    known = found if isinstance(found, Mapping) else {}
+    return {key: value for key, value in known.items() if isinstance(value, float) and 0 < value < math.inf}
 
 
 def _config_of(file: RawCheckpoint) -> Common:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from datasets.videos.video import TimedFrame
 from utils.transforms.cut_clip import CutClip
 
 LONG = 60.0  # seconds from which windows slide over a video
-SEGMENTS_WINDOW = 10.0  # seconds of a window for networks that take segments: the length of Kinetics clips
+SEGMENTS_WINDOW = 10.0  # seconds of a window where nothing else is known: the length of Kinetics clips
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,18 @@ def cut_video(
     slide: bool,
     window: float | None = None,
     step: float | None = None,
+    trained_on: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[WindowClips]:
     """Yields the windows of a video with their pixels: sliding ones, or one for the whole video.
 
     num_frames: length of the video; None, only with `slide`, for one without end.
-    window, step: seconds of a window and between windows; by default one clip for networks that take clips and ten
-    seconds for those that take segments, half a window apart.
+    window, step: seconds of a window and between windows; default: `usual_window`, half a window apart.
+    trained_on: the usual length of the videos that the network was trained on, in `frames` and `seconds`.
     """
     windows: Iterable[Window]
     if slide:
-        length, distance = window_frames(protocol, fps=fps, window=window, step=step)
+        length = usual_window(protocol, trained_on, fps)[0] if window is None else max(1, round(window * fps))
+        distance = max(1, length // 2) if step is None else max(1, round(step * fps))
         windows = sliding(protocol, length=length, step=distance, num_frames=num_frames)
     else:
         assert num_frames is not None
@@ -76,15 +79,20 @@ def cut_video(
     return cut(frames, windows, protocol.transform)
 
 
-def window_frames(protocol: ClipProtocol, *, fps: float, window: float | None, step: float | None) -> tuple[int, int]:
-    """Returns the length of a sliding window and the step to the next one, in frames."""
-    if window is not None:
-        length = max(1, round(window * fps))
-    elif protocol.rule.uses_stride:
-        length = window_length(protocol.clip.num_frames, protocol.clip.frame_stride)
-    else:
-        length = max(1, round(SEGMENTS_WINDOW * fps))
-    return length, max(1, length // 2) if step is None else max(1, round(step * fps))
+def usual_window(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: float) -> tuple[int, str]:
+    """Returns the length of a sliding window in frames if nobody asks for one, and why it is that long.
+
+    It is what the network was trained to look at: a clip, or a whole video for networks that take segments of it.
+    """
+    seconds = protocol.video_sampling.clip_seconds
+    if seconds is None and protocol.rule.uses_stride:
+        return window_length(protocol.clip.num_frames, protocol.clip.frame_stride), "one clip"
+    seconds = seconds or trained_on.get("seconds")
+    if seconds is not None:
+        return max(1, round(seconds * fps)), "as in training"
+    if "frames" in trained_on:
+        return max(1, round(trained_on["frames"])), "as many frames as the training videos have"
+    return max(1, round(SEGMENTS_WINDOW * fps)), "as the checkpoint does not say how long its training videos were"
 
 
 def sliding(protocol: ClipProtocol, *, length: int, step: int, num_frames: int | None) -> Iterator[Window]:

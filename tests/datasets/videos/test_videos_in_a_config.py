@@ -84,6 +84,7 @@ def test_wrong_settings_are_named(config: Path, tmp_path: Path):
         open_train(common)
     common = load_config(config).common
     assert missing(common, "train", train_protocol(common))[1] == 3
+    assert open_train(common).about()["length"] == {"frames": 24.0, "seconds": pytest.approx(1)}
 
 
 def test_the_classes_of_the_training_list_are_those_of_the_validation_list(config: Path, tmp_path: Path):

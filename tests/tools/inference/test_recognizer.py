@@ -54,6 +54,7 @@ def test_scores_are_those_of_the_evaluation_to_the_bit(tmp_path: Path, common: d
     results = read_results(config.parent)
     assert results.scores is not None
     recognizer = load(config.parent / "ckpt_best.pth.tar", device="cpu")
+    assert list(recognizer.trained_on) == ["frames"] and recognizer.trained_on["frames"] > 1
     for path, expected in zip(results.paths, results.scores, strict=True):
         folder = tmp_path / "frames" / path
         in_memory = [picture for _, picture in inference.inputs.open_input(folder).frames()]
