@@ -1,7 +1,6 @@
 """Trains or evaluates one experiment folder.
 
-    python main.py --config exps/<dataset>/<experiment>/config.yaml [common.key=value ...]
-    python main.py --config exps/<dataset>/<experiment>/config.yaml --evaluate
+    python main.py --config exps/<dataset>/<experiment>/config.yaml [--evaluate] [common.key=value ...]
 
 `check` decides all that needs no data, `train` holds the loop, `evaluate` scores the validation list.
 """
@@ -19,23 +18,24 @@ if __name__ == "__main__":  # --help and mistakes are answered before torch is i
     answer_early(check_command)
 
 from datasets.protocol import values_in_force
-from datasets.split import Protocols, Split, check_lists, missing, open_split
+from datasets.split import Protocols, Split, check_lists, missing_lists, open_split
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, prepare_method
-from methods.weights import load_weights, starting_weights
+from methods.weights import about_network, load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.processes.session import session
-from utils.run import checkpoint
+from utils.run import checkpoint, resume
 from utils.run.context import Run, open_run
+from utils.run.fit import check_fit
 from utils.run.log_lines import end_line, record_evaluation, record_step, record_validation, validation_line
 from utils.run.pictures import EventPictures
 from utils.run.profiling import profiled
 from utils.run.stop import StopEarly
-from utils.run.summary import explain, summary
+from utils.run.summary import explain, network_cost, summary
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.fusion import fused, read_evaluation
-from utils.training.trainer import Trainer, optimizer_for
+from utils.training.trainer import Trainer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,24 +43,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
     config = load_config(args.config, args.overrides)
     with config.located():
-        method, warnings, protocols = check(config.common)
+        method, warnings, protocols = check(config.common, trains=not args.evaluate)
+        in_force = method_defaults(config.common.model) | values_in_force(**protocols)
         if args.dry_run:
-            lists = {name: missing(config.common, name, protocol) for name, protocol in protocols.items()}
-            in_force = method_defaults(config.common.model) | values_in_force(**protocols)
-            print(explain(config, method, in_force, lists, warnings))
+            print(explain(config, method, in_force, missing_lists(config.common, protocols), warnings))
             return 0
         with (
             session(config.common.device, same={"config": str(config.raw)}) as rank,
-            open_run(args, config, rank) as run,
+            open_run(args, config, rank, in_force) as run,
         ):
             return evaluate(run, protocols) if args.evaluate else train(run, protocols)
 
 
-def check(common: Common) -> tuple[Method, list[str], Protocols]:
+def check(common: Common, *, trains: bool = True) -> tuple[Method, list[str], Protocols]:
     """Makes every check that needs no data. --dry-run ends after it; a run goes on."""
     method, warnings = method_on_meta(common)
-    optimizer_for(method, common)
-    return method, warnings, check_lists(common, method.clip)
+    protocols = check_lists(common, method.clip)
+    check_fit(common, method, protocols if trains else {"val": protocols["val"]})
+    return method, warnings, protocols
 
 
 def train(run: Run, protocols: Protocols) -> int:
@@ -69,17 +69,17 @@ def train(run: Run, protocols: Protocols) -> int:
     method, precision = prepare_method(run)
     val = open_list(run, "val", protocols) if common.val_source else None
     data = open_list(run, "train", protocols)
-    saved = starting_weights(method, run, data.class_names)
+    saved = starting_weights(method, run, data.class_names, protocols["val"].as_dict())
     trainer = Trainer(method, common, data, rank=rank, precision=precision)
-    trainer.resume(saved)
-    folder.rewind_metrics(trainer.state.step)
+    entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
+    entries |= run.about_training(network_cost(common, method, protocols["val"].num_views), data, val)
+    resume.restore(run, trainer, saved, entries)
     if trainer.is_done:
         folder.log(f"nothing left to do: {trainer.state.step} of {trainer.total} steps are done")
         return 0
-    folder.log(summary(common, method, trainer.rates, len(data), rank.world_size, protocols["val"].num_views))
+    folder.begin(trainer.state.step, entries["run"] | {"config": run.config.raw})
+    folder.log(summary(common, trainer.rates, len(data), rank.world_size, entries["run"]))
     pictures = EventPictures(folder, trainer, data.class_names)
-    entries = {"arch": method.name, "config": run.config.raw, "class_names": data.class_names, "notes": run.notes}
-    entries["preprocessing"] = (val or data).protocol.as_dict()
     batches = data.train_batches(rank, start=trainer.state.step, stop=trainer.total, also_validating=val)
     with StopEarly(common.time_limit) as stop, profiled(run.args.profile, folder) as profiler_step:
         for step in run.progress.training(trainer, trainer.steps(batches, until=stop)):
@@ -92,7 +92,7 @@ def train(run: Run, protocols: Protocols) -> int:
                 evaluation = run.score(trainer.scored, val, precision, "training")
                 record_validation(folder, step, evaluation)
                 pictures.confusion(step, evaluation)
-                best = trainer.state.note_best(evaluation.best_by)
+                best = trainer.state.note_best(evaluation.best_by, evaluation.loss)
             if step.saves and rank.is_first:
                 checkpoint.save(folder.folder, trainer.state_dict() | entries, best=best)
     folder.log(end_line(trainer, stop, validated=val is not None))
@@ -117,7 +117,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
         evaluation = read_evaluation(path)
     else:
         member = replace(run, config=replace(run.config, common=checkpoint.config_here(path, run.common)))
-        evaluation = score_checkpoint(member, open_list(member, "val", check(member.common)[2]), path)
+        evaluation = score_checkpoint(member, open_list(member, "val", check(member.common, trains=False)[2]), path)
     run.folder.log(f"{path}: {validation_line(evaluation)}")
     return evaluation
 
@@ -125,7 +125,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
 def score_checkpoint(run: Run, val: Split, path: Path) -> Evaluation:
     """Scores the validation list with the weights at `path`."""
     method, precision = prepare_method(run)
-    run.folder.log(load_weights(method, path, run, val.class_names).summary())
+    run.folder.log(load_weights(method, path, run, val.class_names, val.protocol.as_dict()).summary())
     return run.score(method, val, precision, str(path))
 
 

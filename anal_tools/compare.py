@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from anal_tools.experiment import Experiment
+from anal_tools.experiment import Config, Experiment
 from utils.errors import UserError
 from utils.scoring.metrics import WILSON_Z
 
@@ -92,12 +92,17 @@ def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
     return exact, (2 * cumulated - term) / 2**total
 
 
-def config_differences(first: dict[str, Any], second: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Returns (dotted path, value in the first, value in the second) for every key whose values differ."""
+def config_differences(first: Config, second: Config) -> list[tuple[str, Any, Any]]:
+    """Returns (dotted path, value in the first, value in the second) for every key whose values differ.
+
+    What ran is compared where both have run, else what the configs say.
+    """
+    ran = first.in_force and second.in_force
+    one, other = (first.in_force, second.in_force) if ran else (first.values, second.values)
     return [
-        (key, first.get(key, ABSENT), second.get(key, ABSENT))
-        for key in sorted(first.keys() | second.keys())
-        if first.get(key, ABSENT) != second.get(key, ABSENT)
+        (key, one.get(key, ABSENT), other.get(key, ABSENT))
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key, ABSENT) != other.get(key, ABSENT)
     ]
 
 

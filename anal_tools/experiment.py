@@ -6,8 +6,7 @@ utils/scoring/result_files.py, metrics.jsonl in utils/run/folder.py, the config 
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,17 @@ from typing import Any
 import numpy as np
 
 from datasets.open import classes_of
-from utils.config.file import load_config
+from utils.config.file import ConfigFile, load_config, stored_config
 from utils.config.schema import Common
-from utils.errors import ConfigError, UserError
+from utils.errors import CheckpointError, ConfigError, UserError
+from utils.run.about import as_json
+from utils.run.folder import METRICS, RUNS, read_records
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.metrics import confusion_matrix
 from utils.scoring.result_files import read_results
 from utils.scoring.task import MULTI_LABEL
 
-CONFIG, METRICS = "config.yaml", "metrics.jsonl"
+CONFIG = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,19 @@ class Config:
     """Holds the config of a folder; it is empty, and `problem` says why, if the file is missing or does not load.
 
     common: the checked values.
-    values: value of each key by its dotted path, defaults included.
-    written: dotted paths of the keys that the file sets.
+    values: value of each key by its dotted path, defaults included; None where a key is left open.
+    in_force: the same of the training that ran, with what the method and the preset decided; empty if that is unknown.
+    origins: where the values come from that are no defaults: line of the file, or command line.
     problem: why there is no config, or None.
+    run: what the training said about itself when it began (utils/run/about.py); empty if only the file is known.
     """
 
     common: Common | None
     values: dict[str, Any]
-    written: frozenset[str]
+    origins: dict[str, str]
     problem: str | None
+    run: dict[str, Any] = field(default_factory=dict)
+    in_force: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,21 +87,39 @@ def open_experiment(folder: Path) -> Experiment:
 
 
 def read_config(folder: Path) -> Config:
-    """Reads the config of a folder. A missing or invalid one is a `problem`, not an error: results need no config."""
+    """Reads what the newest training in a folder ran with, else its config.yaml, which may have been edited since.
+
+    A missing or invalid config is a `problem`, not an error: results need no config.
+    """
+    try:
+        ran = read_records(folder / RUNS)[0]
+    except UserError:
+        ran = []
+    if ran and (config := _config_of_run(ran[-1], folder / RUNS)):
+        return config
     path = folder / CONFIG
     if not path.is_file():
-        return Config(None, {}, frozenset(), f"{path}: not found")
+        return Config(None, {}, {}, f"{path}: not found")
     try:
         file = load_config(path)
     except ConfigError as error:
-        return Config(None, {}, frozenset(), str(error))
+        return Config(None, {}, {}, str(error))
     rows = file.explain()
-    return Config(
-        file.common,
-        {key: _plain(value) for key, value, _ in rows},
-        frozenset(key for key, _, origin in rows if origin != "default"),
-        None,
-    )
+    origins = {key: origin for key, _, origin in rows if origin != "default"}
+    return Config(file.common, {key: as_json(value) for key, value, _ in rows}, origins, None)
+
+
+def _config_of_run(run: dict[str, Any], path: Path) -> Config | None:
+    """Returns the config that a record of runs.jsonl tells; None if it tells none that is valid here."""
+    in_force, origins = run.get("values"), run.get("set")
+    if not isinstance(in_force, dict) or not isinstance(origins, dict):
+        return None
+    try:
+        file = ConfigFile(path, stored_config(run.get("config"), path), run["config"], {})
+    except CheckpointError:
+        return None
+    values = {key: as_json(value) for key, value, _ in file.explain()}
+    return Config(file.common, values, {key: str(text) for key, text in origins.items()}, None, run, in_force)
 
 
 def read_history(folder: Path) -> tuple[list[dict[str, Any]], int]:
@@ -104,21 +127,9 @@ def read_history(folder: Path) -> tuple[list[dict[str, Any]], int]:
 
     A run that is killed can leave an incomplete last line.
     """
-    path = folder / METRICS
-    if not path.is_file():
-        return [], 0
-    records, broken = [], 0
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            broken += 1
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int) and record.get("kind") in ("train", "val"):
-            records.append(record)
-        else:
-            broken += 1
-    return records, broken
+    records, damaged = read_records(folder / METRICS)
+    known = [record for record in records if record.get("kind") in ("train", "val")]
+    return known, len(damaged) + len(records) - len(known)
 
 
 def _class_names(results: Evaluation, config: Config) -> list[str]:
@@ -148,12 +159,3 @@ def _names_from_lists(config: Config, num_class: int) -> list[str] | None:
     if classes is not None:
         classes.check(num_class)
     return None if classes is None else classes.names
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value with all mappings as dicts and all sequences as lists."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from anal_tools.compare import ABSENT, config_differences
 from anal_tools.experiment import CONFIG, Config, experiment_folder, read_config, read_history
 from utils.config.schema import Common
+from utils.console import TextConsole
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.plain_text import write_rows
+from utils.run.checkpoint import NEWEST
+from utils.run.folder import METRICS, RUNS
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.result_files import LINES, SCORES, TEXT, read_results
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL, task_of
 
+TRACES = (METRICS, RUNS, NEWEST, TEXT, LINES, SCORES)  # files of which a run leaves some
 SHOWN_DIFFERENCES = 8  # on the terminal; the CSV has them all
 WIDTH = 160  # characters per line of the table if the output is not a terminal
 
@@ -64,9 +66,13 @@ def run(args: argparse.Namespace) -> int:
     root = Path(args.folder)
     if not root.is_dir():
         raise UserError(f"{root}: no such folder")
-    folders = find_experiments(root)
-    if not folders:
+    found = find_experiments(root)
+    if not found:
         raise UserError(f"{root}: contains no {CONFIG} at any depth, so there is no experiment to list")
+    ran = {folder: last_run(folder) for folder in found}
+    folders = sorted((folder for folder in found if ran[folder] or args.all), key=lambda folder: -ran[folder])
+    if not folders:
+        raise UserError(f"{root}: none of its {len(found)} experiments has run yet; --all lists them all the same")
     configs = {folder: read_config(folder) for folder in folders}
     base_folder = experiment_folder(args.base) if args.base else next((f for f in folders if configs[f].common), None)
     base = read_config(base_folder) if base_folder else None
@@ -77,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         write_csv(entries, sys.stdout)
         return 0
     show(entries, base_folder)
+    if len(folders) < len(found):
+        print(f"{len(found) - len(folders)} more have not run yet: --all lists them")
     if args.csv:
         try:
             with atomic_write(args.csv, "w", newline="") as file:
@@ -91,6 +99,12 @@ def find_experiments(root: Path) -> list[Path]:
     """Returns all folders with a config.yaml, sorted; links are not followed, so no folder is listed twice."""
     found = [Path(folder) for folder, _, files in os.walk(root) if CONFIG in files]
     return sorted(found)
+
+
+def last_run(folder: Path) -> float:
+    """Returns when training or an evaluation last wrote into a folder, in seconds since 1970; 0 if none has."""
+    files = [folder / name for name in TRACES if (folder / name).is_file()]
+    return max((file.stat().st_mtime for file in files), default=0.0)
 
 
 def make_entry(folder: Path, root: Path, config: Config, base: Config | None) -> Entry:
@@ -160,20 +174,18 @@ def differences(base: Config | None, config: Config) -> list[str]:
     """Returns `key=value` for every value that differs from the base."""
     if base is None or base.problem or config.problem:
         return []
-    rows = config_differences(base.values, config.values)
+    rows = config_differences(base, config)
     return [f"{key.removeprefix('common.')}={'-' if value == ABSENT else value}" for key, _, value in rows]
 
 
 def write_csv(entries: Sequence[Entry], file: Any) -> None:
     """Writes one row per experiment; unknown values are empty."""
-    writer = csv.DictWriter(file, [field.name for field in fields(Entry)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in asdict(entry).items()} for entry in entries)
+    write_rows(file, [[field.name for field in fields(Entry)], *map(astuple, entries)])
 
 
 def show(entries: Sequence[Entry], base: Path | None) -> None:
     """Prints the table."""
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    console = TextConsole(width=None if sys.stdout.isatty() else WIDTH)
     table = Table(title=f"{len(entries)} experiments" + (f", compared to {base}" if base else ""), show_lines=True)
     for name in ("experiment", "metric", "best %", "at step", "evaluated %", "steps", "hours", "s/step"):
         table.add_column(name, justify="left" if name in ("experiment", "metric") else "right", overflow="fold")
@@ -185,7 +197,7 @@ def show(entries: Sequence[Entry], base: Path | None) -> None:
         cells += [_shown(entry.hours), _shown(entry.seconds_per_step, digits=3), _few(entry.differences)]
         if entry.problem:
             cells[-1] = f"{cells[-1]}\nproblem: {entry.problem}".strip()
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*cells)
     console.print(table)
 
 

@@ -16,6 +16,7 @@ from anal_tools.experiment import Experiment, read_history
 from anal_tools.page_values import SCORE_UNIT, config_text
 from anal_tools.strips import Strips, make_strips
 from utils.errors import UserError
+from utils.run.progress import duration
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL
 
 KINDS = {SINGLE_LABEL: report_single, MULTI_LABEL: report_multi}
@@ -52,12 +53,13 @@ def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> 
     kind, paths = KINDS[experiment.results.task], experiment.results.paths
     shown = [paths[row] for row in kind.pictured(experiment)]
     strips = make_strips(experiment.config.common, shown, budget=strip_budget)
-    values, written = experiment.config.values, experiment.config.written
+    values, origins = experiment.config.in_force or experiment.config.values, experiment.config.origins
     return {
         "name": name,
         "folder": str(experiment.folder),
         "protocol": experiment.results.protocol,
-        "config": [[key, config_text(value), key in written] for key, value in values.items()],
+        "config": [[key, config_text(value), origins.get(key, "")] for key, value in values.items()],
+        "run": run_rows(experiment),
         "config_problem": experiment.config.problem,
         "curves": curve_data(experiment),
         "paths": paths,
@@ -65,6 +67,36 @@ def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> 
         "strip_note": _strip_note(strips),
         **kind.numbers(experiment),
     }
+
+
+def run_rows(experiment: Experiment) -> list[tuple[str, str]]:
+    """Returns what is known about the training, as titles and texts; nothing if only config.yaml is left."""
+    run = experiment.config.run
+    if not run:
+        return []
+    seconds = [record.get("seconds") for record in read_history(experiment.folder)[0]]
+    took = max((one for one in seconds if isinstance(one, (int, float)) and math.isfinite(one)), default=None)
+    versions = run.get("versions")
+    rows = {
+        "Command": run.get("command"),
+        "Began": run.get("began"),
+        "Training took": None if took is None else duration(took),
+        "Commit": run.get("commit") or f"none, code digest {run.get('code')}",
+        "Machine": f"{run.get('machine')}, {run.get('device')}, {run.get('processes')} process(es)",
+        "Versions": ", ".join(f"{key} {value}" for key, value in versions.items())
+        if isinstance(versions, dict)
+        else None,
+        "Parameters": f"{run['parameters']:,}" if isinstance(run.get("parameters"), int) else None,
+        "GMACs per view": _cost_text(run),
+    }
+    return [(title, str(text)) for title, text in rows.items() if text is not None]
+
+
+def _cost_text(run: dict[str, Any]) -> str | None:
+    cost, clip = run.get("gmacs"), run.get("gmacs_clip")
+    if not isinstance(cost, (int, float)) or not isinstance(clip, list):
+        return None
+    return f"{cost:.3f} at {' x '.join(map(str, clip))} (frames x height x width)"
 
 
 def curve_data(experiment: Experiment) -> dict[str, Any]:
@@ -107,7 +139,7 @@ def _comparison_data(first: Experiment, second: Experiment, position: int) -> di
         )
     config = None
     if not first.config.problem and not second.config.problem:
-        rows = config_differences(first.config.values, second.config.values)
+        rows = config_differences(first.config, second.config)
         config = [[key, config_text(one), config_text(two)] for key, one, two in rows]
     numbers = KINDS[first.results.task].comparison(first, second)
     return {"first": 0, "second": position, "config": config, **numbers}

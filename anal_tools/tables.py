@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from utils.files import atomic_write
+from utils.plain_text import printable, write_rows
 
 
 def percent(value: float) -> str:
@@ -19,12 +19,10 @@ def percent(value: float) -> str:
 def write_csv(path: Path, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
     """Writes a table with a header; the file is complete or absent."""
     with atomic_write(path, "w", newline="", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+        write_rows(file, [header, *rows])
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Writes lines of text; the file is complete or absent."""
     with atomic_write(path, "w", errors="surrogateescape") as file:
-        file.writelines(line + "\n" for line in lines)
+        file.writelines(printable(line) + "\n" for line in lines)

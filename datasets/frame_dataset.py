@@ -140,11 +140,6 @@ class SampleDataset:
 
     def shown(self, key: Key) -> np.ndarray | None:
         """Returns the frames that a sample shows, int64 (num_clips, clip.num_pictures); None for made-up clips."""
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        return self.indices(index, self._generator(epoch, index), epoch)  # the first thing that a sample draws
-
-    def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray | None:
-        """Chooses the frames of a sample: int64 (num_clips, clip.num_pictures), 0-based; None for made-up clips."""
         return None
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: Any) -> bool:
@@ -199,7 +194,12 @@ class FrameDataset(SampleDataset):
         return self.store.stats()
 
     @override
-    def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
+    def shown(self, key: Key) -> np.ndarray:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        return self.indices(index, self._generator(epoch, index))  # the first thing that a sample draws
+
+    def indices(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
+        """Chooses the frames (or fields of optical flow) of a sample: int64 (num_clips, clip.num_pictures), from 0."""
         num_frames = max(1, int(self.records.num_frames[index]))  # lists of image files hold no count
         rule = get_rule(self.clip.sampling)
         if rng is None:
@@ -207,7 +207,7 @@ class FrameDataset(SampleDataset):
         return rule.draw(num_frames, self.clip, rng)[None]
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedSample) -> bool:
-        wanted, path = self.indices(index, rng, epoch), self.records.path(index)
+        wanted, path = self.indices(index, rng), self.records.path(index)
         if self.clip.modality == "flow":
             wanted = np.stack([field_pictures(fields) for fields in wanted])
         frames = self.store.get_many(path, wanted.ravel())

@@ -25,8 +25,9 @@ from datasets.lists.spelling import as_on_disk
 from datasets.lists.tables import number_classes, read_videos
 from datasets.video_dataset import shown_during
 from datasets.videos.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
-from datasets.videos.index import VideoTimes, index_videos
+from datasets.videos.index import index_videos
 from datasets.videos.reader import find_reader
+from datasets.videos.scan import VideoTimes
 from utils.config.build import check_arguments, check_name
 from utils.errors import ConfigError
 

@@ -88,6 +88,11 @@ class ClipProtocol:
             "num_crops": self.transform.num_crops,
             "average": self.average,
             "scores": self.task.scores,
+            "video_sampling": {
+                key: value
+                for key, value in dataclasses.asdict(self.video_sampling).items()
+                if value is not None and key != "clips_per_video"
+            },
         }
 
     def __str__(self) -> str:

@@ -47,6 +47,7 @@ class Split:
     protocol: how a video becomes views, and their logits scores.
     class_names: by label; None without a class file.
     description: what was found out about the list, for the log.
+    digest: of the videos as the list has them; "" for made-up ones.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Split:
     dataset: SampleDataset
     class_names: list[str] | None
     description: str
+    digest: str = ""
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -87,6 +89,11 @@ class Split:
     def path(self, index: int) -> str:
         """Returns the path of a record as its list has it."""
         return self.dataset.path(index)
+
+    def about(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps about the list."""
+        source = self.common.train_source if self.name == "train" else self.common.val_source
+        return {"source": source, "videos": len(self), "digest": self.digest}
 
     def videos(self) -> Evaluation:
         """Returns the whole list and its truth, without scores."""
@@ -151,6 +158,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
         labels = protocol.task.made_up(FAKE_VIDEOS[name], common.model.num_class)
         return Split(name, common, protocol, FakeDataset(labels, protocol, seed=common.seed), None, "made up")
     records, names = open_list(common, name)
+    digest = records.digest()
     flip = flip_labels(common, names) if name == "train" else None
     dataset: SampleDataset
     if has_videos(common):
@@ -169,7 +177,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
             description += f", {check_on_disk(records, store, allowed=common.bad_frame_budget)} looked at on disk"
         kind = DATASETS[protocol.clip.dataset]
         dataset = kind(records, store, protocol, seed=common.seed, flip_labels=flip, encoded=encoded)
-    return Split(name, common, protocol, dataset, names, description)
+    return Split(name, common, protocol, dataset, names, description, digest)
 
 
 def _check_readable(dataset: VideoDataset, records: RecordList, *, allowed: int) -> None:
@@ -223,6 +231,11 @@ def _check_gpu(common: Common) -> None:
     """Raises: ConfigError for decode: cuda without a GPU; what else it needs, a dry run checks as well."""
     if common.data.decode == "cuda" and (common.device not in ("auto", "cuda") or not torch.cuda.is_available()):
         raise ConfigError("common.data.decode: cuda needs a GPU, and this run has none; cpu decodes anywhere")
+
+
+def missing_lists(common: Common, protocols: Protocols) -> dict[str, tuple[str | None, int | None]]:
+    """Returns for a dry run what `missing` says about each list."""
+    return {name: missing(common, name, protocol) for name, protocol in protocols.items()}
 
 
 def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | None, int | None]:

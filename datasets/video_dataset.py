@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 from typing_extensions import override
 
-from datasets.frame_dataset import SampleDataset
+from datasets.frame_dataset import Key, SampleDataset
 from datasets.lists.records import RecordList
 from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
-from datasets.videos.index import VideoTimes
 from datasets.videos.reader import READERS, find_reader
+from datasets.videos.scan import VideoTimes
 from datasets.videos.segments import SegmentIndex
 from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets
@@ -58,7 +58,7 @@ class VideoDataset(SampleDataset):
     """Samples of encoded videos, or of the parts of them that the list gives seconds for; a part counts as a video.
 
     protocol: its video_sampling says which seconds of a video the samples show.
-    decoder: "auto" is torchcodec if it is installed, else PyAV.
+    decoder: "auto" is torchcodec where it is installed and can, else PyAV.
     cache: folder of the index of the videos; default: the user's cache folder.
 
     The other arguments and the samples are SampleDataset's.
@@ -134,7 +134,12 @@ class VideoDataset(SampleDataset):
         return self.clip.num_frames * self.clip.frame_stride / rate
 
     @override
+    def shown(self, key: Key) -> np.ndarray:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        return self.indices(index, self._generator(epoch, index), epoch)  # the first thing that a sample draws
+
     def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
+        """Chooses the frames of a sample: int64 (num_clips, clip.num_pictures), from 0. Raises: FrameError."""
         times = self.index[int(self._videos.videos[index])]
         if self.sampling.sampler is None:
             return self._by_rule(index, times, rng, epoch)

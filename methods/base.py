@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from networks.group_sync_bn import SYNC_BN
 from utils.clip_spec import ClipSpec
+from utils.config.build import parameters_of
+from utils.config.file import plain
 
 Self = TypeVar("Self", bound="Method")
 ModalityName = Literal["rgb", "flow", "rgbdiff"]  # the keys of utils.clip_spec.MODALITIES
+
+_ONLY_IN_TRAINING = re.compile("|".join(("drop", "init", *SYNC_BN)))  # dropout, zero_init_residual, ...
 
 
 class Method(nn.Module):
@@ -23,7 +29,9 @@ class Method(nn.Module):
         arch: architecture whose image weights `pretrained: True` looks for in pretrained/; "" if there are no such.
         head: the classifier, a linear layer or a 1x1x1 convolution; fine-tuning replaces it, `fc_lr5` speeds it up.
         example_size: (T, H, W) for which the published cost is counted.
-        settings: constructor arguments that change the scores but not the weights; loading a checkpoint compares them.
+        kind: the key of methods.METHODS that it was built by.
+        given: the arguments that the constructor was called with.
+        network_defaults: what the arguments in `kwargs` are by default, as far as the network's constructor tells it.
     """
 
     clip: ClipSpec
@@ -31,11 +39,38 @@ class Method(nn.Module):
     arch: str
     head: nn.Module
     example_size: tuple[int, int, int]
-    settings: Mapping[str, Any] = {}
+    kind: str = ""
+    given: Mapping[str, Any]
+    network_defaults: Mapping[str, Any] = {}
+    # what the shapes of the weights or the clip show
+    NOT_SETTINGS: ClassVar = {"num_class", "num_segments", "clip_len", "frame_stride", "stack", "sample_duration"}
+
+    def __new__(cls: type[Self], *_: Any, **given: Any) -> Self:
+        """Notes the arguments, so that no constructor has to, and none can be forgotten."""
+        method = super().__new__(cls)
+        method.__dict__["given"] = given
+        return method
 
     def forward(self, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to logits (B, K)."""
         raise NotImplementedError
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Returns all arguments that change the scores though the weights fit as well; checkpoints keep them."""
+        return self.settings_for(self.given)
+
+    def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the settings, defaults included, that a method of this kind has when it is built with `given`."""
+        known = parameters_of(type(self))
+        values = {name: parameter.default for name, parameter in known.items()} | dict(given)
+        kwargs = {name: value for name, value in self.network_defaults.items() if name not in known}
+        kwargs |= values.pop("kwargs", None) or {}
+        found = {name: plain(value) for name, value in values.items() if name in known and self._is_setting(name)}
+        return found | {"kwargs": {name: plain(value) for name, value in kwargs.items() if self._is_setting(name)}}
+
+    def _is_setting(self, name: str) -> bool:
+        return name not in self.NOT_SETTINGS and not _ONLY_IN_TRAINING.search(name)
 
     @property
     def head_prefix(self) -> str:
@@ -74,6 +109,16 @@ def resolve_stack(modality: ModalityName, stack: int | None, *, default: int) ->
             raise ValueError(f"stack: {stack} is for flow and rgbdiff; RGB frames are seen one by one")
         return 1
     return default if stack is None else stack
+
+
+def network_defaults(builder: Callable[..., Any] | None) -> dict[str, Any]:
+    """Returns the plain values that the arguments of a network's constructor have by default."""
+    known = parameters_of(builder) if builder else {}
+    return {
+        name: parameter.default
+        for name, parameter in known.items()
+        if parameter.default is None or isinstance(parameter.default, (bool, int, float, str))
+    }
 
 
 def new_head(features: int, num_class: int, *, std: float = 0.01) -> nn.Linear:

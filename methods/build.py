@@ -15,7 +15,7 @@ import torch
 from methods import METHODS
 from methods.base import Method
 from networks.checkpoints.load import PRETRAINED, find_pretrained
-from networks.group_sync_bn import convert_group_sync_bn
+from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
 from utils.config.build import build, call, parameters_of
 from utils.config.schema import Common, Model
@@ -23,9 +23,6 @@ from utils.errors import ConfigError
 from utils.processes.launch import expected_world_size
 from utils.run.context import Run
 from utils.training.precision import Precision
-
-# keys of model.kwargs that say how batch norm is synchronised; they are not arguments of a backbone
-SYNC_BN = ("bn_group_size", "bn_sync_stats", "bn_var_mode")
 
 
 def build_method(model: Model) -> Method:
@@ -42,7 +39,9 @@ def build_method(model: Model) -> Method:
     }
     if model.modality != "rgb" or model.stack is not None:  # a method that sees only RGB does not have these arguments
         arguments |= {"modality": model.modality, "stack": model.stack}
-    return build(METHODS, model.type, arguments, where="common.model")
+    method = build(METHODS, model.type, arguments, where="common.model")
+    method.kind = next(name for name, kind in METHODS.items() if kind is METHODS[model.type])  # some have two names
+    return method
 
 
 def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[Method, list[str]]:
@@ -76,8 +75,11 @@ def method_on_meta(common: Common) -> tuple[Method, list[str]]:
 
     Returns it with the warnings that a run would give, also about pretrained weights that are not there.
     """
-    with torch.device("meta"):
-        method, warnings = prepared_method(common, world_size=expected_world_size())
+    try:
+        with torch.device("meta"):
+            method, warnings = prepared_method(common, world_size=expected_world_size())
+    except RuntimeError as error:  # torch's, for layers of impossible sizes
+        raise ConfigError(f"common.model: such a network cannot be built: {str(error).splitlines()[0]}") from None
     missing = _missing_pretrained(method, common.model)
     return method, warnings + ([missing] if missing else [])
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from methods.base import Method, ModalityName, resolve_stack
+from methods.base import Method, ModalityName, network_defaults, resolve_stack
 from networks import CLIP_NETWORKS
 from networks.clip.inflate import inflate
 from networks.clip.table import EXAMPLES, image_architecture
@@ -97,7 +97,7 @@ class Clip3D(ClipMethod):
         network = build_network(builder, arguments, backbone, num_class=num_class, dropout=dropout)
         stack = resolve_stack(modality, stack, default=1)
         self.clip = ClipSpec(clip_len, frame_stride, "clip", "clip", modality=modality, stack=stack)
-        self.settings = {"modality": modality}
+        self.network_defaults = network_defaults(builder)
         self.name = f"clip3d_{backbone}"
         self.arch = image_architecture(backbone)
         self.example_size = (clip_len, *example[1:])

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import PositiveInt
 from torch import Tensor
 
+from methods.base import network_defaults
 from methods.clip3d import ClipMethod, build_network
 from networks.clip.clip_head import PositionAverage
 from networks.clip.slowfast import Backbone, Beta, SlowFastNet, SlowFrames
@@ -62,7 +63,7 @@ class SlowFast(ClipMethod):
         self.name = f"slowfast_{backbone}"
         self.arch = backbone.split("_")[0]
         self.example_size = (clip_len, 256, 256)
-        self.settings = {"alpha": alpha, "slow_frames": slow_frames}
+        self.network_defaults = network_defaults(SlowFastNet)
         network = build_network(
             SlowFastNet,
             kwargs,

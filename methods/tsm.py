@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -60,17 +61,14 @@ class TSM(TSN):
         if temporal_pool:
             insert_pool(self.backbone, backbone)
         self.temporal_pool = temporal_pool
-        self.settings = {
-            **self.settings,
-            "shift_div": shift_div,
-            "shift_place": shift_place,
-            "shift": shift,
-            "temporal_pool": temporal_pool,
-            "non_local": non_local and (True if non_local == "embedded_gaussian" else non_local),
-        }
         self._parts = temporal_parts(self.backbone)
         self._num_frames = 0
         self._set_num_frames(num_segments)
+
+    def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the settings; non-local blocks have one name for each kind."""
+        found = super().settings_for(given)
+        return found | {"non_local": "embedded_gaussian" if found["non_local"] is True else found["non_local"]}
 
     def forward(self, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to logits (B, K)."""

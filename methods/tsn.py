@@ -8,8 +8,17 @@ from typing import Any, Literal
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from methods.base import Method, ModalityName, fold_frames, mean_over_frames, new_head, resolve_stack
-from networks.image.backbones import architecture, image_backbone
+from methods.base import (
+    Method,
+    ModalityName,
+    fold_frames,
+    mean_over_frames,
+    network_defaults,
+    new_head,
+    resolve_stack,
+)
+from networks import IMAGE_BACKBONES
+from networks.image.backbones import ALIASES, architecture, image_backbone
 from utils.clip_spec import ClipSpec
 from utils.config.build import checked
 
@@ -50,13 +59,18 @@ class TSN(Method):
         super().__init__()
         stack = resolve_stack(modality, stack, default=STACK)
         self.clip = ClipSpec(num_frames=num_segments, modality=modality, stack=stack)
-        self.settings = {"modality": modality}
         self.arch = architecture(backbone)
         self.name = f"tsn_{backbone}"
+        self.network_defaults = network_defaults(IMAGE_BACKBONES.get(backbone))
         self.backbone, width = image_backbone(backbone, kwargs, in_channels=self.clip.in_channels)
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
         self.head = new_head(width, num_class, std=init_std)
         self.example_size = (num_segments, 224, 224)
+
+    def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the settings; a backbone with two names has the one of its published files."""
+        found = super().settings_for(given)
+        return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
 
     def forward(self, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to logits (B, K)."""

@@ -2,68 +2,190 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from methods.base import Method
-from networks.checkpoints.load import LoadReport, load_into, load_pretrained
+from networks.checkpoints.load import (
+    LoadReport,
+    RawCheckpoint,
+    load_checkpoint_file,
+    load_into,
+    load_pretrained,
+    other_scores,
+)
 from networks.prepare import to_channels_last
-from utils.config.file import difference
+from utils.config.file import plain
+from utils.config.schema import Test
+from utils.errors import CheckpointError
 from utils.processes import session
-from utils.run import checkpoint
+from utils.run import checkpoint, resume
 from utils.run.context import Run
 
+# what the `test` section of a config chooses: entry of a stored protocol -> key of `test`
+CHOICES = {
+    "num_clips": "num_clips",
+    "num_crops": "num_crops",
+    "sampling": "sampling",
+    "num_frames": "num_frames",
+    "size": "input_size",
+    "resize": "input_size",
+    "average": "average",
+}
+ALWAYS_CHOSEN = ("num_clips", "num_crops")  # more views of a video are other numbers, but never wrong ones
 
-def load_weights(method: Method, path: Path, run: Run, class_names: Sequence[str] | None) -> LoadReport:
-    """Fills a method from a file of ours or of any published project, all of its weights or none, for evaluation."""
-    report = _load(method, path, run, class_names)
+
+def about_network(
+    method: Method, config: Mapping[str, Any], protocol: Mapping[str, Any], class_names: Sequence[str] | None
+) -> dict[str, Any]:
+    """Returns what a checkpoint says about its network: all that decides its scores, defaults included.
+
+    config: as in ConfigFile.raw. protocol: that of an evaluation, as ClipProtocol.as_dict returns it.
+    """
+    return {
+        "arch": method.name,
+        "config": config,
+        "settings": method.settings,
+        "preprocessing": protocol,
+        "class_names": class_names,
+    }
+
+
+def load_weights(
+    method: Method, path: Path, run: Run, class_names: Sequence[str] | None, protocol: Mapping[str, Any]
+) -> LoadReport:
+    """Fills a method from a file of ours or of any published project, for an evaluation by `protocol`."""
+    file = load_checkpoint_file(path, trust_pickle=run.args.trust_pickle)
+    strict = not run.args.not_strict
+    report = fill_for_scoring(method, file, protocol, run.common.test, class_names=class_names, strict=strict)
     _to_device(method, run)
     return report
 
 
-def _load(method: Method, path: Path, run: Run, class_names: Sequence[str] | None) -> LoadReport:
-    return load_into(
-        method,
-        path,
-        class_names=class_names,
-        new_head=run.args.new_head,
-        strict=not run.args.not_strict,
-        trust_pickle=run.args.trust_pickle,
-    )
+def fill_for_scoring(
+    method: Method,
+    file: RawCheckpoint,
+    protocol: Mapping[str, Any],
+    test: Test,
+    *,
+    class_names: Sequence[str] | None = None,
+    strict: bool = True,
+) -> LoadReport:
+    """Fills a method whose scores will be looked at, with all weights of a file or none.
+
+    What `test` in the config chooses, such as the number of clips, is noted in the report.
+
+    protocol: that of the scores, as ClipProtocol.as_dict returns it.
+    strict: missing weights are an error, and so is another shift, mean or size than the network was trained for;
+        otherwise they are warnings in the report.
+    Raises: CheckpointError like load_into, and for a file without a classifier, whose scores would be random.
+    """
+    wrong, chosen = compare_protocol(file, protocol, test)
+    if wrong and strict:
+        raise CheckpointError(other_scores(file.path, wrong))
+    report = load_into(method, file, class_names=class_names, strict=strict)
+    if not file.description.method or any(key.startswith(method.head_prefix) for key in report.missing):
+        raise CheckpointError(f"{file.path}: has no classifier for these classes, so its scores would be random")
+    report.notes += [f"test protocol: {text}" for text in chosen]
+    report.warnings += [f"{text}: scores will differ" for text in wrong]
+    return report
 
 
-def starting_weights(method: Method, run: Run, class_names: Sequence[str] | None) -> dict[str, Any] | None:
+def compare_protocol(file: RawCheckpoint, protocol: Mapping[str, Any], test: Test) -> tuple[list[str], list[str]]:
+    """Says how `protocol` differs from the one that a file was trained with: what is wrong, and what was chosen.
+
+    A value is chosen if the `test` section of this config or of the file's names it. More or fewer views of a video
+    always are: they change the numbers, but not what they mean.
+    """
+    theirs, ours = _comparable(file.protocol), _comparable(protocol)
+    named = {key for key in CHOICES.values() if getattr(test, key) is not None} | {*file.test}
+    wrong: list[str] = []
+    chosen: list[str] = []
+    for key in sorted(ours.keys() & theirs.keys()):
+        if ours[key] != theirs[key]:
+            free = key in ALWAYS_CHOSEN or CHOICES.get(key) in named
+            (chosen if free else wrong).append(f"{key} is {theirs[key]} in the file and {ours[key]} here")
+    return wrong, chosen
+
+
+def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a protocol with mean and std in 0..1, whatever range it gives them for."""
+    values = plain(protocol)
+    scale = values.pop("value_range", 1.0)
+    for key in ("mean", "std"):
+        if key in values:
+            values[key] = [round(value / scale, 6) for value in values[key]]
+    return values
+
+
+def starting_weights(
+    method: Method, run: Run, class_names: Sequence[str] | None, protocol: Mapping[str, Any]
+) -> dict[str, Any] | None:
     """Fills a method before training: the experiment's own checkpoint, else --load-path, else `model.pretrained`.
 
-    With --fresh the files of an earlier run are set aside. Adds the warnings that checkpoints have to keep to
-    `run.notes`, and returns the checkpoint that training continues from, if any.
+    With --fresh the files of an earlier run are set aside, once per launch. Adds the warnings that checkpoints have to
+    keep to `run.notes`, and returns the checkpoint that training continues from, if any.
+
+    protocol: that of the validation; how the weights were trained for another one is a warning.
     """
     args, folder = run.args, run.folder
     saved: dict[str, Any] | None = None
-    found = None if args.fresh else checkpoint.load_newest(run.config.folder)
+    report = LoadReport("random weights")
+    fresh = args.fresh and not resume.is_retry(run)
+    found = None if fresh else checkpoint.load_newest(run.config.folder)
     if found is not None:
         saved, path, warning = found
         if warning:
-            folder.warn(f"{warning}; continuing from {path}")
-        for change in difference(saved["config"], run.config.raw):  # first, because it explains weights that do not fit
-            folder.warn(f"the config has changed since: {change}")
-        _load(method, path, run, class_names)
-        folder.log(f"continuing from {path}, {saved['step']} steps done")
+            run.note(f"{warning}; continuing from {path}")
+        changes = resume.tell_changes(run, saved)  # first, because they explain weights that do not fit
+        try:
+            report = _start_from(method, path, run, class_names, protocol, new_head=False)
+        except CheckpointError as error:
+            raise resume.misfit(error, run, path, changes) from None
+        for text in report.warnings:
+            folder.warn(text)
+        others = f"; --load-path {args.load_path} is not looked at" if args.load_path else ""
+        folder.log(f"continuing from {path}, {saved['step']} steps done{others}")
     elif args.load_path:
         path = Path(args.load_path)
-        folder.log(_load(method, path, run, class_names).summary())
-        saved = checkpoint.load(path) if args.recover else None
+        report = _start_from(method, path, run, class_names, protocol, new_head=args.new_head)
+        folder.log(report.summary())
+        if args.recover:
+            saved = checkpoint.load(path)
+            resume.tell_changes(run, saved)
     elif run.common.model.pretrained:
         report = load_pretrained(method, run.common.model.pretrained)
-        run.notes.extend(report.warnings)
         folder.log(report.summary())
-    run.notes.extend(saved.get("notes", []) if saved else [])
+    run.notes.extend(dict.fromkeys([*(saved or {}).get("notes", []), *report.warnings]))
     session.barrier()  # every rank has loaded its weights, so --fresh may move the files now
-    if args.fresh and (old := folder.set_aside()):
+    if fresh and (old := folder.set_aside()):
         folder.log(f"--fresh: the files of the earlier run are now in {old}")
     _to_device(method, run)
     return saved
+
+
+def _start_from(
+    method: Method,
+    path: Path,
+    run: Run,
+    class_names: Sequence[str] | None,
+    protocol: Mapping[str, Any],
+    *,
+    new_head: bool,
+) -> LoadReport:
+    """Fills a method that will be trained, and validated by `protocol`: what differs from the file is a warning."""
+    file = load_checkpoint_file(path, trust_pickle=run.args.trust_pickle)
+    report = load_into(
+        method,
+        file,
+        class_names=class_names,
+        new_head=new_head,
+        strict=not run.args.not_strict,
+        as_trained=False,
+    )
+    report.warnings += compare_protocol(file, protocol, run.common.test)[0]
+    return report
 
 
 def _to_device(method: Method, run: Run) -> None:

@@ -17,6 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from utils.config.build import checked
 
+# keys of model.kwargs that say how batch norm is synchronised; they are not arguments of a backbone
+SYNC_BN = ("bn_group_size", "bn_sync_stats", "bn_var_mode")
+
 
 def resolve_group_size(bn_group_size: int, world_size: int) -> tuple[int, str]:
     """Returns the group size that is used, and a warning or "".

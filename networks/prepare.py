@@ -23,8 +23,7 @@ def freeze_bn(module: nn.Module, *, keep_first: bool) -> int:
         raise ValueError("this network has no batch norm to freeze")
     frozen = norms[1:] if keep_first else norms
     for norm in frozen:
-        norm.frozen = True  # type: ignore[assignment]
-        norm.eval()
+        _keep_statistics(norm)
         for parameter in norm.parameters():
             parameter.requires_grad_(False)
     return len(frozen)
@@ -49,9 +48,15 @@ def freeze_parts(module: nn.Module, prefixes: Sequence[str]) -> int:
         count += len(found)
         for name, part in module.named_modules():
             if _begins(name, prefix) and isinstance(part, nn.modules.batchnorm._BatchNorm):
-                part.frozen = True  # type: ignore[assignment]
-                part.eval()
+                _keep_statistics(part)
     return count
+
+
+def _keep_statistics(norm: nn.modules.batchnorm._BatchNorm) -> None:
+    """Makes a batch norm use its running statistics as they are from now on."""
+    norm.frozen = True  # type: ignore[assignment]
+    norm.track_running_stats = False  # else torch's update_bn, which precise_bn uses, would set them to 0 and 1
+    norm.eval()
 
 
 def _begins(name: str, prefix: str) -> bool:

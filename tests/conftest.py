@@ -66,6 +66,17 @@ def _torch_logs_to_the_root() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _no_made_up_gpu() -> None:
+    """Keeps torch.export from registering a CUDA device that does not exist.
+
+    Autograd would start a thread for it, and forked processes (tests/helpers/ranks.py) could compute no gradients.
+    """
+    import torch
+
+    torch._C._ensureCUDADeviceGuardSet = lambda: None
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _workers_of_tools_are_forked() -> None:
     """Forks the workers of tools/dumping/pool.py from a server that has loaded torch, which takes three seconds.
 

@@ -38,7 +38,7 @@ ALLOWED = {
 # the floors of a folder from the lowest up: a room imports from its own floor and from those below it
 FLOORS = {
     "utils": (
-        {"errors", "files", "flat_file", "clip_spec", "cli", "system"},
+        {"errors", "files", "flat_file", "torch_file", "clip_spec", "cli", "system", "plain_text", "console", "npz"},
         {"plots"},
         {"processes"},
         {"config"},

@@ -83,9 +83,9 @@ def run_step(step: Step) -> float:
 
 def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
     """Prints the tables, the paths to look at, and finally the line that other programs read."""
-    from rich.console import Console
     from rich.table import Table
 
+    from utils.console import TextConsole
     from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
     from utils.scoring.result_files import read_results
 
@@ -93,7 +93,7 @@ def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
     assert results.scores is not None and results.labels is not None
     top1 = topk_accuracy(results.scores, results.labels)
     mean = mean_class_accuracy(results.scores, results.labels)
-    console = Console(highlight=False)
+    console = TextConsole()
     times = Table("step", "minutes")
     for what, spent in minutes:
         times.add_row(what, f"{spent:.1f}")

@@ -7,6 +7,7 @@
 #   inside an allocation (sbatch)      srun inside it; sbatch without options submits itself again with the right ones
 # RETRIES (3): a run that ended for any reason but a user's error or Ctrl-C is started again and continues from its
 # checkpoint. Inside sbatch, a run that was asked to leave (SIGTERM, or USR1 before the time limit) is requeued.
+# Each attempt has the same LAUNCH_ID, so that --fresh counts once. A terminal shows a progress bar, which the log leaves out.
 # PYTHON chooses the interpreter; by default the project's .venv, otherwise python3.
 # STORE=memcached or STORE=disk replaces the config's data.store. MEMCACHED_SERVERS names running servers (host:port or
 # Unix sockets, separated by commas); without it one server of MEMCACHED_MB (1024) megabytes is started for this run.
@@ -123,6 +124,22 @@ case ${STORE:-} in
     *) fail "STORE must be memcached or disk, not '$STORE'" ;;
 esac
 
+# what all attempts have in common, those after Slurm requeued the job as well
+if [ "$in_batch" = yes ]; then LAUNCH_ID="slurm $SLURM_JOB_ID"; else LAUNCH_ID="$(hostname) $$ $(date +%s)"; fi
+export LAUNCH_ID
+
+# srun --label holds back what does not end a line, and with it the bar
+if [ -t 1 ] && [ "$slurm" = no ]; then BAR_COLUMNS=$(tput cols 2>/dev/null || echo 80); export BAR_COLUMNS; else unset BAR_COLUMNS; fi
+keep_lines() {  # without the bar, which is everything up to the last return in a line
+    local line
+    while IFS= read -r line || [ -n "$line" ]; do line=${line%$'\r'}; printf '%s\n' "${line##*$'\r'}"; done >>"$log"
+}
+# shows what the run prints and keeps it, even when the terminal is closed or its reader has ended
+show_and_keep() {
+    trap '' HUP INT PIPE
+    if [ -n "${BAR_COLUMNS:-}" ]; then tee -i >(trap '' HUP INT; keep_lines); else exec tee -i -a "$log"; fi
+}
+
 # Bash handles a signal only between commands or in `wait`, so the run goes to the background and the script waits.
 stop=0 child=
 forward() {
@@ -132,11 +149,12 @@ forward() {
 }
 trap 'forward 143' TERM
 trap 'forward 138' USR1
+trap 'forward 129' HUP  # not under nohup
 trap 'stop=130; [ -t 0 ] || kill -INT "$child" 2>/dev/null' INT  # Ctrl-C in a terminal reaches the run by itself
 
 cd "$root" || exit 1
 for ((attempt = 0; ; attempt++)); do
-    ${launcher[@]+"${launcher[@]}"} "${program[@]}" > >(tee -i -a "$log") 2>&1 &
+    ${launcher[@]+"${launcher[@]}"} "${program[@]}" > >(show_and_keep) 2>&1 &
     child=$!
     code=
     while kill -0 "$child" 2>/dev/null; do wait "$child"; code=$?; done
@@ -151,6 +169,6 @@ for ((attempt = 0; ; attempt++)); do
     fi
     [ $stop -eq 0 ] || exit $stop
     [ "$attempt" -lt "${RETRIES:-3}" ] || exit $code
+    sleep 1  # what the attempt has printed last comes first
     echo "$mode ended with code $code; starting it again ($((attempt + 1)) of ${RETRIES:-3})" | tee -a "$log"
-    sleep 1
 done

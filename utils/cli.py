@@ -13,13 +13,16 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO, cast
 
 from utils.errors import EXIT_USER_ERROR, UserError
+from utils.plain_text import TextOnly, one_line
+from utils.system import discard, ended_by_signals, open_streams
 
 SECONDS_BETWEEN_LINES = 10
 # the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
 PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 
 
 def answer_early(check: Callable[[], object]) -> None:
@@ -27,6 +30,7 @@ def answer_early(check: Callable[[], object]) -> None:
 
     For programs that take seconds to import: they call it before they do.
     """
+    open_streams()
     try:
         check()
     except UserError as error:
@@ -46,17 +50,25 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
 
     A UserError is printed to stderr as one line, `error: ...`, without a traceback.
     """
-    for stream in (sys.stdout, sys.stderr):
+    open_streams()
+    before = sys.stdout, sys.stderr
+    for stream in before:
         if isinstance(stream, io.TextIOWrapper):  # paths that are not UTF-8, terminals that cannot show Chinese
             stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = (stream and cast(TextIO, TextOnly(stream)) for stream in before)
     try:
-        code = main(argv)
+        with ended_by_signals():
+            code = main(argv)
     except UserError as error:
         _exit_with(error)
     except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback
-        sys.stderr.close()
+        discard(sys.stdout)
         sys.exit(141)
     except OSError as error:
+        if error.errno in TOO_MANY_FILES:
+            _exit_with(
+                UserError(f"{error.strerror}: allow this process more with `ulimit -n 4096`, or use fewer workers")
+            )
         if error.errno not in PLACES_THAT_REFUSE:
             raise
         sys.stderr.write(f"error: {error.filename or 'a file'}: {error.strerror}\n")
@@ -64,12 +76,14 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+    finally:
+        sys.stdout, sys.stderr = before
     sys.exit(code or 0)
 
 
 def _exit_with(error: UserError) -> NoReturn:
     sys.stdout.flush()
-    sys.stderr.write("error: " + " ".join(str(error).splitlines()) + "\n")
+    sys.stderr.write("error: " + one_line(" ".join(str(error).splitlines())) + "\n")
     sys.exit(error.exit_code)
 
 
@@ -105,16 +119,18 @@ class Progress:
     """Draws a bar on a terminal. Elsewhere it prints a plain line now and then, so that a log stays readable."""
 
     def __init__(self, total: int, *, unit: str) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
+        from utils.console import TextConsole
+
         self.total, self.unit = total, unit
         self._done, self._last_line = 0, time.monotonic()
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = TextConsole(stderr=True, soft_wrap=True)
         self._bar: Any = None
         if self._console.is_terminal:
-            columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            text = TextColumn("{task.description}", markup=False)
+            columns = (BarColumn(), MofNCompleteColumn(), text, TimeRemainingColumn())
             self._bar = Bar(*columns, console=self._console)
 
     def __enter__(self) -> Progress:
@@ -129,7 +145,7 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Prints a line that stays above the bar."""
-        self._console.print(text, markup=False)
+        self._console.print(text)
 
     def advance(self, number: int, text: str = "") -> None:
         """Counts `number` more as done; `text` is shown after the count."""

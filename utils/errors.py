@@ -34,6 +34,12 @@ class LaunchError(UserError):
     """A failure of processes to meet: wrong variables, host or port; the message names the variable."""
 
 
+class WorkerError(UserError):
+    """The death of a process that loads data; the message names it. A launcher may start the run again."""
+
+    exit_code = 1
+
+
 class RankError(UserError):
     """The failure of another process of the run; the message names its rank, its host and the reason.
 

@@ -17,7 +17,10 @@ from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent  # the project's folder
 # errors that readers raise for a file that is cut off, or that is something else than expected
-DAMAGED = (RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile)
+DAMAGED = (
+    *(RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile),
+    *(MemoryError, OverflowError),  # lengths that no file of this size has
+)
 
 
 @contextlib.contextmanager
@@ -30,7 +33,8 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", **open_kwargs: 
     path = Path(path)
     if "b" not in mode:
         open_kwargs.setdefault("encoding", "utf-8")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    # a part of the name, as a whole one may be as long as a file system takes
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
     try:
         if hasattr(os, "fchmod"):  # mkstemp makes 0600, which colleagues on a shared disk cannot read
             umask = os.umask(0)

@@ -11,6 +11,10 @@ import signal
 import socket
 import struct
 import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
 from typing import IO
 
 try:
@@ -19,20 +23,71 @@ try:
 except ImportError:  # Windows has neither
     fcntl = resource = None  # type: ignore[assignment]
 
-# what asks a run to end. SIGINT: Ctrl-C. SIGTERM: the cluster takes the node. SIGUSR1: Slurm's warning before the limit
+# what asks a run to end. SIGINT: Ctrl-C. SIGTERM: the cluster takes the node. SIGUSR1: Slurm's warning before a limit
+# SIGHUP: the terminal was closed, or the connection to it was lost.
 STOP_SIGNALS = tuple(
     getattr(signal, name)
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1")
-    if hasattr(signal, name)  # no USR1 on Windows
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+    if hasattr(signal, name)  # no USR1 and HUP on Windows
 )
 SEVERAL_PROCESSES = os.name == "posix"  # whether the processes of a run may meet here: untested on Windows
 LOCKED_BYTE = 1 << 30  # the byte that Windows locks, which nobody can read then: far behind the text of a lock file
 ADDRESS_OF_INTERFACE = 0x8915  # Linux's SIOCGIFADDR
 
 
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Lets a signal that ends this process leave it like an exception, so that temporary files are removed.
+
+    The exit code is the one that a shell reports for the signal. What is ignored, as SIGHUP under nohup, stays ignored.
+    """
+    here = threading.current_thread() is threading.main_thread()  # only it may set handlers
+    caught = [number for number in STOP_SIGNALS if here and signal.getsignal(number) == signal.SIG_DFL]
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in caught:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def open_streams() -> None:
+    """Gives this process the standard streams that it was started without (`>&-`): no file may take their numbers."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - these stay open, and are no paths
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def discard(stream: IO[str]) -> None:
+    """Lets whatever is written to a stream from here on vanish: its terminal was closed, or its reader has ended."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a number is no pipe
+        number = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(number, stream.fileno())
+        os.close(number)
+
+
 def cores() -> int:
     """Returns the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def total_memory() -> int | None:
+    """Returns the bytes of memory that this process may use at most, None where the system does not tell."""
+    limits = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for group in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # of a container
+        with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+            limits.append(int(Path(group).read_text(encoding="ascii")))
+    return min(limits, default=None)
 
 
 def peak_memory() -> int | None:

@@ -45,6 +45,7 @@ function drawSetSummary() {
   });
   area.append(element("p", { class: "note" }, `mAP is the mean average precision of the classes that at least one video shows; its interval is a bootstrap over the videos. A class counts as predicted if its score is at least ${THRESHOLD}. Precision and recall are those of all predictions together. A video is exactly right if the predicted classes are the true ones.`));
   drawLeftOut(area, "mAP");
+  drawRun(area);
 }
 
 function drawPrecisions() {

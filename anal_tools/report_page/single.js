@@ -43,6 +43,7 @@ function drawSummary() {
     ],
   });
   drawLeftOut(area, "the mean class accuracy");
+  drawRun(area);
 }
 
 // draws the main numbers of the experiment in large type

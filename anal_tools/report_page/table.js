@@ -76,7 +76,9 @@ function makeTable(parent, { caption, file, columns, rows, sort = null, down = f
   }
 
   function download() {
-    const quote = (value) => `"${String(value ?? "").replaceAll('"', '""')}"`;
+    // an apostrophe keeps a name that begins like a formula from being computed by a spreadsheet
+    const text = (value) => (isNaN(value ?? "") ? String(value).replace(/(^|;)(?=[=+@\uff1d\uff0b\uff0d\uff20-])/g, "$1'") : String(value ?? ""));
+    const quote = (value) => `"${text(value).replaceAll('"', '""')}"`;
     const lines = [columns.map((column) => quote(column.label)).join(",")];
     for (const row of state.order) lines.push(columns.map((column) => quote(column.value(row))).join(","));
     const link = element("a", { href: URL.createObjectURL(new Blob([lines.join("\r\n") + "\r\n"], { type: "text/csv" })), download: file });

@@ -14,13 +14,24 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from datasets.stores.packed import FORMAT, INDEX, path_hash
 from utils.errors import UserError
-from utils.flat_file import is_offsets, open_arrays, save_arrays
+from utils.flat_file import check_arrays, check_offsets, open_arrays, save_arrays
+
+# the arrays of an .idx
+KINDS = {
+    "names": "u1",
+    "name_offsets": "i8",
+    "stamps": "i8",
+    "counts": "i8",
+    "starts": "i8",
+    "sizes": "u4",
+    "sums": "u4",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -168,10 +179,7 @@ class PackWriter:
 def verify(folder: Path) -> Iterator[tuple[str, int, list[tuple[str, list[int]]]]]:
     """Reads every shard; yields (file, number of videos in it, damaged videos with the indices of their bad frames)."""
     for path in sorted(folder.glob("shard_*.idx")):
-        try:
-            shard = _load(path)
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read ({error}); run tools/pack_frames.py again") from None
+        shard = _load(path)
         bad: list[tuple[str, list[int]]] = []
         try:
             with (folder / shard.name).open("rb") as file:
@@ -206,28 +214,36 @@ def _append(shard: _Shard, file: IO[bytes], video: PackedVideo) -> None:
 
 
 def _load(path: Path) -> _Shard:
-    """Reads the description of a shard. Raises ValueError if it is damaged, and OSError if it cannot be read."""
     try:
-        header, arrays = open_arrays(path, without_sums=True)
-        counts, names, offsets = arrays["counts"], arrays["names"].tobytes(), arrays["name_offsets"]
-        ends = np.concatenate([[0], np.cumsum(counts)])
-        fit = is_offsets(offsets, len(counts), len(names)) and is_offsets(ends, len(counts), len(arrays["sizes"]))
-        alike = len(arrays["stamps"]) == len(arrays["starts"]) == len(counts)
-        if not fit or not alike or len(arrays["sums"]) != len(arrays["sizes"]):
-            raise ValueError("its parts do not fit together")
-        size = int(header["bytes"])
-    except (LookupError, TypeError) as error:
-        raise ValueError(f"{path}: damaged ({error})") from None
+        header, arrays = open_arrays(path)
+        _check_shard(path, header, arrays)
+    except ValueError as error:
+        raise UserError(f"{error}; run tools/pack_frames.py with its lists, which packs these videos again") from None
+    ends = np.cumsum(arrays["counts"])[:-1]
+    names, offsets = arrays["names"].tobytes(), arrays["name_offsets"].tolist()
     return _Shard(
         path.with_suffix(".bin").name,
-        [names[start:stop] for start, stop in itertools.pairwise(offsets.tolist())],
+        [names[start:stop] for start, stop in itertools.pairwise(offsets)],
         arrays["stamps"].tolist(),
-        counts.tolist(),
+        arrays["counts"].tolist(),
         arrays["starts"].tolist(),
-        np.split(arrays["sizes"], ends[1:-1]),
-        np.split(arrays["sums"], ends[1:-1]),
-        size,
+        np.split(arrays["sizes"], ends),
+        np.split(arrays["sums"], ends),
+        header["bytes"],
     )
+
+
+def _check_shard(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    check_arrays(path, arrays, KINDS)
+    counts, starts, sizes = arrays["counts"], arrays["starts"], arrays["sizes"]
+    if not len(counts) == len(starts) == len(arrays["stamps"]) or len(arrays["sums"]) != len(sizes):
+        raise ValueError(f"{path}: its parts do not fit each other")
+    check_offsets(path, arrays["name_offsets"], len(counts), len(arrays["names"]))
+    firsts = np.concatenate([[0], np.cumsum(counts)])
+    check_offsets(path, firsts, len(counts), len(sizes))
+    ends = starts + np.diff(np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])[firsts])
+    if starts.min(initial=0) < 0 or ends.max(initial=0) > header.get("bytes", -1):
+        raise ValueError(f"{path}: names frames behind the end of its shard")
 
 
 def _load_whole(path: Path) -> _Shard | None:
@@ -237,8 +253,8 @@ def _load_whole(path: Path) -> _Shard | None:
         return shard if path.with_suffix(".bin").stat().st_size == shard.bytes else None
     except OSError:
         return None
-    except ValueError as error:
-        _log.warning("%s; its videos are packed again", error)
+    except UserError as error:
+        _log.warning("removed a damaged file, %s", error)
         path.unlink()
         return None
 

@@ -20,12 +20,15 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from utils.errors import FrameError
-from utils.flat_file import is_offsets, open_arrays
+from utils.flat_file import check_arrays, check_offsets, open_arrays
 
 INDEX = "index.flat"
 FORMAT = 1
+# the arrays of the index: paths and hashes of the videos, where each begins, and size and checksum of each frame
+KINDS = {"paths": "u1", "path_offsets": "i8", "hash": "u8", "hash_order": "i8", "video_shard": "i4"}
+KINDS |= {"video_start": "i8", "video_first": "i8", "frame_size": "u4", "frame_sum": "u4"}
+_SHARD = re.compile(r"shard_\d+\.bin")
 _OPEN_SHARDS = 64
-_SHARD_NAME = re.compile(r"shard_\d+\.bin")  # in the folder of the pack, not elsewhere
 Access = Literal["pread", "mmap"]
 
 
@@ -89,23 +92,23 @@ class PackedStore:
         series: str | None = None,
     ) -> None:
         self.folder, self.access, self.series = Path(folder), access, series
-        self._open(check=True)
+        self._open()
         self._check_shards()
 
-    def _open(self, *, check: bool) -> None:
+    def _open(self) -> None:
         path = self.folder / INDEX
         try:
-            header, arrays = open_arrays(path, check=check, without_sums=True)
-            if (found := header.get("format")) != FORMAT:
-                raise FrameError(f"{path}: has format {found}, but this version reads format {FORMAT}; pack again")
-            if check:
-                _check_index(header["shards"], arrays)
+            header, arrays = open_arrays(path)
+            if header.get("format") == FORMAT:
+                _check_index(path, header, arrays)
         except FileNotFoundError:
             raise FrameError(
                 f"{path}: there is no finished pack; run tools/pack_frames.py, which continues an unfinished one"
             ) from None
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise FrameError(f"{path}: cannot be read ({error}); run tools/pack_frames.py again") from None
+        if (found := header.get("format")) != FORMAT:
+            raise FrameError(f"{path}: has format {found}, but this version reads format {FORMAT}; pack again")
         self._shards: list[dict[str, Any]] = header["shards"]
         self._arrays = arrays
         self._open_shards: OrderedDict[int, _Shard] = OrderedDict()
@@ -153,6 +156,8 @@ class PackedStore:
         sizes = self._arrays["frame_size"][first:last].astype(np.int64)
         ends = np.cumsum(sizes) + int(self._arrays["video_start"][video])
         shard = int(self._arrays["video_shard"][video])
+        if len(ends) and ends[-1] > self._shards[shard]["bytes"]:
+            raise FrameError(f"{self.folder / INDEX}: damaged: {path!r} is larger than its shard; pack again")
         frames: dict[int, bytes] = {}
         for index in order:
             if index in frames:
@@ -210,6 +215,25 @@ class PackedStore:
         return os.fsdecode(self._bytes(video))
 
 
+def _check_index(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Checks what later reads rely on: every number of a video, shard or byte is one that there is."""
+    check_arrays(path, arrays, KINDS)
+    shards, count = header.get("shards"), len(arrays["video_shard"])
+    if not isinstance(shards, list) or not all(
+        isinstance(shard, dict) and _SHARD.fullmatch(str(shard.get("name"))) and isinstance(shard.get("bytes"), int)
+        for shard in shards
+    ):
+        raise ValueError("damaged: it does not name its shards")
+    check_offsets(path, arrays["path_offsets"], count, len(arrays["paths"]))
+    check_offsets(path, arrays["video_first"], count, len(arrays["frame_size"]))
+    for name, most in (("hash_order", count - 1), ("video_shard", len(shards) - 1), ("video_start", None)):
+        numbers = arrays[name]
+        if len(numbers) != count or (count and (numbers.min() < 0 or (most is not None and numbers.max() > most))):
+            raise ValueError(f"damaged: {name}")
+    if len(arrays["hash"]) != count or len(arrays["frame_sum"]) != len(arrays["frame_size"]):
+        raise ValueError("damaged: hash or frame_sum")
+
+
 def path_hash(name: bytes) -> np.uint64:
     """Returns the hash by which the index finds a path."""
     return np.uint64(int.from_bytes(hashlib.sha1(name, usedforsecurity=False).digest()[:8], "little"))
@@ -221,25 +245,4 @@ def series_path(path: str, series: str | None) -> str:
 
 
 def _reopen(folder: Path, access: Access, series: str | None) -> PackedStore:
-    store = PackedStore.__new__(PackedStore)
-    store.folder, store.access, store.series = folder, access, series
-    store._open(check=False)  # the process that sent it here has looked for damage
-    return store
-
-
-def _check_index(shards: list[dict[str, Any]], arrays: dict[str, np.ndarray]) -> None:
-    """Raises ValueError where the parts of an index do not fit together, so that no frame is looked for outside."""
-    videos, frames = len(arrays["video_shard"]), len(arrays["frame_size"])
-    names = [(str(shard["name"]), int(shard["bytes"])) for shard in shards]
-    order, shard_of = arrays["hash_order"], arrays["video_shard"]
-    fit = (
-        all(_SHARD_NAME.fullmatch(name) for name, _ in names)
-        and is_offsets(arrays["path_offsets"], videos, len(arrays["paths"]))
-        and is_offsets(arrays["video_first"], videos, frames)
-        and [len(arrays[name]) for name in ("hash", "hash_order", "video_start")] == [videos] * 3
-        and len(arrays["frame_sum"]) == frames
-        and (not videos or (shard_of.min() >= 0 and shard_of.max() < len(shards)))
-        and (not videos or (order.min() >= 0 and order.max() < videos and arrays["video_start"].min() >= 0))
-    )
-    if not fit:
-        raise ValueError("its parts do not fit together")
+    return PackedStore(folder, folder=folder, access=access, series=series)

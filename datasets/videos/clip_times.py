@@ -18,7 +18,7 @@ Span = tuple[float, float]  # start and end in seconds
 Sampler = Literal["random", "random_multi", "uniform", "constant_clips_per_video"]
 SAMPLERS = get_args(Sampler)
 Positive = Annotated[float, Field(gt=0)]
-_SAME = 1e-9
+_SAME = Fraction(1, 1_000_000)  # seconds, as PyTorchVideo allows: fifteen clips of 0.2 s fit into 3.0 s
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ def uniform_spans(
 ) -> list[Span]:
     """Returns consecutive spans that start `stride` seconds apart; by default each starts where the one before ends.
 
-    A tail that is shorter than a clip is left out; with `backpad` a last span covers it and ends with the video. A
-    video shorter than a clip gives one span, which runs past the end. Fractions keep the times exact.
+    A tail that is shorter than a clip, by more than rounding, is left out; with `backpad` a last span covers it and
+    ends with the video. A video shorter than a clip gives one span, which runs past the end. Fractions keep the times
+    exact.
 
     Raises: ConfigError if `clip` or `stride` is not above 0.
     """
@@ -77,7 +78,7 @@ def uniform_spans(
     while True:
         start = spans[-1] + step
         following = _moved_back(start, length, total) if backpad else start
-        if following + length > total or (backpad and abs(following - spans[-1]) < _SAME):
+        if (backpad and abs(following - spans[-1]) < _SAME) or (not backpad and following + length - total > _SAME):
             return [(float(start), float(start + length)) for start in spans]
         spans.append(following)
 

@@ -1,7 +1,7 @@
 """Scans the videos of a list once for the times of their frames, which are kept in flat arrays that all workers map.
 
-Scanning reads packets and decodes nothing. If a video cannot be scanned, the reason is kept, and the video becomes a
-fault when a sample needs it.
+What is scanned is kept as it goes, and by the video: a later run, or a list with some other videos, scans only what is
+new or changed. If a video cannot be scanned, the reason is kept, and the video becomes a fault when a sample needs it.
 """
 
 from __future__ import annotations
@@ -9,61 +9,26 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-import av
 import numpy as np
 
 from datasets.lists.records import default_cache_folder
-from datasets.videos.video import SAME_TIME
+from datasets.videos.scan import VideoTimes, scan
 from utils.errors import FrameError
 from utils.flat_file import open_arrays, save_arrays
 
-_VERSION = 1
-_DECODED = ("vp8",)  # some packets show no picture, so only decoding tells the frames
+_VERSION = 2
+_SUFFIX = f"-v{_VERSION}.videos"
+SECONDS_BETWEEN_PARTS = 30.0
+_DIGEST = np.dtype("S20")  # of a video's name, size and time; the last byte of a SHA-1 is never 0 here
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class VideoTimes:
-    """Holds the times of the n frames of one video in display order.
-
-    stamps: int64 (n,), in ticks of `tick` seconds.
-    keys: int64, the stamps of the key frames, at which decoding can begin.
-    tick: seconds.
-    seekable: False if the container gives frames no times, so that they can only be counted.
-    """
-
-    stamps: np.ndarray
-    keys: np.ndarray
-    tick: float
-    seekable: bool
-
-    def __len__(self) -> int:
-        return len(self.stamps)
-
-    @property
-    def seconds(self) -> np.ndarray:
-        """The seconds at which each frame appears, float64 (n,); the first one appears at 0."""
-        return (self.stamps - self.stamps[0]) * self.tick
-
-    @property
-    def duration(self) -> float:
-        """The length in seconds if the last frame is shown as long as the average one."""
-        return float(self.seconds[-1]) * len(self) / (len(self) - 1) if len(self) > 1 else 0.0
-
-    def frames_between(self, start: float, end: float) -> tuple[int, int]:
-        """Returns the first frame from `start` seconds on and the first one from `end` on, by the rule of `between`."""
-        moments = self.stamps[0] + (np.array([start, end]) - SAME_TIME) / self.tick
-        first, last = np.searchsorted(self.stamps, moments).tolist()
-        return first, last
-
-    def index_of(self, stamp: int) -> int:
-        """Returns the frame with this stamp."""
-        return int(np.searchsorted(self.stamps, stamp))
+Scanned = VideoTimes | str  # the reason why it cannot be scanned
 
 
 class VideoIndex:
@@ -86,6 +51,10 @@ class VideoIndex:
             arrays["keys"][keys[0] : keys[1]],
             float(arrays["ticks"][video]),
             bool(arrays["seekable"][video]),
+            float(arrays["begins"][video]),
+            int(arrays["streams"][video]),
+            tuple(arrays["sizes"][video].tolist()),
+            bool(arrays["every_key"][video]),
         )
 
     def num_frames(self) -> np.ndarray:
@@ -106,95 +75,131 @@ class VideoIndex:
 def index_videos(
     paths: Sequence[str], *, cache: str | os.PathLike[str] | None = None, threads: int | None = None
 ) -> VideoIndex:
-    """Returns the index of the videos at `paths`; the cache is used if all names, sizes and times are unchanged.
+    """Returns the index of the videos at `paths`; a video whose name, size and time are known is not scanned again.
 
     cache: folder of the cache; by default the user's cache folder.
     threads: number of threads that scan; by default one per core, but at most 8.
     """
     folder = Path(cache) if cache is not None else default_cache_folder()
-    file = folder / f"{_key(paths)}-v{_VERSION}.videos"
+    digests = [_digest(path) for path in paths]
+    file = folder / f"{hashlib.sha1(b''.join(digests), usedforsecurity=False).hexdigest()}{_SUFFIX}"
     if file.exists():
         try:
             return _open(file)
         except (OSError, ValueError, KeyError) as error:
             _log.warning("ignoring a damaged index of videos: %s", error)
-    _log.info("scanning %d videos, once", len(paths))
-    with ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1)) as pool:
-        scanned = list(pool.map(_scan_or_error, paths))
+            file.unlink(missing_ok=True)
+    known, parts = _known(folder, digests)
+    todo = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
+    if todo:
+        _log.info("scanning %d videos, once; %d are known", len(todo), len(paths) - len(todo))
+        parts += _scan_all(todo, known, folder, threads or min(8, os.cpu_count() or 1))
+    arrays, errors = _arrays(digests, known)
+    if not _save(file, arrays, errors):
+        return VideoIndex(arrays, errors, None)
+    for part in parts:
+        part.unlink(missing_ok=True)
+    return _open(file)
+
+
+def _scan_all(todo: Mapping[bytes, str], known: dict[bytes, Scanned], folder: Path, threads: int) -> list[Path]:
+    """Adds what is scanned to `known`; writes it to the folder from time to time, and returns the files."""
+    parts: list[Path] = []
+    fresh: list[bytes] = []
+
+    def keep() -> None:
+        part = folder / f"part-{uuid.uuid4().hex}{_SUFFIX}"
+        if fresh and _save(part, *_arrays(fresh, known)):
+            parts.append(part)
+        fresh.clear()
+
+    last = time.monotonic()
+    with ThreadPoolExecutor(threads) as pool:
+        running = {pool.submit(_scan_or_error, path): digest for digest, path in todo.items()}
+        try:
+            for future in as_completed(list(running)):
+                digest = running.pop(future)
+                known[digest] = future.result()
+                fresh.append(digest)
+                if running and time.monotonic() - last > SECONDS_BETWEEN_PARTS:
+                    _log.info("scanned %d of %d videos", len(todo) - len(running), len(todo))
+                    keep()
+                    last = time.monotonic()
+        except BaseException:  # above all Ctrl-C, which should not wait for videos that nobody needs now
+            pool.shutdown(wait=False, cancel_futures=True)
+            keep()
+            raise
+    return parts
+
+
+def _arrays(digests: Sequence[bytes], known: Mapping[bytes, Scanned]) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    """Returns the arrays of these videos, and by position why some of them cannot be read."""
+    scanned = [known[digest] for digest in digests]
     times = [one if isinstance(one, VideoTimes) else _NOTHING for one in scanned]
     errors = {place: one for place, one in enumerate(scanned) if isinstance(one, str)}
     arrays = {
+        "digests": np.array(digests, _DIGEST),
         "stamps": np.concatenate([one.stamps for one in times]),
         "frames": np.concatenate([[0], np.cumsum([len(one.stamps) for one in times])]).astype(np.int64),
         "keys": np.concatenate([one.keys for one in times]),
         "key_frames": np.concatenate([[0], np.cumsum([len(one.keys) for one in times])]).astype(np.int64),
         "ticks": np.array([one.tick for one in times]),
         "seekable": np.array([one.seekable for one in times]),
+        "begins": np.array([one.begins for one in times]),
+        "streams": np.array([one.stream for one in times]),
+        "sizes": np.array([one.size for one in times]),
+        "every_key": np.array([one.every_key for one in times]),
     }
+    return arrays, errors
+
+
+def _save(file: Path, arrays: Mapping[str, np.ndarray], errors: Mapping[int, str]) -> bool:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         save_arrays(file, {"errors": {str(place): text for place, text in errors.items()}}, arrays)
-        return _open(file)
     except OSError as error:
-        _log.warning("cannot cache the index of videos in %s (%s): the next run scans them again", folder, error)
-        return VideoIndex(arrays, errors, None)
+        _log.warning("cannot cache the index of videos in %s (%s): the next run scans them again", file.parent, error)
+        return False
+    return True
 
 
-def scan(path: str | os.PathLike[str]) -> VideoTimes:
-    """Scans one video. Raises FrameError if it is missing, not a video, or has no video stream or no frame."""
-    path = Path(path)
-    if not path.is_file():
-        raise FrameError(f"{path}: no such video")
-    if not path.stat().st_size:
-        raise FrameError(f"{path}: the file is empty (0 bytes)")
-    try:
-        with av.open(str(path.absolute())) as container:
-            if not container.streams.video:
-                raise FrameError(f"{path}: has no video stream")
-            stream = container.streams.video[0]
-            rate = stream.average_rate
-            tick = float(stream.time_base or 0)
-            if stream.codec_context.name in _DECODED:
-                found = [(frame.pts, frame.key_frame) for frame in container.decode(stream)]
-            else:
-                found = [
-                    (packet.pts, packet.is_keyframe)
-                    for packet in container.demux(stream)
-                    if packet.size and not packet.is_discard
-                ]
-    except av.FFmpegError as error:
-        raise FrameError(f"{path}: cannot be read as a video: {error.strerror or error}") from error
-    if not found:
-        raise FrameError(f"{path}: contains no frames")
-    stamps = [stamp for stamp, _ in found if stamp is not None]
-    if len(set(stamps)) < len(found) or not tick:
-        counted = np.arange(len(found), dtype=np.int64)
-        return VideoTimes(counted, counted[:1], 1 / float(rate) if rate else 1 / 25, False)
-    keys = [stamp for stamp, is_key in found if is_key and stamp is not None] or [min(stamps)]
-    return VideoTimes(np.sort(np.array(stamps, np.int64)), np.sort(np.array(keys, np.int64)), tick, True)
+def _known(folder: Path, digests: Sequence[bytes]) -> tuple[dict[bytes, Scanned], list[Path]]:
+    """Returns what the indexes in a folder know about these videos, and the parts that scans of them have left."""
+    wanted = np.unique(np.array(digests, _DIGEST))
+    known: dict[bytes, Scanned] = {}
+    parts: list[Path] = []
+    for file in folder.glob(f"*{_SUFFIX}"):
+        try:
+            index = _open(file)
+            there = index._arrays["digests"]
+        except (OSError, ValueError, KeyError):  # somebody else's index; its own list will say so
+            continue
+        for place in np.flatnonzero(np.isin(there, wanted)).tolist():
+            known[bytes(there[place])] = index.errors.get(place) or index[place]
+        if file.name.startswith("part-") and np.isin(there, wanted).all():
+            parts.append(file)
+    return known, parts
 
 
 _NOTHING = VideoTimes(np.zeros(0, np.int64), np.zeros(0, np.int64), 1.0, False)
 
 
-def _scan_or_error(path: str) -> VideoTimes | str:
+def _scan_or_error(path: str) -> Scanned:
     try:
         return scan(path)
     except FrameError as error:
         return str(error)
 
 
-def _key(paths: Sequence[str]) -> str:
-    """Hashes the names, sizes and times of all files; a missing file is hashed as missing."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    for path in paths:
-        try:
-            status = os.stat(path)  # noqa: PTH116 - once per video of a large list
-            stamp = b"%d %d" % (status.st_size, status.st_mtime_ns)
-        except OSError:
-            stamp = b"none"
-        digest.update(os.fsencode(path) + b"\0" + stamp + b"\0")
-    return digest.hexdigest()
+def _digest(path: str) -> bytes:
+    """Hashes the name, the size and the time of a file; a missing file is hashed as missing."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - once per video of a large list
+        stamp = b"%d %d" % (status.st_size, status.st_mtime_ns)
+    except OSError:
+        stamp = b"none"
+    digest = hashlib.sha1(os.fsencode(path) + b"\0" + stamp, usedforsecurity=False).digest()
+    return digest[:-1] + b"\1"  # numpy takes zeros at the end for filling
 
 
 def _open(file: Path) -> VideoIndex:

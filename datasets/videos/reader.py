@@ -1,75 +1,105 @@
-"""Decodes chosen frames of an encoded video by seeking to the key frame before them and decoding from there.
+"""Decodes chosen frames of an encoded video: the frame that is asked for, or an error.
 
-PyAV can always do it, and torchcodec if it is installed and the config asks for it. index.py lists the frames of a
-video.
+Where it is known at which key frames decoding can begin, it begins there; the time stamp of every frame that comes is
+compared with the one asked for. Other videos are decoded from their start, and frames are counted. scan.py says which.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 
-from datasets.videos.index import VideoTimes
-from datasets.videos.video import orientation
+from datasets.videos.container import Converter, decode, opened
+from datasets.videos.scan import VideoTimes, size_changes
 from utils.errors import ConfigError, FrameError
 
 Reader = Callable[[Path, VideoTimes, np.ndarray], list[np.ndarray]]
+Found = dict[int, av.VideoFrame]  # by position in the video
 
 
 def read_pyav(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
     """Decodes the frames at `indices` (0-based, in display order) with PyAV in one thread.
 
-    Returns upright frames, uint8 (H, W, 3) RGB. A frame is identified by its time stamp, so the result is the frame at
-    the given index or a FrameError.
+    Returns upright frames, uint8 (H, W, 3) RGB. Raises: FrameError, naming the file and the frame.
     """
-    wanted = {int(times.stamps[index]): int(index) for index in np.unique(indices).tolist()}
-    found: dict[int, np.ndarray] = {}
-    with _opened(path) as container:
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        convert = av.video.reformatter.VideoReformatter()
-        for key, stamps in _runs(times, sorted(wanted)):
-            for stamp, frame in _decode_run(path, container, stream, times, key, stamps).items():
-                picture = convert.reformat(frame, format="rgb24", **_ONE_THREAD).to_ndarray()
-                found[wanted[stamp]] = _upright(frame, picture)
-    return [found[index] for index in np.asarray(indices).tolist()]
+    wanted = np.unique(indices).tolist()
+    found: Found = {}
+    if times.seekable:
+        with opened(path) as (container, stream):
+            for key, positions in _runs(times, wanted):
+                found |= _decode_run(container, stream, times, key, positions)
+    if missing := [position for position in wanted if position not in found]:
+        with opened(path) as (container, stream):
+            found |= _from_start(path, decode(container, stream), times, missing)
+    for position in wanted:
+        if position not in found or found[position].is_corrupt:
+            what = "is damaged" if position in found else "cannot be decoded"
+            raise FrameError(f"{path}: frame index {position} of {len(times)} {what}")
+    converter = Converter()
+    pictures = {position: converter.upright(frame) for position, frame in found.items()}
+    if len(sizes := {times.size, *(picture.shape[:2] for picture in pictures.values())}) > 1:
+        raise FrameError(f"{path}: {size_changes(sizes)}")
+    return [pictures[index] for index in np.asarray(indices).tolist()]
 
 
 def read_torchcodec(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
-    """Decodes frames like `read_pyav` with torchcodec, which seeks exactly and rotates videos upright itself."""
+    """Decodes frames like `read_pyav` with torchcodec, which begins at any key frame and rotates videos upright itself.
+
+    Raises: FrameError, also for a video whose frames are found only by counting from its start.
+    """
     from torchcodec.decoders import VideoDecoder
 
+    if not (times.seekable and times.every_key):
+        raise FrameError(
+            f"{path}: its frames are found only by decoding from the start, which torchcodec does not; use decoder: "
+            "auto or pyav"
+        )
     try:
-        decoder = VideoDecoder(str(path), dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1)
-        if len(decoder) != len(times):
-            raise FrameError(f"{path}: torchcodec finds {len(decoder)} frames, PyAV {len(times)}; use decoder: pyav")
-        return list(decoder.get_frames_at(indices=np.asarray(indices).tolist()).data.numpy())
+        decoder = VideoDecoder(
+            str(path), stream_index=times.stream, dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1
+        )
+        found = decoder.get_frames_at(indices=np.asarray(indices).tolist())
     except (RuntimeError, ValueError, IndexError) as error:
         raise FrameError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
+    stamps = np.rint(found.pts_seconds.numpy() / times.tick)
+    if wrong := np.flatnonzero(stamps != times.stamps[indices]).tolist():
+        position = int(np.asarray(indices)[wrong[0]])
+        raise FrameError(f"{path}: torchcodec gives another frame than number {position}; use decoder: auto or pyav")
+    pictures = found.data.numpy()
+    if pictures.shape[1:3] != times.size:
+        raise FrameError(f"{path}: {size_changes({times.size, pictures.shape[1:3]})}")
+    return list(pictures)
 
 
-READERS: dict[str, Reader] = {"pyav": read_pyav, "torchcodec": read_torchcodec}
+def read_any(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
+    """Decodes frames with torchcodec, and with PyAV what it cannot."""
+    try:
+        return read_torchcodec(path, times, indices)
+    except FrameError:
+        return read_pyav(path, times, indices)
+
+
+READERS: dict[str, Reader] = {"pyav": read_pyav, "torchcodec": read_torchcodec, "auto": read_any}
 
 
 def find_reader(name: str) -> Reader:
-    """Returns the reader called `name`; "auto" is torchcodec if it is installed and works, else PyAV.
+    """Returns the reader called `name`; "auto" is PyAV alone where torchcodec is not installed or does not work.
 
     Raises: ConfigError for an unknown name, and for torchcodec if it does not work.
     """
-    if name not in (*READERS, "auto"):
-        raise ConfigError(f"common.data.store.decoder: {name!r} is not one of auto, {', '.join(READERS)}")
+    if name not in READERS:
+        raise ConfigError(f"common.data.store.decoder: {name!r} is not one of {', '.join(sorted(READERS))}")
     if name == "pyav":
         return read_pyav
     why = "it is not installed (pip install torchcodec)"
     if importlib.util.find_spec("torchcodec") is not None:
         try:
             importlib.import_module("torchcodec.decoders")
-            return read_torchcodec
+            return READERS[name]
         except (ImportError, RuntimeError, OSError) as error:  # for example if it finds no FFmpeg libraries
             why = " ".join(str(error).split())[:120]
     if name == "torchcodec":
@@ -77,85 +107,76 @@ def find_reader(name: str) -> Reader:
     return read_pyav
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    try:
-        # FFmpeg takes what is before a colon for a protocol; an absolute path begins with a slash
-        with av.open(str(path.absolute())) as container:
-            yield container
-    except av.FFmpegError as error:
-        raise FrameError(f"{path}: cannot be decoded: {error.strerror or error}") from error
-
-
-def _runs(times: VideoTimes, stamps: list[int]) -> list[tuple[int, list[int]]]:
-    """Returns (number of the key frame to start from, stamps to collect from there on), in order.
+def _runs(times: VideoTimes, wanted: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Returns (number of the key frame to start from, positions to collect from there on), in order.
 
     A new run begins if there is a key frame between two wanted frames, so that seeking skips the frames before it.
     """
-    keys = np.maximum(np.searchsorted(times.keys, stamps, side="right") - 1, 0).tolist()
+    keys = (np.searchsorted(times.keys, times.stamps[list(wanted)], side="right") - 1).tolist()
     runs: list[tuple[int, list[int]]] = []
-    for key, stamp in zip(keys, stamps, strict=True):
+    for key, position in zip(keys, wanted, strict=True):
         if runs and runs[-1][0] == key:
-            runs[-1][1].append(stamp)
+            runs[-1][1].append(position)
         else:
-            runs.append((key, [stamp]))
+            runs.append((key, [position]))
     return runs
 
 
 def _decode_run(
-    path: Path,
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    times: VideoTimes,
-    key: int,
-    stamps: list[int],
-) -> dict[int, av.VideoFrame]:
-    """Decodes from the key frame on; if seeking ends after it, from earlier key frames, and finally from the start."""
+    container: av.container.InputContainer, stream: av.VideoStream, times: VideoTimes, key: int, positions: list[int]
+) -> Found:
+    """Decodes from the key frame on, or from earlier ones if that fails; returns nothing if all of that fails."""
     back = 1
-    while True:
-        from_start = key == 0 or not times.seekable
-        container.seek(0 if from_start else int(times.keys[key]), stream=None if from_start else stream)
-        found = _collect(path, container, stream, times, set(stamps))
-        if len(found) == len(stamps):
+    while key >= 0:
+        container.seek(int(times.keys[key]), stream=stream)
+        found = _from_key(container, stream, times, key, positions)
+        if len(found) == len(positions):
             return found
-        if from_start:
-            missing = next(stamp for stamp in stamps if stamp not in found)
-            raise FrameError(f"{path}: frame index {times.index_of(missing)} of {len(times)} cannot be decoded")
-        key, back = max(key - back, 0), 2 * back
+        key, back = key - back, 2 * back
+    return {}
 
 
-def _collect(
-    path: Path, container: av.container.InputContainer, stream: av.VideoStream, times: VideoTimes, wanted: set[int]
-) -> dict[int, av.VideoFrame]:
-    """Decodes until all `wanted` stamps are found, or a later one is."""
-    found: dict[int, av.VideoFrame] = {}
-    last = max(wanted)
-    for count, frame in enumerate(container.decode(stream)):
-        # frames are counted if the container gives no times
-        stamp = frame.pts if times.seekable else int(times.stamps[min(count, len(times) - 1)])
-        if stamp in wanted and stamp not in found:
-            if frame.is_corrupt:
-                raise FrameError(f"{path}: frame index {times.index_of(stamp)} is damaged")
-            found[stamp] = frame
-        if len(found) == len(wanted) or (stamp is not None and stamp > last):
-            break
+def _from_key(
+    container: av.container.InputContainer, stream: av.VideoStream, times: VideoTimes, key: int, positions: list[int]
+) -> Found:
+    """Decodes until all positions are found; gives up when anything comes that was not expected."""
+    found: Found = {}
+    last = -1
+    packets = container.demux(stream)
+    packet = next(packets, None)
+    if packet is None or packet.pts != times.keys[key]:  # seeking has ended elsewhere
+        return {}
+    while packet is not None:
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            return {}
+        for frame in frames:
+            if frame.pts is not None and frame.pts < times.keys[key]:  # needs frames before the key frame
+                continue
+            position = times.position_of(frame.pts)
+            if position is None or position <= last:
+                return {}
+            last = position
+            if position in positions:
+                found[position] = frame
+            if position >= positions[-1]:
+                return found
+        packet = next(packets, None)
     return found
 
 
-def _one_thread() -> dict[str, int]:
-    """Returns the argument that stops PyAV from starting a thread per core for every frame, if its version has one."""
-    try:
-        av.VideoFrame(16, 16, "yuv420p").reformat(format="rgb24", threads=1)
-    except TypeError:
-        return {}
-    return {"threads": 1}
-
-
-_ONE_THREAD = _one_thread()
-
-
-def _upright(frame: av.VideoFrame, picture: np.ndarray) -> np.ndarray:
-    turns, mirrored = orientation(frame)
-    if mirrored:
-        picture = picture[:, ::-1]
-    return np.ascontiguousarray(np.rot90(picture, -turns))
+def _from_start(path: Path, frames: Iterable[av.VideoFrame], times: VideoTimes, positions: list[int]) -> Found:
+    """Decodes until all positions are found, by stamps or, where these do not tell frames, by counting."""
+    found: Found = {}
+    last = -1
+    for count, frame in enumerate(frames):
+        position = times.position_of(frame.pts) if times.seekable else count
+        if position is None or position <= last:
+            raise FrameError(f"{path}: its frames come at other times than its packets say; convert it to another file")
+        last = position
+        if position in positions:
+            found[position] = frame
+        if position >= positions[-1]:
+            break
+    return found

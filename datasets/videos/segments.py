@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from datasets.lists.records import RecordList
-from datasets.videos.index import VideoTimes, index_videos
+from datasets.videos.index import index_videos
+from datasets.videos.scan import VideoTimes
 from utils.errors import FrameError
 
 
@@ -36,7 +37,7 @@ class SegmentIndex:
             times = videos[places[record]]
             first, last = (0, len(times)) if np.isnan(start) else times.frames_between(start, end)
             if first == last:
-                what = f"no frame from {start:g} to {end:g} s; the last frame is shown at {times.seconds[-1]:.2f} s"
+                what = f"no frame from {start:g} to {end:g} s; the last frame is shown at {times.clock[-1]:.2f} s"
                 self.errors[record] = f"{records.full_path(record)}: {what}"
             self._bounds[record] = first, last
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,12 @@ from torch import Tensor, nn
 from networks.checkpoints.layouts import LAYOUTS, ours
 from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.plain_pickle import read_plain_pickle
+from networks.checkpoints.safe_arrays import STAND_INS, Ignored
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
+from utils.plain_text import one_line
+from utils.torch_file import ZIP_MAGIC, read_torch
 
-ZIP_MAGIC = b"PK\x03\x04"
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
 # entries in which projects keep the weights; if there are several, the first is taken
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
@@ -34,24 +35,12 @@ FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are for Caffe2
 
 
-class _Ignored:
-    """Replaces an object that nothing here needs: whatever it is made from, nothing is kept and nothing is run."""
-
-    def __init__(self, *_: Any) -> None: ...
-    def __setstate__(self, _: Any) -> None: ...
-
-
 # harmless objects that projects store together with the weights
-_ARRAY, _SCALAR = (value.__reduce__()[0] for value in (np.zeros(1), np.float64(0)))
 HARMLESS: list[Any] = [
     argparse.Namespace,  # the options of torchvision's scripts
-    (_Ignored, "mmengine.logging.history_buffer.HistoryBuffer"),  # the curves of mmengine's runs
-    (_Ignored, "builtins.getattr"),  # a curve refers to its own methods by it
-    *((_ARRAY, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
-    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    np.ndarray,
-    np.dtype,
-    *{type(np.dtype(kind)) for kind in np.typecodes["All"]},
+    (Ignored, "mmengine.logging.history_buffer.HistoryBuffer"),  # the curves of mmengine's runs
+    (Ignored, "builtins.getattr"),  # a curve refers to its own methods by it
+    *((made, name) for name, made in STAND_INS.items()),
 ]
 
 
@@ -79,7 +68,35 @@ class RawCheckpoint:
     def class_names(self) -> list[str] | None:
         """Returns the classes that it was trained on, in order, if the file names them."""
         names = self.others.get("class_names")
-        return [str(name) for name in names] if isinstance(names, (list, tuple)) else self.description.class_names
+        if not isinstance(names, (list, tuple)):
+            return self.description.class_names
+        return [one_line(str(name)) for name in names]
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """Returns what the file says of its evaluation, as ClipProtocol.as_dict does in our files; {} if nothing."""
+        stored = self.others.get("preprocessing")
+        if isinstance(stored, Mapping):
+            return stored
+        pixels, data, test = (self.description.protocol.get(name, {}) for name in ("augmentation", "data", "test"))
+        size = test.get("input_size") or pixels.get("input_size")
+        found = {
+            "mean": pixels.get("mean"),
+            "std": pixels.get("std"),
+            "resize": pixels.get("test_resize"),
+            "size": size and [size, size],
+            "sampling": test.get("sampling") or data.get("sampling"),
+            **{key: test.get(key) for key in ("num_frames", "num_clips", "num_crops", "average")},
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+    @property
+    def test(self) -> Mapping[str, Any]:
+        """Returns the `test` section of the config in the file; {} if it has none."""
+        config: Any = self.others.get("config")
+        for name in ("common", "test"):
+            config = config.get(name) if isinstance(config, Mapping) else None
+        return config if isinstance(config, Mapping) else self.description.protocol.get("test", {})
 
 
 def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:
@@ -168,7 +185,7 @@ def _is_numbers(value: Any) -> bool:
 
 def _tensor(value: Tensor | np.ndarray) -> Tensor:
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
+        value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("=")))
     return value.detach()
 
 
@@ -190,7 +207,9 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
     try:
         if head[8:9] == b"{":  # after the length of the table that describes the tensors
             return _read_safetensors(path)
-        return _read_torch(path, trust_pickle) if by_torch else read_plain_pickle(path, trust=trust_pickle)
+        if by_torch:
+            return read_torch(path, allowed=HARMLESS, trust=trust_pickle)
+        return read_plain_pickle(path, trust=trust_pickle)
     except pickle.UnpicklingError as error:
         if found := re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error)):
             raise CheckpointError(
@@ -224,11 +243,3 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise CheckpointError(f"{path}: damaged: {error}") from None
-
-
-def _read_torch(path: Path, trust_pickle: bool) -> Any:
-    if trust_pickle:
-        return torch.load(path, map_location="cpu", weights_only=False)
-    with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*TorchScript")  # `_read` reports it in one line
-        return torch.load(path, map_location="cpu", weights_only=True)

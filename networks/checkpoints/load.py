@@ -15,9 +15,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
-from networks.checkpoints.layouts.ours import UNKNOWN
+from networks.checkpoints.layouts.ours import LAYOUT, UNKNOWN
 from networks.first_convolution import RGB, first_convolution, widen_input
 from utils.clip_spec import ClipSpec
+from utils.config.file import flat
 from utils.errors import CheckpointError
 from utils.files import ROOT
 
@@ -37,8 +38,11 @@ class Loadable(Protocol):
     name: str
     arch: str
     clip: ClipSpec
-    settings: Mapping[str, Any]
+    kind: str
 
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+    def settings_for(self, given: Mapping[str, Any]) -> Mapping[str, Any]: ...
     @property
     def head_prefix(self) -> str: ...
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
@@ -125,6 +129,7 @@ def load_into(
     strict: bool = True,
     class_names: Sequence[str] | None = None,
     trust_pickle: bool = False,
+    as_trained: bool | None = None,
 ) -> LoadReport:
     """Fills `model` from a checkpoint of any known project; after an error the model is unchanged.
 
@@ -135,6 +140,8 @@ def load_into(
     strict: missing and unexpected entries are an error; otherwise they are only reported.
     class_names: the classes of the scores, in order; a file that names its own classes must agree.
     trust_pickle: see load_checkpoint_file.
+    as_trained: weights that fit but were trained for another computation, such as another shift, are an error;
+        otherwise they are a warning in the report. Default: an error if `strict` and not `new_head`.
 
     Raises: CheckpointError for a file that cannot be read, is of another architecture, or has other classes.
     """
@@ -155,7 +162,10 @@ def load_into(
         raise CheckpointError(f"{file.path}: {other_classes}; its scores would be for other classes")
     if new_head:
         optional |= _drop_head(found, wanted, head, report, drop_all=bool(other_classes))
-    _warn_of_differences(model, file, report)
+    differences = _other_computation(model, file)
+    if differences and (strict and not begins if as_trained is None else as_trained):
+        raise CheckpointError(other_scores(file.path, differences))
+    report.warnings += [f"{text}: scores will differ" for text in differences]
 
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     counters = [key for key in wanted if key.endswith(COUNTER) and key not in found]
@@ -218,17 +228,30 @@ def _drop_head(
     return set(ours)
 
 
-def _warn_of_differences(model: Loadable, file: RawCheckpoint, report: LoadReport) -> None:
-    """Warns if the weights fit but belong to another computation, which names and shapes do not show."""
-    method = model.name.split("_")[0]
-    if {file.description.method, method} == {"tsn", "tsm"}:
-        report.warnings.append(
-            f"the file's network is {file.description.method}, this one is {method}: scores will differ"
-        )
-    for key, ours in model.settings.items():
-        theirs = file.description.arguments.get(key, ours)
-        if theirs != ours and key not in file.description.assumed:
-            report.warnings.append(f"{key} is {theirs} in the file and {ours} here: scores will differ")
+def other_scores(path: Path, differences: Sequence[str]) -> str:
+    """Returns the message for weights that would be used in another way than they were trained for."""
+    return (
+        f"{path}: its scores would be others than those it was trained for: {'; '.join(differences)}; take the config "
+        f"it was trained with, or allow it with --not-strict"
+    )
+
+
+def _other_computation(model: Loadable, file: RawCheckpoint) -> list[str]:
+    """Says in which settings the network of the file differs, which names and shapes do not show."""
+    description, ours = file.description, flat(model.settings)
+    kind = model.kind or model.name.split("_")[0]
+    if description.method not in ("", UNKNOWN, kind):
+        return [f"the file's network is {description.method}, this one is {kind}"]
+    told = {key: value for key, value in description.arguments.items() if key not in description.assumed}
+    theirs = flat(model.settings_for(told))
+    if file.layout != LAYOUT.name or description.method != kind:  # nobody knows the defaults of other projects
+        theirs = {key: value for key, value in theirs.items() if key in flat(told) and ours.get(key) is not None}
+        ours = {key: value for key, value in ours.items() if key in theirs}
+    return [
+        f"{key} is {theirs.get(key, 'not given')} in the file and {ours.get(key, 'not given')} here"
+        for key in dict.fromkeys([*ours, *theirs])
+        if theirs.get(key) != ours.get(key)
+    ]
 
 
 def _misfit(

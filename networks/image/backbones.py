@@ -19,11 +19,12 @@ from utils.config.file import nearest
 
 TIMM = "timm/"
 IMAGE_CLASSES = 1000
+ALIASES = {"mobilenetv2": "mobilenet_v2"}  # second names of backbones -> what their published files begin with
 
 
 def architecture(name: str) -> str:
     """Returns the name that published files of this backbone begin with: mobilenetv2 -> mobilenet_v2."""
-    return {"mobilenetv2": "mobilenet_v2"}.get(name, name).removeprefix(TIMM)
+    return ALIASES.get(name, name).removeprefix(TIMM)
 
 
 def image_backbone(

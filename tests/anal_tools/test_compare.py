@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anal_tools.compare import ABSENT, compare, config_differences, mcnemar
-from anal_tools.experiment import open_experiment
+from anal_tools.experiment import Config, open_experiment
 from tests.helpers.results import make_results
 from utils.errors import UserError
 from utils.scoring.result_files import TEXT
@@ -80,8 +80,9 @@ def test_different_classes_or_lists_cannot_be_compared(tmp_path: Path) -> None:
 
 
 def test_config_differences_name_what_is_absent() -> None:
-    assert config_differences({"a": 1, "b": 2}, {"b": 3, "c": None}) == [
-        ("a", 1, ABSENT),
-        ("b", 2, 3),
-        ("c", ABSENT, None),
-    ]
+    first, second = {"a": 1, "b": 2}, {"b": 3, "c": None}
+    expected = [("a", 1, ABSENT), ("b", 2, 3), ("c", ABSENT, None)]
+    assert config_differences(Config(None, first, {}, None), Config(None, second, {}, None)) == expected
+    ran = [Config(None, {}, {}, None, in_force=values) for values in (first, second)]
+    assert config_differences(*ran) == expected
+    assert config_differences(Config(None, first, {}, None), ran[1]) == [("a", 1, ABSENT), ("b", 2, ABSENT)]

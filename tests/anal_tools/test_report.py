@@ -17,6 +17,7 @@ from anal_tools.report_html import MEGABYTE, STRIP_BUDGET, render
 from anal_tools.strips import Strips
 from tests.helpers.results import STRANGE, make_config, make_data, make_history, make_results
 from tests.helpers.run_tool import run_tool
+from utils.config.file import load_config
 from utils.errors import UserError
 from utils.scoring.result_files import LINES, SCORES, TEXT, read_results, write_results
 
@@ -92,7 +93,26 @@ def test_strips_of_the_surest_errors_are_embedded(tmp_path: Path) -> None:
     assert one["errors"] and {str(row) for row in one["errors"]} <= one["strips"].keys()
     assert all(uri.startswith("data:image/jpeg;base64,") for uri in one["strips"].values())
     assert one["strip_note"] == "" and one["config_problem"] is None
-    assert ["common.batch_size", "4", True] in one["config"]
+    assert ["common.batch_size", "4", "config.yaml:4"] in one["config"] and one["run"] == []
+
+
+def test_a_report_shows_what_ran(tmp_path: Path) -> None:
+    make_results(tmp_path, ["a", "b"])
+    make_config(tmp_path, tmp_path / "data", 2, batch_size=9)
+    about = {
+        "step": 0, "command": "main.py --config x common.batch_size=8", "began": "2026-01-02", "commit": "abc",
+        "code": "1", "machine": "host", "device": "cpu", "processes": 1, "versions": {"torch": "2.6"},
+        "parameters": 1234567, "gmacs": 1.5, "gmacs_clip": [8, 224, 224], "values": {"common.batch_size": 8},
+        "set": {"common.batch_size": "command line"}, "config": load_config(tmp_path / "config.yaml").raw,
+    }  # fmt: skip
+    (tmp_path / "runs.jsonl").write_text(json.dumps(about) + "\n")
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "step": 0, "seconds": 3600}\n')
+    one = data_of(render([open_experiment(tmp_path)]))["experiments"][0]
+    assert one["config"] == [["common.batch_size", "8", "command line"]]
+    shown = dict(one["run"])
+    assert shown["Command"] == about["command"] and shown["Training took"] == "1:00:00"
+    assert shown["Parameters"] == "1,234,567" and shown["Machine"] == "host, cpu, 1 process(es)"
+    assert shown["GMACs per view"] == "1.500 at 8 x 224 x 224 (frames x height x width)"
 
 
 def test_text_results_alone_make_a_page(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def make_experiment(root: Path, *, train: int = 12, val: int = 6, **common: Any)
         },
         "workers": 0,
         "batch_size": 4,
-        "lr_scheduler": {"type": "COSINE", "base_lr": 0.01, "warmup_steps": 2, "warmup_lr": 0.02, "max_iter": 9},
+        "lr_scheduler": {"type": "COSINE", "base_lr": 0.01, "warmup_steps": 1, "warmup_lr": 0.02, "max_iter": 9},
         "label_smooth": 0.1,
         "no_wd": True,
         "nesterov": True,

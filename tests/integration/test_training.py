@@ -196,16 +196,6 @@ def test_fresh_starts_from_the_weights_of_the_run_it_sets_aside(tmp_path: Path) 
     assert not (config.parent / "reference_result.txt").exists()  # it was the old run's
 
 
-def test_a_changed_config_is_told_on_the_way_on(tmp_path: Path) -> None:
-    config = make_experiment(tmp_path)
-    assert run(config, "common.lr_scheduler.max_iter=3") == 0
-    assert run(config, "common.lr_scheduler.max_iter=4") == 0
-    assert "config has changed since: common.lr_scheduler.max_iter: 3 -> 4" in (config.parent / "log.txt").read_text()
-    with pytest.raises(CheckpointError):  # where it is the reason why the weights do not fit, too
-        run(config, "common.lr_scheduler.max_iter=5", "common.model.kwargs.scale=0.5")
-    assert "has changed since: common.model.kwargs.scale: 0.25 -> 0.5" in (config.parent / "log.txt").read_text()
-
-
 def test_own_checkpoint_beats_load_path_and_recover_restores_the_step(trained: Path, tmp_path: Path) -> None:
     config = make_experiment(tmp_path)
     best = str(trained.parent / "ckpt.pth.tar")

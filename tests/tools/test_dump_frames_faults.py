@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 from tests.helpers.dumping import dump, entries, images, make_job, refusal, tree
@@ -248,16 +247,6 @@ def test_a_full_disk_ends_the_run_with_one_line(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OutOfReachError, match="No space left on device"):
         dump_video(make_job(source, tmp_path / "set"))
     assert tree(tmp_path / "set") == ["frames"]
-
-
-def test_a_video_whose_picture_changes_size_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = make_video(tmp_path / "v.mp4", frames=3)
-    shapes = iter([(64, 96, 3), (96, 64, 3)])
-    monkeypatch.setattr(
-        _dump.Video, "frames", lambda self, order: ((0.0, np.zeros(shape, np.uint8)) for shape in shapes)
-    )
-    entry = dump_video(make_job(source, tmp_path / "set"))
-    assert entry["status"] == "failed" and "the size of the picture changes" in entry["errors"][0]
 
 
 def test_the_tool_is_documented_by_its_help() -> None:

@@ -93,6 +93,8 @@ def test_a_video_is_dropped_and_sought_in(seen: Seen, video: Path) -> None:
     first.focus()
     first.press("Enter")
     assert page.evaluate("document.getElementById('video').currentTime") == 0
+    formulas = "{windows: {start: [0], end: [1], best: ['=1+1']}, lines: [{name: '@x', scores: [-0.5]}]}"
+    assert page.evaluate(f"asCsv({formulas})") == "start,end,best,'@x\n0,1,'=1+1,-0.5\n"
     rows = page.evaluate("asCsv(shown.answer)").splitlines()
     assert len(rows) == 8 and rows[0].startswith("start,end,best,") and '"jump, then fall"' in rows[0]
 
@@ -104,10 +106,10 @@ def test_what_cannot_be_looked_at_is_told_and_the_next_video_works(seen: Seen, v
     (tmp_path / "empty.mp4").touch()
     make_audio(tmp_path / "sound.mp4")
     for name, message in (
-        ("a.mp4", "a.mp4: it is not a video, or of a kind that cannot be read"),
+        ("a.mp4", "a.mp4: cannot be read as a video ("),
         ("large.mp4", "The video is larger than 1 MB."),
         ("empty.mp4", "The file is empty."),
-        ("sound.mp4", "sound.mp4: it has no video stream"),
+        ("sound.mp4", "sound.mp4: has no video stream"),
     ):
         choose(page, tmp_path / name)
         alert.filter(has_text=message).wait_for()

@@ -3,11 +3,14 @@ from __future__ import annotations
 import errno
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
+from tests.helpers.requirements import ROOT
 from utils.cli import run_cli
 from utils.config.command_line import parse_arguments
 from utils.errors import ConfigError, RankError
@@ -27,6 +30,11 @@ def raising(error: BaseException) -> Callable[[Sequence[str] | None], int]:
         (RankError("rank 1 has died", 1), 1, "error: rank 1 has died\n"),
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 2, "error: /data/x: No space left on device\n"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 2, "error: /data/x: Permission denied\n"),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            2,
+            "error: Too many open files: allow this process more with `ulimit -n 4096`, or use fewer workers\n",
+        ),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
@@ -57,6 +65,40 @@ def test_a_path_that_is_no_utf8_can_be_printed(monkeypatch: pytest.MonkeyPatch) 
         run_cli(lambda argv: sys.stdout.write(os.fsdecode(b"caf\xe9")) and None, [])
     sys.stdout.flush()
     assert ended.value.code == 0 and written.getvalue() == rb"caf\udce9"
+
+
+PRINTS = """
+import sys
+from pathlib import Path
+from utils.cli import run_cli
+
+def main(argv):
+    with Path(sys.argv[1]).open("w") as file:
+        print("to the terminal", flush=True)
+        print("to the terminal", file=sys.stderr, flush=True)
+        file.write(f"number {file.fileno()}")
+
+run_cli(main)
+"""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_harms_neither_the_command_nor_its_files(tmp_path: Path, closed: str) -> None:
+    written = tmp_path / "x"
+    command = f'exec "$0" -c "$1" "$2" {closed}'
+    done = subprocess.run(["sh", "-c", command, sys.executable, PRINTS, str(written)], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr
+    assert int(written.read_text().removeprefix("number ")) > 2  # nothing else is printed into the file
+
+
+def test_a_reader_that_has_ended_is_no_traceback() -> None:
+    code = "from utils.cli import run_cli; run_cli(lambda argv: [print(i) for i in range(10**6)] and None)"
+    done = subprocess.run(
+        ["bash", "-c", '"$0" -c "$1" | head -n 1; exit ${PIPESTATUS[0]}', sys.executable, code],
+        cwd=ROOT,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (141, b"0\n", b"")
 
 
 def test_success_exits_with_zero() -> None:

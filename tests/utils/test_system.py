@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.lock import held
+from tests.helpers.requirements import ROOT
 from utils import files, system
 
 
@@ -50,6 +52,38 @@ def test_memory_that_the_system_does_not_measure_is_none(monkeypatch: pytest.Mon
     assert peak is not None and 10 << 20 < peak < 1 << 40
     monkeypatch.setattr(system, "resource", None)
     assert system.peak_memory() is None
+
+
+ENDED = """
+import os, signal, sys, tempfile
+from utils.cli import run_cli
+
+def main(argv):
+    with tempfile.TemporaryDirectory(dir=sys.argv[1]):
+        os.kill(os.getpid(), getattr(signal, sys.argv[3]))
+
+if sys.argv[2] == "ignored":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+run_cli(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "name", "code"), [("caught", "SIGTERM", 143), ("caught", "SIGHUP", 129), ("ignored", "SIGHUP", 0)]
+)
+def test_a_signal_that_ends_a_command_leaves_no_temporary_folder(
+    tmp_path: Path, how: str, name: str, code: int
+) -> None:
+    command = [sys.executable, "-c", ENDED, str(tmp_path), how, name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr, list(tmp_path.iterdir())) == (code, "", [])
+
+
+def test_memory_is_that_of_the_machine_or_of_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = system.total_memory()
+    assert found is not None and 100 << 20 < found < 1 << 50
+    monkeypatch.setattr(Path, "read_text", lambda path, **_: "max\n" if "memory.max" in str(path) else "123456789\n")
+    assert system.total_memory() == 123456789
 
 
 def test_the_interface_of_an_address_is_found_or_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from datasets.lists.spelling import Spelling
 from datasets.lists.tables import read_videos
-from datasets.videos.video import Video, between
+from datasets.videos.video import Video
 from tools.checking.lists import DataSet, Entry
 from tools.dumping.pool import WorkerDiedError, run_in_pool
 from utils.cli import Progress
@@ -105,6 +105,6 @@ def inspect(job: _Job) -> _Seen:
         return _Seen(str(error))
     if video.errors:
         return _Seen(f"{job.path}: {'; '.join(video.errors[:3])}")
-    shown = [(float(time), np.empty(0)) for time in times]
-    empty = frozenset(span for span in job.spans if next(between(shown, *span), None) is None)
-    return _Seen("", empty, float(times[-1]))
+    bounds = {span: times.frames_between(*span) for span in job.spans}
+    empty = frozenset(span for span, (first, last) in bounds.items() if first == last)
+    return _Seen("", empty, float(times.clock[-1]))

@@ -15,7 +15,7 @@ from tools.listing.manifest import Manifest
 from utils.errors import UserError
 from utils.files import atomic_write
 
-VERSION = 1  # changes when the same settings write something else
+VERSION = 2  # changes when the same settings write something else
 README = """\
 # {name}
 

@@ -63,7 +63,7 @@ class FlowJob(Job):
     @property
     def building(self) -> Path:
         """The folder that the fields are written to until they are complete."""
-        return self.target.with_name(f".{self.target.name}.flow.tmp")
+        return self.hidden("flow.tmp")
 
 
 def dump_flow(job: FlowJob) -> dict[str, Any]:
@@ -135,6 +135,7 @@ def _clear(folder: Path) -> None:
 def _move_in(job: FlowJob) -> None:
     """Moves the fields file by file, the first x picture last, so that it exists only if all others do."""
     sync_files(job.building)
+    stop_if_orphan()
     last = job.building / X.format(FIRST_FIELD)
     for file in job.building.iterdir():
         if file != last:

@@ -88,7 +88,12 @@ class Job:
     @property
     def building(self) -> Path:
         """The folder that the frames are written to until they are complete."""
-        return self.target.with_name(f".{self.target.name}.tmp")
+        return self.hidden("tmp")
+
+    def hidden(self, suffix: str) -> Path:
+        """Returns a place beside the target, with a name that is short where the target's is as long as can be."""
+        digest = hashlib.sha256(os.fsencode(self.target.name)).hexdigest()[:32]
+        return self.target.with_name(f".{digest}.{suffix}")
 
 
 SomeJob = TypeVar("SomeJob", bound=Job)
@@ -147,44 +152,44 @@ def _dump(job: Job) -> dict[str, Any]:
     if job.settings.fps and not info.fps:
         raise FrameError(f"{job.source}: has no known frame rate, which --fps needs")
     job.building.mkdir(parents=True)
-    sizes: set[tuple[int, int]] = set()
-    count = 0
+    height = width = count = 0
     for picture in islice(chosen_pictures(video, job), 0, None, job.settings.every):
         stop_if_orphan()
         count += 1
-        sizes.add(picture.shape[:2])
+        height, width = picture.shape[:2]
         _write_jpeg(job.building / TEMPLATE.format(count - 1 + FIRST_FRAME), picture, job.settings)
     errors = list(video.errors)
-    if len(sizes) > 1:
-        errors.append(f"the size of the picture changes within the video: {sorted(sizes)} (height, width)")
+    ends = info.times.begins + info.duration
     if not count and not errors:
-        over = f"no frame from {job.start} to {job.end} s; the video ends at {info.duration:.2f} s"
+        over = f"no frame from {job.start} to {job.end} s; the video ends at {ends:.2f} s"
         errors.append(over if job.end is not None else "contains no frames")
     status = "ok" if not errors else "partial" if job.keep_partial and count else "failed"
     if status != "failed":
         _rename_in(job)
     else:
         shutil.rmtree(job.target, ignore_errors=True)  # from an earlier run: of another file, or with --keep-partial
-    short = max(job.end - info.duration, 0.0) if job.end is not None else 0.0
-    height, width = next(iter(sizes), (0, 0))
+    short = max(job.end - ends, 0.0) if job.end is not None else 0.0
     out_width, out_height = job.settings.target(height, width) if count else (0, 0)
     return {
         **{"status": status, "errors": errors, "frames": count if status != "failed" else 0, "decoded_frames": count},
-        **{"width": out_width, "height": out_height, "decoder": video.decoder, "codec": info.codec},
+        **{"width": out_width, "height": out_height, "decoder": "pyav", "codec": info.codec},
         **{"source_width": width, "source_height": height, "source_fps": round(info.fps, 6)},
         **{"source_frames": len(info.times), "source_seconds": round(info.duration, 6)},
         # annotations are rounded, so less than a frame does not count as missing
         **({"cut_short": round(short, 6)} if short > 1 / (info.fps or 25) else {}),
+        **({"notes": info.notes} if info.notes else {}),
     }
 
 
 def chosen_pictures(video: Video, job: Job) -> Iterator[np.ndarray]:
     """Yields the BGR pictures of the job's seconds at its frame rate; `every` is not applied."""
     frames: Iterator[TimedFrame] = video.frames(order="bgr")
-    duration = video.info.duration
+    begins, duration = video.info.times.begins, video.info.duration
     if job.start is not None and job.end is not None:
         frames = between(frames, job.start, job.end)
-        duration = min(job.end, duration) - job.start
+        duration = min(job.end, begins + duration) - job.start
+    elif job.settings.fps:
+        frames = ((time - begins, picture) for time, picture in frames)
     if job.settings.fps:
         frames = at_rate(frames, job.settings.fps, duration)
     return (picture for _, picture in frames)
@@ -213,7 +218,8 @@ def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:
 
 def _rename_in(job: Job) -> None:
     sync_files(job.building)
-    old = job.target.with_name(f".{job.target.name}.old")
+    stop_if_orphan()  # syncing takes long enough for the next run to begin
+    old = job.hidden("old")
     shutil.rmtree(old, ignore_errors=True)
     if job.target.exists():
         job.target.rename(old)

@@ -15,6 +15,7 @@ import yaml
 from datasets.lists.class_names import read_class_file
 from datasets.protocol import clip_protocol
 from methods.build import build_method
+from methods.weights import about_network
 from networks.checkpoints.layouts.ours import UNKNOWN
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from tools.importing.experiment import CONFIG, config_text
@@ -100,16 +101,14 @@ def convert(args: argparse.Namespace) -> str:
         config = _checked(raw, args.overrides, staged / CONFIG)
         with config.located():
             method = build_method(config.common.model)
+            protocol = clip_protocol(config.common, method.clip, train=False)
         report = load_into(method, file)
         names, origin = class_names_for(file, config.common.model.num_class, args.class_names)
         contents = {
+            **about_network(method, config.raw, protocol.as_dict(), names),
             "step": 0,
-            "arch": method.name,
             "state_dict": with_prefix(method.state_dict()),
             "best_prec1": 0.0,
-            "config": config.raw,
-            "class_names": names,
-            "preprocessing": clip_protocol(config.common, method.clip, train=False).as_dict(),
             "notes": [f"converted from {file.path.name} ({file.layout})", *report.notes, *report.warnings],
         }
         with atomic_write(staged / BEST) as target:

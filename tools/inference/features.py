@@ -18,6 +18,7 @@ from methods.base import Method
 from tools.inference.network import TrainedNetwork
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.npz import read_npz
 
 Pool = Literal["space", "all", "none"]
 
@@ -124,8 +125,11 @@ class NpzFolder(FeatureStore):
         path = self._path(str(name))
         if not path.is_file():
             return False
-        with np.load(path) as file:
-            check_origin(path, {key: str(file[key]) for key in self._origin}, self._origin)
+        try:
+            found = read_npz(path, self._origin)
+        except ValueError as error:
+            raise UserError(f"{error}; remove it, and its features are computed again") from None
+        check_origin(path, {key: str(value) for key, value in found.items()}, self._origin)
         return True
 
     @override

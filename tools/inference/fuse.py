@@ -7,9 +7,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
+from utils.console import TextConsole
 from utils.errors import UserError
 from utils.scoring.fusion import Aligned, align, fuse, protocol, read_evaluation
 from utils.scoring.result_files import write_results
@@ -80,6 +80,6 @@ def show(results: Aligned, fused: np.ndarray, weights: Sequence[float], found: s
     for name, weight, scores in (*rows, ("fused", "", fused)):
         numbers = task.measure(scores, results.labels)
         table.add_row(name, weight, *(f"{number:.2f}" for number in numbers.values()))
-    Console(highlight=False).print(table)
+    TextConsole().print(table)
     if found:
         print(f"weights {found}")

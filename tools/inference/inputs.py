@@ -65,6 +65,7 @@ class VideoInput(Input):
         self.name, self.fps = str(path), info.fps or DEFAULT_FPS
         self.num_frames = max(1, len(info.times))
         self.warnings = self._video.errors
+        self.warnings += info.notes
 
     def frames(self) -> Iterator[TimedFrame]:
         """Decodes from the first to the last frame."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import json
 import sys
@@ -19,6 +18,7 @@ from tools.inference.prediction import ClassScore, Prediction, WindowPrediction
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.errors import FrameError, UserError
 from utils.files import atomic_write
+from utils.plain_text import write_rows
 
 COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
 
@@ -155,7 +155,7 @@ def write_csv(target: str, answers: Sequence[dict[str, Any]]) -> None:
             for rank, found in enumerate(window["top"], 1):
                 rows.append((*place, rank, found["class"], found["name"], f"{found['score']:.6f}"))
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_rows(text, rows)
     _write(target, text.getvalue())
 
 

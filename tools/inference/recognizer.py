@@ -19,8 +19,8 @@ import torch
 from datasets.protocol import clip_protocol
 from datasets.videos.video import TimedFrame
 from methods.build import build_method
+from methods.weights import fill_for_scoring
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
-from networks.checkpoints.load import load_into
 from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
 from tools.inference.features import Features, Layer, Pool
 from tools.inference.inputs import FlowInput, Input, Source, open_input
@@ -246,8 +246,8 @@ def load(
     common = _config_of(file) if config is None else load_config(config).common
     try:
         method = build_method(common.model)
-        load_into(method, file)
         protocol = clip_protocol(common, method.clip, train=False)
+        fill_for_scoring(method, file, protocol.as_dict(), common.test)
     except ConfigError as error:
         raise ConfigError(f"{config or path}: {error}") from None
     method = method.eval().requires_grad_(False).to(chosen)

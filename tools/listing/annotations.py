@@ -6,6 +6,7 @@ Fields that none of these files has are reported, not interpreted.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,7 +30,7 @@ def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
     """
     try:
         content = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ListError(f"{path}: cannot be read as JSON ({error})") from error
     unknown: set[str] = set()
     if isinstance(content, Mapping) and isinstance(content.get("database"), Mapping):
@@ -48,9 +49,12 @@ def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
         try:
             if not isinstance(entry, Mapping):
                 raise ValueError(f"{entry!r} has no fields")
-            found.extend(read(key, entry))
+            rows = list(read(key, entry))
+            if not all(math.isfinite(seconds) for row in rows for seconds in row[2:4] if seconds is not None):
+                raise ValueError("a time is not a finite number")
+            found.extend(rows)
             unknown |= {field for part in (entry, *_annotations(entry)) for field in part} - _FIELDS
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ListError(
                 f"{path}: entry {key!r} has an unexpected form ({type(error).__name__}: {error})"
             ) from error

@@ -80,7 +80,7 @@ def read_class_order(path: Path, *, in_order: bool = True) -> Classes:
         return classes if in_order else replace(classes, names=sorted(classes.names), first=None)
     try:
         index = {composed(name): int(number) for name, number in json.loads(path.read_text("utf-8")).items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise ListError(f"{path}: is not a mapping of class names to indices ({error})") from error
     if sorted(index.values()) != list(range(len(index))):
         raise ListError(f"{path}: its indices are not 0..{len(index) - 1}")

@@ -50,7 +50,7 @@ class Manifest:
                     self.header = entry
                 else:
                     self.videos[entry["video"]] = entry
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(
                     f"{self.path}:{number}: is not a line of a manifest ({error}); restore or remove it"
                 ) from error

@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
+from datasets.videos.container import opened
 from tools.inference.inputs import VideoInput
 from tools.inference.recognizer import Recognizer
 from tools.inference.windows import LONG
-from utils.errors import UserError
+from utils.errors import FrameError, UserError
 
-# FFmpeg's demuxers for VIDEO_SUFFIXES; others, for playlists, would open further files and addresses
-FORMATS = "mov,matroska,avi,flv,asf,gif,mpegts,mpeg,mpegvideo,m4v,ogg,yuv4mpegpipe"
-MOST_PIXELS = 8192 * 4320  # in a frame; a small file may claim any size
 PARTS = 5  # windows, without overlap, of a short video for networks that take segments
 LINES = 8  # classes in the chart at most
 Event = dict[str, Any]
@@ -25,14 +22,10 @@ Event = dict[str, Any]
 def check_upload(path: Path) -> None:
     """Checks the content, not a name. Raises: UserError that says why this is not a video we accept."""
     try:
-        with av.open(str(path), options={"format_whitelist": FORMATS, "protocol_whitelist": "file"}) as container:
-            if not container.streams.video:
-                raise UserError("it has no video stream")
-            context = container.streams.video[0].codec_context
-            if context.width * context.height > MOST_PIXELS:
-                raise UserError(f"its frames of {context.width} x {context.height} pixels are too large")
-    except (av.FFmpegError, ValueError):
-        raise UserError("it is not a video, or of a kind that cannot be read") from None
+        with opened(path):
+            pass
+    except FrameError as error:
+        raise UserError(str(error).removeprefix(f"{path}: ")) from None
 
 
 def answer(

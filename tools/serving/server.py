@@ -10,8 +10,6 @@ import argparse
 import html
 import ipaddress
 import json
-import os
-import signal
 import socket
 import sys
 import tempfile
@@ -31,7 +29,7 @@ from anal_tools.page_values import to_json
 from anal_tools.report_html import plotly_script
 from tools.inference.arguments import BATCH_SIZE, TOPK
 from tools.inference.recognizer import Recognizer, load_from_arguments
-from tools.serving.answers import FORMATS, answer, check_upload
+from tools.serving.answers import answer, check_upload
 from utils.cli import positive_float
 from utils.errors import UserError
 
@@ -41,8 +39,7 @@ MOST_CONNECTIONS = 32
 MOST_UPLOADS = 8  # being sent, waiting or being answered; the temporary folder holds at most that many size limits
 IDLE_SECONDS = 20  # without a byte
 UPLOAD_SECONDS = 900  # for a whole upload
-# OpenCV has an FFmpeg of its own, which must not read as a playlist what ours read as a video
-CAPTURE_OPTIONS = f"format_whitelist;{FORMATS}|protocol_whitelist;file"
+DIGITS = 18  # of a Content-Length; Python refuses to read numbers of thousands of digits
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src data: blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -55,13 +52,11 @@ HEADERS = {
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C or SIGTERM.
+    """Serves the page that tools/predict.py --serve asks for, until Ctrl-C or a signal that ends it.
 
     Raises: UserError when it cannot listen at that address.
     """
     recognizer = load_from_arguments(args)
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = CAPTURE_OPTIONS
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     host, port, limit = args.host, args.port, args.max_megabytes * MEGABYTE
     with tempfile.TemporaryDirectory(prefix="predict-") as name:
         folder = Path(name)
@@ -76,9 +71,10 @@ def run(args: argparse.Namespace) -> int:
             print(f"{server.url}  Ctrl-C ends it", flush=True)
             if not server.local:
                 print("warning: everybody who reaches this address can send videos; no password", file=sys.stderr)
-            with suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt, SystemExit):  # SystemExit: a signal that ends it
                 server.serve_forever()
-    print()
+    with suppress(OSError):  # a terminal that was closed
+        print()
     return 0
 
 
@@ -120,7 +116,7 @@ class PageServer(ThreadingHTTPServer):
         elsewhere cannot reach it through a name of its own (DNS rebinding).
     """
 
-    daemon_threads = True
+    daemon_threads = False  # torch aborts a process that ends while a thread computes
 
     def __init__(
         self,
@@ -138,7 +134,7 @@ class PageServer(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.local = _is_loopback(host)
         self.queue, self.uploads = Queue(), threading.BoundedSemaphore(MOST_UPLOADS)
-        self._connections = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._connections, self._open = threading.BoundedSemaphore(MOST_CONNECTIONS), set[socket.socket]()
         self.pages = _pages(recognizer, limit)
         super().__init__((host, port), Handler)
         shown = f"[{host}]" if ":" in host else host
@@ -149,6 +145,7 @@ class PageServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Hangs up when there are already too many connections."""
         if self._connections.acquire(blocking=False):
+            self._open.add(request)
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -158,7 +155,15 @@ class PageServer(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._open.discard(request)
             self._connections.release()
+
+    def server_close(self) -> None:
+        """Hangs up on everybody and waits for the threads, each of which removes its upload."""
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Prints the error, unless it is a browser that went away."""
@@ -243,7 +248,7 @@ class Handler(BaseHTTPRequestHandler):
         given = self.headers.get("Content-Length", "")
         if not (given.isascii() and given.isdigit()) or "Transfer-Encoding" in self.headers:
             raise RefusedError(HTTPStatus.LENGTH_REQUIRED, "say how long the video is, Content-Length: BYTES")
-        if int(given) > self.server.limit:
+        if len(given) > DIGITS or int(given) > self.server.limit:
             limit = self.server.limit // MEGABYTE
             raise RefusedError(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the video is larger than {limit} MB (--max-megabytes)"

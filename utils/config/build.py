@@ -13,9 +13,10 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from utils.config.file import nearest
+from utils.config.words import as_needed
 from utils.errors import ConfigError
 
 T = TypeVar("T")
@@ -122,6 +123,19 @@ def _is_named(parameter: inspect.Parameter) -> bool:
     return parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
 
 
+class _Arguments(BaseModel):
+    """Holds the settings of all models that are made from signatures."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, allow_inf_nan=False, arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_words(cls, values: Any) -> Any:
+        return as_needed(values, {name: field.annotation for name, field in cls.model_fields.items()})
+
+
 @functools.cache
 def _schema(function: Callable[..., Any], without: tuple[str, ...]) -> type[BaseModel]:
     """Returns a pydantic model with one field per parameter of `function`."""
@@ -130,8 +144,7 @@ def _schema(function: Callable[..., Any], without: tuple[str, ...]) -> type[Base
         for parameter in parameters_of(function).values()
         if parameter.name not in without
     }
-    settings = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, protected_namespaces=())
-    return create_model("Arguments", __config__=settings, **fields)
+    return create_model("Arguments", __base__=_Arguments, **fields)
 
 
 def _first_mistake(error: ValidationError, name: str, known: list[str]) -> tuple[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
+import sys
 from collections.abc import Sequence
 
 from utils.cli import Parser, usable_weights
@@ -19,7 +21,7 @@ OBSOLETE = {
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parses the arguments of main.py; `obsolete` lists the given flags that do nothing.
+    """Parses the arguments of main.py; `obsolete` lists the given flags that do nothing, `command` is what was typed.
 
     Raises: UserError for a combination that makes no sense.
     """
@@ -48,7 +50,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="keep only the body of a checkpoint with other classes, start a new classifier",
     )
     parser.add_argument(
-        "--not-strict", action="store_true", help="report missing and unexpected entries of a checkpoint, no error"
+        "--not-strict",
+        action="store_true",
+        help="only report what does not fit a checkpoint: its entries, its settings",
     )
     parser.add_argument(
         "--trust-pickle", action="store_true", help="read a checkpoint that holds more than weights; it may run code"
@@ -68,6 +72,15 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for flag, reason in OBSOLETE.items():
         parser.add_argument(flag, action="store_true", help=f"obsolete: {reason}")
     args = parser.parse_intermixed_args(argv)
+    _check_combination(args)
+    args.command = shlex.join(["main.py", *(sys.argv[1:] if argv is None else argv)])
+    args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
+    if args.fp16:
+        args.overrides.append("common.amp=fp16")
+    return args
+
+
+def _check_combination(args: argparse.Namespace) -> None:
     if args.profile < 0:
         raise UserError(f"--profile {args.profile}: give a number of steps, 0 or more")
     if args.static_loss_scale is not None and not 0 < args.static_loss_scale < math.inf:
@@ -78,12 +91,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError(
             "--recover: name the checkpoint with --load-path; a run continues from its own checkpoint without flags"
         )
+    if args.new_head and args.evaluate:
+        raise UserError("--new-head starts a classifier that is not trained, so --evaluate has nothing to score")
+    if args.recover and args.new_head:
+        raise UserError("--recover continues a run as it was and --new-head starts a new classifier: give one of them")
     if args.recover and args.fresh:
         raise UserError("--recover continues from a checkpoint and --fresh starts again: give one of them")
-    args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
-    if args.fp16:
-        args.overrides.append("common.amp=fp16")
-    return args
 
 
 def check_command() -> None:

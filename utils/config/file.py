@@ -24,15 +24,43 @@ _PYSLOWFAST = {"TRAIN", "DATA", "MODEL", "SOLVER"}
 COMMAND_LINE = -1  # stands for the line of a value that was set on the command line
 
 
+LARGEST = 2**31 - 1  # of whole numbers, so that none overflows
+LARGEST_FLOAT = 1e9
+LARGER = {f"{ROOT_KEY}.seed": 2**64 - 1}
+
+
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-4 as a number (YAML 1.1 wants 1.0e-4) and refuses a key given twice."""
+    """Safe YAML 1.2, in which 1e-4 and 010 are the numbers that they look like, and on, off, yes and no are words.
+
+    utils/config/words.py makes True and False of the words where a key takes those.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it; those of YAML 1.1 are left out
+
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        """Returns the value of a decimal, octal (0o17) or hexadecimal (0xff) number."""
+        text = str(node.value)
+        try:
+            return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+        except ValueError:  # Python reads at most 4300 digits
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a number of {len(text)} digits", node.start_mark
+            ) from None
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$"),
-    list("-+.0123456789"),
-)
+for _tag, _pattern, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.whole_number)
 
 
 @dataclass(frozen=True)
@@ -96,6 +124,8 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         raise ConfigError(
             f"{_place(path, lines, extra[0])}: unknown key outside `{ROOT_KEY}:`; move it below `{ROOT_KEY}:`"
         )
+    if wrong := "; ".join(f"{_place(path, lines, key)}: {reason}" for key, reason in _wrong_numbers(raw, "")):
+        raise ConfigError(wrong)
     try:
         common = Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
     except ValidationError as error:
@@ -122,13 +152,25 @@ def nearest(name: str, known: Sequence[str]) -> str:
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Returns `common.x: 1 -> 2` for every value in which two raw configs differ."""
-    before, after = dict(_flat(old, "")), dict(_flat(new, ""))
+    before, after = flat(old), flat(new)
     missing = "(absent)"
     return [
         f"{key}: {before.get(key, missing)} -> {after.get(key, missing)}"
         for key in sorted(before.keys() | after.keys())
         if before.get(key, missing) != after.get(key, missing)
     ]
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a nested mapping as plain values by their dotted paths."""
+    return dict(_flat(plain(values), ""))
+
+
+def plain(value: Any) -> Any:
+    """Returns a value of a config as checkpoints keep it: plain mappings, and lists for tuples, at every depth."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -182,6 +224,8 @@ def stored_config(raw: Any, path: Path) -> Common:
     """
     if not isinstance(raw, Mapping) or not isinstance(raw.get(ROOT_KEY), Mapping):
         raise CheckpointError(f"{path}: holds only weights, and no config that says which network they belong to")
+    if wrong := "; ".join(f"{path}: {key}: {reason}" for key, reason in _wrong_numbers(raw, "")):
+        raise CheckpointError(wrong)
     try:
         return Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
     except ValidationError as error:
@@ -208,6 +252,20 @@ def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
         raise ConfigError(f"override {text!r}: {'.'.join(keys[:-1])} is a value, not a mapping")
     place[keys[-1]] = parsed
     lines[".".join(keys)] = COMMAND_LINE
+
+
+def _wrong_numbers(value: Any, dotted: str) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, what is wrong) for every number with which nothing can be computed."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _wrong_numbers(item, f"{dotted}.{key}" if dotted else str(key))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _wrong_numbers(item, dotted)
+    elif isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:  # nan is not less than anything
+        yield dotted, f"should be a number up to {LARGEST_FLOAT:g}, but is {value}"
+    elif isinstance(value, int) and abs(value) > LARGER.get(dotted, LARGEST):
+        yield dotted, f"should be a whole number up to {LARGER.get(dotted, LARGEST)}, but is {str(value)[:30]}"
 
 
 def _place(path: Path, lines: Mapping[str, int], dotted: str) -> str:

@@ -12,8 +12,11 @@ from easydict import EasyDict
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic import model_validator as check
 
+from utils.config.words import as_needed
+
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+MOST_STEPS = 10_000_000  # the learning rates of all steps lie in memory
 
 
 def _easydict(value: Any) -> Any:
@@ -25,7 +28,7 @@ def _zero_if_false(value: Any) -> Any:
 
 
 def _off_if_false(value: Any) -> Any:
-    return "off" if value is False else value  # YAML 1.1 reads an unquoted `off` as False
+    return "off" if value is False else value  # in configs of checkpoints from when an unquoted `off` was read so
 
 
 Free = Annotated[EasyDict, BeforeValidator(_easydict)]
@@ -36,8 +39,18 @@ class Section(BaseModel):
     """Holds one mapping of the file. Its fields are the keys; the text below each is its entry in docs/config.md."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        arbitrary_types_allowed=True,
+        use_attribute_docstrings=True,
     )
+
+    @check(mode="before")
+    @classmethod
+    def _read_words(cls, values: Any) -> Any:
+        return as_needed(values, {name: field.annotation for name, field in cls.model_fields.items()})
 
 
 class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a **kwargs of its own besides the field
@@ -181,8 +194,8 @@ class LRScheduler(Section):
     """Highest learning rate, reached at the end of the warm-up; a warm-up needs it."""
     min_lr: NonNegativeFloat = 0.0
     """Learning rate at the end of the cosine."""
-    max_iter: PositiveInt | None = None
-    """Length of the training in iterations, counted from 0 to max_iter - 1; give this or epochs."""
+    max_iter: Annotated[PositiveInt, Field(le=MOST_STEPS)] | None = None
+    """Length of the training in iterations, at most 10 million, counted from 0 to max_iter - 1; give this or epochs."""
     epochs: Positive | None = None
     """Length of the training in passes over the training list; give this or max_iter."""
     lr_steps: list[PositiveInt] = []
@@ -230,8 +243,8 @@ class Common(Section):
     watch: Watch = Watch()
     val_dense: bool = False
     """True: ten test crops (four corners, the centre, and the mirror image of each), averaged."""
-    workers: NonNegativeInt = 3
-    """Processes that load data, for each training process; 0: the training process loads its own."""
+    workers: Annotated[NonNegativeInt, Field(le=1024)] = 3
+    """Processes that load data, for each training process, at most 1024; 0: the training process loads its own."""
     batch_size: PositiveInt = 32
     """Videos per training process (GPU) and batch."""
     accumulate: PositiveInt = 1
@@ -267,7 +280,8 @@ class Common(Section):
     """Decay of a moving average of the weights, for example 0.999; the average is what is validated and saved as
     state_dict; 0: off."""
     precise_bn: NonNegativeInt = 0
-    """Training batches from which the statistics of batch norm are computed anew before each validation; 0: off."""
+    """Training batches from which the statistics of batch norm are computed anew before each validation, except those
+    of frozen ones; 0: off."""
     freeze: list[str] = []
     """Parts of the network that are not trained, by the first parts of their names: `[backbone.conv1,
     backbone.layer1]`."""
@@ -293,8 +307,9 @@ class Common(Section):
     """True: memory layout N,H,W,C (N,T,H,W,C for clips); faster on CUDA, and on CPUs for 2-D networks."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto: on a CUDA GPU if there is one, else on the CPU."""
-    seed: NonNegativeInt = 0
-    """Seed of every random number in the run: initial weights, order of videos, crops, colours, mixing."""
+    seed: Annotated[NonNegativeInt, Field(lt=2**64)] = 0
+    """Seed of every random number in the run, below 2 to the power of 64: initial weights, order of videos, crops,
+    colours, mixing."""
     deterministic: bool = False
     """True: only GPU algorithms that give the same bits every time, which are slower; an operation without one ends the
     run with an error."""

@@ -76,6 +76,21 @@ def detect(device: str = "auto", *, environ: Mapping[str, str] = os.environ) -> 
     return Rank(0, 1, 0, "python", "", 0, chosen, "", "")
 
 
+def launch_id(environ: Mapping[str, str] = os.environ) -> str:
+    """Returns what all attempts of one launch have in common, and no other launch has; "" where there is one attempt.
+
+    tools/launch.sh names its launches itself. torchrun's agent starts its processes again as their parent; a job that
+    Slurm requeues keeps its number, and its steps are counted anew.
+    """
+    if environ.get("LAUNCH_ID"):
+        return environ["LAUNCH_ID"]
+    if "TORCHELASTIC_RUN_ID" in environ:
+        return f"torchrun {environ['TORCHELASTIC_RUN_ID']} {socket.gethostname()} {os.getppid()}"
+    if "SLURM_PROCID" in environ and not _is_batch_script(environ):
+        return f"slurm {environ.get('SLURM_JOB_ID', '0')} {environ.get('SLURM_STEP_ID', '')}"
+    return ""
+
+
 def expected_world_size(environ: Mapping[str, str] = os.environ) -> int:
     """Returns the number of processes of a run that is started like this one."""
     return detect("cpu", environ=environ).world_size

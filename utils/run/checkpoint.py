@@ -12,7 +12,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -20,6 +20,7 @@ from utils.config.file import stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, UserError
 from utils.files import DAMAGED, atomic_write, sync_folder
+from utils.torch_file import DamagedError, read_torch
 
 NEWEST = "ckpt.pth.tar"
 BEFORE = "ckpt_before.pth.tar"
@@ -53,21 +54,44 @@ def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     """
     newest = folder / NEWEST
     staged = folder / f".{NEWEST}.staged"
+    failed: list[OSError] = []
     try:
         with atomic_write(staged) as file:
-            torch.save({**checkpoint, "state_dict": with_prefix(checkpoint["state_dict"])}, file)
+            noting: Any = _Noting(file, failed)
+            torch.save({**checkpoint, "state_dict": with_prefix(checkpoint["state_dict"])}, noting)
         if best:
             _link(staged, folder / BEST)
         if newest.exists():
             _link(newest, folder / BEFORE)
         staged.replace(newest)
         sync_folder(folder)
-    except (OSError, RuntimeError) as error:  # torch.save turns a failed write into a RuntimeError
+    except (OSError, RuntimeError) as error:
         with contextlib.suppress(OSError):
             staged.unlink()
+        cause = error if isinstance(error, OSError) else failed[0] if failed else None
+        if cause is None:  # nothing about writing: torch reports a dead worker wherever this process happens to be
+            raise
         raise CheckpointError(
-            f"{newest}: cannot be written ({error}); the checkpoint before it is unchanged"
+            f"{newest}: cannot be written ({cause.strerror or cause}); the checkpoint before it is unchanged"
         ) from error
+
+
+class _Noting:
+    """A file that notes why a write failed, which torch replaces by the place in its own code."""
+
+    def __init__(self, file: IO[bytes], failed: list[OSError]) -> None:
+        self._file, self._failed = file, failed
+
+    def write(self, data: bytes) -> int:
+        """Writes, and notes the error if that fails."""
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self._failed.append(error)
+            raise
+
+    def flush(self) -> None:
+        """Does nothing: atomic_write flushes."""
 
 
 def _link(source: Path, target: Path) -> None:
@@ -98,14 +122,14 @@ def load(path: Path) -> dict[str, Any]:
 def read(path: Path) -> Any:
     """Loads a file with weights_only=True; raises CheckpointError that names the file and what is wrong with it."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_torch(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: no such checkpoint") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder, not a checkpoint") from None
     except (*DAMAGED, pickle.UnpicklingError) as error:
         # the text of other errors is a key, or advice to trust the file
-        says_why = isinstance(error, (RuntimeError, OSError))
+        says_why = isinstance(error, (RuntimeError, OSError, DamagedError))
         reason = str(error).split("\n")[0] if says_why else "no pickle of weights and plain values"
         raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from None
 

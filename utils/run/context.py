@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-import torch
 from torch import nn
 
 from utils.config.command_line import OBSOLETE
@@ -15,11 +15,26 @@ from utils.config.file import ConfigFile
 from utils.config.schema import Common
 from utils.processes.launch import Rank
 from utils.processes.memory import keep_freed_memory
+from utils.run.about import about_run, config_lines, head_lines
+from utils.run.failures import explained
 from utils.run.folder import RunFolder
 from utils.run.progress import Progress
 from utils.scoring.evaluation import Evaluation
 from utils.training.evaluate import ScoredList, evaluate
 from utils.training.precision import Precision, only_repeatable
+
+
+class Listed(Protocol):
+    """A list of videos that says what it holds; `datasets.split.Split` is one."""
+
+    @property
+    def name(self) -> str:
+        """Its purpose, "train" or "val"."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """Returns what a checkpoint keeps about it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,7 @@ class Run:
     rank: which of the run's processes this is, and its device.
     folder: receives log.txt, events/ and metrics.jsonl.
     progress: shows how far the run is.
+    about: what the run says about itself, as utils.run.about.about_run returns it.
     notes: warnings that checkpoints have to keep.
     """
 
@@ -39,7 +55,24 @@ class Run:
     rank: Rank
     folder: RunFolder
     progress: Progress
+    about: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Warns in the log, and in every checkpoint from here on."""
+        self.folder.warn(text)
+        self.notes.append(text)
+
+    def about_training(self, cost: Mapping[str, Any], *lists: Listed | None) -> dict[str, Any]:
+        """Returns the entries of a checkpoint that say what a training runs with: command, lists, warnings.
+
+        cost: of the network, as utils.run.summary.network_cost returns it.
+        """
+        return {
+            "run": self.about | dict(cost),
+            "lists": {part.name: part.about() for part in lists if part is not None},
+            "notes": self.notes,
+        }
 
     def score(self, model: nn.Module, videos: ScoredList, precision: Precision, name: str) -> Evaluation:
         """Scores a list: validation during training and --evaluate both come here. name: what is scored."""
@@ -57,17 +90,23 @@ class Run:
 
 
 @contextlib.contextmanager
-def open_run(args: argparse.Namespace, config: ConfigFile, rank: Rank) -> Iterator[Run]:
-    """Opens the experiment's folder and log, and sets this process up as the config asks."""
+def open_run(args: argparse.Namespace, config: ConfigFile, rank: Rank, in_force: Mapping[str, Any]) -> Iterator[Run]:
+    """Opens the experiment's folder and log, and sets this process up as the config asks.
+
+    in_force: by dotted path, the values of keys that the config leaves open.
+    """
     with (
         RunFolder(config.folder, writer=rank.is_first, training=not args.evaluate) as folder,
-        Progress(folder.show, shown=rank.is_first, device=rank.device) as progress,
+        explained(),
     ):
-        folder.log(f"{rank}, torch {torch.__version__}, seed {config.common.seed}")
+        progress = Progress(folder, shown=rank.is_first, device=rank.device)
+        about = about_run(args, config, rank, in_force)
+        folder.log("\n".join([f"{rank}, seed {config.common.seed}", *head_lines(about)]))
+        folder.write(["the config sets:", *config_lines(about)])
         for flag in args.obsolete:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
         if rank.device.type == "cpu":
             keep_freed_memory()
         if config.common.deterministic:
             only_repeatable()
-        yield Run(args, config, rank, folder, progress)
+        yield Run(args, config, rank, folder, progress, about)

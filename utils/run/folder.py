@@ -6,12 +6,12 @@ methods of RunFolder do nothing.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import platform
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -19,14 +19,19 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 from tensorboardX import SummaryWriter
+from typing_extensions import override
 
 from utils.errors import UserError
 from utils.files import atomic_write
-from utils.system import lock
+from utils.plain_text import plain_stream, printable
+from utils.system import discard, lock
 
+METRICS = "metrics.jsonl"
+DAMAGED = "metrics_damaged.txt"  # lines that were no records
+RUNS = "runs.jsonl"  # what utils/run/about.py says about each start of a training
 # the files that --fresh moves away, so that those of an old run do not mix with those of the new one
 OUTPUTS = (
-    *("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", "metrics.jsonl", "events"),
+    *("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", METRICS, DAMAGED, RUNS, "events"),
     *("reference_result.txt", "reference_result.jsonl", "reference_scores.npz", "analysis"),
 )
 
@@ -46,25 +51,25 @@ class RunFolder:
         self._training = training and writer
         self._lock: IO[str] | None = None
         self._events: SummaryWriter | None = None
-        self._terminal: logging.Handler = logging.NullHandler()
+        self._file: logging.Handler = logging.NullHandler()
+        self._terminal = _Stdout()
 
     def __enter__(self) -> RunFolder:
         if not self._writer:
             self.logger.addHandler(logging.NullHandler())
             return self
+        for name in (".lock", "log.txt"):
+            _refuse_odd(self.folder / name)
         try:
             if self._training:
                 self._lock = _lock(self.folder / ".lock")
-            log_file = logging.FileHandler(
-                self.folder / "log.txt", mode="a", encoding="utf-8", errors="backslashreplace"
-            )
+            self._file = _LogFile(self.folder / "log.txt", mode="a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UserError(
                 f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place where you can write"
             ) from None
-        form = logging.Formatter("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
-        self._terminal = _Stdout()
-        for handler in (log_file, self._terminal):
+        form = _Lines("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+        for handler in (self._file, self._terminal):
             handler.setFormatter(form)
             self.logger.addHandler(handler)
         return self
@@ -101,9 +106,21 @@ class RunFolder:
         """Writes a log line that starts with `warning:`."""
         self.log(f"warning: {text}")
 
+    def write(self, lines: Sequence[str]) -> None:
+        """Writes lines to log.txt only, for somebody who looks at the run later."""
+        for line in lines:
+            self._file.handle(self._record(line))
+
     def show(self, text: str) -> None:
         """Writes a line to the terminal only, for somebody who is watching; not to log.txt."""
-        self._terminal.handle(self.logger.makeRecord(self.logger.name, logging.INFO, "", 0, text, (), None))
+        self._terminal.handle(self._record(text))
+
+    def draw(self, bar: str) -> None:
+        """Draws a bar below the lines of the terminal, in place of the one before; "" removes it."""
+        self._terminal.draw(bar)
+
+    def _record(self, text: str) -> logging.LogRecord:
+        return self.logger.makeRecord(self.logger.name, logging.INFO, "", 0, text, (), None)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Adds TensorBoard scalars; `values` maps tags to numbers."""
@@ -131,21 +148,43 @@ class RunFolder:
     def metrics(self, record: dict[str, Any]) -> None:
         """Appends one JSON object as a line of metrics.jsonl."""
         if self._training:
-            with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            self._append(METRICS, record)
+
+    def begin(self, step: int, about: Mapping[str, Any]) -> None:
+        """Prepares for a training that begins or goes on at `step`, and notes what it says about itself."""
+        self.rewind_metrics(step)
+        if self._training:
+            self._append(RUNS, {"step": step, **about})
+
+    def was_begun_by(self, launch: str) -> bool:
+        """Returns whether an earlier attempt of this launch has trained here; "" names no launch."""
+        records, _ = read_records(self.folder / RUNS)
+        return bool(launch) and any(record.get("launch") == launch for record in records)
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        path = self.folder / name
+        _refuse_odd(path)
+        try:
+            with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
 
     def rewind_metrics(self, step: int) -> None:
-        """Drops the metrics of steps that a resumed run will repeat: those at or after `step`."""
-        path = self.folder / "metrics.jsonl"
+        """Drops the metrics of steps that a resumed run will repeat: those at or after `step`.
+
+        Lines that are no records, as a kill or a bad disk leaves them, are set aside with a warning.
+        """
+        path = self.folder / METRICS
         if not self._training or not path.exists():
             return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(json.JSONDecodeError, KeyError):  # drops a line that a kill cut off as well
-                if json.loads(line)["step"] < step:
-                    kept.append(line + "\n")
-        with atomic_write(path, "w") as file:
-            file.writelines(kept)
+        records, damaged = read_records(path)
+        if damaged:
+            with (self.folder / DAMAGED).open("ab") as file:
+                file.writelines(line + b"\n" for line in damaged)
+            self.warn(f"{path}: {len(damaged)} line(s) that are no records are in {DAMAGED} now")
+        with atomic_write(path, "w") as text:
+            text.writelines(json.dumps(record) + "\n" for record in records if record["step"] < step)
 
     def set_aside(self) -> Path | None:
         """Moves the outputs of an earlier run to `previous-1/`, `previous-2/`, ...; returns that folder, if any."""
@@ -161,13 +200,84 @@ class RunFolder:
         return target
 
 
-class _Stdout(logging.StreamHandler):
-    """Writes to the current sys.stdout, which a progress bar replaces to put lines above itself."""
+class _Lines(logging.Formatter):
+    """Formats a line of the log; text of strangers in it stays text."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line."""
+        return printable(super().format(record))
+
+
+def read_records(path: Path) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """Returns the records of a metrics.jsonl or runs.jsonl, oldest first, and the lines that are no records.
+
+    A file that is not there has none. Raises: UserError if it is no file.
+    """
+    _refuse_odd(path)
+    records, damaged = [], []
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        if isinstance(record, dict) and type(record.get("step")) is int:
+            records.append(record)
+        elif line:
+            damaged.append(line)
+    return records, damaged
+
+
+def _refuse_odd(path: Path) -> None:
+    """Raises: UserError for a pipe or a folder where a file of ours should be; reading a pipe would wait endlessly."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no file; a run writes one of this name here, so move it away")
+
+
+class _LogFile(logging.FileHandler):
+    """Ends the run when log.txt cannot be written any more, as on a full disk."""
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Raises a UserError in place of a traceback for each line."""
+        error = sys.exc_info()[1]
+        raise UserError(
+            f"{self.baseFilename}: cannot be written: {getattr(error, 'strerror', None) or error}"
+        ) from None
+
+
+class _Stdout(logging.StreamHandler):
+    """Writes lines to the current sys.stdout, above a bar, as long as somebody is there to read them.
+
+    After the bar the cursor returns to the start of its line. So whatever else is printed covers the bar, and
+    tools/launch.sh keeps of each line what follows the last return.
+    """
+
+    CLEAR, RETURN = "\x1b[2K", "\r"
+    drawn = False
+
+    @override
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one line."""
+        self.draw("")
         self.stream = sys.stdout
         super().emit(record)
+
+    def draw(self, bar: str) -> None:
+        """Draws a bar in place of the one before."""
+        if not bar and not self.drawn:
+            return
+        self.drawn = bool(bar)
+        try:
+            stream = plain_stream(sys.stdout)
+            stream.write(self.CLEAR + printable(bar) + self.RETURN)
+            stream.flush()
+        except (OSError, ValueError):
+            discard(sys.stdout)
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Goes on without a terminal that was closed or a reader that has ended: log.txt has every line."""
+        discard(sys.stdout)
 
 
 def _lock(path: Path) -> IO[str]:

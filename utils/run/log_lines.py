@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from utils.run.folder import RunFolder
+from utils.run.progress import duration
 from utils.run.stop import StopEarly
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.result_files import write_results
@@ -35,7 +36,8 @@ def record_step(folder: RunFolder, trainer: Trainer, step: Step, store: Mapping[
             step.number, {"store/hit_rate": rate} | {f"store/{name}": count for name, count in store.items()}
         )
     times = {name: meters[name].mean for name in ("time", "data")}
-    folder.metrics({"kind": "train", "step": step.number} | means | {"lr": step.lr} | times)
+    record = {"kind": "train", "step": step.number} | means | {"lr": step.lr} | times
+    folder.metrics(record | {"seconds": trainer.state.seconds})
 
 
 def train_line(trainer: Trainer, step: Step) -> str:
@@ -81,7 +83,7 @@ def end_line(trainer: Trainer, stop: StopEarly, *, validated: bool) -> str:
     if not trainer.is_done:
         return f"{stop} after {state.step} steps: checkpoint written, the same command continues from it"
     best = f", best {trainer.task.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if validated else ""
-    return f"done: {state.step} steps{best}"
+    return f"done: {state.step} steps in {duration(state.seconds)}{best}"
 
 
 def validation_line(evaluation: Evaluation) -> str:

@@ -8,97 +8,83 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn
-from rich.progress import Progress as Bars
 
+from utils.run.folder import RunFolder
 from utils.system import peak_memory
 from utils.training.batch import Batch
 from utils.training.trainer import Step, Trainer
 
 REFRESH = 0.2  # seconds between two drawings of the bar
 PLAIN_EVERY = 60.0  # seconds between two plain lines
+SHORTEST_BAR = 5  # characters
+COLUMNS = "BAR_COLUMNS"  # in which tools/launch.sh hands over the width of the terminal behind its pipe
 GIB = 1 << 30
 
 
 class Progress:
-    """Shows the training and validation of this process. It has to be entered around both.
+    """Shows the training and validation of this process.
 
-    say: prints a line where there is no terminal.
+    folder: whose terminal shows it.
     shown: False in all processes but the first.
-    The training process draws the bar, between two steps: another thread could hold a lock while workers fork.
     """
 
-    def __init__(self, say: Callable[[str], None], *, shown: bool, device: torch.device) -> None:
-        self._say, self._shown, self._device = say, shown, device
-        self._bars = _bars() if shown and _on_terminal() else None
+    def __init__(self, folder: RunFolder, *, shown: bool, device: torch.device) -> None:
+        self._folder, self._shown, self._device = folder, shown, device
+        self._columns = columns() if shown else 0
         self._last = time.monotonic()  # when something was shown
         self._validation = 0.0  # seconds that the last one took
-
-    def __enter__(self) -> Progress:
-        if self._bars is not None:
-            self._bars.start()
-            self._bars.console.show_cursor(True)  # a killed process could not give the cursor back
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bars is not None:
-            self._bars.stop()
 
     def training(self, trainer: Trainer, steps: Iterable[Step]) -> Iterator[Step]:
         """Yields the steps of a trainer unchanged, and shows how far it is."""
         state, total = trainer.state, len(trainer.rates)
         clips = trainer.common.effective_batch(trainer.rank.world_size)  # of one step, over all processes
-        with self._task("training", total, state.step) as task:
+        with self._bar():
             for step in steps:
                 seconds, waited = state.meters["time"].mean, state.meters["data"].mean
                 if seconds > 0 and self._due():  # there are times from the second step on
                     left = (total - state.step) * (seconds + self._validation / trainer.val_freq)
                     rates = f"{clips / seconds:.1f} clips/s, data wait {waited / seconds:.0%}"
-                    self._show(task, "training", state.step, total, "steps", left, rates)
+                    self._show("training", state.step, total, "steps", left, rates)
                 yield step
 
     def validation(self, batches: Iterable[Batch], total: int) -> Iterator[Batch]:
         """Yields the batches unchanged, and shows how far the validation is. total: videos of this process."""
         began, done = time.monotonic(), 0
-        with self._task("validation", total, 0) as task:
+        with self._bar():
             for batch in batches:
                 yield batch
                 done += len(batch)
                 if self._due():
                     rate = done / (time.monotonic() - began)
-                    self._show(task, "validation", done, total, "videos", (total - done) / rate, f"{rate:.1f} videos/s")
+                    self._show("validation", done, total, "videos", (total - done) / rate, f"{rate:.1f} videos/s")
         self._validation = time.monotonic() - began
 
     @contextlib.contextmanager
-    def _task(self, what: str, total: int, done: int) -> Iterator[TaskID | None]:
-        if self._bars is None:
-            yield None
-            return
-        task = self._bars.add_task(what, total=total, completed=done, about="")
-        self._bars.refresh()
+    def _bar(self) -> Iterator[None]:
         try:
-            yield task
+            yield
         finally:
-            self._bars.remove_task(task)
-            self._bars.refresh()
+            if self._columns:
+                self._folder.draw("")
 
     def _due(self) -> bool:
-        return self._shown and time.monotonic() - self._last >= (PLAIN_EVERY if self._bars is None else REFRESH)
+        return self._shown and time.monotonic() - self._last >= (REFRESH if self._columns else PLAIN_EVERY)
 
-    def _show(self, task: TaskID | None, what: str, done: int, total: int, unit: str, left: float, about: str) -> None:
+    def _show(self, what: str, done: int, total: int, unit: str, left: float, about: str) -> None:
         self._last = time.monotonic()
-        about = f"ETA {_duration(left)}, {about}, {memory(self._device)}"
-        if self._bars is None or task is None:
-            self._say(f"{what}: {done} of {total} {unit}, {done / total:.0%}, {about}")
-        else:
-            self._bars.update(task, completed=done, about=about)
-            self._bars.refresh()
+        about = f"ETA {duration(left)}, {about}, {memory(self._device)}"
+        if not self._columns:
+            self._folder.show(f"{what}: {done} of {total} {unit}, {done / total:.0%}, {about}")
+            return
+        room = max(self._columns - len(f"{what}  {done}/{total} {about}") - 1, SHORTEST_BAR)
+        bar = "#" * (room * done // total)
+        self._folder.draw(f"{what} {bar:-<{room}} {done}/{total} {about}"[: self._columns - 1])
 
 
 def memory(device: torch.device) -> str:
@@ -110,23 +96,16 @@ def memory(device: torch.device) -> str:
     return "memory unknown" if peak is None else f"{peak / GIB:.1f} GiB"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Returns h:mm:ss, with days in front from 24 hours on."""
     return str(datetime.timedelta(seconds=round(seconds)))
 
 
-def _on_terminal() -> bool:
-    return sys.stdout.isatty() and os.environ.get("TERM") not in (None, "", "dumb", "unknown")
-
-
-def _bars() -> Bars:
-    return Bars(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.completed}/{task.total}"),
-        TextColumn("{task.fields[about]}"),
-        console=Console(file=sys.stdout, force_terminal=True),
-        auto_refresh=False,
-        transient=True,
-        expand=True,
-    )
+def columns() -> int:
+    """Returns the width of the terminal that shows what this process prints, 0 if none does."""
+    if os.environ.get("TERM") in (None, "", "dumb", "unknown"):
+        return 0
+    behind = os.environ.get(COLUMNS, "")
+    if behind.isdecimal():
+        return int(behind)
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 0

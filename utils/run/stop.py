@@ -24,6 +24,8 @@ class StopEarly:
 
     def __enter__(self) -> StopEarly:
         for number in STOP_SIGNALS:
+            if number != signal.SIGINT and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # nohup: somebody wants the run to outlive the terminal
             self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -12,6 +12,7 @@ from torch import nn
 from utils.config.file import ConfigFile
 from utils.config.schema import Common
 from utils.processes.launch import expected_world_size
+from utils.run.about import rows_in_force
 from utils.run.flops import multiply_adds, num_parameters
 from utils.training.schedule import schedule
 from utils.training.trainer import save_every
@@ -40,20 +41,12 @@ def explain(
     table = _table(config, dict(in_force) | {"common.ckpt_freq": save_every(common, steps_per_epoch)})
     warnings = [*warnings, *(lacking for lacking, _ in lists.values() if lacking)]
     views = in_force["common.test.num_clips"] * in_force["common.test.num_crops"]
-    run = summary(common, method, rates, num_train, world_size, views)
+    run = summary(common, rates, num_train, world_size, network_cost(common, method, views))
     return "\n".join([table, "", *(f"warning: {text}" for text in warnings), run])
 
 
 def _table(config: ConfigFile, in_force: Mapping[str, Any]) -> str:
-    rows = [
-        (key, in_force.get(key, value) if value is None or value == {} else value, origin)
-        for key, value, origin in config.explain()
-    ]
-    named = {key for key, _, _ in rows}
-    place = next(i for i, (key, _, _) in enumerate(rows) if not key.startswith("common.model"))
-    own = [key for key in in_force if key.startswith("common.model.") and key not in named]
-    rows[place:place] = [(key, in_force[key], "default") for key in own]
-    texts = [(key, _plain(value), origin) for key, value, origin in rows]
+    texts = [(key, str(value), origin) for key, value, origin in rows_in_force(config, in_force)]
     widths = [max(len(row[column]) for row in texts) for column in range(2)]
     widths[1] = min(widths[1], 60)
     return "\n".join(f"{key:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for key, value, origin in texts)
@@ -66,12 +59,27 @@ def learning_rate_trace(rates: np.ndarray) -> str:
     return " ".join(f"{step}:{rates[step]:.6f}" for step in steps)
 
 
-def summary(common: Common, method: Any, rates: np.ndarray, num_train: int | None, world_size: int, views: int) -> str:
+def network_cost(common: Common, method: Any, views: int) -> dict[str, Any]:
+    """Returns size and cost of a network: parameters, and GMACs per view of a training clip (frames, height, width).
+
+    method: a methods.base.Method, on any device. views: of a video at test.
+    """
+    size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
+    shape = (method.clip.num_frames, size, size)
+    cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, method.clip.in_channels, *shape))
+    return {
+        "parameters": num_parameters(method),
+        "gmacs": cost / 1e9,
+        "gmacs_clip": list(shape),
+        "views": views,
+    }
+
+
+def summary(common: Common, rates: np.ndarray, num_train: int | None, world_size: int, cost: Mapping[str, Any]) -> str:
     """Returns a few lines about a run: effective batch, schedule, size and cost of the network.
 
-    method: a methods.base.Method, on any device.
     num_train: videos of the training list; None if the list is missing.
-    views: of a video at test.
+    cost: what `network_cost` returns.
     """
     effective = common.effective_batch(world_size)
     accumulated = f" x {common.accumulate} accumulated" if common.accumulate > 1 else ""
@@ -83,9 +91,7 @@ def summary(common: Common, method: Any, rates: np.ndarray, num_train: int | Non
         f"learning rates x {scale:g}: {effective} videos per step, not the {common.reference_batch} they are for"
     ]
     scaling = scaling if scale != 1 else []
-    frames = method.clip.num_frames
-    size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
-    cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, method.clip.in_channels, frames, size, size))
+    clip, views = " x ".join(map(str, cost["gmacs_clip"])), cost["views"]
     return "\n".join(
         [
             f"effective batch: {common.batch_size} per process x {world_size} process(es){accumulated} = "
@@ -93,12 +99,8 @@ def summary(common: Common, method: Any, rates: np.ndarray, num_train: int | Non
             *scaling,
             f"steps: {len(rates)}{epochs}",
             f"learning rate at step: {learning_rate_trace(rates)}",
-            f"parameters: {num_parameters(method):,}",
-            f"GMACs per view: {cost / 1e9:.3f} at {frames} x {size} x {size} (frames x height x width)",
-            f"GMACs per video at test: {views * cost / 1e9:.3f} over {views} view(s)",
+            f"parameters: {cost['parameters']:,}",
+            f"GMACs per view: {cost['gmacs']:.3f} at {clip} (frames x height x width)",
+            f"GMACs per video at test: {views * cost['gmacs']:.3f} over {views} view(s)",
         ]
     )
-
-
-def _plain(value: Any) -> str:
-    return str(dict(value)) if isinstance(value, Mapping) else str(value)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.files import atomic_write
+from utils.npz import read_npz
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.label_sets import labels_from_text
 from utils.scoring.metrics import top_classes
@@ -184,12 +184,14 @@ def _read_text(path: Path, full: Evaluation | None) -> Evaluation:
 def read_scores(path: Path) -> Evaluation:
     """Reads a reference_scores.npz alone. Raises: UserError if it is cut off, damaged or something else."""
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            scores, labels, names = file["scores"], file["labels"], file["class_names"].tolist()
-            paths = [os.fsdecode(name) for name in file["paths"].tolist()]
-            protocol = str(file["protocol"])
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        file = read_npz(path, ("scores", "labels", "class_names", "paths", "protocol"))
+        scores, labels, names = file["scores"], file["labels"], file["class_names"].tolist()
+        paths = [os.fsdecode(name) for name in file["paths"].tolist()]
+        protocol = str(file["protocol"])
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(f"{path}: cut off or damaged ({type(error).__name__}): {AGAIN}") from None
+    if scores.dtype.kind != "f" or labels.dtype.kind not in "iu":
+        raise UserError(f"{path}: its scores are {scores.dtype}, its labels {labels.dtype}: {AGAIN}")
     fits = scores.ndim == 2 and labels.shape in (scores.shape, (len(scores),)) and len(scores) == len(paths)
     if not fits or (names and len(names) != scores.shape[1]):
         raise UserError(f"{path}: its arrays do not fit each other: {AGAIN}")
@@ -219,7 +221,7 @@ def _check_lines(path: Path, results: Evaluation) -> None:
             try:
                 record = json.loads(line)
                 answer = record["path"], record["top5"][0]["class"]
-            except (json.JSONDecodeError, KeyError, IndexError, TypeError):
+            except (ValueError, KeyError, IndexError, TypeError, RecursionError):
                 raise UserError(f"{path}:{number}: cut off or damaged: {AGAIN}") from None
             if number > len(results) or answer != (results.paths[number - 1], results.predicted[number - 1]):
                 raise UserError(f"{path}:{number}: does not say the same as {TEXT}: the set is not whole: {AGAIN}")

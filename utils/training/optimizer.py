@@ -1,19 +1,24 @@
-"""Groups parameters by learning rate and weight decay, and makes the optimizer for the groups."""
+"""Groups parameters by learning rate and weight decay, makes the optimizer for the groups, and restores its state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from utils.config.schema import Common
-from utils.errors import ConfigError
+from utils.errors import CheckpointError, ConfigError
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
+# what each optimizer remembers of a parameter
+REMEMBERED: dict[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.SGD: {"momentum_buffer"},
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+}
 
 
 @dataclass
@@ -24,6 +29,7 @@ class Group:
     lr_mult: float = 1.0
     decay_mult: float = 1.0
     params: list[nn.Parameter] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
 
 def parameter_groups(
@@ -121,9 +127,23 @@ def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[st
                 (group.name, start), Group(f"{group.name} {start}".strip(), group.lr_mult * factor, group.decay_mult)
             )
             place.params.append(parameter)
+            place.names.append(name)
     if unused := sorted(set(factors) - used):
         raise ConfigError(f"common.lr_by_name: no trainable parameter's name begins with {unused[0]!r}")
     return list(split.values())
+
+
+def optimizer_for(model: nn.Module, common: Common) -> torch.optim.Optimizer:
+    """Builds the optimizer of a config over the trainable parameters of a model.
+
+    Raises: ConfigError where nothing is left to train.
+    """
+    groups = parameter_groups(model, no_wd=common.no_wd, policy=common.policy, fc_lr5=common.fc_lr5)
+    if not groups:
+        raise ConfigError(
+            f"common.freeze: {common.freeze} leaves nothing to train; leave out the part that should learn"
+        )
+    return make_optimizer(common, split_by_name(groups, model, common.lr_by_name))
 
 
 def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optimizer:
@@ -131,6 +151,7 @@ def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optim
     torch_groups = [
         {
             "params": group.params,
+            "param_names": group.names,
             "lr_mult": group.lr_mult,
             "weight_decay": config.weight_decay * group.decay_mult,
             "name": group.name,
@@ -141,3 +162,53 @@ def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optim
     if config.optimizer == "ADAMW":
         return torch.optim.AdamW(torch_groups, lr=lr)
     return torch.optim.SGD(torch_groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov)
+
+
+def restore_state(optimizer: torch.optim.Optimizer, saved: Any) -> list[str]:
+    """Gives each parameter what a saved optimizer remembers of the parameter of the same name.
+
+    Learning rates, momentum and weight decay stay those of `optimizer`, which has them from the config. Parameters that
+    the saved one did not train, or of which it remembers something else, begin anew.
+
+    saved: the `state_dict` of an optimizer. Without names, as the original project writes it, places are compared.
+    Returns a text about the parameters that begin anew, if there are any.
+    Raises: CheckpointError for a saved optimizer that cannot be read, or that has no names and other parameters.
+    """
+    parameters = [
+        (name, parameter)
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["param_names"], group["params"], strict=True)
+    ]
+    remembered = _by_name(saved, [name for name, _ in parameters])
+    wanted = REMEMBERED[type(optimizer)]
+    state, anew = {}, []
+    for place, (name, parameter) in enumerate(parameters):
+        mine = remembered.get(name)
+        if mine is None or (mine and not wanted <= mine.keys()):
+            anew.append(name)
+        elif mine:
+            if any(isinstance(v, Tensor) and v.dim() and v.shape != parameter.shape for v in mine.values()):
+                raise CheckpointError(f"the optimizer's state of {name} has another shape than the weights")
+            state[place] = {key: mine[key] for key in wanted}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    if not anew:
+        return []
+    kind = f"{type(optimizer).__name__} begins without a memory for {len(anew)} of {len(parameters)} parameters"
+    return [f"{kind}, which the checkpoint has trained in another way or not at all: {', '.join(anew[:3])}, ..."]
+
+
+def _by_name(saved: Any, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Returns what a saved optimizer remembers, by parameter; `names` are ours, in order."""
+    try:
+        groups, state = saved["param_groups"], saved["state"]
+        places = [place for group in groups for place in group["params"]]
+        theirs = [name for group in groups for name in group.get("param_names", [])]
+        if not theirs and len(places) == len(names):
+            theirs = names
+        found = {name: dict(state.get(place, {})) for name, place in zip(theirs, places, strict=True)}
+    except (TypeError, KeyError, AttributeError, ValueError):
+        raise CheckpointError(
+            "the optimizer's state in the checkpoint does not belong to this network; --fresh --load-path FILE takes "
+            "the weights alone"
+        ) from None
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ class Precision:
         self.name = amp
         self.dtype = DTYPES.get(amp)
         self._device = device
+        self._fixed = static_scale is not None
         self._scaler = torch.amp.GradScaler(
             device.type,
             enabled=amp == "fp16",
@@ -86,7 +88,8 @@ class Precision:
         """Returns the state of the loss scaler; empty without fp16."""
         return self._scaler.state_dict()
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores the state of the loss scaler."""
-        if state:
-            self._scaler.load_state_dict(state)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the loss scale as far as overflows adapt it; a fixed one stays as it was asked for."""
+        if state and self._scaler.is_enabled() and not self._fixed:
+            adapted = {key: state[key] for key in ("scale", "_growth_tracker")}
+            self._scaler.load_state_dict(self._scaler.state_dict() | adapted)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from utils.config.schema import LRScheduler
+from utils.config.schema import MOST_STEPS, LRScheduler
+from utils.errors import ConfigError
 
 
 def schedule(config: LRScheduler, steps_per_epoch: float, *, scale: float = 1.0) -> np.ndarray:
@@ -15,9 +16,16 @@ def schedule(config: LRScheduler, steps_per_epoch: float, *, scale: float = 1.0)
 
     steps_per_epoch: iterations of one pass over the training list; converts keys in epochs to iterations.
     scale: factor of all rates; scales them linearly with the batch (Goyal et al. 2017, arXiv 1706.02677, sec. 2.1).
+    Raises: ConfigError for a warm-up that is longer than the run, which would never reach its highest rate.
     """
     steps = total_steps(config, steps_per_epoch)
     warmup = config.warmup_steps or (config.warmup_epochs or 0) * steps_per_epoch
+    if round(warmup) > steps:
+        key = "warmup_steps" if config.warmup_steps else "warmup_epochs"
+        raise ConfigError(
+            f"common.lr_scheduler.{key}: the warm-up takes {round(warmup)} steps and the run only {steps}, so it would "
+            f"never reach warmup_lr; train longer, or warm up less (for a short try: common.lr_scheduler.{key}=0)"
+        )
     peak = config.warmup_lr if warmup and config.warmup_lr is not None else config.base_lr
     every_step = np.arange(steps, dtype=np.float64)
     every_epoch = epoch_starts(steps, steps_per_epoch)
@@ -45,11 +53,16 @@ def epoch_starts(steps: int, steps_per_epoch: float) -> np.ndarray:
 
 
 def total_steps(config: LRScheduler, steps_per_epoch: float) -> int:
-    """Returns the number of iterations of the whole run."""
+    """Returns the number of iterations of the whole run. Raises: ConfigError for too many."""
     if config.max_iter is not None:
         return config.max_iter
     assert config.epochs is not None  # the schema demands one of the two
-    return max(1, math.ceil(config.epochs * steps_per_epoch))
+    steps = max(1, math.ceil(config.epochs * steps_per_epoch))
+    if steps > MOST_STEPS:
+        raise ConfigError(
+            f"common.lr_scheduler.epochs: {config.epochs:g} epochs are {steps} steps; {MOST_STEPS} at most"
+        )
+    return steps
 
 
 def warm_up(
@@ -58,7 +71,7 @@ def warm_up(
     """Returns `rates` (steps,) with those before `length` replaced by a straight line that begins at `start_lr`.
 
     The line ends at `rates[length]`, so the schedule is continuous there (Goyal et al. 2017, arXiv 1706.02677, sec.
-    2.2). If the run ends before `length`, the rates are the first part of a line to `peak`.
+    2.2), or at `peak` if that is where the run ends.
 
     at: float64 (steps,), the position of every step on the line.
     factor: if given, the rates are instead multiplied by a line from `factor` to 1 (mmengine's LinearLR).

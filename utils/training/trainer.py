@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,12 +22,13 @@ from utils.processes import session
 from utils.processes.launch import Rank
 from utils.scoring.task import task_of
 from utils.training.batch import Batch, on_device
-from utils.training.ema import Ema
+from utils.training.ema import WEIGHTS, Ema
 from utils.training.meters import WindowMeter
-from utils.training.mixup import Mix, MixUp
-from utils.training.optimizer import make_optimizer, parameter_groups, split_by_name
+from utils.training.mixup import MixUp
+from utils.training.optimizer import optimizer_for, restore_state
 from utils.training.precision import Precision
 from utils.training.schedule import schedule
+from utils.training.state import Step, TrainState
 
 
 class TrainingList(Protocol):
@@ -53,82 +53,6 @@ class TrainingList(Protocol):
     def clips(self, rank: Rank, *, start: int, count: int) -> Iterable[Tensor]:
         """Returns the normalised clips of `count` batches from a step on, on the device."""
         ...
-
-
-@dataclass
-class TrainState:
-    """Says how far a run is. Everything in it goes into the checkpoint.
-
-    step: optimizer steps done.
-    best_prec1: the best number so far that chooses a checkpoint: top-1, or mAP with multi_label.
-    best_step: steps done when it was reached; 0 before the first validation.
-    last_validation: steps done when validation last ran.
-    bad_videos: videos that could not be read.
-    bad_losses: steps that were skipped because their loss was not finite.
-    meters: means over the last print_freq steps.
-    """
-
-    step: int = 0
-    best_prec1: float = 0.0
-    best_step: int = 0
-    last_validation: int = 0
-    bad_videos: int = 0
-    bad_losses: int = 0
-    meters: dict[str, WindowMeter] = field(default_factory=dict)
-
-    def note_best(self, score: float) -> bool:
-        """Remembers a validation's top-1 or mAP in percent; returns whether it is the best so far."""
-        best = self.best_step == 0 or score > self.best_prec1
-        if best:
-            self.best_prec1, self.best_step = score, self.step
-        return best
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns plain values."""
-        return vars(self) | {"meters": {name: meter.state_dict() for name, meter in self.meters.items()}}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores `state_dict`'s values; checkpoints of the original project have only step and best_prec1."""
-        self.step = state["step"]
-        self.best_prec1 = float(state["best_prec1"])
-        self.best_step = state.get("best_step", self.step)
-        self.last_validation = state.get("last_validation", self.step)
-        self.bad_videos = state.get("bad_videos", 0)
-        self.bad_losses = state.get("bad_losses", 0)
-        for name, meter in self.meters.items():
-            meter.load_state_dict(state.get("meters", {}).get(name, []))
-
-
-@dataclass
-class Step:
-    """One step that is done: what the loop has to do now, and what it needs for that.
-
-    number: steps done before it, as log.txt counts.
-    lr: its learning rate.
-    prints, validates, saves: what is due after it.
-    stops: whether the run ends after it, early or because it was the last one.
-    skipped: whether its loss was not finite, so that the weights stayed as they were.
-    clips, batch, mix: the first batch as the network saw it, where pictures are due; else None.
-    left_out: texts about videos and steps that were left out and not reported yet.
-    """
-
-    number: int
-    lr: float
-    prints: bool = False
-    validates: bool = False
-    saves: bool = False
-    stops: bool = False
-    skipped: bool = False
-    clips: Tensor | None = None
-    batch: Batch | None = None
-    mix: Mix | None = None
-    left_out: list[str] = field(default_factory=list)
-    # the rest is the trainer's: numbers stay on the device until they are needed, so that it never waits for the host
-    indices: list[int] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    waited: float = 0.0
-    seconds: float = 0.0
-    numbers: Tensor | None = None  # float32 (4,): sum of the losses, hits of the best class, of the five best, clips
 
 
 class Trainer:
@@ -180,6 +104,7 @@ class Trainer:
         finite.
         """
         before: Step | None = None  # the previous step, whose numbers are still on the device
+        counted = time.perf_counter()  # until then all seconds are counted
         session.broadcast_weights(self.model)
         if self.common.compile:  # in place, so that names of weights stay as they are
             self.model.compile()
@@ -200,6 +125,8 @@ class Trainer:
             step.saves = step.validates or stopped or done == self.total or done % self.checkpoint_every == 0
             step.stops = stopped or done == self.total
             step.seconds = time.perf_counter() - began
+            self.state.seconds += began + step.seconds - counted
+            counted = began + step.seconds
             before = step
             if step.prints or step.saves:
                 self._settle(step, step)
@@ -353,24 +280,20 @@ class Trainer:
         }
         return entries | (self._ema.checkpoint_entries(self.model) if self._ema else {})
 
-    def resume(self, saved: Mapping[str, Any] | None) -> None:
-        """Restores everything of a checkpoint but `state_dict`, which the model holds already; None changes nothing.
+    def resume(self, saved: Mapping[str, Any]) -> list[str]:
+        """Restores everything of a checkpoint but `state_dict`, which the model holds already.
 
-        Checkpoints of the original project lack our entries.
+        All that the config sets stays as the config has it. Checkpoints of the original project lack our entries.
+
+        Returns what could not be taken over, for the log.
         """
-        if saved is None:
-            return
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.precision.load_state_dict(saved.get("scaler", {}))
-        self.state.load_state_dict(saved.get("trainer", {"step": saved["step"], "best_prec1": saved["best_prec1"]}))
         if self._ema:
             self._ema.restore(self.model, saved)
-
-
-def optimizer_for(model: nn.Module, common: Common) -> torch.optim.Optimizer:
-    """Builds the optimizer of a config over the trainable parameters of a model."""
-    groups = parameter_groups(model, no_wd=common.no_wd, policy=common.policy, fc_lr5=common.fc_lr5)
-    return make_optimizer(common, split_by_name(groups, model, common.lr_by_name))
+        elif WEIGHTS in saved:  # trained with an average, which `state_dict` is; from here on without one
+            self.model.load_state_dict(saved[WEIGHTS])
+        self.precision.load_state_dict(saved.get("scaler", {}))
+        self.state.load_state_dict(saved.get("trainer", {"step": saved["step"], "best_prec1": saved["best_prec1"]}))
+        return restore_state(self.optimizer, saved.get("optimizer"))
 
 
 def save_every(common: Common, steps_per_epoch: float) -> int:

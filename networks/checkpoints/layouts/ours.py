@@ -11,6 +11,7 @@ from networks.checkpoints.layouts.base import Description, Layout, State
 
 PARTS = {"backbone", "network", "head", "dropout"}  # parts of our methods
 
+ALIASES = {"classify": "clip3d"}  # the original project's names of methods
 UNKNOWN = "unknown"  # the method of a file without a config
 
 
@@ -23,10 +24,12 @@ def _recognises(state: State) -> bool:
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
     config = others.get("config")
     model = config.get("common", {}).get("model", {}) if isinstance(config, Mapping) else {}
-    description = Description(method=str(model.get("type", UNKNOWN)), backbone=str(model.get("backbone", "")))
-    description.arguments = {
-        key: value for key, value in model.items() if key not in ("type", "backbone", "pretrained")
-    }
+    method = str(model.get("type", UNKNOWN))
+    description = Description(ALIASES.get(method, method), backbone=str(model.get("backbone", "")))
+    description.arguments = {key: value for key, value in model.items() if key not in ("type", "pretrained")}
+    settings = others.get("settings")
+    if isinstance(settings, Mapping):  # with the defaults of their time; earlier files have only the config
+        description.arguments |= settings
     if model:
         description.arguments.setdefault("modality", "rgb")  # absent from configs of the time when RGB was the only one
     else:

@@ -192,3 +192,15 @@ def test_an_error_in_a_large_list_names_its_line(tmp_path: Path, monkeypatch: py
     with pytest.raises(ListError, match=re.escape("train.txt:2346: num_frames 'nan' is not a whole number")):
         records_of(tmp_path, "\n".join(lines))
     assert np.dtype(np.int32) == records_of(tmp_path, "\n".join(lines[:2000])).labels.dtype
+
+
+def test_a_digest_is_of_the_videos_and_not_of_the_lines(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        path = tmp_path / "list.txt"
+        path.write_text(text)
+        return read_list(path).digest()
+
+    one = digest("a 3 0\nb 4 1\n")
+    assert digest("a 3 0\n\nb  4 1\n") == one and len(one) == 32
+    others = ["a 3 0\n", "b 4 1\na 3 0\n", "a 3 1\nb 4 0\n", "a 4 0\nb 4 1\n", "a 3 0\nc 4 1\n"]
+    assert len({one, *map(digest, others)}) == 6

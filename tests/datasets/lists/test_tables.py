@@ -91,7 +91,7 @@ def test_a_csv_names_parts_of_videos(tmp_path: Path):
         wanted = [2 * (first + int(place)) for place in data.indices(record, None)[0]]
         assert shown == pytest.approx([place % 84 for place in wanted], abs=1)
     assert "parts.csv:5: " in data[3]["fault"] and "a.mp4: no frame from 3 to 4 s" in data[3]["fault"]
-    assert "the last frame is shown at 1.96 s" in data[3]["fault"] and "no such video" in data[4]["fault"]
+    assert "the last frame is shown at 1.96 s" in data[3]["fault"] and "no such file" in data[4]["fault"]
     again = pickle.loads(pickle.dumps(data))
     assert np.array_equal(again[1]["clips"], data[1]["clips"])
 

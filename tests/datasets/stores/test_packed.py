@@ -113,6 +113,56 @@ def test_what_is_not_there_is_named(frames: Path, tmp_path: Path):
         PackedStore("", folder=tmp_path / "pack")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("video_shard", 9),
+        ("video_shard", -1),
+        ("video_start", -5),
+        ("video_start", 1 << 40),
+        ("video_first", 1 << 40),
+        ("path_offsets", -1),
+        ("hash_order", 77),
+        ("frame_size", (1 << 32) - 1),
+    ],
+)
+def test_an_index_that_names_what_is_not_there_is_refused(name: str, value: int, frames: Path, tmp_path: Path) -> None:
+    pack(frames, tmp_path / "pack")
+    about, arrays = open_arrays(tmp_path / "pack/index.flat")
+    copies = {key: array.copy() for key, array in arrays.items()}
+    copies[name][-1] = value
+    save_arrays(tmp_path / "pack/index.flat", about, copies)
+    with pytest.raises(FrameError, match=r"index\.flat: "):
+        store = PackedStore(tmp_path, folder=tmp_path / "pack")
+        for video in NAMES:
+            store.get_many(video, [0, 1, 2])
+
+
+@pytest.mark.parametrize("shards", [[{"name": "../../x.bin", "bytes": 3}], [{"name": "shard_00000.bin"}], {}, None])
+def test_an_index_names_no_files_but_shards(shards: object, frames: Path, tmp_path: Path) -> None:
+    pack(frames, tmp_path / "pack")
+    about, arrays = open_arrays(tmp_path / "pack/index.flat")
+    save_arrays(tmp_path / "pack/index.flat", about | {"shards": shards}, {k: v.copy() for k, v in arrays.items()})
+    with pytest.raises(FrameError, match="it does not name its shards"):
+        PackedStore(tmp_path, folder=tmp_path / "pack")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("counts", 1 << 40), ("starts", -1), ("sizes", (1 << 32) - 1), ("counts", -3)]
+)
+def test_verify_refuses_a_shard_description_that_does_not_fit(
+    name: str, value: int, frames: Path, tmp_path: Path
+) -> None:
+    pack(frames, tmp_path / "pack")
+    file = tmp_path / "pack/shard_00000.idx"
+    about, arrays = open_arrays(file)
+    copies = {key: array.copy() for key, array in arrays.items()}
+    copies[name][-1] = value
+    save_arrays(file, about, copies)
+    with pytest.raises(UserError, match=r"run tools/pack_frames.py with its lists"):
+        list(verify(tmp_path / "pack"))
+
+
 @pytest.mark.parametrize("access", ["pread", "mmap"])
 def test_a_damaged_frame_is_a_fault_and_verify_names_its_video(frames: Path, tmp_path: Path, access: Access):
     pack(frames, tmp_path / "pack")
@@ -287,8 +337,8 @@ def test_a_changed_bit_of_an_index_is_an_error_and_one_of_a_shard_packs_it_again
         file.write_bytes(data)
     with pytest.raises(FrameError, match=r"index.flat: cannot be read .*damaged"):
         PackedStore("", folder=tmp_path / "pack")
-    with pytest.raises(UserError, match=r"shard_00000.idx: cannot be read .*damaged"):
+    with pytest.raises(UserError, match=r"shard_00000.idx: incomplete or damaged; run"):
         list(verify(tmp_path / "pack"))
     assert pack(frames, tmp_path / "pack").get_many("v0", [1]) == DiskStore(frames).get_many("v0", [1])
-    assert "shard_00000.idx: incomplete or damaged; its videos are packed again" in caplog.text
+    assert "removed a damaged file" in caplog.text and "shard_00000.idx: incomplete or damaged" in caplog.text
     assert not any(bad for _, _, bad in verify(tmp_path / "pack"))

@@ -46,6 +46,15 @@ def test_random_multi_is_that_many_random_ones():
     assert [random_span(10, 2, one) for _ in range(4)] == random_spans(10, 2, 4, many)
 
 
+def test_clips_that_fit_exactly_as_decimals_are_all_there():
+    for clip in (tenths / 10 for tenths in range(1, 16)):
+        for count in range(1, 16):
+            duration = round(clip * count, 1)
+            assert len(uniform_spans(duration, clip)) == count, (duration, clip)
+            assert len(uniform_spans(duration, clip, backpad=True)) == count, (duration, clip)
+            assert len(uniform_spans(duration - 1e-5, clip)) == max(count - 1, 1), (duration, clip)
+
+
 def test_a_stride_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="above 0"):
         uniform_spans(10, 2, stride=0)

@@ -60,7 +60,9 @@ def test_every_frame_is_decoded_in_order(name: str, tmp_path: Path) -> None:
     assert [block_position(frame) for _, frame in frames] == pytest.approx([STEP * n for n in range(30)], abs=2)
     assert all(frame.shape == (height, width, 3) and frame.dtype == np.uint8 for _, frame in frames)
     fps = options.get("fps", 24)
-    assert [time for time, _ in frames] == pytest.approx(np.arange(30) / fps, abs=1e-3)
+    # in an AVI file with B-frames the clock begins a frame before the first picture, for FFmpeg too
+    begins = 1 / fps if name == "mpeg4.avi" else 0
+    assert [time for time, _ in frames] == pytest.approx(begins + np.arange(30) / fps, abs=1e-3)
     assert (video.info.width, video.info.height) == (width, height)
     assert video.info.fps == pytest.approx(fps) and video.info.duration == pytest.approx(30 / fps, abs=2e-2)
     assert video.errors == []
@@ -81,43 +83,12 @@ def test_frames_are_rgb_or_bgr_as_asked(tmp_path: Path) -> None:
         next(iter(Video(path).frames(order="xyz")))
 
 
-def test_opencv_decodes_where_it_can_and_pyav_the_rest(tmp_path: Path) -> None:
-    plain = Video(make_video(tmp_path / "plain.mp4"))
-    assert len(list(plain.frames())) == 24 and plain.decoder == "opencv"
-    av1 = Video(make_video(tmp_path / "av1.mp4", encoder("libsvtav1")))
-    assert len(list(av1.frames())) == 24 and av1.decoder in ("pyav", "opencv") and av1.errors == []
-
-
-@pytest.mark.parametrize("given", [0, 7])
-def test_pyav_continues_where_opencv_stops(given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = make_video(tmp_path / "v.mp4", bf="3")
-    expected = list(Video(path).frames())
-    whole = Video._opencv
-
-    def lazy(self: Video, complaints: object) -> object:
-        for number, frame in enumerate(whole(self, complaints)):  # type: ignore[arg-type]
-            if number == given:
-                return
-            yield frame
-
-    monkeypatch.setattr(Video, "_opencv", lazy)
-    video = Video(path)
-    frames = list(video.frames())
-    assert [time for time, _ in frames] == pytest.approx([time for time, _ in expected], abs=1e-6)
-    for (_, got), (_, wanted) in zip(frames, expected, strict=True):
-        assert np.abs(got.astype(int) - wanted).mean() < 2
-    assert video.decoder == ("opencv+pyav" if given else "pyav") and video.errors == []
-
-
-@pytest.mark.parametrize("decoder", ["opencv", "pyav"])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_rotation_is_applied_once(rotation: int, decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_is_applied_once(rotation: int, tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", rotation=rotation)
     oracle = cv2.VideoCapture(str(path))
     assert oracle.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     expected = oracle.read()[1][..., ::-1]
-    if decoder == "pyav":
-        monkeypatch.setattr(Video, "_opencv", lambda self, complaints: iter(()))
     video = Video(path)
     frame = next(iter(video.frames()))[1]
     assert frame.shape == ((96, 64, 3) if rotation % 180 else (64, 96, 3)) == (video.info.height, video.info.width, 3)
@@ -126,14 +97,9 @@ def test_rotation_is_applied_once(rotation: int, decoder: str, tmp_path: Path, m
     assert np.abs(frame.astype(int) - turned).mean() < 8
 
 
-@pytest.mark.parametrize("decoder", ["opencv", "pyav"])
 @pytest.mark.parametrize("rotation", [0, 90, 180, 270])
-def test_mirrored_videos_are_shown_mirrored(
-    rotation: int, decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mirrored_videos_are_shown_mirrored(rotation: int, tmp_path: Path) -> None:
     path = make_video(tmp_path / "v.mp4", rotation=rotation, mirrored=True)
-    if decoder == "pyav":
-        monkeypatch.setattr(Video, "_opencv", lambda self, complaints: iter(()))
     frame = next(iter(Video(path).frames()))[1]
     assert np.abs(frame.astype(int) - np.rot90(picture(0), rotation // 90)[:, ::-1]).mean() < 8
 

@@ -271,15 +271,18 @@ def test_a_class_list_in_another_order_is_an_error(tmp_path: Path) -> None:
         ({"shift": "uni"}, {}, "shift is uni in the file and bi here"),
     ],
 )
-def test_weights_that_fit_but_were_made_for_another_computation_are_a_warning(
+def test_weights_that_fit_but_were_made_for_another_computation_are_refused_or_a_warning(
     source: dict, target: dict | None, warning: str, tmp_path: Path
 ) -> None:
     made = TSM(backbone="resnet18", num_class=5, **source)
     model = {"type": "tsm", "backbone": "resnet18", "num_class": 5, **source}
     path = _ours(made, tmp_path / "ckpt.pth.tar", config={"common": {"model": model}})
     method = _tsn() if target is None else TSM(backbone="resnet18", num_class=5, **target)
-    report = load_into(method, path)
-    assert any(warning in text for text in report.warnings), report.warnings
+    with pytest.raises(CheckpointError, match=f"its scores would be others .*{warning}"):
+        load_into(method, path)
+    for start in ({"as_trained": False}, {"strict": False}, {"new_head": True}):
+        report = load_into(method, path, **start)
+        assert any(warning in text for text in report.warnings), report.warnings
 
 
 def test_an_empty_model_is_never_the_result_of_a_file_without_matches(tmp_path: Path) -> None:

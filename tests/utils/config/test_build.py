@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import PositiveInt
 
-from utils.config.build import build, call, checked, parameters_of
+from utils.config.build import ArgumentError, build, call, checked, parameters_of
 from utils.errors import ConfigError
 
 
@@ -96,3 +96,15 @@ def test_an_error_that_names_no_argument_stays_what_it_is() -> None:
     with pytest.raises(ValueError, match=r"^no argument is named here$") as caught:
         build(TABLE, "child", {"width": 4}, where="common.x")
     assert not isinstance(caught.value, ConfigError)
+
+
+def test_words_and_numbers_are_read_as_the_signature_needs_them() -> None:
+    def takes(
+        *, flag: bool = False, mode: Literal["on", "x"] = "x", name: str = "", share: float = 0.5
+    ) -> tuple[Any, ...]:
+        return flag, mode, name, share
+
+    assert call(takes, {"flag": "off", "mode": "on", "name": "yes"}, "it", "common.x") == (False, "on", "yes", 0.5)
+    for value in (float("inf"), float("nan")):
+        with pytest.raises(ArgumentError, match=r"^common.x.share: should be a finite number"):
+            call(takes, {"share": value}, "it", "common.x")

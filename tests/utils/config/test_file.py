@@ -8,9 +8,9 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from utils.config.file import COMMAND_LINE, difference, load_config
+from utils.config.file import COMMAND_LINE, difference, load_config, stored_config
 from utils.config.schema import Common
-from utils.errors import ConfigError
+from utils.errors import CheckpointError, ConfigError
 
 ORIGINAL = Path("exps/douyin_exps/tsn_v5_mobilenet") / (
     "colorjitter_random_erasing_labelsmooth_0.1_nowd_coslr_bn16_gpu32_lr0.04_epoch100/config.yaml"
@@ -233,3 +233,92 @@ def test_configs_of_other_projects_are_recognised(tmp_path: Path):
     (tmp_path / "slow.yaml").write_text("TRAIN:\n  ENABLE: True\nDATA:\n  NUM_FRAMES: 8\n")
     with pytest.raises(ConfigError, match=r"PySlowFast, whose keys docs/from_pyslowfast\.md translates"):
         load_config(tmp_path / "slow.yaml")
+
+
+WORDS = [form(word) for word in ("on", "off", "yes", "no") for form in (str.lower, str.capitalize, str.upper)]
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_a_word_is_true_or_false_where_a_key_takes_those_and_a_word_elsewhere(minimal: Path, word: str) -> None:
+    truth = word.lower() in ("on", "yes")
+    keys = {
+        "nesterov": word,
+        "no_wd": word,
+        "data": f"{{sampling: {word}}}",
+        "freeze": f"[{word}]",
+        "lr_by_name": f"{{{word}: 2.0}}",
+        "augmentation": f"{{flip_labels: {{{word}: x, x: {word}}}}}",
+    }
+    text = MINIMAL.replace("num_class: 4", f"num_class: 4\n        pretrained: {word}")
+    file = write(minimal.with_name("file.yaml"), text + "".join(f"    {key}: {value}\n" for key, value in keys.items()))
+    overrides = [f"common.{key}={value}" for key, value in keys.items()]
+    for config in (load_config(file), load_config(minimal, [*overrides, f"common.model.pretrained={word}"])):
+        common = config.common
+        assert common.nesterov is truth and common.no_wd is truth and common.model.pretrained is truth
+        assert common.data.sampling == word and common.freeze == [word] and common.lr_by_name == {word: 2.0}
+        assert common.augmentation.flip_labels == {word: "x", "x": word}
+    if not truth:
+        common = load_config(minimal, [f"common.ema={word}", f"common.augmentation.flip={word}"]).common
+        assert (common.ema, common.augmentation.flip) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("010", 10), ("0o17", 15), ("0x1F", 31), ("+8", 8), ("1e1", None), ("1_0", None), ("1:30", None)],
+)
+def test_a_whole_number_is_what_it_looks_like(minimal: Path, text: str, value: int | None) -> None:
+    if value is None:
+        with pytest.raises(ConfigError, match=r"common.batch_size: should be a valid integer, but is"):
+            load_config(minimal, [f"common.batch_size={text}"])
+    else:
+        assert load_config(minimal, [f"common.batch_size={text}"]).common.batch_size == value
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "1E-4", "0.0001", ".0001", "+1e-4"])
+def test_a_number_may_be_written_in_every_way(minimal: Path, text: str) -> None:
+    assert load_config(minimal, [f"common.weight_decay={text}"]).common.weight_decay == 1e-4
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1e300", "1e999", "-1e300"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "weight_decay",
+        "model.kwargs.scale",
+        "model.dropout",
+        "augmentation.mean",
+        "lr_scheduler.base_lr",
+        "lr_by_name.head",
+    ],
+)
+def test_a_number_that_is_not_finite_passes_nowhere(minimal: Path, key: str, value: str) -> None:
+    text = f"[0.5, {value}, 0.5]" if key.endswith("mean") else value
+    with pytest.raises(ConfigError, match=rf"common.{key}: should be a number up to 1e\+09, but is"):
+        load_config(minimal, [f"common.{key}={text}"])
+    section, _, name = key.rpartition(".")
+    for part in reversed(section.split(".") if section else []):
+        name, text = part, f"{{{name}: {text}}}"
+    raw = yaml.safe_load(f"{name}: {text}".replace("1e300", "1.0e+300").replace("1e999", ".inf"))
+    stored = {"common": yaml.safe_load(MINIMAL)["common"] | raw}
+    with pytest.raises(CheckpointError, match="should be a number up to"):
+        stored_config(stored, Path("x.pth"))
+
+
+@pytest.mark.parametrize(
+    "key", ["batch_size", "model.num_segments", "model.num_class", "val_freq", "model.kwargs.depth"]
+)
+@pytest.mark.parametrize("value", [2**31, 2**63, 10**30, -(10**30)])
+def test_a_whole_number_that_would_overflow_is_refused(minimal: Path, key: str, value: int) -> None:
+    with pytest.raises(ConfigError, match=rf"common.{key}: should be a whole number up to 2147483647, but is"):
+        load_config(minimal, [f"common.{key}={value}"])
+
+
+def test_a_seed_may_have_64_bits(minimal: Path) -> None:
+    assert load_config(minimal, [f"common.seed={2**64 - 1}"]).common.seed == 2**64 - 1
+    with pytest.raises(ConfigError, match=r"common.seed: should be a whole number up to 18446744073709551615"):
+        load_config(minimal, [f"common.seed={2**64}"])
+
+
+def test_a_number_of_thousands_of_digits_is_one_line(minimal: Path) -> None:
+    with pytest.raises(ConfigError, match=r"override .*: the value is not valid YAML: a number of 5000 digits"):
+        load_config(minimal, ["common.seed=" + "9" * 5000])

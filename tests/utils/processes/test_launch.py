@@ -164,3 +164,14 @@ def test_several_processes_are_refused_in_one_line_where_they_cannot_meet(monkey
     with pytest.raises(LaunchError, match="on Linux and macOS only"):
         launch.detect("cpu", environ=environ)
     assert launch.detect("cpu", environ={}).world_size == 1
+
+
+def test_all_attempts_of_a_launch_have_one_name() -> None:
+    agent = {"TORCHELASTIC_RUN_ID": "none", "RANK": "0"}
+    first, again = (launch.launch_id(agent | {"TORCHELASTIC_RESTART_COUNT": count}) for count in ("0", "1"))
+    assert first == again and first.startswith("torchrun none ")  # and the agent's own number
+    task = {"SLURM_PROCID": "0", "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_TASK_PID": "1"}
+    assert launch.launch_id(task) == launch.launch_id(task | {"SLURM_RESTART_COUNT": "1"}) == "slurm 7 0"
+    assert launch.launch_id(task) != launch.launch_id(task | {"SLURM_STEP_ID": "1"})
+    assert launch.launch_id(task | {"LAUNCH_ID": "slurm 7"}) == "slurm 7"
+    assert launch.launch_id({}) == ""

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import torch
 
 from utils.errors import CheckpointError
+from utils.files import atomic_write
 from utils.run import checkpoint
 
 
@@ -75,6 +79,44 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: p
     assert checkpoint.load(tmp_path / checkpoint.NEWEST)["step"] == 1
     assert checkpoint.load(tmp_path / checkpoint.BEST)["step"] == 1
     assert len(list(tmp_path.iterdir())) == 2
+
+
+class Full:
+    """A file on a disk that is full."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def write(self, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_a_full_disk_is_named_although_torch_hides_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def on_a_full_disk(path: Path) -> Iterator[Full]:
+        with atomic_write(path) as file:
+            yield Full(file)
+
+    monkeypatch.setattr(checkpoint, "atomic_write", on_a_full_disk)
+    with pytest.raises(CheckpointError) as error:
+        checkpoint.save(tmp_path, made(1), best=True)
+    assert "cannot be written (No space left on device)" in str(error.value) and "enforce" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_dies_while_a_checkpoint_is_written_is_no_fault_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(RuntimeError, match=r"^DataLoader worker"):
+        checkpoint.save(tmp_path, made(1), best=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 # one process forks a child per place; each child dies at its k-th call that changes the disk

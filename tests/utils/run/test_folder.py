@@ -76,6 +76,50 @@ def test_a_resumed_run_drops_the_metrics_it_will_write_again(tmp_path: Path) -> 
     assert [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [0, 1]
 
 
+def test_damaged_lines_of_the_metrics_are_set_aside_and_said(tmp_path: Path) -> None:
+    damaged = [b"\xff\xfe\x00", b"7", b"null", b'{"kind": "train"}', b'{"step": "3"}', b"9" * 5000, b"[" * 100_000]
+    good = b'{"kind": "train", "step": 0}'
+    (tmp_path / "metrics.jsonl").write_bytes(b"\n".join([good, *damaged, b"", good.replace(b"0", b"1")]) + b"\n")
+    with RunFolder(tmp_path) as folder:
+        folder.rewind_metrics(1)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == good + b"\n"
+    assert (tmp_path / "metrics_damaged.txt").read_bytes() == b"".join(line + b"\n" for line in damaged)
+    assert "warning" in (log := (tmp_path / "log.txt").read_text()) and "7 line(s) that are no records" in log
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "log.txt", ".lock", "runs.jsonl"])
+def test_a_pipe_where_a_file_should_be_is_an_error_and_not_a_run_that_waits(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=rf"{name}: is no file"), RunFolder(tmp_path) as folder:
+        folder.begin(0, {"launch": "x"})
+
+
+def test_a_terminal_that_is_gone_does_not_stop_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", pipe)
+        with RunFolder(tmp_path) as folder:
+            for number in range(3):
+                folder.log(f"line {number}")
+    assert (tmp_path / "log.txt").read_text().count("] line ") == 3
+
+
+def test_a_log_that_cannot_be_written_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"log.txt: (is no file|cannot be written)"), RunFolder(tmp_path) as folder:
+        folder.log("x")
+
+
+def test_attempts_of_a_launch_know_each_other(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        assert not folder.was_begun_by("slurm 7")
+        folder.begin(0, {"launch": "slurm 7"})
+        folder.begin(5, {"launch": ""})
+        assert folder.was_begun_by("slurm 7")
+        assert not folder.was_begun_by("slurm 8") and not folder.was_begun_by("")
+
+
 def test_other_processes_write_nothing(tmp_path: Path) -> None:
     with RunFolder(tmp_path, writer=False) as folder:
         folder.log("x")

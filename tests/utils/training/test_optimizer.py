@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from tests.helpers.grey import config
 from utils.clip_spec import ClipSpec
-from utils.training.optimizer import parameter_groups
+from utils.errors import CheckpointError, ConfigError
+from utils.training.optimizer import optimizer_for, parameter_groups, restore_state
 
 
 class Net(nn.Module):
@@ -16,6 +20,25 @@ class Net(nn.Module):
         self.conv = nn.Conv2d(3, 4, 1)
         self.norm = nn.BatchNorm2d(4)
         self.head = nn.Linear(4, 2)
+
+
+def stepped(model: nn.Module, **keys: object) -> torch.optim.Optimizer:
+    """An optimizer that has made one step, in which the gradient of the parameter number i was i + 1 everywhere."""
+    optimizer = optimizer_for(model, config(**{"momentum": 0.9, **keys}))
+    for number, parameter in enumerate(model.parameters(), 1):
+        parameter.grad = torch.full_like(parameter, number) if parameter.requires_grad else None
+    optimizer.step()
+    return optimizer
+
+
+def memory(optimizer: torch.optim.Optimizer, key: str = "momentum_buffer") -> dict[str, float]:
+    """What the optimizer remembers, by the parameter's name."""
+    return {
+        name: float(optimizer.state[parameter][key].flatten()[0])
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["param_names"], group["params"], strict=True)
+        if optimizer.state[parameter].get(key) is not None
+    }
 
 
 def by_name(model: nn.Module, **options: bool) -> dict[str, tuple[float, float]]:
@@ -76,3 +99,81 @@ def test_a_layer_of_a_kind_not_known_is_refused() -> None:
 
     with pytest.raises(TypeError, match="Odd has parameters of its own"):
         parameter_groups(nn.Sequential(Odd()), no_wd=False)
+
+
+NAMES = ["conv.weight", "conv.bias", "norm.weight", "norm.bias", "head.weight", "head.bias"]
+
+
+@pytest.mark.parametrize("change", [{"no_wd": True}, {"policy": True}, {"lr_by_name": {"norm": 0.1}}])
+def test_memory_is_found_by_name_whatever_the_groups_are(change: dict[str, object]) -> None:
+    saved = stepped(Net()).state_dict()
+    resumed = optimizer_for(Net(), config(momentum=0.9, **change))
+    assert restore_state(resumed, saved) == []
+    assert memory(resumed) == {name: number for number, name in enumerate(NAMES, 1)}
+
+
+def test_what_the_config_sets_stays_as_it_is_now() -> None:
+    saved = stepped(Net(), weight_decay=0.1, nesterov=True).state_dict()
+    resumed = optimizer_for(Net(), config(momentum=0.5, weight_decay=0.2, lr_by_name={"head": 3.0}))
+    restore_state(resumed, saved)
+    found = {(g["momentum"], g["nesterov"], g["weight_decay"], g["lr_mult"]) for g in resumed.param_groups}
+    assert found == {(0.5, False, 0.2, 1.0), (0.5, False, 0.2, 3.0)}
+
+
+def test_another_part_that_is_frozen_does_not_move_the_memory() -> None:
+    one, other = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    one[0].requires_grad_(False)
+    other[1].requires_grad_(False)
+    resumed = optimizer_for(other, config(momentum=0.9))
+    (said,) = restore_state(resumed, stepped(one).state_dict())
+    assert memory(resumed) == {}
+    assert said.startswith("SGD begins without a memory for 2 of 2 parameters") and "0.weight" in said
+    both = optimizer_for(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), config(momentum=0.9))
+    (said,) = restore_state(both, stepped(one).state_dict())
+    assert memory(both) == {"1.weight": 3.0, "1.bias": 4.0} and "for 2 of 4 parameters" in said
+
+
+@pytest.mark.parametrize(("before", "after"), [("SGD", "ADAMW"), ("ADAMW", "SGD")])
+def test_another_optimizer_begins_anew_and_says_so(before: str, after: str) -> None:
+    resumed = optimizer_for(Net(), config(momentum=0.9, optimizer=after))
+    (said,) = restore_state(resumed, stepped(Net(), optimizer=before).state_dict())
+    assert "begins without a memory for 6 of 6 parameters" in said
+    assert not any(resumed.state.values())
+
+
+def test_adamw_goes_on_to_the_bit() -> None:
+    torch.manual_seed(0)
+    one, other = Net(), Net()
+    first = stepped(one, optimizer="ADAMW")
+    other.load_state_dict(one.state_dict())
+    second = optimizer_for(other, config(optimizer="ADAMW"))
+    assert restore_state(second, copy.deepcopy(first.state_dict())) == []
+    for model, optimizer in ((one, first), (other, second)):
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+
+
+def test_a_memory_without_names_is_taken_by_place_if_the_parameters_are_as_many_and_of_the_same_shapes() -> None:
+    saved = stepped(Net()).state_dict()
+    for group in saved["param_groups"]:
+        del group["param_names"]
+    resumed = optimizer_for(Net(), config(momentum=0.9))
+    restore_state(resumed, saved)
+    assert memory(resumed) == {name: number for number, name in enumerate(NAMES, 1)}
+    fewer = Net()
+    fewer.conv.requires_grad_(False)
+    with pytest.raises(CheckpointError, match="--fresh --load-path FILE takes the weights alone"):
+        restore_state(optimizer_for(fewer, config(momentum=0.9)), saved)
+
+
+@pytest.mark.parametrize("saved", [None, {}, {"state": 1, "param_groups": [{"params": [0]}]}, {"param_groups": 3}])
+def test_a_memory_that_cannot_be_read_is_an_error(saved: object) -> None:
+    with pytest.raises(CheckpointError, match="does not belong to this network"):
+        restore_state(optimizer_for(Net(), config(momentum=0.9)), saved)
+
+
+def test_freezing_everything_leaves_nothing_to_train() -> None:
+    with pytest.raises(ConfigError, match=r"^common.freeze: \['conv', 'head'\] leaves nothing to train"):
+        optimizer_for(Net().requires_grad_(False), config(freeze=["conv", "head"]))

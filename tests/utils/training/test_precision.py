@@ -30,6 +30,13 @@ def test_fp16_scales_the_loss_and_its_scale_survives() -> None:
     assert weight.grad is not None and weight.grad.item() == 16.0
     other.load_state_dict(one.state_dict())
     assert other.state_dict()["scale"] == 8.0
+    assert other.state_dict()["growth_interval"] == 2000  # adapts again
+
+
+def test_a_fixed_loss_scale_stays_as_asked_for_after_a_restart() -> None:
+    resumed = Precision("fp16", CPU, static_scale=32.0)
+    resumed.load_state_dict(Precision("fp16", CPU).state_dict())
+    assert resumed.state_dict()["scale"] == 32.0
 
 
 def test_the_gradients_norm_is_clipped_before_the_update() -> None:

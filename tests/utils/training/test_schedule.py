@@ -8,6 +8,7 @@ import torch
 import torch.optim.lr_scheduler as lrs
 
 from utils.config.schema import LRScheduler
+from utils.errors import ConfigError
 from utils.training.schedule import schedule, total_steps
 
 SEED = LRScheduler(type="COSINE", base_lr=0.01, warmup_steps=500, warmup_lr=0.04, min_lr=0.0, max_iter=15010)
@@ -56,9 +57,22 @@ def test_a_cosine_from_the_start_is_entered_by_the_warmup_at_its_own_height() ->
     assert rates[0] == pytest.approx(0.01) and np.abs(np.diff(rates)).max() < 3e-4
 
 
-def test_a_run_shorter_than_its_warmup_only_warms_up() -> None:
-    rates = schedule(LRScheduler(base_lr=0.1, warmup_lr=1.0, warmup_steps=100, max_iter=5), 1.0)
-    np.testing.assert_allclose(rates, 0.1 + 0.9 * np.arange(5) / 100)
+@pytest.mark.parametrize("form", ["line", "factor", "constant"])
+@pytest.mark.parametrize(
+    "keys",
+    [{"warmup_steps": 6, "max_iter": 5}, {"warmup_epochs": 2.5, "epochs": 2}, {"warmup_epochs": 3, "max_iter": 5}],
+)
+def test_a_warmup_longer_than_the_run_is_an_error(keys: dict[str, Any], form: str) -> None:
+    config = LRScheduler.model_validate({"base_lr": 0.1, "warmup_lr": 1.0, "warmup": form, **keys})
+    with pytest.raises(
+        ConfigError, match=r"^common.lr_scheduler.warmup_\w+: the warm-up takes [56] steps and the run only"
+    ):
+        schedule(config, 2.0)
+
+
+def test_a_run_as_long_as_its_warmup_only_warms_up() -> None:
+    rates = schedule(LRScheduler(base_lr=0.1, warmup_lr=1.0, warmup_steps=5, max_iter=5), 1.0)
+    np.testing.assert_allclose(rates, 0.1 + 0.9 * np.arange(5) / 5)
 
 
 @pytest.mark.parametrize(("method", "words"), [("linear", "line"), ("constant", "constant")])

@@ -10,7 +10,8 @@ from tests.helpers.ranks import run_ranks
 from utils.errors import FrameError, UserError
 from utils.training.batch import Batch
 from utils.training.precision import Precision
-from utils.training.trainer import Trainer, TrainState
+from utils.training.state import TrainState
+from utils.training.trainer import Trainer
 
 Calls = list[tuple[str, int]]
 
@@ -35,7 +36,7 @@ def train(
         if step.validates:
             calls.append(("validate", step.number))
         if step.saves:
-            best = step.validates and trainer.state.note_best(50.0)
+            best = step.validates and trainer.state.note_best(50.0, 1.0)
             calls.append(("save best" if best else "save", step.number))
     return trainer.state, calls
 
@@ -150,3 +151,29 @@ def test_beyond_the_budget_the_run_ends_before_it_learns_from_the_batch() -> Non
     with pytest.raises(FrameError, match=r"step 0: 1 unreadable video\(s\), bad_frame_budget is 0: list:3: broken"):
         train([batch(1, labels=[0], faults=["list:3: broken"])], model=model)
     assert torch.equal(model.head.weight, before)
+
+
+def test_of_equal_scores_the_lower_loss_is_best() -> None:
+    state, kept = TrainState(), []
+    for step, (score, loss) in enumerate(
+        [(50.0, 0.6), (50.0, 0.16), (50.0, 0.3), (60.0, 9.0), (60.0, float("nan"))], 1
+    ):
+        state.step = step
+        kept.append(state.note_best(score, loss))
+    assert kept == [True, True, False, True, False]
+    assert (state.best_prec1, state.best_loss, state.best_step) == (60.0, 9.0, 4)
+    resumed = TrainState()
+    resumed.load_state_dict(state.state_dict())
+    assert resumed == state
+
+
+def test_training_without_an_average_goes_on_from_the_weights_that_were_trained() -> None:
+    averaged = config(steps=3, ema=0.5)
+    one = Trainer(Mean(), averaged, GreyList(averaged, 9), rank=ALONE, precision=Precision("off", CPU))
+    list(one.steps([batch(10, labels=[0])] * 3, until=lambda: False))
+    saved = one.state_dict()
+    plain, model = config(steps=4), Mean()
+    model.load_state_dict(saved["state_dict"])
+    Trainer(model, plain, GreyList(plain, 9), rank=ALONE, precision=Precision("off", CPU)).resume(saved)
+    assert not torch.equal(model.head.bias, saved["state_dict"]["head.bias"])
+    torch.testing.assert_close(model.head.bias, one.model.head.bias)

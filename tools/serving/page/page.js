@@ -165,7 +165,9 @@ function save(name, type, text) {
 }
 
 function asCsv({ windows, lines: classes }) {
-  const cell = (value) => (/[",\n]/.test(value) ? `"${String(value).replaceAll('"', '""')}"` : value);
+  // an apostrophe keeps a name that begins like a formula from being computed by a spreadsheet
+  const text = (value) => (isNaN(value) ? value.replace(/(^|;)(?=[=+@\uff1d\uff0b\uff0d\uff20-])/g, "$1'") : String(value));
+  const cell = (value) => (/[",\r\n]/.test(value) ? `"${text(value).replaceAll('"', '""')}"` : text(value));
   const rows = [["start", "end", "best", ...classes.map((one) => one.name)]];
   windows.start.forEach((start, index) =>
     rows.push([start, windows.end[index], windows.best[index], ...classes.map((one) => one.scores[index])]));

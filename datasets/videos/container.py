@@ -1,0 +1,118 @@
+"""Opens video files for every reader and tool: decides which formats are read, and which stream of a file is its video.
+
+A file is only a file: a playlist, which would open other files and addresses, is refused whatever its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from utils.errors import FrameError
+
+# FFmpeg's demuxers of files that hold a video themselves; others are playlists, pictures, devices and subtitles
+FORMATS = (
+    "mov,matroska,avi,flv,asf,gif,mpegts,mpeg,mpegvideo,m4v,ogg,yuv4mpegpipe,"
+    "dv,mxf,nut,ivf,h264,hevc,obu,av1,vc1,rm,wtv,mjpeg,swf,nsv,ty"
+)
+MOST_PIXELS = 8192 * 8192  # in a frame; a small file may claim any size
+# titles and comments in any encoding; from PyAV 19 on there is no such argument, and no such error
+_ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+_OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Opens a file and its first video stream that is not a cover picture, to be decoded in one thread.
+
+    Raises: FrameError, naming the file, if it is missing, empty, not a video or has no video stream, or if FFmpeg
+    raises an error inside the `with` block.
+    """
+    if not path.is_file():
+        raise FrameError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise FrameError(f"{path}: the file is empty (0 bytes)")
+    try:
+        # FFmpeg takes what is before a colon for a protocol; an absolute path begins with a slash
+        container = av.open(str(path.absolute()), options=_OPTIONS, **_ANY_METADATA)
+    except av.ArgumentError:
+        raise FrameError(f"{path}: cannot be read as a video (its content is of no video format)") from None
+    except av.FFmpegError as error:
+        raise FrameError(f"{path}: cannot be read as a video ({error.strerror or error})") from error
+    with container:
+        streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+        if not streams:
+            raise FrameError(f"{path}: has no video stream")
+        context = streams[0].codec_context
+        if context.width * context.height > MOST_PIXELS:
+            raise FrameError(f"{path}: its frames of {context.width} x {context.height} pixels are too large")
+        context.thread_count = 1
+        context.options = {"max_pixels": str(MOST_PIXELS)}
+        try:
+            yield container, streams[0]
+        except av.FFmpegError as error:
+            raise FrameError(f"{path}: cannot be decoded: {error.strerror or error}") from error
+
+
+def decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Yields the frames in display order.
+
+    Packets before the first picture may be undecodable, as where a recording begins in the middle of a group; after it
+    an error is raised.
+    """
+    begun = False
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            if begun:
+                raise
+            continue
+        for frame in frames:
+            begun = True
+            yield frame
+
+
+def orientation(frame: av.VideoFrame | None) -> tuple[int, bool]:
+    """Returns (clockwise quarter turns, mirrored) from the display matrix of a frame, rounded to quarter turns."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
+    if matrix is None:
+        return 0, False
+    # 16.16 fixed point, row vectors: (x, y) on the screen = (a x + c y, b x + d y), with y pointing down
+    a, b, _, c, d = np.frombuffer(bytes(matrix)[:20], np.int32).astype(np.float64)
+    mirrored = a * d - b * c < 0
+    if mirrored:  # the frame is mirrored first (x to -x); the remaining matrix is a rotation
+        a, b = -a, -b
+    return round(np.degrees(np.arctan2(b, a)) / 90) % 4, bool(mirrored)
+
+
+class Converter:
+    """Turns decoded frames into upright pictures, uint8 (H, W, 3), channels in `order` ("rgb" or "bgr")."""
+
+    def __init__(self, order: str = "rgb") -> None:
+        self._format = f"{order}24"
+        self._convert = av.video.reformatter.VideoReformatter()
+
+    def upright(self, frame: av.VideoFrame) -> np.ndarray:
+        """Returns the picture of a frame as a player shows it."""
+        picture = self._convert.reformat(frame, format=self._format, **_ONE_THREAD).to_ndarray()
+        turns, mirrored = orientation(frame)
+        return np.ascontiguousarray(np.rot90(picture[:, ::-1] if mirrored else picture, -turns))
+
+
+def _one_thread() -> dict[str, int]:
+    """Returns the argument that stops PyAV from starting a thread per core for every frame, if its version has one."""
+    try:
+        av.VideoFrame(16, 16, "yuv420p").reformat(format="rgb24", threads=1)
+    except TypeError:
+        return {}
+    return {"threads": 1}
+
+
+_ONE_THREAD = _one_thread()

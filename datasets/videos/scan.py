@@ -1,0 +1,265 @@
+"""Finds out what a video file contains: when each of its frames is shown, where decoding can begin, how pictures look.
+
+Where a container keeps the time of every frame, its packets give the times, and key frames are decoded, each one alone:
+decoding can begin at one that gives its own picture with nothing before it. Other files are decoded from start to end,
+because their packets have the times of other frames (AVI), guesses (MPEG), or times that start again (joined files).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.video.frame import PictureType
+
+from datasets.videos.container import decode, opened, orientation
+from utils.errors import FrameError
+
+SAME_TIME = 1e-6  # seconds; times are rounded copies of exact fractions
+_KEEP_TIMES = ("mov", "matroska")  # demuxers of containers that keep a time for every frame, and find key frames by it
+_COMPLETE = (PictureType.I, PictureType.SI, PictureType.BI)
+_DECODED = ("vp8",)  # some packets show no picture, so only decoding tells the frames
+
+
+@dataclass(frozen=True)
+class VideoTimes:
+    """Holds the times of the n frames of one video in display order.
+
+    stamps: int64 (n,), in ticks of `tick` seconds, increasing.
+    keys: int64, the stamps of the key frames, at which decoding can begin.
+    tick: seconds.
+    seekable: False if only counting from the start finds a frame.
+    begins: seconds from the start of the file, sound included, to the first frame.
+    stream: number of the stream in the file.
+    size: height and width of the upright pictures.
+    every_key: False if the container calls more frames key frames than `keys`.
+    """
+
+    stamps: np.ndarray
+    keys: np.ndarray
+    tick: float
+    seekable: bool
+    begins: float = 0.0
+    stream: int = 0
+    size: tuple[int, int] = (0, 0)
+    every_key: bool = True
+
+    def __len__(self) -> int:
+        return len(self.stamps)
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """The seconds at which each frame appears, float64 (n,); the first one appears at 0."""
+        return (self.stamps - self.stamps[0]) * self.tick
+
+    @property
+    def clock(self) -> np.ndarray:
+        """The seconds at which each frame appears, float64 (n,), from the start of the file, sound included."""
+        return self.begins + self.seconds
+
+    @property
+    def duration(self) -> float:
+        """The length in seconds if the last frame is shown as long as the average one."""
+        return float(self.seconds[-1]) * len(self) / (len(self) - 1) if len(self) > 1 else 0.0
+
+    def frames_between(self, start: float, end: float) -> tuple[int, int]:
+        """Returns the first frame from `start` seconds of the file on, and the first one from `end` seconds on."""
+        moments = self.stamps[0] + (np.array([start, end]) - self.begins - SAME_TIME) / self.tick
+        first, last = np.searchsorted(self.stamps, moments).tolist()
+        return first, last
+
+    def position_of(self, stamp: int | None) -> int | None:
+        """Returns which frame has this stamp; None if none has."""
+        position = 0 if stamp is None else int(np.searchsorted(self.stamps, stamp))
+        return position if position < len(self) and self.stamps[position] == stamp else None
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Describes a video file as its packets and pictures show it, not as its header claims.
+
+    times: of the frames; of those before the first fault, if it had to be decoded.
+    codec: FFmpeg's name of the codec.
+    width, height: in pixels, after rotation.
+    fps: average frames per second; 0.0 if unknown.
+    duration: seconds from the first frame to the end of the last one.
+    interlaced: whether a picture holds the lines of two moments.
+    pixel_aspect: width of a pixel divided by its height.
+    faults: what is wrong with the file.
+    notes: what is unusual about it, and what that means.
+    """
+
+    times: VideoTimes
+    codec: str
+    width: int
+    height: int
+    fps: float
+    duration: float
+    interlaced: bool
+    pixel_aspect: Fraction
+    faults: list[str]
+    notes: list[str]
+
+
+def scan(path: str | os.PathLike[str]) -> VideoTimes:
+    """Returns the times of one video's frames.
+
+    Raises: FrameError if it is missing, not a video, without a frame, or damaged where it had to be decoded.
+    """
+    info = probe(Path(path), every_key=True)
+    if info.faults or not len(info.times):
+        raise FrameError(f"{path}: {info.faults[0] if info.faults else 'contains no frames'}")
+    return info.times
+
+
+def probe(path: Path, *, every_key: bool) -> VideoInfo:
+    """Reads a file from start to end and says what it contains.
+
+    every_key: decode every key frame, which seeking needs, and not only the first one.
+
+    Raises: FrameError if it is missing, not a video, or has no video stream.
+    """
+    faults: list[str] = []
+    notes: list[str] = []
+    with opened(path) as (container, stream):
+        packets, looks = _packets(container, stream, faults, every_key=every_key)
+        codec, reorders = stream.codec_context.name, stream.codec_context.has_b_frames
+        rate, tick = float(stream.average_rate or 0), float(stream.time_base or 0)
+        aspect, size = stream.sample_aspect_ratio, (stream.codec_context.height, stream.codec_context.width)
+        start, number, demuxer = container.start_time or 0, stream.index, container.format.name.split(",")[0]
+    keeps_times = demuxer in _KEEP_TIMES and tick > 0
+    stamps: Sequence[int | None] = sorted(packet.stamp for packet in packets if packet.stamp is not None)
+    if not keeps_times or codec in _DECODED or not _tell_frames(packets, reorders=reorders):
+        stamps, looks = _decoded(path, faults)
+    times = _times(stamps, packets, tick, rate, keeps_times=keeps_times)
+    if times.tick == tick:
+        begins = max(float(times.stamps[0]) * tick - start / av.time_base, 0.0) if len(times) else 0.0
+        times = replace(times, begins=begins)
+    elif len(times) > 1:
+        notes.append(f"the time stamps of its frames do not increase, so they are counted, {1 / times.tick:g} a second")
+    sizes = sorted({look.size for look in looks})
+    if len(sizes) > 1:
+        faults.append(size_changes(sizes))
+    first = looks[0] if looks else _Look(size, False)
+    times = replace(times, stream=number, size=first.size)
+    if first.interlaced:
+        notes.append(
+            "it is interlaced, so its pictures hold the lines of two moments; `ffmpeg -vf bwdif` takes them apart"
+        )
+    pixel = Fraction(aspect.numerator, aspect.denominator) if aspect else Fraction(1)
+    if pixel != 1:
+        notes.append(f"its pixels are {pixel.numerator}:{pixel.denominator} as wide as high, and are taken as square")
+    seconds = times.seconds if len(times) else np.zeros(1)
+    fps = rate or ((len(seconds) - 1) / float(seconds[-1]) if seconds[-1] > 0 else 0.0)
+    shown = packets[-1].span * tick if packets and not notes else 0.0
+    duration = float(seconds[-1]) + (shown or (1 / fps if fps else 0.0)) if len(times) else 0.0
+    height, width = first.size
+    return VideoInfo(times, codec, width, height, fps, duration, first.interlaced, pixel, faults, notes)
+
+
+def size_changes(sizes: Collection[tuple[int, int]]) -> str:
+    """Says that pictures have several sizes, (height, width)."""
+    return f"the size of the picture changes within the video: {sorted(sizes)} (height, width)"
+
+
+class _Packet(NamedTuple):
+    stamp: int | None
+    span: int  # ticks for which its frame is shown
+    is_key: bool
+    is_start: bool  # a key frame that gives its own picture with nothing before it
+
+
+class _Look(NamedTuple):
+    size: tuple[int, int]  # height, width of the upright picture
+    interlaced: bool
+
+
+def _packets(
+    container: av.container.InputContainer, stream: av.VideoStream, faults: list[str], *, every_key: bool
+) -> tuple[list[_Packet], list[_Look]]:
+    """Returns the packets of frames that are shown, in the order of the file, and the looks of decoded key frames."""
+    packets: list[_Packet] = []
+    looks: list[_Look] = []
+    intra_only = stream.codec_context.codec.intra_only
+    try:
+        for packet in container.demux(stream):
+            if not packet.size:
+                continue
+            if packet.is_corrupt:
+                faults.append("the container marks a packet as damaged or cut off, as where files were joined")
+            if packet.is_discard:  # outside the edit list: it is decoded but never shown
+                continue
+            is_start = packet.is_keyframe
+            if is_start and not (looks and (intra_only or not every_key)):
+                frame = _alone(stream, packet)
+                is_start = frame is not None and frame.pts == packet.pts and frame.pict_type in _COMPLETE
+                looks += [_look(frame)] if frame is not None else []
+            packets.append(_Packet(packet.pts, packet.duration or 0, packet.is_keyframe, is_start))
+    except av.FFmpegError as error:
+        faults.append(f"cannot be read to its end: {error.strerror or error}")
+    return packets, looks
+
+
+def _alone(stream: av.VideoStream, packet: av.Packet) -> av.VideoFrame | None:
+    """Decodes a packet with nothing before it and nothing after it."""
+    try:
+        frames = [*stream.codec_context.decode(packet), *stream.codec_context.decode(None)]
+    except av.FFmpegError:
+        frames = []
+    stream.codec_context.flush_buffers()
+    return frames[0] if len(frames) == 1 and not frames[0].is_corrupt else None
+
+
+def _look(frame: av.VideoFrame) -> _Look:
+    turned = orientation(frame)[0] % 2
+    size = (frame.width, frame.height) if turned else (frame.height, frame.width)
+    return _Look(size, bool(frame.interlaced_frame))
+
+
+def _tell_frames(packets: Sequence[_Packet], *, reorders: bool) -> bool:
+    """Returns whether the stamps of the packets are those of the frames.
+
+    They are not if some are missing or equal, if they only grow although the codec puts frames into another order, or
+    if the first ones belong to frames that cannot be decoded because their group begins later.
+    """
+    stamps = [packet.stamp for packet in packets if packet.stamp is not None]
+    if not stamps or len(set(stamps)) < len(packets) or not packets[0].is_key:
+        return False
+    return min(stamps) == stamps[0] and not (reorders and stamps == sorted(stamps))
+
+
+def _times(
+    stamps: Sequence[int | None], packets: Sequence[_Packet], tick: float, rate: float, *, keeps_times: bool
+) -> VideoTimes:
+    """Returns the times of frames with these stamps; if the stamps do not increase, the frames are counted at the rate.
+
+    keeps_times: whether seeking finds a frame by its stamp.
+    """
+    known = np.array([stamp for stamp in stamps if stamp is not None], np.int64)
+    if not tick or len(known) < len(stamps) or (np.diff(known) <= 0).any():
+        counted = np.arange(len(stamps), dtype=np.int64)
+        return VideoTimes(counted, counted[:1], 1 / (rate or 25.0), False, every_key=False)
+    if not keeps_times:
+        return VideoTimes(known, known[:1], tick, False, every_key=False)
+    keys = np.intersect1d(known, np.array([packet.stamp for packet in packets if packet.is_start], np.int64))
+    return VideoTimes(known, keys, tick, True, every_key=len(keys) == sum(packet.is_key for packet in packets))
+
+
+def _decoded(path: Path, faults: list[str]) -> tuple[list[int | None], list[_Look]]:
+    """Returns the stamps and looks of the frames before the first fault."""
+    stamps: list[int | None] = []
+    looks: list[_Look] = []
+    with opened(path) as (container, stream):
+        try:
+            for frame in decode(container, stream):
+                stamps.append(frame.pts)
+                looks.append(_look(frame))
+        except av.FFmpegError as error:
+            faults.append(f"cannot be decoded: {error.strerror or error}")
+    return stamps, looks

@@ -1,0 +1,136 @@
+"""Every frame is the frame: videos whose frames show their number, in all containers and codecs, through every reader.
+
+What is asked for comes, or an error. A frame of another moment fails these tests, whatever its time stamp says.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datasets import VideoDataset
+from datasets.labeled_videos import LabeledVideoDataset, make_clip_sampler
+from datasets.lists.records import RecordList, read_list
+from datasets.videos.reader import READERS, find_reader, read_any, read_pyav, read_torchcodec
+from datasets.videos.scan import scan
+from datasets.videos.video import Video
+from tests.helpers.dumping import images, make_job
+from tests.helpers.numbered import COUNT, KINDS, RATE, number_of, write_numbered
+from tests.helpers.protocol import for_testing
+from tools.dumping.video import dump_video
+from tools.inference.inputs import open_input
+from tools.inference.windows import cut_video
+from utils.clip_spec import ClipSpec
+from utils.errors import FrameError
+from utils.transforms.crops import TestCrops
+from utils.transforms.cut_clip import CutClip
+
+HAS_TORCHCODEC = importlib.util.find_spec("torchcodec") is not None and find_reader("auto") is read_any
+# what torchcodec has to be able to read: common files, so that "or an error" is no way out
+COMMON = (
+    "b_frames.mp4",
+    "no_b_frames.mp4",
+    "hevc.mp4",
+    "b_frames.mkv",
+    "vp8.webm",
+    "vp9.webm",
+    "b_frames.mov",
+    "vfr.mp4",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("numbered")
+
+
+def first_number(name: str) -> int:
+    """The edit list of one file leaves its first seven frames out."""
+    return 7 if name == "edit_list.mp4" else 0
+
+
+def records_of(path: Path, tmp_path: Path) -> RecordList:
+    (tmp_path / "list.txt").write_text(f"{path.name} 0\n")
+    return read_list(tmp_path / "list.txt", root=path.parent, columns=("label",))
+
+
+@pytest.mark.alike
+@pytest.mark.parametrize("name", KINDS)
+def test_the_frame_that_is_asked_for_comes(name: str, folder: Path) -> None:
+    path, first = write_numbered(folder, name), first_number(name)
+    video = Video(path)
+    assert [number_of(picture) for _, picture in video.frames()] == [*range(first, first + COUNT)]
+    assert video.errors == []
+    times = scan(path)
+    assert len(times) == COUNT and (times.stamps == video.info.times.stamps).all()
+    refused = 0
+    singles = [[index] for index in (*range(0, COUNT, 4), COUNT - 1)]
+    for reader in READERS if HAS_TORCHCODEC else ("pyav",):
+        for indices in (*singles, [33, 2, 2], [11, 12, 13], [*range(COUNT)]):
+            try:
+                pictures = READERS[reader](path, times, np.array(indices))
+            except FrameError:
+                assert reader == "torchcodec" and name not in COMMON, "PyAV reads all of them"
+                refused += 1
+                continue
+            assert [number_of(picture) for picture in pictures] == [first + index for index in indices], reader
+    assert refused <= len(singles) + 3
+
+
+@pytest.mark.alike
+@pytest.mark.parametrize("name", KINDS)
+def test_every_user_of_videos_sees_the_same_frames(name: str, folder: Path, tmp_path: Path) -> None:
+    path, first = write_numbered(folder, name), first_number(name)
+    whole, (height, width) = range(first, first + COUNT), next(iter(Video(path).frames()))[1].shape[:2]
+
+    entry = dump_video(make_job(path, tmp_path, size=(0, 0)))
+    assert (entry["status"], entry["frames"], entry["decoder"]) == ("ok", COUNT, "pyav")
+    assert [number_of(image) for image in images(tmp_path / "frames" / path.stem)] == [*whole]
+
+    records = records_of(path, tmp_path)
+    protocol = for_testing(ClipSpec(5, 1, "segments"), CutClip(TestCrops(None), (height, width)))
+    middles = [first + 8 * segment + 4 for segment in range(5)]
+    for decoder in ("pyav", "auto"):
+        dataset = VideoDataset(records, protocol, decoder=decoder, cache=tmp_path)  # type: ignore[arg-type]
+        sample = dataset[0]
+        assert sample["fault"] == "" and [number_of(picture) for picture in sample["clips"][0]] == middles
+
+    source = open_input(path)
+    (window,) = cut_video(protocol, source.frames(), num_frames=source.num_frames, fps=source.fps, slide=False)
+    assert [number_of(picture) for picture in window.views[0]] == middles
+
+    clips = LabeledVideoDataset(records, make_clip_sampler("uniform", 8 / RATE), cache=tmp_path)
+    if "vfr" not in name:
+        shown = torch.cat([clip["video"] for clip in clips], dim=1).permute(1, 2, 3, 0).numpy()
+        assert [number_of(picture) for picture in shown] == [*whole]
+
+
+def test_a_key_frame_that_does_not_give_its_picture_alone_is_no_place_to_begin(folder: Path) -> None:
+    times = scan(write_numbered(folder, "intra_refresh.mp4"))
+    assert times.seekable and len(times.keys) == 1 and not times.every_key
+    assert len(scan(write_numbered(folder, "b_frames.mp4")).keys) > 3
+
+
+@pytest.mark.skipif(not HAS_TORCHCODEC, reason="torchcodec is not installed or finds no FFmpeg")
+def test_a_decoder_that_gives_another_frame_is_found_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchcodec.decoders import VideoDecoder
+
+    path = write_numbered(folder, "b_frames.mp4")
+    times, asked = scan(path), VideoDecoder.get_frames_at
+    monkeypatch.setattr(VideoDecoder, "get_frames_at", lambda self, indices: asked(self, [n + 1 for n in indices]))
+    with pytest.raises(FrameError, match="torchcodec gives another frame than number 3; use decoder: auto or pyav"):
+        read_torchcodec(path, times, np.array([3]))
+    assert number_of(read_any(path, times, np.array([3]))[0]) == 3
+
+
+def test_stamps_that_are_not_those_of_the_frames_are_an_error_and_not_another_frame(folder: Path) -> None:
+    path = write_numbered(folder, "b_frames.mkv")
+    times = scan(path)
+    wrong = replace(times, stamps=times.stamps + 1)
+    with pytest.raises(FrameError, match="its frames come at other times than its packets say"):
+        read_pyav(path, wrong, np.array([5]))

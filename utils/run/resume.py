@@ -1,0 +1,113 @@
+"""Continues a run from a checkpoint, and says what has changed since: the config, the lists, the classes.
+
+A changed value takes effect. Where it cannot, the run ends and names the way that works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.config import ROOT_KEY
+from utils.config.file import difference
+from utils.errors import CheckpointError, ConfigError
+from utils.processes import session
+from utils.run.context import Run
+from utils.training.trainer import Trainer
+
+PRETRAINED = f"{ROOT_KEY}.model.pretrained"
+
+
+def is_retry(run: Run) -> bool:
+    """Returns whether an earlier attempt of this launch has trained here, so that --fresh is done already."""
+    launch = run.about["launch"]
+    done: bool = session.gather_objects(run.folder.was_begun_by(launch))[0]  # one answer, whatever a slow disk shows
+    if done and run.args.fresh:
+        run.folder.log(f"--fresh: done by an earlier attempt of this launch ({launch}), which is continued")
+    return done
+
+
+def tell_changes(run: Run, saved: Mapping[str, Any]) -> list[str]:
+    """Warns of each value of the config that has changed since a checkpoint was written, and returns the changes.
+
+    Raises: ConfigError for a change that cannot take effect any more.
+    """
+    before, now = _values(saved), run.about["values"]
+    if before is None:  # written by another version, which kept what the file said only
+        before, now = saved.get("config"), run.config.raw
+    if not isinstance(before, Mapping):
+        return []
+    changes = difference(before, now)
+    for change in changes:
+        run.note(f"after {saved['step']} steps the config has changed: {change}")
+    old = before.get(PRETRAINED, run.common.model.pretrained)
+    if old != run.common.model.pretrained:
+        raise ConfigError(
+            f"{PRETRAINED}: is {run.common.model.pretrained} now, but the run here began with {old} and has done "
+            f"{saved['step']} steps; set it back to go on, or start again with --fresh"
+        )
+    return changes
+
+
+def misfit(error: CheckpointError, run: Run, path: Path, changes: list[str]) -> CheckpointError:
+    """Returns the error for weights of the run itself that do not fit its network any more."""
+    why = f" since the config has changed ({'; '.join(changes)})" if changes else ""
+    reason = str(error).removeprefix(f"{path}: ").partition("; to keep the body")[0]
+    return CheckpointError(
+        f"{path}: the run here cannot go on{why}: {reason}. To start a new run from these weights: --fresh --load-path "
+        f"{path}, with --new-head for other classes; to start from none: --fresh"
+    )
+
+
+def restore(run: Run, trainer: Trainer, saved: Mapping[str, Any] | None, entries: Mapping[str, Any]) -> None:
+    """Brings a trainer to where a checkpoint stopped; without one it stays at the beginning.
+
+    entries: what the next checkpoint will say about the run.
+    """
+    if saved is None:
+        return
+    done = f"after {saved['step']} steps"
+    for text in trainer.resume(saved):
+        run.note(f"{done} {text}")
+    for name, change in _changed_lists(saved.get("lists"), entries["lists"]).items():
+        run.note(f"{done} the {name} list has changed: {change}")
+    theirs, ours = saved.get("class_names"), entries["class_names"]
+    if "class_names" in saved and (theirs is None) != (ours is None):
+        counts = ["no class names" if names is None else f"{len(names)} class names" for names in (theirs, ours)]
+        run.note(f"{done} the class file has changed: {counts[0]} -> {counts[1]}")
+    state = trainer.state
+    if state.best_step and _scored_otherwise(saved, entries):
+        run.note(
+            f"{done} other videos are scored, or in another way, so {state.best_prec1:.3f}, the best so far, cannot be "
+            "compared: the next validation counts as the best"
+        )
+        state.forget_best()
+
+
+def _values(saved: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns the values in force that a checkpoint keeps, by dotted path."""
+    run = saved.get("run")
+    values = run.get("values") if isinstance(run, Mapping) else None
+    return values if isinstance(values, dict) else None
+
+
+def _changed_lists(theirs: Any, ours: Mapping[str, Any]) -> dict[str, str]:
+    """Returns how each list differs from the one of the same name that a checkpoint was trained with."""
+    if not isinstance(theirs, Mapping):
+        return {}
+    changes = {}
+    for name in ours.keys() & theirs.keys():
+        old, new = theirs[name], ours[name]
+        if old["digest"] != new["digest"]:
+            same = "as many videos, with other paths, labels or in another order"
+            changes[name] = same if old["videos"] == new["videos"] else f"{old['videos']} videos -> {new['videos']}"
+    return changes
+
+
+def _scored_otherwise(saved: Mapping[str, Any], entries: Mapping[str, Any]) -> bool:
+    """Returns whether validations are not comparable: other videos, other views, another number."""
+    if "preprocessing" in saved and saved["preprocessing"] != entries["preprocessing"]:
+        return True
+    theirs, ours = saved.get("lists"), entries["lists"]
+    return isinstance(theirs, Mapping) and theirs.get("val") != ours.get("val")

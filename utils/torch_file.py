@@ -1,0 +1,100 @@
+"""Reads files of torch.save without trusting them: whole, without running code, in memory of the file's own size."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ZIP_MAGIC = b"PK\x03\x04"
+BLOCK = 1 << 20
+
+
+class DamagedError(ValueError):
+    """Says in a few words what is wrong with a file."""
+
+
+class BoundedFile(io.BufferedReader):
+    """A file that never makes room for more bytes than it has left, whatever length its contents claim."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Reads up to `size` bytes, all of them by default."""
+        left = max(self._size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def read_torch(path: Path, *, allowed: Sequence[Any] = (), trust: bool = False) -> Any:
+    """Returns the contents of a file of torch.save, on the CPU.
+
+    allowed: further classes and functions that it may hold, as torch.serialization.safe_globals takes them.
+    trust: accept every object, which runs code from the file.
+    Raises: DamagedError for changed bytes and for claims that do not fit the file's size; what torch.load raises.
+    """
+    with BoundedFile(path) as file:
+        if file.peek(len(ZIP_MAGIC)).startswith(ZIP_MAGIC):
+            check_zip(file)
+            file.seek(0)
+        with torch.serialization.safe_globals([*allowed]), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*TorchScript")  # it is an error of one line
+            contents = torch.load(file, map_location="cpu", weights_only=not trust)
+    for name, tensor in tensors_in(contents):
+        _check_size(name, tensor)
+    return contents
+
+
+def check_zip(file: io.BufferedReader) -> None:
+    """Compares the checksum of every record, which torch does not, and refuses records that unpack to more.
+
+    Records that torch.save wrote without checksums (torch.serialization.set_crc32_options) cannot be checked.
+    Raises: DamagedError.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            records = archive.infolist()
+            if any(record.filename.endswith("/constants.pkl") for record in records):
+                return  # a TorchScript program, which torch.load refuses by that name
+            size = os.fstat(file.fileno()).st_size
+            if sum(record.file_size for record in records) > size:
+                raise DamagedError("its records are compressed or overlap")
+            if not any(record.CRC for record in records):
+                return
+            for record in records:
+                with archive.open(record) as member:
+                    while member.read(BLOCK):
+                        pass
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DamagedError(str(error) or "it is cut off") from None
+
+
+def tensors_in(contents: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yields every tensor of nested dicts and lists once, with the keys that lead to it."""
+    seen: set[int] = set()
+    todo: list[tuple[str, Any]] = [("", contents)]
+    while todo:
+        name, value = todo.pop()
+        if isinstance(value, Tensor):
+            yield name, value
+        if isinstance(value, (dict, list, tuple)) and id(value) not in seen:
+            seen.add(id(value))
+            pairs = value.items() if isinstance(value, dict) else enumerate(value)
+            todo += [(f"{name}.{key}" if name else str(key), inner) for key, inner in pairs]
+
+
+def _check_size(name: str, tensor: Tensor) -> None:
+    """Raises: DamagedError for a tensor of a few bytes that stands for many numbers, as with a stride of 0."""
+    with contextlib.suppress(RuntimeError, NotImplementedError):  # sparse tensors have no storage of their own
+        held = tensor.untyped_storage().nbytes()
+        if tensor.device.type != "meta" and tensor.numel() * tensor.element_size() > held:
+            raise DamagedError(f"{name} has {tensor.numel()} numbers in {held} bytes; save it as a plain tensor")
