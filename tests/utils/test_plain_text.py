@@ -64,7 +64,7 @@ def test_a_command_can_start_without_streams(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(SystemExit) as ended:
         run_cli(lambda argv: None, [])
-    assert ended.value.code == 0 and sys.stdout is None
+    assert ended.value.code == 0
 
 
 def test_tables_and_bars_keep_their_own_codes_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
