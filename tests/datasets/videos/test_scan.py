@@ -226,20 +226,21 @@ def test_of_several_video_streams_everybody_reads_the_first(tmp_path: Path) -> N
 
 def test_a_playlist_with_the_name_of_a_video_opens_no_other_file(tmp_path: Path) -> None:
     video = write_numbered(tmp_path, "b_frames.mp4")
-    (tmp_path / "run").mkdir()
+    folder = tmp_path / "classes"
+    (folder / "run").mkdir(parents=True)
     playlists = {
-        "concat.mp4": f"ffconcat version 1.0\nfile '../{video.name}'\n",
-        "hls.ts": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n../{video.name}\n#EXT-X-ENDLIST\n",
+        "concat.mp4": f"ffconcat version 1.0\nfile '../../{video.name}'\n",
+        "hls.ts": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n../../{video.name}\n#EXT-X-ENDLIST\n",
     }
     for name, content in playlists.items():
-        path = tmp_path / "run" / name
+        path = folder / "run" / name
         path.write_text(content)
         for look in (Video, scan, open_input):
             with pytest.raises(FrameError, match=f"{name}: cannot be read as a video"):
                 look(path)
         entry = dump_video(make_job(path, tmp_path / "set"))
         assert entry["status"] == "failed" and "cannot be read as a video" in entry["errors"][0]
-    clips = Kinetics(tmp_path, make_clip_sampler("uniform", 0.2))
+    clips = Kinetics(folder, make_clip_sampler("uniform", 0.2))
     with pytest.raises(FrameError, match="cannot be read as a video"):
         next(iter(clips))
 
