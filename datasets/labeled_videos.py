@@ -6,6 +6,7 @@ clip_transforms.py. A run of main.py uses VideoDataset instead, with the same sa
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, RandomSampler, Sampler, get_worker_info
 
 from datasets.lists.records import RecordList
-from datasets.lists.tables import read_videos
+from datasets.lists.spelling import as_on_disk
+from datasets.lists.tables import number_classes, read_videos
 from datasets.video_dataset import shown_during
 from datasets.videos.clip_times import SAMPLERS, Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.videos.index import index_videos
@@ -29,6 +31,7 @@ from datasets.videos.scan import VideoTimes
 from utils.config.build import check_arguments, check_name
 from utils.errors import ConfigError
 
+_log = logging.getLogger(__name__)
 Sample = dict[str, Any]
 Seconds = float | Fraction
 
@@ -204,5 +207,15 @@ def Kinetics(  # noqa: N802 - PyTorchVideo's name
     """
     if decode_audio:
         raise ConfigError("decode_audio: no sound is read here; leave it out, samples then have no key `audio`")
-    records, _ = read_videos(data_path, root=video_path_prefix or ".")
+    root = video_path_prefix or "."
+    classes = number_classes([(data_path, root)])
+    if classes is not None and classes.from_list:
+        _log.warning(
+            "%s: there is no classInd.txt, so its %d class names are numbered in alphabetical order; a list with other "
+            "classes is numbered otherwise",
+            data_path,
+            len(classes.names),
+        )
+    records, _ = read_videos(data_path, root=root, classes=classes)
+    records = as_on_disk(records)
     return LabeledVideoDataset(records, clip_sampler, video_sampler, transform, decoder=decoder)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from datasets.frame_dataset import FrameDataset
 from datasets.lists.parser import COLUMNS
+from datasets.lists.tables import first_suffix
 from datasets.sampling.rules import SEGMENT_RULES
 from datasets.stores.frame_names import IMAGE_SUFFIXES
-from utils.errors import ListError
 
 
 class ImageDataset(FrameDataset):
@@ -26,11 +26,4 @@ def image_list_columns(source: str | Path) -> tuple[str, ...]:
     An image file has `path label`, a folder of frames `path num_frames label`; the first line decides, by the suffix of
     its path. Raises ListError if the list cannot be read.
     """
-    try:
-        with Path(source).open("rb") as file:
-            line = next((line for line in file if line.strip()), b"")
-    except OSError as error:
-        raise ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source") from None
-    words = line.decode("utf-8", "replace").replace(",", " ").replace('"', " ").split()
-    is_image = len(words) >= 2 and Path(" ".join(words[:-1])).suffix.lower() in IMAGE_SUFFIXES
-    return ("label",) if is_image else COLUMNS
+    return ("label",) if first_suffix(source) in IMAGE_SUFFIXES else COLUMNS

@@ -65,7 +65,7 @@ def classes_of(common: Common) -> Classes | None:
 def _check_base(records: RecordList, classes: Classes) -> None:
     """Raises ListError where the class file says that the labels of the training list count from 1."""
     labels = records.labels.flat if isinstance(records.labels, LabelSets) else records.labels
-    if not classes.from_list and label_base(set(np.unique(labels).tolist()), None, classes.first):
+    if classes.first == 1 and label_base(set(np.unique(labels).tolist()), None, classes.first):
         raise ListError(
             f"{records.source}: no video has label 0, and {classes.source} counts from 1, so the labels seem to count "
             "from 1, too, but must count from 0: tools/check_data.py --fix makes them; if they do, let the class file "

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from datasets import DATASETS, FakeDataset
 from datasets.frame_dataset import SampleDataset
+from datasets.lists.records import RecordList
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
 from datasets.open import flip_labels, has_videos, open_frames, open_list, store_type
 from datasets.protocol import ClipProtocol, clip_protocol
@@ -163,6 +164,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     if has_videos(common):
         dataset = VideoDataset(records, protocol, seed=common.seed, flip_labels=flip, **_video_arguments(common))
         scanned, unreadable = dataset.index.num_videos, len(dataset.index.errors)
+        _check_readable(dataset, records, allowed=common.bad_frame_budget)
         description = f"encoded videos, {scanned} scanned, {unreadable} of them unreadable"
         if records.spans is not None:
             description = f"parts of {scanned} encoded videos, {unreadable} of the parts without a readable frame"
@@ -176,6 +178,15 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
         kind = DATASETS[protocol.clip.dataset]
         dataset = kind(records, store, protocol, seed=common.seed, flip_labels=flip, encoded=encoded)
     return Split(name, common, protocol, dataset, names, description, digest)
+
+
+def _check_readable(dataset: VideoDataset, records: RecordList, *, allowed: int) -> None:
+    """Raises: ListError for videos that the scan could not read, before any is trained on, if there are too many."""
+    errors = dataset.index.errors
+    if len(errors) > allowed:
+        first = min(errors)
+        others = f", and {len(errors) - 1} others (tools/check_data.py names all)" if len(errors) > 1 else ""
+        raise ListError(f"{records.where(first)}: {errors[first]}{others}; bad_frame_budget is {allowed}")
 
 
 def check_lists(common: Common, clip: ClipSpec) -> Protocols:

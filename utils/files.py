@@ -66,7 +66,8 @@ def walk(root: str | os.PathLike[str]) -> Iterator[tuple[Path, list[str], list[s
     """Yields (folder, names of the folders in it, names of its files) for `root` and every folder below, sorted.
 
     Links are followed, except one that leads back to a folder which it lies in. Names that begin with a dot are left
-    out: hidden ones, and the `._x.mp4` that macOS puts beside x.mp4.
+    out: hidden ones, and the `._x.mp4` that macOS puts beside x.mp4. A broken link is a file, so that reading it fails
+    with its name; pipes and sockets are left out.
 
     Raises UserError for a folder that cannot be read: what is in it must not be missing in silence.
     """
@@ -77,24 +78,26 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[tuple[Path, list[str]
     real = os.path.realpath(folder)
     if real in above:
         return
+    folders, files = [], []
     try:
-        with os.scandir(folder) as entries:
-            shown = sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+        with os.scandir(folder) as entries:  # which knows most kinds without another call to the system
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                target = Path(entry.path) if entry.is_symlink() else entry
+                if target.is_dir():
+                    folders.append(entry.name)
+                elif target.is_file() or (isinstance(target, Path) and not target.exists()):
+                    files.append(entry.name)
     except OSError as error:
         raise UserError(f"{folder}: the folder cannot be read: {error.strerror}") from None
-    folders = [name for name, is_folder in shown if is_folder]
-    yield folder, folders, [name for name, is_folder in shown if not is_folder]
-    for name in folders:
+    yield folder, sorted(folders), sorted(files)
+    for name in sorted(folders):
         yield from _walk(folder / name, above | {real})
 
 
 def find_files(root: str | os.PathLike[str], suffixes: Collection[str]) -> Iterator[Path]:
-    """Yields every file below `root` with one of these suffixes (in lower case), relative to it, as `walk` finds them.
-
-    A broken link counts, so that reading it fails with its name; a pipe or socket does not.
-    """
+    """Yields every file below `root` with one of these suffixes (in lower case), relative to it."""
     for folder, _, names in walk(root):
-        for name in names:
-            path = folder / name
-            if path.suffix.lower() in suffixes and (path.is_file() or not path.exists()):
-                yield path.relative_to(root)
+        below = folder.relative_to(root)
+        yield from (below / name for name in names if os.path.splitext(name)[1].lower() in suffixes)  # noqa: PTH122

@@ -18,11 +18,11 @@ import numpy as np
 
 from datasets.lists.parser import COLUMNS, ParsedList, parse_list
 from utils.errors import ListError
-from utils.flat_file import open_arrays, save_arrays
+from utils.flat_file import is_offsets, open_arrays, save_arrays
 from utils.scoring.label_sets import LabelSets
 
 _CACHE_ABOVE = 32 << 20  # bytes of text; below this, reading the list again is as quick
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _log = logging.getLogger(__name__)
 
 
@@ -91,7 +91,7 @@ class RecordList:
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         # a spawned worker maps the cache again instead of receiving a copy of the arrays
         if self._cache_file is not None:
-            return _open_cached, (self.source, self.root, self._cache_file, self._num_class)
+            return _open_cached, (self.source, self.root, self._cache_file, self._num_class, False)
         return _rebuild, (self.source, self.root, self.arrays(), self._num_class)
 
     def digest(self) -> str:
@@ -266,9 +266,27 @@ def _reopen(source: Path, root: str | os.PathLike[str], cache_file: Path, num_cl
         return None
 
 
-def _open_cached(source: Path, root: str | os.PathLike[str], cache_file: Path, num_class: int | None) -> RecordList:
-    _, arrays = open_arrays(cache_file)
+def _open_cached(
+    source: Path, root: str | os.PathLike[str], cache_file: Path, num_class: int | None, check: bool = True
+) -> RecordList:
+    """Maps a cache. check: looks for damage, which the workers of a process that has done so need not."""
+    _, arrays = open_arrays(cache_file, check=check)
+    if check:
+        _check_arrays(cache_file, arrays)
     return _rebuild(source, root, arrays, num_class, cache_file)
+
+
+def _check_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Raises ValueError where arrays do not fit together, so that no index is outside of them."""
+    count = len(arrays["lines"])
+    labels = arrays.get("label_offsets")
+    fit = is_offsets(arrays["offsets"], count, len(arrays["blob"])) and len(arrays["num_frames"]) == count
+    if labels is None:
+        fit = fit and len(arrays["labels"]) == count
+    else:
+        fit = fit and is_offsets(labels, count, len(arrays["labels"]))
+    if not fit:
+        raise ValueError(f"{file}: its arrays do not fit together")
 
 
 def _rebuild(

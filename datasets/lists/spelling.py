@@ -7,7 +7,6 @@ Linux takes both for different names.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 
 import numpy as np
 
@@ -23,10 +22,10 @@ def as_on_disk(records: RecordList) -> RecordList:
 
     Raises ListError for a path that is there only with / instead of backslashes.
     """
-    changed: dict[int, str] = {}
+    spelling, changed = Spelling(records.root), {}
     for index in _unusual(records):
         path = records.path(index)
-        spelled = spelling(str(records.root), path)
+        spelled = spelling.of(path)
         if "\\" in spelled and os.sep == "/":
             _refuse_backslashes(records, index, path)
         if spelled != path:
@@ -34,29 +33,36 @@ def as_on_disk(records: RecordList) -> RecordList:
     return records.with_paths(changed) if changed else records
 
 
-def spelling(root: str, path: str) -> str:
-    """Returns a path below `root` as the disk spells it; unchanged if it is not there."""
-    if path.isascii() and "\\" not in path:
-        return path
-    folder, found = ("/" if path.startswith("/") else root), []
-    for part in path.split("/"):
-        if part not in ("", ".", ".."):
-            names = _names(folder)
-            part = names.get(part) or names.get(composed(part), part)
-        found.append(part)
-        folder = f"{folder}/{part}"
-    spelled = "/".join(found)
-    return spelled if spelled == path or os.path.lexists(folder) else path
+class Spelling:
+    """Knows how the disk spells paths below `root`. Each folder is read once, so an object is for one moment."""
 
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = os.fspath(root)
+        self._known: dict[str, dict[str, str]] = {}
 
-@lru_cache(maxsize=4096)
-def _names(folder: str) -> dict[str, str]:
-    """Returns the names in a folder, by themselves and by their composed form."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208 - names are all that is needed
-    except OSError:
-        return {}
-    return {composed(name): name for name in names} | {name: name for name in names}
+    def of(self, path: str) -> str:
+        """Returns a path as the disk spells it; unchanged if it is not there."""
+        if path.isascii() and "\\" not in path:
+            return path
+        folder, found = ("/" if path.startswith("/") else self._root), []
+        for part in path.split("/"):
+            if part not in ("", ".", ".."):
+                names = self._names(folder)
+                part = names.get(part) or names.get(composed(part), part)
+            found.append(part)
+            folder = f"{folder}/{part}"
+        spelled = "/".join(found)
+        return spelled if spelled == path or os.path.lexists(folder) else path
+
+    def _names(self, folder: str) -> dict[str, str]:
+        """Returns the names in a folder, by themselves and by their composed form."""
+        if folder not in self._known:
+            try:
+                names = os.listdir(folder)  # noqa: PTH208 - names are all that is needed
+            except OSError:
+                names = []
+            self._known[folder] = {composed(name): name for name in names} | {name: name for name in names}
+        return self._known[folder]
 
 
 def _unusual(records: RecordList) -> list[int]:

@@ -155,6 +155,20 @@ def _class_folders(folder: Path) -> list[Entry]:
     return entries
 
 
+def first_suffix(source: str | os.PathLike[str]) -> str:
+    """Returns the suffix of the path in the first line of a list if it is `path label`, in lower case, such as .mp4.
+
+    Raises ListError if the list cannot be read.
+    """
+    try:
+        with Path(source).open("rb") as file:
+            line = next((line for line in file if line.strip()), b"").decode("utf-8", "replace")
+    except OSError as error:
+        raise ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source") from None
+    words = line.replace(",", " ").replace('"', " ").split()
+    return Path(" ".join(words[:-1])).suffix.lower() if len(words) > 1 else ""
+
+
 def _table_of(source: Path) -> tuple[list[str], list[list[str]]] | None:
     return None if source.is_dir() or source.suffix.lower() not in TABLES else read_table(source)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,9 @@ import numpy as np
 
 from datasets.stores.packed import FORMAT, INDEX, path_hash
 from utils.errors import UserError
-from utils.flat_file import open_arrays, save_arrays
+from utils.flat_file import is_offsets, open_arrays, save_arrays
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class PackWriter:
         folder.mkdir(parents=True, exist_ok=True)
         for torn in folder.glob("*.tmp"):
             torn.unlink()
-        self._shards = [_load(path) for path in sorted(folder.glob("shard_*.idx")) if _is_whole(path)]
+        found = map(_load_whole, sorted(folder.glob("shard_*.idx")))
+        self._shards = [shard for shard in found if shard is not None]
         self.known: dict[bytes, tuple[int, int]] = {}  # path -> (number of frames, stamp)
         for shard in self._shards:
             self.known.update(zip(shard.names, zip(shard.counts, shard.stamps, strict=True), strict=True))
@@ -164,7 +168,10 @@ class PackWriter:
 def verify(folder: Path) -> Iterator[tuple[str, int, list[tuple[str, list[int]]]]]:
     """Reads every shard; yields (file, number of videos in it, damaged videos with the indices of their bad frames)."""
     for path in sorted(folder.glob("shard_*.idx")):
-        shard = _load(path)
+        try:
+            shard = _load(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); run tools/pack_frames.py again") from None
         bad: list[tuple[str, list[int]]] = []
         try:
             with (folder / shard.name).open("rb") as file:
@@ -199,28 +206,41 @@ def _append(shard: _Shard, file: IO[bytes], video: PackedVideo) -> None:
 
 
 def _load(path: Path) -> _Shard:
-    header, arrays = open_arrays(path)
-    ends = np.cumsum(arrays["counts"])[:-1]
-    names, offsets = arrays["names"].tobytes(), arrays["name_offsets"].tolist()
+    """Reads the description of a shard. Raises ValueError if it is damaged, and OSError if it cannot be read."""
+    try:
+        header, arrays = open_arrays(path, without_sums=True)
+        counts, names, offsets = arrays["counts"], arrays["names"].tobytes(), arrays["name_offsets"]
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        fit = is_offsets(offsets, len(counts), len(names)) and is_offsets(ends, len(counts), len(arrays["sizes"]))
+        alike = len(arrays["stamps"]) == len(arrays["starts"]) == len(counts)
+        if not fit or not alike or len(arrays["sums"]) != len(arrays["sizes"]):
+            raise ValueError("its parts do not fit together")
+        size = int(header["bytes"])
+    except (LookupError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({error})") from None
     return _Shard(
         path.with_suffix(".bin").name,
-        [names[start:stop] for start, stop in itertools.pairwise(offsets)],
+        [names[start:stop] for start, stop in itertools.pairwise(offsets.tolist())],
         arrays["stamps"].tolist(),
-        arrays["counts"].tolist(),
+        counts.tolist(),
         arrays["starts"].tolist(),
-        np.split(arrays["sizes"], ends),
-        np.split(arrays["sums"], ends),
-        header["bytes"],
+        np.split(arrays["sizes"], ends[1:-1]),
+        np.split(arrays["sums"], ends[1:-1]),
+        size,
     )
 
 
-def _is_whole(path: Path) -> bool:
-    """Returns whether an .idx can be read and its shard has the expected size."""
+def _load_whole(path: Path) -> _Shard | None:
+    """Returns a shard that is complete; None if its file has another size, or its .idx is damaged and so removed."""
     try:
-        header, _ = open_arrays(path)
-        return path.with_suffix(".bin").stat().st_size == header["bytes"]
-    except (OSError, ValueError, KeyError):
-        return False
+        shard = _load(path)
+        return shard if path.with_suffix(".bin").stat().st_size == shard.bytes else None
+    except OSError:
+        return None
+    except ValueError as error:
+        _log.warning("%s; its videos are packed again", error)
+        path.unlink()
+        return None
 
 
 def _offsets(lengths: Sequence[int]) -> np.ndarray:

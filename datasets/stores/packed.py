@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
+import re
 import unicodedata
 import zlib
 from collections import OrderedDict
@@ -19,11 +20,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from utils.errors import FrameError
-from utils.flat_file import open_arrays
+from utils.flat_file import is_offsets, open_arrays
 
 INDEX = "index.flat"
 FORMAT = 1
 _OPEN_SHARDS = 64
+_SHARD_NAME = re.compile(r"shard_\d+\.bin")  # in the folder of the pack, not elsewhere
 Access = Literal["pread", "mmap"]
 
 
@@ -87,21 +89,23 @@ class PackedStore:
         series: str | None = None,
     ) -> None:
         self.folder, self.access, self.series = Path(folder), access, series
-        self._open()
+        self._open(check=True)
         self._check_shards()
 
-    def _open(self) -> None:
+    def _open(self, *, check: bool) -> None:
         path = self.folder / INDEX
         try:
-            header, arrays = open_arrays(path)
+            header, arrays = open_arrays(path, check=check, without_sums=True)
+            if (found := header.get("format")) != FORMAT:
+                raise FrameError(f"{path}: has format {found}, but this version reads format {FORMAT}; pack again")
+            if check:
+                _check_index(header["shards"], arrays)
         except FileNotFoundError:
             raise FrameError(
                 f"{path}: there is no finished pack; run tools/pack_frames.py, which continues an unfinished one"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise FrameError(f"{path}: cannot be read ({error}); run tools/pack_frames.py again") from None
-        if (found := header.get("format")) != FORMAT:
-            raise FrameError(f"{path}: has format {found}, but this version reads format {FORMAT}; pack again")
         self._shards: list[dict[str, Any]] = header["shards"]
         self._arrays = arrays
         self._open_shards: OrderedDict[int, _Shard] = OrderedDict()
@@ -217,4 +221,25 @@ def series_path(path: str, series: str | None) -> str:
 
 
 def _reopen(folder: Path, access: Access, series: str | None) -> PackedStore:
-    return PackedStore(folder, folder=folder, access=access, series=series)
+    store = PackedStore.__new__(PackedStore)
+    store.folder, store.access, store.series = folder, access, series
+    store._open(check=False)  # the process that sent it here has looked for damage
+    return store
+
+
+def _check_index(shards: list[dict[str, Any]], arrays: dict[str, np.ndarray]) -> None:
+    """Raises ValueError where the parts of an index do not fit together, so that no frame is looked for outside."""
+    videos, frames = len(arrays["video_shard"]), len(arrays["frame_size"])
+    names = [(str(shard["name"]), int(shard["bytes"])) for shard in shards]
+    order, shard_of = arrays["hash_order"], arrays["video_shard"]
+    fit = (
+        all(_SHARD_NAME.fullmatch(name) for name, _ in names)
+        and is_offsets(arrays["path_offsets"], videos, len(arrays["paths"]))
+        and is_offsets(arrays["video_first"], videos, frames)
+        and [len(arrays[name]) for name in ("hash", "hash_order", "video_start")] == [videos] * 3
+        and len(arrays["frame_sum"]) == frames
+        and (not videos or (shard_of.min() >= 0 and shard_of.max() < len(shards)))
+        and (not videos or (order.min() >= 0 and order.max() < videos and arrays["video_start"].min() >= 0))
+    )
+    if not fit:
+        raise ValueError("its parts do not fit together")

@@ -126,10 +126,11 @@ def test_processes_share_the_videos_out(csv: Path) -> None:
     assert all("RandomSampler would show every video on each of 2 processes" in refusal for *_, refusal in results)
 
 
-def test_a_folder_of_class_folders_will_do(csv: Path, tmp_path: Path) -> None:
+def test_a_folder_of_class_folders_will_do(csv: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("run", "jump"):
         make_video(tmp_path / name / "x.mp4", frames=6)
     dataset = Kinetics(tmp_path, make_clip_sampler("random", 1), video_sampler=SequentialSampler)
+    assert "class names are numbered in alphabetical order" in caplog.text
     assert [clip["label"] for clip in dataset] == [0, 1] and dataset.num_videos == 2
 
 

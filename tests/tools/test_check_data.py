@@ -225,6 +225,30 @@ common:
     assert "no such config" in run_tool("check_data", dataset / "none", code=2).stderr
 
 
+def test_one_list_for_training_and_validation_is_one_fault(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "lists/val.txt").unlink()
+    (dataset / "lists/val.txt").symlink_to(dataset / "lists/train.txt")
+    [fault] = doctor(dataset, "--quick", code=2, capsys=capsys)["faults"]
+    assert fault["kind"] == "same_list" and "train.txt: is the list of train and val" in fault["message"]
+    (dataset / "lists/val.txt").unlink()
+    shutil.copy(dataset / "lists/train.txt", dataset / "lists/val.txt")
+    [fault] = doctor(dataset, "--quick", code=2, capsys=capsys)["faults"]
+    assert fault["kind"] == "overlap" and "train.txt: all 20 videos are also in" in fault["message"]
+
+
+def test_a_list_of_pictures_is_checked_picture_by_picture(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = video(dataset, 0, 1)
+    (folder / "img_00002.jpg").write_bytes(zeroed(SOUND))
+    (folder / "img_00003.jpg").unlink()
+    (folder / "img_00004.jpg").write_bytes(b"")
+    paths = [(folder / f"img_0000{number}.jpg").relative_to(dataset) for number in range(1, 6)]
+    (dataset / "lists/pictures.txt").write_text("".join(f"{path} 0\n" for path in paths))
+    assert check_data.main([str(dataset / "lists/pictures.txt"), "--json", "--workers", "1"]) == 2
+    faults = json.loads(capsys.readouterr().out)["faults"]
+    kinds = [(fault["kind"], fault["line"]) for fault in faults if fault["line"]]
+    assert kinds == [("undecodable_image", 2), ("missing_image", 3), ("undecodable_image", 4)]
+
+
 @pytest.mark.whole
 def test_worker_processes_find_the_same(dataset: Path, capsys: pytest.CaptureFixture[str]):
     PLANTS["undecodable_frame"](dataset)

@@ -211,6 +211,16 @@ def test_a_csv_labels_flat_frames_and_may_split_them(tmp_path: Path) -> None:
     assert "all of its videos are missing" in refusal(tmp_path, "--csv", table)
 
 
+def test_each_list_is_said_to_be_of_the_file_that_it_is_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for side in ("train", "val"):
+        frames(tmp_path / "frames" / side, 1)
+        (tmp_path / f"{side}.csv").write_text(f"{side},x\n")
+    make(tmp_path, "--csv", tmp_path / "train.csv", "--csv", tmp_path / "val.csv")
+    said = capsys.readouterr().out
+    for side in ("train", "val"):
+        assert f"lists/{side}.txt: 1 videos, 1 to 1 per class (split of {tmp_path / side}.csv)" in said
+
+
 def test_numbers_stay_the_labels_that_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = []
     for label in ("01", "2", "10.0"):

@@ -21,9 +21,10 @@ def test_a_walk_follows_links_but_no_loop_and_leaves_hidden_names_out(tmp_path: 
         (tmp_path / place).symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "root/a/deep/up").symlink_to(tmp_path / "root", target_is_directory=True)
     (tmp_path / "root/b.mp4").symlink_to(tmp_path / "gone.mp4")
+    (tmp_path / "root/c.mp4").symlink_to(tmp_path / "root/c.mp4")
     os.mkfifo(tmp_path / "root/pipe.mp4")
     found = [path.as_posix() for path in find_files(tmp_path / "root", {".mp4"})]
-    assert found == ["b.mp4", "a/x.mp4", "a/deep/er/y.MP4", "b/far.mp4", "c/far.mp4"]
+    assert found == ["b.mp4", "c.mp4", "a/x.mp4", "a/deep/er/y.MP4", "b/far.mp4", "c/far.mp4"]
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:

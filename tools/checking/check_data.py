@@ -9,13 +9,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datasets.lists.parser import COLUMNS, label_columns, parse_text
+from datasets.lists.tables import TABLES, VIDEO_SUFFIXES, first_suffix
+from datasets.memcached_dataset import image_list_columns
 from datasets.open import has_videos
-from datasets.stores.frame_names import normalise_template
-from tools.checking.disk import check_frames
+from datasets.stores.frame_names import IMAGE_SUFFIXES, normalise_template
+from tools.checking.disk import check_frames, check_images
 from tools.checking.fix import fix
 from tools.checking.flow import check_flow
-from tools.checking.lists import DataSet, check_classes, check_lists, read_classes, read_list, summary
+from tools.checking.lists import DataSet, Fault, check_classes, check_lists, read_classes, read_list, summary
 from tools.checking.videos import check_videos, take_videos
+from tools.listing.found import VIDEOS
 from utils.config.file import load_config
 from utils.errors import ListError, UserError
 from utils.transforms.image import MAX_PIXELS
@@ -37,6 +40,7 @@ class Target:
     multi_label: True where a video may show several classes.
     flow: True to check optical flow instead of frames.
     encoded: True for videos instead of folders of frames.
+    images: True for single pictures instead of folders of frames.
     max_pixels: height x width that a frame may have.
     """
 
@@ -49,6 +53,7 @@ class Target:
     multi_label: bool = False
     flow: bool = False
     encoded: bool = False
+    images: bool = False
     max_pixels: int = MAX_PIXELS
 
 
@@ -86,22 +91,34 @@ def run(args: argparse.Namespace) -> int:
 
 def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
     """Runs all checks, the cheap ones first."""
-    columns = label_columns(("label",) if target.encoded else COLUMNS, multi_label=target.multi_label)
-    data = DataSet(target.sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels)
+    columns = label_columns(("label",) if target.encoded or target.images else COLUMNS, multi_label=target.multi_label)
+    sources = _different(target.sources)
+    data = DataSet(sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels)
+    if len(sources) < len(target.sources):
+        both = f"{next(iter(sources.values()))}: is the list of {' and '.join(target.sources)}"
+        data.faults.append(Fault("same_list", f"{both}, so the accuracy is that of videos that were trained on"))
     read_classes(data, target.classes, encoded=target.encoded)
-    for split, source in target.sources.items():
-        if target.encoded and (source.is_dir() or source.suffix.lower() == ".csv"):
+    for split, source in sources.items():
+        if target.encoded and (source.is_dir() or source.suffix.lower() in TABLES):
             take_videos(data, split)
         else:
             read_list(data, split)
     check_lists(data)
     if target.encoded:
         check_videos(data, decode=decode, workers=workers)
+    elif target.images:
+        check_images(data, decode=decode, workers=workers)
     else:
         check = check_flow if target.flow else check_frames
         check(data, template=target.template, first=target.first, decode=decode, workers=workers)
     check_classes(data)
     return data
+
+
+def _different(sources: dict[str, Path]) -> dict[str, Path]:
+    """Returns the lists without those that are the same file or folder as one before."""
+    first: dict[Path, str] = {}
+    return {split: source for split, source in sources.items() if first.setdefault(source.resolve(), split) == split}
 
 
 def _say(data: DataSet, target: Target, args: argparse.Namespace) -> None:
@@ -126,11 +143,13 @@ def find_target(args: argparse.Namespace) -> Target:
         raise UserError(f"{path}: no such config, folder or list")
     sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
     first = next(iter(sources.values()))
-    encoded = first.suffix.lower() == ".csv"
-    root = args.root or (first.resolve().parent.parent if encoded else _find_root(first, multi_label=args.multi_label))
+    is_table, suffix = first.suffix.lower() in TABLES, first_suffix(first)
+    encoded, images = is_table or suffix in VIDEO_SUFFIXES, suffix in IMAGE_SUFFIXES and not is_table
+    files = encoded or images
+    root = args.root or (first.resolve().parent.parent if is_table else _find_root(first, files, args.multi_label))
     roots = dict.fromkeys(sources, root)
     known = (None, args.class_names, template, args.first_frame, args.multi_label, args.flow)
-    return Target(sources, roots, *known, encoded=encoded)
+    return Target(sources, roots, *known, encoded=encoded, images=images)
 
 
 def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> Target:
@@ -150,7 +169,9 @@ def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> 
     first = args.first_frame if args.first_frame is not None else common.data.first_frame
     several, flow = common.multi_label or args.multi_label, args.flow or common.model.modality == "flow"
     known = (common.model.num_class, classes, template, first, several, flow)
-    return Target(sources, roots, *known, encoded=has_videos(common), max_pixels=common.data.max_pixels)
+    images = common.model.type == "img" and image_list_columns(next(iter(sources.values()))) == ("label",)
+    encoded = has_videos(common)
+    return Target(sources, roots, *known, encoded=encoded, images=images, max_pixels=common.data.max_pixels)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:
@@ -163,10 +184,10 @@ def _lists_in(folder: Path) -> dict[str, Path]:
     raise UserError(f"{folder}: contains no train.txt, val.txt, test.txt or .csv, and neither does its lists/")
 
 
-def _find_root(source: Path, *, multi_label: bool) -> Path:
+def _find_root(source: Path, files: bool, multi_label: bool) -> Path:
     """Finds the folder that contains most of the first 50 videos: next to the list, above it, its frames/, or /."""
     paths: list[str] = []
-    columns = label_columns(COLUMNS, multi_label=multi_label)
+    columns = label_columns(("label",) if files else COLUMNS, multi_label=multi_label)
     with source.open("rb") as file:
         for line in file:
             try:
@@ -177,8 +198,9 @@ def _find_root(source: Path, *, multi_label: bool) -> Path:
             if len(paths) == 50:
                 break
     folder = source.resolve().parent
-    places = [folder.parent, folder.parent / "frames", folder, folder / "frames", Path("/"), Path.cwd()]
-    counts = [sum((place / path).is_dir() for path in paths if path) for place in places]
+    name = VIDEOS if files else "frames"
+    places = [folder.parent, folder.parent / name, folder, folder / name, Path("/"), Path.cwd()]
+    counts = [sum((place / path).is_dir() != files and (place / path).exists() for path in paths) for place in places]
     if not max(counts):
         raise UserError(f"{source}: its videos are not below {folder.parent}; say where they are with --root")
     return places[counts.index(max(counts))]

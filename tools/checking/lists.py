@@ -18,7 +18,7 @@ import numpy as np
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, ParsedList, parse_text
-from datasets.lists.spelling import spelling
+from datasets.lists.spelling import Spelling
 from datasets.lists.tables import number_classes
 from utils.errors import ListError
 from utils.scoring.label_sets import labels_to_text
@@ -182,11 +182,12 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     flat = numbers["labels" if data.multi_label else "label"].tolist()
     stops = np.cumsum(numbers["sizes"]).tolist() if data.multi_label else range(1, len(flat) + 1)
     counts = numbers["num_frames"].tolist() if counted else [0] * len(parsed.lines)
+    spelling = Spelling(data.roots[split])
     columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
     for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
         labels = tuple(flat[begin:end])
         path = os.fsdecode(blob[offsets[place] : offsets[place + 1]])
-        entry = Entry(split, line, spelling(str(data.roots[split]), path), num_frames, labels)
+        entry = Entry(split, line, spelling.of(path), num_frames, labels)
         unlabelled = labels == (-1,) and split != "train"  # allowed in lists that are only scored
         negative = 0 if unlabelled else min(labels, default=0)
         if (counted and num_frames < 1) or negative < 0:
@@ -305,11 +306,18 @@ def _check_overlap(data: DataSet) -> None:
     validating: dict[str, list[Entry]] = defaultdict(list)
     for entry in data.kept("val"):
         validating[os.path.normpath(Path(data.roots["val"], entry.path))].append(entry)
+    shared: list[tuple[Entry, Entry]] = []
     for entry in data.kept("train"):
         place = os.path.normpath(Path(data.roots["train"], entry.path))
         if other := next((other for other in validating.get(place, ()) if entry.shares(other)), None):
-            message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
-            data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
+            shared.append((entry, other))
+    if len(shared) == len(data.kept("train")) > 1:
+        message = f"{data.sources['train']}: all {len(shared)} videos are also in {data.sources['val']}"
+        data.faults.append(Fault("overlap", message, "train"))
+        return
+    for entry, other in shared:
+        message = f"{entry.path!r} is also a validation video, {data.sources['val']}:{other.line}"
+        data.blame("overlap", entry, message, fix="the training line is removed", drop=True)
     groups: dict[str, dict[str, list[Entry]]] = defaultdict(lambda: {"train": [], "val": []})
     for split in ("train", "val"):
         for entry in data.kept(split):

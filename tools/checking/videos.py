@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.lists.spelling import spelling
+from datasets.lists.spelling import Spelling
 from datasets.lists.tables import read_videos
 from datasets.videos.video import Video
 from tools.checking.lists import DataSet, Entry
@@ -51,14 +51,14 @@ def take_videos(data: DataSet, split: str) -> None:
         unlabelled=split != "train",
     )
     data.roots[split] = records.root
+    spelling = Spelling(records.root)
     for index in range(len(records)):
         target = np.asarray(records.labels[index])
         labels = [int(target.min())] if not target.ndim or target.min() < 0 else np.flatnonzero(target).tolist()
         line = int(records.where(index).rpartition(":")[2])
         start, end = (math.nan, math.nan) if records.spans is None else records.spans[index].tolist()
         span = None if math.isnan(start) else (start, end)
-        path = spelling(str(records.root), records.path(index))
-        data.entries.append(Entry(split, line, path, 0, tuple(labels), span))
+        data.entries.append(Entry(split, line, spelling.of(records.path(index)), 0, tuple(labels), span))
 
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, read_list
+from datasets.lists.spelling import as_on_disk
 from datasets.memcached_dataset import image_list_columns
 from datasets.stores.disk import DiskStore
 from datasets.stores.flow import SERIES, detect_flow
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     columns = [label_columns(image_list_columns(source), multi_label=args.multi_label) for source in args.lists]
     if len(set(columns)) > 1:
         raise UserError("lists of image files and lists of frame folders cannot share a pack")
-    records = [read_list(source, root=args.root, columns=columns[0], unlabelled=True) for source in args.lists]
+    lists = [read_list(source, root=args.root, columns=columns[0], unlabelled=True) for source in args.lists]
+    records = [as_on_disk(one) for one in lists]
     wanted = list(_wanted(records, args))
     with _locked(args.out):
         writer = PackWriter(args.out, shard_bytes=int(args.shard_mb * (1 << 20)))

@@ -1,4 +1,4 @@
-"""Reads the classes of videos from the JSON files of ActivityNet, Kinetics, Something-Something and mmaction2.
+"""Reads the classes of videos from JSON files: of ActivityNet, Kinetics, Something-Something, Diving48 and mmaction2.
 
 Fields that none of these files has are reported, not interpreted.
 """
@@ -20,6 +20,7 @@ _FIELDS = {"annotations", "subset", "duration", "resolution", "url", "label", "s
 _FIELDS |= {"duration_second", "duration_frame", "feature_frame", "fps", "rfps"}  # ActivityNet by mmaction2
 _FIELDS |= {"id", "template", "placeholders"}  # Something-Something
 _FIELDS |= {"frame_dir", "filename", "total_frames"}  # mmaction2
+_FIELDS |= {"vid_name", "start_frame", "end_frame"}  # Diving48, whose videos are cut at these frames already
 
 
 def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
@@ -83,9 +84,11 @@ def _listed(_: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:
     """Yields the annotation of an entry of a list.
 
     Something-Something has `{id, template, ...}`, or `{id}` in the test set; its class is the template without the
-    brackets, as in its labels.json. mmaction2 has `{frame_dir, label, ...}`.
+    brackets, as in its labels.json. mmaction2 has `{frame_dir, label, ...}`, Diving48 `{vid_name, label, ...}`.
     """
-    if name := entry.get("frame_dir") or entry.get("filename"):
+    if "vid_name" in entry:
+        yield str(entry["vid_name"]), str(entry["label"]), None, None, ""
+    elif name := entry.get("frame_dir") or entry.get("filename"):
         if entry.get("offset"):
             raise ValueError(
                 f"offset {entry['offset']}: every video must have its own folder, and begin with its first frame"
@@ -94,5 +97,7 @@ def _listed(_: str, entry: Mapping[str, Any]) -> Iterator[Annotation]:
         if isinstance(label, list):
             raise ValueError(f"label {label}: a video must have one class")
         yield str(PurePosixPath(name)), "" if label == -1 else str(label), None, None, ""
+    elif "id" not in entry:
+        raise ValueError(f"none of its fields ({', '.join(map(str, entry))}) is id, frame_dir, filename or vid_name")
     else:
         yield str(entry["id"]), str(entry.get("template", "")).replace("[", "").replace("]", ""), None, None, ""

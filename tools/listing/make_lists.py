@@ -67,12 +67,14 @@ class Annotated:
 
     videos: the videos that are there.
     sides: the split of each, by its place.
+    files: the files that put videos into each split.
     classes: the classes of all rows.
     missing: the names of the videos that are not there.
     """
 
     videos: list[Found]
     sides: dict[Place, str]
+    files: dict[str, list[str]]
     classes: list[str]
     missing: list[str]
 
@@ -84,7 +86,7 @@ def from_csv(videos: Sequence[Found], args: argparse.Namespace) -> Annotated:
     """
     index = by_name(videos)
     labelled: dict[Place, Found] = {}
-    said = Annotated([], {}, [], [])
+    said = Annotated([], {}, defaultdict(list), [], [])
     labels: set[str] = set()
     for where, row in labelled_rows(args.csv, unlabelled=args.unlabelled, multi_label=args.multi_label):
         classes = split_labels(row.label) if args.multi_label else [row.label] if row.label else []
@@ -101,7 +103,9 @@ def from_csv(videos: Sequence[Found], args: argparse.Namespace) -> Annotated:
         if row.split:
             if row.split not in SPLITS:
                 raise ListError(f"{where}: split {row.split!r} is not one of {', '.join(SPLITS)}")
-            said.sides[match.place] = SPLITS[row.split]
+            side = said.sides[match.place] = SPLITS[row.split]
+            if (file := where.rpartition(":")[0]) not in said.files[side]:
+                said.files[side].append(file)
     if said.sides and len(said.sides) < len(labelled):
         raise ListError(f"{args.csv[0]}: {len(labelled) - len(said.sides)} rows have no split")
     return replace(said, videos=list(labelled.values()), classes=sorted(labels))
@@ -137,21 +141,24 @@ def by_ratio(videos: Sequence[Found], args: argparse.Namespace) -> Splits:
     return splits
 
 
-def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Splits, list[str], list[str], str]:
-    """Returns the splits, the classes in order, the videos that are missing, and how the split was decided."""
+def make_splits(
+    videos: Sequence[Found], args: argparse.Namespace
+) -> tuple[Splits, list[str], list[str], dict[str, str]]:
+    """Returns the splits, the classes in order, the videos that are missing, and what decided about each split."""
     if args.split:
         splits, classes, missing = from_split_files(videos, args)
-        return splits, classes, missing, f"split {args.split_number} of {args.split}"
+        return splits, classes, missing, dict.fromkeys(splits, f"split {args.split_number} of {args.split}")
     if args.csv:
         said = from_csv(videos, args)
         videos, sides, classes, missing = said.videos, said.sides, said.classes, said.missing
-        how = f"split of {args.csv[0]}"
+        how = {side: f"split of {' and '.join(files)}" for side, files in said.files.items()}
         if not videos:
             raise UserError(
                 f"{args.csv[0]}: all of its videos are missing, such as {missing[0]!r}{_more_numbers(missing)}"
             )
     else:
-        sides, missing, how = from_folders(videos, encoded=args.videos), [], "folders"
+        sides, missing = from_folders(videos, encoded=args.videos), []
+        how = dict.fromkeys(SPLITS.values(), "folders")
         classes = sorted({video.label for video in videos})
     unlabelled = [video.path for video in videos if video.classes == ("",) and sides.get(video.place) != "test"]
     if unlabelled:
@@ -166,7 +173,8 @@ def make_splits(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Spli
     if unknown := sorted({label for video in videos for label in video.classes} - {*classes, ""}):
         raise UserError(f"{args.class_names}: class {unknown[0]!r} is not in it ({len(unknown)} such classes)")
     if not sides:
-        return by_ratio(videos, args), classes, missing, f"ratio {args.val_ratio:g}, seed {args.seed}"
+        splits = by_ratio(videos, args)
+        return splits, classes, missing, dict.fromkeys(splits, f"ratio {args.val_ratio:g}, seed {args.seed}")
     splits = {side: [video for video in videos if sides[video.place] == side] for side in sorted(set(sides.values()))}
     return splits, classes, missing, how
 
@@ -195,7 +203,9 @@ def run(args: argparse.Namespace) -> int:
     suffix, in_lines = (".csv", csv_lines) if args.videos else (".txt", list_lines)
     lines = {name: in_lines(members, index) for name, members in splits.items()}
     if empty := [name for name, members in splits.items() if not members]:
-        raise UserError(f"no video is left for {' and '.join(empty)} ({how}; {len(missing)} of its videos are missing)")
+        raise UserError(
+            f"no video is left for {' and '.join(empty)} ({how[empty[0]]}; {len(missing)} of its videos are missing)"
+        )
     folder: Path = args.lists or dataset / "lists"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +215,7 @@ def run(args: argparse.Namespace) -> int:
         per_class = Counter(label for video in members for label in video.classes)
         few, most = min((per_class[one] for one in classes), default=0), max(per_class.values(), default=0)
         spread = f"{few} to {most} per class" if set(per_class) != {""} else "without labels"
-        write(folder / f"{name}{suffix}", lines[name], f"{len(members)} videos, {spread} ({how})")
+        write(folder / f"{name}{suffix}", lines[name], f"{len(members)} videos, {spread} ({how[name]})")
     write(folder / "classInd.txt", [f"{number} {name}\n" for name, number in index.items()], f"{len(classes)} classes")
     used = {video.path for members in splits.values() for video in members}
     if len(used) < len(videos):

@@ -134,8 +134,8 @@ class Data(Section):
     first_frame: NonNegativeInt | None = None
     """Number in the file name of a video's first frame; None: detected."""
     class_names: str | None = None
-    """Class file, one `index name` per line; None: classInd.txt (or calssInd.txt) next to the list, else in `lists/` of
-    the root folder."""
+    """Class file of both lists, one `index name` per line; None: classInd.txt (or calssInd.txt) next to one of them,
+    else in `lists/` of its root folder."""
     sampling: str | None = None
     """Rule that chooses the frames of a clip; None: the method's, which is segments for tsn and tsm, clip for slowfast
     and clip3d."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from datasets.lists import parser as list_parser
 from datasets.lists.records import RecordList, read_list
 from utils.errors import ListError
+from utils.flat_file import open_arrays, save_arrays
 
 
 def records_of(tmp_path: Path, text: str | bytes, **kwargs: object) -> RecordList:
@@ -157,6 +158,22 @@ def test_a_cached_list_is_mapped_and_the_same(tmp_path: Path, caplog: pytest.Log
     file.write_bytes(file.read_bytes()[:-64])
     assert rows(records_of(tmp_path, text, cache_folder=cache)) == rows(plain)
     assert "damaged cache" in caplog.text
+
+
+def test_a_changed_bit_in_a_cache_changes_no_list(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    cache, text = tmp_path / "cache", "a 3 0\nb 4 1\nc 5 2\n"
+    wanted = rows(records_of(tmp_path, text, cache_folder=cache))
+    (file,) = cache.iterdir()
+    data = file.read_bytes()
+    for place in range(0, len(data), 40):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        file.write_bytes(changed)
+        assert rows(records_of(tmp_path, text, cache_folder=cache)) == wanted
+    assert "ignoring a damaged cache" in caplog.text
+    _, arrays = open_arrays(file)
+    save_arrays(file, {}, {name: array[:1].copy() for name, array in arrays.items()})
+    assert rows(records_of(tmp_path, text, cache_folder=cache)) == wanted
 
 
 @pytest.mark.parametrize("cached", [False, True])

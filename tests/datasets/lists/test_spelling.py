@@ -9,7 +9,7 @@ import pytest
 
 from datasets.lists.class_names import read_class_file
 from datasets.lists.records import read_list
-from datasets.lists.spelling import as_on_disk, spelling
+from datasets.lists.spelling import Spelling, as_on_disk
 from datasets.lists.tables import read_videos
 from tests.tools.test_make_lists import frames, lines, make
 from utils.errors import ListError
@@ -25,13 +25,13 @@ def test_paths_are_spelled_as_on_the_disk(tmp_path: Path, listed: str, there: st
     records = as_on_disk(read_list(tmp_path / "list.txt", root=tmp_path / "root"))
     assert [records.path(place) for place in range(3)] == ["plain", f"{there}/{there} 1", f"{listed}/gone"]
     assert records.num_frames.tolist() == [3, 3, 4] and records.where(2).endswith("list.txt:3")
-    assert spelling("/", str(tmp_path / "root" / listed)) == str(tmp_path / "root" / there)
+    assert Spelling("/").of(str(tmp_path / "root" / listed)) == str(tmp_path / "root" / there)
 
 
 def test_an_exact_name_comes_first_where_a_folder_has_both(tmp_path: Path) -> None:
     for name in (COMPOSED, DECOMPOSED):
         (tmp_path / name).mkdir()
-    assert [spelling(str(tmp_path), name) for name in (COMPOSED, DECOMPOSED)] == [COMPOSED, DECOMPOSED]
+    assert [Spelling(tmp_path).of(name) for name in (COMPOSED, DECOMPOSED)] == [COMPOSED, DECOMPOSED]
 
 
 def test_both_forms_of_a_class_name_are_one_class(tmp_path: Path) -> None:

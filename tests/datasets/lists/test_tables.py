@@ -60,6 +60,12 @@ def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
         ("a.csv", "path,label\na.mp4,7\n", "a.csv:2: label 7 is outside num_class 3: labels must be 0..2"),
         ("a.csv", "", "a.csv:1: the header must name"),
         ("a.txt", "a.mp4 7\n", "a.txt:1: label 7 is outside num_class 3"),
+        ("a.csv", "path,label\na.mp4,1\nb.mp4,2\nc.mp4,3\n", "a.csv:4: .* seems to count from 1 .tools/check_data.py"),
+        (
+            "a.csv",
+            "video_id,start_timestamp,stop_timestamp,verb_class\nx,0,1,2\n",
+            "found video_id, .*verb_class; rename",
+        ),
     ],
 )
 def test_wrong_lists_of_videos(tmp_path: Path, name: str, text: str, message: str):

@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from datasets import STORES, DiskStore, PackedStore
@@ -73,6 +77,19 @@ def test_paths_of_any_kind(tmp_path: Path):
     store = pack(tmp_path / "frames", tmp_path / "pack", names)
     for name in names:
         assert store.get_many(name, [1]) == DiskStore(tmp_path / "frames").get_many(name, [1])
+
+
+def test_a_pack_has_its_videos_in_either_form_of_unicode(tmp_path: Path):
+    forms = [unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD")]
+    for one, other in (forms, forms[::-1]):
+        write_video(tmp_path / "frames" / one, 1, 3)
+        (tmp_path / "list.txt").write_text(f"{other} 3 0\n")
+        out = tmp_path / f"pack of {len(one)}"
+        arguments = [str(out), str(tmp_path / "list.txt"), "--root", str(tmp_path / "frames"), "--workers", "1"]
+        assert pack_frames.main(arguments) == 0
+        store = PackedStore("", folder=out)
+        assert store.num_frames(one) == store.num_frames(other) == 3
+        shutil.rmtree(tmp_path / "frames" / one)
 
 
 def test_what_is_not_there_is_named(frames: Path, tmp_path: Path):
@@ -222,3 +239,56 @@ def test_the_tool_refuses_wrong_input_in_one_line(tiny_frames: Frames, tmp_path:
     assert "--root is missing" in run_tool("pack_frames", tmp_path / "pack", source, code=2).stderr
     done = run_tool("pack_frames", tmp_path / "pack", "--verify", code=2)
     assert done.stderr.count("\n") == 1 and "no such folder" in done.stderr
+
+
+def _rewritten(pack: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]], object]) -> None:
+    about, arrays = open_arrays(pack / "index.flat")
+    arrays = {name: array.copy() for name, array in arrays.items()}
+    change(about, arrays)
+    save_arrays(pack / "index.flat", about, arrays)
+
+
+NONSENSE: dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], object]] = {
+    "another file": lambda about, arrays: about["shards"][0].update(name="../../etc/passwd"),
+    "no name": lambda about, arrays: about["shards"][0].pop("name"),
+    "no shards": lambda about, arrays: about.pop("shards"),
+    "shards of text": lambda about, arrays: about.update(shards="abc"),
+    "a shard too many": lambda about, arrays: arrays["video_shard"].fill(9),
+    "a video too many": lambda about, arrays: arrays["hash_order"].fill(99),
+    "a path outside": lambda about, arrays: arrays["path_offsets"].fill(10**6),
+    "frames outside": lambda about, arrays: arrays["video_first"].fill(10**6),
+    "before the file": lambda about, arrays: arrays["video_start"].fill(-1),
+    **{
+        f"without {name}": lambda about, arrays, name=name: arrays.pop(name)
+        for name in ("paths", "hash", "hash_order", "video_shard", "video_start", "video_first", "frame_size")
+    },
+    "fewer sums": lambda about, arrays: arrays.update(frame_sum=arrays["frame_sum"][:-1]),
+}
+
+
+@pytest.mark.parametrize("change", NONSENSE.values(), ids=NONSENSE)
+def test_an_index_that_makes_no_sense_is_an_error_that_says_what_to_do(
+    frames: Path, tmp_path: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]], object]
+) -> None:
+    pack(frames, tmp_path / "pack")
+    _rewritten(tmp_path / "pack", change)
+    with pytest.raises(FrameError, match=r"index.flat: cannot be read .*; run tools/pack_frames.py again"):
+        PackedStore(tmp_path, folder=tmp_path / "pack")
+
+
+def test_a_changed_bit_of_an_index_is_an_error_and_one_of_a_shard_packs_it_again(
+    frames: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pack(frames, tmp_path / "pack")
+    for name in ("index.flat", "shard_00000.idx"):
+        file = tmp_path / "pack" / name
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    with pytest.raises(FrameError, match=r"index.flat: cannot be read .*damaged"):
+        PackedStore("", folder=tmp_path / "pack")
+    with pytest.raises(UserError, match=r"shard_00000.idx: cannot be read .*damaged"):
+        list(verify(tmp_path / "pack"))
+    assert pack(frames, tmp_path / "pack").get_many("v0", [1]) == DiskStore(frames).get_many("v0", [1])
+    assert "shard_00000.idx: incomplete or damaged; its videos are packed again" in caplog.text
+    assert not any(bad for _, _, bad in verify(tmp_path / "pack"))

@@ -103,3 +103,12 @@ def test_labels_that_count_from_1_like_the_class_file_are_an_error(config: Path,
         open_list(common, "train")
     (tmp_path / "classInd.txt").write_text("0 run\n1 jump\n")
     assert open_list(common, "train")[0].labels.tolist() == [1, 1]
+
+
+def test_broken_videos_are_named_before_any_is_trained_on(config: Path, tmp_path: Path):
+    for name in ("run/d.mp4", "run/e.mp4"):
+        (tmp_path / "videos" / name).write_bytes(b"no video" * 50)
+    common = load_config(config).common
+    with pytest.raises(ListError, match=r"run/d.mp4: cannot be read.*, and 1 others .*bad_frame_budget is 0"):
+        open_train(common)
+    assert len(open_train(load_config(config, ["common.bad_frame_budget=2"]).common)) == 5

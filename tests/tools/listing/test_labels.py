@@ -106,6 +106,16 @@ def test_json_of_activitynet_kinetics_and_something_something(tmp_path: Path) ->
         assert found == expected[name]
 
 
+def test_the_json_of_diving48_keeps_its_numbers(tmp_path: Path) -> None:
+    entry = {"vid_name": "8mSuUZ-3NXM_00053", "label": 26, "start_frame": 0, "end_frame": 104}
+    (tmp_path / "Diving48_V2_train.json").write_text(json.dumps([entry]))
+    said: list[str] = []
+    assert read_labels(tmp_path / "Diving48_V2_train.json", note=said.append) == [
+        LabelRow("8mSuUZ-3NXM_00053", "26", None, None, "train", 1)
+    ]
+    assert not said
+
+
 def test_fields_that_nobody_knows_are_named_wherever_they_stand(tmp_path: Path) -> None:
     annotation = {"label": "x", "segment": [0, 1], "certainty": 0.4}
     (tmp_path / "x.json").write_text(json.dumps({"a": {"subset": "training", "annotations": [annotation], "mood": 1}}))
@@ -121,7 +131,7 @@ def test_fields_that_nobody_knows_are_named_wherever_they_stand(tmp_path: Path) 
         ("3", "neither a list"),
         ("[]", "no video in it"),
         ("[1]", "entry '0' has an unexpected form (ValueError: 1 has no fields)"),
-        ('[{"template": "x"}]', "entry '0' has an unexpected form (KeyError: 'id')"),
+        ('[{"template": "x"}]', "none of its fields (template) is id, frame_dir, filename or vid_name"),
         ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a' has an unexpected form"),
     ],
 )
