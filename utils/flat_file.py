@@ -23,7 +23,7 @@ _MAGIC = b"FLATARR2"
 _WITHOUT_SUMS = b"FLATARR1"  # packs that were written before there were checksums
 _NUMBER = 8  # bytes of a number in front of the header
 _ALIGN = 64
-_KINDS = "biuf"  # dtypes of plain numbers: an object would be a pointer that the file chooses
+_KINDS = "biufS"  # dtypes of plain numbers and bytes: an object would be a pointer that the file chooses
 _BLOCK = 1 << 24
 
 
