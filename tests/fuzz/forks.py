@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import mmap
 import os
 import re
 import resource
 import signal
+import struct
 import sys
 import tempfile
 import traceback
@@ -47,18 +50,17 @@ def prepare_to_fork() -> None:
 
 def read_in_fork(read: Callable[[], Any], folder: Path) -> Outcome:
     """Runs `read` as a command would run, in a fork that works in `folder`."""
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, mmap.mmap(-1, 8) as before:  # memory that the fork shares
         with warnings.catch_warnings():  # Python 3.12 warns of threads, which `prepare_to_fork` keeps away
             warnings.simplefilter("ignore", DeprecationWarning)
             process = os.fork()
         if not process:
-            _child(read, folder, output.fileno())
+            _child(read, folder, output.fileno(), before)
         _, status, used = os.wait4(process, 0)
         output.seek(0)
         printed = output.read().decode(errors="replace")
-    seconds = used.ru_utime + used.ru_stime
-    megabytes = max(0.0, used.ru_maxrss / 1024 - _resident())
-    code = os.waitstatus_to_exitcode(status)
+        megabytes = max(0.0, used.ru_maxrss / 1024 - struct.unpack("d", before[:])[0])
+    seconds, code = used.ru_utime + used.ru_stime, os.waitstatus_to_exitcode(status)
     return Outcome(code, seconds, megabytes, _problem(code, megabytes, printed), printed)
 
 
@@ -79,17 +81,19 @@ def _problem(code: int, megabytes: float, printed: str) -> str:
 
 
 def _resident() -> float:
-    """MiB of this process, which a fork inherits."""
+    """Returns the MiB that this process has."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / (1 << 20)
 
 
-def _child(read: Callable[[], Any], folder: Path, output: int) -> None:
+def _child(read: Callable[[], Any], folder: Path, output: int, before: mmap.mmap) -> None:
     code = 1
     try:
         os.dup2(output, 1)
         os.dup2(output, 2)
         sys.stdout = sys.stderr = open(output, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        faulthandler.enable(sys.stderr)
         _bound(folder)
+        before[:] = struct.pack("d", _resident())
         run_cli(lambda _: read() and None, [])
     except SystemExit as ended:
         code = int(ended.code or 0)
