@@ -16,7 +16,11 @@ import networks
 from methods.tsn import TSN
 from tests.helpers.experiment import make_experiment, run
 from tests.helpers.requirements import ROOT
+from tests.helpers.run_tool import run_tool
 from tests.methods.test_contract import _backward_reaches_everything, _build
+from tests.tools.exporting.test_export import with_onnx
+from tools.documenting import config_reference
+from tools.exporting import cost, cost_rows, export_table
 
 BLOCKS = {
     match[1]: match[2]
@@ -75,3 +79,30 @@ def test_the_store_trains_without_a_single_frame_file(tmp_path: Path, monkeypatc
                 frame.unlink()
     named = ['common.data.frame_template="img_{:05d}.jpg"', "common.data.first_frame=1"]
     assert run(config, "common.data.store={type: zip}", *named, "common.lr_scheduler.max_iter=2") == 0
+
+
+@pytest.mark.whole
+@with_onnx
+def test_the_commands_that_are_named_renew_the_pages_that_list_a_method_and_a_backbone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(methods.METHODS, "max_tsn", defined("methods/max_tsn.py", "MaxTSN"))  # type: ignore[arg-type]
+    # counting and exporting all other networks takes minutes
+    monkeypatch.setattr(cost_rows, "ROWS", [row for row in cost_rows.ROWS if row.backbone == "mobilenetv2"])
+    rows = [row for row in cost_rows.all_rows() if row.backbone in ("plain", "mobilenetv2")]
+    for module in ("cost", "export_table"):
+        monkeypatch.setattr(f"tools.exporting.{module}.all_rows", lambda: iter(rows))
+    pages = {config_reference: "PAGE", cost: "DOCUMENT", export_table: "PAGE"}
+    for module, name in pages.items():
+        page = Path(getattr(module, name))
+        (tmp_path / page.name).write_text(page.read_text())
+        monkeypatch.setattr(module, name, tmp_path / page.name)
+    commands = re.findall(r"^python -m tools\.(\w+)( [^#\n]*)?", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert len(commands) == 3
+    for tool, arguments in commands:
+        run_tool(tool, *arguments.split())
+    run_tool("config_reference", "--check")
+    run_tool("cost", "--check")
+    assert "max_tsn" in (tmp_path / "config.md").read_text()
+    assert "tsn plain" in (tmp_path / "models.md").read_text()
+    assert "\n| tsn plain | " in (tmp_path / "export_models.md").read_text()

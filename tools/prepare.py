@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-import yaml
-
 if not __package__:  # started as `python tools/prepare.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
@@ -121,6 +119,8 @@ def link_frames(media: Path, out: Path) -> None:
 
 def write_flip_labels(lists: Path) -> None:
     """Writes flip_labels.yaml next to the lists: the classes that are mirror images of each other, for the config."""
+    import yaml
+
     from datasets.lists.class_names import read_class_file
 
     pairs = mirror_pairs(read_class_file(lists / "classInd.txt"))

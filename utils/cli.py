@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib.util
 import io
 import math
 import sys
@@ -16,10 +17,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TextIO, cast
 
 from utils.errors import EXIT_USER_ERROR, UserError
+from utils.files import ROOT
 from utils.plain_text import TextOnly, one_line
 from utils.system import discard, ended_by_signals, open_streams
 
 SECONDS_BETWEEN_LINES = 10
+NEEDED = ("torch", "numpy", "yaml", "pydantic", "cv2")  # what main.py imports first
 # the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
 PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
@@ -33,8 +36,13 @@ def answer_early(check: Callable[[], object]) -> None:
     open_streams()
     try:
         check()
+        for package in NEEDED:
+            if importlib.util.find_spec(package) is None:
+                raise ModuleNotFoundError(name=package)
     except UserError as error:
         _exit_with(error)
+    except ModuleNotFoundError as error:
+        _exit_if_not_installed(error)
 
 
 class Parser(argparse.ArgumentParser):
@@ -61,6 +69,8 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
             code = main(argv)
     except UserError as error:
         _exit_with(error)
+    except ModuleNotFoundError as error:
+        _exit_if_not_installed(error)
     except BrokenPipeError:  # `tool | head` closed our stdout: not worth a traceback
         discard(sys.stdout)
         sys.exit(141)
@@ -79,6 +89,20 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
     finally:
         sys.stdout, sys.stderr = before
     sys.exit(code or 0)
+
+
+def _exit_if_not_installed(error: ModuleNotFoundError) -> NoReturn:
+    """Ends with a line about a package of others that this Python lacks; an absent module of ours is a bug."""
+    package = (error.name or "").partition(".")[0]
+    if not package or package in sys.stdlib_module_names or any(ROOT.glob(f"{package}*")):
+        raise error
+    python = ROOT / ".venv/bin/python"
+    _exit_with(
+        UserError(
+            f"{sys.executable} has no package {package}: run the command with {python}, which `make demo` makes, or "
+            "pip install -r requirements.txt"
+        )
+    )
 
 
 def _exit_with(error: UserError) -> NoReturn:
