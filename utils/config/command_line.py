@@ -73,6 +73,15 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.add_argument(flag, action="store_true", help=f"obsolete: {reason}")
     args = parser.parse_intermixed_args(argv)
     args.command = shlex.join(["main.py", *(sys.argv[1:] if argv is None else argv)])
+    _check_combinations(args)
+    args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
+    if args.fp16:
+        args.overrides.append("common.amp=fp16")
+    return args
+
+
+def _check_combinations(args: argparse.Namespace) -> None:
+    """Raises UserError for a value or a combination of flags that makes no sense."""
     if args.profile < 0:
         raise UserError(f"--profile {args.profile}: give a number of steps, 0 or more")
     if args.static_loss_scale is not None and not 0 < args.static_loss_scale < math.inf:
@@ -89,10 +98,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         raise UserError("--recover continues a run as it was and --new-head starts a new classifier: give one of them")
     if args.recover and args.fresh:
         raise UserError("--recover continues from a checkpoint and --fresh starts again: give one of them")
-    args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
-    if args.fp16:
-        args.overrides.append("common.amp=fp16")
-    return args
 
 
 def check_command() -> None:
