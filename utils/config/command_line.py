@@ -72,15 +72,16 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for flag, reason in OBSOLETE.items():
         parser.add_argument(flag, action="store_true", help=f"obsolete: {reason}")
     args = parser.parse_intermixed_args(argv)
-    _check_combination(args)
     args.command = shlex.join(["main.py", *(sys.argv[1:] if argv is None else argv)])
+    _check_combinations(args)
     args.obsolete = [flag for flag in OBSOLETE if getattr(args, flag.strip("-").replace("-", "_"))]
     if args.fp16:
         args.overrides.append("common.amp=fp16")
     return args
 
 
-def _check_combination(args: argparse.Namespace) -> None:
+def _check_combinations(args: argparse.Namespace) -> None:
+    """Raises UserError for a value or a combination of flags that makes no sense."""
     if args.profile < 0:
         raise UserError(f"--profile {args.profile}: give a number of steps, 0 or more")
     if args.static_loss_scale is not None and not 0 < args.static_loss_scale < math.inf:

@@ -64,14 +64,24 @@ def _layouts() -> Iterator[tuple[str, Layout]]:
     small = {"type": "tsm", "backbone": "mobilenetv2", "num_class": 7, "kwargs": {"scale": 0.25}}
     slow = {"type": "clip3d", "backbone": "slow_r50", "num_class": 7}
     slowfast = {"type": "slowfast", "backbone": "resnet50", "num_class": 7, "alpha": 4, "fusion_kernel": 7}
+    slowfast["position_average"] = "scores"  # as that project averages over positions
     yield "ours", Layout(small, _ours(small))
     yield "ours of clips", Layout({**slow, "backbone": "r3d_18"}, _ours({**slow, "backbone": "r3d_18"}))
     yield "MIT TSM", Layout(tsm, lambda state: {"state_dict": frames.mit(state, {}, shifted=True)})
     yield "MIT TSM mobilenet", Layout(small, lambda state: {"state_dict": frames.mit(state, {}, shifted=True)})
     yield "tsn-pytorch", Layout(tsn, lambda state: {"state_dict": frames.mit(state, {}, shifted=False)}, zipped=False)
     yield "mmaction2 TSM", Layout(tsm, lambda state: {"state_dict": frames.mmaction2(state, {}, shifted=True)})
-    yield "mmaction2 Slow", Layout(slow, lambda state: {"state_dict": clips.mmaction2(_network(state))})
-    yield "PySlowFast", Layout(slow, lambda state: {"model_state": clips.pyslowfast(_network(state))})
+    yield (
+        "mmaction2 Slow",
+        Layout({**slow, "kwargs": {"crop_size": None}}, lambda state: {"state_dict": clips.mmaction2(_network(state))}),
+    )
+    yield (
+        "PySlowFast",
+        Layout(
+            {**slow, "kwargs": {"position_average": "scores"}},
+            lambda state: {"model_state": clips.pyslowfast(_network(state))},
+        ),
+    )
     yield "PySlowFast SlowFast", Layout(slowfast, lambda state: {"model_state": clips.pyslowfast(_network(state))})
     yield "PyTorchVideo", Layout(slow, lambda state: {"model_state": clips.pytorchvideo(_network(state))})
     yield "torchvision", Layout({**slow, "backbone": "r2plus1d_18"}, _network, zipped=False)
