@@ -59,7 +59,7 @@ def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
         if times:
             shown = " and ".join(repr(header[place].strip()) for place in times[:2])
             raise ListError(
-                f"{where}: {shown} seems to say which part of a video is meant; call the columns start and end and "
+                f"{where}: {shown} {'seem' if len(times) > 1 else 'seems'} to say which part of a video is meant; call the columns start and end and "
                 "give seconds, or remove them to take whole videos"
             )
     return found
