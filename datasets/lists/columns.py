@@ -58,8 +58,9 @@ def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
         times = [place for place, name in enumerate(names) if place not in taken and _TIMES & set(name.split("_"))]
         if times:
             shown = " and ".join(repr(header[place].strip()) for place in times[:2])
+            verb = "seem" if len(times) > 1 else "seems"
             raise ListError(
-                f"{where}: {shown} seems to say which part of a video is meant; call the columns start and end and "
+                f"{where}: {shown} {verb} to say which part of a video is meant; call the columns start and end and "
                 "give seconds, or remove them to take whole videos"
             )
     return found
