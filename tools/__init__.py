@@ -19,9 +19,9 @@ def _check_neighbours() -> None:
     for name in ("datasets", "methods", "networks", "utils"):
         found = importlib.util.find_spec(name)
         place = Path(found.origin).resolve() if found and found.origin else None
-        if place is None or place.parents[1] != root:
+        if place is not None and place.parents[1] != root:
             raise ImportError(
-                f"`{name}` is {place or 'missing'}, and not the project's in {root}: work in that folder, or put it "
+                f"`{name}` is {place}, and not the project's in {root}: work in that folder, or put it "
                 f"first with PYTHONPATH={root}"
             )
 

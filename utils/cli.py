@@ -25,6 +25,7 @@ SECONDS_BETWEEN_LINES = 10
 NEEDED = ("torch", "numpy", "yaml", "pydantic", "cv2")  # what main.py imports first
 # the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
 PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+PLACES_THAT_REFUSE |= {errno.ENAMETOOLONG, errno.ELOOP}  # no path at all
 TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 
 

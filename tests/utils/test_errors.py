@@ -29,6 +29,7 @@ def raising(error: BaseException) -> Callable[[Sequence[str] | None], int]:
         (ConfigError("common.x: wrong\nover two lines"), 2, "error: common.x: wrong over two lines\n"),
         (RankError("rank 1 has died", 1), 1, "error: rank 1 has died\n"),
         (OSError(errno.ENOSPC, "No space left on device", "/data/x"), 2, "error: /data/x: No space left on device\n"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x x"), 2, "error: x x: File name too long\n"),
         (PermissionError(errno.EACCES, "Permission denied", "/data/x"), 2, "error: /data/x: Permission denied\n"),
         (
             OSError(errno.EMFILE, "Too many open files"),
