@@ -67,6 +67,9 @@ class Progress:
 
     @contextlib.contextmanager
     def _bar(self) -> Iterator[None]:
+        """Draws a bar from the first moment on, and removes it at the end."""
+        if self._columns:
+            self._last = -REFRESH
         try:
             yield
         finally:

@@ -6,16 +6,20 @@ half-grey picture: OpenCV silently fills in what a truncated file lacks, and wha
 
 from __future__ import annotations
 
+import functools
 import io
+import os
+import re
+import tempfile
+import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
 from utils.errors import FrameError
-from utils.transforms.complaints import imdecode
 
 # OpenCV < 4.11 has no flag that decodes to RGB directly, so the channels are swapped afterwards. It also does not say
 # where the rows of a JPEG end too early and leaves whatever was in memory, so all rows are decoded there
@@ -35,6 +39,9 @@ _SEQUENTIAL = (0xC0, 0xC1)  # frame headers of JPEGs whose pixels come row by ro
 _SCAN, _RESTARTS = 0xDA, 0xDD
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # markers that no length follows
 _EXIF = b"Exif\0\0"
+_STDERR = 2
+# what libjpeg warns of where the pixels are wrong; its other warnings are about headers
+_DAMAGE = re.compile(rb"^(?:Corrupt JPEG data: .*|Premature end of JPEG file|Inconsistent progression .*)\n?", re.M)
 
 
 class UnreadableFrameError(FrameError):
@@ -140,6 +147,50 @@ def decode_image(
     if flags != _COLOR or not _DECODES_RGB:
         cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
     return image if is_jpeg else _averaged(image, reduce)
+
+
+def imdecode(data: bytes, flags: int) -> Any:
+    """Decodes as cv2.imdecode does; returns None if the bytes are not an image that OpenCV knows.
+
+    libjpeg goes on after damaged data with invented pixels and complains on stderr only, so stderr is a file in memory
+    meanwhile. What another thread or library prints there is passed on.
+
+    Raises: ValueError with libjpeg's complaint about a damaged JPEG, and for what OpenCV refuses.
+    """
+    one_at_a_time, file = _in_place_of_stderr(os.getpid())
+    with one_at_a_time:
+        try:
+            stderr = os.dup(_STDERR)
+        except OSError:  # it is closed, and this takes its number
+            stderr = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(file, _STDERR)
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        except cv2.error as error:
+            raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+        finally:
+            os.dup2(stderr, _STDERR)
+            os.close(stderr)
+            size = os.lseek(file, 0, os.SEEK_CUR)
+            text = os.pread(file, size, 0) if size else b""
+            if size:
+                os.ftruncate(file, 0)
+                os.lseek(file, 0, os.SEEK_SET)
+    if rest := _DAMAGE.sub(b"", text):
+        os.write(_STDERR, rest)
+    if (complaint := _DAMAGE.search(text)) is not None:
+        said = complaint[0].decode("ascii", "replace").strip()
+        raise ValueError(f"damaged JPEG, {len(data)} bytes: libjpeg says {said!r}")
+    return image
+
+
+@functools.lru_cache(1)
+def _in_place_of_stderr(process: int) -> tuple[threading.Lock, int]:
+    """Returns a file in memory and its lock, of this process: a fork shares neither."""
+    if hasattr(os, "memfd_create"):
+        return threading.Lock(), os.memfd_create("libjpeg")
+    with tempfile.TemporaryFile() as file:
+        return threading.Lock(), os.dup(file.fileno())
 
 
 def decode_grey(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:

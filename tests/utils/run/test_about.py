@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from utils.run.about import commit, plain
+from utils.run.about import as_json, commit
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -27,9 +27,9 @@ def test_the_commit_of_the_code_is_named_and_whether_files_differ(tmp_path: Path
     assert commit(root / "copy") == ""  # the commit around it says nothing about a copy
 
 
-def test_whatever_is_kept_is_plain() -> None:
+def test_whatever_is_kept_is_as_json() -> None:
     class Version(str):
         pass
 
-    kept = plain({"torch": Version("2.6"), "shape": (1, 2), "path": Path("x")})
+    kept = as_json({"torch": Version("2.6"), "shape": (1, 2), "path": Path("x")})
     assert kept == {"torch": "2.6", "shape": [1, 2], "path": "x"} and type(kept["torch"]) is str
