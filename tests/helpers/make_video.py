@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -28,6 +31,16 @@ def block_position(frame: np.ndarray) -> int:
     return int(np.flatnonzero(row > 135)[0])
 
 
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """Gives this thread its priority back: SVT-AV1 makes it a real-time one for root, and so all that it forks later."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+
+
 def make_video(
     path: Path,
     codec: str = "libx264",
@@ -50,7 +63,7 @@ def make_video(
     path.parent.mkdir(parents=True, exist_ok=True)
     if codec == "libsvtav1":
         options.setdefault("preset", "12")
-    with av.open(str(path), "w", options=container or {}) as output:
+    with usual_priority(), av.open(str(path), "w", options=container or {}) as output:
         stream = output.add_stream(codec, rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.thread_count = 1

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
+from tests.helpers.make_video import usual_priority
 from tests.helpers.requirements import lacking
 
 COUNT, RATE = 40, 25
@@ -51,7 +52,7 @@ def write_numbers(
         lacking(f"this PyAV has no encoder {codec}: pip install -U av")
     if codec == "libsvtav1":
         options.setdefault("preset", "12")
-    with av.open(str(path), "w", options=container or {}) as output:
+    with usual_priority(), av.open(str(path), "w", options=container or {}) as output:
         stream = output.add_stream(codec, rate=RATE, options=options)
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
         stream.codec_context.thread_count = 1
