@@ -33,7 +33,7 @@ def block_position(frame: np.ndarray) -> int:
 
 @contextmanager
 def usual_priority() -> Iterator[None]:
-    """Gives this thread its priority back: SVT-AV1 makes it a real-time one for root, and so all that it forks later."""
+    """Gives this thread its priority back: as root, SVT-AV1 makes it a real-time one, which all later forks inherit."""
     policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
     try:
         yield
