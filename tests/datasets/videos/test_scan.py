@@ -12,7 +12,7 @@ import pytest
 from av.stream import Disposition
 
 from datasets.labeled_videos import Kinetics, make_clip_sampler
-from datasets.videos.reader import read_any, read_pyav
+from datasets.videos.reader import find_reader, read_pyav
 from datasets.videos.scan import scan
 from datasets.videos.video import Video
 from tests.helpers.dumping import images, make_job
@@ -167,7 +167,7 @@ def test_a_picture_that_changes_its_size_is_a_fault_for_everybody(
 ) -> None:
     path = make(tmp_path / name)
     said = r"the size of the picture changes within the video: \[\(96, 128\), \(96, 160\)\]"
-    for read in (read_pyav, read_any):
+    for read in (read_pyav, find_reader("auto")):
         with pytest.raises(FrameError, match=said):
             read(path, scan(path), np.array([30]))
     entry = dump_video(make_job(path, tmp_path / "set"))
@@ -202,7 +202,7 @@ def test_sound_with_a_cover_picture_is_no_video_and_a_cover_is_not_the_video(tmp
             look(tmp_path / "sound.mp4")
     both = tmp_path / "both.mp4"
     assert [number_of(picture) for _, picture in Video(both).frames()] == [*range(9)]
-    assert read_numbers(both, [4]) == [4] == [number_of(read_any(both, scan(both), np.array([4]))[0])]
+    assert read_numbers(both, [4]) == [4] == [number_of(find_reader("auto")(both, scan(both), np.array([4]))[0])]
 
 
 def test_of_several_video_streams_everybody_reads_the_first(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_of_several_video_streams_everybody_reads_the_first(tmp_path: Path) -> N
                 output.mux(stream.encode(frame))
         output.mux([packet for stream in streams for packet in stream.encode(None)])
     assert [number_of(picture) for _, picture in Video(path).frames()] == [*range(20)] == dumped(path, tmp_path / "set")
-    for reader in (read_pyav, read_any):
+    for reader in (read_pyav, find_reader("auto")):
         assert [number_of(picture) for picture in reader(path, scan(path), np.array([13, 2]))] == [13, 2]
 
 
