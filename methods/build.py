@@ -14,7 +14,7 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
-from networks.checkpoints.load import PRETRAINED, RawCheckpoint, find_pretrained, plan_loading
+from networks.checkpoints.load import PRETRAINED, RawCheckpoint, find_pretrained, load_into
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
 from utils.config.build import build, call, parameters_of
@@ -47,7 +47,7 @@ def build_method(model: Model) -> Method:
 def build_for_file(model: Model, file: RawCheckpoint) -> Method:
     """Builds the method for a file's weights. Raises: CheckpointError if they do not fit, before it takes memory."""
     with torch.device("meta"):
-        plan_loading(build_method(model), file, as_trained=False)
+        load_into(build_method(model), file, as_trained=False)
     return build_method(model)
 
 
@@ -126,10 +126,10 @@ def _missing_pretrained(method: Method, model: Model) -> str | None:
     if isinstance(model.pretrained, str):
         if not Path(model.pretrained).exists():
             return f"{where}: {model.pretrained} does not exist"
-        plan_loading(method, model.pretrained, new_head=True)
+        load_into(method, model.pretrained, new_head=True)
     elif model.pretrained:
         path = find_pretrained(method.arch) if method.arch else None
         if path is None:
             return f"no weights for {method.arch} in {PRETRAINED}/: training would start from random weights"
-        plan_loading(method, path)
+        load_into(method, path)
     return None

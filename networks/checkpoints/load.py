@@ -25,7 +25,7 @@ from utils.files import ROOT
 
 __all__ = [
     "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained",
-    "plan_loading", "published_file",
+    "published_file",
 ]  # fmt: skip
 
 PRETRAINED = ROOT / "pretrained"
@@ -134,7 +134,8 @@ def load_into(
 ) -> LoadReport:
     """Fills `model` from a checkpoint of any known project; after an error the model is unchanged.
 
-    The file of an image network fills the backbone, and the classifier keeps the model's values.
+    A model on the meta device is compared with the file and stays as it is. The file of an image network fills the
+    backbone, and the classifier keeps the model's values.
 
     new_head: let the classifier keep the model's values if it has another width or other classes, instead of an error;
         and let RGB weights fill a model of another modality.
@@ -146,30 +147,6 @@ def load_into(
 
     Raises: CheckpointError for a file that cannot be read, is of another architecture, or has other classes.
     """
-    report, fits = plan_loading(
-        model,
-        source,
-        new_head=new_head,
-        strict=strict,
-        class_names=class_names,
-        trust_pickle=trust_pickle,
-        as_trained=as_trained,
-    )
-    model.load_state_dict(fits, strict=False)
-    return report
-
-
-def plan_loading(
-    model: Loadable,
-    source: str | Path | RawCheckpoint,
-    *,
-    new_head: bool = False,
-    strict: bool = True,
-    class_names: Sequence[str] | None = None,
-    trust_pickle: bool = False,
-    as_trained: bool | None = None,
-) -> tuple[LoadReport, dict[str, Tensor]]:
-    """Decides what `load_into` loads, from names and shapes alone: the model may be on the meta device."""
     file = source if isinstance(source, RawCheckpoint) else load_checkpoint_file(source, trust_pickle=trust_pickle)
     report = LoadReport(str(file.path), file.layout, notes=list(file.description.notes))
     wanted, head = model.state_dict(), model.head_prefix
@@ -201,7 +178,9 @@ def plan_loading(
     if differences and (strict and not begins if as_trained is None else as_trained):
         raise CheckpointError(other_scores(file.path, differences))
     report.warnings += [*file.warnings, *(f"{text}: scores will differ" for text in differences), *odd_values(fits)]
-    return report, fits
+    if not any(value.is_meta for value in wanted.values()):
+        model.load_state_dict(fits, strict=False)
+    return report
 
 
 def _for_modality(model: Loadable, file: RawCheckpoint, report: LoadReport) -> dict[str, Tensor]:

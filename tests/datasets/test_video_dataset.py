@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from packaging.version import Version
 
 from datasets import VideoDataset
 from datasets.lists.records import RecordList, read_list
@@ -26,7 +24,7 @@ from datasets.videos.scan import scan
 from datasets.videos.video import Video
 from tests.helpers.make_video import block_position, damage, make_audio, make_video, truncate
 from tests.helpers.protocol import for_testing, for_training
-from tests.helpers.requirements import CLIPS, needs_clips, needs_package, needs_program
+from tests.helpers.requirements import CLIPS, needs_clips, needs_torchcodec
 from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
 from utils.transforms.crops import MultiScale, TestCrops
@@ -297,9 +295,7 @@ def test_clips_that_cannot_be_are_refused(tmp_path: Path):
         assert find_reader("auto") is read_pyav
 
 
-@needs_package("torchcodec")
-@needs_program("ffmpeg", install="apt install ffmpeg")  # for its libraries
-@pytest.mark.skipif(Version(torch.__version__) < Version("2.11"), reason="torchcodec needs torch 2.11")
+@needs_torchcodec
 def test_torchcodec_gives_the_same_frames(tmp_path: Path):
     path = make_video(tmp_path / "a.mp4", frames=40, g="8", bf="2")
     times = scan(path)

@@ -1,4 +1,4 @@
-"""What is worth writing into a damaged file: words and bytes that have a meaning in its format."""
+"""Lists the words and bytes that have a meaning in each format, for writing them into damaged files."""
 
 from __future__ import annotations
 

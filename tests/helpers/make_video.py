@@ -34,11 +34,35 @@ def block_position(frame: np.ndarray) -> int:
 @contextmanager
 def usual_priority() -> Iterator[None]:
     """Gives this thread its priority back: as root, SVT-AV1 makes it a real-time one, which all later forks inherit."""
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = (os.sched_getscheduler(0), os.sched_getparam(0)) if hasattr(os, "sched_getparam") else None  # not on macOS
     try:
         yield
     finally:
-        os.sched_setscheduler(0, policy, parameters)
+        if before is not None:
+            os.sched_setscheduler(0, *before)
+
+
+@contextmanager
+def encoder(
+    path: Path,
+    codec: str,
+    *,
+    rate: int,
+    size: tuple[int, int],
+    pix_fmt: str,
+    container: dict[str, str] | None,
+    **options: str,
+) -> Iterator[tuple[av.container.OutputContainer, av.video.stream.VideoStream]]:
+    """Opens a file for one video stream of `size` (width, height), encoded in one thread."""
+    if codec not in av.codecs_available:
+        lacking(f"this PyAV has no encoder {codec}: pip install -U av")
+    if codec == "libsvtav1":
+        options.setdefault("preset", "12")
+    with usual_priority(), av.open(str(path), "w", options=container or {}) as output:
+        stream = output.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
+        stream.codec_context.thread_count = 1
+        yield output, stream
 
 
 def make_video(
@@ -61,12 +85,7 @@ def make_video(
     of each, in frames, for a rate that varies.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if codec == "libsvtav1":
-        options.setdefault("preset", "12")
-    with usual_priority(), av.open(str(path), "w", options=container or {}) as output:
-        stream = output.add_stream(codec, rate=fps, options=options)
-        stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
-        stream.codec_context.thread_count = 1
+    with encoder(path, codec, rate=fps, size=size, pix_fmt=pix_fmt, container=container, **options) as (output, stream):
         if rotation is not None:
             if not hasattr(stream, "set_display_rotation"):
                 lacking("this PyAV cannot write a rotation: pip install -U av")

@@ -9,8 +9,7 @@ from typing import Any
 import av
 import numpy as np
 
-from tests.helpers.make_video import usual_priority
-from tests.helpers.requirements import lacking
+from tests.helpers.make_video import encoder
 
 COUNT, RATE = 40, 25
 _WIDTH, _HEIGHT, _COLUMNS = 128, 96, 8
@@ -48,14 +47,8 @@ def write_numbers(
     size: tuple[int, int] = (_WIDTH, _HEIGHT),
     **options: str,
 ) -> Path:
-    if codec not in av.codecs_available:
-        lacking(f"this PyAV has no encoder {codec}: pip install -U av")
-    if codec == "libsvtav1":
-        options.setdefault("preset", "12")
-    with usual_priority(), av.open(str(path), "w", options=container or {}) as output:
-        stream = output.add_stream(codec, rate=RATE, options=options)
-        stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
-        stream.codec_context.thread_count = 1
+    given: dict[str, Any] = {"rate": RATE, "size": size, "pix_fmt": pix_fmt, "container": container, **options}
+    with encoder(path, codec, **given) as (output, stream):
         for number in range(first, first + count):
             frame = av.VideoFrame.from_ndarray(paint(number, width=size[0], height=size[1]), format="rgb24")
             frame.pts = times(number)

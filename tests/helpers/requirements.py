@@ -9,14 +9,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from packaging.version import Version
 
 from utils.files import ROOT
 
 CLIPS = Path(os.environ.get("CLIPS", ROOT.parent / "shared" / "clips"))
+TORCHCODEC_FITS = Version(version("torch")) >= Version("2.11")
 REQUIRE_ALL = os.environ.get("REQUIRE_ALL") == "1"
 
 
@@ -41,6 +45,15 @@ def lacking(what: str) -> NoReturn:
     if REQUIRE_ALL:
         pytest.fail(f"REQUIRE_ALL=1, but {what}", pytrace=False)
     pytest.skip(what)
+
+
+def needs_torchcodec(test: Callable[..., None]) -> Callable[..., None]:
+    """For tests of the decoder torchcodec; where its torch and FFmpeg are there, it has to work."""
+    marks = needs_package("torchcodec"), needs_program("ffmpeg", install="apt install ffmpeg")  # for its libraries
+    old = pytest.mark.skipif(not TORCHCODEC_FITS, reason="torchcodec needs torch 2.11")
+    for mark in (*marks, old):
+        test = mark(test)
+    return test
 
 
 needs_clips = _need(

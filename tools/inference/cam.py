@@ -18,7 +18,6 @@ from tools.inference.grad_cam import default_layers, explain, layer_title
 from tools.inference.heat_pictures import Heat, side_by_side, strip, write_gif, write_png
 from tools.inference.inputs import open_input
 from tools.inference.recognizer import Recognizer, load_from_arguments
-from tools.inference.windows import cut_video
 from utils.config.file import nearest
 from utils.errors import FrameError, UserError
 from utils.plots.fonts import readable
@@ -78,16 +77,8 @@ def clips_of_video(recognizer: Recognizer, args: argparse.Namespace) -> Iterator
     num_frames = video.count_between(args.start, args.end)
     if num_frames < 1:
         raise UserError(f"--start {args.start:g}: {video.name} has only {video.num_frames / video.fps:.1f} s")
-    clips = cut_video(
-        recognizer.protocol,
-        between(video.frames(), args.start, args.end),
-        num_frames=num_frames,
-        fps=video.fps,
-        slide=args.window is not None or args.step is not None,
-        window=args.window,
-        step=args.step,
-        trained_on=recognizer.trained_on,
-    )
+    frames = between(video.frames(), args.start, args.end)
+    clips = recognizer.cut(video, frames, num_frames=num_frames, window=args.window, step=args.step)
     nothing = True
     for item in clips:
         yield item.views[0], item.times[0] + args.start, ""

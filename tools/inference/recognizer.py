@@ -146,17 +146,7 @@ class Recognizer(TrainedNetwork):
         _check_positive(batch_size=batch_size, window=window, step=step, fps=fps)
         chosen = Layer(self, layer, pool)
         source = self._open(video, fps, ends=True)
-        slide = window is not None or step is not None
-        found = cut_video(
-            self.protocol,
-            source.frames(),
-            num_frames=source.num_frames,
-            fps=source.fps,
-            slide=slide,
-            window=window,
-            step=step,
-            trained_on=self.trained_on,
-        )
+        found = self.cut(source, source.frames(), window=window, step=step)
         rows = [(chosen.row(item.views, batch_size), (item.start, item.end)) for item in found]
         if not rows:
             raise source.nothing_decoded()
@@ -174,6 +164,32 @@ class Recognizer(TrainedNetwork):
         common = stored_config({"common": values}, self.path)
         return dataclasses.replace(self, common=common, protocol=clip_protocol(common, self.method.clip, train=False))
 
+    def cut(
+        self,
+        video: Input,
+        frames: Iterable[TimedFrame],
+        *,
+        num_frames: int | None = None,
+        slide: bool | None = None,
+        window: float | None = None,
+        step: float | None = None,
+    ) -> Iterator[WindowClips]:
+        """Yields the windows of a video with their pixels, as this network wants to see them.
+
+        frames: all of its frames, or a part of them. num_frames: how many they are; default: as many as the video has.
+        slide: whether windows slide over it; default: if `window` or `step`, both in seconds, is given.
+        """
+        return cut_video(
+            self.protocol,
+            frames,
+            num_frames=video.num_frames if num_frames is None else num_frames,
+            fps=video.fps,
+            slide=(window is not None or step is not None) if slide is None else slide,
+            window=window,
+            step=step,
+            trained_on=self.trained_on,
+        )
+
     def _open(self, source: Source, fps: float, *, ends: bool = False) -> Input:
         """Opens what is looked at; a network for optical flow gets the fields between the frames."""
         video = open_input(source, fps=fps)
@@ -186,7 +202,7 @@ class Recognizer(TrainedNetwork):
         expected = video.num_frames
         while True:
             counted = _Counted(video.frames())
-            clips = cut_video(self.protocol, counted, num_frames=expected, fps=video.fps, slide=False)
+            clips = self.cut(video, counted, num_frames=expected)
             found = [scores for _, scores in self._scored(clips, batch_size)]
             if not counted.number:
                 raise video.nothing_decoded()
@@ -204,16 +220,7 @@ class Recognizer(TrainedNetwork):
         step: float | None,
     ) -> Iterator[WindowPrediction]:
         """Yields the prediction of each sliding window."""
-        clips = cut_video(
-            self.protocol,
-            frames,
-            num_frames=video.num_frames,
-            fps=video.fps,
-            slide=True,
-            window=window,
-            step=step,
-            trained_on=self.trained_on,
-        )
+        clips = self.cut(video, frames, slide=True, window=window, step=step)
         nothing = True
         for item, scores in self._scored(clips, batch_size):
             yield WindowPrediction(item.start, item.end, self.top(scores, topk), scores)

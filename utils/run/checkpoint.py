@@ -86,11 +86,6 @@ def with_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
     return {PREFIX + key: value for key, value in state.items()}
 
 
-def without_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a state dict without that prefix; keys that have none stay."""
-    return {key.removeprefix(PREFIX): value for key, value in state.items()}
-
-
 def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     """Writes `checkpoint` as the folder's newest, keeps the one before it, and writes it as the best one if `best`.
 

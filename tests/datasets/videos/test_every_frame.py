@@ -22,6 +22,7 @@ from datasets.videos.video import Video
 from tests.helpers.dumping import images, make_job
 from tests.helpers.numbered import COUNT, KINDS, RATE, number_of, write_numbered
 from tests.helpers.protocol import for_testing
+from tests.helpers.requirements import needs_torchcodec
 from tools.dumping.video import dump_video
 from tools.inference.inputs import open_input
 from tools.inference.windows import cut_video
@@ -116,7 +117,7 @@ def test_a_key_frame_that_does_not_give_its_picture_alone_is_no_place_to_begin(f
     assert len(scan(write_numbered(folder, "b_frames.mp4")).keys) > 3
 
 
-@pytest.mark.skipif(not HAS_TORCHCODEC, reason="torchcodec is not installed or finds no FFmpeg")
+@needs_torchcodec
 def test_a_decoder_that_gives_another_frame_is_found_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchcodec.decoders import VideoDecoder
 

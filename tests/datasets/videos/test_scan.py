@@ -1,4 +1,4 @@
-"""What is found out about odd files, and that every reader and tool agrees: clocks, streams, sizes, playlists."""
+"""Tests what a scan finds out about odd files, and that every reader and tool agrees on it."""
 
 from __future__ import annotations
 
