@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -90,19 +90,24 @@ def _workers_of_tools_are_forked() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _networks_are_counted_once() -> None:
-    """Keeps the multiply-adds that a training run logs: most runs have the network of tests/helpers/experiment.py."""
-    from utils.run import summary
+def _networks_are_looked_at_once() -> None:
+    """Keeps what a run finds out about its network and clips: most runs have those of tests/helpers/experiment.py."""
+    from utils.run import fit, summary
 
-    count, known = summary.multiply_adds, {}
+    summary.multiply_adds = _kept(summary.multiply_adds)
+    fit._refusal = _kept(fit._refusal)
 
-    def counted(module: nn.Module, shape: Sequence[int]) -> int:
-        key = (repr(module), tuple(shape))
+
+def _kept(find_out: Callable[[nn.Module, Sequence[int]], Any]) -> Callable[[nn.Module, Sequence[int]], Any]:
+    known: dict[Any, Any] = {}
+
+    def found(module: nn.Module, shape: Sequence[int]) -> Any:
+        key = (repr(module), tuple(shape), *(part.training for part in module.modules()))
         if key not in known:
-            known[key] = count(module, shape)
+            known[key] = find_out(module, shape)
         return known[key]
 
-    summary.multiply_adds = counted
+    return found
 
 
 @pytest.fixture(autouse=True, scope="module")
