@@ -87,7 +87,7 @@ def _loop() -> None:
 
 def _hoard() -> None:
     # every page; what this process has in common with its parent is not counted twice
-    kept = bytearray(2 << 30)
+    kept = bytearray(1200 << 20)
     kept[:: 1 << 12] = b"x" * (len(kept) >> 12)
 
 
@@ -134,7 +134,7 @@ def _refuse() -> None:
 def test_what_a_file_must_not_do_is_noticed(
     read: Callable[[], object], problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forks, "SECONDS", 3 if read is _hoard else 1)
+    monkeypatch.setattr(forks, "SECONDS", forks.SECONDS if read is _hoard else 1)
     prepare_to_fork()
     found = read_in_fork(read, tmp_path)
     assert (problem in found.problem) if problem else not found.problem, found
