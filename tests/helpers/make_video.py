@@ -58,6 +58,8 @@ def encoder(
         lacking(f"this PyAV has no encoder {codec}: pip install -U av")
     if codec == "libsvtav1":
         options.setdefault("preset", "12")
+    if codec == "libx264":
+        options.setdefault("mbtree", "0")  # with it, the same pictures give other bytes each time
     with usual_priority(), av.open(str(path), "w", options=container or {}) as output:
         stream = output.add_stream(codec, rate=rate, options=options)
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
