@@ -43,10 +43,18 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--multi-label", action="store_true", help="as multi_label: lines of path num_frames 3;7;12")
     parser.add_argument("--flow", action="store_true", help="check optical flow, as for configs that train on it")
     parser.add_argument("--quick", action="store_true", help="names, numbers and sizes only: decode nothing")
+    parser.add_argument(
+        "--record-checksums",
+        action="store_true",
+        help="keep a checksum of every readable frame in its folder, as a dump does; later changes are then errors",
+    )
     parser.add_argument("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of sentences")
     parser.add_argument("--fix", action="store_true", help="write repaired lists in place")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.record_checksums and args.quick:
+        parser.error("--record-checksums reads every frame, and --quick reads none")
+    return args
 
 
 if __name__ == "__main__":

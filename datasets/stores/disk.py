@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from datasets.stores.frame_sums import check_sum, read_sums, sums_name
 from utils.config.build import check_name
 from utils.errors import ConfigError, FrameError
 
@@ -70,16 +71,21 @@ class DiskStore:
         self.root = os.fspath(root)
         self.template = template
         self.first_frame = first_frame
+        self._sums_name = None if template is None else sums_name(template)
 
     def frame_name(self, path: str, index: int) -> str:
         """Returns the file of one frame."""
         return self._file(self._folder(path), int(index))
 
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
-        """Reads the files of the frames, each of them once."""
+        """Reads the files of the frames, each of them once, and compares their checksums where there are any."""
         wanted, folder = np.asarray(indices).tolist(), self._folder(path)
-        frames = {index: read_frame(self._file(folder, index)) for index in dict.fromkeys(wanted)}
+        sums = self._sums(folder)
+        frames = {index: read_frame(self._file(folder, index), sums) for index in dict.fromkeys(wanted)}
         return [frames[index] for index in wanted]
+
+    def _sums(self, folder: str) -> bytes:
+        return b"" if self._sums_name is None else read_sums(f"{folder}/{self._sums_name}")
 
     def _folder(self, path: str) -> str:
         # os.path: pathlib costs as much as reading a cached file
@@ -100,8 +106,8 @@ def check_store(kind: str, known: Collection[str]) -> None:
     check_name(known, kind, where="common.data.store.type")
 
 
-def read_frame(file: str) -> bytes:
-    """Returns the bytes of one image file. Raises FrameError with the reason."""
+def read_frame(file: str, sums: bytes = b"") -> bytes:
+    """Returns the bytes of one image file. sums: the checksums of its folder. Raises FrameError with the reason."""
     try:
         # a file object would double the time that a frame in the system's cache takes
         handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
@@ -119,4 +125,6 @@ def read_frame(file: str) -> bytes:
         raise FrameError(f"{file}: cannot be read: {error.strerror}") from None
     if not data:
         raise FrameError(f"{file}: the file is empty (0 bytes)")
+    if sums:
+        check_sum(sums, file, data)
     return data

@@ -111,6 +111,7 @@ class MemcachedStore(DiskStore):
         values = server.get_many(asked) if asked else {}
         frames: dict[int, bytes] = {}
         missing: dict[str, bytes] = {}
+        sums: bytes | None = None
         counts = dict.fromkeys(COUNTS, 0)
         for index, one in wanted.items():
             value = (values or {}).get(one.key)
@@ -118,7 +119,8 @@ class MemcachedStore(DiskStore):
             if data is not None:
                 counts["hits"] += 1
             else:
-                data = read_frame(one.file)
+                sums = self._sums(self._folder(path)) if sums is None else sums
+                data = read_frame(one.file, sums)
                 if len(data) > limit:
                     counts["bypassed"] += 1
                 elif values is None:
@@ -138,9 +140,9 @@ class MemcachedStore(DiskStore):
         wanted = self._wanted(path, np.asarray(indices).tolist())
         server = choose(self.servers, os.fsencode(path))
         limit = server.largest_value() - _SEAL
-        values = {}
+        values, sums = {}, self._sums(self._folder(path))
         for one in wanted.values():
-            data = read_frame(one.file)
+            data = read_frame(one.file, sums)
             if len(data) <= limit:
                 values[one.key] = _seal(one.key, data)
         refused = server.set_many(values, wait=True)

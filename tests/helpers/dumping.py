@@ -32,11 +32,12 @@ def entries(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def images(folder: Path) -> list[np.ndarray]:
-    return [cv2.imread(str(path)) for path in sorted(folder.iterdir())]
+    return [cv2.imread(str(path)) for path in sorted(folder.glob("*.jpg"))]
 
 
 def tree(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    """Returns what is in a folder, without the files of checksums."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix != ".sfv")
 
 
 def make_job(source: Path, out: Path, *, keep_partial: bool = False, **settings: Any) -> Job:

@@ -243,7 +243,7 @@ def test_a_full_disk_ends_the_run_with_one_line(tmp_path: Path, monkeypatch: pyt
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_dump, "_write_jpeg", full)
+    monkeypatch.setattr(_dump, "write_jpeg", full)
     with pytest.raises(OutOfReachError, match="No space left on device"):
         dump_video(make_job(source, tmp_path / "set"))
     assert tree(tmp_path / "set") == ["frames"]

@@ -60,7 +60,7 @@ class Target:
 def run(args: argparse.Namespace) -> int:
     """Checks, and with --fix repairs; returns the exit code."""
     target = find_target(args)
-    data = examine(target, decode=not args.quick, workers=args.workers)
+    data = examine(target, decode=not args.quick, workers=args.workers, record=args.record_checksums)
     changed: list[Path] = []
     remaining = data
     if args.fix and data.faults:
@@ -89,11 +89,15 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_FAULTS if remaining.faults else 0
 
 
-def examine(target: Target, *, decode: bool, workers: int) -> DataSet:
+def examine(target: Target, *, decode: bool, workers: int, record: bool = False) -> DataSet:
     """Runs all checks, the cheap ones first."""
+    if record and (target.encoded or target.images):
+        raise UserError("--record-checksums is for folders of frames; these lists name single files")
     columns = label_columns(("label",) if target.encoded or target.images else COLUMNS, multi_label=target.multi_label)
     sources = _different(target.sources)
-    data = DataSet(sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels)
+    data = DataSet(
+        sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels, record=record
+    )
     if len(sources) < len(target.sources):
         both = f"{next(iter(sources.values()))}: is the list of {' and '.join(target.sources)}"
         data.faults.append(Fault("same_list", f"{both}, so the accuracy is that of videos that were trained on"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,11 +13,12 @@ from typing import Any
 import cv2
 
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers, mixed_series
+from datasets.stores.frame_sums import check_sum, read_sums, sums_name, write_sums
 from tools.checking.lists import DataSet, Entry, Fault
 from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
 from tools.listing.manifest import MANIFEST, Manifest
 from utils.cli import Progress
-from utils.errors import UserError
+from utils.errors import FrameError, UserError
 from utils.transforms.image import decode_image
 
 _VIDEOS_PER_JOB = 16
@@ -42,6 +44,7 @@ class _Job:
     decode: bool
     flow: bool
     max_pixels: int
+    record: bool
 
 
 def check_frames(data: DataSet, *, template: str | None, first: int | None, decode: bool, workers: int) -> None:
@@ -132,14 +135,16 @@ def _bad_images(job: _ImageJob) -> dict[Path, str]:
     return {file: reason for file, reason in reasons.items() if reason is not None}
 
 
-def _reason(file: Path, *, decode: bool, max_pixels: int) -> str | None:
-    """Returns why an image cannot be read, "" for an empty file; None if nothing is wrong."""
+def _reason(file: Path, *, decode: bool, max_pixels: int, sums: bytes = b"") -> str | None:
+    """Returns why an image cannot be read, "" for an empty file; None if nothing is wrong. sums: as `read_sums`."""
     try:
         if not file.stat().st_size:
             return ""
         if decode:
-            decode_image(file.read_bytes(), 8, max_pixels=max_pixels)
-    except (OSError, ValueError) as error:
+            data = file.read_bytes()
+            decode_image(data, 8, max_pixels=max_pixels)
+            check_sum(sums, str(file), data)
+    except (OSError, ValueError, FrameError) as error:
         return str(error)
     return None
 
@@ -163,7 +168,7 @@ def inspect_folders(
     """Inspects the folders of these lines; a missing folder is None. flow: reads optical flow instead of frames."""
     paths = list(dict.fromkeys(data.roots[entry.split] / entry.path for entry in entries))
     jobs = [
-        _Job(tuple(paths[start : start + _VIDEOS_PER_JOB]), decode, flow, data.max_pixels)
+        _Job(tuple(paths[start : start + _VIDEOS_PER_JOB]), decode, flow, data.max_pixels, data.record)
         for start in range(0, len(paths), _VIDEOS_PER_JOB)
     ]
     found: dict[Path, Folder | None] = {}
@@ -197,11 +202,14 @@ def _inspect(path: Path, job: _Job) -> Folder | None:
     for template, series in numbers.items():
         if template.startswith(FLOW_PREFIXES) != job.flow:
             continue
-        for number in series:
-            file = template.format(number)
-            reason = _reason(path / file, decode=job.decode, max_pixels=job.max_pixels)
-            if reason is not None:
-                bad[file] = reason
+        names = [template.format(number) for number in series]
+        sums = b"" if job.record or not job.decode else read_sums(path / sums_name(template))
+        reasons = {
+            name: _reason(path / name, decode=job.decode, max_pixels=job.max_pixels, sums=sums) for name in names
+        }
+        bad |= {name: reason for name, reason in reasons.items() if reason is not None}
+        if job.record and bad.keys().isdisjoint(names):
+            write_sums(path, template, {name: zlib.crc32((path / name).read_bytes()) for name in names})
     return Folder(numbers, bad)
 
 

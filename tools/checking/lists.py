@@ -82,6 +82,7 @@ class DataSet:
     num_class: of the class file, else of the config, else None.
     columns: names of the columns after the path.
     max_pixels: height x width that a frame may have.
+    record: whether folders of readable frames get a file with their checksums, in place of an earlier one.
     classes: the classes of all lists; None if nothing names them.
     names: class names by label, which --fix changes; None if nothing names them.
     entries: valid lines of all splits, in order.
@@ -93,6 +94,7 @@ class DataSet:
     num_class: int | None = None
     columns: tuple[str, ...] = COLUMNS
     max_pixels: int = MAX_PIXELS
+    record: bool = False
     classes: Classes | None = None
     names: list[str] | None = None
     entries: list[Entry] = field(default_factory=list)

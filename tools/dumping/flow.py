@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from datasets.stores.frame_sums import sums_name, write_sums
 from datasets.videos.video import Video
 from tools.dumping.video import Job, Settings, chosen_pictures, guarded, resized, stop_if_orphan, sync_files, write_jpeg
 from utils.errors import FrameError
@@ -85,6 +86,7 @@ def _dump(job: FlowJob) -> dict[str, Any]:
     _clear(job.target)
     job.building.mkdir(parents=True)
     recent: deque[np.ndarray] = deque(maxlen=settings.step + 1)
+    sums: dict[str, dict[str, int]] = {X: {}, Y: {}}
     seen = fields = 0
     for picture in _pictures(job):
         stop_if_orphan()
@@ -95,8 +97,8 @@ def _dump(job: FlowJob) -> dict[str, Any]:
         if len(recent) > settings.step:
             levels = to_levels(algorithm(recent[0], picture), settings.bound)
             for template, channel in ((X, levels[..., 0]), (Y, levels[..., 1])):
-                path = job.building / template.format(FIRST_FIELD + fields)
-                write_jpeg(path, np.ascontiguousarray(channel), settings.quality)
+                name = template.format(FIRST_FIELD + fields)
+                sums[template][name] = write_jpeg(job.building / name, np.ascontiguousarray(channel), settings.quality)
             fields += 1
     if seen != job.count:
         raise FrameError(f"{job.source}: gives {seen} pictures, but {job.target} has {job.count} frames")
@@ -104,6 +106,8 @@ def _dump(job: FlowJob) -> dict[str, Any]:
         raise FrameError(
             f"{job.target}: has {seen} frames; flow with step {settings.step} needs at least {settings.step + 1}"
         )
+    for template, known in sums.items():
+        write_sums(job.building, template, known)
     _move_in(job)
     return {"status": "ok", "errors": [], "frames": seen, "fields": fields}
 
@@ -128,8 +132,8 @@ def _clear(folder: Path) -> None:
     """Removes the flow of an earlier run, the first field first, because a folder without it counts as without flow."""
     (folder / X.format(FIRST_FIELD)).unlink(missing_ok=True)
     for template in (X, Y):
-        for file in folder.glob(template.replace("{:05d}", "*")):
-            file.unlink()
+        for file in (*folder.glob(template.replace("{:05d}", "*")), folder / sums_name(template)):
+            file.unlink(missing_ok=True)
 
 
 def _move_in(job: FlowJob) -> None:

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from datasets.stores.frame_sums import write_sums
 from datasets.videos.video import TimedFrame, Video, at_rate, between
 from utils.errors import FrameError
 from utils.files import sync_folder
@@ -153,11 +155,13 @@ def _dump(job: Job) -> dict[str, Any]:
         raise FrameError(f"{job.source}: has no known frame rate, which --fps needs")
     job.building.mkdir(parents=True)
     height = width = count = 0
+    sums: dict[str, int] = {}
     for picture in islice(chosen_pictures(video, job), 0, None, job.settings.every):
         stop_if_orphan()
         count += 1
         height, width = picture.shape[:2]
-        _write_jpeg(job.building / TEMPLATE.format(count - 1 + FIRST_FRAME), picture, job.settings)
+        name = TEMPLATE.format(count - 1 + FIRST_FRAME)
+        sums[name] = write_jpeg(job.building / name, resized(picture, job.settings), job.settings.quality)
     errors = list(video.errors)
     ends = info.times.begins + info.duration
     if not count and not errors:
@@ -165,6 +169,7 @@ def _dump(job: Job) -> dict[str, Any]:
         errors.append(over if job.end is not None else "contains no frames")
     status = "ok" if not errors else "partial" if job.keep_partial and count else "failed"
     if status != "failed":
+        write_sums(job.building, TEMPLATE, sums)
         _rename_in(job)
     else:
         shutil.rmtree(job.target, ignore_errors=True)  # from an earlier run: of another file, or with --keep-partial
@@ -195,10 +200,6 @@ def chosen_pictures(video: Video, job: Job) -> Iterator[np.ndarray]:
     return (picture for _, picture in frames)
 
 
-def _write_jpeg(path: Path, picture: np.ndarray, settings: Settings) -> None:
-    write_jpeg(path, resized(picture, settings), settings.quality)
-
-
 def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
     """Resizes a picture as the settings say."""
     height, width = picture.shape[:2]
@@ -208,12 +209,13 @@ def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
     return quick_resize(picture, target[::-1], average=target[0] * target[1] < width * height)
 
 
-def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> None:
-    """Writes a BGR or grey picture as JPEG. Raises: FrameError if it cannot be encoded."""
+def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> int:
+    """Writes a BGR or grey picture as JPEG and returns its checksum. Raises: FrameError if it cannot be encoded."""
     good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not good:
         raise FrameError(f"{path}: OpenCV cannot encode {picture.shape[1]}x{picture.shape[0]} pixels as JPEG")
     path.write_bytes(data.tobytes())
+    return zlib.crc32(data)
 
 
 def _rename_in(job: Job) -> None:
