@@ -6,13 +6,13 @@ PYTHON ?=
 JOBS ?= 2
 METHOD ?= tsm
 TESTS ?= tests
-MARKS ?= not slow
+MARKS ?= not slow and not long
 PY := $(VENV)/bin/python
 RUN := OMP_NUM_THREADS=1 $(PY)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick soak lint type bench docs site pictures clean
+.PHONY: help demo test quick long soak lint type bench docs site pictures clean
 
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,13 +20,16 @@ help:  ## this list
 demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; METHOD=tsn for the other row
 	@$(PY) -m tools.demo --method $(METHOD)
 
-test: $(VENV)/.installed-dev  ## all tests but the long ones in $(JOBS) processes; TESTS=tests/utils chooses
+test: $(VENV)/.installed-dev  ## all tests but those of the next lines, in $(JOBS) processes; TESTS=tests/utils chooses
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS)" $(TESTS)
 
 quick: $(VENV)/.installed-dev  ## what one runs while working: of every folder what takes no second; under 90 s
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS) and not whole" $(TESTS)
 
-soak: $(VENV)/.installed-dev  ## the long tests: 200 interruptions, every model
+long: $(VENV)/.installed-dev  ## what CI runs beside: Slurm, Chromium, kills, every family again
+	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "long and not slow" $(TESTS)
+
+soak: $(VENV)/.installed-dev  ## what takes an hour: 200 interruptions, every model, every damage
 	SOAK=1 $(RUN) -m pytest -m "slow or interrupt" --timeout 7200 $(TESTS)
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format; hadolint for the container

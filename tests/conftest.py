@@ -17,10 +17,11 @@ if TYPE_CHECKING:  # the process that only hands out tests to others would load 
     from torch import nn
 
 STARTS_PROCESSES = {"gloo", "slurm", "browser", "interrupt", "memcached"}
+LONG = {"slurm", "browser"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as `whole` what takes a second or more, for `make quick` to leave out."""
+    """Marks as `whole` what takes a second or more, for `make quick` to leave out, and whole kinds as `long`."""
     begun: set[str] = set()
     for item in items:
         function = item.nodeid.partition("[")[0]
@@ -28,6 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         begun.add(function)
         whole_runs = item.path.is_relative_to(ROOT / "tests" / "integration")
         if whole_runs or one_of_many or any(item.get_closest_marker(mark) for mark in STARTS_PROCESSES):
+            item.add_marker("whole")
+        if any(item.get_closest_marker(mark) for mark in LONG):
+            item.add_marker("long")
+        if any(item.get_closest_marker(mark) for mark in ("long", "slow")):
             item.add_marker("whole")
 
 

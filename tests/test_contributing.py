@@ -81,7 +81,7 @@ def test_the_store_trains_without_a_single_frame_file(tmp_path: Path, monkeypatc
     assert run(config, "common.data.store={type: zip}", *named, "common.lr_scheduler.max_iter=2") == 0
 
 
-@pytest.mark.whole
+@pytest.mark.long
 @with_onnx
 def test_the_commands_that_are_named_renew_the_pages_that_list_a_method_and_a_backbone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

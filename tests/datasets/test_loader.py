@@ -78,7 +78,7 @@ def test_shuffling_is_apart_from_the_samples_generators():
     assert epoch_order(50, 3, 1).tolist() != shuffled.tolist()
 
 
-@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.whole)])
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.long)])
 def test_workers_change_nothing(tiny_frames: Frames, start_method: str):
     dataset = make("tsn", tiny_frames(5, 9, 2, 7), seed=4)
     alone = list(make_loader(dataset, TrainStream(4, 3, seed=4, stop_step=5)))

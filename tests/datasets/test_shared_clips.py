@@ -56,7 +56,7 @@ def test_too_little_shared_memory_is_told_before_training_with_what_to_do(monkey
 
 
 @pytest.mark.parametrize(
-    "start_method", ["fork", *(pytest.param(name, marks=pytest.mark.whole) for name in ("spawn", "forkserver"))]
+    "start_method", ["fork", *(pytest.param(name, marks=pytest.mark.long) for name in ("spawn", "forkserver"))]
 )
 def test_batches_that_are_let_go_share_a_few_places_and_kept_ones_stay_as_they_are(
     tiny_frames: Frames, start_method: str, lent: list[int]

@@ -8,7 +8,7 @@ import io
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from utils.files import ROOT
@@ -36,7 +36,7 @@ class Docstring:
     text: str
 
 
-@lru_cache
+@cache
 def syntax(path: Path) -> ast.Module:
     """Parses a file, once per process."""
     return ast.parse(path.read_text(encoding="utf-8"), str(path))

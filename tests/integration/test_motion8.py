@@ -48,6 +48,7 @@ def test_an_experiment_of_motion8_takes_three_steps(name: str, motion8: Path, tm
     assert (tmp_path / "ckpt.pth.tar").is_file() and (tmp_path / "ckpt_best.pth.tar").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.memcached
 @needs_program("memcached", install="apt-get install memcached")
 def test_two_passes_with_a_memcached_of_their_own_give_the_weights_of_the_disk(motion8: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def process_of(config: Path, rank: int) -> int | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.gloo
 @pytest.mark.interrupt
 def test_killed_under_torchrun_the_run_goes_on_by_itself_to_the_same_weights(tmp_path: Path) -> None:

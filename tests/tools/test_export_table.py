@@ -33,7 +33,7 @@ def test_the_committed_page_has_a_row_for_every_model_and_all_agree() -> None:
     assert all(float(cell) <= TOLERANCE for row in rows for cell in row[3:5])
 
 
-@pytest.mark.whole
+@pytest.mark.long
 def test_a_model_gives_a_row_and_nothing_is_written_without_being_asked(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -44,7 +44,7 @@ def peak(tool: str, *arguments: object) -> int:
 @pytest.mark.parametrize(
     ("tool", "output"),
     [
-        ("tools.predict", []),
+        pytest.param("tools.predict", [], marks=pytest.mark.long),
         pytest.param("tools.predict", ["--annotate", "out.mp4"], marks=pytest.mark.slow),
         pytest.param("tools.extract_features", ["out.npz", "--window", "60"], marks=pytest.mark.slow),
         pytest.param("tools.cam", ["out.mp4", "--window", "60"], marks=pytest.mark.slow),

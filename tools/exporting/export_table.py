@@ -25,8 +25,8 @@ PAGE = ROOT / "docs" / "export_models.md"
 HEADER = """\
 # Exported models, compared
 
-Written by `python -m tools.export_table --write`; `make soak` exports them all again, `make test` one of each family,
-and fails when a registered model has no row here.
+Written by `python -m tools.export_table --write`; `make soak` exports them all again, `make long` one of each family,
+and `make test` fails when a registered model has no row here.
 
 Each file was run in batches of 1 and 3, by ONNX Runtime or by PyTorch, and its logits compared with the network's. The
 differences are the largest of any logit, divided by the largest logit if that is above 1; {tolerance:.0e} is allowed.

@@ -228,7 +228,7 @@ def _all_mutants(name: str, folder: Path, count: int | None) -> None:
 
 @pytest.mark.alike
 @pytest.mark.whole
-@pytest.mark.parametrize("name", ["ours", "MIT TSM mobilenet"])
+@pytest.mark.parametrize("name", ["ours", pytest.param("MIT TSM mobilenet", marks=pytest.mark.long)])
 def test_a_few_changes_of_a_file_are_each_refused_or_told(name: str, tmp_path: Path) -> None:
     _all_mutants(name, tmp_path, 8)
 

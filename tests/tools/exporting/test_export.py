@@ -40,7 +40,9 @@ def test_an_old_torch_is_told_that_it_is_too_old(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.whole
 @with_onnx
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family", ["tsn", "clip3d", *(pytest.param(name, marks=pytest.mark.long) for name in ("tsm", "uni", "slowfast"))]
+)
 def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ckpt = write_checkpoint(tmp_path, FAMILIES[family], class_names=CLASSES)
     onnx, pt2 = tmp_path / "model.onnx", tmp_path / "model.pt2"
