@@ -91,7 +91,7 @@ def test_a_config_is_not_needed_and_a_wrong_one_not_fatal(tmp_path: Path, capsys
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("as_module", [False, True])
+@pytest.mark.parametrize("as_module", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_runs_as_file_and_as_module_without_a_warning(tmp_path: Path, as_module: bool) -> None:
     make_results(tmp_path, ["a", "b"])
     done = start_tool("analyze", "-e", tmp_path, folder="anal_tools", as_module=as_module, warnings="error")

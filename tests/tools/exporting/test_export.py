@@ -41,7 +41,7 @@ def test_an_old_torch_is_told_that_it_is_too_old(tmp_path: Path, monkeypatch: py
 @pytest.mark.whole
 @with_onnx
 @pytest.mark.parametrize(
-    "family", ["tsn", "clip3d", *(pytest.param(name, marks=pytest.mark.long) for name in ("tsm", "uni", "slowfast"))]
+    "family", ["tsn", *(pytest.param(name, marks=pytest.mark.long) for name in FAMILIES if name != "tsn")]
 )
 def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ckpt = write_checkpoint(tmp_path, FAMILIES[family], class_names=CLASSES)
