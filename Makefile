@@ -9,6 +9,8 @@ TESTS ?= tests
 MARKS ?= not slow and not long
 PY := $(VENV)/bin/python
 RUN := OMP_NUM_THREADS=1 $(PY)
+# containers set it; tests start many interpreters, and each would compile everything again
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
