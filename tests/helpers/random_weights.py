@@ -27,6 +27,8 @@ def repeated_blocks() -> Iterator[None]:
 
 def _repeating(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def fill(tensor: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        if tensor.is_meta:
+            return tensor
         plain = tensor.device.type == "cpu" and tensor.is_contiguous() and type(tensor) in (Tensor, torch.nn.Parameter)
         if tensor.numel() < 2 * BLOCK or not plain:
             return draw(tensor, *arguments, **options)

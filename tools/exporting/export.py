@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from tools.exporting import SUFFIXES
+from tools.exporting.reading import preprocessing
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from tools.inference.streaming import streaming_network
 from utils.errors import UserError
@@ -124,7 +125,7 @@ def metadata_of(recognizer: Recognizer) -> dict[str, str]:
     return {
         "method": recognizer.method.name,
         "class_names": json.dumps(names, ensure_ascii=False),
-        "preprocessing": json.dumps(recognizer.protocol.as_dict()),
+        "preprocessing": json.dumps(preprocessing(recognizer.protocol)),
     }
 
 

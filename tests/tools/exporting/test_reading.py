@@ -1,0 +1,55 @@
+"""Tests that an exported file says enough about its input for a reader that has nothing of this project."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.make_video import make_video
+from tests.helpers.requirements import ROOT
+from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, write_checkpoint
+from tests.tools.exporting.test_export import with_onnx
+from tools import export
+from tools.exporting.reading import preprocessing
+from tools.inference import load
+from utils.transforms.image import INTERPOLATIONS
+
+
+@pytest.mark.whole
+@with_onnx
+def test_the_example_of_the_page_gives_the_scores_of_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ckpt = write_checkpoint(tmp_path, TSN, class_names=CLASSES, augmentation={"input_size": 32, "test_resize": 36})
+    monkeypatch.chdir(tmp_path)
+    make_video(Path("video.mp4"), frames=50, size=(52, 36))  # as large as `test_resize`: resizing would round
+    assert export.main([str(ckpt), "model.onnx"]) == 0
+    page = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    seen: dict[str, Any] = {}
+    exec(compile(example, "docs/export.md", "exec"), seen)
+    wanted = load(ckpt, device="cpu").predict("video.mp4")
+    np.testing.assert_allclose(seen["scores"], wanted.scores, atol=1e-5)
+    assert seen["names"][seen["scores"].argmax()] == wanted.top[0].name
+
+
+@pytest.mark.parametrize("model", [CLIP, SLOWFAST, UNI], ids=["clip3d", "slowfast", "tsm"])
+def test_examples_are_what_the_protocol_does(model: dict[str, Any], tmp_path: Path) -> None:
+    test = {"num_clips": 2, "num_crops": 3}
+    recognizer = load(write_checkpoint(tmp_path, model, test=test), device="cpu")
+    protocol, told = recognizer.protocol, preprocessing(recognizer.protocol)
+    assert json.loads(json.dumps(told)) == told
+    frames = told["examples"]["frames"]["100"]
+    assert np.shape(frames) == (2, protocol.clip.num_pictures) and 0 <= np.min(frames) <= np.max(frames) < 100
+    piece = told["examples"]["pictures"]["1080x1920"]
+    picture = np.random.default_rng(0).integers(0, 256, (1, 1080, 1920, protocol.transform.channels), np.uint8)
+    resized = INTERPOLATIONS[protocol.transform.interpolation](picture[0], tuple(piece["resize"]))
+    cut, _ = protocol.transform.apply(picture)
+    height, width = protocol.transform.size
+    for crop, place in zip(cut[:, 0], piece["crops"], strict=True):
+        top, left = place["top"], place["left"]
+        expected = resized[top : top + height, left : left + width]
+        np.testing.assert_array_equal(crop, expected[:, ::-1] if place["mirrored"] else expected)
