@@ -6,6 +6,7 @@ A file is written under a temporary name, synced, then renamed over the old one.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 import zipfile
@@ -50,6 +51,15 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", **open_kwargs: 
             Path(temporary).unlink()
         raise
     sync_folder(path.parent)
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a file's contents, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sync_folder(folder: str | os.PathLike[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from utils.files import sha256
 
 HASH_IN_NAME = re.compile(
     r"-([0-9a-f]{8})\.\w+$"
@@ -22,8 +23,7 @@ def wrong_hash(path: Path) -> str | None:
     named = HASH_IN_NAME.search(path.name)
     if named is None:
         return None
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(path)
     if found.startswith(named[1]):
         return None
     return f"its SHA-256 begins with {found[:8]}, its name says {named[1]}: it may be another file, changed or cut off"

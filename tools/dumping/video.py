@@ -22,7 +22,7 @@ import numpy as np
 from datasets.stores.frame_sums import write_sums
 from datasets.videos.video import TimedFrame, Video, at_rate, between
 from utils.errors import FrameError
-from utils.files import sync_folder
+from utils.files import sha256, sync_folder
 from utils.transforms.image import quick_resize
 
 TEMPLATE, FIRST_FRAME = "img_{:05d}.jpg", 1
@@ -108,11 +108,7 @@ class OutOfReachError(Exception):
 def fingerprint(source: Path) -> dict[str, Any]:
     """Returns size, time and hash of a source file, which show whether it has changed."""
     stat = source.stat()
-    digest = hashlib.sha256()
-    with source.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest.hexdigest()}
+    return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256(source)}
 
 
 def dump_video(job: Job) -> dict[str, Any]:
@@ -211,10 +207,11 @@ def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
 
 def write_jpeg(path: Path, picture: np.ndarray, quality: int) -> int:
     """Writes a BGR or grey picture as JPEG and returns its checksum. Raises: FrameError if it cannot be encoded."""
-    good, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    good, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not good:
         raise FrameError(f"{path}: OpenCV cannot encode {picture.shape[1]}x{picture.shape[0]} pixels as JPEG")
-    path.write_bytes(data.tobytes())
+    data = encoded.tobytes()
+    path.write_bytes(data)
     return zlib.crc32(data)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 
 from datasets.sampling.rules import get_rule
 from tools.inference.features import find_layer, open_feature_store
@@ -11,6 +10,7 @@ from tools.inference.inputs import name_inputs
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.cli import Progress
 from utils.errors import FrameError
+from utils.files import sha256
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,7 +57,7 @@ def with_rule(recognizer: Recognizer, sampling: str | None, num_frames: int | No
 
 def origin_of(recognizer: Recognizer, args: argparse.Namespace) -> dict[str, str]:
     """Returns what all rows of one place have in common. It is stored there, so that a second run cannot mix rows."""
-    digest = hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()
+    digest = sha256(args.checkpoint)
     clip = recognizer.protocol.clip
     rule = f"{clip.sampling}, {clip.num_frames} frames, window {args.window}, step {args.step}"
     return {"checkpoint": digest, "layer": args.layer, "pool": args.pool, "rule": rule}

@@ -79,7 +79,7 @@ def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[Label
     lines = text.splitlines()
     head = next((line for line in lines if line.strip()), "")
     delimiter = next((mark for mark in ("\t," if multi_label else "\t;,") if mark in head), "")
-    rows = csv.reader(lines, delimiter=delimiter) if delimiter else map(_words, lines)
+    rows = _cells(path, lines, delimiter) if delimiter else map(_words, lines)
     columns: dict[str, int] | None = None
     result: list[LabelRow] = []
     unread: list[str] = []
@@ -111,6 +111,14 @@ def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[Label
     if not result:
         raise ListError(f"{path}: no rows; expected lines like `some video.mp4,class name`")
     return result, unread
+
+
+def _cells(path: Path, lines: list[str], delimiter: str) -> Iterator[list[str]]:
+    reader = csv.reader(lines, delimiter=delimiter)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ListError(f"{path}:{reader.line_num}: cannot be read as a table ({error})") from error
 
 
 def labelled_rows(

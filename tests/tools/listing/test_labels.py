@@ -155,6 +155,7 @@ def test_json_of_another_shape_is_an_error_that_names_the_entry(content: str, sa
         ("file,label,start,end\na,x,2,\n", ":2: start 2.0 and end None"),
         ("file,label,start,end\na,x,two,3\n", ":2: start 'two' is not a number"),
         ("file,label,start_frame,stop_frame\na,x,1,3\n", ":1: 'start_frame' and 'stop_frame' seem to say which part"),
+        (f"file,label\na,x\nb,{'y' * 200_000}\n", ":3: cannot be read as a table (field larger than"),
         ("file,label\na,1.5\n", ":2: label 1.5 is not a whole number"),
         ("video_id,verb_class,noun_class\na,1,2\n", ":1: the header names no label column; found video_id, verb_class"),
     ],

@@ -74,7 +74,8 @@ def test_a_jpeg_whose_data_end_early_is_an_error_unless_only_rows_before_the_dam
     for rows in (None, 200):
         with pytest.raises(ValueError, match=r"damaged JPEG, .* bytes: libjpeg says 'Corrupt JPEG data: premature end"):
             decode_image(damaged, rows=rows)
-    np.testing.assert_array_equal(decode_image(damaged, rows=64)[:64], decode_image(data)[:64])
+    if hasattr(cv2, "IMREAD_COLOR_RGB"):  # an older OpenCV decodes all rows
+        np.testing.assert_array_equal(decode_image(damaged, rows=64)[:64], decode_image(data)[:64])
 
 
 def test_markers_without_a_length_hide_no_header() -> None:
