@@ -95,9 +95,8 @@ def test_a_config_is_not_needed_and_a_wrong_one_not_fatal(tmp_path: Path, capsys
 @pytest.mark.parametrize("as_module", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_runs_as_file_and_as_module_without_a_warning(tmp_path: Path, as_module: bool) -> None:
     make_results(tmp_path, ["a", "b"])
-    strict = (
-        "ignore::ResourceWarning" if torch.__version__.startswith("2.6.") else "error"
-    )  # torch 2.6 forgets a folder of its own
+    # torch 2.6 forgets a folder of its own
+    strict = "ignore::ResourceWarning" if torch.__version__.startswith("2.6.") else "error"
     done = start_tool("analyze", "-e", tmp_path, folder="anal_tools", as_module=as_module, warnings=strict)
     assert "mean class accuracy" in done.stdout and not done.stderr
 
