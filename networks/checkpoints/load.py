@@ -18,18 +18,16 @@ from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts.ours import LAYOUT, UNKNOWN
 from networks.checkpoints.trust import odd_values
 from networks.first_convolution import RGB, first_convolution, widen_input
+from networks.published.files import PRETRAINED, SUFFIXES
 from utils.clip_spec import ClipSpec
 from utils.config.file import flat
 from utils.errors import CheckpointError
-from utils.files import ROOT
 
 __all__ = [
     "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained",
     "published_file",
 ]  # fmt: skip
 
-PRETRAINED = ROOT / "pretrained"
-SUFFIXES = (".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors")  # of files in which networks are published
 COUNTER = "num_batches_tracked"  # absent from files of Caffe2 and of torch before 0.4.1; no network here needs it
 
 
