@@ -21,25 +21,32 @@ from utils.files import ROOT
 PRETRAINED = ROOT / "pretrained"
 SUFFIXES = (".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors")  # of files in which networks are published
 MB = 1e6
+NAME_PARTS = 2  # data set and weights
 HASH_DIGITS = 8  # of the names that torch.hub gives files, so that it can compare them
 
 
 def checkpoint_file(name: str | os.PathLike[str]) -> Path:
     """Returns the file that a path or the name of published weights means, and fetches it if it is not here.
 
-    A path that exists goes before a name, and so does text that ends as checkpoints do.
-
     Raises: CheckpointError for a name that nobody knows, and for a file that cannot be fetched.
     """
-    path = Path(name)
-    text = os.fspath(name)
+    found = named(name)
+    return Path(name) if found is None else fetch(found)
+
+
+def named(name: str | os.PathLike[str]) -> Published | None:
+    """Returns the published weights that a text names, None if it is a path: the one place that decides this.
+
+    A path that exists goes before a name, and so does a text that ends as checkpoints do.
+
+    Raises: CheckpointError with the nearest names for a text that begins like a name and is unknown.
+    """
+    path, text = Path(name), os.fspath(name)
     if path.exists() or path.is_absolute() or text.endswith((*SUFFIXES, ".bin", ".npz")):
-        return path
-    if text in registry():
-        return fetch(entry(text))
-    if "/" not in text or path.parts[0] not in {found.partition("/")[0] for found in registry()}:
-        return path  # not like a name: whoever reads it says that it is not there
-    return fetch(entry(text))  # which knows the nearest names
+        return None
+    if len(path.parts) != NAME_PARTS or path.parts[0] not in {known.partition("/")[0] for known in registry()}:
+        return None  # whoever reads it says that it is not there
+    return entry(path.as_posix())
 
 
 def local_file(found: Published, folder: Path = PRETRAINED) -> Path | None:

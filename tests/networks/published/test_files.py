@@ -7,29 +7,24 @@ import hashlib
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-from networks.published import download, files, registry
 from networks.published.files import checkpoint_file, fetch, local_file
 from networks.published.registry import Published
 from tests.helpers.file_server import FileServer, serving
+from tests.helpers.publish import ABOUT, use_cache, use_registry
 from tests.helpers.requirements import needs_package
 from utils.errors import CheckpointError
 
 CONTENT = bytes(range(256)) * 300
 DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]
-ABOUT: dict[str, Any] = {"source": "s", "backbone": "b", "dataset": "set", "layout": "l", "licence": "MIT"}
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """A server of /net-HASH.pth and /net.pth, and a cache below tmp_path."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(torch.hub, "_hub_dir", None)
-    monkeypatch.setattr(download, "PAUSE", 0.0)
+    use_cache(tmp_path, monkeypatch)
     monkeypatch.setenv("WEIGHTS_TIMEOUT", "5")
     with serving(**{f"net-{DIGITS}.pth": CONTENT, "net.pth": CONTENT}) as server:
         yield server
@@ -45,12 +40,7 @@ def entries(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> dict[str, Pu
         Published("set/by_hand", **ABOUT, page="https://page.example/form", file="hand.pth"),
         Published("set/nameless", **ABOUT, page="https://page.example/form"),
     ]
-    known = {entry.id: entry for entry in found}
-    monkeypatch.setattr(registry, "registry", lambda: known)
-    monkeypatch.setattr(files, "registry", lambda: known)
-    registry._by_file.cache_clear()
-    yield known
-    registry._by_file.cache_clear()
+    return use_registry(found, monkeypatch)
 
 
 def test_a_name_is_fetched_once_to_where_torch_hub_looks(
