@@ -7,6 +7,7 @@ layouts/; load.py fills models.
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -107,7 +108,7 @@ class RawCheckpoint:
         return config if isinstance(config, Mapping) else self.description.protocol.get("test", {})
 
 
-def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:
+def load_checkpoint_file(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> RawCheckpoint:
     """Reads a checkpoint of this project or of another one in `layouts.LAYOUTS`.
 
     path: the file, or the name of published weights, which are fetched if they are not here.

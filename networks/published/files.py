@@ -31,7 +31,11 @@ def checkpoint_file(name: str | os.PathLike[str]) -> Path:
     Raises: CheckpointError for a name that nobody knows, and for a file that cannot be fetched.
     """
     found = named(name)
-    return Path(name) if found is None else fetch(found)
+    if found is not None:
+        return fetch(found)
+    if Path(name).as_posix() in registry():
+        _tell(f"{name}: is a path here; the published weights of the same name are not meant")
+    return Path(name)
 
 
 def named(name: str | os.PathLike[str]) -> Published | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from networks.published.registry import Published, published_as, registry
 
@@ -51,7 +52,7 @@ def _of_timm(name: str) -> Published | None:
     )
 
 
-def _library_entry(source: str, architecture: str, **about: str) -> Published:
+def _library_entry(source: str, architecture: str, **about: Any) -> Published:
     return Published(
         f"{source}/{architecture}", source, backbone=architecture, dataset="imagenet1k", layout="images", **about
     )

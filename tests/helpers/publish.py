@@ -28,8 +28,7 @@ def use_registry(entries: list[Published], monkeypatch: pytest.MonkeyPatch) -> d
     known = {entry.id: entry for entry in entries}
     for module in (registry, files, libraries):
         monkeypatch.setattr(module, "registry", lambda: known)
-    by_file = registry._by_file.__wrapped__
-    monkeypatch.setattr(registry, "_by_file", by_file)
+    monkeypatch.setattr(registry, "_by_file", getattr(registry._by_file, "__wrapped__", registry._by_file))  # not kept
     return known
 
 

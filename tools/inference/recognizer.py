@@ -23,8 +23,8 @@ from methods.build import build_for_file
 from methods.weights import fill_for_scoring
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts.ours import LAYOUT
-from networks.published.registry import published_as
-from tools.importing.convert_checkpoint import class_names_for, config_for
+from tools.importing.convert_checkpoint import class_names_for
+from tools.importing.own_config import config_of
 from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
 from tools.inference.features import Features, Layer, Pool
 from tools.inference.inputs import FlowInput, Input, Source, open_input
@@ -33,9 +33,7 @@ from tools.inference.prediction import FramePrediction, Prediction, WindowPredic
 from tools.inference.streaming import stream_frames, streaming_network
 from tools.inference.windows import LONG, WindowClips, cut_video
 from utils.config.file import load_config, stored_config
-from utils.config.schema import Common
-from utils.errors import CheckpointError, ConfigError, FrameError, UserError
-from utils.files import ROOT
+from utils.errors import ConfigError, FrameError, UserError
 
 
 class Recognizer(TrainedNetwork):
@@ -268,7 +266,11 @@ def load(
     chosen = _device(device)
     file = load_checkpoint_file(checkpoint, trust_pickle=trust_pickle)
     path = file.path
-    common, notes = config_of(file) if config is None else (load_config(config).common, [])
+    if config is None:
+        raw, notes = config_of(file)
+        common = stored_config(raw, path)
+    else:
+        common, notes = load_config(config).common, []
     try:
         method = build_for_file(common.model, file)
         protocol = clip_protocol(common, method.clip, train=False)
@@ -298,31 +300,6 @@ def _trained_on(file: RawCheckpoint) -> dict[str, float]:
         found = found.get(name) if isinstance(found, Mapping) else None
     known = found if isinstance(found, Mapping) else {}
     return {key: value for key, value in known.items() if isinstance(value, float) and 0 < value < math.inf}
-
-
-def config_of(file: RawCheckpoint) -> tuple[Common, list[str]]:
-    """Returns the config that decides how a file's network is built and tested, and notes about where it comes from.
-
-    Raises: CheckpointError for a file that does not show its network.
-    """
-    if "config" in file.others and file.layout == LAYOUT.name:
-        return stored_config(file.others["config"], file.path), []
-    published = published_as(file.path)
-    if published is not None and published.relation == "published":
-        return load_config(ROOT / "exps" / published.recipe / "config.yaml").common, [
-            f"network and test protocol are those of exps/{published.recipe}"
-        ]
-    try:
-        raw = config_for(file)
-        if not raw["common"]["model"]["backbone"]:
-            raise UserError(f"{file.path}: does not say which network it is")
-        common = stored_config(raw, file.path)
-    except UserError as error:
-        raise CheckpointError(
-            f"{error}; name the config of its network: --config exps/<dataset>/<experiment>/config.yaml, or config=... "
-            "in Python"
-        ) from None
-    return common, [f"network as the file shows it, test protocol of {file.layout}", *file.description.notes]
 
 
 def _device(name: str) -> torch.device:

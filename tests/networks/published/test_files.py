@@ -69,13 +69,19 @@ def test_a_file_in_pretrained_goes_before_every_other(entries: dict[str, Publish
     assert local_file(entries["other/shared"], tmp_path) is None
 
 
-def test_a_path_goes_before_a_name(
-    entries: dict[str, Published], server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_path_goes_before_a_name_and_this_is_said(
+    entries: dict[str, Published],
+    server: FileServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "set").mkdir()
     (tmp_path / "set/hashed").touch()
     assert checkpoint_file("set/hashed") == Path("set/hashed")
+    said = "set/hashed: is a path here; the published weights of the same name are not meant\n"
+    assert capsys.readouterr().err == said
     for absent in ("ckpt.pth.tar", "set/ckpt_best.pth.tar", "exps/mine", "/nowhere/set/hashed", "scores.npz"):
         assert checkpoint_file(absent) == Path(absent)
     assert server.asked == []
