@@ -120,7 +120,8 @@ def published_as(path: Path) -> Published | None:
 
 def has_own_name(found: Published) -> bool:
     """Says whether the file's name alone tells which entry it is."""
-    return bool(found.name) and not found.hub and len(_by_file()[found.name]) == 1
+    others = [one for one in _by_file().get(found.name, []) if one.id != found.id]
+    return bool(found.name) and not found.hub and not others
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from tests.helpers.publish import publish, use_cache, use_registry
 from tests.helpers.requirements import ROOT
 from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import UNI, write_checkpoint
+from tests.integration.interruptions import finish, start
 from tools.inference import load
 from utils.errors import CheckpointError, UserError
 from utils.run import checkpoint
@@ -88,11 +89,46 @@ def test_a_dry_run_fetches_nothing_and_says_what_a_run_would(
 
 
 def test_a_run_that_goes_on_needs_no_weights_to_begin_with(net: Published, server: FileServer, copied: Path) -> None:
-    start = [f"common.model.pretrained={NAME}", "common.lr_scheduler.max_iter=2"]
-    assert run(copied, *start) == 0
+    command = [f"common.model.pretrained={NAME}", "common.lr_scheduler.max_iter=2"]
+    assert run(copied, *command) == 0
     server.stop()
     shutil.rmtree(copied.parent.parent / "torch")
-    assert run(copied, *start) == 0
+    assert run(copied, *command) == 0
+
+
+@pytest.mark.gloo
+def test_of_two_processes_of_a_run_one_fetches(net: Published, server: FileServer, copied: Path) -> None:
+    codes = finish(start(copied, 2, "--evaluate", "--load-path", NAME))
+    printed = [(copied.parent / f"output_{rank}.txt").read_text() for rank in range(2)]
+    assert codes == [0, 0], printed
+    assert len(server.asked) == 1 and sum(text.count("downloading") for text in printed) == 1
+    assert server.asked[0][0].endswith(net.name)
+
+
+@pytest.mark.gloo
+def test_all_processes_end_where_nothing_can_be_fetched(net: Published, server: FileServer, copied: Path) -> None:
+    server.stop()
+    assert finish(start(copied, 2, f"common.model.pretrained={NAME}")) == [2, 2]
+    for rank in range(2):
+        last = (copied.parent / f"output_{rank}.txt").read_text().splitlines()[-1]
+        assert last.startswith("error: ") and "cannot be reached (Connection refused); or put the file here as" in last
+    assert not (copied.parent / checkpoint.NEWEST).exists()
+
+
+def test_pretrained_true_fetches_the_image_weights_of_the_library(
+    server: FileServer, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from networks.checkpoints import load as loading
+    from networks.image.mobilenet import mobilenet_v2
+
+    torch.save(mobilenet_v2(scale=0.25).state_dict(), tmp_path / "image.pth")
+    entry = publish(tmp_path / "image.pth", server)
+    asked: list[str] = []
+    monkeypatch.setattr(loading, "image_weights", lambda architecture: asked.append(architecture) or entry)
+    assert run(copied, "common.model.pretrained=True", "common.lr_scheduler.max_iter=1") == 0
+    log = (copied.parent / "log.txt").read_text()
+    assert f"{entry.name} (image network of torchvision or timm): 312 matched, 0 missing" in log
+    assert set(asked) == {"mobilenet_v2"} and len(server.asked) == 1
 
 
 def test_a_fusion_of_names_is_one_of_checkpoints(trained: Path, net: Published, copied: Path) -> None:

@@ -106,6 +106,13 @@ def test_a_file_is_known_by_a_name_of_its_own_or_by_the_folder_it_was_fetched_in
     assert published_as(Path("ckpt_best.pth.tar")) is None
 
 
+def test_a_file_that_the_registry_does_not_have_may_have_a_name_of_its_own() -> None:
+    known: dict[str, Any] = {"source": "", "backbone": "", "dataset": "", "layout": ""}
+    assert has_own_name(Published("library/net", **known, url="https://weights.example/net-01234567.pth"))
+    taken = entry("kinetics400/tsm_r50_8f_mit")
+    assert not has_own_name(Published("library/net", **known, url=f"https://weights.example/{taken.name}"))
+
+
 def test_what_a_licence_forbids_or_leaves_open_is_said() -> None:
     known: dict[str, Any] = {"source": "", "backbone": "", "dataset": "", "layout": ""}
     free, forbidden = Published("a", **known, licence="MIT"), Published("b", **known, licence="X", commercial="no")
