@@ -2,20 +2,22 @@
 
 torch.hub.load(<this folder>, "ir_csn_152", source="local", pretraining="ig_ft_kinetics_32frms")
 torch.hub.load(<this folder>, "slow_r50", source="local", num_class=400)
+torch.hub.load(<this folder>, "published", source="local", name="kinetics400/tsm_r50_8f_mit")
 """
 
 from __future__ import annotations
 
 from networks import CLIP_NETWORKS as _NETWORKS
 from networks.clip.slowfast import SlowFastNet as slowfast  # noqa: N813 - the entry point's name
-from vmz.models import ip_csn_152, ir_csn_152, mc3_18, r2plus1d_18, r2plus1d_34, r2plus1d_152, r3d_18
+from vmz.models import ip_csn_152, ir_csn_152, mc3_18, published, r2plus1d_18, r2plus1d_34, r2plus1d_152, r3d_18
 
-dependencies = ["torch", "torchvision", "numpy", "pydantic", "yaml", "easydict"]
+dependencies = ["torch", "torchvision", "numpy", "pydantic", "yaml", "easydict", "filelock", "rich"]
 
 __all__ = [
     "ip_csn_152",
     "ir_csn_152",
     "mc3_18",
+    "published",
     "r2plus1d_18",
     "r2plus1d_34",
     "r2plus1d_152",

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from utils.cli import answer_early, run_cli
@@ -21,7 +20,7 @@ from datasets.protocol import values_in_force
 from datasets.split import Protocols, Split, check_lists, missing_lists, open_split
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, prepare_method
-from methods.weights import about_network, load_weights, starting_weights
+from methods.weights import about_network, as_member, fetch_weights, load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.processes.session import session
@@ -48,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.dry_run:
             print(explain(config, method, in_force, missing_lists(config.common, protocols), warnings))
             return 0
+        fetch_weights(args, config, method.arch)
         with (
             session(config.common.device, same={"config": str(config.raw)}) as rank,
             open_run(args, config, rank, in_force) as run,
@@ -112,11 +112,11 @@ def evaluate(run: Run, protocols: Protocols) -> int:
 
 
 def fusion_member(run: Run, path: Path) -> Evaluation:
-    """Reads the results at a path of --fusion-list, or scores the checkpoint there by its own protocol."""
+    """Reads the results at a path of --fusion-list, or scores the checkpoint there, as_member says how."""
     if path.is_dir() or path.suffix == ".npz":
         evaluation = read_evaluation(path)
     else:
-        member = replace(run, config=replace(run.config, common=checkpoint.config_here(path, run.common)))
+        member = as_member(run, path)
         evaluation = score_checkpoint(member, open_list(member, "val", check(member.common, trains=False)[2]), path)
     run.folder.log(f"{path}: {validation_line(evaluation)}")
     return evaluation

@@ -14,12 +14,13 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
-from networks.checkpoints.load import PRETRAINED, RawCheckpoint, find_pretrained, load_into
+from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_into
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
+from networks.published.files import local_file, named
 from utils.config.build import build, call, parameters_of
 from utils.config.schema import Common, Model
-from utils.errors import ConfigError
+from utils.errors import CheckpointError, ConfigError
 from utils.processes.launch import expected_world_size
 from utils.run.context import Run
 from utils.training.precision import Precision
@@ -123,13 +124,19 @@ def _missing_pretrained(method: Method, model: Model) -> str | None:
     Raises: CheckpointError for a file that is there and cannot be loaded.
     """
     where = "common.model.pretrained"
+    if not model.pretrained:
+        return None
     if isinstance(model.pretrained, str):
-        if not Path(model.pretrained).exists():
-            return f"{where}: {model.pretrained} does not exist"
-        load_into(method, model.pretrained, new_head=True)
-    elif model.pretrained:
-        path = find_pretrained(method.arch) if method.arch else None
-        if path is None:
-            return f"no weights for {method.arch} in {PRETRAINED}/: training would start from random weights"
-        load_into(method, path)
+        published = named(model.pretrained)
+        found = Path(model.pretrained) if published is None else local_file(published) or published
+    else:
+        try:
+            found = find_image_weights(method.arch)
+        except CheckpointError as error:
+            return f"{error}; a run ends here"
+    if not isinstance(found, Path):
+        return f"{where}: {found.name} is not here yet: a run begins with its download from {found.url or found.hub}"
+    if not found.exists():
+        return f"{where}: {model.pretrained} does not exist"
+    load_into(method, found, new_head=isinstance(model.pretrained, str))
     return None

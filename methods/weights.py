@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from methods.base import Method
+from networks.checkpoints.layouts import ours
 from networks.checkpoints.load import (
     LoadReport,
     RawCheckpoint,
+    fetch_image_weights,
     load_checkpoint_file,
     load_into,
     load_pretrained,
     other_scores,
 )
 from networks.prepare import to_channels_last
-from utils.config.file import plain
+from networks.published.files import checkpoint_file
+from utils.config.file import ConfigFile, plain
 from utils.config.schema import Test
 from utils.errors import CheckpointError
 from utils.processes import session
@@ -51,6 +56,34 @@ def about_network(
         "preprocessing": protocol,
         "class_names": class_names,
     }
+
+
+def fetch_weights(args: argparse.Namespace, config: ConfigFile, arch: str) -> None:
+    """Fetches the published weights that a run will load, before its processes meet and would wait for each other.
+
+    arch: the architecture of the image weights, as Method.arch has it.
+    Raises: CheckpointError if they are not here and cannot be fetched.
+    """
+    pretrained = config.common.model.pretrained
+    if args.load_path or args.fusion_list:
+        for name in [args.load_path] if args.load_path else args.fusion_list:
+            checkpoint_file(name)
+    elif pretrained and not args.evaluate and (args.fresh or not checkpoint.has_any(config.folder)):
+        if isinstance(pretrained, str):
+            checkpoint_file(pretrained)
+        else:
+            fetch_image_weights(arch)
+
+
+def as_member(run: Run, path: Path) -> Run:
+    """Returns the run with the config by which a checkpoint of --fusion-list is scored.
+
+    It is the one stored in the checkpoint; weights of other projects have none, so the run's own holds for them.
+    """
+    file = load_checkpoint_file(path, trust_pickle=run.args.trust_pickle)
+    if file.layout != ours.LAYOUT.name:
+        return run
+    return replace(run, config=replace(run.config, common=checkpoint.config_here(file.path, run.common)))
 
 
 def load_weights(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers import offline  # noqa: F401 - before anything that could ask the internet
 from tests.helpers.browser import browser  # noqa: F401 - a fixture for all
 from tests.helpers.requirements import ROOT, lacking
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import networks.checkpoints.load
+import networks.published.files
 import tests.helpers.requirements
 import tools.check_docs
 import tools.demo
@@ -22,7 +22,7 @@ from tools.serving import server
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {
-    "pretrained": networks.checkpoints.load.PRETRAINED,
+    "pretrained": networks.published.files.PRETRAINED,
     "exps": tools.list_recipes.EXPS,
     "exps/template/tsm_resnet50": tools.importing.experiment.SCRIPTS,
     "anal_tools/report_page": report_html.PAGE,

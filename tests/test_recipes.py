@@ -18,6 +18,7 @@ from datasets.split import check_dataset
 from methods.base import Method
 from methods.build import build_method
 from networks.prepare import freeze_bn
+from networks.published.registry import registry
 from tests.helpers.published_recipes import (
     CLASSES,
     DATA,
@@ -201,13 +202,12 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
     assert sum(bool(config(other).partial_bn or config(other).frozen_bn) for other in RECIPES) == 5
 
 
-def test_image_weights_carry_the_names_under_which_torchvision_publishes_them() -> None:
-    wanted = {str(config(name).model.pretrained) for name in RECIPES}
-    urls = [
-        torchvision.models.get_model_weights(f"resnet{depth}")["IMAGENET1K_V2"].url.rsplit("/")[-1]
-        for depth in (50, 101)
-    ]
-    assert {f"pretrained/{url}" for url in urls} <= wanted
+def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
+    wanted = {text for name in RECIPES if isinstance(text := config(name).model.pretrained, str)}
+    assert len(wanted) == 8 and wanted <= registry().keys()
+    for depth in (50, 101):
+        url = torchvision.models.get_model_weights(f"resnet{depth}")["IMAGENET1K_V2"].url
+        assert registry()[f"imagenet1k/resnet{depth}_v2_torchvision"].url == url
 
 
 def test_the_flip_of_something_something_exchanges_what_mirrors() -> None:

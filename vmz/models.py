@@ -1,4 +1,4 @@
-"""Offers VMZ's builders with their names and arguments; weights come from pretrained/ instead of a download.
+"""Offers VMZ's builders with their names and arguments, and any published network by its name.
 
 The networks are those of networks.CLIP_NETWORKS; networks/checkpoints/load.py reads their files.
 """
@@ -9,9 +9,11 @@ from pathlib import Path
 
 from torch import nn
 
+from methods import METHODS
+from methods.base import Method
 from methods.clip3d import Clip3D
 from networks.checkpoints.load import PRETRAINED, load_checkpoint_file, load_into, published_file
-from utils.config.build import check_name
+from utils.config.build import build, check_name
 from utils.errors import CheckpointError
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "ip_csn_152",
     "ir_csn_152",
     "mc3_18",
+    "published",
     "r2plus1d_18",
     "r2plus1d_34",
     "r2plus1d_152",
@@ -81,6 +84,22 @@ def _build(
     return method.network
 
 
+def published(name: str) -> nn.Module:
+    """Builds the network of published weights and fills it: normalised clips (N, C, T, H, W) -> logits (N, K).
+
+    name: one that `python -m tools.weights` lists, or the path of a checkpoint.
+    Raises: CheckpointError for weights that cannot be fetched, or do not show their network.
+    """
+    file = load_checkpoint_file(name)
+    about = file.description
+    if not (about.method and about.backbone and "num_class" in about.arguments):
+        raise CheckpointError(f"{file.path}: does not show a whole network; build it by its config instead")
+    arguments = {"backbone": about.backbone, **about.arguments}
+    method: Method = build(METHODS, about.method, arguments, where=str(file.path))
+    load_into(method, file)
+    return method.eval()
+
+
 def _find(architecture: str, pretraining: str, folder: Path) -> Path:
     check_name(PUBLISHED[architecture], pretraining, where=f"{architecture}: pretraining")
     url = PUBLISHED[architecture][pretraining]
@@ -98,13 +117,14 @@ def ir_csn_152(
 ) -> nn.Module:
     """Builds the interaction-reduced channel-separated network, 152 layers (Tran et al. 2019, arXiv 1904.02811).
 
-    pretraining: a name in `available_pretrainings`; its file is looked up in `folder`. "" keeps random weights.
+    pretraining: a name in `available_pretrainings`; its file is looked up in `folder`, and fetched if it is not there.
+        "" keeps random weights.
     use_pool1: max pool behind the stem.
     num_classes: default: the number in the file, 359 for ig65m, 487 for Sports-1M, 400 for Kinetics. Another number
         keeps the body and starts a new classifier.
 
-    Raises: ValueError for an unknown pretraining, with the known ones; CheckpointError for a missing file, with the
-        address where it was published.
+    Raises: ValueError for an unknown pretraining, with the known ones; CheckpointError for a file that cannot be
+        fetched, with its address.
     """
     return _build("ir_csn_152", pretraining, num_classes=num_classes, folder=folder, stem_pool=use_pool1)
 

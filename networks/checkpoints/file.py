@@ -7,6 +7,7 @@ layouts/; load.py fills models.
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from networks.checkpoints.layouts.base import Description, Layout
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from networks.checkpoints.safe_arrays import STAND_INS, Ignored
 from networks.checkpoints.trust import wrong_hash
+from networks.published.files import checkpoint_file
+from networks.published.registry import published_as
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
 from utils.plain_text import one_line
@@ -59,6 +62,7 @@ class RawCheckpoint:
     weights: the same weights under our names: entries of a method's state dict, or of an image network's state dict if
         `description.method` is "".
     description: what the file shows of its network.
+    warnings: what its user has to know: changed contents, a licence that forbids something.
     """
 
     path: Path
@@ -104,17 +108,20 @@ class RawCheckpoint:
         return config if isinstance(config, Mapping) else self.description.protocol.get("test", {})
 
 
-def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> RawCheckpoint:
+def load_checkpoint_file(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> RawCheckpoint:
     """Reads a checkpoint of this project or of another one in `layouts.LAYOUTS`.
 
+    path: the file, or the name of published weights, which are fetched if they are not here.
     trust_pickle: also read a file that holds more than weights, which may run code of its author.
 
     Raises: CheckpointError for a file that is missing, damaged, of an unknown project, or of an unknown network.
     """
-    path = Path(path)
+    path = checkpoint_file(path)
     contents = _read(path, trust_pickle=trust_pickle)
     state, others = split(contents, path)
-    changed = [text for text in (wrong_hash(path), _wrong_sum(contents)) if text]
+    published = published_as(path)
+    doubts = [text for text in (wrong_hash(path), _wrong_sum(contents)) if text]
+    doubts += published.cautions if published else []
     for layout in LAYOUTS:
         if layout.recognises(state):
             try:
@@ -128,7 +135,7 @@ def load_checkpoint_file(path: str | Path, *, trust_pickle: bool = False) -> Raw
                 description.notes += [
                     f"{name}: more weights with the same names; they are not read" for name in _more(others, state)
                 ]
-            return RawCheckpoint(path, state, others, layout.name, weights, description, tuple(changed))
+            return RawCheckpoint(path, state, others, layout.name, weights, description, tuple(doubts))
     known = ", ".join(layout.name for layout in LAYOUTS)
     raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} belong to no project known here ({known})")
 

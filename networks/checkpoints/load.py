@@ -16,20 +16,20 @@ from torch import Tensor
 
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts.ours import LAYOUT, UNKNOWN
-from networks.checkpoints.trust import odd_values
+from networks.checkpoints.trust import HASH_IN_NAME, odd_values
 from networks.first_convolution import RGB, first_convolution, widen_input
+from networks.published.files import PRETRAINED, SUFFIXES, fetch, local_file
+from networks.published.libraries import TIMM, image_weights
+from networks.published.registry import Published, published_as
 from utils.clip_spec import ClipSpec
 from utils.config.file import flat
 from utils.errors import CheckpointError
-from utils.files import ROOT
 
 __all__ = [
     "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained",
     "published_file",
 ]  # fmt: skip
 
-PRETRAINED = ROOT / "pretrained"
-SUFFIXES = (".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors")  # of files in which networks are published
 COUNTER = "num_batches_tracked"  # absent from files of Caffe2 and of torch before 0.4.1; no network here needs it
 
 
@@ -90,36 +90,61 @@ class LoadReport:
 
 def find_pretrained(architecture: str, folder: str | Path = PRETRAINED) -> Path | None:
     """Finds the newest file {architecture}-{any hash} with one of SUFFIXES in `folder`; None if it has none."""
-    found = [path for path in Path(folder).glob(f"{architecture}-*") if path.name.endswith(SUFFIXES) and path.is_file()]
+    files = Path(folder).glob(f"{architecture.removeprefix(TIMM)}-*")
+    found = [path for path in files if path.name.endswith(SUFFIXES) and path.is_file()]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
 def published_file(url: str, folder: str | Path = PRETRAINED) -> Path:
-    """Finds the file published at `url` in `folder`. Raises: CheckpointError with the address if missing."""
-    path = Path(folder) / url.rpartition("/")[2]
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; download it from {url}")
-    return path
+    """Returns the file published at `url`, from `folder` or fetched. Raises: CheckpointError if it cannot be."""
+    name = url.rpartition("/")[2]
+    found = published_as(Path(name))
+    if found is None or found.url != url:
+        digits = HASH_IN_NAME.search(name)
+        found = Published(name, "", "", "", "", url=url, sha256=digits[1] if digits else "", licence="see its source")
+    here = Path(folder) / name
+    return here if here.is_file() else fetch(found, folder=Path(folder))
+
+
+def find_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> Path | Published:
+    """Returns the file that `pretrained: True` takes, or what is published for it and has not been fetched yet.
+
+    Raises: CheckpointError if there is neither a file in `folder` nor one that its library publishes.
+    """
+    if path := find_pretrained(architecture, folder) if architecture else None:
+        return path
+    published = image_weights(architecture) if architecture else None
+    if published is None:
+        wanted = f"put one into {folder} as {architecture.removeprefix(TIMM)}-ANYTHING.pth, " if architecture else ""
+        raise CheckpointError(
+            f"pretrained: True: nobody publishes image weights for {architecture or 'this network'}; {wanted}name a "
+            f"checkpoint of the network itself, or start without: pretrained: False"
+        )
+    return local_file(published, Path(folder)) or published
 
 
 def load_pretrained(model: Loadable, pretrained: bool | str, *, folder: str | Path = PRETRAINED) -> LoadReport:
     """Loads weights to start training from. A classifier for another number of classes stays random.
 
-    pretrained: True for the architecture's file in `folder`, or the path of any checkpoint. If `folder` has no file,
-        the model stays as it is and the report has a warning.
+    pretrained: True for the architecture's file in `folder`, or else the one that its library publishes; or the path
+        or name of any checkpoint.
 
-    Raises: CheckpointError like load_into.
+    Raises: CheckpointError like load_into, and for weights that cannot be fetched.
     """
     if isinstance(pretrained, str):
         return load_into(model, pretrained, new_head=True)
-    path = find_pretrained(model.arch, folder) if model.arch else None
-    if path is None:
-        wanted = f"{model.arch}-*.pth (or .safetensors, ...) in {folder}" if model.arch else f"known for {model.name}"
-        return LoadReport(
-            f"random weights for {model.name}",
-            warnings=[f"pretrained: True, but there is no file {wanted}; training starts from random weights"],
-        )
-    return load_into(model, path)
+    return load_into(model, fetch_image_weights(model.arch, folder))
+
+
+def fetch_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> Path:
+    """Returns the file that `pretrained: True` takes, and fetches it if it is not here."""
+    found = find_image_weights(architecture, folder)
+    if isinstance(found, Path):
+        return found
+    try:
+        return fetch(found, folder=Path(folder))
+    except CheckpointError as error:
+        raise CheckpointError(f"pretrained: True: {error}, or start without: pretrained: False") from None
 
 
 def load_into(

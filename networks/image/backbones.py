@@ -23,8 +23,8 @@ ALIASES = {"mobilenetv2": "mobilenet_v2"}  # second names of backbones -> what t
 
 
 def architecture(name: str) -> str:
-    """Returns the name that published files of this backbone begin with: mobilenetv2 -> mobilenet_v2."""
-    return ALIASES.get(name, name).removeprefix(TIMM)
+    """Returns the name by which its library publishes weights of a backbone: mobilenetv2 -> mobilenet_v2."""
+    return ALIASES.get(name, name)
 
 
 def image_backbone(

@@ -9,6 +9,7 @@ import pytest
 
 from main import main
 from tests.helpers.requirements import ROOT
+from utils.errors import CheckpointError
 from utils.run import checkpoint
 
 SEED = next((ROOT / "exps" / "douyin_exps").rglob("config.yaml"))
@@ -26,7 +27,7 @@ def test_a_dry_run_explains_the_seeds_config_on_a_machine_without_its_data(capsy
     assert "GMACs per view: 0.899 at 3 x 224 x 224" in printed
     assert "warning: common.train_source: /mnt/lustre" in printed
     assert "bn_group_size: 16 is more than the 1 process(es) of this run, so 1 is used" in printed
-    assert "no weights for mobilenet_v2 in" in printed
+    assert "mobilenet_v2-b0353104.pth is not here yet: a run begins with its download" in printed
     assert "effective batch: 32 per process x 1 process(es) = 32 videos per step" in printed
     assert "steps: 15010" in printed and "0:0.010000" in printed and "500:0.040000" in printed
     lines = {line.split()[0]: line for line in printed.splitlines() if line.startswith("common.")}
@@ -40,14 +41,19 @@ def test_a_dry_run_explains_the_seeds_config_on_a_machine_without_its_data(capsy
     assert lines["common.seed"].endswith("default") and lines["common.batch_size"].endswith("config.yaml:26")
 
 
+def test_without_a_network_the_seeds_experiment_says_which_weights_it_lacks_and_trains_nothing(copied: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"put the file here as pretrained/mobilenet_v2-b0353104\.pth, or start "):
+        main(["--config", str(copied), "--fake", "common.val_source=null"])
+    assert [path.name for path in copied.parent.iterdir()] == ["config.yaml"]
+
+
 def test_the_seeds_experiment_trains_in_one_process(copied: Path) -> None:
     overrides = ["common.batch_size=2", "common.workers=0", "common.lr_scheduler.max_iter=1", "common.print_freq=1"]
+    overrides += ["common.model.pretrained=False"]  # tests cannot reach the internet
     overrides += ["common.lr_scheduler.warmup_steps=0", "common.val_source=null"]
     assert main(["--config", str(copied), "--fake", *overrides]) == 0
     log = (copied.parent / "log.txt").read_text()
     assert "bn_group_size: 16 is more than the 1 process(es)" in log
     assert "LR 0.010000" in log
     saved = checkpoint.load(copied.parent / "ckpt.pth.tar")
-    # the missing ImageNet weights are remembered with the weights that were trained without them
-    assert any("training starts from random weights" in note for note in saved["notes"])
     assert saved["state_dict"]["module.head.weight"].shape == (152, 1280)

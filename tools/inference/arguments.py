@@ -15,8 +15,10 @@ BATCH_SIZE = 8  # clips in one forward pass
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options that name a network: CKPT, --config, --device, --trust-pickle."""
-    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="a checkpoint, such as ckpt_best.pth.tar")
-    parser.add_argument("--config", type=Path, help="config.yaml, for weights of other projects, which contain none")
+    parser.add_argument(
+        "checkpoint", type=Path, metavar="CKPT", help="a checkpoint, or a name that tools.weights lists"
+    )
+    parser.add_argument("--config", type=Path, help="config.yaml, for weights that do not show their network")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )

@@ -57,7 +57,7 @@ def with_rule(recognizer: Recognizer, sampling: str | None, num_frames: int | No
 
 def origin_of(recognizer: Recognizer, args: argparse.Namespace) -> dict[str, str]:
     """Returns what all rows of one place have in common. It is stored there, so that a second run cannot mix rows."""
-    digest = sha256(args.checkpoint)
+    digest = sha256(recognizer.path)
     clip = recognizer.protocol.clip
     rule = f"{clip.sampling}, {clip.num_frames} frames, window {args.window}, step {args.step}"
     return {"checkpoint": digest, "layer": args.layer, "pool": args.pool, "rule": rule}

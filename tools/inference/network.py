@@ -30,6 +30,7 @@ class TrainedNetwork:
     protocol: how its evaluation turns a video into views, and their logits into scores.
     class_names: names by label; None when the checkpoint does not contain them.
     trained_on: usual length of its training videos, in `frames` and `seconds`, as far as the checkpoint says it.
+    notes: where the config of weights of other projects comes from, and what their user has to know.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class TrainedNetwork:
     class_names: list[str] | None
     device: torch.device
     trained_on: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
     @property
     def num_class(self) -> int:

@@ -10,8 +10,8 @@ import argparse
 import dataclasses
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ from datasets.videos.video import TimedFrame
 from methods.build import build_for_file
 from methods.weights import fill_for_scoring
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
+from networks.checkpoints.layouts.ours import LAYOUT
+from tools.importing.convert_checkpoint import class_names_for
+from tools.importing.own_config import config_of
 from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
 from tools.inference.features import Features, Layer, Pool
 from tools.inference.inputs import FlowInput, Input, Source, open_input
@@ -30,8 +33,7 @@ from tools.inference.prediction import FramePrediction, Prediction, WindowPredic
 from tools.inference.streaming import stream_frames, streaming_network
 from tools.inference.windows import LONG, WindowClips, cut_video
 from utils.config.file import load_config, stored_config
-from utils.config.schema import Common
-from utils.errors import CheckpointError, ConfigError, FrameError, UserError
+from utils.errors import ConfigError, FrameError, UserError
 
 
 class Recognizer(TrainedNetwork):
@@ -253,29 +255,42 @@ def load(
 ) -> Recognizer:
     """Builds the network that a checkpoint describes and loads its weights.
 
-    config: a config.yaml that describes the network, for weights of other projects, which contain none.
+    checkpoint: a file of this or of another project, or the name of published weights, which are fetched if needed.
+    config: a config.yaml that describes the network; default: the one in the file, or for weights of other projects
+        that of their recipe here, or what the file shows.
     device: "auto" (a GPU if there is one), "cpu", "cuda" or any other device that PyTorch knows.
     trust_pickle: also read a file that contains more than weights; loading it may run code in it.
     Raises: CheckpointError for a file that is missing or damaged or does not say what it is; ConfigError for a wrong
     config or device.
     """
     chosen = _device(device)
-    path = Path(checkpoint)
-    file = load_checkpoint_file(path, trust_pickle=trust_pickle)
-    common = _config_of(file) if config is None else load_config(config).common
+    file = load_checkpoint_file(checkpoint, trust_pickle=trust_pickle)
+    path = file.path
+    if config is None:
+        raw, notes = config_of(file)
+        common = stored_config(raw, path)
+    else:
+        common, notes = load_config(config).common, []
     try:
         method = build_for_file(common.model, file)
         protocol = clip_protocol(common, method.clip, train=False)
-        fill_for_scoring(method, file, protocol.as_dict(), common.test)
+        report = fill_for_scoring(method, file, protocol.as_dict(), common.test)
     except ConfigError as error:
         raise ConfigError(f"{config or path}: {error}") from None
     method = method.eval().requires_grad_(False).to(chosen)
-    return Recognizer(path, method, common, protocol, file.class_names, chosen, _trained_on(file))
+    names = file.class_names
+    if names is None and file.layout != LAYOUT.name:
+        names, origin = class_names_for(file, common.model.num_class, None)
+        notes.append(f"class names: {origin}" if names else "class names: unknown, so classes have numbers only")
+    return Recognizer(path, method, common, protocol, names, chosen, _trained_on(file), [*notes, *report.warnings])
 
 
 def load_from_arguments(args: argparse.Namespace) -> Recognizer:
     """Loads the network that the options of tools/inference/arguments.py name."""
-    return load(args.checkpoint, config=args.config, device=args.device, trust_pickle=args.trust_pickle)
+    recognizer = load(args.checkpoint, config=args.config, device=args.device, trust_pickle=args.trust_pickle)
+    for note in recognizer.notes:
+        sys.stderr.write(f"note: {note}\n")
+    return recognizer
 
 
 def _trained_on(file: RawCheckpoint) -> dict[str, float]:
@@ -285,16 +300,6 @@ def _trained_on(file: RawCheckpoint) -> dict[str, float]:
         found = found.get(name) if isinstance(found, Mapping) else None
     known = found if isinstance(found, Mapping) else {}
     return {key: value for key, value in known.items() if isinstance(value, float) and 0 < value < math.inf}
-
-
-def _config_of(file: RawCheckpoint) -> Common:
-    raw = file.others.get("config")
-    if raw is None:
-        raise CheckpointError(
-            f"{file.path}: contains weights only ({file.layout}) and does not say of which network; name the config "
-            "that does: --config exps/<dataset>/<experiment>/config.yaml, or config=... in Python"
-        )
-    return stored_config(raw, file.path)
 
 
 def _device(name: str) -> torch.device:

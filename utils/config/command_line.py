@@ -33,7 +33,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="change a key of the config")
     parser.add_argument("--config", required=True, metavar="FILE", help="config.yaml of the experiment folder")
-    parser.add_argument("--load-path", metavar="FILE", help="weights to start from, or to evaluate")
+    parser.add_argument("--load-path", metavar="FILE|NAME", help="weights to start from, or to evaluate")
     parser.add_argument("--recover", action="store_true", help="with --load-path: optimizer, step and best score too")
     parser.add_argument("--fresh", action="store_true", help="start again; the files of an earlier run are set aside")
     parser.add_argument(
@@ -62,7 +62,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--fusion-list",
         nargs="+",
-        metavar="FILE",
+        metavar="FILE|NAME",
         help="with --evaluate: average the logits of several checkpoints, experiment folders or reference_scores.npz",
     )
     parser.add_argument("--fuse-prob", action="store_true", help="with --fusion-list: average probabilities instead")

@@ -68,8 +68,9 @@ class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a *
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     """Probability of dropping a feature in front of the classifier, 0 to below 1; 0: no dropout layer."""
     pretrained: bool | str = False
-    """Weights to start from. True: the backbone's ImageNet file in `pretrained/`, whatever hash its name ends with;
-    text: path of a checkpoint; False: random weights."""
+    """Weights to start from. True: the backbone's ImageNet file in `pretrained/`, whatever hash its name ends with, or
+    else the one that torchvision or timm publishes (docs/weights.md); text: path of a checkpoint, or a name of
+    `tools.weights`; False: random weights."""
     modality: Literal["rgb", "flow", "rgbdiff"] = "rgb"
     """Input of the network: RGB frames, optical flow (made by tools/dump_flow.py), or differences of consecutive RGB
     frames."""

@@ -203,6 +203,11 @@ def find_best(folder: Path) -> Path:
     return path
 
 
+def has_any(folder: Path) -> bool:
+    """Says whether an experiment's folder has a checkpoint that a training would continue from."""
+    return any((folder / name).exists() for name in (NEWEST, BEFORE))
+
+
 def load_newest(folder: Path) -> tuple[dict[str, Any], Path, str] | None:
     """Returns the newest checkpoint of an experiment that loads, its path, and a warning ("" if the newest one loads).
 

@@ -16,6 +16,8 @@ VARIANTS = {
     (16, 1280): "b0", (23, 1280): "b1", (23, 1408): "b2", (26, 1536): "b3",
     (32, 1792): "b4", (39, 2048): "b5", (45, 2304): "b6", (55, 2560): "b7", (61, 2816): "b8",
 }  # fmt: skip
+# the same of networks without squeeze and excitation, by the channels in front of the last convolution
+LITE = {(16, 320): "lite0", (21, 320): "lite1", (21, 352): "lite2", (24, 384): "lite3", (30, 448): "lite4"}
 _BLOCK = re.compile(r"_blocks\.(\d+)\.(.+)")
 _SHARED: list[Rule] = [
     (r"_se_reduce\.(.+)", r"se.conv_reduce.\1"),
@@ -60,7 +62,9 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         if not key.startswith("_fc."):
             body[key] = value
     head = state.get("_conv_head.weight")
-    variant = VARIANTS.get((len(places), 0 if head is None else int(head.shape[0])))
+    squeezes = any("._se_reduce." in key for key in state)
+    widths = (0, 0) if head is None else (int(head.shape[0]), int(head.shape[1]))
+    variant = VARIANTS.get((len(places), widths[0])) if squeezes else LITE.get((len(places), widths[1]))
     description = Description(backbone=f"timm/tf_efficientnet_{variant}" if variant else "")
     description.notes.append(
         "trained with TensorFlow's padding and batch norm: timm's networks tf_efficientnet_... compute the same, "

@@ -89,13 +89,27 @@ def test_pretrained_fills_the_backbone_and_keeps_the_classifier(tmp_path: Path) 
     assert not report.warnings and "120 matched, 0 missing, 0 unexpected" in report.summary()
 
 
-def test_without_a_file_training_starts_from_random_weights_after_a_warning(tmp_path: Path) -> None:
-    method, twin = _tsn(), _tsn()
-    twin.load_state_dict(method.state_dict())
-    report = load_pretrained(method, True, folder=tmp_path)
-    assert _same(method, twin)
-    assert "resnet18-*.pth" in report.warnings[0] and "random weights" in report.warnings[0]
-    assert "warning: pretrained: True" in report.summary()
+@pytest.mark.parametrize(
+    ("backbone", "place"),
+    [("resnet18", "resnet18-f37072fd.pth"), ("mobilenetv2", "mobilenet_v2-b0353104.pth"),
+     ("timm/resnet10t", "timm/resnet10t.c3_in1k/model.safetensors")],
+)  # fmt: skip
+def test_without_a_network_nothing_is_trained_and_the_error_says_which_file_to_put_where(
+    tmp_path: Path, backbone: str, place: str
+) -> None:
+    method = _tsn(backbone=backbone)
+    with pytest.raises(CheckpointError) as refused:
+        load_pretrained(method, True, folder=tmp_path)
+    words = str(refused.value)
+    assert words.startswith("pretrained: True: http") and "cannot be reached (" in words and "\n" not in words
+    assert words.endswith(f"; or put the file here as {tmp_path}/{place}, or start without: pretrained: False")
+
+
+def test_a_network_without_published_image_weights_says_what_is_possible(tmp_path: Path) -> None:
+    from methods.clip3d import Clip3D
+
+    with pytest.raises(CheckpointError, match=r"nobody publishes image weights for this network; name a checkpoint of"):
+        load_pretrained(Clip3D(backbone="r2plus1d_18", num_class=3), True, folder=tmp_path)
 
 
 def test_pretrained_may_be_any_checkpoint_with_a_classifier_of_another_width(tmp_path: Path) -> None:

