@@ -24,14 +24,13 @@ from torch import nn
 
 from utils.errors import RankError, UserError
 from utils.files import ROOT
-from utils.processes.gradients import average_in_rank_order
 from utils.processes.launch import Rank, detect, expected_world_size
 from utils.processes.monitor import Client, RankMonitor, Server
 from utils.system import interface_of
 
 __all__ = [
-    "Rank", "any_rank", "average_gradients", "barrier", "broadcast_weights", "expected_world_size", "first_buffers",
-    "gather_objects", "rank", "session", "sum_over_ranks", "world_size",
+    "Rank", "any_rank", "barrier", "broadcast_buffers", "expected_world_size", "first_buffers", "gather_objects",
+    "rank", "session", "sum_over_ranks", "world_size",
 ]  # fmt: skip
 
 CODE = ("main.py", "methods", "networks", "datasets", "utils")  # what a run consists of
@@ -272,21 +271,6 @@ def gather_objects(value: Any) -> list[Any]:
     return values
 
 
-@_named
-def average_gradients(model: nn.Module) -> None:
-    """Replaces every gradient with its mean over all processes, added in the order of ranks (gradients.py)."""
-    if not _alone():
-        average_in_rank_order(model, agree=gather_objects)
-
-
-@_named
-def broadcast_weights(model: nn.Module) -> None:
-    """Gives the parameters and buffers of rank 0 to all processes, in place."""
-    if not _alone():
-        for tensor in [*model.parameters(), *model.buffers()]:
-            dist.broadcast(tensor.detach(), src=0)
-
-
 @contextlib.contextmanager
 def first_buffers(model: nn.Module) -> Iterator[None]:
     """Lends the buffers of rank 0 to all processes; afterwards each has its own again.
@@ -298,7 +282,7 @@ def first_buffers(model: nn.Module) -> Iterator[None]:
         yield
         return
     own = [buffer.detach().clone() for buffer in model.buffers()]
-    _broadcast_buffers(model)
+    broadcast_buffers(model)
     try:
         yield
     finally:
@@ -307,6 +291,9 @@ def first_buffers(model: nn.Module) -> Iterator[None]:
 
 
 @_named
-def _broadcast_buffers(model: nn.Module) -> None:
+def broadcast_buffers(model: nn.Module) -> None:
+    """Gives the buffers of rank 0 to all processes, in place."""
+    if _alone():
+        return
     for buffer in model.buffers():
         dist.broadcast(buffer.detach(), src=0)

@@ -19,6 +19,7 @@ from torch.optim.swa_utils import update_bn
 from utils.config.schema import Common
 from utils.errors import FrameError, UserError
 from utils.processes import session
+from utils.processes.data_parallel import Replica
 from utils.processes.launch import Rank
 from utils.scoring.task import task_of
 from utils.training.batch import Batch, on_device
@@ -74,6 +75,7 @@ class Trainer:
         self.optimizer = optimizer_for(model, common)
         self.rates = schedule(common.lr_scheduler, steps_per_epoch, scale=common.lr_scale(rank.world_size))
         self.criterion = self.task.criterion(common, data.labels).to(rank.device)
+        self._replica = Replica(model) if rank.world_size > 1 else None
         self.mix_up = MixUp(common.augmentation.mix_up, common.augmentation.cut_mix) or None
         self._ema = Ema(model, common.ema) if common.ema else None
         self.scored: nn.Module = self._ema.average if self._ema else model
@@ -105,7 +107,6 @@ class Trainer:
         """
         before: Step | None = None  # the previous step, whose numbers are still on the device
         counted = time.perf_counter()  # until then all seconds are counted
-        session.broadcast_weights(self.model)
         if self.common.compile:  # in place, so that names of weights stay as they are
             self.model.compile()
         self.model.train()
@@ -153,22 +154,22 @@ class Trainer:
             step.indices += loaded.indices.tolist()
             step.faults += filter(None, batch.faults)
             self._refuse_beyond_budget(batch)
-            loss = self._loss(
-                step, batch, np.random.default_rng([self.common.seed, step.number, self.rank.number, part])
-            )
+            rng = np.random.default_rng([self.common.seed, step.number, self.rank.number, part])
+            loss = self._loss(step, batch, rng, is_last=part == self.common.accumulate - 1)
             self.precision.backward(loss / self.common.accumulate)
         # only a budget looks at the loss before the update: looking makes the host wait for the device
         if budget and session.any_rank(not _is_finite(step)):
             self._skip(step, buffers)
             return
-        if self.rank.world_size > 1:
-            session.average_gradients(self.model)
         self.precision.update(self.optimizer, self.model, clip_gradient=self.common.clip_gradient)
         if self._ema:
             self._ema.update(self.model)
 
-    def _loss(self, step: Step, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """Returns the mean loss of a batch that is on the device; `rng` draws what is mixed."""
+    def _loss(self, step: Step, batch: Batch, rng: np.random.Generator, *, is_last: bool) -> Tensor:
+        """Returns the mean loss of a batch that is on the device.
+
+        rng: draws what is mixed. is_last: whether it is the last one of its step, which averages the gradients.
+        """
         good = torch.tensor([float(not fault) for fault in batch.faults])
         pictures = self._pictures_due(step.number)
         clips = self.data.protocol.augment.apply(batch.clips, batch.augment)
@@ -181,7 +182,7 @@ class Trainer:
             self._shown = step.number
             step.clips, step.batch, step.mix = clips, batch, mix
         with self.precision.autocast():
-            logits = self.model(clips)
+            logits = self._replica(clips, averages=is_last) if self._replica else self.model(clips)
         weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels

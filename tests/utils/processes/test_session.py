@@ -10,16 +10,13 @@ import threading
 import time
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from torch import nn
 
-from tests.helpers.ranks import run_ranks, run_sessions
+from tests.helpers.ranks import run_sessions
 from utils.errors import UserError
 from utils.processes import connection as peer_connection
 from utils.processes import monitor, session
-from utils.processes.gradients import average_in_rank_order
 from utils.processes.launch import Rank
 
 pytestmark = pytest.mark.gloo
@@ -31,11 +28,7 @@ def test_alone_every_function_does_the_obvious() -> None:
         assert session.gather_objects("x") == ["x"]
         assert session.any_rank(True) and not session.any_rank(False)
         session.barrier()
-        net = nn.Linear(2, 1)
-        net(torch.ones(1, 2)).sum().backward()
-        session.broadcast_weights(net)
-        session.average_gradients(net)
-        assert net.weight.grad is not None and net.weight.grad.tolist() == [[1.0, 1.0]]
+        session.broadcast_buffers(nn.BatchNorm1d(3))
 
 
 def agree(process: Rank) -> None:
@@ -43,10 +36,10 @@ def agree(process: Rank) -> None:
     assert session.rank() == rank
     assert session.gather_objects("x" * rank) == ["x" * other for other in range(process.world_size)]
     assert session.any_rank(rank == 1) and not session.any_rank(False)
-    torch.manual_seed(rank)
     net = nn.BatchNorm1d(3)
-    session.broadcast_weights(net)
-    assert len({str(state) for state in session.gather_objects(net.state_dict())}) == 1
+    net.running_mean.fill_(rank + 1)
+    session.broadcast_buffers(net)
+    assert net.running_mean.tolist() == [1, 1, 1]
     net.running_mean.fill_(rank)
     with session.first_buffers(net):
         assert net.running_mean.tolist() == [0, 0, 0]
@@ -56,37 +49,6 @@ def agree(process: Rank) -> None:
 @pytest.mark.parametrize("world_size", [2, 4])
 def test_processes_agree(world_size: int) -> None:
     assert run_sessions(world_size, agree) == [(0, "")] * world_size
-
-
-def _gradients_of_rank(rank: int) -> list[Any]:
-    generator = torch.Generator().manual_seed(rank)
-    net = nn.Sequential(nn.Conv2d(3, 7, 3), nn.Conv2d(7, 5, 1)).to(memory_format=torch.channels_last)
-    for parameter in net.parameters():
-        values = torch.randn(parameter.shape, generator=generator) * 10.0**rank  # sizes for which the order shows
-        parameter.grad = values.contiguous(memory_format=torch.preserve_format)
-    skipped = list(net.parameters())[1]
-    if rank == 0:
-        skipped.grad = None  # counts as zero
-    own = [None if p.grad is None else p.grad.numpy().copy() for p in net.parameters()]
-    for _ in range(2):  # the second time the gradients are equal, and so is their mean
-        average_in_rank_order(net, agree=session.gather_objects)
-    return [own, [p.grad.numpy() for p in net.parameters() if p.grad is not None]]
-
-
-@pytest.mark.parametrize("world_size", [2, 3, 4])
-def test_gradients_are_added_in_the_order_of_ranks(world_size: int) -> None:
-    results = run_ranks(world_size, _gradients_of_rank)
-    for index, shared in enumerate(results[0][1]):
-        parts = [own[index] if own[index] is not None else np.zeros_like(shared) for own, _ in results]
-        total = parts[0].copy()
-        for part in parts[1:]:
-            total = total + part
-        mean = total / np.float32(world_size)
-        again = mean.copy()
-        for _ in parts[1:]:
-            again = again + mean
-        for _, means in results:
-            np.testing.assert_array_equal(means[index], again / np.float32(world_size))
 
 
 def fail(process: Rank, kind: str) -> None:
