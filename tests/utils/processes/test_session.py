@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from tests.helpers.ranks import run_sessions
@@ -26,7 +27,7 @@ def test_alone_every_function_does_the_obvious() -> None:
     with session.session("cpu") as process:
         assert process.is_first and process.world_size == session.world_size() == 1
         assert session.gather_objects("x") == ["x"]
-        assert session.any_rank(True) and not session.any_rank(False)
+        assert session.add_up(torch.tensor([1.0, 2.0])).values() == [1.0, 2.0]
         session.barrier()
         session.broadcast_buffers(nn.BatchNorm1d(3))
 
@@ -35,7 +36,9 @@ def agree(process: Rank) -> None:
     rank = process.number
     assert session.rank() == rank
     assert session.gather_objects("x" * rank) == ["x" * other for other in range(process.world_size)]
-    assert session.any_rank(rank == 1) and not session.any_rank(False)
+    added = session.add_up(torch.tensor([1.0, 2.0**24 + 2 * rank]))  # an odd sum would not fit into single precision
+    total = sum(2.0**24 + 2 * other for other in range(process.world_size))
+    assert added.values() == [process.world_size, total] and added.own() == [1.0, 2.0**24 + 2 * rank]
     net = nn.BatchNorm1d(3)
     net.running_mean.fill_(rank + 1)
     session.broadcast_buffers(net)
@@ -59,7 +62,7 @@ def fail(process: Rank, kind: str) -> None:
             raise UserError("/data: no such folder")
         raise ValueError("a bug")
     for _ in range(100):
-        session.any_rank(False)
+        session.barrier()
         time.sleep(0.01)
 
 
@@ -94,7 +97,7 @@ def stop_still(process: Rank) -> None:
     if process.number == 1:
         subprocess.Popen(["sh", "-c", f"sleep 10; kill -9 {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
-    session.any_rank(False)
+    session.barrier()
 
 
 def test_a_stuck_process_is_named_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
