@@ -89,3 +89,29 @@ def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
     assert "continuing from" in (stopped.parent / "log.txt").read_text()
     assert same_weights(weights(stopped), weights(whole))
     assert losses(stopped) == losses(whole)
+
+
+@pytest.mark.gloo
+def test_a_run_goes_on_in_other_numbers_of_processes_with_the_same_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"model": PLAIN, "augmentation": {"input_size": 64}, "print_freq": 1, "val_freq": 100}
+    options |= {"global_batch": 8, "batch_size": 4, "ema": 0.5}
+    options["lr_scheduler"] = {"base_lr": 0.001, "max_iter": 9}
+    whole = make_experiment(tmp_path / "whole", **options)
+    moved = make_experiment(tmp_path / "moved", **options)
+    run(whole, 1)
+    for world_size, last in ((1, 0), (2, 3)):
+        with monkeypatch.context() as patched:
+            stop_at(patched, step=last)
+            assert set(finish(start(moved, world_size))) == {128 + signal.SIGTERM}
+    run(moved, 4)
+    for (step, kind, loss), (other_step, other_kind, other_loss) in zip(losses(whole), losses(moved), strict=True):
+        assert (step, kind) == (other_step, other_kind) and other_loss == pytest.approx(loss, abs=1e-5)
+    log = (moved.parent / "log.txt").read_text()
+    for before, after, batches in ((1, 2, "1 batch(es) of 4"), (2, 4, "1 batch(es) of 2")):
+        assert (
+            f"the number of processes has changed: {before} -> {after}; a step has the same 8 videos in the same "
+            f"order, now {batches} in each process"
+        ) in log
+    assert "the config has changed" not in log
