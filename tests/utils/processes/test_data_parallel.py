@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.helpers.ranks import run_ranks
+from tests.helpers.ranks import run_ranks, run_sessions
 from utils.processes import data_parallel
 from utils.processes.data_parallel import Replica
+from utils.processes.launch import Rank
 
 pytestmark = pytest.mark.gloo
 
@@ -110,3 +112,22 @@ def _tried(rank: int) -> None:
 
 def test_the_passes_before_the_first_step_leave_nothing_but_the_buckets() -> None:
     run_ranks(2, _tried)
+
+
+def _fails_in_its_second_step(process: Rank) -> None:
+    def weight(logits: Tensor) -> Tensor:
+        if process.number == 1 and step == 1:
+            raise ValueError("no such label")
+        return logits.square().mean()
+
+    replica = Replica(made())
+    for step in range(3):
+        weight(replica(batch(process.number, step), averages=True)).backward()
+
+
+def test_a_process_whose_loss_fails_is_named_by_those_that_wait_for_its_gradients() -> None:
+    results = run_sessions(3, _fails_in_its_second_step)
+    for rank in (0, 2):
+        code, text = results[rank]
+        assert code == 1
+        assert re.search(r"^error: rank 1 \(.*\): ValueError: no such label$", text, re.MULTILINE)
