@@ -23,7 +23,7 @@ from methods.build import method_defaults, method_on_meta, prepare_method
 from methods.weights import about_network, as_member, fetch_weights, load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
-from utils.processes.session import session
+from utils.processes.session import expected_world_size, session
 from utils.run import checkpoint, resume
 from utils.run.context import Run, open_run
 from utils.run.fit import check_fit
@@ -40,7 +40,7 @@ from utils.training.trainer import Trainer
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the experiment that the arguments name, and returns the exit code."""
     args = parse_arguments(argv)
-    config = load_config(args.config, args.overrides)
+    config = load_config(args.config, args.overrides).for_processes(expected_world_size())
     with config.located():
         method, warnings, protocols = check(config.common, trains=not args.evaluate)
         in_force = method_defaults(config.common.model) | values_in_force(**protocols)

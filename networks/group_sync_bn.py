@@ -1,13 +1,13 @@
 """Shares batch norm statistics among groups of consecutive ranks, and averages running statistics over all ranks.
 
-On CUDA, torch's SyncBatchNorm computes it with process groups. On the CPU, where SyncBatchNorm refuses to run, the same
-arithmetic runs here over gloo. State dicts keep their keys.
+Over NCCL, torch's SyncBatchNorm computes it with process groups. On the CPU, where it refuses to run and
+DistributedDataParallel refuses networks with one, the same arithmetic runs here over gloo. State dicts keep their keys.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from utils.config.build import checked
+
+Self = TypeVar("Self", bound="_Grouped")
 
 # keys of model.kwargs that say how batch norm is synchronised; they are not arguments of a backbone
 SYNC_BN = ("bn_group_size", "bn_sync_stats", "bn_var_mode")
@@ -78,30 +80,34 @@ def _own_group(group_size: int, world_size: int) -> Any:
 
 
 def _replace(module: nn.Module, group: Any) -> None:
-    replaced: dict[nn.Module, GroupSyncBatchNorm] = {}  # the same batch norm may be used in two places
+    kind = GroupSyncBatchNorm if dist.get_backend(group) == "nccl" else GroupBatchNorm
+    replaced: dict[nn.Module, _Grouped] = {}  # the same batch norm may be used in two places
     for parent in list(module.modules()):
         for name, child in list(parent._modules.items()):  # named_children skips the second place
-            if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
+            if isinstance(child, _BatchNorm) and not isinstance(child, (nn.SyncBatchNorm, _Grouped)):
                 if child not in replaced:
-                    replaced[child] = GroupSyncBatchNorm.adopt(child, group)
+                    replaced[child] = kind.adopt(child, group)
                 setattr(parent, name, replaced[child])
 
 
-class GroupSyncBatchNorm(nn.SyncBatchNorm):
-    """Trains like SyncBatchNorm, on the CPU too. The input is (B, C, ...) with any number of further dimensions."""
+class _Grouped(_BatchNorm):
+    """A batch norm that belongs to a process group. The input is (B, C, ...) with any number of further dimensions."""
+
+    process_group: Any = None
 
     @classmethod
-    def adopt(cls, plain: _BatchNorm, group: Any) -> GroupSyncBatchNorm:
+    def adopt(cls: type[Self], plain: _BatchNorm, group: Any) -> Self:
         """Makes a module that holds the parameters and buffers of `plain` themselves, not copies."""
-        synced = cls(plain.num_features, plain.eps, plain.momentum, plain.affine, plain.track_running_stats, group)
+        grouped = cls(plain.num_features, plain.eps, plain.momentum, plain.affine, plain.track_running_stats)
+        grouped.process_group = group
         for name in ("weight", "bias"):
-            synced.register_parameter(name, getattr(plain, name))
+            grouped.register_parameter(name, getattr(plain, name))
         for name in ("running_mean", "running_var", "num_batches_tracked"):
-            synced.register_buffer(name, getattr(plain, name))
-        synced.train(plain.training)
-        return synced
+            grouped.register_buffer(name, getattr(plain, name))
+        grouped.train(plain.training)
+        return grouped
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> GroupSyncBatchNorm:
+    def __deepcopy__(self: Self, memo: dict[int, Any]) -> Self:
         # a copy of the module, as EMA makes it, belongs to the same group
         memo[id(self.process_group)] = self.process_group
         copied = type(self).__new__(type(self))
@@ -109,15 +115,27 @@ class GroupSyncBatchNorm(nn.SyncBatchNorm):
         copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return copied
 
+
+class GroupSyncBatchNorm(_Grouped, nn.SyncBatchNorm):
+    """Is torch's SyncBatchNorm, for CUDA."""
+
+
+class GroupBatchNorm(_Grouped):
+    """Computes on the CPU what SyncBatchNorm does on CUDA."""
+
     def forward(self, input: Tensor) -> Tensor:
         """Normalises with the statistics of the whole group in training, and with the running ones in evaluation."""
-        if input.device.type != "cpu" or not self.training or not dist.is_initialized():
-            return super().forward(input)
         self._check_input_dim(input)
+        if not self.training or not dist.is_initialized():
+            return super().forward(input)
         output, mean, var, count = _GroupNorm.apply(input, self.weight, self.bias, self.eps, self.process_group)
         if self.track_running_stats:
             self._follow(mean, var, count)
         return output
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, var: Tensor, count: Tensor) -> None:

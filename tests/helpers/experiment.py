@@ -14,6 +14,10 @@ from utils.run import checkpoint
 
 FRAMES = 8
 CLASSES = ["dark", "bright"]
+MODEL: dict[str, Any] = {
+    "type": "tsm", "backbone": "mobilenetv2", "num_segments": 2, "num_class": 2, "dropout": 0.5,
+    "kwargs": {"scale": 0.25},
+}  # fmt: skip
 
 
 def write_frames(folder: Path, label: int, seed: int) -> None:
@@ -41,14 +45,7 @@ def make_experiment(root: Path, *, train: int = 12, val: int = 6, **common: Any)
         (root / "lists" / f"{name}.txt").write_text("".join(lines))
     (root / "lists" / "classInd.txt").write_text("".join(f"{i} {name}\n" for i, name in enumerate(CLASSES)))
     config: dict[str, Any] = {
-        "model": {
-            "type": "tsm",
-            "backbone": "mobilenetv2",
-            "num_segments": 2,
-            "num_class": 2,
-            "dropout": 0.5,
-            "kwargs": {"scale": 0.25},
-        },
+        "model": MODEL,
         "augmentation": {
             "input_size": 32,
             "colorjitter": [0.2, 0.2, 0.2, 0.1],

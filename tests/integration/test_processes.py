@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.helpers.experiment import make_experiment
+from tests.helpers.experiment import MODEL, make_experiment, same_weights, weights
 from tests.integration.interruptions import finish, losses, start
+from tests.integration.test_training import stop_at
 
 # no batch norm and no dropout: what a process sees then depends on nobody else
 PLAIN = {"type": "tsn", "backbone": "squeezenet1_1", "num_segments": 2, "num_class": 2}
@@ -65,3 +68,50 @@ def test_the_same_global_batch_has_the_same_losses_in_any_number_of_processes(tm
         for (step, kind, loss), (other_step, other_kind, other_loss) in zip(runs[1], runs[world_size], strict=True):
             assert (step, kind) == (other_step, other_kind)
             assert other_loss == pytest.approx(loss, abs=1e-5), f"{kind} step {step}, {world_size} processes"
+
+
+@pytest.mark.gloo
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_size: int
+) -> None:
+    """With everything at once that could stand in the way of the engine."""
+    options: dict[str, Any] = {"accumulate": 2, "batch_size": 2, "ema": 0.5, "partial_bn": True, "clip_gradient": 1.0}
+    options |= {"freeze": ["backbone.features.1"], "bad_loss_budget": 1, "print_freq": 1}
+    options["model"] = MODEL | {"kwargs": {"scale": 0.25, "bn_group_size": 2, "bn_sync_stats": True}}
+    whole = make_experiment(tmp_path / "whole", **options)
+    stopped = make_experiment(tmp_path / "stopped", **options)
+    run(whole, world_size)
+    with monkeypatch.context() as patched:
+        stop_at(patched, step=1)
+        assert set(finish(start(stopped, world_size))) == {128 + signal.SIGTERM}
+    run(stopped, world_size)
+    assert "continuing from" in (stopped.parent / "log.txt").read_text()
+    assert same_weights(weights(stopped), weights(whole))
+    assert losses(stopped) == losses(whole)
+
+
+@pytest.mark.gloo
+def test_a_run_goes_on_in_other_numbers_of_processes_with_the_same_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"model": PLAIN, "augmentation": {"input_size": 64}, "print_freq": 1, "val_freq": 100}
+    options |= {"global_batch": 8, "batch_size": 4, "ema": 0.5}
+    options["lr_scheduler"] = {"base_lr": 0.001, "max_iter": 9}
+    whole = make_experiment(tmp_path / "whole", **options)
+    moved = make_experiment(tmp_path / "moved", **options)
+    run(whole, 1)
+    for world_size, last in ((1, 0), (2, 3)):
+        with monkeypatch.context() as patched:
+            stop_at(patched, step=last)
+            assert set(finish(start(moved, world_size))) == {128 + signal.SIGTERM}
+    run(moved, 4)
+    for (step, kind, loss), (other_step, other_kind, other_loss) in zip(losses(whole), losses(moved), strict=True):
+        assert (step, kind) == (other_step, other_kind) and other_loss == pytest.approx(loss, abs=1e-5)
+    log = (moved.parent / "log.txt").read_text()
+    for before, after, batches in ((1, 2, "1 batch(es) of 4"), (2, 4, "1 batch(es) of 2")):
+        assert (
+            f"the number of processes has changed: {before} -> {after}; a step has the same 8 videos in the same "
+            f"order, now {batches} in each process"
+        ) in log
+    assert "the config has changed" not in log

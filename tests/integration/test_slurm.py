@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -47,8 +48,13 @@ def experiment(root: Path, **common: Any) -> Path:
 
 
 def job_fields(cluster: Cluster, job: int) -> dict[str, str]:
-    words = cluster.run("scontrol", "show", "job", "-o", str(job)).stdout.split()
-    return dict(word.split("=", 1) for word in words if "=" in word)
+    """What Slurm says of a job that has ended: one that is completing has fewer nodes from moment to moment."""
+    while True:
+        words = cluster.run("scontrol", "show", "job", "-o", str(job)).stdout.split()
+        fields = dict(word.split("=", 1) for word in words if "=" in word)
+        if fields["JobState"] != "COMPLETING":
+            return fields
+        time.sleep(0.2)
 
 
 def last_job(cluster: Cluster) -> int:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from networks.group_sync_bn import GroupSyncBatchNorm, convert_group_sync_bn, resolve_group_size
+from networks.group_sync_bn import GroupBatchNorm, convert_group_sync_bn, resolve_group_size
 from tests.helpers.ranks import run_ranks
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -166,7 +166,7 @@ def _copying_rank(rank: int) -> bool:
     convert_group_sync_bn(shared, bn_group_size=1)
     assert type(shared[0]) is nn.BatchNorm2d
     convert_group_sync_bn(shared, bn_group_size=2)
-    assert isinstance(shared[0], GroupSyncBatchNorm) and shared[0] is shared[1] is shared[2][1]
+    assert isinstance(shared[0], GroupBatchNorm) and shared[0] is shared[1] is shared[2][1]
     copied = copy.deepcopy(shared)  # as EMA does
     assert copied[0] is not shared[0] and copied[0].process_group is shared[0].process_group
     return True

@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,11 @@ class ConfigFile:
     def folder(self) -> Path:
         """Folder of the experiment, which holds the config and receives the files of the run."""
         return self.path.parent
+
+    def for_processes(self, world_size: int) -> ConfigFile:
+        """Returns the config as it is for a number of processes: with the batches that global_batch means."""
+        with self.located():
+            return replace(self, common=self.common.for_processes(world_size))
 
     @contextlib.contextmanager
     def located(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeF
 from pydantic import model_validator as check
 
 from utils.config.words import as_needed
+from utils.errors import ConfigError
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -250,6 +251,10 @@ class Common(Section):
     """Videos per training process (GPU) and batch."""
     accumulate: PositiveInt = 1
     """Batches whose gradients are added up for one optimizer step."""
+    global_batch: PositiveInt | None = None
+    """Videos per optimizer step over all processes. Each takes an equal share, in as few equal batches of at most
+    batch_size as possible, so a run can go on in another number of processes; None: batch_size times accumulate times
+    the number of processes."""
     lr_scheduler: LRScheduler
     optimizer: Literal["SGD", "ADAMW"] = "SGD"
     """Optimizer: SGD or AdamW of torch.optim."""
@@ -346,6 +351,8 @@ class Common(Section):
             )
         if isinstance(self.class_weights, list) and len(self.class_weights) != self.model.num_class:
             raise ValueError(f"class_weights has {len(self.class_weights)} factors for {self.model.num_class} classes")
+        if self.global_batch and "accumulate" in self.model_fields_set:
+            raise ValueError("give either global_batch or accumulate, which follows from it, not both")
         if self.val_epochs and "val_freq" in self.model_fields_set:
             raise ValueError("give either val_freq or val_epochs, not both")
         if self.fc_lr5 and not self.policy:
@@ -361,9 +368,25 @@ class Common(Section):
         """Returns the number of steps between two validations."""
         return self.val_freq if self.val_epochs is None else max(1, round(self.val_epochs * steps_per_epoch))
 
+    def for_processes(self, world_size: int) -> Common:
+        """Returns these values with the batch_size and accumulate that global_batch means for a number of processes.
+
+        Raises: ConfigError if the processes cannot have equal shares.
+        """
+        if self.global_batch is None:
+            return self
+        share, rest = divmod(self.global_batch, world_size)
+        if rest:
+            raise ConfigError(
+                f"common.global_batch: {self.global_batch} videos are no equal shares for {world_size} processes; "
+                "start a number of processes that divides it"
+            )
+        parts = next(n for n in range(-(-share // self.batch_size), share + 1) if share % n == 0)
+        return self.model_copy(update={"batch_size": share // parts, "accumulate": parts})
+
     def effective_batch(self, world_size: int) -> int:
         """Returns the number of videos per step over all processes."""
-        return self.batch_size * self.accumulate * world_size
+        return self.global_batch or self.batch_size * self.accumulate * world_size
 
     def lr_scale(self, world_size: int) -> float:
         """Returns the factor of the learning rates for this effective batch."""

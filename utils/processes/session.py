@@ -1,4 +1,4 @@
-"""Lets the processes of a run work together: begin, agree, reduce, gather, end.
+"""Lets the processes of a run work together: begin, add up, gather, end.
 
 Outside a session, or with one process, every function here does the same for this process alone. launch.py finds out
 which process this is, monitor.py which one has died.
@@ -14,24 +14,23 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 
 from utils.errors import RankError, UserError
 from utils.files import ROOT
-from utils.processes.gradients import average_in_rank_order
 from utils.processes.launch import Rank, detect, expected_world_size
 from utils.processes.monitor import Client, RankMonitor, Server
 from utils.system import interface_of
 
 __all__ = [
-    "Rank", "any_rank", "average_gradients", "barrier", "broadcast_weights", "expected_world_size", "first_buffers",
-    "gather_objects", "rank", "session", "sum_over_ranks", "world_size",
+    "Rank", "Sum", "add_up", "barrier", "broadcast_buffers", "expected_world_size", "first_buffers", "gather_objects",
+    "rank", "session", "world_size",
 ]  # fmt: skip
 
 CODE = ("main.py", "methods", "networks", "datasets", "utils")  # what a run consists of
@@ -239,27 +238,52 @@ def world_size() -> int:
 def barrier() -> None:
     """Waits until all processes have come here."""
     if not _alone():
-        any_rank(False)
+        dist.all_reduce(torch.zeros(1), group=_Session.control)
+
+
+class Sum:
+    """The sum of a few numbers over all processes, which travels while the device goes on.
+
+    numbers: those of this process, (n,), on its device; with several processes, they are added in double precision.
+    """
+
+    def __init__(self, numbers: Tensor) -> None:
+        self._own, self._total, self._work = numbers, numbers, None
+        self._copied: torch.cuda.Event | None = None
+        if not _alone():
+            self._total = numbers.double()
+            self._work = dist.all_reduce(self._total, async_op=True)
+        if numbers.is_cuda:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        # on the stream of the training, the copy to the host would wait for all that is queued there: the next step
+        stream = torch.cuda.Stream(self._total.device)
+        stream.wait_stream(torch.cuda.current_stream(self._total.device))
+        with torch.cuda.stream(stream):
+            if self._work is not None:
+                self._work.wait()
+            on_device, self._total = self._total, self._total.to("cpu", non_blocking=True)
+            on_device.record_stream(stream)
+            self._copied = stream.record_event()
+
+    def values(self) -> list[float]:
+        """Returns the sums, the same in all processes; waits until they are here."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        elif self._work is not None:
+            self._work.wait()
+        return self._total.tolist()
+
+    def own(self) -> list[float]:
+        """Returns the numbers of this process; waits for the device."""
+        return self._own.tolist()
 
 
 @_named
-def any_rank(flag: bool) -> bool:
-    """Returns True on all processes if `flag` is True on at least one."""
-    if _alone():
-        return flag
-    votes = torch.tensor([int(flag)])
-    dist.all_reduce(votes, dist.ReduceOp.MAX, group=_Session.control)
-    return bool(votes.item())
-
-
-@_named
-def sum_over_ranks(values: Sequence[float]) -> list[float]:
-    """Sums each of a few numbers over all processes, in double precision; all get the same sums."""
-    if _alone():
-        return list(values)
-    numbers = torch.tensor(values, dtype=torch.float64)
-    dist.all_reduce(numbers, group=_Session.control)
-    return [float(number) for number in numbers]
+def add_up(numbers: Tensor) -> Sum:
+    """Starts to add numbers up over all processes, each of which must call this at the same place of its step."""
+    return Sum(numbers)
 
 
 @_named
@@ -270,21 +294,6 @@ def gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value, group=_Session.control)
     return values
-
-
-@_named
-def average_gradients(model: nn.Module) -> None:
-    """Replaces every gradient with its mean over all processes, added in the order of ranks (gradients.py)."""
-    if not _alone():
-        average_in_rank_order(model, agree=gather_objects)
-
-
-@_named
-def broadcast_weights(model: nn.Module) -> None:
-    """Gives the parameters and buffers of rank 0 to all processes, in place."""
-    if not _alone():
-        for tensor in [*model.parameters(), *model.buffers()]:
-            dist.broadcast(tensor.detach(), src=0)
 
 
 @contextlib.contextmanager
@@ -298,7 +307,7 @@ def first_buffers(model: nn.Module) -> Iterator[None]:
         yield
         return
     own = [buffer.detach().clone() for buffer in model.buffers()]
-    _broadcast_buffers(model)
+    broadcast_buffers(model)
     try:
         yield
     finally:
@@ -307,6 +316,9 @@ def first_buffers(model: nn.Module) -> Iterator[None]:
 
 
 @_named
-def _broadcast_buffers(model: nn.Module) -> None:
+def broadcast_buffers(model: nn.Module) -> None:
+    """Gives the buffers of rank 0 to all processes, in place."""
+    if _alone():
+        return
     for buffer in model.buffers():
         dist.broadcast(buffer.detach(), src=0)

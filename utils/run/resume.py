@@ -16,6 +16,7 @@ from utils.processes import session
 from utils.run.context import Run
 from utils.training.trainer import Trainer
 
+DERIVED = {f"{ROOT_KEY}.{key}" for key in ("batch_size", "accumulate", "test.batch_size")}  # from global_batch
 PRETRAINED = f"{ROOT_KEY}.model.pretrained"
 
 
@@ -34,6 +35,8 @@ def tell_changes(run: Run, saved: Mapping[str, Any]) -> list[str]:
     if before is None:  # written by another version, which kept what the file said only
         before, now = saved.get("config"), run.config.raw
     changes = difference(before, now) if isinstance(before, Mapping) else []
+    if run.common.global_batch and _processes(saved) != run.rank.world_size:  # `restore` says what follows from that
+        changes = [change for change in changes if change.partition(":")[0] not in DERIVED]
     for change in changes:
         run.note(f"after {saved['step']} steps the config has changed: {change}")
     return changes
@@ -70,9 +73,10 @@ def restore(run: Run, trainer: Trainer, saved: Mapping[str, Any] | None, entries
     done = f"after {saved['step']} steps"
     for text in trainer.resume(saved):
         run.note(f"{done} {text}")
-    theirs, ours = (entry.get("processes") for entry in (saved.get("run") or {}, entries["run"]))
+    theirs, ours = _processes(saved), run.rank.world_size
     if theirs is not None and theirs != ours:
-        run.note(f"{done} the number of processes has changed: {theirs} -> {ours}, and with it the videos of a step")
+        what = _videos_of_a_step(run, saved, theirs)
+        run.note(f"{done} the number of processes has changed: {theirs} -> {ours}{what}")
     for name, change in _changed_lists(saved.get("lists"), entries["lists"]).items():
         run.note(f"{done} the {name} list has changed: {change}")
     theirs, ours = saved.get("class_names"), entries["class_names"]
@@ -93,6 +97,26 @@ def _values(saved: Mapping[str, Any]) -> dict[str, Any] | None:
     run = saved.get("run")
     values = run.get("values") if isinstance(run, Mapping) else None
     return values if isinstance(values, dict) else None
+
+
+def _processes(saved: Mapping[str, Any]) -> int | None:
+    """Returns how many processes wrote a checkpoint, None if it does not say."""
+    count = (saved.get("run") or {}).get("processes")
+    return count if isinstance(count, int) else None
+
+
+def _videos_of_a_step(run: Run, saved: Mapping[str, Any], processes: int) -> str:
+    """Returns what another number of processes means for the videos of a step."""
+    now, common = run.common.effective_batch(run.rank.world_size), run.common
+    values = _values(saved) or {}
+    size, parts = (values.get(f"{ROOT_KEY}.{key}") for key in ("batch_size", "accumulate"))
+    if not isinstance(size, int) or not isinstance(parts, int):  # written by another version
+        return ", and with it the videos of a step"
+    before = size * parts * processes
+    if before != now:
+        return f", and with it the videos of a step: {before} -> {now}; common.global_batch={before} would keep them"
+    batches = f"{common.accumulate} batch(es) of {common.batch_size} in each process"
+    return f"; a step has the same {now} videos in the same order, now {batches}"
 
 
 def _changed_lists(theirs: Any, ours: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Notes requests to end a run early: signals and the time limit. The run then finishes its step and saves."""
+"""Notes requests to end a run early: signals and the time limit.
+
+The run then finishes its step and saves; several processes, which have to agree first, make two more steps.
+"""
 
 from __future__ import annotations
 

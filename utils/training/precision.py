@@ -77,7 +77,7 @@ class Precision:
         self._scaler.scale(loss).backward()
 
     def update(self, optimizer: torch.optim.Optimizer, model: nn.Module, *, clip_gradient: float | None) -> None:
-        """Averages the gradients over processes, clips their norm, and moves the weights."""
+        """Clips the norm of the gradients and moves the weights."""
         if clip_gradient is not None:
             self._scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(model.parameters(), clip_gradient)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from utils.processes.session import Sum
 from utils.training.batch import Batch
 from utils.training.meters import WindowMeter
 from utils.training.mixup import Mix
@@ -100,4 +101,6 @@ class Step:
     faults: list[str] = field(default_factory=list)
     waited: float = 0.0
     seconds: float = 0.0
-    numbers: Tensor | None = None  # float32 (4,): sum of the losses, hits of the best class, of the five best, clips
+    asks_to_stop: bool = False  # whether this process does
+    numbers: Tensor | None = None  # float32 (2 + k,): sum of the losses, k numbers of hits, clips
+    sums: Sum | None = None  # of numbers, faults and asks_to_stop over all processes, until they are in the meters

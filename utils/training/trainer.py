@@ -19,6 +19,7 @@ from torch.optim.swa_utils import update_bn
 from utils.config.schema import Common
 from utils.errors import FrameError, UserError
 from utils.processes import session
+from utils.processes.data_parallel import Replica
 from utils.processes.launch import Rank
 from utils.scoring.task import task_of
 from utils.training.batch import Batch, on_device
@@ -74,6 +75,7 @@ class Trainer:
         self.optimizer = optimizer_for(model, common)
         self.rates = schedule(common.lr_scheduler, steps_per_epoch, scale=common.lr_scale(rank.world_size))
         self.criterion = self.task.criterion(common, data.labels).to(rank.device)
+        self._replica = Replica(model) if rank.world_size > 1 else None
         self.mix_up = MixUp(common.augmentation.mix_up, common.augmentation.cut_mix) or None
         self._ema = Ema(model, common.ema) if common.ema else None
         self.scored: nn.Module = self._ema.average if self._ema else model
@@ -83,6 +85,7 @@ class Trainer:
         # how far it is
         names = ("time", "data", "loss", *self.task.train_numbers)
         self.state = TrainState(meters={name: WindowMeter(common.print_freq) for name in names})
+        self._is_stopping = False  # whether a process has asked for it in a step that is settled
         self._shown: int | None = None  # the step whose batch was kept last
 
     @property
@@ -105,19 +108,19 @@ class Trainer:
         """
         before: Step | None = None  # the previous step, whose numbers are still on the device
         counted = time.perf_counter()  # until then all seconds are counted
-        session.broadcast_weights(self.model)
         if self.common.compile:  # in place, so that names of weights stay as they are
             self.model.compile()
         self.model.train()
         loader = on_device(batches, self.rank.device)
         while not self.is_done:
             began = time.perf_counter()
-            step = Step(self.state.step, float(self.rates[self.state.step]))
+            step = Step(self.state.step, float(self.rates[self.state.step]), asks_to_stop=until())
             self._update(step, loader)
             self.state.step = done = step.number + 1
             if before is not None:  # fetched now, while the device works on this step
                 self._settle(before, step)
-            stopped = session.any_rank(until())
+            # several processes decide together: by the sums of the steps that are settled
+            stopped = until() if self.rank.world_size == 1 else self._is_stopping
             step.validates = not stopped and self._validation_due(step.number)
             if step.validates:
                 self.state.last_validation = done
@@ -152,23 +155,26 @@ class Trainer:
             step.waited += time.perf_counter() - began
             step.indices += loaded.indices.tolist()
             step.faults += filter(None, batch.faults)
-            self._refuse_beyond_budget(batch)
-            loss = self._loss(
-                step, batch, np.random.default_rng([self.common.seed, step.number, self.rank.number, part])
-            )
+            self._refuse_beyond_budget(step.number, self.state.bad_videos + len(step.faults), step.faults)
+            rng = np.random.default_rng([self.common.seed, step.number, self.rank.number, part])
+            is_last = part == self.common.accumulate - 1
+            loss = self._loss(step, batch, rng, is_last=is_last)
+            if is_last:  # before the backward pass, during which they travel
+                step.sums = session.add_up(_with_counts(step))
             self.precision.backward(loss / self.common.accumulate)
         # only a budget looks at the loss before the update: looking makes the host wait for the device
-        if budget and session.any_rank(not _is_finite(step)):
+        if budget and step.sums is not None and not math.isfinite(step.sums.values()[0]):
             self._skip(step, buffers)
             return
-        if self.rank.world_size > 1:
-            session.average_gradients(self.model)
         self.precision.update(self.optimizer, self.model, clip_gradient=self.common.clip_gradient)
         if self._ema:
             self._ema.update(self.model)
 
-    def _loss(self, step: Step, batch: Batch, rng: np.random.Generator) -> Tensor:
-        """Returns the mean loss of a batch that is on the device; `rng` draws what is mixed."""
+    def _loss(self, step: Step, batch: Batch, rng: np.random.Generator, *, is_last: bool) -> Tensor:
+        """Returns the mean loss of a batch that is on the device.
+
+        rng: draws what is mixed. is_last: whether it is the last one of its step, which averages the gradients.
+        """
         good = torch.tensor([float(not fault) for fault in batch.faults])
         pictures = self._pictures_due(step.number)
         clips = self.data.protocol.augment.apply(batch.clips, batch.augment)
@@ -181,7 +187,7 @@ class Trainer:
             self._shown = step.number
             step.clips, step.batch, step.mix = clips, batch, mix
         with self.precision.autocast():
-            logits = self.model(clips)
+            logits = self._replica(clips, averages=is_last) if self._replica else self.model(clips)
         weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels
@@ -209,12 +215,11 @@ class Trainer:
         done, last = number + 1, self.state.last_validation
         return done == len(self.rates) and (last == 0 or done - last >= self.val_freq - 1)
 
-    def _refuse_beyond_budget(self, batch: Batch) -> None:
-        faults = [fault for fault in batch.faults if fault]
-        bad, budget = self.state.bad_videos + len(faults), self.common.bad_frame_budget
+    def _refuse_beyond_budget(self, number: int, bad: int, faults: list[str]) -> None:
+        budget = self.common.bad_frame_budget
         if bad > budget:
             raise FrameError(
-                f"step {self.state.step}: {bad} unreadable video(s), bad_frame_budget is {budget}: {'; '.join(faults)}"
+                f"step {number}: {bad} unreadable video(s), bad_frame_budget is {budget}: {'; '.join(faults)}"
             )
 
     def _skip(self, step: Step, buffers: list[Tensor]) -> None:
@@ -222,46 +227,53 @@ class Trainer:
 
         Raises: UserError when more steps than bad_loss_budget were left out.
         """
-        assert step.numbers is not None
-        mine = [] if _is_finite(step) else [self._describe(step, float(step.numbers[0]))]
+        texts = self._bad_losses(step)
         self.state.bad_losses += 1
         if self.state.bad_losses > self.common.bad_loss_budget:
-            texts = [text for part in session.gather_objects(mine) for text in part]
             raise UserError(
                 f"{'; '.join(texts)}. That is {self.state.bad_losses} step(s), "
                 f"bad_loss_budget is {self.common.bad_loss_budget}"
             )
-        step.left_out += _of_all_ranks(mine)
+        step.left_out += texts
         for buffer, before in zip(self.model.buffers(), buffers, strict=True):
             buffer.copy_(before)
-        step.numbers = torch.zeros_like(step.numbers)  # no clip: the meters leave it out
         step.skipped = True
 
     def _settle(self, step: Step, now: Step) -> None:
-        """Fetches a step's numbers, adds those of all processes, and updates the meters. `now` reports its faults."""
-        if step.numbers is None:
+        """Fetches a step's sums over all processes and updates the meters. `now` reports its faults.
+
+        Raises: UserError on all processes if the loss of one is not finite; FrameError if faults exceed their budget.
+        """
+        if step.sums is None:
             return
-        loss, *hits, count = step.numbers.tolist()
-        step.numbers = None
-        if not math.isfinite(loss):
+        loss, *hits, count, faults, stops = step.sums.values()
+        if not step.skipped and not math.isfinite(loss):
             raise UserError(
-                f"{self._describe(step, loss)}. The last checkpoint is from before this step; lower the learning rate, "
-                "set amp: off, or let bad_loss_budget skip such steps"
+                f"{'; '.join(self._bad_losses(step))}. The last checkpoint is from before this step; lower the "
+                "learning rate, set amp: off, or let bad_loss_budget skip such steps"
             )
-        loss, *hits, count, faults = session.sum_over_ranks([loss, *hits, count, len(step.faults)])
+        step.sums = None
+        self._is_stopping = self._is_stopping or stops > 0
         if faults:
-            now.left_out += _of_all_ranks(step.faults)
-        self.state.bad_videos += round(faults)
+            texts = _of_all_ranks(step.faults)
+            now.left_out += texts
+            self.state.bad_videos += round(faults)
+            self._refuse_beyond_budget(step.number, self.state.bad_videos, texts)
         meters = self.state.meters
-        meters["loss"].update(loss / max(count, 1), count)
-        for name, number in zip(self.task.train_numbers, hits, strict=True):
-            meters[name].update(100.0 * number / max(count, 1), count)
+        if not step.skipped:
+            meters["loss"].update(loss / max(count, 1), count)
+            for name, number in zip(self.task.train_numbers, hits, strict=True):
+                meters[name].update(100.0 * number / max(count, 1), count)
         meters["data"].update(step.waited)
         meters["time"].update(step.seconds)
 
-    def _describe(self, step: Step, loss: float) -> str:
+    def _bad_losses(self, step: Step) -> list[str]:
+        """Returns a text for each process whose loss is not finite. All processes must call it."""
+        assert step.sums is not None
+        loss = step.sums.own()[0]
         paths = ", ".join(map(self.data.path, step.indices))
-        return f"step {step.number}: the loss is {loss}; videos of the batch: {paths}"
+        text = f"step {step.number}: the loss is {loss}; videos of the batch: {paths}"
+        return _of_all_ranks([] if math.isfinite(loss) else [text])
 
     def renew_batch_norm(self) -> None:
         """Computes the batch norm statistics of `scored` anew, if `precise_bn` asks for it."""
@@ -301,9 +313,11 @@ def save_every(common: Common, steps_per_epoch: float) -> int:
     return common.ckpt_freq or min(common.validate_every(steps_per_epoch), 500)
 
 
-def _is_finite(step: Step) -> bool:
-    """Returns whether the loss is finite; waits for the device."""
-    return step.numbers is not None and math.isfinite(float(step.numbers[0]))
+def _with_counts(step: Step) -> Tensor:
+    """Returns the numbers of a step with those that the host knows: unreadable videos, and the wish to stop."""
+    assert step.numbers is not None
+    counts = torch.tensor([float(len(step.faults)), float(step.asks_to_stop)])
+    return torch.cat([step.numbers, counts.to(step.numbers.device, non_blocking=True)])
 
 
 def _of_all_ranks(texts: list[str]) -> list[str]:

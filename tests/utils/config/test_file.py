@@ -328,3 +328,27 @@ def test_a_seed_may_have_64_bits(minimal: Path) -> None:
 def test_a_number_of_thousands_of_digits_is_one_line(minimal: Path) -> None:
     with pytest.raises(ConfigError, match=r"override .*: the value is not valid YAML: a number of 5000 digits"):
         load_config(minimal, ["common.seed=" + "9" * 5000])
+
+
+@pytest.mark.parametrize(
+    ("processes", "batch_size", "accumulate"), [(1, 8, 4), (2, 8, 2), (4, 8, 1), (8, 4, 1), (16, 2, 1), (32, 1, 1)]
+)
+def test_a_global_batch_is_shared_by_the_processes_of_a_run(
+    minimal: Path, processes: int, batch_size: int, accumulate: int
+) -> None:
+    config = load_config(minimal, ["common.global_batch=32", "common.batch_size=8"]).for_processes(processes)
+    assert (config.common.batch_size, config.common.accumulate) == (batch_size, accumulate)
+    assert config.common.effective_batch(processes) == 32
+
+
+def test_batches_of_a_share_are_equal_and_at_most_batch_size(minimal: Path) -> None:
+    config = load_config(minimal, ["common.global_batch=24", "common.batch_size=5"]).for_processes(2)
+    assert (config.common.batch_size, config.common.accumulate) == (4, 3)
+
+
+def test_a_global_batch_without_equal_shares_and_one_beside_accumulate_are_errors(minimal: Path) -> None:
+    config = load_config(minimal, ["common.global_batch=32"])
+    with pytest.raises(ConfigError, match=r"common.global_batch: 32 videos are no equal shares for 3 processes"):
+        config.for_processes(3)
+    with pytest.raises(ConfigError, match="give either global_batch or accumulate"):
+        load_config(minimal, ["common.global_batch=32", "common.accumulate=2"])

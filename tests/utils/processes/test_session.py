@@ -10,16 +10,14 @@ import threading
 import time
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.helpers.ranks import run_ranks, run_sessions
+from tests.helpers.ranks import run_sessions
 from utils.errors import UserError
 from utils.processes import connection as peer_connection
 from utils.processes import monitor, session
-from utils.processes.gradients import average_in_rank_order
 from utils.processes.launch import Rank
 
 pytestmark = pytest.mark.gloo
@@ -29,24 +27,22 @@ def test_alone_every_function_does_the_obvious() -> None:
     with session.session("cpu") as process:
         assert process.is_first and process.world_size == session.world_size() == 1
         assert session.gather_objects("x") == ["x"]
-        assert session.any_rank(True) and not session.any_rank(False)
+        assert session.add_up(torch.tensor([1.0, 2.0])).values() == [1.0, 2.0]
         session.barrier()
-        net = nn.Linear(2, 1)
-        net(torch.ones(1, 2)).sum().backward()
-        session.broadcast_weights(net)
-        session.average_gradients(net)
-        assert net.weight.grad is not None and net.weight.grad.tolist() == [[1.0, 1.0]]
+        session.broadcast_buffers(nn.BatchNorm1d(3))
 
 
 def agree(process: Rank) -> None:
     rank = process.number
     assert session.rank() == rank
     assert session.gather_objects("x" * rank) == ["x" * other for other in range(process.world_size)]
-    assert session.any_rank(rank == 1) and not session.any_rank(False)
-    torch.manual_seed(rank)
+    added = session.add_up(torch.tensor([1.0, 2.0**24 + 2 * rank]))  # an odd sum would not fit into single precision
+    total = sum(2.0**24 + 2 * other for other in range(process.world_size))
+    assert added.values() == [process.world_size, total] and added.own() == [1.0, 2.0**24 + 2 * rank]
     net = nn.BatchNorm1d(3)
-    session.broadcast_weights(net)
-    assert len({str(state) for state in session.gather_objects(net.state_dict())}) == 1
+    net.running_mean.fill_(rank + 1)
+    session.broadcast_buffers(net)
+    assert net.running_mean.tolist() == [1, 1, 1]
     net.running_mean.fill_(rank)
     with session.first_buffers(net):
         assert net.running_mean.tolist() == [0, 0, 0]
@@ -58,37 +54,6 @@ def test_processes_agree(world_size: int) -> None:
     assert run_sessions(world_size, agree) == [(0, "")] * world_size
 
 
-def _gradients_of_rank(rank: int) -> list[Any]:
-    generator = torch.Generator().manual_seed(rank)
-    net = nn.Sequential(nn.Conv2d(3, 7, 3), nn.Conv2d(7, 5, 1)).to(memory_format=torch.channels_last)
-    for parameter in net.parameters():
-        values = torch.randn(parameter.shape, generator=generator) * 10.0**rank  # sizes for which the order shows
-        parameter.grad = values.contiguous(memory_format=torch.preserve_format)
-    skipped = list(net.parameters())[1]
-    if rank == 0:
-        skipped.grad = None  # counts as zero
-    own = [None if p.grad is None else p.grad.numpy().copy() for p in net.parameters()]
-    for _ in range(2):  # the second time the gradients are equal, and so is their mean
-        average_in_rank_order(net, agree=session.gather_objects)
-    return [own, [p.grad.numpy() for p in net.parameters() if p.grad is not None]]
-
-
-@pytest.mark.parametrize("world_size", [2, 3, 4])
-def test_gradients_are_added_in_the_order_of_ranks(world_size: int) -> None:
-    results = run_ranks(world_size, _gradients_of_rank)
-    for index, shared in enumerate(results[0][1]):
-        parts = [own[index] if own[index] is not None else np.zeros_like(shared) for own, _ in results]
-        total = parts[0].copy()
-        for part in parts[1:]:
-            total = total + part
-        mean = total / np.float32(world_size)
-        again = mean.copy()
-        for _ in parts[1:]:
-            again = again + mean
-        for _, means in results:
-            np.testing.assert_array_equal(means[index], again / np.float32(world_size))
-
-
 def fail(process: Rank, kind: str) -> None:
     if process.number == 1:
         if kind == "killed":
@@ -97,7 +62,7 @@ def fail(process: Rank, kind: str) -> None:
             raise UserError("/data: no such folder")
         raise ValueError("a bug")
     for _ in range(100):
-        session.any_rank(False)
+        session.barrier()
         time.sleep(0.01)
 
 
@@ -132,7 +97,7 @@ def stop_still(process: Rank) -> None:
     if process.number == 1:
         subprocess.Popen(["sh", "-c", f"sleep 10; kill -9 {os.getpid()}"])
         os.kill(os.getpid(), signal.SIGSTOP)
-    session.any_rank(False)
+    session.barrier()
 
 
 def test_a_stuck_process_is_named_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:

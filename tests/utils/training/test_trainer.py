@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.profiler import ProfilerActivity, profile
 
 from tests.helpers.grey import ALONE, CPU, GreyList, Mean, batch, config
 from tests.helpers.ranks import run_ranks
@@ -122,16 +128,113 @@ def test_more_skipped_steps_than_the_budget_end_the_run() -> None:
         train([batch(0, 255, labels=[0, 1])] * 3, model=Sore(), start=1, steps=4, bad_loss_budget=1)
 
 
+def as_rank(rank: int, model: nn.Module | None = None, **keys: object) -> Trainer:
+    """A trainer of one process of those that are connected."""
+    common = config(**{"print_freq": 2, "val_freq": 4} | keys)
+    place = replace(ALONE, number=rank, world_size=dist.get_world_size())
+    return Trainer(model or Mean(), common, GreyList(common, 9), rank=place, precision=Precision("off", CPU))
+
+
 def _left_out(rank: int) -> list[str]:
     faults = ["", f"list:{rank + 1}: broken"] if rank else []
-    _, calls = train([batch(10, 200, labels=[0, 1], faults=faults)] * 2, bad_frame_budget=9)
-    return [what for what, _ in calls if "broken" in what]
+    trainer = as_rank(rank, bad_frame_budget=9, steps=2)
+    steps = trainer.steps([batch(10, 200, labels=[0, 1], faults=faults)] * 2, until=lambda: False)
+    return [text for step in steps for text in step.left_out]
 
 
 @pytest.mark.gloo
 def test_the_first_process_reports_what_another_one_left_out() -> None:
     reported = run_ranks(2, _left_out)
     assert reported[0] == ["list:2: broken"] * 2
+
+
+def _beyond_budget(rank: int) -> str:
+    trainer = as_rank(rank, bad_frame_budget=1, steps=3)
+    bad = batch(10, 200, labels=[0, 1], faults=["", f"list:{rank}: broken"])
+    with pytest.raises(FrameError) as error:
+        list(trainer.steps([bad] * 3, until=lambda: False))
+    return str(error.value)
+
+
+@pytest.mark.gloo
+def test_faults_that_only_together_exceed_the_budget_are_all_named_by_all() -> None:
+    text = "step 0: 2 unreadable video(s), bad_frame_budget is 1: list:0: broken; list:1: broken"
+    assert run_ranks(2, _beyond_budget) == [text, text]
+
+
+def _bad_loss(rank: int, budget: int) -> list[Any]:
+    """Two steps, in the first of which the loss of rank 1 is nan."""
+    trainer = as_rank(rank, Sore(), steps=2, bad_loss_budget=budget)
+    first = [batch(10, 255 if rank == 1 else 200, labels=[0, 1], first=7 * rank)]
+    steps = trainer.steps([*first, batch(10, 200, labels=[0, 1])], until=lambda: False)
+    if budget:
+        return [[text for step in steps for text in step.left_out], trainer.model.head.weight.tolist()]
+    with pytest.raises(UserError) as error:
+        list(steps)
+    return [str(error.value)]
+
+
+@pytest.mark.gloo
+def test_a_bad_loss_of_one_process_is_skipped_or_named_by_all_together() -> None:
+    named = "step 0: the loss is nan; videos of the batch: 7, 8"
+    skipped = run_ranks(2, _bad_loss, 1)
+    assert skipped[0] == skipped[1] and skipped[0][0] == [named] and np.isfinite(skipped[0][1]).all()
+    assert all(text.startswith(f"{named}. The last checkpoint") for [text] in run_ranks(2, _bad_loss, 0))
+
+
+def _asked(rank: int) -> list[int]:
+    trainer = as_rank(rank, steps=9, print_freq=9)
+    steps = trainer.steps([batch(0, labels=[0])] * 9, until=lambda: rank == 1 and trainer.state.step >= 2)
+    return [step.number for step in steps if step.saves and step.stops]
+
+
+@pytest.mark.gloo
+def test_when_one_process_asks_for_an_end_all_end_two_steps_later() -> None:
+    assert run_ranks(2, _asked) == [[3], [3]]  # asked for before step 2, known during step 3
+
+
+class Waits(TorchFunctionMode):
+    """Notes every place where the host takes numbers out of a tensor, for which it would wait on a GPU."""
+
+    NAMES: ClassVar = {"tolist", "item", "cpu", "numpy", "__float__", "__bool__", "__int__", "nonzero", "__array__"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[tuple[str, str]] = []
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(function, "__name__", "")
+        if name in self.NAMES:
+            self.noted.append((name, str(args[0].dtype)))
+        return function(*args, **kwargs or {})
+
+
+def _communication(rank: int, keys: dict[str, Any]) -> list[Any]:
+    """Per step: collectives on the device's own connection, those for what is on the host, and waits of the host."""
+    parts = keys.get("accumulate", 1)
+    trainer = as_rank(rank, steps=6, print_freq=100, val_freq=100, **keys)
+    steps = trainer.steps([batch(0, labels=[0])] * 6 * parts, until=lambda: False)
+    next(steps), next(steps)  # the first connects and prints
+    found: list[Any] = []
+    for _ in range(2):
+        with Waits() as waits, profile(activities=[ProfilerActivity.CPU]) as seen:
+            next(steps)
+        collectives = sorted(event.name for event in seen.events() if event.name.startswith("c10d::"))
+        found.append([collectives, waits.noted])
+    return found
+
+
+@pytest.mark.gloo
+@pytest.mark.parametrize(("keys", "waits"), [({}, 1), ({"accumulate": 2}, 1), ({"bad_loss_budget": 1}, 2)])
+def test_a_step_sends_its_gradients_and_its_numbers_and_the_host_waits_for_numbers_only(
+    keys: dict[str, Any], waits: int
+) -> None:
+    for found in run_ranks(2, _communication, keys):
+        for collectives, noted in found:
+            assert collectives == ["c10d::allreduce_"] * 2  # the one bucket of this network, and the numbers
+            assert noted.count(("tolist", "torch.float64")) == waits
+            # the only other one is about the indices of the batch, which never leave the host
+            assert set(noted) == {("tolist", "torch.float64"), ("tolist", "torch.int64")}
 
 
 def test_an_unreadable_clip_does_not_move_the_weights() -> None:
