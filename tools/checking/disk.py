@@ -12,8 +12,8 @@ from typing import Any
 
 import cv2
 
+from datasets.stores.disk import check_sum, read_sums, sums_name, write_sums
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers, mixed_series
-from datasets.stores.frame_sums import check_sum, read_sums, sums_name, write_sums
 from tools.checking.lists import DataSet, Entry, Fault
 from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
 from tools.listing.manifest import MANIFEST, Manifest

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from datasets.stores.frame_sums import sums_name, write_sums
+from datasets.stores.disk import sums_name, write_sums
 from datasets.videos.video import Video
 from tools.dumping.video import Job, Settings, chosen_pictures, guarded, resized, stop_if_orphan, sync_files, write_jpeg
 from utils.errors import FrameError

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from datasets.stores.frame_sums import write_sums
+from datasets.stores.disk import write_sums
 from datasets.videos.video import TimedFrame, Video, at_rate, between
 from utils.errors import FrameError
 from utils.files import sha256, sync_folder

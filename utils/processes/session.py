@@ -29,7 +29,7 @@ from utils.processes.monitor import Client, RankMonitor, Server
 from utils.system import interface_of
 
 __all__ = [
-    "Rank", "Sum", "add_up", "barrier", "broadcast_buffers", "expected_world_size", "first_buffers", "gather_objects",
+    "Rank", "add_up", "barrier", "broadcast_buffers", "expected_world_size", "first_buffers", "gather_objects",
     "rank", "session", "world_size",
 ]  # fmt: skip
 
@@ -241,49 +241,16 @@ def barrier() -> None:
         dist.all_reduce(torch.zeros(1), group=_Session.control)
 
 
-class Sum:
-    """The sum of a few numbers over all processes, which travels while the device goes on.
-
-    numbers: those of this process, (n,), on its device; with several processes, they are added in double precision.
-    """
-
-    def __init__(self, numbers: Tensor) -> None:
-        self._own, self._total, self._work = numbers, numbers, None
-        self._copied: torch.cuda.Event | None = None
-        if not _alone():
-            self._total = numbers.double()
-            self._work = dist.all_reduce(self._total, async_op=True)
-        if numbers.is_cuda:
-            self._fetch()
-
-    def _fetch(self) -> None:
-        # on the stream of the training, the copy to the host would wait for all that is queued there: the next step
-        stream = torch.cuda.Stream(self._total.device)
-        stream.wait_stream(torch.cuda.current_stream(self._total.device))
-        with torch.cuda.stream(stream):
-            if self._work is not None:
-                self._work.wait()
-            on_device, self._total = self._total, self._total.to("cpu", non_blocking=True)
-            on_device.record_stream(stream)
-            self._copied = stream.record_event()
-
-    def values(self) -> list[float]:
-        """Returns the sums, the same in all processes; waits until they are here."""
-        if self._copied is not None:
-            self._copied.synchronize()
-        elif self._work is not None:
-            self._work.wait()
-        return self._total.tolist()
-
-    def own(self) -> list[float]:
-        """Returns the numbers of this process; waits for the device."""
-        return self._own.tolist()
-
-
 @_named
-def add_up(numbers: Tensor) -> Sum:
-    """Starts to add numbers up over all processes, each of which must call this at the same place of its step."""
-    return Sum(numbers)
+def add_up(numbers: Tensor) -> tuple[Tensor, dist.Work | None]:
+    """Starts to add numbers up over all processes, each of which must call this at the same place of its step.
+
+    Returns the sums, in double precision on the same device, and the work: they are valid when it is done.
+    """
+    if _alone():
+        return numbers, None
+    total = numbers.double()
+    return total, dist.all_reduce(total, async_op=True)
 
 
 @_named

@@ -1,4 +1,4 @@
-"""The one object that travels from the workers to the device: clips and what was drawn for each of them."""
+"""Defines what travels in a step: clips from the workers to the device, and a few numbers back to the host."""
 
 from __future__ import annotations
 
@@ -64,6 +64,44 @@ class Batch:
             faults=self.faults,
             encoded=self.encoded,
         )
+
+
+class Sums:
+    """Brings a few numbers of a step to the host, summed over all processes, while the device goes on.
+
+    own: those of this process, (n,), on its device.
+    total, work: the sums over several processes, valid when the work is done, as `session.add_up` returns them.
+    """
+
+    def __init__(self, own: Tensor, total: Tensor | None = None, work: Any = None) -> None:
+        self._own, self._work = own, work
+        self._total = own if total is None else total
+        self._copied: torch.cuda.Event | None = None
+        if own.is_cuda:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        # on the stream of the training, the copy to the host would wait for all that is queued there: the next step
+        stream = torch.cuda.Stream(self._total.device)
+        stream.wait_stream(torch.cuda.current_stream(self._total.device))
+        with torch.cuda.stream(stream):
+            if self._work is not None:
+                self._work.wait()
+            on_device, self._total = self._total, self._total.to("cpu", non_blocking=True)
+            on_device.record_stream(stream)
+            self._copied = stream.record_event()
+
+    def values(self) -> list[float]:
+        """Returns the sums, the same in all processes; waits until they are here."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        elif self._work is not None:
+            self._work.wait()
+        return self._total.tolist()
+
+    def own(self) -> list[float]:
+        """Returns the numbers of this process; waits for the device."""
+        return self._own.tolist()
 
 
 def unchanged(batch: Any) -> Any:

@@ -9,8 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from utils.processes.session import Sum
-from utils.training.batch import Batch
+from utils.training.batch import Batch, Sums
 from utils.training.meters import WindowMeter
 from utils.training.mixup import Mix
 
@@ -103,4 +102,4 @@ class Step:
     seconds: float = 0.0
     asks_to_stop: bool = False  # whether this process does
     numbers: Tensor | None = None  # float32 (2 + k,): sum of the losses, k numbers of hits, clips
-    sums: Sum | None = None  # of numbers, faults and asks_to_stop over all processes, until they are in the meters
+    sums: Sums | None = None  # of numbers, faults and asks_to_stop over all processes, until they are in the meters

@@ -22,7 +22,7 @@ from utils.processes import session
 from utils.processes.data_parallel import Replica
 from utils.processes.launch import Rank
 from utils.scoring.task import task_of
-from utils.training.batch import Batch, on_device
+from utils.training.batch import Batch, Sums, on_device
 from utils.training.ema import WEIGHTS, Ema
 from utils.training.meters import WindowMeter
 from utils.training.mixup import MixUp
@@ -160,7 +160,8 @@ class Trainer:
             is_last = part == self.common.accumulate - 1
             loss = self._loss(step, batch, rng, is_last=is_last)
             if is_last:  # before the backward pass, during which they travel
-                step.sums = session.add_up(_with_counts(step))
+                numbers = _with_counts(step)
+                step.sums = Sums(numbers, *(session.add_up(numbers) if self._replica else ()))
             self.precision.backward(loss / self.common.accumulate)
         # only a budget looks at the loss before the update: looking makes the host wait for the device
         if budget and step.sums is not None and not math.isfinite(step.sums.values()[0]):

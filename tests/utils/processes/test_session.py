@@ -19,6 +19,7 @@ from utils.errors import UserError
 from utils.processes import connection as peer_connection
 from utils.processes import monitor, session
 from utils.processes.launch import Rank
+from utils.training.batch import Sums
 
 pytestmark = pytest.mark.gloo
 
@@ -27,7 +28,7 @@ def test_alone_every_function_does_the_obvious() -> None:
     with session.session("cpu") as process:
         assert process.is_first and process.world_size == session.world_size() == 1
         assert session.gather_objects("x") == ["x"]
-        assert session.add_up(torch.tensor([1.0, 2.0])).values() == [1.0, 2.0]
+        assert session.add_up(numbers := torch.tensor([1.0, 2.0])) == (numbers, None)
         session.barrier()
         session.broadcast_buffers(nn.BatchNorm1d(3))
 
@@ -36,7 +37,8 @@ def agree(process: Rank) -> None:
     rank = process.number
     assert session.rank() == rank
     assert session.gather_objects("x" * rank) == ["x" * other for other in range(process.world_size)]
-    added = session.add_up(torch.tensor([1.0, 2.0**24 + 2 * rank]))  # an odd sum would not fit into single precision
+    numbers = torch.tensor([1.0, 2.0**24 + 2 * rank])  # an odd sum would not fit into single precision
+    added = Sums(numbers, *session.add_up(numbers))
     total = sum(2.0**24 + 2 * other for other in range(process.world_size))
     assert added.values() == [process.world_size, total] and added.own() == [1.0, 2.0**24 + 2 * rank]
     net = nn.BatchNorm1d(3)

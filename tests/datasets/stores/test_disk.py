@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datasets import DiskStore, MemcachedStore
-from datasets.stores.frame_sums import sums_name
+from datasets.stores.disk import sums_name
 from tests.datasets.conftest import Memcached, write_video
 from tests.helpers.dumping import make_job
 from tests.helpers.make_video import make_video
