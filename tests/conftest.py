@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:  # the process that only hands out tests to others would load 
 
 STARTS_PROCESSES = {"gloo", "slurm", "browser", "interrupt", "memcached"}
 LONG = {"slurm", "browser"}
+
+
+def pytest_configure() -> None:
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, all processes of the tests would ignore it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -71,7 +71,7 @@ def test_curves_are_thinned_to_means_and_a_cut_line_is_counted(tmp_path: Path) -
     assert np.mean(train["loss"]) == pytest.approx(np.mean(2.0 - np.arange(0, 100_000, 10) / 100_000), rel=1e-3)
 
 
-@pytest.mark.whole
+@pytest.mark.long
 def test_twenty_thousand_videos_stay_under_20_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     num, names = 20_000, [f"a class with a rather long name, number {index}" for index in range(400)]
     labels = np.arange(num) % 400

@@ -37,7 +37,10 @@ def overrides(motion8: Path, *more: str) -> list[str]:
     return [f"common.{text}" for text in [*places, "workers=0", "lr_scheduler.warmup_steps=1", *more]]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name.startswith("ts") else pytest.param(name, marks=pytest.mark.long) for name in EXPERIMENTS],
+)
 def test_an_experiment_of_motion8_takes_three_steps(name: str, motion8: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "exps" / "motion8" / name / "config.yaml", tmp_path)
     short = ["batch_size=4", "print_freq=1", "val_freq=2", "lr_scheduler.max_iter=3"]

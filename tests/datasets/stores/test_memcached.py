@@ -259,7 +259,7 @@ def test_a_server_that_is_no_memcached_is_left_alone(root: Path, answers: type[s
         server.shutdown()
 
 
-@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.long)])
 def test_workers_open_their_own_connections_and_count_together(
     memcached: Start, root: Path, tmp_path: Path, start_method: str
 ):

@@ -119,7 +119,8 @@ def test_the_first_x_comes_last_so_that_where_it_is_all_are(dataset: Path, monke
     monkeypatch.setattr(Path, "rename", noted)
     with pytest.raises(OutOfReachError, match="No space left"):
         _dump_flow.dump_flow(job_for(dataset))
-    assert "flow_x_00001.jpg" not in moved and len(flow_in(dataset / VIDEOS[0])) == 3
+    pictures = [name for name in moved[:3] if name.endswith(".jpg")]  # the others are checksums
+    assert "flow_x_00001.jpg" not in moved and sorted(flow_in(dataset / VIDEOS[0])) == sorted(pictures)
     monkeypatch.undo()
     monkeypatch.setattr(Path, "rename", lambda self, target: moved.append(self.name) or rename(self, target))
     _dump_flow.dump_flow(job_for(dataset))

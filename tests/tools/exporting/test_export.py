@@ -38,11 +38,9 @@ def test_an_old_torch_is_told_that_it_is_too_old(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "model.onnx").exists()
 
 
-@pytest.mark.whole
+@pytest.mark.long  # test_reading.py exports one to ONNX, and a test below one to PyTorch
 @with_onnx
-@pytest.mark.parametrize(
-    "family", ["tsn", *(pytest.param(name, marks=pytest.mark.long) for name in FAMILIES if name != "tsn")]
-)
+@pytest.mark.parametrize("family", list(FAMILIES))
 def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ckpt = write_checkpoint(tmp_path, FAMILIES[family], class_names=CLASSES)
     onnx, pt2 = tmp_path / "model.onnx", tmp_path / "model.pt2"
@@ -67,7 +65,7 @@ def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: py
         assert {key: told[key] for key in recognizer.protocol.as_dict()} == recognizer.protocol.as_dict()
 
 
-@pytest.mark.whole
+@pytest.mark.long
 @with_onnx
 def test_the_streaming_step_carries_its_state(tmp_path: Path) -> None:
     ckpt, out = write_checkpoint(tmp_path, UNI), tmp_path / "step.onnx"
