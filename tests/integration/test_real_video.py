@@ -29,6 +29,7 @@ video_90.mov,things
 
 
 @needs_clips
+@pytest.mark.long
 def test_real_clips_from_their_files_to_an_evaluated_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

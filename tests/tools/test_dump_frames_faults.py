@@ -121,8 +121,8 @@ def test_removed_frames_come_back(tmp_path: Path) -> None:
     assert len(images(out / "frames" / "a" / "v")) == 3
 
 
-@pytest.mark.whole
-@pytest.mark.parametrize("signal_number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_rest(
     signal_number: int, tmp_path: Path
 ) -> None:
