@@ -13,6 +13,7 @@ from methods import METHODS
 from methods.base import Method
 from methods.clip3d import Clip3D
 from networks.checkpoints.load import PRETRAINED, load_checkpoint_file, load_into, published_file
+from networks.published.registry import entry
 from utils.config.build import build, check_name
 from utils.errors import CheckpointError
 
@@ -28,39 +29,35 @@ __all__ = [
     "r3d_18",
 ]
 
-_VMZ = "https://github.com/bjuncek/VMZ/releases/download/test_models/"
-_IG65M = "https://github.com/moabitcoin/ig65m-pytorch/releases/download/v1.0.0/"
-_TORCHVISION = "https://download.pytorch.org/models/"
-
-# architecture -> name of a pretraining -> address of its file; "" if the file was never published
+# architecture -> name of a pretraining -> name of the published weights; "" if the file was never published
 PUBLISHED: dict[str, dict[str, str]] = {
     "ir_csn_152": {
-        "ig65m_32frms": f"{_VMZ}irCSN_152_ig65m_from_scratch_f125286141.pth",
-        "ig_ft_kinetics_32frms": f"{_VMZ}irCSN_152_ft_kinetics_from_ig65m_f126851907.pth",
-        "sports1m_32frms": f"{_VMZ}irCSN_152_Sports1M_from_scratch_f99918785.pth",
-        "sports1m_ft_kinetics_32frms": f"{_VMZ}irCSN_152_ft_kinetics_from_Sports1M_f101599884.pth",
+        "ig65m_32frms": "ig65m/ir_csn_152_32f_vmz",
+        "ig_ft_kinetics_32frms": "kinetics400/ir_csn_152_ig65m_32f_vmz",
+        "sports1m_32frms": "sports1m/ir_csn_152_32f_vmz",
+        "sports1m_ft_kinetics_32frms": "kinetics400/ir_csn_152_sports1m_32f_vmz",
     },
     "ip_csn_152": {
-        "ig65m_32frms": f"{_VMZ}ipCSN_152_ig65m_from_scratch_f130601052.pth",
-        "ig_ft_kinetics_32frms": f"{_VMZ}ipCSN_152_ft_kinetics_from_ig65m_f133090949.pth",
-        "sports1m_32frms": f"{_VMZ}ipCSN_152_Sports1M_from_scratch_f111018543.pth",
-        "sports1m_ft_kinetics_32frms": f"{_VMZ}ipCSN_152_ft_kinetics_from_Sports1M_f111279053.pth",
+        "ig65m_32frms": "ig65m/ip_csn_152_32f_vmz",
+        "ig_ft_kinetics_32frms": "kinetics400/ip_csn_152_ig65m_32f_vmz",
+        "sports1m_32frms": "sports1m/ip_csn_152_32f_vmz",
+        "sports1m_ft_kinetics_32frms": "kinetics400/ip_csn_152_sports1m_32f_vmz",
     },
     "r2plus1d_34": {
-        "kinetics_8frms": f"{_IG65M}r2plus1d_34_clip8_ft_kinetics_from_ig65m-0aa0550b.pth",
-        "kinetics_32frms": f"{_IG65M}r2plus1d_34_clip32_ft_kinetics_from_ig65m-ade133f1.pth",
-        "ig65m_8frms": f"{_IG65M}r2plus1d_34_clip8_ig65m_from_scratch-9bae36ae.pth",
-        "ig65m_32frms": f"{_IG65M}r2plus1d_34_clip32_ig65m_from_scratch-449a7af9.pth",
+        "kinetics_8frms": "kinetics400/r2plus1d_34_ig65m_8f_moabitcoin",
+        "kinetics_32frms": "kinetics400/r2plus1d_34_ig65m_32f_moabitcoin",
+        "ig65m_8frms": "ig65m/r2plus1d_34_8f_moabitcoin",
+        "ig65m_32frms": "ig65m/r2plus1d_34_32f_moabitcoin",
     },
     "r2plus1d_152": {
-        "ig65m_32frms": f"{_VMZ}r2plus1d_152_ig65m_from_scratch_f106380637.pth",
-        "ig_ft_kinetics_32frms": f"{_VMZ}r2plus1d_152_ft_kinetics_from_ig65m_f107107466.pth",
+        "ig65m_32frms": "ig65m/r2plus1d_152_32f_vmz",
+        "ig_ft_kinetics_32frms": "kinetics400/r2plus1d_152_ig65m_32f_vmz",
         "sports1m_32frms": "",
-        "sports1m_ft_kinetics_32frms": f"{_VMZ}r2plus1d_152_ft_kinetics_from_sports1m_f128957437.pth",
+        "sports1m_ft_kinetics_32frms": "kinetics400/r2plus1d_152_sports1m_32f_vmz",
     },
-    "r3d_18": {"kinetics_16frms": f"{_TORCHVISION}r3d_18-b3b3357e.pth"},
-    "mc3_18": {"kinetics_16frms": f"{_TORCHVISION}mc3_18-a90a0ba3.pth"},
-    "r2plus1d_18": {"kinetics_16frms": f"{_TORCHVISION}r2plus1d_18-91a641e6.pth"},
+    "r3d_18": {"kinetics_16frms": "kinetics400/r3d_18_torchvision"},
+    "mc3_18": {"kinetics_16frms": "kinetics400/mc3_18_torchvision"},
+    "r2plus1d_18": {"kinetics_16frms": "kinetics400/r2plus1d_18_torchvision"},
 }
 
 
@@ -102,10 +99,10 @@ def published(name: str) -> nn.Module:
 
 def _find(architecture: str, pretraining: str, folder: Path) -> Path:
     check_name(PUBLISHED[architecture], pretraining, where=f"{architecture}: pretraining")
-    url = PUBLISHED[architecture][pretraining]
-    if not url:
+    name = PUBLISHED[architecture][pretraining]
+    if not name:
         raise CheckpointError(f"{architecture}: the weights of {pretraining} were announced but never published")
-    return published_file(url, folder)
+    return published_file(entry(name).url, folder)
 
 
 def ir_csn_152(

@@ -20,12 +20,12 @@ from utils.errors import ConfigError, FrameError, UserError
 from utils.files import atomic_write
 
 _PIECE = 2**16  # bytes; most frames are smaller
+_SUMS_HEAD = b"; CRC-32 of the frames in this folder\n"
+_RECORD = "tools/check_data.py --record-checksums"
 _MOUNT = (
     "mount the storage as a folder and omit data.store, or copy packs of frames (tools/pack_frames.py, store packed)"
 )
 _PACK = "to keep frames in a few large files, use the store packed, which tools/pack_frames.py writes"
-_SUMS_HEAD = b"; CRC-32 of the frames in this folder\n"
-_RECORD = "tools/check_data.py --record-checksums"
 _DECODE = "for encoded videos use the store video; its argument decoder chooses what decodes them"
 # what to use here instead of a store of another project
 _INSTEAD = {

@@ -7,7 +7,6 @@ https://HOST/PATH. WEIGHTS_TIMEOUT is the longest silence of a server, in second
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import json
 import os
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from utils.errors import CheckpointError
+from utils.files import sha256 as sha256_of
 from utils.files import sync_folder
 
 TIMEOUT = 10.0
@@ -202,16 +202,12 @@ def _opened(request: urllib.request.Request) -> HTTPResponse:
 
 def _check(url: str, part: Path, sha256: str) -> None:
     """Raises: CheckpointError for a file that is not the published one, which is set aside."""
-    digest = hashlib.sha256()
-    with part.open("rb") as file:
-        head = file.read(2)
-        file.seek(0)
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    found = digest.hexdigest()
+    found = sha256_of(part)
     if sha256:
         wrong = "" if found.startswith(sha256) else f"its SHA-256 begins with {found[: len(sha256)]}, not {sha256}"
     else:
+        with part.open("rb") as file:
+            head = file.read(2)
         cut_off = head == b"PK" and not zipfile.is_zipfile(part)
         wrong = "it is cut off" if cut_off else "it is no file of weights" if head[:1] in (b"<", b"") else ""
     if wrong:

@@ -41,14 +41,14 @@ def needs_package(package: str, install: str = "") -> pytest.MarkDecorator:
 
 
 def lacking(what: str) -> NoReturn:
-    """For what only the middle of a test finds out: skips it, or fails it under REQUIRE_ALL."""
+    """Skips a test that finds out in its middle what it lacks, or fails it under REQUIRE_ALL."""
     if REQUIRE_ALL:
         pytest.fail(f"REQUIRE_ALL=1, but {what}", pytrace=False)
     pytest.skip(what)
 
 
 def needs_torchcodec(test: Callable[..., None]) -> Callable[..., None]:
-    """For tests of the decoder torchcodec; where its torch and FFmpeg are there, it has to work."""
+    """Marks a test of the decoder torchcodec, which has to work where its torch and FFmpeg are there."""
     marks = needs_package("torchcodec"), needs_program("ffmpeg", install="apt install ffmpeg")  # for its libraries
     old = pytest.mark.skipif(not TORCHCODEC_FITS, reason="torchcodec needs torch 2.11")
     for mark in (*marks, old):

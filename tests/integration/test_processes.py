@@ -75,7 +75,7 @@ def test_the_same_global_batch_has_the_same_losses_in_any_number_of_processes(tm
 def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_size: int
 ) -> None:
-    """With everything at once that could stand in the way of the engine."""
+    """Trains with everything at once that could stand in the way of DistributedDataParallel."""
     options: dict[str, Any] = {"accumulate": 2, "batch_size": 2, "ema": 0.5, "partial_bn": True, "clip_gradient": 1.0}
     options |= {"freeze": ["backbone.features.1"], "bad_loss_budget": 1, "print_freq": 1}
     options["model"] = MODEL | {"kwargs": {"scale": 0.25, "bn_group_size": 2, "bn_sync_stats": True}}

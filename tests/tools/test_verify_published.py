@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import torch
 
 from networks.published.registry import Published
 from tests.helpers.experiment import FRAMES, write_frames
-from tests.helpers.file_server import FileServer, serving
-from tests.helpers.publish import publish, use_cache, use_registry
+from tests.helpers.file_server import FileServer
+from tests.helpers.publish import publish, use_registry
 from tests.helpers.run_tool import run_tool
 from tools.importing.verify_published import chosen_protocol
 from utils.config.schema import Common
@@ -27,19 +26,12 @@ SCORES: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    use_cache(tmp_path, monkeypatch)
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def net(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+def net(file_server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
     """Torchvision's MC3-18 with random weights, whose published scores are made up."""
     from torchvision.models.video import mc3_18
 
     torch.save(mc3_18().state_dict(), tmp_path / "mc3.pth")
-    found = publish(tmp_path / "mc3.pth", server, NAME, metrics=SCORES)
+    found = publish(tmp_path / "mc3.pth", file_server, NAME, metrics=SCORES)
     use_registry([found], monkeypatch)
     return found
 

@@ -14,6 +14,7 @@ import hubconf
 import vmz.models
 from networks import CLIP_NETWORKS
 from networks.checkpoints.layouts.vmz import LAYOUT
+from networks.published.registry import entry
 from tests.helpers.requirements import ROOT
 from utils.errors import CheckpointError
 from vmz.models import PUBLISHED, available_pretrainings, mc3_18, r2plus1d_34
@@ -33,8 +34,8 @@ def test_a_name_without_weights_builds_a_random_network() -> None:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_an_absent_file_is_named_with_the_place_it_was_published_at(name: str, tmp_path: Path) -> None:
     for pretraining in available_pretrainings(name):
-        url = PUBLISHED[name][pretraining]
-        message = f"{url}: cannot be reached" if url else "never published"
+        published = PUBLISHED[name][pretraining]
+        message = f"{entry(published).url}: cannot be reached" if published else "never published"
         with pytest.raises(CheckpointError, match=message.replace(".", r"\.")):
             getattr(vmz.models, name)(pretraining=pretraining, folder=tmp_path)
 
@@ -52,7 +53,7 @@ def test_an_unknown_pretraining_lists_those_there_are(tmp_path: Path) -> None:
 @pytest.mark.whole
 def test_the_files_classifier_is_kept_unless_another_width_is_asked_for(tmp_path: Path) -> None:
     published = mc3_18(num_classes=359)
-    torch.save(published.state_dict(), tmp_path / PUBLISHED["mc3_18"]["kinetics_16frms"].rpartition("/")[2])
+    torch.save(published.state_dict(), tmp_path / "mc3_18-a90a0ba3.pth")
     kept = mc3_18("kinetics_16frms", folder=tmp_path)
     assert torch.equal(kept.fc.weight, published.fc.weight)
     replaced = mc3_18("kinetics_16frms", num_classes=7, folder=tmp_path)
@@ -63,7 +64,7 @@ def test_the_files_classifier_is_kept_unless_another_width_is_asked_for(tmp_path
 @pytest.mark.whole
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     other = CLIP_NETWORKS["r3d_18"](num_class=4)
-    torch.save(other.state_dict(), tmp_path / PUBLISHED["mc3_18"]["kinetics_16frms"].rpartition("/")[2])
+    torch.save(other.state_dict(), tmp_path / "mc3_18-a90a0ba3.pth")
     with pytest.raises(CheckpointError, match="does not fit clip3d_mc3_18"):
         mc3_18("kinetics_16frms", folder=tmp_path)
 
