@@ -34,6 +34,7 @@ def test_a_rule_that_fixes_its_clips_decides_their_number() -> None:
         clip_protocol(common(test={"sampling": "twice", "num_clips": 3}), CLIP, train=False)
 
 
+@pytest.mark.whole
 def test_dry_run_run_evaluation_and_tools_have_one_protocol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = make_experiment(tmp_path, test={"sampling": "twice", "num_crops": 3}, watch={"clips": 0})
     assert run(config, "--dry-run") == 0

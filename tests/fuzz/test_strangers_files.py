@@ -111,6 +111,7 @@ def _refuse() -> None:
     raise UserError("x: is damaged")
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("read", "problem"),
     [

@@ -53,6 +53,7 @@ def test_a_class_without_a_readable_video_leaves_no_folder_that_would_stop_the_l
     assert tree(tmp_path / "set" / "frames") == ["x", "x/good", "x/good/img_00001.jpg", "x/good/img_00002.jpg"]
 
 
+@pytest.mark.whole
 def test_keep_partial_keeps_what_can_be_decoded(tmp_path: Path) -> None:
     make_faults(tmp_path / "videos" / "x")
     assert dump(tmp_path / "videos", tmp_path / "set", "--keep-partial") == 1

@@ -79,6 +79,7 @@ def test_shapes(model: dict, layer: str, pool: str, shape: tuple, videos: Path, 
     assert features.shape[0] == 1 and features.shape[2:] == shape[1:] and features.dtype == np.float32
 
 
+@pytest.mark.whole
 def test_a_second_run_only_adds_what_is_missing(ckpt: Path, videos: Path, tmp_path: Path) -> None:
     arguments = [str(ckpt), str(videos), str(tmp_path)]
     extract_features.main(arguments)
@@ -91,6 +92,7 @@ def test_a_second_run_only_adds_what_is_missing(ckpt: Path, videos: Path, tmp_pa
         extract_features.main([*arguments, "--layer", "backbone"])
 
 
+@pytest.mark.whole
 @needs_package("h5py")
 def test_hdf5_holds_the_same_and_goes_on(ckpt: Path, videos: Path, tmp_path: Path) -> None:
     import h5py

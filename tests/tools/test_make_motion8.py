@@ -29,6 +29,7 @@ def decode(path: Path) -> np.ndarray:
     return frames
 
 
+@pytest.mark.whole
 def test_clips_are_short_videos_in_balanced_classes(dataset: Path) -> None:
     split = read_split(dataset / "splits", number=1)
     assert split.classes == CLASSES and len(CLASSES) == 8

@@ -23,6 +23,7 @@ def theirs(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("files", ["{}_rawframes.txt", "{}_videos.txt", "{}_anno.json", "{}_videofolder.txt", "{}.csv"])
 def test_every_dialect_gives_the_same_lists(theirs: Path, files: str) -> None:
     tables = [word for side in ("train", "val") for word in ("--csv", str(theirs / files.format(side)))]

@@ -149,6 +149,7 @@ def test_several_videos_are_answered_one_after_the_other(
         assert str(error.value) == said
 
 
+@pytest.mark.whole
 def test_windows_are_as_long_as_what_the_network_was_trained_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("videos") / "v.mp4", frames=30, fps=10)
 
 
+@pytest.mark.whole
 def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
     recognizer = load(ckpt, device="cpu")
     network = streaming_network(recognizer)
@@ -65,6 +66,7 @@ def test_prints_classes_and_the_time_per_frame(ckpt: Path, video: Path, tmp_path
     assert re.fullmatch(r"[\d.]+ ms per frame \(\d+ frames/s\), 95 % below [\d.]+ ms", last)
 
 
+@pytest.mark.whole
 def test_mistakes_are_one_line(ckpt: Path, tmp_path: Path) -> None:
     both = write_checkpoint(tmp_path / "bi", UNI | {"shift": "bi"})
     tsn = write_checkpoint(tmp_path / "tsn", TSN)

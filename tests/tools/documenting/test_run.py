@@ -123,6 +123,7 @@ def test_a_page_that_ends_early_has_not_run(project: Path) -> None:
     assert problem_of(project, "```bash\nexit 0\n```\n```bash\ntrue\n```\n").startswith("2: exit code 0: exit 0")
 
 
+@pytest.mark.whole
 def test_a_page_that_hangs_is_ended_with_all_that_it_started(project: Path) -> None:
     problem = problem_of(project, "```bash\nsleep 1000 &\nsleep 2000\n```\n", timeout=1)
     assert problem.startswith("3: not done after 1 s: sleep 2000")

@@ -61,6 +61,7 @@ def job_for(dataset: Path, video: str = VIDEOS[0], **settings: Any) -> FlowJob:
     return make_job(dataset, video, FlowSettings(**settings))
 
 
+@pytest.mark.whole
 def test_n_frames_give_n_minus_1_fields_beside_them_and_a_second_run_does_nothing(dataset: Path) -> None:
     done = run_tool("dump_flow", dataset)
     assert "2 videos: 2 ok; wrote 6 fields" in done.stdout and "common.model.modality: flow" in done.stdout

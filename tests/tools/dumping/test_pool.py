@@ -28,6 +28,7 @@ def act(job: int) -> int:
     return job * job
 
 
+@pytest.mark.whole
 def test_every_job_is_answered_though_workers_die() -> None:
     started: list[int] = []
     answers = dict(run_jobs(act, range(10), workers=2, started=started.append))

@@ -36,6 +36,7 @@ def test_the_example_of_the_page_gives_the_scores_of_predict(tmp_path: Path, mon
     assert seen["names"][seen["scores"].argmax()] == wanted.top[0].name
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("model", [CLIP, SLOWFAST, UNI], ids=["clip3d", "slowfast", "tsm"])
 def test_examples_are_what_the_protocol_does(model: dict[str, Any], tmp_path: Path) -> None:
     test = {"num_clips": 2, "num_crops": 3}

@@ -42,6 +42,7 @@ def test_the_config_in_a_checkpoint_names_no_file_and_no_address(kwargs: dict[st
         load(path, device="cpu")
 
 
+@pytest.mark.whole
 @needs_package("timm")
 def test_no_argument_of_timm_loads_weights() -> None:
     for key in ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
@@ -65,6 +66,7 @@ def test_a_small_file_describes_no_large_network(tmp_path: Path, monkeypatch: py
     assert built == [torch.device("meta")]
 
 
+@pytest.mark.whole
 def test_a_config_of_an_odd_kind_is_one_line(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, TSN)
     saved = torch.load(path, weights_only=True)

@@ -139,6 +139,7 @@ def test_features_are_of_the_layer_that_is_named(recognizer: Recognizer, video: 
     np.testing.assert_allclose(logits.softmax(0).numpy(), recognizer.predict(video).scores, atol=1e-5)
 
 
+@pytest.mark.whole
 def test_another_test_protocol_is_another_number_of_views(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, CLIP, test={"num_clips": 10, "num_crops": 3})
     recognizer = load(path, device="cpu")

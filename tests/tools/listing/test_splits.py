@@ -89,6 +89,7 @@ def test_groups_of_a_regex_reach_over_classes() -> None:
         group_names(names, ["walk", "run", "run"], regex="(")
 
 
+@pytest.mark.whole
 @settings(max_examples=60, deadline=None)
 @given(
     sizes=st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=12), min_size=1, max_size=5),

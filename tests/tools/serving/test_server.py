@@ -239,6 +239,7 @@ def test_an_upload_that_stands_still_is_given_up(server: PageServer, monkeypatch
     assert list(server.folder.iterdir()) == []
 
 
+@pytest.mark.whole
 def test_videos_wait_for_their_turn_and_leave_when_their_page_does(server: PageServer, video: Path) -> None:
     content = video.read_bytes()
     head = head_of(server, len(content))
