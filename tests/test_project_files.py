@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.metadata
 import re
 import shutil
@@ -13,6 +14,9 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.helpers.requirements import ROOT
+from utils.run.checkpoint import BEFORE, BEST, NEWEST
+from utils.run.folder import DAMAGED, METRICS, RUNS
+from utils.scoring.result_files import LINES, SCORES, TEXT
 
 
 def test_the_citation_has_the_version_and_the_name_of_the_project() -> None:
@@ -21,6 +25,13 @@ def test_the_citation_has_the_version_and_the_name_of_the_project() -> None:
     assert f'version = "{citation["version"]}"' in project
     assert f'description = "{citation["abstract"]}"' in project
     assert (ROOT / "README.md").read_text().startswith(f"# {citation['title']}\n")
+
+
+def test_git_ignores_what_a_run_writes_into_its_folder() -> None:
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    patterns = [line.removeprefix("exps/**/") for line in lines if line.startswith("exps/**/")]
+    for name in ("log.txt", METRICS, DAMAGED, RUNS, NEWEST, BEFORE, BEST, LINES, SCORES, TEXT):
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
 
 
 def test_pip_installs_the_dependencies_and_nothing_else(tmp_path: Path) -> None:

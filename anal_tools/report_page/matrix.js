@@ -125,7 +125,7 @@ function move(row, column, quiet) {
   matrix.column = Math.min(Math.max(column, 0), last);
   const truth = matrix.shown[matrix.row], answer = matrix.shown[matrix.column];
   const count = countMatrix(current)[truth * CLASSES.length + answer], videos = current.per_class[truth][0];
-  readout("truth ", named(CLASSES[truth]), truth === answer ? ", predicted right: " : ", predicted ", truth === answer ? "" : named(CLASSES[answer]), truth === answer ? "" : ": ",
+  readout("truth ", named(CLASSES[truth]), ", predicted ", named(CLASSES[answer]), ": ",
     `${count} of ${counted(videos, "video")}` + (videos ? ` (${percent((100 * count) / videos, 1)})` : ""));
   const line = { color: colour("focus"), width: 2 };
   const shape = { type: "rect", x0: matrix.column - 0.5, x1: matrix.column + 0.5, y0: matrix.row - 0.5, y1: matrix.row + 0.5, line };

@@ -81,6 +81,7 @@ def test_the_sampler_of_encoded_videos_decides_the_number_of_clips() -> None:
         clip_protocol(common(**video_sampling(sampler="uniform"), test={"num_clips": 2}), CLIP, train=False)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("store", "message"),
     [

@@ -177,6 +177,7 @@ def test_a_one_directional_network_never_looks_ahead() -> None:
     assert torch.equal(before, after)
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
 def test_streaming_gives_the_offline_networks_scores_frame_by_frame(backbone: str) -> None:
@@ -230,6 +231,7 @@ def test_it_compiles_without_a_graph_break_and_exports_with_any_batch() -> None:
         torch.testing.assert_close(step(*inputs), stream(*inputs))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

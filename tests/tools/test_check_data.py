@@ -136,6 +136,7 @@ def test_a_clean_set_has_none(dataset: Path, capsys: pytest.CaptureFixture[str])
     assert (dataset / "lists/train.txt").read_bytes() == before and len(list((dataset / "lists").iterdir())) == 3
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("kind", PLANTS)
 def test_each_fault_alone_is_one_fault_and_is_fixed(dataset: Path, kind: str, capsys: pytest.CaptureFixture[str]):
     PLANTS[kind](dataset)

@@ -16,6 +16,7 @@ from tools.dumping.plan import plan
 from tools.dumping.video import dump_video
 
 
+@pytest.mark.whole
 def test_class_folders_become_the_seeds_layout_and_a_second_run_does_nothing(tmp_path: Path) -> None:
     videos, out = tmp_path / "videos", tmp_path / "set"
     make_video(videos / "class one" / "видео 1.mp4", frames=5)

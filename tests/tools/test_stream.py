@@ -58,6 +58,7 @@ def test_check_says_so_and_ends_with_0(ckpt: Path, video: Path, capsys: pytest.C
     assert all("below 1e-05" in line for line in lines[1::2])
 
 
+@pytest.mark.whole
 def test_prints_classes_and_the_time_per_frame(ckpt: Path, video: Path, tmp_path: Path) -> None:
     done = run_tool("stream", ckpt, video, "--print", "0.5", cwd=tmp_path)
     *rows, last = done.stdout.splitlines()

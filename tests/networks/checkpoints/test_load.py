@@ -210,6 +210,7 @@ MISFITS: list[tuple[Callable[[dict[str, Tensor]], None], str]] = [
 ]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("damage", "message"), MISFITS)
 def test_a_file_that_does_not_fit_is_one_message_and_nothing_is_loaded(
     damage: Callable[[dict[str, Tensor]], None], message: str, tmp_path: Path
@@ -276,6 +277,7 @@ def test_a_class_list_in_another_order_is_an_error(tmp_path: Path) -> None:
     assert torch.equal(fresh.state_dict()["head.weight"], head) and _same(fresh, source, but="head.")
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("source", "target", "warning"),
     [

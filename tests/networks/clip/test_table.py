@@ -20,6 +20,7 @@ def test_each_clip_network_scores_classes_and_backward_reaches_every_parameter(n
     assert [key for key, parameter in net.named_parameters() if parameter.grad is None] == []
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("name", ["slow_nln_r50", "csn_r101", "r2plus1d_r50", "ip_csn_152", "rmc3_18", "resnet18_3d"])
 def test_small_clips_give_finite_scores_and_gradients(name: str) -> None:

@@ -25,6 +25,7 @@ def clip3d(backbone: str, frames: int) -> dict[str, Any]:
 TINY = {"type": "tsn", "backbone": "mobilenetv2", "num_segments": 1, "kwargs": {"scale": 0.25}}
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("model", "size", "frames", "reason"),
     [
@@ -49,6 +50,7 @@ def test_what_only_the_test_shows_is_refused_as_well() -> None:
         main.check(config)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("batch", "keys"), [(2, {}), (1, {"frozen_bn": True})])
 def test_a_batch_of_one_is_too_small_for_batch_norm_on_a_single_pixel(batch: int, keys: dict[str, Any]) -> None:
     with pytest.raises(

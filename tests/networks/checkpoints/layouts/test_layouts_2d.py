@@ -54,6 +54,7 @@ def _error(method: Method, doc: dict[str, Any]) -> float:
     return float(np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"])
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("name", VIDEO)
 def test_a_published_file_tells_its_network_and_gives_its_published_scores(name: str, tmp_path: Path) -> None:
@@ -223,6 +224,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("name", "arguments", "told", "note"), NAMES)
 def test_the_name_of_mits_file_tells_what_its_weights_do_not_show(
     name: str, arguments: dict[str, Any], told: dict[str, Any], note: str, tmp_path: Path

@@ -59,6 +59,7 @@ def _load(path: Path) -> Method:
     return method
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_file_tells_its_network_and_gives_its_published_scores(name: str, tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ HEADS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("backbone", "arguments", "head"), HEADS)
 def test_a_classifier_behind_a_dropout_in_a_sequence_is_found(
     backbone: str, arguments: dict[str, Any], head: str, tmp_path: Path
