@@ -323,6 +323,8 @@ class Common(Section):
     """Steps between validations. One runs after step i, counted from 0, when i is a positive multiple of this."""
     val_epochs: Positive | None = None
     """Passes over the training list between validations, in place of val_freq; may be a fraction."""
+    patience: PositiveInt | None = None
+    """Validations in a row without a better one after which training ends early; None: it always runs to its end."""
     print_freq: PositiveInt = 10
     """Steps between lines of the training log; their numbers are means over these steps."""
     ckpt_freq: PositiveInt | None = None
@@ -355,6 +357,8 @@ class Common(Section):
             raise ValueError("give either global_batch or accumulate, which follows from it, not both")
         if self.val_epochs and "val_freq" in self.model_fields_set:
             raise ValueError("give either val_freq or val_epochs, not both")
+        if self.patience and self.val_source is None:
+            raise ValueError("patience counts validations, so it needs val_source")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
         places = (self.model.model_extra or {}, self.model.kwargs)
