@@ -14,6 +14,7 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
+from methods.probe import Probe
 from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_into
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
@@ -59,6 +60,11 @@ def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[M
     Raises: ConfigError like build_method, also for batch norm groups and frozen parts that are not possible.
     """
     method = build_method(common.model)
+    if common.data.feature_cache is not None and not method.frozen_part:
+        raise ConfigError(
+            f"common.data.feature_cache: the features of {method.name} change while it learns; a cache needs "
+            "model.type: probe"
+        )
     given = {key: common.model.kwargs[key] for key in SYNC_BN if key in common.model.kwargs}
     kwargs = "common.model.kwargs"
     warnings = call(convert_group_sync_bn, given, "batch norm", kwargs, module=method, world_size=world_size)
@@ -99,6 +105,8 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
     method, warnings = prepared_method(common)
     for warning in warnings:
         folder.warn(warning)
+    if isinstance(method, Probe):
+        method.in_groups = True
     precision = Precision(common.amp, run.rank.device, run.args.static_loss_scale, model=method)
     if common.amp == "bf16" and precision.unsafe_in_bf16:
         folder.warn("bf16 on a CPU can give wrong gradients of convolutions over time: amp: auto avoids it")

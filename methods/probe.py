@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
@@ -41,6 +42,7 @@ class Probe(Method):
     """
 
     frozen_part = "backbone"
+    in_groups = False  # whether frames are computed in groups of one size, so that no frame changes the bits of another
 
     @checked
     def __init__(
@@ -102,13 +104,31 @@ class Probe(Method):
         return key.startswith("pooler.")
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Maps clips (B, C, T, H, W) to logits (B, K)."""
+        """Maps clips (B, C, T, H, W), or the features of their frames (B, T, ...), to logits (B, K)."""
+        if clips.dim() != CLIP_DIMS:
+            return self.classify(clips)
         return self.classify(unfold_frames(self.frame_features(fold_frames(clips)), clips.shape[2]))
 
     def frame_features(self, frames: Tensor) -> Tensor:
         """Maps frames (N, C, H, W) to what the head reads of them: vectors (N, D), or tokens (N, L, D)."""
         read = self._features.tokens if self._reads_tokens else self._features.vectors
-        return read(self.backbone, frames)
+        if not self.in_groups:
+            return read(self.backbone, frames)
+        size, found = (1 if frames.device.type == "cpu" else GROUP), []
+        for part in frames.contiguous(memory_format=torch.channels_last).split(size):
+            whole = torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])]) if len(part) < size else part
+            found.append(read(self.backbone, whole)[: len(part)])
+        return torch.cat(found)
+
+    @property
+    def frozen_settings(self) -> dict[str, Any]:
+        """Returns what decides the features of a frame besides the weights."""
+        names = ("backbone", "layer", "pooling", "registers", "kwargs")
+        return {name: self.settings[name] for name in names} | {"tokens": self._reads_tokens}
+
+    def frozen_state(self) -> dict[str, Tensor]:
+        """Returns the weights that decide the features of a frame."""
+        return self.backbone.state_dict()
 
     def classify(self, features: Tensor) -> Tensor:
         """Maps the features of a clip's frames, (B, T, D) or (B, T, L, D), to logits (B, K)."""
@@ -125,6 +145,8 @@ class Probe(Method):
         return rows
 
 
+CLIP_DIMS = 5  # of B, C, T, H, W; features have fewer
+GROUP = 16  # frames that a GPU computes at once; a CPU takes them one by one
 DEPTH = 4  # of the attentive pooler, as V-JEPA 2 has it
 
 

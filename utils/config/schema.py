@@ -95,7 +95,7 @@ class Augmentation(Section):
     """Size in pixels that test frames are resized to before the crop: the short side, or `[height, width]`; None: the
     preset's, in proportion to the crop (256 for 224)."""
     crop: str | None = None
-    """Rule of the training crop, drawn once per clip; None: the preset's."""
+    """Rule of the training crop, drawn once per clip; test: the centre crop of the test; None: the preset's."""
     scales: list[Positive] | None = None
     """Range of the training crop. multi_scale: factors of the short side; random_resized: smallest and largest share of
     the area; short_side: smallest and largest short side in pixels; fixed_resize: `[height, width]`; None: the
@@ -146,6 +146,8 @@ class Data(Section):
     frames on disk. docs/data.md describes each."""
     decode: Literal["cpu", "cuda"] = "cpu"
     """Where JPEG frames are decoded and cropped: in the loader's workers, or on the training GPU."""
+    feature_cache: str | None = None
+    """Folder of features of frames, which `type: probe` then computes once (docs/probe.md); None: every epoch anew."""
     max_pixels: PositiveInt = 1 << 26
     """Height x width that a frame may have; a larger one is unreadable, before memory is taken for it."""
 

@@ -77,7 +77,7 @@ class Run:
     def score(self, model: nn.Module, videos: ScoredList, precision: Precision, name: str) -> Evaluation:
         """Scores a list: validation during training and --evaluate both come here. name: what is scored."""
         share = -(-len(videos) // self.rank.world_size)
-        batches = self.progress.validation(videos.eval_batches(self.rank), share)
+        batches = self.progress.validation(videos.eval_batches(self.rank, model), share)
         found = evaluate(model, videos, batches, precision=precision, device=self.rank.device, name=name)
         for fault in found.faults:
             self.folder.warn(f"left out: {fault}")

@@ -177,8 +177,8 @@ class Trainer:
         rng: draws what is mixed. is_last: whether it is the last one of its step, which averages the gradients.
         """
         good = torch.tensor([float(not fault) for fault in batch.faults])
-        pictures = self._pictures_due(step.number)
         clips = self.data.protocol.augment.apply(batch.clips, batch.augment)
+        pictures = clips.dim() == CLIP_DIMS and self._pictures_due(step.number)
         # an unreadable clip must not be blended into another one, so such a batch is not mixed
         mix = None
         if self.mix_up is not None and not any(batch.faults):
@@ -307,6 +307,9 @@ class Trainer:
         self.precision.load_state_dict(saved.get("scaler", {}))
         self.state.load_state_dict(saved.get("trainer", {"step": saved["step"], "best_prec1": saved["best_prec1"]}))
         return restore_state(self.optimizer, saved.get("optimizer"))
+
+
+CLIP_DIMS = 5  # of N, C, T, H, W; features of frames, which are no pictures, have fewer
 
 
 def save_every(common: Common, steps_per_epoch: float) -> int:
