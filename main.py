@@ -89,7 +89,7 @@ def train(run: Run, protocols: Protocols) -> int:
             best = False
             if step.validates and val is not None:
                 trainer.renew_batch_norm()
-                evaluation = run.score(trainer.scored, val, precision, "training")
+                evaluation = run.validate(trainer.scored, val, precision)
                 record_validation(folder, step, evaluation)
                 pictures.confusion(step, evaluation)
                 best = trainer.state.note_best(evaluation.best_by, evaluation.loss)

@@ -192,12 +192,15 @@ class Trainer:
         weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels
-        per_clip = criterion(logits, labels) if mix is None else mix.loss(criterion, logits, labels)
-        loss = (per_clip * weight).sum()
-        hits = self.task.hits(logits.detach(), labels)
+        # a sweep has several classifiers, whose losses add up: none learns from another's; what is shown is their mean
+        rivals = logits.unflatten(0, (-1, len(clips)))  # (S, B, K)
+        per_clip = [criterion(one, labels) if mix is None else mix.loss(criterion, one, labels) for one in rivals]
+        loss = (torch.stack(per_clip).sum(0) * weight).sum()
+        hits = torch.stack([self.task.hits(one, labels) for one in rivals.detach()]).mean(0)
         if mix is not None:
-            hits = mix.average(hits, self.task.hits(logits.detach(), mix.partners(labels)))
-        numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
+            partners = mix.partners(labels)
+            hits = mix.average(hits, torch.stack([self.task.hits(one, partners) for one in rivals.detach()]).mean(0))
+        numbers = torch.cat([loss.detach()[None] / len(rivals), (hits * weight).sum(1), count[None]])
         step.numbers = numbers if step.numbers is None else step.numbers + numbers
         return loss / count.clamp(min=1)
 
