@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch.optim.swa_utils import update_bn
 
-from methods.build import build_method
+from methods.build import build_method, other_statistics
 from methods.probe import Probe
 from networks.checkpoints.load import load_pretrained
 from networks.image.resnet import RESNETS
 from networks.swept_linear import SweptLinear
 from tests.helpers.experiment import make_experiment, run, weights
+from tests.helpers.requirements import needs_package
 from tests.helpers.trained import CLASSES, PROBE, write_checkpoint
 from tools.inference import load
 from tools.inference.features import Layer
@@ -107,6 +108,20 @@ def test_a_run_trains_the_head_and_leaves_the_backbone_to_the_bit(
     changed = {key.removeprefix("module.").partition(".")[0] for key in first if (first[key] != second[key]).any()}
     assert changed == ({"head"} if head == "linear" else {"head", "pooler"})
     assert run(config, "--evaluate") == 0
+
+
+@needs_package("timm", "pip install timm")
+def test_a_mean_that_the_weights_were_not_trained_with_is_a_warning() -> None:
+    def warning(**augmentation: Any) -> str | None:
+        model = {"type": "probe", "backbone": "timm/vit_base_patch16_siglip_224", "num_class": 2, "pretrained": True}
+        raw = {"model": model, "augmentation": augmentation, "lr_scheduler": {"base_lr": 0.1, "max_iter": 1}}
+        common = Common.model_validate(raw)
+        with torch.device("meta"):
+            return other_statistics(build_method(common.model), common)
+
+    text = warning()
+    assert text is not None and "was trained with mean [0.5, 0.5, 0.5] and std [0.5, 0.5, 0.5], and this run" in text
+    assert warning(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]) is None
 
 
 @pytest.mark.whole

@@ -62,7 +62,7 @@ class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a *
     type: str
     """The method, which decides what the network sees of a video and how it is classified."""
     backbone: str
-    """Network inside the method, for example `resnet50`, `mobilenetv2` or `timm/NAME` for tsn, tsm and img, `resnet50`
+    """Network inside the method: `resnet50`, `mobilenetv2` or `timm/NAME` for tsn, tsm, img and probe, `resnet50`
     or `resnet101` for slowfast, `slow_r50` or `r2plus1d_18` for clip3d; docs/models.md lists all."""
     num_class: PositiveInt
     """Number of classes, which is the width of the classifier."""
