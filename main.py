@@ -80,7 +80,7 @@ def train(run: Run, protocols: Protocols) -> int:
     folder.begin(trainer.state.step, entries["run"] | {"config": run.config.raw})
     folder.log(summary(common, trainer.rates, len(data), rank.world_size, entries["run"]))
     pictures = EventPictures(folder, trainer, data.class_names)
-    batches = data.train_batches(rank, start=trainer.state.step, stop=trainer.total, also_validating=val)
+    batches = data.train_batches(rank, method, start=trainer.state.step, stop=trainer.total, also_validating=val)
     with StopEarly(common.time_limit) as stop, profiled(run.args.profile, folder) as profiler_step:
         for step in run.progress.training(trainer, trainer.steps(batches, until=stop)):
             profiler_step()
@@ -89,7 +89,7 @@ def train(run: Run, protocols: Protocols) -> int:
             best = False
             if step.validates and val is not None:
                 trainer.renew_batch_norm()
-                evaluation = run.score(trainer.scored, val, precision, "training")
+                evaluation = run.validate(trainer.scored, val, precision)
                 record_validation(folder, step, evaluation)
                 pictures.confusion(step, evaluation)
                 best = trainer.state.note_best(evaluation.best_by, evaluation.loss)

@@ -6,6 +6,7 @@ project's three datasets (memcached_dataset*.py) are this class with the samplin
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
@@ -25,7 +26,7 @@ from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets, mirrored
 from utils.training.batch import Batch
 from utils.transforms.gpu_decode import EncodedBatch, EncodedSample
-from utils.transforms.image import UnreadableFrameError
+from utils.transforms.image import UnreadableFrameError, headers_of_one_size
 
 Key = int | tuple[int, int]  # index, or (epoch, index)
 
@@ -147,6 +148,13 @@ class SampleDataset:
         """Returns the frames that a sample shows, int64 (num_clips, clip.num_pictures); None for made-up clips."""
         return None
 
+    def fingerprints(self, key: Key) -> list[list[bytes]]:
+        """Returns what a sample's pixels are made of without decoding it: a hash of each frame of each of its clips.
+
+        Raises: FrameError.
+        """
+        raise NotImplementedError
+
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: Any) -> bool:
         """Writes the clips of one sample into `clips` (V, T, H, W, C); returns whether they are mirrored.
 
@@ -216,6 +224,18 @@ class FrameDataset(SampleDataset):
         if rng is None:
             return rule.pick(num_frames, self.clip, self.num_clips)
         return rule.draw(num_frames, self.clip, rng)[None]
+
+    @override
+    def fingerprints(self, key: Key) -> list[list[bytes]]:
+        wanted = self.shown(key)
+        path = self.records.path(key[1] if isinstance(key, tuple) else key)
+        frames = self.store.get_many(path, wanted.ravel())
+        found = [hashlib.sha256(frame).digest() for frame in frames]
+        clips = [found[start : start + wanted.shape[1]] for start in range(0, len(found), wanted.shape[1])]
+        for number, clip in enumerate(clips):
+            if headers_of_one_size(frames[number * len(clip) : (number + 1) * len(clip)]) is None:
+                clips[number] = [frame + b"".join(clip) for frame in clip]  # the size of one may decide about others
+        return clips
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedSample) -> bool:
         wanted, path = self.indices(index, rng), self.records.path(index)

@@ -20,7 +20,7 @@ from utils.config.schema import Common
 from utils.errors import ConfigError
 from utils.scoring.task import SINGLE_LABEL, Task, task_of
 from utils.transforms.augment import Augment
-from utils.transforms.build import check_decode, make_augment, make_transform
+from utils.transforms.build import TEST_CROP, check_decode, check_feature_cache, make_augment, make_transform
 from utils.transforms.crops import TRAIN_CROPS
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.presets import find_preset
@@ -110,6 +110,7 @@ def clip_protocol(common: Common, clip: ClipSpec, *, train: bool) -> ClipProtoco
     """
     preset = find_preset(common.augmentation.preset)
     check_decode(common)
+    check_feature_cache(common)
     clip = _training_clip(common, clip) if train else _test_clip(common, clip)
     rule, videos = get_rule(clip.sampling), _video_sampling(common, train=train)
     num_clips = _num_clips(common, rule, videos, train=train)
@@ -190,7 +191,7 @@ def values_in_force(train: ClipProtocol, val: ClipProtocol) -> dict[str, Any]:
         "model.stack": train.clip.stack,
         "augmentation.input_size": train.transform.size[0],
         "augmentation.test_resize": getattr(val.transform.rule, "resize", None),
-        "augmentation.crop": next(name for name, kind in TRAIN_CROPS.items() if isinstance(rule, kind)),
+        "augmentation.crop": next((name for name, kind in TRAIN_CROPS.items() if isinstance(rule, kind)), TEST_CROP),
         "augmentation.scales": getattr(rule, "scales", None),
         "augmentation.mean": tuple(round(value / augment.value_range, 6) for value in augment.mean),
         "augmentation.std": tuple(round(value / augment.value_range, 6) for value in augment.std),

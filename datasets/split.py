@@ -5,7 +5,7 @@ The one place where the names of stores, presets and sampling rules in a config 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from datasets import DATASETS, FakeDataset
+from datasets.cached_features import CachedDataset, FeatureBatches, origin
 from datasets.frame_dataset import SampleDataset
 from datasets.lists.records import RecordList
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
 from datasets.open import flip_labels, has_videos, open_frames, open_list, store_type
 from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
+from datasets.stores.feature_store import FeatureStore
 from datasets.video_dataset import VideoDataset
 from datasets.videos.clip_times import VideoSampling
 from datasets.videos.reader import find_reader
@@ -105,10 +106,11 @@ class Split:
         )
 
     def train_batches(
-        self, rank: Rank, *, start: int, stop: int, also_validating: Split | None = None
-    ) -> DataLoader[Batch]:
+        self, rank: Rank, network: Any = None, *, start: int, stop: int, also_validating: Split | None = None
+    ) -> Iterable[Batch]:
         """Returns this process's batches of the steps start <= s < stop.
 
+        network: whose features data.feature_cache keeps.
         also_validating: the list that is scored in between, whose batches need shared memory too.
 
         Raises: UserError when there is too little shared memory for the batches of both; ListError when
@@ -124,7 +126,7 @@ class Split:
             stop_step=stop * self.common.accumulate,
             chances=balanced_chances(self.labels) if self.common.balanced_sampling else None,
         )
-        loader = self._loader(stream, rank)
+        loader = self._loader(stream, rank, network)
         if also_validating is not None:
             also_validating.check_labelled()
             also_validating.eval_batches(
@@ -138,13 +140,19 @@ class Split:
             moved = batch.to(rank.device)
             yield self.protocol.augment.apply(moved.clips, moved.augment)
 
-    def eval_batches(self, rank: Rank) -> DataLoader[Batch]:
-        """Returns this process's share of the list, each video once."""
+    def eval_batches(self, rank: Rank, network: Any = None) -> Iterable[Batch]:
+        """Returns this process's share of the list, each video once. network: as in `train_batches`."""
         shard = EvalShard(len(self), self.protocol.batch_size, rank=rank.number, world=rank.world_size)
-        return self._loader(shard, rank)
+        return self._loader(shard, rank, network)
 
-    def _loader(self, sampler: TrainStream | EvalShard, rank: Rank) -> DataLoader[Batch]:
-        return make_loader(self.dataset, sampler, workers=self.common.workers, pin_memory=rank.device.type == "cuda")
+    def _loader(self, sampler: TrainStream | EvalShard, rank: Rank, network: Any) -> Iterable[Batch]:
+        given: dict[str, Any] = {"workers": self.common.workers, "pin_memory": rank.device.type == "cuda"}
+        folder = self.common.data.feature_cache
+        if folder is None or network is None or isinstance(self.dataset, FakeDataset):
+            return make_loader(self.dataset, sampler, **given)
+        store = FeatureStore(folder)
+        cached: Any = CachedDataset(self.dataset, store, origin(network, self.protocol, rank.device))
+        return FeatureBatches(make_loader(cached, sampler, **given), store, network, self.protocol, rank.device)
 
 
 def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool = False) -> Split:

@@ -20,6 +20,7 @@ from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
+from datasets.videos.index import identity
 from datasets.videos.reader import READERS, find_reader
 from datasets.videos.scan import VideoTimes
 from datasets.videos.segments import SegmentIndex
@@ -191,6 +192,13 @@ class VideoDataset(SampleDataset):
             return shown_at(times, ticks)
         shown = shown_during(times, span)
         return shown[temporal_subsample(len(shown), self.clip.num_frames)]
+
+    @override
+    def fingerprints(self, key: Key) -> list[list[bytes]]:
+        index = key[1] if isinstance(key, tuple) else key
+        video = int(self._videos.videos[index])
+        file = identity(self._videos.full_path(index)) + self._decoder.encode()
+        return [[file + b" %d" % frame for frame in clip] for clip in self.shown(key) + self.index.first(video)]
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray) -> bool:
         video, path = int(self._videos.videos[index]), Path(self._videos.full_path(index))

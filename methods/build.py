@@ -14,10 +14,12 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
+from methods.probe import Probe
 from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_into
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
 from networks.published.files import local_file, named
+from networks.published.libraries import published_statistics
 from utils.config.build import build, call, parameters_of
 from utils.config.schema import Common
 from utils.config.sections import Model
@@ -25,6 +27,8 @@ from utils.errors import CheckpointError, ConfigError
 from utils.processes.launch import expected_world_size
 from utils.run.context import Run
 from utils.training.precision import Precision
+from utils.transforms.build import make_augment
+from utils.transforms.presets import find_preset
 
 
 def build_method(model: Model) -> Method:
@@ -60,6 +64,11 @@ def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[M
     Raises: ConfigError like build_method, also for batch norm groups and frozen parts that are not possible.
     """
     method = build_method(common.model)
+    if common.data.feature_cache is not None and not method.frozen_part:
+        raise ConfigError(
+            f"common.data.feature_cache: the features of {method.name} change while it learns; a cache needs "
+            "model.type: probe"
+        )
     given = {key: common.model.kwargs[key] for key in SYNC_BN if key in common.model.kwargs}
     kwargs = "common.model.kwargs"
     warnings = call(convert_group_sync_bn, given, "batch norm", kwargs, module=method, world_size=world_size)
@@ -90,7 +99,7 @@ def method_on_meta(common: Common) -> tuple[Method, list[str]]:
     except RuntimeError as error:  # torch's, for layers of impossible sizes
         raise ConfigError(f"common.model: such a network cannot be built: {str(error).splitlines()[0]}") from None
     missing = _missing_pretrained(method, common.model) or frozen_random(method, common.model.pretrained)
-    return method, warnings + ([missing] if missing else [])
+    return method, warnings + [text for text in (missing, other_statistics(method, common)) if text]
 
 
 def prepare_method(run: Run) -> tuple[Method, Precision]:
@@ -100,6 +109,10 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
     method, warnings = prepared_method(common)
     for warning in warnings:
         folder.warn(warning)
+    if differs := other_statistics(method, common):
+        run.note(differs)
+    if isinstance(method, Probe):
+        method.in_groups = True
     precision = Precision(common.amp, run.rank.device, run.args.static_loss_scale, model=method)
     if common.amp == "bf16" and precision.unsafe_in_bf16:
         folder.warn("bf16 on a CPU can give wrong gradients of convolutions over time: amp: auto avoids it")
@@ -126,6 +139,22 @@ def frozen_random(method: Method, pretrained: bool | str) -> str | None:
     return (
         f"common.model.pretrained: False leaves the frozen {method.frozen_part} its random weights, which tell a head "
         "little; set it to True or to a checkpoint, or start with --load-path"
+    )
+
+
+def other_statistics(method: Method, common: Common) -> str | None:
+    """Returns a warning where a frozen backbone sees pixels of another mean than its weights were trained with."""
+    if not method.frozen_part or common.model.pretrained is not True:
+        return None
+    theirs = published_statistics(method.arch)
+    augment = make_augment(common, find_preset(common.augmentation.preset), method.clip, train=False)
+    ours = [[round(value / augment.value_range, 3) for value in values] for values in (augment.mean, augment.std)]
+    if theirs is None or ours == [[round(value, 3) for value in values] for values in theirs]:
+        return None
+    mean, std = (list(values) for values in theirs)
+    return (
+        f"common.augmentation.mean: {method.arch} was trained with mean {mean} and std {std}, and this run has "
+        f"{ours[0]} and {ours[1]}; set augmentation.mean and augmentation.std"
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from methods.base import Method, fold_frames, network_defaults, new_head, unfold_frames
@@ -13,6 +14,7 @@ from networks import IMAGE_BACKBONES
 from networks.image.backbones import ALIASES, architecture, image_backbone
 from networks.image.features import FrameFeatures, Pooling
 from networks.prepare import freeze_whole
+from networks.swept_linear import SweptLinear
 from networks.temporal.attentive_pooler import AttentivePooler, places_in_time
 from utils.clip_spec import ClipSpec
 from utils.config.build import checked
@@ -34,6 +36,8 @@ class Probe(Method):
     registers: tokens that do not lie in the picture and are left out of the mean, the class token among them; None: as
         many as the network says.
     hidden: width of the hidden layer of `mlp`; None: that of the features.
+    sweep: values of weight decay, in place of common.weight_decay: `linear` trains one layer with each, side by side,
+        and each validation keeps the best.
     depth: blocks of the attentive pooler, the last one included, which attends with a learned query; None: 4.
     num_heads: attention heads of the pooler; None: as many as make heads of about 64 channels.
     places: whether tokens know their place in time; without, `attentive` does not see the order of frames either.
@@ -41,6 +45,8 @@ class Probe(Method):
     """
 
     frozen_part = "backbone"
+    NOT_SETTINGS = Method.NOT_SETTINGS | {"sweep"}
+    in_groups = False  # whether frames are computed in groups of one size, so that no frame changes the bits of another
 
     @checked
     def __init__(
@@ -54,6 +60,7 @@ class Probe(Method):
         pooling: Pooling | None = None,
         registers: NonNegativeInt | None = None,
         hidden: PositiveInt | None = None,
+        sweep: Annotated[list[NonNegativeFloat], Field(min_length=1)] | None = None,
         depth: PositiveInt | None = None,
         num_heads: PositiveInt | None = None,
         places: bool | None = None,
@@ -61,6 +68,7 @@ class Probe(Method):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        _refuse_others(head, {"sweep": sweep}, "linear")
         _refuse_others(head, {"hidden": hidden}, "mlp")
         _refuse_others(head, {"depth": depth, "num_heads": num_heads, "places": places}, "attentive")
         if head == "attentive" and pooling is not None:
@@ -90,25 +98,49 @@ class Probe(Method):
         elif head == "attentive":
             self.pooler = AttentivePooler(width, depth=DEPTH if depth is None else depth, num_heads=num_heads)
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
-        self.head = new_head(width, num_class)
+        self.head = new_head(width, num_class) if sweep is None else SweptLinear(width, num_class, new_head, sweep)
 
     def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the settings; a backbone with two names has the one of its published files."""
         found = super().settings_for(given)
         return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
 
+    @property
+    def weight_decays(self) -> dict[str, float]:
+        """Returns the weight decay of each part that has its own, by the beginning of its parameters' names."""
+        decays = self.head.decays if isinstance(self.head, SweptLinear) else ()
+        return {f"{self.head_prefix}candidates.{number}": decay for number, decay in enumerate(decays)}
+
     def starts_random(self, key: str) -> bool:
         """Tells whether image weights leave an entry random: those of the head's own layers."""
         return key.startswith("pooler.")
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Maps clips (B, C, T, H, W) to logits (B, K)."""
+        """Maps clips (B, C, T, H, W), or the features of their frames (B, T, ...), to logits (B, K)."""
+        if clips.dim() != CLIP_DIMS:
+            return self.classify(clips)
         return self.classify(unfold_frames(self.frame_features(fold_frames(clips)), clips.shape[2]))
 
     def frame_features(self, frames: Tensor) -> Tensor:
         """Maps frames (N, C, H, W) to what the head reads of them: vectors (N, D), or tokens (N, L, D)."""
         read = self._features.tokens if self._reads_tokens else self._features.vectors
-        return read(self.backbone, frames)
+        if not self.in_groups:
+            return read(self.backbone, frames)
+        size, found = (1 if frames.device.type == "cpu" else GROUP), []
+        for part in frames.contiguous(memory_format=torch.channels_last).split(size):
+            whole = torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])]) if len(part) < size else part
+            found.append(read(self.backbone, whole)[: len(part)])
+        return torch.cat(found)
+
+    @property
+    def frozen_settings(self) -> dict[str, Any]:
+        """Returns what decides the features of a frame besides the weights."""
+        names = ("backbone", "layer", "pooling", "registers", "kwargs")
+        return {name: self.settings[name] for name in names} | {"tokens": self._reads_tokens}
+
+    def frozen_state(self) -> dict[str, Tensor]:
+        """Returns the weights that decide the features of a frame."""
+        return self.backbone.state_dict()
 
     def classify(self, features: Tensor) -> Tensor:
         """Maps the features of a clip's frames, (B, T, D) or (B, T, L, D), to logits (B, K)."""
@@ -125,6 +157,8 @@ class Probe(Method):
         return rows
 
 
+CLIP_DIMS = 5  # of B, C, T, H, W; features have fewer
+GROUP = 16  # frames that a GPU computes at once; a CPU takes them one by one
 DEPTH = 4  # of the attentive pooler, as V-JEPA 2 has it
 
 

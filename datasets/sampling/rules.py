@@ -204,6 +204,11 @@ SAMPLING: dict[str, Rule] = {
         train=lambda num_frames, clip_len, frame_stride, rng: segments_train(num_frames, clip_len, rng),
         test=lambda num_frames, clip_len, frame_stride, num_clips: segments_test(num_frames, clip_len, num_clips),
     ),
+    # the same frames in training as in testing, so that a feature cache holds all that a training needs after one epoch
+    "middle": Rule(
+        train=lambda num_frames, clip_len, frame_stride, rng: segments_test(num_frames, clip_len, 1)[0],
+        test=lambda num_frames, clip_len, frame_stride, num_clips: segments_test(num_frames, clip_len, num_clips),
+    ),
     "clip": Rule(train=clip_train, test=clip_test, num_clips=10, uses_stride=True),
     # TSN and TSM as their authors train and test them
     "tsn": Rule(

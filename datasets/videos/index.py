@@ -80,7 +80,7 @@ def index_videos(
     threads: number of threads that scan; by default one per core, but at most 8.
     """
     folder = Path(cache) if cache is not None else default_cache_folder()
-    digests = [_digest(path) for path in paths]
+    digests = [identity(path) for path in paths]
     file = folder / f"{hashlib.sha1(b''.join(digests), usedforsecurity=False).hexdigest()}{_SUFFIX}"
     if file.exists():
         try:
@@ -191,8 +191,8 @@ def _scan_or_error(path: str) -> Scanned:
         return str(error)
 
 
-def _digest(path: str) -> bytes:
-    """Hashes the name, the size and the time of a file; a missing file is hashed as missing."""
+def identity(path: str) -> bytes:
+    """Returns a hash of the name, the size and the time of a file; a missing file is hashed as missing."""
     try:
         status = os.stat(path)  # noqa: PTH116 - once per video of a large list
         stamp = b"%d %d" % (status.st_size, status.st_mtime_ns)

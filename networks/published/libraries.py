@@ -33,6 +33,19 @@ def image_weights(architecture: str) -> Published | None:
     return _library_entry("torchvision", architecture, url=url, sha256=digits, licence="BSD-3-Clause")
 
 
+def published_statistics(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Returns the mean and the standard deviation of pixels, in 0..1, that timm's weights were trained with.
+
+    None for networks of other libraries.
+    """
+    if not architecture.startswith(TIMM):
+        return None
+    import timm
+
+    about = timm.get_pretrained_cfg(architecture.removeprefix(TIMM))
+    return None if about is None else (tuple(about.mean), tuple(about.std))
+
+
 def _of_timm(name: str) -> Published | None:
     import timm
 

@@ -53,7 +53,7 @@ class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a *
     type: str
     """The method, which decides what the network sees of a video and how it is classified."""
     backbone: str
-    """Network inside the method, for example `resnet50`, `mobilenetv2` or `timm/NAME` for tsn, tsm and img, `resnet50`
+    """Network inside the method: `resnet50`, `mobilenetv2` or `timm/NAME` for tsn, tsm, img and probe, `resnet50`
     or `resnet101` for slowfast, `slow_r50` or `r2plus1d_18` for clip3d; docs/models.md lists all."""
     num_class: PositiveInt
     """Number of classes, which is the width of the classifier."""
@@ -86,7 +86,7 @@ class Augmentation(Section):
     """Size in pixels that test frames are resized to before the crop: the short side, or `[height, width]`; None: the
     preset's, in proportion to the crop (256 for 224)."""
     crop: str | None = None
-    """Rule of the training crop, drawn once per clip; None: the preset's."""
+    """Rule of the training crop, drawn once per clip; test: the centre crop of the test; None: the preset's."""
     scales: list[Positive] | None = None
     """Range of the training crop. multi_scale: factors of the short side; random_resized: smallest and largest share of
     the area; short_side: smallest and largest short side in pixels; fixed_resize: `[height, width]`; None: the
@@ -137,6 +137,8 @@ class Data(Section):
     frames on disk. docs/data.md describes each."""
     decode: Literal["cpu", "cuda"] = "cpu"
     """Where JPEG frames are decoded and cropped: in the loader's workers, or on the training GPU."""
+    feature_cache: str | None = None
+    """Folder of features of frames, which `type: probe` then computes once (docs/probe.md); None: every epoch anew."""
     max_pixels: PositiveInt = 1 << 26
     """Height x width that a frame may have; a larger one is unreadable, before memory is taken for it."""
 

@@ -77,11 +77,26 @@ class Run:
     def score(self, model: nn.Module, videos: ScoredList, precision: Precision, name: str) -> Evaluation:
         """Scores a list: validation during training and --evaluate both come here. name: what is scored."""
         share = -(-len(videos) // self.rank.world_size)
-        batches = self.progress.validation(videos.eval_batches(self.rank), share)
+        batches = self.progress.validation(videos.eval_batches(self.rank, model), share)
         found = evaluate(model, videos, batches, precision=precision, device=self.rank.device, name=name)
         for fault in found.faults:
             self.folder.warn(f"left out: {fault}")
         return found
+
+    def validate(self, model: Any, videos: ScoredList, precision: Precision) -> Evaluation:
+        """Scores a list during training. A head that sweeps keeps its best candidate, and the log says which."""
+        decays = getattr(getattr(model, "head", None), "decays", (None,))
+        found: list[Evaluation] = []
+        for number in range(len(decays)):
+            if decays[0] is not None:
+                model.head.choose(number)
+            found.append(self.score(model, videos, precision, "training"))
+        best = max(range(len(found)), key=lambda number: found[number].best_by)
+        if decays[0] is not None:
+            model.head.choose(best)
+            scores = ", ".join(f"{decay:g}: {one.best_by:.2f}" for decay, one in zip(decays, found, strict=True))
+            self.folder.log(f"sweep of the weight decay ({scores}): {decays[best]:g} is kept")
+        return found[best]
 
     @property
     def common(self) -> Common:

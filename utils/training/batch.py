@@ -30,6 +30,8 @@ class Batch:
     augment: parameters drawn in the worker from the sample's own generator; each tensor's first dimension is N.
     faults: N strings, "" for a good sample; otherwise why it could not be read (clips of zeros that must not count).
     encoded: what `to` makes the clips of, where JPEGs are decoded on the device; `clips` is empty until then.
+    names: of the features of each frame (N * V * T) in a cache, while `clips` are pixels; with a cache they become
+        features, (N, V, T, ...), before anything is trained or scored.
     """
 
     clips: Tensor
@@ -38,6 +40,7 @@ class Batch:
     augment: dict[str, Tensor] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     encoded: Encoded | None = None
+    names: list[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,6 +66,7 @@ class Batch:
             augment={name: move(tensor) for name, tensor in self.augment.items()},
             faults=self.faults,
             encoded=self.encoded,
+            names=self.names,
         )
 
 

@@ -38,8 +38,8 @@ class ScoredList(Protocol):
 
     def __len__(self) -> int: ...
 
-    def eval_batches(self, rank: Rank) -> Iterable[Batch]:
-        """Returns the batches of one process, each video once."""
+    def eval_batches(self, rank: Rank, network: Any = None) -> Iterable[Batch]:
+        """Returns the batches of one process, each video once. network: whose features a cache keeps."""
         ...
 
     def path(self, index: int) -> str:

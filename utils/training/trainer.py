@@ -182,8 +182,8 @@ class Trainer:
         rng: draws what is mixed. is_last: whether it is the last one of its step, which averages the gradients.
         """
         good = torch.tensor([float(not fault) for fault in batch.faults])
-        pictures = self._pictures_due(step.number)
         clips = self.data.protocol.augment.apply(batch.clips, batch.augment)
+        pictures = clips.dim() == CLIP_DIMS and self._pictures_due(step.number)
         # an unreadable clip must not be blended into another one, so such a batch is not mixed
         mix = None
         if self.mix_up is not None and not any(batch.faults):
@@ -197,12 +197,15 @@ class Trainer:
         weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels
-        per_clip = criterion(logits, labels) if mix is None else mix.loss(criterion, logits, labels)
-        loss = (per_clip * weight).sum()
-        hits = self.task.hits(logits.detach(), labels)
+        # a sweep has several classifiers, whose losses add up: none learns from another's; what is shown is their mean
+        rivals = logits.unflatten(0, (-1, len(clips)))  # (S, B, K)
+        per_clip = [criterion(one, labels) if mix is None else mix.loss(criterion, one, labels) for one in rivals]
+        loss = (torch.stack(per_clip).sum(0) * weight).sum()
+        hits = torch.stack([self.task.hits(one, labels) for one in rivals.detach()]).mean(0)
         if mix is not None:
-            hits = mix.average(hits, self.task.hits(logits.detach(), mix.partners(labels)))
-        numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
+            partners = mix.partners(labels)
+            hits = mix.average(hits, torch.stack([self.task.hits(one, partners) for one in rivals.detach()]).mean(0))
+        numbers = torch.cat([loss.detach()[None] / len(rivals), (hits * weight).sum(1), count[None]])
         step.numbers = numbers if step.numbers is None else step.numbers + numbers
         return loss / count.clamp(min=1)
 
@@ -312,6 +315,9 @@ class Trainer:
         self.precision.load_state_dict(saved.get("scaler", {}))
         self.state.load_state_dict(saved.get("trainer", {"step": saved["step"], "best_prec1": saved["best_prec1"]}))
         return restore_state(self.optimizer, saved.get("optimizer"))
+
+
+CLIP_DIMS = 5  # of N, C, T, H, W; features of frames, which are no pictures, have fewer
 
 
 def save_every(common: Common, steps_per_epoch: float) -> int:

@@ -25,6 +25,7 @@ _EIGENVECTORS = np.array(
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
 )
 _ERASE_TRIES = 100
+CLIP_DIMS = 6  # of N, V, C, T, H, W; features have fewer
 FLOW_ZERO = 128  # grey level of optical flow that does not move: 127.5, rounded as OpenCV and NumPy round
 
 
@@ -135,7 +136,10 @@ class Augment:
         Returns (N*V, C, T, H, W) of `dtype`, with its memory as N,T,H,W,C: channels-last also after folding T into N.
         With stacks, C and T are the method's: from stack * T fields of 2 channels, or (stack + 1) * T frames of 3.
         Colour operations work on whole grey levels, so they round float clips first.
+        Features of frames, (N, V, T, ...), stay what they are: (N*V, T, ...).
         """
+        if clips.dim() != CLIP_DIMS:
+            return clips.flatten(0, 1)
         params = params or {}
         pixels = clips.permute(0, 1, 3, 4, 5, 2).contiguous().flatten(0, 1)  # M,T,H,W,C with M = N*V
         drawn = {name: tensor.flatten(0, 1) for name, tensor in params.items()}

@@ -13,22 +13,37 @@ from utils.transforms.augment import Augment
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.presets import Preset
 
+TEST_CROP = "test"  # the value of augmentation.crop that draws nothing
+
 
 def make_transform(common: Common, preset: Preset, *, train: bool) -> CutClip:
     """Makes the transform of a preset, which runs in the workers, with the values that the config changes."""
     wanted = common.augmentation
     frames: dict[str, Any] = {"modality": common.model.modality, "max_pixels": common.data.max_pixels}
+    if train and wanted.crop == TEST_CROP:
+        return _test_transform(common, preset, wanted.input_size, num_crops=1, flip=float(wanted.flip), frames=frames)
     if train:
         transform = preset.train(
             input_size=wanted.input_size, crop=wanted.crop, scales=wanted.scales, flip=wanted.flip, **frames
         )
         return _fitting(transform, "common.augmentation.scales")
     size = common.test.input_size or wanted.input_size
-    resize = wanted.test_resize
+    return _test_transform(common, preset, size, num_crops=common.crops, flip=0.0, frames=frames)
+
+
+def _test_transform(
+    common: Common, preset: Preset, size: int | None, *, num_crops: int, flip: float, frames: dict[str, Any]
+) -> CutClip:
+    """Makes the transform that cuts as the test does; in training it may mirror what it has cut."""
+    scales = common.augmentation.scales
+    if scales is not None and common.augmentation.crop == TEST_CROP:
+        raise ConfigError(f"common.augmentation.scales: {scales} is for random crops, and crop is {TEST_CROP}")
+    resize = common.augmentation.test_resize
     if resize is None and size is not None and preset.test_crops.resize is not None:
         # another crop keeps its share of the resized frame, as 224 of 256
         resize = scaled(preset.test_crops.resize, size, preset.test_input_size or preset.input_size)
-    transform = preset.test(input_size=size, resize=resize, num_crops=common.crops, **frames)
+    transform = preset.test(input_size=size, resize=resize, num_crops=num_crops, **frames)
+    transform.flip = flip
     return _fitting(
         transform, "common.test.input_size" if common.test.input_size else "common.augmentation.test_resize"
     )
@@ -84,3 +99,25 @@ def check_decode(common: Common) -> None:
     for kind in (common.data.store.get("type"), common.model.modality):
         if common.data.decode == "cuda" and kind in what:
             raise ConfigError(f"common.data.decode: cuda decodes JPEG frames in colour, not {what[kind]}")
+
+
+def check_feature_cache(common: Common) -> None:
+    """Raises: ConfigError where features of a frame could not be used again, naming every key that must change."""
+    if common.data.feature_cache is None:
+        return
+    wanted = common.augmentation
+    chance = ("colorjitter", "colorold", "rand_augment", "random_erasing", "mix_up", "cut_mix")
+    changes = [f"augmentation.{key}: leave it out" for key in chance if getattr(wanted, key)]
+    changes += [f"augmentation.crop: {TEST_CROP}"] if wanted.crop != TEST_CROP else []
+    changes += ["augmentation.flip: False"] if wanted.flip else []
+    if changes:
+        raise ConfigError(
+            f"common.data.feature_cache: a frame must give the same pixels each time; set {'; '.join(changes)}"
+        )
+    needs = {
+        "amp: off": common.amp != "off",
+        "compile: False": common.compile,
+        "data.decode: cpu": common.data.decode != "cpu",
+    }
+    if other := [need for need, differs in needs.items() if differs]:
+        raise ConfigError(f"common.data.feature_cache: needs {', '.join(other)}")

@@ -83,7 +83,7 @@ class Preset:
         side; random_resized: share of the area; short_side: range in pixels; fixed_resize: height, width).
         """
         if crop is not None and crop not in TRAIN_CROPS:
-            raise ConfigError(f"augmentation.crop: {crop!r} is not one of {', '.join(TRAIN_CROPS)}")
+            raise ConfigError(f"augmentation.crop: {crop!r} is not one of {', '.join(TRAIN_CROPS)}, test")
         rule: Any = self.train_crop if crop is None else TRAIN_CROPS[crop]()
         if scales is not None:
             if len(scales) != 2 and not (isinstance(rule, MultiScale) and scales):

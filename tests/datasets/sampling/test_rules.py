@@ -30,7 +30,13 @@ def test_training_depends_on_nothing_but_its_generator(name: str):
     rule = SAMPLING[name]
     draws = [rule.train(300, 8, 1, np.random.default_rng(7)) for _ in range(2)]
     assert draws[0].tolist() == draws[1].tolist()
-    assert any(rule.train(300, 8, 1, np.random.default_rng(seed)).tolist() != draws[0].tolist() for seed in range(9))
+    others = [rule.train(300, 8, 1, np.random.default_rng(seed)).tolist() for seed in range(9)]
+    assert any(other != draws[0].tolist() for other in others) == (name != "middle")
+
+
+def test_middle_shows_in_training_what_the_test_shows(rng: np.random.Generator):
+    rule = SAMPLING["middle"]
+    assert rule.train(30, 4, 1, rng).tolist() == rule.test(30, 4, 1, 1)[0].tolist()
 
 
 @pytest.mark.parametrize("name", sorted(name for name in SAMPLING if not SAMPLING[name].fixed_num_clips))
@@ -76,7 +82,7 @@ def test_dense_starts_of_tsm():
 
 
 def test_a_rule_refuses_what_it_cannot_honour():
-    with pytest.raises(ConfigError, match="'segmnts' is not one of segments, clip"):
+    with pytest.raises(ConfigError, match="'segmnts' is not one of segments, middle, clip"):
         get_rule("segmnts")
     with pytest.raises(ConfigError, match="frame_stride must be 1, not 4"):
         get_rule("segments").check("segments", 4, 1)

@@ -1,0 +1,87 @@
+"""Measures what the feature cache of `type: probe` saves: seconds of each epoch with it and without.
+
+A linear probe of EfficientNet-Lite0, the middle frames of 8 segments at 224x224, trains on made-up JPEG frames of
+340x256 from the disk, with random weights, which compute as long as trained ones. `--quick` runs a small network. An
+epoch's seconds are the sum of its steps, without validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # started as `python benchmarks/features.py`
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import numpy as np
+import yaml
+
+import main as framework
+from benchmarks._page import table
+from benchmarks._workload import VIDEOS, make_frames
+from utils.cli import Parser, run_cli
+
+BATCH = 8
+EPOCHS = 3
+
+
+def experiment(folder: Path, source: Path, backbone: str, side: int, cache: Path | None) -> Path:
+    """Writes the config.yaml of one run and returns its path."""
+    common: dict[str, Any] = {
+        "model": {"type": "probe", "backbone": backbone, "num_segments": 8, "num_class": 4},
+        "augmentation": {"input_size": side, "crop": "test", "flip": False},
+        "data": {"sampling": "middle", "feature_cache": None if cache is None else str(cache)},
+        "workers": 1,
+        "batch_size": BATCH,
+        "watch": {"clips": 0, "confusion": False},
+        "lr_scheduler": {"type": "COSINE", "base_lr": 1e-3, "epochs": EPOCHS},
+        "val_freq": 1_000_000,
+        "ckpt_freq": 1_000_000,
+        "print_freq": 1,
+        "train_root": str(source.parent),
+        "train_source": str(source),
+    }
+    folder.mkdir(parents=True)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"common": common}))
+    return path
+
+
+def seconds_of_epochs(config: Path) -> list[float]:
+    """Trains and returns the seconds of each epoch."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        framework.main(["--config", str(config)])
+    lines = map(json.loads, (config.parent / "metrics.jsonl").read_text().splitlines())
+    steps = np.array([line["time"] for line in lines if line["kind"] == "train"])
+    return steps.reshape(EPOCHS, -1).sum(1).tolist()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prints the table."""
+    parser = Parser(prog="benchmarks.features", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a small network and small frames")
+    args = parser.parse_args(argv)
+    backbone, side = ("mobilenetv2", 64) if args.quick else ("timm/efficientnet_lite0", 224)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        source = make_frames(root / "frames")
+        caches = {"no cache": None, "an empty cache": root / "cache", "the same cache again": root / "cache"}
+        rows = []
+        for number, (name, cache) in enumerate(caches.items()):
+            found = seconds_of_epochs(experiment(root / f"run{number}", source, backbone, side, cache))
+            rows.append([name, *(f"{seconds:.2f}" for seconds in found), f"{found[0] / found[-1]:.1f}"])
+    head = ["probe", *(f"s in epoch {number + 1}" for number in range(EPOCHS)), "first / last epoch"]
+    print(f"{backbone}, {VIDEOS} videos, 8 x {side} x {side}, batches of {BATCH}, one worker\n")
+    print(table(head, rows))
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)

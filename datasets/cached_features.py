@@ -1,0 +1,144 @@
+"""Sees each frame of a frozen network once: batches of features from a cache, and pixels only of what it does not hold.
+
+Workers name the frames by hashes of their bytes and look the names up (`CachedDataset`). The training process computes
+what they did not find, adds it, and hands on batches of features (`FeatureBatches`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datasets.frame_dataset import Key, SampleDataset, collate, empty_clips
+from datasets.protocol import ClipProtocol
+from datasets.stores.feature_store import NAME_BYTES, FeatureStore
+from utils.errors import FrameError
+from utils.training.batch import Batch
+
+
+class Frozen(Protocol):
+    """The network whose features are kept; `methods.probe.Probe` is one."""
+
+    @property
+    def frozen_settings(self) -> dict[str, Any]:
+        """Returns what decides the features besides the weights."""
+        ...
+
+    def frozen_state(self) -> dict[str, Tensor]:
+        """Returns the weights that decide the features."""
+        ...
+
+    def frame_features(self, frames: Tensor) -> Tensor:
+        """Maps normalised frames (N, C, H, W) to features (N, ...), the same bits whatever else is in the batch."""
+        ...
+
+
+def origin(network: Frozen, protocol: ClipProtocol, device: torch.device) -> bytes:
+    """Returns a hash of all that decides a frame's features besides its bytes: weights, network, pixels, arithmetic."""
+    about = {
+        "network": network.frozen_settings,
+        "cut": [repr(protocol.transform.rule), protocol.transform.size, protocol.transform.interpolation],
+        "statistics": [protocol.augment.mean, protocol.augment.std, protocol.augment.value_range],
+        "arithmetic": [torch.__version__, device.type],
+    }
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+    for name, value in sorted(network.frozen_state().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.digest()
+
+
+class CachedDataset:
+    """Makes batches of a dataset whose clips are features, where the cache holds those of all frames of a batch.
+
+    Otherwise a batch has pixels, and the names of its frames.
+    origin: see `origin`.
+    """
+
+    encoded = True  # no memory for pixels has to be kept ready
+
+    def __init__(self, dataset: SampleDataset, store: FeatureStore, origin: bytes) -> None:
+        self._dataset, self._store, self._origin = dataset, store, origin
+        self.shape, self.transform = dataset.shape, dataset.transform
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        names = [self._names(key) for key in keys]
+        known = [None if of_video is None else self._store.get(of_video) for of_video in names]
+        views, num_frames = self.shape[:2]
+        if any(rows is None or any(row is None for row in rows) for rows in known):
+            batch = self._dataset.__getitems__(keys)
+            nothing = [b""] * (views * num_frames)  # an unreadable video: nobody may find its features
+            batch.names = [name for of_video in names for name in of_video or nothing]
+            return batch
+        rows = np.stack([np.stack(found) for found in known])  # type: ignore[arg-type]
+        features = empty_clips((len(keys), views, num_frames, *rows.shape[2:]), rows.dtype)
+        features.numpy()[...] = rows.reshape(features.shape)
+        samples = [self._sample(key) for key in keys]
+        batch = collate(samples, torch.empty(len(keys), 0, 0, 0, 0, 0))
+        batch.clips = features
+        return batch
+
+    def _sample(self, key: Key) -> dict[str, Any]:
+        index = key[1] if isinstance(key, tuple) else key
+        return {"label": self._dataset.labels[index], "index": index, "augment": {}, "fault": ""}
+
+    def _names(self, key: Key) -> list[bytes] | None:
+        """Returns a name for each frame of each view, (V * T); None for a video that cannot be read."""
+        try:
+            clips = self._dataset.fingerprints(key)
+        except FrameError:
+            return None
+        crops = range(self.shape[0] // len(clips))
+        return [
+            hashlib.blake2b(self._origin + frame + bytes([crop]), digest_size=NAME_BYTES).digest()
+            for clip in clips
+            for crop in crops
+            for frame in clip
+        ]
+
+
+class FeatureBatches:
+    """Yields batches of features, (N, V, T, ...) in place of clips, and computes those that no worker has found."""
+
+    def __init__(
+        self,
+        batches: Iterable[Batch],
+        store: FeatureStore,
+        network: Frozen,
+        protocol: ClipProtocol,
+        device: torch.device,
+    ) -> None:
+        self._batches, self._store, self._network = batches, store, network
+        self._augment, self._device = protocol.augment, device
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            yield batch if batch.names is None else self._with_features(batch, batch.names)
+
+    @torch.no_grad()
+    def _with_features(self, batch: Batch, names: Sequence[bytes]) -> Batch:
+        found = self._store.get(names)
+        wanted = {name: place for place, name in enumerate(names) if found[place] is None}  # each frame once
+        places = sorted(wanted.values())
+        records, views, _, num_frames = batch.clips.shape[:4]
+        pixels = batch.clips.permute(0, 1, 3, 4, 5, 2).flatten(0, 2)[places]  # (n, H, W, C)
+        clip = pixels[None, None].permute(0, 1, 5, 2, 3, 4).to(self._device)
+        frames = self._augment.apply(clip)[0].transpose(0, 1)
+        rows = self._network.frame_features(frames).float().cpu().numpy()
+        computed = {names[place]: row for place, row in zip(places, rows, strict=True)}
+        kept = [name for name in computed if name]
+        if kept:
+            self._store.put(kept, np.stack([computed[name] for name in kept]))
+        whole = np.stack([computed[name] if row is None else row for name, row in zip(names, found, strict=True)])
+        batch.clips = torch.from_numpy(whole.reshape(records, views, num_frames, *whole.shape[1:]))
+        batch.names, batch.augment = None, {}
+        return batch
