@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from methods.base import Method
 from methods.clip3d import Clip3D
 from methods.img import Image
+from methods.probe import Probe
 from methods.slowfast import SlowFast
 from methods.tsm import TSM
 from methods.tsn import TSN
@@ -18,4 +19,5 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "clip3d": Clip3D,
     "classify": Clip3D,  # the original project's name for it
     "img": Image,
+    "probe": Probe,
 }

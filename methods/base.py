@@ -31,6 +31,7 @@ class Method(nn.Module):
         example_size: (T, H, W) for which the published cost is counted.
         kind: the key of methods.METHODS that it was built by.
         given: the arguments that the constructor was called with.
+        frozen_part: the part that never learns, so that random weights there would stay; "" if every part can learn.
         network_defaults: what the arguments in `kwargs` are by default, as far as the network's constructor tells it.
     """
 
@@ -40,6 +41,7 @@ class Method(nn.Module):
     head: nn.Module
     example_size: tuple[int, int, int]
     kind: str = ""
+    frozen_part: ClassVar[str] = ""
     given: Mapping[str, Any]
     network_defaults: Mapping[str, Any] = {}
     # what the shapes of the weights or the clip show
@@ -90,7 +92,7 @@ class Method(nn.Module):
         return ".non_local." in key
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Sets the training mode of all modules except the norms that networks/prepare.py has frozen."""
+        """Sets the training mode of all modules except those that networks/prepare.py has frozen."""
         super().train(mode)
         for module in self.modules():
             if getattr(module, "frozen", False):

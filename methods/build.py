@@ -88,7 +88,7 @@ def method_on_meta(common: Common) -> tuple[Method, list[str]]:
             method, warnings = prepared_method(common, world_size=expected_world_size())
     except RuntimeError as error:  # torch's, for layers of impossible sizes
         raise ConfigError(f"common.model: such a network cannot be built: {str(error).splitlines()[0]}") from None
-    missing = _missing_pretrained(method, common.model)
+    missing = _missing_pretrained(method, common.model) or frozen_random(method, common.model.pretrained)
     return method, warnings + ([missing] if missing else [])
 
 
@@ -116,6 +116,16 @@ def method_defaults(model: Model) -> dict[str, Any]:
         for name, parameter in parameters_of(METHODS[model.type]).items()
         if name not in type(model).model_fields and parameter.default is not parameter.empty
     }
+
+
+def frozen_random(method: Method, pretrained: bool | str) -> str | None:
+    """Returns a warning for a part that never learns and that `pretrained` gives no weights; None otherwise."""
+    if not method.frozen_part or pretrained:
+        return None
+    return (
+        f"common.model.pretrained: False leaves the frozen {method.frozen_part} its random weights, which tell a head "
+        "little; set it to True or to a checkpoint, or start with --load-path"
+    )
 
 
 def _missing_pretrained(method: Method, model: Model) -> str | None:

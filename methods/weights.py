@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from methods.base import Method
+from methods.build import frozen_random
 from networks.checkpoints.layouts import ours
 from networks.checkpoints.load import (
     LoadReport,
@@ -192,6 +193,8 @@ def starting_weights(
     elif run.common.model.pretrained:
         report = load_pretrained(method, run.common.model.pretrained)
         folder.log(report.summary())
+    elif random := frozen_random(method, run.common.model.pretrained):
+        run.note(random)
     run.notes.extend(dict.fromkeys([*(saved or {}).get("notes", []), *report.warnings]))
     session.barrier()  # every rank has loaded its weights, so --fresh may move the files now
     if fresh and (old := folder.set_aside()):

@@ -52,6 +52,16 @@ def freeze_parts(module: nn.Module, prefixes: Sequence[str]) -> int:
     return count
 
 
+def freeze_whole(part: nn.Module) -> None:
+    """Freezes a part for good: no parameter learns, no norm counts, and `Method.train` leaves it in evaluation mode."""
+    part.requires_grad_(False)
+    for module in part.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            _keep_statistics(module)
+    part.frozen = True  # type: ignore[assignment]
+    part.eval()
+
+
 def _keep_statistics(norm: nn.modules.batchnorm._BatchNorm) -> None:
     """Makes a batch norm use its running statistics as they are from now on."""
     norm.frozen = True  # type: ignore[assignment]

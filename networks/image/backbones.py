@@ -87,8 +87,14 @@ def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int) -> tuple
         raise ValueError(f"backbone: timm has no {short!r}{nearest(short, timm.list_models())}")
     for key in kwargs.keys() & inspect.signature(timm.create_model).parameters.keys() - {"scriptable", "exportable"}:
         raise ValueError(f"kwargs.{key}: is not the network's; weights come from model.pretrained or --load-path alone")
+    given = {"num_classes": 0, "in_chans": in_channels, **kwargs}
     try:
-        net = timm.create_model(short, pretrained=False, num_classes=0, in_chans=in_channels, **kwargs)
+        try:  # a vision transformer then takes frames of any size, and its published position table still fits
+            net = timm.create_model(short, pretrained=False, **{"dynamic_img_size": True, **given})
+        except TypeError as error:
+            if "dynamic_img_size" in kwargs or "dynamic_img_size" not in str(error):
+                raise
+            net = timm.create_model(short, pretrained=False, **given)
     except (TypeError, ValueError) as error:
         raise ValueError(f"kwargs: {name}: {error}") from error
     # head_hidden_size: the width behind the extra layer that some heads keep (MobileNetV3)

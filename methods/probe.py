@@ -1,0 +1,135 @@
+"""Probes a frozen image network: only a small head learns, from the features of single frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from methods.base import Method, fold_frames, network_defaults, new_head, unfold_frames
+from networks import IMAGE_BACKBONES
+from networks.image.backbones import ALIASES, architecture, image_backbone
+from networks.image.features import FrameFeatures, Pooling
+from networks.prepare import freeze_whole
+from networks.temporal.attentive_pooler import AttentivePooler, places_in_time
+from utils.clip_spec import ClipSpec
+from utils.config.build import checked
+
+
+class Probe(Method):
+    """Trains a head on an image network that stays as it is: no gradients, norms and dropout as in evaluation.
+
+    Any number of frames is accepted. `linear` and `mlp` average the features of the frames, so their order does not
+    matter; `attentive` reads the tokens of all frames, which know their places in time.
+
+    backbone: name of an image network, as in TSN; its weights come from `pretrained`.
+    head: `linear`, one linear layer; `mlp`, one hidden layer in front of it; `attentive`, the pooler of V-JEPA 2.
+    num_segments: frames of a training clip, one from each equal part of the video.
+    layer: block whose output is taken, from 0, or from the end if negative; None: the last, with all that the network
+        does behind it.
+    pooling: what stands for a frame with `linear` and `mlp`: `cls`, the class token; `mean`, the mean over the tokens
+        or the map of the picture; `both`; None: what the network gives to its own classifier, with `layer` the mean.
+    registers: tokens that do not lie in the picture and are left out of the mean, the class token among them; None: as
+        many as the network says.
+    hidden: width of the hidden layer of `mlp`; None: that of the features.
+    depth: blocks of the attentive pooler, the last one included, which attends with a learned query; None: 4.
+    num_heads: attention heads of the pooler; None: as many as make heads of about 64 channels.
+    places: whether tokens know their place in time; without, `attentive` does not see the order of frames either.
+    kwargs: arguments of the backbone's constructor.
+    """
+
+    frozen_part = "backbone"
+
+    @checked
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        num_class: PositiveInt,
+        head: Literal["linear", "mlp", "attentive"] = "linear",
+        num_segments: PositiveInt = 8,
+        layer: int | None = None,
+        pooling: Pooling | None = None,
+        registers: NonNegativeInt | None = None,
+        hidden: PositiveInt | None = None,
+        depth: PositiveInt | None = None,
+        num_heads: PositiveInt | None = None,
+        places: bool | None = None,
+        dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0,
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        _refuse_others(head, {"hidden": hidden}, "mlp")
+        _refuse_others(head, {"depth": depth, "num_heads": num_heads, "places": places}, "attentive")
+        if head == "attentive" and pooling is not None:
+            raise ValueError(f"pooling: {pooling} is for the heads linear and mlp; attentive reads all tokens")
+        self.clip = ClipSpec(num_frames=num_segments)
+        self.arch = architecture(backbone)
+        self.name = f"probe_{backbone}"
+        self.example_size = (num_segments, 224, 224)
+        self.network_defaults = network_defaults(IMAGE_BACKBONES.get(backbone))
+        self.backbone, width = image_backbone(backbone, kwargs)
+        self._reads_tokens = head == "attentive"
+        self._features = FrameFeatures(
+            self.backbone,
+            width,
+            backbone,
+            reads="tokens" if self._reads_tokens else "vectors",
+            layer=layer,
+            pooling=pooling,
+            registers=registers,
+        )
+        freeze_whole(self.backbone)
+        width = self._features.width
+        self.pooler: nn.Module | None = None
+        self._places = head == "attentive" and places is not False
+        if head == "mlp":
+            self.pooler, width = nn.Sequential(nn.Linear(width, hidden or width), nn.GELU()), hidden or width
+        elif head == "attentive":
+            self.pooler = AttentivePooler(width, depth=DEPTH if depth is None else depth, num_heads=num_heads)
+        self.dropout = nn.Dropout(dropout) if dropout > 0 else None
+        self.head = new_head(width, num_class)
+
+    def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the settings; a backbone with two names has the one of its published files."""
+        found = super().settings_for(given)
+        return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
+
+    def starts_random(self, key: str) -> bool:
+        """Tells whether image weights leave an entry random: those of the head's own layers."""
+        return key.startswith("pooler.")
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Maps clips (B, C, T, H, W) to logits (B, K)."""
+        return self.classify(unfold_frames(self.frame_features(fold_frames(clips)), clips.shape[2]))
+
+    def frame_features(self, frames: Tensor) -> Tensor:
+        """Maps frames (N, C, H, W) to what the head reads of them: vectors (N, D), or tokens (N, L, D)."""
+        read = self._features.tokens if self._reads_tokens else self._features.vectors
+        return read(self.backbone, frames)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Maps the features of a clip's frames, (B, T, D) or (B, T, L, D), to logits (B, K)."""
+        if self._reads_tokens:
+            if self._places:
+                of = self.clip.num_frames
+                places = places_in_time(features.shape[1], features.shape[-1], of=of, like=features)
+                features = features + places[:, None]
+            rows = features.flatten(1, 2)
+        else:
+            rows = features.mean(1)
+        for layer in (self.pooler, self.dropout, self.head):
+            rows = rows if layer is None else layer(rows)
+        return rows
+
+
+DEPTH = 4  # of the attentive pooler, as V-JEPA 2 has it
+
+
+def _refuse_others(head: str, given: Mapping[str, object], wanted: str) -> None:
+    """Raises: ValueError for an argument that only another head has."""
+    for name, value in given.items():
+        if value is not None and head != wanted:
+            raise ValueError(f"{name}: is for head: {wanted}, and head is {head}")
