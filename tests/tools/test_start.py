@@ -137,6 +137,14 @@ def test_many_bytes_are_read_from_the_videos(tmp_path: Path, weights: Path, monk
     assert not list((tmp_path / "videos").glob("lists*"))
 
 
+def test_a_damaged_video_is_named_and_left_out(tmp_path: Path, weights: Path) -> None:
+    folder = videos(tmp_path / "videos", each=3)
+    (folder / "darken" / "broken.mp4").write_bytes(b"no video")
+    said = start(folder, weights, tmp_path / "out")
+    assert "darken/broken.mp4" in said.stdout + said.stderr and "the videos named above are left out" in said.stdout
+    assert len(open_experiment(tmp_path / "out/order_blind").results) == 6
+
+
 def test_folders_train_and_val_are_the_split(tmp_path: Path, weights: Path) -> None:
     for side in ("train", "val"):
         videos(tmp_path / "videos" / side, each=3)
@@ -154,6 +162,7 @@ def test_folders_train_and_val_are_the_split(tmp_path: Path, weights: Path) -> N
         (("--frames", 9), "has 8 frames, and a clip takes 9 (4 such videos); remove them, or give --frames 8"),
         (("--folds", 1), "--folds 1: one part cannot both train and test"),
         (("--group-regex", "mp5"), "--group-regex 'mp5' matches no video"),
+        (("--group-regex", "[ab]"), "all videos of class 'a' are of one group"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

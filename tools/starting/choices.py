@@ -88,6 +88,12 @@ def _folds(survey: Survey, given: int | None, group_regex: str | None) -> tuple[
         if given:
             raise UserError(f"--folds: the folders of {survey.folder} say which videos test; leave out --folds")
         return 0, "the folders say which videos train and which test"
+    fewest, of = _groups_of_smallest(survey, group_regex)
+    if fewest < 2:
+        raise UserError(
+            f"{survey.folder}: all videos of class {of!r} are of one group, as their names and --group-regex say, so none "
+            "is left to test what was learned from the others"
+        )
     if given:
         return given, f"{given} folds, as --folds says: each of the {total} videos is tested once"
     tested = round(VAL_SHARE * total)
@@ -97,13 +103,14 @@ def _folds(survey: Survey, given: int | None, group_regex: str | None) -> tuple[
             0,
             f"{VAL_SHARE:.0%} of the videos test: {tested}, which give an interval of {high - low:.0f} points at most",
         )
-    folds = max(2, min(FOLDS, _groups_of_smallest(survey, group_regex)))
+    folds = max(2, min(FOLDS, fewest))
     why = f"a {VAL_SHARE:.0%} part would be {tested} videos, too few to judge by, so each of the {total} is tested once"
     return folds, f"{folds} folds: {why}"
 
 
-def _groups_of_smallest(survey: Survey, group_regex: str | None) -> int:
-    """Returns the number of groups in the class that has the fewest."""
+def _groups_of_smallest(survey: Survey, group_regex: str | None) -> tuple[int, str]:
+    """Returns the number of groups in the class that has the fewest, and its name."""
     labels: Sequence[str] = [video.label for video in survey.videos]
     groups = group_names([video.name for video in survey.videos], labels, regex=group_regex)
-    return min(Counter(label for label, _ in set(zip(labels, groups, strict=True))).values())
+    counts = Counter(label for label, _ in set(zip(labels, groups, strict=True)))
+    return min((count, label) for label, count in counts.items())
