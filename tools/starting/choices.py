@@ -91,8 +91,8 @@ def _folds(survey: Survey, given: int | None, group_regex: str | None) -> tuple[
     fewest, of = _groups_of_smallest(survey, group_regex)
     if fewest < 2:
         raise UserError(
-            f"{survey.folder}: all videos of class {of!r} are of one group, as their names and --group-regex say, so none "
-            "is left to test what was learned from the others"
+            f"{survey.folder}: all videos of class {of!r} are of one group, as their names and --group-regex say, so "
+            "none is left to test what was learned from the others"
         )
     if given:
         return given, f"{given} folds, as --folds says: each of the {total} videos is tested once"
