@@ -14,7 +14,7 @@ from anal_tools import report_multi, report_single
 from anal_tools.compare import config_differences
 from anal_tools.experiment import Experiment, read_history
 from anal_tools.page_values import SCORE_UNIT, config_text
-from anal_tools.strips import Strips, make_strips
+from anal_tools.strips import GAP, Strips, make_strips
 from utils.errors import UserError
 from utils.run.progress import duration
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL
@@ -39,6 +39,7 @@ def report_data(experiments: Sequence[Experiment], *, strip_budget: int) -> dict
         "classes": first.class_names,
         "multi_label": first.results.task is MULTI_LABEL,
         "unit": SCORE_UNIT,
+        "strip_gap": GAP,
         "threshold": report_multi.THRESHOLD,
         "experiments": [
             experiment_data(one, name, strip_budget=strip_budget // len(experiments))
@@ -64,6 +65,7 @@ def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> 
         "curves": curve_data(experiment),
         "paths": paths,
         "strips": {str(row): strips.pictures[path] for row, path in enumerate(paths) if path in strips.pictures},
+        "strip_frames": {str(row): strips.frames[path] for row, path in enumerate(paths) if path in strips.frames},
         "strip_note": _strip_note(strips),
         **kind.numbers(experiment),
     }

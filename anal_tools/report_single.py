@@ -21,6 +21,7 @@ from utils.scoring.metrics import (
 )
 
 NUM_ERRORS = 100
+RIGHT_CLASSES = 50  # of these many classes at most, right answers are shown
 
 
 def numbers(experiment: Experiment) -> dict[str, Any]:
@@ -36,13 +37,15 @@ def numbers(experiment: Experiment) -> dict[str, Any]:
         "per_class": _per_class(experiment),
         "pairs": [[pair.truth, pair.predicted, pair.count, round(pair.share, 4)] for pair in _pairs(experiment)],
         "errors": worst_errors(experiment),
+        "right": right_answers(experiment),
         "calibration": rounded(vars(calibrate(results.labels, results.predicted, results.top_scores, results.scores))),
     }
 
 
 def pictured(experiment: Experiment) -> list[int]:
-    """Returns the rows of the videos whose frames are shown, the most important first: errors, one per confusion."""
-    return worst_errors(experiment) + [int(pair.videos[0]) for pair in _pairs(experiment)[:NUM_ERRORS]]
+    """Returns the rows of the videos whose frames are shown, the most important first: errors, right, confused."""
+    confused = [int(pair.videos[0]) for pair in _pairs(experiment)[:NUM_ERRORS]]
+    return worst_errors(experiment) + right_answers(experiment) + confused
 
 
 def comparison(first: Experiment, second: Experiment) -> dict[str, Any]:
@@ -78,6 +81,18 @@ def worst_errors(experiment: Experiment) -> list[int]:
     order = np.lexsort((wrong, -results.top_scores[wrong]))
     rows: list[int] = wrong[order][:NUM_ERRORS].tolist()
     return rows
+
+
+def right_answers(experiment: Experiment) -> list[int]:
+    """Returns the rows of the surest and the least sure right answer of each class, the least sure ones first."""
+    results = experiment.results
+    right = np.flatnonzero((results.labels >= 0) & (results.labels == results.predicted))
+    ordered = right[np.lexsort((right, results.top_scores[right]))]
+    classes = np.unique(results.labels[right])[:RIGHT_CLASSES]
+    of_class = [ordered[results.labels[ordered] == index] for index in classes]
+    least = sorted((rows[0] for rows in of_class), key=lambda row: results.top_scores[row])
+    surest = [rows[-1] for rows in of_class if len(rows) > 1]
+    return [int(row) for row in [*least, *surest]]
 
 
 def _pairs(experiment: Experiment) -> list[Any]:

@@ -20,7 +20,7 @@ NUM_FRAMES = 6
 HEIGHT = 72  # pixels
 WIDEST = 160  # pixels per frame; a wider frame is cut to its middle
 QUALITY = 60
-_GAP = 2
+GAP = 2  # pixels between frames
 
 
 @dataclass
@@ -28,11 +28,13 @@ class Strips:
     """Holds the strips of some videos, and why others are missing.
 
     pictures: data URI of a strip by the path of its video in the list.
+    frames: number of frames in that strip.
     left_out: number of videos beyond the byte budget.
     problem: why there are no strips, or what is wrong with the first video that cannot be read.
     """
 
     pictures: dict[str, str] = field(default_factory=dict)
+    frames: dict[str, int] = field(default_factory=dict)
     left_out: int = 0
     problem: str | None = None
 
@@ -70,6 +72,7 @@ def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> 
             continue
         used += len(picture)
         strips.pictures[path] = picture
+        strips.frames[path] = len(strip_indices(int(records.num_frames[rows[path]])))
     return strips
 
 
@@ -99,7 +102,7 @@ def _strip(store: FrameStore, records: RecordList, row: int) -> np.ndarray:
     """Returns the frames of a video from left to right, uint8 (HEIGHT, W, 3), RGB."""
     frames = store.get_many(records.path(row), strip_indices(int(records.num_frames[row])))
     thumbnails = [_thumbnail(data) for data in frames]
-    gap = np.full((HEIGHT, _GAP, 3), 255, np.uint8)
+    gap = np.full((HEIGHT, GAP, 3), 255, np.uint8)
     parts = [part for thumbnail in thumbnails for part in (gap, thumbnail)][1:]
     return np.concatenate(parts, axis=1)
 

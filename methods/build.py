@@ -19,7 +19,8 @@ from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
 from networks.published.files import local_file, named
 from utils.config.build import build, call, parameters_of
-from utils.config.schema import Common, Model
+from utils.config.schema import Common
+from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.processes.launch import expected_world_size
 from utils.run.context import Run

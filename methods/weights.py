@@ -24,7 +24,7 @@ from networks.checkpoints.load import (
 from networks.prepare import to_channels_last
 from networks.published.files import checkpoint_file
 from utils.config.file import ConfigFile, plain
-from utils.config.schema import Test
+from utils.config.sections import Test
 from utils.errors import CheckpointError
 from utils.processes import session
 from utils.run import checkpoint, resume

@@ -2,8 +2,8 @@
 
 The classes come in time-reversed pairs, and both members of a pair are made of the very same pictures (every frame is
 coded on its own, so this holds to the bit after decoding). No single frame and no unordered set of frames tells them
-apart: only their order does. The output looks like UCF-101: class folders, group numbers, trainlist01.txt and
-testlist01.txt.
+apart: only their order does. Textures of the validation videos are finer or coarser than those in training, and move
+slower or faster. The output looks like UCF-101: class folders, group numbers, trainlist01.txt and testlist01.txt.
 """
 
 from __future__ import annotations

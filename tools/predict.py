@@ -1,14 +1,17 @@
-"""Says what is in videos, in every video of a folder, in a folder of frames or in front of a camera.
+"""Says what is in videos, in every video of a folder, in a folder of frames, before a camera or at an address.
 
     python -m tools.predict ckpt_best.pth.tar video.mp4
     python -m tools.predict ckpt_best.pth.tar videos/ --json answers.json --csv answers.csv
     python -m tools.predict ckpt_best.pth.tar match.mp4 --window 4 --step 2 --annotate match_seen.mp4
+    python -m tools.predict ckpt_best.pth.tar "day?/*.mp4"
     python -m tools.predict ckpt_best.pth.tar 0
+    python -m tools.predict ckpt_best.pth.tar rtsp://camera/door
     python -m tools.predict ckpt_best.pth.tar --serve
 
 Needs nothing but the checkpoint: classes, frames, crops and normalisation are in it. A video of up to a minute gets the
 score that an evaluation would give it; a longer one also gets a timeline. A number is a camera, which runs until
-Ctrl-C. --serve opens a page on this machine on which videos can be dropped.
+Ctrl-C, and so does an address (RTSP, RTMP, HTTP, SRT) unless it ends. --serve opens a page on this machine on which
+videos can be dropped.
 """
 
 from __future__ import annotations
@@ -42,7 +45,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_checkpoint_arguments(parser)
-    parser.add_argument("input", nargs="*", metavar="VIDEO|FOLDER|CAMERA", help="files, folders, or 0: a camera")
+    parser.add_argument(
+        "input",
+        nargs="*",
+        metavar="VIDEO|FOLDER|CAMERA|ADDRESS",
+        help="files, patterns, folders, an address, or 0: a camera",
+    )
     parser.add_argument("--topk", type=positive_int, default=5, help="number of classes to print (default 5)")
     parser.add_argument("--window", type=positive_float, help="seconds per window (default: as in training)")
     parser.add_argument("--step", type=positive_float, help="seconds between windows (default: half a window)")
@@ -50,7 +58,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
     )
-    parser.add_argument("--seconds", type=positive_float, default=float("inf"), help="how long to watch a camera")
+    parser.add_argument("--seconds", type=positive_float, default=float("inf"), help="how long to watch")
     parser.add_argument("--json", metavar="FILE", help="write the answers to FILE; - is the standard output")
     parser.add_argument("--csv", metavar="FILE", help="write them as a table, one row per window and class")
     parser.add_argument("--annotate", type=Path, metavar="MP4", help="write a copy of the video with the answers in it")
@@ -63,7 +71,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.serve and (args.input or args.annotate or args.json or args.csv):
         parser.error("--serve gets its videos from the page and answers there, without an input or files")
     if not args.serve and not args.input:
-        parser.error("name a video, a folder or a camera, or open a page for them with --serve")
+        parser.error("name a video, a folder, a camera or an address, or open a page for them with --serve")
     return args
 
 

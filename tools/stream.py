@@ -2,6 +2,7 @@
 
     python -m tools.stream ckpt_best.pth.tar video.mp4
     python -m tools.stream ckpt_best.pth.tar 0
+    python -m tools.stream ckpt_best.pth.tar rtsp://camera/door
     python -m tools.stream ckpt_best.pth.tar --check
 
 For checkpoints trained with `shift: uni`. Prints the class of the last frames and the time per frame. --check compares
@@ -36,7 +37,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.stream", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_checkpoint_arguments(parser)
-    parser.add_argument("input", nargs="?", metavar="VIDEO|FOLDER|CAMERA", help="a file, frames, or 0: a camera")
+    parser.add_argument(
+        "input", nargs="?", metavar="VIDEO|FOLDER|CAMERA|ADDRESS", help="a file, frames, an address, or 0: a camera"
+    )
     parser.add_argument("--check", action="store_true", help="compare with the offline network; noise without a video")
     parser.add_argument("--every", type=positive_int, default=1, help="use every n-th frame (default 1)")
     parser.add_argument("--over", type=positive_int, help="frames averaged for an answer (default: as in training)")
@@ -46,7 +49,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     args = parser.parse_args(argv)
     if args.input is None and not args.check:
-        parser.error("name a video, a folder of frames or a camera")
+        parser.error("name a video, a folder of frames, a camera or an address")
     return args
 
 

@@ -20,10 +20,10 @@ function layoutOf(title, x, y, more = {}) {
 function draw(parent, label, traces, layout) {
   const area = element("div", { role: "img", "aria-label": label }), lines = traces.filter((trace) => trace.name).length;
   parent.append(area);
-  const below = 20 * Math.ceil(lines / 2);
+  const inRow = area.clientWidth < 480 ? 1 : 2, below = 20 * Math.ceil(lines / inRow);
   Plotly.newPlot(area, traces, {
     ...layout, height: 330 + below, showlegend: lines > 1,
-    legend: { orientation: "h", yref: "container", y: 0.01, yanchor: "bottom", x: 0, entrywidth: 0.48, entrywidthmode: "fraction" },
+    legend: { orientation: "h", yref: "container", y: 0.01, yanchor: "bottom", x: 0, entrywidth: 0.96 / inRow, entrywidthmode: "fraction" },
     margin: { ...layout.margin, b: 50 + below },
   }, CHART);
 }

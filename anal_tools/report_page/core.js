@@ -68,7 +68,29 @@ function intervalBar(middle, low, high) {
 function strip(experiment, row) {
   const picture = experiment.strips[row];
   if (!picture) return element("p", { class: "nothing" }, "no frames");
-  return element("img", { class: "strip", src: picture, alt: `Frames of ${experiment.paths[row]} from beginning to end`, decoding: "async" });
+  const image = element("img", { class: "strip", src: picture, alt: `Frames of ${experiment.paths[row]} from beginning to end`, decoding: "async" });
+  const frames = experiment.strip_frames[row];
+  if (!(frames > 1)) return image;
+  let timer = null;
+  const stop = () => {
+    clearInterval(timer);
+    timer = null;
+    while (button.children.length > 1) button.lastChild.remove();
+  };
+  const play = () => {
+    if (timer !== null) return;
+    const scale = image.clientHeight / image.naturalHeight, width = (image.naturalWidth - DATA.strip_gap * (frames - 1)) / frames;
+    const view = element("span", { class: "moving", "aria-hidden": "true" });
+    Object.assign(view.style, { width: `${width * scale}px`, height: `${image.clientHeight}px`, backgroundImage: `url(${picture})`, backgroundSize: `${image.clientWidth}px 100%` });
+    let place = 0;
+    const show = () => { view.style.backgroundPositionX = `${-(place++ % frames) * (width + DATA.strip_gap) * scale}px`; };
+    show();
+    timer = setInterval(show, 200);
+    button.append(element("span", { class: "behind", "aria-hidden": "true" }), view);
+  };
+  const button = element("button", { class: "play", type: "button", title: "Play the frames", onclick: () => (timer === null ? play() : stop()), onblur: stop,
+    onpointerleave: stop, onpointerenter: (event) => { if (event.pointerType === "mouse" && !matchMedia("(prefers-reduced-motion: reduce)").matches) play(); } }, image);
+  return button;
 }
 
 // a control with a separate label, so that the value of the control is not part of its name

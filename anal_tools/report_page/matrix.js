@@ -113,7 +113,7 @@ function label() {
   };
   const [x, y] = ranges(), columns = along(x, 50), rows = along(y, 50);
   return Plotly.relayout(matrix.plot, {
-    "xaxis.tickvals": columns.tickvals, "xaxis.ticktext": columns.ticktext, "xaxis.tickangle": Math.max(...columns.ticktext.map((text) => text.length)) * columns.ticktext.length > 80 ? -90 : 0,
+    "xaxis.tickvals": columns.tickvals, "xaxis.ticktext": columns.ticktext, "xaxis.tickangle": Math.max(...columns.ticktext.map((text) => text.length)) * columns.ticktext.length > matrix.plot.clientWidth / 10 ? -90 : 0,
     "yaxis.tickvals": rows.tickvals, "yaxis.ticktext": rows.ticktext,
   });
 }

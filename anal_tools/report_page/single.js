@@ -107,14 +107,30 @@ function drawErrors() {
   area.append(element("p", { class: "note" }, `The ${counted(rows.length, "wrong prediction")} with the highest score, the highest first.`));
   const truth = (row) => CLASSES[current.truth[row]], answer = (row) => CLASSES[predictedOf(current, row)];
   makeCards(area, {
-    caption: "top errors", one: "error", rows, card: errorCard, texts: (row) => [truth(row), answer(row)],
+    caption: "top errors", one: "error", rows, card: answerCard, texts: (row) => [truth(row), answer(row)],
     orders: { score: null, truth, "predicted class": answer },
   });
 }
 
-function errorCard(row) {
-  return element("li", { tabindex: "-1" }, strip(current, row),
-    element("div", {}, "truth ", element("strong", {}, named(className(current.truth[row]))), ", predicted ", element("strong", { class: "wrong" }, named(className(predictedOf(current, row))))),
+function drawRight() {
+  const area = section("right"), rows = current.right;
+  if (!rows.length) {
+    area.append(element("p", {}, "No video was predicted rightly."));
+    return;
+  }
+  area.append(element("p", { class: "note" }, "Of each class, the right prediction with the lowest score and the one with the highest; the lowest come first."));
+  const truth = (row) => CLASSES[current.truth[row]];
+  makeCards(area, {
+    caption: "right answers", one: "right answer", rows, card: answerCard, texts: (row) => [truth(row)],
+    orders: { score: null, truth },
+  });
+}
+
+function answerCard(row) {
+  const answer = className(predictedOf(current, row));
+  const words = isRight(current, row) ? ["rightly predicted ", element("strong", { class: "right" }, named(answer))]
+    : ["truth ", element("strong", {}, named(className(current.truth[row]))), ", predicted ", element("strong", { class: "wrong" }, named(answer))];
+  return element("li", { tabindex: "-1" }, strip(current, row), element("div", {}, ...words),
     element("div", { class: "path" }, named(current.paths[row])), topScores(current, row));
 }
 

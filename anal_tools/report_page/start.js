@@ -20,6 +20,7 @@ const SECTIONS = [
     ["pairs", "Most confused pairs", drawPairs],
     ["classes", "Accuracy per class", drawClasses],
     ["errors", "Top errors", drawErrors],
+    ["right", "Right answers", drawRight],
     ["calibration", "Calibration", drawCalibration],
     ["videos", "Videos", drawVideos],
   ]),

@@ -1,6 +1,7 @@
-"""Opens video files for every reader and tool: decides which formats are read, and which stream of a file is its video.
+"""Opens videos for every reader and tool: decides which formats are read, and which stream of a file is its video.
 
-A file is only a file: a playlist, which would open other files and addresses, is refused whatever its name.
+A file is only a file: a playlist, which would open other files and addresses, is refused whatever its name. Only an
+address that a user gives is opened as one; what it answers may name other addresses, but never a file.
 """
 
 from __future__ import annotations
@@ -25,10 +26,17 @@ MOST_PIXELS = 8192 * 8192  # in a frame; a small file may claim any size
 # titles and comments in any encoding; from PyAV 19 on there is no such argument, and no such error
 _ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
+_STREAM_OPTIONS = {
+    "format_whitelist": f"{FORMATS},rtsp,rtp,sdp,hls,live_flv,mpjpeg",
+    "protocol_whitelist": "http,https,httpproxy,tcp,tls,udp,rtp,rtmp,rtmps,rtmpt,srt,crypto,data",
+    "rtsp_transport": "tcp",  # packets of UDP are lost where a network is busy, and pictures with them
+    "max_pixels": str(MOST_PIXELS),
+}
+Opened = tuple[av.container.InputContainer, av.VideoStream]
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def opened(path: Path) -> Iterator[Opened]:
     """Opens a file and its first video stream that is not a cover picture, to be decoded in one thread.
 
     Raises: FrameError, naming the file, if it is missing, empty, not a video or has no video stream, or if FFmpeg
@@ -45,6 +53,32 @@ def opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoSt
         raise FrameError(f"{path}: cannot be read as a video (its content is of no video format)") from None
     except av.FFmpegError as error:
         raise FrameError(f"{path}: cannot be read as a video ({error.strerror or error})") from error
+    with _first_video(container, path) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def opened_address(address: str, name: str, *, seconds: float) -> Iterator[Opened]:
+    """Opens the video at an address as `opened` opens a file.
+
+    name: what messages call it. seconds: how long to wait for an answer, and later for each piece of the video.
+    Raises: FrameError if nothing answers in time, or what answers is not a video; also inside the `with` block.
+    """
+    try:
+        container = av.open(address, options=_STREAM_OPTIONS, timeout=seconds, **_ANY_METADATA)
+    except av.ExitError:
+        raise FrameError(f"{name}: no answer within {seconds:g} seconds") from None
+    except av.FFmpegError as error:
+        raise FrameError(f"{name}: cannot be opened ({error.strerror or error})") from error
+    with _first_video(container, name) as found:
+        try:
+            yield found
+        except av.ExitError:
+            raise FrameError(f"{name}: nothing has come for {seconds:g} seconds") from None
+
+
+@contextlib.contextmanager
+def _first_video(container: av.container.InputContainer, path: Path | str) -> Iterator[Opened]:
     with container:
         streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
         if not streams:

@@ -89,9 +89,19 @@ class LoadReport:
 
 
 def find_pretrained(architecture: str, folder: str | Path = PRETRAINED) -> Path | None:
-    """Finds the newest file {architecture}-{any hash} with one of SUFFIXES in `folder`; None if it has none."""
+    """Finds the newest file {architecture}-{any hash} with one of SUFFIXES in `folder`; None if it has none.
+
+    timm and torchvision share names of networks: a file that one of them has published is not for the other's network.
+    """
     files = Path(folder).glob(f"{architecture.removeprefix(TIMM)}-*")
-    found = [path for path in files if path.name.endswith(SUFFIXES) and path.is_file()]
+    other = "torchvision" if architecture.startswith(TIMM) else "timm"
+    found = [
+        path
+        for path in files
+        if path.name.endswith(SUFFIXES)
+        and path.is_file()
+        and not ((known := published_as(path)) and known.source == other)
+    ]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 

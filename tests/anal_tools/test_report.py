@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from anal_tools import report_data
+from anal_tools import report_data, report_single
 from anal_tools.experiment import open_experiment
 from anal_tools.report import main
 from anal_tools.report_html import MEGABYTE, STRIP_BUDGET, render
@@ -90,10 +91,21 @@ def test_strips_of_the_surest_errors_are_embedded(tmp_path: Path) -> None:
     make_data(tmp_path / "data", read_results(tmp_path / "exp").paths, labels)
     make_config(tmp_path / "exp", tmp_path / "data", 3)
     one = data_of(render([open_experiment(tmp_path / "exp")]))["experiments"][0]
-    assert one["errors"] and {str(row) for row in one["errors"]} <= one["strips"].keys()
+    shown = {str(row) for row in one["errors"] + one["right"]}
+    assert one["errors"] and one["right"] and shown <= one["strips"].keys() == one["strip_frames"].keys()
     assert all(uri.startswith("data:image/jpeg;base64,") for uri in one["strips"].values())
     assert one["strip_note"] == "" and one["config_problem"] is None
     assert ["common.batch_size", "4", "config.yaml:4"] in one["config"] and one["run"] == []
+
+
+def test_the_least_sure_and_the_surest_right_answer_of_each_class_are_shown() -> None:
+    results = SimpleNamespace(
+        labels=np.array([0, 0, 0, 1, 1, -1, 2]),
+        predicted=np.array([0, 0, 0, 1, 0, 1, 1]),
+        top_scores=np.array([0.9, 0.4, 0.6, 0.3, 0.1, 0.2, 0.5]),
+    )
+    # of class 1 only one answer is right, of class 2 none, and one video has no label
+    assert report_single.right_answers(SimpleNamespace(results=results)) == [3, 1, 0]
 
 
 def test_a_report_shows_what_ran(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_every_section_is_drawn_without_complaint_or_request(seen: Seen) -> None
     headings = page.locator("h2:visible").all_inner_texts()
     assert headings == [
         *("Summary", "Learning curves", "Protocol and config", "Confusion matrix", "Most confused pairs"),
-        *("Accuracy per class", "Top errors", "Calibration", "Videos"),
+        *("Accuracy per class", "Top errors", "Right answers", "Calibration", "Videos"),
     ]
     assert page.locator("#curves .js-plotly-plot").count() == 4
     assert page.locator("#calibration .js-plotly-plot").count() == 2
@@ -91,6 +91,20 @@ def test_every_section_is_drawn_without_complaint_or_request(seen: Seen) -> None
     pictures = page.locator("#errors img.strip")
     assert pictures.count() == page.locator("#errors .cards > li").count() > 0
     assert pictures.first.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+
+
+def test_frames_move_when_they_are_clicked_until_they_are_clicked_again(seen: Seen) -> None:
+    page = seen.page
+    play = page.locator("#right button.play").first
+    play.dispatch_event("click")
+    moving = play.locator(".moving")
+    assert moving.bounding_box()["width"] < play.locator("img").bounding_box()["width"] / 4
+    places = {moving.evaluate("one => one.style.backgroundPositionX")}
+    page.wait_for_function(
+        "place => document.querySelector('#right .moving').style.backgroundPositionX !== place", arg=places.pop()
+    )
+    play.dispatch_event("click")
+    assert play.locator(".moving").count() == 0
 
 
 def test_totals_equal_the_csv(seen: Seen, folder: Path) -> None:

@@ -157,3 +157,16 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_videos(tmp_path: 
     if (config.parent / "ckpt.pth.tar").exists():
         state = checkpoint.load(config.parent / "ckpt.pth.tar")["state_dict"]
         assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_a_run_out_of_patience_ends_early_with_all_that_a_run_leaves(tmp_path: Path) -> None:
+    # weights that do not move: the second validation is not better than the first one
+    config = make_experiment(tmp_path, val_freq=1, patience=1, freeze=["backbone"], lr_by_name={"head": 0.0})
+    assert run(config) == 0
+    log = (config.parent / "log.txt").read_text()
+    assert "ended early: no better validation in the last 1 (patience)" in log
+    saved = checkpoint.load(config.parent / "ckpt.pth.tar")
+    assert saved["step"] == 3 and (config.parent / "ckpt_best.pth.tar").is_file()
+    assert run(config) == 0 and "nothing left to do: 3 of 9 steps are done" in (config.parent / "log.txt").read_text()
+    assert run(config, "common.patience=2") == 0
+    assert checkpoint.load(config.parent / "ckpt.pth.tar")["step"] == 4

@@ -16,7 +16,7 @@ from methods.clip3d import Clip3D
 from methods.slowfast import SlowFast
 from networks import CLIP_NETWORKS
 from networks.checkpoints.load import load_pretrained
-from utils.config.schema import Model
+from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.training.optimizer import parameter_groups
 

@@ -17,7 +17,7 @@ from methods.tsm import TSM
 from methods.tsn import TSN
 from networks import CLIP_NETWORKS
 from networks.checkpoints.load import load_into, load_pretrained
-from utils.config.schema import Model
+from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 
 STACKS = [("flow", None, 10, 5), ("flow", 3, 6, 3), ("rgbdiff", None, 15, 6), ("rgbdiff", 2, 6, 3), ("rgb", None, 3, 1)]

@@ -13,7 +13,7 @@ from methods.tsm import TSM, StreamingTSM
 from methods.tsn import TSN
 from networks.temporal.shift import TemporalShift
 from tests.helpers.requirements import needs_package
-from utils.config.schema import Model
+from utils.config.sections import Model
 from utils.errors import ConfigError
 from utils.run.flops import multiply_adds, num_parameters
 

@@ -144,4 +144,4 @@ def test_parts_of_videos_are_told_apart_and_looked_for(tmp_path: Path, capsys: p
         (tmp_path / f"lists/{name}.csv").unlink()
     (tmp_path / "lists/train.csv").write_text("path,label\na.mp4,x\n")
     assert check_data.main([str(tmp_path), "--quick"]) == 0
-    assert "1 videos, packets scanned: nothing is wrong" in capsys.readouterr().out
+    assert "1 video, packets scanned: nothing is wrong" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,7 @@ import pytest
 from datasets.videos.video import Video
 from tests.helpers.run_tool import run_tool
 from tools import make_motion8
-from tools.dumping.make_motion8 import CLASSES, NUM_FRAMES, PAIRS, SIDE, Clip, render
+from tools.dumping.make_motion8 import CLASSES, NUM_FRAMES, PAIRS, SIDE, Clip, plan, render
 from tools.listing.splits import read_split
 from utils.errors import UserError
 
@@ -82,6 +83,15 @@ def test_the_picture_moves_as_its_class_says(pair: int, member: int) -> None:
     strongest = max(measures, key=lambda name: abs(measures[name]))
     opposite = {"right": "left", "down": "up", "zoom_in": "zoom_out", "turn_right": "turn_left"}
     assert (strongest if measures[strongest] > 0 else opposite[strongest]) == PAIRS[pair][member]
+
+
+def test_only_validation_videos_have_unseen_textures_and_speeds() -> None:
+    train, val = plan(16, 8, seed=0)
+    assert [clip.unseen for clip in train + val] == [False] * 8 + [True] * 4
+    seen = Clip(pair=0, group=1, seed=0)
+    speeds = [np.abs(flow(render(replace(seen, group=g, unseen=True)))[16:-16, 16:-16, 0].mean()) for g in range(12)]
+    usual = [np.abs(flow(render(replace(seen, group=g)))[16:-16, 16:-16, 0].mean()) for g in range(12)]
+    assert min(speeds) < 0.75 * min(usual) and max(speeds) > 1.15 * max(usual)
 
 
 @pytest.mark.whole

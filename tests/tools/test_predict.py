@@ -142,7 +142,7 @@ def test_several_videos_are_answered_one_after_the_other(
     again = make_video(tmp_path / "again" / "other.mp4", frames=5)
     for inputs, said in (
         ([other, again], f"{other} and {again} would both be called other.mp4: give a folder that holds both"),
-        ([video, "0"], "a camera has to be the only input"),
+        ([video, "0"], "a camera or an address has to be the only input"),
     ):
         with pytest.raises(UserError) as error:
             predict.main([str(ckpt), *map(str, inputs)])
@@ -217,7 +217,7 @@ def test_mistakes_are_one_line(ckpt: Path, video: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     for arguments, kind, words in (
-        ((ckpt, tmp_path / "none.mp4"), FrameError, "no such video, folder or camera"),
+        ((ckpt, tmp_path / "none.mp4"), FrameError, "no such video, folder, camera or pattern"),
         ((ckpt, empty), FrameError, "holds neither videos nor numbered frames"),
         ((ckpt, "99"), FrameError, "camera 99: there is no such camera"),
         ((tmp_path / "none.pth", video), CheckpointError, "no such checkpoint"),
@@ -225,7 +225,7 @@ def test_mistakes_are_one_line(ckpt: Path, video: Path, tmp_path: Path) -> None:
         ((ckpt, video, "--annotate", tmp_path / "a.avi"), UserError, r"\.mp4"),
         ((ckpt, video, "--annotate", video), UserError, "the video itself"),
         ((ckpt, video, "--json", tmp_path / "none" / "a.json"), UserError, "cannot be written"),
-        ((ckpt, "0", "--json", "-"), UserError, "not a camera"),
+        ((ckpt, "0", "--json", "-"), UserError, "not a camera or an address"),
     ):
         with pytest.raises(kind, match=words):
             predict.main([*map(str, arguments)])

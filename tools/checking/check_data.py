@@ -131,10 +131,15 @@ def _say(data: DataSet, target: Target, args: argparse.Namespace) -> None:
         print(f"{fault.kind.replace('_', ' ')}: {fault.message}{way_out}")
     looked = "packets scanned" if target.encoded else "names and sizes looked at"
     depth = looked if args.quick else "every frame decoded"
+    videos = _counted(len(data.entries), "video")
     if data.faults:
-        print(f"{len(data.faults)} faults in {len(data.entries)} videos: {summary(data.faults)}")
+        print(f"{_counted(len(data.faults), 'fault')} in {videos}: {summary(data.faults)}")
     else:
-        print(f"{len(data.entries)} videos, {depth}: nothing is wrong")
+        print(f"{videos}, {depth}: nothing is wrong")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def find_target(args: argparse.Namespace) -> Target:

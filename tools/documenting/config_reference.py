@@ -45,7 +45,7 @@ comes from the file, the command line or the default. On the command line a key 
 `common.batch_size=8`.
 
 A star marks the keys of the original project, from which this project grew; they have kept their names and meanings.
-`python -m tools.config_reference` writes this page from the schema in `utils/config/schema.py`.
+`python -m tools.config_reference` writes this page from the schema in `utils/config/`.
 """
 
 

@@ -23,6 +23,10 @@ PAIRS = (("left", "right"), ("up", "down"), ("zoom_in", "zoom_out"), ("turn_left
 CLASSES = tuple(name for pair in PAIRS for name in pair)
 NUM_FRAMES, SIDE, FPS = 32, 96, 25
 TEXTURE_SIDE = 256
+WAVELENGTHS = (16, 24), (24, 40)  # smallest and largest of the two layers of a texture, in pixels
+# of the validation videos, so that some of them are mistaken: finer and coarser textures, slower and faster motion
+UNSEEN_WAVELENGTHS = (10, 16), (20, 60)
+UNSEEN_SPEEDS = 0.4, 1.8  # as multiples of the speed in training
 DONE = "splits"  # written last, so a folder without it is not finished
 
 
@@ -33,11 +37,13 @@ class Clip:
     pair: the index into PAIRS.
     group: the number of the texture, unique over both splits.
     seed: the seed of the whole dataset.
+    unseen: whether texture and speed come from the wider ranges of the validation videos.
     """
 
     pair: int
     group: int
     seed: int
+    unseen: bool = False
 
     def video(self, member: int) -> str:
         """Returns the path of the forward (0) or backward (1) video, relative to the dataset."""
@@ -45,7 +51,7 @@ class Clip:
         return f"{name}/v_{name}_g{self.group:04d}_c01.mp4"
 
 
-def draw_texture(rng: np.random.Generator) -> np.ndarray:
+def draw_texture(rng: np.random.Generator, *, unseen: bool = False) -> np.ndarray:
     """Draws a periodic, isotropic random texture, uint8 (TEXTURE_SIDE, TEXTURE_SIDE, 3), RGB.
 
     It is band-limited noise in two layers, each in two colours. It looks alike in every direction and at nearby scales,
@@ -53,7 +59,7 @@ def draw_texture(rng: np.random.Generator) -> np.ndarray:
     """
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(TEXTURE_SIDE), np.fft.rfftfreq(TEXTURE_SIDE), indexing="ij"))
     picture = np.zeros((TEXTURE_SIDE, TEXTURE_SIDE, 3), np.float32)
-    for wavelength in rng.uniform((16, 24), (24, 40)):
+    for wavelength in rng.uniform(*(UNSEEN_WAVELENGTHS if unseen else WAVELENGTHS)):
         band = np.exp(-0.5 * (np.log2(np.maximum(frequency, 1e-6) * wavelength) / 0.35) ** 2)
         noise = np.fft.rfft2(rng.standard_normal((TEXTURE_SIDE, TEXTURE_SIDE)))
         layer = np.fft.irfft2(noise * band, s=(TEXTURE_SIDE, TEXTURE_SIDE))
@@ -70,9 +76,10 @@ def render(clip: Clip) -> np.ndarray:
     does not zoom, for example, has the distance of a random moment of a clip that does.
     """
     rng = np.random.default_rng([clip.seed, clip.group])
-    texture = draw_texture(rng)
+    texture = draw_texture(rng, unseen=clip.unseen)
+    speed = np.exp(rng.uniform(*np.log(UNSEEN_SPEEDS))) if clip.unseen else 1.0
     x, y = rng.uniform(0, TEXTURE_SIDE, 2)
-    steps = np.arange(NUM_FRAMES) - (NUM_FRAMES - 1) / 2
+    steps = speed * (np.arange(NUM_FRAMES) - (NUM_FRAMES - 1) / 2)
     log_scales = rng.uniform(np.log(1.2), np.log(1.6)) + steps * rng.uniform(0.014, 0.024)
     angles = rng.uniform(0, 2 * np.pi) - steps * rng.uniform(0.020, 0.034)  # y points down: against the clock
     distances = -steps * rng.uniform(0.7, 1.3)  # pixels, to the left or upwards
@@ -133,7 +140,10 @@ def write_splits(folder: Path, train: Sequence[Clip], val: Sequence[Clip]) -> No
 
 def plan(train: int, val: int, *, seed: int) -> tuple[list[Clip], list[Clip]]:
     """Returns the clips of both splits; each texture is in one clip only."""
-    clips = [Clip(pair=number % len(PAIRS), group=number + 1, seed=seed) for number in range((train + val) // 2)]
+    clips = [
+        Clip(pair=number % len(PAIRS), group=number + 1, seed=seed, unseen=number >= train // 2)
+        for number in range((train + val) // 2)
+    ]
     return clips[: train // 2], clips[train // 2 :]
 
 

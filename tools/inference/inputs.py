@@ -1,4 +1,4 @@
-"""Opens what a trained network can look at: a video, a folder of frames, a camera, or frames in memory.
+"""Opens what a trained network can look at: a video, a folder of frames, a camera, an address, frames in memory.
 
 Each of them is a stream of timed pictures.
 """
@@ -6,8 +6,12 @@ Each of them is a stream of timed pictures.
 from __future__ import annotations
 
 import contextlib
+import glob
 import math
 import os
+import queue
+import re
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -20,6 +24,7 @@ from typing_extensions import override
 
 from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
+from datasets.videos.container import Converter, decode, opened_address
 from datasets.videos.video import TimedFrame, Video
 from tools.inference.arguments import DEFAULT_FPS
 from utils.errors import FrameError, UserError
@@ -28,13 +33,17 @@ from utils.transforms.crops import CropRule, short_side_size
 from utils.transforms.flow import dis, to_levels
 from utils.transforms.image import decode_image, quick_resize
 
+ADDRESSES = ("rtsp://", "rtsps://", "rtmp://", "rtmps://", "http://", "https://", "srt://", "udp://", "rtp://")
+ANSWER_SECONDS = 10.0
+WAITING_PICTURES = 64  # decoded pictures of a stream that wait for the network
+
 
 class Input(ABC):
     """Pictures in the order of showing. Derive from it to read from elsewhere.
 
     name: what messages call it.
     fps: pictures per second, on average.
-    num_frames: number of pictures, as far as it is known before decoding; None for a camera, which has no end.
+    num_frames: number of pictures, as far as it is known before decoding; None for cameras and addresses.
     warnings: what was wrong with it; complete after `frames` has ended.
     """
 
@@ -59,7 +68,7 @@ class Input(ABC):
         )
 
 
-# a path, the number or device file of a camera, frames in memory, or an Input
+# a path, the number or device file of a camera, an address, frames in memory, or an Input
 Source = Union[str, "os.PathLike[str]", int, Iterable[np.ndarray], Input]
 
 
@@ -162,6 +171,69 @@ class CameraInput(Input):
             self._capture.release()
 
 
+class StreamInput(Input):
+    """The video at an address, from now on, such as that of a network camera; it ends where the stream ends.
+
+    Pictures are decoded in a thread. Of a live stream, those are skipped for which there is no time, and its end is
+    never an error, because it looks like one in most protocols; `warnings` say what was heard.
+    """
+
+    num_frames = None
+
+    def __init__(self, address: str) -> None:
+        self.name, self.warnings = re.sub("//[^/@]*@", "//", address), []  # without a password
+        self._closing = contextlib.ExitStack()
+        self._container, self._video = self._closing.enter_context(
+            opened_address(address, self.name, seconds=ANSWER_SECONDS)
+        )
+        self.fps = float(self._video.average_rate or 0) or DEFAULT_FPS
+        self._is_live = not self._container.duration
+        self._pictures: queue.Queue[TimedFrame | FrameError | None] = queue.Queue(WAITING_PICTURES)
+        self._skipped, self._ended = 0, threading.Event()
+
+    def frames(self) -> Iterator[TimedFrame]:
+        """Yields pictures until the stream ends, with the seconds since the first. Raises: FrameError if it breaks."""
+        thread = threading.Thread(target=self._decode, name="stream", daemon=True)
+        thread.start()
+        try:
+            while (found := self._pictures.get()) is not None:
+                if isinstance(found, FrameError):
+                    raise found
+                yield found
+        finally:
+            self._ended.set()
+            thread.join(2 * ANSWER_SECONDS)
+            if self._skipped:
+                self.warnings.append(f"{self._skipped} pictures were skipped: the stream is faster than the network")
+
+    def _decode(self) -> None:
+        converter, first = Converter("rgb"), None
+        try:
+            with self._closing:
+                for frame in decode(self._container, self._video):
+                    moment = frame.time if frame.time is not None else time.monotonic()
+                    first = moment if first is None else first
+                    self._hand_over((moment - first, converter.upright(frame)))
+                    if self._ended.is_set():
+                        return
+        except FrameError as error:
+            if not self._is_live or first is None:
+                self._hand_over(error)
+                return
+            self.warnings.append(f"the stream has ended: {error}")  # many protocols know no other end
+        self._hand_over(None)
+
+    def _hand_over(self, found: TimedFrame | FrameError | None) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(queue.Full):
+                self._pictures.put(found, timeout=0 if self._is_live else 0.1)
+                return
+            if self._is_live:
+                with contextlib.suppress(queue.Empty):
+                    self._pictures.get_nowait()
+                    self._skipped += 1
+
+
 class FlowInput(Input):
     """The optical flow of another input, from each picture to the next, as tools/dump_flow.py makes it by default.
 
@@ -192,15 +264,15 @@ class FlowInput(Input):
 
 
 def open_input(source: Source, *, fps: float = DEFAULT_FPS) -> Input:
-    """Opens a video, a folder of frames, a camera, or frames in memory.
+    """Opens a video, a folder of frames, a camera, an address, or frames in memory.
 
     fps: frame rate of a folder of frames and of frames in memory.
     Raises: FrameError when there is no such input; UserError for a folder of several videos.
     """
     if isinstance(source, Input):
         return source
-    if isinstance(source, int) or (isinstance(source, str) and is_camera(source)):
-        return CameraInput(str(source))
+    if isinstance(source, int) or (isinstance(source, str) and is_endless(source)):
+        return open_endless(str(source))
     if isinstance(source, (str, os.PathLike)):
         paths = find_inputs(source)
         if len(paths) > 1:
@@ -209,19 +281,31 @@ def open_input(source: Source, *, fps: float = DEFAULT_FPS) -> Input:
     return MemoryInput(source, fps)
 
 
-def is_camera(given: str) -> bool:
-    """Returns whether `0` or `/dev/video0` means a camera, and not a file of that name."""
-    return (given.isdigit() and not Path(given).exists()) or given.startswith("/dev/video")
+def is_endless(given: str) -> bool:
+    """Returns whether it means a camera (`0` or `/dev/video0`, unless a file is called so) or is an address."""
+    return given.startswith(("/dev/video", *ADDRESSES)) or (given.isdigit() and not Path(given).exists())
+
+
+def open_endless(given: str) -> Input:
+    """Opens a camera or an address. Raises: FrameError if nothing can be opened."""
+    return StreamInput(given) if given.startswith(ADDRESSES) else CameraInput(given)
 
 
 def find_inputs(given: str | os.PathLike[str]) -> list[Path]:
     """Returns the videos that a path stands for: itself, or those in a folder and below it.
 
-    A folder without videos stands for the frames in it. Raises: FrameError for a path that does not exist.
+    A folder without videos stands for the frames in it, and a pattern such as `day?/*.mp4` or `**/*.mp4` for the files
+    that match it. Raises: FrameError for a path that does not exist, and for a pattern that nothing matches.
     """
     path = Path(given)
+    if not path.exists() and glob.has_magic(str(given)):
+        found = glob.iglob(str(given), recursive=True)  # noqa: PTH207 - pathlib takes no pattern with a root
+        matches = sorted(match for match in map(Path, found) if match.is_file())
+        if not matches:
+            raise FrameError(f"{given}: no file matches this pattern")
+        return matches
     if not path.exists():
-        raise FrameError(f"{given}: no such video, folder or camera")
+        raise FrameError(f"{given}: no such video, folder, camera or pattern")
     if not path.is_dir():
         return [path]
     return [path / file for file in find_files(path, VIDEO_SUFFIXES)] or [path]
@@ -232,7 +316,7 @@ def name_inputs(given: Sequence[str]) -> dict[Path, Path]:
 
     A file that was given has its name. Raises: UserError for two videos with the same place.
     """
-    named = {path: path.relative_to(one) if path != Path(one) else Path(path.name)
+    named = {path: path.relative_to(one) if Path(one) in path.parents else Path(path.name)
              for one in given for path in find_inputs(one)}  # fmt: skip
     first = {place: path for path, place in reversed(named.items())}
     for path, place in named.items():

@@ -13,7 +13,7 @@ from typing import Any
 
 from datasets.videos.video import TimedFrame
 from tools.inference.annotate import drawn_name, write_lines, write_video
-from tools.inference.inputs import CameraInput, is_camera, name_inputs, open_input
+from tools.inference.inputs import Input, is_endless, name_inputs, open_endless, open_input
 from tools.inference.prediction import ClassScore, Prediction, WindowPrediction
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.errors import FrameError, UserError
@@ -26,12 +26,12 @@ COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
 def run(args: argparse.Namespace) -> int:
     """Prints the answers; returns 1 when a video of a folder could not be read, 0 otherwise."""
     options = {"topk": args.topk, "batch_size": args.batch_size, "window": args.window, "step": args.step}
-    if any(is_camera(given) for given in args.input):
+    if any(is_endless(given) for given in args.input):
         if len(args.input) > 1:
-            raise UserError("a camera has to be the only input")
+            raise UserError("a camera or an address has to be the only input")
         if args.annotate or args.json or args.csv:
-            raise UserError("--annotate, --json and --csv need a video with an end, not a camera")
-        camera = CameraInput(args.input[0])  # before the network: no camera, no waiting
+            raise UserError("--annotate, --json and --csv need a video with an end, not a camera or an address")
+        camera = open_endless(args.input[0])  # before the network: no camera, no waiting
         return watch(load_from_arguments(args), camera, options, args.seconds)
     named = name_inputs(args.input)
     paths = list(named)
@@ -85,7 +85,7 @@ def line_of(window: WindowPrediction) -> str:
     return f"{window.start:7.1f} - {window.end:7.1f} s  {best.score:.3f}  {best.name}"
 
 
-def watch(recognizer: Recognizer, camera: CameraInput, options: dict[str, Any], seconds: float) -> int:
+def watch(recognizer: Recognizer, camera: Input, options: dict[str, Any], seconds: float) -> int:
     """Prints a line per window until the camera is gone, `seconds` have passed or Ctrl-C."""
     windows = recognizer.describe_windows(camera.fps, options["window"])
     print(f"{camera.name}, {camera.fps:.0f} frames/s; {windows}; Ctrl-C ends it")
@@ -96,6 +96,8 @@ def watch(recognizer: Recognizer, camera: CameraInput, options: dict[str, Any], 
                 break
     except KeyboardInterrupt:
         print()
+    for warning in camera.warnings:
+        print(f"warning: {camera.name}: {warning}", file=sys.stderr)
     return 0
 
 

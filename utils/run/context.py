@@ -96,7 +96,7 @@ def open_run(args: argparse.Namespace, config: ConfigFile, rank: Rank, in_force:
     in_force: by dotted path, the values of keys that the config leaves open.
     """
     with (
-        RunFolder(config.folder, writer=rank.is_first, training=not args.evaluate) as folder,
+        RunFolder(config.folder, writer=rank.is_first, training=not args.evaluate, track=config.common.track) as folder,
         explained(),
     ):
         progress = Progress(folder, shown=rank.is_first, device=rank.device)

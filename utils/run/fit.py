@@ -15,6 +15,7 @@ from torch import nn
 from utils.config.schema import Common
 from utils.errors import ConfigError
 from utils.processes.launch import expected_world_size
+from utils.run.trackers import check_trackers
 from utils.system import total_memory
 from utils.training.optimizer import REMEMBERED, optimizer_for
 
@@ -27,8 +28,9 @@ def check_fit(common: Common, method: Any, protocols: Mapping[str, Any]) -> None
     """Checks a method on the meta device with the clips that its protocols make, "train" and "val" or only "val".
 
     Raises: ConfigError for clips that the network does not take, a batch too small for batch norm, a network without a
-    part that learns, and sizes that exceed the memory of this machine.
+    part that learns, sizes that exceed the memory of this machine, and trackers that are not installed.
     """
+    check_trackers(common.track)
     tensors = [*method.parameters(), *method.buffers()]
     needed = FLOAT * sum(tensor.numel() for tensor in tensors)
     if "train" in protocols:

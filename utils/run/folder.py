@@ -24,6 +24,7 @@ from typing_extensions import override
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.plain_text import plain_stream, printable
+from utils.run.trackers import IDS, Trackers
 from utils.system import discard, lock
 
 METRICS = "metrics.jsonl"
@@ -31,7 +32,7 @@ DAMAGED = "metrics_damaged.txt"  # lines that were no records
 RUNS = "runs.jsonl"  # what utils/run/about.py says about each start of a training
 # the files that --fresh moves away, so that those of an old run do not mix with those of the new one
 OUTPUTS = (
-    *("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", METRICS, DAMAGED, RUNS, "events"),
+    *("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", METRICS, DAMAGED, RUNS, "events", IDS),
     *("reference_result.txt", "reference_result.jsonl", "reference_scores.npz", "analysis"),
 )
 
@@ -41,11 +42,14 @@ class RunFolder:
 
     writer: False in all processes but the first.
     training: False does not touch lock, events and metrics, so that a finished or running experiment can be evaluated.
+    track: names of the experiment trackers that get the metrics as well.
     Raises: UserError when another process trains in the folder, or when the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, *, writer: bool = True, training: bool = True) -> None:
+    def __init__(self, folder: Path, *, writer: bool = True, training: bool = True, track: Sequence[str] = ()) -> None:
         self.folder = folder
+        self._track = track
+        self._trackers: Trackers | None = None  # from `begin` on
         self.logger = logging.Logger("run", logging.INFO)  # not getLogger(), whose loggers live as long as the process
         self._writer = writer
         self._training = training and writer
@@ -81,6 +85,8 @@ class RunFolder:
             self.logger.info("ended by %s: %s", type(error).__name__, error)
         if self._events is not None:
             self._events.close()
+        if self._trackers is not None:
+            self._trackers.close(failed=error is not None)
         for handler in list(self.logger.handlers):
             self.logger.removeHandler(handler)
             handler.close()
@@ -149,12 +155,15 @@ class RunFolder:
         """Appends one JSON object as a line of metrics.jsonl."""
         if self._training:
             self._append(METRICS, record)
+        if self._trackers is not None:
+            self._trackers.log(record)
 
     def begin(self, step: int, about: Mapping[str, Any]) -> None:
         """Prepares for a training that begins or goes on at `step`, and notes what it says about itself."""
         self.rewind_metrics(step)
         if self._training:
             self._append(RUNS, {"step": step, **about})
+            self._trackers = Trackers(self._track, self.folder, about.get("config", {}), self.warn)
 
     def was_begun_by(self, launch: str) -> bool:
         """Returns whether an earlier attempt of this launch has trained here; "" names no launch."""

@@ -83,7 +83,10 @@ def end_line(trainer: Trainer, stop: StopEarly, *, validated: bool) -> str:
     if not trainer.is_done:
         return f"{stop} after {state.step} steps: checkpoint written, the same command continues from it"
     best = f", best {trainer.task.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if validated else ""
-    return f"done: {state.step} steps in {duration(state.seconds)}{best}"
+    early = ""
+    if state.step < trainer.total:
+        early = f", ended early: no better validation in the last {state.since_best} (patience)"
+    return f"done: {state.step} steps in {duration(state.seconds)}{best}{early}"
 
 
 def validation_line(evaluation: Evaluation) -> str:

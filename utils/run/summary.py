@@ -99,8 +99,17 @@ def summary(common: Common, rates: np.ndarray, num_train: int | None, world_size
             *scaling,
             f"steps: {len(rates)}{epochs}",
             f"learning rate at step: {learning_rate_trace(rates)}",
+            f"validations: {_validations(common, len(rates), num_train / effective if num_train else 1.0)}",
             f"parameters: {cost['parameters']:,}",
             f"GMACs per view: {cost['gmacs']:.3f} at {clip} (frames x height x width)",
             f"GMACs per video at test: {views * cost['gmacs']:.3f} over {views} view(s)",
         ]
     )
+
+
+def _validations(common: Common, steps: int, steps_per_epoch: float) -> str:
+    """Returns in words when a run of so many steps is validated."""
+    if common.val_source is None:
+        return "never, because there is no val_source"
+    every = common.validate_every(steps_per_epoch)
+    return f"every {every} steps" if every < steps else "once, after the last step"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from utils.config.schema import MOST_STEPS, LRScheduler
+from utils.config.sections import MOST_STEPS, LRScheduler
 from utils.errors import ConfigError
 
 

@@ -22,6 +22,7 @@ class TrainState:
     best_prec1: the best number so far that chooses a checkpoint: top-1, or mAP with multi_label.
     best_loss: the loss of the same validation, which decides between equal numbers.
     best_step: steps done when it was reached; 0 before the first validation.
+    since_best: validations since the best one.
     seconds: how long training has taken, with the validations between its steps and over all restarts.
     last_validation: steps done when validation last ran.
     bad_videos: videos that could not be read.
@@ -33,6 +34,7 @@ class TrainState:
     best_prec1: float = 0.0
     best_loss: float = math.inf
     best_step: int = 0
+    since_best: int = 0
     seconds: float = 0.0
     last_validation: int = 0
     bad_videos: int = 0
@@ -47,11 +49,12 @@ class TrainState:
         best = self.best_step == 0 or (score, -loss) > (self.best_prec1, -self.best_loss)
         if best:
             self.best_prec1, self.best_loss, self.best_step = score, loss, self.step
+        self.since_best = 0 if best else self.since_best + 1
         return best
 
     def forget_best(self) -> None:
         """Lets the next validation count as the best."""
-        self.best_prec1, self.best_loss, self.best_step = 0.0, math.inf, 0
+        self.best_prec1, self.best_loss, self.best_step, self.since_best = 0.0, math.inf, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -63,6 +66,7 @@ class TrainState:
         self.best_prec1 = float(state["best_prec1"])
         self.best_loss = float(state.get("best_loss", math.inf))
         self.best_step = state.get("best_step", self.step)
+        self.since_best = state.get("since_best", 0)
         self.seconds = float(state.get("seconds", 0.0))
         self.last_validation = state.get("last_validation", self.step)
         self.bad_videos = state.get("bad_videos", 0)

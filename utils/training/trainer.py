@@ -95,8 +95,13 @@ class Trainer:
 
     @property
     def is_done(self) -> bool:
-        """True when all steps are done."""
-        return self.state.step >= self.total
+        """True when all steps are done, or when `patience` ends the run before."""
+        return self.state.step >= self.total or self.is_out_of_patience
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """True when as many validations in a row as `patience` says were not better than the best one."""
+        return self.common.patience is not None and self.state.since_best >= self.common.patience
 
     def steps(self, batches: Iterable[Batch], *, until: Callable[[], bool]) -> Iterator[Step]:
         """Trains on, and yields after every step until all are done or `until` asks for an end on any process.

@@ -50,6 +50,13 @@ def test_the_newest_file_of_an_architecture_is_found_under_any_hash(tmp_path: Pa
     assert find_pretrained("resnet50", tmp_path / "absent") is None
 
 
+def test_a_file_of_torchvision_is_not_taken_for_timms_network_of_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "resnet50-0676ba61.pth").touch()
+    assert find_pretrained("timm/resnet50", tmp_path) is None
+    (tmp_path / "resnet50-mine.pth").touch()  # nobody has published it: whoever put it there knows
+    assert find_pretrained("timm/resnet50", tmp_path) == tmp_path / "resnet50-mine.pth"
+
+
 def test_each_ending_that_files_are_published_with_is_found_and_the_newest_wins(tmp_path: Path) -> None:
     endings = [".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors"]
     for age, ending in enumerate(endings):

@@ -22,7 +22,7 @@ from methods.build import build_method
 from networks.checkpoints.load import load_checkpoint_file, load_into
 from tests.networks.checkpoints.layouts import official_names as clips
 from tests.networks.checkpoints.layouts import official_names_2d as frames
-from utils.config.schema import Model
+from utils.config.sections import Model
 from utils.errors import CheckpointError
 from utils.torch_file import SUM, sum_of
 

@@ -12,7 +12,7 @@ from methods.build import build_method
 from tests.helpers.requirements import needs_package
 from tests.helpers.trained import SCHEDULE, TSN, write_checkpoint
 from tools.inference import load
-from utils.config.schema import Model
+from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.run import checkpoint
 

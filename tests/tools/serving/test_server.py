@@ -352,5 +352,5 @@ def test_a_page_has_no_input_and_writes_no_files(recognizer: Recognizer, video: 
     for arguments in ((video,), ("--json", "-")):
         with pytest.raises(UserError, match="--serve gets its videos from the page"):
             predict.main([*map(str, (recognizer.path, *arguments)), "--serve"])
-    with pytest.raises(UserError, match="name a video, a folder or a camera, or "):
+    with pytest.raises(UserError, match="name a video, a folder, a camera or an address, or "):
         predict.main([str(recognizer.path)])

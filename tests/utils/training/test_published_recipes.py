@@ -14,7 +14,7 @@ from methods import METHODS
 from methods.base import Method
 from networks.prepare import freeze_bn
 from tests.helpers.requirements import ROOT
-from utils.config.schema import LRScheduler
+from utils.config.sections import LRScheduler
 from utils.training.optimizer import parameter_groups
 from utils.training.schedule import schedule
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.optim.lr_scheduler as lrs
 
-from utils.config.schema import LRScheduler
+from utils.config.sections import LRScheduler
 from utils.errors import ConfigError
 from utils.training.schedule import schedule, total_steps
 

@@ -80,6 +80,25 @@ def test_the_loop_ends_after_the_step_in_which_an_end_is_asked_for() -> None:
     assert (last.number, last.saves, last.stops, trainer.is_done) == (1, True, True, False)
 
 
+def test_patience_counts_validations_since_the_best_and_a_new_best_starts_again() -> None:
+    common = config(steps=20, val_freq=2, patience=2, val_source="val.txt")
+    trainer = Trainer(Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
+    scores = iter([50.0, 40.0, 60.0, 60.0, 59.0, 90.0])
+    for step in trainer.steps([batch(0, labels=[0])] * 20, until=lambda: False):
+        if step.validates:
+            trainer.state.note_best(next(scores), 1.0)
+    # after steps 2, 4, 6, 8, 10; the equal 60 with an equal loss is not better
+    assert (trainer.state.step, trainer.state.since_best, trainer.state.best_prec1) == (11, 2, 60.0)
+    assert trainer.is_done and next(scores) == 90.0
+    again = Trainer(Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
+    again.resume(trainer.state_dict())
+    assert again.is_done and list(again.steps([], until=lambda: False)) == []
+    longer = config(steps=20, val_freq=2, patience=3, val_source="val.txt")
+    more = Trainer(Mean(), longer, GreyList(longer, 9), rank=ALONE, precision=Precision("off", CPU))
+    more.resume(trainer.state_dict())
+    assert not more.is_done
+
+
 def test_each_group_learns_at_its_own_multiple_of_the_rate() -> None:
     common = config(steps=2, policy=True)  # biases learn at twice the rate
     trainer = Trainer(Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
