@@ -63,7 +63,8 @@ def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> 
         try:
             if path not in places:
                 raise UserError(f"{path}: not in {common.val_source}")
-            picture = _data_uri(_strip(*places[path]))
+            store, records, row = places[path]
+            picture = _data_uri(_strip(store, records, row))
         except (UserError, ValueError) as error:
             strips.problem = strips.problem or f"{path}: {error}"
             continue
@@ -72,7 +73,7 @@ def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> 
             continue
         used += len(picture)
         strips.pictures[path] = picture
-        strips.frames[path] = len(strip_indices(int(records.num_frames[rows[path]])))
+        strips.frames[path] = len(strip_indices(int(records.num_frames[row])))
     return strips
 
 
