@@ -42,6 +42,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="default EXP/analysis/report.html, or comparison.html for several"
     )
+    parser.add_argument(
+        "--notes", metavar="FILE", help="text that the page begins with: paragraphs, and headings that begin with #"
+    )
     return parser.parse_args(argv)
 
 

@@ -23,7 +23,7 @@ STRIP_BUDGET = 8 * MEGABYTE
 def run(args: argparse.Namespace) -> int:
     """Writes the report of the experiments that the arguments name; returns the exit code."""
     experiments = [open_experiment(experiment_folder(text)) for text in args.experiment]
-    page = render(experiments)
+    page = render(experiments, notes=_notes(args.notes))
     name = "report.html" if len(experiments) == 1 else "comparison.html"
     output = Path(args.output) if args.output else experiments[0].folder / "analysis" / name
     try:
@@ -36,9 +36,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGET) -> str:
-    """Returns the page as text. Raises: UserError if the experiments cannot be shown or compared."""
-    data = report_data(experiments, strip_budget=strip_budget)
+def _notes(path: str | None) -> list[str]:
+    """Returns the lines of a text file that are not empty."""
+    if path is None:
+        return []
+    try:
+        lines = Path(path).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--notes {path}: cannot be read as text ({error})") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGET, notes: Sequence[str] = ()) -> str:
+    """Returns the page as text. Raises: UserError if the experiments cannot be shown or compared.
+
+    notes: lines that the page begins with; those that begin with # are headings.
+    """
+    data = report_data(experiments, strip_budget=strip_budget) | {"notes": list(notes)}
     title = "Report: " + " and ".join(one["name"] for one in data["experiments"])
     parts = {
         "TITLE": html.escape(title),

@@ -54,18 +54,17 @@ def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> 
         strips.problem = None if not wanted else "there is no config that says where the frames are"
         return strips
     try:
-        records, _ = open_list(common, "val")
-        store, _ = open_store(common, records)
+        places = _places(common, wanted)
     except UserError as error:
         strips.problem = str(error)
         return strips
-    rows = {records.path(row): row for row in range(len(records))}
     used = 0
     for path in wanted:
         try:
-            if path not in rows:
-                raise UserError(f"{path}: not in {records.source}")
-            picture = _data_uri(_strip(store, records, rows[path]))
+            if path not in places:
+                raise UserError(f"{path}: not in {common.val_source}")
+            store, records, row = places[path]
+            picture = _data_uri(_strip(store, records, row))
         except (UserError, ValueError) as error:
             strips.problem = strips.problem or f"{path}: {error}"
             continue
@@ -74,8 +73,24 @@ def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> 
             continue
         used += len(picture)
         strips.pictures[path] = picture
-        strips.frames[path] = len(strip_indices(int(records.num_frames[rows[path]])))
+        strips.frames[path] = len(strip_indices(int(records.num_frames[row])))
     return strips
+
+
+def _places(common: Common, wanted: list[str]) -> dict[str, tuple[FrameStore, RecordList, int]]:
+    """Returns the store, the list and the row of each path in the validation list.
+
+    The training list is looked at as well if paths are missing there, as those of the other folds are.
+    """
+    found: dict[str, tuple[FrameStore, RecordList, int]] = {}
+    for name in ("val", "train") if common.train_source else ("val",):
+        if name == "train" and all(path in found for path in wanted):
+            break
+        records, _ = open_list(common, name)
+        store, _ = open_store(common, records)
+        for row in range(len(records)):
+            found.setdefault(records.path(row), (store, records, row))
+    return found
 
 
 def strip_indices(num_frames: int) -> np.ndarray:

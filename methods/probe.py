@@ -18,16 +18,18 @@ from networks.swept_linear import SweptLinear
 from networks.temporal.attentive_pooler import AttentivePooler, places_in_time
 from utils.clip_spec import ClipSpec
 from utils.config.build import checked
+from utils.errors import UserError
 
 
 class Probe(Method):
     """Trains a head on an image network that stays as it is: no gradients, norms and dropout as in evaluation.
 
-    Any number of frames is accepted. `linear` and `mlp` average the features of the frames, so their order does not
-    matter; `attentive` reads the tokens of all frames, which know their places in time.
+    `linear` and `mlp` average the features of the frames, so their order does not matter; `attentive` reads the tokens
+    of all frames, which know their places in time. They accept any number of frames, `ordered` only `num_segments`.
 
     backbone: name of an image network, as in TSN; its weights come from `pretrained`.
-    head: `linear`, one linear layer; `mlp`, one hidden layer in front of it; `attentive`, the pooler of V-JEPA 2.
+    head: `linear`, one linear layer; `ordered`, one linear layer with weights for each place in time; `mlp`, one hidden
+        layer in front of it; `attentive`, the pooler of V-JEPA 2.
     num_segments: frames of a training clip, one from each equal part of the video.
     layer: block whose output is taken, from 0, or from the end if negative; None: the last, with all that the network
         does behind it.
@@ -54,7 +56,7 @@ class Probe(Method):
         *,
         backbone: str,
         num_class: PositiveInt,
-        head: Literal["linear", "mlp", "attentive"] = "linear",
+        head: Literal["linear", "ordered", "mlp", "attentive"] = "linear",
         num_segments: PositiveInt = 8,
         layer: int | None = None,
         pooling: Pooling | None = None,
@@ -90,7 +92,8 @@ class Probe(Method):
             registers=registers,
         )
         freeze_whole(self.backbone)
-        width = self._features.width
+        self._ordered = head == "ordered"
+        width = self._features.width * (num_segments if self._ordered else 1)
         self.pooler: nn.Module | None = None
         self._places = head == "attentive" and places is not False
         if head == "mlp":
@@ -150,6 +153,13 @@ class Probe(Method):
                 places = places_in_time(features.shape[1], features.shape[-1], of=of, like=features)
                 features = features + places[:, None]
             rows = features.flatten(1, 2)
+        elif self._ordered:
+            if features.shape[1] != self.clip.num_frames:
+                raise UserError(
+                    f"common.test.num_frames: head: ordered has weights for each of its {self.clip.num_frames} frames "
+                    f"and cannot see {features.shape[1]}; leave the key out"
+                )
+            rows = features.flatten(1)
         else:
             rows = features.mean(1)
         for layer in (self.pooler, self.dropout, self.head):

@@ -113,7 +113,9 @@ def problems_of(page: Path) -> Iterator[str]:
     text = page.read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     # what a page, or its setup, creates may be named afterwards
-    made = tuple(re.findall(r"(?:cp -r|convert_checkpoint) \S+ (\S+)", setup_of(text) + text))
+    made = tuple(
+        re.findall(r"(?:(?:cp -r|convert_checkpoint) \S+|tools\.start \S+ --out) (\S+)", setup_of(text) + text)
+    )
     fenced = False
     for number, line in enumerate(text.splitlines(), start=1):
         where = f"{page.relative_to(ROOT)}:{number}"

@@ -2,7 +2,8 @@
 
 Which videos train and which validate is decided by --split (the files of UCF-101 or HMDB-51), by a split column of
 --csv, by folders train/ and val/ in frames/, or else by a seeded ratio. The ratio takes the same share of each class
-and keeps groups (clips cut from one video) together.
+and keeps groups (clips cut from one video) together. --folds K does so K times, for data sets with few videos: each
+video is in lists/foldN/val.txt of one fold N and in lists/foldN/train.txt of the others.
 Exit code 1: written, but videos of the split are missing (lists/missing.txt); 2: wrong input.
 """
 
@@ -45,7 +46,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--videos", action="store_true", help="DATASET holds encoded videos: lists/train.csv for data.store.type: video"
     )
     add("--val-ratio", type=_ratio, default=0.2, help="share of each class that validates (default 0.2)")
-    add("--seed", type=int, default=0, help="seed of the ratio split (default 0)")
+    add("--folds", type=positive_int, metavar="K", help="write K pairs of lists instead, for cross-validation")
+    add("--seed", type=int, default=0, help="seed of the ratio split and of the folds (default 0)")
     add("--group-regex", help="finds the group in a video's name (default: UCF-101's _gNN_cNN, within a class)")
     add("--count", action="store_true", help="count frames on the disk even where the manifest has their number")
     add("--lists", type=Path, help="where to write (default DATASET/lists)")
@@ -57,6 +59,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError("--split brings its own classes; leave out --csv and --class-names")
     if args.renumber and (args.split or args.class_names):
         raise UserError("--renumber makes up its own classes; leave out --split and --class-names")
+    if args.folds is not None and (args.split or args.folds == 1):
+        raise UserError("--folds divides the videos itself, into at least 2 parts; leave out --split")
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: give a number from 0 on")
     return args

@@ -3,6 +3,7 @@
 
 // id, title, function that draws it
 const SECTIONS = [
+  ...(DATA.notes.length ? [["notes", "Notes", drawNotes]] : []),
   ["summary", "Summary", DATA.multi_label ? drawSetSummary : drawSummary],
   ...(DATA.comparisons.length ? [["comparison", "Comparison", drawComparisons]] : []),
   ["curves", "Learning curves", drawCurves],
@@ -24,8 +25,22 @@ const SECTIONS = [
     ["videos", "Videos", drawVideos],
   ]),
 ];
-const OF_ALL = ["comparison", "curves"]; // these show all experiments at once
+const OF_ALL = ["notes", "comparison", "curves"]; // these show all experiments at once
 const CHARTED = ["curves", "matrix", "answers", "calibration"]; // the charts of these depend on light or dark mode
+
+function drawNotes() {
+  const area = section("notes");
+  let list = null;
+  for (const line of DATA.notes) {
+    if (line.startsWith("#")) {
+      area.append(element("h3", {}, line.replace(/^#+\s*/, "")));
+      list = null;
+      continue;
+    }
+    if (!list) area.append(list = element("ul", {}));
+    list.append(element("li", { dir: "auto" }, line));
+  }
+}
 
 function drawAll(wanted) {
   for (const [id, , draw] of SECTIONS) if (wanted(id)) draw();

@@ -163,3 +163,13 @@ def test_the_page_is_written_where_asked(tmp_path: Path) -> None:
     make_results(tmp_path / "exp", ["a", "b"], videos=1)
     assert main(["-e", str(tmp_path / "exp"), "-o", str(tmp_path / "new/page.html")]) == 0
     assert (tmp_path / "new/page.html").stat().st_size < 6 * MEGABYTE
+
+
+def test_the_page_begins_with_the_notes_that_are_given(tmp_path: Path) -> None:
+    make_results(tmp_path, STRANGE)
+    (tmp_path / "notes.txt").write_text("# Chosen\n\n  5 folds: </script> few videos\n")
+    assert main(["-e", str(tmp_path), "--notes", str(tmp_path / "notes.txt"), "-o", str(tmp_path / "page.html")]) == 0
+    assert data_of((tmp_path / "page.html").read_text())["notes"] == ["# Chosen", "5 folds: </script> few videos"]
+    assert data_of(render([open_experiment(tmp_path)]))["notes"] == []
+    with pytest.raises(UserError, match=r"--notes .*none\.txt: cannot be read as text"):
+        main(["-e", str(tmp_path), "--notes", str(tmp_path / "none.txt")])

@@ -322,3 +322,14 @@ def test_few_and_many_classes_draw(browser: Any, tmp_path: Path, names: list[str
             shown.page.get_by_label("Classes shown").select_option("50")
             shown.page.get_by_label("Sort classes by").select_option("similar")
             assert shown.page.evaluate("matrix.shown.length") == 50
+
+
+def test_notes_come_first_as_headings_and_lists(browser: Any, tmp_path: Path) -> None:
+    make_results(tmp_path, STRANGE)
+    (tmp_path / "notes.txt").write_text("# Chosen\n5 folds: <b>few</b> videos\n8 frames\n# Next\nlook\n")
+    report.main(["-e", str(tmp_path), "--notes", str(tmp_path / "notes.txt"), "-o", str(tmp_path / "page.html")])
+    with report_page(browser, tmp_path / "page.html") as seen:
+        assert seen.page.locator("section").first.get_attribute("id") == "notes"
+        assert seen.page.locator("#notes h3").all_text_contents() == ["Chosen", "Next"]
+        assert seen.page.locator("#notes li").all_text_contents() == ["5 folds: <b>few</b> videos", "8 frames", "look"]
+        assert not serious_violations(seen.page)

@@ -67,3 +67,9 @@ def test_frames_that_are_gone_are_one_note(data: Path) -> None:
     strips = make_strips(read_config(data).common, PATHS, budget=10**6)
     assert not strips.pictures and strips.problem is not None and "not found" in strips.problem
     assert "no config" in str(make_strips(None, PATHS, budget=1).problem)
+
+
+def test_a_video_of_the_training_list_is_found_where_folds_have_scored_it(data: Path) -> None:
+    (data / "data/lists/val.txt").write_text("a/v 1 12 0\n")
+    strips = make_strips(read_config(data).common, PATHS, budget=10**6)
+    assert set(strips.pictures) == set(PATHS) and strips.problem is None

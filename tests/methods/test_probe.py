@@ -21,13 +21,14 @@ from tests.helpers.trained import CLASSES, PROBE, write_checkpoint
 from tools.inference import load
 from tools.inference.features import Layer
 from tools.inference.grad_cam import explain
-from utils.config.schema import Common, Model
-from utils.errors import ConfigError
+from utils.config.schema import Common
+from utils.config.sections import Model
+from utils.errors import ConfigError, UserError
 from utils.run import checkpoint
 from utils.training.optimizer import optimizer_for, parameter_groups
 
 TINY: dict[str, Any] = {"backbone": "mobilenetv2", "kwargs": {"scale": 0.25}, "num_class": 2, "num_segments": 2}
-HEADS = ["linear", "mlp", "attentive"]
+HEADS = ["linear", "ordered", "mlp", "attentive"]
 
 
 def _probe(head: str, **more: Any) -> Probe:
@@ -42,7 +43,7 @@ def test_only_the_head_reaches_the_optimizer(head: str) -> None:
     named = {id(parameter): name for name, parameter in method.named_parameters()}
     groups = parameter_groups(method, no_wd=False)
     trained = {named[id(parameter)].partition(".")[0] for group in groups for parameter in group.params}
-    assert trained == ({"head"} if head == "linear" else {"head", "pooler"})
+    assert trained == ({"head"} if head in ("linear", "ordered") else {"head", "pooler"})
 
 
 def test_neither_training_mode_nor_precise_bn_moves_the_statistics_of_the_backbone() -> None:
@@ -57,9 +58,12 @@ def test_neither_training_mode_nor_precise_bn_moves_the_statistics_of_the_backbo
 
 
 @pytest.mark.parametrize(("head", "more", "sees"), [
-    ("linear", {}, False), ("mlp", {}, False), ("attentive", {}, True), ("attentive", {"places": False}, False),
+    ("linear", {}, False), ("mlp", {}, False), ("ordered", {}, True),
+    ("attentive", {}, True), ("attentive", {"places": False}, False),
 ])  # fmt: skip
-def test_only_tokens_that_know_their_places_tell_the_order_of_frames(head: str, more: dict, sees: bool) -> None:
+def test_only_tokens_and_frames_that_know_their_places_tell_the_order_of_frames(
+    head: str, more: dict, sees: bool
+) -> None:
     method = _probe(head, num_segments=3, **more).eval()
     features = torch.randn(2, 3, 4, 1280) if head == "attentive" else torch.randn(2, 3, 1280)
     with torch.no_grad():
@@ -70,10 +74,13 @@ def test_only_tokens_that_know_their_places_tell_the_order_of_frames(head: str, 
     assert (gap > 1e-4) == sees
 
 
-def test_any_number_of_frames_is_taken() -> None:
-    for head in HEADS:
+def test_any_number_of_frames_is_taken_but_by_weights_for_each_place() -> None:
+    clip = torch.randn(1, 3, 5, 32, 32)
+    with pytest.raises(UserError, match="head: ordered has weights for each of its 2 frames and cannot see 5"):
+        _probe("ordered").eval()(clip)
+    for head in set(HEADS) - {"ordered"}:
         with torch.no_grad():
-            assert _probe(head).eval()(torch.randn(1, 3, 5, 32, 32)).shape == (1, 2)
+            assert _probe(head).eval()(clip).shape == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +90,7 @@ def test_any_number_of_frames_is_taken() -> None:
         ({"depth": 2}, "depth: is for head: attentive, and head is linear"),
         ({"head": "attentive", "pooling": "mean"}, "pooling: mean is for the heads linear and mlp"),
         ({"head": "attentive", "num_heads": 3}, "num_heads: 3 does not divide the 1280 channels of the tokens"),
-        ({"head": "conv"}, "head: should be 'linear', 'mlp' or 'attentive', but is 'conv'"),
+        ({"head": "conv"}, "head: should be 'linear', 'ordered', 'mlp' or 'attentive', but is 'conv'"),
         ({"pooling": "cls"}, "pooling: mobilenetv2 has no class token"),
     ],
 )
@@ -106,7 +113,7 @@ def test_a_run_trains_the_head_and_leaves_the_backbone_to_the_bit(
     assert run(config, "common.lr_scheduler.max_iter=4") == 0
     second = weights(config)
     changed = {key.removeprefix("module.").partition(".")[0] for key in first if (first[key] != second[key]).any()}
-    assert changed == ({"head"} if head == "linear" else {"head", "pooler"})
+    assert changed == ({"head"} if head in ("linear", "ordered") else {"head", "pooler"})
     assert run(config, "--evaluate") == 0
 
 

@@ -341,3 +341,30 @@ def test_wrong_input_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "lists").exists()
     done = run_tool("make_lists", tmp_path / "x", code=2)
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
+def test_folds_are_pairs_of_lists_with_their_classes(tmp_path: Path) -> None:
+    for name in ("jump", "run"):
+        for number in range(6):
+            frames(tmp_path / "frames" / name / f"v_{name}_g{number // 2:02d}_c{number:02d}", 2)
+    said = run_tool("make_lists", tmp_path, "--folds", 3).stdout
+    assert f"train_source: {tmp_path / 'lists/fold1/train.txt'}" in said and "(3 folds, seed 0)" in said
+    held = []
+    for fold in (1, 2, 3):
+        folder = tmp_path / "lists" / f"fold{fold}"
+        train, val = lines(folder / "train.txt"), lines(folder / "val.txt")
+        assert len(val) == 4 and len(train) == 8 and not set(train) & set(val)
+        groups = [{line.split("_g")[1][:2] + line[7] for line in part} for part in (train, val)]
+        assert not groups[0] & groups[1]
+        assert read_class_file(folder / "classInd.txt") == ["jump", "run"]
+        held += val
+    assert len(set(held)) == 12 and not (tmp_path / "lists/train.txt").exists()
+
+
+def test_folds_of_videos_that_have_a_split_are_refused(tmp_path: Path) -> None:
+    for name in ("train/run/a", "train/jump/b", "val/run/c", "val/jump/d"):
+        frames(tmp_path / "frames" / name, 2)
+    assert "these videos have their split (folders)" in refusal(tmp_path, "--folds", 2)
+    assert "--folds divides the videos itself" in refusal(tmp_path, "--folds", 1)
+    assert "leave out --split" in refusal(tmp_path, "--folds", 2, "--split", tmp_path)
+    assert not (tmp_path / "lists").exists()

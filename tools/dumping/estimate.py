@@ -39,6 +39,17 @@ def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: 
     Raises UserError if no video of the sample can be dumped.
     """
     jobs = [job for job in jobs if job.source.is_file()]
+    costs, failed = measure_sample(jobs, sample, workers=workers)
+    if not costs:
+        why = failed[0] if failed else "no video file exists"
+        raise UserError(f"none of the {len(failed)} videos of the sample can be dumped: {why}")
+    doing = f"dumped by {workers} process{'es' * (workers > 1)}"
+    said = _in_words(costs, len(jobs), doing, workers=workers, published=published)
+    return said + (f"\nnot counted: {len(failed)} of the sample failed, such as {failed[0]}" if failed else "")
+
+
+def measure_sample(jobs: Sequence[Job], sample: int, *, workers: int) -> tuple[list[Cost], list[str]]:
+    """Dumps `sample` videos spread evenly over the jobs and keeps nothing; returns their costs, and what failed."""
     chosen = [jobs[place] for place in _spread(len(jobs), sample)]
     costs: list[Cost] = []
     failed: list[str] = []
@@ -50,12 +61,7 @@ def estimate_dump(jobs: Sequence[Job], sample: int, *, workers: int, published: 
                 costs.append(answer)
             else:
                 failed.append(f"{job.source}: {answer}")
-    if not costs:
-        why = failed[0] if failed else "no video file exists"
-        raise UserError(f"none of the {len(chosen)} videos of the sample can be dumped: {why}")
-    doing = f"dumped by {workers} process{'es' * (workers > 1)}"
-    said = _in_words(costs, len(jobs), doing, workers=workers, published=published)
-    return said + (f"\nnot counted: {len(failed)} of the sample failed, such as {failed[0]}" if failed else "")
+    return costs, failed
 
 
 def estimate_frames(folders: Sequence[Path], sample: int, *, published: int = 0) -> str:
@@ -106,11 +112,12 @@ def _in_words(costs: Sequence[Cost], count: int, doing: str, *, workers: int, pu
     width = max(len(name) for name, _, _ in rows)
     for name, times, processes in rows:
         took = _time(seconds * times / processes)
-        lines.append(f"  {name:{width}}  {frames * times:12,.0f} frames  {_bytes(size * times):>9}  {took:>12}")
+        lines.append(f"  {name:{width}}  {frames * times:12,.0f} frames  {in_bytes(size * times):>9}  {took:>12}")
     return "\n".join(lines)
 
 
-def _bytes(number: float) -> str:
+def in_bytes(number: float) -> str:
+    """Returns a number of bytes with its unit: `31.2 MB`."""
     for unit in ("B", "KB", "MB", "GB"):
         if number < 1000:
             return f"{number:.3g} {unit}"

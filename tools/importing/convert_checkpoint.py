@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from datasets.lists.class_names import read_class_file
@@ -23,8 +22,7 @@ from tools.importing.protocols import sections
 from utils.config.file import ConfigFile, load_config
 from utils.errors import ConfigError, UserError
 from utils.files import atomic_write
-from utils.run.checkpoint import BEST, with_prefix
-from utils.torch_file import SUM, sum_of
+from utils.run.checkpoint import BEST, save_weights
 
 KINETICS_400 = 400
 HEADER = """\
@@ -115,14 +113,11 @@ def convert(args: argparse.Namespace) -> str:
         names, origin = class_names_for(file, config.common.model.num_class, args.class_names)
         contents = {
             **about_network(method, config.raw, protocol.as_dict(), names),
-            "step": 0,
-            "state_dict": (state := with_prefix(method.state_dict())),
-            SUM: sum_of(state),
+            "state_dict": method.state_dict(),
             "best_prec1": 0.0,
             "notes": [f"converted from {file.path.name} ({file.layout})", *report.notes, *report.warnings],
         }
-        with atomic_write(staged / BEST) as target:
-            torch.save(contents, target)
+        save_weights(staged / BEST, contents)
         _write_config(staged / CONFIG, config, file, out, [*report.notes, f"class names: {origin}"])
         staged.chmod(0o755)  # mkdtemp makes folders that colleagues on a shared disk cannot read
         if out.exists():

@@ -20,10 +20,10 @@ from tools.listing.list_files import (
     read_class_order,
     write,
 )
-from tools.listing.splits import SPLITS, group_names, ratio_split, read_split
+from tools.listing.splits import SPLITS, fold_split, group_names, ratio_split, read_split
 from utils.errors import ListError, UserError
 
-Splits = dict[str, list[Found]]  # "train", "val" and perhaps "test"
+Splits = dict[str, list[Found]]  # "train", "val" and perhaps "test"; with --folds "fold1/train", "fold1/val", ...
 MISSING = "missing.txt"
 Place = tuple[str, float | None, float | None]  # Found.place
 
@@ -130,15 +130,28 @@ def from_folders(videos: Sequence[Found], *, encoded: bool) -> dict[Place, str]:
     return {} if splits is None else {video.place: split for video, split in zip(videos, splits, strict=True)}
 
 
-def by_ratio(videos: Sequence[Found], args: argparse.Namespace) -> Splits:
-    """Splits the videos by --val-ratio, --seed and --group-regex."""
+def by_chance(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Splits, str]:
+    """Splits the videos by --val-ratio or --folds, with --seed and --group-regex; also returns what decided."""
     labels = [video.label for video in videos]
     groups = group_names([video.name for video in videos], labels, regex=args.group_regex)
-    sides = ratio_split([video.classes for video in videos], groups, ratio=args.val_ratio, seed=args.seed)
-    splits: Splits = {"train": [], "val": []}
+    sets = [video.classes for video in videos]
+    if args.folds is None:
+        sides = ratio_split(sets, groups, ratio=args.val_ratio, seed=args.seed)
+        halves = _grouped(videos, sides)
+        return {side: halves.get(side, []) for side in ("train", "val")}, f"ratio {args.val_ratio:g}, seed {args.seed}"
+    places = fold_split(sets, groups, folds=args.folds, seed=args.seed)
+    splits: Splits = {}
+    for fold in range(args.folds):
+        sides = ["val" if place == fold else "train" for place in places]
+        splits |= {f"fold{fold + 1}/{side}": members for side, members in sorted(_grouped(videos, sides).items())}
+    return splits, f"{args.folds} folds, seed {args.seed}"
+
+
+def _grouped(videos: Sequence[Found], sides: Sequence[str]) -> Splits:
+    found: Splits = defaultdict(list)
     for video, side in zip(videos, sides, strict=True):
-        splits[side].append(video)
-    return splits
+        found[side].append(video)
+    return dict(found)
 
 
 def make_splits(
@@ -173,8 +186,10 @@ def make_splits(
     if unknown := sorted({label for video in videos for label in video.classes} - {*classes, ""}):
         raise UserError(f"{args.class_names}: class {unknown[0]!r} is not in it ({len(unknown)} such classes)")
     if not sides:
-        splits = by_ratio(videos, args)
-        return splits, classes, missing, dict.fromkeys(splits, f"ratio {args.val_ratio:g}, seed {args.seed}")
+        splits, decided = by_chance(videos, args)
+        return splits, classes, missing, dict.fromkeys(splits, decided)
+    if args.folds is not None:
+        raise UserError(f"--folds: these videos have their split ({next(iter(how.values()))}); leave out --folds")
     splits = {side: [video for video in videos if sides[video.place] == side] for side in sorted(set(sides.values()))}
     return splits, classes, missing, how
 
@@ -208,7 +223,8 @@ def run(args: argparse.Namespace) -> int:
         )
     folder: Path = args.lists or dataset / "lists"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for name in splits:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be created ({error.strerror}); give another --lists") from None
     for name, members in splits.items():
@@ -216,7 +232,10 @@ def run(args: argparse.Namespace) -> int:
         few, most = min((per_class[one] for one in classes), default=0), max(per_class.values(), default=0)
         spread = f"{few} to {most} per class" if set(per_class) != {""} else "without labels"
         write(folder / f"{name}{suffix}", lines[name], f"{len(members)} videos, {spread} ({how[name]})")
-    write(folder / "classInd.txt", [f"{number} {name}\n" for name, number in index.items()], f"{len(classes)} classes")
+    for place in sorted({(folder / name).parent for name in splits}):
+        write(
+            place / "classInd.txt", [f"{number} {name}\n" for name, number in index.items()], f"{len(classes)} classes"
+        )
     used = {video.path for members in splits.values() for video in members}
     if len(used) < len(videos):
         notes.append(f"{len(videos) - len(used)} of {len(videos)} videos are in no list, because nothing names them")
@@ -228,11 +247,16 @@ def run(args: argparse.Namespace) -> int:
     for note in notes:
         print(note)
     print(f"in the config: num_class: {len(classes)}" + ", multi_label: True" * args.multi_label)
-    for side in ("train", "val"):
-        if side in splits:
-            print(f"  {side}_root: {dataset}\n  {side}_source: {folder / side}{suffix}")
+    for name in splits:
+        side = name.rpartition("/")[2]
+        if side in ("train", "val") and name in (side, f"fold1/{side}"):
+            print(f"  {side}_root: {dataset}\n  {side}_source: {folder / name}{suffix}")
     if args.videos:
         print("  data: {store: {type: video}}")
+    if args.folds:
+        print(
+            f"train one experiment for each of the {args.folds} folds; python -m anal_tools.folds sums their results up"
+        )
     print("next: python main.py --config exps/<dataset>/<experiment>/config.yaml --dry-run")
     return 1 if missing else 0
 

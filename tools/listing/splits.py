@@ -165,3 +165,35 @@ def ratio_split(labels: Sequence[Sequence[str]], groups: Sequence[str], *, ratio
         if not val[label] and left:
             take(min(left, key=lambda group: counts[group].total()))
     return ["val" if group in chosen else "train" for group in groups]
+
+
+def fold_split(labels: Sequence[Sequence[str]], groups: Sequence[str], *, folds: int, seed: int) -> list[int]:
+    """Returns the fold of each video, 0 to folds - 1: about the same share of each class, and no group is in two.
+
+    The same seed gives the same folds.
+
+    labels: classes of each video; videos without any are divided like one more class.
+    Raises: UserError for fewer groups than folds, and for a class that a fold would leave nothing to train on.
+    """
+    sets = [tuple(row) or ("",) for row in labels]
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, group in enumerate(groups):
+        members[group].append(number)
+    if len(members) < folds:
+        raise UserError(f"--folds {folds}: there are only {len(members)} videos, or groups of them; give fewer folds")
+    total = Counter(label for row in sets for label in row)
+    drawn = [sorted(members)[n] for n in np.random.default_rng(seed).permutation(len(members))]
+    held: list[Counter[str]] = [Counter() for _ in range(folds)]
+    where: dict[str, int] = {}
+    for group in sorted(drawn, key=lambda name: -len(members[name])):  # the large ones while there is room
+        counts = Counter(label for n in members[group] for label in sets[n])
+        share = [sum(one[label] * count / total[label] for label, count in counts.items()) for one in held]
+        where[group] = min(range(folds), key=lambda fold: (share[fold], held[fold].total(), fold))
+        held[where[group]].update(counts)
+    for label in sorted(total):
+        if any(one[label] == total[label] for one in held):
+            raise UserError(
+                f"class {label!r} has one video or group of videos, so a fold would train without it; add videos to "
+                "it, or leave the class out"
+            )
+    return [where[group] for group in groups]

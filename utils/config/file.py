@@ -26,6 +26,7 @@ _NAMES_A_PLACE = re.compile(r"[/\\~:]|\.\w+$")  # of paths, addresses and files
 COMMAND_LINE = -1  # stands for the line of a value that was set on the command line
 
 
+MOST_NAMES = 150  # in a message; timm has more than a thousand networks
 LARGEST = 2**31 - 1  # of whole numbers, so that none overflows
 LARGEST_FLOAT = 1e9
 LARGER = {f"{ROOT_KEY}.seed": 2**64 - 1}
@@ -118,9 +119,13 @@ def describe(error: ValidationError, schema: type[BaseModel], path: Path, lines:
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Returns `; did you mean `x`?`, or all known names if none is similar, to be put behind a message."""
+    """Returns `; did you mean `x`?`, or the known names if none is similar, to be put behind a message."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean `{near[0]}`?" if near else f"; known names: {', '.join(sorted(known))}"
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    if len(known) > MOST_NAMES:
+        return f"; none of the {len(known)} known names is similar"
+    return f"; known names: {', '.join(sorted(known))}"
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -86,6 +86,16 @@ def with_prefix(state: Mapping[str, Any]) -> dict[str, Any]:
     return {PREFIX + key: value for key, value in state.items()}
 
 
+def save_weights(path: Path, contents: Mapping[str, Any]) -> None:
+    """Writes a checkpoint whose weights can be used, but from which no training goes on.
+
+    contents: its entries, with the state dict as the network has it.
+    """
+    state = with_prefix(contents["state_dict"])
+    with atomic_write(path) as file:
+        torch.save({**contents, "step": 0, "state_dict": state, SUM: sum_of(state)}, file)
+
+
 def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     """Writes `checkpoint` as the folder's newest, keeps the one before it, and writes it as the best one if `best`.
 

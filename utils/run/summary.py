@@ -108,7 +108,7 @@ def summary(common: Common, rates: np.ndarray, num_train: int | None, world_size
 
 
 def _validations(common: Common, steps: int, steps_per_epoch: float) -> str:
-    """Returns in words when a run of so many steps is validated."""
+    """Returns in words when a run of that many steps is validated."""
     if common.val_source is None:
         return "never, because there is no val_source"
     every = common.validate_every(steps_per_epoch)

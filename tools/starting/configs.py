@@ -1,0 +1,192 @@
+"""Writes the configs of the experiments that tools/start.py makes: probes of a frozen backbone, and fine-tuning."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from datasets.lists.class_names import read_class_file
+from tools.importing.experiment import CONFIG, write_experiment
+from tools.listing.archives import mirror_pairs
+from utils.errors import UserError
+
+_PLAIN = re.compile(r"[\w./-]+")
+
+PROBE = """\
+# {title}: the features of {backbone}, which stays as it is, and one linear layer on them.
+# Written by {command}, which solved the layer itself, with the weight decay that is best for held-out videos.
+# {about}
+common:
+    model:
+        type: probe
+        backbone: {backbone_text}
+        pretrained: {pretrained}
+        head: {head}
+        num_segments: {num_frames}
+        num_class: {num_class}
+
+    augmentation:
+        input_size: {size}
+        test_resize: {resize}
+        flip: False
+        mean: {mean}
+        std: {std}
+
+    workers: {workers}
+    batch_size: 16
+    seed: {seed}
+
+    optimizer: ADAMW  # for main.py, which trains the layer step by step
+    weight_decay: 0.01
+    lr_scheduler:
+        type: COSINE
+        base_lr: 0.001
+        epochs: 30
+    val_epochs: 5
+
+{data}"""
+
+FINE_TUNE = """\
+# Fine-tuning: the whole network is trained, from the weights of {backbone} on.
+# Written by {command}
+# {about}
+#   {run}
+# It needs a GPU, or patience. The learning rate is for 32 videos per step: scale base_lr and warmup_lr with
+# batch_size x accumulate x GPUs.
+common:
+    model:
+        type: {method}  # {why}
+        backbone: {backbone_text}
+        pretrained: {pretrained}
+        num_segments: {num_frames}
+        num_class: {num_class}
+        dropout: 0.5
+
+    augmentation:
+        input_size: {size}
+        test_resize: {resize}
+        flip: 0.5  # False if left and right are different classes; or name the pairs in flip_labels
+        {flip_labels}
+        mean: {mean}
+        std: {std}
+
+    workers: {workers}
+    batch_size: 8
+    accumulate: 4  # 32 videos per step
+    amp: auto
+    channels_last: True
+
+    lr_scheduler:
+        type: COSINE
+        base_lr: 0.0005
+        warmup_epochs: 2
+        warmup_lr: 0.005
+        epochs: 25
+
+    momentum: 0.9
+    weight_decay: 0.0005
+    nesterov: True
+    no_wd: True
+    label_smooth: 0.1
+    clip_gradient: 20.0
+    frozen_bn: True  # with few videos, the published statistics are better than those of small batches
+
+    seed: {seed}
+    val_epochs: 1
+    print_freq: 10
+
+{data}"""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Says where the lists of an experiment are.
+
+    root: folder in front of their paths.
+    folder: holds train and val, and the class names.
+    encoded: whether they list encoded videos instead of folders of frames.
+    """
+
+    root: Path
+    folder: Path
+    encoded: bool
+
+    def source(self, name: str) -> Path:
+        """Returns the list called train or val."""
+        return self.folder / f"{name}{'.csv' if self.encoded else '.txt'}"
+
+    def class_names(self) -> list[str]:
+        """Returns the classes in their order."""
+        return read_class_file(self.folder / "classInd.txt")
+
+    def text(self) -> str:
+        """Returns the keys of a config that name the lists."""
+        lines = ["    data:", f"        class_names: {quoted(self.folder / 'classInd.txt')}"]
+        lines += ["        store: {type: video}  # videos are decoded while it trains"] if self.encoded else []
+        for side in ("train", "val"):
+            lines += [f"    {side}_root: {quoted(self.root)}", f"    {side}_source: {quoted(self.source(side))}"]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Network:
+    """Says what a backbone wants to see: as its publisher trained it.
+
+    backbone: its name in a config.
+    pretrained: the value of model.pretrained.
+    size, resize: of the crop, and of the frame's short side before it, in pixels.
+    mean, std: of its input, in 0..1.
+    """
+
+    backbone: str
+    pretrained: bool | str
+    size: int
+    resize: int
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def values(self) -> dict[str, Any]:
+        """Returns the values of the configs that the network decides."""
+        return {
+            "backbone": self.backbone,
+            "backbone_text": quoted(self.backbone),
+            "pretrained": self.pretrained if isinstance(self.pretrained, bool) else quoted(self.pretrained),
+            "size": self.size,
+            "resize": self.resize,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+
+def quoted(value: object) -> str:
+    """Returns a text as YAML: as it is where that means the same text, else in quotes."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text else json.dumps(text, ensure_ascii=False)
+
+
+def flip_labels(classes: Sequence[str]) -> str:
+    """Returns the line of flip_labels: the pairs of classes whose names differ by left and right, else an example."""
+    pairs = mirror_pairs(classes)
+    once = {one: other for one, other in pairs.items() if one < other}
+    if not once:
+        return "# flip_labels: {turn left: turn right}"
+    return f"flip_labels: {json.dumps(once, ensure_ascii=False)}"
+
+
+def write_config(folder: Path, text: str) -> None:
+    """Writes an experiment folder, unless it is there already.
+
+    Raises: UserError if it is there with another config, which a run may have trained with.
+    """
+    path = folder / CONFIG
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != text:
+            raise UserError(f"{path}: differs from what would be written; give another --out, or remove {folder}")
+        return
+    write_experiment(folder, {CONFIG: text})

@@ -1,0 +1,66 @@
+"""Finds the backbone that tools/start.py uses: that it exists, what it wants to see, and where its weights are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from networks.checkpoints.load import find_pretrained
+from networks.image.backbones import TIMM, architecture, image_backbone
+from networks.published.files import checkpoint_file, fetch
+from networks.published.libraries import image_weights
+from tools.starting.configs import Network
+from utils.errors import CheckpointError, UserError
+from utils.transforms.presets import IMAGENET_MEAN, IMAGENET_STD
+
+SIZE, RESIZE = 224, 256
+LARGEST = 256  # pixels; the sizes of larger inputs are for GPUs, and their networks take smaller ones too
+
+
+def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
+    """Returns what is known about a backbone, and the file of its weights, which is fetched if it is not here.
+
+    Raises: UserError for an unknown name, and in one line for weights that are neither here nor can be fetched.
+    """
+    try:
+        with torch.device("meta"):
+            image_backbone(backbone)
+    except ValueError as error:
+        raise UserError(
+            f"--{error}" if str(error).startswith("backbone") else f"--backbone {backbone}: {error}"
+        ) from None
+    file = _published(backbone) if weights is None else checkpoint_file(weights)
+    if not file.is_file():
+        raise UserError(f"--weights {weights}: no such file, and no name of tools.weights")
+    size, resize, mean, std = SIZE, RESIZE, IMAGENET_MEAN, IMAGENET_STD
+    if backbone.startswith(TIMM):
+        about = _about(backbone)
+        mean, std = about.mean, about.std
+        if about.input_size[-1] <= LARGEST:
+            size = about.input_size[-1]
+            resize = round(size / about.crop_pct)
+    return Network(backbone, True if weights is None else weights, size, resize, mean, std), file
+
+
+def _published(backbone: str) -> Path:
+    """Returns the file that `pretrained: True` will take, and fetches it if it is not here."""
+    arch = architecture(backbone)
+    here = find_pretrained(arch)
+    if here is not None:
+        return here
+    found = image_weights(arch)
+    if found is None:
+        raise UserError(f"--backbone {backbone}: nobody publishes image weights for it; name a file with --weights")
+    try:
+        return fetch(found)
+    except CheckpointError as error:
+        raise UserError(f"--backbone {backbone}: its weights: {error}, or name it with --weights") from None
+
+
+def _about(backbone: str) -> Any:
+    import timm
+    from timm.models import PretrainedCfg
+
+    return timm.get_pretrained_cfg(backbone.removeprefix(TIMM)) or PretrainedCfg()
