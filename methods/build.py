@@ -20,6 +20,7 @@ from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
 from networks.published.files import local_file, named
 from networks.published.libraries import published_statistics
+from networks.recompute import recompute_blocks, recomputed_blocks
 from utils.config.build import build, call, parameters_of
 from utils.config.schema import Common
 from utils.config.sections import Model
@@ -77,6 +78,11 @@ def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[M
             freeze_bn(method, keep_first=not common.frozen_bn)
     with _errors_at("common.freeze"):
         freeze_parts(method, common.freeze)
+    if common.activation_checkpointing:
+        with _errors_at("common.activation_checkpointing"):
+            if common.compile:
+                raise ValueError("is untried with common.compile: set one of them to False")
+            recompute_blocks(method)
     return method, [f"{kwargs}.{warning}" for warning in warnings]
 
 
@@ -118,6 +124,8 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
         folder.warn("bf16 on a CPU can give wrong gradients of convolutions over time: amp: auto avoids it")
     if common.amp != "off":
         folder.log(f"mixed precision: {precision.name}")
+    if blocks := recomputed_blocks(method):
+        folder.log(f"activation checkpointing of {len(blocks)} blocks: {', '.join(blocks)}")
     if run.args.static_loss_scale and precision.name != "fp16":
         folder.warn("--static-loss-scale does nothing without fp16")
     return method, precision

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TextIO, cast
 from utils.errors import EXIT_USER_ERROR, UserError
 from utils.files import ROOT
 from utils.plain_text import TextOnly, one_line
-from utils.system import discard, ended_by_signals, open_streams
+from utils.system import discard, ended_by_signals, open_streams, wait_asleep
 
 SECONDS_BETWEEN_LINES = 10
 NEEDED = ("torch", "numpy", "yaml", "pydantic", "cv2")  # what main.py imports first
@@ -35,6 +35,7 @@ def answer_early(check: Callable[[], object]) -> None:
     For programs that take seconds to import: they call it before they do.
     """
     open_streams()
+    wait_asleep()
     try:
         check()
         for package in NEEDED:
@@ -60,6 +61,7 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
     A UserError is printed to stderr as one line, `error: ...`, without a traceback.
     """
     open_streams()
+    wait_asleep()
     before = sys.stdout, sys.stderr
     for stream in before:
         if isinstance(stream, io.TextIOWrapper):  # paths that are not UTF-8, terminals that cannot show Chinese

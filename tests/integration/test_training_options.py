@@ -41,6 +41,17 @@ def test_an_option_survives_an_interruption_to_the_bit(
     assert [r["loss"] for r in metrics(whole, "val")] == [r["loss"] for r in metrics(cut, "val")]
 
 
+def test_activation_checkpointing_changes_no_bit_and_the_log_names_the_blocks(tmp_path: Path) -> None:
+    plain, again = make_experiment(tmp_path / "plain"), make_experiment(tmp_path / "again")
+    assert run(plain, SHORT, "common.ema=0.5") == 0
+    assert run(again, SHORT, "common.ema=0.5", "common.activation_checkpointing=true") == 0
+    assert same_weights(weights(plain), weights(again))
+    log = (again.parent / "log.txt").read_text()
+    assert "activation checkpointing of 17 blocks: backbone.features.1, backbone.features.2" in log
+    with pytest.raises(ConfigError, match=r"common\.activation_checkpointing: is untried with common\.compile"):
+        run(again, "common.activation_checkpointing=true", "common.compile=true", "--dry-run")
+
+
 def test_an_average_of_the_weights_is_what_is_scored_and_saved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.whole
 def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
     recognizer = load(ckpt, device="cpu")
-    network = streaming_network(recognizer)
+    network = streaming_network(recognizer, recognizer.folded.network)
     assert check_stream(recognizer, network).difference < 1e-5
     logits = torch.cat([row for _, row, _ in stream_logits(recognizer, network, VideoInput(video).frames())])
     clip = recognizer.protocol.transform.apply([picture for _, picture in Video(video).frames()])[0]
@@ -43,7 +43,7 @@ def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
 @pytest.mark.whole
 def test_the_check_notices_a_lost_state(ckpt: Path) -> None:
     recognizer = load(ckpt, device="cpu")
-    network = streaming_network(recognizer)
+    network = streaming_network(recognizer, recognizer.folded.network)
     forward = network.forward
     network.forward = lambda frame, *before: forward(frame)  # type: ignore[method-assign]  # forgets
     assert check_stream(recognizer, network).difference > 1e-3

@@ -54,6 +54,55 @@ def test_memory_that_the_system_does_not_measure_is_none(monkeypatch: pytest.Mon
     assert system.peak_memory() is None
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({}, 8),
+    ],
+)
+def test_a_container_has_as_many_cores_as_its_time_limit_is_worth(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(system, "CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    assert system.cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "PASSIVE"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"),
+        ({"GOMP_SPINCOUNT": "100"}, None),
+        ({"KMP_BLOCKTIME": "1"}, None),
+    ],
+)
+def test_threads_that_wait_sleep_unless_the_user_wants_otherwise(
+    given: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    system.wait_asleep()
+    assert os.environ.get("OMP_WAIT_POLICY") == expected
+
+
+def test_a_command_decides_how_threads_wait_before_torch_is_loaded() -> None:
+    code = "import os, sys\nfrom utils.cli import answer_early\nanswer_early(lambda: None)\n"
+    code += "print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "PASSIVE"], done.stderr
+
+
 ENDED = """
 import os, signal, sys, tempfile
 from utils.cli import run_cli

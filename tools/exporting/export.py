@@ -87,12 +87,10 @@ def run(args: argparse.Namespace) -> int:
 
 def clip_network(recognizer: Recognizer) -> Exportable:
     """Returns the network of whole clips: clips (batch, C, T, H, W), normalised -> logits (batch, K)."""
-    height, width = recognizer.protocol.transform.size
-    shape = recognizer.protocol.clip.in_channels, recognizer.protocol.clip.num_frames, height, width
     generator = torch.Generator().manual_seed(0)
 
     def example(batch: int) -> tuple[Tensor, ...]:
-        return (torch.randn(batch, *shape, generator=generator),)
+        return (torch.randn(batch, *recognizer.clip_shape, generator=generator),)
 
     return Exportable(recognizer.method, ("clips",), ("logits",), example, 1, metadata_of(recognizer))
 
@@ -103,7 +101,7 @@ def streaming_step(recognizer: Recognizer) -> Exportable:
     A video begins with states of zeros.
     Raises: ConfigError for a network that is not a one-directional TSM.
     """
-    module = streaming_network(recognizer)
+    module = streaming_network(recognizer, recognizer.method)
     height, width = recognizer.protocol.transform.size
     generator = torch.Generator().manual_seed(0)
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from methods.base import Method
 from tools.inference.network import TrainedNetwork
 from utils.errors import UserError
 from utils.files import atomic_write
@@ -45,7 +44,9 @@ class Layer:
     def __init__(self, recognizer: TrainedNetwork, name: str, pool: Pool) -> None:
         if pool not in get_args(Pool):
             raise UserError(f"pool {pool!r}: should be one of {', '.join(get_args(Pool))}")
-        self._recognizer, self._module = recognizer, find_layer(recognizer.method, name)
+        network, changed = recognizer.folded
+        self._network = recognizer.method if name in changed else network
+        self._recognizer, self._module = recognizer, find_layer(self._network, name)
         self.name, self._pool = name, pool
 
     @torch.no_grad()
@@ -62,7 +63,8 @@ class Layer:
         caught: list[Any] = []
         handle = self._module.register_forward_hook(lambda module, given, output: caught.append(output))
         try:
-            self._recognizer.method(clips)
+            with torch.inference_mode():
+                self._network(clips)
         finally:
             handle.remove()
         if len(caught) != 1 or not isinstance(caught[0], Tensor):
@@ -81,12 +83,12 @@ class Layer:
         return output.mean(dim=(-2, -1)) if maps else output
 
 
-def find_layer(method: Method, name: str) -> nn.Module:
+def find_layer(method: nn.Module, name: str) -> nn.Module:
     """Returns the module of that dotted name, "" for the whole network. Raises: UserError with similar names."""
     modules = dict(method.named_modules())
     if name not in modules:
         near = difflib.get_close_matches(name, modules, n=3) or [key for key, _ in method.named_children()]
-        raise UserError(f"layer {name}: {method.name} has no such layer; similar names are {', '.join(near)}")
+        raise UserError(f"layer {name}: the network has no such layer; similar names are {', '.join(near)}")
     return modules[name]
 
 

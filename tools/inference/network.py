@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from tools.inference.windows import usual_window
 from utils.config.schema import Common
 from utils.errors import CheckpointError
 from utils.scoring.metrics import top_classes
+from utils.training.folding import Folded, fold_batch_norms
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class TrainedNetwork:
     """A trained network in evaluation mode, with all that stands before its input and behind its output.
 
     path: the checkpoint.
-    method: the network, in evaluation mode, on `device`.
+    method: the network, in evaluation mode, on `device`; on a CPU, a faster copy of it computes the answers.
     common: the config it was trained with.
     protocol: how its evaluation turns a video into views, and their logits into scores.
     class_names: names by label; None when the checkpoint does not contain them.
@@ -46,6 +48,18 @@ class TrainedNetwork:
     def num_class(self) -> int:
         """Number of classes (K)."""
         return self.common.model.num_class
+
+    @property
+    def clip_shape(self) -> tuple[int, int, int, int]:
+        """Returns the shape (C, T, H, W) of a clip by the test protocol."""
+        return self.protocol.clip.in_channels, self.protocol.clip.num_frames, *self.protocol.transform.size
+
+    @functools.cached_property
+    def folded(self) -> Folded:
+        """Returns the network that computes the answers: with folded batch norms on a CPU, else as it is."""
+        if self.device.type != "cpu":
+            return Folded(self.method, frozenset())
+        return fold_batch_norms(self.method, torch.empty(1, *self.clip_shape))
 
     @property
     def layers(self) -> list[str]:
@@ -75,8 +89,11 @@ class TrainedNetwork:
     @torch.no_grad()
     def logits(self, views: np.ndarray, *, batch_size: int) -> Tensor:
         """Runs the network: (V, T, H, W, C) -> float32 (V, K) on the CPU, `batch_size` views at a time."""
-        starts = range(0, len(views), batch_size)
-        parts = [self.method(self.normalise(views[start : start + batch_size])).float().cpu() for start in starts]
+        parts = []
+        for start in range(0, len(views), batch_size):
+            clips = self.normalise(views[start : start + batch_size])  # may keep tensors that a gradient needs later
+            with torch.inference_mode():
+                parts.append(self.folded.network(clips).float().cpu())
         return torch.cat(parts)
 
     def score_views(self, videos: Sequence[np.ndarray], *, batch_size: int) -> np.ndarray:

@@ -125,7 +125,7 @@ class Recognizer(TrainedNetwork):
         Raises: ConfigError for another network; FrameError when nothing can be decoded.
         """
         _check_positive(every=every, over=over, topk=topk, fps=fps)
-        network = streaming_network(self)
+        network = streaming_network(self, self.folded.network)
         return stream_frames(self, network, open_input(source, fps=fps), every=every, over=over, topk=topk)
 
     def features(

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def check(recognizer: Recognizer, video: Input | None, every: int) -> int:
     """Prints how far the stream is from the offline network; returns 1 when that is too far."""
-    found = check_stream(recognizer, streaming_network(recognizer), video, every=every)
+    found = check_stream(recognizer, streaming_network(recognizer, recognizer.folded.network), video, every=every)
     fine = found.difference < LARGEST_DIFFERENCE
     print(f"{found.num_frames} frames, largest logit {found.largest_logit:.2f}")
     print(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from datasets.videos.video import TimedFrame
 from methods.base import fold_frames
@@ -23,13 +23,19 @@ from utils.errors import ConfigError
 CHECKED_FRAMES = 64
 
 
-def streaming_network(recognizer: TrainedNetwork) -> StreamingTSM:
-    """Returns the network for one frame at a time. Raises: ConfigError when it looks into the future or at motion."""
-    path, method, modality = recognizer.path, recognizer.method, recognizer.protocol.clip.modality
+def streaming_network(recognizer: TrainedNetwork, method: nn.Module) -> StreamingTSM:
+    """Returns the network for one frame at a time.
+
+    method: the recognizer's network, as it is or folded.
+    Raises: ConfigError when it looks into the future or at motion.
+    """
+    path, modality = recognizer.path, recognizer.protocol.clip.modality
     if modality != "rgb":
         raise ConfigError(f"{path}: only RGB frames can be streamed, but this network takes {modality}")
     if not isinstance(method, TSM):
-        raise ConfigError(f"{path}: only a TSM with `shift: uni` can run frame by frame, this is a {method.name}")
+        raise ConfigError(
+            f"{path}: only a TSM with `shift: uni` can run frame by frame, this is a {recognizer.method.name}"
+        )
     try:
         return StreamingTSM(method)
     except ConfigError as error:
@@ -61,7 +67,8 @@ def stream_logits(
     for moment, picture in frames:
         began = time.perf_counter()
         views = recognizer.normalise(recognizer.protocol.transform.apply([picture])[0])
-        logits, *rest = network(views[:, :, 0], *state)
+        with torch.inference_mode():
+            logits, *rest = network(views[:, :, 0], *state)
         state = tuple(rest)
         result = logits.float().cpu()
         yield moment, result, time.perf_counter() - began
@@ -99,7 +106,7 @@ def check_stream(
             raise video.nothing_decoded()
     views = np.concatenate([recognizer.protocol.transform.apply([picture])[0][:1] for picture in pictures], axis=1)
     clip = recognizer.normalise(views)  # 1, 3, T, H, W
-    mean = recognizer.method(clip)
+    mean = recognizer.folded.network(clip)
     offline = network.tsm.frame_logits(fold_frames(clip))
     state: tuple[Tensor, ...] = ()
     rows = []

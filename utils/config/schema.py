@@ -101,6 +101,8 @@ class Common(Section):
     binary cross entropy, scores are sigmoids, the metric is mAP."""
     compile: bool = False
     """True: applies torch.compile to the network, and to colour jitter on a GPU."""
+    activation_checkpointing: bool = False
+    """True: keeps only the inputs of blocks for the backward pass, which computes the rest again; not with compile."""
     time_limit: Positive | None = None
     """Minutes after which training writes a checkpoint and ends; the same command continues it."""
     amp: Annotated[Literal["off", "auto", "bf16", "fp16"], BeforeValidator(_off_if_false)] = "off"

@@ -15,6 +15,7 @@ from utils.config.file import ConfigFile
 from utils.config.schema import Common
 from utils.processes.launch import Rank
 from utils.processes.memory import keep_freed_memory
+from utils.processes.threads import limit_threads
 from utils.run.about import about_run, config_lines, head_lines
 from utils.run.failures import explained
 from utils.run.folder import RunFolder
@@ -116,7 +117,8 @@ def open_run(args: argparse.Namespace, config: ConfigFile, rank: Rank, in_force:
     ):
         progress = Progress(folder, shown=rank.is_first, device=rank.device)
         about = about_run(args, config, rank, in_force)
-        folder.log("\n".join([f"{rank}, seed {config.common.seed}", *head_lines(about)]))
+        head = [f"{rank}, seed {config.common.seed}", *head_lines(about), f"CPU: {limit_threads()}"]
+        folder.log("\n".join(head))
         folder.write(["the config sets:", *config_lines(about)])
         for flag in args.obsolete:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")

@@ -15,6 +15,7 @@ from utils.processes import session
 from utils.processes.launch import Rank
 from utils.scoring.evaluation import Evaluation
 from utils.training.batch import Batch, on_device
+from utils.training.folding import fold_batch_norms
 from utils.training.precision import Precision
 
 
@@ -66,6 +67,7 @@ def evaluate(
     scored twice or never.
     """
     model.eval()
+    network: nn.Module | None = None  # what scores, once the shape of a clip is known
     protocol, task = videos.protocol, videos.protocol.task
     # a compiled model sees one shape only: smaller batches are filled up
     pad_to = protocol.batch_size if videos.common.compile else 0
@@ -78,8 +80,10 @@ def evaluate(
             faults.extend(filter(None, batch.faults))
             clips = protocol.augment.apply(batch.clips, None)
             views = len(clips) // len(batch)
-            with precision.autocast():
-                logits = model(_padded(clips, pad_to * views))[: len(clips)]
+            network = network or _for_scoring(model, clips, precision, compiled=videos.common.compile)
+            # a network that trains on may keep what it computes here, such as a table of positions
+            with precision.autocast(), torch.inference_mode(network is not model):
+                logits = network(_padded(clips, pad_to * views))[: len(clips)]
             hits = task.hits(logits, batch.labels.repeat_interleave(views, 0)).unflatten(1, (len(batch), views))
             scores = protocol.average_views(logits.float().unflatten(0, (len(batch), views)))
             columns = loaded.indices, loaded.labels, scores.cpu(), hits.sum(-1).T.long().cpu()
@@ -106,6 +110,13 @@ def evaluate(
         faults=faults,
     )
     return found
+
+
+def _for_scoring(model: nn.Module, clips: Tensor, precision: Precision, *, compiled: bool) -> nn.Module:
+    """Returns the network with folded batch norms where that helps: on a CPU, in float32, uncompiled; else itself."""
+    if clips.device.type != "cpu" or precision.dtype is not None or compiled:
+        return model
+    return fold_batch_norms(model, clips[:1]).network
 
 
 def _padded(clips: Tensor, size: int) -> Tensor:

@@ -139,6 +139,19 @@ def test_features_are_of_the_layer_that_is_named(recognizer: Recognizer, video: 
     np.testing.assert_allclose(logits.softmax(0).numpy(), recognizer.predict(video).scores, atol=1e-5)
 
 
+def test_features_of_a_folded_convolution_are_its_own(recognizer: Recognizer, video: Path) -> None:
+    name = "backbone.layer4.1.conv2"
+    assert name in recognizer.folded.changed
+    found = recognizer.features(video, layer=name).features[0]
+    caught: list[torch.Tensor] = []
+    hook = recognizer.method.get_submodule(name).register_forward_hook(lambda *passed: caught.append(passed[2]))
+    source = recognizer._open(video, 10, ends=True)
+    views = next(recognizer.cut(source, source.frames())).views
+    recognizer.method(recognizer.normalise(views))
+    hook.remove()
+    np.testing.assert_allclose(found, caught[0].mean((-1, -2)).detach().numpy().T, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.whole
 def test_another_test_protocol_is_another_number_of_views(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, CLIP, test={"num_clips": 10, "num_crops": 3})

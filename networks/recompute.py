@@ -1,0 +1,85 @@
+"""Lets the blocks of a network compute their activations again in the backward pass instead of keeping them.
+
+Memory then holds the input of each block and the activations of one block (Chen et al. 2016, arXiv 1604.06174).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+WEIGHTED = (nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+class Recomputed(nn.Module):
+    """Keeps nothing of its forward pass in training but the input. `recompute_blocks` puts this in front of a class."""
+
+    def forward(self, *inputs: Any) -> Any:
+        """Runs the block; the backward pass runs it again, with the same random numbers."""
+        if not (self.training and torch.is_grad_enabled()):
+            return super().forward(*inputs)
+
+        def contexts() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
+            return contextlib.nullcontext(), _untracked(self)
+
+        return checkpoint(super().forward, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+@contextlib.contextmanager
+def _untracked(block: nn.Module) -> Iterator[None]:
+    """Lends batch norms copies of their running statistics: these follow a batch once, not once for each pass."""
+    norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
+    own = [dict(norm._buffers) for norm in norms]
+    for norm, buffers in zip(norms, own, strict=True):
+        norm._buffers.update({name: buffer if buffer is None else buffer.clone() for name, buffer in buffers.items()})
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, own, strict=True):
+            norm._buffers.update(buffers)
+
+
+def blocks_of(network: nn.Module) -> dict[str, nn.Module]:
+    """Returns the repeated blocks of a network by their names: residual blocks, Inception blocks, transformer blocks.
+
+    They are items of a Sequential or a ModuleList, of a kind that the network has more than once there, with more than
+    one convolution or linear layer each. Of blocks inside of stages, the blocks count.
+    """
+    items = {
+        f"{name}.{key}".removeprefix("."): child
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.Sequential, nn.ModuleList))
+        for key, child in module.named_children()
+        if not isinstance(child, (nn.Sequential, nn.ModuleList))
+        and sum(isinstance(part, WEIGHTED) for part in child.modules()) > 1
+    }
+    kinds = Counter(type(child) for child in items.values())
+    repeated = {name: child for name, child in items.items() if kinds[type(child)] > 1}
+    return {
+        name: block for name, block in repeated.items() if not any(other.startswith(f"{name}.") for other in repeated)
+    }
+
+
+def recompute_blocks(network: nn.Module) -> None:
+    """Makes every block of a network a `Recomputed` one, in place; names, weights and hooks stay.
+
+    Raises: ValueError if the network has no repeated blocks.
+    """
+    blocks = blocks_of(network)
+    if not blocks:
+        raise ValueError("this network has no repeated blocks that could be computed again; set it to False")
+    for block in blocks.values():
+        kind = type(block)
+        block.__class__ = type(kind.__name__, (Recomputed, kind), {})
+
+
+def recomputed_blocks(network: nn.Module) -> list[str]:
+    """Returns the names of the blocks that are computed again."""
+    return [name for name, module in network.named_modules() if isinstance(module, Recomputed)]
