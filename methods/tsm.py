@@ -36,6 +36,8 @@ class TSM(TSN):
     non_local: non-local blocks in layer2 and layer3 (ResNets): True or `embedded_gaussian`, `dot_product`, `gaussian`.
     """
 
+    any_size = False  # the places of the shift are found in the graph of the network
+
     @checked
     def __init__(
         self,

@@ -42,6 +42,8 @@ class TSN(Method):
     init_std: standard deviation of the classifier's initial weights.
     """
 
+    any_size = True  # whether vision transformers take frames of another size than their own
+
     @checked
     def __init__(
         self,
@@ -62,7 +64,9 @@ class TSN(Method):
         self.arch = architecture(backbone)
         self.name = f"tsn_{backbone}"
         self.network_defaults = network_defaults(IMAGE_BACKBONES.get(backbone))
-        self.backbone, width = image_backbone(backbone, kwargs, in_channels=self.clip.in_channels)
+        self.backbone, width = image_backbone(
+            backbone, kwargs, in_channels=self.clip.in_channels, any_size=self.any_size
+        )
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
         self.head = new_head(width, num_class, std=init_std)
         self.example_size = (num_segments, 224, 224)

@@ -28,7 +28,7 @@ def architecture(name: str) -> str:
 
 
 def image_backbone(
-    name: str, kwargs: Mapping[str, Any] | None = None, *, in_channels: int = RGB
+    name: str, kwargs: Mapping[str, Any] | None = None, *, in_channels: int = RGB, any_size: bool = True
 ) -> tuple[nn.Module, int]:
     """Builds a network without its classifier: frames (N, C, H, W) -> features (N, width). Returns it and the width.
 
@@ -36,13 +36,14 @@ def image_backbone(
 
     kwargs: arguments of the network's constructor.
     in_channels: channels of each frame; if not 3, the first convolution is replaced (flow stacks, RGB differences).
+    any_size: whether timm's vision transformers take frames of any size; their graph cannot be traced then.
 
     Raises: ValueError that starts with "backbone: " or "kwargs.", for an unknown name, an argument that the constructor
         does not take, or a package that is not installed.
     """
     kwargs = dict(kwargs or {})
     if name.startswith(TIMM):
-        return _timm_backbone(name, kwargs, in_channels)
+        return _timm_backbone(name, kwargs, in_channels, any_size=any_size)
     if name in IMAGE_BACKBONES:
         net = call(IMAGE_BACKBONES[name], kwargs, name, "kwargs")
     else:
@@ -77,7 +78,7 @@ def _torchvision_network(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
         raise ValueError(f"kwargs: {name}: {error}") from error
 
 
-def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int) -> tuple[nn.Module, int]:
+def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int, *, any_size: bool) -> tuple[nn.Module, int]:
     try:
         import timm
     except ImportError:
@@ -87,10 +88,11 @@ def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int) -> tuple
         raise ValueError(f"backbone: timm has no {short!r}{nearest(short, timm.list_models())}")
     for key in kwargs.keys() & inspect.signature(timm.create_model).parameters.keys() - {"scriptable", "exportable"}:
         raise ValueError(f"kwargs.{key}: is not the network's; weights come from model.pretrained or --load-path alone")
+    sizes = {"dynamic_img_size": True} if any_size else {}
     given = {"num_classes": 0, "in_chans": in_channels, **kwargs}
     try:
         try:  # a vision transformer then takes frames of any size, and its published position table still fits
-            net = timm.create_model(short, pretrained=False, **{"dynamic_img_size": True, **given})
+            net = timm.create_model(short, pretrained=False, **(sizes | given))
         except TypeError as error:
             if "dynamic_img_size" in kwargs or "dynamic_img_size" not in str(error):
                 raise

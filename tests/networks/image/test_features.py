@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from methods.tsm import TSM
 from networks.image.backbones import image_backbone
 from networks.image.features import FrameFeatures
 from tests.helpers.requirements import needs_package
@@ -37,6 +38,12 @@ FRAMES = torch.randn(2, 3, 56, 70, generator=torch.Generator().manual_seed(1))
 def test_dinov2_takes_frames_of_another_size_than_it_was_trained_with(size: int) -> None:
     net, features = _meta("timm/vit_small_patch14_dinov2")
     assert features.vectors(net, torch.empty(1, 3, size, size, device="meta")).shape == (1, 384)
+
+
+def test_a_temporal_shift_still_finds_its_places_in_a_vision_transformer() -> None:
+    with torch.device("meta"):
+        method = TSM(backbone="timm/vit_tiny_patch16_224", num_class=3, num_segments=2).eval()
+        assert method(torch.empty(1, 3, 2, 224, 224)).shape == (1, 3)
 
 
 def test_pooling_takes_the_class_token_the_mean_of_the_patches_or_both() -> None:
