@@ -33,6 +33,7 @@ def test_made_up_frames_weigh_what_real_ones_do(workload: Workload) -> None:
     assert "frames 340x256 of 1" in workload.describe()
 
 
+@pytest.mark.whole
 def test_all_readers_make_the_batch_they_claim(workload: Workload) -> None:
     keys = workload.batch(1)
     assert keys == [(0, 2), (0, 3)] and workload.batch(16) == [(1, 0), (1, 1)]

@@ -30,6 +30,7 @@ def lent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return places
 
 
+@pytest.mark.whole
 def test_a_place_is_free_again_when_nothing_that_lies_in_it_is_left() -> None:
     pool = ClipPool(SHAPE, UINT8, ahead=0)
     first, second = pool.take(), pool.take()

@@ -158,6 +158,7 @@ def test_short_videos_hold_their_last_frame(tmp_path: Path):
         assert dataset.indices(1, None).max() == 2
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("kind", ["missing", "empty", "audio", "no video", "truncated", "damaged"])
 def test_a_bad_video_is_a_fault_that_names_it(tmp_path: Path, kind: str):

@@ -83,6 +83,7 @@ def image_file(folder: Path) -> tuple[nn.Module, Path]:
     return image, folder / "resnet18-mine.pth"
 
 
+@pytest.mark.whole
 def test_image_weights_inflate_to_clips_of_flow(tmp_path: Path) -> None:
     _, _ = image_file(tmp_path)
     method = Clip3D(backbone="resnet18_3d", num_class=4, clip_len=16, modality="flow", kwargs={"shortcut_type": "B"})
@@ -92,6 +93,7 @@ def test_image_weights_inflate_to_clips_of_flow(tmp_path: Path) -> None:
     torch.testing.assert_close(kernel.sum(2)[:, 1], image["conv1.weight"].mean(1))
 
 
+@pytest.mark.whole
 def test_weights_trained_on_rgb_videos_begin_a_flow_network_but_are_not_evaluated_as_one(tmp_path: Path) -> None:
     rgb, flow = TSM(backbone="resnet18", num_class=3), TSM(backbone="resnet18", num_class=4, modality="flow", stack=2)
     torch.save({"state_dict": rgb.state_dict()}, tmp_path / "rgb.pth")
@@ -103,6 +105,7 @@ def test_weights_trained_on_rgb_videos_begin_a_flow_network_but_are_not_evaluate
         load_into(same, tmp_path / "rgb.pth")
 
 
+@pytest.mark.whole
 def test_weights_of_differences_are_not_taken_for_rgb(tmp_path: Path) -> None:
     """One difference has three channels, as a frame has: only the config in the file tells them apart."""
     arguments: dict[str, Any] = {"backbone": "resnet18", "num_class": 3}

@@ -66,6 +66,7 @@ def _check_order_matters(backbone: str) -> None:
         torch.testing.assert_close(shifted, apart, rtol=1e-3, atol=1e-4 * scale)  # clips never mix
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("backbone", ARCHITECTURES)
 def test_permuting_frames_changes_tsm_and_not_tsn(backbone: str) -> None:
@@ -231,6 +232,7 @@ def test_it_compiles_without_a_graph_break_and_exports_with_any_batch() -> None:
         torch.testing.assert_close(step(*inputs), stream(*inputs))
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(
     ("arguments", "message"),

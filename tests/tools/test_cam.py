@@ -85,6 +85,7 @@ def untrained(opened: Recognizer, model: dict, size: int = 64) -> Recognizer:
     return dataclasses.replace(opened, method=method, common=common).with_test(num_clips=None, num_crops=1)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("three_d", [False, True])
 @pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_the_map_lights_where_the_class_is_and_nowhere_else(
@@ -225,6 +226,7 @@ def test_mistakes_are_one_line_and_write_nothing(ckpt: Path, video: Path, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole
 def test_the_score_of_one_class_among_several_is_a_sigmoid(tmp_path: Path) -> None:
     recognizer = load(write_checkpoint(tmp_path, UNI, multi_label=True), device="cpu")
     clip = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)

@@ -62,6 +62,7 @@ def test_the_folder_holds_the_same_network_and_evaluates_at_once(tmp_path: Path)
     assert run_main(["--config", str(out / "config.yaml"), "--dry-run"]) == 0
 
 
+@pytest.mark.whole
 def test_what_the_file_does_not_tell_is_said_and_changed_by_overrides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

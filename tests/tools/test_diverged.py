@@ -23,6 +23,7 @@ def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(
     ("tool", "output", "what"),

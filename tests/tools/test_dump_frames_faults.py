@@ -157,6 +157,7 @@ def dump_or_die(job: Job) -> dict[str, Any]:
     return dump_video(job)
 
 
+@pytest.mark.whole
 def test_a_worker_that_is_killed_costs_one_video_and_the_next_run_gets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
         return file["features"], file["times"]
 
 
+@pytest.mark.whole
 def test_the_default_layer_is_what_predict_scores(ckpt: Path, videos: Path, tmp_path: Path) -> None:
     assert extract_features.main([str(ckpt), str(videos), str(tmp_path)]) == 0
     recognizer = load(ckpt, device="cpu")
@@ -46,6 +47,7 @@ def test_the_default_layer_is_what_predict_scores(ckpt: Path, videos: Path, tmp_
         assert times.tolist() == [[0, pytest.approx(prediction.seconds - 0.1)]]
 
 
+@pytest.mark.whole
 def test_features_times_the_classifier_are_the_logits(ckpt: Path, videos: Path, tmp_path: Path) -> None:
     windows = ("--window", "2", "--step", "1")
     for layer in ("backbone", ""):
@@ -122,6 +124,7 @@ def test_another_rule_takes_other_frames(ckpt: Path, videos: Path, tmp_path: Pat
     assert read(tmp_path / "2" / "a.mp4.npz")[0].shape[2] == 5
 
 
+@pytest.mark.whole
 def test_mistakes_are_one_line(ckpt: Path, videos: Path, tmp_path: Path) -> None:
     arguments = [str(ckpt), str(videos), str(tmp_path / "out")]
     with pytest.raises(UserError, match=r"has no such layer; similar names are .*backbone"):

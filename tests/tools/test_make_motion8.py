@@ -44,6 +44,7 @@ def test_clips_are_short_videos_in_balanced_classes(dataset: Path) -> None:
         assert decode(path).shape == (NUM_FRAMES, SIDE, SIDE, 3)
 
 
+@pytest.mark.whole
 def test_no_bag_of_frames_tells_the_members_of_a_pair_apart(dataset: Path) -> None:
     for forward, backward in PAIRS:
         for path in (dataset / forward).iterdir():

@@ -62,6 +62,7 @@ def test_runs_in_an_empty_folder_with_nothing_but_the_checkpoint(ckpt: Path, vid
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.whole
 def test_without_names_a_class_is_its_number(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict.main([str(write_checkpoint(tmp_path, num_class=2)), str(video)]) == 0
     assert {line.split("  ")[2] for line in capsys.readouterr().out.splitlines()[1:]} == {"class 0", "class 1"}
@@ -132,6 +133,7 @@ def test_json_to_the_standard_output_is_all_there_is(ckpt: Path, video: Path) ->
     assert json.loads(done.stdout)["videos"][0]["frames"] == 50
 
 
+@pytest.mark.whole
 def test_several_videos_are_answered_one_after_the_other(
     ckpt: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +213,7 @@ def test_an_annotated_copy_shows_frames_when_the_video_did(ckpt: Path, tmp_path:
     assert times == pytest.approx([moment / 10 for moment in moments], abs=1e-3)
 
 
+@pytest.mark.whole
 def test_mistakes_are_one_line(ckpt: Path, video: Path, tmp_path: Path) -> None:
     weights = tmp_path / "weights.pth"
     torch.save(torch.load(ckpt, weights_only=True)["state_dict"], weights)

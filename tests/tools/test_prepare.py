@@ -109,6 +109,7 @@ def test_classes_mirror_by_the_words_of_their_names() -> None:
     assert not {"Rolling left", "Leftover"} & set(pairs)
 
 
+@pytest.mark.whole
 def test_untrimmed_videos_are_cut_to_exact_numbers_of_frames(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

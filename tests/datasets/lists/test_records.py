@@ -119,6 +119,7 @@ PATHS = st.text(st.characters(blacklist_categories=["Cs", "Cc", "Zl", "Zp"]), mi
 )
 
 
+@pytest.mark.whole
 @settings(deadline=None)
 @example(videos=[("a longer path", 10000, 100)], separator=" ", newline="\r\n", block=24)  # it ends between CR and LF
 @given(

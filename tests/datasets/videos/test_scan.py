@@ -245,6 +245,7 @@ def test_a_playlist_with_the_name_of_a_video_opens_no_other_file(tmp_path: Path)
         next(iter(clips))
 
 
+@pytest.mark.whole
 def test_what_is_unusual_about_pictures_is_in_the_manifest_and_in_predictions(tmp_path: Path) -> None:
     path = write_numbered(tmp_path, "dv.avi")
     interlaced, pixels = dump_video(make_job(path, tmp_path))["notes"]

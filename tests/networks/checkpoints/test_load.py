@@ -268,6 +268,7 @@ def test_another_class_count_keeps_the_body_only_when_asked(tmp_path: Path) -> N
     assert len(report.resized) == 2
 
 
+@pytest.mark.whole
 def test_a_class_list_in_another_order_is_an_error(tmp_path: Path) -> None:
     source, method = _tsn(3), _tsn(3)
     path = _ours(source, tmp_path / "ckpt.pth.tar", class_names=["run", "sit", "walk"])
@@ -284,6 +285,7 @@ def test_a_class_list_in_another_order_is_an_error(tmp_path: Path) -> None:
     assert torch.equal(fresh.state_dict()["head.weight"], head) and _same(fresh, source, but="head.")
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(
     ("source", "target", "warning"),

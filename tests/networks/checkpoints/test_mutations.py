@@ -245,6 +245,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("change", SETTINGS)
 def test_another_config_in_a_file_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     contents = LAYOUTS["ours"].write(dict(_weights("ours")))

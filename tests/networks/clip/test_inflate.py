@@ -13,6 +13,7 @@ from tests.helpers.randomise import randomise
 from utils.errors import CheckpointError
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("name", ["slow_r50", "i3d_r50", "resnet50_3d"])
 def test_a_still_clip_gives_the_image_networks_features_away_from_the_ends(name: str) -> None:

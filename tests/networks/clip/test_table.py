@@ -9,6 +9,7 @@ from networks import CLIP_NETWORKS
 from networks.clip.table import EXAMPLES
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("name", sorted(CLIP_NETWORKS))
 def test_each_clip_network_scores_classes_and_backward_reaches_every_parameter(name: str) -> None:

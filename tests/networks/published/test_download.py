@@ -78,6 +78,7 @@ def test_a_file_that_has_changed_since_is_not_put_together_with_the_old_half(
     assert _get(server, tmp_path, "").read_bytes() == CONTENT[::-1]
 
 
+@pytest.mark.whole
 def test_what_has_come_waits_for_the_next_command(server: FileServer, tmp_path: Path) -> None:
     server.faults["/file"] = ["truncate", *["silent"] * module.TRIES]
     with pytest.raises(

@@ -62,6 +62,7 @@ def test_scores_are_those_of_the_evaluation_to_the_bit(tmp_path: Path, common: d
         np.testing.assert_array_equal(recognizer.scores(np.stack(in_memory)), expected)
 
 
+@pytest.mark.whole
 def test_a_prediction_names_the_classes(recognizer: Recognizer, video: Path) -> None:
     prediction = recognizer.predict(video, topk=3)
     assert [found.name for found in prediction.top] == [CLASSES[found.label] for found in prediction.top]
@@ -117,6 +118,7 @@ def test_a_window_comes_before_the_rest_is_read(recognizer: Recognizer, frames: 
     assert next(answers).time == 0 and read == 1
 
 
+@pytest.mark.whole
 def test_a_stream_averages_the_last_frames(recognizer: Recognizer, video: Path, frames: np.ndarray) -> None:
     length = UNI["num_segments"]
     answers = list(recognizer.stream(video))

@@ -96,6 +96,7 @@ def until(true: Any, seconds: float = 30) -> None:
     assert true()
 
 
+@pytest.mark.whole
 def test_an_uploaded_video_gets_the_scores_that_predict_gives_it(
     server: PageServer, recognizer: Recognizer, video: Path
 ) -> None:
@@ -230,6 +231,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: PageServer, video: Pat
     assert ask(server, "GET", "/")[0] == 200
 
 
+@pytest.mark.whole
 def test_an_upload_that_stands_still_is_given_up(server: PageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Handler, "timeout", 0.3)
     with raw(server, head_of(server, 1000) + b"abc") as connection:

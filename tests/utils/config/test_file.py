@@ -88,6 +88,7 @@ def test_all_mistakes_are_named_at_once(minimal: Path) -> None:
     assert "common.workers" in str(error.value) and "common.momentum" in str(error.value)
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(
     ("text", "message"),

@@ -25,6 +25,7 @@ def clip3d(backbone: str, frames: int) -> dict[str, Any]:
 TINY = {"type": "tsn", "backbone": "mobilenetv2", "num_segments": 1, "kwargs": {"scale": 0.25}}
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(
     ("model", "size", "frames", "reason"),
@@ -50,6 +51,7 @@ def test_what_only_the_test_shows_is_refused_as_well() -> None:
         main.check(config)
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(("batch", "keys"), [(2, {}), (1, {"frozen_bn": True})])
 def test_a_batch_of_one_is_too_small_for_batch_norm_on_a_single_pixel(batch: int, keys: dict[str, Any]) -> None:
@@ -78,6 +80,7 @@ def test_sizes_that_memory_cannot_hold_are_refused_before_they_are_tried(
         main.check(common(model, 32, device="cpu", **keys))
 
 
+@pytest.mark.whole
 def test_a_network_of_which_memory_is_unknown_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "total_memory", lambda: None)
     main.check(common({**TINY, "num_segments": 2**20}, 32, device="cpu"))

@@ -52,6 +52,7 @@ def test_equal_scores_rank_by_class_index() -> None:
     assert top_classes(tied, k=3)[0].tolist() == [0, 1, 2]
 
 
+@pytest.mark.whole
 @given(
     st.integers(1, 12).flatmap(
         lambda k: st.lists(

@@ -70,6 +70,7 @@ def test_a_published_file_tells_its_network_and_gives_its_published_scores(name:
     assert _error(built, doc) < TOLERANCE
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(("published", "backbone"), IMAGE)
 def test_an_image_networks_file_fills_the_backbone_and_gives_its_scores(
@@ -224,6 +225,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(("name", "arguments", "told", "note"), NAMES)
 def test_the_name_of_mits_file_tells_what_its_weights_do_not_show(

@@ -220,6 +220,7 @@ REFUSED: list[tuple[str, Callable[[dict[str, Tensor]], None], str]] = [
 ]
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(("what", "damage", "message"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_a_file_that_does_not_fit_is_refused_whole(
@@ -285,6 +286,7 @@ THEIR_LOGITS = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(("config", "frames", "logits"), THEIR_LOGITS.values(), ids=THEIR_LOGITS)
 def test_i3d_and_c2d_of_mmaction2_have_its_logits(config: str, frames: int, logits: list[float]) -> None:

@@ -70,6 +70,7 @@ def _scored(method: Method, file: RawCheckpoint, clip: torch.Tensor) -> torch.Te
         return method.eval()(clip)
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("mode", ["dot_product", "gaussian", "embedded_gaussian"])
 @pytest.mark.parametrize("use_scale", [True, False])

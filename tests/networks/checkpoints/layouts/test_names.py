@@ -66,6 +66,7 @@ def _lukemelas(state: State) -> State:
     return renamed
 
 
+@pytest.mark.whole
 @needs_package("timm")
 @pytest.mark.parametrize("variant", ["b0", *(pytest.param(name, marks=pytest.mark.alike) for name in ("b2", "lite3"))])
 def test_an_efficientnet_in_lukemelas_names_fills_timms(variant: str, tmp_path: Path) -> None:
@@ -104,6 +105,7 @@ HEADS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(("backbone", "arguments", "head"), HEADS)
 def test_a_classifier_behind_a_dropout_in_a_sequence_is_found(
