@@ -36,6 +36,7 @@ from utils.run import checkpoint
 
 PAGE = ROOT / "docs" / "interruptions.md"
 OPTIONS = {"ema": 0.9, "ckpt_freq": 2, "val_freq": 5, "print_freq": 1}
+STEPS = 9  # of a run of `make_experiment`
 MOST_KILLS = 4  # of one run, before it is let to its end
 MEET_SECONDS = 30
 UNMET = r"have not come within \d+ s$|does not answer .*set MASTER_PORT to another port$"
@@ -107,7 +108,7 @@ def disturbed(folder: Path, world_size: int, kills: int, seconds: float, dice: r
     tally.runs += 1
     for _ in range(kills):
         processes = start(config, world_size)
-        time.sleep(dice.uniform(0.0, seconds))
+        _wait(config, dice, seconds)
         victim = processes[dice.randrange(world_size)]
         killed = victim.is_alive()
         if killed:
@@ -128,6 +129,27 @@ def disturbed(folder: Path, world_size: int, kills: int, seconds: float, dice: r
     codes = finish(start(config, world_size))
     assert codes == [0] * world_size, (config.parent / "output_0.txt").read_text()
     return config
+
+
+def _wait(config: Path, dice: random.Random, seconds: float) -> None:
+    """Waits for a random moment: every third time one from the start on, else one after a random step is logged.
+
+    A clock alone would hit little but starts where other work slows this machine down.
+    """
+    if dice.random() < 1 / 3:
+        time.sleep(dice.uniform(0.0, seconds))
+        return
+    known = _logged(config)
+    wanted, end = known + dice.randrange(1, STEPS + 1), time.monotonic() + 10 * seconds
+    while _logged(config) < min(wanted, STEPS) and time.monotonic() < end:
+        time.sleep(0.002)
+    time.sleep(dice.uniform(0.0, 0.1))
+
+
+def _logged(config: Path) -> int:
+    """The number of steps in metrics.jsonl."""
+    file = config.parent / "metrics.jsonl"
+    return file.read_text().count('"kind": "train"') if file.exists() else 0
 
 
 def _last_line(config: Path, rank: int) -> str:
