@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ class TrainedNetwork:
     device: torch.device
     trained_on: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    _folded: dict[Any, Folded] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def num_class(self) -> int:
@@ -54,12 +56,17 @@ class TrainedNetwork:
         """Returns the shape (C, T, H, W) of a clip by the test protocol."""
         return self.protocol.clip.in_channels, self.protocol.clip.num_frames, *self.protocol.transform.size
 
-    @functools.cached_property
+    @property
     def folded(self) -> Folded:
         """Returns the network that computes the answers: with folded batch norms on a CPU, else as it is."""
         if self.device.type != "cpu":
             return Folded(self.method, frozenset())
-        return fold_batch_norms(self.method, torch.empty(1, *self.clip_shape))
+        tensors = itertools.chain(self.method.parameters(), self.method.buffers())
+        weights = tuple((one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors)
+        if weights not in self._folded:  # whoever changes the weights gets the answers of the new ones
+            self._folded.clear()
+            self._folded[weights] = fold_batch_norms(self.method, torch.empty(1, *self.clip_shape))
+        return self._folded[weights]
 
     @property
     def layers(self) -> list[str]:

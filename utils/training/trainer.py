@@ -198,14 +198,16 @@ class Trainer:
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels
         # a sweep has several classifiers, whose losses add up: none learns from another's; what is shown is their mean
-        rivals = logits.unflatten(0, (-1, len(clips)))  # (S, B, K)
-        per_clip = [criterion(one, labels) if mix is None else mix.loss(criterion, one, labels) for one in rivals]
-        loss = (torch.stack(per_clip).sum(0) * weight).sum()
-        hits = torch.stack([self.task.hits(one, labels) for one in rivals.detach()]).mean(0)
-        if mix is not None:
-            partners = mix.partners(labels)
-            hits = mix.average(hits, torch.stack([self.task.hits(one, partners) for one in rivals.detach()]).mean(0))
-        numbers = torch.cat([loss.detach()[None] / len(rivals), (hits * weight).sum(1), count[None]])
+        losses, hits = [], []
+        for one in logits.unflatten(0, (-1, len(clips))):  # (S, B, K)
+            losses.append(criterion(one, labels) if mix is None else mix.loss(criterion, one, labels))
+            found = self.task.hits(one.detach(), labels)
+            hits.append(
+                found if mix is None else mix.average(found, self.task.hits(one.detach(), mix.partners(labels)))
+            )
+        loss = (torch.stack(losses).sum(0) * weight).sum()
+        counted = (torch.stack(hits).mean(0) * weight).sum(1)
+        numbers = torch.cat([loss.detach()[None] / len(losses), counted, count[None]])
         step.numbers = numbers if step.numbers is None else step.numbers + numbers
         return loss / count.clamp(min=1)
 

@@ -104,6 +104,17 @@ def test_windows_are_the_timeline_and_their_mean_is_the_prediction(
     np.testing.assert_array_equal(prediction.scores, mean.astype(np.float32))
 
 
+def test_changed_weights_give_the_answers_of_the_new_ones(recognizer: Recognizer, video: Path) -> None:
+    before = recognizer.scores(video)
+    convolution = next(part for part in recognizer.method.modules() if isinstance(part, torch.nn.Conv2d))
+    with torch.no_grad():
+        convolution.weight.neg_()
+        changed = recognizer.scores(video)
+        convolution.weight.neg_()
+    assert np.abs(changed - before).max() > 1e-4
+    np.testing.assert_array_equal(recognizer.scores(video), before)
+
+
 def test_a_window_comes_before_the_rest_is_read(recognizer: Recognizer, frames: np.ndarray) -> None:
     read = 0
 
