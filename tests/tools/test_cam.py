@@ -70,7 +70,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def planted(opened: Recognizer, *, three_d: bool) -> Recognizer:
-    fields = {field.name: getattr(opened, field.name) for field in dataclasses.fields(opened)}
+    fields = {field.name: getattr(opened, field.name) for field in dataclasses.fields(opened) if field.init}
     return Plain(**fields | {"method": Planted(three_d=three_d).eval().requires_grad_(False)})
 
 
