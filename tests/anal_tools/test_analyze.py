@@ -24,6 +24,7 @@ def rows_of(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("names", [["only"], ["a", "b"], STRANGE, [f"class number {i}" for i in range(152)]])
 def test_totals_of_every_file_equal_the_results(tmp_path: Path, names: list[str]) -> None:

@@ -72,6 +72,7 @@ def test_samplers_give_pytorchvideos_spans() -> None:
     assert len(make_clip_sampler("random_multi", 2, 3).spans(10, RNG)[0]) == 3
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("workers", [0, 2])
 def test_each_video_comes_once_per_epoch_and_in_another_order(csv: Path, workers: int) -> None:
     dataset = Kinetics(csv, make_clip_sampler("random", 0.25))

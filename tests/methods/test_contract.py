@@ -74,6 +74,7 @@ def test_a_method_takes_plain_keyword_arguments_only(name: str) -> None:
         assert parameter.annotation is not parameter.empty, parameter
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("name", METHODS)
 def test_evaluation_is_deterministic_and_leaves_the_statistics_alone(name: str) -> None:

@@ -37,6 +37,7 @@ def _probe(head: str, **more: Any) -> Probe:
     return Probe(head=head, **{**TINY, **small, **more})  # type: ignore[arg-type]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("head", HEADS)
 def test_only_the_head_reaches_the_optimizer(head: str) -> None:
     method = _probe(head)
@@ -57,6 +58,7 @@ def test_neither_training_mode_nor_precise_bn_moves_the_statistics_of_the_backbo
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("head", "more", "sees"), [
     ("linear", {}, False), ("mlp", {}, False), ("ordered", {}, True),
     ("attentive", {}, True), ("attentive", {"places": False}, False),
@@ -74,6 +76,7 @@ def test_only_tokens_and_frames_that_know_their_places_tell_the_order_of_frames(
     assert (gap > 1e-4) == sees
 
 
+@pytest.mark.whole
 def test_any_number_of_frames_is_taken_but_by_weights_for_each_place() -> None:
     clip = torch.randn(1, 3, 5, 32, 32)
     with pytest.raises(UserError, match="head: ordered has weights for each of its 2 frames and cannot see 5"):
@@ -117,6 +120,7 @@ def test_a_run_trains_the_head_and_leaves_the_backbone_to_the_bit(
     assert run(config, "--evaluate") == 0
 
 
+@pytest.mark.whole
 @needs_package("timm", "pip install timm")
 def test_a_mean_that_the_weights_were_not_trained_with_is_a_warning() -> None:
     def warning(**augmentation: Any) -> str | None:

@@ -90,6 +90,7 @@ def test_without_channels_to_move_tsm_is_tsn() -> None:
         assert torch.equal(still(clips), tsn(clips))
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(
     ("backbone", "params", "frames", "side", "gmacs"),
@@ -108,6 +109,7 @@ def test_the_shift_costs_nothing(backbone: str, params: int, frames: int, side: 
     assert f"{multiply_adds(net, (1, 3, frames, side, side)) / 1e9:.3f}" == gmacs
 
 
+@pytest.mark.whole
 def test_the_shift_runs_over_the_frames_it_is_given() -> None:
     net = TSM(backbone="resnet18", num_class=5, num_segments=8).eval()
     clips = torch.randn(2, 3, 16, 32, 32)
@@ -121,6 +123,7 @@ def test_the_shift_runs_over_the_frames_it_is_given() -> None:
         assert torch.equal(fresh(clips), sixteen)
 
 
+@pytest.mark.whole
 def test_the_whole_block_place_shifts_the_shortcut_too() -> None:
     net = TSM(backbone="resnet18", num_class=5, shift_place="block")
     shifted = [path for path, module in net.named_modules() if isinstance(module, TemporalShift)]

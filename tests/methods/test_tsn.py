@@ -10,6 +10,7 @@ from methods.tsn import TSN
 from utils.run.flops import multiply_adds, num_parameters
 
 
+@pytest.mark.whole
 def test_the_original_projects_model_has_its_published_size() -> None:
     with torch.device("meta"):
         original = TSN(backbone="mobilenetv2", num_class=152, num_segments=3, dropout=0.8, kwargs={"t": 6})

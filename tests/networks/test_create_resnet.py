@@ -20,6 +20,7 @@ def test_the_default_is_the_tutorials_network() -> None:
     }
 
 
+@pytest.mark.whole
 def test_every_argument_changes_its_part() -> None:
     with torch.device("meta"):
         net = create_resnet(

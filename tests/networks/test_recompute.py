@@ -60,6 +60,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     )
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_losses_gradients_and_statistics_are_the_same_to_the_bit(kind: str) -> None:
@@ -97,6 +98,7 @@ class Block(nn.Module):
         return x + self.layers(x)
 
 
+@pytest.mark.whole
 def test_a_copy_computes_with_its_own_weights() -> None:
     """As the moving average of the weights is one."""
     _, again, clips = pair("tsm")
@@ -107,6 +109,7 @@ def test_a_copy_computes_with_its_own_weights() -> None:
     assert step(copied, clips)[0] != step(again, clips)[0]
 
 
+@pytest.mark.whole
 def test_mixed_precision_gives_the_same_losses() -> None:
     plain, again, clips = pair("tsm")
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -23,6 +23,7 @@ def test_every_picture_is_small_and_shown() -> None:
     assert max(path.stat().st_size for path in IMAGES.iterdir()) <= LARGEST
 
 
+@pytest.mark.whole
 def test_a_picture_that_is_too_large_is_not_written(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
     with pytest.raises(UserError, match="pictures in docs/ have at most 150000; show less in it"):

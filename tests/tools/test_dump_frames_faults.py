@@ -33,6 +33,7 @@ def make_faults(folder: Path) -> None:
     (folder / "locked.mkv").symlink_to(folder / "nowhere.mkv")
 
 
+@pytest.mark.whole
 def test_faults_are_reported_leave_nothing_and_do_not_stop_the_rest(tmp_path: Path) -> None:
     make_faults(tmp_path / "videos" / "x")
     done = run_tool("dump_frames", tmp_path / "videos", tmp_path / "set", "--workers", 2, code=1)

@@ -62,6 +62,7 @@ def test_features_times_the_classifier_are_the_logits(ckpt: Path, videos: Path, 
     np.testing.assert_allclose(times, [[0, 1.9], [1, 2.9], [2, 3.9]])
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(
     "model, layer, pool, shape",
@@ -115,6 +116,7 @@ def test_hdf5_holds_the_same_and_goes_on(ckpt: Path, videos: Path, tmp_path: Pat
         extract_features.main([*arguments, "--layer", "backbone"])
 
 
+@pytest.mark.whole
 def test_another_rule_takes_other_frames(ckpt: Path, videos: Path, tmp_path: Path) -> None:
     arguments = [str(ckpt), str(videos / "a.mp4")]
     extract_features.main([*arguments, str(tmp_path / "1"), "--layer", "backbone"])

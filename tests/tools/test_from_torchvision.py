@@ -196,6 +196,7 @@ def test_weights_of_torchvision_are_tested_with_their_own_transforms(
         run(tmp_path / "other", videos, "--resume", str(tmp_path / "checkpoint.pth"))
 
 
+@pytest.mark.whole
 def test_other_ranks_wait_for_the_folder_of_the_first(videos: Path, tmp_path: Path) -> None:
     raw = plan(ONE_GPU, videos).raw
     found: list[Path] = []

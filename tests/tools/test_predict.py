@@ -185,6 +185,7 @@ def test_a_folder_of_videos_goes_on_after_a_broken_one(
     assert "good.mp4" in said.out and "bad.mp4: cannot be read as a video" in said.err
 
 
+@pytest.mark.whole
 def test_annotated_copy_shows_every_frame(ckpt: Path, video: Path, tmp_path: Path) -> None:
     target = tmp_path / "seen.mp4"
     predict.main([str(ckpt), str(video), "--window", "1", "--annotate", str(target)])

@@ -189,6 +189,7 @@ UNUSABLE: list[tuple[str, Callable[[Tensor], Tensor]]] = [
 ]
 
 
+@pytest.mark.whole
 @pytest.mark.filterwarnings("ignore::UserWarning")  # torch tells of sparse tensors that it does not check them
 @pytest.mark.parametrize(("kind", "made"), UNUSABLE, ids=[kind for kind, _ in UNUSABLE])
 def test_tensors_that_cannot_be_copied_are_named_before_anything_is_loaded(
@@ -220,6 +221,7 @@ def test_weights_that_are_not_finite_are_refused_by_name_and_number(key: str, va
     assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_weights_of_any_floating_point_type_load(dtype: torch.dtype, tmp_path: Path) -> None:
     source, method = (TSN(backbone="resnet18", num_class=5) for _ in range(2))

@@ -233,6 +233,7 @@ def test_a_file_that_does_not_fit_is_one_message_and_nothing_is_loaded(
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
 
 
+@pytest.mark.whole
 def test_another_architecture_is_told_with_both_sides_first_keys(tmp_path: Path) -> None:
     torch.save(resnet18().state_dict(), tmp_path / "x.pth")
     with pytest.raises(

@@ -60,6 +60,7 @@ def test_separated_networks_convolve_each_channel_alone_and_stride_in_time_and_s
     assert (pointwise.kernel_size, depthwise.groups, type(norm)) == ((1, 1, 1), 128, nn.BatchNorm3d)
 
 
+@pytest.mark.whole
 def test_dropout_is_put_in_front_of_torchvisions_classifiers_under_their_keys() -> None:
     clip = torch.ones(1, 3, 2, 16, 16)
     for name in ("r3d_18", "ir_csn_50"):

@@ -76,6 +76,7 @@ def test_the_last_layer_gives_the_tokens_of_no_layer_and_an_earlier_one_gives_ot
     assert torch.equal(last, by_number) and last.shape == earlier.shape and not torch.allclose(last, earlier)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "name",
     [

@@ -44,6 +44,7 @@ def test_a_video_at_an_address_has_the_frames_of_the_file(server: FileServer, vi
     assert found.warnings == []
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("path", "fault", "words"),
     [
@@ -60,6 +61,7 @@ def test_an_address_without_a_video_is_one_line(server: FileServer, path: str, f
     assert server.address in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.whole
 def test_a_stream_that_stalls_says_so_after_its_pictures(server: FileServer, tmp_path: Path) -> None:
     server.files["/v.ts"] = make_video(tmp_path / "v.ts", frames=200, fps=10, container={}).read_bytes()
     server.faults["/v.ts"] = ["stall"] * 9

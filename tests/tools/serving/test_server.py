@@ -277,6 +277,7 @@ def test_scores_that_are_no_numbers_are_one_line(
         recognizer.predict(video)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_the_command_serves_until_it_is_ended_and_removes_its_folder(
     recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals

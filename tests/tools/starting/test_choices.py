@@ -59,12 +59,14 @@ def test_the_smallest_class_limits_the_folds_and_many_videos_need_none(video: Pa
         chosen(survey(video, split=True), tmp_path / "out", folds=2)
 
 
+@pytest.mark.whole
 def test_long_videos_get_more_frames_unless_a_number_is_given(video: Path, tmp_path: Path) -> None:
     assert chosen(survey(video, seconds=60.0), tmp_path / "out").num_frames == 16
     given = chosen(survey(video, seconds=60.0), tmp_path / "out", frames=4)
     assert given.num_frames == 4 and "as --frames says" in given.reasons[0]
 
 
+@pytest.mark.whole
 def test_frames_that_would_fill_the_disk_are_read_from_the_videos(
     video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,6 +78,7 @@ def test_frames_that_would_fill_the_disk_are_read_from_the_videos(
         chosen(survey(video, fault="bad.mp4: cut off"), tmp_path / "out")
 
 
+@pytest.mark.whole
 def test_the_sizes_of_a_sample_stand_for_all(video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     monkeypatch.setattr(choices, "in_bytes", lambda number: sizes.append(number) or str(number))

@@ -86,6 +86,7 @@ def test_a_network_of_which_memory_is_unknown_is_tried(monkeypatch: pytest.Monke
     main.check(common({**TINY, "num_segments": 2**20}, 32, device="cpu"))
 
 
+@pytest.mark.whole
 def test_frozen_entirely_a_network_has_nothing_to_train() -> None:
     with pytest.raises(ConfigError, match=r"^common.freeze: \['backbone', 'head'\] leaves nothing to train"):
         main.check(common(TINY, 32, freeze=["backbone", "head"]))

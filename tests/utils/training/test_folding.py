@@ -47,6 +47,7 @@ def num_folded(net: nn.Module) -> int:
     return sum("forward" in norm.__dict__ for norm in norms(net))
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_batch_norm_of_a_method_is_folded_and_the_logits_stay(name: str) -> None:
@@ -61,6 +62,7 @@ def test_every_batch_norm_of_a_method_is_folded_and_the_logits_stay(name: str) -
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
 
 
+@pytest.mark.whole
 @needs_package("timm", "pip install -r requirements-extras.txt")
 @pytest.mark.alike
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "efficientnet_lite0", "resnet26t"])

@@ -14,6 +14,7 @@ def grey(frames: np.ndarray) -> list[np.ndarray]:
     return [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("algorithm", ["dis", pytest.param("tvl1", marks=needs_package("skimage"))])
 @pytest.mark.parametrize(("x", "y"), [(3, 0), (-2, 0), (0, 2)])
 def test_a_texture_that_moves_right_has_positive_x_and_down_positive_y(algorithm: str, x: int, y: int) -> None:

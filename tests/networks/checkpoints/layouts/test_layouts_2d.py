@@ -125,6 +125,7 @@ def _randomise(method: Method) -> None:
             nn.init.uniform_(module.running_var, 0.8, 1.2)
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize(("project", "name", "backbone", "arguments"), MODELS)
 def test_each_model_of_a_family_tells_its_arguments_and_computes_the_same(

@@ -129,6 +129,7 @@ def test_mits_classifier_in_a_sequence_is_found(tmp_path: Path) -> None:
     assert torch.equal(again.head.weight, made.head.weight)
 
 
+@pytest.mark.whole
 def test_a_classifier_of_several_layers_is_named(tmp_path: Path) -> None:
     state = _in_sequence(dict(Clip3D(backbone="r3d_18", num_class=7).network.state_dict()), "fc")
     torch.save({**state, "fc.3.weight": torch.ones(7, 7), "fc.3.bias": torch.ones(7)}, tmp_path / "x.pth")
