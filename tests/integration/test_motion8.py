@@ -43,7 +43,7 @@ def overrides(motion8: Path, *more: str) -> list[str]:
 )
 def test_an_experiment_of_motion8_takes_three_steps(name: str, motion8: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "exps" / "motion8" / name / "config.yaml", tmp_path)
-    short = ["batch_size=4", "print_freq=1", "val_freq=2", "lr_scheduler.max_iter=3"]
+    short = ["batch_size=4", "print_freq=1", "val_freq=2", "lr_scheduler.max_iter=3", "model.pretrained=False"]
     assert main.main(["--config", str(tmp_path / "config.yaml"), *overrides(motion8, *short)]) == 0
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if record["kind"] == "train"] == [0, 1, 2]
