@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 
 from methods.tsm import TSM
@@ -40,6 +42,7 @@ def test_dinov2_takes_frames_of_another_size_than_it_was_trained_with(size: int)
     assert features.vectors(net, torch.empty(1, 3, size, size, device="meta")).shape == (1, 384)
 
 
+@pytest.mark.skipif(Version(version("torch")) < Version("2.7"), reason="torch 2.6 cannot trace timm's attention")
 def test_a_temporal_shift_still_finds_its_places_in_a_vision_transformer() -> None:
     with torch.device("meta"):
         method = TSM(backbone="timm/vit_tiny_patch16_224", num_class=3, num_segments=2).eval()
