@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import yaml
 
 from datasets.lists.records import RecordList, read_list
 from datasets.stores.disk import DiskStore
@@ -74,6 +76,15 @@ def make_frames(root: Path) -> Path:
     source = root / "train.txt"
     source.write_text("".join(lines))
     return source
+
+
+def write_config(folder: Path, source: Path, **common: Any) -> Path:
+    """Writes the config.yaml of a run that trains on the frames of `make_frames` and draws no pictures."""
+    places = {"train_root": str(source.parent), "train_source": str(source)}
+    folder.mkdir(parents=True)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"common": {**common, **places, "watch": {"clips": 0, "confusion": False}}}))
+    return path
 
 
 def open_frames(source: Path, root: Path, *, segments: int, input_size: int, batch_size: int) -> Workload:

@@ -21,11 +21,10 @@ if not __package__:  # started as `python benchmarks/features.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import numpy as np
-import yaml
 
 import main as framework
-from benchmarks._page import table
-from benchmarks._workload import VIDEOS, make_frames
+from benchmarks._page import table, write_section
+from benchmarks._workload import VIDEOS, make_frames, write_config
 from utils.cli import Parser, run_cli
 
 BATCH = 8
@@ -40,18 +39,12 @@ def experiment(folder: Path, source: Path, backbone: str, side: int, cache: Path
         "data": {"sampling": "middle", "feature_cache": None if cache is None else str(cache)},
         "workers": 1,
         "batch_size": BATCH,
-        "watch": {"clips": 0, "confusion": False},
         "lr_scheduler": {"type": "COSINE", "base_lr": 1e-3, "epochs": EPOCHS},
         "val_freq": 1_000_000,
         "ckpt_freq": 1_000_000,
         "print_freq": 1,
-        "train_root": str(source.parent),
-        "train_source": str(source),
     }
-    folder.mkdir(parents=True)
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({"common": common}))
-    return path
+    return write_config(folder, source, **common)
 
 
 def seconds_of_epochs(config: Path) -> list[float]:
@@ -67,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table."""
     parser = Parser(prog="benchmarks.features", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small network and small frames")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     args = parser.parse_args(argv)
     backbone, side = ("mobilenetv2", 64) if args.quick else ("timm/efficientnet_lite0", 224)
     with tempfile.TemporaryDirectory() as folder:
@@ -76,10 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = []
         for number, (name, cache) in enumerate(caches.items()):
             found = seconds_of_epochs(experiment(root / f"run{number}", source, backbone, side, cache))
-            rows.append([name, *(f"{seconds:.2f}" for seconds in found), f"{found[0] / found[-1]:.1f}"])
-    head = ["probe", *(f"s in epoch {number + 1}" for number in range(EPOCHS)), "first / last epoch"]
-    print(f"{backbone}, {VIDEOS} videos, 8 x {side} x {side}, batches of {BATCH}, one worker\n")
-    print(table(head, rows))
+            rows.append([name, *(f"{seconds:.2f}" for seconds in found), f"{found[0] / found[1]:.1f}"])
+    head = ["probe", *(f"s in epoch {number + 1}" for number in range(EPOCHS)), "first / second epoch"]
+    about = f"{backbone}, {VIDEOS} videos, 8 x {side} x {side}, batches of {BATCH}, one worker."
+    body = f"{about}\n\n{table(head, rows)}"
+    print(body)
+    if args.write:
+        write_section("Features of a frozen network", "python -m benchmarks.features --write", body)
     return 0
 
 

@@ -24,12 +24,11 @@ if not __package__:  # started as `python benchmarks/training.py`
 
 import numpy as np
 import torch
-import yaml
 
 import main as framework
 from benchmarks._page import table, write_section
 from benchmarks._readers import COLORJITTER, ERASING, MIX_UP
-from benchmarks._workload import VIDEOS, make_frames
+from benchmarks._workload import VIDEOS, make_frames, write_config
 from utils.cli import Parser, run_cli
 from utils.system import cores
 
@@ -72,18 +71,12 @@ def experiment(folder: Path, source: Path, size: Size, *, decode: str, workers: 
         "batch_size": size.batch,
         "amp": "auto",
         "channels_last": True,
-        "watch": {"clips": 0, "confusion": False},
         "lr_scheduler": {"type": "COSINE", "base_lr": 1e-3, "warmup_steps": 1, "warmup_lr": 1e-3, "max_iter": steps},
         "val_freq": 10 * steps,
         "ckpt_freq": 10 * steps,
         "print_freq": size.print_freq,
-        "train_root": str(source.parent),
-        "train_source": str(source),
     }
-    folder.mkdir(parents=True)
-    path = folder / "config.yaml"
-    path.write_text(yaml.safe_dump({"common": common}))
-    return path
+    return write_config(folder, source, **common)
 
 
 def measure(config: Path, *, profile: int) -> tuple[float, float, float | None]:

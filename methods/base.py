@@ -32,6 +32,7 @@ class Method(nn.Module):
         kind: the key of methods.METHODS that it was built by.
         given: the arguments that the constructor was called with.
         frozen_part: the part that never learns, so that random weights there would stay; "" if every part can learn.
+        in_groups: whether frames of that part are computed in groups of one size, so that none changes another's bits.
         network_defaults: what the arguments in `kwargs` are by default, as far as the network's constructor tells it.
     """
 
@@ -42,6 +43,7 @@ class Method(nn.Module):
     example_size: tuple[int, int, int]
     kind: str = ""
     frozen_part: ClassVar[str] = ""
+    in_groups: bool = False
     given: Mapping[str, Any]
     network_defaults: Mapping[str, Any] = {}
     # what the shapes of the weights or the clip show

@@ -14,7 +14,6 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
-from methods.probe import Probe
 from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_into
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
@@ -117,8 +116,7 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
         folder.warn(warning)
     if differs := other_statistics(method, common):
         run.note(differs)
-    if isinstance(method, Probe):
-        method.in_groups = True
+    method.in_groups = bool(method.frozen_part)
     precision = Precision(common.amp, run.rank.device, run.args.static_loss_scale, model=method)
     if common.amp == "bf16" and precision.unsafe_in_bf16:
         folder.warn("bf16 on a CPU can give wrong gradients of convolutions over time: amp: auto avoids it")

@@ -16,7 +16,7 @@ from networks.image.features import FrameFeatures, Pooling
 from networks.prepare import freeze_whole
 from networks.swept_linear import SweptLinear
 from networks.temporal.attentive_pooler import AttentivePooler, places_in_time
-from utils.clip_spec import ClipSpec
+from utils.clip_spec import CLIP_DIMS, ClipSpec
 from utils.config.build import checked
 from utils.errors import UserError
 
@@ -33,7 +33,7 @@ class Probe(Method):
     num_segments: frames of a training clip, one from each equal part of the video.
     layer: block whose output is taken, from 0, or from the end if negative; None: the last, with all that the network
         does behind it.
-    pooling: what stands for a frame with `linear` and `mlp`: `cls`, the class token; `mean`, the mean over the tokens
+    pooling: what stands for a frame, except with `attentive`: `cls`, the class token; `mean`, the mean over the tokens
         or the map of the picture; `both`; None: what the network gives to its own classifier, with `layer` the mean.
     registers: tokens that do not lie in the picture and are left out of the mean, the class token among them; None: as
         many as the network says.
@@ -48,7 +48,6 @@ class Probe(Method):
 
     frozen_part = "backbone"
     NOT_SETTINGS = Method.NOT_SETTINGS | {"sweep"}
-    in_groups = False  # whether frames are computed in groups of one size, so that no frame changes the bits of another
 
     @checked
     def __init__(
@@ -74,7 +73,7 @@ class Probe(Method):
         _refuse_others(head, {"hidden": hidden}, "mlp")
         _refuse_others(head, {"depth": depth, "num_heads": num_heads, "places": places}, "attentive")
         if head == "attentive" and pooling is not None:
-            raise ValueError(f"pooling: {pooling} is for the heads linear and mlp; attentive reads all tokens")
+            raise ValueError(f"pooling: {pooling} is for the other heads; attentive reads all tokens")
         self.clip = ClipSpec(num_frames=num_segments)
         self.arch = architecture(backbone)
         self.name = f"probe_{backbone}"
@@ -167,7 +166,6 @@ class Probe(Method):
         return rows
 
 
-CLIP_DIMS = 5  # of B, C, T, H, W; features have fewer
 GROUP = 16  # frames that a GPU computes at once; a CPU takes them one by one
 DEPTH = 4  # of the attentive pooler, as V-JEPA 2 has it
 

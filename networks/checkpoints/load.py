@@ -121,16 +121,22 @@ def find_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> Pa
 
     Raises: CheckpointError if there is neither a file in `folder` nor one that its library publishes.
     """
-    if path := find_pretrained(architecture, folder) if architecture else None:
-        return path
-    published = image_weights(architecture) if architecture else None
-    if published is None:
+    found = known_image_weights(architecture, folder) if architecture else None
+    if found is None:
         wanted = f"put one into {folder} as {architecture.removeprefix(TIMM)}-ANYTHING.pth, " if architecture else ""
         raise CheckpointError(
             f"pretrained: True: nobody publishes image weights for {architecture or 'this network'}; {wanted}name a "
             f"checkpoint of the network itself, or start without: pretrained: False"
         )
-    return local_file(published, Path(folder)) or published
+    return found
+
+
+def known_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> Path | Published | None:
+    """Returns the file with image weights of an architecture, or what its library publishes; None without either."""
+    if path := find_pretrained(architecture, folder):
+        return path
+    published = image_weights(architecture)
+    return None if published is None else local_file(published, Path(folder)) or published
 
 
 def load_pretrained(model: Loadable, pretrained: bool | str, *, folder: str | Path = PRETRAINED) -> LoadReport:

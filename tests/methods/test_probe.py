@@ -91,7 +91,7 @@ def test_any_number_of_frames_is_taken_but_by_weights_for_each_place() -> None:
     [
         ({"hidden": 8}, "hidden: is for head: mlp, and head is linear"),
         ({"depth": 2}, "depth: is for head: attentive, and head is linear"),
-        ({"head": "attentive", "pooling": "mean"}, "pooling: mean is for the heads linear and mlp"),
+        ({"head": "attentive", "pooling": "mean"}, "pooling: mean is for the other heads; attentive reads all tokens"),
         ({"head": "attentive", "num_heads": 3}, "num_heads: 3 does not divide the 1280 channels of the tokens"),
         ({"head": "conv"}, "head: should be 'linear', 'ordered', 'mlp' or 'attentive', but is 'conv'"),
         ({"pooling": "cls"}, "pooling: mobilenetv2 has no class token"),

@@ -100,7 +100,7 @@ class Block(nn.Module):
 
 @pytest.mark.whole
 def test_a_copy_computes_with_its_own_weights() -> None:
-    """As the moving average of the weights is one."""
+    """A copy is what the moving average of the weights is."""
     _, again, clips = pair("tsm")
     copied = copy.deepcopy(again)
     with torch.no_grad():

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from networks.checkpoints.load import find_pretrained
+from networks.checkpoints.load import known_image_weights
 from networks.image.backbones import TIMM, architecture, image_backbone
 from networks.published.files import checkpoint_file, fetch
-from networks.published.libraries import image_weights
+from networks.published.libraries import published_statistics
 from tools.starting.configs import Network
 from utils.errors import CheckpointError, UserError
 from utils.transforms.presets import IMAGENET_MEAN, IMAGENET_STD
@@ -34,10 +34,10 @@ def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
     file = _published(backbone) if weights is None else checkpoint_file(weights)
     if not file.is_file():
         raise UserError(f"--weights {weights}: no such file, and no name of tools.weights")
-    size, resize, mean, std = SIZE, RESIZE, IMAGENET_MEAN, IMAGENET_STD
+    size, resize = SIZE, RESIZE
+    mean, std = published_statistics(backbone) or (IMAGENET_MEAN, IMAGENET_STD)
     if backbone.startswith(TIMM):
         about = _about(backbone)
-        mean, std = about.mean, about.std
         if about.input_size[-1] <= LARGEST:
             size = about.input_size[-1]
             resize = round(size / about.crop_pct)
@@ -46,11 +46,9 @@ def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
 
 def _published(backbone: str) -> Path:
     """Returns the file that `pretrained: True` will take, and fetches it if it is not here."""
-    arch = architecture(backbone)
-    here = find_pretrained(arch)
-    if here is not None:
-        return here
-    found = image_weights(arch)
+    found = known_image_weights(architecture(backbone))
+    if isinstance(found, Path):
+        return found
     if found is None:
         raise UserError(f"--backbone {backbone}: nobody publishes image weights for it; name a file with --weights")
     try:

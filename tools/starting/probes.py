@@ -27,8 +27,8 @@ from utils.scoring.result_files import write_results
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Holds what a backbone sees of a data set.
+class DataFeatures:
+    """Holds the features of both lists of a data set.
 
     features: of all videos, those that train first.
     trained: number of videos of the training list.
@@ -42,7 +42,7 @@ class Seen:
     notes: list[str]
 
 
-def see_videos(config: ConfigFile, rank: Rank, *, class_names: Sequence[str], group_regex: str | None) -> Seen:
+def see_videos(config: ConfigFile, rank: Rank, *, class_names: Sequence[str], group_regex: str | None) -> DataFeatures:
     """Reads the features of both lists of a config once, each video as an evaluation sees it."""
     common = config.common
     probe, notes = filled_probe(config)
@@ -55,7 +55,7 @@ def see_videos(config: ConfigFile, rank: Rank, *, class_names: Sequence[str], gr
     names = [PurePosixPath(path).stem if PurePosixPath(path).suffix else PurePosixPath(path).name for path in paths]
     groups = group_names(names, [class_names[label] for label in labels.tolist()], regex=group_regex)
     features = Features(paths, labels, torch.cat([part.frames for part in parts]))
-    return Seen(features, len(parts[0]), groups, notes)
+    return DataFeatures(features, len(parts[0]), groups, notes)
 
 
 def filled_probe(config: ConfigFile) -> tuple[Probe, list[str]]:
@@ -70,7 +70,9 @@ def filled_probe(config: ConfigFile) -> tuple[Probe, list[str]]:
     return probe.eval(), report.warnings
 
 
-def make_probe(config: ConfigFile, seen: Seen, *, class_names: Sequence[str], folds: int, seed: int) -> Experiment:
+def make_probe(
+    config: ConfigFile, seen: DataFeatures, *, class_names: Sequence[str], folds: int, seed: int
+) -> Experiment:
     """Solves the head of one probe and tests it; writes the checkpoint and the results into its folder.
 
     With folds every video is tested once, by a head that has not seen its fold, and the head in the checkpoint is that

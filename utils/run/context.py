@@ -86,17 +86,18 @@ class Run:
 
     def validate(self, model: Any, videos: ScoredList, precision: Precision) -> Evaluation:
         """Scores a list during training. A head that sweeps keeps its best candidate, and the log says which."""
-        decays = getattr(getattr(model, "head", None), "decays", (None,))
+        head = getattr(model, "head", None)
+        decays = getattr(head, "decays", None)
+        if head is None or decays is None:
+            return self.score(model, videos, precision, "training")
         found: list[Evaluation] = []
         for number in range(len(decays)):
-            if decays[0] is not None:
-                model.head.choose(number)
+            head.choose(number)
             found.append(self.score(model, videos, precision, "training"))
         best = max(range(len(found)), key=lambda number: found[number].best_by)
-        if decays[0] is not None:
-            model.head.choose(best)
-            scores = ", ".join(f"{decay:g}: {one.best_by:.2f}" for decay, one in zip(decays, found, strict=True))
-            self.folder.log(f"sweep of the weight decay ({scores}): {decays[best]:g} is kept")
+        head.choose(best)
+        scores = ", ".join(f"{decay:g}: {one.best_by:.2f}" for decay, one in zip(decays, found, strict=True))
+        self.folder.log(f"sweep of the weight decay ({scores}): {decays[best]:g} is kept")
         return found[best]
 
     @property

@@ -10,10 +10,11 @@ import importlib.util
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from utils.config.file import flat
 from utils.errors import ConfigError, UserError
 from utils.files import atomic_write
 
@@ -83,9 +84,8 @@ class MLflow:
             found = self._client.get_experiment_by_name(name)
             experiment = found.experiment_id if found else self._client.create_experiment(name)
             known = self._client.create_run(experiment, run_name=folder.name).info.run_id
-            params = [
-                mlflow.entities.Param(key, str(value)[:LONGEST_PARAM]) for key, value in flat(config) if value != ""
-            ]
+            given = {key: str(value)[:LONGEST_PARAM] for key, value in flat(config).items()}
+            params = [mlflow.entities.Param(key, value) for key, value in given.items() if value]
             for start in range(0, len(params), MOST_PARAMS):
                 self._client.log_batch(known, params=params[start : start + MOST_PARAMS])
         else:
@@ -194,12 +194,3 @@ def _known(file: Path) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
         raise UserError(f"{file}: damaged; remove it to let trackers begin a new run")
     return found
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields (dotted path, value) of nested mappings."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

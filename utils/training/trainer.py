@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from utils.clip_spec import CLIP_DIMS
 from utils.config.schema import Common
 from utils.errors import FrameError, UserError
 from utils.processes import session
@@ -198,6 +199,7 @@ class Trainer:
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels
         # a sweep has several classifiers, whose losses add up: none learns from another's; what is shown is their mean
+        # a sweep has several classifiers, whose losses add up: none learns from another's; what is shown is their mean
         losses, hits = [], []
         for one in logits.unflatten(0, (-1, len(clips))):  # (S, B, K)
             losses.append(criterion(one, labels) if mix is None else mix.loss(criterion, one, labels))
@@ -317,9 +319,6 @@ class Trainer:
         self.precision.load_state_dict(saved.get("scaler", {}))
         self.state.load_state_dict(saved.get("trainer", {"step": saved["step"], "best_prec1": saved["best_prec1"]}))
         return restore_state(self.optimizer, saved.get("optimizer"))
-
-
-CLIP_DIMS = 5  # of N, C, T, H, W; features of frames, which are no pictures, have fewer
 
 
 def save_every(common: Common, steps_per_epoch: float) -> int:

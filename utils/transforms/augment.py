@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.clip_spec import MODALITIES
+from utils.clip_spec import CLIP_DIMS, MODALITIES
 from utils.errors import ConfigError
 from utils.transforms import rand_augment as ra
 from utils.transforms.color import HUE, compiled_jitter_batch, jitter_batch, jitter_clip
@@ -25,7 +25,6 @@ _EIGENVECTORS = np.array(
     [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
 )
 _ERASE_TRIES = 100
-CLIP_DIMS = 6  # of N, V, C, T, H, W; features have fewer
 FLOW_ZERO = 128  # grey level of optical flow that does not move: 127.5, rounded as OpenCV and NumPy round
 
 
@@ -138,7 +137,7 @@ class Augment:
         Colour operations work on whole grey levels, so they round float clips first.
         Features of frames, (N, V, T, ...), stay what they are: (N*V, T, ...).
         """
-        if clips.dim() != CLIP_DIMS:
+        if clips.dim() != 1 + CLIP_DIMS:  # of V views each
             return clips.flatten(0, 1)
         params = params or {}
         pixels = clips.permute(0, 1, 3, 4, 5, 2).contiguous().flatten(0, 1)  # M,T,H,W,C with M = N*V

@@ -89,6 +89,13 @@ def test_groups_of_a_regex_reach_over_classes() -> None:
         group_names(names, ["walk", "run", "run"], regex="(")
 
 
+def labels_and_groups(sizes: list[list[int]]) -> tuple[list[str], list[str]]:
+    """The class and the group of each video. sizes: of each class, the videos of each of its groups."""
+    labels = [f"c{c}" for c, groups in enumerate(sizes) for size in groups for _ in range(size)]
+    groups = [f"c{c}/{g}" for c, counts in enumerate(sizes) for g, size in enumerate(counts) for _ in range(size)]
+    return labels, groups
+
+
 @pytest.mark.whole
 @settings(max_examples=60, deadline=None)
 @given(
@@ -97,8 +104,7 @@ def test_groups_of_a_regex_reach_over_classes() -> None:
     seed=st.integers(0, 1000),
 )
 def test_ratio_keeps_groups_whole_and_its_share_of_every_class(sizes: list[list[int]], ratio: float, seed: int) -> None:
-    labels = [f"c{c}" for c, groups in enumerate(sizes) for size in groups for _ in range(size)]
-    groups = [f"c{c}/{g}" for c, counts in enumerate(sizes) for g, size in enumerate(counts) for _ in range(size)]
+    labels, groups = labels_and_groups(sizes)
     sets = [[label] for label in labels]
     sides = ratio_split(sets, groups, ratio=ratio, seed=seed)
     where = defaultdict(set)
@@ -147,8 +153,7 @@ def test_people_who_appear_in_many_classes_are_never_in_both_sets() -> None:
     seed=st.integers(0, 1000),
 )
 def test_folds_keep_groups_whole_and_share_every_class(sizes: list[list[int]], folds: int, seed: int) -> None:
-    labels = [f"c{c}" for c, groups in enumerate(sizes) for size in groups for _ in range(size)]
-    groups = [f"c{c}/{g}" for c, counts in enumerate(sizes) for g, size in enumerate(counts) for _ in range(size)]
+    labels, groups = labels_and_groups(sizes)
     sets = [[label] for label in labels]
     if len(set(groups)) < folds:
         with pytest.raises(UserError, match="give fewer folds"):

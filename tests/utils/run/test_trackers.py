@@ -15,7 +15,7 @@ from tests.helpers.requirements import lacking
 from utils.errors import ConfigError, UserError
 from utils.run import trackers
 from utils.run.folder import RunFolder
-from utils.run.trackers import IDS, PACKAGES, Trackers, check_trackers, flat
+from utils.run.trackers import IDS, PACKAGES, Trackers, check_trackers
 
 
 class Recorder:
@@ -99,10 +99,6 @@ def test_a_tracker_that_is_not_installed_is_named_before_a_run(monkeypatch: pyte
     check_trackers(["tensorboard"])
     with pytest.raises(ConfigError, match=r"common\.track: mlflow is not installed: pip install mlflow-skinny"):
         check_trackers(["mlflow"])
-
-
-def test_a_config_is_flattened_to_dotted_paths() -> None:
-    assert dict(flat({"a": {"b": {"c": 1}}, "d": [2]})) == {"a.b.c": 1, "d": [2]}
 
 
 @pytest.mark.long
