@@ -20,7 +20,7 @@ from tools.starting.configs import FINE_TUNE, PROBE, Lists, Network, flip_labels
 from tools.starting.network import find_network
 from tools.starting.probes import make_probe, see_videos
 from tools.starting.survey import Survey, check_lengths, find, look
-from tools.starting.truth import UNSEEN, accuracy_text, order_matters
+from tools.starting.truth import UNSEEN, accuracy_text, advice, order_matters
 from utils.config.file import ConfigFile, load_config
 from utils.errors import ConfigError, UserError
 from utils.files import ROOT, atomic_write, sha256
@@ -73,7 +73,8 @@ def run(args: argparse.Namespace) -> int:
     tuning = write_fine_tuning(plan, ordered=word != UNSEEN)
     told = [f"a head that {KNOWS[name]}: {accuracy_text(one)}" for name, one in probes.items()]
     told.append(about_order)
-    then = following(plan, BLIND if word == UNSEEN else AWARE, tuning)
+    best = BLIND if word == UNSEEN else AWARE
+    then = [advice(probes[best], plan.args.group_regex), *following(plan, best, tuning)]
     _write_notes(out / NOTES, {"Found": survey.lines(), "Chosen": chosen, "Seen": told, "Next": then})
     both = [str(out / name) for name in HEADS]
     call("anal_tools.report", "-e", *both, "-o", str(out / REPORT), "--notes", str(out / NOTES))
@@ -169,7 +170,6 @@ def following(plan: Plan, best: str, tuning: Path) -> list[str]:
     """Returns what to do next, with the commands to type."""
     run = f"{tuning}/train.sh local 1" if _has_scripts(tuning) else f"python main.py --config {tuning}/config.yaml"
     return [
-        "look at the wrong answers in the report first: often a label is wrong, or two classes are one",
         f"name the class of a video: python -m tools.predict {plan.out / best / BEST} VIDEO",
         f"train the whole network, on a GPU: {run}",
         f"try another image network: {_command(plan.args)} --backbone NAME --out FOLDER",

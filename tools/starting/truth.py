@@ -35,6 +35,18 @@ def order_matters(blind: Experiment, aware: Experiment) -> tuple[str, str]:
     return word, f"{said}: {how}"
 
 
+def advice(tested: Experiment, group_regex: str | None) -> str:
+    """Returns what to look at before the result is believed."""
+    if (tested.results.predicted != tested.results.labels).any():
+        return "look at the wrong answers in the report first: often a label is wrong, or two classes are one"
+    if group_regex is None:
+        return (
+            "not one answer is wrong: if several videos were cut from one recording, that is too good to be true; "
+            "--group-regex keeps them together"
+        )
+    return "not one answer is wrong: see in the report whether the background alone shows the class"
+
+
 def _word(found: Comparison) -> str:
     """Judges a difference as Comparison.verdict does: by the exact test and by the interval."""
     rare, above = found.exact_p < LEVEL, found.low > 0

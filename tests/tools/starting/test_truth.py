@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anal_tools.experiment import Experiment, open_experiment
-from tools.starting.truth import CERTAIN, POSSIBLE, UNSEEN, accuracy_text, order_matters
+from tools.starting.truth import CERTAIN, POSSIBLE, UNSEEN, accuracy_text, advice, order_matters
 from utils.scoring.result_files import write_results
 
 
@@ -41,3 +41,17 @@ def test_order_matters_where_chance_is_unlikely(tmp_path: Path, blind: str, awar
 def test_an_accuracy_comes_with_its_interval_and_with_chance(tmp_path: Path) -> None:
     text = accuracy_text(answers(tmp_path / "one", "y" * 15 + "n" * 5))
     assert text == "75.0 % of 20 videos right (95 % interval 53.1 to 88.8; guessing: 50.0 %)"
+
+
+@pytest.mark.parametrize(
+    ("right", "regex", "said"),
+    [
+        ("yyyn", None, "look at the wrong answers"),
+        ("yyyy", None, "too good to be true; --group-regex"),
+        ("yyyy", "(.*)_", "whether the background alone shows the class"),
+    ],
+)
+def test_what_to_look_at_first_depends_on_what_is_wrong(
+    tmp_path: Path, right: str, regex: str | None, said: str
+) -> None:
+    assert said in advice(answers(tmp_path / "tested", right), regex)
