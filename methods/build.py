@@ -17,14 +17,14 @@ from methods.base import Method
 from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_into
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
-from networks.published.files import local_file, named
-from networks.published.libraries import published_statistics
 from networks.recompute import recompute_blocks, recomputed_blocks
 from utils.config.build import build, call, parameters_of
 from utils.config.schema import Common
 from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.processes.launch import expected_world_size
+from utils.published.files import local_file, named
+from utils.published.libraries import published_statistics
 from utils.run.context import Run
 from utils.training.precision import Precision
 from utils.transforms.build import make_augment

@@ -22,11 +22,11 @@ from networks.checkpoints.load import (
     other_scores,
 )
 from networks.prepare import to_channels_last
-from networks.published.files import checkpoint_file
 from utils.config.file import ConfigFile, plain
 from utils.config.sections import Test
 from utils.errors import CheckpointError
 from utils.processes import session
+from utils.published.files import checkpoint_file
 from utils.run import checkpoint, resume
 from utils.run.context import Run
 

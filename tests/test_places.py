@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import networks.published.files
 import tests.helpers.requirements
 import tools.check_docs
 import tools.demo
@@ -14,6 +13,7 @@ import tools.documenting.blocks
 import tools.importing.experiment
 import tools.list_recipes
 import utils.files
+import utils.published.files
 from anal_tools import report_html
 from tools import docs_pictures
 from tools.documenting import config_reference
@@ -22,7 +22,7 @@ from tools.serving import server
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {
-    "pretrained": networks.published.files.PRETRAINED,
+    "pretrained": utils.published.files.PRETRAINED,
     "exps": tools.list_recipes.EXPS,
     "exps/template/tsm_resnet50": tools.importing.experiment.SCRIPTS,
     "anal_tools/report_page": report_html.PAGE,

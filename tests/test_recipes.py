@@ -18,7 +18,6 @@ from datasets.split import check_dataset
 from methods.base import Method
 from methods.build import build_method
 from networks.prepare import freeze_bn
-from networks.published.registry import registry
 from tests.helpers.published_recipes import (
     CLASSES,
     DATA,
@@ -31,6 +30,7 @@ from tests.helpers.published_recipes import (
 from tools.list_recipes import EXPS, find_recipes, read_header, renewed, table
 from utils.config.file import load_config
 from utils.config.schema import Common
+from utils.published.registry import registry
 from utils.run.flops import multiply_adds
 from utils.training.optimizer import make_optimizer, parameter_groups
 from utils.training.schedule import schedule

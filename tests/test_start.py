@@ -104,6 +104,13 @@ def test_main_answers_help_and_a_wrong_option_without_heavy_imports() -> None:
     check_light(["main.py"])
 
 
+def test_published_weights_are_listed_without_heavy_imports() -> None:
+    cases = [("tools/weights.py", "module", ["tsm", "kinetics400"]), ("tools/weights.py", "module", ["show", "no/such"])]
+    (listed, printed, imported), (unknown, _, nothing) = starts(cases)
+    assert (listed, imported) == (0, set()) and "kinetics400/tsm_r50_8f_mmaction2" in printed
+    assert (unknown, nothing) == (2, set())
+
+
 def test_the_driver_sees_a_heavy_import_and_a_crash(tmp_path: Path) -> None:
     (tmp_path / "heavy.py").write_text("import numpy\nprint('usage: x')\n")
     (tmp_path / "broken.py").write_text("raise SystemExit(7)\n")

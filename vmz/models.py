@@ -13,9 +13,9 @@ from methods import METHODS
 from methods.base import Method
 from methods.clip3d import Clip3D
 from networks.checkpoints.load import PRETRAINED, load_checkpoint_file, load_into, published_file
-from networks.published.registry import entry
 from utils.config.build import build, check_name
 from utils.errors import CheckpointError
+from utils.published.registry import entry
 
 __all__ = [
     "available_pretrainings",

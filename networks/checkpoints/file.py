@@ -24,11 +24,11 @@ from networks.checkpoints.layouts.base import Description, Layout
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from networks.checkpoints.safe_arrays import STAND_INS, Ignored
 from networks.checkpoints.trust import wrong_hash
-from networks.published.files import checkpoint_file
-from networks.published.registry import published_as
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
 from utils.plain_text import one_line
+from utils.published.files import checkpoint_file
+from utils.published.registry import published_as
 from utils.torch_file import SUM, ZIP_MAGIC, read_torch, sum_of
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files

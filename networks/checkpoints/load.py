@@ -18,12 +18,12 @@ from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts.ours import LAYOUT, UNKNOWN
 from networks.checkpoints.trust import HASH_IN_NAME, odd_values
 from networks.first_convolution import RGB, first_convolution, widen_input
-from networks.published.files import PRETRAINED, SUFFIXES, fetch, local_file
-from networks.published.libraries import TIMM, image_weights
-from networks.published.registry import Published, published_as
 from utils.clip_spec import ClipSpec
 from utils.config.file import flat
 from utils.errors import CheckpointError
+from utils.published.files import PRETRAINED, SUFFIXES, fetch, local_file
+from utils.published.libraries import TIMM, image_weights
+from utils.published.registry import Published, published_as
 
 __all__ = [
     "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained",

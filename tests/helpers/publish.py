@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from networks.published import download, files, libraries, registry
-from networks.published.registry import Published
 from tests.helpers.file_server import FileServer
+from utils.published import download, files, libraries, registry
+from utils.published.registry import Published
 
 ABOUT: dict[str, Any] = {"source": "s", "backbone": "b", "dataset": "set", "layout": "l", "licence": "MIT"}
 

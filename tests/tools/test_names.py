@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from networks.published.registry import Published
 from tests.helpers.experiment import make_experiment, run
 from tests.helpers.file_server import FileServer
 from tests.helpers.make_video import make_video
@@ -21,6 +20,7 @@ from tests.helpers.trained import UNI, write_checkpoint
 from tests.integration.interruptions import finish, start
 from tools.inference import load
 from utils.errors import CheckpointError, UserError
+from utils.published.registry import Published
 from utils.run import checkpoint
 
 pytestmark = pytest.mark.whole

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from networks.published.registry import Published
 from tests.helpers.experiment import FRAMES, write_frames
 from tests.helpers.file_server import FileServer
 from tests.helpers.publish import publish, use_registry
 from tests.helpers.run_tool import run_tool
 from tools.importing.verify_published import chosen_protocol
 from utils.config.schema import Common
+from utils.published.registry import Published
 
 NAME = "set/net"
 SCORES: list[dict[str, Any]] = [

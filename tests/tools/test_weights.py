@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from networks.published import download
 from tests.helpers.file_server import serving
 from tests.helpers.run_tool import run_tool
+from utils.published import download
 
 NAME = "kinetics400/r3d_18_torchvision"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from networks.checkpoints.file import RawCheckpoint
 from networks.checkpoints.layouts.ours import LAYOUT
-from networks.published.registry import published_as
 from tools.importing.convert_checkpoint import config_for
 from utils.config.file import load_config
 from utils.errors import CheckpointError, UserError
 from utils.files import ROOT
+from utils.published.registry import published_as
 
 
 def config_of(file: RawCheckpoint) -> tuple[Mapping[str, Any], list[str]]:

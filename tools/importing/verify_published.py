@@ -10,14 +10,14 @@ from typing import Any
 
 import main
 from networks.checkpoints.file import load_checkpoint_file
-from networks.published.files import fetch
-from networks.published.registry import Published, entry
 from tools.importing.experiment import CONFIG, config_text
 from tools.importing.own_config import config_of
 from tools.listing.weights import SCORES, scores_of
 from utils.config.file import stored_config
 from utils.config.schema import Common
 from utils.errors import UserError
+from utils.published.files import fetch
+from utils.published.registry import Published, entry
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.fusion import read_evaluation
 

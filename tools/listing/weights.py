@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from networks.published.files import fetch, local_file
-from networks.published.registry import READABLE, Published, counted, entry, search
 from utils.plain_text import printable
+from utils.published.files import fetch, local_file
+from utils.published.registry import READABLE, Published, counted, entry, search
 
 SCORES = {"top1": "top-1", "top5": "top-5", "top1_clip": "top-1 of a clip", "top1_linear": "top-1 of a linear probe",
           "mean_class_top1": "mean of the classes' top-1", "mAP": "mAP", "recall@5": "recall@5"}  # fmt: skip

@@ -9,10 +9,10 @@ import torch
 
 from networks.checkpoints.load import known_image_weights
 from networks.image.backbones import TIMM, architecture, image_backbone
-from networks.published.files import checkpoint_file, fetch
-from networks.published.libraries import published_statistics
 from tools.starting.configs import Network
 from utils.errors import CheckpointError, UserError
+from utils.published.files import checkpoint_file, fetch
+from utils.published.libraries import published_statistics
 from utils.transforms.presets import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE, RESIZE = 224, 256

@@ -199,7 +199,6 @@ class Trainer:
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels
         # a sweep has several classifiers, whose losses add up: none learns from another's; what is shown is their mean
-        # a sweep has several classifiers, whose losses add up: none learns from another's; what is shown is their mean
         losses, hits = [], []
         for one in logits.unflatten(0, (-1, len(clips))):  # (S, B, K)
             losses.append(criterion(one, labels) if mix is None else mix.loss(criterion, one, labels))

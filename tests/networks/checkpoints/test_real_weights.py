@@ -13,8 +13,6 @@ from torch.nn import functional as F
 from methods.tsn import TSN
 from networks.checkpoints.file import load_checkpoint_file
 from networks.checkpoints.load import load_into, load_pretrained
-from networks.published.files import checkpoint_file
-from networks.published.registry import Published
 from tests.helpers.file_server import serving
 from tests.helpers.publish import ABOUT, use_cache, use_registry
 from tests.helpers.real_weights import (
@@ -25,6 +23,8 @@ from tests.helpers.real_weights import (
     photo,
 )
 from tests.helpers.requirements import needs_package
+from utils.published.files import checkpoint_file
+from utils.published.registry import Published
 from utils.torch_file import read_torch
 
 SEEN = {"chelsea": ("tiger cat", "Egyptian cat", "tabby"), "coffee": ("espresso",)}

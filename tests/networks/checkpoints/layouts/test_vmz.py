@@ -14,9 +14,9 @@ import hubconf
 import vmz.models
 from networks import CLIP_NETWORKS
 from networks.checkpoints.layouts.vmz import LAYOUT
-from networks.published.registry import entry
 from tests.helpers.requirements import ROOT
 from utils.errors import CheckpointError
+from utils.published.registry import entry
 from vmz.models import PUBLISHED, available_pretrainings, mc3_18, r2plus1d_34
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from networks.published.libraries import image_weights
-from networks.published.registry import registry
 from tests.helpers.requirements import needs_package
+from utils.published.libraries import image_weights
+from utils.published.registry import registry
 
 
 @pytest.mark.parametrize(

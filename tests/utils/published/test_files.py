@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from networks.published.files import checkpoint_file, fetch, local_file
-from networks.published.registry import Published
 from tests.helpers.file_server import FileServer, serving
 from tests.helpers.publish import ABOUT, use_cache, use_registry
 from tests.helpers.requirements import needs_package
 from utils.errors import CheckpointError
+from utils.published.files import checkpoint_file, fetch, local_file
+from utils.published.registry import Published
 
 CONTENT = bytes(range(256)) * 300
 DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]

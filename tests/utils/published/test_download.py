@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from networks.published import download as module
-from networks.published.download import download
 from tests.helpers.file_server import FileServer, serving
 from utils.errors import CheckpointError
+from utils.published import download as module
+from utils.published.download import download
 
 CONTENT = bytes(range(256)) * 3000  # no zip, no page
 DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]

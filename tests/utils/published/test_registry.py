@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import TypeAdapter
 
-from networks.published import registry as module
-from networks.published.registry import FILE, Published, counted, entry, has_own_name, published_as, registry, search
 from tests.helpers.requirements import ROOT
 from tools.listing.weights import MARKS, SCORES
 from utils.errors import CheckpointError
+from utils.published import registry as module
+from utils.published.registry import FILE, Published, counted, entry, has_own_name, published_as, registry, search
 
 ENTRIES = list(registry().values())
 PROTOCOL = {"dataset", "frames", "clips", "crops", "size", "protocol"}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from networks.published.download import check_reachable, download
-from networks.published.registry import Published, entry, has_own_name, registry
 from utils.cli import Progress
 from utils.errors import CheckpointError
 from utils.files import ROOT
+from utils.published.download import check_reachable, download
+from utils.published.registry import Published, entry, has_own_name, registry
 
 PRETRAINED = ROOT / "pretrained"
 SUFFIXES = (".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors")  # of files in which networks are published

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from networks.published.registry import Published, published_as, registry
+from utils.published.registry import Published, published_as, registry
 
 TIMM = "timm/"
 HUB_FILE = "model.safetensors"  # as timm names the file of a repository that names none itself
