@@ -105,7 +105,7 @@ def test_main_answers_help_and_a_wrong_option_without_heavy_imports() -> None:
 
 
 def test_published_weights_are_listed_without_heavy_imports() -> None:
-    cases = [("tools/weights.py", "module", ["tsm", "kinetics400"]), ("tools/weights.py", "module", ["show", "no/such"])]
+    cases = [("tools/weights.py", "module", words) for words in (["tsm", "kinetics400"], ["show", "no/such"])]
     (listed, printed, imported), (unknown, _, nothing) = starts(cases)
     assert (listed, imported) == (0, set()) and "kinetics400/tsm_r50_8f_mmaction2" in printed
     assert (unknown, nothing) == (2, set())
