@@ -9,11 +9,10 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from methods.base import fold_frames, mean_over_frames
 from methods.tsn import TSN
-from networks.temporal.insert import Place, insert_non_local, insert_pool, insert_shift, temporal_parts
+from networks.temporal.insert import insert_non_local, insert_pool, insert_temporal
 from networks.temporal.non_local import Instantiation
-from networks.temporal.shift import Direction, Stream, TemporalPool, TemporalShift, pooled_length
+from networks.temporal.shift import Direction, Place, Stream, TemporalPool, TemporalShift, pooled_length
 from utils.config.build import checked
 from utils.errors import ConfigError
 
@@ -36,7 +35,7 @@ class TSM(TSN):
     non_local: non-local blocks in layer2 and layer3 (ResNets): True or `embedded_gaussian`, `dot_product`, `gaussian`.
     """
 
-    any_size = False  # the places of the shift are found in the graph of the network
+    traced = True  # the places of the shift are found in its graph
 
     @checked
     def __init__(
@@ -51,42 +50,31 @@ class TSM(TSN):
         non_local: bool | Literal["embedded_gaussian", "dot_product", "gaussian"] = False,
         **tsn: Any,
     ) -> None:
+        if tsn.get("temporal") is not None:
+            raise ValueError("temporal: tsm has a module already, the shift; use type: tsn with another one")
+        self.temporal_pool = False  # until it is put in
         super().__init__(backbone=backbone, num_segments=num_segments, **tsn)
         self.name = f"tsm_{backbone}"
         if shift_div == 1 and shift == "bi":
             raise ValueError("shift_div: should be 0 (no shift) or at least 2, but is 1")
+        self.temporal_pool = temporal_pool
         if shift_div:
-            insert_shift(self.backbone, backbone, shift_div=shift_div, place=shift_place, direction=shift)
+            arguments: dict[str, Any] = {"shift_div": shift_div, "shift_place": shift_place, "shift": shift}
+            insert_temporal(self.backbone, backbone, TemporalShift, num_frames=num_segments, **arguments)
         if non_local:
             variant = "embedded_gaussian" if non_local is True else non_local
             insert_non_local(self.backbone, backbone, instantiation=NON_LOCAL[variant])
         if temporal_pool:
             insert_pool(self.backbone, backbone)
-        self.temporal_pool = temporal_pool
-        self._parts = temporal_parts(self.backbone)
-        self._num_frames = 0
-        self._set_num_frames(num_segments)
+        self._find_parts()
 
     def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the settings; non-local blocks have one name for each kind."""
         found = super().settings_for(given)
         return found | {"non_local": "embedded_gaussian" if found["non_local"] is True else found["non_local"]}
 
-    def forward(self, clips: Tensor) -> Tensor:
-        """Maps clips (B, C, T, H, W) to logits (B, K)."""
-        self._set_num_frames(clips.shape[2])
-        logits = self.frame_logits(fold_frames(clips))
-        return mean_over_frames(logits, self._after_pool(clips.shape[2]))
-
     def _after_pool(self, num_frames: int) -> int:
         return pooled_length(num_frames) if self.temporal_pool else num_frames
-
-    def _set_num_frames(self, num_frames: int) -> None:
-        if num_frames == self._num_frames:
-            return
-        for part, pooled in self._parts:
-            part.num_frames = self._after_pool(num_frames) if pooled else num_frames
-        self._num_frames = num_frames
 
 
 class StreamingTSM(nn.Module):
@@ -97,15 +85,13 @@ class StreamingTSM(nn.Module):
     Raises: ConfigError if the network looks into the future (shift `bi`, non-local, temporal pool) or has no shift.
     """
 
-    def __init__(self, tsm: TSM) -> None:
+    def __init__(self, tsm: TSN) -> None:
         super().__init__()
         parts = [part for part, _ in tsm._parts]
-        if not parts or any(not isinstance(part, TemporalShift) or part.direction != "uni" for part in parts):
-            has = (
-                "a temporal pool"
-                if any(isinstance(part, TemporalPool) for part in parts)
-                else "no one-directional shift"
-            )
+        causal = [isinstance(part, TemporalShift) and part.causal for part in parts]
+        if not parts or not all(causal) or tsm.relations is not None:
+            pooled = any(isinstance(part, TemporalPool) for part in parts)
+            has = "a temporal pool" if pooled else "no one-directional shift"
             raise ConfigError(f"common.model.shift: only `shift: uni` can run frame by frame, but {tsm.name} has {has}")
         self.tsm = tsm
 

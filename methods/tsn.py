@@ -16,33 +16,42 @@ from methods.base import (
     network_defaults,
     new_head,
     resolve_stack,
+    unfold_frames,
 )
 from networks import IMAGE_BACKBONES
 from networks.image.backbones import ALIASES, architecture, image_backbone
+from networks.temporal import TEMPORAL_MODULES
+from networks.temporal.insert import insert_temporal, temporal_parts
+from networks.temporal.module import TemporalModule
+from networks.temporal.relation import Relations
 from utils.clip_spec import ClipSpec
-from utils.config.build import checked
+from utils.config.build import check_name, checked, parameters_of
 
+OF_THE_PLACE = {"num_frames", "channel_dim"}  # what the place of a temporal module decides, not the config
 STACK = 5  # flow fields or differences at one place (Simonyan and Zisserman 2014 take 10, TSN takes 5)
 
 
 class TSN(Method):
-    """Runs Temporal Segment Networks (Wang et al. 2016, arXiv 1608.00859).
+    """Runs Temporal Segment Networks (Wang et al. 2016, arXiv 1608.00859), also with a temporal module inside.
 
     The features of each frame pass dropout (no module if it is 0) and the classifier. The logits of a clip are the
-    average over its frames, so the order of the frames does not matter. Any number of frames is accepted: training
-    uses `num_segments`, the paper tests with 25.
+    average over its frames, so without a temporal module their order does not matter. Any number of frames is accepted,
+    but for modules that mix all frames: training uses `num_segments`, the paper tests with 25.
 
     backbone: name of an image network, see networks/image/backbones.py.
     kwargs: arguments of the backbone's constructor.
     num_segments: frames of a training clip, one from each equal part of the video.
-    consensus: how the logits of the frames become those of the clip; `avg` averages them.
+    consensus: how the frames become a clip: `avg` averages their logits; `trn` and `trn_multiscale` classify relations
+        of frames (Zhou et al. 2018, arXiv 1711.08496) and take clips of `num_segments` frames only.
     modality: what the network sees at each place of a clip: an `rgb` frame; `flow`, the 2 * stack channels of
         consecutive flow fields, x and y in turn; `rgbdiff`, the 3 * stack channels of differences between frames.
     stack: consecutive flow fields or differences at each place, 5 by default.
     init_std: standard deviation of the classifier's initial weights.
+    temporal: what lets frames see each other inside the image network: `name`, a module of docs/temporal.md (`tam`,
+        `gsf`, `mvf`, ...); `stages`, prefixes of the parts of the network that get it; and the module's own arguments.
     """
 
-    any_size = True  # whether vision transformers take frames of another size than their own
+    traced = False  # whether the graph of the image network is looked at, which fixes the size of a vision transformer
 
     @checked
     def __init__(
@@ -52,10 +61,11 @@ class TSN(Method):
         num_class: PositiveInt,
         num_segments: PositiveInt = 3,
         dropout: float = 0.0,
-        consensus: Literal["avg"] = "avg",
+        consensus: Literal["avg", "trn", "trn_multiscale"] = "avg",
         modality: ModalityName = "rgb",
         stack: PositiveInt | None = None,
         init_std: float = 0.01,
+        temporal: Mapping[str, Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -65,25 +75,82 @@ class TSN(Method):
         self.name = f"tsn_{backbone}"
         self.network_defaults = network_defaults(IMAGE_BACKBONES.get(backbone))
         self.backbone, width = image_backbone(
-            backbone, kwargs, in_channels=self.clip.in_channels, any_size=self.any_size
+            backbone, kwargs, in_channels=self.clip.in_channels, any_size=temporal is None and not self.traced
         )
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
+        self.relations = None
+        if consensus != "avg":
+            self.relations = Relations(width, num_frames=num_segments, multiscale=consensus == "trn_multiscale")
+            width = self.relations.out_features
         self.head = new_head(width, num_class, std=init_std)
         self.example_size = (num_segments, 224, 224)
+        if temporal is not None:
+            self._add_temporal(backbone, temporal)
+        self._find_parts()
+
+    def _add_temporal(self, backbone: str, temporal: Mapping[str, Any]) -> None:
+        """Puts the module that `temporal` names into the image network."""
+        arguments = dict(temporal)
+        name = arguments.pop("name", None)
+        if name is None:
+            raise ValueError(f"temporal.name: missing; one of {', '.join(TEMPORAL_MODULES)}")
+        check_name(TEMPORAL_MODULES, name, where="temporal.name")
+        try:
+            insert_temporal(
+                self.backbone, backbone, TEMPORAL_MODULES[name], num_frames=self.clip.num_frames, **arguments
+            )
+        except ValueError as error:
+            raise ValueError(f"temporal.{error}") from None
+        self.name = f"tsn_{name}_{backbone}"
+
+    def _find_parts(self) -> None:
+        """Notes the parts of the image network that have to know how many frames a clip has."""
+        self._parts = temporal_parts(self.backbone)
+        self._num_frames = 0
+        self._set_num_frames(self.clip.num_frames)
+
+    def _set_num_frames(self, num_frames: int) -> None:
+        if num_frames == self._num_frames:
+            return
+        if self.relations is not None:
+            self._refuse_length(num_frames)
+        for part, is_pooled in self._parts:
+            if isinstance(part, TemporalModule) and not part.any_length:
+                self._refuse_length(num_frames)
+            part.num_frames = self._after_pool(num_frames) if is_pooled else num_frames
+        self._num_frames = num_frames
+
+    def _refuse_length(self, num_frames: int) -> None:
+        built_for = self.clip.num_frames
+        if num_frames != built_for:
+            raise ValueError(f"{self.name} mixes all {built_for} frames of a clip, and takes no clip of {num_frames}")
+
+    def _after_pool(self, num_frames: int) -> int:
+        return num_frames
 
     def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the settings; a backbone with two names has the one of its published files."""
         found = super().settings_for(given)
+        if temporal := found.get("temporal"):
+            known = parameters_of(TEMPORAL_MODULES[temporal["name"]]).values()
+            defaults = {one.name: one.default for one in known if one.default is not one.empty}
+            found["temporal"] = {key: defaults[key] for key in defaults.keys() - OF_THE_PLACE} | temporal
         return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
 
     def forward(self, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to logits (B, K)."""
-        return mean_over_frames(self.frame_logits(fold_frames(clips)), clips.shape[2])
+        self._set_num_frames(clips.shape[2])
+        num_frames = self._after_pool(clips.shape[2])
+        if self.relations is None:
+            return mean_over_frames(self.frame_logits(fold_frames(clips)), num_frames)
+        features = unfold_frames(self._features(fold_frames(clips)), num_frames)
+        return self.head(self.relations(features))
 
     def frame_logits(self, frames: Tensor) -> Tensor:
         """Maps frames (B*T, C, H, W) to logits (B*T, K)."""
-        features = self.backbone(frames)
-        if self.dropout is not None:
-            features = self.dropout(features)
-        logits: Tensor = self.head(features)
+        logits: Tensor = self.head(self._features(frames))
         return logits
+
+    def _features(self, frames: Tensor) -> Tensor:
+        features: Tensor = self.backbone(frames)
+        return features if self.dropout is None else self.dropout(features)

@@ -306,7 +306,9 @@ def _misfit(
     wrong: list[str],
 ) -> str:
     """Describes in one line how file and model differ, with the first keys of each side."""
-    known = " ".join(part for part in (file.description.method, file.description.backbone) if part)
+    description = file.description
+    module = (description.arguments.get("temporal") or {}).get("name", "")
+    known = " ".join(part for part in (description.method, module, description.backbone) if part)
     who = f"{file.layout}{f' ({known})' if known else ''}"
     if file.description.method == UNKNOWN:
         who = "a file of this project with weights but without their config"

@@ -1,1 +1,26 @@
-"""Holds the parts that work along time, temporal shift, pool and non-local block, and puts them into image networks."""
+"""Holds what connects the frames of a clip inside an image network.
+
+The table names the modules of the config's `temporal`. A new module is one file and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from networks.temporal.action import Action
+from networks.temporal.gate_shift import GSF, GSM
+from networks.temporal.module import TemporalModule
+from networks.temporal.mvf import MVF
+from networks.temporal.shift import TemporalShift
+from networks.temporal.tam import TAM
+from networks.temporal.tin import TIN
+
+TEMPORAL_MODULES: Mapping[str, type[TemporalModule]] = {
+    "tsm": TemporalShift,
+    "tam": TAM,
+    "gsm": GSM,
+    "gsf": GSF,
+    "mvf": MVF,
+    "action": Action,
+    "tin": TIN,
+}

@@ -23,10 +23,14 @@ class Branch:
 
     entry: path of the module that it begins with.
     block: path of the module that holds the branch and its shortcut; "" if there is no such module.
+    inner: path of the second module of the kind of `entry`; "" if the branch has only one.
+    end: path of the last convolution that a norm follows; "" if no norm follows any.
     """
 
     entry: str
     block: str
+    inner: str = ""
+    end: str = ""
 
 
 def residual_branches(net: nn.Module, name: str) -> list[Branch]:
@@ -43,13 +47,14 @@ def residual_branches(net: nn.Module, name: str) -> list[Branch]:
     graph = Graph(net, name)
     found: dict[str, Branch] = {}
     for join in graph.joins():
-        entry, block = graph.entry(join), graph.owner(join)
-        if entry and entry not in found and not graph.reads_frames(entry):
-            found[entry] = Branch(entry, block if block and entry.startswith(f"{block}.") else "")
+        layers, block = graph.layers(join), graph.owner(join)
+        if layers and (entry := layers[0]) not in found and not graph.reads_frames(entry):
+            block = block if block and entry.startswith(f"{block}.") else ""
+            found[entry] = Branch(entry, block, "".join(layers[1:2]), "".join(graph.before_norms(layers)[-1:]))
     branches = sorted(found.values(), key=lambda branch: graph.calls.index(branch.entry))
     if not branches:
         convolutions = [call for call in graph.calls if isinstance(graph.modules[call], nn.Conv2d)]
-        branches = [Branch(call, "") for call in convolutions[1:]]
+        branches = [Branch(call, "", end="".join(graph.before_norms([call]))) for call in convolutions[1:]]
     if not branches:
         raise ValueError(
             f"backbone: {name} has neither residual branches nor a second convolution, so there is no place for a "
@@ -80,15 +85,25 @@ class Graph:
         functions = ("call_function", "call_method")
         return [n for n in self.ancestors if n.op in functions and n.target in JOINS and len(self._paths(n)) > 1]
 
-    def entry(self, join: fx.Node) -> str:
-        """Returns the first module of the branch that ends in this join; "" if no path has modules of its own."""
+    def layers(self, join: fx.Node) -> list[str]:
+        """Returns the convolutions of the branch that ends in this join; all its modules if it has none."""
         ends = self._paths(join)
         paths = []
         for end in ends:
             shared = set[fx.Node]().union(*(self.ancestors[other] for other in ends if other is not end))
             paths.append(self._with_parameters(node for node in self.ancestors if node in self.ancestors[end] - shared))
         branch = max(paths, key=lambda calls: (len(self._kind(calls, WEIGHTED)), len(calls)))
-        return next(iter(self._kind(branch, nn.Conv2d) or branch), "")
+        return self._kind(branch, nn.Conv2d) or branch
+
+    def before_norms(self, calls: list[str]) -> list[str]:
+        """Returns those of these convolutions that a batch norm follows directly."""
+        nodes = [node for node in self.ancestors if node.op == "call_module" and node.target in calls]
+        norm = nn.modules.batchnorm._BatchNorm
+        return [
+            str(node.target)
+            for node in nodes
+            if any(user.op == "call_module" and isinstance(self.modules[str(user.target)], norm) for user in node.users)
+        ]
 
     def reads_frames(self, call: str) -> bool:
         """Tells whether this module is the first layer that the network's input meets."""

@@ -6,47 +6,95 @@ never a Sequential, which would call its child a second time.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
-from networks.temporal.branches import every_second_block, residual_branches
+from networks.temporal.branches import Branch, every_second_block, residual_branches
+from networks.temporal.module import Spot, TemporalModule, call_before, call_behind
 from networks.temporal.non_local import FrameNonLocal, Instantiation
-from networks.temporal.shift import Direction, TemporalPool, TemporalShift, shift_input
+from networks.temporal.shift import Place, TemporalPool, TemporalShift
+from utils.config.build import check_arguments
 
-Place = Literal["blockres", "block"]
 NON_LOCAL = {"layer2": (0, 2), "layer3": (0, 2, 4)}  # blocks that a non-local block follows (TSM's code)
 POOLED = ("layer2", "layer3", "layer4")  # stages after the temporal pool (TSM's code)
-Temporal = TemporalShift | TemporalPool | FrameNonLocal
+Temporal = TemporalModule | TemporalPool | FrameNonLocal
 
 
-def insert_shift(net: nn.Module, name: str, *, shift_div: int, place: Place, direction: Direction) -> None:
-    """Adds a shift to every residual branch of `net`.
+def insert_temporal(
+    net: nn.Module,
+    name: str,
+    kind: type[TemporalModule],
+    *,
+    num_frames: int,
+    stages: Sequence[str] | None = None,
+    **arguments: Any,
+) -> None:
+    """Adds a temporal module of one kind to the residual branches of `net`.
 
     name: how messages call the network.
-    place: `blockres` shifts the input of the branch and leaves the shortcut alone; a ResNet with 23 or more blocks in
-        layer3 is shifted in every second block. `block` shifts the input of a block, shortcut included, in every block.
+    kind: what is added; an entry of TEMPORAL_MODULES.
+    num_frames: T of the clips that the network will see.
+    stages: prefixes of modules of `net` whose branches get one; default: the stages of its kind, as far as they exist.
+    arguments: of the module's constructor.
 
-    Raises: ValueError if the network does not have such places, or has a branch with fewer channels than shift_div.
+    Raises: ValueError if the network has no such places, or a branch cannot take the module; ArgumentError, which is
+        one, for an argument that the module does not take.
     """
+    without = ("channels", "num_frames", "channel_dim")
+    arguments = check_arguments(kind, arguments, name=f"this module ({kind.__name__})", where="", without=without)
     branches = residual_branches(net, name)
-    if place == "block":
-        if any(not branch.block for branch in branches):
-            raise ValueError(f"shift_place: {name} has branches without a block around them; use blockres")
-        targets = [(branch.block, branch.entry) for branch in branches]
-    else:
-        targets = [(branch.entry, branch.entry) for branch in every_second_block(branches)]
-    entries: dict[str, str] = {}
-    for target, entry in targets:
-        entries.setdefault(target, entry)  # if a block has two branches, the first gives the width
-    for target, entry in entries.items():
-        width, channel_dim = _input_channels(net.get_submodule(entry))
-        if width < shift_div:
-            raise ValueError(f"shift_div: {shift_div} is more than the {width} channels that enter {entry}")
-        shift = TemporalShift(shift_div=shift_div, direction=direction, channel_dim=channel_dim)
+    if stages is None and any(branch.entry.startswith(kind.stages) for branch in branches):
+        stages = kind.stages
+    if stages:
+        branches = [branch for branch in branches if _is_in(branch.entry, stages)]
+        if not branches:
+            raise ValueError(f"stages: no residual branch of {name} begins with {' or '.join(stages)}")
+    targets = (
+        _shifted(branches, name, **arguments) if issubclass(kind, TemporalShift) else _at(branches, kind.spot, name)
+    )
+    for target, entry in targets.items():
+        width, channel_dim = _channels(net.get_submodule(entry), behind=kind.spot == "end")
+        if channel_dim != 1 and not kind.takes_tokens:
+            raise ValueError(f"name: this module needs maps of features, and {entry} of {name} gets tokens")
+        try:
+            part = kind(width, num_frames=num_frames, channel_dim=channel_dim, **arguments)
+        except ValueError as error:
+            raise ValueError(f"{error}, at {entry}") from None
         module = net.get_submodule(target)
-        module.add_module("temporal_shift", shift)
-        module.register_forward_pre_hook(shift_input)
+        module.add_module("temporal", part)
+        if kind.spot == "end":
+            module.register_forward_hook(call_behind)
+        else:
+            module.register_forward_pre_hook(call_before)
+
+
+def _is_in(path: str, stages: Sequence[str]) -> bool:
+    return any(f"{path}.".startswith(f"{stage}.") for stage in stages)
+
+
+def _shifted(branches: list[Branch], name: str, *, shift_place: Place = "blockres", **_: Any) -> dict[str, str]:
+    """Returns the modules whose input TSM shifts, each with one that knows the width.
+
+    `blockres` leaves the shortcut alone; a ResNet with 23 or more blocks in layer3 is shifted in every second block.
+    `block` shifts the input of a block, shortcut included, in every block.
+    """
+    if shift_place == "blockres":
+        return {branch.entry: branch.entry for branch in every_second_block(branches)}
+    if any(not branch.block for branch in branches):
+        raise ValueError(f"shift_place: {name} has branches without a block around them; use blockres")
+    return {branch.block: branch.entry for branch in reversed(branches)}  # of two branches, the first gives the width
+
+
+def _at(branches: list[Branch], spot: Spot, name: str) -> dict[str, str]:
+    """Returns the modules that get a temporal module, each with itself."""
+    found = [getattr(branch, spot) for branch in branches]
+    if spot == "inner":  # a branch with one convolution has only its entry
+        found = [inner or branch.entry for inner, branch in zip(found, branches, strict=True)]
+    if not all(found):
+        raise ValueError(f"name: this module sits between a convolution and its norm, which {name} does not have")
+    return {path: path for path in found}
 
 
 def insert_non_local(net: nn.Module, name: str, *, instantiation: Instantiation) -> None:
@@ -88,10 +136,10 @@ def _resnet_part(net: nn.Module, name: str, path: str, *, option: str) -> nn.Mod
         raise ValueError(f"{option}: needs a ResNet with {path}, which {name} does not have") from None
 
 
-def _input_channels(module: nn.Module) -> tuple[int, int]:
-    """Returns the number of input channels and their axis: 1 in maps (N, C, H, W), -1 in tokens (N, ..., C)."""
+def _channels(module: nn.Module, *, behind: bool) -> tuple[int, int]:
+    """Returns the number of channels in front of a module or behind it, and their axis: 1 in maps, -1 in tokens."""
     if isinstance(module, nn.Conv2d):
-        return module.in_channels, 1
+        return module.out_channels if behind else module.in_channels, 1
     width = next(module.parameters()).shape[-1]
     # LayerNorm2d of torchvision and timm is a LayerNorm over maps
     on_maps = isinstance(module, (nn.BatchNorm2d, nn.GroupNorm)) or type(module).__name__.endswith("2d")

@@ -5,13 +5,17 @@ networks/temporal/insert.py puts a shift into an image network; methods/tsm.py i
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from networks.temporal.module import TemporalModule, is_channels_last
+
 Direction = Literal["bi", "uni"]
+Place = Literal["blockres", "block"]
 # how many frames later each share of channels moves: -1 reads the next frame, 1 reads the frame before
 DIRECTIONS: dict[Direction, tuple[int, ...]] = {"bi": (-1, 1), "uni": (1,)}
 
@@ -34,7 +38,7 @@ def temporal_shift(
     if fold == 0:  # too few channels to move even one
         return x
     channel_dim %= x.dim()
-    if x.dim() == 4 and channel_dim == 1 and _is_channels_last(x):
+    if x.dim() == 4 and channel_dim == 1 and is_channels_last(x):
         # cut along the axis that is contiguous in memory: it is faster, and the result keeps the memory layout
         moved = temporal_shift(x.permute(0, 2, 3, 1), num_frames, fold=fold, direction=direction, channel_dim=3)
         return moved.permute(0, 3, 1, 2)
@@ -42,11 +46,6 @@ def temporal_shift(
     part = fold * x.shape[channel_dim + 1 :].numel()
     shift = _shift_for_compilers if torch.compiler.is_compiling() or torch.jit.is_tracing() else _Shift.apply
     return shift(rows, part, DIRECTIONS[direction]).view(x.shape)
-
-
-def shift_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Shifts what a module gets: a forward hook for modules that have a `temporal_shift`."""
-    return module.temporal_shift(inputs[0]), *inputs[1:]  # type: ignore[operator]
 
 
 def _shift_for_compilers(rows: Tensor, part: int, steps: tuple[int, ...]) -> Tensor:
@@ -91,21 +90,37 @@ class _Shift(torch.autograd.Function):
         return _Shift.apply(grad, ctx.part, tuple(-step for step in ctx.steps)), None, None
 
 
-def _is_channels_last(x: Tensor) -> bool:
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+class TemporalShift(TemporalModule):
+    """Applies the shift of TSM as a module; it has no parameters, so a network that contains it keeps its keys.
 
+    shift_div: 1/shift_div of the channels move each way.
+    shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
+    shift_place: what is shifted: `blockres`, the input of the residual branch; `block`, the input of the whole block.
+        It is for `insert_temporal`, as it changes nothing here.
 
-class TemporalShift(nn.Module):
-    """Applies the shift as a module; it has no parameters, so a network that contains it keeps its keys.
-
-    num_frames: T of the clips that run now; the method sets it.
-    stream: memory of the previous frame while the network runs frame by frame; else None.
+    Attributes:
+        stream: memory of the previous frame while the network runs frame by frame; else None.
     """
 
-    def __init__(self, *, shift_div: int, direction: Direction, channel_dim: int = 1) -> None:
-        super().__init__()
-        self.shift_div, self.direction, self.channel_dim = shift_div, direction, channel_dim
-        self.num_frames = 1
+    takes_tokens: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_frames: int = 1,
+        channel_dim: int = 1,
+        shift_div: PositiveInt = 8,
+        shift: Direction = "bi",
+        shift_place: Place = "blockres",
+    ) -> None:
+        super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
+        if shift_div == 1 and shift == "bi":
+            raise ValueError("shift_div: should be at least 2, because two parts of the channels move, but is 1")
+        if channels < shift_div:
+            raise ValueError(f"shift_div: {shift_div} is more than the {channels} channels of a branch")
+        self.shift_div, self.direction = shift_div, shift
+        self.causal = shift == "uni"
         self.stream: Stream | None = None
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,6 @@ def randomise(net: nn.Module) -> None:
     """So that no scale is one, and no shift or mean zero, by accident."""
     generator = torch.Generator().manual_seed(0)
     for module in net.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
             for value, centre in ((module.weight, 0.5), (module.bias, 0.0), (module.running_mean, 0.0)):
                 value.data.copy_(centre + 0.2 * torch.rand(value.shape, generator=generator))  # type: ignore[union-attr]

@@ -127,7 +127,7 @@ def test_the_shift_runs_over_the_frames_it_is_given() -> None:
 def test_the_whole_block_place_shifts_the_shortcut_too() -> None:
     net = TSM(backbone="resnet18", num_class=5, shift_place="block")
     shifted = [path for path, module in net.named_modules() if isinstance(module, TemporalShift)]
-    assert shifted == [f"backbone.layer{stage}.{block}.temporal_shift" for stage in (1, 2, 3, 4) for block in (0, 1)]
+    assert shifted == [f"backbone.layer{stage}.{block}.temporal" for stage in (1, 2, 3, 4) for block in (0, 1)]
     deep = TSM(backbone="resnet101", num_class=5, shift_place="block")
     assert sum(isinstance(module, TemporalShift) for module in deep.modules()) == 33
 
@@ -208,6 +208,19 @@ def test_a_network_that_cannot_stream_is_refused(arguments: dict) -> None:
         StreamingTSM(TSM(backbone="resnet18", num_class=5, **arguments))
 
 
+def test_the_shift_of_the_slot_is_tsm() -> None:
+    torch.manual_seed(0)
+    tsm = TSM(backbone="resnet18", num_class=5, num_segments=4, shift="uni").eval()
+    slot = TSN(backbone="resnet18", num_class=5, num_segments=4, temporal={"name": "tsm", "shift": "uni"}).eval()
+    slot.load_state_dict(tsm.state_dict())
+    clips = torch.randn(2, 3, 4, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(slot(clips), tsm(clips))
+        assert torch.equal(StreamingTSM(slot)(clips[:, :, 0])[0], StreamingTSM(tsm)(clips[:, :, 0])[0])
+    with pytest.raises(ValueError, match="temporal: tsm has a module already"):
+        TSM(backbone="resnet18", num_class=5, temporal={"name": "tam"})
+
+
 def test_a_copy_shifts_by_itself() -> None:
     net = TSM(backbone="resnet18", num_class=5).eval()
     twin = copy.deepcopy(net)
@@ -244,12 +257,12 @@ def test_it_compiles_without_a_graph_break_and_exports_with_any_batch() -> None:
         ({"shift": "left"}, "shift: should be 'bi' or 'uni', but is 'left'"),
         ({"shift_div": 1}, r"shift_div: should be 0 \(no shift\) or at least 2"),
         ({"shift_div": -8}, "shift_div: should be greater than or equal to 0"),
-        ({"shift_div": 128}, r"shift_div: 128 is more than the 64 channels that enter layer1\.0\.conv1"),
+        ({"shift_div": 128}, r"shift_div: 128 is more than the 64 channels of a branch, at layer1\.0\.conv1"),
         ({"non_local": "loud"}, "non_local: should be a valid boolean or 'embedded_gaussian', .* but is 'loud'"),
         ({"backbone": "mobilenetv2", "non_local": True}, "non_local: needs a ResNet with layer2"),
         ({"backbone": "mobilenetv2", "temporal_pool": True}, "temporal_pool: needs a ResNet"),
         ({"backbone": "densenet121", "shift_place": "block"}, "shift_place: densenet121 has branches"),
-        ({"consensus": "max"}, "consensus: should be 'avg', but is 'max'"),
+        ({"consensus": "max"}, "consensus: should be 'avg', 'trn' or 'trn_multiscale', but is 'max'"),
     ],
 )
 def test_impossible_arguments_are_errors_that_name_the_argument_or_its_key(arguments: dict, message: str) -> None:

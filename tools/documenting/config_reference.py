@@ -6,7 +6,7 @@ import argparse
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from datasets import STORES
 from datasets.sampling.rules import SAMPLING
 from methods import METHODS
+from networks.temporal import TEMPORAL_MODULES
 from utils.config.build import parameters_of
 from utils.config.file import default_of, description_of
 from utils.config.schema import Common
@@ -32,6 +33,7 @@ NAMES: Mapping[str, Iterable[str]] = {  # keys whose values are the names of a t
     "common.data.sampling": SAMPLING,
     "common.data.store": [*STORES, "video"],
 }
+_OF_THE_PLACE = ("channels", "num_frames", "channel_dim")  # arguments of temporal modules that no config gives
 _SKIPPED = ("backbone", "num_class", "dropout", "kwargs")  # arguments of methods that stand in common.model's own table
 _ABSENT = object()
 _ARGUMENT = re.compile(r"((?:\w+, )*\w+): (.+)")
@@ -51,7 +53,7 @@ A star marks the keys of the original project, from which this project grew; the
 
 def page() -> str:
     """Returns the text of the page."""
-    return "\n".join([INTRODUCTION, *_section(Common, "common"), *_methods()])
+    return "\n".join([INTRODUCTION, *_section(Common, "common"), *_methods(), *_temporal_modules()])
 
 
 def _section(section: type[BaseModel], path: str) -> Iterator[str]:
@@ -86,18 +88,36 @@ def _methods() -> Iterator[str]:
             yield f"Another name of `{first_names[method]}`.\n"
             continue
         yield (inspect.getdoc(method) or "").split("\n")[0] + "\n"
-        parameters = [one for one in parameters_of(method).values() if one.name not in _SKIPPED]
-        if not parameters:
-            yield "It takes no arguments of its own.\n"
-            continue
-        yield from _HEAD
-        meanings = _meanings(method)
-        for parameter in parameters:
-            default = _ABSENT if parameter.default is parameter.empty else parameter.default
-            meaning = meanings.get(parameter.name, "").removesuffix(".")
-            meaning = meaning[:1].upper() + meaning[1:]
-            yield _row(f"common.model.{parameter.name}", parameter.annotation, default, meaning)
-        yield ""
+        yield from _arguments(method, _SKIPPED)
+
+
+def _arguments(kind: Any, skipped: Sequence[str]) -> Iterator[str]:
+    """Yields the table of the arguments that a config gives to a class."""
+    parameters = [one for one in parameters_of(kind).values() if one.name not in skipped]
+    if not parameters:
+        yield "It takes no arguments of its own.\n"
+        return
+    yield from _HEAD
+    meanings = _meanings(kind)
+    for parameter in parameters:
+        default = _ABSENT if parameter.default is parameter.empty else parameter.default
+        meaning = meanings.get(parameter.name, "").removesuffix(".")
+        meaning = meaning[:1].upper() + meaning[1:]
+        yield _row(f"common.model.{parameter.name}", parameter.annotation, default, meaning)
+    yield ""
+
+
+def _temporal_modules() -> Iterator[str]:
+    """Yields the lines about the arguments of each temporal module."""
+    yield "## `common.model.temporal`\n"
+    yield (
+        "A temporal module of tsn ([temporal.md](temporal.md)): `name`, one of the headings below; `stages`, prefixes\n"
+        "of the parts of the image network that get it; and the arguments of the module.\n"
+    )
+    for name, kind in TEMPORAL_MODULES.items():
+        yield f"### `{name}`\n"
+        yield f"{(kind.__doc__ or '').splitlines()[0]}\n"
+        yield from _arguments(kind, _OF_THE_PLACE)
 
 
 def _meanings(method: Any) -> dict[str, str]:

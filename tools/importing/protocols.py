@@ -38,7 +38,10 @@ def _mit(description: Description) -> Sections:
 
 
 def _mmaction2_frames(description: Description) -> Sections:
-    if description.method == "tsn":
+    temporal = description.arguments.get("temporal", {})
+    if temporal.get("name") == "mvf":  # consecutive frames of a window, in its authors' fork
+        return _sections("mmaction2_tsm", "dense", size=224, views=(10, 3), input_size=256)
+    if description.method == "tsn" and not temporal and "consensus" not in description.arguments:
         return _sections("mmaction2_tsn", "mmaction2_segments", size=224, views=(1, 10), num_frames=25)
     return _sections("mmaction2_tsm", "mmaction2_segments", size=224, views=(1, 10))
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from datasets.videos.video import TimedFrame
 from methods.base import fold_frames
-from methods.tsm import TSM, StreamingTSM
+from methods.tsm import StreamingTSM
+from methods.tsn import TSN
 from tools.inference.inputs import Input
 from tools.inference.network import TrainedNetwork
 from tools.inference.prediction import FramePrediction
@@ -32,7 +33,7 @@ def streaming_network(recognizer: TrainedNetwork, method: nn.Module) -> Streamin
     path, modality = recognizer.path, recognizer.protocol.clip.modality
     if modality != "rgb":
         raise ConfigError(f"{path}: only RGB frames can be streamed, but this network takes {modality}")
-    if not isinstance(method, TSM):
+    if not isinstance(method, TSN):
         raise ConfigError(
             f"{path}: only a TSM with `shift: uni` can run frame by frame, this is a {recognizer.method.name}"
         )

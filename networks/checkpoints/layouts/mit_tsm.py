@@ -16,7 +16,9 @@ from networks.checkpoints.layouts.identify_image import (
     grouped,
     without_shift,
 )
+from networks.checkpoints.layouts.relations import add_relations, take_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.checkpoints.layouts.temporal_modules import add_temporal, rename_temporal
 from utils.errors import CheckpointError
 
 BODY = "base_model."
@@ -42,14 +44,22 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     if not head and (last := classifier_of(body)):  # trained without dropout: the classifier is the network's own
         head = {key.removeprefix(last): value for key, value in body.items() if key.startswith(last)}
         body = {key: value for key, value in body.items() if not key.startswith(last)}
-    plain = grouped(rename({without_shift(key): value for key, value in body.items()}, NON_LOCAL))
+    relations, head, state = take_relations(state, head)
+    temporal, named = rename_temporal(body)
+    plain = grouped(rename({without_shift(key): value for key, value in named.items()}, NON_LOCAL))
     description = describe_image_network(plain, head)
-    add_shift(description, body)
+    if temporal:
+        add_temporal(description, temporal, plain)
+    else:
+        add_shift(description, body)
+    if relations:
+        add_relations(description, relations)
     if description.method == "tsm" and any(".nl." in key for key in body):
         description.arguments["non_local"] = True
     rest = {key: value for key, value in state.items() if not key.startswith((BODY, "new_fc."))}
-    ours = {f"backbone.{key}": value for key, value in plain.items()}
-    return {**ours, **{f"head.{key}": value for key, value in head.items()}, **rest}, description
+    parts = {"backbone": plain, "relations": relations, "head": head}
+    ours = {f"{part}.{key}": value for part, entries in parts.items() for key, value in entries.items()}
+    return {**ours, **rest}, description
 
 
 def _read_name(description: Description, name: str) -> None:

@@ -10,12 +10,20 @@ from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_resnet3d, with_prefix
-from networks.checkpoints.layouts.identify_image import add_shift, counts, describe_image_network, without_shift
+from networks.checkpoints.layouts.identify_image import (
+    WRAPPED_BLOCK,
+    add_shift,
+    counts,
+    describe_image_network,
+    without_shift,
+)
 from networks.checkpoints.layouts.mmaction2_config import FileConfig, follow, read_meta
+from networks.checkpoints.layouts.relations import add_relations, take_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.checkpoints.layouts.temporal_modules import add_temporal, rename_temporal
 from utils.errors import CheckpointError
 
-BODY, HEAD = "backbone.", "cls_head.fc_cls."
+BODY, HEADS = "backbone.", ("cls_head.fc_cls.", "cls_head.new_fc.")  # the second is that of MVFNet, made from mmaction
 BLOCK = r"(layer\d\.\d+)"
 # one module there holds a convolution and its norm
 RESNET: list[Rule] = [
@@ -38,26 +46,36 @@ def _recognises(state: State) -> bool:
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
     body = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
-    head = {key.removeprefix(HEAD): value for key, value in state.items() if key.startswith(HEAD)}
-    plain = {without_shift(key): value for key, value in body.items()}
+    head = {key.rpartition(".")[2]: value for key, value in state.items() if key.startswith(HEADS)}
+    relations, head, state = take_relations(state, head)
+    temporal, named = rename_temporal({WRAPPED_BLOCK.sub(r"\1.", key): value for key, value in body.items()})
+    plain = {without_shift(key): value for key, value in named.items()}
     if "conv2.conv.weight" in plain:
         plain = rename(plain, _mobilenet_v2(plain))
     elif "conv1.conv.weight" in plain:
         plain = rename(plain, RESNET)
     description = describe_image_network(plain, head)
-    add_shift(description, body)
+    if temporal:
+        add_temporal(description, temporal, plain)
+    else:
+        add_shift(description, body)
+    if relations:
+        add_relations(description, relations)
     _complete_non_local(plain, description, body)
     config = read_meta(others, description)
     if config is not None:
-        if (config.sees_one_window or config.type == "C2D") and (
-            clip := _as_clip_network(plain, head, description, config)
+        if (
+            not (temporal or relations)
+            and (config.sees_one_window or config.type == "C2D")
+            and (clip := _as_clip_network(plain, head, description, config))
         ):
             follow(config, clip[1], clip[0])
             return clip
         follow(config, description, plain)
-    rest = {key: value for key, value in state.items() if not key.startswith((BODY, HEAD))}
-    ours = {f"backbone.{key}": value for key, value in plain.items()}
-    return {**ours, **{f"head.{key}": value for key, value in head.items()}, **rest}, description
+    rest = {key: value for key, value in state.items() if not key.startswith((BODY, *HEADS))}
+    parts = {"backbone": plain, "relations": relations, "head": head}
+    ours = {f"{part}.{key}": value for part, entries in parts.items() for key, value in entries.items()}
+    return {**ours, **rest}, description
 
 
 def _mobilenet_v2(state: State) -> list[Rule]:

@@ -24,6 +24,8 @@ BACKBONES = {
     "ResNet": "tsn",
     "ResNeXt": "tsn",
     "MobileNetV2": "tsn",
+    "TANet": "tsn",
+    "ResNetTIN": "tsn",
     "ResNetTSM": "tsm",
     "MobileNetV2TSM": "tsm",
     "ResNet3dSlowFast": "slowfast",

@@ -78,7 +78,7 @@ def test_words_of_any_size_move_what_compiled_code_moves(dtype: torch.dtype, cha
 
 def test_nothing_moves_where_a_share_is_less_than_a_channel() -> None:
     x = torch.randn(6, 7, 4, 4)
-    assert torch.equal(TemporalShift(shift_div=8, direction="bi")(x), x)
+    assert torch.equal(TemporalShift(8, shift_div=8)(x), x)
 
 
 @pytest.mark.parametrize("direction", ["bi", "uni"])
@@ -96,7 +96,7 @@ def test_clips_of_a_batch_never_mix() -> None:
 
 
 def test_a_stream_gives_the_one_directional_shift_frame_by_frame() -> None:
-    shift = TemporalShift(shift_div=4, direction="uni")
+    shift = TemporalShift(8, shift_div=4, shift="uni")
     clips = torch.randn(2, 5, 8, 3, 3)  # B, T, C, H, W
     shift.num_frames = 5
     offline = shift(clips.flatten(0, 1)).unflatten(0, (2, 5))

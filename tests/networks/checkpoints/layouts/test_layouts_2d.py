@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from methods import METHODS
 from methods.base import Method
+from methods.tsn import TSN
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
@@ -27,10 +28,25 @@ VIDEO = {
     "mit_tsm__tsn_resnet50_seg8": ("tsn", "resnet50", 400),
     "mmaction2__tsn_r50_1x1x3": ("tsn", "resnet50", 400),
     "tsn_pytorch__resnet101_seg3": ("tsn", "resnet101", 101),
+    "mmaction2__tanet_r50_1x1x8_sthv1": ("tsn", "resnet50", 174),
+}
+TEMPORAL = {
+    "liu_zhy_tam__tanet_resnet50_seg8": ("tsn", "resnet50", 400),
+    "mmaction2__tin_r50_1x1x8_sthv1": ("tsn", "resnet50", 174),
+    "mvfnet__resnet50_8x8": ("tsn", "resnet50", 400),
+    "action_net__resnet50_seg8": ("tsn", "resnet50", 174),
+    "gsf__resnet50_seg8_ratio100": ("tsn", "resnet50", 174),
 }
 IMAGE = [
     ("mobilenet_v2", "mobilenetv2"),
     *((f"resnet{depth}", f"resnet{depth}") for depth in (18, 50, 101, 152)),
+]
+
+
+RELATIONS = [
+    "trn_pytorch__resnet50_trn_seg3",
+    "trn_pytorch__resnet50_trnmultiscale_seg8",
+    "mmaction2__trn_r50_1x1x8_sthv1",
 ]
 
 
@@ -56,17 +72,40 @@ def _error(method: Method, doc: dict[str, Any]) -> float:
 
 @pytest.mark.whole
 @pytest.mark.alike
-@pytest.mark.parametrize("name", VIDEO)
+@pytest.mark.parametrize("name", [*VIDEO, *(pytest.param(name, marks=pytest.mark.long) for name in TEMPORAL)])
 def test_a_published_file_tells_its_network_and_gives_its_published_scores(name: str, tmp_path: Path) -> None:
     doc, path = _official_file(name, tmp_path)
     file = load_checkpoint_file(path)
-    method, backbone, num_class = VIDEO[name]
+    method, backbone, num_class = (VIDEO | TEMPORAL)[name]
     assert (file.description.method, file.description.backbone) == (method, backbone)
     assert file.description.arguments["num_class"] == num_class
     built = _build(file)
     report = load_into(built, path)
     assert len(report.matched) == len(doc["state_entries"]) and not report.missing and not report.unexpected
     assert sum(value.numel() for value in built.parameters()) == doc["num_parameters"]
+    assert _error(built, doc) < TOLERANCE
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", RELATIONS)
+def test_a_file_of_trn_gives_its_published_scores_for_the_relations_drawn_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doc, path = _official_file(name, tmp_path)
+    file = load_checkpoint_file(path)
+    multiscale = "multiscale" in name or "mmaction2" in name
+    assert file.description.arguments["consensus"] == ("trn_multiscale" if multiscale else "trn")
+    built = _build(file)
+    report = load_into(built, path)
+    assert not report.missing and not report.unexpected
+    assert isinstance(built, TSN) and built.relations is not None
+    if multiscale:
+        draws = iter(doc["extra_outputs"]["relation_draws"]["values"])
+        monkeypatch.setattr(
+            built.relations,
+            "_choose",
+            lambda relations, count: relations if len(relations) == 1 else [relations[at] for at in next(draws)[2]],
+        )
     assert _error(built, doc) < TOLERANCE
 
 

@@ -1,0 +1,51 @@
+"""Turns the relation head of TRN, as TRN-pytorch and mmaction2 write it, into ours, which has one classifier."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import torch
+from torch import Tensor
+
+from networks.checkpoints.layouts.base import Description, State
+from networks.temporal.relation import DRAWN, PROJECTED
+
+SCALE = re.compile(r"consensus\.(?:classifier|fc_fusion_scales\.(\d+))\.([13])\.(weight|bias)")
+
+
+def take_relations(state: State, head: State) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Splits the relation head off a file: returns our `relations`, our classifier, and the entries that are left.
+
+    Each scale there has a classifier of its own, whose scores are added up; one classifier over all their features is
+    the same. `relations` is empty if the file has no relations; `head` is the classifier then.
+
+    head: what follows the image network, which is the projection of features where there are relations.
+    """
+    scales: dict[int, dict[str, Tensor]] = {}
+    rest = {}
+    for key, value in state.items():
+        if match := SCALE.search(key):
+            scales.setdefault(int(match[1] or 0), {})[f"{match[2]}.{match[3]}"] = value
+        else:
+            rest[key] = value
+    if not scales:
+        return {}, dict(head), rest
+    ordered = [scales[number] for number in sorted(scales)]
+    frames = ordered[0]["1.weight"].shape[1] // PROJECTED
+    counts = [1, *(min(DRAWN, math.comb(frames, frames - number)) for number in range(1, len(ordered)))]
+    relations = {f"project.{key}": value for key, value in head.items()}
+    for number, scale in enumerate(ordered):
+        relations |= {f"scales.{number}.{key}": scale[f"1.{key}"] for key in ("weight", "bias")}
+    bias = sum(count * scale["3.bias"] for count, scale in zip(counts, ordered, strict=True))
+    assert isinstance(bias, Tensor)
+    return relations, {"weight": torch.cat([scale["3.weight"] for scale in ordered], 1), "bias": bias}, rest
+
+
+def add_relations(description: Description, relations: State) -> None:
+    """Adds the consensus, and the number of frames that its largest scale shows, to a description."""
+    multiscale = "scales.1.weight" in relations
+    description.arguments["consensus"] = "trn_multiscale" if multiscale else "trn"
+    description.arguments["num_segments"] = relations["scales.0.weight"].shape[1] // PROJECTED
+    description.assumed = tuple(name for name in description.assumed if name != "num_segments")
+    description.notes = [note for note in description.notes if "num_segments" not in note]

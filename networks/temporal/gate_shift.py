@@ -1,0 +1,87 @@
+"""Implements the gated shifts GSM and GSF."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from networks.temporal.module import Spot, TemporalModule, replace_channels
+
+
+class GSM(TemporalModule):
+    """Shifts the part of each feature that a gate lets through (Sudhakaran et al. 2020, arXiv 1912.00381).
+
+    One gate decides for each half of the channels, at each place. What passes is shifted, in the first half to the
+    frame before and in the second to the next one, and added to what stayed. It starts as TSN, but for the order of
+    channels.
+
+    share: share of the channels that are gated; the rest passes.
+    """
+
+    spot: ClassVar[Spot] = "end"
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_frames: int,
+        channel_dim: int = 1,
+        share: Annotated[float, Field(gt=0, le=1)] = 1.0,
+    ) -> None:
+        super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
+        self.width = math.ceil(channels * share / 2) * 2
+        if self.width % 4 or not self.width:
+            raise ValueError(f"share: {self.width} of {channels} channels cannot be shared by two halves of two parts")
+        self.bn = nn.BatchNorm3d(self.width)
+        self.gate = nn.Conv3d(self.width, 2, 3, padding=1, groups=2)
+        self._start()
+
+    def _start(self) -> None:
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps features (B*T, C, H, W) to the same shape."""
+        gated = x[:, : self.width].unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # B, C, T, H, W
+        gates = self.gate(self.bn(gated).relu()).tanh()  # B, 2, T, H, W
+        halves = []
+        for index, half in enumerate(gated.chunk(2, dim=1)):
+            passed = gates[:, index : index + 1] * half
+            stayed = half - passed
+            halves.append(_interleaved(self._joined(index, _shifted(passed, earlier=index == 0), stayed)))
+        return replace_channels(x, torch.cat(halves, dim=1).transpose(1, 2).flatten(0, 1))
+
+    def _joined(self, half: int, shifted: Tensor, stayed: Tensor) -> Tensor:
+        return shifted + stayed
+
+
+class GSF(GSM):
+    """Weighs what a gate has shifted against what stayed (Sudhakaran et al. 2023, arXiv 2203.08897).
+
+    It is GSM whose two parts are not added: a weight for each channel and frame chooses between them.
+
+    share: share of the channels that are gated; the rest passes.
+    """
+
+    def _start(self) -> None:
+        self.weigh = nn.ModuleList([nn.Conv2d(2, 1, 3, padding=1) for _ in range(2)])
+
+    def _joined(self, half: int, shifted: Tensor, stayed: Tensor) -> Tensor:
+        means = torch.stack([shifted.mean((3, 4)), stayed.mean((3, 4))], 1)  # B, 2, C/2, T
+        weights = self.weigh[half](means).sigmoid().squeeze(1)[..., None, None]  # B, C/2, T, 1, 1
+        return weights * shifted + (1 - weights) * stayed
+
+
+def _shifted(clips: Tensor, *, earlier: bool) -> Tensor:
+    """Moves clips (B, C, T, H, W) by a frame; what comes in is zero."""
+    none = torch.zeros_like(clips[:, :, :1])
+    return torch.cat([clips[:, :, 1:], none] if earlier else [none, clips[:, :, :-1]], dim=2)
+
+
+def _interleaved(clips: Tensor) -> Tensor:
+    """Puts channels of the first and of the second half of (B, C, T, H, W) in turn."""
+    return clips.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)

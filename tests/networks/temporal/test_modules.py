@@ -1,0 +1,220 @@
+"""Every temporal module of the table, in an image network: what it keeps, what it sees, and where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from methods.tsn import TSN
+from networks.prepare import to_channels_last
+from networks.temporal import TEMPORAL_MODULES
+from networks.temporal.module import TemporalModule, correlate_in_time
+from networks.temporal.relation import MOST, Relations
+from networks.temporal.tam import TAM
+from networks.temporal.tin import TIN
+from tests.helpers.randomise import randomise
+from utils.config.build import ArgumentError
+
+FRAMES, CHANNELS = 4, 32
+MODULES = [*TEMPORAL_MODULES]
+# what a module may need besides its name to be looked at: GSM's gate is closed at first
+CONSENSUS = ["trn", "trn_multiscale"]
+
+
+def made(name: str, *, frames: int = FRAMES) -> TemporalModule:
+    """A module whose weights and norms are away from where they start."""
+    torch.manual_seed(0)
+    module = TEMPORAL_MODULES[name](CHANNELS, num_frames=frames)  # type: ignore[call-arg]
+    randomise(module)
+    for parameter in module.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return module.eval()
+
+
+def network(**arguments: object) -> TSN:
+    torch.manual_seed(0)
+    net = TSN(backbone="resnet18", num_class=5, num_segments=FRAMES, **arguments)  # type: ignore[arg-type]
+    randomise(net)
+    for parameter in net.backbone.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return net.eval()
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Iterator[None]:
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_keeps_shape_and_memory_format(name: str) -> None:
+    module = made(name)
+    x = torch.randn(2 * FRAMES, CHANNELS, 5, 6)
+    expected = module(x)
+    assert expected.shape == x.shape and not torch.equal(expected, x)
+    to_channels_last(module)
+    found = module(x.contiguous(memory_format=torch.channels_last))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_clips_of_a_batch_never_mix(name: str) -> None:
+    module, x = made(name), torch.randn(3 * FRAMES, CHANNELS, 5, 6)
+    apart = torch.cat([module(clip) for clip in x.split(FRAMES)])
+    torch.testing.assert_close(module(x), apart, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if TEMPORAL_MODULES[name].takes_tokens])
+def test_tokens_are_treated_as_the_positions_of_maps(name: str) -> None:
+    module, maps = made(name), torch.randn(2 * FRAMES, CHANNELS, 5, 6)
+    expected = module(maps)
+    module.channel_dim = -1
+    torch.testing.assert_close(module(maps.flatten(2).mT), expected.flatten(2).mT)
+    torch.testing.assert_close(module(maps.permute(0, 2, 3, 1)), expected.permute(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if TEMPORAL_MODULES[name].any_length])
+def test_a_module_without_a_length_takes_any_clip(name: str) -> None:
+    module = made(name)
+    module.num_frames = 7
+    assert module(torch.randn(7, CHANNELS, 4, 4)).shape == (7, CHANNELS, 4, 4)
+    module.num_frames = 1
+    assert torch.isfinite(module(torch.randn(3, CHANNELS, 4, 4))).all()
+
+
+@pytest.mark.whole
+@pytest.mark.alike
+@pytest.mark.parametrize("arguments", [{"temporal": {"name": name}} for name in MODULES], ids=MODULES)
+def test_a_network_with_a_module_sees_the_order_of_frames_and_tsn_does_not(arguments: dict) -> None:
+    clips = torch.randn(1, 3, FRAMES, 32, 32, dtype=torch.float64)
+    plain, ordered = network().double(), network(**arguments).double()
+    torch.testing.assert_close(plain(clips), plain(clips.flip(2)), rtol=1e-12, atol=1e-12)
+    spread = float(ordered(clips).std())
+    assert float((ordered(clips) - ordered(clips.flip(2))).abs().max()) > 1e-4 * spread
+
+
+@pytest.mark.parametrize("consensus", CONSENSUS)
+def test_relations_see_the_order_of_frames_and_an_evaluation_draws_nothing(consensus: str) -> None:
+    relations = Relations(6, num_frames=FRAMES, multiscale=consensus == "trn_multiscale").double()
+    frames = torch.randn(2, FRAMES, 6, dtype=torch.float64)
+    relations.eval()
+    assert torch.equal(relations(frames), relations(frames))
+    assert float((relations(frames) - relations(frames.flip(1))).abs().max()) > 1e-3
+    assert relations(frames).shape == (2, relations.out_features)
+
+
+def test_an_evaluation_of_relations_is_the_mean_of_what_training_draws() -> None:
+    relations = Relations(3, num_frames=4, multiscale=True).double()
+    frames = torch.randn(2, 4, 3, dtype=torch.float64)
+    torch.manual_seed(0)
+    drawn = torch.stack([relations.train()(frames) for _ in range(600)])
+    error = (drawn.mean(0) - relations.eval()(frames)).abs()
+    assert bool((error < 5 * drawn.std(0) / 600**0.5 + 1e-9).all())
+
+
+def test_of_very_many_relations_an_evaluation_takes_some_evenly() -> None:
+    relations = Relations(3, num_frames=12, multiscale=True).eval()
+    many = relations.relations[5]
+    chosen = relations._choose(many, 3)
+    assert len(many) > 700 and len(chosen) == len(set(chosen)) == MOST and chosen[0] == many[0]
+
+
+def test_the_taps_read_the_frame_before_itself_and_the_next_one() -> None:
+    clips = torch.arange(1.0, 4.0).view(1, 3, 1)
+    before, here, after = (torch.tensor(value) for value in (100.0, 10.0, 1.0))
+    assert correlate_in_time(clips, before, here, after).flatten().tolist() == [12.0, 123.0, 230.0]
+
+
+def test_tin_moves_its_groups_against_each_other_by_fractions_of_a_frame() -> None:
+    module = TIN(16, num_frames=3).eval()
+    for part in (module.squeeze, module.mix, module.offset, module.weigh):
+        nn.init.zeros_(part.weight)
+        nn.init.zeros_(part.bias)  # type: ignore[arg-type]
+    module.offset.bias.copy_(torch.logit(torch.tensor([0.5 + 1 / 4, 0.5 + 0.5 / 4])))  # 1 frame, and half of one
+    x = torch.tensor([1.0, 2.0, 4.0])[:, None, None, None].expand(3, 16, 1, 1)
+    moved = module(x)[..., 0, 0].T
+    assert torch.equal(moved[4:], x[..., 0, 0].T[4:])
+    expected = [[0.0, 1.0, 2.0], [0.5, 1.5, 3.0], [2.0, 4.0, 0.0], [1.5, 3.0, 2.0]]
+    torch.testing.assert_close(moved[:4], torch.tensor(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_gsm_starts_as_the_network_without_it_but_for_the_order_of_channels() -> None:
+    x = torch.randn(FRAMES, CHANNELS, 4, 4)
+    found = TEMPORAL_MODULES["gsm"](CHANNELS, num_frames=FRAMES).eval()(x)  # type: ignore[call-arg]
+    order = torch.arange(CHANNELS).view(2, 2, -1).transpose(1, 2).flatten()
+    assert torch.equal(found, x[:, order])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "tann"}, r"temporal\.name: 'tann' is unknown.*tam"),
+        ({}, r"temporal\.name: missing; one of tsm, tam"),
+        ({"name": "tam", "squeezed": 2}, r"temporal\.squeezed: this module \(TAM\) does not take it.*squeeze"),
+        ({"name": "tam", "squeeze": 0}, r"temporal\.squeeze: .*greater than 0"),
+        ({"name": "tam", "squeeze": 100}, r"temporal\.squeeze: 100 is more than the 64 channels"),
+        ({"name": "tsm", "shift_div": 1}, r"temporal\.shift_div: should be at least 2"),
+        ({"name": "mvf", "stages": ["layer9"]}, r"temporal\.stages: no residual branch of resnet18 begins with layer9"),
+        ({"name": "tin", "div": 32}, r"temporal\.div: 1/32 of the 64 channels"),
+        ({"name": "gsf", "share": 1.5}, r"temporal\.share: .*less than or equal to 1"),
+    ],
+)
+def test_impossible_arguments_are_one_line_that_names_the_argument(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TSN(backbone="resnet18", num_class=5, temporal=arguments)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "name", "message"),
+    [
+        ("vgg11", "gsf", "sits between a convolution and its norm, which vgg11 does not have"),
+        ("timm/vit_tiny_patch16_224", "mvf", r"needs maps of features, and blocks\.0\.norm1 .* gets tokens"),
+    ],
+)
+def test_a_network_that_cannot_take_a_module_is_refused_with_both_names(backbone: str, name: str, message: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=rf"temporal\.name: this module {message}"):
+        TSN(backbone=backbone, num_class=5, temporal={"name": name})
+
+
+@pytest.mark.parametrize("arguments", [{"temporal": {"name": "tam"}}, {"consensus": "trn"}])
+def test_a_module_that_mixes_all_frames_refuses_clips_of_another_length(arguments: dict) -> None:
+    with torch.device("meta"):
+        net = TSN(backbone="resnet18", num_class=5, num_segments=8, **arguments)
+        with pytest.raises(ValueError, match="mixes all 8 frames of a clip, and takes no clip of 16"):
+            net(torch.empty(1, 3, 16, 32, 32))
+
+
+def test_modules_go_where_their_papers_put_them() -> None:
+    def places(name: str, **more: object) -> list[str]:
+        with torch.device("meta"):
+            net = TSN(backbone="resnet50", num_class=5, temporal={"name": name, **more})
+        found = [path for path, module in net.backbone.named_modules() if isinstance(module, TemporalModule)]
+        return [path.removesuffix(".temporal") for path in found]
+
+    blocks = [
+        f"layer{stage}.{block}" for stage, n in zip((1, 2, 3, 4), (3, 4, 6, 3), strict=True) for block in range(n)
+    ]
+    assert places("tam") == [f"{block}.conv2" for block in blocks]
+    assert places("gsf") == [f"{block}.conv3" for block in blocks]
+    assert places("action") == places("tin") == [f"{block}.conv1" for block in blocks]
+    assert places("mvf") == [f"{block}.conv1" for block in blocks[7:]]
+    assert places("mvf", stages=["layer4.2"]) == ["layer4.2.conv1"]
+
+
+def test_settings_hold_the_modules_arguments_with_their_defaults() -> None:
+    net = TSN(backbone="resnet18", num_class=5, temporal={"name": "tam", "squeeze": 8})
+    assert net.settings["temporal"] == {"name": "tam", "widen": 2, "squeeze": 8}
+    assert TSN(backbone="resnet18", num_class=5).settings["temporal"] is None
+
+
+def test_a_module_takes_its_arguments_by_name_when_it_is_called_from_python() -> None:
+    module = TAM(8, num_frames=3, widen=4)
+    assert module.kernel[0].out_features == 12  # type: ignore[union-attr]
+    with pytest.raises(ArgumentError):
+        TSN(backbone="resnet18", num_class=5, temporal=["tam"])  # type: ignore[arg-type]
