@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from methods.tsn import TSN
 from networks.temporal.insert import insert_non_local, insert_pool, insert_temporal
 from networks.temporal.non_local import Instantiation
-from networks.temporal.shift import Direction, Place, Stream, TemporalPool, TemporalShift, pooled_length
+from networks.temporal.shift import Direction, Place, Stream, TemporalPool, TemporalShift
 from utils.config.build import checked
 from utils.errors import ConfigError
 
@@ -52,12 +52,10 @@ class TSM(TSN):
     ) -> None:
         if tsn.get("temporal") is not None:
             raise ValueError("temporal: tsm has a module already, the shift; use type: tsn with another one")
-        self.temporal_pool = False  # until it is put in
         super().__init__(backbone=backbone, num_segments=num_segments, **tsn)
         self.name = f"tsm_{backbone}"
         if shift_div == 1 and shift == "bi":
             raise ValueError("shift_div: should be 0 (no shift) or at least 2, but is 1")
-        self.temporal_pool = temporal_pool
         if shift_div:
             arguments: dict[str, Any] = {"shift_div": shift_div, "shift_place": shift_place, "shift": shift}
             insert_temporal(self.backbone, backbone, TemporalShift, num_frames=num_segments, **arguments)
@@ -72,9 +70,6 @@ class TSM(TSN):
         """Returns the settings; non-local blocks have one name for each kind."""
         found = super().settings_for(given)
         return found | {"non_local": "embedded_gaussian" if found["non_local"] is True else found["non_local"]}
-
-    def _after_pool(self, num_frames: int) -> int:
-        return pooled_length(num_frames) if self.temporal_pool else num_frames
 
 
 class StreamingTSM(nn.Module):

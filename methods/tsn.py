@@ -24,6 +24,7 @@ from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.insert import insert_temporal, temporal_parts
 from networks.temporal.module import TemporalModule
 from networks.temporal.relation import Relations
+from networks.temporal.shift import TemporalPool, pooled_length
 from utils.clip_spec import ClipSpec
 from utils.config.build import check_name, checked, parameters_of
 
@@ -106,6 +107,7 @@ class TSN(Method):
     def _find_parts(self) -> None:
         """Notes the parts of the image network that have to know how many frames a clip has."""
         self._parts = temporal_parts(self.backbone)
+        self._is_pooled = any(isinstance(part, TemporalPool) for part, _ in self._parts)
         self._num_frames = 0
         self._set_num_frames(self.clip.num_frames)
 
@@ -126,7 +128,8 @@ class TSN(Method):
             raise ValueError(f"{self.name} mixes all {built_for} frames of a clip, and takes no clip of {num_frames}")
 
     def _after_pool(self, num_frames: int) -> int:
-        return num_frames
+        """Returns how many frames of a clip the last layers see."""
+        return pooled_length(num_frames) if self._is_pooled else num_frames
 
     def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the settings; a backbone with two names has the one of its published files."""

@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from networks.temporal.branches import Branch, every_second_block, residual_branches
-from networks.temporal.module import Spot, TemporalModule, call_before, call_behind
+from networks.temporal.module import Spot, TemporalModule
 from networks.temporal.non_local import FrameNonLocal, Instantiation
-from networks.temporal.shift import Place, TemporalPool, TemporalShift
+from networks.temporal.shift import Place, TemporalPool, TemporalShift, call_before, call_behind
 from utils.config.build import check_arguments
 
 NON_LOCAL = {"layer2": (0, 2), "layer3": (0, 2, 4)}  # blocks that a non-local block follows (TSM's code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -80,14 +80,3 @@ def replace_channels(x: Tensor, changed: Tensor) -> Tensor:
 def is_channels_last(x: Tensor) -> bool:
     """Tells whether the channels of maps are innermost in memory."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-
-
-def call_before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Passes what a module gets through its temporal part: a forward hook."""
-    return module.temporal(inputs[0]), *inputs[1:]  # type: ignore[operator]
-
-
-def call_behind(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-    """Passes what a module answers through its temporal part: a forward hook."""
-    changed: Tensor = module.temporal(output)  # type: ignore[operator]
-    return changed

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.temporal.module import TemporalModule, is_channels_last
+from networks.temporal.module import TemporalModule
 
 Direction = Literal["bi", "uni"]
 Place = Literal["blockres", "block"]
@@ -38,7 +38,12 @@ def temporal_shift(
     if fold == 0:  # too few channels to move even one
         return x
     channel_dim %= x.dim()
-    if x.dim() == 4 and channel_dim == 1 and is_channels_last(x):
+    if (
+        x.dim() == 4
+        and channel_dim == 1
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not x.is_contiguous()
+    ):
         # cut along the axis that is contiguous in memory: it is faster, and the result keeps the memory layout
         moved = temporal_shift(x.permute(0, 2, 3, 1), num_frames, fold=fold, direction=direction, channel_dim=3)
         return moved.permute(0, 3, 1, 2)
@@ -46,6 +51,17 @@ def temporal_shift(
     part = fold * x.shape[channel_dim + 1 :].numel()
     shift = _shift_for_compilers if torch.compiler.is_compiling() or torch.jit.is_tracing() else _Shift.apply
     return shift(rows, part, DIRECTIONS[direction]).view(x.shape)
+
+
+def call_before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Passes what a module gets through its temporal part: a forward hook."""
+    return module.temporal(inputs[0]), *inputs[1:]  # type: ignore[operator]
+
+
+def call_behind(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    """Passes what a module answers through its temporal part: a forward hook."""
+    changed: Tensor = module.temporal(output)  # type: ignore[operator]
+    return changed
 
 
 def _shift_for_compilers(rows: Tensor, part: int, steps: tuple[int, ...]) -> Tensor:

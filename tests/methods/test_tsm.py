@@ -231,7 +231,7 @@ def test_a_copy_shifts_by_itself() -> None:
         assert torch.equal(twin(clips), net(clips))
 
 
-@pytest.mark.whole
+@pytest.mark.long
 def test_it_compiles_without_a_graph_break_and_exports_with_any_batch() -> None:
     net = TSM(backbone="resnet18", num_class=5, num_segments=4).eval()
     clips = torch.randn(2, 3, 4, 32, 32)

@@ -21,7 +21,7 @@ def _few_rows(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> None:
     monkeypatch.setattr("tools.exporting.cost.all_rows", lambda: iter(rows))
 
 
-@pytest.mark.whole
+@pytest.mark.long
 def test_every_published_figure_and_the_document_are_what_the_code_counts() -> None:
     assert cost.main(["--check"]) == 0
 

@@ -73,7 +73,7 @@ def test_mistakes_are_one_line(ckpt: Path, tmp_path: Path) -> None:
     tsn = write_checkpoint(tmp_path / "tsn", TSN)
     with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame"):
         stream.main([str(both), "--check"])
-    with pytest.raises(ConfigError, match="only a TSM with `shift: uni` can run frame by frame, this is a tsn"):
+    with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame"):
         stream.main([str(tsn), "--check"])
     with pytest.raises(FrameError, match="no such camera"):
         stream.main([str(ckpt), "99"])

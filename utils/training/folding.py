@@ -37,23 +37,39 @@ class Folded(NamedTuple):
 def fold_batch_norms(model: nn.Module, *inputs: Tensor) -> Folded:
     """Returns a copy of a network in evaluation mode, in which batch norms are folded; the network stays as it is.
 
-    The copy shares with it all but the folded weights; modules keep their names and hooks. A pass on the meta device,
-    which computes nothing, shows what reads what, whoever wrote the layers. A batch norm is folded if nothing else
+    The copy shares with it all but the folded weights; modules keep their names and hooks.
+
+    inputs: what the network is called with; only their shapes and types matter.
+    """
+    found = foldable(model, *inputs)
+    with torch.inference_mode(False), torch.no_grad():
+        folded = _copy(model, lambda tensor: tensor)
+        for one in found:
+            _fold(folded.get_submodule(one.convolution), folded.get_submodule(one.norm))
+    return Folded(folded, frozenset(name for one in found for name in one.modules))
+
+
+class Foldable(NamedTuple):
+    """Names a convolution, the batch norm that can be folded into it, and what passes on the convolution's answer."""
+
+    convolution: str
+    norm: str
+    modules: tuple[str, ...]
+
+
+def foldable(model: nn.Module, *inputs: Tensor) -> list[Foldable]:
+    """Finds the batch norms of a network in evaluation mode that can be folded, whoever wrote its layers.
+
+    A pass on the meta device, which computes nothing, shows what reads what. A batch norm is folded if nothing else
     reads what a convolution answers, and both run once.
 
     inputs: what the network is called with; only their shapes and types matter.
     """
     watched = _copy(model, lambda tensor: tensor.to("meta"))
     reads = _Reads(watched)
-    with torch.inference_mode(False), torch.no_grad():
-        with reads:
-            watched(*(torch.empty_like(tensor, device="meta") for tensor in inputs))
-        folded = _copy(model, lambda tensor: tensor)
-        changed = set[str]()
-        for answer in reads.foldable():
-            _fold(folded.get_submodule(answer.convolution), folded.get_submodule(answer.norm))
-            changed.update(answer.modules)
-    return Folded(folded, frozenset(changed))
+    with torch.inference_mode(False), torch.no_grad(), reads:
+        watched(*(torch.empty_like(tensor, device="meta") for tensor in inputs))
+    return [Foldable(one.convolution, one.norm, tuple(one.modules)) for one in reads.foldable()]
 
 
 def _copy(model: nn.Module, moved: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -140,8 +156,11 @@ class _Reads(TorchDispatchMode):
             self._uses[id(read)] += 1
             if (known := self._answers.get(id(read))) is not None:
                 known.reads += 1
-        result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
+        if name == "native_batch_norm" and not args[5]:  # torch would derive its shape in Python: half of the pass
+            result: Any = (torch.empty_like(args[0]), args[3], args[4])
+        else:
+            result = func(*args, **(kwargs or {}))
         if name == "convolution" and id(args[1]) in self._convolutions:
             self._answers[id(result)] = _Answer(self._convolutions[id(args[1])], args[1], result)
         elif "batch_norm" in name and (known := self._answers.get(id(args[0]))) is not None:

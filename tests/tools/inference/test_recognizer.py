@@ -202,7 +202,7 @@ def test_mistakes_are_errors_of_the_user(
         (lambda: list(recognizer.stream([])), FrameError, "nothing in it can be decoded"),
         (lambda: recognizer.features(video, layer="backbon"), UserError, "similar names are backbone"),
         (lambda: recognizer.features(video, pool="time"), UserError, "pool 'time': should be one of space, all, none"),
-        (lambda: tsn.stream(video), ConfigError, "only a TSM with `shift: uni` can run frame by frame"),
+        (lambda: tsn.stream(video), ConfigError, "only `shift: uni` can run frame by frame"),
     ):
         with pytest.raises(kind, match=words):
             call()  # type: ignore[no-untyped-call]

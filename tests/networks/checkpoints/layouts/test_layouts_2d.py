@@ -39,7 +39,8 @@ TEMPORAL = {
 }
 IMAGE = [
     ("mobilenet_v2", "mobilenetv2"),
-    *((f"resnet{depth}", f"resnet{depth}") for depth in (18, 50, 101, 152)),
+    ("resnet18", "resnet18"),
+    *(pytest.param(f"resnet{depth}", f"resnet{depth}", marks=pytest.mark.long) for depth in (50, 101, 152)),
 ]
 
 
