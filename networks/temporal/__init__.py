@@ -5,8 +5,6 @@ The table names the modules of the config's `temporal`. A new module is one file
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from networks.temporal.action import Action
 from networks.temporal.gate_shift import GSF, GSM
 from networks.temporal.module import TemporalModule
@@ -15,7 +13,7 @@ from networks.temporal.shift import TemporalShift
 from networks.temporal.tam import TAM
 from networks.temporal.tin import TIN
 
-TEMPORAL_MODULES: Mapping[str, type[TemporalModule]] = {
+TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
     "tsm": TemporalShift,
     "tam": TAM,
     "gsm": GSM,
