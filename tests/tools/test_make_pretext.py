@@ -106,6 +106,7 @@ def test_lists_give_the_label_and_the_split_of_each_clip(speed: Path) -> None:
         said = [f"{row['path']} 4 {index[row['label']]}" for row in rows(speed) if row["split"] == split]
         assert sorted(listed) == sorted(said) and said
     run_tool("check_data", speed, "--workers", 1)
+    assert (speed / "README").read_text().startswith("# speed\n")
 
 
 def test_no_frame_of_validation_is_near_one_of_training(speed: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.disk import write_sums
 from datasets.videos.video import Video
-from tools.dumping.pool import run_in_pool
+from tools.dumping.pool import WorkerDiedError, run_in_pool
 from tools.dumping.shots import CELLS, Look, look_at
 from tools.dumping.video import FIRST_FRAME, TEMPLATE, write_jpeg
 from tools.listing.found import Found
@@ -261,7 +261,7 @@ def write_lists(out: Path, clips: Sequence[Clip], args: argparse.Namespace, sour
             origin = sources[piece.video], piece.shot, clip.first, clip.step, place.left, place.top, place.side
             writer.writerow([f"frames/{clip.path}", clip.label, piece.split, *origin])
     with atomic_write(out / "README", "w") as file:
-        file.write(README.format(name=out.name, classes=", ".join(names), first=FIRST_FRAME))
+        file.write(README.format(name=args.out.resolve().name, classes=", ".join(names), first=FIRST_FRAME))
 
 
 def settings_of(args: argparse.Namespace, sources: Sequence[Path]) -> dict[str, Any]:
@@ -358,6 +358,8 @@ def run(args: argparse.Namespace) -> int:
         jobs = [Job(good[video], those, building, args.frames, args.size) for video, those in by_video.items()]
         with Progress(len(clips), unit="clips written") as progress:
             for job, answer in run_in_pool(write_clips, jobs, workers=args.workers):
+                if isinstance(answer, WorkerDiedError):
+                    raise UserError(f"{job.source}: {answer}; fewer --workers need less memory")
                 if isinstance(answer, Exception):
                     raise answer
                 progress.advance(len(job.clips))
