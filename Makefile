@@ -14,13 +14,16 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test quick long soak lint type bench docs site pictures clean
+.PHONY: help demo demo-real test quick long soak lint type bench docs site pictures clean
 
 help:  ## this list
-	@awk -F ':.*##' '/^[a-z]+:.*##/ {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; METHOD=tsn for the other row
 	@$(PY) -m tools.demo --method $(METHOD)
+
+demo-real: $(VENV)/.installed  ## fetch real footage and ImageNet weights; TSM, TSN and random weights compared
+	@$(PY) -m tools.demo_real
 
 test: $(VENV)/.installed-dev  ## all tests but those of the next lines, in $(JOBS) processes; TESTS=tests/utils chooses
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS)" $(TESTS)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if not __package__:  # started as `python tools/demo.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -19,6 +20,9 @@ if not __package__:  # started as `python tools/demo.py`
 from utils.cli import Parser, run_cli
 from utils.errors import UserError
 from utils.files import ROOT
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 DATA = Path("data/motion8")  # below ROOT, as in the experiment's config
 REPORT = "analysis/report.html"
@@ -81,6 +85,16 @@ def run_step(step: Step) -> float:
     return (time.monotonic() - began) / 60
 
 
+def times(minutes: Sequence[tuple[str, float]]) -> Table:
+    """Returns the minutes of each step, and of all, as a table."""
+    from rich.table import Table
+
+    table = Table("step", "minutes")
+    for what, spent in [*minutes, ("all", sum(spent for _, spent in minutes))]:
+        table.add_row(what, f"{spent:.1f}")
+    return table
+
+
 def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
     """Prints the tables, the paths to look at, and finally the line that other programs read."""
     from rich.table import Table
@@ -94,14 +108,10 @@ def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
     top1 = topk_accuracy(results.scores, results.labels)
     mean = mean_class_accuracy(results.scores, results.labels)
     console = TextConsole()
-    times = Table("step", "minutes")
-    for what, spent in minutes:
-        times.add_row(what, f"{spent:.1f}")
-    times.add_row("all", f"{sum(spent for _, spent in minutes):.1f}")
     scores = Table("experiment", "videos", "top-1 %", "mean class accuracy %")
     scores.add_row(str(experiment), str(len(results)), f"{top1:.2f}", f"{mean:.2f}")
     console.print()
-    console.print(times)
+    console.print(times(minutes))
     console.print(scores)
     console.print("To look at:")
     for path in TO_LOOK_AT:
