@@ -155,7 +155,7 @@ def _leave_after(error: BaseException, watch: Watch | None) -> RankError | None:
     if isinstance(error, RankError) or watch is None:
         return None
     if isinstance(error, RuntimeError):  # the error of a collective says neither who failed nor why
-        blamed = watch.blame()
+        blamed = watch.blame(_seconds(COLLECTIVE_SECONDS))
         if blamed is not None:
             return blamed
     if isinstance(error, UserError):
@@ -175,11 +175,11 @@ def _named(function: Callable[P, R]) -> Callable[P, R]:
         watch = _Session.watch
         if watch is None:
             return function(*args, **kwargs)
-        watch.progress += 1
+        watch.enter()
         try:
             return function(*args, **kwargs)
         except RuntimeError as error:
-            blamed = watch.blame()
+            blamed = watch.blame(_seconds(COLLECTIVE_SECONDS))
             if blamed is None:
                 raise
             raise blamed from error

@@ -13,7 +13,7 @@ Silence is not death: a process that keeps Python's lock in a long call, is stop
 beat and must not be called dead. Each process has a line to rank 0 besides, a TCP connection on which nothing is sent.
 The system closes it at once when a process dies, whatever it was doing, or after 30 seconds when its machine loses
 power; the news of it ends those as well that wait for the dead one in NCCL, which would wait for long. Beats only
-answer who is at fault after a collective failed or timed out without any news.
+answer who is at fault after a collective timed out without any news.
 
 Only the thread that watches uses the store after the meeting: while rank 0 is stopped, every call to its store waits
 without end, and the main thread must not. No tensors are sent here.
@@ -65,13 +65,13 @@ class Watch:
 
     process: this process.
     store: for making groups.
-    progress: the number of collectives that this process has entered.
 
     Raises: LaunchError when the processes cannot meet within `timeout` seconds.
     """
 
     def __init__(self, process: Rank, timeout: float) -> None:
-        self.process, self.progress = process, 0
+        self.process = process
+        self._progress, self._entered = 0, time.monotonic()
         self._timeout = timeout
         self._hosts = process.is_first and not store.agent_hosts(process)
         self._server = store.host(process) if self._hosts else None
@@ -124,9 +124,18 @@ class Watch:
         """Tells all ranks that this process fails, with the reason and its exit code."""
         self._tell(News(self.process.number, f"{self._name}: {message}", code))
 
-    def blame(self) -> RankError | None:
-        """Returns the error of the process at fault after a collective failed here; waits for the news of it."""
-        if not self._known.wait(2 * BEAT_SECONDS) and not self._answered.is_set():
+    def enter(self) -> None:
+        """Counts a collective that this process is about to enter."""
+        self._progress, self._entered = self._progress + 1, time.monotonic()
+
+    def blame(self, limit: float) -> RankError | None:
+        """Returns the error of the process at fault after an error here, None when it is most likely this one.
+
+        limit: seconds that a collective may take. Only after so long the others are asked where they are: one that has
+            not come yet may just be busy, and the error a mistake in the code.
+        """
+        timed_out = time.monotonic() - self._entered > 0.9 * limit
+        if not self._known.wait(2 * BEAT_SECONDS) and timed_out and not self._answered.is_set():
             self._asked = True
             if not self._answered.wait(2 * SILENT_SECONDS):  # the store does not answer either
                 return RankError(f"{self._host} has been silent for {2 * SILENT_SECONDS:.0f} s", 1)
@@ -229,7 +238,7 @@ class Watch:
     def _exchange(self) -> News | None:
         """Sends a beat and what there is to tell, and returns the news if there is any."""
         self._beats += 1
-        self._store.set(f"beat {self.process.number}", f"{self._beats} {self.progress}")
+        self._store.set(f"beat {self.process.number}", f"{self._beats} {self._progress}")
         if self._asked and self._wanted is None:
             self._wanted = self._at_fault()
         if self._wanted is not None:

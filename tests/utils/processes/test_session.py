@@ -62,6 +62,8 @@ def fail(process: Rank, kind: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "user":
             raise UserError("/data: no such folder")
+        if kind == "torch":
+            raise RuntimeError("shapes do not fit\nframe #0")
         raise ValueError("a bug")
     for _ in range(100):
         session.barrier()
@@ -70,7 +72,12 @@ def fail(process: Rank, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "code", "message"),
-    [("killed", 1, " has died"), ("user", 2, ": /data: no such folder"), ("bug", 1, ": ValueError: a bug")],
+    [
+        ("killed", 1, " has died"),
+        ("user", 2, ": /data: no such folder"),
+        ("bug", 1, ": ValueError: a bug"),
+        ("torch", 1, ": RuntimeError: shapes do not fit"),
+    ],
 )
 def test_when_one_process_fails_the_others_end_with_its_name(kind: str, code: int, message: str) -> None:
     began = time.monotonic()
