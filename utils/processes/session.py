@@ -1,7 +1,7 @@
 """Lets the processes of a run work together: begin, add up, gather, end.
 
 Outside a session, or with one process, every function here does the same for this process alone. launch.py finds out
-which process this is, monitor.py which one has died.
+which process this is, watch.py which one has died.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from utils.errors import RankError, UserError
 from utils.files import ROOT
 from utils.processes.launch import Rank, detect, expected_world_size
-from utils.processes.monitor import Client, RankMonitor, Server
+from utils.processes.watch import Watch
 from utils.system import interface_of
 
 __all__ = [
@@ -43,11 +43,11 @@ R = TypeVar("R")
 class _Session:
     """The session of this process, if one is open.
 
-    monitor: watches the other processes.
+    watch: watches the other processes.
     control: a gloo ProcessGroup for what is not a tensor on the device. Any, because torch types it inconsistently.
     """
 
-    monitor: RankMonitor | None = None
+    watch: Watch | None = None
     control: Any = None
 
 
@@ -72,23 +72,23 @@ def session(device: str = "auto", *, same: Mapping[str, str] | None = None) -> I
     if dist.is_initialized():
         raise RuntimeError("a session is open already")
     same = {"code": code_digest(), "torch": torch.__version__, "Python": platform.python_version(), **(same or {})}
-    monitor: RankMonitor | None = None
+    watch: Watch | None = None
     try:
-        monitor, store = _meet(process, same)
-        _Session.monitor = monitor
-        _open_groups(process, store)
+        watch = _Session.watch = Watch(process, _seconds(JOIN_SECONDS))
+        watch.meet(same)
+        _open_groups(process, watch.store)
         yield process
         barrier()
+        _close_groups()
     except BaseException as error:
-        blamed = _leave_after(error, monitor)
+        blamed = _leave_after(error, watch)
         if blamed is not None and blamed is not error:
             raise blamed from error
         raise
-    else:
-        _close_groups()
-        monitor.close()
     finally:
-        _Session.monitor = None
+        if watch is not None:
+            watch.close()
+        _Session.watch = None
         if process.backend == "gloo":  # NCCL's groups would wait for a dead process
             _close_groups()
 
@@ -109,45 +109,12 @@ def code_digest(root: Path = ROOT) -> str:
     return digest.hexdigest()[:16]
 
 
-def _meet(process: Rank, same: Mapping[str, str]) -> tuple[RankMonitor, dist.Store]:
-    """Waits for all processes, checks that all run the same, and returns the monitor and the store for making groups.
-
-    Where torchrun's agent occupies the meeting port, rank 0 listens at another one and announces it in its store.
-    """
-    timeout = _seconds(JOIN_SECONDS)
-    agent = _agent_store(process, timeout)
-    if process.number == 0:
-        store = agent or _own_store(process, 0, timeout)
-        server = Server(
-            process, port=0 if agent else process.port, same=same, timeout=timeout, welcome={"store_port": store.port}
-        )
-        if agent:
-            agent.set(f"monitor {process.token}", str(server.port))
-        server.wait()
-        return server, store
-    port = int(agent.get(f"monitor {process.token}")) if agent else process.port
-    client = Client(process, port=port, same=same, timeout=timeout)
-    client.wait()
-    return client, agent or _own_store(process, int(client.welcome["store_port"]), timeout)
-
-
-def _agent_store(process: Rank, timeout: float) -> dist.TCPStore | None:
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or process.launcher != "torchrun":
-        return None
-    return dist.TCPStore(process.master, process.port, is_master=False, timeout=datetime.timedelta(seconds=timeout))
-
-
-def _own_store(process: Rank, port: int, timeout: float) -> dist.TCPStore:
-    delta = datetime.timedelta(seconds=timeout)
-    return dist.TCPStore(process.master, port, is_master=process.is_first, timeout=delta, wait_for_workers=False)
-
-
 def _open_groups(process: Rank, store: dist.Store) -> None:
     _choose_interface(process)
     delta = datetime.timedelta(seconds=_seconds(COLLECTIVE_SECONDS))
     dist.init_process_group(
         process.backend,
-        store=dist.PrefixStore(f"groups {process.token}", store),
+        store=dist.PrefixStore("groups", store),
         rank=process.number,
         world_size=process.world_size,
         timeout=delta,
@@ -183,20 +150,20 @@ def _choose_interface(process: Rank) -> None:
                 os.environ["GLOO_SOCKET_IFNAME"] = name
 
 
-def _leave_after(error: BaseException, monitor: RankMonitor | None) -> RankError | None:
+def _leave_after(error: BaseException, watch: Watch | None) -> RankError | None:
     """Tells the other processes why this one ends; returns the error of the process at fault if it is another one."""
-    if isinstance(error, RankError) or monitor is None:
+    if isinstance(error, RankError) or watch is None:
         return None
     if isinstance(error, RuntimeError):  # the error of a collective says neither who failed nor why
-        blamed = monitor.blame()
+        blamed = watch.blame(_seconds(COLLECTIVE_SECONDS))
         if blamed is not None:
             return blamed
     if isinstance(error, UserError):
-        monitor.report(str(error), error.exit_code)
+        watch.report(str(error), error.exit_code)
     elif isinstance(error, KeyboardInterrupt):
-        monitor.report("interrupted", 130)
+        watch.report("interrupted", 130)
     else:
-        monitor.report(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", 1)
+        watch.report(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", 1)
     return None
 
 
@@ -205,14 +172,14 @@ def _named(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        monitor = _Session.monitor
-        if monitor is None:
+        watch = _Session.watch
+        if watch is None:
             return function(*args, **kwargs)
-        monitor.progress += 1
+        watch.enter()
         try:
             return function(*args, **kwargs)
         except RuntimeError as error:
-            blamed = monitor.blame()
+            blamed = watch.blame(_seconds(COLLECTIVE_SECONDS))
             if blamed is None:
                 raise
             raise blamed from error

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import dataclasses
 import os
 import re
 import signal
 import socket
-import subprocess
 import threading
 import time
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -16,8 +17,7 @@ from torch import nn
 
 from tests.helpers.ranks import run_sessions
 from utils.errors import UserError
-from utils.processes import connection as peer_connection
-from utils.processes import monitor, session
+from utils.processes import launch, session, store, watch
 from utils.processes.launch import Rank
 from utils.training.batch import Sums
 
@@ -62,6 +62,8 @@ def fail(process: Rank, kind: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if kind == "user":
             raise UserError("/data: no such folder")
+        if kind == "torch":
+            raise RuntimeError("shapes do not fit\nframe #0")
         raise ValueError("a bug")
     for _ in range(100):
         session.barrier()
@@ -70,7 +72,12 @@ def fail(process: Rank, kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "code", "message"),
-    [("killed", 1, " has died"), ("user", 2, ": /data: no such folder"), ("bug", 1, ": ValueError: a bug")],
+    [
+        ("killed", 1, " has died"),
+        ("user", 2, ": /data: no such folder"),
+        ("bug", 1, ": ValueError: a bug"),
+        ("torch", 1, ": RuntimeError: shapes do not fit"),
+    ],
 )
 def test_when_one_process_fails_the_others_end_with_its_name(kind: str, code: int, message: str) -> None:
     began = time.monotonic()
@@ -83,31 +90,75 @@ def test_when_one_process_fails_the_others_end_with_its_name(kind: str, code: in
         assert "Traceback" not in results[rank][1]
 
 
-def compute_for_ever(process: Rank) -> None:
-    if process.number == 0:
+def compute_for_ever(process: Rank, victim: int) -> None:
+    if process.number == victim:
+        worker_that_outlives_its_parent()
         os.kill(os.getpid(), signal.SIGKILL)
-    threading.Event().wait(100)  # in no collective: only the connection to rank 0 can tell
+    threading.Event().wait(1.5)  # in no collective: only the line to rank 0 can tell
+    raise ValueError("nothing was heard")
 
 
-def test_a_process_that_talks_to_nobody_learns_of_a_death_too() -> None:
-    results = run_sessions(2, compute_for_ever)
-    assert results[0][0] == -signal.SIGKILL
-    assert results[1][0] == 1 and results[1][1].endswith("error: rank 0 (127.0.0.1) has died\n")
+def worker_that_outlives_its_parent() -> None:
+    """Forks a process that goes on for a moment, as a loader's worker does, with all that it has inherited."""
+    parent = os.getpid()
+    if os.fork() == 0:
+        while os.getppid() == parent:
+            time.sleep(0.05)
+        time.sleep(2)
+        os._exit(0)
 
 
-def stop_still(process: Rank) -> None:
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_talks_to_nobody_learns_of_a_death_too(victim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "GRACE_SECONDS", 0.2)
+    results = run_sessions(2, compute_for_ever, victim)
+    assert results[victim] == (-signal.SIGKILL, "")
+    code, text = results[1 - victim]
+    assert code == 1 and re.fullmatch(rf"error: rank {victim} \(.*, process \d+\) has died\n", text)
+
+
+def stand_still(process: Rank, victim: int, how: str) -> None:
+    victims_id = session.gather_objects(os.getpid())[victim]
+    if process.number == victim:
+        if how == "stopped":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        threading.Event().wait(100)
+    try:
+        session.barrier()
+    finally:
+        os.kill(victims_id, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("victim", "how", "named"),
+    [
+        (1, "stopped", r"has been silent for \d s"),
+        (0, "stopped", r"has been silent for \d s"),  # and the store with it
+        (1, "slow", "has not come to where the others wait for it"),
+    ],
+)
+def test_a_stuck_process_is_named_after_the_timeout(
+    victim: int, how: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "COLLECTIVE_SECONDS", 1.0)
+    monkeypatch.setattr(watch, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SILENT_SECONDS", 0.8)
+    monkeypatch.setattr(watch, "NEWS_SECONDS", 0.5)
+    code, text = run_sessions(2, stand_still, victim, how, DIST_TIMEOUT="")[1 - victim]
+    assert code == 1
+    assert re.search(rf"^error: rank {victim} \(.*\) {named}$", text, re.MULTILINE)
+
+
+def keep_pythons_lock(process: Rank) -> None:
     if process.number == 1:
-        subprocess.Popen(["sh", "-c", f"sleep 10; kill -9 {os.getpid()}"])
-        os.kill(os.getpid(), signal.SIGSTOP)
+        ctypes.PyDLL(None).usleep(1_000_000)
     session.barrier()
 
 
-def test_a_stuck_process_is_named_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor, "BEAT_SECONDS", 0.5)  # where ranks wait ten seconds, this test would as well
-    monkeypatch.setattr(monitor, "SILENT_SECONDS", 3.0)
-    code, text = run_sessions(3, stop_still, DIST_TIMEOUT="5")[0]
-    assert code == 1
-    assert re.search(r"^error: rank 1 \(.*\) has been silent for [4-7] s$", text, re.MULTILINE)
+def test_a_process_that_sends_no_beat_for_long_is_not_called_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(watch, "SILENT_SECONDS", 0.2)
+    assert run_sessions(2, keep_pythons_lock) == [(0, ""), (0, "")]
 
 
 def nothing(process: Rank) -> None:
@@ -125,17 +176,36 @@ def test_a_different_config_is_an_error_on_every_rank() -> None:
 
 
 def test_rank_0_ends_only_when_everybody_knows_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    send = peer_connection.Connection.send
+    exchange = watch.Watch._exchange
 
-    def slow_send(member: peer_connection.Connection, message: dict[str, Any]) -> None:
-        if "failed" in message:
-            time.sleep(0.3)
-        send(member, message)
+    def slow_exchange(member: watch.Watch) -> watch.News | None:
+        time.sleep(0.7 if member.process.number == 1 else 0)
+        return exchange(member)
 
-    monkeypatch.setattr(peer_connection.Connection, "send", slow_send)
+    monkeypatch.setattr(watch.Watch, "_exchange", slow_exchange)
     results = run_sessions(3, nothing, same=["lr: 0.1", "lr: 0.1", "lr: 0.2"])
     assert [code for code, _ in results] == [2, 2, 2]
     assert all("differs from rank 0 in config" in text for _, text in results)
+
+
+def test_a_process_that_comes_late_learns_why_the_others_have_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "code_digest", lambda: time.sleep(0.7 if os.environ["RANK"] == "1" else 0) or "same")
+    results = run_sessions(3, nothing, same=["lr: 0.1", "lr: 0.1", "lr: 0.2"])
+    assert [code for code, _ in results] == [2, 2, 2]
+    assert all("rank 2 (" in text and "differs from rank 0 in config" in text for _, text in results)
+
+
+def test_two_processes_with_the_same_rank_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    detect = launch.detect
+    monkeypatch.setattr(session, "detect", lambda device: dataclasses.replace(detect(device), number=min(rank_of(), 1)))
+    results = run_sessions(3, nothing)
+    assert [code for code, _ in results] == [1, 1, 1]
+    named = r"error: rank 1 \(.*, process \d+\) and rank 1 \(.*, process \d+\) have the same rank\n"
+    assert all(re.fullmatch(named, text) for _, text in results)
+
+
+def rank_of() -> int:
+    return int(os.environ["RANK"])
 
 
 def test_different_code_is_an_error_on_every_rank(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,26 +215,45 @@ def test_different_code_is_an_error_on_every_rank(monkeypatch: pytest.MonkeyPatc
     assert all("differs from rank 0 in code: '1' where rank 0 has '0'" in text for _, text in results)
 
 
-@pytest.mark.parametrize("speaks", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
-def test_a_taken_port_is_an_error_on_every_rank(speaks: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_connection, "PORT_SECONDS", 2.0)
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        threading.Thread(target=_greet_all, args=(stranger, speaks), daemon=True).start()
-        results = run_sessions(2, nothing, MASTER_PORT=str(stranger.getsockname()[1]))
+@pytest.mark.parametrize("speaks", ["nothing", "SSH-2.0-OpenSSH_9.2\r\n", "a store"])
+def test_a_taken_port_is_an_error_on_every_rank(speaks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PORT_SECONDS", 0.6)
+    with stranger(speaks) as port:
+        results = run_sessions(2, nothing, MASTER_PORT=str(port))
     assert [code for code, _ in results] == [2, 2]
-    assert "rank 0 cannot listen on port" in results[0][1] and "set MASTER_PORT to a free port" in results[0][1]
-    assert results[1][1].startswith("error: rank 1: 127.0.0.1:") and "set MASTER_PORT" in results[1][1]
+    assert results[0][1] == (
+        f"error: rank 0 cannot listen on port {port} of 127.0.0.1 (address already in use): set MASTER_PORT to a free "
+        "port\n"
+    )
+    assert results[1][1] == (
+        f"error: rank 1: 127.0.0.1:{port}, where rank 0 should be, belongs to another program or another run; set "
+        "MASTER_PORT to a free port\n"
+    )
 
 
-def _greet_all(stranger: socket.socket, words: bytes) -> None:
+@contextlib.contextmanager
+def stranger(speaks: str) -> Iterator[int]:
+    """Has a port as another program, or as another run, until the end; the port."""
+    if speaks == "a store":
+        other = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        other.set(f"another token/{store.OPEN}", "")
+        yield other.port
+        return
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_greet_all, args=(server, speaks.encode()), daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def _greet_all(server: socket.socket, words: bytes) -> None:
     kept = []
     with contextlib.suppress(OSError):
         while True:
-            kept.append(stranger.accept()[0])
-            kept[-1].sendall(words)
+            kept.append(server.accept()[0])
+            kept[-1].sendall(words if words != b"nothing" else b"")
 
 
-def test_a_process_that_never_comes_is_named() -> None:
-    results = run_sessions(2, nothing, WORLD_SIZE="3", DIST_TIMEOUT="2")
+def test_a_process_that_never_comes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "NEWS_SECONDS", 0.5)
+    results = run_sessions(2, nothing, WORLD_SIZE="3", DIST_TIMEOUT="1")
     assert [code for code, _ in results] == [1, 1]
-    assert all("rank(s) 2 have not come within 2 s" in text for _, text in results)
+    assert all("rank(s) 2 have not come within 1 s" in text for _, text in results)
