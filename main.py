@@ -70,9 +70,9 @@ def train(run: Run, protocols: Protocols) -> int:
     val = open_list(run, "val", protocols) if common.val_source else None
     data = open_list(run, "train", protocols)
     saved = starting_weights(method, run, data.class_names, protocols["val"].as_dict())
-    trainer = Trainer(method, common, data, rank=rank, precision=precision)
     entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
     entries |= run.about_training(network_cost(common, method, protocols["val"].num_views), data, val)
+    trainer = Trainer(method, common, data, rank=rank, precision=precision)
     resume.restore(run, trainer, saved, entries)
     if trainer.is_done:
         folder.log(f"nothing left to do: {trainer.state.step} of {trainer.total} steps are done")
@@ -88,13 +88,13 @@ def train(run: Run, protocols: Protocols) -> int:
             pictures.draw(step)
             best = False
             if step.validates and val is not None:
-                trainer.renew_batch_norm()
-                evaluation = run.validate(trainer.scored, val, precision)
+                with trainer.validated() as network:
+                    evaluation = run.validate(network, val, precision)
                 record_validation(folder, step, evaluation)
                 pictures.confusion(step, evaluation)
                 best = trainer.state.note_best(evaluation.best_by, evaluation.loss)
-            if step.saves and rank.is_first:
-                checkpoint.save(folder.folder, trainer.state_dict() | entries, best=best)
+            if step.saves and (saved := trainer.state_dict()):
+                checkpoint.save(folder.folder, saved | entries, best=best)
     folder.log(end_line(trainer, stop, validated=val is not None))
     return 0 if trainer.is_done else stop.exit_code
 

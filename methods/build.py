@@ -22,10 +22,13 @@ from utils.config.build import build, call, parameters_of
 from utils.config.schema import Common
 from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
+from utils.processes import session
 from utils.processes.launch import expected_world_size
+from utils.processes.sharded import refuse_unsharded
 from utils.published.files import local_file, named
 from utils.published.libraries import published_statistics
 from utils.run.context import Run
+from utils.training.blocks import blocks_of
 from utils.training.precision import Precision
 from utils.transforms.build import make_augment
 from utils.transforms.presets import find_preset
@@ -82,7 +85,22 @@ def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[M
             if common.compile:
                 raise ValueError("is untried with common.compile: set one of them to False")
             recompute_blocks(method)
+    if common.fsdp:
+        with _errors_at("common.fsdp"):
+            _check_shards(method, common, world_size)
     return method, [f"{kwargs}.{warning}" for warning in warnings]
+
+
+def _check_shards(method: Method, common: Common, world_size: int | None) -> None:
+    """Raises: ValueError for a method that cannot be shared out over processes, or not with what else is asked for."""
+    for key in ("compile", "channels_last"):
+        if getattr(common, key):
+            raise ValueError(f"does not go with common.{key}: set one of them to False")
+    if method.frozen_part:
+        raise ValueError(f"{method.name} has little that learns and could be shared out: set it to False")
+    if (session.world_size() if world_size is None else world_size) > 1:
+        on_cpu = common.device == "cpu" or not torch.cuda.is_available()
+        refuse_unsharded(method, blocks_of(method).values(), on_cpu=on_cpu)
 
 
 @contextlib.contextmanager
@@ -124,6 +142,8 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
         folder.log(f"mixed precision: {precision.name}")
     if blocks := recomputed_blocks(method):
         folder.log(f"activation checkpointing of {len(blocks)} blocks: {', '.join(blocks)}")
+    if common.fsdp and not run.args.evaluate:
+        folder.log(f"fsdp: {len(blocks_of(method))} blocks and the rest, over {run.rank.world_size} process(es)")
     if run.args.static_loss_scale and precision.name != "fp16":
         folder.warn("--static-loss-scale does nothing without fp16")
     return method, precision

@@ -6,7 +6,6 @@ Memory then holds the input of each block and the activations of one block (Chen
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-WEIGHTED = (nn.Conv2d, nn.Conv3d, nn.Linear)
+from utils.training.blocks import blocks_of
 
 
 class Recomputed(nn.Module):
@@ -46,27 +45,6 @@ def _untracked(block: nn.Module) -> Iterator[None]:
             norm._buffers.update(buffers)
 
 
-def blocks_of(network: nn.Module) -> dict[str, nn.Module]:
-    """Returns the repeated blocks of a network by their names: residual blocks, Inception blocks, transformer blocks.
-
-    They are items of a Sequential or a ModuleList, of a kind that the network has more than once there, with more than
-    one convolution or linear layer each. Of blocks inside of stages, the blocks count.
-    """
-    items = {
-        f"{name}.{key}".removeprefix("."): child
-        for name, module in network.named_modules()
-        if isinstance(module, (nn.Sequential, nn.ModuleList))
-        for key, child in module.named_children()
-        if not isinstance(child, (nn.Sequential, nn.ModuleList))
-        and sum(isinstance(part, WEIGHTED) for part in child.modules()) > 1
-    }
-    kinds = Counter(type(child) for child in items.values())
-    repeated = {name: child for name, child in items.items() if kinds[type(child)] > 1}
-    return {
-        name: block for name, block in repeated.items() if not any(other.startswith(f"{name}.") for other in repeated)
-    }
-
-
 def recompute_blocks(network: nn.Module) -> None:
     """Makes every block of a network a `Recomputed` one, in place; names, weights and hooks stay.
 
@@ -75,9 +53,9 @@ def recompute_blocks(network: nn.Module) -> None:
     blocks = blocks_of(network)
     if not blocks:
         raise ValueError("this network has no repeated blocks that could be computed again; set it to False")
+    kinds = {kind: type(kind.__name__, (Recomputed, kind), {}) for kind in map(type, blocks.values())}
     for block in blocks.values():
-        kind = type(block)
-        block.__class__ = type(kind.__name__, (Recomputed, kind), {})
+        block.__class__ = kinds[type(block)]
 
 
 def recomputed_blocks(network: nn.Module) -> list[str]:

@@ -61,3 +61,13 @@ needs_clips = _need(
 )
 needs_gpu = pytest.mark.gpu  # conftest.py skips where there is none
 needs_root = _need(os.geteuid() == 0, "this starts daemons of its own as root: sudo make test")
+
+
+def needs_shards() -> None:
+    """Skips a test of `fsdp` where torch is too old for it on CPUs. Imports what forked processes would import each."""
+    from torch.distributed.fsdp import FSDPModule
+
+    from utils.processes.sharded import SUMS
+
+    if not hasattr(FSDPModule, SUMS):
+        pytest.skip("this torch shares networks out on GPUs only")

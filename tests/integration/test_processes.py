@@ -9,10 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import main
 from tests.helpers.experiment import MODEL, make_experiment, same_weights, weights
+from tests.helpers.requirements import needs_shards
 from tests.integration.interruptions import finish, losses, start
 from tests.integration.test_training import stop_at
+from utils.errors import ConfigError
+from utils.run import checkpoint
 
 # no batch norm and no dropout: what a process sees then depends on nobody else
 PLAIN = {"type": "tsn", "backbone": "squeezenet1_1", "num_segments": 2, "num_class": 2}
@@ -97,10 +102,34 @@ def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
 
 
 @pytest.mark.gloo
-def test_a_run_goes_on_in_other_numbers_of_processes_with_the_same_steps(
+@pytest.mark.long
+def test_a_run_of_shards_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    needs_shards()
+    options: dict[str, Any] = {"accumulate": 2, "batch_size": 2, "ema": 0.5, "clip_gradient": 1.0, "print_freq": 1}
+    options |= {"model": PLAIN | {"dropout": 0.5}, "freeze": ["backbone.features.0"], "bad_loss_budget": 1}
+    options |= {"lr_scheduler": {"base_lr": 0.001, "max_iter": 6}, "optimizer": "ADAMW", "fsdp": True}
+    whole, stopped = (make_experiment(tmp_path / name, **options) for name in ("whole", "stopped"))
+    run(whole, 2)
+    with monkeypatch.context() as patched:
+        stop_at(patched, step=1)
+        assert set(finish(start(stopped, 2))) == {128 + signal.SIGTERM}
+    run(stopped, 2)
+    assert "continuing from" in (stopped.parent / "log.txt").read_text()
+    assert same_weights(weights(stopped), weights(whole))
+    assert losses(stopped) == losses(whole)
+
+
+@pytest.mark.gloo
+@pytest.mark.parametrize("fsdp", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_a_run_goes_on_in_other_numbers_of_processes_with_the_same_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsdp: bool
+) -> None:
+    if fsdp:
+        needs_shards()
     options: dict[str, Any] = {"model": PLAIN, "augmentation": {"input_size": 64}, "print_freq": 1, "val_freq": 100}
+    options["fsdp"] = fsdp
     options |= {"global_batch": 8, "batch_size": 4, "ema": 0.5}
     options["lr_scheduler"] = {"base_lr": 0.001, "max_iter": 9}
     whole = make_experiment(tmp_path / "whole", **options)
@@ -120,3 +149,39 @@ def test_a_run_goes_on_in_other_numbers_of_processes_with_the_same_steps(
             f"order, now {batches} in each process"
         ) in log
     assert "the config has changed" not in log
+
+
+@pytest.mark.gloo
+def test_processes_that_share_a_network_out_train_and_save_what_one_has_alone(tmp_path: Path) -> None:
+    needs_shards()
+    options: dict[str, Any] = {"model": PLAIN, "augmentation": {"input_size": 64}, "print_freq": 1, "global_batch": 4}
+    options |= {"lr_scheduler": {"base_lr": 0.001, "max_iter": 3}, "watch": {"clips": 2, "histograms": 1}}
+    configs = {count: make_experiment(tmp_path / str(count), fsdp=True, **options) for count in (1, 2)}
+    for count, config in configs.items():
+        run(config, count)
+        assert f"fsdp: 8 blocks and the rest, over {count} process(es)" in (config.parent / "log.txt").read_text()
+    for (step, kind, loss), other in zip(losses(configs[1]), losses(configs[2]), strict=True):
+        assert other == (step, kind, pytest.approx(loss, abs=1e-5))
+    one, two = (checkpoint.load(config.parent / checkpoint.NEWEST) for config in configs.values())
+    assert list(one) == list(two) and list(one["state_dict"]) == list(two["state_dict"])
+    for key, value in one["state_dict"].items():
+        np.testing.assert_allclose(two["state_dict"][key], value, atol=1e-5)
+    drawn = [EventAccumulator(str(config.parent / "events"), {"histograms": 0}).Reload() for config in configs.values()]
+    assert drawn[0].Tags() == drawn[1].Tags()
+    for tag in drawn[0].Tags()["histograms"]:
+        counts = [[event.histogram_value.num for event in one.Histograms(tag)] for one in drawn]
+        assert counts[0] == counts[1] and len(counts[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        (["common.compile=true"], "does not go with common.compile: set one of them to False"),
+        (["common.channels_last=true"], "does not go with common.channels_last: set one of them to False"),
+        (["common.model.type=probe"], "probe_squeezenet1_1 has little that learns and could be shared out: set it to"),
+    ],
+)
+def test_what_does_not_go_with_shards_is_refused_before_the_run(tmp_path: Path, keys: list[str], what: str) -> None:
+    config = make_experiment(tmp_path, train=1, val=1, model=PLAIN, fsdp=True)
+    with pytest.raises(ConfigError, match=rf"config.yaml:\d+: common\.fsdp: {re.escape(what)}"):
+        main.main(["--config", str(config), "--dry-run", *keys])

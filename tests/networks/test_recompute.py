@@ -13,6 +13,7 @@ from networks.group_sync_bn import convert_group_sync_bn
 from networks.recompute import recompute_blocks, recomputed_blocks
 from tests.helpers.ranks import run_ranks
 from utils.processes.data_parallel import Replica
+from utils.training.blocks import blocks_of
 
 NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int], int]] = {  # arguments, size of a clip, number of blocks
     "tsm": ({"backbone": "resnet18", "num_segments": 4, "dropout": 0.5}, (4, 32), 8),
@@ -66,6 +67,7 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 def test_losses_gradients_and_statistics_are_the_same_to_the_bit(kind: str) -> None:
     plain, again, clips = pair(kind)
     assert len(recomputed_blocks(again)) == NETWORKS[kind][2]
+    assert list(blocks_of(again)) == list(blocks_of(plain)) == recomputed_blocks(again)
     for _ in range(2):
         assert torch.equal(step(plain, clips)[0], step(again, clips)[0])
         assert same(plain, again)

@@ -103,6 +103,9 @@ class Common(Section):
     """True: applies torch.compile to the network, and to colour jitter on a GPU."""
     activation_checkpointing: bool = False
     """True: keeps only the inputs of blocks for the backward pass, which computes the rest again; not with compile."""
+    fsdp: bool = False
+    """True: shares weights, gradients and optimizer memory out over the processes (torch's FSDP2), for networks too
+    large for one GPU (docs/distributed.md); not with compile, channels_last and type: probe."""
     time_limit: Positive | None = None
     """Minutes after which training writes a checkpoint and ends; the same command continues it."""
     amp: Annotated[Literal["off", "auto", "bf16", "fp16"], BeforeValidator(_off_if_false)] = "off"

@@ -32,10 +32,13 @@ class Replica:
     At the first call all processes get the weights and buffers of rank 0, and two more passes run than later.
 
     model: the network. Which of its parameters take part in a step must not change from step to step.
+
+    Attributes:
+        plain: the network itself, to be copied, saved and called by one process alone.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._model = model
+        self.plain = model
         self._parallel: DistributedDataParallel | None = None
 
     def __call__(self, clips: Tensor, *, averages: bool) -> Tensor:
@@ -44,7 +47,7 @@ class Replica:
         averages: whether the backward pass averages the gradients; else it only adds to those of this process.
         """
         if self._parallel is None:
-            self._parallel = _connect(self._model)
+            self._parallel = _connect(self.plain)
             _try(self._parallel, clips)
         with contextlib.nullcontext() if averages else self._parallel.no_sync():
             logits: Tensor = self._parallel(clips)

@@ -36,7 +36,8 @@ def check_fit(common: Common, method: Any, protocols: Mapping[str, Any]) -> None
     if "train" in protocols:
         optimizer = optimizer_for(method, common)
         kept = len(REMEMBERED[type(optimizer)] - {"step"}) + 1  # and the gradient
-        needed += FLOAT * kept * sum(part.numel() for part in method.parameters() if part.requires_grad)
+        learned = FLOAT * kept * sum(part.numel() for part in method.parameters() if part.requires_grad)
+        needed += learned // expected_world_size() if common.fsdp else learned  # weights are whole at times
     for name, protocol in protocols.items():
         shape = _batch_shape(protocol)
         _refuse_beyond_memory(common, needed, FLOAT * math.prod(shape), name, shape)

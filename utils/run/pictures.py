@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from utils.processes.sharded import gathered
 from utils.run.folder import RunFolder
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.metrics import confusion_matrix
@@ -26,7 +27,7 @@ MOST_VALUES = 10_000  # of a histogram, evenly spread over the tensor
 
 
 class EventPictures:
-    """Draws what the config's `watch` asks for, on the first process of a training run.
+    """Draws what the config's `watch` asks for, on the first process of a training run; all processes must call it.
 
     names: the names of the classes; None if they are unknown.
     """
@@ -37,9 +38,7 @@ class EventPictures:
 
     def draw(self, step: Step) -> None:
         """Draws a contact sheet of the clips that the step kept, and histograms where they are due."""
-        if not self._folder.records:
-            return
-        if step.clips is not None:
+        if self._folder.records and step.clips is not None:
             self._batch(step, step.clips)
         every = self._wanted.histograms
         if every and step.number % every == 0 and not step.skipped:
@@ -74,7 +73,8 @@ class EventPictures:
     def _histograms(self, number: int) -> None:
         for name, weight in self._trainer.model.named_parameters():
             for kind, tensor in (("weights", weight), ("gradients", weight.grad)):
-                values = None if tensor is None else _sampled(tensor)
+                drawn = gathered(tensor)  # by all processes
+                values = None if drawn is None or not self._folder.records else _sampled(drawn)
                 if values is not None and len(values):
                     self._folder.histogram(number, f"{kind}/{name}", values)
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from utils.processes.sharded import load_whole
+
 WEIGHTS, UPDATES = "train_state_dict", "ema_updates"
 
 
@@ -42,5 +44,5 @@ class Ema:
         """
         self.average.load_state_dict(model.state_dict())
         if WEIGHTS in saved:
-            model.load_state_dict(saved[WEIGHTS])
+            load_whole(model, saved[WEIGHTS])
             self._averaged.n_averaged.fill_(torch.tensor(saved[UPDATES]))

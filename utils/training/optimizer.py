@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError
+from utils.processes.sharded import shard_like
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
@@ -194,7 +195,7 @@ def restore_state(optimizer: torch.optim.Optimizer, saved: Any) -> list[str]:
         elif mine:
             if any(isinstance(v, Tensor) and v.dim() and v.shape != parameter.shape for v in mine.values()):
                 raise CheckpointError(f"the optimizer's state of {name} has another shape than the weights")
-            state[place] = {key: mine[key] for key in wanted}
+            state[place] = {key: shard_like(mine[key], parameter) for key in mine if key in wanted}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     if not anew:
         return []

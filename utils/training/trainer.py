@@ -6,6 +6,7 @@ knows no dataset, no network and no file.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,8 +23,10 @@ from utils.errors import FrameError, UserError
 from utils.processes import session
 from utils.processes.data_parallel import Replica
 from utils.processes.launch import Rank
+from utils.processes.sharded import Sharded, gathered, load_whole, whole
 from utils.scoring.task import task_of
 from utils.training.batch import Batch, Sums, on_device
+from utils.training.blocks import blocks_of
 from utils.training.ema import WEIGHTS, Ema
 from utils.training.meters import WindowMeter
 from utils.training.mixup import MixUp
@@ -62,7 +65,6 @@ class Trainer:
 
     Attributes:
         model: the network that is trained.
-        scored: the network that is validated and saved as `state_dict`: the average with `ema`, else the model.
         rates: learning rates of all steps, float64 (total steps,).
         state: how far the run is.
     """
@@ -73,13 +75,14 @@ class Trainer:
         self.model, self.common, self.data, self.rank, self.precision = model, common, data, rank, precision
         # the parts of a step
         self.task = task_of(common)
+        self._replica = _connected(model, common, rank)  # before all that holds parameters
         self.optimizer = optimizer_for(model, common)
         self.rates = schedule(common.lr_scheduler, steps_per_epoch, scale=common.lr_scale(rank.world_size))
         self.criterion = self.task.criterion(common, data.labels).to(rank.device)
-        self._replica = Replica(model) if rank.world_size > 1 else None
         self.mix_up = MixUp(common.augmentation.mix_up, common.augmentation.cut_mix) or None
-        self._ema = Ema(model, common.ema) if common.ema else None
-        self.scored: nn.Module = self._ema.average if self._ema else model
+        plain = self._replica.plain if self._replica else model
+        self._ema = Ema(plain, common.ema) if common.ema else None
+        self._scored = self._ema.average if self._ema else plain
         # when something is due
         self.val_freq = common.validate_every(steps_per_epoch)
         self.checkpoint_every = save_every(common, steps_per_epoch)
@@ -287,22 +290,32 @@ class Trainer:
         text = f"step {step.number}: the loss is {loss}; videos of the batch: {paths}"
         return _of_all_ranks([] if math.isfinite(loss) else [text])
 
-    def renew_batch_norm(self) -> None:
-        """Computes the batch norm statistics of `scored` anew, if `precise_bn` asks for it."""
-        if count := self.common.precise_bn:
-            update_bn(self.data.clips(self.rank, start=self.state.step, count=count), self.scored)
+    @contextlib.contextmanager
+    def validated(self) -> Iterator[nn.Module]:
+        """Lends the network that is validated and saved as `state_dict`: the average with `ema`, else the model.
+
+        It is whole in every process. `precise_bn` computes its batch norm statistics anew.
+        """
+        with whole(self._scored) as network:
+            if count := self.common.precise_bn:
+                update_bn(self.data.clips(self.rank, start=self.state.step, count=count), network)
+            yield network
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the entries of a checkpoint: those of the original project, and ours."""
+        """Returns the entries of a checkpoint on the first process: those of the original project, and ours.
+
+        All processes must call it; the others get none.
+        """
         entries = {
             "step": self.state.step,
             "best_prec1": self.state.best_prec1,
-            "state_dict": self.scored.state_dict(),
+            "state_dict": self._scored.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.precision.state_dict(),
             "trainer": self.state.state_dict(),
         }
-        return entries | (self._ema.checkpoint_entries(self.model) if self._ema else {})
+        entries = gathered(entries | (self._ema.checkpoint_entries(self.model) if self._ema else {}))
+        return entries if self.rank.is_first else {}
 
     def resume(self, saved: Mapping[str, Any]) -> list[str]:
         """Restores everything of a checkpoint but `state_dict`, which the model holds already.
@@ -314,7 +327,7 @@ class Trainer:
         if self._ema:
             self._ema.restore(self.model, saved)
         elif WEIGHTS in saved:  # trained with an average, which `state_dict` is; from here on without one
-            self.model.load_state_dict(saved[WEIGHTS])
+            load_whole(self.model, saved[WEIGHTS])
         self.precision.load_state_dict(saved.get("scaler", {}))
         self.state.load_state_dict(saved.get("trainer", {"step": saved["step"], "best_prec1": saved["best_prec1"]}))
         return restore_state(self.optimizer, saved.get("optimizer"))
@@ -323,6 +336,13 @@ class Trainer:
 def save_every(common: Common, steps_per_epoch: float) -> int:
     """Returns the steps between two checkpoints."""
     return common.ckpt_freq or min(common.validate_every(steps_per_epoch), 500)
+
+
+def _connected(model: nn.Module, common: Common, rank: Rank) -> Replica | Sharded | None:
+    """Returns the model as several processes train it together, None for a single process."""
+    if rank.world_size == 1:
+        return None
+    return Sharded(model, blocks_of(model).values()) if common.fsdp else Replica(model)
 
 
 def _with_counts(step: Step) -> Tensor:

@@ -81,6 +81,17 @@ def test_sizes_that_memory_cannot_hold_are_refused_before_they_are_tried(
 
 
 @pytest.mark.whole
+def test_processes_that_share_a_network_out_need_memory_for_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed: dict[bool, int] = {}
+    monkeypatch.setattr(fit, "expected_world_size", lambda: 4)
+    monkeypatch.setattr(fit, "_refuse_beyond_memory", lambda keys, size, *rest: needed.update({keys.fsdp: size}))
+    for fsdp in (False, True):
+        method = main.check(common(TINY, 32, fsdp=fsdp))[0]
+    learned = 2 * sum(parameter.nbytes for parameter in method.parameters())  # gradients and SGD's momentum
+    assert needed[False] - needed[True] == learned - learned // 4
+
+
+@pytest.mark.whole
 def test_a_network_of_which_memory_is_unknown_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "total_memory", lambda: None)
     main.check(common({**TINY, "num_segments": 2**20}, 32, device="cpu"))
