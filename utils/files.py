@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import struct
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
@@ -21,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent  # the project's folder
 DAMAGED = (
     *(RuntimeError, EOFError, OSError, ValueError, TypeError, LookupError, AttributeError, zipfile.BadZipFile),
     OverflowError,  # lengths that no file has
+    struct.error,  # a number that is cut off
 )
 
 

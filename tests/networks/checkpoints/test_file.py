@@ -46,6 +46,17 @@ def test_a_truncated_file_is_damaged(zipped: bool, tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_is_refused_in_one_line_wherever_it_is_cut_off(zipped: bool, tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"a.weight": torch.zeros(3, 2)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 1 + 6 * zipped):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"x\.pth: [^\n]+\Z"):
+            load_checkpoint_file(path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
