@@ -71,6 +71,7 @@ class Sharded:
         mesh = DeviceMesh.from_group(group, kind)
         self._model: Any = model
         for module in (*blocks, model):
+            module.register_forward_hook(_without_views)
             part: Any = fully_shard(module, mesh=mesh)
             if kind == "cpu":  # gloo's own averages were wrong in several versions (pytorch issue 162338)
                 getattr(part, SUMS)(True)
@@ -89,6 +90,14 @@ class Sharded:
         finally:
             torch.set_autocast_cache_enabled(before)
         return logits
+
+
+def _without_views(module: nn.Module, inputs: Any, output: Any) -> Any:
+    """Copies what a block returns a view of: changed in place, it would be lost to torch, which waits for its gradient.
+
+    The backward pass would then begin without the block's weights.
+    """
+    return tree_map(lambda part: part.clone() if isinstance(part, Tensor) and part._is_view() else part, output)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import re
 from typing import Any
 
@@ -84,6 +85,45 @@ def _lent(rank: int) -> list[Any]:
 @pytest.mark.gloo
 def test_a_network_is_whole_as_long_as_it_is_lent_and_begins_as_that_of_the_first_process() -> None:
     assert run_ranks(2, _lent) == [[True, True, 0.0, {True}], [True, True, 0.0, {None}]]
+
+
+class Viewed(nn.Module):
+    """A layer whose answer is a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, int]:
+        return self.layer(rows)[:, :], 6
+
+
+class ChangesViews(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Viewed() for _ in range(3))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        for block in self.blocks:
+            rows, width = block(rows)
+            rows += width
+        return rows[:, :]
+
+
+def _changed_views(rank: int) -> list[bool]:
+    torch.manual_seed(0)
+    net, rows = ChangesViews(), torch.rand(2, 6)
+    alone = copy.deepcopy(net)
+    Sharded(net, net.blocks)(rows, averages=True).square().sum().backward()
+    alone(rows).square().sum().backward()
+    gradients = [parameter.grad.full_tensor() for parameter in net.parameters()]
+    return [torch.allclose(one, other.grad) for one, other in zip(gradients, alone.parameters(), strict=True)]
+
+
+@shares
+@pytest.mark.gloo
+def test_blocks_may_return_views_that_are_changed_in_place() -> None:
+    assert run_ranks(2, _changed_views) == [[True] * 6] * 2
 
 
 class Spy(nn.Module):
