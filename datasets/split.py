@@ -146,8 +146,8 @@ class Split:
         """
         labels = [task_for(self.labels).text(self.labels[row]) for row in rows]
         paths = [PurePosixPath(self.path(row)) for row in rows]
-        given = {"regex": self.common.data.group_regex, "key": "common.data.group_regex:"}
-        groups = group_names([path.stem for path in paths], labels, **given)
+        names, regex = [path.stem for path in paths], self.common.data.group_regex
+        groups = group_names(names, labels, regex=regex, key="common.data.group_regex:")
         for count in range(parts, 1, -1):
             with contextlib.suppress(UserError):
                 return fold_split([label.split(";") for label in labels], groups, folds=count, seed=self.common.seed)
