@@ -34,7 +34,7 @@ from utils.run.stop import StopEarly
 from utils.run.summary import explain, network_cost, summary
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.fusion import fused, read_evaluation
-from utils.training.trainer import Trainer
+from utils.training.solver import make_trainer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +72,7 @@ def train(run: Run, protocols: Protocols) -> int:
     saved = starting_weights(method, run, data.class_names, protocols["val"].as_dict())
     entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
     entries |= run.about_training(network_cost(common, method, protocols["val"].num_views), data, val)
-    trainer = Trainer(method, common, data, rank=rank, precision=precision)
+    trainer = make_trainer(method, common, data, rank=rank, precision=precision)
     resume.restore(run, trainer, saved, entries)
     if trainer.is_done:
         folder.log(f"nothing left to do: {trainer.state.step} of {trainer.total} steps are done")
@@ -82,14 +82,14 @@ def train(run: Run, protocols: Protocols) -> int:
     pictures = EventPictures(folder, trainer, data.class_names)
     batches = data.train_batches(rank, method, start=trainer.state.step, stop=trainer.total, also_validating=val)
     with StopEarly(common.time_limit) as stop, profiled(run.args.profile, folder) as profiler_step:
-        for step in run.progress.training(trainer, trainer.steps(batches, until=stop)):
+        for step in run.progress.training(trainer, trainer.steps(run.progress.reading(trainer, batches), until=stop)):
             profiler_step()
             record_step(folder, trainer, step, data.store_counts())
             pictures.draw(step)
             best = False
             if step.validates and val is not None:
                 with trainer.validated() as network:
-                    evaluation = run.validate(network, val, precision)
+                    evaluation = run.score(network, val, precision, "training")
                 record_validation(folder, step, evaluation)
                 pictures.confusion(step, evaluation)
                 best = trainer.state.note_best(evaluation.best_by, evaluation.loss)

@@ -62,7 +62,7 @@ def make_strips(common: Common | None, paths: Iterable[str], *, budget: int) -> 
     for path in wanted:
         try:
             if path not in places:
-                raise UserError(f"{path}: not in {common.val_source}")
+                raise UserError(f"{path}: not in {common.val_source or common.train_source}")
             store, records, row = places[path]
             picture = _data_uri(_strip(store, records, row))
         except (UserError, ValueError) as error:
@@ -83,9 +83,9 @@ def _places(common: Common, wanted: list[str]) -> dict[str, tuple[FrameStore, Re
     The training list is looked at as well if paths are missing there, as those of the other folds are.
     """
     found: dict[str, tuple[FrameStore, RecordList, int]] = {}
-    for name in ("val", "train") if common.train_source else ("val",):
-        if name == "train" and all(path in found for path in wanted):
-            break
+    for name, source in (("val", common.val_source), ("train", common.train_source)):
+        if source is None or (name == "train" and all(path in found for path in wanted)):
+            continue
         records, _ = open_list(common, name)
         store, _ = open_store(common, records)
         for row in range(len(records)):

@@ -5,9 +5,10 @@ The one place where the names of stores, presets and sampling rules in a config 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from datasets import DATASETS, FakeDataset
 from datasets.cached_features import CachedDataset, FeatureBatches, origin
 from datasets.frame_dataset import SampleDataset
+from datasets.lists.groups import fold_split, group_names
 from datasets.lists.records import RecordList
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
 from datasets.open import flip_labels, has_videos, open_frames, open_list, store_type
@@ -30,10 +32,11 @@ from utils.clip_spec import ClipSpec
 from utils.config.build import check_arguments, parameters_of
 from utils.config.file import nearest
 from utils.config.schema import Common
-from utils.errors import ConfigError, ListError
+from utils.errors import ConfigError, ListError, UserError
 from utils.processes.launch import Rank
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.label_sets import LabelSets
+from utils.scoring.task import task_for
 from utils.training.batch import Batch
 
 Protocols = dict[str, ClipProtocol]  # of the lists "train" and "val"
@@ -116,6 +119,8 @@ class Split:
         Raises: UserError when there is too little shared memory for the batches of both; ListError when
         `also_validating` has no label to validate by.
         """
+        if self.common.solves:  # one step sees all
+            return self.eval_batches(rank, network)
         stream = TrainStream(
             len(self),
             self.protocol.batch_size,
@@ -133,6 +138,20 @@ class Split:
                 rank
             )  # released at once: missing memory shows now, not at the first validation
         return loader
+
+    def held_out(self, rows: Sequence[int], parts: int) -> list[int] | None:
+        """Returns the part, 0 to parts - 1, in which each of these videos is held out; no group is in two parts.
+
+        None if there are too few videos or groups for two parts.
+        """
+        labels = [task_for(self.labels).text(self.labels[row]) for row in rows]
+        paths = [PurePosixPath(self.path(row)) for row in rows]
+        names, regex = [path.stem for path in paths], self.common.data.group_regex
+        groups = group_names(names, labels, regex=regex, key="common.data.group_regex:")
+        for count in range(parts, 1, -1):
+            with contextlib.suppress(UserError):
+                return fold_split([label.split(";") for label in labels], groups, folds=count, seed=self.common.seed)
+        return None
 
     def clips(self, rank: Rank, *, start: int, count: int) -> Iterator[Tensor]:
         """Yields the normalised clips (B, C, T, H, W) of `count` training batches from a step on, on the device."""

@@ -19,7 +19,7 @@ from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_bn, freeze_parts
 from networks.recompute import recompute_blocks, recomputed_blocks
 from utils.config.build import build, call, parameters_of
-from utils.config.schema import Common
+from utils.config.schema import SOLVES, Common
 from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.processes import session
@@ -30,6 +30,7 @@ from utils.published.libraries import published_statistics
 from utils.run.context import Run
 from utils.training.blocks import blocks_of
 from utils.training.precision import Precision
+from utils.training.solver import solvable
 from utils.transforms.build import make_augment
 from utils.transforms.presets import find_preset
 
@@ -80,6 +81,7 @@ def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[M
             freeze_bn(method, keep_first=not common.frozen_bn)
     with _errors_at("common.freeze"):
         freeze_parts(method, common.freeze)
+    _check_solvable(method, common)
     if common.activation_checkpointing:
         with _errors_at("common.activation_checkpointing"):
             if common.compile:
@@ -101,6 +103,21 @@ def _check_shards(method: Method, common: Common, world_size: int | None) -> Non
     if (session.world_size() if world_size is None else world_size) > 1:
         on_cpu = common.device == "cpu" or not torch.cuda.is_available()
         refuse_unsharded(method, blocks_of(method).values(), on_cpu=on_cpu)
+
+
+def _check_solvable(method: Method, common: Common) -> None:
+    """Raises: ConfigError where `optimizer: LBFGS` could not find the best classifier, and for a sweep without it."""
+    if not common.solves:
+        if getattr(method, "sweep", None):
+            raise ConfigError(f"common.model.sweep: several weight decays are tried with optimizer: {SOLVES}")
+        return
+    if not method.frozen_part or common.model.dropout or not solvable(method, method.head_prefix):
+        raise ConfigError(
+            f"common.optimizer: {SOLVES} finds a linear classifier of a network that stays as it is: set model.type: "
+            "probe and model.head: linear or ordered, without dropout"
+        )
+    if expected_world_size() > 1:
+        raise ConfigError(f"common.optimizer: {SOLVES} works in one process; start one")
 
 
 @contextlib.contextmanager

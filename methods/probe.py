@@ -14,7 +14,6 @@ from networks import IMAGE_BACKBONES
 from networks.image.backbones import ALIASES, architecture, image_backbone
 from networks.image.features import FrameFeatures, Pooling
 from networks.prepare import freeze_whole
-from networks.swept_linear import SweptLinear
 from networks.temporal.attentive_pooler import AttentivePooler, places_in_time
 from utils.clip_spec import CLIP_DIMS, ClipSpec
 from utils.config.build import checked
@@ -38,8 +37,8 @@ class Probe(Method):
     registers: tokens that do not lie in the picture and are left out of the mean, the class token among them; None: as
         many as the network says.
     hidden: width of the hidden layer of `mlp`; None: that of the features.
-    sweep: values of weight decay, in place of common.weight_decay: `linear` trains one layer with each, side by side,
-        and each validation keeps the best.
+    sweep: values of weight decay, in place of common.weight_decay, of which `optimizer: LBFGS` takes the best for
+        training videos that are held out.
     depth: blocks of the attentive pooler, the last one included, which attends with a learned query; None: 4.
     num_heads: attention heads of the pooler; None: as many as make heads of about 64 channels.
     places: whether tokens know their place in time; without, `attentive` does not see the order of frames either.
@@ -69,7 +68,6 @@ class Probe(Method):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        _refuse_others(head, {"sweep": sweep}, "linear")
         _refuse_others(head, {"hidden": hidden}, "mlp")
         _refuse_others(head, {"depth": depth, "num_heads": num_heads, "places": places}, "attentive")
         if head == "attentive" and pooling is not None:
@@ -100,18 +98,13 @@ class Probe(Method):
         elif head == "attentive":
             self.pooler = AttentivePooler(width, depth=DEPTH if depth is None else depth, num_heads=num_heads)
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
-        self.head = new_head(width, num_class) if sweep is None else SweptLinear(width, num_class, new_head, sweep)
+        self.head = new_head(width, num_class)
+        self.sweep = sweep
 
     def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the settings; a backbone with two names has the one of its published files."""
         found = super().settings_for(given)
         return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
-
-    @property
-    def weight_decays(self) -> dict[str, float]:
-        """Returns the weight decay of each part that has its own, by the beginning of its parameters' names."""
-        decays = self.head.decays if isinstance(self.head, SweptLinear) else ()
-        return {f"{self.head_prefix}candidates.{number}": decay for number, decay in enumerate(decays)}
 
     def starts_random(self, key: str) -> bool:
         """Tells whether image weights leave an entry random: those of the head's own layers."""

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +18,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from datasets.stores import feature_store
 from datasets.stores.feature_store import SUFFIX, FeatureStore
 from methods.probe import Probe
 from tests.helpers.experiment import FRAMES, make_experiment, run, same_weights, weights
 from tests.helpers.make_video import make_video
 from utils.errors import ConfigError
+from utils.files import ROOT
 from utils.transforms.cut_clip import CutClip
 
 pytestmark = pytest.mark.whole
@@ -134,8 +141,10 @@ def test_an_unreadable_video_is_left_out_and_nobody_finds_features_of_it(tmp_pat
     for frame in next((tmp_path / "one" / "frames").rglob("train 1")).iterdir():
         frame.write_bytes(b"no picture")
     assert run(config) == 0
-    names = {name for file in (tmp_path / "cache").iterdir() for name in FeatureStore(file.parent)._rows}
-    assert b"" not in names and bytes(20) not in names
+    store = FeatureStore(tmp_path / "cache")
+    store.get([b""])  # it looks at all files
+    names = set(store._rows)
+    assert names and b"" not in names and bytes(20) not in names
     assert all(np.isfinite(value).all() for value in weights(config).values())
 
 
@@ -167,6 +176,127 @@ def test_a_damaged_file_is_named_and_computed_again(tmp_path: Path, caplog: pyte
     assert file.name in caplog.text and "computed again" in caplog.text
     file.write_bytes(whole[:-10])
     assert FeatureStore(tmp_path).get([b"x" * 20]) == [None]
+
+
+def _name(number: int) -> bytes:
+    return number.to_bytes(20, "little")
+
+
+def _fill(folder: Path, numbers: Iterable[int], told: Path) -> None:
+    """Adds one row at a time, and notes each that is there."""
+    store = FeatureStore(folder)
+    with told.open("a") as file:
+        for number in numbers:
+            store.put([_name(number)], np.full((1, 3), number, np.float32))
+            file.write(f"{number}\n")
+            file.flush()
+
+
+def _lacking(folder: Path, told: Path) -> list[int]:
+    """Returns which of the noted rows a cache does not have, or has with other values."""
+    numbers = [int(line) for line in told.read_text().split()]
+    rows = FeatureStore(folder).get([_name(number) for number in numbers])
+    pairs = zip(numbers, rows, strict=True)
+    return [number for number, row in pairs if row is None or not (row == number).all()]
+
+
+def test_ten_thousand_videos_make_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_store, "MOST_SMALL", 8)
+    monkeypatch.setattr(feature_store, "SMALL", 2000)
+    monkeypatch.setattr(feature_store, "MERGED", 4000)
+    _fill(tmp_path / "cache", range(300), tmp_path / "told")
+    sizes = [file.stat().st_size for file in (tmp_path / "cache").glob(f"*{SUFFIX}")]
+    assert len(sizes) < 25 and max(sizes) <= 4000
+    assert _lacking(tmp_path / "cache", tmp_path / "told") == []
+
+
+def test_features_of_different_networks_are_merged_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_store, "MOST_SMALL", 4)
+    store = FeatureStore(tmp_path)
+    for number in range(12):
+        store.put([_name(number)], np.full((1, 2 + number % 2, 3), number, np.float32))
+    assert len(list(tmp_path.glob(f"*{SUFFIX}"))) <= 6
+    for number, row in enumerate(FeatureStore(tmp_path).get([_name(number) for number in range(12)])):
+        assert row is not None and row.shape == (2 + number % 2, 3) and (row == number).all()
+
+
+# calls that change the disk, also those inside utils.files.atomic_write
+DEADLY = [(os, "fsync"), (os, "open"), (os, "write"), (Path, "replace"), (Path, "unlink"), (tempfile, "mkstemp")]
+
+
+def test_killed_at_any_call_that_changes_the_disk_all_that_was_added_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_store, "MOST_SMALL", 3)
+    for at in range(1, 500):
+        folder, told, count = tmp_path / str(at), tmp_path / f"{at}.told", [0]
+        _fill(folder, range(3), told)
+        pid = os.fork()
+        if pid == 0:
+
+            def deadly(function: Callable[..., Any], at: int = at, count: list[int] = count) -> Callable[..., Any]:
+                def call(*args: Any, **kwargs: Any) -> Any:
+                    count[0] += 1
+                    if count[0] == at:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    return function(*args, **kwargs)
+
+                return call
+
+            for owner, name in DEADLY:
+                setattr(owner, name, deadly(getattr(owner, name)))
+            _fill(folder, range(3, 9), told)
+            os._exit(0)
+        ended = os.waitpid(pid, 0)[1]
+        assert _lacking(folder, told) == []
+        _fill(folder, range(9), told)  # the next run goes on
+        assert _lacking(folder, told) == []
+        if ended == 0:
+            break
+    assert 30 < at < 499, "each of many places must have been tried, and the last child must have got through"
+
+
+def test_runs_that_share_a_cache_at_once_lose_nothing_and_read_what_others_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_store, "MOST_SMALL", 3)
+    children = []
+    for number in range(3):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _fill(tmp_path / "cache", range(number, 120, 3), tmp_path / f"{number}.told")
+            finally:
+                os._exit(0)
+        children.append(pid)
+    reader = FeatureStore(tmp_path / "cache")
+    names = [_name(number) for number in range(120)]
+    known: set[int] = set()
+    running = list(children)
+    while running:
+        rows = reader.get(names)
+        found = {number for number, row in enumerate(rows) if row is not None}
+        assert known <= found and all((row == number).all() for number, row in enumerate(rows) if row is not None)
+        known = found
+        running = [pid for pid in running if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+    for number in range(3):
+        assert len((tmp_path / f"{number}.told").read_text().split()) == 40
+        assert _lacking(tmp_path / "cache", tmp_path / f"{number}.told") == []
+    assert len(list((tmp_path / "cache").glob(f"*{SUFFIX}"))) < 10
+
+
+@pytest.mark.long
+def test_two_runs_fill_one_cache_at_once_and_both_equal_a_run_without(tmp_path: Path) -> None:
+    configs = [_experiment(tmp_path / name) for name in ("one", "two", "alone")]
+    cached = f"common.data.feature_cache={tmp_path / 'cache'}"
+    runs = [
+        subprocess.Popen([sys.executable, "main.py", "--config", config, cached], cwd=ROOT, stdout=subprocess.DEVNULL)
+        for config in configs[:2]
+    ]
+    assert run(configs[2]) == 0
+    assert [process.wait() for process in runs] == [0, 0]
+    for config in configs[:2]:
+        assert same_weights(weights(config), weights(configs[2])) and _losses(config) == _losses(configs[2])
 
 
 def test_frames_are_computed_alike_whatever_else_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from methods.build import build_method, other_statistics
 from methods.probe import Probe
 from networks.checkpoints.load import load_pretrained
 from networks.image.resnet import RESNETS
-from networks.swept_linear import SweptLinear
 from tests.helpers.experiment import make_experiment, run, weights
 from tests.helpers.requirements import needs_package
 from tests.helpers.trained import CLASSES, PROBE, write_checkpoint
@@ -25,7 +24,7 @@ from utils.config.schema import Common
 from utils.config.sections import Model
 from utils.errors import ConfigError, UserError
 from utils.run import checkpoint
-from utils.training.optimizer import optimizer_for, parameter_groups
+from utils.training.optimizer import parameter_groups
 
 TINY: dict[str, Any] = {"backbone": "mobilenetv2", "kwargs": {"scale": 0.25}, "num_class": 2, "num_segments": 2}
 HEADS = ["linear", "ordered", "mlp", "attentive"]
@@ -156,43 +155,3 @@ def test_a_probes_checkpoint_gives_scores_features_and_maps(tmp_path: Path) -> N
     assert Layer(recognizer, "backbone.layer4", "space").row(clips, 1).shape == (512, 3)
     found = explain(recognizer, clips[0], ["backbone.layer4"])
     assert found.maps["backbone.layer4"].shape == (3, 32, 32) and found.maps["backbone.layer4"].max() > 0
-
-
-def test_the_candidates_of_a_sweep_learn_as_if_each_were_alone_with_its_weight_decay() -> None:
-    method = _probe("linear", sweep=[0.0, 5.0])
-    alone = [_probe("linear") for _ in range(2)]
-    assert isinstance(method.head, SweptLinear)
-    for one, candidate in zip(alone, method.head.candidates, strict=True):
-        one.head.load_state_dict(candidate.state_dict())
-    clips, labels = torch.randn(4, 3, 2, 32, 32), torch.tensor([0, 1, 1, 0])
-    raw = {"model": {"type": "probe", **TINY}, "lr_scheduler": {"base_lr": 0.1, "max_iter": 1}, "weight_decay": 0.0}
-    common = Common.model_validate(raw)
-    optimizer = optimizer_for(method, common)
-    assert sorted({group["weight_decay"] for group in optimizer.param_groups}) == [0.0, 5.0]
-    logits = method.train()(clips).unflatten(0, (2, 4))
-    sum(torch.nn.functional.cross_entropy(one, labels) for one in logits).backward()  # type: ignore[union-attr]
-    optimizer.step()
-    for one, candidate, decay in zip(alone, method.head.candidates, (0.0, 5.0), strict=True):
-        single = optimizer_for(one, common.model_copy(update={"weight_decay": decay}))
-        torch.nn.functional.cross_entropy(one.train()(clips), labels).backward()
-        single.step()
-        for theirs, ours in zip(one.head.parameters(), candidate.parameters(), strict=True):
-            torch.testing.assert_close(ours, theirs)
-
-
-@pytest.mark.whole
-def test_a_sweep_keeps_the_best_at_validation_and_the_log_says_which(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # the second decays so fast that nothing of it is left
-    model = {"type": "probe", **TINY, "sweep": [0.0, 100.0]}
-    schedule = {"base_lr": 0.01, "max_iter": 9}
-    config = make_experiment(tmp_path, train=4, val=2, model=model, lr_scheduler=schedule, nesterov=False, momentum=0.0)
-    assert run(config) == 0
-    out = capsys.readouterr().out
-    assert "sweep of the weight decay (0: " in out and "is kept" in out
-    state = {key.removeprefix("module."): value for key, value in weights(config).items()}
-    rivals = [state[f"head.candidates.{number}.weight"] for number in range(2)]
-    assert any(np.array_equal(state["head.weight"], rival) for rival in rivals)
-    assert np.abs(rivals[1]).max() < 0.1 * np.abs(rivals[0]).max()
-    assert run(config, "--evaluate") == 0

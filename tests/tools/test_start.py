@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from anal_tools.experiment import open_experiment
+from datasets.stores.feature_store import FeatureStore
 from methods.tsn import TSN
 from tests.helpers.experiment import run
 from tests.helpers.make_video import encoder, make_video
@@ -37,7 +38,7 @@ def fading(path: Path, direction: int, seed: int) -> None:
         output.mux(stream.encode(None))
 
 
-def videos(folder: Path, each: int = 6) -> Path:
+def videos(folder: Path, each: int = 10) -> Path:
     for label, direction in FADES.items():
         for number in range(each):
             fading(folder / label / f"{label} {number}.mp4", direction, seed=10 * number + (direction > 0))
@@ -73,14 +74,14 @@ def test_it_says_what_it_found_chose_and_saw_and_what_to_type_next(made: tuple[P
     root, said = made
     out = said.stdout
     for line in (
-        "found: 12 videos of 2 classes: brighten 6, darken 6",
+        "found: 20 videos of 2 classes: brighten 10, darken 10",
         "chosen: 4 frames of each video",
-        "chosen: 5 folds: a 20% part would be 2 videos, too few to judge by, so each of the 12 is tested once",
+        "chosen: 5 folds: a 20% part would be 4 videos, too few to judge by, so each of the 20 is tested once",
         "resnet18-random.pth",
-        "12 videos, names and sizes looked at: nothing is wrong",
+        "20 videos, names and sizes looked at: nothing is wrong",
         "a head that does not know the order of the frames: ",
         "the order of frames matters for your classes: ",
-        f"python -m tools.predict {root / 'out/order_aware/ckpt_best.pth.tar'} VIDEO",
+        f"python -m tools.predict {root / 'out/order_aware/ckpt.pth.tar'} VIDEO",
         f"python main.py --config {root / 'out/fine_tune/config.yaml'}",
     ):
         assert line in out, line
@@ -93,23 +94,37 @@ def test_each_video_was_tested_once_and_only_order_tells_fades_apart(made: tuple
     right = {}
     for name in ("order_blind", "order_aware"):
         results = open_experiment(made[0] / "out" / name).results
-        assert len(results) == 12 == len(set(results.paths)) and "5 folds, 12 videos" in results.protocol
+        assert len(results) == 20 == len(set(results.paths)) and "5 folds, 20 videos" in results.protocol
         right[name] = (results.predicted == results.labels).sum()
-    assert right["order_blind"] <= 8 < 11 <= right["order_aware"]
+    assert right["order_blind"] <= 14 < 18 <= right["order_aware"]
 
 
 def test_the_probe_names_new_videos_and_main_scores_it(made: tuple[Path, Printed]) -> None:
     root, _ = made
     fading(root / "new.mp4", -1, seed=99)
-    said = run_tool("predict", root / "out/order_aware/ckpt_best.pth.tar", root / "new.mp4", "--topk", 1)
+    said = run_tool("predict", root / "out/order_aware/ckpt.pth.tar", root / "new.mp4", "--topk", 1)
     assert "darken" in said.stdout
     config = root / "out/order_aware/config.yaml"
     copy = root / "copy"
     copy.mkdir()
     (copy / "config.yaml").write_text(config.read_text())
-    checkpoint = root / "out/order_aware/ckpt_best.pth.tar"
-    assert run(copy / "config.yaml", "--evaluate", "--load-path", str(checkpoint)) == 0
+    checkpoint = root / "out/order_aware/ckpt.pth.tar"
+    scored = [f"common.val_root={root / 'out/data'}", f"common.val_source={root / 'out/data/lists/all.txt'}"]
+    assert run(copy / "config.yaml", "--evaluate", "--load-path", str(checkpoint), *scored) == 0
     assert open_experiment(copy).results.best_by == 100.0  # these videos have been learned
+
+
+def test_each_fold_is_an_experiment_of_main_and_all_share_what_the_network_saw(made: tuple[Path, Printed]) -> None:
+    root, said = made
+    for head in ("order_blind", "order_aware"):
+        folds = [open_experiment(root / "out" / head / f"fold{number}") for number in range(1, 6)]
+        assert sorted(path for fold in folds for path in fold.results.paths) == sorted(
+            open_experiment(root / "out" / head).results.paths
+        )
+        assert f"main.py --config {root / 'out' / head / 'fold5/config.yaml'}" in said.stdout
+    store = FeatureStore(root / "out/features")
+    store.get([b""])  # it looks at all files
+    assert 40 < len(store._rows) <= 20 * 4  # trained on and tested, a frame is the same
 
 
 def test_the_experiment_that_goes_on_sees_the_order_too(made: tuple[Path, Printed]) -> None:
@@ -122,7 +137,7 @@ def test_the_experiment_that_goes_on_sees_the_order_too(made: tuple[Path, Printe
 def test_the_same_command_again_goes_on_and_another_one_is_refused(made: tuple[Path, Printed], weights: Path) -> None:
     root, first = made
     again = start(root / "my videos", weights, root / "out")
-    assert "12 already dumped" in again.stdout
+    assert "20 already dumped" in again.stdout
     told = [line for line in first.stdout.splitlines() if line.startswith("a head that")]
     assert told == [line for line in again.stdout.splitlines() if line.startswith("a head that")]
     refused = start(root / "my videos", weights, root / "out", "--seed", 1, code=2)
@@ -178,6 +193,16 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@needs_package("timm")
+def test_a_backbone_without_weights_is_one_line_before_anything_is_looked_at(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        make_video(tmp_path / label / "one.mp4", frames=8, size=(32, 32))
+        make_video(tmp_path / label / "two.mp4", frames=8, size=(32, 32))
+    said = run_tool("start", tmp_path, "--backbone", "timm/efficientnet_b8", "--out", tmp_path / "out", code=2)
+    line = "timm/efficientnet_b8: nobody publishes image weights for it; name a file with --weights"
+    assert line in said.stderr.splitlines()[-1] and not (tmp_path / "out").exists()
+
+
 def test_without_internet_one_line_says_which_file_to_put_where(tmp_path: Path) -> None:
     for label in ("a", "b"):
         for number in range(2):
@@ -193,7 +218,7 @@ def test_without_internet_one_line_says_which_file_to_put_where(tmp_path: Path) 
 @needs_package("timm")
 def test_true_weights_see_the_order_of_fades(tmp_path: Path) -> None:
     given = ("--weights", efficientnet_file("lite0"), "--out", tmp_path / "out", "--frames", 4, "--workers", 1)
-    said = run_tool("start", videos(tmp_path / "videos", each=8), *given)
-    assert "no sign that the order of frames matters" not in said.stdout  # 25 points on 16 videos
+    said = run_tool("start", videos(tmp_path / "videos", each=12), *given)
+    assert "no sign that the order of frames matters" not in said.stdout
     config = load_config(tmp_path / "out/order_aware/config.yaml").common
     assert config.augmentation.mean == [0.5] * 3 and config.model.backbone == "timm/tf_efficientnet_lite0"

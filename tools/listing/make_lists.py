@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from datasets.lists.columns import composed
+from datasets.lists.groups import fold_split, group_names
 from tools.listing.found import VIDEOS, Found, find_encoded, find_videos, locate, splits_of
 from tools.listing.labels import LabelRow, candidates, labelled_rows, segment_name, split_labels
 from tools.listing.list_files import (
@@ -20,7 +21,7 @@ from tools.listing.list_files import (
     read_class_order,
     write,
 )
-from tools.listing.splits import SPLITS, fold_split, group_names, ratio_split, read_split
+from tools.listing.splits import SPLITS, ratio_split, read_split
 from utils.errors import ListError, UserError
 
 Splits = dict[str, list[Found]]  # "train", "val" and perhaps "test"; with --folds "fold1/train", "fold1/val", ...
@@ -140,7 +141,7 @@ def by_chance(videos: Sequence[Found], args: argparse.Namespace) -> tuple[Splits
         halves = _grouped(videos, sides)
         return {side: halves.get(side, []) for side in ("train", "val")}, f"ratio {args.val_ratio:g}, seed {args.seed}"
     places = fold_split(sets, groups, folds=args.folds, seed=args.seed)
-    splits: Splits = {}
+    splits: Splits = {"all": list(videos)}
     for fold in range(args.folds):
         sides = ["val" if place == fold else "train" for place in places]
         splits |= {f"fold{fold + 1}/{side}": members for side, members in sorted(_grouped(videos, sides).items())}

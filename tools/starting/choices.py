@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.lists.groups import group_names
 from tools.dumping.estimate import in_bytes, measure_sample
 from tools.dumping.video import Job, Settings
-from tools.listing.splits import group_names
 from tools.starting.survey import Survey
 from utils.errors import UserError
 from utils.scoring.metrics import wilson_interval

@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[\w./-]+")
 
 PROBE = """\
 # {title}: the features of {backbone}, which stays as it is, and one linear layer on them.
-# Written by {command}, which solved the layer itself, with the weight decay that is best for held-out videos.
+# Written by {command}
 # {about}
 common:
     model:
@@ -30,10 +30,12 @@ common:
         head: {head}
         num_segments: {num_frames}
         num_class: {num_class}
+        sweep: [1.0, 0.1, 0.01, 0.001, 0.0001]  # weight decays; the best for held-out training videos wins
 
     augmentation:
         input_size: {size}
         test_resize: {resize}
+        crop: test
         flip: False
         mean: {mean}
         std: {std}
@@ -41,21 +43,17 @@ common:
     workers: {workers}
     batch_size: 16
     seed: {seed}
+    optimizer: LBFGS  # finds the best layer in a single step; for other heads take ADAMW and an lr_scheduler
 
-    optimizer: ADAMW  # for main.py, which trains the layer step by step
-    weight_decay: 0.01
-    lr_scheduler:
-        type: COSINE
-        base_lr: 0.001
-        epochs: 30
-    val_epochs: 5
-
-{data}"""
+    data:
+        sampling: middle
+        feature_cache: {features}  # each frame is seen once, whatever learns from it later
+        group_regex: {group_regex}
+{lists}"""
 
 FINE_TUNE = """\
 # Fine-tuning: the whole network is trained, from the weights of {backbone} on.
 # Written by {command}
-# {about}
 #   {run}
 # It needs a GPU, or patience. The learning rate is for 32 videos per step: scale base_lr and warmup_lr with
 # batch_size x accumulate x GPUs.
@@ -101,7 +99,8 @@ common:
     val_epochs: 1
     print_freq: 10
 
-{data}"""
+    data:
+{lists}"""
 
 
 @dataclass(frozen=True)
@@ -118,19 +117,21 @@ class Lists:
     encoded: bool
 
     def source(self, name: str) -> Path:
-        """Returns the list called train or val."""
+        """Returns the list of a name, such as train or fold1/val."""
         return self.folder / f"{name}{'.csv' if self.encoded else '.txt'}"
 
     def class_names(self) -> list[str]:
         """Returns the classes in their order."""
         return read_class_file(self.folder / "classInd.txt")
 
-    def text(self) -> str:
-        """Returns the keys of a config that name the lists."""
-        lines = ["    data:", f"        class_names: {quoted(self.folder / 'classInd.txt')}"]
+    def text(self, train: str, val: str | None) -> str:
+        """Returns the last keys of `data`, and those behind it, that name a training list and a validation list."""
+        lines = [f"        class_names: {quoted(self.folder / 'classInd.txt')}"]
         lines += ["        store: {type: video}  # videos are decoded while it trains"] if self.encoded else []
-        for side in ("train", "val"):
-            lines += [f"    {side}_root: {quoted(self.root)}", f"    {side}_source: {quoted(self.source(side))}"]
+        for side, name in (("train", train), ("val", val)):
+            if name is not None:
+                source = quoted(self.source(name))
+                lines += [f"    {side}_root: {quoted(self.root)}", f"    {side}_source: {source}"]
         return "\n".join(lines) + "\n"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import io
 import shlex
 import time
@@ -16,21 +15,20 @@ from typing import Any
 from anal_tools.experiment import Experiment
 from methods.build import method_on_meta
 from tools.starting.choices import VAL_SHARE, Choices, choose
-from tools.starting.configs import FINE_TUNE, PROBE, Lists, Network, flip_labels, write_config
+from tools.starting.configs import FINE_TUNE, Lists, Network, flip_labels, quoted, write_config
 from tools.starting.network import find_network
-from tools.starting.probes import make_probe, see_videos
+from tools.starting.probes import call, make_probe
 from tools.starting.survey import Survey, check_lengths, find, look
 from tools.starting.truth import UNSEEN, accuracy_text, advice, order_matters
-from utils.config.file import ConfigFile, load_config
+from utils.config.file import load_config
 from utils.errors import ConfigError, UserError
-from utils.files import ROOT, atomic_write, sha256
-from utils.processes.session import session
-from utils.run.checkpoint import BEST
+from utils.files import ROOT, atomic_write
+from utils.run.checkpoint import BEST, NEWEST
 
 BLIND, AWARE = "order_blind", "order_aware"
 HEADS = {BLIND: "linear", AWARE: "ordered"}  # experiment -> model.head
 KNOWS = {BLIND: "does not know the order of the frames", AWARE: "knows the order of the frames"}
-REPORT, NOTES = "report.html", "notes.txt"
+REPORT, NOTES, FEATURES = "report.html", "notes.txt", "features"
 
 
 @dataclass(frozen=True)
@@ -98,9 +96,10 @@ def make_data(args: argparse.Namespace, survey: Survey, choices: Choices, out: P
     common = ["--val-ratio", str(VAL_SHARE), "--seed", str(args.seed), "--lists", str(data / "lists")]
     common += [] if choices.dumps else ["--videos"]
     common += ["--group-regex", args.group_regex] if args.group_regex else []
-    with contextlib.redirect_stdout(io.StringIO()) as said:
-        call("tools.make_lists", str(root), *common)
-    print(said.getvalue().partition("in the config: ")[0], end="")  # the configs are written below
+    for more in [[], ["--folds", str(choices.folds)]] if choices.folds else [[]]:
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            call("tools.make_lists", str(root), *common, *more)
+        print(said.getvalue().partition("in the config: ")[0], end="")  # the configs are written below
     lists = Lists(root, data / "lists", encoded=not choices.dumps)
     # whatever was dumped now has been decoded now
     depth = ["--quick"] if choices.dumps else []
@@ -110,35 +109,17 @@ def make_data(args: argparse.Namespace, survey: Survey, choices: Choices, out: P
 
 
 def make_probes(plan: Plan) -> dict[str, Experiment]:
-    """Reads the features of all videos once, then solves and tests each kind of head on them."""
-    configs = {name: _write_probe(plan, name) for name in HEADS}
+    """Trains and tests each kind of head; returns them by the names of their folders."""
     made: dict[str, Experiment] = {}
-    with session(configs[BLIND].common.device) as rank:
-        regex, names = plan.args.group_regex, plan.class_names
-        seen = see_videos(configs[BLIND], rank, class_names=names, group_regex=regex)
-        for name, config in configs.items():
-            began = time.monotonic()
-            made[name] = make_probe(config, seen, class_names=names, folds=plan.choices.folds, seed=plan.args.seed)
-            print(f"{config.folder}: trained and tested in {time.monotonic() - began:.1f} s", flush=True)
+    for name, head in HEADS.items():
+        special = {
+            "title": f"A probe that {KNOWS[name]}",
+            "head": head,
+            "features": quoted(plan.out / FEATURES),
+            "group_regex": "null" if plan.args.group_regex is None else quoted(plan.args.group_regex),
+        }
+        made[name] = make_probe(plan.out / name, {**plan.values, **special}, plan.lists, folds=plan.choices.folds)
     return made
-
-
-def _write_probe(plan: Plan, name: str) -> ConfigFile:
-    folder = plan.out / name
-    special = {
-        "title": f"A probe that {KNOWS[name]}",
-        "about": f"Lists {_digest(plan.lists)}; {_tested(plan.choices)}",
-        "head": HEADS[name],
-        "data": plan.lists.text(),
-    }
-    write_config(folder, PROBE.format_map({**plan.values, **special}))
-    return load_config(folder / "config.yaml")
-
-
-def _tested(choices: Choices) -> str:
-    if choices.folds:
-        return f"{BEST} has learned from both lists, and was tested in {choices.folds} folds of them"
-    return f"{BEST} has learned from the training list, and was tested on the validation list"
 
 
 def write_fine_tuning(plan: Plan, *, ordered: bool) -> Path:
@@ -153,8 +134,8 @@ def write_fine_tuning(plan: Plan, *, ordered: bool) -> Path:
     if ordered:
         kinds[1] = "tsn", f"tsm would see the order of frames, but cannot be built on {plan.args.backbone}"
     for method, why in kinds:
-        special = {"method": method, "why": why, "run": run, "data": plan.lists.text()}
-        special |= {"about": f"Lists {_digest(plan.lists)}", "flip_labels": flip_labels(plan.class_names)}
+        special = {"method": method, "why": why, "run": run, "lists": plan.lists.text("train", "val")}
+        special |= {"flip_labels": flip_labels(plan.class_names)}
         write_config(folder, FINE_TUNE.format_map({**plan.values, **special}))
         try:
             method_on_meta(load_config(folder / "config.yaml").common)
@@ -169,18 +150,12 @@ def write_fine_tuning(plan: Plan, *, ordered: bool) -> Path:
 def following(plan: Plan, best: str, tuning: Path) -> list[str]:
     """Returns what to do next, with the commands to type."""
     run = f"{tuning}/train.sh local 1" if _has_scripts(tuning) else f"python main.py --config {tuning}/config.yaml"
+    weights = plan.out / best / (NEWEST if plan.choices.folds else BEST)
     return [
-        f"name the class of a video: python -m tools.predict {plan.out / best / BEST} VIDEO",
+        f"name the class of a video: python -m tools.predict {weights} VIDEO",
         f"train the whole network, on a GPU: {run}",
         f"try another image network: {_command(plan.args)} --backbone NAME --out FOLDER",
     ]
-
-
-def call(module: str, *argv: str) -> int:
-    """Prints a command that anybody can type, runs its main in this process, and returns its exit code."""
-    shown = "main.py" if module == "main" else f"-m {module}"
-    print(f"\n$ python {shown} {shlex.join(argv)}", flush=True)
-    return int(importlib.import_module(module).main(argv) or 0)
 
 
 def _values(args: argparse.Namespace, choices: Choices, network: Network, lists: Lists) -> dict[str, Any]:
@@ -196,11 +171,6 @@ def _values(args: argparse.Namespace, choices: Choices, network: Network, lists:
 
 def _command(args: argparse.Namespace) -> str:
     return f"python -m tools.start {shlex.quote(str(args.videos))}"
-
-
-def _digest(lists: Lists) -> str:
-    """Returns a few digits that change with the lists, so that an experiment of other lists is not mistaken for one."""
-    return "-".join(sha256(lists.source(side))[:8] for side in ("train", "val"))
 
 
 def _shown(path: Path) -> Path:

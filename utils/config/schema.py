@@ -6,6 +6,7 @@ keyword arguments, which are checked against their constructors when they are bu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -27,6 +28,14 @@ from utils.errors import ConfigError
 
 def _off_if_false(value: Any) -> Any:
     return "off" if value is False else value  # in configs of checkpoints from when an unquoted `off` was read so
+
+
+SOLVES = "LBFGS"  # the optimizer that is done in a single step
+OF_STEPS = (  # keys that say how steps follow each other
+    *("lr_scheduler", "momentum", "nesterov", "no_wd", "policy", "fc_lr5", "lr_by_name", "clip_gradient", "ema"),
+    *("accumulate", "global_batch", "reference_batch", "balanced_sampling", "precise_bn", "bad_loss_budget"),
+    *("val_freq", "val_epochs", "patience", "print_freq", "ckpt_freq"),
+)
 
 
 class Common(Section):
@@ -53,12 +62,14 @@ class Common(Section):
     batch_size as possible, so a run can go on in another number of processes; None: batch_size times accumulate times
     the number of processes."""
     lr_scheduler: LRScheduler
-    optimizer: Literal["SGD", "ADAMW"] = "SGD"
-    """Optimizer: SGD or AdamW of torch.optim."""
+    optimizer: Literal["SGD", "ADAMW", "LBFGS"] = "SGD"
+    """Optimizer: SGD or AdamW of torch.optim. LBFGS finds the best linear head of a probe in a single step, so it takes
+    no lr_scheduler and no other key that is about steps (docs/probe.md)."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """Momentum of SGD, 0 to below 1."""
     weight_decay: NonNegativeFloat = 0.0001
-    """Weight decay, which torch's SGD adds to the gradient and AdamW applies to the weight."""
+    """Weight decay, which torch's SGD adds to the gradient and AdamW applies to the weight. LBFGS standardises what the
+    head sees before; try 0.01."""
     nesterov: bool = False
     """True: SGD with Nesterov momentum."""
     no_wd: bool | Literal["norm"] = False
@@ -145,6 +156,15 @@ class Common(Section):
     val_source: str | None = None
     """List of validation videos, in the same form; None: training without validation."""
 
+    @check(mode="before")
+    @classmethod
+    def _in_one_step(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("optimizer") != SOLVES:
+            return values
+        if given := [key for key in OF_STEPS if key in values]:
+            raise ValueError(f"optimizer: {SOLVES} takes a single step and has no use for {', '.join(given)}")
+        return {**values, "lr_scheduler": {"base_lr": 1.0, "max_iter": 1}}
+
     @check(mode="after")
     def _consistent(self) -> Common:
         if self.nesterov and not self.momentum:
@@ -169,6 +189,11 @@ class Common(Section):
                 "model.position_average: scores averages softmax scores, and multi_label has none: set it to logits"
             )
         return self
+
+    @property
+    def solves(self) -> bool:
+        """Returns whether the whole training is one step, which finds the best head."""
+        return self.optimizer == SOLVES
 
     def validate_every(self, steps_per_epoch: float) -> int:
         """Returns the number of steps between two validations."""

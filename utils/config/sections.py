@@ -132,6 +132,9 @@ class Data(Section):
     sampling: str | None = None
     """Rule that chooses the frames of a clip; None: the method's, which is segments for tsn and tsm, clip for slowfast
     and clip3d."""
+    group_regex: str | None = None
+    """Finds in a video's name what it was cut from, as --group-regex of tools.make_lists does: videos of one group are
+    held out together where optimizer: LBFGS chooses a weight decay; None: the groups of UCF-101's names."""
     store: Free = Field(default_factory=EasyDict)
     """Where the frames are, as a type with its arguments, for example `{type: memcached, servers: host:11211}`; empty:
     frames on disk. docs/data.md describes each."""

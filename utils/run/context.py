@@ -84,22 +84,6 @@ class Run:
             self.folder.warn(f"left out: {fault}")
         return found
 
-    def validate(self, model: Any, videos: ScoredList, precision: Precision) -> Evaluation:
-        """Scores a list during training. A head that sweeps keeps its best candidate, and the log says which."""
-        head = getattr(model, "head", None)
-        decays = getattr(head, "decays", None)
-        if head is None or decays is None:
-            return self.score(model, videos, precision, "training")
-        found: list[Evaluation] = []
-        for number in range(len(decays)):
-            head.choose(number)
-            found.append(self.score(model, videos, precision, "training"))
-        best = max(range(len(found)), key=lambda number: found[number].best_by)
-        head.choose(best)
-        scores = ", ".join(f"{decay:g}: {one.best_by:.2f}" for decay, one in zip(decays, found, strict=True))
-        self.folder.log(f"sweep of the weight decay ({scores}): {decays[best]:g} is kept")
-        return found[best]
-
     @property
     def common(self) -> Common:
         """Everything below the config's root key."""

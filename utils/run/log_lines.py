@@ -23,6 +23,8 @@ def record_step(folder: RunFolder, trainer: Trainer, step: Step, store: Mapping[
     """
     for text in step.left_out:
         folder.warn(f"left out: {text}")
+    for text in step.notes:
+        folder.log(text)
     if not step.prints:
         return
     meters, counted = trainer.state.meters, trainer.task.train_numbers
@@ -80,6 +82,8 @@ def record_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:
 def end_line(trainer: Trainer, stop: StopEarly, *, validated: bool) -> str:
     """Returns how a training run ended."""
     state = trainer.state
+    if not trainer.is_done and trainer.common.solves:
+        return f"{stop} before its only step was done: the same command begins it again"
     if not trainer.is_done:
         return f"{stop} after {state.step} steps: checkpoint written, the same command continues from it"
     best = f", best {trainer.task.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if validated else ""

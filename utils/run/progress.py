@@ -53,8 +53,17 @@ class Progress:
                     self._show("training", state.step, total, "steps", left, rates)
                 yield step
 
+    def reading(self, trainer: Trainer, batches: Iterable[Batch]) -> Iterable[Batch]:
+        """Returns the batches of a trainer unchanged; if they are all for one step, shows how far it has read."""
+        return self._videos("reading", batches, len(trainer.data)) if trainer.common.solves else batches
+
     def validation(self, batches: Iterable[Batch], total: int) -> Iterator[Batch]:
         """Yields the batches unchanged, and shows how far the validation is. total: videos of this process."""
+        began = time.monotonic()
+        yield from self._videos("validation", batches, total)
+        self._validation = time.monotonic() - began
+
+    def _videos(self, what: str, batches: Iterable[Batch], total: int) -> Iterator[Batch]:
         began, done = time.monotonic(), 0
         with self._bar():
             for batch in batches:
@@ -62,8 +71,7 @@ class Progress:
                 done += len(batch)
                 if self._due():
                     rate = done / (time.monotonic() - began)
-                    self._show("validation", done, total, "videos", (total - done) / rate, f"{rate:.1f} videos/s")
-        self._validation = time.monotonic() - began
+                    self._show(what, done, total, "videos", (total - done) / rate, f"{rate:.1f} videos/s")
 
     @contextlib.contextmanager
     def _bar(self) -> Iterator[None]:

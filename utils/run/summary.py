@@ -82,6 +82,15 @@ def summary(common: Common, rates: np.ndarray, num_train: int | None, world_size
     cost: what `network_cost` returns.
     """
     effective = common.effective_batch(world_size)
+    clip, views = " x ".join(map(str, cost["gmacs_clip"])), cost["views"]
+    network = [
+        f"parameters: {cost['parameters']:,}",
+        f"GMACs per view: {cost['gmacs']:.3f} at {clip} (frames x height x width)",
+        f"GMACs per video at test: {views * cost['gmacs']:.3f} over {views} view(s)",
+    ]
+    if common.solves:
+        of = "the training list" if num_train is None else f"{num_train} videos"
+        return "\n".join([f"steps: 1, which sees all of {of} and finds the best head", *network])
     accumulated = f" x {common.accumulate} accumulated" if common.accumulate > 1 else ""
     epochs = f", {len(rates) * effective / num_train:.1f} epochs of {num_train} videos" if num_train else ""
     if num_train is None and common.lr_scheduler.epochs is not None:
@@ -91,7 +100,6 @@ def summary(common: Common, rates: np.ndarray, num_train: int | None, world_size
         f"learning rates x {scale:g}: {effective} videos per step, not the {common.reference_batch} they are for"
     ]
     scaling = scaling if scale != 1 else []
-    clip, views = " x ".join(map(str, cost["gmacs_clip"])), cost["views"]
     return "\n".join(
         [
             f"effective batch: {common.batch_size} per process x {world_size} process(es){accumulated} = "
@@ -100,9 +108,7 @@ def summary(common: Common, rates: np.ndarray, num_train: int | None, world_size
             f"steps: {len(rates)}{epochs}",
             f"learning rate at step: {learning_rate_trace(rates)}",
             f"validations: {_validations(common, len(rates), num_train / effective if num_train else 1.0)}",
-            f"parameters: {cost['parameters']:,}",
-            f"GMACs per view: {cost['gmacs']:.3f} at {clip} (frames x height x width)",
-            f"GMACs per video at test: {views * cost['gmacs']:.3f} over {views} view(s)",
+            *network,
         ]
     )
 

@@ -29,7 +29,6 @@ class Group:
     name: str
     lr_mult: float = 1.0
     decay_mult: float = 1.0
-    decay: float | None = None  # in place of the config's
     params: list[nn.Parameter] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
 
@@ -112,15 +111,12 @@ def _check_known(module: nn.Module) -> None:
 def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[str, float]) -> list[Group]:
     """Splits the groups by the parameters whose names begin with a key of `factors`, and multiplies their rates by it.
 
-    Parts with a weight decay of their own (`model.weight_decays`) are split off as well.
-
     factors: name prefix -> factor of the learning rate; the longest matching prefix counts.
     Raises: ConfigError for a prefix that no trainable parameter's name begins with.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     used: set[str] = set()
-    decays: Mapping[str, float] = getattr(model, "weight_decays", {})
-    split: dict[tuple[str, str, str], Group] = {}
+    split: dict[tuple[str, str], Group] = {}
     for group in groups:
         for parameter in group.params:
             name = names[id(parameter)]
@@ -128,10 +124,9 @@ def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[st
             start = max(fitting, key=len, default="")
             used.update(fitting)
             factor = factors.get(start, 1.0)
-            own = next((part for part in decays if name.startswith(f"{part}.")), "")
-            title = " ".join(filter(None, (group.name, start, own)))
-            new = Group(title, group.lr_mult * factor, group.decay_mult, decays.get(own))
-            place = split.setdefault((group.name, start, own), new)
+            title = f"{group.name} {start}" if start else group.name
+            new = Group(title, group.lr_mult * factor, group.decay_mult)
+            place = split.setdefault((group.name, start), new)
             place.params.append(parameter)
             place.names.append(name)
     if unused := sorted(set(factors) - used):
@@ -153,13 +148,16 @@ def optimizer_for(model: nn.Module, common: Common) -> torch.optim.Optimizer:
 
 
 def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optimizer:
-    """Makes SGD or AdamW for the groups; each group keeps its `lr_mult`, the factor of the learning rate."""
+    """Makes SGD or AdamW for the groups; each group keeps its `lr_mult`, the factor of the learning rate.
+
+    A run that solves its head takes no steps and remembers nothing, so it gets an SGD that is not used.
+    """
     torch_groups = [
         {
             "params": group.params,
             "param_names": group.names,
             "lr_mult": group.lr_mult,
-            "weight_decay": (config.weight_decay if group.decay is None else group.decay) * group.decay_mult,
+            "weight_decay": config.weight_decay * group.decay_mult,
             "name": group.name,
         }
         for group in groups

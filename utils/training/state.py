@@ -86,6 +86,7 @@ class Step:
     skipped: whether its loss was not finite, so that the weights stayed as they were.
     clips, batch, mix: the first batch as the network saw it, where pictures are due; else None.
     left_out: texts about videos and steps that were left out and not reported yet.
+    notes: what else the log has to say about it.
     """
 
     number: int
@@ -99,6 +100,7 @@ class Step:
     batch: Batch | None = None
     mix: Mix | None = None
     left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     # the rest is the trainer's: numbers stay on the device until they are needed, so that it never waits for the host
     indices: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)

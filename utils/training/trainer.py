@@ -169,7 +169,7 @@ class Trainer:
             is_last = part == self.common.accumulate - 1
             loss = self._loss(step, batch, rng, is_last=is_last)
             if is_last:  # before the backward pass, during which they travel
-                numbers = _with_counts(step)
+                numbers = with_counts(step)
                 step.sums = Sums(numbers, *(session.add_up(numbers) if self._replica else ()))
             self.precision.backward(loss / self.common.accumulate)
         # only a budget looks at the loss before the update: looking makes the host wait for the device
@@ -201,17 +201,12 @@ class Trainer:
         weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels
-        # a sweep has several classifiers, whose losses add up: none learns from another's; what is shown is their mean
-        losses, hits = [], []
-        for one in logits.unflatten(0, (-1, len(clips))):  # (S, B, K)
-            losses.append(criterion(one, labels) if mix is None else mix.loss(criterion, one, labels))
-            found = self.task.hits(one.detach(), labels)
-            hits.append(
-                found if mix is None else mix.average(found, self.task.hits(one.detach(), mix.partners(labels)))
-            )
-        loss = (torch.stack(losses).sum(0) * weight).sum()
-        counted = (torch.stack(hits).mean(0) * weight).sum(1)
-        numbers = torch.cat([loss.detach()[None] / len(losses), counted, count[None]])
+        losses = criterion(logits, labels) if mix is None else mix.loss(criterion, logits, labels)
+        hits = self.task.hits(logits.detach(), labels)
+        if mix is not None:
+            hits = mix.average(hits, self.task.hits(logits.detach(), mix.partners(labels)))
+        loss = (losses * weight).sum()
+        numbers = torch.cat([loss.detach()[None], (hits * weight).sum(1), count[None]])
         step.numbers = numbers if step.numbers is None else step.numbers + numbers
         return loss / count.clamp(min=1)
 
@@ -345,7 +340,7 @@ def _connected(model: nn.Module, common: Common, rank: Rank) -> Replica | Sharde
     return Sharded(model, blocks_of(model).values()) if common.fsdp else Replica(model)
 
 
-def _with_counts(step: Step) -> Tensor:
+def with_counts(step: Step) -> Tensor:
     """Returns the numbers of a step with those that the host knows: unreadable videos, and the wish to stop."""
     assert step.numbers is not None
     counts = torch.tensor([float(len(step.faults)), float(step.asks_to_stop)])

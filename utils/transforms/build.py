@@ -102,22 +102,21 @@ def check_decode(common: Common) -> None:
 
 
 def check_feature_cache(common: Common) -> None:
-    """Raises: ConfigError where features of a frame could not be used again, naming every key that must change."""
-    if common.data.feature_cache is None:
+    """Raises: ConfigError where features are to be used again and could not, naming every key that must change."""
+    if common.data.feature_cache is None and not common.solves:
         return
+    key = "optimizer" if common.data.feature_cache is None else "data.feature_cache"
     wanted = common.augmentation
     chance = ("colorjitter", "colorold", "rand_augment", "random_erasing", "mix_up", "cut_mix")
     changes = [f"augmentation.{key}: leave it out" for key in chance if getattr(wanted, key)]
     changes += [f"augmentation.crop: {TEST_CROP}"] if wanted.crop != TEST_CROP else []
     changes += ["augmentation.flip: False"] if wanted.flip else []
     if changes:
-        raise ConfigError(
-            f"common.data.feature_cache: a frame must give the same pixels each time; set {'; '.join(changes)}"
-        )
+        raise ConfigError(f"common.{key}: a frame must give the same pixels each time; set {'; '.join(changes)}")
     needs = {
         "amp: off": common.amp != "off",
         "compile: False": common.compile,
         "data.decode: cpu": common.data.decode != "cpu",
     }
     if other := [need for need, differs in needs.items() if differs]:
-        raise ConfigError(f"common.data.feature_cache: needs {', '.join(other)}")
+        raise ConfigError(f"common.{key}: needs {', '.join(other)}")
