@@ -65,7 +65,7 @@ def test_frames_reach_the_network_in_the_layout_they_came_in(layout: torch.memor
     ("arguments", "message"),
     [
         ({"num_segments": 0}, "num_segments: should be greater than 0, but is 0"),
-        ({"consensus": "max"}, "consensus: should be 'avg', but is 'max'"),
+        ({"consensus": "max"}, "consensus: should be 'avg', 'trn' or 'trn_multiscale', but is 'max'"),
     ],
 )
 def test_impossible_arguments_are_errors_that_name_the_argument(arguments: dict, message: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
 import shutil
@@ -28,6 +27,7 @@ from tools.listing.list_files import list_lines
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
 from utils.files import atomic_write, find_files, sync_folder
+from utils.plain_text import write_rows
 from utils.transforms.image import quick_resize
 
 MADE = "pretext.json"  # what the data set was made of, and how
@@ -254,12 +254,12 @@ def write_lists(out: Path, clips: Sequence[Clip], args: argparse.Namespace, sour
         with atomic_write(out / f"lists/{split}.txt", "w") as file:
             file.writelines(list_lines(found, index))
     with atomic_write(out / "clips.csv", "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "label", "split", "video", "shot", "first", "step", "left", "top", "side"])
+        rows: list[list[Any]] = [["path", "label", "split", "video", "shot", "first", "step", "left", "top", "side"]]
         for clip in clips:
             place, piece = clip.place, clip.place.piece
             origin = sources[piece.video], piece.shot, clip.first, clip.step, place.left, place.top, place.side
-            writer.writerow([f"frames/{clip.path}", clip.label, piece.split, *origin])
+            rows.append([f"frames/{clip.path}", clip.label, piece.split, *origin])
+        write_rows(file, rows)
     with atomic_write(out / "README", "w") as file:
         file.write(README.format(name=args.out.resolve().name, classes=", ".join(names), first=FIRST_FRAME))
 

@@ -250,8 +250,12 @@ def test_videos_wait_for_their_turn_and_leave_when_their_page_does(server: PageS
         until(lambda: len(list(server.folder.iterdir())) == 2)
         gone.close()
         until(lambda: len(list(server.folder.iterdir())) == 1)
-    with patient.makefile("rb") as answer:
-        told = events(answer.read().split(b"\r\n\r\n", 1)[1])
+        answer = patient.makefile("rb")
+        begun = b""
+        while b"waiting" not in begun and (line := answer.readline()):  # its file is there before it has its place
+            begun += line
+    with answer:
+        told = events((begun + answer.read()).split(b"\r\n\r\n", 1)[1])
     patient.close()
     assert told[0]["event"] == "waiting" and told[0]["ahead"] >= 1 and told[-1]["event"] == "answer"
     until(lambda: not any(server.folder.iterdir()))
