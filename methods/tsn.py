@@ -22,13 +22,12 @@ from networks import IMAGE_BACKBONES
 from networks.image.backbones import ALIASES, architecture, image_backbone
 from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.insert import insert_temporal, temporal_parts
-from networks.temporal.module import TemporalModule
+from networks.temporal.module import OF_THE_PLACE, TemporalModule
 from networks.temporal.relation import Relations
 from networks.temporal.shift import TemporalPool, pooled_length
 from utils.clip_spec import ClipSpec
 from utils.config.build import check_name, checked, parameters_of
 
-OF_THE_PLACE = {"num_frames", "channel_dim"}  # what the place of a temporal module decides, not the config
 STACK = 5  # flow fields or differences at one place (Simonyan and Zisserman 2014 take 10, TSN takes 5)
 
 
@@ -137,7 +136,7 @@ class TSN(Method):
         if temporal := found.get("temporal"):
             known = parameters_of(TEMPORAL_MODULES[temporal["name"]]).values()
             defaults = {one.name: one.default for one in known if one.default is not one.empty}
-            found["temporal"] = {key: defaults[key] for key in defaults.keys() - OF_THE_PLACE} | temporal
+            found["temporal"] = {key: defaults[key] for key in defaults if key not in OF_THE_PLACE} | temporal
         return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
 
     def forward(self, clips: Tensor) -> Tensor:

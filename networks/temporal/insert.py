@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from networks.temporal.branches import Branch, every_second_block, residual_branches
-from networks.temporal.module import Spot, TemporalModule
+from networks.temporal.module import OF_THE_PLACE, Spot, TemporalModule
 from networks.temporal.non_local import FrameNonLocal, Instantiation
 from networks.temporal.shift import Place, TemporalPool, TemporalShift, call_before, call_behind
 from utils.config.build import check_arguments
@@ -42,10 +42,10 @@ def insert_temporal(
     Raises: ValueError if the network has no such places, or a branch cannot take the module; ArgumentError, which is
         one, for an argument that the module does not take.
     """
-    without = ("channels", "num_frames", "channel_dim")
-    arguments = check_arguments(kind, arguments, name=f"this module ({kind.__name__})", where="", without=without)
+    name_of_it = f"this module ({kind.__name__})"
+    arguments = check_arguments(kind, arguments, name=name_of_it, where="", without=OF_THE_PLACE)
     branches = residual_branches(net, name)
-    if stages is None and any(branch.entry.startswith(kind.stages) for branch in branches):
+    if stages is None and any(_is_in(branch.entry, kind.stages) for branch in branches):
         stages = kind.stages
     if stages:
         branches = [branch for branch in branches if _is_in(branch.entry, stages)]

@@ -10,6 +10,11 @@ from torch import Tensor, nn
 # entry: the input of the first convolution of a residual branch. inner: the input of the second, which the first one,
 # its norm and its activation have made. end: the output of the last one, before its norm
 Spot = Literal["entry", "inner", "end"]
+OF_THE_PLACE = (
+    "channels",
+    "num_frames",
+    "channel_dim",
+)  # what its place in a network decides, not the config
 
 
 class TemporalModule(nn.Module):

@@ -12,6 +12,11 @@ DRAWN = 3  # relations of each scale but the largest that count in a clip
 MOST = 128  # relations of a scale that an evaluation looks at
 
 
+def counted(existing: int) -> int:
+    """Returns how many relations of a scale count in a clip; the largest scale has only one."""
+    return min(DRAWN, existing)
+
+
 class Relations(nn.Module):
     """Maps features of frames (B, T, F) to features of the clip for a classifier (Zhou et al. 2018, arXiv 1711.08496).
 
@@ -34,15 +39,12 @@ class Relations(nn.Module):
         self.relations = [list(itertools.combinations(range(num_frames), size)) for size in sizes]
         self.out_features = hidden * len(self.scales)
 
-    def counts(self) -> list[int]:
-        """Returns how many relations of each scale count in a clip."""
-        return [1, *(min(DRAWN, len(relations)) for relations in self.relations[1:])]
-
     def forward(self, features: Tensor) -> Tensor:
         """Maps features (B, T, F) to (B, out_features)."""
         frames = self.project(features).relu()
         found = []
-        for scale, relations, count in zip(self.scales, self.relations, self.counts(), strict=True):
+        for scale, relations in zip(self.scales, self.relations, strict=True):
+            count = counted(len(relations))
             chosen = self._choose(relations, count)
             groups = frames[:, torch.tensor(chosen, device=frames.device)].flatten(2)  # B, R, n * PROJECTED
             found.append(count * scale(groups).relu().mean(1))

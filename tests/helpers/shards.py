@@ -92,7 +92,7 @@ def train(found: Trainer, *, until: int = STEPS) -> list[float]:
 
 
 def plain(values: Any) -> Any:
-    """The same dictionaries and lists with numpy's arrays, which processes can send."""
+    """Turns the tensors of dictionaries and lists into numpy's arrays, which processes can send."""
     return tree_map(lambda value: value.numpy().copy() if isinstance(value, Tensor) else value, values)
 
 

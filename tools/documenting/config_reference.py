@@ -16,6 +16,7 @@ from datasets import STORES
 from datasets.sampling.rules import SAMPLING
 from methods import METHODS
 from networks.temporal import TEMPORAL_MODULES
+from networks.temporal.module import OF_THE_PLACE
 from utils.config.build import parameters_of
 from utils.config.file import default_of, description_of
 from utils.config.schema import Common
@@ -33,7 +34,6 @@ NAMES: Mapping[str, Iterable[str]] = {  # keys whose values are the names of a t
     "common.data.sampling": SAMPLING,
     "common.data.store": [*STORES, "video"],
 }
-_OF_THE_PLACE = ("channels", "num_frames", "channel_dim")  # arguments of temporal modules that no config gives
 _SKIPPED = ("backbone", "num_class", "dropout", "kwargs")  # arguments of methods that stand in common.model's own table
 _ABSENT = object()
 _ARGUMENT = re.compile(r"((?:\w+, )*\w+): (.+)")
@@ -117,7 +117,7 @@ def _temporal_modules() -> Iterator[str]:
     for name, kind in TEMPORAL_MODULES.items():
         yield f"### `{name}`\n"
         yield f"{(kind.__doc__ or '').splitlines()[0]}\n"
-        yield from _arguments(kind, _OF_THE_PLACE)
+        yield from _arguments(kind, OF_THE_PLACE)
 
 
 def _meanings(method: Any) -> dict[str, str]:

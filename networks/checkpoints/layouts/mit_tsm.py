@@ -10,15 +10,13 @@ from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify_image import (
-    add_shift,
     classifier_of,
-    describe_image_network,
     grouped,
     without_shift,
 )
-from networks.checkpoints.layouts.relations import add_relations, take_relations
+from networks.checkpoints.layouts.relations import take_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
-from networks.checkpoints.layouts.temporal_modules import add_temporal, rename_temporal
+from networks.checkpoints.layouts.temporal_modules import describe_frame_network, entries_of, rename_temporal
 from utils.errors import CheckpointError
 
 BODY = "base_model."
@@ -47,19 +45,11 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     relations, head, state = take_relations(state, head)
     temporal, named = rename_temporal(body)
     plain = grouped(rename({without_shift(key): value for key, value in named.items()}, NON_LOCAL))
-    description = describe_image_network(plain, head)
-    if temporal:
-        add_temporal(description, temporal, plain)
-    else:
-        add_shift(description, body)
-    if relations:
-        add_relations(description, relations)
+    description = describe_frame_network(plain, body, head, temporal, relations)
     if description.method == "tsm" and any(".nl." in key for key in body):
         description.arguments["non_local"] = True
     rest = {key: value for key, value in state.items() if not key.startswith((BODY, "new_fc."))}
-    parts = {"backbone": plain, "relations": relations, "head": head}
-    ours = {f"{part}.{key}": value for part, entries in parts.items() for key, value in entries.items()}
-    return {**ours, **rest}, description
+    return {**entries_of(plain, relations, head), **rest}, description
 
 
 def _read_name(description: Description, name: str) -> None:

@@ -12,15 +12,13 @@ from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_resnet3d, with_prefix
 from networks.checkpoints.layouts.identify_image import (
     WRAPPED_BLOCK,
-    add_shift,
     counts,
-    describe_image_network,
     without_shift,
 )
 from networks.checkpoints.layouts.mmaction2_config import FileConfig, follow, read_meta
-from networks.checkpoints.layouts.relations import add_relations, take_relations
+from networks.checkpoints.layouts.relations import take_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
-from networks.checkpoints.layouts.temporal_modules import add_temporal, rename_temporal
+from networks.checkpoints.layouts.temporal_modules import describe_frame_network, entries_of, rename_temporal
 from utils.errors import CheckpointError
 
 BODY, HEADS = "backbone.", ("cls_head.fc_cls.", "cls_head.new_fc.")  # the second is that of MVFNet, made from mmaction
@@ -54,13 +52,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         plain = rename(plain, _mobilenet_v2(plain))
     elif "conv1.conv.weight" in plain:
         plain = rename(plain, RESNET)
-    description = describe_image_network(plain, head)
-    if temporal:
-        add_temporal(description, temporal, plain)
-    else:
-        add_shift(description, body)
-    if relations:
-        add_relations(description, relations)
+    description = describe_frame_network(plain, body, head, temporal, relations)
     _complete_non_local(plain, description, body)
     config = read_meta(others, description)
     if config is not None:
@@ -73,9 +65,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
             return clip
         follow(config, description, plain)
     rest = {key: value for key, value in state.items() if not key.startswith((BODY, *HEADS))}
-    parts = {"backbone": plain, "relations": relations, "head": head}
-    ours = {f"{part}.{key}": value for part, entries in parts.items() for key, value in entries.items()}
-    return {**ours, **rest}, description
+    return {**entries_of(plain, relations, head), **rest}, description
 
 
 def _mobilenet_v2(state: State) -> list[Rule]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, State
-from networks.temporal.relation import DRAWN, PROJECTED
+from networks.temporal.relation import PROJECTED, counted
 
 SCALE = re.compile(r"consensus\.(?:classifier|fc_fusion_scales\.(\d+))\.([13])\.(weight|bias)")
 
@@ -33,7 +33,7 @@ def take_relations(state: State, head: State) -> tuple[dict[str, Tensor], dict[s
         return {}, dict(head), rest
     ordered = [scales[number] for number in sorted(scales)]
     frames = ordered[0]["1.weight"].shape[1] // PROJECTED
-    counts = [1, *(min(DRAWN, math.comb(frames, frames - number)) for number in range(1, len(ordered)))]
+    counts = [counted(math.comb(frames, number)) for number in range(len(ordered))]
     relations = {f"project.{key}": value for key, value in head.items()}
     for number, scale in enumerate(ordered):
         relations |= {f"scales.{number}.{key}": scale[f"1.{key}"] for key in ("weight", "bias")}

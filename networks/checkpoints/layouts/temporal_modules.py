@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, State
+from networks.checkpoints.layouts.identify_image import add_shift, describe_image_network
+from networks.checkpoints.layouts.relations import add_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.temporal import TEMPORAL_MODULES
+from utils.config.build import parameters_of
 
 BLOCK = r"(layer\d\.\d+)"
 FRAMES = "num_segments: not in the file; the config sets it (8 or 16 in published networks)"
@@ -21,107 +26,98 @@ class Known:
 
     name: its key in TEMPORAL_MODULES.
     sign: a part of keys that no other module has.
-    rules: from the names in files, without wrappers, to ours.
+    parts: what a part of a block is called in files, without wrappers, and here.
     arguments: what the shapes of our entries say about its arguments and about `num_segments`.
     """
 
     name: str
     sign: str
-    rules: list[Rule]
+    parts: Mapping[str, str]
     arguments: Callable[[State], dict[str, Any]]
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules that give its entries our names."""
+        return [(rf"{BLOCK}\.{re.escape(theirs)}\.(.+)", rf"\1.{ours}.\2") for theirs, ours in self.parts.items()]
 
 
 def _tam(state: State) -> dict[str, Any]:
     wide, frames = _first(state, "temporal.kernel.0.weight").shape
     narrow, channels, _ = _first(state, "temporal.gate.0.weight").shape
-    return _changed({"widen": (wide // frames, 2), "squeeze": (channels // narrow, 4)}) | {"num_segments": frames}
+    return {"widen": wide // frames, "squeeze": channels // narrow, "num_segments": frames}
 
 
 def _gsf(state: State) -> dict[str, Any]:
-    gated, channels = (
-        _first(state, "layer1.0.conv3.temporal.bn.weight").shape[0],
-        state["layer1.0.conv3.weight"].shape[0],
-    )
-    return _changed({"share": (gated / channels, 1.0)})
+    gated = _first(state, "layer1.0.conv3.temporal.bn.weight")
+    return {"share": len(gated) / len(state["layer1.0.conv3.weight"])}
 
 
 def _mvf(state: State) -> dict[str, Any]:
-    fused, channels = (
-        _first(state, "conv1.temporal.time.weight").shape[0],
-        _first(state, "layer3.0.conv1.weight").shape[1],
-    )
-    return _changed({"div": (channels // fused, 8)})
+    fused = _first(state, "layer3.0.conv1.temporal.time.weight")
+    return {"div": state["layer3.0.conv1.weight"].shape[1] // len(fused)}
 
 
 def _action(state: State) -> dict[str, Any]:
     narrow, channels = _first(state, "temporal.channel_in.weight").shape[:2]
-    return _changed({"squeeze": (channels // narrow, 16)})
+    return {"squeeze": channels // narrow}
 
 
 def _tin(state: State) -> dict[str, Any]:
     moved = _first(state, "layer1.0.conv1.temporal.squeeze.weight").shape[1]
-    channels = _first(state, "layer1.0.conv1.weight").shape[1]
-    return _changed({"div": (channels // moved, 4)}) | {"num_segments": _first(state, "temporal.mix.weight").shape[0]}
+    frames = len(_first(state, "temporal.mix.weight"))
+    return {"div": state["layer1.0.conv1.weight"].shape[1] // moved, "num_segments": frames}
 
 
 MODULES = (
-    Known(
-        "tam",
-        ".tam.G.",
-        [
-            (rf"{BLOCK}\.tam\.G\.(.+)", r"\1.conv2.temporal.kernel.\2"),
-            (rf"{BLOCK}\.tam\.L\.(.+)", r"\1.conv2.temporal.gate.\2"),
-        ],
-        _tam,
-    ),
+    Known("tam", ".tam.G.", {"tam.G": "conv2.temporal.kernel", "tam.L": "conv2.temporal.gate"}, _tam),
     Known(
         "gsf",
         ".gsf.channel_conv",
-        [
-            (rf"{BLOCK}\.gsf\.conv3D\.(.+)", r"\1.conv3.temporal.gate.\2"),
-            (rf"{BLOCK}\.gsf\.bn\.(.+)", r"\1.conv3.temporal.bn.\2"),
-            (rf"{BLOCK}\.gsf\.channel_conv1\.(.+)", r"\1.conv3.temporal.weigh.0.\2"),
-            (rf"{BLOCK}\.gsf\.channel_conv2\.(.+)", r"\1.conv3.temporal.weigh.1.\2"),
-        ],
+        {
+            "gsf.conv3D": "conv3.temporal.gate",
+            "gsf.bn": "conv3.temporal.bn",
+            "gsf.channel_conv1": "conv3.temporal.weigh.0",
+            "gsf.channel_conv2": "conv3.temporal.weigh.1",
+        },
         _gsf,
     ),
     Known(
         "mvf",
         ".shift_conv.",
-        [
-            (rf"{BLOCK}\.conv1\.shift_conv\.(.+)", r"\1.conv1.temporal.time.\2"),
-            (rf"{BLOCK}\.conv1\.h_conv\.(.+)", r"\1.conv1.temporal.height.\2"),
-            (rf"{BLOCK}\.conv1\.w_conv\.(.+)", r"\1.conv1.temporal.row.\2"),
-            (rf"{BLOCK}\.conv1\.bn\.(.+)", r"\1.conv1.temporal.bn.\2"),
-        ],
+        {
+            "conv1.shift_conv": "conv1.temporal.time",
+            "conv1.h_conv": "conv1.temporal.height",
+            "conv1.w_conv": "conv1.temporal.row",
+            "conv1.bn": "conv1.temporal.bn",
+        },
         _mvf,
     ),
     Known(
         "action",
         ".action_shift.",
-        [
-            (rf"{BLOCK}\.conv1\.action_shift\.(.+)", r"\1.conv1.temporal.shift.\2"),
-            (rf"{BLOCK}\.conv1\.action_p1_conv1\.(.+)", r"\1.conv1.temporal.place.\2"),
-            (rf"{BLOCK}\.conv1\.action_p2_squeeze\.(.+)", r"\1.conv1.temporal.channel_in.\2"),
-            (rf"{BLOCK}\.conv1\.action_p2_conv1\.(.+)", r"\1.conv1.temporal.channel_time.\2"),
-            (rf"{BLOCK}\.conv1\.action_p2_expand\.(.+)", r"\1.conv1.temporal.channel_out.\2"),
-            (rf"{BLOCK}\.conv1\.action_p3_squeeze\.(.+)", r"\1.conv1.temporal.motion_in.\2"),
-            (rf"{BLOCK}\.conv1\.action_p3_bn1\.(.+)", r"\1.conv1.temporal.motion_bn.\2"),
-            (rf"{BLOCK}\.conv1\.action_p3_conv1\.(.+)", r"\1.conv1.temporal.motion_next.\2"),
-            (rf"{BLOCK}\.conv1\.action_p3_expand\.(.+)", r"\1.conv1.temporal.motion_out.\2"),
-        ],
+        {
+            "conv1.action_shift": "conv1.temporal.shift",
+            "conv1.action_p1_conv1": "conv1.temporal.place",
+            "conv1.action_p2_squeeze": "conv1.temporal.channel_in",
+            "conv1.action_p2_conv1": "conv1.temporal.channel_time",
+            "conv1.action_p2_expand": "conv1.temporal.channel_out",
+            "conv1.action_p3_squeeze": "conv1.temporal.motion_in",
+            "conv1.action_p3_bn1": "conv1.temporal.motion_bn",
+            "conv1.action_p3_conv1": "conv1.temporal.motion_next",
+            "conv1.action_p3_expand": "conv1.temporal.motion_out",
+        },
         _action,
     ),
     Known(
         "tin",
         ".offset_net.",
-        [
-            (rf"{BLOCK}\.conv1\.conv\.net1\.offset_net\.conv\.(.+)", r"\1.conv1.temporal.squeeze.\2"),
-            (rf"{BLOCK}\.conv1\.conv\.net1\.offset_net\.fc1\.(.+)", r"\1.conv1.temporal.mix.\2"),
-            (rf"{BLOCK}\.conv1\.conv\.net1\.offset_net\.fc2\.(.+)", r"\1.conv1.temporal.offset.\2"),
-            (rf"{BLOCK}\.conv1\.conv\.net1\.weight_net\.conv\.(.+)", r"\1.conv1.temporal.weigh.\2"),
-            (rf"{BLOCK}\.conv1\.conv\.net2\.(.+)", r"\1.conv1.conv.\2"),
-        ],
+        {
+            "conv1.conv.net1.offset_net.conv": "conv1.temporal.squeeze",
+            "conv1.conv.net1.offset_net.fc1": "conv1.temporal.mix",
+            "conv1.conv.net1.offset_net.fc2": "conv1.temporal.offset",
+            "conv1.conv.net1.weight_net.conv": "conv1.temporal.weigh",
+            "conv1.conv.net2": "conv1.conv",
+        },
         _tin,
     ),
 )
@@ -133,16 +129,41 @@ def rename_temporal(body: State) -> tuple[Known | None, dict[str, Tensor]]:
     return known, rename(body, known.rules) if known else dict(body)
 
 
-def add_temporal(description: Description, known: Known, body: State) -> None:
-    """Adds a temporal module to a description. body: all weights of the image network under our names."""
-    found = known.arguments(body)
+def describe_frame_network(
+    plain: State, body: State, head: State, known: Known | None, relations: State
+) -> Description:
+    """Describes a network over frames: the image network, and what lets its frames see each other.
+
+    plain: the image network under our names. body: the same with the wrappers of the file, which show a shift.
+    head: its classifier. known: its temporal module. relations: of TRN, empty without them.
+    """
+    description = describe_image_network(plain, head)
+    if known:
+        _add_temporal(description, known, plain)
+    else:
+        add_shift(description, body)
+    if relations:
+        add_relations(description, relations)
+    return description
+
+
+def entries_of(plain: State, relations: State, head: State) -> dict[str, Tensor]:
+    """Returns the entries of our state dict for the parts of a network over frames."""
+    parts = {"backbone": plain, "relations": relations, "head": head}
+    return {f"{part}.{key}": value for part, entries in parts.items() for key, value in entries.items()}
+
+
+def _add_temporal(description: Description, known: Known, plain: State) -> None:
+    found, kind = known.arguments(plain), TEMPORAL_MODULES[known.name]
     frames = found.pop("num_segments", None)
+    defaults = {name: one.default for name, one in parameters_of(kind).items()}
+    changed = {name: value for name, value in found.items() if value != defaults[name]}
+    stages = sorted({key.partition(".")[0] for key in plain if key.startswith("layer")})
+    with_module = sorted({key.partition(".")[0] for key in plain if ".temporal." in key})
+    if with_module != [*(kind.stages or stages)]:
+        changed["stages"] = with_module
     description.method = "tsn"
-    description.arguments |= {"temporal": {"name": known.name, **found}, "num_segments": frames or 8}
-    with_module = sorted({key.partition(".")[0] for key in body if ".temporal." in key})
-    stages = sorted({key.partition(".")[0] for key in body if key.startswith("layer")})
-    if (known.name == "mvf" and with_module != ["layer3", "layer4"]) or (known.name != "mvf" and with_module != stages):
-        description.arguments["temporal"]["stages"] = with_module
+    description.arguments |= {"temporal": {"name": known.name, **changed}, "num_segments": frames or 8}
     if frames is None:
         description.assumed += ("num_segments",)
         description.notes.append(FRAMES)
@@ -150,7 +171,3 @@ def add_temporal(description: Description, known: Known, body: State) -> None:
 
 def _first(state: State, end: str) -> Tensor:
     return next(value for key, value in state.items() if key.endswith(end))
-
-
-def _changed(values: dict[str, tuple[Any, Any]]) -> dict[str, Any]:
-    return {key: value for key, (value, default) in values.items() if value != default}
