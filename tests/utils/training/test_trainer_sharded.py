@@ -64,7 +64,7 @@ def checkpoints(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def assert_alike(one: Any, other: Any, *, atol: float, where: str = "") -> None:
-    """Checks that two checkpoints have the same keys in order, types and shapes, and values to `atol`, but for times."""
+    """Checks that two checkpoints have the same keys in order, types and shapes, and values to `atol`; not times."""
     assert type(one) is type(other), where
     if isinstance(one, dict):
         assert list(one) == list(other), where
