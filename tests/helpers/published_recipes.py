@@ -88,6 +88,7 @@ TSM_MM = Recipe(R50, 128, 50, mmengine_warm_up(steps(0.02, 25, 45), 5), 1e-4, cl
 TSM_MM_SS = TSM_MM._replace(params=R50_SS, weight_decay=5e-4)
 MIT_SS = mit(R50_SS, 64, 50, steps(0.01, 20, 40), 5e-4)
 R21D_MM = Recipe(63_759_281, 64, 180, per_epoch(half_cosine(0.01, 180)), 1e-4, clip=40)
+X3D = Recipe(3_794_322, 128, 300, pyslowfast_warm_up(half_cosine(0.1, 300), 35, 0.01), 5e-5, nesterov=True)
 SLOWFAST_MM = Recipe(34_479_288, 64, 256, mmengine_slowfast, 1e-4, clip=40)
 
 RECIPES: dict[str, Recipe] = {
@@ -121,6 +122,12 @@ RECIPES: dict[str, Recipe] = {
     ),
     "kinetics400/r3d_r50_8x8_pytorchvideo_tutorial": Recipe(
         32_472_912, 32, 200, per_epoch(half_cosine(0.1, 200)), 1e-4
+    ),
+    "kinetics400/x3d_xs_4x12_pyslowfast": X3D,
+    "kinetics400/x3d_s_13x6_pyslowfast": X3D,
+    "kinetics400/x3d_m_16x5_pyslowfast": X3D,
+    "kinetics400/x3d_l_16x5_pyslowfast": Recipe(
+        6_153_432, 64, 256, pyslowfast_warm_up(half_cosine(0.05, 256), 35, 0.01), 5e-5, nesterov=True
     ),
     "kinetics400/slowfast_r50_4x16_mmaction2": SLOWFAST_MM,
     "kinetics400/slowfast_r50_8x8_mmaction2": SLOWFAST_MM._replace(params=34_565_560),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from networks.checkpoints.layouts.base import Description
+from networks.clip.x3d import X3DS
 
 Sections = dict[str, dict[str, Any]]
 
@@ -46,16 +47,26 @@ def _mmaction2_frames(description: Description) -> Sections:
     return _sections("mmaction2_tsm", "mmaction2_segments", size=224, views=(1, 10))
 
 
+def _clips(preset: str, sampling: str, description: Description) -> Sections:
+    size, resize = 224, 256
+    if row := X3DS.get(description.backbone):
+        size, resize = row.crop, row.test_crop
+    return _sections(preset, sampling, size=size, resize=resize, views=(10, 3), input_size=resize)
+
+
 def _mmaction2_clips(description: Description) -> Sections:
-    return _sections("mmaction2_slowfast", "mmaction2_clip", size=224, views=(10, 3), input_size=256)
+    found = _clips("mmaction2_slowfast", "mmaction2_clip", description)
+    if description.backbone in X3DS:  # its weights are PySlowFast's
+        found["augmentation"] |= {"mean": [0.45, 0.45, 0.45], "std": [0.22502, 0.22502, 0.22502]}
+    return found
 
 
 def _pyslowfast(description: Description) -> Sections:
-    return _sections("pyslowfast", "pyslowfast", size=224, views=(10, 3), input_size=256)
+    return _clips("pyslowfast", "pyslowfast", description)
 
 
 def _pytorchvideo(description: Description) -> Sections:
-    return _sections("pytorchvideo", "pyslowfast", size=224, views=(10, 3), input_size=256)
+    return _clips("pytorchvideo", "pyslowfast", description)
 
 
 def _vmz(description: Description) -> Sections:
