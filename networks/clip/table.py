@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from networks.clip import factorised_resnet, resnet3d_333, resnet3d_published, torchvision_builders, x3d
+from networks.clip import c3d, factorised_resnet, resnet3d_333, resnet3d_published, torchvision_builders, x3d
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
 from networks.clip.x3d import X3DS
@@ -17,6 +17,7 @@ CLIP_BUILDERS: dict[str, Callable[..., nn.Module]] = {
     **factorised_resnet.BUILDERS,
     **torchvision_builders.BUILDERS,
     **x3d.BUILDERS,
+    **c3d.BUILDERS,
 }
 
 

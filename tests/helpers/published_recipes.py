@@ -160,6 +160,7 @@ RECIPES: dict[str, Recipe] = {
     "ucf101/tsn_r101_3f_flow_tsn_pytorch": mit(42_729_061, 128, 340, steps(0.001, 190, 300), 5e-4),
     "ucf101/tsn_r101_7f_rgbdiff_tsn_pytorch": mit(42_744_741, 128, 180, steps(0.001, 80, 160), 5e-4)._replace(clip=40),
     "ucf101/tsn_r50_3f_mmaction2": Recipe(23_714_981, 256, 75, steps(0.00128), 5e-4, clip=40),
+    "ucf101/c3d_16f_mmaction2": Recipe(78_409_573, 240, 45, steps(0.001, 20, 40), 5e-4, clip=40),
     "ucf101/r2plus1d_34_32f_vmz": vmz(63_543_788, 32, 100_000, 8, 2, 0.0008, TRAINING_VIDEOS[UCF], 5e-3),
     "hmdb51/tsm_r50_8f_mmaction2": Recipe(23_612_531, 96, 25, steps(0.0015, 10, 20), 1e-4, clip=20),
     "hmdb51/tsn_r50_8f_mmaction2": Recipe(23_612_531, 256, 50, steps(0.025, 20, 40), 1e-4, clip=40),

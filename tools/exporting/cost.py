@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from methods import METHODS
+from networks.clip import c3d
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
 from networks.clip.x3d import X3DS
@@ -97,6 +98,7 @@ def sources() -> str:
         **{name: row.source for name, row in RESNETS_3D.items()},
         **{name: row.source for name, row in VIDEO_RESNETS.items()},
         **{name: row.source for name, row in X3DS.items()},
+        "c3d": c3d.SOURCE,
     }
     lines = [f"- `{name}`: {rows[name]}" for name in sorted(rows)]
     full = "- `resnet18_3d` to `resnet152_3d`: 3x3x3 kernels throughout, Hara et al. 2018, arXiv 1711.09577"

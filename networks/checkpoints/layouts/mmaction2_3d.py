@@ -1,4 +1,4 @@
-"""Translates mmaction2's networks over one clip: SlowFast, SlowOnly, R(2+1)D, channel-separated networks and X3D."""
+"""Translates mmaction2's networks over one clip: SlowFast, SlowOnly, R(2+1)D, channel-separated ones, X3D and C3D."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.c3d import convert_c3d, is_c3d
 from networks.checkpoints.layouts.identify import (
     describe_clip_network,
     describe_resnet3d,
@@ -102,6 +103,7 @@ def _recognises(state: State) -> bool:
         "backbone.slow_path.conv1.conv.weight" in state
         or "backbone.conv1.conv.conv_s.weight" in state
         or MMACTION2 in state
+        or is_c3d(state)
         or (stem is not None and stem.ndim == 5)
     )
 
@@ -126,6 +128,8 @@ def _translated(state: State) -> tuple[dict[str, Tensor], Description]:
         return _slowfast(state)
     if is_x3d(state):
         return convert_x3d(state)
+    if is_c3d(state):
+        return convert_c3d(state)
     if "backbone.conv1.conv.conv_s.weight" in state:
         return _video_resnet(rename(state, FACTORISED))
     if "backbone.layer1.0.conv2.0.conv.weight" in state:

@@ -35,6 +35,7 @@ BACKBONES = {
     "ResNet3dCSN": "clip3d",
     "ResNet2Plus1d": "clip3d",
     "X3D": "clip3d",
+    "C3D": "clip3d",
 }
 LIBRARIES = {"torchvision.": "", "timm.": "timm/"}  # prefix of their networks' names -> the prefix here
 HEADS = ("TSNHead", "TSMHead", "TRNHead", "I3DHead", "SlowFastHead", "X3DHead")
@@ -186,7 +187,7 @@ def _refuse_untraced(config: FileConfig, description: Description) -> None:
     eps = section(config.backbone, "norm_cfg").get("eps", 1e-3 if config.type == "ResNet3dCSN" else 1e-5)
     if eps != our_eps:
         raise CheckpointError(f"its config says eps {eps} for the norms; our networks have {our_eps}")
-    if config.head.get("spatial_type", "avg") != "avg":
+    if config.type != "C3D" and config.head.get("spatial_type", "avg") != "avg":
         raise CheckpointError(f"its config says spatial_type {config.head['spatial_type']}; our networks average")
 
 
