@@ -1,4 +1,4 @@
-"""Runs one 3-D network over a clip of consecutive frames: Slow, I3D, C2D, R3D, MCx, R(2+1)D, S3D, CSN, MViT, Swin."""
+"""Runs one 3-D network over a clip of consecutive frames: Slow, I3D, C2D, R3D, R(2+1)D, S3D, CSN, X3D, MViT, Swin."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ClipMethod(Method):
 class Clip3D(ClipMethod):
     """Runs a 3-D network over `clip_len` frames that are `frame_stride` apart.
 
-    backbone: a name in networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, resnet50_3d, ...
+    backbone: a name in networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, x3d_s, ...
     clip_len: frames of a clip; default kwargs.sample_duration, or the length for which the network's cost is published.
     frame_stride: step from one frame to the next.
     modality: what the network sees at each place of a clip: an `rgb` frame, a `flow` field (2 channels), or with
