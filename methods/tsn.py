@@ -28,6 +28,7 @@ from networks.temporal.shift import TemporalPool, pooled_length
 from utils.clip_spec import ClipSpec
 from utils.config.build import check_name, checked, parameters_of
 
+RANDOM = (".temporal.", "relations.")  # parts that no image network has
 STACK = 5  # flow fields or differences at one place (Simonyan and Zisserman 2014 take 10, TSN takes 5)
 
 
@@ -138,6 +139,10 @@ class TSN(Method):
             defaults = {one.name: one.default for one in known if one.default is not one.empty}
             found["temporal"] = {key: defaults[key] for key in defaults if key not in OF_THE_PLACE} | temporal
         return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
+
+    def starts_random(self, key: str) -> bool:
+        """Tells whether no image network has this entry: temporal modules, relations, and what every method names."""
+        return any(part in key for part in RANDOM) or super().starts_random(key)
 
     def forward(self, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to logits (B, K)."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
 from packaging.version import Version
 from torch import nn
+from torchvision.models import resnet18
 
 from methods.tsn import TSN
+from networks.checkpoints.load import load_pretrained
 from networks.prepare import to_channels_last
 from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.module import TemporalModule, correlate_in_time
@@ -100,6 +103,23 @@ def test_a_network_with_a_module_sees_the_order_of_frames_and_tsn_does_not(argum
     torch.testing.assert_close(plain(clips), plain(clips.flip(2)), rtol=1e-12, atol=1e-12)
     spread = float(ordered(clips).std())
     assert float((ordered(clips) - ordered(clips.flip(2))).abs().max()) > 1e-4 * spread
+
+
+@pytest.mark.alike
+@pytest.mark.parametrize(
+    "arguments",
+    [*({"temporal": {"name": name}} for name in MODULES), *({"consensus": name} for name in CONSENSUS)],
+    ids=[*MODULES, *CONSENSUS],
+)
+def test_a_network_with_a_module_starts_from_image_weights_and_the_module_from_random_ones(
+    arguments: dict, tmp_path: Path
+) -> None:
+    image = resnet18()
+    torch.save(image.state_dict(), tmp_path / "resnet18-mine.pth")
+    net = network(**arguments)
+    report = load_pretrained(net, True, folder=tmp_path)
+    assert not report.missing and not report.unexpected
+    assert torch.equal(net.backbone.get_parameter("layer4.1.conv1.weight"), image.layer4[1].conv1.weight)
 
 
 @pytest.mark.parametrize("consensus", CONSENSUS)
