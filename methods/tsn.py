@@ -25,10 +25,11 @@ from networks.temporal.insert import insert_temporal, temporal_parts
 from networks.temporal.module import OF_THE_PLACE, TemporalModule
 from networks.temporal.relation import Relations
 from networks.temporal.shift import TemporalPool, pooled_length
+from networks.temporal.tdn import ResNetOfDifferences
 from utils.clip_spec import ClipSpec
 from utils.config.build import check_name, checked, parameters_of
 
-RANDOM = (".temporal.", "relations.")  # parts that no image network has
+RANDOM = (".temporal.", "relations.", "backbone.motion.bn1.")  # parts that no image network has
 STACK = 5  # flow fields or differences at one place (Simonyan and Zisserman 2014 take 10, TSN takes 5)
 
 
@@ -70,13 +71,18 @@ class TSN(Method):
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        stack = resolve_stack(modality, stack, default=STACK)
+        kind = None if temporal is None else _kind_of(temporal)
+        own_stack = 1 if kind is None else kind.stack
+        stack = resolve_stack(modality, stack, default=STACK, own=own_stack)
         self.clip = ClipSpec(num_frames=num_segments, modality=modality, stack=stack)
         self.arch = architecture(backbone)
         self.name = f"tsn_{backbone}"
         self.network_defaults = network_defaults(IMAGE_BACKBONES.get(backbone))
         self.backbone, width = image_backbone(
-            backbone, kwargs, in_channels=self.clip.in_channels, any_size=temporal is None and not self.traced
+            backbone,
+            kwargs,
+            in_channels=self.clip.in_channels // own_stack,
+            any_size=temporal is None and not self.traced,
         )
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
         self.relations = None
@@ -85,24 +91,14 @@ class TSN(Method):
             width = self.relations.out_features
         self.head = new_head(width, num_class, std=init_std)
         self.example_size = (num_segments, 224, 224)
-        if temporal is not None:
-            self._add_temporal(backbone, temporal)
+        if temporal is not None and kind is not None:
+            arguments = {key: value for key, value in temporal.items() if key != "name"}
+            try:
+                insert_temporal(self.backbone, backbone, kind, num_frames=num_segments, **arguments)
+            except ValueError as error:
+                raise ValueError(f"temporal.{error}") from None
+            self.name = f"tsn_{temporal['name']}_{backbone}"
         self._find_parts()
-
-    def _add_temporal(self, backbone: str, temporal: Mapping[str, Any]) -> None:
-        """Puts the module that `temporal` names into the image network."""
-        arguments = dict(temporal)
-        name = arguments.pop("name", None)
-        if name is None:
-            raise ValueError(f"temporal.name: missing; one of {', '.join(TEMPORAL_MODULES)}")
-        check_name(TEMPORAL_MODULES, name, where="temporal.name")
-        try:
-            insert_temporal(
-                self.backbone, backbone, TEMPORAL_MODULES[name], num_frames=self.clip.num_frames, **arguments
-            )
-        except ValueError as error:
-            raise ValueError(f"temporal.{error}") from None
-        self.name = f"tsn_{name}_{backbone}"
 
     def _find_parts(self) -> None:
         """Notes the parts of the image network that have to know how many frames a clip has."""
@@ -140,8 +136,13 @@ class TSN(Method):
             found["temporal"] = {key: defaults[key] for key in defaults if key not in OF_THE_PLACE} | temporal
         return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
 
+    def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Turns the state dict of an image network, without its classifier, into entries of this method's."""
+        whole = self.backbone.from_image(state) if isinstance(self.backbone, ResNetOfDifferences) else state
+        return super().from_image_weights(whole)
+
     def starts_random(self, key: str) -> bool:
-        """Tells whether no image network has this entry: temporal modules, relations, and what every method names."""
+        """Tells whether no image network has this entry: temporal modules, relations and the like."""
         return any(part in key for part in RANDOM) or super().starts_random(key)
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -161,3 +162,12 @@ class TSN(Method):
     def _features(self, frames: Tensor) -> Tensor:
         features: Tensor = self.backbone(frames)
         return features if self.dropout is None else self.dropout(features)
+
+
+def _kind_of(temporal: Mapping[str, Any]) -> type[TemporalModule]:
+    """Returns the module that `temporal` names. Raises: ValueError for a name that is missing or unknown."""
+    name = temporal.get("name")
+    if name is None:
+        raise ValueError(f"temporal.name: missing; one of {', '.join(TEMPORAL_MODULES)}")
+    check_name(TEMPORAL_MODULES, name, where="temporal.name")
+    return TEMPORAL_MODULES[name]
