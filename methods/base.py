@@ -91,7 +91,7 @@ class Method(nn.Module):
 
     def starts_random(self, key: str) -> bool:
         """Tells whether no image network has this entry, so that it stays random under image weights."""
-        return ".non_local." in key
+        return ".non_local." in key or "neck." in key
 
     def train(self: Self, mode: bool = True) -> Self:
         """Sets the training mode of all modules except those that networks/prepare.py has frozen."""

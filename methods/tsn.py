@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
+from torchvision.models.resnet import ResNet
 
 from methods.base import (
     Method,
@@ -26,6 +27,7 @@ from networks.temporal.module import OF_THE_PLACE, TemporalModule
 from networks.temporal.relation import Relations
 from networks.temporal.shift import TemporalPool, pooled_length
 from networks.temporal.tdn import ResNetOfDifferences
+from networks.temporal.tpn import TPN, last_stages
 from utils.clip_spec import ClipSpec
 from utils.config.build import check_name, checked, parameters_of
 
@@ -51,6 +53,8 @@ class TSN(Method):
     init_std: standard deviation of the classifier's initial weights.
     temporal: what lets frames see each other inside the image network: `name`, a module of docs/temporal.md (`tam`,
         `gsf`, `mvf`, ...); `stages`, prefixes of the parts of the network that get it; and the module's own arguments.
+    neck: what stands between a ResNet and the classifier and makes one prediction of all frames: `tpn`, the Temporal
+        Pyramid Network, which reads the last two stages (Yang et al. 2020, arXiv 2004.03548).
     """
 
     traced = False  # whether the graph of the image network is looked at, which fixes the size of a vision transformer
@@ -68,6 +72,7 @@ class TSN(Method):
         stack: PositiveInt | None = None,
         init_std: float = 0.01,
         temporal: Mapping[str, Any] | None = None,
+        neck: Literal["tpn"] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -98,6 +103,16 @@ class TSN(Method):
             except ValueError as error:
                 raise ValueError(f"temporal.{error}") from None
             self.name = f"tsn_{temporal['name']}_{backbone}"
+        self.neck: TPN | None = None
+        if neck is not None:
+            if type(self.backbone) is not ResNet:
+                raise ValueError(
+                    f"neck: {neck} reads the last two stages of a plain ResNet of torchvision, which {self.name} does "
+                    "not have"
+                )
+            if self.relations is not None:
+                raise ValueError(f"neck: {neck} leaves no frames for consensus {consensus}; take only one of them")
+            self.neck = TPN(width)
         self._find_parts()
 
     def _find_parts(self) -> None:
@@ -149,6 +164,8 @@ class TSN(Method):
         """Maps clips (B, C, T, H, W) to logits (B, K)."""
         self._set_num_frames(clips.shape[2])
         num_frames = self._after_pool(clips.shape[2])
+        if self.neck is not None:
+            return self.head(self._dropped(self._pyramid(fold_frames(clips), num_frames)))
         if self.relations is None:
             return mean_over_frames(self.frame_logits(fold_frames(clips)), num_frames)
         features = unfold_frames(self._features(fold_frames(clips)), num_frames)
@@ -160,8 +177,18 @@ class TSN(Method):
         return logits
 
     def _features(self, frames: Tensor) -> Tensor:
-        features: Tensor = self.backbone(frames)
+        return self._dropped(self.backbone(frames))
+
+    def _dropped(self, features: Tensor) -> Tensor:
         return features if self.dropout is None else self.dropout(features)
+
+    def _pyramid(self, frames: Tensor, num_frames: int) -> Tensor:
+        """Maps frames (B*T, C, H, W), of which `num_frames` reach the last stages, to features of clips (B, width)."""
+        assert self.neck is not None and isinstance(self.backbone, ResNet)
+        early, late = last_stages(self.backbone, frames)
+        clips = (unfold_frames(level, num_frames).transpose(1, 2) for level in (early, late))  # B, C, T, H, W
+        maps: Tensor = self.neck(*clips)
+        return maps.mean((2, 3, 4))
 
 
 def _kind_of(temporal: Mapping[str, Any]) -> type[TemporalModule]:

@@ -172,7 +172,7 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     assert max(group["weight_decay"] for group in optimizer.param_groups) == pytest.approx(recipe.weight_decay)
     assert common.clip_gradient == recipe.clip
     multipliers = {(group.lr_mult, group.decay_mult) for group in groups}
-    if "tsm_" in name or "tanet_" in name or name.endswith("_5f_mit"):
+    if ("tsm_" in name and "tpn_" not in name) or "tanet_" in name or name.endswith("_5f_mit"):
         assert multipliers - {(2, 0)} == MIT_GROUPS  # biases of non-local blocks learn at twice the rate
     elif name.endswith(("tsn_pytorch", "tdn_r50_8f_mcg")):
         first = {(5, 1)} if common.model.modality == "flow" else set()  # the first convolution comes from RGB

@@ -64,7 +64,7 @@ class TDN(TemporalModule):
     def complete(cls, net: nn.Module, name: str, *, mix: float = 0.5, **_: Any) -> None:
         """Gives a ResNet the stem of differences. Raises: ValueError for another network."""
         if type(net) is not ResNet:
-            raise ValueError(f"name: this module needs a ResNet of torchvision beside its own stem, and {name} is none")
+            raise ValueError(f"name: this module needs a ResNet of torchvision beside its own stem, not {name}")
         net.__class__ = ResNetOfDifferences
         net.motion, net.mix = Motion(net), mix  # type: ignore[assignment]
 

@@ -92,6 +92,19 @@ def test_a_published_file_tells_its_network_and_gives_its_published_scores(name:
 
 
 @pytest.mark.long
+def test_a_file_of_tpn_gives_its_published_scores_without_its_auxiliary_head(tmp_path: Path) -> None:
+    doc, path = _official_file("mmaction2__tpn_tsm_r50_1x1x8_sthv1", tmp_path)
+    file = load_checkpoint_file(path)
+    assert (file.description.method, file.description.arguments["neck"]) == ("tsm", "tpn")
+    built = _build(file)
+    report = load_into(built, path)
+    assert not report.missing and not report.unexpected and any("aux_head" in note for note in report.notes)
+    left = sum(math.prod(size) for key, size, _ in doc["state_entries"] if re.search(r"aux_head.*(weight|bias)", key))
+    assert sum(value.numel() for value in built.parameters()) == doc["num_parameters"] - left
+    assert _error(built, doc) < TOLERANCE
+
+
+@pytest.mark.long
 def test_a_file_of_tdn_gives_its_published_scores_though_no_convolution_here_has_its_biases(tmp_path: Path) -> None:
     doc, path = _official_file("tdn__resnet50_seg8", tmp_path)
     file = load_checkpoint_file(path)
