@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from methods.base import Method, ModalityName, network_defaults, resolve_stack
 from networks import CLIP_NETWORKS
 from networks.clip.inflate import inflate
+from networks.clip.resnet3d import ResNet3d
 from networks.clip.table import EXAMPLES, image_architecture
 from networks.first_convolution import replace_first_convolution
+from networks.temporal.tpn import TPN
 from utils.clip_spec import ClipSpec
 from utils.config.build import call, check_name, checked
 from utils.errors import CheckpointError
@@ -69,6 +71,7 @@ class Clip3D(ClipMethod):
     modality: what the network sees at each place of a clip: an `rgb` frame, a `flow` field (2 channels), or with
         `rgbdiff` the difference between a frame and the one before.
     stack: consecutive flow fields or differences at each place, as in TSN; 1 by default.
+    neck: what stands between a 3-D ResNet and its classifier: `tpn`, as in TSN.
     kwargs: arguments of the network's constructor.
     """
 
@@ -83,6 +86,7 @@ class Clip3D(ClipMethod):
         dropout: float = 0.0,
         modality: ModalityName = "rgb",
         stack: PositiveInt | None = None,
+        neck: Literal["tpn"] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -103,6 +107,13 @@ class Clip3D(ClipMethod):
         self.example_size = (clip_len, *example[1:])
         if modality != "rgb":
             replace_first_convolution(network, self.clip.in_channels)
+        if neck is not None:
+            if not isinstance(network, ResNet3d) or network.data.strides_t[3] > 1:
+                raise ValueError(
+                    f"neck: {neck} reads the last two stages of a 3-D ResNet that keeps all frames there, which "
+                    f"{backbone} is not"
+                )
+            network.neck = TPN(network.out_channels)
         self.set_network(network)
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
