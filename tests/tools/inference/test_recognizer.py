@@ -211,6 +211,7 @@ def test_mistakes_are_errors_of_the_user(
             call()  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_the_import_is_cheap_and_offers_only_what_there_is() -> None:
     code = (
