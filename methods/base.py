@@ -47,7 +47,9 @@ class Method(nn.Module):
     given: Mapping[str, Any]
     network_defaults: Mapping[str, Any] = {}
     # what the shapes of the weights or the clip show
-    NOT_SETTINGS: ClassVar = {"num_class", "num_segments", "clip_len", "frame_stride", "stack", "sample_duration"}
+    NOT_SETTINGS: ClassVar = {
+        "num_class", "num_segments", "clip_len", "frame_stride", "stack", "sample_duration", "temporal_size",
+    }  # fmt: skip
 
     def __new__(cls: type[Self], *_: Any, **given: Any) -> Self:
         """Notes the arguments, so that no constructor has to, and none can be forgotten."""

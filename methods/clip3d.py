@@ -20,6 +20,8 @@ from utils.clip_spec import ClipSpec
 from utils.config.build import call, check_name, checked
 from utils.errors import CheckpointError
 
+LENGTHS = ("sample_duration", "temporal_size")  # arguments of networks that are the frames of a clip
+
 
 class ClipMethod(Method):
     """Runs one network over the clip and does nothing else; the network owns the classifier."""
@@ -66,7 +68,8 @@ class Clip3D(ClipMethod):
     """Runs a 3-D network over `clip_len` frames that are `frame_stride` apart.
 
     backbone: a name in networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, x3d_s, ...
-    clip_len: frames of a clip; default kwargs.sample_duration, or the length for which the network's cost is published.
+    clip_len: frames of a clip; default kwargs.sample_duration or kwargs.temporal_size, which some networks have, or the
+        length for which the network's cost is published.
     frame_stride: step from one frame to the next.
     modality: what the network sees at each place of a clip: an `rgb` frame, a `flow` field (2 channels), or with
         `rgbdiff` the difference between a frame and the one before.
@@ -92,19 +95,21 @@ class Clip3D(ClipMethod):
         super().__init__()
         check_name(CLIP_NETWORKS, backbone, where="backbone")
         builder, example, arguments = CLIP_NETWORKS[backbone], EXAMPLES[backbone], dict(kwargs or {})
+        length = next((name for name in LENGTHS if name in inspect.signature(builder).parameters), "")
         if clip_len is None:
-            clip_len = arguments.get("sample_duration", example[0])
-        if "sample_duration" in inspect.signature(builder).parameters:
-            duration = arguments.setdefault("sample_duration", clip_len)
+            clip_len = arguments.get(length, example[0])
+        if length:
+            duration = arguments.setdefault(length, clip_len)
             if duration != clip_len:
-                raise ValueError(f"kwargs.sample_duration: {duration} differs from clip_len {clip_len}; give only one")
+                raise ValueError(f"kwargs.{length}: {duration} differs from clip_len {clip_len}; give only one")
         network = build_network(builder, arguments, backbone, num_class=num_class, dropout=dropout)
         stack = resolve_stack(modality, stack, default=1)
         self.clip = ClipSpec(clip_len, frame_stride, "clip", "clip", modality=modality, stack=stack)
         self.network_defaults = network_defaults(builder)
         self.name = f"clip3d_{backbone}"
         self.arch = image_architecture(backbone)
-        self.example_size = (clip_len, *example[1:])
+        side = arguments.get("spatial_size")
+        self.example_size = (clip_len, side, side) if side else (clip_len, *example[1:])
         if modality != "rgb":
             replace_first_convolution(network, self.clip.in_channels)
         if neck is not None:
