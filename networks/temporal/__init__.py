@@ -12,6 +12,7 @@ from networks.temporal.mvf import MVF
 from networks.temporal.shift import TemporalShift
 from networks.temporal.tam import TAM
 from networks.temporal.tdn import TDN
+from networks.temporal.tea import TEA
 from networks.temporal.tin import TIN
 
 TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
@@ -23,4 +24,5 @@ TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
     "action": Action,
     "tin": TIN,
     "tdn": TDN,
+    "tea": TEA,
 }

@@ -6,7 +6,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.temporal.module import TemporalModule, correlate_in_time, shift_taps
+from networks.temporal.module import TemporalModule, correlate_in_time, shift_taps, taps_of
 
 
 class Action(TemporalModule):
@@ -43,8 +43,7 @@ class Action(TemporalModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (B*T, C, H, W) to the same shape."""
-        taps = (tap[:, None, None] for tap in self.shift.weight[:, 0].unbind(-1))
-        x = self.rows(correlate_in_time(self.clips(x), *taps))
+        x = self.rows(correlate_in_time(self.clips(x), *taps_of(self.shift)))
         return x * (3 + self._places(x) + self._channels(x) + self._motion(x))
 
     def _places(self, x: Tensor) -> Tensor:

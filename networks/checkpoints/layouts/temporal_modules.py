@@ -14,6 +14,7 @@ from networks.checkpoints.layouts.identify_image import add_shift, describe_imag
 from networks.checkpoints.layouts.relations import add_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
 from networks.temporal import TEMPORAL_MODULES
+from networks.temporal.tea import SCALES
 from utils.config.build import parameters_of
 
 BLOCK = r"(layer\d\.\d+)"
@@ -73,6 +74,11 @@ def _tin(state: State) -> dict[str, Any]:
     moved = _first(state, "layer1.0.conv1.temporal.squeeze.weight").shape[1]
     frames = len(_first(state, "temporal.mix.weight"))
     return {"div": state["layer1.0.conv1.weight"].shape[1] // moved, "num_segments": frames}
+
+
+def _tea(state: State) -> dict[str, Any]:
+    narrow, channels = _first(state, "layer4.0.temporal.squeeze.0.weight").shape[:2]
+    return {"squeeze": channels // narrow}
 
 
 def _tdn(state: State) -> dict[str, Any]:
@@ -150,6 +156,19 @@ MODULES = (
             "conv1.conv.net2": "conv1.conv",
         },
         _tin,
+    ),
+    Known(
+        "tea",
+        ".shifts.",
+        {
+            "me.conv1": "temporal.squeeze.0",
+            "me.bn1": "temporal.squeeze.1",
+            "me.conv2": "temporal.neighbour",
+            "me.conv3": "temporal.expand.0",
+            "me.bn3": "temporal.expand.1",
+            **{f"shifts.{scale}.conv": f"temporal.taps.{scale}" for scale in range(SCALES)},
+        },
+        _tea,
     ),
     Known(
         "tdn",

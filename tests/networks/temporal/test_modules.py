@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.module import TemporalModule, correlate_in_time
 from networks.temporal.relation import MOST, Relations
 from networks.temporal.tam import TAM
+from networks.temporal.tea import TEA
 from networks.temporal.tin import TIN
 from tests.helpers.randomise import randomise
 from tests.helpers.requirements import needs_package
@@ -28,6 +29,9 @@ FRAMES, CHANNELS = 4, 32
 MODULES = [*TEMPORAL_MODULES]
 # what a module may need besides its name to be looked at: GSM's gate is closed at first
 CONSENSUS = ["trn", "trn_multiscale"]
+RES2NET: dict = {"backbone": "timm/res2net50_26w_4s", "kwargs": {"layers": [1, 1, 1, 1]}}
+HOSTS: dict[str, dict] = {"tea": RES2NET}  # of modules that need a network of their own
+MARKS = {"tea": needs_package("timm")}
 
 
 def made(name: str, *, frames: int = FRAMES) -> TemporalModule:
@@ -41,9 +45,18 @@ def made(name: str, *, frames: int = FRAMES) -> TemporalModule:
     return module.eval()
 
 
+def in_networks(*, also: Sequence[str] = ()) -> list:
+    """One row for each module, and for each consensus in `also`: arguments of a network with it."""
+    rows = [
+        pytest.param({"temporal": {"name": name}, **HOSTS.get(name, {})}, id=name, marks=MARKS.get(name, ()))
+        for name in MODULES
+    ]
+    return rows + [pytest.param({"consensus": name}, id=name) for name in also]
+
+
 def network(**arguments: object) -> TSN:
     torch.manual_seed(0)
-    net = TSN(backbone="resnet18", num_class=5, num_segments=FRAMES, **arguments)  # type: ignore[arg-type]
+    net = TSN(**{"backbone": "resnet18", "num_class": 5, "num_segments": FRAMES, **arguments})  # type: ignore[arg-type]
     randomise(net)
     for parameter in net.backbone.parameters():
         if not parameter.any():
@@ -96,9 +109,10 @@ def test_a_module_without_a_length_takes_any_clip(name: str) -> None:
 
 @pytest.mark.whole
 @pytest.mark.alike
-@pytest.mark.parametrize("arguments", [{"temporal": {"name": name}} for name in MODULES], ids=MODULES)
+@pytest.mark.parametrize("arguments", in_networks())
 def test_a_network_with_a_module_sees_the_order_of_frames_and_tsn_does_not(arguments: dict) -> None:
-    plain, ordered = network().double(), network(**arguments).double()
+    host = {key: value for key, value in arguments.items() if key != "temporal"}
+    plain, ordered = network(**host).double(), network(**arguments).double()
     clips = torch.randn(1, ordered.clip.in_channels, FRAMES, 32, 32, dtype=torch.float64)
     torch.testing.assert_close(plain(clips[:, :3]), plain(clips[:, :3].flip(2)), rtol=1e-12, atol=1e-12)
     spread = float(ordered(clips).std())
@@ -106,20 +120,19 @@ def test_a_network_with_a_module_sees_the_order_of_frames_and_tsn_does_not(argum
 
 
 @pytest.mark.alike
-@pytest.mark.parametrize(
-    "arguments",
-    [*({"temporal": {"name": name}} for name in MODULES), *({"consensus": name} for name in CONSENSUS)],
-    ids=[*MODULES, *CONSENSUS],
-)
+@pytest.mark.parametrize("arguments", in_networks(also=CONSENSUS))
 def test_a_network_with_a_module_starts_from_image_weights_and_the_module_from_random_ones(
     arguments: dict, tmp_path: Path
 ) -> None:
-    image = resnet18()
-    torch.save(image.state_dict(), tmp_path / "resnet18-mine.pth")
+    host = {key: value for key, value in arguments.items() if key not in ("temporal", "consensus")}
+    image = network(**host).backbone.state_dict()
+    name = host.get("backbone", "resnet18").removeprefix("timm/")
+    torch.save({**image, "fc.weight": torch.ones(9, 512), "fc.bias": torch.ones(9)}, tmp_path / f"{name}-mine.pth")
     net = network(**arguments)
+    nn.init.zeros_(net.backbone.get_parameter("layer4.0.conv1.weight"))
     report = load_pretrained(net, True, folder=tmp_path)
     assert not report.missing and not report.unexpected
-    assert torch.equal(net.backbone.get_parameter("layer4.1.conv1.weight"), image.layer4[1].conv1.weight)
+    assert torch.equal(net.backbone.get_parameter("layer4.0.conv1.weight"), image["layer4.0.conv1.weight"])
 
 
 @pytest.mark.parametrize("consensus", CONSENSUS)
@@ -198,6 +211,7 @@ def test_impossible_arguments_are_one_line_that_names_the_argument(arguments: di
     ("backbone", "name", "message"),
     [
         ("vgg11", "gsf", "sits between a convolution and its norm, which vgg11 does not have"),
+        ("resnet18", "tea", "sits between the four scales of timm's Res2Net, which resnet18 does not have"),
         ("mobilenetv2", "tdn", "needs a ResNet of torchvision beside its own stem, not mobilenetv2"),
         pytest.param(
             *("timm/vit_tiny_patch16_224", "mvf", r"needs maps of features, and blocks\.0\.norm1 .* gets tokens"),
@@ -274,6 +288,26 @@ def test_tdn_begins_its_second_stem_and_stage_with_the_image_weights_of_the_firs
 def test_a_network_that_takes_differences_itself_takes_no_other_pictures(arguments: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TSN(backbone="resnet18", num_class=5, temporal={"name": "tdn"}, **arguments)
+
+
+def test_tea_begins_with_a_shift_of_the_last_scale_and_leaves_the_others_alone() -> None:
+    module = TEA(16, num_frames=3)
+    x = torch.randn(3, 4, 2, 2)
+    for scale in range(3):
+        assert torch.equal(module.over_time(scale, x), x)
+    none = torch.zeros_like(x[:1])
+    moved = module.over_time(3, x)
+    assert torch.equal(moved[:, :2], torch.cat([x[1:, :2], none[:, :2]]))
+    assert torch.equal(moved[:, 2:], torch.cat([none[:, 2:], x[:-1, 2:]]))
+
+
+@needs_package("timm")
+def test_tea_changes_the_blocks_of_its_own_network_alone() -> None:
+    with torch.device("meta"):
+        ours = TSN(num_class=5, temporal={"name": "tea"}, **RES2NET)
+        theirs = TSN(num_class=5, **RES2NET)
+    kinds = [type(net.backbone.get_submodule("layer1.0")) for net in (ours, theirs)]
+    assert kinds[0] is not kinds[1] and issubclass(*kinds)
 
 
 def test_settings_hold_the_modules_arguments_with_their_defaults() -> None:

@@ -18,7 +18,7 @@ from methods.base import Method
 from methods.tsn import TSN
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from tests.golden import fill
-from tests.helpers.requirements import ROOT
+from tests.helpers.requirements import ROOT, needs_package
 from tests.networks.checkpoints.layouts import official_names_2d as official
 from tests.networks.checkpoints.layouts.official_names import wrapped
 from utils.errors import CheckpointError
@@ -38,7 +38,9 @@ TEMPORAL = {
     "mvfnet__resnet50_8x8": ("tsn", "resnet50", 400),
     "action_net__resnet50_seg8": ("tsn", "resnet50", 174),
     "gsf__resnet50_seg8_ratio100": ("tsn", "resnet50", 174),
+    "tea__tea50_seg8": ("tsn", "timm/res2net50_26w_4s", 174),
 }
+LONG = [pytest.param(name, marks=[pytest.mark.long, needs_package("timm")]) for name in TEMPORAL]
 IMAGE = [
     ("mobilenet_v2", "mobilenetv2"),
     ("resnet18", "resnet18"),
@@ -77,7 +79,9 @@ def _error(method: Method, doc: dict[str, Any]) -> float:
 
 @pytest.mark.whole
 @pytest.mark.alike
-@pytest.mark.parametrize("name", [*VIDEO, *(pytest.param(name, marks=pytest.mark.long) for name in TEMPORAL)])
+@pytest.mark.parametrize(
+    "name", [*VIDEO, *(pytest.param(name, marks=[pytest.mark.long, needs_package("timm")]) for name in TEMPORAL)]
+)
 def test_a_published_file_tells_its_network_and_gives_its_published_scores(name: str, tmp_path: Path) -> None:
     doc, path = _official_file(name, tmp_path)
     file = load_checkpoint_file(path)
