@@ -16,10 +16,10 @@ from methods import METHODS
 from methods.base import Method
 from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_into
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
-from networks.prepare import freeze_bn, freeze_parts
+from networks.prepare import freeze_all_but, freeze_bn, freeze_parts
 from networks.recompute import recompute_blocks, recomputed_blocks
 from utils.config.build import build, call, parameters_of
-from utils.config.schema import SOLVES, Common
+from utils.config.schema import ALL, SOLVES, Common
 from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.processes import session
@@ -80,7 +80,10 @@ def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[M
         with _errors_at("common.frozen_bn" if common.frozen_bn else "common.partial_bn"):
             freeze_bn(method, keep_first=not common.frozen_bn)
     with _errors_at("common.freeze"):
-        freeze_parts(method, common.freeze)
+        if common.freeze == [ALL]:
+            freeze_all_but(method, method.head_prefix.removesuffix("."))
+        else:
+            freeze_parts(method, common.freeze)
     _check_solvable(method, common)
     if common.activation_checkpointing:
         with _errors_at("common.activation_checkpointing"):
@@ -111,10 +114,10 @@ def _check_solvable(method: Method, common: Common) -> None:
         if getattr(method, "sweep", None):
             raise ConfigError(f"common.model.sweep: several weight decays are tried with optimizer: {SOLVES}")
         return
-    if not method.frozen_part or common.model.dropout or not solvable(method, method.head_prefix):
+    if common.model.dropout or not solvable(method, method.head_prefix):
         raise ConfigError(
             f"common.optimizer: {SOLVES} finds a linear classifier of a network that stays as it is: set model.type: "
-            "probe and model.head: linear or ordered, without dropout"
+            f"probe and model.head: linear or ordered, or freeze: [{ALL}] for another method, without dropout"
         )
     if expected_world_size() > 1:
         raise ConfigError(f"common.optimizer: {SOLVES} works in one process; start one")
@@ -138,7 +141,7 @@ def method_on_meta(common: Common) -> tuple[Method, list[str]]:
             method, warnings = prepared_method(common, world_size=expected_world_size())
     except RuntimeError as error:  # torch's, for layers of impossible sizes
         raise ConfigError(f"common.model: such a network cannot be built: {str(error).splitlines()[0]}") from None
-    missing = _missing_pretrained(method, common.model) or frozen_random(method, common.model.pretrained)
+    missing = _missing_pretrained(method, common.model) or frozen_random(method, common)
     return method, warnings + [text for text in (missing, other_statistics(method, common)) if text]
 
 
@@ -175,12 +178,13 @@ def method_defaults(model: Model) -> dict[str, Any]:
     }
 
 
-def frozen_random(method: Method, pretrained: bool | str) -> str | None:
+def frozen_random(method: Method, common: Common) -> str | None:
     """Returns a warning for a part that never learns and that `pretrained` gives no weights; None otherwise."""
-    if not method.frozen_part or pretrained:
+    part = "network" if common.freeze == [ALL] else method.frozen_part
+    if not part or common.model.pretrained:
         return None
     return (
-        f"common.model.pretrained: False leaves the frozen {method.frozen_part} its random weights, which tell a head "
+        f"common.model.pretrained: False leaves the frozen {part} its random weights, which tell a head "
         "little; set it to True or to a checkpoint, or start with --load-path"
     )
 

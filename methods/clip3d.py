@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from methods.base import Method, ModalityName, network_defaults, resolve_stack
 from networks import CLIP_NETWORKS
 from networks.clip.inflate import inflate
+from networks.clip.resnet3d import ResNet3d
 from networks.clip.table import EXAMPLES, image_architecture
 from networks.first_convolution import replace_first_convolution
+from networks.temporal.tpn import TPN
 from utils.clip_spec import ClipSpec
 from utils.config.build import call, check_name, checked
 from utils.errors import CheckpointError
+
+LENGTHS = ("sample_duration", "temporal_size")  # arguments of networks that are the frames of a clip
 
 
 class ClipMethod(Method):
@@ -64,11 +68,13 @@ class Clip3D(ClipMethod):
     """Runs a 3-D network over `clip_len` frames that are `frame_stride` apart.
 
     backbone: a name in networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, x3d_s, ...
-    clip_len: frames of a clip; default kwargs.sample_duration, or the length for which the network's cost is published.
+    clip_len: frames of a clip; default kwargs.sample_duration or kwargs.temporal_size, which some networks have, or the
+        length for which the network's cost is published.
     frame_stride: step from one frame to the next.
     modality: what the network sees at each place of a clip: an `rgb` frame, a `flow` field (2 channels), or with
         `rgbdiff` the difference between a frame and the one before.
     stack: consecutive flow fields or differences at each place, as in TSN; 1 by default.
+    neck: what stands between a 3-D ResNet and its classifier: `tpn`, as in TSN.
     kwargs: arguments of the network's constructor.
     """
 
@@ -83,26 +89,36 @@ class Clip3D(ClipMethod):
         dropout: float = 0.0,
         modality: ModalityName = "rgb",
         stack: PositiveInt | None = None,
+        neck: Literal["tpn"] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_name(CLIP_NETWORKS, backbone, where="backbone")
         builder, example, arguments = CLIP_NETWORKS[backbone], EXAMPLES[backbone], dict(kwargs or {})
+        length = next((name for name in LENGTHS if name in inspect.signature(builder).parameters), "")
         if clip_len is None:
-            clip_len = arguments.get("sample_duration", example[0])
-        if "sample_duration" in inspect.signature(builder).parameters:
-            duration = arguments.setdefault("sample_duration", clip_len)
+            clip_len = arguments.get(length, example[0])
+        if length:
+            duration = arguments.setdefault(length, clip_len)
             if duration != clip_len:
-                raise ValueError(f"kwargs.sample_duration: {duration} differs from clip_len {clip_len}; give only one")
+                raise ValueError(f"kwargs.{length}: {duration} differs from clip_len {clip_len}; give only one")
         network = build_network(builder, arguments, backbone, num_class=num_class, dropout=dropout)
         stack = resolve_stack(modality, stack, default=1)
         self.clip = ClipSpec(clip_len, frame_stride, "clip", "clip", modality=modality, stack=stack)
         self.network_defaults = network_defaults(builder)
         self.name = f"clip3d_{backbone}"
         self.arch = image_architecture(backbone)
-        self.example_size = (clip_len, *example[1:])
+        side = arguments.get("spatial_size")
+        self.example_size = (clip_len, side, side) if side else (clip_len, *example[1:])
         if modality != "rgb":
             replace_first_convolution(network, self.clip.in_channels)
+        if neck is not None:
+            if not isinstance(network, ResNet3d) or network.data.strides_t[3] > 1:
+                raise ValueError(
+                    f"neck: {neck} reads the last two stages of a 3-D ResNet that keeps all frames there, which "
+                    f"{backbone} is not"
+                )
+            network.neck = TPN(network.out_channels)
         self.set_network(network)
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -193,7 +193,7 @@ def starting_weights(
     elif run.common.model.pretrained:
         report = load_pretrained(method, run.common.model.pretrained)
         folder.log(report.summary())
-    elif random := frozen_random(method, run.common.model.pretrained):
+    elif random := frozen_random(method, run.common):
         run.note(random)
     run.notes.extend(dict.fromkeys([*(saved or {}).get("notes", []), *report.warnings]))
     session.barrier()  # every rank has loaded its weights, so --fresh may move the files now

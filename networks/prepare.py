@@ -52,6 +52,19 @@ def freeze_parts(module: nn.Module, prefixes: Sequence[str]) -> int:
     return count
 
 
+def freeze_all_but(module: nn.Module, path: str) -> None:
+    """Freezes everything outside of one part for good, as `freeze_whole` does: a linear probe of a whole network."""
+    for name, parameter in module.named_parameters():
+        if not _begins(name, path):
+            parameter.requires_grad_(False)
+    for name, part in module.named_modules():
+        if not _begins(name, path) and not any(part.children()):
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                _keep_statistics(part)
+            part.frozen = True  # type: ignore[assignment]
+            part.eval()
+
+
 def freeze_whole(part: nn.Module) -> None:
     """Freezes a part for good: no parameter learns, no norm counts, and `Method.train` leaves it in evaluation mode."""
     part.requires_grad_(False)

@@ -9,11 +9,10 @@ from pathlib import Path
 
 from torch import nn
 
-from methods import METHODS
-from methods.base import Method
 from methods.clip3d import Clip3D
+from methods.hub import method_of
 from networks.checkpoints.load import PRETRAINED, load_checkpoint_file, load_into, published_file
-from utils.config.build import build, check_name
+from utils.config.build import check_name
 from utils.errors import CheckpointError
 from utils.published.registry import entry
 
@@ -87,14 +86,7 @@ def published(name: str) -> nn.Module:
     name: one that `python -m tools.weights` lists, or the path of a checkpoint.
     Raises: CheckpointError for weights that cannot be fetched, or do not show their network.
     """
-    file = load_checkpoint_file(name)
-    about = file.description
-    if not (about.method and about.backbone and "num_class" in about.arguments):
-        raise CheckpointError(f"{file.path}: does not show a whole network; build it by its config instead")
-    arguments = {"backbone": about.backbone, **about.arguments}
-    method: Method = build(METHODS, about.method, arguments, where=str(file.path))
-    load_into(method, file)
-    return method.eval()
+    return method_of(load_checkpoint_file(name)).eval()
 
 
 def _find(architecture: str, pretraining: str, folder: Path) -> Path:

@@ -141,23 +141,30 @@ class SlowFastNet(nn.Module):
         self.fc = nn.Linear(self.out_channels, num_class)
         init_resnet3d(self, zero_init_residual=zero_init_residual)
 
-    def forward_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_features(self, clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Maps clips (B, 3, T, H, W) to slow and fast features.
 
         The slow ones are (B, 2048, T / alpha, H / 32, W / 32), the fast ones (B, 2048 / beta, T, H / 32, W / 32).
         """
-        num_frames = clip.shape[2]
-        if num_frames % self.alpha:
-            raise ValueError(f"alpha {self.alpha} does not divide the clip's {num_frames} frames")
-        chosen = SLOW_FRAMES[self.slow_frames](num_frames, self.alpha)
-        slow, fast = self.slow.stem(clip[:, :, chosen]), self.fast.stem(clip)
+        if isinstance(clip, Tensor):
+            slow_clip, fast_clip = self.slow_clip(clip), clip
+        else:
+            slow_clip, fast_clip = clip
+        slow, fast = self.slow.stem(slow_clip), self.fast.stem(fast_clip)
         for stage in range(4):
             slow = torch.cat([slow, self.lateral[stage](fast)], dim=1)
             slow, fast = self.slow.stage(stage, slow), self.fast.stage(stage, fast)
         return slow, fast
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Maps normalised RGB clips (B, 3, T, H, W) to logits (B, K)."""
+    def slow_clip(self, clip: Tensor) -> Tensor:
+        """Picks the slow frames of a clip. Raises: ValueError if alpha does not divide its length."""
+        num_frames = clip.shape[2]
+        if num_frames % self.alpha:
+            raise ValueError(f"alpha {self.alpha} does not divide the clip's {num_frames} frames")
+        return clip[:, :, SLOW_FRAMES[self.slow_frames](num_frames, self.alpha)]
+
+    def forward(self, clip: Tensor | Sequence[Tensor]) -> Tensor:
+        """Maps normalised RGB clips (B, 3, T, H, W), or a pair of slow and fast clips, to logits (B, K)."""
         pooled = [pool_positions(features, self.head_window) for features in self.forward_features(clip)]
         logits = classify_positions(self.dropout(torch.cat(pooled, dim=1)), self.fc)
         return average_positions(logits, "logits" if self.training else self.position_average)

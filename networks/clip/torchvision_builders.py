@@ -1,6 +1,6 @@
 """Builds every network of torchvision.models.video under its name, with our argument names and random weights.
 
-The modules, their keys and their numbers are torchvision's; only the dropout of the classifier can be changed.
+The modules, their keys and their numbers are torchvision's. MViT is in mvit.py, Swin in swin.py.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from torch import nn
 from torchvision.models import get_model_builder, list_models, video
 
+from networks.clip import mvit, swin
 from networks.clip.factorised_resnet import with_dropout
 
 # (T, H, W) of published costs if it is not (16, 112, 112); S3D's accuracy is published for 128 frames, its cost for 16
@@ -34,37 +35,6 @@ def _s3d(name: str) -> Callable[..., nn.Module]:
     return _named(build, name)
 
 
-def _transformer(name: str) -> Callable[..., nn.Module]:
-    def build(num_class: int = 400, *, dropout: float | None = None) -> nn.Module:
-        net = get_model_builder(name)(num_classes=num_class)
-        if dropout is not None:
-            set_classifier_dropout(net, dropout)
-        return net
-
-    return _named(build, name)
-
-
-def set_classifier_dropout(net: nn.Module, dropout: float) -> None:
-    """Sets the probability of the dropout in front of the classifier: MViT has such a module, Swin gets a hook."""
-    head = net.get_submodule("head")
-    if isinstance(head, nn.Sequential):
-        for module in head:
-            if isinstance(module, nn.Dropout):
-                module.p = dropout
-    elif dropout > 0:
-        head.register_forward_pre_hook(_Dropped(dropout))
-
-
-class _Dropped:
-    """Drops the classifier's input in training, as a forward pre-hook, which keeps torchvision's keys as they are."""
-
-    def __init__(self, dropout: float) -> None:
-        self.dropout = dropout
-
-    def __call__(self, module: nn.Module, inputs: tuple) -> tuple:
-        return (nn.functional.dropout(inputs[0], self.dropout, module.training), *inputs[1:])
-
-
 def _named(build: Callable[..., nn.Module], name: str) -> Callable[..., nn.Module]:
     build.__name__ = build.__qualname__ = name
     build.__doc__ = (
@@ -73,10 +43,8 @@ def _named(build: Callable[..., nn.Module], name: str) -> Callable[..., nn.Modul
     return build
 
 
-def _builder(name: str) -> Callable[..., nn.Module]:
-    if name == "s3d":
-        return _s3d(name)
-    return _transformer(name) if name.startswith(("mvit", "swin")) else _video_resnet(name)
-
-
-BUILDERS: dict[str, Callable[..., nn.Module]] = {name: _builder(name) for name in list_models(video)}
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    **{name: _s3d(name) if name == "s3d" else _video_resnet(name) for name in list_models(video)},
+    **mvit.BUILDERS,
+    **swin.BUILDERS,
+}

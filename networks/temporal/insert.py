@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from networks.temporal.branches import Branch, every_second_block, residual_branches
 from networks.temporal.module import OF_THE_PLACE, Spot, TemporalModule
 from networks.temporal.non_local import FrameNonLocal, Instantiation
-from networks.temporal.shift import Place, TemporalPool, TemporalShift, call_before, call_behind
+from networks.temporal.shift import Place, TemporalPool, TemporalShift
 from utils.config.build import check_arguments
 
 NON_LOCAL = {"layer2": (0, 2), "layer3": (0, 2, 4)}  # blocks that a non-local block follows (TSM's code)
@@ -55,7 +55,7 @@ def insert_temporal(
         _shifted(branches, name, **arguments) if issubclass(kind, TemporalShift) else _at(branches, kind.spot, name)
     )
     for target, entry in targets.items():
-        width, channel_dim = _channels(net.get_submodule(entry), behind=kind.spot == "end")
+        width, channel_dim = _channels(net.get_submodule(entry), behind=kind.spot in ("end", "block"))
         if channel_dim != 1 and not kind.takes_tokens:
             raise ValueError(f"name: this module needs maps of features, and {entry} of {name} gets tokens")
         try:
@@ -64,10 +64,8 @@ def insert_temporal(
             raise ValueError(f"{error}, at {entry}") from None
         module = net.get_submodule(target)
         module.add_module("temporal", part)
-        if kind.spot == "end":
-            module.register_forward_hook(call_behind)
-        else:
-            module.register_forward_pre_hook(call_before)
+        kind.attach(module, name)
+    kind.complete(net, name, **arguments)
 
 
 def _is_in(path: str, stages: Sequence[str]) -> bool:
@@ -88,7 +86,9 @@ def _shifted(branches: list[Branch], name: str, *, shift_place: Place = "blockre
 
 
 def _at(branches: list[Branch], spot: Spot, name: str) -> dict[str, str]:
-    """Returns the modules that get a temporal module, each with itself."""
+    """Returns the modules that get a temporal module, each with one that knows the width."""
+    if spot == "block":  # of the branches inside, the first gives the width
+        return {branch.block or branch.entry: branch.entry for branch in reversed(branches)}
     found = [getattr(branch, spot) for branch in branches]
     if spot == "inner":  # a branch with one convolution has only its entry
         found = [inner or branch.entry for inner, branch in zip(found, branches, strict=True)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 # entry: the input of the first convolution of a residual branch. inner: the input of the second, which the first one,
-# its norm and its activation have made. end: the output of the last one, before its norm
-Spot = Literal["entry", "inner", "end"]
+# its norm and its activation have made. end: the output of the last one, before its norm. block: inside, where the
+# module itself knows
+Spot = Literal["entry", "inner", "end", "block"]
 OF_THE_PLACE = (
     "channels",
     "num_frames",
@@ -26,6 +27,7 @@ class TemporalModule(nn.Module):
         spot: where in a residual branch it sits.
         stages: prefixes of the modules of the image network whose branches get one; () gives one to every branch.
         any_length: whether it takes clips of another length than it was built for.
+        stack: consecutive RGB frames that it takes at each place of a clip, whose differences it computes itself.
         causal: whether no frame sees a later one.
         channels: C. num_frames: T of the clips that run now; the method sets it.
         channel_dim: axis of the channels, 1 in maps, -1 in tokens.
@@ -35,11 +37,32 @@ class TemporalModule(nn.Module):
     stages: ClassVar[tuple[str, ...]] = ()
     takes_tokens: ClassVar[bool] = False
     any_length: ClassVar[bool] = True
+    stack: ClassVar[int] = 1
     causal: bool = False
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1) -> None:
         super().__init__()
         self.channels, self.num_frames, self.channel_dim = channels, num_frames, channel_dim
+
+    @classmethod
+    def attach(cls, module: nn.Module, name: str) -> None:
+        """Makes a part of a network call the temporal module that is its child `temporal`: in front of it or behind.
+
+        name: how messages call the network.
+        Raises: ValueError for a part that cannot call it.
+        """
+        if cls.spot == "end":
+            module.register_forward_hook(call_behind)
+        else:
+            module.register_forward_pre_hook(call_before)
+
+    @classmethod
+    def complete(cls, net: nn.Module, name: str, **arguments: Any) -> None:
+        """Changes what such a network has outside of its branches, in place; by default nothing.
+
+        name: how messages call the network. arguments: those of the module.
+        Raises: ValueError for a network that cannot be changed so.
+        """
 
     def clips(self, x: Tensor) -> Tensor:
         """Returns a view (B, T, C, ...) of features; the axes behind C are positions."""
@@ -51,6 +74,17 @@ class TemporalModule(nn.Module):
         return (clips if self.channel_dim == 1 else clips.movedim(2, -1)).flatten(0, 1)
 
 
+def call_before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Passes what a module gets through its temporal part: a forward hook."""
+    return module.temporal(inputs[0]), *inputs[1:]  # type: ignore[operator]
+
+
+def call_behind(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    """Passes what a module answers through its temporal part: a forward hook."""
+    changed: Tensor = module.temporal(output)  # type: ignore[operator]
+    return changed
+
+
 def over_positions(factors: Tensor, like: Tensor) -> Tensor:
     """Adds axes of length 1 behind factors (..., T, C) or (C,), so that they multiply clips (B, T, C, ...)."""
     return factors.reshape(factors.shape + (1,) * (like.dim() - 3))
@@ -59,6 +93,24 @@ def over_positions(factors: Tensor, like: Tensor) -> Tensor:
 def mean_positions(clips: Tensor) -> Tensor:
     """Averages clips (B, T, C, ...) over positions: (B, T, C)."""
     return clips.mean(tuple(range(3, clips.dim())))
+
+
+def shift_taps(channels: int, shift_div: int) -> nn.Conv1d:
+    """Makes a convolution over time for each channel, whose taps start as the shift of TSM; 0 shifts nothing."""
+    taps = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
+    fold = channels // shift_div if shift_div else 0
+    with torch.no_grad():
+        taps.weight.zero_()
+        taps.weight[:fold, 0, 2] = 1  # from the next frame
+        taps.weight[fold : 2 * fold, 0, 0] = 1  # from the frame before
+        taps.weight[2 * fold :, 0, 1] = 1
+    return taps
+
+
+def taps_of(conv: nn.Conv1d) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the weights of such a convolution as `correlate_in_time` takes them for maps."""
+    before, here, after = (tap[:, None, None] for tap in conv.weight[:, 0].unbind(-1))
+    return before, here, after
 
 
 def correlate_in_time(clips: Tensor, before: Tensor, here: Tensor, after: Tensor) -> Tensor:

@@ -87,6 +87,8 @@ TSN_MM = Recipe(R50, 256, 100, steps(0.01, 40, 80), 1e-4, clip=40)
 TSM_MM = Recipe(R50, 128, 50, mmengine_warm_up(steps(0.02, 25, 45), 5), 1e-4, clip=20)
 TSM_MM_SS = TSM_MM._replace(params=R50_SS, weight_decay=5e-4)
 MIT_SS = mit(R50_SS, 64, 50, steps(0.01, 20, 40), 5e-4)
+TDN_SS = mit(24_382_606, 64, 60, steps(0.01, 30, 45, 55), 5e-4)
+TPN_MM = Recipe(63_210_734, 64, 150, steps(0.01, 75, 125), 5e-4, clip=20, nesterov=True)
 R21D_MM = Recipe(63_759_281, 64, 180, per_epoch(half_cosine(0.01, 180)), 1e-4, clip=40)
 X3D = Recipe(3_794_322, 128, 300, pyslowfast_warm_up(half_cosine(0.1, 300), 35, 0.01), 5e-5, nesterov=True)
 SLOWFAST_MM = Recipe(34_479_288, 64, 256, mmengine_slowfast, 1e-4, clip=40)
@@ -105,6 +107,8 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/tsm_r50_16f_mmaction2": TSM_MM,
     "kinetics400/tsm_r50_8f_dense_mmaction2": TSM_MM,
     "kinetics400/tanet_r50_8f_dense_mmaction2": Recipe(25_590_320, 64, 100, steps(0.01, 50, 75, 90), 1e-4, clip=20),
+    "kinetics400/tdn_r50_8f_mcg": mit(24_845_680, 128, 100, steps(0.02, 50, 75, 90)),
+    "kinetics400/tpn_slow_r50_8x8_mmaction2": TPN_MM._replace(params=71_800_272, weight_decay=1e-4, clip=40),
     "kinetics400/tsm_mobilenetv2_8f_mmaction2": Recipe(2_736_272, 128, 100, steps(0.02, 40, 80), 2e-5, clip=20),
     "kinetics400/slow_r50_4x16_pyslowfast": pyslowfast(32_454_096),
     "kinetics400/slow_r50_8x8_pyslowfast": pyslowfast(32_454_096),
@@ -145,6 +149,9 @@ RECIPES: dict[str, Recipe] = {
     "something_something_v1/tsm_r50_16f_mit": MIT_SS,
     "something_something_v1/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),
     "something_something_v1/tanet_r50_8f_mmaction2": Recipe(25_127_246, 64, 50, steps(0.01, 30, 40, 45), 1e-3, clip=20),
+    "something_something_v1/tdn_r50_8f_mcg": TDN_SS,
+    "something_something_v1/tpn_tsm_r50_8f_mmaction2": TPN_MM,
+    "something_something_v2/tdn_r50_8f_mcg": TDN_SS,
     "something_something_v2/tsm_r50_8f_mit": MIT_SS,
     "something_something_v2/tsm_r50_16f_mit": MIT_SS,
     "something_something_v2/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),

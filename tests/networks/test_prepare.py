@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, update_bn
 
-from networks.prepare import freeze_bn, freeze_parts
+from methods import METHODS
+from networks.prepare import freeze_all_but, freeze_bn, freeze_parts
 
 
 class Two(nn.Module):
@@ -54,3 +55,15 @@ def test_statistics_computed_anew_leave_frozen_norms_alone(how: str, averaged: b
     else:
         torch.testing.assert_close(after["first.running_mean"], torch.tensor([3.0]))  # of the three values
         torch.testing.assert_close(after["first.running_var"], torch.tensor([7.0]))
+
+
+def test_all_but_the_classifier_is_frozen_for_good() -> None:
+    method = METHODS["clip3d"](backbone="x3d_xs", num_class=2, clip_len=2, dropout=0.5)
+    freeze_all_but(method, "network.fc")
+    method.train()
+    assert {name for name, part in method.named_parameters() if part.requires_grad} == {
+        "network.fc.weight",
+        "network.fc.bias",
+    }
+    learning = {name for name, part in method.named_modules() if part.training and not any(part.children())}
+    assert learning == {"network.fc"}  # no norm counts, and nothing is dropped

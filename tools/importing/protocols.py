@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from networks.checkpoints.layouts.base import Description
@@ -75,6 +75,22 @@ def _pytorchvideo(description: Description) -> Sections:
     return _clips("pytorchvideo", "pyslowfast", description)
 
 
+def _mvit(preset: str, sampling: str) -> Callable[[Description], Sections]:
+    """Makes the protocol of MViT: one crop, or of the large pictures of L three, which are as high as the picture."""
+
+    def protocol(description: Description) -> Sections:
+        size = description.arguments.get("kwargs", {}).get("spatial_size", 224)
+        crops = 3 if size > 224 else 1
+        whole = crops > 1 or preset == "mmaction2_slowfast"
+        return _sections(preset, sampling, size=size, resize=size if whole else size * 8 // 7, views=(5, crops))
+
+    return protocol
+
+
+def _swin(description: Description) -> Sections:
+    return _sections("mmaction2_slowfast", "mmaction2_clip", size=224, resize=224, views=(4, 3))
+
+
 def _vmz(description: Description) -> Sections:
     if "csn" in description.backbone:
         return _sections("vmz", "clip", size=224, views=(10, 1))
@@ -112,6 +128,10 @@ PROJECTS = {
     "mmaction2 (clips)": _mmaction2_clips,
     "PySlowFast": _pyslowfast,
     "PyTorchVideo": _pytorchvideo,
+    "PyTorchVideo MViT": _mvit("pytorchvideo", "pyslowfast"),
+    "PySlowFast MViT": _mvit("pyslowfast", "pyslowfast"),
+    "mmaction2 MViT": _mvit("mmaction2_slowfast", "mmaction2_clip"),
+    "Video Swin": _swin,
     "VMZ": _vmz,
     "torchvision video": _torchvision,
     "3D-ResNets-PyTorch": _resnet3d_333,

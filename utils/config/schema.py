@@ -31,6 +31,7 @@ def _off_if_false(value: Any) -> Any:
 
 
 SOLVES = "LBFGS"  # the optimizer that is done in a single step
+ALL = "all"  # of `freeze`: everything but the classifier
 OF_STEPS = (  # keys that say how steps follow each other
     *("lr_scheduler", "momentum", "nesterov", "no_wd", "policy", "fc_lr5", "lr_by_name", "clip_gradient", "ema"),
     *("accumulate", "global_batch", "reference_batch", "balanced_sampling", "precise_bn", "bad_loss_budget"),
@@ -98,7 +99,7 @@ class Common(Section):
     of frozen ones; 0: off."""
     freeze: list[str] = []
     """Parts of the network that are not trained, by the first parts of their names: `[backbone.conv1,
-    backbone.layer1]`."""
+    backbone.layer1]`. `[all]`: everything but the classifier, and the network works as in evaluation."""
     lr_by_name: dict[str, NonNegativeFloat] = {}
     """Factors of the learning rate by the first parts of parameter names: `{backbone: 0.1}`; of several that match, the
     longest counts."""

@@ -62,12 +62,19 @@ def local_file(found: Published, folder: Path = PRETRAINED) -> Path | None:
     return here or (_in_hub_cache(found) if found.hub else None)
 
 
-def fetch(found: Published, *, folder: Path = PRETRAINED, tell: Callable[[str], None] | None = None) -> Path:
+def fetch(
+    found: Published,
+    *,
+    folder: Path = PRETRAINED,
+    tell: Callable[[str], None] | None = None,
+    progress: bool = True,
+) -> Path:
     """Returns the file of published weights, and downloads it first if it is not here.
 
     Its licence is said before. Of several processes that ask for it at once, one downloads and the others wait.
 
     tell: takes each line for the user; default: printed to the standard error.
+    progress: show a bar of what has come.
     Raises: CheckpointError in one line, which says where to put the file that is got in another way.
     """
     here = local_file(found, folder)
@@ -78,12 +85,12 @@ def fetch(found: Published, *, folder: Path = PRETRAINED, tell: Callable[[str], 
         then = f"put the file here as {place}" if found.name else "use the path of the file instead of the name"
         raise CheckpointError(f"{found.id}: comes by hand only: open {found.page}, and {then}")
     try:
-        return _from_hub(found, tell) if found.hub else _from_address(found, tell)
+        return _from_hub(found, tell) if found.hub else _from_address(found, tell, progress)
     except CheckpointError as error:
         raise CheckpointError(f"{error}; or put the file here as {place}") from None
 
 
-def _from_address(found: Published, tell: Callable[[str], None] | None) -> Path:
+def _from_address(found: Published, tell: Callable[[str], None] | None, progress: bool) -> Path:
     target = _in_cache(found)
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(target.with_name(f".{target.name}.lock"))
@@ -94,7 +101,8 @@ def _from_address(found: Published, tell: Callable[[str], None] | None) -> Path:
     try:
         if not target.is_file():
             with _Shown(found, tell) as shown:
-                download(found.url, target, sha256=found.sha256, report=shown.report)
+                report = shown.report if progress else lambda done, total: None
+                download(found.url, target, sha256=found.sha256, report=report)
     finally:
         lock.release()
     return target

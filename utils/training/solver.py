@@ -31,8 +31,8 @@ def make_trainer(method: Any, common: Common, data: TrainingList, *, rank: Rank,
 class Solver(Trainer):
     """Trains in one step: it reads what the classifier sees of every training video, and solves for the classifier.
 
-    The classifier is `model.head`, the only part that learns; `model.sweep` may have several weight decays, and
-    `data.held_out` says which videos are held out together to choose one.
+    The classifier is `model.head`, the only part that learns; a probe's `model.sweep` may have several weight decays,
+    and `data.held_out` says which videos are held out together to choose one.
     """
 
     model: Any
@@ -49,7 +49,7 @@ class Solver(Trainer):
         began = time.perf_counter()
         inputs, labels = self._read(step, loader)
         step.waited = time.perf_counter() - began
-        decays = sorted(self.model.sweep or [self.common.weight_decay], reverse=True)
+        decays = sorted(getattr(self.model, "sweep", None) or [self.common.weight_decay], reverse=True)
         given: dict[str, Any] = {"criterion": self.criterion.cpu(), "num_class": self.common.model.num_class}
         parts = self.data.held_out(sorted(step.indices), PARTS) if len(decays) > 1 else None
         found = best_head(inputs, labels, decays, parts, **given)
@@ -79,7 +79,10 @@ class Solver(Trainer):
                 self._refuse_beyond_budget(step.number, self.state.bad_videos + len(step.faults), step.faults)
                 with self.precision.autocast():
                     self.model(self.data.protocol.augment.apply(batch.clips, batch.augment))
-                parts.append((loaded.indices[good], seen.pop().float().cpu()[good], loaded.labels[good]))
+                # frames of a clip, or positions, whose logits are averaged: so may be what the classifier sees of them
+                of_video = seen.pop().float().cpu()
+                of_video = of_video.reshape(len(good), -1, of_video.shape[-1]).mean(1)
+                parts.append((loaded.indices[good], of_video[good], loaded.labels[good]))
         finally:
             handle.remove()
         indices, inputs, labels = (torch.cat(column) for column in zip(*parts, strict=True))

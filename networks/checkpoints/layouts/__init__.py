@@ -7,15 +7,18 @@ files, networks/checkpoints/load.py fills models. A new project is one file and 
 from __future__ import annotations
 
 from networks.checkpoints.layouts import (
+    detection,
     efficientnet,
     images,
     mit_tsm,
     mmaction2_2d,
     mmaction2_3d,
+    mvit,
     ours,
     pyslowfast,
     pytorchvideo,
     resnet3d_333,
+    swin,
     torchvision_video,
     vmz,
 )
@@ -26,8 +29,11 @@ LAYOUTS: tuple[Layout, ...] = (
     mit_tsm.LAYOUT,
     mmaction2_2d.LAYOUT,
     mmaction2_3d.LAYOUT,
+    *mvit.LAYOUTS,
+    swin.LAYOUT,
     pyslowfast.LAYOUT,
     pytorchvideo.LAYOUT,
+    detection.LAYOUT,
     vmz.LAYOUT,
     torchvision_video.LAYOUT,
     resnet3d_333.LAYOUT,

@@ -79,6 +79,8 @@ def describe_image_network(body: State, head: State, *, method: str = "") -> Des
 
 
 def _network(state: State) -> tuple[str, dict[str, Any]]:
+    if "layer1.0.convs.0.weight" in state:
+        return _res2net(state), {}
     if "layer1.0.conv1.weight" in state and "conv1.weight" in state:
         return _resnet(state)
     if "features.18.0.weight" in state and "features.1.conv.1.weight" in state:
@@ -98,6 +100,14 @@ def _resnet(state: State) -> tuple[str, dict[str, Any]]:
             groups = width // per_group
             return name, {} if (groups, per_group) == (1, 64) else {"groups": groups, "width_per_group": per_group}
     return "", {}
+
+
+def _res2net(state: State) -> str:
+    """Finds timm's name by the number of blocks, and the width and the number of scales by their convolutions."""
+    blocks = [counts(state, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)]
+    depth = next((name[6:] for name, (block, depths) in DEPTHS.items() if (block, depths) == (Bottleneck, blocks)), "")
+    width, scales = state["layer1.0.convs.0.weight"].shape[0], counts(state, r"layer1\.0\.convs\.(\d+)\.") + 1
+    return f"timm/res2net{depth}_{width}w_{scales}s" if depth else ""
 
 
 def _mobilenet_v2(state: State) -> tuple[str, dict[str, Any]]:

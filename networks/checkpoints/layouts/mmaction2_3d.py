@@ -19,6 +19,7 @@ from networks.checkpoints.layouts.identify import (
 )
 from networks.checkpoints.layouts.identify_slowfast import describe_slowfast
 from networks.checkpoints.layouts.mmaction2_config import BACKBONES, STEM, follow, read_meta
+from networks.checkpoints.layouts.neck import add_neck, take_neck
 from networks.checkpoints.layouts.renaming import Rule, rename
 from networks.checkpoints.layouts.x3d import MMACTION2, convert_x3d, is_x3d, read_name
 from networks.clip.factorised_resnet import VIDEO_RESNETS
@@ -109,10 +110,14 @@ def _recognises(state: State) -> bool:
 
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
+    neck, state = take_neck(state)
     weights, description = _translated(state)
+    weights |= with_prefix(neck)
     config = read_meta(others, description)
     if config is not None:
         follow(config, description, weights)
+    if neck:
+        add_neck(description, None if config is None else config.whole)
     if description.backbone.startswith("i3d") and (config is None or config.type not in BACKBONES):
         description.arguments["kwargs"] |= dict.fromkeys(STEM.values(), 2)
         description.arguments |= {"clip_len": 32, "frame_stride": 2}

@@ -36,9 +36,11 @@ BACKBONES = {
     "ResNet2Plus1d": "clip3d",
     "X3D": "clip3d",
     "C3D": "clip3d",
+    "MViT": "clip3d",
+    "SwinTransformer3D": "clip3d",
 }
 LIBRARIES = {"torchvision.": "", "timm.": "timm/"}  # prefix of their networks' names -> the prefix here
-HEADS = ("TSNHead", "TSMHead", "TRNHead", "I3DHead", "SlowFastHead", "X3DHead")
+HEADS = ("TSNHead", "TSMHead", "TRNHead", "I3DHead", "SlowFastHead", "X3DHead", "TPNHead", "MViTHead")
 SEPARATED = ("ResNet3dCSN", "ResNet2Plus1d")  # strided in time, with a larger eps
 # arguments that the weights do not show -> the value that our networks have
 UNTRACED: dict[str, Any] = {
@@ -51,6 +53,8 @@ UNTRACED: dict[str, Any] = {
     "pool1_stride_s": 2,
     "pool1_stride_t": 1,
     "with_pool1": True,
+    "adaptive_kv_stride": [1, 8, 8],
+    "patch_size": [2, 4, 4],
 }
 X3D: dict[str, Any] = {"spatial_strides": [2, 2, 2, 2], "use_swish": True}
 # those of them that the 3-D ResNets with one pathway can change -> their name here
@@ -212,6 +216,8 @@ def _clip3d(config: FileConfig, description: Description) -> Found:
     kwargs: dict[str, Any] = {}
     if config.backbone.get("style") == "caffe":
         kwargs["stride_1x1"] = True
+    if isinstance(rate := config.backbone.get("drop_path_rate"), (int, float)):
+        kwargs["drop_path"] = float(rate)
     known = description.arguments.get("kwargs", {})
     if "instantiation" in known:
         kwargs["instantiation"] = NON_LOCAL[_mode(config, description, gaussian=known["instantiation"] == "gaussian")]

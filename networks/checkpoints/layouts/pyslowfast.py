@@ -117,7 +117,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     if caffe2:
         state = _from_caffe2(state)
     two = "s1.pathway1_stem.conv.weight" in state
-    config = _config(others.get("cfg"))
+    config = read_config(others.get("cfg"))
     if is_x3d(state):
         ours, description = convert_x3d(state)
         if description.backbone:
@@ -144,7 +144,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     return with_prefix(ours), description
 
 
-def _config(text: Any) -> dict[str, Any]:
+def read_config(text: Any) -> dict[str, Any]:
     """Reads the YAML text of a .pyth file; an empty dict if there is no text or it is not plain YAML."""
     if not isinstance(text, str):
         return {}
@@ -173,12 +173,12 @@ def _apply_config(description: Description, config: Mapping[str, Any]) -> None:
         kwargs["instantiation"] = config.get("NONLOCAL", {}).get("INSTANTIATION", "dot_product")
     if isinstance(crop := data.get("TRAIN_CROP_SIZE"), int):
         kwargs["crop_size"] = crop
-    description.protocol = _protocol(config, data)
+    description.protocol = protocol_of(config)
 
 
-def _protocol(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def protocol_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Returns crops, views and pixel statistics, as far as the config gives them."""
-    test = config.get("TEST", {})
+    data, test = config.get("DATA", {}), config.get("TEST", {})
     views = {
         "num_clips": test.get("NUM_ENSEMBLE_VIEWS"),
         "num_crops": test.get("NUM_SPATIAL_CROPS"),

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from torch import Tensor
 
 from datasets.split import Split, check_lists, open_split
-from methods.build import method_on_meta
+from methods.build import build_method, method_on_meta
 from methods.probe import Probe
 from tests.helpers.experiment import make_experiment, run, same_weights, weights
 from utils.config.file import load_config
@@ -38,6 +39,15 @@ def experiment(root: Path, *, keep: tuple[str, ...] = (), **common: Any) -> Path
     raw["common"] = {key: value for key, value in raw["common"].items() if key not in OF_STEPS or key in keep}
     config.write_text(yaml.safe_dump(raw))
     return config
+
+
+FRAMES: dict[str, Any] = {"num_segments": 2, "kwargs": {"scale": 0.25}, "backbone": "mobilenetv2"}
+WHOLE: dict[str, dict[str, Any]] = {
+    "tsm": {"type": "tsm", **FRAMES},
+    "tam": {"type": "tsn", **FRAMES, "temporal": {"name": "tam"}},
+    "clip3d": {"type": "clip3d", "backbone": "x3d_xs", "clip_len": 2},
+    "slowfast": {"type": "slowfast", "backbone": "resnet50", "clip_len": 8, "frame_stride": 1, "alpha": 4},
+}
 
 
 def records(config: Path, kind: str) -> list[dict[str, Any]]:
@@ -136,3 +146,22 @@ def test_what_no_single_step_can_do_is_an_error_that_names_the_keys(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         run(experiment(tmp_path, **changes), "--dry-run")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "clip3d" else pytest.param(name, marks=pytest.mark.long) for name in WHOLE]
+)
+def test_the_classifier_of_any_frozen_network_is_found(tmp_path: Path, name: str) -> None:
+    config = experiment(tmp_path, model=WHOLE[name] | {"num_class": 2}, freeze=["all"], weight_decay=0.001)
+    assert run(config) == 0
+    (train,), (val,) = records(config, "train"), records(config, "val")
+    assert train["acc1"] == val["acc1"] == 100.0  # val's logits are those of the whole network, clip by clip
+    log = (config.parent / "log.txt").read_text()
+    assert "pretrained: False leaves the frozen network its random weights" in log
+    torch.manual_seed(load_config(config).common.seed)
+    before = build_method(load_config(config).common.model).state_dict()
+    after = {key.removeprefix("module."): value for key, value in weights(config).items()}
+    changed = {
+        key.removeprefix("network.").split(".")[0] for key in before if not np.array_equal(before[key], after[key])
+    }
+    assert changed <= {"fc", "head"} and changed

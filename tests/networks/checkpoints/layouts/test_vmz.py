@@ -12,6 +12,7 @@ from torch import nn
 
 import hubconf
 import vmz.models
+from methods.hub import DETECTORS, PYTORCHVIDEO
 from networks import CLIP_NETWORKS
 from networks.checkpoints.layouts.vmz import LAYOUT
 from tests.helpers.requirements import ROOT
@@ -71,7 +72,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_the_hub_lists_and_builds_every_clip_network() -> None:
     public = {name for name in dir(hubconf) if callable(getattr(hubconf, name)) and not name.startswith("_")}
-    assert public == {"slowfast", "published", *CLIP_NETWORKS}
+    assert public == {"slowfast", "published", *CLIP_NETWORKS, *PYTORCHVIDEO, *DETECTORS}
     with torch.device("meta"):
         net = torch.hub.load(str(ROOT), "slow_r50", source="local", num_class=9)
     assert net.fc.out_features == 9

@@ -1,0 +1,88 @@
+"""Implements the excitation and aggregation of TEA, inside the blocks of Res2Net."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ClassVar
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from networks.temporal.module import Spot, TemporalModule, correlate_in_time, shift_taps, taps_of
+
+SCALES = 4
+
+
+class TEA(TemporalModule):
+    """Excites what moves and mixes frames at every scale of a Res2Net (Li et al. 2020, arXiv 2004.01398).
+
+    What the first convolution of a block gives is excited by its difference to the next frame, channel by channel. Each
+    of the four scales then mixes frames by a convolution over time, in front of its convolution over space.
+
+    squeeze: how many times fewer channels the differences have.
+    """
+
+    spot: ClassVar[Spot] = "block"
+
+    def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1, squeeze: PositiveInt = 16) -> None:
+        super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
+        narrow, width = channels // squeeze, channels // SCALES
+        if not narrow:
+            raise ValueError(f"squeeze: {squeeze} is more than the {channels} channels of a branch")
+
+        def layer(inner: int, outer: int) -> nn.Sequential:
+            return nn.Sequential(nn.Conv2d(inner, outer, 1, bias=False), nn.BatchNorm2d(outer))
+
+        self.squeeze, self.expand = layer(channels, narrow), layer(narrow, channels)
+        self.neighbour = nn.Conv2d(narrow, narrow, 3, padding=1, groups=narrow, bias=False)
+        # the first three scales begin as they are, and the last as a shift of its halves
+        self.taps = nn.ModuleList([*(shift_taps(width, 0) for _ in range(SCALES - 1)), shift_taps(width, 2)])
+
+    @classmethod
+    def attach(cls, module: nn.Module, name: str) -> None:
+        """Makes a block of timm's Res2Net call it. Raises: ValueError for a block of another network."""
+        kind = type(module)
+        is_res2net = kind.__name__ == "Bottle2neck" and kind.__module__.startswith("timm.")
+        if not is_res2net or getattr(module, "scale", None) != SCALES:
+            raise ValueError(
+                f"name: this module sits between the four scales of timm's Res2Net, which {name} does not have; take "
+                "backbone: timm/res2net50_26w_4s"
+            )
+        module.__class__ = _mixed(kind)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Excites features (B*T, C, H, W), and keeps their shape."""
+        squeezed = self.squeeze(x)
+        here, there = self.clips(squeezed), self.clips(self.neighbour(squeezed))
+        change = torch.cat([there[:, 1:] - here[:, :-1], torch.zeros_like(here[:, :1])], 1)
+        gate = self.expand(self.rows(change).mean((2, 3), keepdim=True)).sigmoid() - 0.5
+        return x + x * gate
+
+    def over_time(self, scale: int, x: Tensor) -> Tensor:
+        """Mixes the frames of one scale's features (B*T, C/4, H, W), and keeps their shape."""
+        return self.rows(correlate_in_time(self.clips(x), *taps_of(self.taps[scale])))
+
+
+def _forward(block: Any, x: Tensor) -> Tensor:
+    """Maps features (B*T, C, H, W) to those behind the block."""
+    motion: TEA = block.temporal
+    *groups, last = motion(block.relu(block.bn1(block.conv1(x)))).split(block.width, 1)
+    found: list[Tensor] = []
+    for scale, (group, conv, norm) in enumerate(zip(groups, block.convs, block.bns, strict=True)):
+        given = group if block.is_first or not found else group + found[-1]
+        found.append(block.relu(norm(conv(motion.over_time(scale, given)))))
+    last = motion.over_time(SCALES - 1, last)
+    found.append(last if block.pool is None else block.pool(last))
+    out = block.bn3(block.conv3(block.drop_block(torch.cat(found, 1))))
+    out = out if block.se is None else block.se(out)
+    out = out if block.drop_path is None else block.drop_path(out)
+    shortcut = x if block.downsample is None else block.downsample(x)
+    answer: Tensor = block.relu(out + shortcut)
+    return answer
+
+
+@functools.cache
+def _mixed(kind: type[nn.Module]) -> type[nn.Module]:
+    """Returns the class of blocks that run as `_forward` says."""
+    return type(kind.__name__, (kind,), {"forward": _forward})
