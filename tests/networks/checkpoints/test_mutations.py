@@ -22,6 +22,7 @@ from methods.build import build_method
 from networks.checkpoints.load import load_checkpoint_file, load_into
 from tests.networks.checkpoints.layouts import official_names as clips
 from tests.networks.checkpoints.layouts import official_names_2d as frames
+from tests.networks.checkpoints.layouts import official_names_x3d as x3ds
 from utils.config.sections import Model
 from utils.errors import CheckpointError
 from utils.torch_file import SUM, sum_of
@@ -84,6 +85,8 @@ def _layouts() -> Iterator[tuple[str, Layout]]:
     )
     yield "PySlowFast SlowFast", Layout(slowfast, lambda state: {"model_state": clips.pyslowfast(_network(state))})
     yield "PyTorchVideo", Layout(slow, lambda state: {"model_state": clips.pytorchvideo(_network(state))})
+    x3d = {**slow, "backbone": "x3d_m", "kwargs": {"first_shortcut_norm": True, "crop_size": None}}
+    yield "mmaction2 X3D", Layout(x3d, lambda state: {"state_dict": x3ds.mmaction2(_network(state))})
     yield "torchvision", Layout({**slow, "backbone": "r2plus1d_18"}, _network, zipped=False)
     yield (
         "3D-ResNets-PyTorch",
