@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from networks.temporal.branches import Branch, every_second_block, residual_branches
 from networks.temporal.module import OF_THE_PLACE, Spot, TemporalModule
 from networks.temporal.non_local import FrameNonLocal, Instantiation
-from networks.temporal.shift import Place, TemporalPool, TemporalShift
+from networks.temporal.shift import Place, TemporalPool, TemporalShift, call_before, call_behind
 from utils.config.build import check_arguments
 
 NON_LOCAL = {"layer2": (0, 2), "layer3": (0, 2, 4)}  # blocks that a non-local block follows (TSM's code)
@@ -67,7 +67,12 @@ def insert_temporal(
             raise ValueError(f"{error}, at {entry}") from None
         module = net.get_submodule(target)
         module.add_module("temporal", part)
-        kind.attach(module, name)
+        if kind.spot == "block":
+            kind.attach(module, name)
+        elif kind.spot == "end":
+            module.register_forward_hook(call_behind)
+        else:
+            module.register_forward_pre_hook(call_before)
     kind.complete(net, name, **arguments)
 
 
