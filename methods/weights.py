@@ -22,6 +22,8 @@ from networks.checkpoints.load import (
     other_scores,
 )
 from networks.prepare import to_channels_last
+from networks.temporal.insert import layer_scale
+from networks.temporal.module import TemporalModule
 from utils.config.file import ConfigFile, plain
 from utils.config.sections import Test
 from utils.errors import CheckpointError
@@ -40,6 +42,7 @@ CHOICES = {
     "resize": "input_size",
     "average": "average",
 }
+FAINT = 0.01  # a layer scale below it hides what a branch does; networks that have learned have larger ones
 ALWAYS_CHOSEN = ("num_clips", "num_crops")  # more views of a video are other numbers, but never wrong ones
 
 
@@ -195,12 +198,26 @@ def starting_weights(
         folder.log(report.summary())
     elif random := frozen_random(method, run.common):
         run.note(random)
+    if saved is None and (faint := faint_module(method)):
+        run.note(faint)
     run.notes.extend(dict.fromkeys([*(saved or {}).get("notes", []), *report.warnings]))
     session.barrier()  # every rank has loaded its weights, so --fresh may move the files now
     if fresh and (old := folder.set_aside()):
         folder.log(f"--fresh: the files of the earlier run are now in {old}")
     _to_device(method, run)
     return saved
+
+
+def faint_module(method: Method) -> str | None:
+    """Returns a warning for a temporal module whose branches a layer scale makes so faint that it begins unseen."""
+    modules = [part for part in method.modules() if isinstance(part, TemporalModule)]
+    scale = layer_scale(method) if modules else None
+    if scale is None or scale >= FAINT:
+        return None
+    return (
+        f"common.model: the branches of {method.name} are scaled by {scale:.2g} (layer scale), so the temporal module "
+        "in them begins nearly without effect; image weights (pretrained: True) may bring larger factors"
+    )
 
 
 def _start_from(

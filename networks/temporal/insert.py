@@ -6,19 +6,22 @@ never a Sequential, which would call its child a second time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from networks.temporal.branches import Branch, every_second_block, residual_branches
 from networks.temporal.module import OF_THE_PLACE, Spot, TemporalModule
 from networks.temporal.non_local import FrameNonLocal, Instantiation
-from networks.temporal.shift import Place, TemporalPool, TemporalShift
+from networks.temporal.shift import Place, TemporalPool, TemporalShift, call_before, call_behind
 from utils.config.build import check_arguments
 
 NON_LOCAL = {"layer2": (0, 2), "layer3": (0, 2, 4)}  # blocks that a non-local block follows (TSM's code)
 POOLED = ("layer2", "layer3", "layer4")  # stages after the temporal pool (TSM's code)
+LAYER_SCALE = re.compile(r"(^|\.)(layer_scale(_\d)?|gamma(_\d)?)$")  # torchvision's and timm's names for it
 Temporal = TemporalModule | TemporalPool | FrameNonLocal
 
 
@@ -64,7 +67,12 @@ def insert_temporal(
             raise ValueError(f"{error}, at {entry}") from None
         module = net.get_submodule(target)
         module.add_module("temporal", part)
-        kind.attach(module, name)
+        if kind.spot == "block":
+            kind.attach(module, name)
+        elif kind.spot == "end":
+            module.register_forward_hook(call_behind)
+        else:
+            module.register_forward_pre_hook(call_before)
     kind.complete(net, name, **arguments)
 
 
@@ -118,6 +126,15 @@ def insert_pool(net: nn.Module, name: str) -> None:
     first_block = _resnet_part(net, name, f"{POOLED[0]}.0", option="temporal_pool")
     first_block.add_module("temporal_pool", TemporalPool())
     first_block.register_forward_pre_hook(_pool_input, prepend=True)  # before the block's own shift
+
+
+def layer_scale(net: nn.Module) -> float | None:
+    """Returns the factor by which a network with layer scale weighs its branches, half of them less; None without it.
+
+    Its factors are parameters of the blocks, one for each channel (Touvron et al. 2021, arXiv 2103.17239).
+    """
+    found = [value.detach().abs().mean() for key, value in net.named_parameters() if LAYER_SCALE.search(key)]
+    return float(torch.stack(found).median()) if found else None
 
 
 def temporal_parts(net: nn.Module) -> list[tuple[Temporal, bool]]:

@@ -46,15 +46,12 @@ class TemporalModule(nn.Module):
 
     @classmethod
     def attach(cls, module: nn.Module, name: str) -> None:
-        """Makes a part of a network call the temporal module that is its child `temporal`: in front of it or behind.
+        """Makes a block call the module that is its child `temporal`, for the spot `block`.
 
         name: how messages call the network.
-        Raises: ValueError for a part that cannot call it.
+        Raises: ValueError for a block that cannot call it.
         """
-        if cls.spot == "end":
-            module.register_forward_hook(call_behind)
-        else:
-            module.register_forward_pre_hook(call_before)
+        raise NotImplementedError
 
     @classmethod
     def complete(cls, net: nn.Module, name: str, **arguments: Any) -> None:
@@ -72,17 +69,6 @@ class TemporalModule(nn.Module):
     def rows(self, clips: Tensor) -> Tensor:
         """Returns features from what `clips` returned."""
         return (clips if self.channel_dim == 1 else clips.movedim(2, -1)).flatten(0, 1)
-
-
-def call_before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Passes what a module gets through its temporal part: a forward hook."""
-    return module.temporal(inputs[0]), *inputs[1:]  # type: ignore[operator]
-
-
-def call_behind(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-    """Passes what a module answers through its temporal part: a forward hook."""
-    changed: Tensor = module.temporal(output)  # type: ignore[operator]
-    return changed
 
 
 def over_positions(factors: Tensor, like: Tensor) -> Tensor:

@@ -53,6 +53,17 @@ def temporal_shift(
     return shift(rows, part, DIRECTIONS[direction]).view(x.shape)
 
 
+def call_before(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Passes what a module gets through its temporal part: a forward hook."""
+    return module.temporal(inputs[0]), *inputs[1:]  # type: ignore[operator]
+
+
+def call_behind(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+    """Passes what a module answers through its temporal part: a forward hook."""
+    changed: Tensor = module.temporal(output)  # type: ignore[operator]
+    return changed
+
+
 def _shift_for_compilers(rows: Tensor, part: int, steps: tuple[int, ...]) -> Tensor:
     """Shifts rows (B, T, ..., C), keeping the shape, with operations that can be exported and fused.
 

@@ -42,7 +42,7 @@ class TEA(TemporalModule):
     @classmethod
     def attach(cls, module: nn.Module, name: str) -> None:
         """Makes a block of timm's Res2Net call it. Raises: ValueError for a block of another network."""
-        kind = type(module)
+        kind: Any = type(module)
         is_res2net = kind.__name__ == "Bottle2neck" and kind.__module__.startswith("timm.")
         if not is_res2net or getattr(module, "scale", None) != SCALES:
             raise ValueError(
@@ -61,7 +61,9 @@ class TEA(TemporalModule):
 
     def over_time(self, scale: int, x: Tensor) -> Tensor:
         """Mixes the frames of one scale's features (B*T, C/4, H, W), and keeps their shape."""
-        return self.rows(correlate_in_time(self.clips(x), *taps_of(self.taps[scale])))
+        taps = self.taps[scale]
+        assert isinstance(taps, nn.Conv1d)
+        return self.rows(correlate_in_time(self.clips(x), *taps_of(taps)))
 
 
 def _forward(block: Any, x: Tensor) -> Tensor:
@@ -83,6 +85,6 @@ def _forward(block: Any, x: Tensor) -> Tensor:
 
 
 @functools.cache
-def _mixed(kind: type[nn.Module]) -> type[nn.Module]:
+def _mixed(kind: Any) -> Any:
     """Returns the class of blocks that run as `_forward` says."""
     return type(kind.__name__, (kind,), {"forward": _forward})

@@ -45,6 +45,20 @@ def mmengine_slowfast(epoch: float) -> float:
     return per_epoch(half_cosine(0.1, 256))(epoch) * min(1.0, 0.1 + 0.9 * epoch / 34)
 
 
+def tin_mmaction2(epoch: float) -> float:
+    """A line from a tenth over the first epoch, then a cosine over the other 39."""
+    return pyslowfast_warm_up(lambda later: half_cosine(0.01, 39)(later - 1), 1, 0.001)(epoch)
+
+
+def mmcv_line(after: Rate, epochs: float) -> Rate:
+    """Times a line from a hundredth to 1."""
+    return lambda epoch: after(epoch) * min(1.0, 0.01 + 0.99 * epoch / epochs)
+
+
+def gsf(epoch: float) -> float:
+    return pyslowfast_warm_up(lambda later: half_cosine(0.01, 50)(later - 10), 10, 0.001)(epoch)
+
+
 class Recipe(NamedTuple):
     """What the source says: facts about one folder.
 
@@ -87,6 +101,8 @@ TSN_MM = Recipe(R50, 256, 100, steps(0.01, 40, 80), 1e-4, clip=40)
 TSM_MM = Recipe(R50, 128, 50, mmengine_warm_up(steps(0.02, 25, 45), 5), 1e-4, clip=20)
 TSM_MM_SS = TSM_MM._replace(params=R50_SS, weight_decay=5e-4)
 MIT_SS = mit(R50_SS, 64, 50, steps(0.01, 20, 40), 5e-4)
+TIN_MM = Recipe(23_895_566, 48, 40, tin_mmaction2, 5e-4, clip=20)
+TRN_MM = Recipe(26_640_110, 128, 50, steps(0.002, 30, 45), 5e-4, clip=20)
 TDN_SS = mit(24_382_606, 64, 60, steps(0.01, 30, 45, 55), 5e-4)
 TPN_MM = Recipe(63_210_734, 64, 150, steps(0.01, 75, 125), 5e-4, clip=20, nesterov=True)
 R21D_MM = Recipe(63_759_281, 64, 180, per_epoch(half_cosine(0.01, 180)), 1e-4, clip=40)
@@ -108,6 +124,15 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/tsm_r50_8f_dense_mmaction2": TSM_MM,
     "kinetics400/tanet_r50_8f_dense_mmaction2": Recipe(25_590_320, 64, 100, steps(0.01, 50, 75, 90), 1e-4, clip=20),
     "kinetics400/tdn_r50_8f_mcg": mit(24_845_680, 128, 100, steps(0.02, 50, 75, 90)),
+    "kinetics400/mvf_r50_8f_dense_mvfnet": Recipe(
+        24_342_416,
+        96,
+        150,
+        mmcv_line(steps(0.015, 90, 130), 25_070 * 96 / TRAINING_VIDEOS[K400]),
+        1e-4,
+        clip=40,
+        nesterov=True,
+    ),
     "kinetics400/tpn_slow_r50_8x8_mmaction2": TPN_MM._replace(params=71_800_272, weight_decay=1e-4, clip=40),
     "kinetics400/tsm_mobilenetv2_8f_mmaction2": Recipe(2_736_272, 128, 100, steps(0.02, 40, 80), 2e-5, clip=20),
     "kinetics400/slow_r50_4x16_pyslowfast": pyslowfast(32_454_096),
@@ -151,6 +176,12 @@ RECIPES: dict[str, Recipe] = {
     "something_something_v1/tanet_r50_8f_mmaction2": Recipe(25_127_246, 64, 50, steps(0.01, 30, 40, 45), 1e-3, clip=20),
     "something_something_v1/tdn_r50_8f_mcg": TDN_SS,
     "something_something_v1/tpn_tsm_r50_8f_mmaction2": TPN_MM,
+    "something_something_v1/tea_res2net50_8f_tea": mit(24_456_280, 64, 50, steps(0.02, 30, 40, 45), 5e-4),
+    "something_something_v1/tin_r50_8f_mmaction2": TIN_MM,
+    "something_something_v1/trn_r50_8f_mmaction2": TRN_MM,
+    "something_something_v1/gsf_r50_16f_gsf": mit(24_303_214, 32, 60, gsf, 5e-4),
+    "something_something_v2/tin_r50_8f_mmaction2": TIN_MM._replace(clip=40),
+    "something_something_v2/trn_r50_8f_mmaction2": TRN_MM,
     "something_something_v2/tdn_r50_8f_mcg": TDN_SS,
     "something_something_v2/tsm_r50_8f_mit": MIT_SS,
     "something_something_v2/tsm_r50_16f_mit": MIT_SS,

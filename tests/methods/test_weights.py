@@ -9,7 +9,10 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
+from methods.tsm import TSM
+from methods.weights import faint_module
 from tests.helpers.experiment import make_experiment, run
+from tests.helpers.requirements import needs_package
 from tests.helpers.trained import TSN, write_checkpoint
 from tools.inference import load
 from utils.errors import CheckpointError, UserError
@@ -161,3 +164,28 @@ def test_a_dry_run_refuses_weights_that_the_run_could_not_load(trained: Path, tm
     with pytest.raises(CheckpointError, match=r"other\.pth: .* does not fit tsm_mobilenetv2"):
         run(trained, "--dry-run", f"common.model.pretrained={tmp_path / 'other.pth'}")
     assert run(trained, "--dry-run", f"common.model.pretrained={trained.parent / 'ckpt.pth.tar'}") == 0
+
+
+@needs_package("timm")
+def test_a_run_says_once_that_layer_scale_hides_the_shift_and_by_how_much(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = {"type": "tsm", "backbone": "timm/convnext_atto", "num_segments": 2, "num_class": 2}
+    config = make_experiment(tmp_path, train=4, val=2, model=model)
+    assert run(config, "common.lr_scheduler.max_iter=2") == 0
+    words = "the branches of tsm_timm/convnext_atto are scaled by 1e-06 (layer scale)"
+    assert capsys.readouterr().out.count(words) == 1
+    assert [words in note for note in checkpoint.load(config.parent / checkpoint.NEWEST)["notes"]].count(True) == 1
+
+
+@needs_package("timm")
+def test_a_network_that_has_learned_its_layer_scale_or_has_none_is_not_warned_of() -> None:
+    method = TSM(backbone="timm/convnext_atto", num_class=2)
+    assert "by 1e-06" in (faint_module(method) or "")
+    for key, value in method.named_parameters():
+        if key.endswith("gamma"):
+            torch.nn.init.constant_(value, 0.3)
+    assert faint_module(method) is None
+    assert faint_module(TSM(backbone="resnet18", num_class=2)) is None
+    without = TSM(backbone="timm/convnext_atto", num_class=2, shift_div=0)
+    assert faint_module(without) is None
