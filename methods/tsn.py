@@ -165,7 +165,7 @@ class TSN(Method):
         self._set_num_frames(clips.shape[2])
         num_frames = self._after_pool(clips.shape[2])
         if self.neck is not None:
-            return self.head(self._dropped(self._pyramid(fold_frames(clips), num_frames)))
+            return self.head(self._pyramid(fold_frames(clips), num_frames))
         if self.relations is None:
             return mean_over_frames(self.frame_logits(fold_frames(clips)), num_frames)
         features = unfold_frames(self._features(fold_frames(clips)), num_frames)
@@ -177,9 +177,7 @@ class TSN(Method):
         return logits
 
     def _features(self, frames: Tensor) -> Tensor:
-        return self._dropped(self.backbone(frames))
-
-    def _dropped(self, features: Tensor) -> Tensor:
+        features: Tensor = self.backbone(frames)
         return features if self.dropout is None else self.dropout(features)
 
     def _pyramid(self, frames: Tensor, num_frames: int) -> Tensor:
@@ -187,8 +185,8 @@ class TSN(Method):
         assert self.neck is not None and isinstance(self.backbone, ResNet)
         early, late = last_stages(self.backbone, frames)
         clips = (unfold_frames(level, num_frames).transpose(1, 2) for level in (early, late))  # B, C, T, H, W
-        maps: Tensor = self.neck(*clips)
-        return maps.mean((2, 3, 4))
+        features: Tensor = self.neck(*clips).mean((2, 3, 4))
+        return features if self.dropout is None else self.dropout(features)
 
 
 def _kind_of(temporal: Mapping[str, Any]) -> type[TemporalModule]:

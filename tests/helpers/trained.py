@@ -38,7 +38,7 @@ def write_checkpoint(
     }
     torch.manual_seed(0)
     method = build_method(Common.model_validate(raw).model)
-    liven(method, torch.randn(4, 3, method.clip.num_frames, 32, 32))
+    liven(method, torch.randn(4, method.clip.in_channels, method.clip.num_frames, 32, 32))
     about = {"step": 1, "arch": method.name, "config": {"common": raw}, "class_names": class_names}
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save(folder, {**about, "state_dict": method.state_dict()}, best=False)

@@ -55,6 +55,7 @@ def test_videos_are_predicted_explained_and_shown(config: Path, tmp_path: Path) 
         stream.main([best, video])
 
 
+@pytest.mark.long
 def test_it_is_exported_with_the_frames_that_a_video_gives(config: Path, tmp_path: Path) -> None:
     file = tmp_path / "model.pt2"
     printed = run_tool("export", config.parent / checkpoint.BEST, file)

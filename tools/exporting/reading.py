@@ -28,9 +28,23 @@ def _steps(protocol: ClipProtocol) -> list[str]:
         f"Decode them to {pixels}, 0 to 255, and resize each to the size in examples.pictures (height, width).",
         f"Cut pieces of {height}x{width} (height x width) at each top and left, and mirror them where it says so.",
         f"Divide by {255 / protocol.augment.value_range:g}, subtract mean and divide by std, for each channel.",
-        "Stack the frames of one piece to (channels, frames, height, width); these are one entry of the batch.",
+        f"Stack the frames of one piece to (channels, frames, height, width){_places(protocol)}; "
+        "these are one entry of the batch.",
         f"Average the {protocol.average} of all pieces of all clips; {protocol.task.scores} makes scores of logits.",
     ]
+
+
+def _places(protocol: ClipProtocol) -> str:
+    """Returns what is said about pictures that lie in the channels of one place of a clip."""
+    clip = protocol.clip
+    if clip.length == 1:
+        return ""
+    what = {
+        "rgb": f"the {clip.length} frames",
+        "flow": f"x and y of the {clip.length} fields",
+        "rgbdiff": f"the {clip.stack} differences of {clip.length} frames, each less the one before it,",
+    }[clip.modality]
+    return f", with {what} of each place one behind the other in its channels"
 
 
 def _examples(protocol: ClipProtocol) -> dict[str, Any]:

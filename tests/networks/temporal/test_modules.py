@@ -119,6 +119,7 @@ def test_a_network_with_a_module_sees_the_order_of_frames_and_tsn_does_not(argum
     assert float((ordered(clips) - ordered(clips.flip(2))).abs().max()) > 1e-4 * spread
 
 
+@pytest.mark.whole
 @pytest.mark.alike
 @pytest.mark.parametrize("arguments", in_networks(also=CONSENSUS))
 def test_a_network_with_a_module_starts_from_image_weights_and_the_module_from_random_ones(

@@ -55,3 +55,24 @@ def test_examples_are_what_the_protocol_does(model: dict[str, Any], tmp_path: Pa
         top, left = place["top"], place["left"]
         expected = resized[top : top + height, left : left + width]
         np.testing.assert_array_equal(crop, expected[:, ::-1] if place["mirrored"] else expected)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"temporal": {"name": "tdn"}}, "the 5 frames of each place"),
+        ({"modality": "flow", "stack": 3}, "x and y of the 3 fields of each place"),
+        (
+            {"modality": "rgbdiff", "stack": 3},
+            "the 3 differences of 4 frames, each less the one before it, of each place",
+        ),
+    ],
+)
+def test_pictures_in_the_channels_of_a_place_are_said(more: dict[str, Any], words: str, tmp_path: Path) -> None:
+    model = {"type": "tsn", "backbone": "resnet18", "num_segments": 2, **more}
+    told = preprocessing(load(write_checkpoint(tmp_path, model), device="cpu").protocol)
+    assert (
+        f"(channels, frames, height, width), with {words} one behind the other in its channels"
+        in told["words"]["steps"][4]
+    )
