@@ -28,7 +28,7 @@ demo-real: $(VENV)/.installed  ## fetch real footage and ImageNet weights; TSM, 
 test: $(VENV)/.installed-dev  ## all tests but those of the next lines, in $(JOBS) processes; TESTS=tests/utils chooses
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS)" $(TESTS)
 
-quick: $(VENV)/.installed-dev  ## what one runs while working: of every folder what takes no second; 100 s
+quick: $(VENV)/.installed-dev  ## what one runs while working: of every folder what takes no second; 80 s
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS) and not whole" $(TESTS)
 
 long: $(VENV)/.installed-dev  ## what CI runs beside: Slurm, Chromium, kills, every family again

@@ -93,7 +93,7 @@ class Method(nn.Module):
 
     def starts_random(self, key: str) -> bool:
         """Tells whether no image network has this entry, so that it stays random under image weights."""
-        return ".non_local." in key
+        return ".non_local." in key or "neck." in key
 
     def train(self: Self, mode: bool = True) -> Self:
         """Sets the training mode of all modules except those that networks/prepare.py has frozen."""
@@ -104,12 +104,19 @@ class Method(nn.Module):
         return self
 
 
-def resolve_stack(modality: ModalityName, stack: int | None, *, default: int) -> int:
-    """Returns how many flow fields or frame differences are the channels of one place of a clip; 1 for RGB.
+def resolve_stack(modality: ModalityName, stack: int | None, *, default: int, own: int = 1) -> int:
+    """Returns how many flow fields, differences or frames are the channels of one place of a clip; 1 for most RGB.
 
     stack: the configured number; None means `default`.
-    Raises: ValueError if a stack is asked for with RGB frames.
+    own: consecutive RGB frames that the network takes at each place.
+    Raises: ValueError if a stack is asked for that the network does not take.
     """
+    if own > 1:
+        if modality != "rgb":
+            raise ValueError(f"modality: this network takes differences of rgb frames itself, so not {modality}")
+        if stack not in (None, own):
+            raise ValueError(f"stack: this network takes {own} frames at each place of a clip, not {stack}")
+        return own
     if modality == "rgb":
         if stack not in (None, 1):
             raise ValueError(f"stack: {stack} is for flow and rgbdiff; RGB frames are seen one by one")

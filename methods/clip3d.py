@@ -1,10 +1,10 @@
-"""Runs one 3-D network over a clip of consecutive frames: Slow, I3D, C2D, R3D, MCx, R(2+1)D, S3D, CSN, MViT, Swin."""
+"""Runs one 3-D network over a clip of consecutive frames: Slow, I3D, C2D, R3D, R(2+1)D, S3D, CSN, X3D, MViT, Swin."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from methods.base import Method, ModalityName, network_defaults, resolve_stack
 from networks import CLIP_NETWORKS
 from networks.clip.inflate import inflate
+from networks.clip.resnet3d import ResNet3d
 from networks.clip.table import EXAMPLES, image_architecture
 from networks.first_convolution import replace_first_convolution
+from networks.temporal.tpn import TPN
 from utils.clip_spec import ClipSpec
 from utils.config.build import call, check_name, checked
 from utils.errors import CheckpointError
@@ -65,13 +67,14 @@ class ClipMethod(Method):
 class Clip3D(ClipMethod):
     """Runs a 3-D network over `clip_len` frames that are `frame_stride` apart.
 
-    backbone: a name in networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, resnet50_3d, ...
+    backbone: a name in networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, x3d_s, ...
     clip_len: frames of a clip; default kwargs.sample_duration or kwargs.temporal_size, which some networks have, or the
         length for which the network's cost is published.
     frame_stride: step from one frame to the next.
     modality: what the network sees at each place of a clip: an `rgb` frame, a `flow` field (2 channels), or with
         `rgbdiff` the difference between a frame and the one before.
     stack: consecutive flow fields or differences at each place, as in TSN; 1 by default.
+    neck: what stands between a 3-D ResNet and its classifier: `tpn`, as in TSN.
     kwargs: arguments of the network's constructor.
     """
 
@@ -86,6 +89,7 @@ class Clip3D(ClipMethod):
         dropout: float = 0.0,
         modality: ModalityName = "rgb",
         stack: PositiveInt | None = None,
+        neck: Literal["tpn"] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -108,6 +112,13 @@ class Clip3D(ClipMethod):
         self.example_size = (clip_len, side, side) if side else (clip_len, *example[1:])
         if modality != "rgb":
             replace_first_convolution(network, self.clip.in_channels)
+        if neck is not None:
+            if not isinstance(network, ResNet3d) or network.data.strides_t[3] > 1:
+                raise ValueError(
+                    f"neck: {neck} reads the last two stages of a 3-D ResNet that keeps all frames there, which "
+                    f"{backbone} is not"
+                )
+            network.neck = TPN(network.out_channels)
         self.set_network(network)
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

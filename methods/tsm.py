@@ -84,9 +84,9 @@ class StreamingTSM(nn.Module):
         super().__init__()
         parts = [part for part, _ in tsm._parts]
         causal = [isinstance(part, TemporalShift) and part.causal for part in parts]
-        if not parts or not all(causal) or tsm.relations is not None:
+        if not parts or not all(causal) or tsm.relations is not None or tsm.neck is not None:
             pooled = any(isinstance(part, TemporalPool) for part in parts)
-            has = "a temporal pool" if pooled else "no one-directional shift"
+            has = "a temporal pool" if pooled else "a neck" if tsm.neck else "no one-directional shift"
             raise ConfigError(f"common.model.shift: only `shift: uni` can run frame by frame, but {tsm.name} has {has}")
         self.tsm = tsm
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
+from torchvision.models.resnet import ResNet
 
 from methods.base import (
     Method,
@@ -25,9 +26,12 @@ from networks.temporal.insert import insert_temporal, temporal_parts
 from networks.temporal.module import OF_THE_PLACE, TemporalModule
 from networks.temporal.relation import Relations
 from networks.temporal.shift import TemporalPool, pooled_length
+from networks.temporal.tdn import ResNetOfDifferences
+from networks.temporal.tpn import TPN, last_stages
 from utils.clip_spec import ClipSpec
 from utils.config.build import check_name, checked, parameters_of
 
+RANDOM = (".temporal.", "relations.", "backbone.motion.bn1.")  # parts that no image network has
 STACK = 5  # flow fields or differences at one place (Simonyan and Zisserman 2014 take 10, TSN takes 5)
 
 
@@ -49,6 +53,8 @@ class TSN(Method):
     init_std: standard deviation of the classifier's initial weights.
     temporal: what lets frames see each other inside the image network: `name`, a module of docs/temporal.md (`tam`,
         `gsf`, `mvf`, ...); `stages`, prefixes of the parts of the network that get it; and the module's own arguments.
+    neck: what stands between a ResNet and the classifier and makes one prediction of all frames: `tpn`, the Temporal
+        Pyramid Network, which reads the last two stages (Yang et al. 2020, arXiv 2004.03548).
     """
 
     traced = False  # whether the graph of the image network is looked at, which fixes the size of a vision transformer
@@ -66,16 +72,22 @@ class TSN(Method):
         stack: PositiveInt | None = None,
         init_std: float = 0.01,
         temporal: Mapping[str, Any] | None = None,
+        neck: Literal["tpn"] | None = None,
         kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        stack = resolve_stack(modality, stack, default=STACK)
+        kind = None if temporal is None else _kind_of(temporal)
+        own_stack = 1 if kind is None else kind.stack
+        stack = resolve_stack(modality, stack, default=STACK, own=own_stack)
         self.clip = ClipSpec(num_frames=num_segments, modality=modality, stack=stack)
         self.arch = architecture(backbone)
         self.name = f"tsn_{backbone}"
         self.network_defaults = network_defaults(IMAGE_BACKBONES.get(backbone))
         self.backbone, width = image_backbone(
-            backbone, kwargs, in_channels=self.clip.in_channels, any_size=temporal is None and not self.traced
+            backbone,
+            kwargs,
+            in_channels=self.clip.in_channels // own_stack,
+            any_size=temporal is None and not self.traced,
         )
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
         self.relations = None
@@ -84,24 +96,24 @@ class TSN(Method):
             width = self.relations.out_features
         self.head = new_head(width, num_class, std=init_std)
         self.example_size = (num_segments, 224, 224)
-        if temporal is not None:
-            self._add_temporal(backbone, temporal)
+        if temporal is not None and kind is not None:
+            arguments = {key: value for key, value in temporal.items() if key != "name"}
+            try:
+                insert_temporal(self.backbone, backbone, kind, num_frames=num_segments, **arguments)
+            except ValueError as error:
+                raise ValueError(f"temporal.{error}") from None
+            self.name = f"tsn_{temporal['name']}_{backbone}"
+        self.neck: TPN | None = None
+        if neck is not None:
+            if type(self.backbone) is not ResNet:
+                raise ValueError(
+                    f"neck: {neck} reads the last two stages of a plain ResNet of torchvision, which {self.name} does "
+                    "not have"
+                )
+            if self.relations is not None:
+                raise ValueError(f"neck: {neck} leaves no frames for consensus {consensus}; take only one of them")
+            self.neck = TPN(width)
         self._find_parts()
-
-    def _add_temporal(self, backbone: str, temporal: Mapping[str, Any]) -> None:
-        """Puts the module that `temporal` names into the image network."""
-        arguments = dict(temporal)
-        name = arguments.pop("name", None)
-        if name is None:
-            raise ValueError(f"temporal.name: missing; one of {', '.join(TEMPORAL_MODULES)}")
-        check_name(TEMPORAL_MODULES, name, where="temporal.name")
-        try:
-            insert_temporal(
-                self.backbone, backbone, TEMPORAL_MODULES[name], num_frames=self.clip.num_frames, **arguments
-            )
-        except ValueError as error:
-            raise ValueError(f"temporal.{error}") from None
-        self.name = f"tsn_{name}_{backbone}"
 
     def _find_parts(self) -> None:
         """Notes the parts of the image network that have to know how many frames a clip has."""
@@ -139,10 +151,21 @@ class TSN(Method):
             found["temporal"] = {key: defaults[key] for key in defaults if key not in OF_THE_PLACE} | temporal
         return found | {"backbone": ALIASES.get(str(found["backbone"]), found["backbone"])}
 
+    def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Turns the state dict of an image network, without its classifier, into entries of this method's."""
+        whole = self.backbone.from_image(state) if isinstance(self.backbone, ResNetOfDifferences) else state
+        return super().from_image_weights(whole)
+
+    def starts_random(self, key: str) -> bool:
+        """Tells whether no image network has this entry: temporal modules, relations and the like."""
+        return any(part in key for part in RANDOM) or super().starts_random(key)
+
     def forward(self, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to logits (B, K)."""
         self._set_num_frames(clips.shape[2])
         num_frames = self._after_pool(clips.shape[2])
+        if self.neck is not None:
+            return self.head(self._dropped(self._pyramid(fold_frames(clips), num_frames)))
         if self.relations is None:
             return mean_over_frames(self.frame_logits(fold_frames(clips)), num_frames)
         features = unfold_frames(self._features(fold_frames(clips)), num_frames)
@@ -154,5 +177,24 @@ class TSN(Method):
         return logits
 
     def _features(self, frames: Tensor) -> Tensor:
-        features: Tensor = self.backbone(frames)
+        return self._dropped(self.backbone(frames))
+
+    def _dropped(self, features: Tensor) -> Tensor:
         return features if self.dropout is None else self.dropout(features)
+
+    def _pyramid(self, frames: Tensor, num_frames: int) -> Tensor:
+        """Maps frames (B*T, C, H, W), of which `num_frames` reach the last stages, to features of clips (B, width)."""
+        assert self.neck is not None and isinstance(self.backbone, ResNet)
+        early, late = last_stages(self.backbone, frames)
+        clips = (unfold_frames(level, num_frames).transpose(1, 2) for level in (early, late))  # B, C, T, H, W
+        maps: Tensor = self.neck(*clips)
+        return maps.mean((2, 3, 4))
+
+
+def _kind_of(temporal: Mapping[str, Any]) -> type[TemporalModule]:
+    """Returns the module that `temporal` names. Raises: ValueError for a name that is missing or unknown."""
+    name = temporal.get("name")
+    if name is None:
+        raise ValueError(f"temporal.name: missing; one of {', '.join(TEMPORAL_MODULES)}")
+    check_name(TEMPORAL_MODULES, name, where="temporal.name")
+    return TEMPORAL_MODULES[name]

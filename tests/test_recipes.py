@@ -172,9 +172,9 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     assert max(group["weight_decay"] for group in optimizer.param_groups) == pytest.approx(recipe.weight_decay)
     assert common.clip_gradient == recipe.clip
     multipliers = {(group.lr_mult, group.decay_mult) for group in groups}
-    if "tsm_" in name or "tanet_" in name or name.endswith("_5f_mit"):
+    if ("tsm_" in name and "tpn_" not in name) or "tanet_" in name or name.endswith("_5f_mit"):
         assert multipliers - {(2, 0)} == MIT_GROUPS  # biases of non-local blocks learn at twice the rate
-    elif name.endswith("tsn_pytorch"):
+    elif name.endswith(("tsn_pytorch", "tdn_r50_8f_mcg")):
         first = {(5, 1)} if common.model.modality == "flow" else set()  # the first convolution comes from RGB
         assert multipliers == {(1, 1), (1, 0), (2, 0)} | first
     elif name.endswith(("pyslowfast", "pytorchvideo")):
@@ -204,7 +204,7 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
 
 def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
     wanted = {text for name in RECIPES if isinstance(text := config(name).model.pretrained, str)}
-    assert len(wanted) == 8 and wanted <= registry().keys()
+    assert len(wanted) == 9 and wanted <= registry().keys()
     for depth in (50, 101):
         url = torchvision.models.get_model_weights(f"resnet{depth}")["IMAGENET1K_V2"].url
         assert registry()[f"imagenet1k/resnet{depth}_v2_torchvision"].url == url
@@ -212,7 +212,7 @@ def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
 
 def test_the_flip_of_something_something_exchanges_what_mirrors() -> None:
     for name in RECIPES:
-        augmentation, mirrored = config(name).augmentation, "mmaction2" in name
+        augmentation, mirrored = config(name).augmentation, name.endswith(("mmaction2", "mcg"))
         if name.startswith("something") and "tsn" not in name:
             assert augmentation.flip == (0.5 if mirrored else 0.0)
             assert bool(augmentation.flip_labels) == mirrored

@@ -36,7 +36,8 @@ class ClipSpec:
     sampling: name of the rule in `datasets.sampling.rules.SAMPLING`.
     dataset: name of the dataset in `datasets.DATASETS`.
     modality: name in MODALITIES.
-    stack: number of consecutive flow fields or differences that are the channels of one place; 1 for RGB.
+    stack: number of consecutive flow fields, differences or frames that are the channels of one place; 1 for most
+        networks that see RGB.
     """
 
     num_frames: int

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from networks.clip.clip_head import PositionAverage, average_positions, classify_positions, pool_positions
 from networks.clip.stem_conv import ALIGNED, StemConv3d
 from networks.temporal.non_local import Instantiation, NonLocal
+from networks.temporal.tpn import TPN
 
 Triple = tuple[int, int, int]
 Depth = Literal[50, 101, 152]
@@ -216,6 +217,9 @@ class ResNet3d(Pathway):
     position_average: what evaluation averages over windows: `logits`, or `scores` (their softmax, as PySlowFast does).
         Training averages logits.
     zero_init_residual: set the scale of the last norm of each block to zero.
+
+    Attributes:
+        neck: what reads the last two stages in front of the head; None at first.
     """
 
     def __init__(
@@ -234,6 +238,7 @@ class ResNet3d(Pathway):
         self.head_window = (head_frames, side, side)
         self.position_average: PositionAverage = position_average
         self.out_channels = stages.channels(3)
+        self.neck: TPN | None = None
         self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
         self.fc = nn.Linear(self.out_channels, num_class)
         init_resnet3d(self, zero_init_residual=zero_init_residual)
@@ -241,9 +246,10 @@ class ResNet3d(Pathway):
     def forward_features(self, x: Tensor) -> Tensor:
         """Maps clips (B, 3, T, H, W) to features (B, out_channels, T', H/32, W/32)."""
         x = self.stem(x)
-        for stage in range(4):
+        for stage in range(3):
             x = self.stage(stage, x)
-        return x
+        last = self.stage(3, x)
+        return last if self.neck is None else self.neck(x, last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps normalised RGB clips (B, 3, T, H, W) to logits (B, K)."""

@@ -6,15 +6,18 @@ from collections.abc import Callable
 
 from torch import nn
 
-from networks.clip import factorised_resnet, resnet3d_333, resnet3d_published, torchvision_builders
+from networks.clip import c3d, factorised_resnet, resnet3d_333, resnet3d_published, torchvision_builders, x3d
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
+from networks.clip.x3d import X3DS
 
 CLIP_BUILDERS: dict[str, Callable[..., nn.Module]] = {
     **resnet3d_published.BUILDERS,
     **resnet3d_333.BUILDERS,
     **factorised_resnet.BUILDERS,
     **torchvision_builders.BUILDERS,
+    **x3d.BUILDERS,
+    **c3d.BUILDERS,
 }
 
 
@@ -26,6 +29,8 @@ def _example(name: str) -> tuple[int, int, int]:
     if name in VIDEO_RESNETS:
         entry = VIDEO_RESNETS[name]
         return entry.frames, entry.crop, entry.crop
+    if name in X3DS:
+        return X3DS[name].frames, X3DS[name].crop, X3DS[name].crop
     return 16, 112, 112
 
 

@@ -11,6 +11,7 @@ from networks.temporal.module import TemporalModule
 from networks.temporal.mvf import MVF
 from networks.temporal.shift import TemporalShift
 from networks.temporal.tam import TAM
+from networks.temporal.tdn import TDN
 from networks.temporal.tin import TIN
 
 TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
@@ -21,4 +22,5 @@ TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
     "mvf": MVF,
     "action": Action,
     "tin": TIN,
+    "tdn": TDN,
 }

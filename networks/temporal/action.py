@@ -6,7 +6,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.temporal.module import TemporalModule, correlate_in_time
+from networks.temporal.module import TemporalModule, correlate_in_time, shift_taps
 
 
 class Action(TemporalModule):
@@ -28,15 +28,10 @@ class Action(TemporalModule):
         shift_div: PositiveInt = 8,
     ) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
-        narrow, fold = channels // squeeze, channels // shift_div
+        narrow = channels // squeeze
         if not narrow:
             raise ValueError(f"squeeze: {squeeze} is more than the {channels} channels of a branch")
-        self.shift = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        with torch.no_grad():
-            self.shift.weight.zero_()
-            self.shift.weight[:fold, 0, 2] = 1  # from the next frame
-            self.shift.weight[fold : 2 * fold, 0, 0] = 1  # from the frame before
-            self.shift.weight[2 * fold :, 0, 1] = 1
+        self.shift = shift_taps(channels, shift_div)
         self.place = nn.Conv3d(1, 1, 3, padding=1, bias=False)
         self.channel_in = nn.Conv2d(channels, narrow, 1, bias=False)
         self.channel_time = nn.Conv1d(narrow, narrow, 3, padding=1, bias=False)

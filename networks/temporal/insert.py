@@ -68,6 +68,7 @@ def insert_temporal(
             module.register_forward_hook(call_behind)
         else:
             module.register_forward_pre_hook(call_before)
+    kind.complete(net, name, **arguments)
 
 
 def _is_in(path: str, stages: Sequence[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ class TemporalModule(nn.Module):
         spot: where in a residual branch it sits.
         stages: prefixes of the modules of the image network whose branches get one; () gives one to every branch.
         any_length: whether it takes clips of another length than it was built for.
+        stack: consecutive RGB frames that it takes at each place of a clip, whose differences it computes itself.
         causal: whether no frame sees a later one.
         channels: C. num_frames: T of the clips that run now; the method sets it.
         channel_dim: axis of the channels, 1 in maps, -1 in tokens.
@@ -35,11 +36,20 @@ class TemporalModule(nn.Module):
     stages: ClassVar[tuple[str, ...]] = ()
     takes_tokens: ClassVar[bool] = False
     any_length: ClassVar[bool] = True
+    stack: ClassVar[int] = 1
     causal: bool = False
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1) -> None:
         super().__init__()
         self.channels, self.num_frames, self.channel_dim = channels, num_frames, channel_dim
+
+    @classmethod
+    def complete(cls, net: nn.Module, name: str, **arguments: Any) -> None:
+        """Changes what such a network has outside of its branches, in place; by default nothing.
+
+        name: how messages call the network. arguments: those of the module.
+        Raises: ValueError for a network that cannot be changed so.
+        """
 
     def clips(self, x: Tensor) -> Tensor:
         """Returns a view (B, T, C, ...) of features; the axes behind C are positions."""
@@ -59,6 +69,18 @@ def over_positions(factors: Tensor, like: Tensor) -> Tensor:
 def mean_positions(clips: Tensor) -> Tensor:
     """Averages clips (B, T, C, ...) over positions: (B, T, C)."""
     return clips.mean(tuple(range(3, clips.dim())))
+
+
+def shift_taps(channels: int, shift_div: int) -> nn.Conv1d:
+    """Makes the weights of `correlate_in_time` for each channel, which start as the shift of TSM."""
+    taps = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
+    fold = channels // shift_div
+    with torch.no_grad():
+        taps.weight.zero_()
+        taps.weight[:fold, 0, 2] = 1  # from the next frame
+        taps.weight[fold : 2 * fold, 0, 0] = 1  # from the frame before
+        taps.weight[2 * fold :, 0, 1] = 1
+    return taps
 
 
 def correlate_in_time(clips: Tensor, before: Tensor, here: Tensor, after: Tensor) -> Tensor:

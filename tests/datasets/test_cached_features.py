@@ -70,7 +70,13 @@ def _losses(config: Path) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("workers", "model"),
-    [(0, {}), (1, {}), (0, {"head": "attentive", "depth": 1, "backbone": "resnet18", "kwargs": {}})],
+    [
+        (1, {}),
+        pytest.param(0, {}, marks=pytest.mark.long),
+        pytest.param(
+            0, {"head": "attentive", "depth": 1, "backbone": "resnet18", "kwargs": {}}, marks=pytest.mark.long
+        ),
+    ],
 )
 def test_a_run_with_the_cache_equals_one_without_to_the_bit(tmp_path: Path, workers: int, model: dict) -> None:
     config = _experiment(tmp_path / "one", model=MODEL | model, workers=workers)

@@ -87,7 +87,10 @@ TSN_MM = Recipe(R50, 256, 100, steps(0.01, 40, 80), 1e-4, clip=40)
 TSM_MM = Recipe(R50, 128, 50, mmengine_warm_up(steps(0.02, 25, 45), 5), 1e-4, clip=20)
 TSM_MM_SS = TSM_MM._replace(params=R50_SS, weight_decay=5e-4)
 MIT_SS = mit(R50_SS, 64, 50, steps(0.01, 20, 40), 5e-4)
+TDN_SS = mit(24_382_606, 64, 60, steps(0.01, 30, 45, 55), 5e-4)
+TPN_MM = Recipe(63_210_734, 64, 150, steps(0.01, 75, 125), 5e-4, clip=20, nesterov=True)
 R21D_MM = Recipe(63_759_281, 64, 180, per_epoch(half_cosine(0.01, 180)), 1e-4, clip=40)
+X3D = Recipe(3_794_322, 128, 300, pyslowfast_warm_up(half_cosine(0.1, 300), 35, 0.01), 5e-5, nesterov=True)
 SLOWFAST_MM = Recipe(34_479_288, 64, 256, mmengine_slowfast, 1e-4, clip=40)
 
 RECIPES: dict[str, Recipe] = {
@@ -104,6 +107,8 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/tsm_r50_16f_mmaction2": TSM_MM,
     "kinetics400/tsm_r50_8f_dense_mmaction2": TSM_MM,
     "kinetics400/tanet_r50_8f_dense_mmaction2": Recipe(25_590_320, 64, 100, steps(0.01, 50, 75, 90), 1e-4, clip=20),
+    "kinetics400/tdn_r50_8f_mcg": mit(24_845_680, 128, 100, steps(0.02, 50, 75, 90)),
+    "kinetics400/tpn_slow_r50_8x8_mmaction2": TPN_MM._replace(params=71_800_272, weight_decay=1e-4, clip=40),
     "kinetics400/tsm_mobilenetv2_8f_mmaction2": Recipe(2_736_272, 128, 100, steps(0.02, 40, 80), 2e-5, clip=20),
     "kinetics400/slow_r50_4x16_pyslowfast": pyslowfast(32_454_096),
     "kinetics400/slow_r50_8x8_pyslowfast": pyslowfast(32_454_096),
@@ -122,6 +127,12 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/r3d_r50_8x8_pytorchvideo_tutorial": Recipe(
         32_472_912, 32, 200, per_epoch(half_cosine(0.1, 200)), 1e-4
     ),
+    "kinetics400/x3d_xs_4x12_pyslowfast": X3D,
+    "kinetics400/x3d_s_13x6_pyslowfast": X3D,
+    "kinetics400/x3d_m_16x5_pyslowfast": X3D,
+    "kinetics400/x3d_l_16x5_pyslowfast": Recipe(
+        6_153_432, 64, 256, pyslowfast_warm_up(half_cosine(0.05, 256), 35, 0.01), 5e-5, nesterov=True
+    ),
     "kinetics400/slowfast_r50_4x16_mmaction2": SLOWFAST_MM,
     "kinetics400/slowfast_r50_8x8_mmaction2": SLOWFAST_MM._replace(params=34_565_560),
     "kinetics400/r2plus1d_34_8x8_mmaction2": R21D_MM,
@@ -138,6 +149,9 @@ RECIPES: dict[str, Recipe] = {
     "something_something_v1/tsm_r50_16f_mit": MIT_SS,
     "something_something_v1/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),
     "something_something_v1/tanet_r50_8f_mmaction2": Recipe(25_127_246, 64, 50, steps(0.01, 30, 40, 45), 1e-3, clip=20),
+    "something_something_v1/tdn_r50_8f_mcg": TDN_SS,
+    "something_something_v1/tpn_tsm_r50_8f_mmaction2": TPN_MM,
+    "something_something_v2/tdn_r50_8f_mcg": TDN_SS,
     "something_something_v2/tsm_r50_8f_mit": MIT_SS,
     "something_something_v2/tsm_r50_16f_mit": MIT_SS,
     "something_something_v2/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),
@@ -153,6 +167,7 @@ RECIPES: dict[str, Recipe] = {
     "ucf101/tsn_r101_3f_flow_tsn_pytorch": mit(42_729_061, 128, 340, steps(0.001, 190, 300), 5e-4),
     "ucf101/tsn_r101_7f_rgbdiff_tsn_pytorch": mit(42_744_741, 128, 180, steps(0.001, 80, 160), 5e-4)._replace(clip=40),
     "ucf101/tsn_r50_3f_mmaction2": Recipe(23_714_981, 256, 75, steps(0.00128), 5e-4, clip=40),
+    "ucf101/c3d_16f_mmaction2": Recipe(78_409_573, 240, 45, steps(0.001, 20, 40), 5e-4, clip=40),
     "ucf101/r2plus1d_34_32f_vmz": vmz(63_543_788, 32, 100_000, 8, 2, 0.0008, TRAINING_VIDEOS[UCF], 5e-3),
     "hmdb51/tsm_r50_8f_mmaction2": Recipe(23_612_531, 96, 25, steps(0.0015, 10, 20), 1e-4, clip=20),
     "hmdb51/tsn_r50_8f_mmaction2": Recipe(23_612_531, 256, 50, steps(0.025, 20, 40), 1e-4, clip=40),

@@ -51,6 +51,7 @@ def test_logits_or_scores_of_checkpoints_and_results_are_averaged(networks: tupl
     assert again.paths == both.paths and (again.labels == both.labels).all()
 
 
+@pytest.mark.long
 @pytest.mark.gloo
 def test_two_processes_fuse_to_the_same(networks: tuple[Path, Path, Path]) -> None:
     config, one, two = networks

@@ -32,27 +32,30 @@ def run(config: Path, world_size: int, *arguments: str) -> str:
 
 
 @pytest.mark.gloo
-@pytest.mark.parametrize("world_sizes", [(1, 3), pytest.param((1, 2, 4), marks=pytest.mark.long)])
-def test_101_videos_are_scored_alike_and_once_by_any_number_of_processes(
-    tmp_path: Path, world_sizes: tuple[int, ...]
+@pytest.mark.parametrize(
+    ("videos", "world_sizes"), [(11, (1, 3)), pytest.param(101, (1, 2, 3, 4), marks=pytest.mark.long)]
+)
+def test_videos_are_scored_alike_and_once_by_any_number_of_processes(
+    tmp_path: Path, videos: int, world_sizes: tuple[int, ...]
 ) -> None:
-    config = make_experiment(tmp_path, train=4, val=101)
+    config = make_experiment(tmp_path, train=4, val=videos)
     run(config, 1, "common.lr_scheduler.max_iter=2")
     lines, scores, paths = set(), [], set()
     for world_size in world_sizes:
         (config.parent / "output_0.txt").unlink()
-        printed = run(config, world_size, "--evaluate", "common.batch_size=8")
+        printed = run(config, world_size, "--evaluate", f"common.batch_size={2 if videos < 24 else 8}")
         lines.add(re.search(r"Prec@1 \S+ Prec@5 \S+ mean class \S+ .*", printed)[0].split(" Loss")[0])  # type: ignore[index]
-        assert "101 videos)" in printed
+        assert f"{videos} videos)" in printed
         with np.load(config.parent / "reference_scores.npz") as saved:
             scores.append(saved["scores"])
         paths.add((config.parent / "reference_result.jsonl").read_text().count("\n"))
-    assert len(lines) == 1 and paths == {101}
+    assert len(lines) == 1 and paths == {videos}
     for other in scores[1:]:
         np.testing.assert_allclose(other, scores[0], atol=1e-5)
 
 
 @pytest.mark.gloo
+@pytest.mark.long
 def test_the_same_global_batch_has_the_same_losses_in_any_number_of_processes(tmp_path: Path) -> None:
     runs = {}
     for world_size in (1, 2, 4):
@@ -79,9 +82,8 @@ def test_the_same_global_batch_has_the_same_losses_in_any_number_of_processes(tm
 
 
 @pytest.mark.gloo
-@pytest.mark.parametrize(
-    "world_size", [pytest.param(1, marks=pytest.mark.long), 2, pytest.param(4, marks=pytest.mark.long)]
-)
+@pytest.mark.long  # tests/utils/processes/test_data_parallel.py starts the engine again, without main.py
+@pytest.mark.parametrize("world_size", [1, 2, 4])
 def test_a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, world_size: int
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_run_goes_on_in_other_numbers_of_processes_with_the_same_steps(
 
 
 @pytest.mark.gloo
+@pytest.mark.long  # tests/utils/training/test_trainer_sharded.py shares a network out without main.py
 def test_processes_that_share_a_network_out_train_and_save_what_one_has_alone(tmp_path: Path) -> None:
     needs_shards()
     options: dict[str, Any] = {"model": PLAIN, "augmentation": {"input_size": 64}, "print_freq": 1, "global_batch": 4}

@@ -49,7 +49,13 @@ def test_a_changed_config_is_said_in_the_log_and_in_the_checkpoint_and_takes_eff
     assert log(begun).count("the config has changed") == 5
 
 
-@pytest.mark.parametrize("change", ["common.optimizer=ADAMW", "common.no_wd=false", "common.policy=true"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "common.optimizer=ADAMW",
+        *(pytest.param(f"common.{key}", marks=pytest.mark.long) for key in ("no_wd=false", "policy=true")),
+    ],
+)
 def test_another_optimizer_or_other_groups_go_on(begun: Path, change: str) -> None:
     assert run(begun, MORE, change) == 0
     assert saved(begun)["step"] == 4
@@ -106,7 +112,12 @@ def change_list(config: Path, name: str, change: str) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [("shorter", "12 -> 10 videos"), ("reordered", "as many videos"), ("swapped", "as many videos"), ("", "")],
+    [
+        ("shorter", "12 -> 10 videos"),
+        pytest.param("reordered", "as many videos", marks=pytest.mark.long),
+        ("swapped", "as many videos"),
+        pytest.param("", "", marks=pytest.mark.long),
+    ],
 )
 def test_a_changed_training_list_is_said(begun: Path, change: str, said: str) -> None:
     change_list(begun, "train", change)
@@ -117,7 +128,10 @@ def test_a_changed_training_list_is_said(begun: Path, change: str, said: str) ->
         assert note.startswith(f"after 3 steps the train list has changed: {said}") and note in log(begun)
 
 
-@pytest.mark.parametrize(("change", "best"), [("swapped", True), ("views", True), ("", False)])
+@pytest.mark.parametrize(
+    ("change", "best"),
+    [("swapped", True), *(pytest.param(*case, marks=pytest.mark.long) for case in (("views", True), ("", False)))],
+)
 def test_the_best_score_counts_only_for_the_list_and_the_views_that_it_was_measured_on(
     begun: Path, change: str, best: bool
 ) -> None:

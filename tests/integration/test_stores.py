@@ -45,8 +45,11 @@ def test_memcached_trains_to_the_weights_of_the_disk_and_counts_its_hits(
 @pytest.mark.parametrize(
     "model",
     [
-        {"type": "img", "backbone": "mobilenetv2", "kwargs": {"scale": 0.25}},
-        {"type": "tsn", "backbone": "mobilenetv2", "num_segments": 2, "kwargs": {"scale": 0.25}},
+        pytest.param({"type": "img", "backbone": "mobilenetv2", "kwargs": {"scale": 0.25}}, marks=pytest.mark.long),
+        pytest.param(
+            {"type": "tsn", "backbone": "mobilenetv2", "num_segments": 2, "kwargs": {"scale": 0.25}},
+            marks=pytest.mark.long,
+        ),
         {"type": "classify", "backbone": "mc3_18", "clip_len": 2, "frame_stride": 2},
     ],
     ids=lambda model: model["type"],

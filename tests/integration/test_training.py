@@ -134,7 +134,7 @@ def test_views_are_averaged_and_named_in_the_protocol(trained: Path, capsys: pyt
 
 
 @pytest.mark.interrupt
-@pytest.mark.parametrize("step", [0, 2, 6])
+@pytest.mark.parametrize("step", [2, *(pytest.param(step, marks=pytest.mark.long) for step in (0, 6))])
 def test_a_run_that_was_stopped_and_continued_has_the_same_weights_to_the_bit(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:

@@ -22,10 +22,10 @@ SHORT = "common.lr_scheduler.max_iter=4"
     "option",
     [
         "common.ema=0.5",
-        "common.accumulate=3",
-        "common.precise_bn=2",
-        "common.balanced_sampling=true",
-        "common.amp=bf16",
+        pytest.param("common.accumulate=3", marks=pytest.mark.long),
+        pytest.param("common.precise_bn=2", marks=pytest.mark.long),
+        pytest.param("common.balanced_sampling=true", marks=pytest.mark.long),
+        pytest.param("common.amp=bf16", marks=pytest.mark.long),
     ],
 )
 def test_an_option_survives_an_interruption_to_the_bit(

@@ -58,6 +58,7 @@ def flow(dataset: Path) -> Path:
     return config.parent
 
 
+@pytest.mark.long
 def test_a_few_steps_on_flow_tell_left_from_right_in_textures_never_seen(flow: Path) -> None:
     saved = checkpoint.load(flow / checkpoint.BEST)
     assert saved["best_prec1"] == 100.0

@@ -82,7 +82,7 @@ def oracle(dims: int, sizes: list[int], ranks: range) -> dict[str, Any]:
 
 
 @pytest.mark.gloo
-@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("sizes", "group_size"),
     [

@@ -11,6 +11,7 @@ from methods import METHODS
 from networks import CLIP_NETWORKS, IMAGE_BACKBONES
 from networks.clip.slowfast import BACKBONES
 from tools import cost
+from tools.exporting.cost import COLUMNS, DOCUMENT, count
 from tools.exporting.cost_rows import ROWS, Row, all_rows
 from utils.errors import UserError
 
@@ -24,6 +25,16 @@ def _few_rows(monkeypatch: pytest.MonkeyPatch, *rows: Row) -> None:
 @pytest.mark.long
 def test_every_published_figure_and_the_document_are_what_the_code_counts() -> None:
     assert cost.main(["--check"]) == 0
+
+
+@pytest.mark.whole
+def test_every_tenth_figure_and_all_names_of_the_document_are_what_the_code_counts() -> None:
+    document = [[cell.strip() for cell in line.split("|")[1:-1]] for line in DOCUMENT.read_text().splitlines()]
+    rows = list(all_rows())
+    assert [cells[0] for cells in document if len(cells) == len(COLUMNS)][2:] == [row.model for row in rows]
+    for row in rows[::10]:
+        counted = count(row)
+        assert not counted.mistakes() and counted.cells() in document
 
 
 def test_every_registered_network_and_method_has_a_row() -> None:

@@ -137,6 +137,7 @@ def test_a_wrong_name_ends_a_run_before_it_begins(net: Published, copied: Path) 
     assert [path.name for path in copied.parent.iterdir()] == ["config.yaml"]
 
 
+@pytest.mark.long
 def test_every_command_for_a_checkpoint_takes_a_name(net: Published, file_server: FileServer, tmp_path: Path) -> None:
     video = make_video(tmp_path / "a.mp4", frames=12, fps=10)
     out, err = run_tool("predict", NAME, video)

@@ -52,6 +52,7 @@ def test_a_prediction_is_the_score_of_the_evaluation(tmp_path: Path) -> None:
         assert {row["name"] for row in found[0]["top"]} == {"dark", "bright"}
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_runs_in_an_empty_folder_with_nothing_but_the_checkpoint(ckpt: Path, video: Path, tmp_path: Path) -> None:
     done = start_tool("predict", ckpt, video, cwd=tmp_path)

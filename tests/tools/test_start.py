@@ -145,6 +145,7 @@ def test_the_same_command_again_goes_on_and_another_one_is_refused(made: tuple[P
     assert "differs from what would be written; give another --out, or remove" in refused.stderr
 
 
+@pytest.mark.long
 def test_many_bytes_are_read_from_the_videos(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "SHARE_OF_DISK", 0.0)
     said = start(videos(tmp_path / "videos", each=3), weights, tmp_path / "out", "--folds", 2)
@@ -154,6 +155,7 @@ def test_many_bytes_are_read_from_the_videos(tmp_path: Path, weights: Path, monk
     assert not list((tmp_path / "videos").glob("lists*"))
 
 
+@pytest.mark.long
 def test_a_damaged_video_is_named_and_left_out(tmp_path: Path, weights: Path) -> None:
     folder = videos(tmp_path / "videos", each=3)
     (folder / "darken" / "broken.mp4").write_bytes(b"no video")

@@ -47,6 +47,7 @@ def videos(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_our_score_stands_next_to_the_published_one_with_the_published_views(
     net: Published, videos: Path, tmp_path: Path

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from methods import METHODS
+from networks.clip import c3d
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
+from networks.clip.x3d import X3DS
 from tools.exporting.cost_rows import Row, all_rows
 from utils.errors import UserError
 from utils.files import ROOT, atomic_write
@@ -28,7 +30,7 @@ products, which is what papers print as "GFLOPs" (published figures that add nor
 Never compare two rows of different frames, crop or class count. Figures marked = are checked against independently
 counted ones; the others are only printed.
 
-The 3-D ResNets classify windows of the size they were trained at (224), so a 256 crop costs a few classifiers more;
+The 3-D ResNets and X3D classify windows of the size they were trained at, so a larger crop costs more classifiers;
 `position_average: scores` averages the softmax over these positions, as PySlowFast tests, `logits` (the default) the
 logits, as PyTorchVideo does. Both return logits.
 
@@ -95,6 +97,8 @@ def sources() -> str:
     rows = {
         **{name: row.source for name, row in RESNETS_3D.items()},
         **{name: row.source for name, row in VIDEO_RESNETS.items()},
+        **{name: row.source for name, row in X3DS.items()},
+        "c3d": c3d.SOURCE,
     }
     lines = [f"- `{name}`: {rows[name]}" for name in sorted(rows)]
     full = "- `resnet18_3d` to `resnet152_3d`: 3x3x3 kernels throughout, Hara et al. 2018, arXiv 1711.09577"

@@ -36,7 +36,7 @@ differences are the largest of any logit, divided by the largest logit if that i
 COLUMNS = ("model", "clip", "ONNX, MB", "ONNX differs by", ".pt2 differs by", "made with torch, onnx, onnxruntime")
 CLASSES = 11
 SIDE = 64  # pixels
-LARGE = {"s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224}  # networks that do not accept smaller clips
+LARGE = {"c3d": 112, "s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224}  # networks that do not accept smaller clips
 MEGABYTE = 1e6
 BRANCH_GAIN = 0.2
 BLOB = 16  # pixels

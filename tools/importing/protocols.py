@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from networks.checkpoints.layouts.base import Description
+from networks.clip.x3d import X3DS
 
+# mean 104, 117, 128 and std 1 of pixels in 0..255
+C3D_PIXELS = {"mean": [0.407843137, 0.458823529, 0.501960784], "std": [0.003921569] * 3}
 Sections = dict[str, dict[str, Any]]
 
 
@@ -46,16 +49,30 @@ def _mmaction2_frames(description: Description) -> Sections:
     return _sections("mmaction2_tsm", "mmaction2_segments", size=224, views=(1, 10))
 
 
+def _clips(preset: str, sampling: str, description: Description) -> Sections:
+    size, resize = 224, 256
+    if row := X3DS.get(description.backbone):
+        size, resize = row.crop, row.test_crop
+    return _sections(preset, sampling, size=size, resize=resize, views=(10, 3), input_size=resize)
+
+
 def _mmaction2_clips(description: Description) -> Sections:
-    return _sections("mmaction2_slowfast", "mmaction2_clip", size=224, views=(10, 3), input_size=256)
+    if description.backbone == "c3d":
+        found = _sections("mmaction2_slowfast", "mmaction2_clip", size=112, resize=128, views=(10, 1), input_size=112)
+        found["augmentation"] |= {"crop": "short_side", "scales": [128, 128], **C3D_PIXELS}
+        return found
+    found = _clips("mmaction2_slowfast", "mmaction2_clip", description)
+    if description.backbone in X3DS:  # its weights are PySlowFast's
+        found["augmentation"] |= {"mean": [0.45, 0.45, 0.45], "std": [0.22502, 0.22502, 0.22502]}
+    return found
 
 
 def _pyslowfast(description: Description) -> Sections:
-    return _sections("pyslowfast", "pyslowfast", size=224, views=(10, 3), input_size=256)
+    return _clips("pyslowfast", "pyslowfast", description)
 
 
 def _pytorchvideo(description: Description) -> Sections:
-    return _sections("pytorchvideo", "pyslowfast", size=224, views=(10, 3), input_size=256)
+    return _clips("pytorchvideo", "pyslowfast", description)
 
 
 def _mvit(preset: str, sampling: str) -> Callable[[Description], Sections]:

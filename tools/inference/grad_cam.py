@@ -80,7 +80,7 @@ def default_layers(recognizer: Recognizer) -> list[str]:
         )
     with torch.device("meta"):
         method = build_method(recognizer.common.model).eval().requires_grad_(False)
-        clip = torch.zeros(1, 3, recognizer.protocol.clip.num_frames, *recognizer.protocol.transform.size)
+        clip = torch.zeros(1, *recognizer.clip_shape)
     modules = {name: module for name, module in method.named_modules() if name and _makes_maps(module, method.head)}
     with _watch(modules) as caught:
         method(clip)

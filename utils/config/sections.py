@@ -68,7 +68,7 @@ class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a *
     frames."""
     stack: PositiveInt | None = None
     """Number of consecutive flow fields or differences that form one input; None: 5 for tsn and tsm, 1 for clip3d. Only
-    1 is possible for rgb."""
+    1 is possible for rgb, or 5 with `temporal: {name: tdn}`, which decides it."""
     kwargs: Free = Field(default_factory=EasyDict)
     """Arguments of the backbone's constructor, and those of synchronised batch norm: `bn_group_size`, `bn_sync_stats`
     and `bn_var_mode` (docs/distributed.md)."""

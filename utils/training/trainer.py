@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from utils.processes import session
 from utils.processes.data_parallel import Replica
 from utils.processes.launch import Rank
 from utils.processes.sharded import Sharded, gathered, load_whole, whole
+from utils.processes.threads import keep_apart
 from utils.scoring.task import task_of
 from utils.training.batch import Batch, Sums, on_device
 from utils.training.blocks import blocks_of
@@ -91,6 +93,8 @@ class Trainer:
         self.state = TrainState(meters={name: WindowMeter(common.print_freq) for name in names})
         self._is_stopping = False  # whether a process has asked for it in a step that is settled
         self._shown: int | None = None  # the step whose batch was kept last
+        # a compiler starts processes while it computes, and they would inherit the core
+        self._places = keep_apart() if rank.device.type == "cpu" and not common.compile else None
 
     @property
     def total(self) -> int:
@@ -167,11 +171,15 @@ class Trainer:
             self._refuse_beyond_budget(step.number, self.state.bad_videos + len(step.faults), step.faults)
             rng = np.random.default_rng([self.common.seed, step.number, self.rank.number, part])
             is_last = part == self.common.accumulate - 1
-            loss = self._loss(step, batch, rng, is_last=is_last)
-            if is_last:  # before the backward pass, during which they travel
-                numbers = with_counts(step)
-                step.sums = Sums(numbers, *(session.add_up(numbers) if self._replica else ()))
-            self.precision.backward(loss / self.common.accumulate)
+            with contextlib.ExitStack() as computing:
+                if self._places is not None:  # the main thread stays off the cores of torch's other threads
+                    os.sched_setaffinity(0, self._places.own)
+                    computing.callback(os.sched_setaffinity, 0, self._places.allowed)
+                loss = self._loss(step, batch, rng, is_last=is_last)
+                if is_last:  # before the backward pass, during which they travel
+                    numbers = with_counts(step)
+                    step.sums = Sums(numbers, *(session.add_up(numbers) if self._replica else ()))
+                self.precision.backward(loss / self.common.accumulate)
         # only a budget looks at the loss before the update: looking makes the host wait for the device
         if budget and step.sums is not None and not math.isfinite(step.sums.values()[0]):
             self._skip(step, buffers)

@@ -80,10 +80,11 @@ class Augment:
         given = [key for key, value in colours.items() if value]
         if self.modality == "flow" and given:
             raise ConfigError(f"common.augmentation.{given[0]}: optical flow has no colour; take it out of the config")
-        if self.modality == "rgbdiff" and not self.consistent and (given or self.random_erasing):
+        compares = self.modality == "rgbdiff" or (self.modality == "rgb" and self.stack > 1)
+        if compares and not self.consistent and (given or self.random_erasing):
             raise ConfigError(
                 "common.augmentation.consistent: False draws for every frame anew, which differences between frames "
-                "would take for motion; leave it at True with modality rgbdiff"
+                "would take for motion; leave it at True where a network sees such differences"
             )
 
     def draw(
@@ -133,7 +134,8 @@ class Augment:
         returned, stacked to (N, V, F, ...), on the device of `clips`; None or empty only normalises.
 
         Returns (N*V, C, T, H, W) of `dtype`, with its memory as N,T,H,W,C: channels-last also after folding T into N.
-        With stacks, C and T are the method's: from stack * T fields of 2 channels, or (stack + 1) * T frames of 3.
+        With stacks, C and T are the method's: from stack * T fields of 2 channels or frames of 3, or for differences
+        from (stack + 1) * T frames.
         Colour operations work on whole grey levels, so they round float clips first.
         Features of frames, (N, V, T, ...), stay what they are: (N*V, T, ...).
         """
@@ -147,7 +149,7 @@ class Augment:
         if "rand_ops" in drawn:
             pixels = ra.apply(pixels, drawn["rand_ops"], drawn["rand_magnitudes"])
         carry_out = self._apply_on_cpu if pixels.device.type == "cpu" else self._apply_on_device
-        if self.modality == "rgb":
+        if self.modality == "rgb" and self.stack == 1:
             return carry_out(pixels, drawn, dtype).permute(0, 4, 1, 2, 3)  # M,T,H,W,C -> M,C,T,H,W, a view
         length = self.stack + MODALITIES[self.modality].beyond
         stacks = carry_out(pixels, drawn, torch.float32).unflatten(1, (-1, length))

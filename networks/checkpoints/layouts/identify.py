@@ -15,8 +15,6 @@ from networks.clip import factorised_resnet, torchvision_builders
 from networks.clip.resnet3d import DEPTHS, Stages, stages_from
 from networks.clip.resnet3d_published import RESNETS_3D
 
-X3D = re.compile(r"(?:blocks\.0\.conv|conv1|s1\.pathway0_stem)\.conv_(?:t|xy)\.")  # its stem, renamed or not
-
 
 def blocks_of(state: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
     """Counts the blocks in each stage of a ResNet whose stages are named layer1 to layer4."""
@@ -88,8 +86,6 @@ def describe_resnet3d(state: State, *, prefer: str = "") -> Description:
 
     prefer: start of the row's name if several rows fit, such as C2D with and without temporal pooling.
     """
-    if any(X3D.match(key) for key in state):
-        return Description(method="clip3d", notes=["backbone: X3D, which does not exist here"])
     try:
         return _describe_resnet3d(state, prefer)
     except UnknownNetworkError as error:

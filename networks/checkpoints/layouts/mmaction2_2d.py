@@ -16,6 +16,7 @@ from networks.checkpoints.layouts.identify_image import (
     without_shift,
 )
 from networks.checkpoints.layouts.mmaction2_config import FileConfig, follow, read_meta
+from networks.checkpoints.layouts.neck import add_neck, take_neck
 from networks.checkpoints.layouts.relations import take_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
 from networks.checkpoints.layouts.temporal_modules import describe_frame_network, entries_of, rename_temporal
@@ -46,6 +47,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     body = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
     head = {key.rpartition(".")[2]: value for key, value in state.items() if key.startswith(HEADS)}
     relations, head, state = take_relations(state, head)
+    neck, state = take_neck(state)
     temporal, named = rename_temporal({WRAPPED_BLOCK.sub(r"\1.", key): value for key, value in body.items()})
     plain = {without_shift(key): value for key, value in named.items()}
     if "conv2.conv.weight" in plain:
@@ -57,15 +59,17 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     config = read_meta(others, description)
     if config is not None:
         if (
-            not (temporal or relations)
+            not (temporal or relations or neck)
             and (config.sees_one_window or config.type == "C2D")
             and (clip := _as_clip_network(plain, head, description, config))
         ):
             follow(config, clip[1], clip[0])
             return clip
         follow(config, description, plain)
+    if neck:
+        add_neck(description, None if config is None else config.whole)
     rest = {key: value for key, value in state.items() if not key.startswith((BODY, *HEADS))}
-    return {**entries_of(plain, relations, head), **rest}, description
+    return {**entries_of(plain, relations, head), **neck, **rest}, description
 
 
 def _mobilenet_v2(state: State) -> list[Rule]:

@@ -1,4 +1,4 @@
-"""Translates mmaction2's networks over one clip: SlowFast, SlowOnly, R(2+1)D and channel-separated networks."""
+"""Translates mmaction2's networks over one clip: SlowFast, SlowOnly, R(2+1)D, channel-separated ones, X3D and C3D."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.c3d import convert_c3d, is_c3d
 from networks.checkpoints.layouts.identify import (
     describe_clip_network,
     describe_resnet3d,
@@ -18,7 +19,9 @@ from networks.checkpoints.layouts.identify import (
 )
 from networks.checkpoints.layouts.identify_slowfast import describe_slowfast
 from networks.checkpoints.layouts.mmaction2_config import BACKBONES, STEM, follow, read_meta
+from networks.checkpoints.layouts.neck import add_neck, take_neck
 from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.checkpoints.layouts.x3d import MMACTION2, convert_x3d, is_x3d, read_name
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 
 BLOCK = r"(layer\d\.\d+)"
@@ -100,15 +103,21 @@ def _recognises(state: State) -> bool:
     return (
         "backbone.slow_path.conv1.conv.weight" in state
         or "backbone.conv1.conv.conv_s.weight" in state
+        or MMACTION2 in state
+        or is_c3d(state)
         or (stem is not None and stem.ndim == 5)
     )
 
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
+    neck, state = take_neck(state)
     weights, description = _translated(state)
+    weights |= with_prefix(neck)
     config = read_meta(others, description)
     if config is not None:
         follow(config, description, weights)
+    if neck:
+        add_neck(description, None if config is None else config.whole)
     if description.backbone.startswith("i3d") and (config is None or config.type not in BACKBONES):
         description.arguments["kwargs"] |= dict.fromkeys(STEM.values(), 2)
         description.arguments |= {"clip_len": 32, "frame_stride": 2}
@@ -122,6 +131,10 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
 def _translated(state: State) -> tuple[dict[str, Tensor], Description]:
     if "backbone.slow_path.conv1.conv.weight" in state:
         return _slowfast(state)
+    if is_x3d(state):
+        return convert_x3d(state)
+    if is_c3d(state):
+        return convert_c3d(state)
     if "backbone.conv1.conv.conv_s.weight" in state:
         return _video_resnet(rename(state, FACTORISED))
     if "backbone.layer1.0.conv2.0.conv.weight" in state:
@@ -170,4 +183,4 @@ def _video_resnet(ours: dict[str, Tensor]) -> tuple[dict[str, Tensor], Descripti
     return with_prefix(ours), description
 
 
-LAYOUT = Layout("mmaction2 (clips)", _recognises, _convert)
+LAYOUT = Layout("mmaction2 (clips)", _recognises, _convert, read_name)

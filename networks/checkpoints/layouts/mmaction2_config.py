@@ -36,9 +36,11 @@ BACKBONES = {
     "ResNet2Plus1d": "clip3d",
     "MViT": "clip3d",
     "SwinTransformer3D": "clip3d",
+    "X3D": "clip3d",
+    "C3D": "clip3d",
 }
 LIBRARIES = {"torchvision.": "", "timm.": "timm/"}  # prefix of their networks' names -> the prefix here
-HEADS = ("TSNHead", "TSMHead", "TRNHead", "I3DHead", "SlowFastHead", "MViTHead")
+HEADS = ("TSNHead", "TSMHead", "TRNHead", "I3DHead", "SlowFastHead", "X3DHead", "TPNHead", "MViTHead")
 SEPARATED = ("ResNet3dCSN", "ResNet2Plus1d")  # strided in time, with a larger eps
 # arguments that the weights do not show -> the value that our networks have
 UNTRACED: dict[str, Any] = {
@@ -54,6 +56,7 @@ UNTRACED: dict[str, Any] = {
     "adaptive_kv_stride": [1, 8, 8],
     "patch_size": [2, 4, 4],
 }
+X3D: dict[str, Any] = {"spatial_strides": [2, 2, 2, 2], "use_swish": True}
 # those of them that the 3-D ResNets with one pathway can change -> their name here
 STEM = {"conv1_stride_t": "stem_stride_t", "pool1_stride_t": "stem_pool_stride_t"}
 # mode of their non-local blocks -> its name in our 3-D networks; our TSM has the same names as mmaction2
@@ -177,7 +180,7 @@ def _match_scale(weights: dict[str, Tensor], config: FileConfig, *, scaled: bool
 
 def _refuse_untraced(config: FileConfig, description: Description) -> None:
     separated = config.type in SEPARATED
-    ours = UNTRACED | ({"temporal_strides": [1, 2, 2, 2]} if separated else {})
+    ours = UNTRACED | ({"temporal_strides": [1, 2, 2, 2]} if separated else {}) | (X3D if config.type == "X3D" else {})
     if description.backbone in RESNETS_3D:
         ours = {key: value for key, value in ours.items() if key not in STEM}
     for part in (config.backbone, section(config.backbone, "slow_pathway"), section(config.backbone, "fast_pathway")):
@@ -188,7 +191,7 @@ def _refuse_untraced(config: FileConfig, description: Description) -> None:
     eps = section(config.backbone, "norm_cfg").get("eps", 1e-3 if config.type == "ResNet3dCSN" else 1e-5)
     if eps != our_eps:
         raise CheckpointError(f"its config says eps {eps} for the norms; our networks have {our_eps}")
-    if config.head.get("spatial_type", "avg") != "avg":
+    if config.type != "C3D" and config.head.get("spatial_type", "avg") != "avg":
         raise CheckpointError(f"its config says spatial_type {config.head['spatial_type']}; our networks average")
 
 

@@ -120,7 +120,7 @@ def _statistics(config: Mapping[str, Any]) -> dict[str, Any]:
     mean, std = _numbers(holder.get("mean"), 3), _numbers(holder.get("std"), 3)
     if not mean or not std or (mean, std) == (MEAN, STD):
         return {}
-    return {"mean": [round(value / 255, 6) for value in mean], "std": [round(value / 255, 6) for value in std]}
+    return {"mean": [round(value / 255, 9) for value in mean], "std": [round(value / 255, 9) for value in std]}
 
 
 def _views(config: Mapping[str, Any], description: Description) -> dict[str, Any]:

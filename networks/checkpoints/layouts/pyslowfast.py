@@ -1,4 +1,4 @@
-"""Translates PySlowFast: .pyth files and Caffe2 files of SlowFast, Slow, I3D, C2D and their non-local variants.
+"""Translates PySlowFast: .pyth files and Caffe2 files of SlowFast, Slow, I3D, C2D, their non-local variants and X3D.
 
 A .pyth file holds its config as a YAML text, which says what the weights do not show.
 """
@@ -16,6 +16,7 @@ from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_resnet3d, with_prefix
 from networks.checkpoints.layouts.identify_slowfast import describe_slowfast
 from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.checkpoints.layouts.x3d import convert_x3d, is_x3d, read_name
 from utils.config.safe_yaml import read_yaml
 
 STATISTICS = {"s": "weight", "b": "bias", "rm": "running_mean", "riv": "running_var"}
@@ -116,9 +117,14 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     if caffe2:
         state = _from_caffe2(state)
     two = "s1.pathway1_stem.conv.weight" in state
+    config = read_config(others.get("cfg"))
+    if is_x3d(state):
+        ours, description = convert_x3d(state)
+        if description.backbone:
+            _apply_config(description, config)
+        return ours, description
     rules = [*SHARED, *(_rules(0, "slow.") + _rules(1, "fast.") if two else _rules(0, ""))]
     ours = rename(state, rules)
-    config = read_config(others.get("cfg"))
     if two:
         description = describe_slowfast(ours)
     else:
@@ -178,11 +184,18 @@ def protocol_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "num_crops": test.get("NUM_SPATIAL_CROPS"),
         "input_size": data.get("TEST_CROP_SIZE"),
     }
-    pixels = {"input_size": data.get("TRAIN_CROP_SIZE"), "mean": data.get("MEAN"), "std": data.get("STD")}
+    crops, scales = test.get("NUM_SPATIAL_CROPS"), data.get("TRAIN_JITTER_SCALES")
+    short_side = scales[0] if crops == 1 and isinstance(scales, list) and scales else None
+    pixels = {
+        "input_size": data.get("TRAIN_CROP_SIZE"),
+        "test_resize": data.get("TEST_CROP_SIZE") if isinstance(crops, int) and crops > 1 else short_side,
+        "mean": data.get("MEAN"),
+        "std": data.get("STD"),
+    }
     return {
         "test": {key: value for key, value in views.items() if isinstance(value, int)},
         "augmentation": {key: value for key, value in pixels.items() if isinstance(value, (int, list))},
     }
 
 
-LAYOUT = Layout("PySlowFast", _recognises, _convert)
+LAYOUT = Layout("PySlowFast", _recognises, _convert, read_name)

@@ -1,4 +1,4 @@
-"""Translates PyTorchVideo's SlowFast, Slow, I3D, C2D, create_resnet, CSN and R(2+1)D, also as trained by PySlowFast."""
+"""Translates PyTorchVideo's networks over a clip, from SlowFast to X3D, also as trained by PySlowFast."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_resnet3d, with_prefix
 from networks.checkpoints.layouts.identify_slowfast import describe_slowfast
 from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.checkpoints.layouts.x3d import EFFICIENT, convert_x3d, is_x3d, read_name
 
 CLIPS = {"csn_r101": (32, 2), "r2plus1d_r50": (16, 4)}  # frames and stride of the hub's files; others have 8 and 8
 
@@ -49,10 +50,13 @@ def _pathway(blocks: list[int], inside: str, ours: str) -> list[Rule]:
 
 
 def _recognises(state: State) -> bool:
-    return any(key.startswith("blocks.0.") for key in state) and any(".res_blocks." in key for key in state)
+    in_blocks = any(key.startswith("blocks.0.") for key in state) and any(".res_blocks." in key for key in state)
+    return in_blocks or EFFICIENT in state
 
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
+    if is_x3d(state):
+        return convert_x3d(state)
     places = sorted({int(match[1]) for key in state if (match := re.match(r"blocks\.(\d+)\.", key))})
     *body, head = places
     two = any(".multipathway_blocks." in key for key in state)
@@ -82,4 +86,4 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     return with_prefix(ours), description
 
 
-LAYOUT = Layout("PyTorchVideo", _recognises, _convert)
+LAYOUT = Layout("PyTorchVideo", _recognises, _convert, read_name)

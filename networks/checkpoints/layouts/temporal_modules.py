@@ -18,6 +18,9 @@ from utils.config.build import parameters_of
 
 BLOCK = r"(layer\d\.\d+)"
 FRAMES = "num_segments: not in the file; the config sets it (8 or 16 in published networks)"
+TDN_STAGE = re.compile(r"(?:(layer\d)_bak|resnext_(layer1))\.(.+)")
+TDN_STEM = {"conv1_5.0.": "motion.conv1.", "conv1_5.1.": "motion.bn1."}
+UNUSED = ("conv1_temp.", "conv1_temp1.")  # of TDN's code, which makes these convolutions and never calls them
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,16 @@ class Known:
     sign: a part of keys that no other module has.
     parts: what a part of a block is called in files, without wrappers, and here.
     arguments: what the shapes of our entries say about its arguments and about `num_segments`.
+    network: makes torchvision's ResNet, with what belongs to the module, of the entries without the module.
+    notes: what the user of such a file should know.
     """
 
     name: str
     sign: str
     parts: Mapping[str, str]
     arguments: Callable[[State], dict[str, Any]]
+    network: Callable[[State], dict[str, Tensor]] = dict
+    notes: tuple[str, ...] = ()
 
     @property
     def rules(self) -> list[Rule]:
@@ -66,6 +73,30 @@ def _tin(state: State) -> dict[str, Any]:
     moved = _first(state, "layer1.0.conv1.temporal.squeeze.weight").shape[1]
     frames = len(_first(state, "temporal.mix.weight"))
     return {"div": state["layer1.0.conv1.weight"].shape[1] // moved, "num_segments": frames}
+
+
+def _tdn(state: State) -> dict[str, Any]:
+    narrow, channels = _first(state, "layer2.0.conv2.temporal.squeeze.0.weight").shape[:2]
+    return {"squeeze": channels // narrow}
+
+
+def _tdn_network(body: State) -> dict[str, Tensor]:
+    """Turns TDN's ResNet, whose convolutions have biases in front of norms, into torchvision's, which gives the same.
+
+    A norm subtracts its mean, so a bias in front of it can be subtracted from that mean.
+    """
+    named = {}
+    for key, value in body.items():
+        if match := TDN_STAGE.fullmatch(key):
+            key = f"{match[1]}.{match[3]}" if match[1] else f"motion.{match[2]}.{match[3]}"
+        for theirs, ours in TDN_STEM.items():
+            key = key.replace(theirs, ours, 1) if key.startswith(theirs) else key
+        if not key.startswith(UNUSED):
+            named[key] = value
+    for key in [key for key in named if re.search(r"(^|\.)(conv\d|downsample\.0)\.bias$", key)]:
+        norm = key.replace("conv", "bn").replace("downsample.0", "downsample.1").replace(".bias", ".running_mean")
+        named[norm] = named[norm] - named.pop(key)
+    return named
 
 
 MODULES = (
@@ -120,13 +151,35 @@ MODULES = (
         },
         _tin,
     ),
+    Known(
+        "tdn",
+        ".mse.conv3_smallscale2.",
+        {
+            "mse.conv1": "conv2.temporal.squeeze.0",
+            "mse.bn1": "conv2.temporal.squeeze.1",
+            "mse.conv2": "conv2.temporal.neighbour",
+            "mse.conv3_smallscale2": "conv2.temporal.coarse.0",
+            "mse.bn3_smallscale2": "conv2.temporal.coarse.1",
+            "mse.conv3_smallscale4": "conv2.temporal.fine.0",
+            "mse.bn3_smallscale4": "conv2.temporal.fine.1",
+            "mse.conv3": "conv2.temporal.expand.0",
+            "mse.bn3": "conv2.temporal.expand.1",
+            "shift.conv": "conv2.temporal.shift",
+        },
+        _tdn,
+        _tdn_network,
+        (
+            "temporal.mix: not in the file; published networks with 16 segments need 0.25",
+            "biases of convolutions are counted into the norms behind them; conv1_temp, which nothing uses, is dropped",
+        ),
+    ),
 )
 
 
 def rename_temporal(body: State) -> tuple[Known | None, dict[str, Tensor]]:
     """Returns the temporal module of a body, None if it has none that is known, and the body with our names for it."""
     known = next((one for one in MODULES if any(one.sign in key for key in body)), None)
-    return known, rename(body, known.rules) if known else dict(body)
+    return known, rename(known.network(body), known.rules) if known else dict(body)
 
 
 def describe_frame_network(
@@ -164,6 +217,7 @@ def _add_temporal(description: Description, known: Known, plain: State) -> None:
         changed["stages"] = with_module
     description.method = "tsn"
     description.arguments |= {"temporal": {"name": known.name, **changed}, "num_segments": frames or 8}
+    description.notes += known.notes
     if frames is None:
         description.assumed += ("num_segments",)
         description.notes.append(FRAMES)

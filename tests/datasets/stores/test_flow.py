@@ -90,7 +90,7 @@ def test_stacks_begin_where_the_authors_code_begins_them(source: str, side: str,
 
 
 @pytest.mark.parametrize("name", SAMPLING)
-@pytest.mark.parametrize(("modality", "length"), [("flow", 3), ("rgbdiff", 4)])
+@pytest.mark.parametrize(("modality", "length"), [("flow", 3), ("rgbdiff", 4), ("rgb", 3)])
 def test_every_rule_gives_stacks_of_neighbours_inside_the_video(name: str, modality: str, length: int) -> None:
     rule, clip = get_rule(name), ClipSpec(4, modality=modality, stack=3)
     for num_frames in (1, 3, 4, 5, 12, 100):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
 from packaging.version import Version
 from torch import nn
+from torchvision.models import resnet18
 
 from methods.tsn import TSN
+from networks.checkpoints.load import load_pretrained
 from networks.prepare import to_channels_last
 from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.module import TemporalModule, correlate_in_time
@@ -95,11 +98,28 @@ def test_a_module_without_a_length_takes_any_clip(name: str) -> None:
 @pytest.mark.alike
 @pytest.mark.parametrize("arguments", [{"temporal": {"name": name}} for name in MODULES], ids=MODULES)
 def test_a_network_with_a_module_sees_the_order_of_frames_and_tsn_does_not(arguments: dict) -> None:
-    clips = torch.randn(1, 3, FRAMES, 32, 32, dtype=torch.float64)
     plain, ordered = network().double(), network(**arguments).double()
-    torch.testing.assert_close(plain(clips), plain(clips.flip(2)), rtol=1e-12, atol=1e-12)
+    clips = torch.randn(1, ordered.clip.in_channels, FRAMES, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(plain(clips[:, :3]), plain(clips[:, :3].flip(2)), rtol=1e-12, atol=1e-12)
     spread = float(ordered(clips).std())
     assert float((ordered(clips) - ordered(clips.flip(2))).abs().max()) > 1e-4 * spread
+
+
+@pytest.mark.alike
+@pytest.mark.parametrize(
+    "arguments",
+    [*({"temporal": {"name": name}} for name in MODULES), *({"consensus": name} for name in CONSENSUS)],
+    ids=[*MODULES, *CONSENSUS],
+)
+def test_a_network_with_a_module_starts_from_image_weights_and_the_module_from_random_ones(
+    arguments: dict, tmp_path: Path
+) -> None:
+    image = resnet18()
+    torch.save(image.state_dict(), tmp_path / "resnet18-mine.pth")
+    net = network(**arguments)
+    report = load_pretrained(net, True, folder=tmp_path)
+    assert not report.missing and not report.unexpected
+    assert torch.equal(net.backbone.get_parameter("layer4.1.conv1.weight"), image.layer4[1].conv1.weight)
 
 
 @pytest.mark.parametrize("consensus", CONSENSUS)
@@ -166,6 +186,7 @@ def test_gsm_starts_as_the_network_without_it_but_for_the_order_of_channels() ->
         ({"name": "mvf", "stages": ["layer9"]}, r"temporal\.stages: no residual branch of resnet18 begins with layer9"),
         ({"name": "tin", "div": 32}, r"temporal\.div: 1/32 of the 64 channels"),
         ({"name": "gsf", "share": 1.5}, r"temporal\.share: .*less than or equal to 1"),
+        ({"name": "tdn", "mix": 2}, r"temporal\.mix: .*less than or equal to 1"),
     ],
 )
 def test_impossible_arguments_are_one_line_that_names_the_argument(arguments: dict, message: str) -> None:
@@ -177,6 +198,7 @@ def test_impossible_arguments_are_one_line_that_names_the_argument(arguments: di
     ("backbone", "name", "message"),
     [
         ("vgg11", "gsf", "sits between a convolution and its norm, which vgg11 does not have"),
+        ("mobilenetv2", "tdn", "needs a ResNet of torchvision beside its own stem, not mobilenetv2"),
         pytest.param(
             *("timm/vit_tiny_patch16_224", "mvf", r"needs maps of features, and blocks\.0\.norm1 .* gets tokens"),
             marks=[
@@ -212,8 +234,46 @@ def test_modules_go_where_their_papers_put_them() -> None:
     assert places("tam") == [f"{block}.conv2" for block in blocks]
     assert places("gsf") == [f"{block}.conv3" for block in blocks]
     assert places("action") == places("tin") == [f"{block}.conv1" for block in blocks]
+    assert places("tdn") == [f"{block}.conv2" for block in blocks[3:]]
     assert places("mvf") == [f"{block}.conv1" for block in blocks[7:]]
     assert places("mvf", stages=["layer4.2"]) == ["layer4.2.conv1"]
+
+
+def test_tdn_sees_five_frames_at_each_place_and_without_their_differences_only_the_third() -> None:
+    def changed_by(mix: float) -> list[bool]:
+        net = network(temporal={"name": "tdn", "mix": mix})
+        nn.init.normal_(net.backbone.get_parameter("motion.conv1.weight"))  # at first it adds differences up
+        clips = torch.randn(1, 5, 3, FRAMES, 32, 32)
+        found = []
+        for frame in range(5):
+            other = clips.clone()
+            other[:, frame] += 1
+            found.append(bool((net(other.flatten(1, 2)) - net(clips.flatten(1, 2))).abs().max() > 1e-4))
+        return found
+
+    assert changed_by(0.5) == [True] * 5
+    assert changed_by(0.0) == [False, False, True, False, False]
+
+
+def test_tdn_begins_its_second_stem_and_stage_with_the_image_weights_of_the_first(tmp_path: Path) -> None:
+    torch.save(resnet18().state_dict(), tmp_path / "resnet18-mine.pth")
+    net = network(temporal={"name": "tdn"})
+    load_pretrained(net, True, folder=tmp_path)
+    weights = net.backbone.state_dict()
+    assert torch.equal(weights["motion.layer1.1.conv2.weight"], weights["layer1.1.conv2.weight"])
+    torch.testing.assert_close(weights["motion.conv1.weight"][:, 7], weights["conv1.weight"].mean(1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"modality": "flow"}, "^modality: this network takes differences of rgb frames itself, so not flow$"),
+        ({"stack": 3}, "^stack: this network takes 5 frames at each place of a clip, not 3$"),
+    ],
+)
+def test_a_network_that_takes_differences_itself_takes_no_other_pictures(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TSN(backbone="resnet18", num_class=5, temporal={"name": "tdn"}, **arguments)
 
 
 def test_settings_hold_the_modules_arguments_with_their_defaults() -> None:

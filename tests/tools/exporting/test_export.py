@@ -86,6 +86,7 @@ def test_the_streaming_step_carries_its_state(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.mean(logits, axis=0), offline, atol=1e-4 * np.abs(offline).max())
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_a_file_that_differs_is_not_written(tmp_path: Path) -> None:
     ckpt, out = write_checkpoint(tmp_path), tmp_path / "model.pt2"

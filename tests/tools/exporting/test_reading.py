@@ -20,6 +20,7 @@ from tools.inference import load
 from utils.transforms.image import INTERPOLATIONS
 
 
+@pytest.mark.long
 @pytest.mark.whole
 @with_onnx
 def test_the_example_of_the_page_gives_the_scores_of_predict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,10 @@ VIEWS = {"num_clips": 2, "num_crops": 3, "batch_size": 1}
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("common", [{}, {"test": VIEWS}, {"multi_label": True}])
+@pytest.mark.parametrize(
+    "common",
+    [{"test": VIEWS}, *(pytest.param(common, marks=pytest.mark.long) for common in ({}, {"multi_label": True}))],
+)
 def test_scores_are_those_of_the_evaluation_to_the_bit(tmp_path: Path, common: dict) -> None:
     config = make_experiment(tmp_path, val=3, **common)
     assert run(config) == 0 and run(config, "--evaluate") == 0
@@ -208,6 +211,7 @@ def test_mistakes_are_errors_of_the_user(
             call()  # type: ignore[no-untyped-call]
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_the_import_is_cheap_and_offers_only_what_there_is() -> None:
     code = (

@@ -29,6 +29,7 @@ def faults(mode: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_large_memory_is_reused_without_page_faults() -> None:
     assert faults("keep") < 100 < faults("leave")

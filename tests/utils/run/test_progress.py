@@ -48,6 +48,7 @@ def on_a_terminal(command: list[str], *, columns: int = 110) -> tuple[int, str]:
     return code, b"".join(written).decode()
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_a_terminal_shows_a_bar_and_the_log_stays_as_it_is(tmp_path: Path) -> None:
     config = make_experiment(tmp_path)

@@ -25,6 +25,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "slowfast": ("slowfast", {"backbone": "resnet50", "clip_len": 8, "alpha": 4}, (8, 32)),
     "clip3d r2plus1d_18": ("clip3d", {"backbone": "r2plus1d_18", "clip_len": 4}, (4, 32)),
     "clip3d ir_csn_50": ("clip3d", {"backbone": "ir_csn_50", "clip_len": 4}, (4, 32)),
+    "clip3d x3d_xs": ("clip3d", {"backbone": "x3d_xs", "clip_len": 4}, (4, 64)),
     "clip3d slow_r50": ("clip3d", {"backbone": "slow_r50", "clip_len": 4}, (4, 64)),
 }
 

@@ -34,6 +34,17 @@ def test_differences_are_those_of_tsn_pytorch(dtype: torch.dtype) -> None:
     torch.testing.assert_close(found, expected.to(dtype), atol=1e-6, rtol=1e-2 if dtype == torch.bfloat16 else 0)
 
 
+def test_frames_of_a_network_that_compares_them_itself_become_channels_one_behind_the_other() -> None:
+    frames = batch(t=6)  # 2 places of 3 frames
+    mean, std = (0.5, 0.4, 0.3), (0.2, 0.1, 0.3)
+    found = Augment(mean=mean, std=std, stack=3).apply(frames)
+    assert found.shape == (6, 9, 2, 24, 32) and found.is_contiguous(memory_format=torch.channels_last_3d)
+    each = Augment(mean=mean, std=std).apply(frames)
+    for place in range(2):
+        for number in range(3):
+            torch.testing.assert_close(found[:, 3 * number : 3 * number + 3, place], each[:, :, 3 * place + number])
+
+
 @pytest.mark.parametrize("on_device", [False, True])
 def test_what_is_erased_from_flow_does_not_move_and_differs_from_nothing(on_device: bool) -> None:
     for modality, channels, zero in (("flow", 2, 128 / 255), ("rgbdiff", 3, 0.0)):
@@ -54,3 +65,5 @@ def test_colour_is_refused_for_flow_and_for_differences_only_frame_by_frame(opti
     assert make(modality="rgbdiff", stack=5, **options).stack == 5
     with pytest.raises(ConfigError, match=r"augmentation.consistent: False draws for every frame anew"):
         make(modality="rgbdiff", stack=5, consistent=False, **options)
+    with pytest.raises(ConfigError, match=r"augmentation.consistent: False draws for every frame anew"):
+        make(modality="rgb", stack=5, consistent=False, **options)

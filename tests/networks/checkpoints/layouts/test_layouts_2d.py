@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,9 @@ def _build(file: RawCheckpoint) -> Method:
 def _error(method: Method, doc: dict[str, Any]) -> float:
     method.eval()
     with torch.no_grad():
-        scores = method(torch.from_numpy(fill.make_input(doc["input"]["shape_NCTHW"]))).numpy()
+        clips = torch.from_numpy(fill.make_input(doc["input"]["shape_NCTHW"]))
+        stacks = clips.unflatten(2, (-1, method.clip.stack)).permute(0, 3, 1, 2, 4, 5).flatten(1, 2)
+        scores = method(stacks).numpy()
     return float(np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"])
 
 
@@ -84,6 +88,34 @@ def test_a_published_file_tells_its_network_and_gives_its_published_scores(name:
     report = load_into(built, path)
     assert len(report.matched) == len(doc["state_entries"]) and not report.missing and not report.unexpected
     assert sum(value.numel() for value in built.parameters()) == doc["num_parameters"]
+    assert _error(built, doc) < TOLERANCE
+
+
+@pytest.mark.long
+def test_a_file_of_tpn_gives_its_published_scores_without_its_auxiliary_head(tmp_path: Path) -> None:
+    doc, path = _official_file("mmaction2__tpn_tsm_r50_1x1x8_sthv1", tmp_path)
+    file = load_checkpoint_file(path)
+    assert (file.description.method, file.description.arguments["neck"]) == ("tsm", "tpn")
+    built = _build(file)
+    report = load_into(built, path)
+    assert not report.missing and not report.unexpected and any("aux_head" in note for note in report.notes)
+    left = sum(math.prod(size) for key, size, _ in doc["state_entries"] if re.search(r"aux_head.*(weight|bias)", key))
+    assert sum(value.numel() for value in built.parameters()) == doc["num_parameters"] - left
+    assert _error(built, doc) < TOLERANCE
+
+
+@pytest.mark.long
+def test_a_file_of_tdn_gives_its_published_scores_though_no_convolution_here_has_its_biases(tmp_path: Path) -> None:
+    doc, path = _official_file("tdn__resnet50_seg8", tmp_path)
+    file = load_checkpoint_file(path)
+    assert file.description.arguments["temporal"] == {"name": "tdn"}
+    built = _build(file)
+    report = load_into(built, path)
+    assert not report.missing and not report.unexpected
+    assert any("conv1_temp" in note for note in report.notes)
+    sizes = {key: math.prod(shape) for key, shape, _ in doc["state_entries"]}
+    left = {key for key in sizes if re.search(r"(conv\d|downsample\.0)\.bias$|conv1_temp", key)}
+    assert sum(value.numel() for value in built.parameters()) == doc["num_parameters"] - sum(sizes[k] for k in left)
     assert _error(built, doc) < TOLERANCE
 
 

@@ -319,3 +319,19 @@ def test_i3d_of_mmaction2_without_a_config_is_the_published_one_and_says_so() ->
         assert description.notes[-1] == assumed and len(description.notes) == notes + 1, (
             "what is told of the config stays"
         )
+
+
+def test_a_slow_network_of_mmaction2_with_a_pyramid_finds_a_place_for_every_entry() -> None:
+    with torch.device("meta"):
+        made = METHODS["clip3d"](backbone="slow_r50", num_class=400, neck="tpn")
+    wanted = {key: value.shape for key, value in made.state_dict().items()}
+    plain = {
+        key.removeprefix("network."): value for key, value in made.state_dict().items() if "network.neck." not in key
+    }
+    doc = json.loads((GOLDEN / "mmaction2__tpn_tsm_r50_1x1x8_sthv1.json").read_text())
+    neck = {key: torch.empty(shape, device="meta") for key, shape, _ in doc["state_entries"] if key.startswith("neck.")}
+    layout = next(one for one in LAYOUTS if one.name == "mmaction2 (clips)")
+    weights, description = layout.convert({**official.mmaction2(plain), **neck}, {})
+    assert (description.method, description.backbone) == ("clip3d", "slow_r50")
+    assert description.arguments["neck"] == "tpn"
+    assert {key: value.shape for key, value in weights.items()} == wanted

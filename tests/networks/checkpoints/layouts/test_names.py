@@ -16,7 +16,6 @@ from networks.checkpoints.load import load_checkpoint_file, load_into
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
 from tests.networks.checkpoints.layouts import official_names_2d as official
-from utils.errors import CheckpointError
 
 State = dict[str, Tensor]
 
@@ -135,24 +134,3 @@ def test_a_classifier_of_several_layers_is_named(tmp_path: Path) -> None:
     torch.save({**state, "fc.3.weight": torch.ones(7, 7), "fc.3.bias": torch.ones(7)}, tmp_path / "x.pth")
     error = run_tool("convert_checkpoint", tmp_path / "x.pth", tmp_path / "out", code=2).stderr
     assert "x.pth: its classifier is not one layer" in error and "fc.3.bias" in error and "config.yaml" not in error
-
-
-# --- networks that are not built here
-
-X3D = {
-    "PyTorchVideo": ["blocks.0.conv.conv_t.weight", "blocks.1.res_blocks.0.branch2.conv_a.weight"],
-    "PySlowFast": [
-        "s1.pathway0_stem.conv_xy.weight",
-        "s1.pathway0_stem.conv.weight",
-        "s2.pathway0_res0.branch2.a.weight",
-    ],
-}
-
-
-@pytest.mark.parametrize("project", X3D)
-def test_an_x3d_file_is_called_so(project: str, tmp_path: Path) -> None:
-    torch.save({key: torch.ones(4, 3, 1, 3, 3) for key in X3D[project]}, tmp_path / "x3d.pyth")
-    error = run_tool("convert_checkpoint", tmp_path / "x3d.pyth", tmp_path / "out", code=2).stderr
-    assert f"a network of {project} that does not exist here (backbone: X3D, which does not exist here)" in error
-    with pytest.raises(CheckpointError, match="does not fit clip3d_r3d_18"):
-        load_into(Clip3D(backbone="r3d_18", num_class=2), tmp_path / "x3d.pyth")
