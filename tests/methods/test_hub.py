@@ -35,6 +35,12 @@ MILLIONS = {
     "slowfast_16x8_r101_50_50": 53.77,
     "mvit_base_16x4": 36.61,
     "mvit_base_32x3": 36.61,
+    "x3d_xs": 3.79,
+    "x3d_s": 3.79,
+    "x3d_m": 3.79,
+    "x3d_l": 6.15,
+    "efficient_x3d_xs": 3.79,
+    "efficient_x3d_s": 3.79,
 }
 
 
@@ -138,7 +144,7 @@ def test_torchvisions_names_and_new_networks_find_their_weights(monkeypatch: pyt
         raise CheckpointError(name)
 
     monkeypatch.setattr(hub, "entry", entry)
-    for name in ("swin3d_t", "mvit_v1_b", "s3d", "mvit_base_16x4"):
+    for name in ("swin3d_t", "mvit_v1_b", "s3d", "mvit_base_16x4", "x3d_l", "efficient_x3d_xs"):
         with pytest.raises(CheckpointError):
             entry_point(name)(pretrained=True)
     assert asked == [
@@ -146,6 +152,8 @@ def test_torchvisions_names_and_new_networks_find_their_weights(monkeypatch: pyt
         "kinetics400/mvit_v1_b_torchvision",
         "kinetics400/s3d_torchvision",
         "kinetics400/mvit_b_16x4_pytorchvideo",
+        "kinetics400/x3d_l_16x5_pytorchvideo",
+        "kinetics400/efficient_x3d_xs_pytorchvideo",
     ]
 
 

@@ -92,8 +92,8 @@ def _joined(state: State) -> dict[str, Tensor]:
 def _described(ours: State) -> Description:
     """Describes the network by its tables and widths; if no network here has them, only by a note that says why."""
     table, steps = ours.get("pos_encoding.spatial_pos"), ours.get("pos_encoding.temporal_pos")
-    first = table is not None and steps is not None
-    if first:
+    first = table is not None
+    if table is not None and steps is not None:
         side, tubelets = math.isqrt(table.shape[0]), steps.shape[0]
     else:
         table, steps = ours.get("blocks.0.attn.rel_pos_h"), ours.get("blocks.0.attn.rel_pos_t")
@@ -168,9 +168,6 @@ def _pyslowfast(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tens
     if isinstance(rate := options.get("DROPPATH_RATE"), (int, float)):
         description.arguments.setdefault("kwargs", {})["drop_path"] = float(rate)
     description.protocol = protocol_of(config)
-    test = description.protocol["test"]
-    if test.get("num_crops", 1) > 1 and "input_size" in test:  # it then cuts squares of the whole short side
-        description.protocol["augmentation"]["test_resize"] = test["input_size"]
     return weights, description
 
 
