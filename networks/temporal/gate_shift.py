@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from networks.temporal.module import Spot, TemporalModule, replace_channels
+from networks.temporal.module import Direction, Spot, TemporalModule, replace_channels
 
 
 class GSM(TemporalModule):
@@ -19,7 +19,11 @@ class GSM(TemporalModule):
     frame before and in the second to the next one, and added to what stayed. It starts as TSN, but for the order of
     channels.
 
+    With `shift: uni`, a form of this project, both halves are shifted to the next frame, and gates see a frame and the
+    two before it.
+
     share: share of the channels that are gated; the rest passes.
+    shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
     """
 
     spot: ClassVar[Spot] = "end"
@@ -31,13 +35,15 @@ class GSM(TemporalModule):
         num_frames: int,
         channel_dim: int = 1,
         share: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        shift: Direction = "bi",
     ) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
         self.width = math.ceil(channels * share / 2) * 2
         if self.width % 4 or not self.width:
             raise ValueError(f"share: {self.width} of {channels} channels cannot be shared by two halves of two parts")
+        self.causal = shift == "uni"
         self.bn = nn.BatchNorm3d(self.width)
-        self.gate = nn.Conv3d(self.width, 2, 3, padding=1, groups=2)
+        self.gate = nn.Conv3d(self.width, 2, 3, padding=(0 if self.causal else 1, 1, 1), groups=2)
         self._start()
 
     def _start(self) -> None:
@@ -46,14 +52,22 @@ class GSM(TemporalModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (B*T, C, H, W) to the same shape."""
-        gated = x[:, : self.width].unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # B, C, T, H, W
-        gates = self.gate(self.bn(gated).relu()).tanh()  # B, 2, T, H, W
+        gated = self.clips(x[:, : self.width]).transpose(1, 2)  # B, C, T, H, W
+        gates = self.gate(self._seen(self.bn(gated).relu())).tanh()  # B, 2, T, H, W
         halves = []
         for index, half in enumerate(gated.chunk(2, dim=1)):
             passed = gates[:, index : index + 1] * half
             stayed = half - passed
-            halves.append(_interleaved(self._joined(index, _shifted(passed, earlier=index == 0), stayed)))
+            if self.causal:
+                shifted = self.with_past(passed, 1, time=2)[:, :, :-1]
+            else:
+                shifted = _shifted(passed, earlier=index == 0)
+            halves.append(_interleaved(self._joined(index, shifted, stayed)))
         return replace_channels(x, torch.cat(halves, dim=1).transpose(1, 2).flatten(0, 1))
+
+    def _seen(self, values: Tensor) -> Tensor:
+        """Puts in front of values (B, C, T, ...) what three taps see of earlier frames; `bi` has a padding for that."""
+        return self.with_past(values, 2, time=2) if self.causal else values
 
     def _joined(self, half: int, shifted: Tensor, stayed: Tensor) -> Tensor:
         return shifted + stayed
@@ -65,14 +79,16 @@ class GSF(GSM):
     It is GSM whose two parts are not added: a weight for each channel and frame chooses between them.
 
     share: share of the channels that are gated; the rest passes.
+    shift: `bi`, or `uni` to read only from the past, as GSM; weights see a frame and the two before it too.
     """
 
     def _start(self) -> None:
-        self.weigh = nn.ModuleList([nn.Conv2d(2, 1, 3, padding=1) for _ in range(2)])
+        self.weigh = nn.ModuleList([nn.Conv2d(2, 1, 3, padding=(1, 0 if self.causal else 1)) for _ in range(2)])
 
     def _joined(self, half: int, shifted: Tensor, stayed: Tensor) -> Tensor:
-        means = torch.stack([shifted.mean((3, 4)), stayed.mean((3, 4))], 1)  # B, 2, C/2, T
-        weights = self.weigh[half](means).sigmoid().squeeze(1)[..., None, None]  # B, C/2, T, 1, 1
+        means = torch.stack([shifted.mean((3, 4)), stayed.mean((3, 4))], 2)  # B, C/2, 2, T
+        seen = self._seen(means.movedim(3, 2)).movedim(3, 1)  # B, 2, C/2, T
+        weights = self.weigh[half](seen).sigmoid().squeeze(1)[..., None, None]  # B, C/2, T, 1, 1
         return weights * shifted + (1 - weights) * stayed
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 # entry: the input of the first convolution of a residual branch. inner: the input of the second, which the first one,
 # its norm and its activation have made. end: the output of the last one, before its norm
 Spot = Literal["entry", "inner", "end"]
+Direction = Literal["bi", "uni"]
 OF_THE_PLACE = (
     "channels",
     "num_frames",
@@ -26,7 +28,9 @@ class TemporalModule(nn.Module):
         spot: where in a residual branch it sits.
         stages: prefixes of the modules of the image network whose branches get one; () gives one to every branch.
         any_length: whether it takes clips of another length than it was built for.
-        causal: whether no frame sees a later one.
+        causal: whether no frame sees a later one. All that such a module knows of earlier frames has to come from
+            `with_past`; then it runs frame by frame as well (methods/frame_by_frame.py).
+        stream: what it remembers while the network runs frame by frame; else None.
         channels: C. num_frames: T of the clips that run now; the method sets it.
         channel_dim: axis of the channels, 1 in maps, -1 in tokens.
     """
@@ -34,21 +38,64 @@ class TemporalModule(nn.Module):
     spot: ClassVar[Spot] = "entry"
     stages: ClassVar[tuple[str, ...]] = ()
     takes_tokens: ClassVar[bool] = False
-    any_length: ClassVar[bool] = True
+    any_length: bool = True
     causal: bool = False
+    stream: Stream | None = None
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1) -> None:
         super().__init__()
         self.channels, self.num_frames, self.channel_dim = channels, num_frames, channel_dim
 
     def clips(self, x: Tensor) -> Tensor:
-        """Returns a view (B, T, C, ...) of features; the axes behind C are positions."""
-        clips = x.unflatten(0, (-1, self.num_frames))
+        """Returns a view (B, T, C, ...) of features; the axes behind C are positions. T is 1 in a stream."""
+        clips = x.unflatten(0, (-1, self.num_frames if self.stream is None else 1))
         return clips if self.channel_dim == 1 else clips.movedim(-1, 2)
 
     def rows(self, clips: Tensor) -> Tensor:
         """Returns features from what `clips` returned."""
         return (clips if self.channel_dim == 1 else clips.movedim(2, -1)).flatten(0, 1)
+
+    def with_past(self, values: Tensor, frames: int, *, time: int = 1) -> Tensor:
+        """Puts those of earlier frames in front of values (B, T, ...); before a clip they are zero.
+
+        In a stream, this is what the module remembers.
+
+        frames: how many of them. time: axis of T.
+        """
+        shape = (*values.shape[:time], frames, *values.shape[time + 1 :])
+        if self.stream is None:
+            return _in_a_row(values.new_zeros(shape), values, time)
+        seen = _in_a_row(self.stream.recall(values, shape), values, time)
+        self.stream.keep(seen.narrow(time, seen.shape[time] - frames, frames))
+        return seen
+
+
+class Stream:
+    """Holds what the temporal modules of a network remember from one frame to the next.
+
+    before: what each wanted to keep of the frames so far, in the order in which the modules run; empty at the first
+        frame.
+    now: the same after this frame.
+    """
+
+    def __init__(self, before: list[Tensor]) -> None:
+        self.before = before
+        self.now: list[Tensor] = []
+
+    def recall(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """Returns what was kept at this place of the network; at the first frame zeros, of the type of `like`."""
+        return self.before[len(self.now)] if self.before else like.new_zeros(shape)
+
+    def keep(self, values: Tensor) -> None:
+        """Notes what is to be remembered of the frames up to this one."""
+        self.now.append(values)
+
+
+def _in_a_row(before: Tensor, values: Tensor, time: int) -> Tensor:
+    """Joins values of frames along the axis of time, and keeps the memory format of the second."""
+    if time == 1 and values.dim() > 3 and values.stride(2) == 1:  # channels are innermost, which a plain cat undoes
+        return torch.cat([before.movedim(2, -1), values.movedim(2, -1)], 1).movedim(-1, 2)
+    return torch.cat([before, values], time)
 
 
 def over_positions(factors: Tensor, like: Tensor) -> Tensor:

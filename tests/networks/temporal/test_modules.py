@@ -218,7 +218,7 @@ def test_modules_go_where_their_papers_put_them() -> None:
 
 def test_settings_hold_the_modules_arguments_with_their_defaults() -> None:
     net = TSN(backbone="resnet18", num_class=5, temporal={"name": "tam", "squeeze": 8})
-    assert net.settings["temporal"] == {"name": "tam", "widen": 2, "squeeze": 8}
+    assert net.settings["temporal"] == {"name": "tam", "widen": 2, "squeeze": 8, "shift": "bi"}
     assert TSN(backbone="resnet18", num_class=5).settings["temporal"] is None
 
 
