@@ -6,7 +6,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.temporal.module import TemporalModule, correlate_in_time
+from networks.temporal.module import TemporalModule, correlate_in_time, over_positions
 
 
 class Action(TemporalModule):
@@ -48,9 +48,11 @@ class Action(TemporalModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (B*T, C, H, W) to the same shape."""
-        taps = (tap[:, None, None] for tap in self.shift.weight[:, 0].unbind(-1))
-        x = self.rows(correlate_in_time(self.clips(x), *taps))
-        return x * (3 + self._places(x) + self._channels(x) + self._motion(x))
+        clips = self.clips(x)
+        taps = (over_positions(tap, clips) for tap in self.shift.weight[:, 0].unbind(-1))
+        x = self.rows(correlate_in_time(clips, *taps))
+        # two products: a sum of factors of places and of channels would be as large as x
+        return x * (3 + self._channels(x) + self._motion(x)) + x * self._places(x)
 
     def _places(self, x: Tensor) -> Tensor:
         """Returns a factor for each frame and position (B*T, 1, H, W)."""

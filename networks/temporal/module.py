@@ -99,8 +99,11 @@ def _in_a_row(before: Tensor, values: Tensor, time: int) -> Tensor:
 
 
 def over_positions(factors: Tensor, like: Tensor) -> Tensor:
-    """Adds axes of length 1 behind factors (..., T, C) or (C,), so that they multiply clips (B, T, C, ...)."""
-    return factors.reshape(factors.shape + (1,) * (like.dim() - 3))
+    """Adds axes of length 1 behind factors (..., T, C) or (C,), so that they multiply clips (B, T, C, ...).
+
+    Channels are innermost in what it returns: a product reads them in a row then, and keeps the memory format of clips.
+    """
+    return factors.contiguous().reshape(factors.shape + (1,) * (like.dim() - 3))
 
 
 def mean_positions(clips: Tensor) -> Tensor:
