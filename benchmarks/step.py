@@ -3,7 +3,8 @@
 The peers are (a) the same network as its authors run it: float32, N,C,T,H,W, eager, with the published shift;
 (b) torchvision's or, where it is installed, PyTorchVideo's video module, with mixed precision; (c) torchvision's
 ResNet-50 on the same frames, which is the limit for a 2-D network.
-`--write` puts the table into docs/benchmarks.md; `--quick` uses small clips and takes a minute on a CPU.
+A second table holds every temporal module against TSN on the same image network. `--write` puts the tables into
+docs/benchmarks.md; `--quick` uses small clips and takes a minute on a CPU.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from torchvision.models import resnet50, video
 from benchmarks._page import table, write_section
 from methods import METHODS
 from networks.prepare import to_channels_last
+from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.shift import TemporalShift
 from utils.cli import Parser, run_cli
 from utils.processes.launch import choose_device
@@ -36,6 +38,8 @@ from utils.run.flops import multiply_adds
 from utils.training.precision import Precision
 
 HEAD = ["network", "step", "clips/s", "GB", "TFLOP/s", "x (a)", "x (b)", "x (c)"]
+MODULES_HEAD = ["module", "step", "clips/s", "time / TSN", "multiply-adds / TSN", "beyond them"]
+MODULES_BACKBONE = "resnet50"
 
 
 @dataclass(frozen=True)
@@ -202,6 +206,31 @@ def measure(contest: Contest, device: torch.device, *, train: bool, rounds: int)
     return [contest.name, "train" if train else "eval", f"{speed:.1f}", gigabytes, f"{flops / 1e12:.2f}", *ratios]
 
 
+def measure_module(name: str, device: torch.device, *, quick: bool, train: bool, rounds: int) -> list[str]:
+    """Returns one row of the table of modules: it and TSN take turns, and ratios are medians over the pairs."""
+    big = device.type == "cuda" and not quick
+    (side, batch) = (224, 32) if big else (112, 1)
+    clips = torch.randn(batch, 3, 8, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+
+    def build(temporal: dict[str, str] | None) -> nn.Module:
+        return METHODS["tsn"](num_class=400, backbone=MODULES_BACKBONE, num_segments=8, temporal=temporal)
+
+    costs, steps = [], []
+    for temporal in ({"name": name}, None):
+        with torch.device("meta"):
+            costs.append(multiply_adds(build(temporal), (1, 3, 8, side, side)))
+        steps.append(Step(build(temporal), clips, train=train, amp="auto", channels_last=True))
+        steps[-1]()
+    pairs = np.empty((rounds, 2))
+    for turn in range(rounds):
+        for place in np.random.default_rng(turn).permutation(2):
+            pairs[turn, place] = timed(steps[place], device)
+    speed = batch / float(np.median(pairs[:, 0]))
+    slower, dearer = float(np.median(pairs[:, 0] / pairs[:, 1])), costs[0] / costs[1]
+    ratios = [f"{value:.2f}" for value in (slower, dearer, slower / dearer)]
+    return [name, "train" if train else "eval", f"{speed:.1f}", *ratios]
+
+
 def timed(step: Step, device: torch.device) -> float:
     """Returns the seconds of one step, including the device's work."""
     wait(device)
@@ -252,13 +281,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         for train in (True, False):
             rows.append(measure(contest, device, train=train, rounds=rounds))
             print(" | ".join(rows[-1]), flush=True)
+    module_rows = []
+    for name in TEMPORAL_MODULES:
+        if args.only and not any(part.lower() in name for part in args.only):
+            continue
+        for train in (True, False):
+            module_rows.append(measure_module(name, device, quick=args.quick, train=train, rounds=rounds))
+            print(" | ".join(module_rows[-1]), flush=True)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    body = f"{where}, mixed precision {Precision('auto', device).name}, medians of {rounds} rounds taken by turns.\n\n"
-    body += table(HEAD, rows) + "\n\n" + LEGEND
-    print("\n" + body)
-    if args.write:
-        title = "Steps" if device.type == "cuda" else "Steps on a CPU"
-        write_section(title, "python -m benchmarks.step" + (" --quick" if args.quick else ""), body)
+    how = f"{where}, mixed precision {Precision('auto', device).name}, medians of {rounds} rounds taken by turns.\n\n"
+    command = "python -m benchmarks.step" + (" --quick" if args.quick else "")
+    place = "" if device.type == "cuda" else " on a CPU"
+    for title, text in (
+        ("Steps", table(HEAD, rows) + "\n\n" + LEGEND),
+        ("Temporal modules", table(MODULES_HEAD, module_rows) + "\n\n" + MODULES_LEGEND),
+    ):
+        print(f"\n{how}{text}")
+        if args.write:
+            write_section(title + place, command, how + text)
     return 0
 
 
@@ -266,6 +306,11 @@ LEGEND = (
     "How many times as fast as (a) the same network in float32, N,C,T,H,W, eager, with the shift as published; (b) the "
     "same network as torchvision's module, SlowFast as PyTorchVideo's, with mixed precision; (c) torchvision's "
     "ResNet-50 on the same frames, mixed precision, channels last: 1.00 would mean that time costs nothing."
+)
+
+MODULES_LEGEND = (
+    f"Each module in {MODULES_BACKBONE} with clips of 8 frames, channels last. `time / TSN`: how many times as long a "
+    "step takes as that of the network without the module; `beyond them`: that, divided by the ratio of multiply-adds."
 )
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def freeze_all_but(module: nn.Module, path: str) -> None:
         if not _begins(name, path) and not any(part.children()):
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
                 _keep_statistics(part)
-            part.frozen = True  # type: ignore[assignment]
+            part.frozen = True
             part.eval()
 
 

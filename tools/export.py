@@ -5,7 +5,7 @@
 
 The batch size is free; frames and size are those of the checkpoint's test protocol; input is normalised RGB. Class
 names and preprocessing are in the file. With --streaming the program takes one frame and a state, and returns logits
-and the next state (TSM with `shift: uni`).
+and the next state (networks with `shift: uni`).
 """
 
 from __future__ import annotations

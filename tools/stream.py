@@ -1,12 +1,13 @@
-"""Runs a one-directional TSM frame by frame: each frame once, with the features of the previous one in memory.
+"""Runs a one-directional network frame by frame: each frame once, with what it remembers of those before.
 
     python -m tools.stream ckpt_best.pth.tar video.mp4
     python -m tools.stream ckpt_best.pth.tar 0
     python -m tools.stream ckpt_best.pth.tar rtsp://camera/door
     python -m tools.stream ckpt_best.pth.tar --check
 
-For checkpoints trained with `shift: uni`. Prints the class of the last frames and the time per frame. --check compares
-frame by frame with the network as it was trained: 64 frames in one clip, each frame's logits and their mean.
+For checkpoints trained with `shift: uni`, of TSM or of another temporal module. Prints the class of the last frames and
+the time per frame. --check compares frame by frame with the network as it was trained: 64 frames in one clip, each
+frame's logits and their mean.
 """
 
 from __future__ import annotations

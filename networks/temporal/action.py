@@ -44,7 +44,8 @@ class Action(TemporalModule):
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (B*T, C, H, W) to the same shape."""
         x = self.rows(correlate_in_time(self.clips(x), *taps_of(self.shift)))
-        return x * (3 + self._places(x) + self._channels(x) + self._motion(x))
+        # two products: a sum of factors of places and of channels would be as large as x
+        return x * (3 + self._channels(x) + self._motion(x)) + x * self._places(x)
 
     def _places(self, x: Tensor) -> Tensor:
         """Returns a factor for each frame and position (B*T, 1, H, W)."""

@@ -6,10 +6,18 @@ import math
 from typing import Annotated, ClassVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from networks.temporal.module import Spot, TemporalModule, replace_channels
+from networks.temporal.module import (
+    Direction,
+    Spot,
+    TemporalModule,
+    mean_positions,
+    over_positions,
+    replace_channels,
+)
 
 
 class GSM(TemporalModule):
@@ -19,7 +27,11 @@ class GSM(TemporalModule):
     frame before and in the second to the next one, and added to what stayed. It starts as TSN, but for the order of
     channels.
 
+    With `shift: uni`, a form of this project, both halves are shifted to the next frame, and gates see a frame and the
+    two before it.
+
     share: share of the channels that are gated; the rest passes.
+    shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
     """
 
     spot: ClassVar[Spot] = "end"
@@ -31,13 +43,15 @@ class GSM(TemporalModule):
         num_frames: int,
         channel_dim: int = 1,
         share: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        shift: Direction = "bi",
     ) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
         self.width = math.ceil(channels * share / 2) * 2
         if self.width % 4 or not self.width:
             raise ValueError(f"share: {self.width} of {channels} channels cannot be shared by two halves of two parts")
+        self.causal = shift == "uni"
         self.bn = nn.BatchNorm3d(self.width)
-        self.gate = nn.Conv3d(self.width, 2, 3, padding=1, groups=2)
+        self.gate = nn.Conv3d(self.width, 2, 3, padding=1, groups=2)  # `_gates` computes it
         self._start()
 
     def _start(self) -> None:
@@ -46,14 +60,37 @@ class GSM(TemporalModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (B*T, C, H, W) to the same shape."""
-        gated = x[:, : self.width].unflatten(0, (-1, self.num_frames)).transpose(1, 2)  # B, C, T, H, W
-        gates = self.gate(self.bn(gated).relu()).tanh()  # B, 2, T, H, W
+        gated = self.clips(x[:, : self.width]).transpose(1, 2)  # B, C, T, H, W
+        gates = self._gates(gated)  # B, 2, T, H, W
         halves = []
         for index, half in enumerate(gated.chunk(2, dim=1)):
-            passed = gates[:, index : index + 1] * half
+            passed = half * gates[:, index : index + 1]
             stayed = half - passed
-            halves.append(_interleaved(self._joined(index, _shifted(passed, earlier=index == 0), stayed)))
-        return replace_channels(x, torch.cat(halves, dim=1).transpose(1, 2).flatten(0, 1))
+            if self.causal:
+                shifted = self.with_past(passed, 1, time=2)[:, :, :-1]
+            else:
+                shifted = _shifted(passed, earlier=index == 0)
+            halves.append(self._joined(index, shifted, stayed))
+        return replace_channels(x, _interleaved(torch.cat(halves, dim=1)).transpose(1, 2).flatten(0, 1))
+
+    def _gates(self, gated: Tensor) -> Tensor:
+        """Returns the gates of both halves (B, 2, T, H, W) for clips (B, C, T, H, W).
+
+        Each tap of the convolution along time answers for a frame by itself, then three answers are added up: on a CPU
+        this takes less than half the time of a 3-D convolution, and a stream has to remember the answers only.
+        """
+        frames = self.bn(gated).relu().transpose(1, 2).flatten(0, 1)
+        weight = self.gate.weight.transpose(1, 2).flatten(0, 1)  # 2 * 3, C / 2, 3, 3
+        taps = self.clips(F.conv2d(frames, weight, padding=1, groups=2)).unflatten(2, (2, 3))
+        if self.causal:
+            seen = self.with_past(taps, 2)
+            total = seen[:, :-2, :, 0] + seen[:, 1:-1, :, 1] + seen[:, 2:, :, 2]
+        else:
+            total = taps[:, :, :, 1].clone()
+            total[:, 1:] += taps[:, :-1, :, 0]
+            total[:, :-1] += taps[:, 1:, :, 2]
+        assert self.gate.bias is not None
+        return (total + self.gate.bias.view(2, 1, 1)).tanh().transpose(1, 2)
 
     def _joined(self, half: int, shifted: Tensor, stayed: Tensor) -> Tensor:
         return shifted + stayed
@@ -65,14 +102,18 @@ class GSF(GSM):
     It is GSM whose two parts are not added: a weight for each channel and frame chooses between them.
 
     share: share of the channels that are gated; the rest passes.
+    shift: `bi`, or `uni` to read only from the past, as GSM; weights see a frame and the two before it too.
     """
 
     def _start(self) -> None:
-        self.weigh = nn.ModuleList([nn.Conv2d(2, 1, 3, padding=1) for _ in range(2)])
+        self.weigh = nn.ModuleList([nn.Conv2d(2, 1, 3, padding=(1, 0 if self.causal else 1)) for _ in range(2)])
 
     def _joined(self, half: int, shifted: Tensor, stayed: Tensor) -> Tensor:
-        means = torch.stack([shifted.mean((3, 4)), stayed.mean((3, 4))], 1)  # B, 2, C/2, T
-        weights = self.weigh[half](means).sigmoid().squeeze(1)[..., None, None]  # B, C/2, T, 1, 1
+        # channels stay innermost in memory, of means and of weights: otherwise all that they meet would be copied
+        means = torch.stack([mean_positions(part.transpose(1, 2)) for part in (shifted, stayed)], 1)  # B, 2, T, C/2
+        seen = self.with_past(means, 2, time=2) if self.causal else means
+        weights = self.weigh[half](seen.mT).sigmoid().squeeze(1).mT  # B, T, C/2
+        weights = over_positions(weights, shifted).transpose(1, 2)  # B, C/2, T, 1, 1
         return weights * shifted + (1 - weights) * stayed
 
 
@@ -83,5 +124,7 @@ def _shifted(clips: Tensor, *, earlier: bool) -> Tensor:
 
 
 def _interleaved(clips: Tensor) -> Tensor:
-    """Puts channels of the first and of the second half of (B, C, T, H, W) in turn."""
-    return clips.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+    """Puts channels of the first and of the second part of each half of (B, C, T, H, W) in turn."""
+    if clips.stride(1) == 1:  # channels are innermost, and stay so in one copy
+        return clips.movedim(1, -1).unflatten(-1, (2, 2, -1)).mT.flatten(-3).movedim(-1, 1)
+    return clips.unflatten(1, (2, 2, -1)).transpose(2, 3).flatten(1, 3)

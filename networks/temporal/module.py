@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 # its norm and its activation have made. end: the output of the last one, before its norm. block: inside, where the
 # module itself knows
 Spot = Literal["entry", "inner", "end", "block"]
+Direction = Literal["bi", "uni"]
 OF_THE_PLACE = (
     "channels",
     "num_frames",
@@ -28,7 +30,9 @@ class TemporalModule(nn.Module):
         stages: prefixes of the modules of the image network whose branches get one; () gives one to every branch.
         any_length: whether it takes clips of another length than it was built for.
         stack: consecutive RGB frames that it takes at each place of a clip, whose differences it computes itself.
-        causal: whether no frame sees a later one.
+        causal: whether no frame sees a later one. All that such a module knows of earlier frames has to come from
+            `with_past`; then it runs frame by frame as well (methods/frame_by_frame.py).
+        stream: what it remembers while the network runs frame by frame; else None.
         channels: C. num_frames: T of the clips that run now; the method sets it.
         channel_dim: axis of the channels, 1 in maps, -1 in tokens.
     """
@@ -36,9 +40,10 @@ class TemporalModule(nn.Module):
     spot: ClassVar[Spot] = "entry"
     stages: ClassVar[tuple[str, ...]] = ()
     takes_tokens: ClassVar[bool] = False
-    any_length: ClassVar[bool] = True
     stack: ClassVar[int] = 1
+    any_length: bool = True
     causal: bool = False
+    stream: Stream | None = None
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1) -> None:
         super().__init__()
@@ -62,18 +67,63 @@ class TemporalModule(nn.Module):
         """
 
     def clips(self, x: Tensor) -> Tensor:
-        """Returns a view (B, T, C, ...) of features; the axes behind C are positions."""
-        clips = x.unflatten(0, (-1, self.num_frames))
+        """Returns a view (B, T, C, ...) of features; the axes behind C are positions. T is 1 in a stream."""
+        clips = x.unflatten(0, (-1, self.num_frames if self.stream is None else 1))
         return clips if self.channel_dim == 1 else clips.movedim(-1, 2)
 
     def rows(self, clips: Tensor) -> Tensor:
         """Returns features from what `clips` returned."""
         return (clips if self.channel_dim == 1 else clips.movedim(2, -1)).flatten(0, 1)
 
+    def with_past(self, values: Tensor, frames: int, *, time: int = 1) -> Tensor:
+        """Puts those of earlier frames in front of values (B, T, ...); before a clip they are zero.
+
+        In a stream, this is what the module remembers.
+
+        frames: how many of them. time: axis of T.
+        """
+        shape = (*values.shape[:time], frames, *values.shape[time + 1 :])
+        if self.stream is None:
+            return _in_a_row(values.new_zeros(shape), values, time)
+        seen = _in_a_row(self.stream.recall(values, shape), values, time)
+        self.stream.keep(seen.narrow(time, seen.shape[time] - frames, frames))
+        return seen
+
+
+class Stream:
+    """Holds what the temporal modules of a network remember from one frame to the next.
+
+    before: what each wanted to keep of the frames so far, in the order in which the modules run; empty at the first
+        frame.
+    now: the same after this frame.
+    """
+
+    def __init__(self, before: list[Tensor]) -> None:
+        self.before = before
+        self.now: list[Tensor] = []
+
+    def recall(self, like: Tensor, shape: Sequence[int]) -> Tensor:
+        """Returns what was kept at this place of the network; at the first frame zeros, of the type of `like`."""
+        return self.before[len(self.now)] if self.before else like.new_zeros(shape)
+
+    def keep(self, values: Tensor) -> None:
+        """Notes what is to be remembered of the frames up to this one."""
+        self.now.append(values)
+
+
+def _in_a_row(before: Tensor, values: Tensor, time: int) -> Tensor:
+    """Joins values of frames along the axis of time, and keeps the memory format of the second."""
+    if time == 1 and values.dim() > 3 and values.stride(2) == 1:  # channels are innermost, which a plain cat undoes
+        return torch.cat([before.movedim(2, -1), values.movedim(2, -1)], 1).movedim(-1, 2)
+    return torch.cat([before, values], time)
+
 
 def over_positions(factors: Tensor, like: Tensor) -> Tensor:
-    """Adds axes of length 1 behind factors (..., T, C) or (C,), so that they multiply clips (B, T, C, ...)."""
-    return factors.reshape(factors.shape + (1,) * (like.dim() - 3))
+    """Adds axes of length 1 behind factors (..., T, C) or (C,), so that they multiply clips (B, T, C, ...).
+
+    Channels are innermost in what it returns: a product reads them in a row then, and keeps the memory format of clips.
+    """
+    return factors.contiguous().reshape(factors.shape + (1,) * (like.dim() - 3))
 
 
 def mean_positions(clips: Tensor) -> Tensor:
@@ -95,7 +145,7 @@ def shift_taps(channels: int, shift_div: int) -> nn.Conv1d:
 
 def taps_of(conv: nn.Conv1d) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the weights of such a convolution as `correlate_in_time` takes them for maps."""
-    before, here, after = (tap[:, None, None] for tap in conv.weight[:, 0].unbind(-1))
+    before, here, after = (tap.contiguous()[:, None, None] for tap in conv.weight[:, 0].unbind(-1))
     return before, here, after
 
 

@@ -1,4 +1,4 @@
-"""Implements the temporal shift, its one-directional and streaming forms, and the temporal pool.
+"""Implements the temporal shift, its one-directional form, and the temporal pool.
 
 networks/temporal/insert.py puts a shift into an image network; methods/tsm.py is the method that uses it.
 """
@@ -12,9 +12,8 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.temporal.module import TemporalModule
+from networks.temporal.module import Direction, Stream, TemporalModule
 
-Direction = Literal["bi", "uni"]
 Place = Literal["blockres", "block"]
 # how many frames later each share of channels moves: -1 reads the next frame, 1 reads the frame before
 DIRECTIONS: dict[Direction, tuple[int, ...]] = {"bi": (-1, 1), "uni": (1,)}
@@ -113,9 +112,6 @@ class TemporalShift(TemporalModule):
     shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
     shift_place: what is shifted: `blockres`, the input of the residual branch; `block`, the input of the whole block.
         It is for `insert_temporal`, as it changes nothing here.
-
-    Attributes:
-        stream: memory of the previous frame while the network runs frame by frame; else None.
     """
 
     takes_tokens: ClassVar[bool] = True
@@ -137,38 +133,24 @@ class TemporalShift(TemporalModule):
             raise ValueError(f"shift_div: {shift_div} is more than the {channels} channels of a branch")
         self.shift_div, self.direction = shift_div, shift
         self.causal = shift == "uni"
-        self.stream: Stream | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Shifts features (B*T, ...), or (B, ...) with a stream, and keeps their shape."""
         fold = x.shape[self.channel_dim] // self.shift_div
         if self.stream is not None:
-            return self.stream.shift(x, fold, self.channel_dim)
+            return self._next(x, fold, self.stream)
         return temporal_shift(x, self.num_frames, fold=fold, direction=self.direction, channel_dim=self.channel_dim)
+
+    def _next(self, x: Tensor, fold: int, stream: Stream) -> Tensor:
+        """Shifts features (B, ...) of one frame per clip, and remembers the channels that move, without a copy."""
+        moving, rest = x.split([fold, x.shape[self.channel_dim] - fold], dim=self.channel_dim)
+        past = stream.recall(moving, moving.shape)
+        stream.keep(moving)
+        return torch.cat([past, rest], dim=self.channel_dim)
 
     def extra_repr(self) -> str:
         """Returns what print(model) shows."""
         return f"1/{self.shift_div}, {self.direction}"
-
-
-class Stream:
-    """Holds the channels that each shift of a one-directional network moves from one frame to the next.
-
-    before: channels of the previous frame, in the order in which the shifts run; empty at the first frame, which reads
-        zeros.
-    now: channels of this frame.
-    """
-
-    def __init__(self, before: list[Tensor]) -> None:
-        self.before = before
-        self.now: list[Tensor] = []
-
-    def shift(self, x: Tensor, fold: int, channel_dim: int) -> Tensor:
-        """Shifts features (B, ...) of one frame per clip and keeps their shape."""
-        moving, rest = x.split([fold, x.shape[channel_dim] - fold], dim=channel_dim)
-        past = self.before[len(self.now)] if self.before else torch.zeros_like(moving)
-        self.now.append(moving)
-        return torch.cat([past, rest], dim=channel_dim)
 
 
 class TemporalPool(nn.Module):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -23,7 +21,7 @@ class TIN(TemporalModule):
     div: 1/div of the channels move, the rest passes.
     """
 
-    any_length: ClassVar[bool] = False
+    any_length = False
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1, div: PositiveInt = 4) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)

@@ -51,7 +51,7 @@ def test_videos_are_predicted_explained_and_shown(config: Path, tmp_path: Path) 
     assert cam.main([best, video, str(tmp_path / "cam.png")]) == 0
     assert (tmp_path / "cam.png").is_file()
     assert browse_data.main([str(config), "--count", "2", "--out", str(tmp_path / "sheet.png")]) == 0
-    with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame, but tsn_tdn_resnet18 has no"):
+    with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame, but tsn_tdn_resnet18 has TDN"):
         stream.main([best, video])
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from methods.build import build_method
-from methods.tsm import TSM, StreamingTSM
+from methods.frame_by_frame import FrameByFrame
+from methods.tsm import TSM
 from methods.tsn import TSN
 from networks.temporal.shift import TemporalShift
 from tests.helpers.requirements import needs_package
@@ -181,33 +182,6 @@ def test_a_one_directional_network_never_looks_ahead() -> None:
     assert torch.equal(before, after)
 
 
-@pytest.mark.whole
-@pytest.mark.alike
-@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2"])
-def test_streaming_gives_the_offline_networks_scores_frame_by_frame(backbone: str) -> None:
-    net = TSM(backbone=backbone, num_class=5, shift="uni").eval()
-    stream = StreamingTSM(net)
-    clips = torch.randn(2, 3, 64, 32, 32)
-    with torch.no_grad():
-        offline = net(clips)
-        state: tuple[torch.Tensor, ...] = ()
-        running = torch.zeros(2, 5)
-        for t in range(64):
-            logits, *new_state = stream(clips[:, :, t], *state)
-            state = tuple(new_state)
-            running += logits / 64
-        assert float((running - offline).abs().max()) < 1e-5
-        assert torch.equal(net(clips), offline)  # the stream left the network as it was
-        first = stream(clips[:, :, 0])[0]
-        torch.testing.assert_close(stream(clips[:, :, 0], *stream.first_state(clips[:, :, 0]))[0], first)
-
-
-@pytest.mark.parametrize("arguments", [{}, {"shift_div": 0}, {"shift": "uni", "temporal_pool": True}])
-def test_a_network_that_cannot_stream_is_refused(arguments: dict) -> None:
-    with pytest.raises(ConfigError, match=r"common\.model\.shift"):
-        StreamingTSM(TSM(backbone="resnet18", num_class=5, **arguments))
-
-
 def test_the_shift_of_the_slot_is_tsm() -> None:
     torch.manual_seed(0)
     tsm = TSM(backbone="resnet18", num_class=5, num_segments=4, shift="uni").eval()
@@ -216,7 +190,7 @@ def test_the_shift_of_the_slot_is_tsm() -> None:
     clips = torch.randn(2, 3, 4, 32, 32)
     with torch.no_grad():
         assert torch.equal(slot(clips), tsm(clips))
-        assert torch.equal(StreamingTSM(slot)(clips[:, :, 0])[0], StreamingTSM(tsm)(clips[:, :, 0])[0])
+        assert torch.equal(FrameByFrame(slot)(clips[:, :, 0])[0], FrameByFrame(tsm)(clips[:, :, 0])[0])
     with pytest.raises(ValueError, match="temporal: tsm has a module already"):
         TSM(backbone="resnet18", num_class=5, temporal={"name": "tam"})
 
@@ -242,7 +216,7 @@ def test_it_compiles_without_a_graph_break_and_exports_with_any_batch() -> None:
         torch.testing.assert_close(compiled(clips[:, :, :2]), net(clips[:, :, :2]))
         program = torch.export.export(net, (clips,), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
         torch.testing.assert_close(program(clips[:1]), expected[:1])
-        stream = StreamingTSM(TSM(backbone="resnet18", num_class=5, shift="uni").eval())
+        stream = FrameByFrame(TSM(backbone="resnet18", num_class=5, shift="uni").eval())
         inputs = (clips[:, :, 0], *stream.first_state(clips[:, :, 0]))
         step = torch.export.export(stream, inputs).module()
         torch.testing.assert_close(step(*inputs), stream(*inputs))

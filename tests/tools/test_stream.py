@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from datasets.videos.video import Video
 from tests.helpers.make_video import make_video
 from tests.helpers.run_tool import run_tool
-from tests.helpers.trained import CLASSES, TSN, UNI, write_checkpoint
+from tests.helpers.trained import CLASSES, TSN, UNI, UNI_GSF, UNI_TAM, write_checkpoint
 from tools import stream
 from tools.inference import load
 from tools.inference.inputs import VideoInput
@@ -38,6 +39,14 @@ def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
     offline = recognizer.logits(clip, batch_size=1)[0]
     np.testing.assert_allclose(logits.mean(0), offline, atol=1e-5 * float(logits.abs().max()))
     assert (logits[0] - logits[10]).abs().max() > 0.1  # frames do differ
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("model", [UNI_TAM, UNI_GSF], ids=["tam", "gsf"])
+def test_networks_with_another_causal_module_stream_with_folded_norms(model: dict[str, Any], tmp_path: Path) -> None:
+    recognizer = load(write_checkpoint(tmp_path, model), device="cpu")
+    found = check_stream(recognizer, streaming_network(recognizer, recognizer.folded.network))
+    assert found.num_frames == 64 and found.difference < 1e-5
 
 
 @pytest.mark.whole

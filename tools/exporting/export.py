@@ -99,7 +99,7 @@ def streaming_step(recognizer: Recognizer) -> Exportable:
     """Returns the network of one frame: frame (batch, C, H, W), state_0, ... -> logits (batch, K), next_state_0, ...
 
     A video begins with states of zeros.
-    Raises: ConfigError for a network that is not a one-directional TSM.
+    Raises: ConfigError for a network that looks at later frames.
     """
     module = streaming_network(recognizer, recognizer.method)
     height, width = recognizer.protocol.transform.size

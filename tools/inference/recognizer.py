@@ -119,7 +119,7 @@ class Recognizer(TrainedNetwork):
     ) -> Iterator[FramePrediction]:
         """Yields a prediction after each frame of a video, a camera or any iterable of frames, computing it only once.
 
-        The network has to be a TSM with `shift: uni`, which looks only into the past. `windows` takes any network.
+        The network has to have `shift: uni`, which looks only into the past. `windows` takes any network.
 
         every: use every n-th frame. over: frames whose logits are averaged, by default as many as in training.
         Raises: ConfigError for another network; FrameError when nothing can be decoded.

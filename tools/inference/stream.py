@@ -1,4 +1,4 @@
-"""Prints the answers of a one-directional TSM frame by frame, or checks them, for tools/stream.py."""
+"""Prints the answers of a one-directional network frame by frame, or checks them, for tools/stream.py."""
 
 from __future__ import annotations
 

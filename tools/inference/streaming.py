@@ -1,4 +1,4 @@
-"""Runs a one-directional TSM frame by frame: each frame once, with the features of the previous one in memory."""
+"""Runs a one-directional network frame by frame: each frame once, with what it remembers of those before."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from datasets.videos.video import TimedFrame
 from methods.base import fold_frames
-from methods.tsm import StreamingTSM
+from methods.frame_by_frame import FrameByFrame
 from methods.tsn import TSN
 from tools.inference.inputs import Input
 from tools.inference.network import TrainedNetwork
@@ -24,7 +24,7 @@ from utils.errors import ConfigError
 CHECKED_FRAMES = 64
 
 
-def streaming_network(recognizer: TrainedNetwork, method: nn.Module) -> StreamingTSM:
+def streaming_network(recognizer: TrainedNetwork, method: nn.Module) -> FrameByFrame:
     """Returns the network for one frame at a time.
 
     method: the recognizer's network, as it is or folded.
@@ -35,16 +35,17 @@ def streaming_network(recognizer: TrainedNetwork, method: nn.Module) -> Streamin
         raise ConfigError(f"{path}: only RGB frames can be streamed, but this network takes {modality}")
     if not isinstance(method, TSN):
         raise ConfigError(
-            f"{path}: only a TSM with `shift: uni` can run frame by frame, this is a {recognizer.method.name}"
+            f"{path}: only `shift: uni` of a TSM, or of another temporal module, can run frame by frame; this is "
+            f"{recognizer.method.name}"
         )
     try:
-        return StreamingTSM(method)
+        return FrameByFrame(method)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
 def stream_frames(
-    recognizer: TrainedNetwork, network: StreamingTSM, video: Input, *, every: int, over: int | None, topk: int
+    recognizer: TrainedNetwork, network: FrameByFrame, video: Input, *, every: int, over: int | None, topk: int
 ) -> Iterator[FramePrediction]:
     """Yields a prediction after each frame. `Recognizer.stream` explains the arguments.
 
@@ -61,7 +62,7 @@ def stream_frames(
 
 @torch.no_grad()
 def stream_logits(
-    recognizer: TrainedNetwork, network: StreamingTSM, frames: Iterable[TimedFrame]
+    recognizer: TrainedNetwork, network: FrameByFrame, frames: Iterable[TimedFrame]
 ) -> Iterator[tuple[float, Tensor, float]]:
     """Yields (seconds, logits float32 (crops, K), seconds of computing) for each frame as it comes."""
     state: tuple[Tensor, ...] = ()
@@ -91,7 +92,7 @@ class StreamCheck:
 
 @torch.no_grad()
 def check_stream(
-    recognizer: TrainedNetwork, network: StreamingTSM, video: Input | None = None, *, every: int = 1
+    recognizer: TrainedNetwork, network: FrameByFrame, video: Input | None = None, *, every: int = 1
 ) -> StreamCheck:
     """Compares the stream with the offline network over the first 64 frames of a video, or of noise.
 
@@ -108,7 +109,7 @@ def check_stream(
     views = np.concatenate([recognizer.protocol.transform.apply([picture])[0][:1] for picture in pictures], axis=1)
     clip = recognizer.normalise(views)  # 1, 3, T, H, W
     mean = recognizer.folded.network(clip)
-    offline = network.tsm.frame_logits(fold_frames(clip))
+    offline = network.method.frame_logits(fold_frames(clip))
     state: tuple[Tensor, ...] = ()
     rows = []
     for frame in clip.unbind(2):

@@ -313,7 +313,7 @@ def test_tea_changes_the_blocks_of_its_own_network_alone() -> None:
 
 def test_settings_hold_the_modules_arguments_with_their_defaults() -> None:
     net = TSN(backbone="resnet18", num_class=5, temporal={"name": "tam", "squeeze": 8})
-    assert net.settings["temporal"] == {"name": "tam", "widen": 2, "squeeze": 8}
+    assert net.settings["temporal"] == {"name": "tam", "widen": 2, "squeeze": 8, "shift": "bi"}
     assert TSN(backbone="resnet18", num_class=5).settings["temporal"] is None
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from networks.temporal.module import Stream
 from networks.temporal.non_local import FrameNonLocal
 from networks.temporal.shift import (
     DIRECTIONS,
-    Stream,
     TemporalPool,
     TemporalShift,
     _shift_for_compilers,

@@ -11,7 +11,8 @@ from torch import nn
 from methods import METHODS
 from methods.base import Method
 from methods.clip3d import Clip3D
-from methods.tsm import TSM, StreamingTSM
+from methods.frame_by_frame import FrameByFrame
+from methods.tsm import TSM
 from methods.tsn import TSN
 from networks.temporal.tpn import TPN
 from tests.helpers.randomise import randomise
@@ -96,7 +97,7 @@ def test_frames_cannot_be_streamed_through_a_neck() -> None:
     with torch.device("meta"):
         net = TSM(backbone="resnet18", num_class=5, shift="uni", neck="tpn")
     with pytest.raises(ConfigError, match="only `shift: uni` can run frame by frame, but tsm_resnet18 has a neck"):
-        StreamingTSM(net)
+        FrameByFrame(net)
 
 
 def test_image_weights_leave_the_neck_random() -> None:

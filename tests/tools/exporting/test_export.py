@@ -10,7 +10,7 @@ import torch
 
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
-from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, write_checkpoint
+from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, UNI_GSF, UNI_TAM, write_checkpoint
 from tools import export
 from tools.exporting.export import METADATA_ENTRY, clip_network, exports_onnx, trace
 from tools.inference import load
@@ -67,8 +67,9 @@ def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: py
 
 @pytest.mark.long
 @with_onnx
-def test_the_streaming_step_carries_its_state(tmp_path: Path) -> None:
-    ckpt, out = write_checkpoint(tmp_path, UNI), tmp_path / "step.onnx"
+@pytest.mark.parametrize("model", [UNI, UNI_TAM, UNI_GSF], ids=["tsm", "tam", "gsf"])
+def test_the_streaming_step_carries_its_state(model: dict[str, Any], tmp_path: Path) -> None:
+    ckpt, out = write_checkpoint(tmp_path, model), tmp_path / "step.onnx"
     assert export.main([str(ckpt), str(out), "--streaming"]) == 0
     import onnxruntime
 
