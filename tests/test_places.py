@@ -18,6 +18,7 @@ from anal_tools import report_html
 from tools import docs_pictures
 from tools.documenting import config_reference
 from tools.exporting import cost, export_table
+from tools.proving import page
 from tools.serving import server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,7 @@ FILES = {
     "docs/config.md": config_reference.PAGE,
     "docs/models.md": cost.DOCUMENT,
     "docs/export_models.md": export_table.PAGE,
+    "docs/matrix.md": page.PAGE,
     "exps/template/tsm_resnet50/train.sh": tools.importing.experiment.SCRIPTS / "train.sh",
     "exps/template/tsm_resnet50/eval.sh": tools.importing.experiment.SCRIPTS / "eval.sh",
 }

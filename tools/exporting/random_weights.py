@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from methods.base import Method
 
+SILENT = 1e-3  # a parameter of smaller values hides what is behind it
+
 
 @torch.no_grad()
 def liven(method: Method, clips: Tensor) -> None:
@@ -21,3 +23,11 @@ def liven(method: Method, clips: Tensor) -> None:
     for name, value in method.named_parameters():
         if name.startswith(method.head_prefix):
             value.copy_(torch.randn_like(value))
+
+
+@torch.no_grad()
+def stir(method: Method) -> None:
+    """Moves parameters away from a start at zero: closed gates, silent branches, small layer scales."""
+    for value in method.parameters():
+        if float(value.abs().max()) < SILENT:
+            nn.init.normal_(value, std=0.1)
