@@ -1,4 +1,9 @@
+"""PyTorchVideo's create_resnet: all its arguments do what they say, or are refused by name."""
+
 from __future__ import annotations
+
+import inspect
+from typing import Any
 
 import pytest
 import torch
@@ -35,3 +40,76 @@ def test_every_argument_changes_its_part() -> None:
     assert not {type(module) for module in plain.modules()} & {nn.BatchNorm3d, nn.ReLU}
     with pytest.raises(ValueError, match=r"^model_depth: should be 50, 101 or 152, but is 34$"):
         create_resnet(model_depth=34)
+
+
+NAMES = """input_channel model_depth model_num_class dropout_rate norm activation stem_dim_out stem_conv_kernel_size
+stem_conv_stride stem_pool stem_pool_kernel_size stem_pool_stride stem stage1_pool stage1_pool_kernel_size
+stage_conv_a_kernel_size stage_conv_b_kernel_size stage_conv_b_num_groups stage_conv_b_dilation stage_spatial_h_stride
+stage_spatial_w_stride stage_temporal_stride bottleneck head head_pool head_pool_kernel_size head_output_size
+head_activation head_output_with_global_average"""
+
+
+def test_it_has_the_29_arguments_of_pytorchvideo() -> None:
+    assert [*inspect.signature(create_resnet).parameters] == NAMES.split() and len(NAMES.split()) == 29
+
+
+def test_arguments_of_stem_and_pools_reach_the_network() -> None:
+    with torch.device("meta"):
+        net = create_resnet(
+            stem_dim_out=16, stem_conv_kernel_size=(5, 5, 3), stem_conv_stride=(2, 1, 2), stem_pool=nn.AvgPool3d,
+            stem_pool_kernel_size=(3, 3, 3), stem_pool_stride=(2, 2, 2), stage1_pool=nn.MaxPool3d,
+            stage1_pool_kernel_size=(2, 1, 1), head_pool=nn.AdaptiveAvgPool3d,
+        )  # fmt: skip
+        x = torch.empty(1, 3, 16, 64, 64)
+        assert net.stem(x).shape == (1, 16, 4, 32, 16)
+        assert net.stage(0, net.stem(x)).shape == (1, 64, 2, 32, 16)
+        assert net(x).shape == (1, 400)
+        assert create_resnet(stem_pool=None).stem(x).shape == (1, 64, 16, 32, 32)
+    assert net.conv1.padding == (2, 2, 1) and net.maxpool.padding == (1, 1, 1)
+
+
+def test_kernels_groups_dilations_and_strides_reach_their_stages() -> None:
+    with torch.device("meta"):
+        net = create_resnet(
+            stage_conv_a_kernel_size=((1, 1, 1), ((3, 1, 1), (1, 1, 1)), (3, 1, 1), (3, 1, 1)),
+            stage_conv_b_kernel_size=((3, 3, 3), (1, 3, 3), (1, 3, 3), (1, 3, 3)),
+            stage_conv_b_num_groups=(64, 1, 1, 2),
+            stage_conv_b_dilation=((1, 1, 1), (1, 1, 1), (1, 1, 1), (1, 2, 2)),
+            stage_spatial_h_stride=(1, 2, 2, 1),
+            stage_spatial_w_stride=(1, 2, 1, 1),
+            stage_temporal_stride=(1, 2, 1, 1),
+        )  # fmt: skip
+        assert net.forward_features(torch.empty(1, 3, 8, 64, 64)).shape == (1, 2048, 4, 4, 8)
+    assert [block.conv1.kernel_size[0] for block in net.layer2] == [3, 1, 3, 1]
+    assert net.layer1[0].conv2.weight.shape == (64, 1, 3, 3, 3) and net.layer4[1].conv2.weight.shape[1] == 256
+    assert net.layer4[0].conv2.dilation == (1, 2, 2)
+    assert net.layer4[2].conv2.padding == (0, 2, 2) and net.layer2[1].conv1.stride == (1, 1, 1)
+    assert (net.layer2[0].conv1.stride, net.layer2[0].conv2.stride) == ((2, 1, 1), (1, 2, 2))
+
+
+def test_one_triple_stands_for_all_stages() -> None:
+    with torch.device("meta"):
+        net = create_resnet(stage_conv_a_kernel_size=(3, 1, 1), stage_conv_b_dilation=(1, 2, 2))
+    convs = [block for stage in range(1, 5) for block in net.get_submodule(f"layer{stage}")]
+    assert {block.conv1.kernel_size for block in convs} == {(3, 1, 1)}
+    assert {block.conv2.dilation for block in convs} == {(1, 2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"stem": nn.Identity}, "stem: the network here has its own; leave it out"),
+        ({"bottleneck": nn.Identity}, "bottleneck: the network here has its own"),
+        ({"head": nn.Identity}, "head: the network here has its own"),
+        ({"head_activation": nn.Softmax}, "head_activation: networks here return logits"),
+        ({"head_pool": nn.MaxPool3d}, "head_pool: the head here averages"),
+        ({"head_output_size": (1, 2, 2)}, "head_output_size: the head here averages all positions"),
+        ({"head_output_with_global_average": False}, "head_output_with_global_average: the head here averages"),
+        ({"stage_conv_b_dilation": ((1, 1, 1), (1, 2, 2))}, "stage_conv_b_dilation: has 2 entries"),
+        ({"stage_conv_b_num_groups": (7, 1, 1, 1)}, "stage_conv_b_num_groups: 7 does not divide the 64 channels"),
+        ({"stage_temporal_stride": (0, 1, 1, 1)}, "stage_temporal_stride"),
+    ],
+)
+def test_what_it_cannot_do_is_refused_by_name(arguments: dict[str, Any], message: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=f"^{message}"):
+        create_resnet(**arguments)
