@@ -26,7 +26,15 @@ def rows_of(path: Path) -> list[list[str]]:
 
 @pytest.mark.whole
 @pytest.mark.alike
-@pytest.mark.parametrize("names", [["only"], ["a", "b"], STRANGE, [f"class number {i}" for i in range(152)]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["only"],
+        ["a", "b"],
+        STRANGE,
+        pytest.param([f"class number {i}" for i in range(152)], marks=pytest.mark.long),
+    ],
+)
 def test_totals_of_every_file_equal_the_results(tmp_path: Path, names: list[str]) -> None:
     make_results(tmp_path, names, videos=3 * len(names))
     assert main(["-e", str(tmp_path)]) == 0

@@ -27,7 +27,7 @@ BLOCKS = {
 @pytest.mark.parametrize(
     ("model", "more", "layer"),
     [
-        pytest.param(NECK, {}, "neck", id="tpn"),
+        pytest.param(NECK, {}, "neck", id="tpn", marks=pytest.mark.long),
         pytest.param(
             BLOCKS,
             {"activation_checkpointing": True},

@@ -62,6 +62,7 @@ def test_another_optimizer_or_other_groups_go_on(begun: Path, change: str) -> No
     assert ("begins without a memory for" in log(begun)) == ("ADAMW" in change)
 
 
+@pytest.mark.long
 def test_parts_can_be_frozen_and_thawed(begun: Path) -> None:
     assert run(begun, MORE, "common.freeze=[backbone.features.1]") == 0
     assert run(begun, "common.lr_scheduler.max_iter=5", "common.freeze=[backbone.features.2]") == 0

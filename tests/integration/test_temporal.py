@@ -23,7 +23,9 @@ def test_a_network_trains_is_evaluated_and_predicts_as_its_config_says(tmp_path:
     assert run(config, "--evaluate") == 0
     best = config.parent / "ckpt_best.pth.tar"
     settings = checkpoint.load(best)["settings"]
-    with_defaults = {"temporal": {"name": "tam", "widen": 2, "squeeze": 2}} if "temporal" in more else more
+    with_defaults = (
+        {"temporal": {"name": "tam", "widen": 2, "squeeze": 2, "shift": "bi"}} if "temporal" in more else more
+    )
     assert {key: settings[key] for key in with_defaults} == with_defaults
     first = next((tmp_path / "frames").glob("*/val 0"))
     assert "dark" in run_tool("predict", best, first).stdout

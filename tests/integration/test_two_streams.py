@@ -68,6 +68,7 @@ def test_a_few_steps_on_flow_tell_left_from_right_in_textures_never_seen(flow: P
     assert rates["first weight"] == 5.0
 
 
+@pytest.mark.long
 def test_the_streams_fuse(flow: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = write_config(dataset.parent / "diff", dataset, model={"modality": "rgbdiff", "stack": 1})
     assert main.main(["--config", str(config), "common.lr_scheduler.max_iter=1"]) == 0

@@ -51,7 +51,7 @@ def run(tmp_path: Path, *arguments: str) -> int:
     return matrix.main([*arguments, "--kept", str(tmp_path / "cells.jsonl"), "--runs", str(tmp_path / "runs")])
 
 
-def test_it_has_all_modules_of_the_table_and_twelve_image_networks() -> None:
+def test_it_has_all_modules_of_the_table_and_a_dozen_image_networks() -> None:
     assert ("tsn", *TEMPORAL_MODULES, "trn") == MODULES and len(BACKBONES) >= 12
     assert len(list(cells([]))) == len(MODULES) * len(BACKBONES)
     assert [cell.name for cell in cells(["tam", "tsm", "resnet18"])] == ["tsm resnet18", "tam resnet18"]
@@ -123,7 +123,7 @@ def test_the_page_is_what_is_proved_and_a_difference_is_noticed(
     assert run(tmp_path, "--check", "tam", "resnet18") == 1
     assert "has no row of tam resnet18" in capsys.readouterr().err
     assert run(tmp_path, "tam", "resnet18", "--write") == 0
-    assert "107 cells are not proved yet" in capsys.readouterr().out
+    assert f"{len(list(cells([]))) - 1} cells are not proved yet" in capsys.readouterr().out
     assert "A question mark: the cell is not proved yet" in page.PAGE.read_text()
     assert run(tmp_path, "--check", "tam", "resnet18") == 0 and run(tmp_path, "--check", "tsm", "resnet18") == 1
     assert "tsm resnet18 has ? | ?" in capsys.readouterr().err

@@ -71,6 +71,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Iterator[tu
 pytestmark = pytest.mark.whole
 
 
+@pytest.mark.long
 def test_it_says_what_it_found_chose_and_saw_and_what_to_type_next(made: tuple[Path, Printed]) -> None:
     root, said = made
     out = said.stdout
@@ -91,6 +92,7 @@ def test_it_says_what_it_found_chose_and_saw_and_what_to_type_next(made: tuple[P
     assert "5 folds: a 20% part" in page and "McNemar" in page
 
 
+@pytest.mark.long
 def test_each_video_was_tested_once_and_only_order_tells_fades_apart(made: tuple[Path, Printed]) -> None:
     right = {}
     for name in ("order_blind", "order_aware"):
@@ -100,6 +102,7 @@ def test_each_video_was_tested_once_and_only_order_tells_fades_apart(made: tuple
     assert right["order_blind"] <= 14 < 18 <= right["order_aware"]
 
 
+@pytest.mark.long
 def test_the_probe_names_new_videos_and_main_scores_it(made: tuple[Path, Printed]) -> None:
     root, _ = made
     fading(root / "new.mp4", -1, seed=99)
@@ -115,6 +118,7 @@ def test_the_probe_names_new_videos_and_main_scores_it(made: tuple[Path, Printed
     assert open_experiment(copy).results.best_by == 100.0  # these videos have been learned
 
 
+@pytest.mark.long
 def test_each_fold_is_an_experiment_of_main_and_all_share_what_the_network_saw(made: tuple[Path, Printed]) -> None:
     root, said = made
     for head in ("order_blind", "order_aware"):
@@ -128,6 +132,7 @@ def test_each_fold_is_an_experiment_of_main_and_all_share_what_the_network_saw(m
     assert 40 < len(store._rows) <= 20 * 4  # trained on and tested, a frame is the same
 
 
+@pytest.mark.long
 def test_the_experiment_that_goes_on_sees_the_order_too(made: tuple[Path, Printed]) -> None:
     config = load_config(made[0] / "out/fine_tune/config.yaml").common
     assert config.model.type == "tsm" and config.model.backbone == "resnet18" and config.model.num_class == 2
@@ -164,7 +169,6 @@ def test_a_damaged_video_is_named_and_left_out(tmp_path: Path, weights: Path) ->
     assert len(open_experiment(tmp_path / "out/order_blind").results) == 6
 
 
-@pytest.mark.long
 def test_folders_train_and_val_are_the_split(tmp_path: Path, weights: Path) -> None:
     for side in ("train", "val"):
         videos(tmp_path / "videos" / side, each=3)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from methods.base import fold_frames
 from methods.frame_by_frame import FrameByFrame, obstacle
 from methods.tsn import TSN
+from networks.first_convolution import RGB
 from networks.temporal import TEMPORAL_MODULES
 from tools.exporting import SUFFIXES, TOLERANCE
 from tools.exporting.export import Exportable, export, trace
@@ -54,6 +55,7 @@ BACKBONES = (
     Backbone("resnet18"),
     Backbone("resnet50"),
     Backbone("mobilenetv2"),
+    Backbone("timm/res2net50_26w_4s"),
     Backbone("timm/mobilenetv3_large_100"),
     Backbone("timm/efficientnet_lite0"),
     Backbone("timm/repvgg_a0"),
@@ -115,6 +117,11 @@ class Cell:
         """The two names."""
         return f"{self.module} {self.backbone.name}"
 
+    @property
+    def channels(self) -> int:
+        """The channels of one place of a clip."""
+        return RGB * (TEMPORAL_MODULES[self.module].stack if self.module in TEMPORAL_MODULES else 1)
+
     def arguments(self, side: int, **more: Any) -> dict[str, Any]:
         """Returns what TSN is built with, for frames of `side` pixels. more: arguments of the module."""
         found = self.backbone.arguments(side)
@@ -128,13 +135,14 @@ class Cell:
         side = self.backbone.side
         method = TSN(num_class=CLASSES, num_segments=FRAMES, **self.arguments(side, **more))
         stir(method)
-        liven(method, torch.randn(2, 3, FRAMES, side, side))
+        liven(method, torch.randn(2, self.channels, FRAMES, side, side))
         return method
 
     def clips(self, frames: int, *, batch: int = 1, seed: int = 1) -> Tensor:
         """Returns noise in the shape of clips."""
         generator = torch.Generator().manual_seed(seed)
-        return torch.randn(batch, 3, frames, self.backbone.side, self.backbone.side, generator=generator)
+        side = self.backbone.side
+        return torch.randn(batch, self.channels, frames, side, side, generator=generator)
 
 
 def cells(names: list[str]) -> Iterator[Cell]:
@@ -236,4 +244,4 @@ def _cost(cell: Cell) -> tuple[int, float]:
     frames, side = COSTED
     with torch.device("meta"):
         method = TSN(num_class=CLASSES, num_segments=frames, **cell.arguments(side))
-        return num_parameters(method), multiply_adds(method, (1, 3, frames, side, side)) / 1e9
+        return num_parameters(method), multiply_adds(method, (1, cell.channels, frames, side, side)) / 1e9

@@ -70,6 +70,7 @@ def test_a_published_file_tells_its_network_and_gives_its_published_scores(name:
     assert np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"] < TOLERANCE
 
 
+@pytest.mark.long
 @pytest.mark.whole
 def test_a_caffe2_pickle_gives_the_published_scores_and_softmax_is_averaged_over_positions(tmp_path: Path) -> None:
     doc, state = _published("pyslowfast__slowfast_4x16_r50")

@@ -55,7 +55,9 @@ def _error(path: Path, doc: Mapping[str, Any]) -> float:
 
 @pytest.mark.whole
 @pytest.mark.alike
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize(
+    "name", [name if "112" in name else pytest.param(name, marks=pytest.mark.long) for name in PUBLISHED]
+)
 def test_a_published_transformer_tells_its_network_and_gives_its_published_scores(name: str, tmp_path: Path) -> None:
     doc, state = _published(name)
     torch.save(wrapped(doc["file"]["state_dict_path"], state), tmp_path / "file.pyth")
