@@ -56,6 +56,10 @@ def needs_torchcodec(test: Callable[..., None]) -> Callable[..., None]:
     return test
 
 
+# under REQUIRE_ALL too, where CI runs everything with the oldest torch: what that torch cannot do at all
+needs_new_tracing = pytest.mark.skipif(
+    Version(version("torch")) < Version("2.7"), reason="cannot trace timm's attention"
+)
 needs_clips = _need(
     CLIPS.is_dir(), f"no real clips in {CLIPS}: put short videos there or set CLIPS=folder (see tests/README.md)"
 )

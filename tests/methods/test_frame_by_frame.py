@@ -15,7 +15,7 @@ from methods.tsn import TSN
 from networks.prepare import to_channels_last
 from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.module import TemporalModule
-from tests.helpers.randomise import randomise
+from tests.helpers.randomise import wake
 from utils.config.build import parameters_of
 from utils.errors import ConfigError
 
@@ -28,10 +28,7 @@ def network(name: str, backbone: str = "resnet18", **arguments: Any) -> TSN:
     torch.manual_seed(0)
     temporal = {"name": name, "shift": "uni", **arguments}
     net = TSN(backbone=backbone, num_class=5, num_segments=4, init_std=0.1, temporal=temporal)
-    randomise(net)
-    for parameter in net.backbone.parameters():
-        if not parameter.any():
-            nn.init.normal_(parameter, std=0.1)
+    wake(net)
     return net.eval()
 
 

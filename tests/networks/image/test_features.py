@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 import pytest
 import torch
-from packaging.version import Version
 from torch import Tensor, nn
 
 from methods.tsm import TSM
 from networks.image.backbones import image_backbone
 from networks.image.features import FrameFeatures
-from tests.helpers.requirements import needs_package
+from tests.helpers.requirements import needs_new_tracing, needs_package
 
 pytestmark = needs_package("timm", "pip install timm")
 SMALL = {"embed_dim": 32, "depth": 3, "num_heads": 2}
@@ -42,7 +40,7 @@ def test_dinov2_takes_frames_of_another_size_than_it_was_trained_with(size: int)
     assert features.vectors(net, torch.empty(1, 3, size, size, device="meta")).shape == (1, 384)
 
 
-@pytest.mark.skipif(Version(version("torch")) < Version("2.7"), reason="torch 2.6 cannot trace timm's attention")
+@needs_new_tracing
 def test_a_temporal_shift_still_finds_its_places_in_a_vision_transformer() -> None:
     with torch.device("meta"):
         method = TSM(backbone="timm/vit_tiny_patch16_224", num_class=3, num_segments=2).eval()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
-from packaging.version import Version
 from torch import nn
 from torchvision.models import resnet18
 
@@ -21,8 +19,8 @@ from networks.temporal.relation import MOST, Relations
 from networks.temporal.tam import TAM
 from networks.temporal.tea import TEA
 from networks.temporal.tin import TIN
-from tests.helpers.randomise import randomise
-from tests.helpers.requirements import needs_package
+from tests.helpers.randomise import randomise, wake
+from tests.helpers.requirements import needs_new_tracing, needs_package
 from utils.config.build import ArgumentError
 
 FRAMES, CHANNELS = 4, 32
@@ -57,10 +55,7 @@ def in_networks(*, also: Sequence[str] = ()) -> list:
 def network(**arguments: object) -> TSN:
     torch.manual_seed(0)
     net = TSN(**{"backbone": "resnet18", "num_class": 5, "num_segments": FRAMES, **arguments})  # type: ignore[arg-type]
-    randomise(net)
-    for parameter in net.backbone.parameters():
-        if not parameter.any():
-            nn.init.normal_(parameter, std=0.1)
+    wake(net)
     return net.eval()
 
 
@@ -216,10 +211,7 @@ def test_impossible_arguments_are_one_line_that_names_the_argument(arguments: di
         ("mobilenetv2", "tdn", "needs a ResNet of torchvision beside its own stem, not mobilenetv2"),
         pytest.param(
             *("timm/vit_tiny_patch16_224", "mvf", r"needs maps of features, and blocks\.0\.norm1 .* gets tokens"),
-            marks=[
-                needs_package("timm"),
-                pytest.mark.skipif(Version(version("torch")) < Version("2.7"), reason="cannot trace timm's attention"),
-            ],
+            marks=[needs_package("timm"), needs_new_tracing],
         ),
     ],
 )

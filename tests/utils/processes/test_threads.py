@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from tests.helpers.requirements import lacking
 from utils.files import ROOT
 from utils.processes import threads
 from utils.processes.threads import limit_threads
@@ -60,7 +61,7 @@ print(right, others.count({{max(allowed)}}))
 def test_with_one_thread_for_each_core_no_two_share_one(threads: int, said: str) -> None:
     two = sorted(os.sched_getaffinity(0))[:2]
     if len(two) < 2:
-        pytest.skip("needs two cores")
+        lacking("this needs a machine with two cores")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("OMP_NUM_THREADS", None)
     command = [sys.executable, "-c", APART.format(threads=threads)]
