@@ -7,7 +7,7 @@ from typing import Any
 
 from datasets.protocol import ClipProtocol
 from datasets.sampling.rules import get_rule
-from utils.transforms.image import INTERPOLATIONS
+from utils.transforms.resize import INTERPOLATIONS
 
 LENGTHS = (5, 30, 100, 301)
 PICTURES = ((1080, 1920), (1920, 1080))  # height, width

@@ -16,7 +16,8 @@ import numpy as np
 
 from utils.clip_spec import MODALITIES
 from utils.transforms.crops import CropRule, Plan, Size
-from utils.transforms.image import INTERPOLATIONS, MAX_PIXELS, decode_frame, headers_of_one_size
+from utils.transforms.image import MAX_PIXELS, decode_frame, headers_of_one_size, hear_libjpeg
+from utils.transforms.resize import INTERPOLATIONS
 
 
 class CutClip:
@@ -24,7 +25,7 @@ class CutClip:
 
     rule: chooses boxes, once per clip.
     size: size of the output, one side or (height, width).
-    interpolation: a name in image.INTERPOLATIONS.
+    interpolation: a name in resize.INTERPOLATIONS.
     flip: probability that a training clip is mirrored as a whole.
     modality: a name in utils.clip_spec.MODALITIES; a mirrored field of optical flow also changes the sign of its x,
         which is 255 - x here.
@@ -69,30 +70,41 @@ class CutClip:
         and whether the clip was mirrored.
         Raises: UnreadableFrameError with the position of the first frame that cannot be decoded.
         """
-        headers = None if self.is_flow else headers_of_one_size(frames)
-        if headers is None:
-            count = len(frames) // 2 if self.is_flow else len(frames)
-            decode = functools.partial(
-                _decode_field if self.is_flow else decode_frame, frames, max_pixels=self.max_pixels
-            )
-            decoded = map(decode, range(count))
-            first = next(decoded)  # only decoding shows the size
-            plan, flip = self.draw(first.shape[0], first.shape[1], rng)
-            whole = itertools.chain([first], decoded)
-            return self.cut(whole, plan, flip, out, num_frames=count, sizes=[first.shape[:2]]), flip
-        height, width = headers[0][:2]
-        plan, flip = self.draw(height, width, rng)
-        reduce, rows = 1, None
-        if self.interpolation == "auto" and _may_be_halved(plan, (height, width)):
-            reduce, plan = 2, _halved(plan)
-        sizes = [(-(-height // reduce), -(-width // reduce))]
-        if plan.box is not None and plan.before is None:  # what lies below the box is not decoded
-            rows = reduce * (plan.box[0] + plan.box[2])
-            sizes.append((-(-(rows + 1) // reduce), sizes[0][1]))
-        # one by one, so that each is cut while it is in the processor's cache
-        decode = functools.partial(decode_frame, frames, reduce=reduce, rows=rows, max_pixels=self.max_pixels)
-        pictures = map(decode, range(len(frames)), headers)
-        return self.cut(pictures, plan, flip, out, num_frames=len(frames), sizes=sizes), flip
+        count = len(frames) // 2 if self.is_flow else len(frames)
+        with hear_libjpeg() as complaints:
+            headers = None if self.is_flow else headers_of_one_size(frames)
+            known = []
+            if headers is None:
+                decode = functools.partial(
+                    _decode_field if self.is_flow else decode_frame, frames, max_pixels=self.max_pixels
+                )
+                known = [decode(0)]  # only decoding shows the size
+                height, width = known[0].shape[:2]
+                plan, flip = self.draw(height, width, rng)
+                sizes = [(height, width)]
+            else:
+                height, width = headers[0][:2]
+                plan, flip = self.draw(height, width, rng)
+                reduce, rows = 1, None
+                if self.interpolation == "auto" and _may_be_halved(plan, (height, width)):
+                    reduce, plan = 2, _halved(plan)
+                sizes = [(-(-height // reduce), -(-width // reduce))]
+                if plan.box is not None and plan.before is None:  # what lies below the box is not decoded
+                    rows = reduce * (plan.box[0] + plan.box[2])
+                    sizes.append((-(-(rows + 1) // reduce), sizes[0][1]))
+                decode = functools.partial(
+                    decode_frame, frames, headers=headers, reduce=reduce, rows=rows, max_pixels=self.max_pixels
+                )
+
+            def cut(known: Sequence[np.ndarray]) -> np.ndarray:
+                # decodes one by one, so that each is cut while it is in the processor's cache
+                pictures = itertools.chain(known, map(decode, range(len(known), count)))
+                return self.cut(pictures, plan, flip, out, num_frames=count, sizes=sizes)
+
+            crops = cut(known)
+        if complaints:  # about which frame? outside of the block each is heard on its own
+            crops = cut([])
+        return crops, flip
 
     def apply(
         self,

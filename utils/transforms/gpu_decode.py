@@ -86,7 +86,7 @@ class EncodedBatch:
 
     samples: N of them.
     shape: (V, T, H, W, C) that the clips of a sample become.
-    interpolation: a name in `image.INTERPOLATIONS`.
+    interpolation: a name in `resize.INTERPOLATIONS`.
     """
 
     samples: list[EncodedSample]
@@ -156,7 +156,7 @@ class EncodedBatch:
         return torch.stack(pieces).permute(0, 1, 3, 4, 2)
 
     def _resize(self, frames: Tensor, size: Sequence[int]) -> Tensor:
-        """Resizes (T, 3, H, W) as the function of that name in `image.INTERPOLATIONS` does; returns float32."""
+        """Resizes (T, 3, H, W) as the function of that name in `resize.INTERPOLATIONS` does; returns float32."""
         frames, (height, width) = frames.float(), size
         if frames.shape[2:] == (height, width):
             return frames

@@ -1,4 +1,4 @@
-"""Decodes one encoded image to uint8 RGB, reads the header of a JPEG (ITU-T T.81), and resizes a picture.
+"""Decodes one encoded image to uint8 RGB, reads the header of a JPEG (ITU-T T.81), and resizes a picture fast.
 
 OpenCV reads almost everything; Pillow reads what OpenCV gets wrong (CMYK). A damaged image is an error here, never a
 half-grey picture: OpenCV silently fills in what a truncated file lacks, and what libjpeg complains about.
@@ -6,13 +6,14 @@ half-grey picture: OpenCV silently fills in what a truncated file lacks, and wha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -28,8 +29,6 @@ _COLOR = cv2.IMREAD_COLOR_RGB if _DECODES_RGB else cv2.IMREAD_COLOR
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 Size = tuple[int, int]  # height, width
-# image (H, W, C), size, and memory of the result's shape and type that it may write into (and then returns), or None
-Resize = Callable[[np.ndarray, Size, np.ndarray | None], np.ndarray]
 
 MAX_PIXELS = 1 << 26  # of one picture, unless a config allows more: 8192 x 8192, 200 MB
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -42,6 +41,7 @@ _EXIF = b"Exif\0\0"
 _STDERR = 2
 # what libjpeg warns of where the pixels are wrong; its other warnings are about headers
 _DAMAGE = re.compile(rb"^(?:Corrupt JPEG data: .*|Premature end of JPEG file|Inconsistent progression .*)\n?", re.M)
+_in_this_thread = threading.local()  # `hears`: whether a block of hear_libjpeg is open
 
 
 class UnreadableFrameError(FrameError):
@@ -81,14 +81,14 @@ class JpegHeader(NamedTuple):
 def decode_frame(
     frames: Sequence[bytes],
     position: int,
-    header: JpegHeader | None = None,
     *,
+    headers: Sequence[JpegHeader] | None = None,
     grey: bool = False,
     reduce: int = 1,
     rows: int | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """Decodes one frame of a clip by `decode_image`, or by `decode_grey`.
+    """Decodes one frame of a clip by `decode_image`, or by `decode_grey`. headers: those of all its frames, if known.
 
     Raises: UnreadableFrameError with the position of the frame.
     """
@@ -96,6 +96,7 @@ def decode_frame(
     try:
         if grey:
             return decode_grey(data, max_pixels=max_pixels)
+        header = None if headers is None else headers[position]
         return decode_image(data, reduce=reduce, rows=rows, header=header, max_pixels=max_pixels)
     except ValueError as error:
         message = f"frame {position + 1} of {len(frames)}: not a readable image: {error}"
@@ -152,36 +153,54 @@ def decode_image(
 def imdecode(data: bytes, flags: int) -> Any:
     """Decodes as cv2.imdecode does; returns None if the bytes are not an image that OpenCV knows.
 
-    libjpeg goes on after damaged data with invented pixels and complains on stderr only, so stderr is a file in memory
-    meanwhile. What another thread or library prints there is passed on.
+    Raises: ValueError for what OpenCV refuses and, outside a block of `hear_libjpeg`, with libjpeg's complaint about a
+        damaged JPEG.
+    """
+    if getattr(_in_this_thread, "hears", False):
+        return _imdecode(data, flags)
+    with hear_libjpeg() as complaints:
+        image = _imdecode(data, flags)
+    if complaints:
+        raise ValueError(f"damaged JPEG, {len(data)} bytes: libjpeg says {complaints[0]!r}")
+    return image
 
-    Raises: ValueError with libjpeg's complaint about a damaged JPEG, and for what OpenCV refuses.
+
+def _imdecode(data: bytes, flags: int) -> Any:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+
+
+@contextlib.contextmanager
+def hear_libjpeg() -> Iterator[list[str]]:
+    """Fills a list, when the block ends, with what libjpeg has complained about in the pictures decoded meanwhile.
+
+    Stderr is a file in memory meanwhile, and what another thread or library prints there is passed on. This costs some
+    system calls: decode all pictures of a clip in one block, and each on its own only if there was a complaint.
     """
     one_at_a_time, file = _in_place_of_stderr(os.getpid())
+    complaints: list[str] = []
     with one_at_a_time:
         try:
             stderr = os.dup(_STDERR)
         except OSError:  # it is closed, and this takes its number
             stderr = os.open(os.devnull, os.O_WRONLY)
         os.dup2(file, _STDERR)
+        _in_this_thread.hears = True
         try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        except cv2.error as error:
-            raise ValueError(f"OpenCV: {error.err}, {len(data)} bytes") from error
+            yield complaints
         finally:
+            _in_this_thread.hears = False
             os.dup2(stderr, _STDERR)
             os.close(stderr)
-            size = os.lseek(file, 0, os.SEEK_CUR)
-            text = os.pread(file, size, 0) if size else b""
-            if size:
+            if size := os.lseek(file, 0, os.SEEK_CUR):
+                text = os.pread(file, size, 0)
                 os.ftruncate(file, 0)
                 os.lseek(file, 0, os.SEEK_SET)
-    if rest := _DAMAGE.sub(b"", text):
-        os.write(_STDERR, rest)
-    if (complaint := _DAMAGE.search(text)) is not None:
-        said = complaint[0].decode("ascii", "replace").strip()
-        raise ValueError(f"damaged JPEG, {len(data)} bytes: libjpeg says {said!r}")
-    return image
+                complaints += [found[0].decode("ascii", "replace").strip() for found in _DAMAGE.finditer(text)]
+                if rest := _DAMAGE.sub(b"", text):
+                    os.write(_STDERR, rest)
 
 
 @functools.lru_cache(1)
@@ -344,52 +363,3 @@ def resize_auto(image: np.ndarray, size: Size, out: np.ndarray | None = None) ->
         return image
     shrinks = image.shape[0] >= 2 * size[0] and image.shape[1] >= 2 * size[1]
     return quick_resize(image, size, average=shrinks, out=out)
-
-
-def resize_linear(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """Resizes uint8 by OpenCV's bilinear interpolation, without antialiasing (mmaction2)."""
-    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
-
-
-def resize_pillow(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """Resizes by Pillow's bilinear interpolation, antialiased (MIT's TSM, tsn-pytorch)."""
-    if image.shape[:2] == size:
-        return image
-    if image.shape[2] != 3:  # Pillow has no such kind of picture: channel by channel, as tsn-pytorch resizes flow
-        return np.dstack([_pillow(channel, size) for channel in np.moveaxis(image, -1, 0)])
-    return _pillow(image, size)
-
-
-def _pillow(image: np.ndarray, size: Size) -> np.ndarray:
-    resized = Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR)
-    return np.asarray(resized)
-
-
-def resize_float(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """Resizes by PyTorch's bilinear interpolation on float32, without antialiasing; the result is float32 in 0..255.
-
-    PySlowFast, PyTorchVideo and VMZ do this. OpenCV's float version rounds its coordinates differently, up to 1e-4 of
-    the range.
-    """
-    import torch  # here, because tools that only decode do without it
-
-    pixels = image.astype(np.float32)
-    if image.shape[:2] == size:
-        return pixels
-    batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # H,W,C -> 1,C,H,W, a view: stays channels-last
-    resized = torch.nn.functional.interpolate(batch, size=size, mode="bilinear", align_corners=False)
-    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
-
-
-def resize_rounded(image: np.ndarray, size: Size, out: np.ndarray | None = None) -> np.ndarray:
-    """Resizes as `resize_float` does and rounds to uint8 (torchvision's video presets)."""
-    return image if image.shape[:2] == size else np.rint(resize_float(image, size)).astype(np.uint8)
-
-
-INTERPOLATIONS: dict[str, Resize] = {
-    "auto": resize_auto,
-    "linear": resize_linear,
-    "pillow": resize_pillow,
-    "float": resize_float,
-    "rounded": resize_rounded,
-}

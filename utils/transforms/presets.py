@@ -40,7 +40,7 @@ class Preset:
 
     source: whose it is.
     mean, std: per RGB channel, of pixels in 0..value_range.
-    interpolation: a name in `transforms.INTERPOLATIONS`; train_interpolation where training differs.
+    interpolation: a name in `resize.INTERPOLATIONS`; train_interpolation where training differs.
     input_size: of a clip; test_input_size where testing differs.
     average: what is averaged over a video's views, "scores" (after softmax) or "logits".
     flow_mean, flow_std: of x and y of optical flow, in 0..value_range; tsn-pytorch's unless the source has its own.

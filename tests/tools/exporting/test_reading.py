@@ -17,7 +17,7 @@ from tests.tools.exporting.test_export import with_onnx
 from tools import export
 from tools.exporting.reading import preprocessing
 from tools.inference import load
-from utils.transforms.image import INTERPOLATIONS
+from utils.transforms.resize import INTERPOLATIONS
 
 
 @pytest.mark.long

@@ -15,7 +15,9 @@ from PIL import Image
 
 from tests.utils.transforms.test_image_jpeg import CODINGS, SMOOTH, coded
 from utils.transforms import image
-from utils.transforms.image import decode_grey, decode_image, jpeg_header
+from utils.transforms.crops import TestCrops
+from utils.transforms.cut_clip import CutClip
+from utils.transforms.image import UnreadableFrameError, decode_grey, decode_image, jpeg_header
 
 SOUND = coded(SMOOTH, 0x221111)
 
@@ -70,6 +72,18 @@ def test_most_cuts_and_most_zeroed_blocks_are_told() -> None:
             except ValueError:
                 told[kind] += 1
     assert told["cut"] > 20 and told["zeroed"] > 20
+
+
+def test_the_damaged_frame_of_a_clip_is_named_though_the_clip_is_heard_as_a_whole(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    cut = CutClip(TestCrops(32), 32)
+    before, _ = cut([SOUND] * 4)
+    with pytest.raises(UnreadableFrameError, match=r"frame 3 of 4: .*damaged JPEG") as raised:
+        cut([SOUND, SOUND, zeroed(SOUND), SOUND])
+    assert raised.value.position == 2
+    np.testing.assert_array_equal(cut([SOUND] * 4)[0], before)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_others_print_meanwhile_is_passed_on(

@@ -16,8 +16,9 @@ from utils.transforms import image
 from utils.transforms.build import make_transform
 from utils.transforms.crops import TRAIN_CROPS, Box, CropRule, MultiScale, Plan, RandomResized, Size, TestCrops
 from utils.transforms.cut_clip import CutClip
-from utils.transforms.image import INTERPOLATIONS, UnreadableFrameError, decode_image
+from utils.transforms.image import UnreadableFrameError, decode_image
 from utils.transforms.presets import PRESETS
+from utils.transforms.resize import INTERPOLATIONS
 
 FRAMES = fill.make_frames(4, 96, 128)
 

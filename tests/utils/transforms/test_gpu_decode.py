@@ -23,7 +23,7 @@ from utils.training.batch import Batch, on_device
 from utils.transforms.crops import TRAIN_CROPS, MultiScale, TestCrops
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.gpu_decode import EncodedBatch, EncodedSample
-from utils.transforms.image import INTERPOLATIONS
+from utils.transforms.resize import INTERPOLATIONS
 
 CPU = torch.device("cpu")
 FRAMES = [cv2.GaussianBlur(frame, (0, 0), 2) for frame in fill.make_frames(3, 120, 160)]
