@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         method, warnings, protocols = check(config.common, trains=not args.evaluate)
         in_force = method_defaults(config.common.model) | values_in_force(**protocols)
         if args.dry_run:
-            print(explain(config, method, in_force, missing_lists(config.common, protocols), warnings))
+            print(explain(config, method, protocols, in_force, missing_lists(config.common, protocols), warnings))
             return 0
         fetch_weights(args, config, method.arch)
         with (
@@ -71,7 +71,7 @@ def train(run: Run, protocols: Protocols) -> int:
     data = open_list(run, "train", protocols)
     saved = starting_weights(method, run, data.class_names, protocols["val"].as_dict())
     entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
-    entries |= run.about_training(network_cost(common, method, protocols["val"].num_views), data, val)
+    entries |= run.about_training(network_cost(method, **protocols), data, val)
     trainer = make_trainer(method, common, data, rank=rank, precision=precision)
     resume.restore(run, trainer, saved, entries)
     if trainer.is_done:

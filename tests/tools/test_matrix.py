@@ -19,7 +19,10 @@ from tools.exporting.export import exports_onnx
 from tools.proving import cells as proofs
 from tools.proving import matrix as command
 from tools.proving import page, training
-from tools.proving.cells import BACKBONES, MODULES, Cell, Facts, cells, prove
+from tools.proving import sources as source_files
+from tools.proving.cells import MODULES, Cell, Facts, prove
+from tools.proving.sources import digest, sources
+from tools.proving.table import BACKBONES, cells
 from utils.config.file import load_config
 from utils.errors import UserError
 
@@ -113,8 +116,34 @@ def test_an_interrupted_run_goes_on_and_changed_code_begins_again(
     assert run(tmp_path, "tam", "gsf", "resnet18") == 0
     assert proved == ["tsm resnet18", "tam resnet18", "gsf resnet18"]
     assert capsys.readouterr().out.splitlines()[-1] == "2/2  gsf resnet18: sees  all  1,000  1.500  1e-06  0e+00  yes"
-    monkeypatch.setattr(command, "digest", lambda: "other")
+    monkeypatch.setattr(command, "digest", lambda cell: "other")
     assert run(tmp_path, "tam", "resnet18") == 0 and proved[3:] == ["tam resnet18"]
+
+
+@pytest.mark.whole
+def test_a_cell_depends_on_the_code_that_its_network_is_made_of() -> None:
+    (cell,) = cells(["gsm", "mobilenetv2"])
+    kinds = {kind.__module__ for part in cell.build().modules() for kind in type(part).mro()}
+    made_of = {f"{name.replace('.', '/')}.py" for name in kinds if name.split(".")[0] in ("methods", "networks")}
+    assert "networks/temporal/gate_shift.py" in made_of and made_of <= sources(cell)
+    assert {"networks/image/mobilenet.py", "networks/temporal/insert.py", "utils/run/flops.py"} <= sources(cell)
+
+
+def test_a_change_leaves_the_cells_that_do_not_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    gsf, tam, other = (next(cells(names)) for names in (["gsf", "resnet18"], ["tam", "resnet18"], ["gsf", "resnet50"]))
+    before = [digest(cell) for cell in (gsf, tam, other)]
+    code = source_files._code
+    monkeypatch.setattr(source_files, "_code", lambda path: code(path) + ("+" if path.stem == "gate_shift" else ""))
+    after = [digest(cell) for cell in (gsf, tam, other)]
+    assert [new == old for new, old in zip(after, before, strict=True)] == [False, True, False]
+
+
+def test_comments_and_docstrings_change_nothing(tmp_path: Path) -> None:
+    file, same, other = (tmp_path / name for name in ("file.py", "same.py", "other.py"))
+    file.write_text('"""A module."""\n\ndef double(x):\n    """Doubles."""\n    return 2 * x\n')
+    same.write_text('"""Another text."""\ndef double(x):  # twice\n    return (2 *\n            x)\n')
+    other.write_text("def double(x):\n    return 3 * x\n")
+    assert source_files._code(file) == source_files._code(same) != source_files._code(other)
 
 
 def test_the_page_is_what_is_proved_and_a_difference_is_noticed(

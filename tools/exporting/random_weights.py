@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from methods.base import Method
 
 SILENT = 1e-3  # a parameter of smaller values hides what is behind it
+STD, FEW = 0.1, 100  # of new weights, and for how many inputs at most they have it
 
 
 @torch.no_grad()
@@ -26,8 +27,13 @@ def liven(method: Method, clips: Tensor) -> None:
 
 
 @torch.no_grad()
-def stir(method: Method) -> None:
-    """Moves parameters away from a start at zero: closed gates, silent branches, small layer scales."""
-    for value in method.parameters():
+def stir(method: nn.Module) -> None:
+    """Moves parameters away from a start at zero: closed gates, silent branches, small layer scales.
+
+    However many inputs a weight adds up, it moves its output no further than a hundred of them would: gates that are
+    driven to their ends amplify the rounding of all that is before them until nothing can be compared.
+    """
+    for name, value in method.named_parameters():
         if float(value.abs().max()) < SILENT:
-            nn.init.normal_(value, std=0.1)
+            inputs = value[0].numel() if value.dim() > 1 and name.endswith("weight") else 1
+            nn.init.normal_(value, std=min(STD, STD * FEW / inputs))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,23 +48,6 @@ class Backbone:
     def arguments(self, side: int) -> dict[str, Any]:
         """Returns what the method is built with, for frames of `side` pixels."""
         return {"backbone": self.name} | ({"kwargs": {"img_size": side}} if self.sized else {})
-
-
-BACKBONES = (
-    Backbone("resnet18"),
-    Backbone("resnet50"),
-    Backbone("mobilenetv2"),
-    Backbone("timm/res2net50_26w_4s"),
-    Backbone("timm/mobilenetv3_large_100"),
-    Backbone("timm/efficientnet_lite0"),
-    Backbone("timm/repvgg_a0"),
-    Backbone("timm/convnext_atto"),
-    Backbone("timm/vit_tiny_patch16_224", sized=True),
-    Backbone("timm/vit_xsmall_patch16_clip_224", sized=True),
-    Backbone("timm/vit_small_patch14_dinov2", side=56, sized=True),
-    Backbone("timm/vit_small_patch16_dinov3", sized=True),
-    Backbone("timm/vit_base_patch16_siglip_224", sized=True),
-)
 
 
 @dataclass(frozen=True)
@@ -143,20 +125,6 @@ class Cell:
         generator = torch.Generator().manual_seed(seed)
         side = self.backbone.side
         return torch.randn(batch, self.channels, frames, side, side, generator=generator)
-
-
-def cells(names: list[str]) -> Iterator[Cell]:
-    """Yields the cells of the modules and of the image networks that are named; without a name of a kind, of all.
-
-    Raises: UserError for a name that is neither.
-    """
-    known = [*MODULES, *(backbone.name for backbone in BACKBONES)]
-    for name in names:
-        if name not in known:
-            raise UserError(f"{name}: is in neither direction of the matrix; names: {', '.join(known)}")
-    modules = [name for name in MODULES if name in names] or MODULES
-    backbones = [one for one in BACKBONES if one.name in names] or BACKBONES
-    yield from (Cell(module, backbone) for backbone in backbones for module in modules)
 
 
 def prove(cell: Cell) -> Facts:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.exporting import TOLERANCE
-from tools.proving.cells import BACKBONES, CLASSES, COSTED, EXACT, MODULES, SEEN, Cell, Facts
+from tools.proving.cells import CLASSES, COSTED, EXACT, MODULES, SEEN, Cell, Facts
+from tools.proving.table import BACKBONES
 from tools.proving.training import accuracies
 from utils.files import ROOT
 

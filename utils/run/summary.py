@@ -16,12 +16,12 @@ from utils.run.about import rows_in_force
 from utils.run.flops import multiply_adds, num_parameters
 from utils.training.schedule import schedule
 from utils.training.trainer import save_every
-from utils.transforms.presets import find_preset
 
 
 def explain(
     config: ConfigFile,
     method: nn.Module,
+    protocols: Mapping[str, Any],
     in_force: Mapping[str, Any],
     lists: Mapping[str, tuple[str | None, int | None]],
     warnings: Sequence[str],
@@ -29,6 +29,7 @@ def explain(
     """Returns what --dry-run prints: every key with its value and where it was set, warnings, and a summary of the run.
 
     method: as it would train, on the meta device.
+    protocols: of the lists "train" and "val".
     in_force: by dotted path, the values of keys that the config leaves open, those of the method's own arguments
         included.
     lists: for "train" and "val", what is missing there, or None, and how many videos the list has, or None.
@@ -40,8 +41,7 @@ def explain(
     rates = schedule(common.lr_scheduler, steps_per_epoch, scale=common.lr_scale(world_size))
     table = _table(config, dict(in_force) | {"common.ckpt_freq": save_every(common, steps_per_epoch)})
     warnings = [*warnings, *(lacking for lacking, _ in lists.values() if lacking)]
-    views = in_force["common.test.num_clips"] * in_force["common.test.num_crops"]
-    run = summary(common, rates, num_train, world_size, network_cost(common, method, views))
+    run = summary(common, rates, num_train, world_size, network_cost(method, **protocols))
     return "\n".join([table, "", *(f"warning: {text}" for text in warnings), run])
 
 
@@ -59,19 +59,22 @@ def learning_rate_trace(rates: np.ndarray) -> str:
     return " ".join(f"{step}:{rates[step]:.6f}" for step in steps)
 
 
-def network_cost(common: Common, method: Any, views: int) -> dict[str, Any]:
-    """Returns size and cost of a network: parameters, and GMACs per view of a training clip (frames, height, width).
+def network_cost(method: Any, train: Any, val: Any) -> dict[str, Any]:
+    """Returns size and cost of a network: parameters, and GMACs of a clip (frames, height, width) of either list.
 
-    method: a methods.base.Method, on any device. views: of a video at test.
+    method: a methods.base.Method, on any device.
+    train, val: protocols of the lists, each a datasets.protocol.ClipProtocol.
     """
-    size = common.augmentation.input_size or find_preset(common.augmentation.preset).input_size
-    shape = (method.clip.num_frames, size, size)
-    cost = multiply_adds(copy.deepcopy(method).to("meta"), (1, method.clip.in_channels, *shape))
+    on_meta = copy.deepcopy(method).to("meta")
+    clips = {"gmacs_clip": train, "gmacs_test_clip": val}
+    shapes = {key: (protocol.clip.num_frames, *protocol.transform.size) for key, protocol in clips.items()}
+    counts = {shape: multiply_adds(on_meta, (1, method.clip.in_channels, *shape)) / 1e9 for shape in {*shapes.values()}}
     return {
         "parameters": num_parameters(method),
-        "gmacs": cost / 1e9,
-        "gmacs_clip": list(shape),
-        "views": views,
+        "gmacs": counts[shapes["gmacs_clip"]],
+        "gmacs_test": counts[shapes["gmacs_test_clip"]],
+        **{key: list(shape) for key, shape in shapes.items()},
+        "views": val.num_views,
     }
 
 
@@ -82,11 +85,11 @@ def summary(common: Common, rates: np.ndarray, num_train: int | None, world_size
     cost: what `network_cost` returns.
     """
     effective = common.effective_batch(world_size)
-    clip, views = " x ".join(map(str, cost["gmacs_clip"])), cost["views"]
+    clip, tested = (" x ".join(map(str, cost[key])) for key in ("gmacs_clip", "gmacs_test_clip"))
     network = [
         f"parameters: {cost['parameters']:,}",
         f"GMACs per view: {cost['gmacs']:.3f} at {clip} (frames x height x width)",
-        f"GMACs per video at test: {views * cost['gmacs']:.3f} over {views} view(s)",
+        f"GMACs per video at test: {cost['views'] * cost['gmacs_test']:.3f} over {cost['views']} view(s) at {tested}",
     ]
     if common.solves:
         of = "the training list" if num_train is None else f"{num_train} videos"

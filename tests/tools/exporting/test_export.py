@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, UNI_GSF, UNI_TAM, write_checkpoint
 from tools import export
-from tools.exporting.export import METADATA_ENTRY, clip_network, exports_onnx, trace
+from tools.exporting.export import FORMATS, METADATA_ENTRY, Exportable, clip_network, exports_onnx, trace
+from tools.exporting.export import export as export_file
+from tools.exporting.random_weights import stir
 from tools.inference import load
 from utils.errors import ConfigError, UserError
 
@@ -116,6 +119,36 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
         export.main([str(both), str(tmp_path / "model.pt2"), "--streaming"])
     with pytest.raises(UserError, match="cannot be written"):
         export.main([str(ckpt), str(tmp_path / "none" / "model.pt2")])
+
+
+class Amplifier(nn.Module):
+    """Answers what float32 has rounded."""
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return (clips + 1e6) - 1e6
+
+
+def test_a_network_that_amplifies_rounding_is_told_from_a_wrong_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = torch.linspace(0, 1, 7)[None]
+    monkeypatch.setitem(FORMATS, ".pt2", lambda program, network: (b"", lambda given: [network.module(*given) + 1]))
+    for module, rounds in ((Amplifier(), True), (nn.Flatten(), False)):
+        network = Exportable(module, ("clips",), ("logits",), lambda batch: (clips.repeat(batch, 1),), 1, {})
+        with pytest.raises(UserError, match=r"not written, it differs from PyTorch by 1\.0e\+00 > 1e-04") as error:
+            export_file(network, None, tmp_path / "model.pt2", 1e-4)
+        assert ("these weights amplify rounding: PyTorch's own answers" in str(error.value)) is rounds
+
+
+def test_weights_that_are_stirred_leave_wide_gates_half_open() -> None:
+    torch.manual_seed(0)
+    for inputs in (4, 4096):
+        gate = nn.Linear(inputs, 64)
+        nn.init.zeros_(gate.weight)
+        nn.init.zeros_(gate.bias)
+        stir(gate)
+        opened = gate(torch.rand(8, inputs)).detach().tanh().abs()
+        assert 0.005 < float(opened.mean()) < 0.5 and float(opened.max()) < 0.9
 
 
 def test_a_file_that_is_not_there_is_one_line_from_any_folder(tmp_path: Path) -> None:
