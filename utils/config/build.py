@@ -25,8 +25,11 @@ P = ParamSpec("P")
 _STARTS_WITH_A_NAME = re.compile(r"(\w+)[\w.]*: ")
 
 
-class ArgumentError(ConfigError, ValueError):
-    """Reports a wrong argument: as a ConfigError to those who run a config, as a ValueError to callers in Python."""
+class ArgumentError(ConfigError, ValueError, AssertionError):
+    """Reports a wrong argument: as a ConfigError to those who run a config, as a ValueError to callers in Python.
+
+    Code written for PyTorchVideo, which asserts its arguments, may catch it as an AssertionError.
+    """
 
 
 def build(

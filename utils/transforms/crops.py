@@ -117,6 +117,34 @@ class MultiScale:
         return Plan(box=(*offsets[rng.integers(len(offsets))], *crop), resize=size, before=before)
 
 
+def inception_box(
+    height: int,
+    width: int,
+    rng: np.random.Generator,
+    scales: tuple[float, float],
+    aspect: tuple[float, float],
+    *,
+    tries: int = 10,
+    log_uniform: bool = True,
+) -> Box:
+    """Draws a share `scales` of the area and an aspect ratio until both fit into the frame, then a place.
+
+    tries: draws before the largest centred piece with an allowed aspect is taken. log_uniform: draw the logarithm of
+    the ratio.
+    """
+    low, high = (math.log(aspect[0]), math.log(aspect[1])) if log_uniform else aspect
+    for _ in range(tries):
+        area = height * width * rng.uniform(*scales)
+        ratio = rng.uniform(low, high)
+        ratio = math.exp(ratio) if log_uniform else ratio
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+    ratio = min(max(width / height, aspect[0]), aspect[1])
+    h, w = (height, round(height * ratio)) if width > height * ratio else (round(width / ratio), width)
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
 @dataclass(frozen=True)
 class RandomResized:
     """Inception's crop: a share `scales` of the area, aspect ratio log-uniform in `aspect` (torchvision's 10 tries)."""
@@ -130,20 +158,8 @@ class RandomResized:
         rng = _required(rng, self)
         before = _before(height, width, self.before)
         height, width = before or (height, width)
-        return Plan(box=self._box(height, width, rng), resize=size, before=before)
-
-    def _box(self, height: int, width: int, rng: np.random.Generator) -> Box:
-        low, high = math.log(self.aspect[0]), math.log(self.aspect[1])
-        for _ in range(10):
-            area = height * width * rng.uniform(*self.scales)
-            ratio = math.exp(rng.uniform(low, high))
-            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-            if 0 < w <= width and 0 < h <= height:
-                return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
-        # a frame too long for the range: the largest centred piece with an allowed aspect
-        ratio = min(max(width / height, self.aspect[0]), self.aspect[1])
-        h, w = (height, round(height * ratio)) if width > height * ratio else (round(width / ratio), width)
-        return (height - h) // 2, (width - w) // 2, h, w
+        box = inception_box(height, width, rng, self.scales, self.aspect)
+        return Plan(box=box, resize=size, before=before)
 
 
 @dataclass(frozen=True)
