@@ -1,7 +1,8 @@
-"""Sees each frame of a frozen network once: batches of features from a cache, and pixels only of what it does not hold.
+"""Shows each frame or clip to a frozen network once: batches of features from a cache, and pixels of what it lacks.
 
-Workers name the frames by hashes of their bytes and look the names up (`CachedDataset`). The training process computes
-what they did not find, adds it, and hands on batches of features (`FeatureBatches`).
+An image network sees single frames, a video network whole clips; either is a *piece*. Workers name the pieces by
+hashes of their frames' bytes and look the names up (`CachedDataset`). The training process computes what they did not
+find, adds it, and hands on batches of features (`FeatureBatches`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,11 @@ class Frozen(Protocol):
     """The network whose features are kept; `methods.probe.Probe` is one."""
 
     @property
+    def by_clip(self) -> bool:
+        """Returns whether a piece is a whole clip, and not a single frame."""
+        ...
+
+    @property
     def frozen_settings(self) -> dict[str, Any]:
         """Returns what decides the features besides the weights."""
         ...
@@ -34,15 +40,15 @@ class Frozen(Protocol):
         """Returns the weights that decide the features."""
         ...
 
-    def frame_features(self, frames: Tensor) -> Tensor:
-        """Maps normalised frames (N, C, H, W) to features (N, ...), the same bits whatever else is in the batch."""
+    def features(self, clips: Tensor) -> Tensor:
+        """Maps normalised pieces (N, C, t, H, W) to features (N, t', ...), of the same bits in every batch."""
         ...
 
 
 def origin(network: Frozen, protocol: ClipProtocol, device: torch.device) -> bytes:
-    """Returns a hash of all that decides a frame's features besides its bytes: weights, network, pixels, arithmetic."""
+    """Returns a hash of all that decides features besides the frames' bytes: weights, network, pixels, arithmetic."""
     about = {
-        "network": network.frozen_settings,
+        "network": network.frozen_settings | {"by_clip": network.by_clip},
         "cut": [repr(protocol.transform.rule), protocol.transform.size, protocol.transform.interpolation],
         "statistics": [protocol.augment.mean, protocol.augment.std, protocol.augment.value_range],
         "arithmetic": [torch.__version__, device.type],
@@ -55,16 +61,16 @@ def origin(network: Frozen, protocol: ClipProtocol, device: torch.device) -> byt
 
 
 class CachedDataset:
-    """Makes batches of a dataset whose clips are features, where the cache holds those of all frames of a batch.
+    """Makes batches of a dataset whose clips are features, where the cache holds those of all pieces of a batch.
 
-    Otherwise a batch has pixels, and the names of its frames.
-    origin: see `origin`.
+    Otherwise a batch has pixels, and the names of its pieces.
+    origin: see `origin`. by_clip: whether a piece is a whole clip.
     """
 
     encoded = True  # no memory for pixels has to be kept ready
 
-    def __init__(self, dataset: SampleDataset, store: FeatureStore, origin: bytes) -> None:
-        self._dataset, self._store, self._origin = dataset, store, origin
+    def __init__(self, dataset: SampleDataset, store: FeatureStore, origin: bytes, *, by_clip: bool) -> None:
+        self._dataset, self._store, self._origin, self._by_clip = dataset, store, origin, by_clip
         self.shape, self.transform = dataset.shape, dataset.transform
 
     def __len__(self) -> int:
@@ -73,14 +79,14 @@ class CachedDataset:
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         names = [self._names(key) for key in keys]
         known = [None if of_video is None else self._store.get(of_video) for of_video in names]
-        views, num_frames = self.shape[:2]
+        views, pieces = self.shape[0], 1 if self._by_clip else self.shape[1]
         if any(rows is None or any(row is None for row in rows) for rows in known):
             batch = self._dataset.__getitems__(keys)
-            nothing = [b""] * (views * num_frames)  # an unreadable video: nobody may find its features
+            nothing = [b""] * (views * pieces)  # an unreadable video: nobody may find its features
             batch.names = [name for of_video in names for name in of_video or nothing]
             return batch
         rows = np.stack([np.stack(found) for found in known])  # type: ignore[arg-type]
-        features = empty_clips((len(keys), views, num_frames, *rows.shape[2:]), rows.dtype)
+        features = empty_clips((len(keys), views, pieces * rows.shape[2], *rows.shape[3:]), rows.dtype)
         features.numpy()[...] = rows.reshape(features.shape)
         samples = [self._sample(key) for key in keys]
         batch = collate(samples, torch.empty(len(keys), 0, 0, 0, 0, 0))
@@ -92,22 +98,30 @@ class CachedDataset:
         return {"label": self._dataset.labels[index], "index": index, "augment": {}, "fault": ""}
 
     def _names(self, key: Key) -> list[bytes] | None:
-        """Returns a name for each frame of each view, (V * T); None for a video that cannot be read."""
+        """Returns a name for each piece of each view; None for a video that cannot be read."""
         try:
             clips = self._dataset.fingerprints(key)
         except FrameError:
             return None
         crops = range(self.shape[0] // len(clips))
         return [
-            hashlib.blake2b(self._origin + frame + bytes([crop]), digest_size=NAME_BYTES).digest()
+            hashlib.blake2b(self._origin + piece + bytes([crop]), digest_size=NAME_BYTES).digest()
             for clip in clips
             for crop in crops
-            for frame in clip
+            for piece in ([_of_clip(clip)] if self._by_clip else clip)
         ]
 
 
+def _of_clip(frames: Sequence[bytes]) -> bytes:
+    """Returns what a clip is named by: a hash of its frames' own, which may have any length."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        digest.update(len(frame).to_bytes(4, "little") + frame)
+    return digest.digest()
+
+
 class FeatureBatches:
-    """Yields batches of features, (N, V, T, ...) in place of clips, and computes those that no worker has found."""
+    """Yields batches of features, (N, V, T', ...) in place of clips, and computes those that no worker has found."""
 
     def __init__(
         self,
@@ -127,18 +141,18 @@ class FeatureBatches:
     @torch.no_grad()
     def _with_features(self, batch: Batch, names: Sequence[bytes]) -> Batch:
         found = self._store.get(names)
-        wanted = {name: place for place, name in enumerate(names) if found[place] is None}  # each frame once
+        wanted = {name: place for place, name in enumerate(names) if found[place] is None}  # each piece once
         places = sorted(wanted.values())
-        records, views, _, num_frames = batch.clips.shape[:4]
-        pixels = batch.clips.permute(0, 1, 3, 4, 5, 2).flatten(0, 2)[places]  # (n, H, W, C)
-        clip = pixels[None, None].permute(0, 1, 5, 2, 3, 4).to(self._device)
-        frames = self._augment.apply(clip)[0].transpose(0, 1)
-        rows = self._network.frame_features(frames).float().cpu().numpy()
+        records, views = batch.clips.shape[:2]
+        pixels = batch.clips.permute(0, 1, 3, 4, 5, 2).flatten(0, 2)  # (N * V * T, H, W, C)
+        pieces = pixels.unflatten(0, (len(names), -1))[places]  # (n, t, H, W, C)
+        clips = self._augment.apply(pieces[:, None].permute(0, 1, 5, 2, 3, 4).to(self._device))
+        rows = self._network.features(clips).float().cpu().numpy()
         computed = {names[place]: row for place, row in zip(places, rows, strict=True)}
         kept = [name for name in computed if name]
         if kept:
             self._store.put(kept, np.stack([computed[name] for name in kept]))
         whole = np.stack([computed[name] if row is None else row for name, row in zip(names, found, strict=True)])
-        batch.clips = torch.from_numpy(whole.reshape(records, views, num_frames, *whole.shape[1:]))
+        batch.clips = torch.from_numpy(whole.reshape(records, views, -1, *whole.shape[2:]))
         batch.names, batch.augment = None, {}
         return batch

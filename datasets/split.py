@@ -170,7 +170,9 @@ class Split:
         if folder is None or network is None or isinstance(self.dataset, FakeDataset):
             return make_loader(self.dataset, sampler, **given)
         store = FeatureStore(folder)
-        cached: Any = CachedDataset(self.dataset, store, origin(network, self.protocol, rank.device))
+        cached: Any = CachedDataset(
+            self.dataset, store, origin(network, self.protocol, rank.device), by_clip=network.by_clip
+        )
         return FeatureBatches(make_loader(cached, sampler, **given), store, network, self.protocol, rank.device)
 
 

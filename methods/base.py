@@ -62,6 +62,11 @@ class Method(nn.Module):
         raise NotImplementedError
 
     @property
+    def trunk(self) -> Method | None:
+        """Returns the whole video network inside of a probe, which stays as it is; None in other methods."""
+        return None
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Returns all arguments that change the scores though the weights fit as well; checkpoints keep them."""
         return self.settings_for(self.given)
@@ -97,9 +102,9 @@ class Method(nn.Module):
 
     def train(self: Self, mode: bool = True) -> Self:
         """Sets the training mode of all modules except those that networks/prepare.py has frozen."""
-        super().train(mode)
+        super().train(mode and not getattr(self, "frozen", False))  # a method may be the frozen part of another
         for module in self.modules():
-            if getattr(module, "frozen", False):
+            if module is not self and getattr(module, "frozen", False):
                 module.eval()
         return self
 

@@ -6,7 +6,7 @@ It needs no data and works on torch.device("meta") as well, so a dry run makes e
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
-from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_into
+from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_checkpoint_file, load_into
+from networks.checkpoints.protocols import sections
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_all_but, freeze_bn, freeze_parts
 from networks.recompute import recompute_blocks, recomputed_blocks
@@ -141,7 +142,7 @@ def method_on_meta(common: Common) -> tuple[Method, list[str]]:
             method, warnings = prepared_method(common, world_size=expected_world_size())
     except RuntimeError as error:  # torch's, for layers of impossible sizes
         raise ConfigError(f"common.model: such a network cannot be built: {str(error).splitlines()[0]}") from None
-    missing = _missing_pretrained(method, common.model) or frozen_random(method, common)
+    missing = _about_pretrained(method, common) or frozen_random(method, common)
     return method, warnings + [text for text in (missing, other_statistics(method, common)) if text]
 
 
@@ -181,6 +182,8 @@ def method_defaults(model: Model) -> dict[str, Any]:
 def frozen_random(method: Method, common: Common) -> str | None:
     """Returns a warning for a part that never learns and that `pretrained` gives no weights; None otherwise."""
     part = "network" if common.freeze == [ALL] else method.frozen_part
+    if common.model.pretrained is True:
+        return _left_random(method if common.freeze == [ALL] else method.trunk)
     if not part or common.model.pretrained:
         return None
     return (
@@ -189,28 +192,65 @@ def frozen_random(method: Method, common: Common) -> str | None:
     )
 
 
+def _left_random(frozen: Method | None) -> str | None:
+    """Returns a warning for a frozen network of which image weights leave a part random; None otherwise."""
+    if frozen is None:
+        return None
+    names = [name for name, _ in frozen.named_parameters() if not name.startswith(frozen.head_prefix)]
+    left = [name for name in names if frozen.starts_random(name)]
+    if not left:
+        return None
+    return (
+        f"common.model.pretrained: True leaves {len(left)} weights of the frozen network random, such as {left[0]}, "
+        "because no image network has them; name a checkpoint of the network itself"
+    )
+
+
 def other_statistics(method: Method, common: Common) -> str | None:
     """Returns a warning where a frozen backbone sees pixels of another mean than its weights were trained with."""
     if not method.frozen_part or common.model.pretrained is not True:
         return None
     theirs = published_statistics(method.arch)
+    return None if theirs is None else _other_pixels(method, common, method.arch, *theirs)
+
+
+def other_statistics_of_file(method: Method, common: Common, file: RawCheckpoint) -> str | None:
+    """Returns a warning where a frozen video network sees pixels of another mean than the file's was trained with."""
+    if method.trunk is None or not file.description.method:
+        return None
+    stored = file.protocol
+    usual = sections(file.layout, file.description).get("augmentation", {})
+    mean, std, scale = find_preset(usual["preset"]).statistics("rgb") if usual else (None, None, 1.0)
+    if usual.get("mean") or usual.get("std"):  # a config's own are of pixels in 0..1
+        mean, std, scale = usual.get("mean"), usual.get("std"), 1.0
+    if "preprocessing" in file.others:
+        mean, std, scale = stored.get("mean"), stored.get("std"), stored.get("value_range", 1.0)
+    try:
+        theirs = [[value / scale for value in values] for values in (mean, std)]  # type: ignore[union-attr]
+        return _other_pixels(method, common, file.path.name, *theirs)
+    except (TypeError, ArithmeticError):  # the file does not say it
+        return None
+
+
+def _other_pixels(method: Method, common: Common, name: str, mean: Sequence[float], std: Sequence[float]) -> str | None:
+    """Returns a warning where a run's mean and standard deviation, of pixels in 0..1, are not those of weights."""
     augment = make_augment(common, find_preset(common.augmentation.preset), method.clip, train=False)
     ours = [[round(value / augment.value_range, 3) for value in values] for values in (augment.mean, augment.std)]
-    if theirs is None or ours == [[round(value, 3) for value in values] for values in theirs]:
+    theirs = [[round(value, 3) for value in values] for values in (mean, std)]
+    if ours == theirs:
         return None
-    mean, std = (list(values) for values in theirs)
     return (
-        f"common.augmentation.mean: {method.arch} was trained with mean {mean} and std {std}, and this run has "
+        f"common.augmentation.mean: {name} was trained with mean {theirs[0]} and std {theirs[1]}, and this run has "
         f"{ours[0]} and {ours[1]}; set augmentation.mean and augmentation.std"
     )
 
 
-def _missing_pretrained(method: Method, model: Model) -> str | None:
-    """Returns which weights `pretrained` asks for that are not there; None when nothing is missing.
+def _about_pretrained(method: Method, common: Common) -> str | None:
+    """Returns which weights `pretrained` asks for that are not there, or how their pixels differ; None if all is well.
 
     Raises: CheckpointError for a file that is there and cannot be loaded.
     """
-    where = "common.model.pretrained"
+    where, model = "common.model.pretrained", common.model
     if not model.pretrained:
         return None
     if isinstance(model.pretrained, str):
@@ -225,5 +265,6 @@ def _missing_pretrained(method: Method, model: Model) -> str | None:
         return f"{where}: {found.name} is not here yet: a run begins with its download from {found.url or found.hub}"
     if not found.exists():
         return f"{where}: {model.pretrained} does not exist"
-    load_into(method, found, new_head=isinstance(model.pretrained, str))
-    return None
+    file = load_checkpoint_file(found)
+    load_into(method, file, new_head=isinstance(model.pretrained, str))
+    return other_statistics_of_file(method, common, file)

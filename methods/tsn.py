@@ -120,11 +120,15 @@ class TSN(Method):
         self._parts = temporal_parts(self.backbone)
         self._is_pooled = any(isinstance(part, TemporalPool) for part, _ in self._parts)
         self._num_frames = 0
-        self._set_num_frames(self.clip.num_frames)
+        self.set_num_frames(self.clip.num_frames)
 
-    def _set_num_frames(self, num_frames: int) -> None:
-        if num_frames == self._num_frames:
-            return
+    def set_num_frames(self, num_frames: int) -> int:
+        """Tells the parts how many frames the next clips have; returns how many of them the last layers see."""
+        if num_frames != self._num_frames:
+            self._set_parts(num_frames)
+        return self._after_pool(num_frames)
+
+    def _set_parts(self, num_frames: int) -> None:
         if self.relations is not None:
             self._refuse_length(num_frames)
         for part, is_pooled in self._parts:
@@ -162,8 +166,7 @@ class TSN(Method):
 
     def forward(self, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to logits (B, K)."""
-        self._set_num_frames(clips.shape[2])
-        num_frames = self._after_pool(clips.shape[2])
+        num_frames = self.set_num_frames(clips.shape[2])
         if self.neck is not None:
             return self.head(self._pyramid(fold_frames(clips), num_frames))
         if self.relations is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from methods.base import Method
-from methods.build import frozen_random
+from methods.build import frozen_random, other_statistics_of_file
 from networks.checkpoints.layouts import ours
 from networks.checkpoints.load import (
     LoadReport,
@@ -25,6 +25,7 @@ from networks.prepare import to_channels_last
 from networks.temporal.insert import layer_scale
 from networks.temporal.module import TemporalModule
 from utils.config.file import ConfigFile, plain
+from utils.config.schema import Common
 from utils.config.sections import Test
 from utils.errors import CheckpointError
 from utils.processes import session
@@ -123,7 +124,7 @@ def fill_for_scoring(
     if wrong and strict:
         raise CheckpointError(other_scores(file.path, wrong))
     report = load_into(method, file, class_names=class_names, strict=strict)
-    if not file.description.method or any(key.startswith(method.head_prefix) for key in report.missing):
+    if not any(key.startswith(method.head_prefix) for key in report.matched):
         raise CheckpointError(f"{file.path}: has no classifier for these classes, so its scores would be random")
     report.notes += [f"test protocol: {text}" for text in chosen]
     report.warnings += [f"{text}: scores will differ" for text in wrong]
@@ -194,9 +195,9 @@ def starting_weights(
             saved = checkpoint.load_to_resume(path)
             resume.tell_changes(run, saved)
     elif run.common.model.pretrained:
-        report = load_pretrained(method, run.common.model.pretrained)
+        report = _start_from_pretrained(method, run.common)
         folder.log(report.summary())
-    elif random := frozen_random(method, run.common):
+    if found is None and not args.load_path and (random := frozen_random(method, run.common)):
         run.note(random)
     if saved is None and (faint := faint_module(method)):
         run.note(faint)
@@ -240,6 +241,17 @@ def _start_from(
         as_trained=False,
     )
     report.warnings += compare_protocol(file, protocol, run.common.test)[0]
+    return report
+
+
+def _start_from_pretrained(method: Method, common: Common) -> LoadReport:
+    """Fills a method with `model.pretrained`; pixels of another mean in front of a frozen network are a warning."""
+    if common.model.pretrained is True:
+        return load_pretrained(method, True)
+    file = load_checkpoint_file(str(common.model.pretrained))
+    report = load_into(method, file, new_head=True)
+    differs = other_statistics_of_file(method, common, file)
+    report.warnings += [differs] if differs else []
     return report
 
 

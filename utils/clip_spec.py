@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-CLIP_DIMS = 5  # of clips (B, C, T, H, W); features of frames, (B, T, ...), have fewer
+CLIP_DIMS = 5  # of clips (B, C, T, H, W); features, (B, T', ...), have fewer
 
 
 @dataclass(frozen=True)

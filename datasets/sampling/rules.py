@@ -210,6 +210,13 @@ SAMPLING: dict[str, Rule] = {
         test=lambda num_frames, clip_len, frame_stride, num_clips: segments_test(num_frames, clip_len, num_clips),
     ),
     "clip": Rule(train=clip_train, test=clip_test, num_clips=10, uses_stride=True),
+    # to "clip" what "middle" is to "segments"
+    "middle_clip": Rule(
+        train=lambda num_frames, clip_len, frame_stride, rng: clip_test(num_frames, clip_len, frame_stride, 1)[0],
+        test=clip_test,
+        num_clips=10,
+        uses_stride=True,
+    ),
     # TSN and TSM as their authors train and test them
     "tsn": Rule(
         train=_tsn_train, test=_one_clip(published.tsn_centres), fixed_num_clips=True, stacks=published.tsn_train

@@ -30,6 +30,7 @@ __all__ = [
     "published_file",
 ]  # fmt: skip
 
+TRUNK = "backbone."  # in front of a video network's entries inside of a probe
 COUNTER = "num_batches_tracked"  # absent from files of Caffe2 and of torch before 0.4.1; no network here needs it
 
 
@@ -41,6 +42,8 @@ class Loadable(Protocol):
     clip: ClipSpec
     kind: str
 
+    @property
+    def trunk(self) -> Loadable | None: ...
     @property
     def settings(self) -> Mapping[str, Any]: ...
     def settings_for(self, given: Mapping[str, Any]) -> Mapping[str, Any]: ...
@@ -176,7 +179,7 @@ def load_into(
     """Fills `model` from a checkpoint of any known project; after an error the model is unchanged.
 
     A model on the meta device is compared with the file and stays as it is. The file of an image network fills the
-    backbone, and the classifier keeps the model's values.
+    backbone, and the classifier keeps the model's values. So does the file of a whole video network in a probe of one.
 
     new_head: let the classifier keep the model's values if it has another width or other classes, instead of an error;
         and let RGB weights fill a model of another modality.
@@ -191,7 +194,8 @@ def load_into(
     file = source if isinstance(source, RawCheckpoint) else load_checkpoint_file(source, trust_pickle=trust_pickle)
     report = LoadReport(str(file.path), file.layout, notes=list(file.description.notes))
     wanted, head = model.state_dict(), model.head_prefix
-    begins = new_head or not file.description.method  # training starts from the weights
+    trunk = _trunk_of(model, file)
+    begins = new_head or not file.description.method or trunk is not None  # training starts from the weights
     found = _for_modality(model, file, report) if begins else dict(file.weights)
     optional = set[str]()
     if not file.description.method:
@@ -200,7 +204,9 @@ def load_into(
         rest = sum(not key.startswith(head) for key in optional)
         also = f", like {rest} entries that no image network has" if rest else ""
         report.notes.append(f"an image network: the classifier keeps its random weights{also}")
-    other_classes = _other_classes(file, class_names)
+    elif trunk is not None:
+        found, optional = _into_trunk(trunk, found, report), {key for key in wanted if not key.startswith(TRUNK)}
+    other_classes = "" if trunk is not None else _other_classes(file, class_names)
     if other_classes and not new_head:
         raise CheckpointError(f"{file.path}: {other_classes}; its scores would be for other classes")
     if new_head:
@@ -215,13 +221,30 @@ def load_into(
     wrong = [key for key in found if key in wanted and key not in fits]
     if wrong or not fits or (strict and (report.missing or report.unexpected)):
         raise CheckpointError(_misfit(model, file, found, wanted, report, wrong))
-    differences = _other_computation(model, file)
+    differences = _other_computation(trunk or model, file)
     if differences and (strict and not begins if as_trained is None else as_trained):
         raise CheckpointError(other_scores(file.path, differences))
     report.warnings += [*file.warnings, *(f"{text}: scores will differ" for text in differences), *odd_values(fits)]
     if not any(value.is_meta for value in wanted.values()):
         model.load_state_dict(fits, strict=False)
     return report
+
+
+def _trunk_of(model: Loadable, file: RawCheckpoint) -> Loadable | None:
+    """Returns the video network inside of a probe if the file holds such a network and no probe; None otherwise."""
+    method = file.description.method
+    if model.trunk is None or method in ("", _kind(model)):
+        return None
+    wanted = model.state_dict()
+    is_probe = any(key.startswith(TRUNK) and key in wanted for key in file.weights)
+    return None if method == UNKNOWN and is_probe else model.trunk
+
+
+def _into_trunk(trunk: Loadable, weights: Mapping[str, Tensor], report: LoadReport) -> dict[str, Tensor]:
+    """Returns the entries of a probe that a whole video network fills, which leaves out its classifier."""
+    head = trunk.head_prefix
+    report.notes.append("a whole video network: its classifier is left out, and the probe's head keeps its values")
+    return {f"{TRUNK}{key}": value for key, value in weights.items() if not key.startswith(head)}
 
 
 def _for_modality(model: Loadable, file: RawCheckpoint, report: LoadReport) -> dict[str, Tensor]:
@@ -282,7 +305,7 @@ def other_scores(path: Path, differences: Sequence[str]) -> str:
 def _other_computation(model: Loadable, file: RawCheckpoint) -> list[str]:
     """Says in which settings the network of the file differs, which names and shapes do not show."""
     description, ours = file.description, flat(model.settings)
-    kind = model.kind or model.name.split("_")[0]
+    kind = _kind(model)
     if description.method not in ("", UNKNOWN, kind):
         return [f"the file's network is {description.method}, this one is {kind}"]
     told = {key: value for key, value in description.arguments.items() if key not in description.assumed}
@@ -295,6 +318,10 @@ def _other_computation(model: Loadable, file: RawCheckpoint) -> list[str]:
         for key in dict.fromkeys([*ours, *theirs])
         if theirs.get(key) != ours.get(key)
     ]
+
+
+def _kind(model: Loadable) -> str:
+    return model.kind or model.name.split("_")[0]
 
 
 def _misfit(

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import ResNet
 
 from networks.image.backbones import TIMM
 
@@ -24,6 +25,7 @@ class FrameFeatures:
     pooling: what stands for a frame: its class token (`cls`), the mean over its other tokens or its map (`mean`), or
         `both`, one behind the other; None: what the network gives to its classifier; with a layer, the mean.
     registers: tokens in front of those that lie in the picture, the class token among them; None: as the network says.
+    trial: frames and channels of the clip with which a network without a list of its blocks is tried out.
 
     Attributes:
         width: channels of a frame's vector, or of a token.
@@ -41,9 +43,10 @@ class FrameFeatures:
         layer: int | None = None,
         pooling: Pooling | None = None,
         registers: int | None = None,
+        trial: tuple[int, int] = (1, 3),
     ) -> None:
         about: Any = net
-        self._name, self._layer, self._pooling = name, layer, pooling
+        self._name, self._layer, self._pooling, self._trial = name, layer, pooling, trial
         self._is_timm = name.startswith(TIMM)
         self._prefix = int(getattr(about, "num_prefix_tokens", None) or 0) if self._is_timm else 0
         self._skipped = self._prefix if registers is None else registers
@@ -63,7 +66,7 @@ class FrameFeatures:
 
     def _channels(self, net: Any, layer: int | None) -> int:
         if layer is None:
-            return int(net.num_features) if self._is_timm else _channels_of_map(net, self._part)
+            return int(net.num_features) if self._is_timm else _channels_of_map(net, self._part, self._trial)
         blocks = getattr(net, "feature_info", None)
         if not self._is_timm or not blocks or not hasattr(net, "forward_intermediates"):
             raise ValueError(f"layer: {self._name} does not name its blocks; leave it out, or take a timm/ backbone")
@@ -89,7 +92,7 @@ class FrameFeatures:
     def _split(self, net: Any, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the tokens in front, (N, P, D), and those of the picture, (N, L, D)."""
         if self._part:
-            return frames[:, :0], _caught(net, self._part, frames).flatten(2).transpose(1, 2)
+            return frames[:, :0], caught(net, self._part, frames).flatten(2).transpose(1, 2)
         if self._layer is None:
             found, front = net.forward_features(frames), frames[:, :0]
             if found.dim() == 3:
@@ -109,6 +112,8 @@ class FrameFeatures:
 
 def _last_map(net: nn.Module, name: str) -> str:
     """Returns the part of a network of torchvision that gives its last map. Raises: ValueError if it has no map."""
+    if isinstance(net, ResNet):
+        return "layer4"  # TDN's has another part behind it
     attends = any("attention" in type(part).__name__.lower() for part in net.modules())
     found = [key for key, part in net.named_children() if any(isinstance(layer, nn.Conv2d) for layer in part.modules())]
     if attends or not found:
@@ -117,17 +122,17 @@ def _last_map(net: nn.Module, name: str) -> str:
 
 
 @torch.no_grad()
-def _channels_of_map(net: nn.Module, part: str) -> int:
-    frame = torch.zeros(1, 3, TRIAL_SIZE, TRIAL_SIZE, device=next(net.parameters()).device)
-    return int(_caught(net.eval(), part, frame).shape[1])
+def _channels_of_map(net: nn.Module, part: str, trial: tuple[int, int]) -> int:
+    frames = torch.zeros(*trial, TRIAL_SIZE, TRIAL_SIZE, device=next(net.parameters()).device)
+    return int(caught(net.eval(), part, frames).shape[1])
 
 
-def _caught(net: nn.Module, part: str, frames: Tensor) -> Tensor:
+def caught(net: nn.Module, part: str, given: Tensor) -> Tensor:
     """Runs a network and returns what one of its parts gives."""
-    caught: list[Tensor] = []
-    handle = net.get_submodule(part).register_forward_hook(lambda module, given, output: caught.append(output))
+    found: list[Tensor] = []
+    handle = net.get_submodule(part).register_forward_hook(lambda module, inputs, output: found.append(output))
     try:
-        net(frames)
+        net(given)
     finally:
         handle.remove()
-    return caught[0]
+    return found[0]

@@ -31,6 +31,8 @@ pytestmark = pytest.mark.whole
 MODEL: dict[str, Any] = {
     "type": "probe", "backbone": "mobilenetv2", "num_segments": 2, "num_class": 2, "kwargs": {"scale": 0.25},
 }  # fmt: skip
+CLIPS: dict[str, Any] = {"type": "probe", "backbone": "x3d_xs", "clip_len": 2, "frame_stride": 2, "num_class": 2}
+SLOWFAST: dict[str, Any] = CLIPS | {"backbone": "slowfast/resnet50", "clip_len": 4, "kwargs": {"alpha": 2}}
 PLAIN = {"input_size": 32, "crop": "test", "flip": False}
 
 
@@ -39,17 +41,17 @@ class Seen:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.frames = self.clips = 0
-        compute, decode = Probe.frame_features, CutClip.__call__
+        compute, decode = Probe.features, CutClip.__call__
 
-        def features(probe: Probe, frames: Tensor) -> Tensor:
-            self.frames += 0 if frames.is_meta else len(frames)
-            return compute(probe, frames)
+        def features(probe: Probe, clips: Tensor) -> Tensor:
+            self.frames += 0 if clips.is_meta else len(clips) * (1 if probe.by_clip else clips.shape[2])
+            return compute(probe, clips)
 
         def cut(transform: CutClip, *given: Any) -> Any:
             self.clips += 1
             return decode(transform, *given)
 
-        monkeypatch.setattr(Probe, "frame_features", features)
+        monkeypatch.setattr(Probe, "features", features)
         monkeypatch.setattr(CutClip, "__call__", cut)
 
     def taken(self) -> tuple[int, int]:
@@ -71,15 +73,19 @@ def _losses(config: Path) -> list[Any]:
 @pytest.mark.parametrize(
     ("workers", "model"),
     [
-        (1, {}),
-        pytest.param(0, {}, marks=pytest.mark.long),
+        (1, MODEL),
+        (0, CLIPS),
+        pytest.param(0, MODEL, marks=pytest.mark.long),
+        pytest.param(1, CLIPS | {"head": "mlp"}, marks=pytest.mark.long),
+        pytest.param(0, CLIPS | {"head": "attentive", "depth": 1}, marks=pytest.mark.long),
+        pytest.param(0, SLOWFAST, marks=pytest.mark.long),
         pytest.param(
-            0, {"head": "attentive", "depth": 1, "backbone": "resnet18", "kwargs": {}}, marks=pytest.mark.long
+            0, MODEL | {"head": "attentive", "depth": 1, "backbone": "resnet18", "kwargs": {}}, marks=pytest.mark.long
         ),
     ],
 )
 def test_a_run_with_the_cache_equals_one_without_to_the_bit(tmp_path: Path, workers: int, model: dict) -> None:
-    config = _experiment(tmp_path / "one", model=MODEL | model, workers=workers)
+    config = _experiment(tmp_path / "one", model=model, workers=workers)
     cached = f"common.data.feature_cache={tmp_path / 'cache'}"
     assert run(config) == 0
     without = weights(config), _losses(config)
@@ -112,6 +118,29 @@ def test_a_second_pass_computes_and_decodes_nothing_and_a_changed_byte_is_notice
     assert seen.taken()[0] == 6 * FRAMES
     assert run(config, *start, "common.seed=1") == 0  # other random weights
     assert seen.taken()[0] == 6 * FRAMES
+
+
+def test_a_video_network_sees_each_clip_once_and_a_changed_byte_of_it_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Seen(monkeypatch)
+    schedule = {"base_lr": 0.01, "max_iter": 2}
+    data = {"sampling": "middle_clip", "feature_cache": str(tmp_path / "cache")}
+    config = _experiment(tmp_path / "one", model=CLIPS, data=data, lr_scheduler=schedule, batch_size=2)
+    assert run(config) == 0
+    assert seen.taken() == (6, 6)
+    assert run(config, "--fresh", "common.model.head=mlp", "common.lr_scheduler.max_iter=6") == 0
+    assert seen.taken() == (0, 0)
+    assert run(config, "--fresh", "common.test.num_clips=3") == 0
+    assert seen.taken()[0] == 2 * 2, "the middle one of three clips is known"
+    changed = next((tmp_path / "one" / "frames").rglob("train 1/img_00003.jpg"))  # it shows 3 and 5 of 8
+    picture = cv2.imread(str(changed))
+    assert picture is not None
+    cv2.imwrite(str(changed), 255 - picture)
+    assert run(config, "--fresh") == 0
+    assert seen.taken()[0] == 1
+    assert run(config, "--fresh", "common.model.frame_stride=3") == 0  # other frames make other clips
+    assert seen.taken()[0] == 6
 
 
 def test_an_evaluation_uses_the_features_of_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,14 +334,15 @@ def test_two_runs_fill_one_cache_at_once_and_both_equal_a_run_without(tmp_path: 
         assert same_weights(weights(config), weights(configs[2])) and _losses(config) == _losses(configs[2])
 
 
-def test_frames_are_computed_alike_whatever_else_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("model", "frames"), [(MODEL, 1), (CLIPS, 2), (SLOWFAST, 4)])
+def test_frames_and_clips_are_computed_alike_whatever_else_is_computed(model: dict[str, Any], frames: int) -> None:
     torch.manual_seed(0)
-    probe = Probe(**{key: value for key, value in MODEL.items() if key != "type"})
+    probe = Probe(**{key: value for key, value in model.items() if key != "type"})
     probe.in_groups = True
-    frames = torch.randn(5, 3, 64, 64)
-    whole = probe.frame_features(frames)
-    for frame, row in zip(frames, whole, strict=True):
-        assert torch.equal(probe.frame_features(frame[None])[0], row)
+    pieces = torch.randn(5, 3, frames, 64, 64)
+    whole = probe.features(pieces)
+    for piece, row in zip(pieces, whole, strict=True):
+        assert torch.equal(probe.features(piece[None])[0], row)
 
 
 def test_frames_of_an_encoded_video_are_known_by_its_file_and_their_numbers(

@@ -22,6 +22,7 @@ UNI_TAM, UNI_GSF = (
 )
 CLIP = {"type": "clip3d", "backbone": "mc3_18", "clip_len": 4, "frame_stride": 2}
 PROBE = {"type": "probe", "backbone": "resnet18", "num_segments": 3}
+PROBE_OF_CLIPS = CLIP | {"type": "probe"}
 SLOWFAST = {"type": "slowfast", "backbone": "resnet50", "clip_len": 8, "frame_stride": 1, "alpha": 4}
 
 

@@ -15,11 +15,11 @@ from methods import METHODS
 from methods.base import Method
 from networks.checkpoints.layouts import LAYOUTS
 from networks.checkpoints.load import load_into
+from networks.checkpoints.protocols import PROJECTS
 from tests.helpers.randomise import randomise
 from tests.helpers.run_tool import run_tool
 from tests.networks.checkpoints.layouts import official_names_2d as official
 from tools.convert_checkpoint import main
-from tools.importing.protocols import PROJECTS
 from tools.inference import load
 from utils.errors import CheckpointError, ConfigError, UserError
 from utils.transforms.presets import PRESETS

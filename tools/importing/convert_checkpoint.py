@@ -17,8 +17,8 @@ from methods.build import build_for_file
 from methods.weights import about_network
 from networks.checkpoints.layouts.ours import UNKNOWN
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
+from networks.checkpoints.protocols import sections
 from tools.importing.experiment import CONFIG, config_text
-from tools.importing.protocols import sections
 from utils.config.file import ConfigFile, load_config
 from utils.errors import ConfigError, UserError
 from utils.files import atomic_write

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from methods.base import Method
 from methods.build import build_method
 from methods.slowfast import SlowFast
+from networks.checkpoints.load import TRUNK
 from networks.clip.slowfast import SLOW_FRAMES
 from tools.inference.features import by_clip, find_layer
 from tools.inference.recognizer import Recognizer
@@ -91,8 +92,14 @@ def default_layers(recognizer: Recognizer) -> list[str]:
 
 def layer_title(method: Method, layer: str) -> str:
     """Returns a layer's name for people; in SlowFast it names the pathway too."""
-    part = layer.removeprefix("network.").partition(".")[0]
-    return f"the {part} pathway, {layer}" if isinstance(method, SlowFast) and part in ("slow", "fast") else layer
+    inside, name = _inside(method, layer)
+    part = name.removeprefix("network.").partition(".")[0]
+    return f"the {part} pathway, {layer}" if isinstance(inside, SlowFast) and part in ("slow", "fast") else layer
+
+
+def _inside(method: Method, layer: str) -> tuple[Method, str]:
+    """Returns the video network of a probe and the layer's name in it; of any other network both as they are."""
+    return (method, layer) if method.trunk is None else (method.trunk, layer.removeprefix(TRUNK))
 
 
 def _makes_maps(module: nn.Module, head: nn.Module) -> bool:
@@ -158,6 +165,7 @@ def _weighted(output: Tensor, gradient: Tensor) -> Tensor:
 
 def _frame_places(method: Method, name: str, num_frames: int, length: int) -> np.ndarray:
     """Returns at which of the clip's frames the maps of a layer lie, float64 (length,)."""
+    method, name = _inside(method, name)
     if isinstance(method, SlowFast) and name.startswith("network.slow."):
         chosen = SLOW_FRAMES[str(method.settings["slow_frames"])](num_frames, int(method.settings["alpha"]))
         if len(chosen) == length:

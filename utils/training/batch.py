@@ -30,8 +30,8 @@ class Batch:
     augment: parameters drawn in the worker from the sample's own generator; each tensor's first dimension is N.
     faults: N strings, "" for a good sample; otherwise why it could not be read (clips of zeros that must not count).
     encoded: what `to` makes the clips of, where JPEGs are decoded on the device; `clips` is empty until then.
-    names: of the features of each frame (N * V * T) in a cache, while `clips` are pixels; with a cache they become
-        features, (N, V, T, ...), before anything is trained or scored.
+    names: of the features of each frame (N * V * T), or of each clip (N * V), in a cache, while `clips` are pixels;
+        with a cache they become features, (N, V, T', ...), before anything is trained or scored.
     """
 
     clips: Tensor

@@ -137,7 +137,7 @@ class Augment:
         With stacks, C and T are the method's: from stack * T fields of 2 channels or frames of 3, or for differences
         from (stack + 1) * T frames.
         Colour operations work on whole grey levels, so they round float clips first.
-        Features of frames, (N, V, T, ...), stay what they are: (N*V, T, ...).
+        Features, (N, V, T', ...), stay what they are: (N*V, T', ...).
         """
         if clips.dim() != 1 + CLIP_DIMS:  # of V views each
             return clips.flatten(0, 1)

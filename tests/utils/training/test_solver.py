@@ -107,15 +107,15 @@ def test_a_run_that_is_stopped_while_it_reads_goes_on_from_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = experiment(tmp_path, batch_size=2, data={"feature_cache": str(tmp_path / "cache")})
-    compute, seen = Probe.frame_features, [0]
+    compute, seen = Probe.features, [0]
 
-    def features(probe: Probe, frames: Tensor) -> Tensor:
-        seen[0] += 0 if frames.is_meta else len(frames)
+    def features(probe: Probe, clips: Tensor) -> Tensor:
+        seen[0] += 0 if clips.is_meta else len(clips) * (1 if probe.by_clip else clips.shape[2])
         if seen[0] == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return compute(probe, frames)
+        return compute(probe, clips)
 
-    monkeypatch.setattr(Probe, "frame_features", features)
+    monkeypatch.setattr(Probe, "features", features)
     assert run(config) == 128 + signal.SIGTERM
     assert "stopped by SIGTERM before its only step was done" in (config.parent / "log.txt").read_text()
     before = seen[0]

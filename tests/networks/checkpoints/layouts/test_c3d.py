@@ -14,9 +14,9 @@ from methods.clip3d import Clip3D
 from networks.checkpoints.layouts import LAYOUTS
 from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.load import load_into
+from networks.checkpoints.protocols import sections
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
-from tools.importing.protocols import sections
 
 DOC = json.loads((ROOT / "tests/golden/models/mmaction2__c3d_sports1m_ucf101_16x1x1.json").read_text())
 SHAPES = [(key, tuple(shape)) for key, shape, _ in DOC["state_entries"]]

@@ -15,10 +15,10 @@ from networks.checkpoints.layouts import LAYOUTS
 from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.layouts.python_config import read_python_config
 from networks.checkpoints.load import load_into
+from networks.checkpoints.protocols import sections
 from tests.helpers.randomise import randomise
 from tests.networks.checkpoints.layouts import official_names as clips
 from tests.networks.checkpoints.layouts import official_names_2d as frames
-from tools.importing.protocols import sections
 from utils.errors import CheckpointError
 
 TSM = """

@@ -18,10 +18,10 @@ from networks.checkpoints.layouts import LAYOUTS
 from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.layouts.swin import INDEX, TABLE
 from networks.checkpoints.load import load_checkpoint_file, load_into
+from networks.checkpoints.protocols import sections
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
 from tests.networks.checkpoints.layouts.official_names import wrapped
-from tools.importing.protocols import sections
 from utils.errors import CheckpointError
 
 State = dict[str, Tensor]

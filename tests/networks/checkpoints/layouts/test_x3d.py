@@ -15,11 +15,11 @@ from methods.clip3d import Clip3D
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts import LAYOUTS
 from networks.checkpoints.load import load_into
+from networks.checkpoints.protocols import sections
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
 from tests.helpers.run_tool import run_tool
 from tests.networks.checkpoints.layouts import official_names, official_names_x3d
-from tools.importing.protocols import sections
 from utils.errors import CheckpointError
 
 GOLDEN = ROOT / "tests" / "golden" / "models"

@@ -20,7 +20,7 @@ def sections(project: str, description: Description) -> Sections:
     Raises: KeyError for a layout that is not in PROJECTS.
     """
     if project not in PROJECTS:
-        raise KeyError(f"{project}: add its protocol to tools/importing/protocols.py")
+        raise KeyError(f"{project}: add its protocol to networks/checkpoints/protocols.py")
     usual = PROJECTS[project](description)
     return {name: {**section, **description.protocol.get(name, {})} for name, section in usual.items()}
 
