@@ -50,7 +50,8 @@ def short_side_scale(
     x: Tensor, size: int, interpolation: Interpolation = "bilinear", backend: Backend = "pytorch"
 ) -> Tensor:
     """Scales the short side of a float clip to `size` pixels, without antialiasing; the long side is rounded down."""
-    return _resized(x, short_side_size(*x.shape[-2:], size), interpolation, backend)
+    height, width = x.shape[-2:]
+    return _resized(x, short_side_size(height, width, size), interpolation, backend)
 
 
 def uniform_crop(images: Tensor, size: int, spatial_idx: int) -> Tensor:
@@ -80,13 +81,12 @@ def random_resized_crop(
     """
     if min(*scale, *aspect_ratio) <= 0:
         raise ArgumentError(f"scale, aspect_ratio: {scale} and {aspect_ratio} must be above 0")
-    rng = from_torch()
+    (height, width), size, rng = frames.shape[-2:], (target_height, target_width), from_torch()
+    areas, ratios = (min(scale), max(scale)), (min(aspect_ratio), max(aspect_ratio))
 
     def draw() -> Box:
-        ranges = (min(scale), max(scale)), (min(aspect_ratio), max(aspect_ratio))
-        return inception_box(*frames.shape[-2:], rng, *ranges, tries=num_tries, log_uniform=log_uniform_ratio)
+        return inception_box(height, width, rng, areas, ratios, tries=num_tries, log_uniform=log_uniform_ratio)
 
-    size = target_height, target_width
     if not shift:
         return _resized(_cut(frames, draw()), size, interpolation)
     # whole pixels, rounded down, as for the frames of a clip

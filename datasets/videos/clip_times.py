@@ -70,17 +70,40 @@ def uniform_spans(
 
     Raises: ConfigError if `clip` or `stride` is not above 0.
     """
+    length, start, last = Fraction(clip), None, False
+    spans: list[Span] = []
+    while not last:
+        start, last = following_span(start, duration, clip, stride=stride, backpad=backpad)
+        spans.append((float(start), float(start + length)))
+    return spans
+
+
+def following_span(
+    start: Fraction | None,
+    duration: float | Fraction,
+    clip: float | Fraction,
+    *,
+    stride: float | Fraction | None = None,
+    backpad: bool = False,
+    same: float | Fraction = _SAME,
+) -> tuple[Fraction, bool]:
+    """Returns the start of the uniform span that follows the one from `start`, and whether it is the last one.
+
+    start: None asks for the first span. same: seconds by which times may differ for rounding.
+
+    Raises: ConfigError if `clip` or `stride` is not above 0.
+    """
     step = Fraction(clip if stride is None else stride)
     if step <= 0 or clip <= 0:
         raise ConfigError("common.data.store: clip_seconds and stride must be above 0 seconds")
-    length, total, start = Fraction(clip), Fraction(duration), Fraction(0)
-    spans = [_moved_back(start, length, total) if backpad else start]
-    while True:
-        start = spans[-1] + step
-        following = _moved_back(start, length, total) if backpad else start
-        if (backpad and abs(following - spans[-1]) < _SAME) or (not backpad and following + length - total > _SAME):
-            return [(float(start), float(start + length)) for start in spans]
-        spans.append(following)
+    length, total = Fraction(clip), Fraction(duration)
+
+    def placed(place: Fraction) -> Fraction:
+        return max(place - max(place + length - total, Fraction(0)), Fraction(0)) if backpad else place
+
+    here = placed(Fraction(0) if start is None else start + step)
+    following = placed(here + step)
+    return here, abs(following - here) < same if backpad else following + length - total > same
 
 
 def constant_spans(duration: float | Fraction, clip: float | Fraction, count: int) -> list[Span]:
@@ -88,7 +111,3 @@ def constant_spans(duration: float | Fraction, clip: float | Fraction, count: in
     last_start = max(Fraction(duration) - Fraction(clip), Fraction(0))
     step = last_start / max(count - 1, 1)
     return [(float(step * place), float(step * place + Fraction(clip))) for place in range(count)]
-
-
-def _moved_back(start: Fraction, length: Fraction, total: Fraction) -> Fraction:
-    return max(start - max(start + length - total, Fraction(0)), Fraction(0))

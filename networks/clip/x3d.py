@@ -116,8 +116,9 @@ class X3D(nn.Module):
         self.conv5 = same_conv(inputs, inner, (1, 1, 1))
         self.bn5 = nn.BatchNorm3d(inner)
         self.conv6 = same_conv(inner, HEAD, (1, 1, 1))
+        self.head_act = nn.ReLU(inplace=True)
         side = None if crop_size is None else math.ceil(crop_size / 32)
-        self.head_window: tuple[None, int | None, int | None] = (None, side, side)
+        self.head_window: tuple[int | None, int | None, int | None] = (None, side, side)
         self.position_average: PositionAverage = position_average
         self.dropout = nn.Dropout(dropout) if dropout > 0 else nn.Identity()
         self.fc = nn.Linear(HEAD, num_class)
@@ -132,8 +133,8 @@ class X3D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps normalised RGB clips (B, 3, T, H, W) to logits (B, K)."""
-        x = self.relu(self.bn5(self.conv5(self.forward_features(x))))
-        x = self.relu(self.conv6(pool_positions(x, self.head_window)))
+        x = self.head_act(self.bn5(self.conv5(self.forward_features(x))))
+        x = self.head_act(self.conv6(pool_positions(x, self.head_window)))
         logits = classify_positions(self.dropout(x), self.fc)
         return average_positions(logits, "logits" if self.training else self.position_average)
 

@@ -105,7 +105,7 @@ def test_every_user_of_videos_sees_the_same_frames(name: str, folder: Path, tmp_
     (window,) = cut_video(protocol, source.frames(), num_frames=source.num_frames, fps=source.fps, slide=False)
     assert [number_of(picture) for picture in window.views[0]] == middles
 
-    clips = LabeledVideoDataset(records, make_clip_sampler("uniform", 8 / RATE), cache=tmp_path)
+    clips = LabeledVideoDataset([(str(path), {})], make_clip_sampler("uniform", 8 / RATE), cache=tmp_path)
     if "vfr" not in name:
         shown = torch.cat([clip["video"] for clip in clips], dim=1).permute(1, 2, 3, 0).numpy()
         assert [number_of(picture) for picture in shown] == [*whole]

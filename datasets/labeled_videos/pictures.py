@@ -1,0 +1,159 @@
+"""Opens data sets of pictures under PyTorchVideo's names: Something-Something V2 and Charades."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import PositiveInt
+from torch.utils.data import RandomSampler
+from typing_extensions import override
+
+from datasets.labeled_videos.clip_dataset import ClipDataset, Transform, VideoSampler
+from datasets.labeled_videos.clip_samplers import ClipSampler
+from datasets.labeled_videos.videos import PictureVideo
+from datasets.sampling.draws import from_torch
+from datasets.sampling.published import pyslowfast_segments, temporal_subsample
+from datasets.videos.clip_times import Span
+from utils.config.build import checked
+from utils.errors import ListError
+
+PathLike = str | os.PathLike[str]
+_COLUMNS = ("original_vido_id", "video_id", "frame_id", "path", "labels")  # the first is spelled so in the files
+
+
+class SSv2(ClipDataset):
+    """Clips of Something-Something V2 from pictures; every clip is taken from the whole of its video.
+
+    label_name_file: JSON, class -> number.
+    video_label_file: JSON, a list of {"id", "template"}.
+    video_path_label_file: a table with a line for each picture, see Charades; the videos that it has are taken.
+    frames_per_clip: number of segments, from each of which a clip has one picture, in the middle or, with
+        rand_sample_frames, at random; None takes all.
+    The other arguments, the samples and the errors are ClipDataset's; `video_name` is the place in the list.
+
+    Raises: ListError.
+    """
+
+    @checked
+    def __init__(
+        self,
+        label_name_file: PathLike,
+        video_label_file: PathLike,
+        video_path_label_file: PathLike,
+        clip_sampler: ClipSampler,
+        video_sampler: VideoSampler = RandomSampler,
+        transform: Transform | None = None,
+        video_path_prefix: PathLike = "",
+        frames_per_clip: PositiveInt | None = None,
+        rand_sample_frames: bool = False,
+    ) -> None:
+        pictures = _pictures(video_path_label_file, video_path_prefix)
+        numbers: Mapping[str, Any] = _json(label_name_file)
+        pick = None
+        if frames_per_clip is not None:
+            pick = functools.partial(_segments, count=frames_per_clip, random=rand_sample_frames)
+        videos: list[PictureVideo] = []
+        for entry in _json(video_label_file):
+            template = entry["template"].replace("[", "").replace("]", "")
+            if template not in numbers:
+                raise ListError(f"{video_label_file}: {template!r} of video {entry['id']} is not in {label_name_file}")
+            if rows := pictures.get(entry["id"]):
+                paths = [path for path, _ in rows]
+                entries = {"label": int(numbers[template])}
+                videos.append(_WholeVideo(str(len(videos)), paths, entries, pick))
+        if not videos:
+            raise ListError(f"{video_label_file}: none of its videos has pictures in {video_path_label_file}")
+        super().__init__(videos, clip_sampler, video_sampler, transform)
+
+
+class Charades(ClipDataset):
+    """Clips of Charades from pictures.
+
+    data_path: a table with a line for each picture, columns separated by spaces: original_vido_id video_id frame_id
+        path labels; labels are numbers with commas between them, or "".
+    frames_per_clip: number of pictures that are taken, evenly from the first to the last of a clip; None takes all.
+    The other arguments, the samples and the errors are ClipDataset's. `label` of a sample has a list of labels for each
+    picture from the first to the last of the clip, `video_label` has all labels of the video, and `video_name` is its
+    place in the table.
+
+    Raises: ListError.
+    """
+
+    NUM_CLASSES = 157
+
+    @checked
+    def __init__(
+        self,
+        data_path: PathLike,
+        clip_sampler: ClipSampler,
+        video_sampler: VideoSampler = RandomSampler,
+        transform: Transform | None = None,
+        video_path_prefix: PathLike = "",
+        frames_per_clip: PositiveInt | None = None,
+    ) -> None:
+        pick = functools.partial(_evenly, count=frames_per_clip) if frames_per_clip else None
+        videos = [
+            _LabeledPictures(str(place), rows, pick)
+            for place, rows in enumerate(_pictures(data_path, video_path_prefix).values())
+        ]
+        super().__init__(videos, clip_sampler, video_sampler, transform)
+
+
+class _WholeVideo(PictureVideo):
+    """Shows all of the video in every clip."""
+
+    @override
+    def shown(self, span: Span) -> np.ndarray:
+        return super().shown((0.0, float(self.duration)))
+
+
+class _LabeledPictures(PictureVideo):
+    """Knows the labels of each picture."""
+
+    def __init__(self, name: str, rows: Sequence[tuple[str, list[int]]], pick: Any) -> None:
+        self._labels = [labels for _, labels in rows]
+        whole = sorted({label for labels in self._labels for label in labels})
+        super().__init__(name, [path for path, _ in rows], {"video_label": whole}, pick)
+
+    @override
+    def about(self, frames: np.ndarray) -> dict[str, Any]:
+        return {"label": self._labels[int(frames.min()) : int(frames.max()) + 1]}
+
+
+def _segments(frames: np.ndarray, count: int, random: bool) -> np.ndarray:
+    return pyslowfast_segments(len(frames), count, from_torch() if random else None)
+
+
+def _evenly(frames: np.ndarray, count: int) -> np.ndarray:
+    return temporal_subsample(len(frames), count)
+
+
+def _pictures(file: PathLike, prefix: PathLike) -> dict[str, list[tuple[str, list[int]]]]:
+    """Returns the path and the labels of each picture, by video, in the order of the table. Raises: ListError."""
+    found: dict[str, list[tuple[str, list[int]]]] = {}
+    try:
+        with Path(file).open(encoding="utf-8", newline="") as rows:
+            for number, row in enumerate(csv.DictReader(rows, delimiter=" "), 2):
+                if set(row) != set(_COLUMNS) or None in row.values():
+                    raise ListError(f"{file}:{number}: has not the columns {' '.join(_COLUMNS)}")
+                labels = [int(label) for label in row["labels"].replace('"', "").split(",") if label]
+                found.setdefault(row["original_vido_id"], []).append((str(Path(prefix) / row["path"]), labels))
+    except (OSError, ValueError) as error:
+        raise ListError(f"{file}: cannot be read as a table of pictures: {error}") from error
+    if not found:
+        raise ListError(f"{file}: has no picture")
+    return found
+
+
+def _json(file: PathLike) -> Any:
+    try:
+        return json.loads(Path(file).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ListError(f"{file}: cannot be read as JSON: {error}") from error

@@ -1,0 +1,27 @@
+"""Gives a network weights that depend on their shapes alone, so that two codes of one network get the same."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from torch import Tensor, nn
+
+
+def draw(*shape: int) -> Tensor:
+    """Draws normal numbers, the same for every tensor of this shape."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(str(shape).encode())))
+
+
+def fill_by_shape(net: nn.Module) -> None:
+    """Fills convolutions, batch norms and linear layers; other modules must have no parameters."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            size = module.num_features
+            module.weight.data, module.bias.data = 1 + 0.1 * draw(size), 0.1 * draw(size, 1)[:, 0]
+            module.running_mean, module.running_var = 0.1 * draw(size, 2)[:, 0], 1 + draw(size, 3)[:, 0].abs()
+        elif isinstance(module, nn.Conv3d | nn.Linear):
+            shape = tuple(module.weight.shape)
+            module.weight.data = draw(*shape) * (2 / module.weight[0].numel()) ** 0.5
+            if module.bias is not None:
+                module.bias.data.fill_(0.01)
