@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torchvision.models.resnet import Bottleneck
 
 from networks.checkpoints.layouts.base import Description, State, add_modality
-from networks.image.mobilenet import mobilenet_v2
+from networks.image.mobilenet import STAGES, mobilenet_v2
 from networks.image.resnet import DEPTHS
 
 STEM = "features.0."
@@ -26,6 +27,7 @@ _GROUPED = {  # whether the block expands -> place in the flat list -> place in 
     True: {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"},
 }
 _FLAT = re.compile(r"(features\.\d+\.conv)\.(\d+)\.(\w+)")
+LAST_WIDTH = STAGES[-1][1]  # of MobileNetV2; all multiples of it by SCALES are whole
 SCALES = [round(0.05 * step, 2) for step in range(2, 61)]  # width multipliers that a file may have
 
 
@@ -111,17 +113,24 @@ def _res2net(state: State) -> str:
 
 
 def _mobilenet_v2(state: State) -> tuple[str, dict[str, Any]]:
-    """Finds `t` by the first expanded block, and the width multiplier by trying which one gives all shapes."""
+    """Finds `t` by the first expanded block and the width multiplier by the last one, if they give all shapes."""
     expanded, entering = state["features.2.conv.0.0.weight"].shape[:2]
     t = expanded // entering
-    for scale in sorted(SCALES, key=lambda value: value != 1.0):
-        with torch.device("meta"):
-            shapes = {key: value.shape for key, value in mobilenet_v2(t=t, scale=scale).state_dict().items()}
+    last = state.get("features.17.conv.2.weight")
+    scale = 0.0 if last is None else last.shape[0] / LAST_WIDTH
+    if scale in SCALES:
         kernels = {key: value.shape for key, value in state.items() if value.dim() == 4 and not key.startswith(STEM)}
+        shapes = _mobilenet_v2_shapes(t, scale)
         if all(shapes.get(key) == shape for key, shape in kernels.items()):
             changed = {"t": (t, 6), "scale": (scale, 1.0)}
             return "mobilenetv2", {key: value for key, (value, default) in changed.items() if value != default}
     return "mobilenetv2", {"t": t}
+
+
+@cache
+def _mobilenet_v2_shapes(t: int, scale: float) -> dict[str, torch.Size]:
+    with torch.device("meta"):
+        return {key: value.shape for key, value in mobilenet_v2(t=t, scale=scale).state_dict().items()}
 
 
 def add_shift(description: Description, body: State) -> None:

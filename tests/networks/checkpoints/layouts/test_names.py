@@ -12,7 +12,9 @@ from torch import Tensor
 
 from methods.clip3d import Clip3D
 from methods.tsn import TSN
+from networks.checkpoints.layouts import identify_image
 from networks.checkpoints.load import load_checkpoint_file, load_into
+from networks.image.mobilenet import MobileNetV2, mobilenet_v2
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
 from tests.networks.checkpoints.layouts import official_names_2d as official
@@ -43,6 +45,26 @@ def test_a_mobilenet_in_tonylins_names_fills_the_backbone(tmp_path: Path) -> Non
     load_into(method, file)
     found = method.state_dict()
     assert all(torch.equal(found[key], value.to(found[key].dtype)) for key, value in wanted.items())
+
+
+@pytest.mark.parametrize("kwargs", [{"scale": 0.1}, {"t": 2, "scale": 0.35}, {"scale": 1.4}, {"t": 3}, {}])
+def test_the_widths_of_a_mobilenet_are_found_by_building_one(
+    kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[float] = []
+
+    def build(*, t: int, scale: float) -> MobileNetV2:
+        built.append(scale)
+        return mobilenet_v2(t=t, scale=scale)
+
+    with torch.device("meta"):
+        state = mobilenet_v2(**kwargs).state_dict()
+    identify_image._mobilenet_v2_shapes.cache_clear()
+    monkeypatch.setattr(identify_image, "mobilenet_v2", build)
+    head = {"head.weight": torch.ones(5, 1280), "head.bias": torch.ones(5)}
+    description = identify_image.describe_image_network(state, head)
+    assert (description.backbone, description.arguments.get("kwargs", {})) == ("mobilenetv2", kwargs)
+    assert len(built) == 1
 
 
 # --- EfficientNet
