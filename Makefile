@@ -34,8 +34,8 @@ quick: $(VENV)/.installed-dev  ## what one runs while working: of every folder w
 long: $(VENV)/.installed-dev  ## what CI runs beside: Slurm, Chromium, kills, every family again
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "long and not slow" $(TESTS)
 
-soak: $(VENV)/.installed-dev  ## what takes an hour: 200 interruptions, every model, every damage
-	SOAK=1 $(RUN) -m pytest -m "slow or interrupt" --timeout 7200 $(TESTS)
+soak: $(VENV)/.installed-dev  ## what takes hours: 200 interruptions, every model, every damage
+	SOAK=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal -m "slow or interrupt" --durations 20 $(TESTS)
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format; hadolint for the container
 	$(PY) -m ruff check .

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the process that only hands out tests to others would load 
 
 STARTS_PROCESSES = {"gloo", "slurm", "browser", "interrupt", "memcached"}
 LONG = {"slurm", "browser"}
+SLOW_SECONDS = 7200  # within which a slow test ends, where it sets no limit itself
 
 
 def pytest_configure() -> None:
@@ -43,6 +44,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("long")
         if any(item.get_closest_marker(mark) for mark in ("long", "slow")):
             item.add_marker("whole")
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

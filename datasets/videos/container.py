@@ -7,11 +7,12 @@ address that a user gives is opened as one; what it answers may name other addre
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import av
+import av.logging
 import numpy as np
 from av.stream import Disposition
 
@@ -25,6 +26,8 @@ FORMATS = (
 MOST_PIXELS = 8192 * 8192  # in a frame; a small file may claim any size
 # titles and comments in any encoding; from PyAV 19 on there is no such argument, and no such error
 _ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+# the H.264 decoder says this about its list of reference pictures, which it repairs without damage to the picture
+_HARMLESS = ("mmco: unref short failure",)
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
 _STREAM_OPTIONS = {
     "format_whitelist": f"{FORMATS},rtsp,rtp,sdp,hls,live_flv,mpjpeg",
@@ -113,6 +116,31 @@ def decode(container: av.container.InputContainer, stream: av.VideoStream) -> It
         for frame in frames:
             begun = True
             yield frame
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Callable[[], list[str]]]:
+    """Hears which errors FFmpeg logs in this thread inside the `with` block.
+
+    Its decoders paint over damage, and only log that. Yields a function that returns the errors since its last call.
+    """
+    level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)  # a skipped repeat may be a message about another video
+    try:
+        with av.logging.Capture() as logs:
+
+            def heard() -> list[str]:
+                if not logs:
+                    return []
+                texts = [" ".join(f"{source}: {message}".split()) for _, source, message in logs]
+                logs.clear()
+                return [text for text in texts if not text.endswith(_HARMLESS)]
+
+            yield heard
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skipping)
 
 
 def orientation(frame: av.VideoFrame | None) -> tuple[int, bool]:

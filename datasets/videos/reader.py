@@ -13,11 +13,12 @@ from pathlib import Path
 import av
 import numpy as np
 
-from datasets.videos.container import Converter, decode, opened
+from datasets.videos.container import Converter, decode, listening, opened
 from datasets.videos.scan import VideoTimes, size_changes
 from utils.errors import ConfigError, FrameError
 
 Reader = Callable[[Path, VideoTimes, np.ndarray], list[np.ndarray]]
+MOST_REORDERED = 16  # frames that H.264 and HEVC decode before one that is shown earlier
 Found = dict[int, av.VideoFrame]  # by position in the video
 
 
@@ -141,42 +142,63 @@ def _from_key(
 ) -> Found:
     """Decodes until all positions are found; gives up when anything comes that was not expected."""
     found: Found = {}
-    last = -1
+    last, begin = -1, int(times.keys[key])
     packets = container.demux(stream)
     packet = next(packets, None)
-    if packet is None or packet.pts != times.keys[key]:  # seeking has ended elsewhere
+    if packet is None or packet.pts != begin:  # seeking has ended elsewhere
         return {}
-    while packet is not None:
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            return {}
-        for frame in frames:
-            if frame.pts is not None and frame.pts < times.keys[key]:  # needs frames before the key frame
-                continue
-            position = times.position_of(frame.pts)
-            if position is None or position <= last:
+    with listening() as heard:
+        while packet is not None:
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
                 return {}
-            last = position
-            if position in positions:
-                found[position] = frame
-            if position >= positions[-1]:
-                return found
-        packet = next(packets, None)
+            needs_earlier = packet.pts is not None and packet.pts < begin  # frames before the key frame
+            if heard() and not needs_earlier:
+                return {}
+            for frame in frames:
+                if frame.pts is not None and frame.pts < begin:
+                    continue
+                position = times.position_of(frame.pts)
+                if position is None or position <= last:
+                    return {}
+                last = position
+                if position in positions:
+                    found[position] = frame
+                if position >= positions[-1]:
+                    return found
+            packet = next(packets, None)
     return found
 
 
 def _from_start(path: Path, frames: Iterable[av.VideoFrame], times: VideoTimes, positions: list[int]) -> Found:
-    """Decodes until all positions are found, by stamps or, where these do not tell frames, by counting."""
+    """Decodes until all positions are found, by stamps or, where these do not tell frames, by counting.
+
+    Raises: FrameError also where the decoder has painted over damage between a frame's key frame and the next one.
+    """
     found: Found = {}
     last = -1
-    for count, frame in enumerate(frames):
-        position = times.position_of(frame.pts) if times.seekable else count
-        if position is None or position <= last:
-            raise FrameError(f"{path}: its frames come at other times than its packets say; convert it to another file")
-        last = position
-        if position in positions:
-            found[position] = frame
-        if position >= positions[-1]:
-            break
+    damage: dict[int, str] = {}  # what was heard, by number of the key frame
+    with listening() as heard:
+        for count, frame in enumerate(frames):
+            position = times.position_of(frame.pts) if times.seekable else count
+            if position is None or position <= last:
+                raise FrameError(
+                    f"{path}: its frames come at other times than its packets say; convert it to another file"
+                )
+            last = position
+            if times.seekable and (texts := heard()):  # of this frame, or of one that is decoded before it is shown
+                ahead = min(position + MOST_REORDERED, len(times) - 1)
+                damage |= dict.fromkeys(range(_key_before(times, position), _key_before(times, ahead) + 1), texts[0])
+            if position in positions:
+                found[position] = frame
+            if position >= positions[-1]:
+                break
+    for position in found:
+        if text := damage.get(_key_before(times, position)):
+            raise FrameError(f"{path}: frame index {position} of {len(times)} is damaged: {text}")
     return found
+
+
+def _key_before(times: VideoTimes, position: int) -> int:
+    return int(np.searchsorted(times.keys, times.stamps[position], side="right")) - 1

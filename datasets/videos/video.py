@@ -10,18 +10,14 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import av
-import av.logging
 import numpy as np
 
-from datasets.videos.container import Converter, opened
+from datasets.videos.container import Converter, listening, opened
 from datasets.videos.scan import SAME_TIME, VideoInfo, probe, size_changes
 from utils.errors import FrameError
 
-# the H.264 decoder says this about its list of reference pictures, which it repairs without damage to the picture
-_HARMLESS = ("mmco: unref short failure",)
 _MAX_ERRORS = 20
 LONGEST_STILL = 60.0  # seconds that one picture is shown in a video whose times are right
 
@@ -76,7 +72,7 @@ class Video:
 
     def _note(self, message: str) -> None:
         message = " ".join(message.split())
-        if message and message not in self.errors and not message.endswith(_HARMLESS):
+        if message and message not in self.errors:
             if len(self.errors) == _MAX_ERRORS:
                 self.errors.append("more errors like these")
             elif len(self.errors) < _MAX_ERRORS:
@@ -85,20 +81,14 @@ class Video:
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
         """Notes the errors that FFmpeg logs or raises inside the `with` block."""
-        level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
-        av.logging.set_level(av.logging.ERROR)
-        av.logging.set_skip_repeated(False)  # a skipped repeat may be a message about another video
-        logs: list[Any] = []
-        try:
-            with av.logging.Capture() as logs:
+        with listening() as heard:
+            try:
                 yield
-        except av.FFmpegError as error:
-            self._note(error.strerror or str(error) or type(error).__name__)
-        finally:
-            av.logging.set_level(level)
-            av.logging.set_skip_repeated(skipping)
-            for _, source, message in logs:
-                self._note(f"{source}: {message}")
+            except av.FFmpegError as error:
+                self._note(error.strerror or str(error) or type(error).__name__)
+            finally:
+                for text in heard():
+                    self._note(text)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Yields the frames that can be decoded, with a note about everything else."""

@@ -83,5 +83,7 @@ def test_mistakes_are_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_every_registered_model_exports_and_agrees_with_pytorch() -> None:
-    assert export_table.main([]) == 0
+@pytest.mark.timeout(1800)  # mvit_v2_s takes five minutes, most others half a minute
+@pytest.mark.parametrize("model", list(table.models()), ids=lambda model: model.name)
+def test_every_registered_model_exports_and_agrees_with_pytorch(model: table.Model, tmp_path: Path) -> None:
+    assert table.compare(model, tmp_path)[0] == model.name

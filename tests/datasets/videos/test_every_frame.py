@@ -135,3 +135,31 @@ def test_stamps_that_are_not_those_of_the_frames_are_an_error_and_not_another_fr
     wrong = replace(times, stamps=times.stamps + 1)
     with pytest.raises(FrameError, match="its frames come at other times than its packets say"):
         read_pyav(path, wrong, np.array([5]))
+
+
+def test_a_picture_that_the_decoder_has_painted_over_is_an_error(folder: Path, tmp_path: Path) -> None:
+    sound = write_numbered(folder, "b_frames.mp4")
+    times, indices, data = scan(sound), np.arange(3, COUNT, 5), sound.read_bytes()
+    expected = np.stack(read_pyav(sound, times, indices)).astype(int)
+    begin, end = data.index(b"mdat") + 4, data.rindex(b"moov") - 4
+    silent, refused = [], 0
+    for seed in range(20):
+        rng, damaged = np.random.default_rng(seed), bytearray(data)
+        for place in rng.integers(begin, end, 4):
+            damaged[place] ^= 1 << int(rng.integers(8))
+        (tmp_path / "v.mp4").write_bytes(damaged)
+        try:
+            found = np.stack(read_pyav(tmp_path / "v.mp4", times, indices)).astype(int)
+        except FrameError as error:
+            refused += str(error).startswith(str(tmp_path / "v.mp4"))
+            continue
+        silent += [seed] if np.abs(found - expected).max() > 20 else []
+    assert len(silent) <= 1 and refused > 10  # a changed bit can make another video that is as valid
+
+
+@pytest.mark.parametrize("name", ["open_gop.mp4", "hevc_open_gop.mkv", "interlaced.mp4", "intra_refresh.mp4"])
+def test_a_whole_video_is_read_from_its_key_frames_on(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_numbered(folder, name)
+    monkeypatch.setattr("datasets.videos.reader._from_start", lambda *_: pytest.fail("it was read from its start"))
+    for index in range(1, COUNT, 3):
+        assert number_of(read_pyav(path, scan(path), np.array([index]))[0]) == index

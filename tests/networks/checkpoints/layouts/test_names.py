@@ -47,7 +47,7 @@ def test_a_mobilenet_in_tonylins_names_fills_the_backbone(tmp_path: Path) -> Non
     assert all(torch.equal(found[key], value.to(found[key].dtype)) for key, value in wanted.items())
 
 
-@pytest.mark.parametrize("kwargs", [{"scale": 0.1}, {"t": 2, "scale": 0.35}, {"scale": 1.4}, {"t": 3}, {}])
+@pytest.mark.parametrize("kwargs", [{"t": 2, "scale": 0.35}, {"scale": 1.4}])
 def test_the_widths_of_a_mobilenet_are_found_by_building_one(
     kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
