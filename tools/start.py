@@ -3,9 +3,10 @@
     python -m tools.start VIDEOS [--backbone NAME] [--out FOLDER]
 
 VIDEOS has one folder of videos for each class. The command looks at them, makes lists, and trains two small heads on
-the features of an image network that stays as it is: one knows the order of the frames, the other does not. It tests
-them on videos that they have not seen, writes a report and an experiment that goes on from there by fine-tuning, and
-says at each step what it chose and why. The same command again goes on where it was stopped.
+the features of an image network that stays as it is: one knows the order of the frames, the other does not. On a video
+network it trains one head. It tests them on videos that they have not seen, writes a report and an experiment that goes
+on from there by fine-tuning, and says at each step what it chose and why. The same command again goes on where it was
+stopped.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("videos", type=Path, metavar="VIDEOS", help="folder with one folder of videos for each class")
-    add("--backbone", default=BACKBONE, metavar="NAME", help=f"an image network of docs/models.md (default {BACKBONE})")
-    add("--weights", metavar="FILE|NAME", help="its weights (default: those that torchvision or timm publishes)")
+    network = f"a network of docs/models.md, or published weights of a video network (default {BACKBONE})"
+    add("--backbone", default=BACKBONE, metavar="NAME", help=network)
+    add("--weights", metavar="FILE|NAME", help="its weights (default: those that are published for it)")
     add("--out", type=Path, metavar="FOLDER", help="experiments, data and report go here (default exps/NAME OF VIDEOS)")
     add("--frames", type=positive_int, metavar="N", help="frames of each video (default: 8, or 16 for long videos)")
     add("--folds", type=positive_int, metavar="K", help="test each video once, in K parts (default: if there are few)")

@@ -19,6 +19,7 @@ from tests.helpers.make_video import encoder, make_video
 from tests.helpers.real_weights import efficientnet_file, efficientnet_package
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import Printed, run_tool
+from tests.helpers.trained import write_checkpoint
 from tools.starting import choices
 from utils.config.file import load_config
 
@@ -176,6 +177,53 @@ def test_folders_train_and_val_are_the_split(tmp_path: Path, weights: Path) -> N
     assert "chosen: the folders say which videos train and which test" in said.stdout
     results = open_experiment(tmp_path / "out/order_aware").results
     assert len(results) == 6 and all("val" in path for path in results.paths)
+
+
+def test_on_a_video_network_one_head_learns_and_the_network_itself_goes_on(tmp_path: Path) -> None:
+    network = {"type": "clip3d", "backbone": "x3d_xs", "clip_len": 4, "frame_stride": 2, "dropout": 0.5}
+    trained = write_checkpoint(tmp_path / "network", network)
+    for side in ("train", "val"):
+        videos(tmp_path / "videos" / side, each=3)
+    given = ("--backbone", "x3d_xs", "--weights", trained, "--out", tmp_path / "out", "--workers", 1)
+    out = run_tool("start", tmp_path / "videos", *given).stdout
+    for line in (
+        "chosen: 4 frames, 2 apart, from the middle of each video, at 32 x 32: x3d_xs was trained so",
+        "chosen: one head learns, and not two: a video network has learned from videos, and sees the order of frames",
+        "on this machine, so all videos ",
+        "chosen: x3d_xs is the video network, with the weights ckpt.pth.tar",
+        "a head that reads what the video network tells of a clip: ",
+        f"python -m tools.predict {tmp_path / 'out/probe/ckpt_best.pth.tar'} VIDEO",
+    ):
+        assert line in out, line
+    assert "the order of frames matters" not in out and not (tmp_path / "out/order_blind").exists()
+    probe, tuning = (load_config(tmp_path / "out" / name / "config.yaml").common for name in ("probe", "fine_tune"))
+    assert probe.model.type == "probe" and probe.data.sampling == "middle_clip" and probe.augmentation.input_size == 32
+    assert {key: (tuning.model.model_dump())[key] for key in network} == network
+    store = FeatureStore(tmp_path / "out/features")
+    store.get([b""])  # it looks at all files
+    assert len(store._rows) == 6, "one of each video; train and val have the same"
+    assert run(tmp_path / "out/fine_tune/config.yaml", "--dry-run") == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            ("--backbone", "x3d_xs", "--frames", 4),
+            "--frames: is for image networks; x3d_xs sees the frames that it was",
+        ),
+        (("--backbone", "x3d_s"), "ckpt.pth.tar: are of x3d_xs, and --backbone is x3d_s"),
+        (("--backbone", "kinetics400/x3d_s_13x6_pytorchvideo"), "names weights already; give one of the two"),
+    ],
+)
+def test_what_a_video_network_does_not_take_is_one_line(tmp_path: Path, given: tuple[object, ...], says: str) -> None:
+    trained = write_checkpoint(tmp_path / "network", {"type": "clip3d", "backbone": "x3d_xs", "clip_len": 4})
+    for label in ("a", "b"):
+        for number in range(2):
+            make_video(tmp_path / "videos" / label / f"{label}{number}.mp4", frames=8, size=(32, 32))
+    out = tmp_path / "out"
+    said = run_tool("start", tmp_path / "videos", *given, "--weights", trained, "--out", out, "--workers", 1, code=2)
+    assert says in said.stderr.splitlines()[-1] and not out.exists()
 
 
 @pytest.mark.parametrize(

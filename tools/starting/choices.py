@@ -13,6 +13,7 @@ import numpy as np
 from datasets.lists.groups import group_names
 from tools.dumping.estimate import in_bytes, measure_sample
 from tools.dumping.video import Job, Settings
+from tools.starting.configs import Network
 from tools.starting.survey import Survey
 from utils.errors import UserError
 from utils.scoring.metrics import wilson_interval
@@ -30,7 +31,7 @@ SAMPLE = 3  # videos that are dumped to estimate the size of all
 class Choices:
     """Holds what was chosen.
 
-    num_frames: frames of a clip.
+    num_frames: frames of a clip of an image network; 0 for a video network, which says that itself.
     dumps: whether frames are written to the disk; otherwise they are read from the encoded videos.
     folds: number of parts for cross-validation; 0 for one training and one validation list.
     reasons: one line for each choice: what and why.
@@ -43,20 +44,33 @@ class Choices:
 
 
 def choose(
-    survey: Survey, out: Path, *, num_frames: int | None, folds: int | None, group_regex: str | None, workers: int
+    survey: Survey,
+    out: Path,
+    network: Network,
+    *,
+    num_frames: int | None,
+    folds: int | None,
+    group_regex: str | None,
+    workers: int,
 ) -> Choices:
     """Makes all choices that the command line leaves open. Raises: UserError for one that is not possible."""
-    frames, about_frames = _frames(survey, num_frames)
+    about_frames: Sequence[str]
+    if network.sees_clips:
+        total = network.seconds * len(survey.readable) / 60
+        cost = f"a clip takes about {network.seconds:.2g} s on this machine, so all videos {total:.1f} minutes, once"
+        frames, about_frames = 0, [*network.about, f"{cost}; an image network takes less"]
+    else:
+        frames, about_frames = _frames(survey, num_frames)
     dumps, about_dump = _dump(survey, out, workers=workers)
     parts, about_folds = _folds(survey, folds, group_regex)
-    return Choices(frames, dumps, parts, [about_frames, about_dump, about_folds])
+    return Choices(frames, dumps, parts, [*about_frames, about_dump, about_folds])
 
 
-def _frames(survey: Survey, given: int | None) -> tuple[int, str]:
+def _frames(survey: Survey, given: int | None) -> tuple[int, Sequence[str]]:
     median = float(np.median([one.seconds for one in survey.readable]))
     number = given or (NUM_FRAMES_OF_LONG if median > LONG else NUM_FRAMES)
     why = "as --frames says" if given else f"the median video is {median:.1f} s long"
-    return number, f"{number} frames of each video, spread evenly, one every {median / number:.2g} s: {why}"
+    return number, [f"{number} frames of each video, spread evenly, one every {median / number:.2g} s: {why}"]
 
 
 def _dump(survey: Survey, out: Path, *, workers: int) -> tuple[bool, str]:

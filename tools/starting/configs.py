@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +28,14 @@ common:
         backbone: {backbone_text}
         pretrained: {pretrained}
         head: {head}
-        num_segments: {num_frames}
+        {clip}
         num_class: {num_class}
         sweep: [1.0, 0.1, 0.01, 0.001, 0.0001]  # weight decays; the best for held-out training videos wins
 
     augmentation:
-        input_size: {size}
-        test_resize: {resize}
+        {pixels}
         crop: test
         flip: False
-        mean: {mean}
-        std: {std}
 
     workers: {workers}
     batch_size: 16
@@ -46,8 +43,8 @@ common:
     optimizer: LBFGS  # finds the best layer in a single step; for other heads take ADAMW and an lr_scheduler
 
     data:
-        sampling: middle
-        feature_cache: {features}  # each frame is seen once, whatever learns from it later
+        sampling: {sampling}
+        feature_cache: {features}  # each {piece} is seen once, whatever learns from it later
         group_regex: {group_regex}
 {lists}"""
 
@@ -60,19 +57,15 @@ FINE_TUNE = """\
 common:
     model:
         type: {method}  # {why}
-        backbone: {backbone_text}
+        {whole}
         pretrained: {pretrained}
-        num_segments: {num_frames}
         num_class: {num_class}
         dropout: 0.5
 
     augmentation:
-        input_size: {size}
-        test_resize: {resize}
+        {pixels}
         flip: 0.5  # False if left and right are different classes; or name the pairs in flip_labels
         {flip_labels}
-        mean: {mean}
-        std: {std}
 
     workers: {workers}
     batch_size: 8
@@ -93,7 +86,7 @@ common:
     no_wd: True
     label_smooth: 0.1
     clip_gradient: 20.0
-    frozen_bn: True  # with few videos, the published statistics are better than those of small batches
+    {frozen_bn}
 
     seed: {seed}
     val_epochs: 1
@@ -101,6 +94,10 @@ common:
 
     data:
 {lists}"""
+
+
+WINDOWS = ("clip3d", "slowfast")  # methods that see consecutive frames
+FROZEN_BN = "frozen_bn: True  # with few videos, the published statistics are better than those of small batches"
 
 
 @dataclass(frozen=True)
@@ -139,30 +136,51 @@ class Lists:
 class Network:
     """Says what a backbone wants to see: as its publisher trained it.
 
-    backbone: its name in a config.
+    backbone: its name in the config of a probe.
     pretrained: the value of model.pretrained.
-    size, resize: of the crop, and of the frame's short side before it, in pixels.
-    mean, std: of its input, in 0..1.
+    pixels: the keys of `augmentation` that it decides.
+    clip: the keys of `model` that say what a probe of it sees, but for the number of frames of an image network.
+    method, whole: type and other keys of `model` for a training of the whole network; "" and none of an image network.
+    about: what a video network sees of a video, and why one head learns, one line each.
+    seconds: that a clip takes a video network on this machine.
+    has_bn: whether it has batch norms.
     """
 
     backbone: str
     pretrained: bool | str
-    size: int
-    resize: int
-    mean: Sequence[float]
-    std: Sequence[float]
+    pixels: Mapping[str, Any]
+    clip: Mapping[str, Any] = field(default_factory=dict)
+    method: str = ""
+    whole: Mapping[str, Any] = field(default_factory=dict)
+    about: Sequence[str] = ()
+    seconds: float = 0.0
+    has_bn: bool = True
 
-    def values(self) -> dict[str, Any]:
-        """Returns the values of the configs that the network decides."""
+    @property
+    def sees_clips(self) -> bool:
+        """Returns whether it is a video network."""
+        return bool(self.method)
+
+    def values(self, num_frames: int) -> dict[str, Any]:
+        """Returns the values of the configs that the network decides. num_frames: of an image network's clip."""
+        frames = {} if self.sees_clips else {"num_segments": num_frames}
         return {
             "backbone": self.backbone,
             "backbone_text": quoted(self.backbone),
             "pretrained": self.pretrained if isinstance(self.pretrained, bool) else quoted(self.pretrained),
-            "size": self.size,
-            "resize": self.resize,
-            "mean": list(self.mean),
-            "std": list(self.std),
+            "pixels": _keys(self.pixels),
+            "clip": _keys({**self.clip, **frames}),
+            "whole": _keys(self.whole or {"backbone": self.backbone, **frames}),
+            "sampling": "middle_clip" if self.method in WINDOWS else "middle",
+            "piece": "clip" if self.sees_clips else "frame",
+            "frozen_bn": FROZEN_BN if self.has_bn else "frozen_bn: False  # it has none",
         }
+
+
+def _keys(values: Mapping[str, Any]) -> str:
+    """Returns keys of a section as YAML, one a line."""
+    texts = {key: quoted(value) if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    return "\n        ".join(f"{key}: {text}" for key, text in texts.items())
 
 
 def quoted(value: object) -> str:

@@ -10,6 +10,7 @@ import torch
 from networks.checkpoints.load import known_image_weights
 from networks.image.backbones import TIMM, architecture, image_backbone
 from tools.starting.configs import Network
+from tools.starting.video_network import find_video_network, is_video_network
 from utils.errors import CheckpointError, UserError
 from utils.published.files import checkpoint_file, fetch
 from utils.published.libraries import published_statistics
@@ -24,6 +25,8 @@ def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
 
     Raises: UserError for an unknown name, and in one line for weights that are neither here nor can be fetched.
     """
+    if is_video_network(backbone):
+        return find_video_network(backbone, weights)
     try:
         with torch.device("meta"):
             image_backbone(backbone)
@@ -41,7 +44,8 @@ def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
         if about.input_size[-1] <= LARGEST:
             size = about.input_size[-1]
             resize = round(size / about.crop_pct)
-    return Network(backbone, True if weights is None else weights, size, resize, mean, std), file
+    pixels = {"input_size": size, "test_resize": resize, "mean": list(mean), "std": list(std)}
+    return Network(backbone, True if weights is None else weights, pixels), file
 
 
 def _published(backbone: str) -> Path:

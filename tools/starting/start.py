@@ -25,9 +25,13 @@ from utils.errors import ConfigError, UserError
 from utils.files import ROOT, atomic_write
 from utils.run.checkpoint import BEST, NEWEST
 
-BLIND, AWARE = "order_blind", "order_aware"
-HEADS = {BLIND: "linear", AWARE: "ordered"}  # experiment -> model.head
-KNOWS = {BLIND: "does not know the order of the frames", AWARE: "knows the order of the frames"}
+BLIND, AWARE, ONLY = "order_blind", "order_aware", "probe"
+HEADS = {BLIND: "linear", AWARE: "ordered", ONLY: "linear"}  # experiment -> model.head
+KNOWS = {
+    BLIND: "does not know the order of the frames",
+    AWARE: "knows the order of the frames",
+    ONLY: "reads what the video network tells of a clip",
+}
 REPORT, NOTES, FEATURES = "report.html", "notes.txt", "features"
 
 
@@ -35,6 +39,7 @@ REPORT, NOTES, FEATURES = "report.html", "notes.txt", "features"
 class Plan:
     """Holds what the last steps have in common.
 
+    network: the backbone.
     out: folder of everything that is written.
     lists: the training and the validation list.
     class_names: in the order of the labels.
@@ -42,6 +47,7 @@ class Plan:
     """
 
     args: argparse.Namespace
+    network: Network
     choices: Choices
     out: Path
     lists: Lists
@@ -54,28 +60,32 @@ def run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     videos = find(args.videos)
     network, weights = find_network(args.backbone, args.weights)
+    if network.sees_clips and args.frames:
+        raise UserError(f"--frames: is for image networks; {network.backbone} sees the frames that it was trained with")
     survey = look(args.videos, *videos, workers=args.workers)
     out = _shown(args.out or ROOT / "exps" / args.videos.resolve().name)
-    choices = choose(
-        survey, out, num_frames=args.frames, folds=args.folds, group_regex=args.group_regex, workers=args.workers
-    )
+    given = {"num_frames": args.frames, "folds": args.folds, "group_regex": args.group_regex, "workers": args.workers}
+    choices = choose(survey, out, network, **given)
     check_lengths(survey, choices.num_frames)
-    chosen = [*choices.reasons, f"{network.backbone} is the image network, with the weights {weights.name}"]
+    kind = "video" if network.sees_clips else "image"
+    chosen = [*choices.reasons, f"{network.backbone} is the {kind} network, with the weights {weights.name}"]
     for title, lines in (("found", survey.lines()), ("chosen", chosen)):
         for line in lines:
             print(f"{title}: {line}", flush=True)
     lists = make_data(args, survey, choices, out)
-    plan = Plan(args, choices, out, lists, lists.class_names(), _values(args, choices, network, lists))
+    plan = Plan(args, network, choices, out, lists, lists.class_names(), _values(args, choices, network, lists))
     probes = make_probes(plan)
-    word, about_order = order_matters(probes[BLIND], probes[AWARE])
-    tuning = write_fine_tuning(plan, ordered=word != UNSEEN)
     told = [f"a head that {KNOWS[name]}: {accuracy_text(one)}" for name, one in probes.items()]
-    told.append(about_order)
-    best = BLIND if word == UNSEEN else AWARE
+    best = ONLY
+    if not network.sees_clips:
+        word, about_order = order_matters(probes[BLIND], probes[AWARE])
+        told.append(about_order)
+        best = BLIND if word == UNSEEN else AWARE
+    tuning = write_fine_tuning(plan, best)
     then = [advice(probes[best], plan.args.group_regex), *following(plan, best, tuning)]
     _write_notes(out / NOTES, {"Found": survey.lines(), "Chosen": chosen, "Seen": told, "Next": then})
-    both = [str(out / name) for name in HEADS]
-    call("anal_tools.report", "-e", *both, "-o", str(out / REPORT), "--notes", str(out / NOTES))
+    made = [str(out / name) for name in probes]
+    call("anal_tools.report", "-e", *made, "-o", str(out / REPORT), "--notes", str(out / NOTES))
     print("", *told, "", *then, "", sep="\n")
     report = (out / REPORT).resolve().as_uri()
     print(f"{(time.monotonic() - began) / 60:.1f} minutes; the report, for a browser: {report}")
@@ -112,6 +122,8 @@ def make_probes(plan: Plan) -> dict[str, Experiment]:
     """Trains and tests each kind of head; returns them by the names of their folders."""
     made: dict[str, Experiment] = {}
     for name, head in HEADS.items():
+        if (name == ONLY) != plan.network.sees_clips:
+            continue
         special = {
             "title": f"A probe that {KNOWS[name]}",
             "head": head,
@@ -122,17 +134,23 @@ def make_probes(plan: Plan) -> dict[str, Experiment]:
     return made
 
 
-def write_fine_tuning(plan: Plan, *, ordered: bool) -> Path:
+def write_fine_tuning(plan: Plan, best: str) -> Path:
     """Writes the experiment that goes on by training the whole network; returns its folder.
 
-    It is TSM where the order of frames helped and the network can be a TSM, else TSN.
+    A video network goes on as it is. Of an image network it makes TSM where the order of frames helped, if that can be
+    built, else TSN.
+
+    best: the name of the best probe.
     """
     folder = plan.out / "fine_tune"
     run = f"{folder}/train.sh local 1" if _has_scripts(folder) else f"python main.py --config {folder}/config.yaml"
+    ordered = best == AWARE
     kinds = [("tsm", "because the order of frames helped the probe; tsn ignores it")] if ordered else []
     kinds += [("tsn", "because no sign was found that the order of frames matters; tsm sees it")]
     if ordered:
         kinds[1] = "tsn", f"tsm would see the order of frames, but cannot be built on {plan.args.backbone}"
+    if plan.network.sees_clips:
+        kinds = [(plan.network.method, "the method of the published weights")]
     for method, why in kinds:
         special = {"method": method, "why": why, "run": run, "lists": plan.lists.text("train", "val")}
         special |= {"flip_labels": flip_labels(plan.class_names)}
@@ -141,7 +159,7 @@ def write_fine_tuning(plan: Plan, *, ordered: bool) -> Path:
             method_on_meta(load_config(folder / "config.yaml").common)
             break
         except ConfigError:
-            if method == "tsn":
+            if method == kinds[-1][0]:
                 raise
             (folder / "config.yaml").unlink()
     return folder
@@ -154,15 +172,14 @@ def following(plan: Plan, best: str, tuning: Path) -> list[str]:
     return [
         f"name the class of a video: python -m tools.predict {weights} VIDEO",
         f"train the whole network, on a GPU: {run}",
-        f"try another image network: {_command(plan.args)} --backbone NAME --out FOLDER",
+        f"try another network: {_command(plan.args)} --backbone NAME --out FOLDER",
     ]
 
 
 def _values(args: argparse.Namespace, choices: Choices, network: Network, lists: Lists) -> dict[str, Any]:
     """Returns what all configs say."""
-    return network.values() | {
+    return network.values(choices.num_frames) | {
         "command": _command(args),
-        "num_frames": choices.num_frames,
         "num_class": len(lists.class_names()),
         "seed": args.seed,
         "workers": args.workers,

@@ -12,6 +12,7 @@ from tests.helpers.make_video import make_video
 from tools.listing.found import Found
 from tools.starting import choices
 from tools.starting.choices import Choices, choose
+from tools.starting.configs import Network
 from tools.starting.survey import Seen, Survey
 from utils.errors import UserError
 
@@ -32,8 +33,14 @@ def survey(video: Path, *, each: int = 6, seconds: float = 3.0, split: bool = Fa
     return Survey(video.parent, videos, seen, [])
 
 
-def chosen(found: Survey, out: Path, *, frames: int | None = None, folds: int | None = None) -> Choices:
-    return choose(found, out, num_frames=frames, folds=folds, group_regex=None, workers=1)
+IMAGES = Network("resnet18", True, {})
+VIDEOS = Network("x3d_xs", "weights.pth", {}, method="clip3d", about=["it sees 4 frames"], seconds=5.0)
+
+
+def chosen(
+    found: Survey, out: Path, network: Network = IMAGES, *, frames: int | None = None, folds: int | None = None
+) -> Choices:
+    return choose(found, out, network, num_frames=frames, folds=folds, group_regex=None, workers=1)
 
 
 @pytest.mark.whole
@@ -64,6 +71,15 @@ def test_long_videos_get_more_frames_unless_a_number_is_given(video: Path, tmp_p
     assert chosen(survey(video, seconds=60.0), tmp_path / "out").num_frames == 16
     given = chosen(survey(video, seconds=60.0), tmp_path / "out", frames=4)
     assert given.num_frames == 4 and "as --frames says" in given.reasons[0]
+
+
+@pytest.mark.whole
+def test_a_video_network_says_itself_what_it_sees_and_the_survey_what_that_costs(video: Path, tmp_path: Path) -> None:
+    made = chosen(survey(video), tmp_path / "out", VIDEOS)
+    assert made.num_frames == 0 and list(made.reasons[:2]) == [
+        "it sees 4 frames",
+        "a clip takes about 5 s on this machine, so all videos 1.0 minutes, once; an image network takes less",
+    ]
 
 
 @pytest.mark.whole

@@ -1,0 +1,120 @@
+"""Finds a video network for tools/start.py: which published weights, what they want to see, and what that costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from methods.build import build_method
+from networks import CLIP_NETWORKS
+from networks.checkpoints.file import load_checkpoint_file
+from networks.image.backbones import TIMM
+from tools.importing.own_config import config_of
+from tools.starting.configs import WINDOWS, Network
+from utils.config.sections import Model
+from utils.errors import UserError
+from utils.published.registry import Published, registry
+from utils.transforms.presets import find_preset
+
+METHODS = ("clip3d", "slowfast", "tsm", "tsn")
+CLIP = ("clip_len", "frame_stride", "num_segments")  # keys of `model` that a probe has by the same names
+PIXELS = ("preset", "input_size", "test_resize", "mean", "std")  # keys of `augmentation` that belong to the weights
+OF_ITS_TRAINING = ("type", "num_class", "dropout", "pretrained", "init_std")
+
+
+def is_video_network(name: str) -> bool:
+    """Says whether a backbone is a network of clips, or the name of published weights."""
+    return name in CLIP_NETWORKS or (name in registry() and not name.startswith(TIMM))
+
+
+def find_video_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
+    """Returns what is known about a video network, and the file of its weights, which is fetched if it is not here.
+
+    Raises: UserError in one line if nobody publishes weights for it, or what they hold cannot be a backbone.
+    """
+    if backbone in CLIP_NETWORKS:
+        name = weights or _published(backbone).id
+    elif weights is None:
+        name = backbone
+    else:
+        raise UserError(f"--weights {weights}: --backbone {backbone} names weights already; give one of the two")
+    file = load_checkpoint_file(name)
+    raw, _ = config_of(file)
+    model: Mapping[str, Any] = raw["common"]["model"]
+    given = _backbone(model, name)
+    if backbone in CLIP_NETWORKS and given["backbone"] != backbone:
+        raise UserError(f"--weights {weights}: are of {given['backbone']}, and --backbone is {backbone}")
+    augmentation = raw["common"].get("augmentation", {})
+    pixels = {key: augmentation[key] for key in PIXELS if augmentation.get(key) is not None}
+    clip = {key: value for key, value in given.items() if key != "backbone"}
+    about, seconds, has_bn = _about(given, pixels, windows=model["type"] in WINDOWS)
+    network = Network(
+        given["backbone"],
+        name,
+        pixels,
+        clip=clip,
+        method=str(model["type"]),
+        whole={key: value for key, value in model.items() if key not in OF_ITS_TRAINING},
+        about=about,
+        seconds=seconds,
+        has_bn=has_bn,
+    )
+    return network, file.path
+
+
+def _published(backbone: str) -> Published:
+    """Returns the weights that are taken where nobody names any: of Kinetics-400, those of a recipe in exps/ first."""
+    found = [
+        one
+        for one in registry().values()
+        if one.backbone == backbone and one.support == "now" and one.modality == "rgb" and (one.url or one.hub)
+    ]
+    found.sort(key=lambda one: (one.dataset != "kinetics400", one.relation != "published", one.id))
+    if not found:
+        raise UserError(f"--backbone {backbone}: nobody publishes weights for it; name a file with --weights")
+    return found[0]
+
+
+def _backbone(model: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Returns the keys of a probe that keeps the network of a config as it is."""
+    kind = str(model["type"])
+    wants = {"modality": model.get("modality", "rgb") != "rgb", "neck": kind == "clip3d" and bool(model.get("neck"))}
+    for key, differs in wants.items():
+        if differs:
+            raise UserError(f"--backbone: {name} has {key}: {model[key]}, which a probe does not take")
+    if kind not in METHODS:
+        raise UserError(f"--backbone: {name} is of type {kind}; give weights of {', '.join(METHODS)}")
+    if kind == "clip3d":
+        backbone, kwargs = str(model["backbone"]), dict(model.get("kwargs") or {})
+    else:
+        backbone = f"{kind}/{model['backbone']}"
+        known = ("backbone", "modality", "stack", *CLIP, *OF_ITS_TRAINING)
+        kwargs = {key: value for key, value in model.items() if key not in known}
+    clip = {key: model[key] for key in CLIP if model.get(key) is not None}
+    return {"backbone": backbone, **clip, **({"kwargs": kwargs} if kwargs else {})}
+
+
+def _about(given: Mapping[str, Any], pixels: Mapping[str, Any], *, windows: bool) -> tuple[list[str], float, bool]:
+    """Returns what is said of a network, the seconds that a clip takes here, and whether it has batch norms."""
+    probe = build_method(Model.model_validate({"type": "probe", "num_class": 2, **given})).eval()
+    size = pixels.get("input_size", find_preset(pixels.get("preset", "tsn")).input_size)
+    height, width = (size, size) if isinstance(size, int) else size
+    clip = torch.zeros(1, probe.clip.in_channels, probe.clip.num_frames, height, width)
+    with torch.inference_mode():
+        probe(clip)  # the first one takes longer
+        began = time.monotonic()
+        probe(clip)
+        seconds = time.monotonic() - began
+    frames, stride = probe.clip.num_frames, probe.clip.frame_stride
+    shown = f"{frames} frames, {stride} apart, from the middle" if windows else f"{frames} frames, spread evenly,"
+    lines = [
+        f"{shown} of each video, at {height} x {width}: {given['backbone']} was trained so",
+        "one head learns, and not two: a video network has learned from videos, and sees the order of frames itself",
+    ]
+    norms = (nn.modules.batchnorm._BatchNorm,)
+    return lines, seconds, any(isinstance(module, norms) for module in probe.modules())
