@@ -86,15 +86,20 @@ def _opened(pairs: Sequence[Labeled], decoder: str, cache: PathLike | None) -> l
         if decoder != "frame":
             _log.warning("decoder: %s is not used here; PyAV reads the same frames", decoder)
         decoder = "pyav"
-    reader = find_reader(decoder)
-    files = [path for path, _ in pairs if not Path(path).is_dir()]
-    index, found = index_videos(files, cache=cache), iter(range(len(files)))
+    folders = [Path(path).is_dir() for path, _ in pairs]
+    files = iter(_encoded([pair for pair, folder in zip(pairs, folders, strict=True) if not folder], decoder, cache))
     return [
-        PictureVideo(Path(path).name, pictures_of(path), entries)
-        if Path(path).is_dir()
-        else EncodedVideo(path, index, next(found), reader, entries)
-        for path, entries in pairs
+        PictureVideo(Path(path).name, pictures_of(path), entries) if folder else next(files)
+        for (path, entries), folder in zip(pairs, folders, strict=True)
     ]
+
+
+def _encoded(pairs: Sequence[Labeled], decoder: str, cache: PathLike | None) -> list[Video]:
+    reader = find_reader(decoder)
+    if not pairs:
+        return []
+    index = index_videos([path for path, _ in pairs], cache=cache)
+    return [EncodedVideo(path, index, place, reader, entries) for place, (path, entries) in enumerate(pairs)]
 
 
 def labeled_video_dataset(

@@ -100,7 +100,9 @@ class Charades(ClipDataset):
     ) -> None:
         pick = functools.partial(_evenly, count=frames_per_clip) if frames_per_clip else None
         videos = [
-            _LabeledPictures(str(place), rows, pick)
+            _LabeledPictures(
+                str(place), [path for path, _ in rows], [_labels(text, data_path) for _, text in rows], pick
+            )
             for place, rows in enumerate(_pictures(data_path, video_path_prefix).values())
         ]
         super().__init__(videos, clip_sampler, video_sampler, transform)
@@ -117,10 +119,10 @@ class _WholeVideo(PictureVideo):
 class _LabeledPictures(PictureVideo):
     """Knows the labels of each picture."""
 
-    def __init__(self, name: str, rows: Sequence[tuple[str, list[int]]], pick: Any) -> None:
-        self._labels = [labels for _, labels in rows]
-        whole = sorted({label for labels in self._labels for label in labels})
-        super().__init__(name, [path for path, _ in rows], {"video_label": whole}, pick)
+    def __init__(self, name: str, paths: Sequence[str], labels: Sequence[list[int]], pick: Any) -> None:
+        self._labels = labels
+        whole = sorted({label for one in labels for label in one})
+        super().__init__(name, paths, {"video_label": whole}, pick)
 
     @override
     def about(self, frames: np.ndarray) -> dict[str, Any]:
@@ -135,16 +137,24 @@ def _evenly(frames: np.ndarray, count: int) -> np.ndarray:
     return temporal_subsample(len(frames), count)
 
 
-def _pictures(file: PathLike, prefix: PathLike) -> dict[str, list[tuple[str, list[int]]]]:
+def _labels(text: str, file: PathLike) -> list[int]:
+    """Reads the labels of one picture. Raises: ListError."""
+    try:
+        return [int(label) for label in text.replace('"', "").split(",") if label]
+    except ValueError:
+        raise ListError(f"{file}: labels {text!r} are not numbers with commas between them") from None
+
+
+def _pictures(file: PathLike, prefix: PathLike) -> dict[str, list[tuple[str, str]]]:
     """Returns the path and the labels of each picture, by video, in the order of the table. Raises: ListError."""
-    found: dict[str, list[tuple[str, list[int]]]] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
     try:
         with Path(file).open(encoding="utf-8", newline="") as rows:
             for number, row in enumerate(csv.DictReader(rows, delimiter=" "), 2):
                 if set(row) != set(_COLUMNS) or None in row.values():
                     raise ListError(f"{file}:{number}: has not the columns {' '.join(_COLUMNS)}")
-                labels = [int(label) for label in row["labels"].replace('"', "").split(",") if label]
-                found.setdefault(row["original_vido_id"], []).append((str(Path(prefix) / row["path"]), labels))
+                entry = str(Path(prefix) / row["path"]), row["labels"]
+                found.setdefault(row["original_vido_id"], []).append(entry)
     except (OSError, ValueError) as error:
         raise ListError(f"{file}: cannot be read as a table of pictures: {error}") from error
     if not found:

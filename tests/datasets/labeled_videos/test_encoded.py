@@ -168,6 +168,7 @@ def test_a_folder_of_pictures_is_a_video_of_30_pictures_a_second(csv: Path, tmp_
     clips = [*LabeledVideoDataset(pairs, make_clip_sampler("uniform", 0.2), SequentialSampler, decoder="frame")]
     assert [clip["video"][0, :, 0, 0].tolist() for clip in clips[:2]] == [[*range(6)], [*range(6, 12)]]
     assert clips[0]["video_name"] == tmp_path.name and clips[-1]["video_name"] == "a.mp4"
+    assert len([*LabeledVideoDataset(pairs[:1], make_clip_sampler("uniform", 0.2))]) == 2, "pictures alone"
 
 
 def test_hmdb51_is_read_by_the_files_of_its_authors(csv: Path, tmp_path: Path) -> None:
