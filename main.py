@@ -17,9 +17,10 @@ if __name__ == "__main__":  # --help and mistakes are answered before torch is i
     answer_early(check_command)
 
 from datasets.protocol import values_in_force
-from datasets.split import Protocols, Split, check_lists, missing_lists, open_split
+from datasets.split import Protocols, Split, check_lists, missing_lists, open_logged
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, prepare_method
+from methods.teacher import check_teacher, open_teacher
 from methods.weights import about_network, as_member, fetch_weights, load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
@@ -60,6 +61,8 @@ def check(common: Common, *, trains: bool = True) -> tuple[Method, list[str], Pr
     method, warnings = method_on_meta(common)
     protocols = check_lists(common, method.clip)
     check_fit(common, method, protocols if trains else {"val": protocols["val"]})
+    if trains:
+        check_teacher(common, protocols["train"])
     return method, warnings, protocols
 
 
@@ -67,12 +70,13 @@ def train(run: Run, protocols: Protocols) -> int:
     """Trains from the newest checkpoint, from given weights or from scratch, until the end or an early stop."""
     common, rank, folder = run.common, run.rank, run.folder
     method, precision = prepare_method(run)
-    val = open_list(run, "val", protocols) if common.val_source else None
-    data = open_list(run, "train", protocols)
+    val = open_logged(run, "val", protocols) if common.val_source else None
+    data = open_logged(run, "train", protocols)
     saved = starting_weights(method, run, data.class_names, protocols["val"].as_dict())
     entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
-    entries |= run.about_training(network_cost(method, **protocols), data, val)
-    trainer = make_trainer(method, common, data, rank=rank, precision=precision)
+    teacher = open_teacher(run, method, data)
+    entries |= run.about_training(network_cost(method, **protocols), data, val, teacher=teacher)
+    trainer = make_trainer(method, common, data, rank=rank, precision=precision, teacher=teacher)
     resume.restore(run, trainer, saved, entries)
     if trainer.is_done:
         folder.log(f"nothing left to do: {trainer.state.step} of {trainer.total} steps are done")
@@ -101,7 +105,7 @@ def train(run: Run, protocols: Protocols) -> int:
 
 def evaluate(run: Run, protocols: Protocols) -> int:
     """Scores every video of the validation list once, with one checkpoint or with all of --fusion-list."""
-    val = open_list(run, "val", protocols)
+    val = open_logged(run, "val", protocols)
     if not run.args.fusion_list:
         evaluation = score_checkpoint(run, val, Path(run.args.load_path or checkpoint.find_best(run.config.folder)))
     else:
@@ -117,7 +121,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
         evaluation = read_evaluation(path)
     else:
         member = as_member(run, path)
-        evaluation = score_checkpoint(member, open_list(member, "val", check(member.common, trains=False)[2]), path)
+        evaluation = score_checkpoint(member, open_logged(member, "val", check(member.common, trains=False)[2]), path)
     run.folder.log(f"{path}: {validation_line(evaluation)}")
     return evaluation
 
@@ -127,13 +131,6 @@ def score_checkpoint(run: Run, val: Split, path: Path) -> Evaluation:
     method, precision = prepare_method(run)
     run.folder.log(load_weights(method, path, run, val.class_names, val.protocol.as_dict()).summary())
     return run.score(method, val, precision, str(path))
-
-
-def open_list(run: Run, name: str, protocols: Protocols) -> Split:
-    """Opens the "train" or the "val" list and logs what was found."""
-    split = open_split(run.common, name, protocols[name], fake=run.args.fake)
-    run.folder.log(f"{name}: {split}")
-    return split
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from utils.config.file import nearest
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError, UserError
 from utils.processes.launch import Rank
+from utils.run.context import Run
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.label_sets import LabelSets
 from utils.scoring.task import task_for
@@ -208,6 +209,13 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
         kind = DATASETS[protocol.clip.dataset]
         dataset = kind(records, store, protocol, seed=common.seed, flip_labels=flip, encoded=encoded)
     return Split(name, common, protocol, dataset, names, description, digest)
+
+
+def open_logged(run: Run, name: str, protocols: Protocols) -> Split:
+    """Opens the "train" or the "val" list of a run and logs what was found."""
+    split = open_split(run.common, name, protocols[name], fake=run.args.fake)
+    run.folder.log(f"{name}: {split}")
+    return split
 
 
 def _check_readable(dataset: VideoDataset, records: RecordList, *, allowed: int) -> None:

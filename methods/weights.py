@@ -137,7 +137,7 @@ def compare_protocol(file: RawCheckpoint, protocol: Mapping[str, Any], test: Tes
     A value is chosen if the `test` section of this config or of the file's names it. More or fewer views of a video
     always are: they change the numbers, but not what they mean.
     """
-    theirs, ours = _comparable(file.protocol), _comparable(protocol)
+    theirs, ours = comparable(file.protocol), comparable(protocol)
     named = {key for key in CHOICES.values() if getattr(test, key) is not None} | {*file.test}
     wrong: list[str] = []
     chosen: list[str] = []
@@ -148,7 +148,7 @@ def compare_protocol(file: RawCheckpoint, protocol: Mapping[str, Any], test: Tes
     return wrong, chosen
 
 
-def _comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
+def comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a protocol with mean and std in 0..1, whatever range it gives them for."""
     values = plain(protocol)
     scale = values.pop("value_range", 1.0)

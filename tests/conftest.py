@@ -114,7 +114,7 @@ def _networks_are_looked_at_once() -> None:
     from utils.training import folding
 
     summary.multiply_adds = _kept(summary.multiply_adds)
-    fit._refusal = _kept(fit._refusal)
+    fit.refusal = _kept(fit.refusal)
     folding.foldable = _kept(folding.foldable)
     insert.residual_branches = _kept(insert.residual_branches)
 

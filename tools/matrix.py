@@ -6,8 +6,8 @@
     python -m tools.matrix --train data/motion8/lists/train.txt resnet18 --write
 
 Names choose rows and columns; without any, all cells are proved. Each cell is kept as soon as it is done, so a command
-that was interrupted goes on; when the code changes, cells are proved again. --write writes the page, --check exits
-with 1 if the page says something else. --train trains every cell on a list, and --write then adds the accuracies.
+that was interrupted goes on. A cell is proved again when code that it uses changes. --write writes the page, --check
+exits with 1 if the page says something else. --train trains every cell on a list, and --write then adds the accuracies.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import torch
 import main
 from tests.helpers.experiment import same_weights, weights
 from tests.helpers.requirements import ROOT, needs_program
+from tests.helpers.trained import write_checkpoint
 from tools import dump_frames, make_lists, make_motion8
 
 EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "exps" / "motion8").glob("*/config.yaml"))
@@ -44,6 +45,9 @@ def overrides(motion8: Path, *more: str) -> list[str]:
 def test_an_experiment_of_motion8_takes_three_steps(name: str, motion8: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "exps" / "motion8" / name / "config.yaml", tmp_path)
     short = ["batch_size=4", "print_freq=1", "val_freq=2", "lr_scheduler.max_iter=3", "model.pretrained=False"]
+    if name.endswith("_taught"):
+        teacher = {"type": "tsm", "backbone": "resnet18", "num_segments": 8}
+        short.append(f"teacher.checkpoint={write_checkpoint(tmp_path / 'teacher', teacher, num_class=8)}")
     assert main.main(["--config", str(tmp_path / "config.yaml"), *overrides(motion8, *short)]) == 0
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if record["kind"] == "train"] == [0, 1, 2]

@@ -20,6 +20,7 @@ from utils.config.sections import (
     Positive,
     Section,
     Strength,
+    Teacher,
     Test,
     Watch,
 )
@@ -34,7 +35,7 @@ SOLVES = "LBFGS"  # the optimizer that is done in a single step
 ALL = "all"  # of `freeze`: everything but the classifier
 OF_STEPS = (  # keys that say how steps follow each other
     *("lr_scheduler", "momentum", "nesterov", "no_wd", "policy", "fc_lr5", "lr_by_name", "clip_gradient", "ema"),
-    *("accumulate", "global_batch", "reference_batch", "balanced_sampling", "precise_bn", "bad_loss_budget"),
+    *("teacher", "accumulate", "global_batch", "reference_batch", "balanced_sampling", "precise_bn", "bad_loss_budget"),
     *("val_freq", "val_epochs", "patience", "print_freq", "ckpt_freq"),
 )
 
@@ -46,6 +47,7 @@ class Common(Section):
     augmentation: Augmentation = Augmentation()
     data: Data = Data()
     test: Test = Test()
+    teacher: Teacher = Teacher()
     watch: Watch = Watch()
     track: list[Literal["wandb", "mlflow", "trackio", "tensorboard"]] = []
     """Experiment trackers that get the numbers of `metrics.jsonl` as well, each an optional package (docs/report.md).
@@ -184,6 +186,15 @@ class Common(Section):
             raise ValueError("patience counts validations, so it needs val_source")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
+        if self.multi_label and self.teacher.source:
+            raise ValueError("teacher: teaches one class per video, so it does not go with multi_label")
+        if self.teacher.scores and self.augmentation.flip_labels and self.augmentation.flip:
+            raise ValueError(
+                "teacher.scores: are of videos that are not mirrored, and augmentation.flip_labels gives mirrored "
+                "clips another class: take teacher.checkpoint, or augmentation.flip: 0"
+            )
+        if self.teacher.checkpoint and self.data.feature_cache is not None:
+            raise ValueError("teacher.checkpoint: its network needs clips, which data.feature_cache lacks: take scores")
         places = (self.model.model_extra or {}, self.model.kwargs)
         if self.multi_label and any(place.get("position_average") == "scores" for place in places):
             raise ValueError(

@@ -168,6 +168,37 @@ class Test(Section):
     """Videos per process and batch; None: batch_size divided by the number of views, at least 1."""
 
 
+class Teacher(Section):
+    """Names who teaches the network besides the labels, whose loss is added to theirs (docs/distillation.md)."""
+
+    checkpoint: str | None = None
+    """Path of a checkpoint of this project whose network sees the same clips in each step; None: no such teacher."""
+    scores: str | None = None
+    """Folder with the results of an evaluation of all training videos, or its reference_scores.npz; they are read once,
+    so a step takes no longer; None: no such teacher."""
+    weight: Positive = 1.0
+    """Factor of the teacher's loss."""
+    temperature: Positive = 1.0
+    """What the logits of both are divided by; above 1, small scores of the teacher count for more. The loss is
+    multiplied by its square, so that its gradients stay as large."""
+    loss: Literal["kl", "symmetric"] = "kl"
+    """Distance of both scores. kl: Kullback-Leibler divergence from the teacher's (Hinton et al. 2015); symmetric: its
+    mean with that from the network's own, as in PP-TSM version 2 (mutual learning, Zhang et al. 2018)."""
+
+    @check(mode="after")
+    def _consistent(self) -> Teacher:
+        if self.checkpoint is not None and self.scores is not None:
+            raise ValueError("give either checkpoint or scores, not both")
+        if not self.source and self.model_fields_set:
+            raise ValueError("needs checkpoint or scores, which say who teaches")
+        return self
+
+    @property
+    def source(self) -> str | None:
+        """Returns the path of the teacher, None without one."""
+        return self.checkpoint or self.scores
+
+
 class Watch(Section):
     """Sets what `events/` shows besides curves, under the tags pictures/..., weights/... and gradients/..."""
 

@@ -23,6 +23,7 @@ from utils.run.progress import Progress
 from utils.scoring.evaluation import Evaluation
 from utils.training.evaluate import ScoredList, evaluate
 from utils.training.precision import Precision, only_repeatable
+from utils.training.teacher import Teacher
 
 
 class Listed(Protocol):
@@ -64,14 +65,15 @@ class Run:
         self.folder.warn(text)
         self.notes.append(text)
 
-    def about_training(self, cost: Mapping[str, Any], *lists: Listed | None) -> dict[str, Any]:
-        """Returns the entries of a checkpoint that say what a training runs with: command, lists, warnings.
+    def about_training(self, cost: Mapping[str, Any], *lists: Listed | None, teacher: Teacher | None) -> dict[str, Any]:
+        """Returns the entries of a checkpoint that say what a training runs with: command, lists, teacher, warnings.
 
         cost: of the network, as utils.run.summary.network_cost returns it.
         """
         return {
             "run": self.about | dict(cost),
             "lists": {part.name: part.about() for part in lists if part is not None},
+            "teacher": None if teacher is None else teacher.about,
             "notes": self.notes,
         }
 

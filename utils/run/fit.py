@@ -74,10 +74,10 @@ def _refuse_beyond_memory(common: Common, network: int, clips: int, name: str, s
 
 def _try(method: nn.Module, shape: tuple[int, ...], name: str, *, synced: int) -> None:
     count, *clip = shape
-    reason = _refusal(method, (count * synced, *clip))
+    reason = refusal(method, (count * synced, *clip))
     if reason is None:
         return
-    if name == "train" and _refusal(method, (2 * count * synced, *clip)) is None:
+    if name == "train" and refusal(method, (2 * count * synced, *clip)) is None:
         raise ConfigError(
             f"common.batch_size: {count} clip(s) are too few to train this network ({reason}); take at least 2, or set "
             "frozen_bn"
@@ -91,7 +91,7 @@ def _try(method: nn.Module, shape: tuple[int, ...], name: str, *, synced: int) -
 
 
 @torch.no_grad()
-def _refusal(method: nn.Module, shape: tuple[int, ...]) -> str | None:
+def refusal(method: nn.Module, shape: tuple[int, ...]) -> str | None:
     """Returns why a network does not take clips of this shape, None if it does or if that cannot be tried."""
     try:
         method(torch.empty(*shape, device="meta"))

@@ -79,6 +79,9 @@ def restore(run: Run, trainer: Trainer, saved: Mapping[str, Any] | None, entries
         run.note(f"{done} the number of processes has changed: {theirs} -> {ours}{what}")
     for name, change in _changed_lists(saved.get("lists"), entries["lists"]).items():
         run.note(f"{done} the {name} list has changed: {change}")
+    theirs, ours = saved.get("teacher"), entries["teacher"]
+    if "teacher" in saved and theirs != ours:
+        run.note(f"{done} the teacher has changed: {_teacher(theirs)} -> {_teacher(ours)}")
     theirs, ours = saved.get("class_names"), entries["class_names"]
     if "class_names" in saved and (theirs is None) != (ours is None):
         counts = ["no class names" if names is None else f"{len(names)} class names" for names in (theirs, ours)]
@@ -117,6 +120,12 @@ def _videos_of_a_step(run: Run, saved: Mapping[str, Any], processes: int) -> str
         return f", and with it the videos of a step: {before} -> {now}; common.global_batch={before} would keep them"
     batches = f"{common.accumulate} batch(es) of {common.batch_size} in each process"
     return f"; a step has the same {now} videos in the same order, now {batches}"
+
+
+def _teacher(about: Any) -> str:
+    if not isinstance(about, Mapping):
+        return "none"
+    return f"{about.get('source')} (checksum {about.get('sum')})"
 
 
 def _changed_lists(theirs: Any, ours: Mapping[str, Any]) -> dict[str, str]:

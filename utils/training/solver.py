@@ -17,15 +17,18 @@ from utils.training.batch import Batch, Sums
 from utils.training.linear_head import best_head
 from utils.training.precision import Precision
 from utils.training.state import Step
+from utils.training.teacher import Teacher
 from utils.training.trainer import Trainer, TrainingList, with_counts
 
 PARTS = 3  # of the training videos, each held out once to choose the weight decay
 
 
-def make_trainer(method: Any, common: Common, data: TrainingList, *, rank: Rank, precision: Precision) -> Trainer:
+def make_trainer(
+    method: Any, common: Common, data: TrainingList, *, rank: Rank, precision: Precision, teacher: Teacher | None
+) -> Trainer:
     """Returns what trains a method as the config's optimizer asks: step by step, or in one."""
     kind = Solver if common.solves else Trainer
-    return kind(method, common, data, rank=rank, precision=precision)
+    return kind(method, common, data, rank=rank, precision=precision, teacher=teacher)
 
 
 class Solver(Trainer):

@@ -36,6 +36,7 @@ from utils.training.optimizer import optimizer_for, restore_state
 from utils.training.precision import Precision
 from utils.training.schedule import schedule
 from utils.training.state import Step, TrainState
+from utils.training.teacher import Teacher
 
 
 class TrainingList(Protocol):
@@ -71,10 +72,20 @@ class Trainer:
         state: how far the run is.
     """
 
-    def __init__(self, model: nn.Module, common: Common, data: TrainingList, *, rank: Rank, precision: Precision):
+    def __init__(
+        self,
+        model: nn.Module,
+        common: Common,
+        data: TrainingList,
+        *,
+        rank: Rank,
+        precision: Precision,
+        teacher: Teacher | None = None,
+    ):
         steps_per_epoch = len(data) / common.effective_batch(rank.world_size)
         # what it was given
         self.model, self.common, self.data, self.rank, self.precision = model, common, data, rank, precision
+        self.teacher = teacher
         # the parts of a step
         self.task = task_of(common)
         self._replica = _connected(model, common, rank)  # before all that holds parameters
@@ -205,11 +216,14 @@ class Trainer:
             self._shown = step.number
             step.clips, step.batch, step.mix = clips, batch, mix
         with self.precision.autocast():
+            said = self.teacher.scores(clips, batch.indices, mix) if self.teacher else None
             logits = self._replica(clips, averages=is_last) if self._replica else self.model(clips)
         weight = good.to(logits.device, non_blocking=True)  # waiting would let the device run out of work
         count = weight.sum()
         criterion, labels = self.criterion, batch.labels
         losses = criterion(logits, labels) if mix is None else mix.loss(criterion, logits, labels)
+        if self.teacher and said is not None:
+            losses = losses + self.teacher.loss(logits, said)
         hits = self.task.hits(logits.detach(), labels)
         if mix is not None:
             hits = mix.average(hits, self.task.hits(logits.detach(), mix.partners(labels)))
