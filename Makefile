@@ -25,16 +25,16 @@ demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; 
 demo-real: $(VENV)/.installed  ## fetch real footage and ImageNet weights; TSM, TSN and random weights compared
 	@$(PY) -m tools.demo_real
 
-test: $(VENV)/.installed-dev  ## all tests but those of the next lines, in $(JOBS) processes; TESTS=tests/utils chooses
+test: $(VENV)/.installed-dev  ## all tests but the long ones, in $(JOBS) processes; TESTS=tests/utils runs one folder
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS)" $(TESTS)
 
-quick: $(VENV)/.installed-dev  ## what one runs while working: of every folder what takes no second; 80 s
+quick: $(VENV)/.installed-dev  ## the tests to run while you work: all that take less than 0.4 seconds; 90 s
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "$(MARKS) and not whole" $(TESTS)
 
-long: $(VENV)/.installed-dev  ## what CI runs beside: Slurm, Chromium, kills, every family again
+long: $(VENV)/.installed-dev  ## the long tests, which CI runs too: Slurm, Chromium, kills, every family again
 	$(RUN) -m pytest -n $(JOBS) --dist worksteal -m "long and not slow" $(TESTS)
 
-soak: $(VENV)/.installed-dev  ## what takes hours: 200 interruptions, every model, every damage
+soak: $(VENV)/.installed-dev  ## the tests that take hours: 200 interruptions, every model, damaged files of every kind
 	SOAK=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal -m "slow or interrupt" --durations 20 $(TESTS)
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format; hadolint for the container

@@ -116,7 +116,7 @@ def evaluate(run: Run, protocols: Protocols) -> int:
 
 
 def fusion_member(run: Run, path: Path) -> Evaluation:
-    """Reads the results at a path of --fusion-list, or scores the checkpoint there, as_member says how."""
+    """Reads the results at a path of --fusion-list, or scores the checkpoint there by the config of as_member."""
     if path.is_dir() or path.suffix == ".npz":
         evaluation = read_evaluation(path)
     else:

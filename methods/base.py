@@ -26,7 +26,7 @@ class Method(nn.Module):
     Attributes:
         clip: the clip that the method wants to see.
         name: method and architecture in one word, as checkpoints store it: tsm_resnet50.
-        arch: architecture whose image weights `pretrained: True` takes, timm's with timm/; "" if there are no such.
+        arch: architecture whose image weights `pretrained: True` takes, timm's with timm/; "" if no such weights exist.
         head: the classifier, a linear layer or a 1x1x1 convolution; fine-tuning replaces it, `fc_lr5` speeds it up.
         example_size: (T, H, W) for which the published cost is counted.
         kind: the key of methods.METHODS that it was built by.
@@ -68,7 +68,7 @@ class Method(nn.Module):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Returns all arguments that change the scores though the weights fit as well; checkpoints keep them."""
+        """Returns all arguments that change the scores without changing which weights fit; checkpoints keep them."""
         return self.settings_for(self.given)
 
     def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:

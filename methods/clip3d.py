@@ -24,7 +24,7 @@ LENGTHS = ("sample_duration", "temporal_size")  # arguments of networks that are
 
 
 class ClipMethod(Method):
-    """Runs one network over the clip and does nothing else; the network owns the classifier."""
+    """Runs one network over the clip and does nothing else; the classifier is part of the network."""
 
     clip: ClipSpec
     network: nn.Module

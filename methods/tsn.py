@@ -40,7 +40,7 @@ class TSN(Method):
 
     The features of each frame pass dropout (no module if it is 0) and the classifier. The logits of a clip are the
     average over its frames, so without a temporal module their order does not matter. Any number of frames is accepted,
-    but for modules that mix all frames: training uses `num_segments`, the paper tests with 25.
+    except by modules that mix all frames. Training uses `num_segments`, the paper tests with 25.
 
     backbone: name of an image network, see networks/image/backbones.py.
     kwargs: arguments of the backbone's constructor.

@@ -64,7 +64,7 @@ def about_network(
 
 
 def fetch_weights(args: argparse.Namespace, config: ConfigFile, arch: str) -> None:
-    """Fetches the published weights that a run will load, before its processes meet and would wait for each other.
+    """Fetches the published weights that a run will load, before its processes connect and would wait for each other.
 
     arch: the architecture of the image weights, as Method.arch has it.
     Raises: CheckpointError if they are not here and cannot be fetched.

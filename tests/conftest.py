@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as `whole` what takes a second or more, for `make quick` to leave out, and whole kinds as `long`."""
+    """Marks tests that `make quick` leaves out as `whole`, and those of `make long` as `long`."""
     begun: set[str] = set()
     for item in items:
         function = item.nodeid.partition("[")[0]

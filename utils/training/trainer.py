@@ -123,7 +123,7 @@ class Trainer:
         return self.common.patience is not None and self.state.since_best >= self.common.patience
 
     def steps(self, batches: Iterable[Batch], *, until: Callable[[], bool]) -> Iterator[Step]:
-        """Trains on, and yields after every step until all are done or `until` asks for an end on any process.
+        """Trains, and yields after every step, until all steps are done or `until` asks any process to stop.
 
         batches: `accumulate` for each remaining step, in order; their gradients add up to one update.
 
@@ -335,9 +335,9 @@ class Trainer:
         return entries if self.rank.is_first else {}
 
     def resume(self, saved: Mapping[str, Any]) -> list[str]:
-        """Restores everything of a checkpoint but `state_dict`, which the model holds already.
+        """Restores everything in a checkpoint except `state_dict`, which the model has loaded already.
 
-        All that the config sets stays as the config has it. Checkpoints of the original project lack our entries.
+        What the config sets stays as the config has it. Checkpoints of the original project lack our entries.
 
         Returns what could not be taken over, for the log.
         """
@@ -356,7 +356,7 @@ def save_every(common: Common, steps_per_epoch: float) -> int:
 
 
 def _connected(model: nn.Module, common: Common, rank: Rank) -> Replica | Sharded | None:
-    """Returns the model as several processes train it together, None for a single process."""
+    """Returns the model wrapped so that several processes train it together; None for a single process."""
     if rank.world_size == 1:
         return None
     return Sharded(model, blocks_of(model).values()) if common.fsdp else Replica(model)

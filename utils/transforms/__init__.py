@@ -1,6 +1,6 @@
 """Turns encoded frames into the pixels that a network sees, on the CPU or on a GPU.
 
-The main classes can be imported from here; each is loaded when it is asked for, because most tools need few of them.
+The main classes can be imported from here. A module is loaded only when it is used, because most tools need few.
 """
 
 from __future__ import annotations

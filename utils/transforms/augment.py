@@ -34,7 +34,7 @@ class Augment:
     mean, std: per channel of a picture, of pixels in 0..value_range.
     colorjitter: [brightness, contrast, saturation, hue] as torchvision's ColorJitter takes them.
     random_erasing: [probability, min area, max area, min aspect] (Zhong et al. 2017, arXiv 1708.04896); the rectangle
-        becomes `erase_fill`, RGB 0..255, before normalisation; in optical flow, what does not move.
+        becomes `erase_fill`, RGB 0..255, before normalisation; in optical flow, the value for no motion.
     colorold: PCA lighting, True for a standard deviation of 0.1, or that number.
     rand_augment: [operations, magnitude] (Cubuk et al. 2019, arXiv 1909.13719), True for [2, 9].
     consistent: one draw per clip; False draws for each frame.

@@ -94,7 +94,7 @@ def make_augment(common: Common, preset: Preset, clip: ClipSpec, *, train: bool)
 
 
 def check_decode(common: Common) -> None:
-    """Raises ConfigError where `decode: cuda` has nothing that it could decode."""
+    """Raises ConfigError where there is nothing for `decode: cuda` to decode."""
     what = {"video": "encoded videos (data.store.type: video)", "flow": "optical flow (model.modality: flow)"}
     for kind in (common.data.store.get("type"), common.model.modality):
         if common.data.decode == "cuda" and kind in what:

@@ -1,7 +1,7 @@
 """Colour jitter as torchvision's v2 operations define it on uint8, within two grey levels and many times faster.
 
-Two ways to the same result: OpenCV clip by clip on a CPU, whole-batch tensor arithmetic without a host round trip on a
-device. What is drawn is decided in augment.py.
+There are two ways to the same result: OpenCV clip by clip on a CPU, and on a device tensor arithmetic on whole batches,
+without a host round trip. What is drawn is decided in augment.py.
 """
 
 from __future__ import annotations
