@@ -122,6 +122,9 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/tsm_r50_8f_mmaction2": TSM_MM,
     "kinetics400/tsm_r50_16f_mmaction2": TSM_MM,
     "kinetics400/tsm_r50_8f_dense_mmaction2": TSM_MM,
+    "kinetics400/tsm_r50d_8f_paddlevideo": Recipe(
+        24_346_864, 128, 80, pyslowfast_warm_up(half_cosine(0.01, 80), 10, 0.005), 1e-4, nesterov=True
+    ),
     "kinetics400/tanet_r50_8f_dense_mmaction2": Recipe(25_590_320, 64, 100, steps(0.01, 50, 75, 90), 1e-4, clip=20),
     "kinetics400/tdn_r50_8f_mcg": mit(24_845_680, 128, 100, steps(0.02, 50, 75, 90)),
     "kinetics400/mvf_r50_8f_dense_mvfnet": Recipe(
