@@ -89,7 +89,7 @@ class ClipFeatures:
         seen = caught(trunk, self._head, clips)
         if seen.dim() == clips.dim():  # of a convolution
             seen = seen.flatten(2).transpose(1, 2)
-        return seen.reshape(len(clips), -1, self.width).mean(1, keepdim=True)  # over positions, or frames
+        return seen.reshape(clips.shape[0], -1, self.width).mean(1, keepdim=True)  # over positions, or frames
 
     def tokens(self, trunk: Any, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to tokens (B, T', L, width): L places in the picture at each of T' moments."""

@@ -40,7 +40,7 @@ class AttentivePooler(nn.Module):
         """Maps tokens (B, L, D) to (B, D)."""
         for block in self.blocks:
             tokens = block(tokens, tokens)
-        query = self.query(tokens.new_zeros(len(tokens), 1, dtype=torch.long))
+        query = self.query(tokens.new_zeros(tokens.shape[0], 1, dtype=torch.long))
         pooled: Tensor = self.cross_attention_block(query, tokens)
         return pooled[:, 0]
 

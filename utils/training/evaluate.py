@@ -113,8 +113,11 @@ def evaluate(
 
 
 def _for_scoring(model: nn.Module, clips: Tensor, precision: Precision, *, compiled: bool) -> nn.Module:
-    """Returns the network with folded batch norms where that helps: on a CPU, in float32, uncompiled; else itself."""
-    if clips.device.type != "cpu" or precision.dtype is not None or compiled:
+    """Returns the network with folded batch norms where that helps: on a CPU, in float32, uncompiled; else itself.
+
+    A probe stays as it is: its features have the same bits when they come out of a cache.
+    """
+    if clips.device.type != "cpu" or precision.dtype is not None or compiled or getattr(model, "in_groups", False):
         return model
     return fold_batch_norms(model, clips[:1]).network
 

@@ -11,7 +11,18 @@ from torch import Tensor, nn
 
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
-from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, UNI_GSF, UNI_TAM, write_checkpoint
+from tests.helpers.trained import (
+    CLASSES,
+    CLIP,
+    PROBE,
+    PROBE_OF_CLIPS,
+    SLOWFAST,
+    TSN,
+    UNI,
+    UNI_GSF,
+    UNI_TAM,
+    write_checkpoint,
+)
 from tools import export
 from tools.exporting.export import FORMATS, METADATA_ENTRY, Exportable, clip_network, exports_onnx, trace
 from tools.exporting.export import export as export_file
@@ -20,6 +31,8 @@ from tools.inference import load
 from utils.errors import ConfigError, UserError
 
 FAMILIES = {"tsn": TSN, "tsm": UNI | {"shift": "bi"}, "uni": UNI, "clip3d": CLIP, "slowfast": SLOWFAST}
+FAMILIES |= {"probe": PROBE_OF_CLIPS, "attentive": PROBE_OF_CLIPS | {"head": "attentive", "depth": 1}}
+FAMILIES |= {"attentive to frames": PROBE | {"head": "attentive", "depth": 1}}
 needs_onnx = [needs_package(package) for package in ("onnx", "onnxscript", "onnxruntime")]
 
 
