@@ -144,11 +144,13 @@ class FeatureBatches:
         wanted = {name: place for place, name in enumerate(names) if found[place] is None}  # each piece once
         places = sorted(wanted.values())
         records, views = batch.clips.shape[:2]
-        pixels = batch.clips.permute(0, 1, 3, 4, 5, 2).flatten(0, 2)  # (N * V * T, H, W, C)
-        pieces = pixels.unflatten(0, (len(names), -1))[places]  # (n, t, H, W, C)
-        clips = self._augment.apply(pieces[:, None].permute(0, 1, 5, 2, 3, 4).to(self._device))
-        rows = self._network.features(clips).float().cpu().numpy()
-        computed = {names[place]: row for place, row in zip(places, rows, strict=True)}
+        computed: dict[bytes, np.ndarray] = {}
+        if places:  # else all have been added since the worker looked
+            pixels = batch.clips.permute(0, 1, 3, 4, 5, 2).flatten(0, 2)  # (N * V * T, H, W, C)
+            pieces = pixels.unflatten(0, (len(names), -1))[places]  # (n, t, H, W, C)
+            clips = self._augment.apply(pieces[:, None].permute(0, 1, 5, 2, 3, 4).to(self._device))
+            rows = self._network.features(clips).float().cpu().numpy()
+            computed = {names[place]: row for place, row in zip(places, rows, strict=True)}
         kept = [name for name in computed if name]
         if kept:
             self._store.put(kept, np.stack([computed[name] for name in kept]))

@@ -171,8 +171,16 @@ class Probe(Method):
         if not self.in_groups:
             return read(self.backbone, given)
         size, found = (1 if given.device.type == "cpu" else of_a_gpu), []
-        for part in given.contiguous(memory_format=CHANNELS_LAST[given.dim()]).split(size):
-            whole = torch.cat([part, part.new_zeros(size - len(part), *part.shape[1:])]) if len(part) < size else part
+        for part in given.split(size):
+            # new memory, because the strides of a single frame or clip depend on where it comes from, and bits on them
+            whole = torch.empty(
+                (size, *given.shape[1:]),
+                dtype=given.dtype,
+                device=given.device,
+                memory_format=CHANNELS_LAST[given.dim()],
+            )
+            whole[: len(part)] = part
+            whole[len(part) :] = 0
             found.append(read(self.backbone, whole)[: len(part)])
         return torch.cat(found)
 

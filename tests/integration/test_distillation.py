@@ -60,7 +60,8 @@ def test_both_kinds_of_teacher_change_what_is_learned_and_the_log_says_what_they
 
 
 @pytest.mark.interrupt
-@pytest.mark.parametrize("kind", [checkpoint_of, pytest.param(scores_of, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [checkpoint_of, scores_of])
 def test_a_taught_run_that_is_interrupted_ends_with_the_same_bits(
     teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: object
 ) -> None:

@@ -101,7 +101,7 @@ def test_a_linear_head_reads_what_the_networks_own_classifier_reads(name: str) -
 
 @pytest.mark.alike
 @pytest.mark.parametrize("name", CLIP_NETWORKS)
-@pytest.mark.parametrize("head", ["linear", "attentive"])
+@pytest.mark.parametrize("head", ["linear", pytest.param("attentive", marks=pytest.mark.long)])
 def test_every_clip_network_has_vectors_and_tokens(name: str, head: str) -> None:
     with torch.device("meta"):
         made = Probe(backbone=name, num_class=3, head=head, depth=None if head == "linear" else 1).eval()  # type: ignore[arg-type]

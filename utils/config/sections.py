@@ -189,7 +189,7 @@ class Teacher(Section):
     def _consistent(self) -> Teacher:
         if self.checkpoint is not None and self.scores is not None:
             raise ValueError("give either checkpoint or scores, not both")
-        if not self.source and self.model_fields_set:
+        if not self.source and self.model_dump(exclude_defaults=True):
             raise ValueError("needs checkpoint or scores, which say who teaches")
         return self
 
