@@ -40,7 +40,7 @@ def overrides(motion8: Path, *more: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "name",
-    [name if name.startswith("tsm") else pytest.param(name, marks=pytest.mark.long) for name in EXPERIMENTS],
+    [name if name == "tsm_resnet18" else pytest.param(name, marks=pytest.mark.long) for name in EXPERIMENTS],
 )
 def test_an_experiment_of_motion8_takes_three_steps(name: str, motion8: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "exps" / "motion8" / name / "config.yaml", tmp_path)

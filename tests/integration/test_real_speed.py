@@ -25,7 +25,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * name.startswith("tsn")) for name in EXPERIMENTS]
+)
 def test_an_experiment_of_real_speed_takes_three_steps(name: str, data: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "exps/real_speed" / name / "config.yaml", tmp_path)
     changes = [f"{side}_root={data}" for side in ("train", "val")]

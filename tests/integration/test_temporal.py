@@ -15,7 +15,9 @@ TSN = MODEL | {"type": "tsn"}
 
 
 @pytest.mark.parametrize(
-    "more", [{"temporal": {"name": "tam", "squeeze": 2}}, {"consensus": "trn"}], ids=["tam", "trn"]
+    "more",
+    [{"temporal": {"name": "tam", "squeeze": 2}}, pytest.param({"consensus": "trn"}, marks=pytest.mark.long)],
+    ids=["tam", "trn"],
 )
 def test_a_network_trains_is_evaluated_and_predicts_as_its_config_says(tmp_path: Path, more: dict) -> None:
     config = make_experiment(tmp_path, model=TSN | more)

@@ -63,7 +63,9 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 @pytest.mark.whole
 @pytest.mark.alike
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.long] * (kind == "slowfast")) for kind in NETWORKS]
+)
 def test_losses_gradients_and_statistics_are_the_same_to_the_bit(kind: str) -> None:
     plain, again, clips = pair(kind)
     assert len(recomputed_blocks(again)) == NETWORKS[kind][2]

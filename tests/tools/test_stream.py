@@ -42,7 +42,7 @@ def test_streaming_is_the_offline_network(ckpt: Path, video: Path) -> None:
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("model", [UNI_TAM, UNI_GSF], ids=["tam", "gsf"])
+@pytest.mark.parametrize("model", [pytest.param(UNI_TAM, marks=pytest.mark.long), UNI_GSF], ids=["tam", "gsf"])
 def test_networks_with_another_causal_module_stream_with_folded_norms(model: dict[str, Any], tmp_path: Path) -> None:
     recognizer = load(write_checkpoint(tmp_path, model), device="cpu")
     found = check_stream(recognizer, streaming_network(recognizer, recognizer.folded.network))

@@ -57,7 +57,9 @@ print(right, others.count({{max(allowed)}}))
 
 @pytest.mark.whole
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux lets a program choose its cores")
-@pytest.mark.parametrize(("threads", "said"), [(2, "True 1"), (1, "None 0"), (3, "None 0")])
+@pytest.mark.parametrize(
+    ("threads", "said"), [(2, "True 1"), (1, "None 0"), pytest.param(3, "None 0", marks=pytest.mark.long)]
+)
 def test_with_one_thread_for_each_core_no_two_share_one(threads: int, said: str) -> None:
     two = sorted(os.sched_getaffinity(0))[:2]
     if len(two) < 2:
