@@ -158,7 +158,7 @@ def _open_kept(run: Run, data: Any) -> Teacher:
     if missing := [path for path in paths if path not in rows]:
         raise ConfigError(
             f"{found.name} lacks {len(missing)} of {len(paths)} training videos, first {missing[0]!r}; to score all of "
-            "them, evaluate a copy of its config, in a folder of its own, with "
+            "them, evaluate a copy of its folder with "
             f"common.val_source={common.train_source} common.val_root={common.train_root}"
         )
     chosen = np.array([rows[path] for path in paths])
