@@ -72,9 +72,9 @@ def train(run: Run, protocols: Protocols) -> int:
     method, precision = prepare_method(run)
     val = open_logged(run, "val", protocols) if common.val_source else None
     data = open_logged(run, "train", protocols)
+    teacher = open_teacher(run, method, data)  # before --fresh moves anything
     saved = starting_weights(method, run, data.class_names, protocols["val"].as_dict())
     entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
-    teacher = open_teacher(run, method, data)
     entries |= run.about_training(network_cost(method, **protocols), data, val, teacher=teacher)
     trainer = make_trainer(method, common, data, rank=rank, precision=precision, teacher=teacher)
     resume.restore(run, trainer, saved, entries)

@@ -82,7 +82,7 @@ class CachedDataset:
         views, pieces = self.shape[0], 1 if self._by_clip else self.shape[1]
         if any(rows is None or any(row is None for row in rows) for rows in known):
             batch = self._dataset.__getitems__(keys)
-            nothing = [b""] * (views * pieces)  # an unreadable video: nobody may find its features
+            nothing = [b""] * (views * pieces)  # a video that could not be read here: nobody may find its features
             batch.names = [name for of_video in names for name in of_video or nothing]
             return batch
         rows = np.stack([np.stack(found) for found in known])  # type: ignore[arg-type]
@@ -141,20 +141,21 @@ class FeatureBatches:
     @torch.no_grad()
     def _with_features(self, batch: Batch, names: Sequence[bytes]) -> Batch:
         found = self._store.get(names)
-        wanted = {name: place for place, name in enumerate(names) if found[place] is None}  # each piece once
+        keys = [name or place for place, name in enumerate(names)]  # pieces without a name are not each other's
+        wanted = {key: place for place, key in enumerate(keys) if found[place] is None}  # each piece once
         places = sorted(wanted.values())
         records, views = batch.clips.shape[:2]
-        computed: dict[bytes, np.ndarray] = {}
+        computed: dict[bytes | int, np.ndarray] = {}
         if places:  # else all have been added since the worker looked
             pixels = batch.clips.permute(0, 1, 3, 4, 5, 2).flatten(0, 2)  # (N * V * T, H, W, C)
             pieces = pixels.unflatten(0, (len(names), -1))[places]  # (n, t, H, W, C)
             clips = self._augment.apply(pieces[:, None].permute(0, 1, 5, 2, 3, 4).to(self._device))
             rows = self._network.features(clips).float().cpu().numpy()
-            computed = {names[place]: row for place, row in zip(places, rows, strict=True)}
-        kept = [name for name in computed if name]
+            computed = {keys[place]: row for place, row in zip(places, rows, strict=True)}
+        kept = [key for key in computed if isinstance(key, bytes)]
         if kept:
             self._store.put(kept, np.stack([computed[name] for name in kept]))
-        whole = np.stack([computed[name] if row is None else row for name, row in zip(names, found, strict=True)])
+        whole = np.stack([computed[key] if row is None else row for key, row in zip(keys, found, strict=True)])
         batch.clips = torch.from_numpy(whole.reshape(records, views, -1, *whole.shape[2:]))
         batch.names, batch.augment = None, {}
         return batch

@@ -201,7 +201,7 @@ def starting_weights(
         run.note(random)
     if saved is None and (faint := faint_module(method)):
         run.note(faint)
-    run.notes.extend(dict.fromkeys([*(saved or {}).get("notes", []), *report.warnings]))
+    run.notes[:] = dict.fromkeys([*(saved or {}).get("notes", []), *run.notes, *report.warnings])
     session.barrier()  # every rank has loaded its weights, so --fresh may move the files now
     if fresh and (old := folder.set_aside()):
         folder.log(f"--fresh: the files of the earlier run are now in {old}")

@@ -206,11 +206,11 @@ def load_into(
         report.notes.append(f"an image network: the classifier keeps its random weights{also}")
     elif trunk is not None:
         found, optional = _into_trunk(trunk, found, report), {key for key in wanted if not key.startswith(TRUNK)}
-    other_classes = "" if trunk is not None else _other_classes(file, class_names)
-    if other_classes and not new_head:
-        raise CheckpointError(f"{file.path}: {other_classes}; its scores would be for other classes")
+    others = "" if trunk is not None else other_classes(file.class_names, class_names)
+    if others and not new_head:
+        raise CheckpointError(f"{file.path}: {others}; its scores would be for other classes")
     if new_head:
-        optional |= _drop_head(found, wanted, head, report, drop_all=bool(other_classes))
+        optional |= _drop_head(found, wanted, head, report, drop_all=bool(others))
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     counters = [key for key in wanted if key.endswith(COUNTER) and key not in found]
     report.matched = [key for key in wanted if key in fits]
@@ -259,9 +259,8 @@ def _for_modality(model: Loadable, file: RawCheckpoint, report: LoadReport) -> d
     return found
 
 
-def _other_classes(file: RawCheckpoint, class_names: Sequence[str] | None) -> str:
-    """Says how the classes of the file and of the data differ; "" if they agree or if one of them is unknown."""
-    theirs = file.class_names
+def other_classes(theirs: Sequence[str] | None, class_names: Sequence[str] | None) -> str:
+    """Says how the classes of a file and of the data differ; "" if they agree or if one of them is unknown."""
     if theirs is None or class_names is None:
         return ""
     if len(theirs) != len(class_names):

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -18,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from datasets.cached_features import FeatureBatches
 from datasets.stores import feature_store
 from datasets.stores.feature_store import SUFFIX, FeatureStore
 from methods.probe import Probe
@@ -25,6 +27,7 @@ from tests.helpers.experiment import FRAMES, make_experiment, run, same_weights,
 from tests.helpers.make_video import make_video
 from utils.errors import ConfigError
 from utils.files import ROOT
+from utils.training.batch import Batch
 from utils.transforms.cut_clip import CutClip
 
 pytestmark = pytest.mark.whole
@@ -181,6 +184,16 @@ def test_an_unreadable_video_is_left_out_and_nobody_finds_features_of_it(tmp_pat
     names = set(store._rows)
     assert names and b"" not in names and bytes(20) not in names
     assert all(np.isfinite(value).all() for value in weights(config).values())
+
+
+def test_frames_whose_names_are_unknown_keep_features_of_their_own(tmp_path: Path) -> None:
+    pixels = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).reshape(2, 1, 1, 2, 1, 1)
+    batch = Batch(pixels, torch.zeros(2, dtype=torch.long), torch.arange(2), names=[b""] * 4)
+    network: Any = SimpleNamespace(features=lambda clips: clips.flatten(1).float()[:, None])
+    protocol: Any = SimpleNamespace(augment=SimpleNamespace(apply=lambda clips: clips.flatten(0, 1)))
+    (made,) = FeatureBatches([batch], FeatureStore(tmp_path), network, protocol, torch.device("cpu"))
+    assert made.clips.flatten().tolist() == [10, 20, 30, 40]
+    assert not list(tmp_path.glob(f"*{SUFFIX}"))
 
 
 def test_two_stores_of_one_folder_see_what_the_other_adds(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torchvision.models import resnet18
 from tests.helpers.experiment import make_experiment, run, same_weights, weights
 from tests.integration.interruptions import finish, losses, start
 from tests.integration.test_training import metrics, stop_at
-from utils.errors import CheckpointError, ConfigError
+from utils.errors import ConfigError
 from utils.run import checkpoint
 
 SHORT = "common.lr_scheduler.max_iter=4"
@@ -122,10 +122,54 @@ def test_scores_that_lack_a_video_or_number_classes_otherwise_are_refused(teache
 def test_names_of_classes_have_to_be_the_same(teacher: Path, tmp_path: Path) -> None:
     config = make_experiment(tmp_path)
     (tmp_path / "lists" / "classInd.txt").write_text("0 night\n1 day\n")
-    with pytest.raises(CheckpointError, match="it was trained on other classes: class 0 is 'dark' there, 'night'"):
-        run(config, SHORT, checkpoint_of(teacher))
-    with pytest.raises(ConfigError, match="its classes have other names or another order than those of the training"):
-        run(config, SHORT, scores_of(teacher))
+    for key, option in (("checkpoint", checkpoint_of(teacher)), ("scores", scores_of(teacher))):
+        words = f"common.teacher.{key}: .*: it was trained on other classes: class 0 is 'dark' there, 'night'"
+        with pytest.raises(ConfigError, match=words):
+            run(config, SHORT, option)
+    (tmp_path / "lists" / "classInd.txt").write_text("0 Dark\n1 _bright_\n")  # as folders may write them
+    assert run(config, SHORT, scores_of(teacher)) == 0
+
+
+def test_a_refused_teacher_leaves_the_earlier_run_where_it_is(teacher: Path, tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    assert run(config, SHORT) == 0
+    before = weights(config)
+    own = f"common.teacher.checkpoint={config.parent / checkpoint.BEST}"
+    (tmp_path / "lists" / "classInd.txt").write_text("0 night\n1 day\n")
+    for option, words in ((checkpoint_of(teacher), "other classes"), (own, "is what this run writes itself; copy it")):
+        with pytest.raises(ConfigError, match=words):
+            run(config, SHORT, "--fresh", option)
+    assert same_weights(weights(config), before) and not list(config.parent.glob("previous-*"))
+
+
+def test_a_teacher_is_compared_by_the_clips_that_it_was_trained_on_and_noted_once(tmp_path: Path) -> None:
+    tested = {"num_frames": 4, "input_size": 48}
+    taught = make_experiment(tmp_path / "teacher", test=tested, lr_scheduler={"base_lr": 0.01, "max_iter": 1})
+    assert run(taught) == 0
+    config = make_experiment(tmp_path / "new")
+
+    def notes(*arguments: str) -> list[str]:
+        assert run(config, checkpoint_of(taught), *arguments) == 0
+        found = checkpoint.load(config.parent / checkpoint.NEWEST)["notes"]
+        return [text.partition(": ")[2] for text in found if text.startswith("teacher ")]
+
+    assert notes(SHORT) == []
+    larger, told = "common.augmentation.input_size=48", ["size is [32, 32] in the file and [48, 48] here"]
+    assert notes(SHORT, "--fresh", larger) == told
+    assert notes(larger, "common.lr_scheduler.max_iter=6") == told
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("checkpoint=exps/none.pth.tar", r"checkpoint: .*none\.pth\.tar: no such checkpoint"),
+        ("scores=exps/none", r"scores: .*exps/none: "),
+        ("checkpoint=kinetics400/tsm_r50_8f_mit", r"checkpoint: .*published weights and has no config; write an"),
+    ],
+)
+def test_an_error_names_the_key_and_nothing_is_downloaded(tmp_path: Path, option: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=rf"\(command line\): common\.teacher\.{words}"):
+        run(make_experiment(tmp_path), "--dry-run", f"common.teacher.{option}")
 
 
 def test_a_file_of_another_project_is_told_how_to_become_a_teacher(tmp_path: Path) -> None:

@@ -245,7 +245,16 @@ def _override(raw: dict[str, Any], lines: dict[str, int], text: str) -> None:
     if not isinstance(place, dict):
         raise ConfigError(f"override {text!r}: {'.'.join(keys[:-1])} is a value, not a mapping")
     place[keys[-1]] = parsed
-    lines[".".join(keys)] = COMMAND_LINE
+    dotted = ".".join(keys)
+    replaced = [key for key in lines if key.startswith(f"{dotted}.")]
+    lines.update(dict.fromkeys([*_paths(parsed, dotted), *replaced], COMMAND_LINE))
+
+
+def _paths(value: Any, dotted: str) -> Iterator[str]:
+    """Yields the dotted paths of a value and of all that it holds."""
+    yield dotted
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        yield from _paths(inner, f"{dotted}.{key}")
 
 
 def _wrong_numbers(value: Any, dotted: str) -> Iterator[tuple[str, str]]:

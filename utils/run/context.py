@@ -61,9 +61,10 @@ class Run:
     notes: list[str] = field(default_factory=list)
 
     def note(self, text: str) -> None:
-        """Warns in the log, and in every checkpoint from here on."""
+        """Warns in the log, and in every checkpoint from here on, where each text stands once."""
         self.folder.warn(text)
-        self.notes.append(text)
+        if text not in self.notes:
+            self.notes.append(text)
 
     def about_training(self, cost: Mapping[str, Any], *lists: Listed | None, teacher: Teacher | None) -> dict[str, Any]:
         """Returns the entries of a checkpoint that say what a training runs with: command, lists, teacher, warnings.

@@ -128,6 +128,15 @@ def test_an_override_has_the_files_dotted_path_and_yaml_value(minimal: Path) -> 
     assert origins["common.model.type"] == "config.yaml:3" and origins["common.workers"] == "default"
 
 
+def test_values_that_an_override_of_their_section_replaced_or_gave_are_the_command_lines(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(MINIMAL + "    teacher: {scores: exps/a, temperature: 2.0}\n")
+    for value, weight in (("{}", "default"), ("{scores: exps/b, weight: 0.5}", "command line")):
+        rows = {key: row for key, *row in load_config(path, [f"common.teacher={value}"]).explain()}
+        assert rows["common.teacher.temperature"] == [1.0, "command line"]
+        assert rows["common.teacher.weight"][1] == weight and rows["common.teacher.loss"][1] == "default"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
