@@ -170,7 +170,7 @@ class Probe(Method):
         read = self._features.tokens if self._reads_tokens else self._features.vectors
         if not self.in_groups:
             return read(self.backbone, given)
-        size, found = (1 if given.device.type == "cpu" else of_a_gpu), []
+        size, found = (of_a_gpu if given.device.type == "cuda" else 1), []  # on meta, MACs of a clip are counted
         for part in given.split(size):
             # new memory, because the strides of a single frame or clip depend on where it comes from, and bits on them
             whole = torch.empty(
