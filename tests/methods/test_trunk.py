@@ -202,11 +202,23 @@ def test_a_published_name_fills_the_video_network(tmp_path: Path, monkeypatch: p
             "kwargs.alfa: slowfast/resnet50 does not take it; did you mean `alpha`",
         ),
         ({"backbone": "slowfast/resnet50", "kwargs": {"clip_len": 4}}, "kwargs.clip_len: slowfast/resnet50 does not"),
+        (
+            {"backbone": "tsm/resnet18", "clip_len": None, "kwargs": {"num_segments": 4}},
+            "kwargs.num_segments: tsm/resnet18 does not take it here; it is a key of the probe",
+        ),
+        ({"backbone": "slowfast/resnet50", "clip_len": None, "kwargs": {"clip_len": 4}}, "kwargs.clip_len: slowfast/"),
+        ({"backbone": "tsm", "clip_len": None}, "backbone: tsm is a method; put its own backbone behind it: tsm/"),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_names_the_key(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=rf"^common\.model\.{message}"), torch.device("meta"):
         build_method(Model.model_validate({"type": "probe", "num_class": 2, **MC3, **arguments}))
+
+
+@pytest.mark.parametrize("backbone", ["tsm/resnet18", "tsn/resnet18", "resnet18"])
+def test_a_clip_has_eight_frames_where_nobody_says_how_many(backbone: str) -> None:
+    with torch.device("meta"):
+        assert Probe(backbone=backbone, num_class=2).clip.num_frames == 8
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from methods.build import build_method
+from methods.trunk import METHODS as KINDS
 from networks import CLIP_NETWORKS
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.image.backbones import TIMM
 from tools.importing.own_config import config_of
 from tools.starting.configs import WINDOWS, Network
 from utils.clip_spec import ClipSpec
+from utils.config.build import parameters_of
 from utils.config.file import load_config
 from utils.config.sections import Model
 from utils.errors import UserError
@@ -146,6 +148,8 @@ def _backbone(model: Mapping[str, Any], name: str) -> dict[str, Any]:
         known = ("backbone", "modality", "stack", *CLIP, *OF_ITS_TRAINING)
         kwargs = {key: value for key, value in model.items() if key not in known}
     clip = {key: model[key] for key in CLIP if model.get(key) is not None}
+    if kind in ("tsm", "tsn"):
+        clip.setdefault("num_segments", parameters_of(KINDS[kind])["num_segments"].default)
     return {"backbone": backbone, **clip, **({"kwargs": kwargs} if kwargs else {})}
 
 
