@@ -225,7 +225,7 @@ def _before_its_download(method: Method, common: Common, published: Published) -
 
 
 def _left_random(given: str, left: Sequence[str], *, image: bool) -> str | None:
-    """Returns a warning for entries of a frozen network that a file leaves random; None if there are none."""
+    """Returns a warning for entries of a frozen network that a file leaves random; None if it fills all."""
     if not left:
         return None
     why = "no image network has them; name a checkpoint of the network itself" if image else "the file has none of them"
