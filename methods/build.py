@@ -14,7 +14,7 @@ import torch
 
 from methods import METHODS
 from methods.base import Method
-from networks.checkpoints.load import RawCheckpoint, find_image_weights, load_checkpoint_file, load_into
+from networks.checkpoints.load import LoadReport, RawCheckpoint, find_image_weights, load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
 from networks.prepare import freeze_all_but, freeze_bn, freeze_parts
@@ -27,13 +27,16 @@ from utils.processes import session
 from utils.processes.launch import expected_world_size
 from utils.processes.sharded import refuse_unsharded
 from utils.published.files import local_file, named
-from utils.published.libraries import published_statistics
+from utils.published.libraries import TIMM, published_statistics
+from utils.published.registry import Published, published_as
 from utils.run.context import Run
 from utils.training.blocks import blocks_of
 from utils.training.precision import Precision
 from utils.training.solver import solvable
 from utils.transforms.build import make_augment
 from utils.transforms.presets import find_preset
+
+MEAN = "common.augmentation.mean"  # in front of the warning about pixels of another mean
 
 
 def build_method(model: Model) -> Method:
@@ -142,8 +145,7 @@ def method_on_meta(common: Common) -> tuple[Method, list[str]]:
             method, warnings = prepared_method(common, world_size=expected_world_size())
     except RuntimeError as error:  # torch's, for layers of impossible sizes
         raise ConfigError(f"common.model: such a network cannot be built: {str(error).splitlines()[0]}") from None
-    missing = _about_pretrained(method, common) or frozen_random(method, common)
-    return method, warnings + [text for text in (missing, other_statistics(method, common)) if text]
+    return method, warnings + _about_pretrained(method, common)
 
 
 def prepare_method(run: Run) -> tuple[Method, Precision]:
@@ -153,8 +155,6 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
     method, warnings = prepared_method(common)
     for warning in warnings:
         folder.warn(warning)
-    if differs := other_statistics(method, common):
-        run.note(differs)
     method.in_groups = bool(method.frozen_part)
     precision = Precision(common.amp, run.rank.device, run.args.static_loss_scale, model=method)
     if common.amp == "bf16" and precision.unsafe_in_bf16:
@@ -179,12 +179,24 @@ def method_defaults(model: Model) -> dict[str, Any]:
     }
 
 
+def about_frozen(method: Method, common: Common, given: str, file: RawCheckpoint, report: LoadReport) -> list[str]:
+    """Returns warnings about a frozen network that was filled: what stays random, and pixels of another mean.
+
+    given: the key and its value, or the argument, that names the file.
+    report: of the loading.
+    """
+    if not _frozen(method, common):
+        return []
+    filled = {*report.matched}
+    fixed = [name for name, entry in method.named_parameters() if not entry.requires_grad]
+    left = [name for name in fixed if name not in filled and not name.startswith(method.head_prefix)]
+    return _told(_left_random(given, left, image=not file.description.method), _other_statistics(method, common, file))
+
+
 def frozen_random(method: Method, common: Common) -> str | None:
-    """Returns a warning for a part that never learns and that `pretrained` gives no weights; None otherwise."""
-    part = "network" if common.freeze == [ALL] else method.frozen_part
-    if common.model.pretrained is True:
-        return _left_random(method if common.freeze == [ALL] else method.trunk)
-    if not part or common.model.pretrained:
+    """Returns a warning for a part that never learns and that no file fills; None for a method without one."""
+    part = _frozen(method, common)
+    if not part:
         return None
     return (
         f"common.model.pretrained: False leaves the frozen {part} its random weights, which tell a head "
@@ -192,32 +204,46 @@ def frozen_random(method: Method, common: Common) -> str | None:
     )
 
 
-def _left_random(frozen: Method | None) -> str | None:
-    """Returns a warning for a frozen network of which image weights leave a part random; None otherwise."""
-    if frozen is None:
-        return None
-    names = [name for name, _ in frozen.named_parameters() if not name.startswith(frozen.head_prefix)]
+def _frozen(method: Method, common: Common) -> str:
+    return "network" if common.freeze == [ALL] else method.frozen_part
+
+
+def _told(*texts: str | None) -> list[str]:
+    return [text for text in texts if text]
+
+
+def _before_its_download(method: Method, common: Common, published: Published) -> list[str]:
+    """Returns the warnings of about_frozen as far as the name of the weights tells them."""
+    image = common.model.pretrained is True or published.task.startswith("image-")
+    if not image or not _frozen(method, common):
+        return []
+    frozen = method if common.freeze == [ALL] or method.trunk is None else method.trunk
+    names = [name for name, entry in frozen.named_parameters() if not entry.requires_grad]
     left = [name for name in names if frozen.starts_random(name)]
+    random = _left_random(f"common.model.pretrained: {common.model.pretrained}", left, image=True)
+    return _told(random, _statistics_of_images(method, common, published))
+
+
+def _left_random(given: str, left: Sequence[str], *, image: bool) -> str | None:
+    """Returns a warning for entries of a frozen network that a file leaves random; None if it fills all."""
     if not left:
         return None
-    return (
-        f"common.model.pretrained: True leaves {len(left)} weights of the frozen network random, such as {left[0]}, "
-        "because no image network has them; name a checkpoint of the network itself"
-    )
+    why = "no image network has them; name a checkpoint of the network itself" if image else "the file has none of them"
+    return f"{given} leaves {len(left)} weights of the frozen network random, such as {left[0]}, because {why}"
 
 
-def other_statistics(method: Method, common: Common) -> str | None:
-    """Returns a warning where a frozen backbone sees pixels of another mean than its weights were trained with."""
-    if not method.frozen_part or common.model.pretrained is not True:
-        return None
-    theirs = published_statistics(method.arch)
-    return None if theirs is None else _other_pixels(method, common, method.arch, *theirs)
+def _statistics_of_images(method: Method, common: Common, published: Published | None) -> str | None:
+    """Returns a warning where the pixels of a run have another mean than those of an image network's training."""
+    known = published is not None and published.id.startswith(TIMM)
+    name = published.id if published is not None and known else method.arch
+    theirs = published_statistics(name)
+    return None if theirs is None or method.clip.modality != "rgb" else _other_pixels(method, common, name, *theirs)
 
 
-def other_statistics_of_file(method: Method, common: Common, file: RawCheckpoint) -> str | None:
-    """Returns a warning where a frozen video network sees pixels of another mean than the file's was trained with."""
-    if method.trunk is None or not file.description.method:
-        return None
+def _other_statistics(method: Method, common: Common, file: RawCheckpoint) -> str | None:
+    """Returns a warning where a frozen network sees pixels of another mean than the file's was trained with."""
+    if not file.description.method:
+        return _statistics_of_images(method, common, published_as(file.path))
     stored = file.protocol
     usual = sections(file.layout, file.description).get("augmentation", {})
     mean, std, scale = find_preset(usual["preset"]).statistics("rgb") if usual else (None, None, 1.0)
@@ -225,6 +251,8 @@ def other_statistics_of_file(method: Method, common: Common, file: RawCheckpoint
         mean, std, scale = usual.get("mean"), usual.get("std"), 1.0
     if "preprocessing" in file.others:
         mean, std, scale = stored.get("mean"), stored.get("std"), stored.get("value_range", 1.0)
+    if stored.get("modality", file.description.arguments.get("modality", "rgb")) != method.clip.modality:
+        return None  # their values are of another kind
     try:
         theirs = [[value / scale for value in values] for values in (mean, std)]  # type: ignore[union-attr]
         return _other_pixels(method, common, file.path.name, *theirs)
@@ -240,19 +268,19 @@ def _other_pixels(method: Method, common: Common, name: str, mean: Sequence[floa
     if ours == theirs:
         return None
     return (
-        f"common.augmentation.mean: {name} was trained with mean {theirs[0]} and std {theirs[1]}, and this run has "
+        f"{MEAN}: {name} was trained with mean {theirs[0]} and std {theirs[1]}, and this run has "
         f"{ours[0]} and {ours[1]}; set augmentation.mean and augmentation.std"
     )
 
 
-def _about_pretrained(method: Method, common: Common) -> str | None:
-    """Returns which weights `pretrained` asks for that are not there, or how their pixels differ; None if all is well.
+def _about_pretrained(method: Method, common: Common) -> list[str]:
+    """Returns which weights `pretrained` asks for that are not there, and what is wrong for a frozen network.
 
     Raises: CheckpointError for a file that is there and cannot be loaded.
     """
     where, model = "common.model.pretrained", common.model
     if not model.pretrained:
-        return None
+        return _told(frozen_random(method, common))
     if isinstance(model.pretrained, str):
         published = named(model.pretrained)
         found = Path(model.pretrained) if published is None else local_file(published) or published
@@ -260,11 +288,12 @@ def _about_pretrained(method: Method, common: Common) -> str | None:
         try:
             found = find_image_weights(method.arch)
         except CheckpointError as error:
-            return f"{error}; a run ends here"
+            return [f"{error}; a run ends here"]
     if not isinstance(found, Path):
-        return f"{where}: {found.name} is not here yet: a run begins with its download from {found.url or found.hub}"
+        begins = f"a run begins with its download from {found.url or found.hub}"
+        return [f"{where}: {found.name} is not here yet: {begins}", *_before_its_download(method, common, found)]
     if not found.exists():
-        return f"{where}: {model.pretrained} does not exist"
+        return [f"{where}: {model.pretrained} does not exist"]
     file = load_checkpoint_file(found)
-    load_into(method, file, new_head=isinstance(model.pretrained, str))
-    return other_statistics_of_file(method, common, file)
+    report = load_into(method, file, new_head=isinstance(model.pretrained, str))
+    return about_frozen(method, common, f"{where}: {model.pretrained}", file, report)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from methods.base import Method, fold_frames, network_defaults, new_head, unfold_frames
 from methods.clip3d import Clip3D
-from methods.trunk import ClipFeatures, make_trunk
+from methods.trunk import NUM_SEGMENTS, ClipFeatures, make_trunk
 from networks import IMAGE_BACKBONES
 from networks.checkpoints.load import TRUNK
 from networks.image.backbones import ALIASES, architecture, image_backbone
@@ -170,7 +170,7 @@ class Probe(Method):
         read = self._features.tokens if self._reads_tokens else self._features.vectors
         if not self.in_groups:
             return read(self.backbone, given)
-        size, found = (1 if given.device.type == "cpu" else of_a_gpu), []
+        size, found = (of_a_gpu if given.device.type == "cuda" else 1), []  # on meta, MACs of a clip are counted
         for part in given.split(size):
             # new memory, because the strides of a single frame or clip depend on where it comes from, and bits on them
             whole = torch.empty(
@@ -217,7 +217,6 @@ class Probe(Method):
         return rows
 
 
-NUM_SEGMENTS = 8  # frames of a clip where nobody says how many
 FRAMES_OF_A_GROUP, CLIPS_OF_A_GROUP = 16, 4  # that a GPU computes at once; a CPU takes them one by one
 DEPTH = 4  # of the attentive pooler, as V-JEPA 2 has it
 

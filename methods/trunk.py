@@ -17,6 +17,7 @@ from networks.clip.features import clip_tokens, token_width
 from networks.image.features import FrameFeatures, caught
 from utils.config.build import call
 
+NUM_SEGMENTS = 8  # frames of a probe's clip where nobody says how many
 METHODS: Mapping[str, Callable[..., Method]] = {"slowfast": SlowFast, "tsm": TSM, "tsn": TSN}  # of METHOD/BACKBONE
 
 
@@ -32,7 +33,7 @@ def make_trunk(
 
     backbone: a name in networks.CLIP_NETWORKS; or slowfast/, tsm/ or tsn/ in front of that method's own backbone.
     kwargs: arguments of the network's constructor; with a method in front, those of the method.
-    num_segments, clip_len, frame_stride: the clip, as the method has it.
+    num_segments, clip_len, frame_stride: the clip, as the method has it; None: NUM_SEGMENTS, or what the method has.
 
     Raises: ValueError that begins with an argument's name.
     """
@@ -44,10 +45,16 @@ def make_trunk(
         trunk: Method = Clip3D(backbone=backbone, num_class=1, kwargs=kwargs, **_given(window))
         trunk.kind = "clip3d"
     elif kind in METHODS:
+        if not inner:
+            raise ValueError(f"backbone: {kind} is a method; put its own backbone behind it: {kind}/resnet50")
         if kind == "slowfast":
             _refuse(segments, f"{backbone} sees clip_len frames that are frame_stride apart")
         else:
             _refuse(window, f"{backbone} sees num_segments frames, one from each equal part of the video")
+            segments = {"num_segments": num_segments or NUM_SEGMENTS}
+        for name in window if kind == "slowfast" else segments:
+            if name in (kwargs or {}):
+                raise ValueError(f"kwargs.{name}: {backbone} does not take it here; it is a key of the probe: {name}")
         if "modality" in (kwargs or {}):
             raise ValueError(f"kwargs.modality: a probe sees rgb; for others take type: {kind} and freeze: [all]")
         own = {"backbone": inner, "num_class": 1, "dropout": 0.0, **_given(window | segments)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from methods.base import Method
-from methods.build import frozen_random, other_statistics_of_file
+from methods.build import MEAN, about_frozen, frozen_random
 from networks.checkpoints.layouts import ours
 from networks.checkpoints.load import (
     LoadReport,
@@ -18,7 +18,6 @@ from networks.checkpoints.load import (
     fetch_image_weights,
     load_checkpoint_file,
     load_into,
-    load_pretrained,
     other_scores,
 )
 from networks.prepare import to_channels_last
@@ -197,7 +196,7 @@ def starting_weights(
     elif run.common.model.pretrained:
         report = _start_from_pretrained(method, run.common)
         folder.log(report.summary())
-    if found is None and not args.load_path and (random := frozen_random(method, run.common)):
+    elif random := frozen_random(method, run.common):
         run.note(random)
     if saved is None and (faint := faint_module(method)):
         run.note(faint)
@@ -240,18 +239,19 @@ def _start_from(
         strict=not run.args.not_strict,
         as_trained=False,
     )
-    report.warnings += compare_protocol(file, protocol, run.common.test)[0]
+    frozen = about_frozen(method, run.common, f"{path}:", file, report)
+    pixels = ("mean ", "std ") if any(text.startswith(MEAN) for text in frozen) else ()
+    wrong = [text for text in compare_protocol(file, protocol, run.common.test)[0] if not text.startswith(pixels)]
+    report.warnings += frozen + wrong
     return report
 
 
 def _start_from_pretrained(method: Method, common: Common) -> LoadReport:
-    """Fills a method with `model.pretrained`; pixels of another mean in front of a frozen network are a warning."""
-    if common.model.pretrained is True:
-        return load_pretrained(method, True)
-    file = load_checkpoint_file(str(common.model.pretrained))
-    report = load_into(method, file, new_head=True)
-    differs = other_statistics_of_file(method, common, file)
-    report.warnings += [differs] if differs else []
+    """Fills a method with `model.pretrained`; what is wrong for a frozen network is a warning."""
+    given = common.model.pretrained
+    file = load_checkpoint_file(fetch_image_weights(method.arch) if given is True else str(given))
+    report = load_into(method, file, new_head=given is not True)
+    report.warnings += about_frozen(method, common, f"common.model.pretrained: {given}", file, report)
     return report
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import update_bn
 
-from methods.build import build_method, other_statistics
+from methods.build import build_method, method_on_meta
 from methods.probe import Probe
 from networks.checkpoints.load import load_pretrained
 from networks.image.resnet import RESNETS
@@ -124,16 +124,21 @@ def test_a_run_trains_the_head_and_leaves_the_backbone_to_the_bit(
 @pytest.mark.whole
 @needs_package("timm", "pip install timm")
 def test_a_mean_that_the_weights_were_not_trained_with_is_a_warning() -> None:
-    def warning(**augmentation: Any) -> str | None:
-        model = {"type": "probe", "backbone": "timm/vit_base_patch16_siglip_224", "num_class": 2, "pretrained": True}
-        raw = {"model": model, "augmentation": augmentation, "lr_scheduler": {"base_lr": 0.1, "max_iter": 1}}
-        common = Common.model_validate(raw)
-        with torch.device("meta"):
-            return other_statistics(build_method(common.model), common)
+    def warnings(augmentation: dict[str, Any], **model: Any) -> str:
+        raw = {"model": {"num_class": 2, "pretrained": True, **model}, "augmentation": augmentation}
+        frozen = {} if model["type"] == "probe" else {"freeze": ["all"]}
+        schedule = {"lr_scheduler": {"base_lr": 0.1, "max_iter": 1}}
+        return "\n".join(method_on_meta(Common.model_validate(raw | frozen | schedule))[1])
 
-    text = warning()
-    assert text is not None and "was trained with mean [0.5, 0.5, 0.5] and std [0.5, 0.5, 0.5], and this run" in text
-    assert warning(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5]) is None
+    half, siglip = [0.5, 0.5, 0.5], "timm/vit_base_patch16_siglip_224"
+    text = "was trained with mean [0.5, 0.5, 0.5] and std [0.5, 0.5, 0.5], and this run"
+    for network in (
+        {"type": "probe", "backbone": siglip},
+        {"type": "probe", "backbone": siglip, "pretrained": f"{siglip}.webli"},
+        {"type": "tsn", "backbone": siglip},
+    ):
+        assert text in warnings({}, **network), network
+        assert text not in warnings({"mean": half, "std": half}, **network), network
 
 
 @pytest.mark.whole

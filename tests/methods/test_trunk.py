@@ -11,11 +11,12 @@ from torch import nn
 
 from methods import METHODS
 from methods.base import Method
-from methods.build import build_method, frozen_random, method_on_meta
+from methods.build import build_method, method_on_meta
 from methods.probe import Probe
-from networks import CLIP_NETWORKS
+from networks import CLIP_NETWORKS, IMAGE_BACKBONES
 from networks.checkpoints.load import load_into
 from networks.clip.table import EXAMPLES
+from tests.helpers.experiment import make_experiment, run
 from tests.helpers.file_server import serving
 from tests.helpers.publish import publish, use_cache, use_registry
 from tests.helpers.trained import CLASSES, PROBE_OF_CLIPS, write_checkpoint
@@ -23,6 +24,7 @@ from tools.exporting.random_weights import liven
 from utils.config.schema import Common
 from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
+from utils.run import checkpoint
 
 SMALL = {"scale": 0.25}
 # a method, its arguments, the same network as the backbone of a probe, and a side of pixels
@@ -200,11 +202,23 @@ def test_a_published_name_fills_the_video_network(tmp_path: Path, monkeypatch: p
             "kwargs.alfa: slowfast/resnet50 does not take it; did you mean `alpha`",
         ),
         ({"backbone": "slowfast/resnet50", "kwargs": {"clip_len": 4}}, "kwargs.clip_len: slowfast/resnet50 does not"),
+        (
+            {"backbone": "tsm/resnet18", "clip_len": None, "kwargs": {"num_segments": 4}},
+            "kwargs.num_segments: tsm/resnet18 does not take it here; it is a key of the probe",
+        ),
+        ({"backbone": "slowfast/resnet50", "clip_len": None, "kwargs": {"clip_len": 4}}, "kwargs.clip_len: slowfast/"),
+        ({"backbone": "tsm", "clip_len": None}, "backbone: tsm is a method; put its own backbone behind it: tsm/"),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_names_the_key(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=rf"^common\.model\.{message}"), torch.device("meta"):
         build_method(Model.model_validate({"type": "probe", "num_class": 2, **MC3, **arguments}))
+
+
+@pytest.mark.parametrize("backbone", ["tsm/resnet18", "tsn/resnet18", "resnet18"])
+def test_a_clip_has_eight_frames_where_nobody_says_how_many(backbone: str) -> None:
+    with torch.device("meta"):
+        assert Probe(backbone=backbone, num_class=2).clip.num_frames == 8
 
 
 @pytest.mark.parametrize(
@@ -220,13 +234,32 @@ def test_what_does_not_fit_is_an_error_that_names_the_key(arguments: dict, messa
 def test_image_weights_that_leave_a_part_of_the_frozen_network_random_are_a_warning(
     model: dict[str, Any], left: str | None
 ) -> None:
-    schedule = {"base_lr": 0.1, "max_iter": 1}
-    raw = {"model": {"num_class": 2, "pretrained": True, **model}, "lr_scheduler": schedule}
-    common = Common.model_validate(raw)
-    with torch.device("meta"):
-        found = frozen_random(build_method(common.model), common)
-    assert (found is None) == (left is None)
-    assert left is None or (left in str(found) and "name a checkpoint of the network itself" in str(found))
+    found = warned({"pretrained": True, **model})
+    assert ("random" in found) == (left is not None)
+    assert left is None or (left in found and "name a checkpoint of the network itself" in found)
+
+
+def warned(model: dict[str, Any], **more: Any) -> str:
+    """The warnings of a dry run."""
+    raw = {"model": {"num_class": 2, **model}, "lr_scheduler": {"base_lr": 0.1, "max_iter": 1}, **more}
+    return "\n".join(method_on_meta(Common.model_validate(raw))[1])
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("kind", ["probe", "tsn"])
+def test_a_named_image_file_that_leaves_a_frozen_module_random_is_a_warning(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "resnet18.pth"
+    torch.save(IMAGE_BACKBONES["resnet18"]().state_dict(), path)
+    module = {"temporal": {"name": "tam"}}
+    of_kind = {"backbone": "tsn/resnet18", "kwargs": module} if kind == "probe" else {"backbone": "resnet18", **module}
+    frozen = {} if kind == "probe" else {"freeze": ["all"]}
+    found = warned({"type": kind, "pretrained": str(path), **of_kind}, **frozen)
+    assert f"pretrained: {path} leaves " in found and "weights of the frozen network random" in found
+    model = {"type": kind, "num_segments": 2, "num_class": 2, **of_kind}
+    config = make_experiment(tmp_path / "run", train=4, val=2, model=model)
+    assert run(config, "--load-path", str(path), f"common.freeze={frozen.get('freeze', [])}") == 0
+    notes = checkpoint.load(config.parent / checkpoint.NEWEST)["notes"]
+    assert any("resnet18.pth: leaves " in note and "of the frozen network random" in note for note in notes)
 
 
 @pytest.mark.whole
@@ -264,10 +297,18 @@ def test_pixels_of_another_mean_than_the_file_was_trained_with_are_a_warning(
 ) -> None:
     path = tmp_path / "net.pth"
     torch.save(CLIP_NETWORKS["mc3_18"]().state_dict(), path)
-    model = {"type": "probe", "num_class": 2, "pretrained": str(path), **MC3}
-    schedule = {"base_lr": 0.1, "max_iter": 1}
-    found = method_on_meta(
-        Common.model_validate({"model": model, "augmentation": augmentation, "lr_scheduler": schedule})
-    )[1]
     text = "net.pth was trained with mean [0.432, 0.395, 0.376] and std [0.228, 0.221, 0.217], and this run has"
-    assert [text in warning for warning in found] == [True] * differs
+    whole = {"type": "clip3d", **MC3}
+    for found in (
+        warned({"type": "probe", "pretrained": str(path), **MC3}, augmentation=augmentation),
+        warned({**whole, "pretrained": str(path)}, augmentation=augmentation, freeze=["all"]),
+    ):
+        assert (text in found) == differs
+    assert text not in warned({**whole, "pretrained": str(path)}, augmentation=augmentation), "it learns"
+    given = {"input_size": 32, "test_resize": 36, **augmentation}
+    config = make_experiment(
+        tmp_path / "run", train=4, val=2, model={"type": "probe", "num_class": 2, **MC3}, augmentation=given
+    )
+    assert run(config, "--load-path", str(path), "common.model.pretrained=True") == 0
+    notes = checkpoint.load(config.parent / checkpoint.NEWEST)["notes"]
+    assert [text in note for note in notes if "trained with mean" in note] == [True] * differs

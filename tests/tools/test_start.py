@@ -189,7 +189,7 @@ def test_on_a_video_network_one_head_learns_and_the_network_itself_goes_on(tmp_p
     for line in (
         "chosen: 4 frames, 2 apart, from the middle of each video, at 32 x 32: x3d_xs was trained so",
         "chosen: one head learns, and not two: a video network has learned from videos, and sees the order of frames",
-        "on this machine, so all videos ",
+        "on the CPU, so all videos ",
         "chosen: x3d_xs is the video network, with the weights ckpt.pth.tar",
         "a head that reads what the video network tells of a clip: ",
         f"python -m tools.predict {tmp_path / 'out/probe/ckpt_best.pth.tar'} VIDEO",

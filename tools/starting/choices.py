@@ -13,7 +13,7 @@ import numpy as np
 from datasets.lists.groups import group_names
 from tools.dumping.estimate import in_bytes, measure_sample
 from tools.dumping.video import Job, Settings
-from tools.starting.configs import Network
+from tools.starting.configs import WINDOWS, Network
 from tools.starting.survey import Survey
 from utils.errors import UserError
 from utils.scoring.metrics import wilson_interval
@@ -57,8 +57,8 @@ def choose(
     about_frames: Sequence[str]
     if network.sees_clips:
         total = network.seconds * len(survey.readable) / 60
-        cost = f"a clip takes about {network.seconds:.2g} s on this machine, so all videos {total:.1f} minutes, once"
-        frames, about_frames = 0, [*network.about, f"{cost}; an image network takes less"]
+        cost = f"a clip takes about {network.seconds:.2g} s on the CPU, so all videos {total:.1f} minutes, once"
+        frames, about_frames = 0, [*network.about, *_short(survey, network), f"{cost}; an image network takes less"]
     else:
         frames, about_frames = _frames(survey, num_frames)
     dumps, about_dump = _dump(survey, out, workers=workers)
@@ -71,6 +71,14 @@ def _frames(survey: Survey, given: int | None) -> tuple[int, Sequence[str]]:
     number = given or (NUM_FRAMES_OF_LONG if median > LONG else NUM_FRAMES)
     why = "as --frames says" if given else f"the median video is {median:.1f} s long"
     return number, [f"{number} frames of each video, spread evenly, one every {median / number:.2g} s: {why}"]
+
+
+def _short(survey: Survey, network: Network) -> list[str]:
+    """Returns a line about the videos that are shorter than a clip, if there are any."""
+    short = sum(one.frames < network.span for one in survey.readable)
+    shown = "their last frame is repeated" if network.method in WINDOWS else "some frames are shown twice"
+    of = f"{short} of {len(survey.readable)} videos are shorter than a clip of {network.span} frames"
+    return [f"{of}, so {shown}"] if short else []
 
 
 def _dump(survey: Survey, out: Path, *, workers: int) -> tuple[bool, str]:

@@ -142,7 +142,8 @@ class Network:
     clip: the keys of `model` that say what a probe of it sees, but for the number of frames of an image network.
     method, whole: type and other keys of `model` for a training of the whole network; "" and none of an image network.
     about: what a video network sees of a video, and why one head learns, one line each.
-    seconds: that a clip takes a video network on this machine.
+    span: frames from the first to the last of a video network's clip; 0 for an image network.
+    seconds: that a clip takes a video network on the CPU of this machine.
     has_bn: whether it has batch norms.
     """
 
@@ -153,6 +154,7 @@ class Network:
     method: str = ""
     whole: Mapping[str, Any] = field(default_factory=dict)
     about: Sequence[str] = ()
+    span: int = 0
     seconds: float = 0.0
     has_bn: bool = True
 

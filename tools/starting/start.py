@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     out = _shown(args.out or ROOT / "exps" / args.videos.resolve().name)
     given = {"num_frames": args.frames, "folds": args.folds, "group_regex": args.group_regex, "workers": args.workers}
     choices = choose(survey, out, network, **given)
-    check_lengths(survey, choices.num_frames)
+    if not network.sees_clips:
+        check_lengths(survey, choices.num_frames)
     kind = "video" if network.sees_clips else "image"
     chosen = [*choices.reasons, f"{network.backbone} is the {kind} network, with the weights {weights.name}"]
     for title, lines in (("found", survey.lines()), ("chosen", chosen)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_a_video_network_says_itself_what_it_sees_and_the_survey_what_that_costs
     made = chosen(survey(video), tmp_path / "out", VIDEOS)
     assert made.num_frames == 0 and list(made.reasons[:2]) == [
         "it sees 4 frames",
-        "a clip takes about 5 s on this machine, so all videos 1.0 minutes, once; an image network takes less",
+        "a clip takes about 5 s on the CPU, so all videos 1.0 minutes, once; an image network takes less",
     ]
 
 
@@ -101,3 +102,12 @@ def test_the_sizes_of_a_sample_stand_for_all(video: Path, tmp_path: Path, monkey
     chosen(survey(video, each=6), tmp_path / "out")
     chosen(survey(video, each=12), tmp_path / "out")
     assert sizes[2] == pytest.approx(2 * sizes[0]) and sizes[0] > 0
+
+
+@pytest.mark.whole
+def test_videos_that_are_shorter_than_a_clip_of_a_video_network_are_counted(video: Path, tmp_path: Path) -> None:
+    said = chosen(survey(video), tmp_path / "out", replace(VIDEOS, span=9)).reasons
+    assert "12 of 12 videos are shorter than a clip of 9 frames, so their last frame is repeated" in said
+    assert not any(
+        "shorter" in line for line in chosen(survey(video), tmp_path / "out", replace(VIDEOS, span=8)).reasons
+    )

@@ -45,3 +45,18 @@ def test_a_test_costs_what_its_own_clips_cost() -> None:
     assert cost["gmacs"] == multiply_adds(method, (1, 3, 2, 32, 32)) / 1e9 and cost["gmacs_clip"] == [2, 32, 32]
     said = summary(common, np.full(22, 0.1), 10, 1, cost)
     assert f"GMACs per video at test: {6 * cost['gmacs_test']:.3f} over 6 view(s) at 5 x 64 x 64" in said.splitlines()
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mc3_18"])
+def test_a_frozen_network_that_computes_groups_costs_what_the_dry_run_says(backbone: str) -> None:
+    clip = {"num_segments": 2} if backbone == "resnet18" else {"clip_len": 2}
+    common = config(
+        model={"type": "probe", "backbone": backbone, "num_class": 2, **clip},
+        augmentation={"input_size": 32, "test_resize": 40},
+    )
+    with torch.device("meta"):
+        method = build_method(common.model)
+    protocols = {name: clip_protocol(common, method.clip, train=name == "train") for name in ("train", "val")}
+    dry = network_cost(method, **protocols)
+    method.in_groups = True  # as prepare_method has it in a run
+    assert network_cost(method, **protocols) == dry

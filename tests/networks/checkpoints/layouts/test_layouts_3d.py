@@ -15,7 +15,8 @@ from torch import Tensor
 
 from methods import METHODS
 from methods.base import Method
-from networks.checkpoints.layouts import LAYOUTS
+from networks import CLIP_NETWORKS
+from networks.checkpoints.layouts import LAYOUTS, torchvision_video
 from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.load import load_checkpoint_file, load_into
 from tests.golden import fill
@@ -336,3 +337,12 @@ def test_a_slow_network_of_mmaction2_with_a_pyramid_finds_a_place_for_every_entr
     assert (description.method, description.backbone) == ("clip3d", "slow_r50")
     assert description.arguments["neck"] == "tpn"
     assert {key: value.shape for key, value in weights.items()} == wanted
+
+
+@pytest.mark.parametrize(("name", "clip"), [("mvit_v2_s", (16, 4)), ("swin3d_t", (32, 2)), ("r3d_18", (16, 2))])
+def test_the_clip_of_torchvisions_published_weights_is_assumed(name: str, clip: tuple[int, int]) -> None:
+    with torch.device("meta"):
+        state = CLIP_NETWORKS[name]().state_dict()
+    description = torchvision_video.LAYOUT.convert(state, {})[1]
+    assert tuple(description.arguments[key] for key in ("clip_len", "frame_stride")) == clip
+    assert {"clip_len", "frame_stride"} <= {*description.assumed}
