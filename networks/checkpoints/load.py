@@ -26,7 +26,7 @@ from utils.published.libraries import TIMM, image_weights
 from utils.published.registry import Published, published_as
 
 __all__ = [
-    "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into", "load_pretrained",
+    "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into",
     "published_file",
 ]  # fmt: skip
 
@@ -140,19 +140,6 @@ def known_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> P
         return path
     published = image_weights(architecture)
     return None if published is None else local_file(published, Path(folder)) or published
-
-
-def load_pretrained(model: Loadable, pretrained: bool | str, *, folder: str | Path = PRETRAINED) -> LoadReport:
-    """Loads weights to start training from. A classifier for another number of classes stays random.
-
-    pretrained: True for the architecture's file in `folder`, or else the one that its library publishes; or the path
-        or name of any checkpoint.
-
-    Raises: CheckpointError like load_into, and for weights that cannot be fetched.
-    """
-    if isinstance(pretrained, str):
-        return load_into(model, pretrained, new_head=True)
-    return load_into(model, fetch_image_weights(model.arch, folder))
 
 
 def fetch_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> Path:

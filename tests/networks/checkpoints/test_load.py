@@ -15,7 +15,7 @@ from torchvision.models import resnet18
 from methods.base import Method
 from methods.tsm import TSM
 from methods.tsn import TSN
-from networks.checkpoints.load import find_pretrained, load_into, load_pretrained
+from networks.checkpoints.load import fetch_image_weights, find_pretrained, load_into
 from tests.helpers.requirements import needs_package
 from utils.errors import CheckpointError
 
@@ -79,7 +79,7 @@ def test_a_safetensors_file_whose_first_entry_is_another_kernel_serves_flow(tmp_
     image = timm.create_model("mobilenetv3_small_050")
     save_file(dict(image.state_dict()), tmp_path / "mobilenetv3_small_050-lamb_in1k.safetensors")
     method = TSN(backbone="timm/mobilenetv3_small_050", num_class=5, modality="flow")
-    report = load_pretrained(method, True, folder=tmp_path)
+    report = load_into(method, fetch_image_weights(method.arch, tmp_path))
     kernel = method.state_dict()["backbone.conv_stem.weight"]
     assert torch.equal(kernel, image.conv_stem.weight.mean(1, keepdim=True).expand_as(kernel))
     assert any(note.startswith("conv_stem.weight: mean over RGB") for note in report.notes)
@@ -90,7 +90,7 @@ def test_pretrained_fills_the_backbone_and_keeps_the_classifier(tmp_path: Path) 
     torch.save(image.state_dict(), tmp_path / "resnet18-mine.pth")
     method = _tsn()
     head = method.state_dict()["head.weight"].clone()
-    report = load_pretrained(method, True, folder=tmp_path)
+    report = load_into(method, fetch_image_weights(method.arch, tmp_path))
     assert torch.equal(method.state_dict()["backbone.layer4.1.conv2.weight"], image.layer4[1].conv2.weight)
     assert torch.equal(method.state_dict()["head.weight"], head)
     assert not report.warnings and "120 matched, 0 missing, 0 unexpected" in report.summary()
@@ -106,7 +106,7 @@ def test_without_a_network_nothing_is_trained_and_the_error_says_which_file_to_p
 ) -> None:
     method = _tsn(backbone=backbone)
     with pytest.raises(CheckpointError) as refused:
-        load_pretrained(method, True, folder=tmp_path)
+        load_into(method, fetch_image_weights(method.arch, tmp_path))
     words = str(refused.value)
     assert words.startswith("pretrained: True: http") and "cannot be reached (" in words and "\n" not in words
     assert words.endswith(f"; or put the file here as {tmp_path}/{place}, or start without: pretrained: False")
@@ -116,12 +116,12 @@ def test_a_network_without_published_image_weights_says_what_is_possible(tmp_pat
     from methods.clip3d import Clip3D
 
     with pytest.raises(CheckpointError, match=r"nobody publishes image weights for this network; name a checkpoint of"):
-        load_pretrained(Clip3D(backbone="r2plus1d_18", num_class=3), True, folder=tmp_path)
+        fetch_image_weights(Clip3D(backbone="r2plus1d_18", num_class=3).arch, tmp_path)
 
 
 def test_pretrained_may_be_any_checkpoint_with_a_classifier_of_another_width(tmp_path: Path) -> None:
     source, method = _tsn(9), _tsn(5)
-    report = load_pretrained(method, str(_ours(source, tmp_path / "ckpt.pth.tar")))
+    report = load_into(method, _ours(source, tmp_path / "ckpt.pth.tar"), new_head=True)
     assert _same(method, source, but="head.")
     assert report.resized == [
         "head.weight: 9x512 in the file, 5x512 here, initialised anew",
@@ -133,7 +133,7 @@ def test_rgb_files_serve_stacks_of_flow_by_their_mean(tmp_path: Path) -> None:
     image = resnet18()
     torch.save(image.state_dict(), tmp_path / "resnet18-mine.pth")
     method = _tsn(modality="flow")
-    report = load_pretrained(method, True, folder=tmp_path)
+    report = load_into(method, fetch_image_weights(method.arch, tmp_path))
     kernel = method.state_dict()["backbone.conv1.weight"]
     assert torch.equal(kernel[:, 4], image.conv1.weight.mean(1))
     assert any("repeated for 10 channels" in note for note in report.notes)

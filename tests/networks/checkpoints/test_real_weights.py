@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from methods.tsn import TSN
 from networks.checkpoints.file import load_checkpoint_file
-from networks.checkpoints.load import load_into, load_pretrained
+from networks.checkpoints.load import fetch_image_weights, load_into
 from tests.helpers.file_server import serving
 from tests.helpers.publish import ABOUT, use_cache, use_registry
 from tests.helpers.real_weights import (
@@ -49,7 +49,7 @@ def test_an_efficientnet_names_a_cat_and_an_espresso(variant: str, tmp_path: Pat
     assert load_checkpoint_file(path).description.backbone == backbone
     shutil.copy(path, tmp_path / path.name.replace(f"efficientnet-{variant}", f"tf_efficientnet_{variant}"))
     method = TSN(backbone=backbone, num_class=3)
-    report = load_pretrained(method.eval(), True, folder=tmp_path)
+    report = load_into(method.eval(), fetch_image_weights(method.arch, tmp_path))
     assert not report.warnings and not report.missing and not report.unexpected
     classifier = read_torch(path)
     config = timm.data.resolve_data_config({}, model=timm.create_model(f"tf_efficientnet_{variant}"))
