@@ -67,10 +67,10 @@ def test_a_sample_has_the_tutorials_keys(csv: Path) -> None:
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("workers", [0, 2])
-def test_each_video_comes_once_per_epoch_and_in_another_order(csv: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
+def test_each_video_comes_once_per_epoch_and_in_another_order(csv: Path, workers: int, persistent: bool) -> None:
     dataset = Kinetics(csv, make_clip_sampler("random", 0.25))
-    loader = DataLoader(dataset, batch_size=None, num_workers=workers)
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=persistent)
     torch.manual_seed(0)
     epochs = [[(clip["video_name"], float(clip["video"].mean())) for clip in loader] for _ in range(3)]
     assert all(sorted(name for name, _ in epoch) == NAMES for epoch in epochs)
