@@ -87,7 +87,7 @@ class ClipDataset(IterableDataset[Sample]):
         if worker is None:
             self._running = self._epoch(int(torch.empty((), dtype=torch.int64).random_()), 0)
         else:
-            # all workers of a loader share what their seeds have in common, which a persistent worker keeps in all epochs
+            # all workers of a loader share what their seeds have in common; persistent ones keep it in all epochs
             self._running = self._epoch(worker.seed - worker.id, self._begun)
             self._begun += 1
         return self._running
