@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import nn
 
 from networks.clip.change import (
@@ -32,7 +32,7 @@ def create_resnet(
     input_channel: PositiveInt = 3,
     model_depth: Depth = 50,
     model_num_class: PositiveInt = 400,
-    dropout_rate: float = 0.5,
+    dropout_rate: NonNegativeFloat = 0.5,
     norm: Callable[[int], nn.Module] | None = nn.BatchNorm3d,
     activation: Callable[[], nn.Module] | None = nn.ReLU,
     stem_dim_out: PositiveInt = 64,

@@ -19,7 +19,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from datasets.clip_transforms.modules import OpSampler, Share
-from utils.config.build import ArgumentError, checked
+from utils.config.build import ArgumentError, call, checked
 
 Sampling = Literal["gaussian", "uniform"]
 Fill = Sequence[float]
@@ -169,7 +169,7 @@ class RandAugment(nn.Module):
         sampling_hparas: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        levels, fill = Levels(**(sampling_hparas or {})), _fill(transform_hparas)
+        levels, fill = _levels(sampling_hparas or {}, magnitude), _fill(transform_hparas)
         steps = [
             _Step(name, strength, magnitude, prob, sampling_type, levels, fill)
             for name, strength in _RAND_AUGMENT.items()
@@ -200,7 +200,7 @@ class AugMix(nn.Module):
         sampling_hparas: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        levels = Levels(**(sampling_hparas or {"sampling_data_type": "float", "sampling_min": 0.1}))
+        levels = _levels(sampling_hparas or {"sampling_data_type": "float", "sampling_min": 0.1}, magnitude)
         fill = _fill(transform_hparas)
         steps = [_Step(name, strength, magnitude, 1.0, "uniform", levels, fill) for name, strength in _AUGMIX.items()]
         self.chain = OpSampler(
@@ -216,6 +216,13 @@ class AugMix(nn.Module):
         for weight in weights:
             mixed += weight * self.chain(video)
         return (share * video + (1 - share) * mixed).to(video.dtype)
+
+
+def _levels(hparas: Mapping[str, Any], magnitude: int) -> Levels:
+    levels = call(Levels, hparas, "Levels", "sampling_hparas")
+    if levels.low > magnitude:
+        raise ArgumentError(f"sampling_hparas.sampling_min: {levels.low:g} is above magnitude {magnitude}")
+    return levels
 
 
 def _fill(hparas: Mapping[str, Any] | None) -> Fill:

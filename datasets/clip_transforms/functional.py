@@ -59,6 +59,8 @@ def uniform_crop(images: Tensor, size: int, spatial_idx: int) -> Tensor:
     if spatial_idx not in (0, 1, 2):
         raise ArgumentError(f"spatial_idx: {spatial_idx} must be 0, 1 or 2")
     height, width = images.shape[-2:]
+    if size > min(height, width):
+        raise ArgumentError(f"size: {size} does not fit into frames of {width}x{height} pixels; scale the clip first")
     top, left = TestCrops(None, num_crops=3).plan(height, width, (size, size)).crops[spatial_idx]
     return images[..., top : top + size, left : left + size]
 

@@ -24,7 +24,7 @@ Transform = Callable[[Any], Any]
 
 
 class ApplyTransformToKey(nn.Module):
-    """Transforms one entry of a sample, each clip by itself where there are several."""
+    """Transforms one entry of a sample; of a list of tensors, as clips are, each by itself."""
 
     def __init__(self, key: str, transform: Transform) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ApplyTransformToKey(nn.Module):
         if self.key not in sample:
             raise ConfigError(f"ApplyTransformToKey: no {self.key!r} in a sample, which has {', '.join(sample)}")
         value = sample[self.key]
-        several = isinstance(value, list)
+        several = isinstance(value, list) and all(isinstance(one, Tensor) for one in value)
         return {**sample, self.key: [self.transform(one) for one in value] if several else self.transform(value)}
 
 
@@ -166,10 +166,11 @@ class Normalize(tv.Normalize):
     def forward(self, clip: Tensor) -> Tensor:
         """Normalises clips (C, T, H, W), float.
 
-        Raises: ConfigError for pixels that are still in 0..255 with a mean for 0..1.
+        Raises: ConfigError for pixels that are still in 0..255 with a mean and a std for 0..1.
         """
-        if torch.as_tensor(self.mean).max() <= 1 and clip.amax() > 2:
-            raise ConfigError("Normalize: a mean for 0..1 and pixels up to 255; put Div255() in front of it")
+        small = all(torch.as_tensor(numbers).max() <= 1 for numbers in (self.mean, self.std))
+        if small and clip.amax() > 2:
+            raise ConfigError("Normalize: a mean and a std for 0..1, and pixels up to 255; put Div255() in front of it")
         return super().forward(clip.transpose(0, 1)).transpose(0, 1)  # torchvision's channels are the third last axis
 
 

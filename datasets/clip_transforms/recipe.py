@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pydantic import PositiveInt, SkipValidation
 from torch import nn
 from torchvision.transforms import CenterCrop, Compose, RandomCrop, RandomHorizontalFlip
 
@@ -17,28 +18,30 @@ from datasets.clip_transforms.modules import (
     RandomResizedCrop,
     RandomShortSideScale,
     RemoveKey,
+    Share,
     ShortSideScale,
     UniformTemporalSubsample,
 )
-from utils.config.build import ArgumentError
+from utils.config.build import ArgumentError, call, checked
 
 _AUGMENTATIONS: dict[str, Callable[..., nn.Module]] = {"randaug": RandAugment, "augmix": AugMix}
 _INCEPTION = {"scale": (0.08, 1.0), "aspect_ratio": (3 / 4, 4 / 3)}
 _SWAP = Permute((1, 0, 2, 3))  # C,T,H,W <-> T,C,H,W
 
 
+@checked
 def create_video_transform(
     mode: str,
     video_key: str | None = None,
     remove_key: Sequence[str] | None = None,
-    num_samples: int | None = 8,
+    num_samples: PositiveInt | None = 8,
     convert_to_float: bool = True,
     video_mean: Sequence[float] = (0.45, 0.45, 0.45),
     video_std: Sequence[float] = (0.225, 0.225, 0.225),
-    min_size: int = 256,
-    max_size: int = 320,
-    crop_size: int | tuple[int, int] = 224,
-    horizontal_flip_prob: float = 0.5,
+    min_size: PositiveInt = 256,
+    max_size: PositiveInt = 320,
+    crop_size: SkipValidation[int | tuple[int, int]] = 224,
+    horizontal_flip_prob: Share = 0.5,
     aug_type: str = "default",
     aug_paras: Mapping[str, Any] | None = None,
     random_resized_crop_paras: Mapping[str, Any] | None = None,
@@ -69,14 +72,16 @@ def create_video_transform(
         if wrong:
             raise ArgumentError(message)
     training = mode == "train"
+    augmentation = _augmentation(aug_type, aug_paras or {})  # testing takes none, but refuses what is wrong
+    crop = _resized_crop(size, random_resized_crop_paras)
     steps: list[Callable[[Any], Any]] = [] if num_samples is None else [UniformTemporalSubsample(num_samples)]
-    steps += _augmentation(aug_type, aug_paras or {}) if training else []
+    steps += augmentation if training else []
     steps += [ConvertUint8ToFloat()] if convert_to_float else []
     steps += [Normalize(video_mean, video_std)]
     if not training:
         steps += [ShortSideScale(min_size), CenterCrop(size)]
-    elif random_resized_crop_paras is not None:
-        steps += [RandomResizedCrop(*size, **{**_INCEPTION, **random_resized_crop_paras})]
+    elif crop is not None:
+        steps += [crop]
     else:
         steps += [
             RandomShortSideScale(min_size, max_size),
@@ -93,4 +98,12 @@ def _augmentation(aug_type: str, arguments: Mapping[str, Any]) -> list[Callable[
         return []
     if aug_type not in _AUGMENTATIONS:
         raise NotImplementedError(f"aug_type: {aug_type!r} must be default, {' or '.join(_AUGMENTATIONS)}")
-    return [_SWAP, _AUGMENTATIONS[aug_type](**arguments), _SWAP]
+    return [_SWAP, call(_AUGMENTATIONS[aug_type], arguments, aug_type, "aug_paras"), _SWAP]
+
+
+def _resized_crop(size: Sequence[int], arguments: Mapping[str, Any] | None) -> RandomResizedCrop | None:
+    if arguments is None:
+        return None
+    where = "random_resized_crop_paras"
+    given = {**_INCEPTION, **arguments}
+    return call(RandomResizedCrop, given, "RandomResizedCrop", where, target_height=size[0], target_width=size[1])

@@ -45,15 +45,15 @@ class ClipDataset(IterableDataset[Sample]):
 
     clip_sampler: chooses the clips. video_sampler: the class (or function) that is given range(number of videos) and
     says their order: RandomSampler, SequentialSampler; with several processes DistributedSampler (call
-    `dataset.video_sampler.set_epoch(epoch)`) or ExactDistributedSampler. transform: of the dictionary; a clip for which
-    it returns None is left out.
+    `dataset.video_sampler.set_epoch(epoch)`, which persistent workers do not see) or ExactDistributedSampler.
+    transform: of the dictionary; a clip for which it returns None is left out.
 
     A sample is {video, video_name, video_index, clip_index, aug_index, and the entries of its video}. The clip is
     float32 (C, T, H, W) in 0..255, RGB, with all frames of its seconds. Where one sample has several clips
     ("random_multi"), `video`, `clip_index` and `aug_index` are lists. There is no "audio": no sound is read.
 
-    What is drawn follows from torch's seed, the epoch and the video, not from the number of workers; torch's generator
-    is set from them around `clip_sampler` and `transform`.
+    What is drawn follows from torch's seed, the epoch and the video, not from the number of workers, if there are any;
+    torch's generator is set from them around `clip_sampler` and `transform`.
 
     Raises: FrameError naming a video that cannot be read: no other one takes its place. ConfigError with several
     processes and a sampler that does not share the videos out.
@@ -75,6 +75,7 @@ class ClipDataset(IterableDataset[Sample]):
                 "processes; give torch.utils.data.DistributedSampler, for validation ExactDistributedSampler"
             )
         self._running: Iterator[Any] | None = None
+        self._begun = 0  # epochs that this worker has begun
 
     @property
     def num_videos(self) -> int:
@@ -82,7 +83,13 @@ class ClipDataset(IterableDataset[Sample]):
         return len(self._videos)
 
     def __iter__(self) -> Iterator[Any]:
-        self._running = self._epoch()
+        worker = get_worker_info()
+        if worker is None:
+            self._running = self._epoch(int(torch.empty((), dtype=torch.int64).random_()), 0)
+        else:
+            # all workers of a loader share what their seeds have in common; persistent ones keep it in all epochs
+            self._running = self._epoch(worker.seed - worker.id, self._begun)
+            self._begun += 1
         return self._running
 
     def __next__(self) -> Any:
@@ -92,15 +99,13 @@ class ClipDataset(IterableDataset[Sample]):
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_running": None}  # a worker begins an epoch of its own
 
-    def _epoch(self) -> Iterator[Any]:
+    def _epoch(self, seed: int, epoch: int) -> Iterator[Any]:
         worker = get_worker_info()
-        # all workers of a loader share what their seeds have in common, which it draws anew for every epoch
-        seed = worker.seed - worker.id if worker else int(torch.empty((), dtype=torch.int64).random_())
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(seed + epoch)
             order = [int(video) for video in self.video_sampler]
         for video in order[worker.id :: worker.num_workers] if worker else order:
-            yield from self._samples(video, np.random.default_rng([seed, video]))
+            yield from self._samples(video, np.random.default_rng([seed, video, epoch]))
 
     def _samples(self, place: int, rng: np.random.Generator) -> Iterator[Any]:
         video, sampler = self._videos[place], copy.deepcopy(self.clip_sampler)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 
 from datasets.sampling.draws import from_torch
 from datasets.videos.clip_times import SAMPLERS, constant_spans, following_span, random_span
@@ -45,7 +45,7 @@ class ClipInfoList(NamedTuple):
 class ClipSampler(ABC):
     """Chooses the clips of one video after the other; a class of one's own needs `__call__`.
 
-    clip_duration: seconds of a clip; a Fraction keeps times exact.
+    clip_duration: seconds of a clip. A Fraction keeps the times of UniformClipSampler exact; others round them.
     """
 
     @checked
@@ -75,7 +75,11 @@ class UniformClipSampler(ClipSampler):
 
     @checked
     def __init__(
-        self, clip_duration: Seconds, stride: Seconds | None = None, backpad_last: bool = False, eps: float = 1e-6
+        self,
+        clip_duration: Seconds,
+        stride: Seconds | None = None,
+        backpad_last: bool = False,
+        eps: NonNegativeFloat = 1e-6,
     ) -> None:
         super().__init__(clip_duration)
         if stride is not None:
@@ -107,10 +111,12 @@ class UniformClipSamplerTruncateFromStart(UniformClipSampler):
         clip_duration: Seconds,
         stride: Seconds | None = None,
         backpad_last: bool = False,
-        eps: float = 1e-6,
+        eps: NonNegativeFloat = 1e-6,
         truncation_duration: Seconds | None = None,
     ) -> None:
         super().__init__(clip_duration, stride, backpad_last, eps)
+        if truncation_duration is not None:
+            _check_seconds(truncation_duration=truncation_duration)
         self.truncation_duration = truncation_duration
 
     def __call__(self, last_clip_end_time: Seconds | None, video_duration: Seconds, annotation: Entries) -> ClipInfo:
@@ -152,6 +158,8 @@ class RandomMultiClipSamplerTruncateFromStart(RandomMultiClipSampler):
         self, clip_duration: Seconds, num_clips: PositiveInt, truncation_duration: Seconds | None = None
     ) -> None:
         super().__init__(clip_duration, num_clips)
+        if truncation_duration is not None:
+            _check_seconds(truncation_duration=truncation_duration)
         self.truncation_duration = truncation_duration
 
     def __call__(

@@ -43,6 +43,8 @@ class LabeledVideoPaths(Sequence[Labeled]):
     from_csv = from_directory = from_path
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return LabeledVideoPaths(self._paths_and_labels[index], self.path_prefix)
         path, label = self._paths_and_labels[index]
         return str(Path(self.path_prefix) / path), label if isinstance(label, Mapping) else {"label": label}
 
@@ -57,7 +59,7 @@ class LabeledVideoDataset(ClipDataset):
     pyav, torchcodec or auto. cache: folder of the index of frame times, default the user's. The other arguments, the
     samples and the errors are ClipDataset's.
 
-    Raises: ConfigError for decode_audio=True or decode_video=False.
+    Raises: ConfigError for decode_audio=True or decode_video=False; ListError without videos.
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class LabeledVideoDataset(ClipDataset):
             raise ConfigError("decode_audio: no sound is read here; leave it out, samples then have no key `audio`")
         if not decode_video:
             raise ConfigError("decode_video: nothing but pictures is read here; leave it out")
+        if not len(labeled_video_paths):
+            raise ListError("labeled_video_paths: has no videos")
         pairs = [labeled_video_paths[place] for place in range(len(labeled_video_paths))]
         videos = _opened([(os.fspath(path), entries) for path, entries in pairs], decoder, cache)
         super().__init__(videos, clip_sampler, video_sampler, transform)
@@ -162,7 +166,7 @@ def Hmdb51(  # noqa: N802 - PyTorchVideo's name
 
 def _read_list(data_path: PathLike, root: PathLike) -> list[tuple[str, int]]:
     """Returns the full paths of a list's videos and their labels."""
-    if (unlabelled := _paths_alone(Path(data_path))) is not None:
+    if (unlabelled := _paths_alone(Path(data_path), Path(root))) is not None:
         return [(str(Path(root) / path), -1) for path in unlabelled]
     classes = number_classes([(data_path, root)])
     if classes is not None and classes.from_list:
@@ -182,9 +186,10 @@ def _read_list(data_path: PathLike, root: PathLike) -> list[tuple[str, int]]:
     return [(records.full_path(video), int(records.labels[video])) for video in range(len(records))]
 
 
-def _paths_alone(source: Path) -> list[str] | None:
+def _paths_alone(source: Path, root: Path) -> list[str] | None:
     """Returns the paths of a list in which no line has a label; None for any other list or folder."""
     if not source.is_file():
         return None
     lines = [line.strip() for line in source.read_text("utf-8-sig", errors="replace").splitlines() if line.strip()]
-    return lines if lines and all(Path(line).suffix.lower() in VIDEO_SUFFIXES for line in lines) else None
+    alone = all(Path(line).suffix.lower() in VIDEO_SUFFIXES or (root / line).is_dir() for line in lines)
+    return lines if lines and alone else None

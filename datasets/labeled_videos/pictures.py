@@ -6,7 +6,7 @@ import csv
 import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +55,20 @@ class SSv2(ClipDataset):
         rand_sample_frames: bool = False,
     ) -> None:
         pictures = _pictures(video_path_label_file, video_path_prefix)
-        numbers: Mapping[str, Any] = _json(label_name_file)
+        numbers = {name: _number(label, name, label_name_file) for name, label in _json(label_name_file, dict).items()}
         pick = None
         if frames_per_clip is not None:
             pick = functools.partial(_segments, count=frames_per_clip, random=rand_sample_frames)
         videos: list[PictureVideo] = []
-        for entry in _json(video_label_file):
+        for place, entry in enumerate(_json(video_label_file, list)):
+            if not isinstance(entry, dict) or "id" not in entry or not isinstance(entry.get("template"), str):
+                raise ListError(f"{video_label_file}: entry {place} lacks id or template: {entry!r:.99}")
             template = entry["template"].replace("[", "").replace("]", "")
             if template not in numbers:
                 raise ListError(f"{video_label_file}: {template!r} of video {entry['id']} is not in {label_name_file}")
-            if rows := pictures.get(entry["id"]):
+            if rows := pictures.get(str(entry["id"])):
                 paths = [path for path, _ in rows]
-                entries = {"label": int(numbers[template])}
-                videos.append(_WholeVideo(str(len(videos)), paths, entries, pick))
+                videos.append(_WholeVideo(str(len(videos)), paths, {"label": numbers[template]}, pick))
         if not videos:
             raise ListError(f"{video_label_file}: none of its videos has pictures in {video_path_label_file}")
         super().__init__(videos, clip_sampler, video_sampler, transform)
@@ -162,8 +163,18 @@ def _pictures(file: PathLike, prefix: PathLike) -> dict[str, list[tuple[str, str
     return found
 
 
-def _json(file: PathLike) -> Any:
+def _json(file: PathLike, kind: type) -> Any:
     try:
-        return json.loads(Path(file).read_text("utf-8"))
+        found = json.loads(Path(file).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ListError(f"{file}: cannot be read as JSON: {error}") from error
+    if not isinstance(found, kind):
+        raise ListError(f"{file}: has a {type(found).__name__} where a {kind.__name__} is expected")
+    return found
+
+
+def _number(label: Any, name: str, file: PathLike) -> int:
+    try:
+        return int(label)
+    except (ValueError, TypeError):
+        raise ListError(f"{file}: the number of {name!r} is {label!r}") from None

@@ -7,6 +7,8 @@ address that a user gives is opened as one; what it answers may name other addre
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -118,29 +120,54 @@ def decode(container: av.container.InputContainer, stream: av.VideoStream) -> It
             yield frame
 
 
+class _Speaking:
+    """Lets FFmpeg log every error while a thread is in the block: the level is of the process, not of a thread."""
+
+    def __init__(self) -> None:
+        self._begin()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin)  # the threads inside are not in the child
+
+    def _begin(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before: tuple[int | None, bool] = None, False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = av.logging.get_level(), av.logging.get_skip_repeated()
+                av.logging.set_level(av.logging.ERROR)
+                av.logging.set_skip_repeated(False)  # a skipped repeat may be a message about another video
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                level, skipping = self._before
+                av.logging.set_level(level)
+                av.logging.set_skip_repeated(skipping)
+
+
+_SPEAKING = _Speaking()
+
+
 @contextlib.contextmanager
 def listening() -> Iterator[Callable[[], list[str]]]:
     """Hears which errors FFmpeg logs in this thread inside the `with` block.
 
     Its decoders paint over damage, and only log that. Yields a function that returns the errors since its last call.
     """
-    level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
-    av.logging.set_level(av.logging.ERROR)
-    av.logging.set_skip_repeated(False)  # a skipped repeat may be a message about another video
-    try:
-        with av.logging.Capture() as logs:
+    with _SPEAKING, av.logging.Capture() as logs:
 
-            def heard() -> list[str]:
-                if not logs:
-                    return []
-                texts = [" ".join(f"{source}: {message}".split()) for _, source, message in logs]
-                logs.clear()
-                return [text for text in texts if not text.endswith(_HARMLESS)]
+        def heard() -> list[str]:
+            if not logs:
+                return []
+            texts = [" ".join(f"{source}: {message}".split()) for _, source, message in logs]
+            logs.clear()
+            return [text for text in texts if not text.endswith(_HARMLESS)]
 
-            yield heard
-    finally:
-        av.logging.set_level(level)
-        av.logging.set_skip_repeated(skipping)
+        yield heard
 
 
 def orientation(frame: av.VideoFrame | None) -> tuple[int, bool]:

@@ -174,11 +174,11 @@ def _from_key(
 def _from_start(path: Path, frames: Iterable[av.VideoFrame], times: VideoTimes, positions: list[int]) -> Found:
     """Decodes until all positions are found, by stamps or, where these do not tell frames, by counting.
 
-    Raises: FrameError also where the decoder has painted over damage between a frame's key frame and the next one.
+    Raises: FrameError also where the decoder has painted over damage between a frame's key frame and the frame.
     """
     found: Found = {}
     last = -1
-    damage: dict[int, str] = {}  # what was heard, by number of the key frame
+    damage: dict[int, tuple[int, str]] = {}  # by number of the key frame: what was heard first, and before which frame
     with listening() as heard:
         for count, frame in enumerate(frames):
             position = times.position_of(frame.pts) if times.seekable else count
@@ -189,13 +189,15 @@ def _from_start(path: Path, frames: Iterable[av.VideoFrame], times: VideoTimes, 
             last = position
             if times.seekable and (texts := heard()):  # of this frame, or of one that is decoded before it is shown
                 ahead = min(position + MOST_REORDERED, len(times) - 1)
-                damage |= dict.fromkeys(range(_key_before(times, position), _key_before(times, ahead) + 1), texts[0])
+                for key in range(_key_before(times, position), _key_before(times, ahead) + 1):
+                    damage.setdefault(key, (position, texts[0]))
             if position in positions:
                 found[position] = frame
             if position >= positions[-1]:
                 break
     for position in found:
-        if text := damage.get(_key_before(times, position)):
+        first, text = damage.get(_key_before(times, position), (len(times), ""))
+        if position >= first:  # frames that came before are whole
             raise FrameError(f"{path}: frame index {position} of {len(times)} is damaged: {text}")
     return found
 

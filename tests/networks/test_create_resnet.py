@@ -108,6 +108,7 @@ def test_one_triple_stands_for_all_stages() -> None:
         ({"stage_conv_b_dilation": ((1, 1, 1), (1, 2, 2))}, "stage_conv_b_dilation: has 2 entries"),
         ({"stage_conv_b_num_groups": (7, 1, 1, 1)}, "stage_conv_b_num_groups: 7 does not divide the 64 channels"),
         ({"stage_temporal_stride": (0, 1, 1, 1)}, "stage_temporal_stride"),
+        ({"dropout_rate": -0.1}, "dropout_rate: should be greater than or equal to 0"),
     ],
 )
 def test_what_it_cannot_do_is_refused_by_name(arguments: dict[str, Any], message: str) -> None:

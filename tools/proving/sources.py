@@ -19,6 +19,7 @@ from utils.files import ROOT
 PROOF = (
     "methods/frame_by_frame.py",
     "methods/tsn.py",
+    "tools/exporting/__init__.py",
     "tools/exporting/export.py",
     "tools/exporting/random_weights.py",
     "tools/proving/cells.py",

@@ -6,6 +6,7 @@ presets.py. Colour, erasing and normalisation happen on the device (augment.py).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -16,7 +17,7 @@ import numpy as np
 
 from utils.clip_spec import MODALITIES
 from utils.transforms.crops import CropRule, Plan, Size
-from utils.transforms.image import MAX_PIXELS, decode_frame, headers_of_one_size, hear_libjpeg
+from utils.transforms.image import MAX_PIXELS, UnreadableFrameError, decode_frame, headers_of_one_size, hear_libjpeg
 from utils.transforms.resize import INTERPOLATIONS
 
 
@@ -71,6 +72,7 @@ class CutClip:
         Raises: UnreadableFrameError with the position of the first frame that cannot be decoded.
         """
         count = len(frames) // 2 if self.is_flow else len(frames)
+        crops = None
         with hear_libjpeg() as complaints:
             headers = None if self.is_flow else headers_of_one_size(frames)
             known = []
@@ -101,8 +103,9 @@ class CutClip:
                 pictures = itertools.chain(known, map(decode, range(len(known), count)))
                 return self.cut(pictures, plan, flip, out, num_frames=count, sizes=sizes)
 
-            crops = cut(known)
-        if complaints:  # about which frame? outside of the block each is heard on its own
+            with contextlib.suppress(UnreadableFrameError):  # libjpeg may have complained about a frame before it
+                crops = cut(known)
+        if crops is None or complaints:  # about which frame? outside of the block each is heard on its own
             crops = cut([])
         return crops, flip
 

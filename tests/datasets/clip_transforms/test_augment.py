@@ -45,6 +45,12 @@ def test_bytes_stay_bytes_and_the_border_has_the_colour_that_is_given(kind: Any)
     [
         (lambda: AugMix(magnitude=11), "magnitude: should be less than or equal to 10"),
         (lambda: AugMix(alpha=-0.3), "alpha: should be greater than 0"),
+        (
+            lambda: AugMix(sampling_hparas={"sampling_min": 4}),
+            r"^sampling_hparas\.sampling_min: 4 is above magnitude 3",
+        ),
+        (lambda: RandAugment(2, sampling_hparas={"sampling_min": 5}), r"sampling_min: 5 is above magnitude 2"),
+        (lambda: RandAugment(sampling_hparas={"std": 5}), r"^sampling_hparas\.std: Levels does not take it"),
         (lambda: RandAugment(prob=2.0), "prob: should be less than or equal to 1"),
         (lambda: RandAugment(transform_hparas={"colour": 1}), "must have the key `fill` and no other"),
         (lambda: RandAugment(sampling_type="normal"), "sampling_type: should be 'gaussian' or 'uniform'"),
@@ -94,10 +100,17 @@ def test_arguments_that_do_not_go_together_are_named() -> None:
         ({"mode": "val", "crop_size": 300}, "crop_size: 300 does not fit into a short side of min_size 256"),
         ({"mode": "val", "remove_key": ["audio"]}, "remove_key: a clip has no keys"),
         ({"mode": "train", "aug_paras": {}}, "aug_paras: aug_type 'default' takes none"),
+        ({"mode": "train", "horizontal_flip_prob": 7}, "^horizontal_flip_prob: should be less than or equal to 1"),
+        ({"mode": "val", "aug_type": "augmix", "aug_paras": {"width": 0}}, r"^aug_paras\.width: should be greater"),
+        (
+            {"mode": "val", "random_resized_crop_paras": {"scle": 1}},
+            r"^random_resized_crop_paras\.scle: .*did you mean",
+        ),
     ):
         with pytest.raises(ArgumentError, match=message):
             create_video_transform(**arguments)  # type: ignore[arg-type]
-    with pytest.raises(NotImplementedError, match="aug_type: 'autoaug' must be default, randaug or augmix"):
-        create_video_transform("train", aug_type="autoaug")
+    for mode in ("train", "val"):
+        with pytest.raises(NotImplementedError, match="aug_type: 'autoaug' must be default, randaug or augmix"):
+            create_video_transform(mode, aug_type="autoaug")
     with pytest.raises(TypeError, match="crop_size: 's' must be"):
         create_video_transform("train", crop_size="s")  # type: ignore[arg-type]

@@ -84,6 +84,8 @@ def test_a_crop_lies_where_the_aug_index_says() -> None:
     assert tall.equal(clip.transpose(2, 3)[:, :, 20:, 5:25])
     with pytest.raises(ArgumentError, match="spatial_idx: 3 must be 0, 1 or 2"):
         UniformCropVideo(20)({"video": clip, "aug_index": 3})
+    with pytest.raises(ArgumentError, match=r"^size: 90 does not fit into frames of [0-9]+x[0-9]+ pixels"):
+        UniformCropVideo(90)({"video": clip, "aug_index": 0})
 
 
 def test_a_resized_crop_keeps_to_area_and_ratio() -> None:
@@ -118,6 +120,7 @@ def test_normalising_works_on_the_first_axis_and_refuses_pixels_that_are_not_div
     torch.testing.assert_close(out[:, 0, 0, 0], torch.tensor([0.55 / 0.225, 0.6 / 0.2, 0.7 / 0.1]))
     with pytest.raises(ConfigError, match="put Div255"):
         Normalize((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))(clip)
+    assert Normalize((0.0,) * 3, (255.0,) * 3)(clip).max() == 1, "which divides itself"
 
 
 def test_normalising_takes_scalars_and_works_in_place() -> None:
@@ -178,6 +181,13 @@ def test_a_wrong_argument_is_named(make: Any, message: str) -> None:
         make()
     assert isinstance(error.value, AssertionError), "what PyTorchVideo raises"
     assert not re.search("\n", str(error.value))
+
+
+def test_a_list_that_is_one_entry_is_transformed_as_a_whole() -> None:
+    labels = [[3], [3, 7]]  # those of the pictures of a clip, as Charades has them
+    assert ApplyTransformToKey("label", len)({"label": labels}) == {"label": 2}
+    clips = ApplyTransformToKey("video", torch.neg)({"video": [torch.ones(2), torch.zeros(3)]})["video"]
+    assert [clip.tolist() for clip in clips] == [[-1, -1], [0, 0, 0]]
 
 
 def test_a_whole_recipe_of_the_tutorial_runs_on_a_sample() -> None:

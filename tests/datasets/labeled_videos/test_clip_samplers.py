@@ -92,8 +92,15 @@ def test_what_is_wrong_is_named() -> None:
         (("random",), "clip_duration: random needs it"),
         (("random", 2, 3), "random takes clip_duration; 2 values are given"),
         (("uniform", 0), r"clip_duration: 0\.0 must be above 0 seconds"),
+        (("uniform", 1, None, False, -1.0), "eps: should be greater than or equal to 0"),
         (("uniform", 1, -1), r"stride: -1\.0 must be above 0 seconds"),
         (("constant_clips_per_video", 2, "x"), "clips_per_video: should be a valid integer"),
     ):
         with pytest.raises(ArgumentError, match=message):
             make_clip_sampler(*arguments)
+    for kind, arguments in (
+        (UniformClipSamplerTruncateFromStart, {}),
+        (RandomMultiClipSamplerTruncateFromStart, {"num_clips": 2}),
+    ):
+        with pytest.raises(ArgumentError, match=r"^truncation_duration: -1(\.0)? must be above 0 seconds"):
+            kind(2, truncation_duration=-1, **arguments)

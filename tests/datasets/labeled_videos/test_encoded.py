@@ -67,10 +67,10 @@ def test_a_sample_has_the_tutorials_keys(csv: Path) -> None:
 
 
 @pytest.mark.whole
-@pytest.mark.parametrize("workers", [0, 2])
-def test_each_video_comes_once_per_epoch_and_in_another_order(csv: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True)])
+def test_each_video_comes_once_per_epoch_and_in_another_order(csv: Path, workers: int, persistent: bool) -> None:
     dataset = Kinetics(csv, make_clip_sampler("random", 0.25))
-    loader = DataLoader(dataset, batch_size=None, num_workers=workers)
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers, persistent_workers=persistent)
     torch.manual_seed(0)
     epochs = [[(clip["video_name"], float(clip["video"].mean())) for clip in loader] for _ in range(3)]
     assert all(sorted(name for name, _ in epoch) == NAMES for epoch in epochs)
@@ -157,6 +157,7 @@ def test_labels_may_be_unknown(csv: Path, tmp_path: Path) -> None:
 def test_paths_with_labels_can_be_read_and_given_by_themselves(csv: Path) -> None:
     paths = LabeledVideoPaths.from_path(csv)
     assert len(paths) == 5 and paths[1] == (f"{csv.parent}/videos/b.mp4", {"label": 1})
+    assert [*paths[1:3]] == [paths[1], paths[2]] and paths[:2].path_prefix == paths.path_prefix
     short = LabeledVideoPaths([("a.mp4", 7)], path_prefix=csv.parent / "videos")
     assert next(LabeledVideoDataset(short, make_clip_sampler("random", 0.25)))["label"] == 7
 
@@ -169,6 +170,9 @@ def test_a_folder_of_pictures_is_a_video_of_30_pictures_a_second(csv: Path, tmp_
     assert [clip["video"][0, :, 0, 0].tolist() for clip in clips[:2]] == [[*range(6)], [*range(6, 12)]]
     assert clips[0]["video_name"] == tmp_path.name and clips[-1]["video_name"] == "a.mp4"
     assert len([*LabeledVideoDataset(pairs[:1], make_clip_sampler("uniform", 0.2))]) == 2, "pictures alone"
+    (tmp_path / "list.txt").write_text(f"{tmp_path.name}\n")
+    unknown = Kinetics(tmp_path / "list.txt", make_clip_sampler("uniform", 0.2), video_path_prefix=tmp_path.parent)
+    assert [clip["label"] for clip in unknown] == [-1, -1]
 
 
 def test_hmdb51_is_read_by_the_files_of_its_authors(csv: Path, tmp_path: Path) -> None:
@@ -233,6 +237,8 @@ def test_what_is_wrong_is_named(csv: Path, tmp_path: Path) -> None:
         Kinetics(csv, make_clip_sampler("random", 1), decode_audio=True)
     with pytest.raises(ConfigError, match="nothing but pictures is read here"):
         LabeledVideoDataset([], make_clip_sampler("random", 1), decode_video=False)
+    with pytest.raises(ListError, match="labeled_video_paths: has no videos"):
+        LabeledVideoDataset([], make_clip_sampler("random", 1))
     (tmp_path / "parts.csv").write_text("path,label,start,end\na.mp4,0,0.2,0.5\n")
     with pytest.raises(ListError, match="whole videos are read here; cut the videos"):
         Kinetics(tmp_path / "parts.csv", make_clip_sampler("random", 1))

@@ -83,3 +83,29 @@ def test_what_is_wrong_with_a_table_is_named(folder: Path, tmp_path: Path) -> No
     (tmp_path / "labels.json").write_text("{}")
     with pytest.raises(ListError, match=r"'Moving something' of video v1 is not in .*labels\.json"):
         SSv2(tmp_path / "labels.json", folder / "videos.json", folder / "table.csv", sampler)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("labels.json", {"Moving something": "zero"}, r"labels\.json: the number of 'Moving something' is 'zero'"),
+        ("labels.json", ["Moving something"], r"labels\.json: has a list where a dict is expected"),
+        ("videos.json", {"v0": "Holding [something]"}, r"videos\.json: has a dict where a list is expected"),
+        ("videos.json", [{"id": "v0"}], r"videos\.json: entry 0 lacks id or template: \{'id': 'v0'\}"),
+        ("videos.json", ["v0"], r"videos\.json: entry 0 lacks id"),
+    ],
+)
+def test_what_is_wrong_with_a_json_file_is_named(
+    name: str, content: Any, message: str, folder: Path, tmp_path: Path
+) -> None:
+    files = {one: folder / one for one in ("labels.json", "videos.json", "table.csv")} | {name: tmp_path / name}
+    files[name].write_text(json.dumps(content))
+    with pytest.raises(ListError, match=message):
+        SSv2(*files.values(), make_clip_sampler("uniform", 0.2))
+
+
+def test_numbers_of_videos_may_be_numbers_or_text(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text((folder / "table.csv").read_text().replace("\nv", "\n"))
+    (tmp_path / "videos.json").write_text(json.dumps([{"id": 1, "template": "Moving [something]"}]))
+    files = (folder / "labels.json", tmp_path / "videos.json", tmp_path / "table.csv")
+    assert SSv2(*files, make_clip_sampler("uniform", 0.2), video_path_prefix=folder).num_videos == 1

@@ -9,6 +9,7 @@ import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -20,6 +21,7 @@ from datasets.videos.reader import READERS, find_reader, read_any, read_pyav, re
 from datasets.videos.scan import scan
 from datasets.videos.video import Video
 from tests.helpers.dumping import images, make_job
+from tests.helpers.make_video import make_video
 from tests.helpers.numbered import COUNT, KINDS, RATE, number_of, write_numbered
 from tests.helpers.protocol import for_testing
 from tests.helpers.requirements import needs_torchcodec
@@ -155,6 +157,21 @@ def test_a_picture_that_the_decoder_has_painted_over_is_an_error(folder: Path, t
             continue
         silent += [seed] if np.abs(found - expected).max() > 20 else []
     assert len(silent) <= 1 and refused > 10  # a changed bit can make another video that is as valid
+
+
+def test_the_damaged_frame_is_named_and_not_a_sound_one_of_the_same_key_frame(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "v.mp4", "libx264", frames=40, g="40", bf="0")
+    with av.open(str(path)) as container:
+        middle = [packet for packet in container.demux(video=0) if packet.pos][20]
+        place = middle.pos + middle.size // 2  # type: ignore[operator]
+    data = bytearray(path.read_bytes())
+    data[place : place + 8] = bytes(8)
+    path.write_bytes(data)
+    times = scan(path)
+    assert len(read_pyav(path, times, np.array([5]))) == 1
+    for wanted in ([35], [5, 35]):
+        with pytest.raises(FrameError, match="frame index 35 of 40 is damaged"):
+            read_pyav(path, times, np.array(wanted))
 
 
 @pytest.mark.parametrize("name", ["open_gop.mp4", "hevc_open_gop.mkv", "interlaced.mp4", "intra_refresh.mp4"])

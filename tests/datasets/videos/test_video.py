@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
+import av.logging
 import cv2
 import numpy as np
 import pytest
 
+from datasets.videos.container import listening
 from datasets.videos.video import Video
 from tests.helpers.make_video import (
     STEP,
@@ -180,6 +183,20 @@ def test_complaints_of_one_video_do_not_reach_the_next(tmp_path: Path) -> None:
         first, second = Video(bad), Video(good)
         list(first.frames()), list(second.frames())
         assert first.errors and not second.errors
+
+
+def test_a_thread_hears_what_ffmpeg_says_after_another_has_stopped_listening() -> None:
+    before = av.logging.get_level(), av.logging.get_skip_repeated()
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        first, second = listening(), listening()
+        one.submit(first.__enter__).result()
+        heard = other.submit(second.__enter__).result()
+        one.submit(first.__exit__, None, None, None).result()
+        assert av.logging.get_level() == av.logging.ERROR
+        other.submit(av.logging.log, av.logging.ERROR, "h264", "concealing 3 errors").result()
+        assert other.submit(heard).result() == ["h264: concealing 3 errors"]
+        other.submit(second.__exit__, None, None, None).result()
+    assert (av.logging.get_level(), av.logging.get_skip_repeated()) == before
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.mp4", "été\n跑.mp4".encode()])

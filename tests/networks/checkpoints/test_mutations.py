@@ -1,6 +1,7 @@
 """Loading cannot lie: a file with one thing changed is refused, or it is told, or it gives the same weights.
 
-Each layout, each way to change one tensor or one byte. `make test` takes a few changes of two layouts, `make soak` all.
+Each layout, each way to change one tensor or one byte. `make test` takes a few changes of one layout, `make long` of a
+second, `make soak` all.
 """
 
 from __future__ import annotations

@@ -86,6 +86,16 @@ def test_the_damaged_frame_of_a_clip_is_named_though_the_clip_is_heard_as_a_whol
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("first", [SOUND, coded(SMOOTH[:40], 0x221111)], ids=["of one size", "of two sizes"])
+def test_the_first_damaged_frame_is_named_though_a_later_one_is_cut_off(
+    first: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UnreadableFrameError, match=r"frame 2 of 4: .*damaged JPEG") as raised:
+        CutClip(TestCrops(32), 32)([first, zeroed(SOUND), SOUND, SOUND[:-40]])
+    assert raised.value.position == 1
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_others_print_meanwhile_is_passed_on(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
