@@ -15,7 +15,7 @@ from methods.build import build_method
 from methods.clip3d import Clip3D
 from methods.slowfast import SlowFast
 from networks import CLIP_NETWORKS
-from networks.checkpoints.load import load_pretrained
+from networks.checkpoints.load import fetch_image_weights, load_into
 from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.training.optimizer import parameter_groups
@@ -111,7 +111,7 @@ def test_image_weights_from_the_folder_inflate_into_clip_networks(tmp_path: Path
     image = resnet50()
     torch.save(image.state_dict(), tmp_path / "resnet50-0676ba61.pth")
     slow = Clip3D(backbone="slow_r50", num_class=5)
-    report = load_pretrained(slow, True, folder=tmp_path)
+    report = load_into(slow, fetch_image_weights(slow.arch, tmp_path))
     assert not report.missing and not report.unexpected
     weight = image.layer3[1].conv1.weight.detach()
     assert torch.allclose(slow.network.layer3[1].conv1.weight, weight.unsqueeze(2).expand(-1, -1, 3, -1, -1) / 3)
@@ -127,7 +127,7 @@ def test_image_weights_inflate_into_the_slow_pathway(tmp_path: Path) -> None:
     first = entries["network.slow.layer2.0.conv1.weight"]
     assert torch.equal(first[:, :256, 0], image.layer2[0].conv1.weight) and not first[:, 256:].any()
     torch.save(image.state_dict(), tmp_path / "resnet50-0676ba61.pth")
-    report = load_pretrained(slowfast, True, folder=tmp_path)
+    report = load_into(slowfast, fetch_image_weights(slowfast.arch, tmp_path))
     assert torch.equal(slowfast.network.slow.conv1.weight[:, :, 0], image.conv1.weight)
     assert not report.missing
     assert "342 entries that no image network has" in report.summary()

@@ -16,7 +16,7 @@ from methods.clip3d import Clip3D
 from methods.tsm import TSM
 from methods.tsn import TSN
 from networks import CLIP_NETWORKS
-from networks.checkpoints.load import load_into, load_pretrained
+from networks.checkpoints.load import fetch_image_weights, load_into
 from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 
@@ -87,7 +87,7 @@ def image_file(folder: Path) -> tuple[nn.Module, Path]:
 def test_image_weights_inflate_to_clips_of_flow(tmp_path: Path) -> None:
     _, _ = image_file(tmp_path)
     method = Clip3D(backbone="resnet18_3d", num_class=4, clip_len=16, modality="flow", kwargs={"shortcut_type": "B"})
-    report = load_pretrained(method, True, folder=tmp_path)
+    report = load_into(method, fetch_image_weights(method.arch, tmp_path))
     kernel, image = method.network.conv1.weight, torch.load(tmp_path / "resnet18-mine.pth", weights_only=True)
     assert kernel.shape[1] == 2 and any("repeated for 2 channels of flow" in note for note in report.notes)
     torch.testing.assert_close(kernel.sum(2)[:, 1], image["conv1.weight"].mean(1))
@@ -97,7 +97,7 @@ def test_image_weights_inflate_to_clips_of_flow(tmp_path: Path) -> None:
 def test_weights_trained_on_rgb_videos_begin_a_flow_network_but_are_not_evaluated_as_one(tmp_path: Path) -> None:
     rgb, flow = TSM(backbone="resnet18", num_class=3), TSM(backbone="resnet18", num_class=4, modality="flow", stack=2)
     torch.save({"state_dict": rgb.state_dict()}, tmp_path / "rgb.pth")
-    report = load_pretrained(flow, str(tmp_path / "rgb.pth"))
+    report = load_into(flow, tmp_path / "rgb.pth", new_head=True)
     assert any("repeated for 4 channels of flow" in note for note in report.notes)
     torch.testing.assert_close(flow.backbone.conv1.weight[:, 3], rgb.backbone.conv1.weight.mean(1))
     same = TSM(backbone="resnet18", num_class=3, modality="flow", stack=2)
@@ -115,5 +115,5 @@ def test_weights_of_differences_are_not_taken_for_rgb(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="modality is rgbdiff in the file and rgb here"):
         load_into(TSN(**arguments), tmp_path / "diff.pth")
     again = TSN(modality="rgbdiff", stack=1, **arguments)
-    load_pretrained(again, str(tmp_path / "diff.pth"))
+    load_into(again, tmp_path / "diff.pth", new_head=True)
     assert torch.equal(again.backbone.conv1.weight, ours.backbone.conv1.weight)

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import update_bn
 
 from methods.build import build_method, method_on_meta
 from methods.probe import Probe
-from networks.checkpoints.load import load_pretrained
+from networks.checkpoints.load import fetch_image_weights, load_into
 from networks.image.resnet import RESNETS
 from tests.helpers.experiment import make_experiment, run, weights
 from tests.helpers.requirements import needs_package
@@ -146,7 +146,7 @@ def test_image_weights_fill_the_backbone_of_a_probe(tmp_path: Path) -> None:
     net = RESNETS["resnet18"]()
     torch.save(net.state_dict(), tmp_path / "resnet18-f37072fd.pth")
     method = Probe(backbone="resnet18", num_class=3, head="attentive", depth=1)
-    report = load_pretrained(method, True, folder=tmp_path)
+    report = load_into(method, fetch_image_weights(method.arch, tmp_path))
     assert not report.missing
     entry = "layer4.1.conv2.weight"
     assert torch.equal(method.backbone.state_dict()[entry], net.state_dict()[entry])

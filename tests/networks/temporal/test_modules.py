@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models import resnet18
 
 from methods.tsn import TSN
-from networks.checkpoints.load import load_pretrained
+from networks.checkpoints.load import fetch_image_weights, load_into
 from networks.prepare import to_channels_last
 from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.module import TemporalModule, correlate_in_time
@@ -126,7 +126,7 @@ def test_a_network_with_a_module_starts_from_image_weights_and_the_module_from_r
     torch.save({**image, "fc.weight": torch.ones(9, 512), "fc.bias": torch.ones(9)}, tmp_path / f"{name}-mine.pth")
     net = network(**arguments)
     nn.init.zeros_(net.backbone.get_parameter("layer4.0.conv1.weight"))
-    report = load_pretrained(net, True, folder=tmp_path)
+    report = load_into(net, fetch_image_weights(net.arch, tmp_path))
     assert not report.missing and not report.unexpected
     assert torch.equal(net.backbone.get_parameter("layer4.0.conv1.weight"), image["layer4.0.conv1.weight"])
 
@@ -265,7 +265,7 @@ def test_tdn_sees_five_frames_at_each_place_and_without_their_differences_only_t
 def test_tdn_begins_its_second_stem_and_stage_with_the_image_weights_of_the_first(tmp_path: Path) -> None:
     torch.save(resnet18().state_dict(), tmp_path / "resnet18-mine.pth")
     net = network(temporal={"name": "tdn"})
-    load_pretrained(net, True, folder=tmp_path)
+    load_into(net, fetch_image_weights(net.arch, tmp_path))
     weights = net.backbone.state_dict()
     assert torch.equal(weights["motion.layer1.1.conv2.weight"], weights["layer1.1.conv2.weight"])
     torch.testing.assert_close(weights["motion.conv1.weight"][:, 7], weights["conv1.weight"].mean(1))
