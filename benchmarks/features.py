@@ -85,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        source, rows = make_frames(root / "frames"), []
+        source = make_frames(root / "frames")
+        rows: list[list[str]] = []
         for number, network in enumerate(SMALL if args.quick else NETWORKS):
             cache = root / f"cache{number}"
             for name, kept in {"no cache": None, "an empty cache": cache, "the same cache again": cache}.items():
