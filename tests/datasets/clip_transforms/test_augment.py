@@ -16,7 +16,10 @@ from utils.files import ROOT
 
 GOLDEN = json.loads((ROOT / "tests/golden/transforms/pytorchvideo.json").read_text())["cases"]
 
+DRAWN = torch.multinomial(torch.ones(14), 2, generator=torch.Generator().manual_seed(0)).tolist()
 
+
+@pytest.mark.skipif(DRAWN != [11, 6], reason="this torch draws other operations from a seed than the recorded one")
 @pytest.mark.parametrize("name", ["RandAugment", "AugMix"])
 def test_the_same_seed_gives_pytorchvideos_pixels(name: str) -> None:
     clip = torch.arange(288).reshape(2, 3, 6, 8) * 37 % 101 / 100
