@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 import torch
+from packaging.version import Version
 from torchvision.transforms import Compose
 
 from datasets import clip_transforms
@@ -19,7 +21,10 @@ GOLDEN = json.loads((ROOT / "tests/golden/transforms/pytorchvideo.json").read_te
 DRAWN = torch.multinomial(torch.ones(14), 2, generator=torch.Generator().manual_seed(0)).tolist()
 
 
-@pytest.mark.skipif(DRAWN != [11, 6], reason="this torch draws other operations from a seed than the recorded one")
+@pytest.mark.skipif(
+    DRAWN != [11, 6] and Version(version("torch")) < Version("2.14"),  # a newer one that draws others has to be seen
+    reason="this torch draws other operations from a seed than the recorded one",
+)
 @pytest.mark.parametrize("name", ["RandAugment", "AugMix"])
 def test_the_same_seed_gives_pytorchvideos_pixels(name: str) -> None:
     clip = torch.arange(288).reshape(2, 3, 6, 8) * 37 % 101 / 100
