@@ -23,12 +23,23 @@ Mixed = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]
 
 
 class _Mixing(nn.Module):
-    """Mixes a batch as `draws` says; labels become rows over the classes."""
+    """Mixes a batch as a subclass draws; labels become rows over the classes."""
 
-    def __init__(self, draws: mixup.MixUp, label_smoothing: float, num_classes: int, one_hot: bool) -> None:
+    @checked
+    def __init__(
+        self,
+        alpha: PositiveFloat = 1.0,
+        label_smoothing: Smoothing = 0.0,
+        num_classes: PositiveInt = 400,
+        one_hot: bool = False,
+    ) -> None:
         super().__init__()
-        self.draws = draws
+        self.draws = self._draws(alpha)
         self.label_smoothing, self.num_classes, self.one_hot = label_smoothing, num_classes, one_hot
+
+    @staticmethod
+    def _draws(alpha: float) -> mixup.MixUp:
+        raise NotImplementedError
 
     def forward(self, x_video: Tensor, labels: Tensor, *, x_audio: Tensor | None = None) -> Mixed:
         """Returns mixed (B, C, T, H, W) or (B, C, H, W), and labels (B, K); with x_audio that as well, in between.
@@ -54,15 +65,9 @@ class MixUp(_Mixing):
     label_smoothing: share of each label that is spread over all classes. one_hot: labels are rows (B, K) already.
     """
 
-    @checked
-    def __init__(
-        self,
-        alpha: PositiveFloat = 1.0,
-        label_smoothing: Smoothing = 0.0,
-        num_classes: PositiveInt = 400,
-        one_hot: bool = False,
-    ) -> None:
-        super().__init__(mixup.MixUp(alpha), label_smoothing, num_classes, one_hot)
+    @staticmethod
+    def _draws(alpha: float) -> mixup.MixUp:
+        return mixup.MixUp(alpha)
 
 
 class CutMix(_Mixing):
@@ -71,15 +76,9 @@ class CutMix(_Mixing):
     label_smoothing: share of each label that is spread over all classes. one_hot: labels are rows (B, K) already.
     """
 
-    @checked
-    def __init__(
-        self,
-        alpha: PositiveFloat = 1.0,
-        label_smoothing: Smoothing = 0.0,
-        num_classes: PositiveInt = 400,
-        one_hot: bool = False,
-    ) -> None:
-        super().__init__(mixup.MixUp(cutmix_alpha=alpha), label_smoothing, num_classes, one_hot)
+    @staticmethod
+    def _draws(alpha: float) -> mixup.MixUp:
+        return mixup.MixUp(cutmix_alpha=alpha)
 
 
 class MixVideo(nn.Module):
