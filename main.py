@@ -21,7 +21,7 @@ from datasets.split import Protocols, Split, check_lists, missing_lists, open_lo
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, prepare_method
 from methods.teacher import check_teacher, open_teacher
-from methods.weights import about_network, as_member, fetch_weights, load_weights, starting_weights
+from methods.weights import about_network, about_weights, as_member, fetch_weights, load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.processes.session import expected_world_size, session
@@ -43,9 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
     config = load_config(args.config, args.overrides).for_processes(expected_world_size())
     with config.located():
-        method, warnings, protocols = check(config.common, trains=not args.evaluate)
+        method, warnings, protocols = check(config.common, trains_in=None if args.evaluate else config.folder)
         in_force = method_defaults(config.common.model) | values_in_force(**protocols)
         if args.dry_run:
+            warnings += about_weights(args, config, method, protocols["val"].as_dict())
             print(explain(config, method, protocols, in_force, missing_lists(config.common, protocols), warnings))
             return 0
         fetch_weights(args, config, method.arch)
@@ -56,13 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return evaluate(run, protocols) if args.evaluate else train(run, protocols)
 
 
-def check(common: Common, *, trains: bool = True) -> tuple[Method, list[str], Protocols]:
-    """Makes every check that needs no data. --dry-run ends after it; a run goes on."""
+def check(common: Common, *, trains_in: Path | None) -> tuple[Method, list[str], Protocols]:
+    """Makes every check that needs no data. --dry-run ends after it; a run goes on. trains_in: folder of a training."""
     method, warnings = method_on_meta(common)
     protocols = check_lists(common, method.clip)
-    check_fit(common, method, protocols if trains else {"val": protocols["val"]})
-    if trains:
-        check_teacher(common, protocols["train"])
+    check_fit(common, method, protocols if trains_in else {"val": protocols["val"]})
+    if trains_in:
+        check_teacher(common, protocols["train"], trains_in)
     return method, warnings, protocols
 
 
@@ -121,7 +122,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
         evaluation = read_evaluation(path)
     else:
         member = as_member(run, path)
-        evaluation = score_checkpoint(member, open_logged(member, "val", check(member.common, trains=False)[2]), path)
+        evaluation = score_checkpoint(member, open_logged(member, "val", check(member.common, trains_in=None)[2]), path)
     run.folder.log(f"{path}: {validation_line(evaluation)}")
     return evaluation
 

@@ -138,14 +138,14 @@ def _errors_at(where: str) -> Iterator[None]:
 def method_on_meta(common: Common) -> tuple[Method, list[str]]:
     """Builds the method as it trains, without memory, and so makes every check of `common.model`.
 
-    Returns it with the warnings that a run would give, also about pretrained weights that are not there.
+    Returns it with the warnings that a run would give about it.
     """
     try:
         with torch.device("meta"):
             method, warnings = prepared_method(common, world_size=expected_world_size())
     except RuntimeError as error:  # torch's, for layers of impossible sizes
         raise ConfigError(f"common.model: such a network cannot be built: {str(error).splitlines()[0]}") from None
-    return method, warnings + _about_pretrained(method, common)
+    return method, warnings
 
 
 def prepare_method(run: Run) -> tuple[Method, Precision]:
@@ -273,7 +273,7 @@ def _other_pixels(method: Method, common: Common, name: str, mean: Sequence[floa
     )
 
 
-def _about_pretrained(method: Method, common: Common) -> list[str]:
+def about_pretrained(method: Method, common: Common) -> list[str]:
     """Returns which weights `pretrained` asks for that are not there, and what is wrong for a frozen network.
 
     Raises: CheckpointError for a file that is there and cannot be loaded.
@@ -282,18 +282,27 @@ def _about_pretrained(method: Method, common: Common) -> list[str]:
     if not model.pretrained:
         return _told(frozen_random(method, common))
     if isinstance(model.pretrained, str):
-        published = named(model.pretrained)
-        found = Path(model.pretrained) if published is None else local_file(published) or published
+        found = here(model.pretrained)
     else:
         try:
             found = find_image_weights(method.arch)
         except CheckpointError as error:
             return [f"{error}; a run ends here"]
     if not isinstance(found, Path):
-        begins = f"a run begins with its download from {found.url or found.hub}"
-        return [f"{where}: {found.name} is not here yet: {begins}", *_before_its_download(method, common, found)]
+        return [f"{where}: {not_here(found)}", *_before_its_download(method, common, found)]
     if not found.exists():
         return [f"{where}: {model.pretrained} does not exist"]
     file = load_checkpoint_file(found)
     report = load_into(method, file, new_head=isinstance(model.pretrained, str))
     return about_frozen(method, common, f"{where}: {model.pretrained}", file, report)
+
+
+def here(name: str) -> Path | Published:
+    """Returns the file of a path, or of a name of published weights; the weights if they are not downloaded yet."""
+    published = named(name)
+    return Path(name) if published is None else local_file(published) or published
+
+
+def not_here(published: Published) -> str:
+    """Returns what a dry run says of published weights that are not downloaded yet."""
+    return f"{published.name} is not here yet: a run begins with its download from {published.url or published.hub}"

@@ -37,13 +37,17 @@ SAME = ("channels", "modality", "stack", "mean", "std")  # without them it would
 TOLD = ("num_frames", "frame_stride", "sampling", "size")
 
 
-def check_teacher(common: Common, protocol: Any) -> None:
+def check_teacher(common: Common, protocol: Any, folder: Path) -> None:
     """Checks a teacher without memory for its network, and without the training list.
 
-    protocol: of the training list, a datasets.protocol.ClipProtocol.
-    Raises: ConfigError.
+    protocol: of the training list, a datasets.protocol.ClipProtocol. folder: the run's own.
+    Raises: ConfigError, also for files that the run itself would replace.
     """
     with _errors_of(common):
+        if common.teacher.source is not None:
+            place, own = Path(common.teacher.source).resolve(), folder.resolve()
+            if own in (place, place.parent):
+                raise ConfigError(f"{place} is what this run writes itself; copy it into a folder of its own")
         if common.teacher.checkpoint is not None:
             _check_network(common, *_read(common), protocol)
         elif common.teacher.scores is not None:
@@ -54,15 +58,11 @@ def open_teacher(run: Run, method: Method, data: Any) -> Teacher | None:
     """Opens the teacher of a training and logs what it costs; returns None for a training without one.
 
     method: the network that is trained. data: the training list, a datasets.split.Split.
-    Raises: ConfigError as `check_teacher` does, also for kept scores that lack a video and for files that the run
-        itself would replace.
+    Raises: ConfigError as `check_teacher` does, also for kept scores that lack a video.
     """
     with _errors_of(run.common):
         if run.common.teacher.source is None:
             return None
-        place, own = Path(run.common.teacher.source).resolve(), run.config.folder.resolve()
-        if own in (place, place.parent):
-            raise ConfigError(f"{place} is what this run writes itself; copy it into a folder of its own")
         return _open_kept(run, data) if run.common.teacher.checkpoint is None else _open_network(run, method, data)
 
 

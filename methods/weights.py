@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from methods.base import Method
-from methods.build import MEAN, about_frozen, frozen_random
+from methods.build import MEAN, about_frozen, about_pretrained, build_method, frozen_random, here, not_here
 from networks.checkpoints.layouts import ours
 from networks.checkpoints.load import (
     LoadReport,
@@ -31,6 +33,7 @@ from utils.processes import session
 from utils.published.files import checkpoint_file
 from utils.run import checkpoint, resume
 from utils.run.context import Run
+from utils.scoring.fusion import read_evaluation
 
 # what the `test` section of a config chooses: entry of a stored protocol -> key of `test`
 CHOICES = {
@@ -79,6 +82,52 @@ def fetch_weights(args: argparse.Namespace, config: ConfigFile, arch: str) -> No
             fetch_image_weights(arch)
 
 
+def about_weights(
+    args: argparse.Namespace, config: ConfigFile, method: Method, protocol: Mapping[str, Any]
+) -> list[str]:
+    """Returns what is wrong with the weights that a run would start from or score, for --dry-run.
+
+    It makes the checks of a run that need neither lists nor memory for the network.
+
+    method: as it trains, on the meta device. protocol: that of the validation.
+    Raises: UserError where the run would.
+    """
+    if args.fusion_list:
+        return [text for name in args.fusion_list for text in _about_member(Path(name), args, config.common)]
+    found = None if args.evaluate or args.fresh else checkpoint.load_newest(config.folder)
+    if found is not None:
+        saved, path, warning = found
+        resume.refuse_other_start(config.common, saved)
+        try:
+            report = _start_from(method, path, args, config.common, None, protocol, new_head=False)
+        except CheckpointError as error:
+            raise resume.misfit(error, path, []) from None
+        return [*([warning] if warning else []), *report.warnings]
+    if not args.evaluate and not args.load_path:
+        return about_pretrained(method, config.common)
+    path_or_name = here(args.load_path or str(checkpoint.find_best(config.folder)))
+    if not isinstance(path_or_name, Path):
+        return [f"--load-path: {not_here(path_or_name)}"]
+    if not args.evaluate:
+        return _start_from(method, path_or_name, args, config.common, None, protocol, new_head=args.new_head).warnings
+    return _score_from(method, path_or_name, args, config.common, None, protocol).warnings
+
+
+def _about_member(path: Path, args: argparse.Namespace, common: Common) -> list[str]:
+    if path.is_dir() or path.suffix == ".npz":
+        read_evaluation(path)
+        return []
+    file = here(str(path))
+    if not isinstance(file, Path):
+        return [f"--fusion-list: {not_here(file)}"]
+    loaded = load_checkpoint_file(file, trust_pickle=args.trust_pickle)
+    if loaded.layout == ours.LAYOUT.name:
+        common = checkpoint.config_here(loaded.path, common)
+    with torch.device("meta"):
+        load_into(build_method(common.model), loaded, strict=not args.not_strict)
+    return []
+
+
 def as_member(run: Run, path: Path) -> Run:
     """Returns the run with the config by which a checkpoint of --fusion-list is scored.
 
@@ -94,11 +143,22 @@ def load_weights(
     method: Method, path: Path, run: Run, class_names: Sequence[str] | None, protocol: Mapping[str, Any]
 ) -> LoadReport:
     """Fills a method from a file of ours or of any published project, for an evaluation by `protocol`."""
-    file = load_checkpoint_file(path, trust_pickle=run.args.trust_pickle)
-    strict = not run.args.not_strict
-    report = fill_for_scoring(method, file, protocol, run.common.test, class_names=class_names, strict=strict)
+    report = _score_from(method, path, run.args, run.common, class_names, protocol)
     _to_device(method, run)
     return report
+
+
+def _score_from(
+    method: Method,
+    path: Path,
+    args: argparse.Namespace,
+    common: Common,
+    class_names: Sequence[str] | None,
+    protocol: Mapping[str, Any],
+) -> LoadReport:
+    file = load_checkpoint_file(path, trust_pickle=args.trust_pickle)
+    strict = not args.not_strict
+    return fill_for_scoring(method, file, protocol, common.test, class_names=class_names, strict=strict)
 
 
 def fill_for_scoring(
@@ -177,18 +237,18 @@ def starting_weights(
         if warning:
             run.note(f"{warning}; continuing from {path}")
         changes = resume.tell_changes(run, saved)  # first, because they explain weights that do not fit
-        resume.refuse_other_start(run, saved)
+        resume.refuse_other_start(run.common, saved)
         try:
-            report = _start_from(method, path, run, class_names, protocol, new_head=False)
+            report = _start_from(method, path, args, run.common, class_names, protocol, new_head=False)
         except CheckpointError as error:
-            raise resume.misfit(error, run, path, changes) from None
+            raise resume.misfit(error, path, changes) from None
         for text in report.warnings:
             folder.warn(text)
         others = f"; --load-path {args.load_path} is not looked at" if args.load_path else ""
         folder.log(f"continuing from {path}, {saved['step']} steps done{others}")
     elif args.load_path:
         path = Path(args.load_path)
-        report = _start_from(method, path, run, class_names, protocol, new_head=args.new_head)
+        report = _start_from(method, path, args, run.common, class_names, protocol, new_head=args.new_head)
         folder.log(report.summary())
         if args.recover:
             saved = checkpoint.load_to_resume(path)
@@ -223,25 +283,26 @@ def faint_module(method: Method) -> str | None:
 def _start_from(
     method: Method,
     path: Path,
-    run: Run,
+    args: argparse.Namespace,
+    common: Common,
     class_names: Sequence[str] | None,
     protocol: Mapping[str, Any],
     *,
     new_head: bool,
 ) -> LoadReport:
     """Fills a method that will be trained, and validated by `protocol`: what differs from the file is a warning."""
-    file = load_checkpoint_file(path, trust_pickle=run.args.trust_pickle)
+    file = load_checkpoint_file(path, trust_pickle=args.trust_pickle)
     report = load_into(
         method,
         file,
         class_names=class_names,
         new_head=new_head,
-        strict=not run.args.not_strict,
+        strict=not args.not_strict,
         as_trained=False,
     )
-    frozen = about_frozen(method, run.common, f"{path}:", file, report)
+    frozen = about_frozen(method, common, f"{path}:", file, report)
     pixels = ("mean ", "std ") if any(text.startswith(MEAN) for text in frozen) else ()
-    wrong = [text for text in compare_protocol(file, protocol, run.common.test)[0] if not text.startswith(pixels)]
+    wrong = [text for text in compare_protocol(file, protocol, common.test)[0] if not text.startswith(pixels)]
     report.warnings += frozen + wrong
     return report
 

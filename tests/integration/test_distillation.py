@@ -139,6 +139,8 @@ def test_a_refused_teacher_leaves_the_earlier_run_where_it_is(teacher: Path, tmp
     for option, words in ((checkpoint_of(teacher), "other classes"), (own, "is what this run writes itself; copy it")):
         with pytest.raises(ConfigError, match=words):
             run(config, SHORT, "--fresh", option)
+    with pytest.raises(ConfigError, match="is what this run writes itself; copy it"):
+        run(config, SHORT, "--dry-run", own)
     assert same_weights(weights(config), before) and not list(config.parent.glob("previous-*"))
 
 

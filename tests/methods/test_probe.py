@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import update_bn
 
-from methods.build import build_method, method_on_meta
+from methods.build import about_pretrained, build_method, method_on_meta
 from methods.probe import Probe
 from networks.checkpoints.load import fetch_image_weights, load_into
 from networks.image.resnet import RESNETS
@@ -128,7 +128,9 @@ def test_a_mean_that_the_weights_were_not_trained_with_is_a_warning() -> None:
         raw = {"model": {"num_class": 2, "pretrained": True, **model}, "augmentation": augmentation}
         frozen = {} if model["type"] == "probe" else {"freeze": ["all"]}
         schedule = {"lr_scheduler": {"base_lr": 0.1, "max_iter": 1}}
-        return "\n".join(method_on_meta(Common.model_validate(raw | frozen | schedule))[1])
+        common = Common.model_validate(raw | frozen | schedule)
+        method, found = method_on_meta(common)
+        return "\n".join([*found, *about_pretrained(method, common)])
 
     half, siglip = [0.5, 0.5, 0.5], "timm/vit_base_patch16_siglip_224"
     text = "was trained with mean [0.5, 0.5, 0.5] and std [0.5, 0.5, 0.5], and this run"

@@ -11,7 +11,7 @@ from torch import nn
 
 from methods import METHODS
 from methods.base import Method
-from methods.build import build_method, method_on_meta
+from methods.build import about_pretrained, build_method, method_on_meta
 from methods.probe import Probe
 from networks import CLIP_NETWORKS, IMAGE_BACKBONES
 from networks.checkpoints.load import load_into
@@ -242,7 +242,9 @@ def test_image_weights_that_leave_a_part_of_the_frozen_network_random_are_a_warn
 def warned(model: dict[str, Any], **more: Any) -> str:
     """The warnings of a dry run."""
     raw = {"model": {"num_class": 2, **model}, "lr_scheduler": {"base_lr": 0.1, "max_iter": 1}, **more}
-    return "\n".join(method_on_meta(Common.model_validate(raw))[1])
+    common = Common.model_validate(raw)
+    method, found = method_on_meta(common)
+    return "\n".join([*found, *about_pretrained(method, common)])
 
 
 @pytest.mark.whole

@@ -158,12 +158,32 @@ def test_the_seconds_that_videos_are_shown_for_are_part_of_the_protocol(store: d
 
 def test_a_dry_run_refuses_weights_that_the_run_could_not_load(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "damaged.pth").write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(CheckpointError, match=r"damaged\.pth: damaged"):
-        run(trained, "--dry-run", f"common.model.pretrained={tmp_path / 'damaged.pth'}")
     torch.save(resnet18().state_dict(), tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match=r"other\.pth: .* does not fit tsm_mobilenetv2"):
-        run(trained, "--dry-run", f"common.model.pretrained={tmp_path / 'other.pth'}")
-    assert run(trained, "--dry-run", f"common.model.pretrained={trained.parent / 'ckpt.pth.tar'}") == 0
+    for start in ([], ["--evaluate"]):
+        with pytest.raises(CheckpointError, match=r"damaged\.pth: damaged"):
+            run(trained, "--dry-run", "--fresh", *start, *named(tmp_path / "damaged.pth", start))
+        with pytest.raises(CheckpointError, match=r"other\.pth: .* does not fit tsm_mobilenetv2"):
+            run(trained, "--dry-run", "--fresh", *start, *named(tmp_path / "other.pth", start))
+        assert run(trained, "--dry-run", "--fresh", *start, *named(trained.parent / "ckpt.pth.tar", start)) == 0
+
+
+def named(path: Path, start: list[str]) -> list[str]:
+    """The argument that names weights: where a training starts, or what is evaluated."""
+    return ["--load-path", str(path)] if start else [f"common.model.pretrained={path}"]
+
+
+def test_a_dry_run_is_about_the_weights_that_the_run_would_start_from(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacks = f"common.model.pretrained={tmp_path / 'lacks.pth'}"
+    assert run(trained, "--dry-run", "--fresh", lacks) == 0
+    assert "lacks.pth does not exist" in capsys.readouterr().out
+    assert run(trained, "--dry-run", "--fresh", "--load-path", str(trained.parent / "ckpt.pth.tar"), lacks) == 0
+    assert "lacks.pth does not exist" not in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match=r"the run here cannot go on: has 2 classes and the model 7"):
+        run(trained, "--dry-run", "common.model.num_class=7")
+    with pytest.raises(UserError, match=r"lacks\.npz"):
+        run(trained, "--dry-run", "--evaluate", "--fusion-list", *[str(tmp_path / "lacks.npz")] * 2)
 
 
 @needs_package("timm")

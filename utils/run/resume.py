@@ -11,6 +11,7 @@ from typing import Any
 
 from utils.config import ROOT_KEY
 from utils.config.file import difference
+from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError
 from utils.processes import session
 from utils.run.context import Run
@@ -42,9 +43,9 @@ def tell_changes(run: Run, saved: Mapping[str, Any]) -> list[str]:
     return changes
 
 
-def refuse_other_start(run: Run, saved: Mapping[str, Any]) -> None:
+def refuse_other_start(common: Common, saved: Mapping[str, Any]) -> None:
     """Raises: ConfigError if a run that goes on would have begun with other weights by the config as it is now."""
-    new = run.common.model.pretrained
+    new = common.model.pretrained
     old = (_values(saved) or {}).get(PRETRAINED, new)
     if old != new:
         raise ConfigError(
@@ -53,7 +54,7 @@ def refuse_other_start(run: Run, saved: Mapping[str, Any]) -> None:
         )
 
 
-def misfit(error: CheckpointError, run: Run, path: Path, changes: list[str]) -> CheckpointError:
+def misfit(error: CheckpointError, path: Path, changes: list[str]) -> CheckpointError:
     """Returns the error for weights of the run itself that do not fit its network any more."""
     why = f" since the config has changed ({'; '.join(changes)})" if changes else ""
     reason = str(error).removeprefix(f"{path}: ").partition("; to keep the body")[0]

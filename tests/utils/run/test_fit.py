@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,13 +42,13 @@ def test_a_network_that_does_not_take_the_clips_is_one_line_before_the_run(
     model: dict[str, Any], size: int, frames: str, reason: str
 ) -> None:
     with pytest.raises(ConfigError, match=rf"^common.augmentation.input_size: .* train list, {frames} .*: .*{reason}"):
-        main.check(common(model, size))
+        main.check(common(model, size), trains_in=Path())
 
 
 def test_what_only_the_test_shows_is_refused_as_well() -> None:
     config = common({"type": "tsn", "backbone": "vit_b_16"}, test={"input_size": 256})
     with pytest.raises(ConfigError, match=r"^common.test.input_size: .* val list, 3 x 256 x 256"):
-        main.check(config)
+        main.check(config, trains_in=Path())
 
 
 @pytest.mark.whole
@@ -57,9 +58,9 @@ def test_a_batch_of_one_is_too_small_for_batch_norm_on_a_single_pixel(batch: int
     with pytest.raises(
         ConfigError, match=r"^common.batch_size: 1 clip\(s\) are too few .*take at least 2, or set frozen"
     ):
-        main.check(common(TINY, 32, batch_size=1))
-    main.check(common(TINY, 32, batch_size=batch, **keys))
-    main.check(common(TINY, 32, batch_size=1), trains=False)
+        main.check(common(TINY, 32, batch_size=1), trains_in=Path())
+    main.check(common(TINY, 32, batch_size=batch, **keys), trains_in=Path())
+    main.check(common(TINY, 32, batch_size=1), trains_in=None)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_sizes_that_memory_cannot_hold_are_refused_before_they_are_tried(
     model: dict[str, Any], keys: dict[str, Any], key: str
 ) -> None:
     with pytest.raises(ConfigError, match=rf"^{re.escape(key)}: .*(GiB, and this machine has|cannot be built)"):
-        main.check(common(model, 32, device="cpu", **keys))
+        main.check(common(model, 32, device="cpu", **keys), trains_in=Path())
 
 
 @pytest.mark.whole
@@ -85,7 +86,7 @@ def test_processes_that_share_a_network_out_need_memory_for_their_share(monkeypa
     monkeypatch.setattr(fit, "expected_world_size", lambda: 4)
     monkeypatch.setattr(fit, "_refuse_beyond_memory", lambda keys, size, *rest: needed.update({keys.fsdp: size}))
     for fsdp in (False, True):
-        method = main.check(common(TINY, 32, fsdp=fsdp))[0]
+        method = main.check(common(TINY, 32, fsdp=fsdp), trains_in=Path())[0]
     learned = 2 * sum(parameter.nbytes for parameter in method.parameters())  # gradients and SGD's momentum
     assert needed[False] - needed[True] == learned - learned // 4
 
@@ -93,11 +94,11 @@ def test_processes_that_share_a_network_out_need_memory_for_their_share(monkeypa
 @pytest.mark.whole
 def test_a_network_of_which_memory_is_unknown_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit, "total_memory", lambda: None)
-    main.check(common({**TINY, "num_segments": 2**20}, 32, device="cpu"))
+    main.check(common({**TINY, "num_segments": 2**20}, 32, device="cpu"), trains_in=Path())
 
 
 @pytest.mark.whole
 def test_frozen_entirely_a_network_has_nothing_to_train() -> None:
     with pytest.raises(ConfigError, match=r"^common.freeze: \['backbone', 'head'\] leaves nothing to train"):
-        main.check(common(TINY, 32, freeze=["backbone", "head"]))
-    main.check(common(TINY, 32, freeze=["backbone", "head"]), trains=False)
+        main.check(common(TINY, 32, freeze=["backbone", "head"]), trains_in=Path())
+    main.check(common(TINY, 32, freeze=["backbone", "head"]), trains_in=None)
