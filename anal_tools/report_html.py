@@ -7,6 +7,7 @@ import html
 import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from anal_tools.experiment import Experiment, experiment_folder, open_experiment
 from anal_tools.page_values import to_json
@@ -15,7 +16,8 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 PAGE = Path(__file__).with_name("report_page")
-SCRIPTS = ("core", "table", "cards", "charts", "config", "comparison", "matrix", "single", "multi", "start")  # in order
+COMMON = ("core", "table", "charts")  # of every page, in this order
+SCRIPTS = (*COMMON, "cards", "config", "comparison", "matrix", "single", "multi", "sections", "start")
 MEGABYTE = 1 << 20
 STRIP_BUDGET = 8 * MEGABYTE
 
@@ -54,12 +56,17 @@ def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGE
     """
     data = report_data(experiments, strip_budget=strip_budget) | {"notes": list(notes)}
     title = "Report: " + " and ".join(one["name"] for one in data["experiments"])
+    return page(title, data, SCRIPTS)
+
+
+def page(title: str, data: dict[str, Any], scripts: Sequence[str]) -> str:
+    """Returns a page with these scripts of report_page/, in their order, that draws the data."""
     parts = {
         "TITLE": html.escape(title),
         "STYLE": _part("style.css"),
         "DATA": to_json(data),
         "CHARTS": plotly_script(),
-        "SCRIPT": "\n".join(_part(f"{name}.js") for name in SCRIPTS),
+        "SCRIPT": "\n".join(_part(f"{name}.js") for name in scripts),
     }
     pieces = _part("page.html").split("@")  # every second piece is a name; the parts are not searched for "@"
     return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))

@@ -14,7 +14,7 @@ import tools.importing.experiment
 import tools.list_recipes
 import utils.files
 import utils.published.files
-from anal_tools import report_html
+from anal_tools import report_html, segment_page
 from tools import docs_pictures
 from tools.documenting import config_reference
 from tools.exporting import cost, export_table
@@ -61,5 +61,9 @@ def test_a_file_is_where_the_code_looks_for_it(name: str) -> None:
 def test_every_part_of_the_pages_is_there() -> None:
     for name in ("page.html", "style.css", "page.js"):
         assert (server.PAGE / name).is_file()
-    for name in ("page.html", "style.css", *(f"{script}.js" for script in report_html.SCRIPTS)):
+    for name in (
+        "page.html",
+        "style.css",
+        *(f"{script}.js" for script in (*report_html.SCRIPTS, *segment_page.SCRIPTS)),
+    ):
         assert (report_html.PAGE / name).is_file()

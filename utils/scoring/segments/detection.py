@@ -101,6 +101,18 @@ def average_precisions(
     return values
 
 
+def precision_recall(answers: Segments, right: np.ndarray, truths: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns precision and recall in percent and the score, float64 (h,), at each right answer, the best score first.
+
+    right: bool (n,). truths: the number of true segments that there are; recall is nan without any.
+    """
+    order = answers.by_score()
+    places = np.flatnonzero(right[order])
+    found = np.arange(1, len(places) + 1)
+    recall = 100 * found / truths if truths else np.full(len(places), np.nan)
+    return 100 * found / (places + 1), recall, answers.score[order[places]]
+
+
 def _areas(right: np.ndarray, weight: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Returns the AP in percent, float64 (T, R), from right, bool (T, n), weight, (n, R), and total, (R,).
 
