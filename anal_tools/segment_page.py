@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from anal_tools.page import COMMON, build_page
 from anal_tools.page_values import rounded
-from anal_tools.report_html import COMMON, page
 from anal_tools.segment_input import Case
 from anal_tools.segment_scores import SegmentScores, numbers
 from utils.scoring.segments.detection import precision_recall
@@ -22,7 +22,7 @@ CLOSE = 0.5  # seconds
 
 def render(case: Case, scores: SegmentScores, *, title: str) -> str:
     """Returns the page as text."""
-    return page(title, page_data(case, scores), SCRIPTS)
+    return build_page(title, page_data(case, scores), SCRIPTS)
 
 
 def page_data(case: Case, scores: SegmentScores) -> dict[str, Any]:
