@@ -99,6 +99,18 @@ def test_intervals_hold_the_estimate_and_shrink_with_more_videos(rng: np.random.
     assert widths[1] < widths[0] / 2
 
 
+def test_the_middle_of_an_interval_is_the_estimate_where_samples_are_better_than_the_videos() -> None:
+    """Few of many answers are right, so the copies of a video that is drawn twice raise precision."""
+    rng, videos, count = np.random.default_rng(0), 300, 12000
+    start, near = rng.uniform(0, 100, count), rng.uniform(0, 100, videos)
+    video, label = rng.integers(0, videos, count), rng.integers(0, 20, count)
+    answers = Segments(video, start, start + 15, label, rng.random(count))
+    truths = Segments(np.arange(videos), near, near + 15, rng.integers(0, 20, videos))
+    found = score_detection(answers, truths, match_by_overlap(answers, truths, (0.1,)), num_class=20, num_videos=videos)
+    below, above = found.average - found.average_low, found.average_high - found.average
+    assert found.average < 1 and above / 2 < below < above  # without the correction below is a tenth of above
+
+
 def test_large_classes_are_sampled_in_blocks_with_the_same_result(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

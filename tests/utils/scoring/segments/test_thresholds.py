@@ -33,6 +33,8 @@ def test_precision_and_recall_counted_by_hand_and_equal_scores_count_together() 
     assert (precise.value[0], precise.precision[0], precise.recall[0]) == (0.9, 100, 25)
     lower = choose_thresholds(score, [0] * 4, right, [4], precision=70)
     assert (lower.value[0], lower.recall[0]) == (0.3, 75)  # 67 % at 0.8, but 75 % again at 0.3
+    equal = choose_thresholds([0.9, 0.8, 0.8], [0] * 3, [True, True, False], [2])
+    assert (equal.value[0], equal.f1[0]) == (0.8, pytest.approx(80))
 
 
 def test_classes_that_the_data_cannot_decide_have_no_threshold_and_are_said() -> None:

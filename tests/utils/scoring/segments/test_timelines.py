@@ -87,7 +87,7 @@ def test_the_highest_score_counts_where_segments_overlap_and_the_seconds_are_sai
     timeline, several = timeline_of_segments(table, duration=25, background=0)
     assert timeline.edges.tolist() == [0, 4, 6, 10, 20, 25] and timeline.label.tolist() == [1, 2, 1, 0, 1]
     assert several == 2
-    later, _ = timeline_of_segments(table.with_scores(np.ones(3)), duration=25, background=0)
+    later, _ = timeline_of_segments(table.take([1, 0, 2]).with_scores(np.ones(3)), duration=25, background=0)
     assert later.label.tolist() == [1, 2, 1, 0, 1]  # equal scores: the one that starts last
     lower, _ = timeline_of_segments(table.with_scores(np.array([0.9, 0.5, 1])), duration=25, background=0)
     assert lower.edges.tolist() == [0, 10, 20, 25]
