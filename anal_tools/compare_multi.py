@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anal_tools.bootstrap import draws, interval, mean_of_classes, precision_of_draws
 from anal_tools.compare import paired_rows
 from anal_tools.experiment import Experiment
 from anal_tools.multi_label import THRESHOLD, scores_of
 from utils.scoring.average_precision import average_precision, mean_known
+from utils.scoring.bootstrap import draws, interval, mean_of_classes, precision_of_draws
 
 NUM_FLIPS = 100
 

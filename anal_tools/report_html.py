@@ -1,21 +1,18 @@
-"""Builds the page of anal_tools/report.py from its parts in report_page/, the data of report_data.py, and plotly.js."""
+"""Builds the page of anal_tools/report.py from the data of report_data.py."""
 
 from __future__ import annotations
 
 import argparse
-import html
-import importlib.resources
 from collections.abc import Sequence
 from pathlib import Path
 
 from anal_tools.experiment import Experiment, experiment_folder, open_experiment
-from anal_tools.page_values import to_json
+from anal_tools.page import COMMON, build_page
 from anal_tools.report_data import report_data
 from utils.errors import UserError
 from utils.files import atomic_write
 
-PAGE = Path(__file__).with_name("report_page")
-SCRIPTS = ("core", "table", "cards", "charts", "config", "comparison", "matrix", "single", "multi", "start")  # in order
+SCRIPTS = (*COMMON, "cards", "config", "comparison", "matrix", "single", "multi", "sections", "start")
 MEGABYTE = 1 << 20
 STRIP_BUDGET = 8 * MEGABYTE
 
@@ -54,26 +51,4 @@ def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGE
     """
     data = report_data(experiments, strip_budget=strip_budget) | {"notes": list(notes)}
     title = "Report: " + " and ".join(one["name"] for one in data["experiments"])
-    parts = {
-        "TITLE": html.escape(title),
-        "STYLE": _part("style.css"),
-        "DATA": to_json(data),
-        "CHARTS": plotly_script(),
-        "SCRIPT": "\n".join(_part(f"{name}.js") for name in SCRIPTS),
-    }
-    pieces = _part("page.html").split("@")  # every second piece is a name; the parts are not searched for "@"
-    return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
-
-
-def _part(name: str) -> str:
-    return (PAGE / name).read_text(encoding="utf-8")
-
-
-def plotly_script() -> str:
-    """Returns the charts library plotly.js (MIT licence), which the Python package plotly contains."""
-    try:
-        script = importlib.resources.files("plotly") / "package_data" / "plotly.min.js"
-        text = script.read_text(encoding="utf-8")
-    except (ModuleNotFoundError, FileNotFoundError):
-        raise UserError("the charts need plotly: pip install -r requirements.txt") from None
-    return text.replace("</script", "<\\/script")
+    return build_page(title, data, SCRIPTS)

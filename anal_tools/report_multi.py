@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from anal_tools.bootstrap import draws, interval, mean_of_classes, precision_of_draws
 from anal_tools.calibration import reliability
 from anal_tools.compare_multi import compare_precision
 from anal_tools.experiment import Experiment
 from anal_tools.multi_label import NUM_ERRORS, THRESHOLD, error_confidence, known_rows, known_videos
 from anal_tools.page_values import SCORE_UNIT, rounded, score_units
 from utils.scoring.average_precision import average_precision
+from utils.scoring.bootstrap import draws, interval, mean_of_classes, precision_of_draws
 from utils.scoring.metrics import top_classes, wilson_interval
 from utils.scoring.task import MULTI_LABEL
 

@@ -38,7 +38,8 @@ ALLOWED = {
 # the floors of a folder from the lowest up: a room imports from its own floor and from those below it
 FLOORS = {
     "utils": (
-        {"errors", "files", "flat_file", "torch_file", "clip_spec", "cli", "system", "plain_text", "console", "npz"},
+        {"errors", "files", "flat_file", "torch_file", "clip_spec", "cli", "system", "plain_text", "console"}
+        | {"npz", "segments"},
         {"plots", "published"},
         {"processes"},
         {"config"},

@@ -14,7 +14,8 @@ import tools.importing.experiment
 import tools.list_recipes
 import utils.files
 import utils.published.files
-from anal_tools import report_html
+from anal_tools import page as html_page
+from anal_tools import report_html, segment_page
 from tools import docs_pictures
 from tools.documenting import config_reference
 from tools.exporting import cost, export_table
@@ -26,7 +27,7 @@ FOLDERS = {
     "pretrained": utils.published.files.PRETRAINED,
     "exps": tools.list_recipes.EXPS,
     "exps/template/tsm_resnet50": tools.importing.experiment.SCRIPTS,
-    "anal_tools/report_page": report_html.PAGE,
+    "anal_tools/report_page": html_page.PARTS,
     "tools/serving/page": server.PAGE,
     "docs/images": docs_pictures.IMAGES,
     "tests/docs/setups": ROOT / tools.documenting.blocks.SETUPS,
@@ -61,5 +62,9 @@ def test_a_file_is_where_the_code_looks_for_it(name: str) -> None:
 def test_every_part_of_the_pages_is_there() -> None:
     for name in ("page.html", "style.css", "page.js"):
         assert (server.PAGE / name).is_file()
-    for name in ("page.html", "style.css", *(f"{script}.js" for script in report_html.SCRIPTS)):
-        assert (report_html.PAGE / name).is_file()
+    for name in (
+        "page.html",
+        "style.css",
+        *(f"{script}.js" for script in (*report_html.SCRIPTS, *segment_page.SCRIPTS)),
+    ):
+        assert (html_page.PARTS / name).is_file()

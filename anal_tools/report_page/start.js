@@ -1,32 +1,5 @@
 "use strict";
-// Lists the sections in their order, and draws them.
-
-// id, title, function that draws it
-const SECTIONS = [
-  ...(DATA.notes.length ? [["notes", "Notes", drawNotes]] : []),
-  ["summary", "Summary", DATA.multi_label ? drawSetSummary : drawSummary],
-  ...(DATA.comparisons.length ? [["comparison", "Comparison", drawComparisons]] : []),
-  ["curves", "Learning curves", drawCurves],
-  ["config", "Protocol and config", drawConfig],
-  ...(DATA.multi_label ? [
-    ["classes", "Average precision per class", drawPrecisions],
-    ["answers", "Precision and recall", drawAnswers],
-    ["errors", "Worst videos", drawWorst],
-    ["together", "Classes together", drawTogether],
-    ["calibration", "Calibration", drawSetCalibration],
-    ["videos", "Videos", drawSetVideos],
-  ] : [
-    ["matrix", "Confusion matrix", drawMatrix],
-    ["pairs", "Most confused pairs", drawPairs],
-    ["classes", "Accuracy per class", drawClasses],
-    ["errors", "Top errors", drawErrors],
-    ["right", "Right answers", drawRight],
-    ["calibration", "Calibration", drawCalibration],
-    ["videos", "Videos", drawVideos],
-  ]),
-];
-const OF_ALL = ["notes", "comparison", "curves"]; // these show all experiments at once
-const CHARTED = ["curves", "matrix", "answers", "calibration"]; // the charts of these depend on light or dark mode
+// Draws the sections that SECTIONS lists.
 
 function drawNotes() {
   const area = section("notes");

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from anal_tools.page import plotly_script
 from anal_tools.page_values import to_json
-from anal_tools.report_html import plotly_script
 from tools.inference.arguments import BATCH_SIZE, TOPK
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from tools.serving.answers import answer, check_upload

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anal_tools.bootstrap import RESAMPLES, draws, interval, mean_of_classes, precision_of_draws
 from utils.scoring.average_precision import average_precision
+from utils.scoring.bootstrap import RESAMPLES, draws, interval, mean_of_classes, precision_of_draws
 
 
 def test_a_video_drawn_twice_counts_twice_and_one_left_out_not_at_all(rng: np.random.Generator) -> None:

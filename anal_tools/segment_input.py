@@ -1,0 +1,186 @@
+"""Reads the true segments of videos and a model's answers, and brings both to the same videos and classes."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from utils.errors import UserError
+from utils.segments.table import Segments
+
+SHOWN = 3  # names in a message
+
+
+class Span(NamedTuple):
+    """Holds one labelled part of a video: seconds, the name of its class, and the score if a model said it."""
+
+    start: float
+    end: float
+    label: str
+    score: float | None
+
+
+class LabeledVideo(NamedTuple):
+    """Holds a video, its spans, its duration in seconds (None if unknown), and its subset ("" without one)."""
+
+    name: str
+    spans: tuple[Span, ...]
+    duration: float | None
+    subset: str
+
+
+class SpanTable(NamedTuple):
+    """Holds labelled videos and the names of all their classes."""
+
+    videos: tuple[LabeledVideo, ...]
+    classes: tuple[str, ...]
+
+
+def read_spans(path: Path) -> SpanTable:
+    """Reads ActivityNet's two JSON forms: {"database": ...} with true segments, {"results": ...} with answers.
+
+    Raises: UserError for a file that cannot be read or has another form; the message names the video.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
+    known = content if isinstance(content, Mapping) else {}
+    database, results = known.get("database"), known.get("results")
+    entries = database if isinstance(database, Mapping) else results
+    if not isinstance(entries, Mapping):
+        raise UserError(f"{path}: neither a `database` of true segments nor `results` as ActivityNet's JSON has them")
+    videos = []
+    for name, entry in entries.items():
+        about = entry if entries is database and isinstance(entry, Mapping) else {}
+        try:
+            spans = tuple(_spans(about.get("annotations", ()) if entries is database else entry))
+            duration = None if about.get("duration") is None else float(about["duration"])
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise UserError(f"{path}: {name}: not in ActivityNet's form ({type(error).__name__}: {error})") from None
+        videos.append(LabeledVideo(name, spans, duration, str(about.get("subset") or "")))
+    classes = dict.fromkeys(span.label for video in videos for span in video.spans)
+    return SpanTable(tuple(sorted(videos)), tuple(sorted(classes)))
+
+
+def _spans(entries: Any) -> Iterator[Span]:
+    for entry in entries:
+        start, end = entry["segment"]
+        score = entry.get("score")
+        yield Span(float(start), float(end), str(entry["label"]), None if score is None else float(score))
+
+
+@dataclass(frozen=True)
+class Case:
+    """Holds the answers to score and the true segments of the same V videos and K classes.
+
+    durations: seconds of each video; where TRUTH does not know one, the last end of its segments.
+    notes: lines about what is left out or assumed.
+    """
+
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    durations: tuple[float, ...]
+    truths: Segments
+    answers: Segments
+    notes: tuple[str, ...]
+
+    def without(self, background: str | None) -> Case:
+        """Returns the case without the segments of the class `background`, which are no segments to find."""
+        if background not in self.classes:
+            return self
+        label = self.classes.index(background)
+        kept = {name: (table := getattr(self, name)).take(table.label != label) for name in ("truths", "answers")}
+        return replace(self, **kept)
+
+
+def read_case(truth_path: Path, answer_path: Path, *, subset: str | None = None) -> Case:
+    """Reads both files, of TRUTH only the videos of `subset` if there is one.
+
+    Raises: UserError for an unknown class, an answer without a score, a number that is not finite, no video to score.
+    """
+    truth, answer = read_spans(truth_path), read_spans(answer_path)
+    _check_classes(truth, answer, truth_path, answer_path)
+    videos = [video for video in truth.videos if subset in (None, video.subset)]
+    if not videos:
+        subsets = ", ".join(sorted({video.subset for video in truth.videos if video.subset})) or "no subsets"
+        raise UserError(f"{truth_path}: no video of subset {subset!r}; it has {subsets}")
+    place = {video.name: index for index, video in enumerate(videos)}
+    answered = {video.name: video for video in answer.videos}
+    if not place.keys() & answered.keys():
+        raise UserError(
+            f"{answer_path}: no video of it is in {truth_path} ({_some(answered)}; the truth has {_some(place)}): "
+            "both must call videos the same"
+        )
+    for video in answer.videos:
+        if any(span.score is None for span in video.spans):
+            raise UserError(f"{answer_path}: {video.name}: an answer has no score, so answers cannot be ranked")
+    kept = [answered.get(video.name, LabeledVideo(video.name, (), None, "")) for video in videos]
+    truths = _table(videos, truth.classes, truth_path)
+    answers = _table(kept, truth.classes, answer_path)
+    notes = _notes(place, answered, videos, {video.name: video.subset for video in truth.videos})
+    if pointless := int((truths.end == truths.start).sum()):
+        notes.append(f"{pointless} true segments have no length; they count, and nothing can find them")
+    durations = [
+        video.duration or max((span.end for span in (*video.spans, *said.spans)), default=0.0)
+        for video, said in zip(videos, kept, strict=True)
+    ]
+    return Case(tuple(place), truth.classes, tuple(durations), truths, answers, tuple(notes))
+
+
+def _check_classes(truth: SpanTable, answer: SpanTable, truth_path: Path, answer_path: Path) -> None:
+    for name in answer.classes:
+        if name not in truth.classes:
+            near = difflib.get_close_matches(name, truth.classes, n=1)
+            hint = f"; perhaps {near[0]!r} is meant" if near else ""
+            raise UserError(f"{answer_path}: class {name!r} is not in {truth_path}{hint}; rename or remove it")
+
+
+def _table(videos: Sequence[LabeledVideo], classes: Sequence[str], path: Path) -> Segments:
+    label = {name: index for index, name in enumerate(classes)}
+    rows = [
+        (index, span.start, span.end, label[span.label], 1.0 if span.score is None else span.score)
+        for index, video in enumerate(videos)
+        for span in video.spans
+    ]
+    try:
+        return Segments(*(zip(*rows, strict=True) if rows else [[]] * 5))
+    except UserError:
+        for row in rows:  # again one by one, to say which video it is
+            try:
+                Segments(*([value] for value in row))
+            except UserError as error:
+                reason = str(error).partition(": ")[2]
+                where = f"{path}: {videos[row[0]].name}, from {row[1]:g} to {row[2]:g} s"
+                raise UserError(f"{where}: {reason}; correct or remove it") from None
+        raise
+
+
+def _notes(
+    place: Mapping[str, int],
+    answered: Mapping[str, LabeledVideo],
+    videos: Sequence[LabeledVideo],
+    subsets: Mapping[str, str],
+) -> list[str]:
+    silent = [name for name in place if name not in answered]
+    unknown = [name for name in answered if name not in subsets]
+    others = [name for name in answered if name in subsets and name not in place]
+    unmeasured = sum(video.duration is None for video in videos)
+    lines = {
+        "videos have no answers; their segments count as missed": silent,
+        "videos of the answers are not in the truth and are left out": unknown,
+        "videos of the answers are in other subsets and are left out": others,
+    }
+    notes = [f"{len(names)} {what}: {_some(names)}" for what, names in lines.items() if names]
+    if unmeasured:
+        notes.append(f"{unmeasured} videos have no duration in the truth; the last end of their segments is taken")
+    return notes
+
+
+def _some(names: Any) -> str:
+    shown = list(names)[:SHOWN]
+    return ", ".join(shown) + (", ..." if len(names) > SHOWN else "")

@@ -1,0 +1,126 @@
+"""`tools.score_segments` prints and writes the scores, and says what it cannot score."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.run_tool import run_tool
+from tests.helpers.segments import NAMES, made_up, write_files
+from utils.scoring.segments.detection import score_detection
+from utils.scoring.segments.matching import THUMOS, match_by_overlap
+from utils.segments.table import Segments
+
+TRUTHS = Segments([0, 1], [10, 20], [20, 40], [0, 1])
+ANSWERS = Segments([0, 1, 1], [10, 22, 50], [20, 40, 60], [0, 1, 1], [0.9, 0.8, 0.3])
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    return write_files(tmp_path, ANSWERS, TRUTHS)
+
+
+def change(path: Path, edit: Any) -> None:
+    """Edits a file's content, or its text."""
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_the_numbers_are_those_of_the_functions(tmp_path: Path, rng: np.random.Generator) -> None:
+    answers, truths = made_up(rng)
+    answers = Segments(answers.video, np.clip(answers.start, 0, None), answers.end, answers.label, answers.score)
+    truth, answer = write_files(tmp_path, answers, truths)
+    printed = run_tool("score_segments", truth, answer, "--tiou", "thumos", "--json", tmp_path / "out.json").stdout
+    # the files hold videos one after another, which decides between equal scores
+    order = np.argsort(answers.video, kind="stable")
+    answers, truths = answers.take(order), truths.take(np.argsort(truths.video, kind="stable"))
+    expected = score_detection(answers, truths, match_by_overlap(answers, truths, THUMOS), num_class=3, num_videos=6)
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["scores"]["mAP@0.5"]["value"] == pytest.approx(expected.mean[2])
+    assert found["scores"]["mAP, mean over tIoU"]["low"] == pytest.approx(expected.average_low)
+    assert f"{expected.average:.2f}" in printed and "F1@50" not in printed
+    by_name = sorted(range(3), key=lambda label: NAMES[label])
+    assert list(found["classes"]) == [NAMES[label] for label in by_name]
+    for name, label in zip(found["classes"], by_name, strict=True):
+        assert found["classes"][name]["ap"] == pytest.approx(expected.precision[:, label])
+
+
+def test_labels_over_time_are_scored_with_a_background(files: tuple[Path, Path], tmp_path: Path) -> None:
+    options = ["--background", "nothing", "--json", tmp_path / "out.json"]
+    run_tool("score_segments", *files, *options)
+    every = json.loads((tmp_path / "out.json").read_text())["scores"]
+    run_tool("score_segments", *files, *options, "--least-score", 0.5)
+    best = json.loads((tmp_path / "out.json").read_text())["scores"]
+    assert every["F1@50"]["value"] == pytest.approx(100 * 4 / 5) and best["F1@50"]["value"] == 100
+    # six films of 100 s: 2 s of film_1 are missed, and 10 s wrong
+    assert every["frame accuracy"]["value"] == pytest.approx(100 * 588 / 600)
+    assert best["frame accuracy without background"]["value"] == pytest.approx(100 * 28 / 30)
+
+
+def test_segments_of_the_background_class_are_no_segments_to_find(files: tuple[Path, Path], tmp_path: Path) -> None:
+    run_tool("score_segments", *files, "--background", NAMES[1], "--json", tmp_path / "out.json")
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert (found["true_segments"], found["answers"]) == (1, 1) and found["scores"]["mAP@0.5"]["value"] == 100
+
+
+def test_what_only_one_side_has_is_said(files: tuple[Path, Path]) -> None:
+    def rename(content: Any) -> None:
+        content["results"]["elsewhere"] = content["results"].pop("film_0")
+
+    change(files[1], rename)
+    change(files[0], lambda content: content["database"]["film_5"].update(subset="training", duration=None))
+    printed = run_tool("score_segments", *files, "--subset", "validation").stdout
+    assert "1 videos have no answers; their segments count as missed: film_0" in printed
+    assert "1 videos of the answers are not in the truth and are left out: elsewhere" in printed
+    assert "1 videos of the answers are in other subsets and are left out: film_5" in printed
+    assert "5 videos, 2 classes, 2 true segments, 2 answers" in printed
+    assert "have no duration" in run_tool("score_segments", *files).stdout
+
+
+def set_answer(**values: Any) -> Any:
+    return lambda content: content["results"]["film_1"][1].update(values)
+
+
+@pytest.mark.parametrize(
+    ("side", "edit", "options", "message"),
+    [
+        (1, set_answer(label="jmup"), [], "answer.json: class 'jmup' is not in .*truth.json; perhaps 'jump' is meant"),
+        (1, set_answer(score=None), [], "answer.json: film_1: an answer has no score"),
+        (1, set_answer(score=math.nan), [], "answer.json: film_1, from 50 to 60 s: its score is not a finite number"),
+        (1, set_answer(segment=[60, 50]), [], "answer.json: film_1, from 60 to 50 s: it ends before it starts"),
+        (1, set_answer(segment=[60]), [], "answer.json: film_1: not in ActivityNet's form"),
+        (1, lambda content: content.pop("results"), [], "answer.json: neither a `database` .* nor `results`"),
+        (1, lambda content: content.update(results={"v_film": []}), [], "no video of it is in .*v_film; the truth"),
+        (0, lambda content: None, ["--subset", "test"], "no video of subset 'test'; it has validation"),
+        (0, lambda content: None, ["--tiou", "coco"], "--tiou coco: give numbers above 0"),
+        (0, lambda content: None, ["--tiou", "0.5", "1.5"], "--tiou 0.5 1.5: give numbers above 0"),
+        (0, lambda content: None, ["--background", "nothing", "--subset", ""], "no video of subset ''"),
+    ],
+)
+def test_what_cannot_be_scored_is_an_error_of_one_line(
+    files: tuple[Path, Path], tmp_path: Path, side: int, edit: Any, options: list[str], message: str
+) -> None:
+    change(files[side], edit)
+    output = tmp_path / "out.json"
+    error = run_tool("score_segments", *files, "--json", output, *options, code=2).stderr
+    assert len(error.splitlines()) == 1 and re.search(message, error), error
+    assert not output.exists()
+
+
+def test_a_file_that_is_no_json_and_a_truth_without_segments_are_errors(files: tuple[Path, Path]) -> None:
+    files[1].write_text('{"results": ')
+    assert "answer.json: cannot be read as JSON" in run_tool("score_segments", *files, code=2).stderr
+    write_files(files[0].parent, ANSWERS.take([]), TRUTHS.take([]))
+    assert "nothing to find" in run_tool("score_segments", *files, code=2).stderr
+
+
+def test_a_truth_without_length_is_said_and_counts(tmp_path: Path) -> None:
+    files = write_files(tmp_path, ANSWERS, Segments([0, 1, 2], [10, 20, 5], [20, 40, 5], [0, 1, 1]))
+    assert "1 true segments have no length" in run_tool("score_segments", *files).stdout

@@ -1,0 +1,1 @@
+"""Scores of answers that say when something happens, and of labels over time."""
