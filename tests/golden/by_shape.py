@@ -25,3 +25,9 @@ def fill_by_shape(net: nn.Module) -> None:
             module.weight.data = draw(*shape) * (2 / module.weight[0].numel()) ** 0.5
             if module.bias is not None:
                 module.bias.data.fill_(0.01)
+
+
+def keys_of(net: nn.Module) -> int:
+    """Returns the CRC-32 of the keys of a state dict and their shapes, one `key (shape)` a line."""
+    lines = [f"{key} {tuple(value.shape)}" for key, value in net.state_dict().items()]
+    return zlib.crc32("\n".join(lines).encode())
