@@ -177,6 +177,7 @@ def _joined(pool: Build | None, kernels: Sequence[Triple], size: Triple) -> Pool
     """Builds what pools and joins the pathways."""
     if pool is None:
         return PoolConcatPathway()
+    pools: list[nn.Module]
     if pool is nn.AdaptiveAvgPool3d:
         pools = [pool(size) for _ in kernels]
     else:

@@ -12,22 +12,24 @@ import pytest
 import torch
 from torch import nn
 
+from networks import create_mvit
 from networks.create_resnet import create_acoustic_resnet, create_resnet
 from networks.create_x3d import create_x3d
-from networks.pytorchvideo import bottleneck, convolutions, head, non_local, res_stage, stem, x3d
+from networks.pytorchvideo import attention, bottleneck, convolutions, head, non_local, positions, res_stage, stem, x3d
 from tests.golden.by_shape import draw, fill_by_shape, keys_of
 from utils.config.build import ArgumentError
 from utils.files import ROOT
 
 CASES = json.loads((ROOT / "tests/golden/models/pytorchvideo__parts.json").read_text())["cases"]
-MODULES = (bottleneck, convolutions, head, non_local, res_stage, stem, x3d)
+MODULES = (attention, bottleneck, convolutions, create_mvit, head, non_local, positions, res_stage, stem, x3d)
 PARTS: dict[str, Callable[..., nn.Module]] = {key: value for module in MODULES for key, value in vars(module).items()}
 PARTS["create_acoustic_resnet"] = create_acoustic_resnet
+SHAPES = {"MultiScaleBlock": ((2, 4, 5),)}  # of its patches
 
 
 def argument(value: Any) -> Any:
     """Turns the names of modules and of parts into what they name."""
-    if isinstance(value, str) and value not in ("cat", "mean", "dot_product"):
+    if isinstance(value, str) and value not in ("cat", "mean", "max", "dot_product", "batchnorm"):
         return PARTS.get(value) or getattr(nn, value)
     return value
 
@@ -39,7 +41,8 @@ def test_a_part_has_pytorchvideos_keys_and_outputs(case: dict[str, Any]) -> None
     assert keys_of(part) == case["keys"]
     fill_by_shape(part.eval())
     with torch.no_grad():
-        found = part(draw(*case["input"]))
+        found = part(draw(*case["input"]), *SHAPES.get(case["name"], ()))
+        found = found[0] if isinstance(found, tuple) else found
     assert [*found.shape] == case["output"]
     values = found.flatten()[:: max(1, found.numel() // 6)][:6]
     torch.testing.assert_close(values, torch.tensor(case["values"]), atol=1e-5, rtol=1e-5)
