@@ -13,7 +13,8 @@ from methods.base import Method
 from networks import CLIP_NETWORKS
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from networks.clip.slowfast import SlowFastNet
-from utils.config.build import build, call
+from networks.pytorchvideo.refused import SCORES_BOXES
+from utils.config.build import ArgumentError, build, call
 from utils.errors import CheckpointError
 from utils.published.files import fetch
 from utils.published.registry import entry, registry
@@ -55,6 +56,7 @@ PYTORCHVIDEO: dict[str, HubName] = {
     "mvit_base_16": HubName(_MVIT, "imagenet1k/mvit_b_16_pytorchvideo", {"temporal_size": 1}),
 }
 DETECTORS = ("slow_r50_detection", "slowfast_r50_detection")
+AVERAGED = "head_output_with_global_average"  # PyTorchVideo's argument for what all networks here do
 # PyTorchVideo's arguments -> ours
 RENAMED = {"model_num_class": "num_class", "head_num_classes": "num_class", "dropout_rate": "dropout"}
 
@@ -65,6 +67,8 @@ def entry_point(name: str) -> Callable[..., nn.Module]:
 
     def make(pretrained: bool = False, progress: bool = True, **arguments: Any) -> nn.Module:
         given = {RENAMED.get(key, key): value for key, value in arguments.items()}
+        if given.pop(AVERAGED, True) is not True:
+            raise ArgumentError(f"{AVERAGED}: {name} averages all positions; take a builder of networks/create_*.py")
         if not pretrained:
             return call(known.build, {**known.defaults, **given}, name, name)
         num_class = given.pop("num_class", None)
@@ -90,10 +94,7 @@ def refusal(name: str) -> Callable[..., nn.Module]:
     """Returns the function that torch.hub calls for a name of DETECTORS."""
 
     def refuse(pretrained: bool = False, progress: bool = True, **arguments: Any) -> nn.Module:
-        raise CheckpointError(
-            f"{name}: scores boxes around people, and networks here classify whole clips: take "
-            f"{name.removesuffix('_detection')}"
-        )
+        raise CheckpointError(f"{name}: {SCORES_BOXES}: take {name.removesuffix('_detection')}")
 
     refuse.__name__ = refuse.__qualname__ = name
     refuse.__doc__ = f"Refuses to build {name}, which scores boxes. Raises: CheckpointError."

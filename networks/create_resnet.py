@@ -1,29 +1,28 @@
-"""Offers PyTorchVideo's `create_resnet` with its arguments; by default it is `create_resnet_r50` of CLIP_NETWORKS."""
+"""Offers PyTorchVideo's `create_resnet` with its arguments, keys and outputs, and its network over spectrograms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import nn
 
-from networks.clip.change import (
-    ONE,
-    change_stage,
-    change_stem,
-    head_window,
-    made_pool,
-    per_stage,
-    refuse,
-    replace,
+from networks.clip.resnet3d import DEPTHS, Depth
+from networks.pytorchvideo.arguments import ONE, Build, PerStage, Triple, halves, per_stage
+from networks.pytorchvideo.bottleneck import (
+    SPATIAL,
+    TEMPORAL,
+    create_acoustic_bottleneck_block,
+    create_bottleneck_block,
 )
-from networks.clip.resnet3d import DEPTHS, Depth, ResNet3d, Stages
+from networks.pytorchvideo.head import create_res_basic_head
+from networks.pytorchvideo.net import Net
+from networks.pytorchvideo.refused import detector
+from networks.pytorchvideo.res_stage import create_stages, dims_of
+from networks.pytorchvideo.stem import create_acoustic_res_basic_stem, create_res_basic_stem
 from utils.config.build import checked
-
-Triple = tuple[PositiveInt, PositiveInt, PositiveInt]
-PerStage = tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt]
-SPATIAL, TEMPORAL = (1, 3, 3), (3, 1, 1)
 
 
 @checked
@@ -33,16 +32,16 @@ def create_resnet(
     model_depth: Depth = 50,
     model_num_class: PositiveInt = 400,
     dropout_rate: NonNegativeFloat = 0.5,
-    norm: Callable[[int], nn.Module] | None = nn.BatchNorm3d,
-    activation: Callable[[], nn.Module] | None = nn.ReLU,
+    norm: Build | None = nn.BatchNorm3d,
+    activation: Build | None = nn.ReLU,
     stem_dim_out: PositiveInt = 64,
     stem_conv_kernel_size: Triple = (3, 7, 7),
     stem_conv_stride: Triple = (1, 2, 2),
-    stem_pool: Callable[..., nn.Module] | None = nn.MaxPool3d,
+    stem_pool: Build | None = nn.MaxPool3d,
     stem_pool_kernel_size: Triple = SPATIAL,
     stem_pool_stride: Triple = (1, 2, 2),
-    stem: Callable[..., nn.Module] | None = None,
-    stage1_pool: Callable[..., nn.Module] | None = None,
+    stem: Build = create_res_basic_stem,
+    stage1_pool: Build | None = None,
     stage1_pool_kernel_size: Triple = (2, 1, 1),
     stage_conv_a_kernel_size: Sequence[Any] = (ONE, ONE, TEMPORAL, TEMPORAL),
     stage_conv_b_kernel_size: Sequence[Any] = (SPATIAL,) * 4,
@@ -51,46 +50,72 @@ def create_resnet(
     stage_spatial_h_stride: PerStage = (1, 2, 2, 2),
     stage_spatial_w_stride: PerStage = (1, 2, 2, 2),
     stage_temporal_stride: PerStage = (1, 1, 1, 1),
-    bottleneck: Callable[..., nn.Module] | None = None,
-    head: Callable[..., nn.Module] | None = None,
-    head_pool: Callable[..., nn.Module] | None = nn.AvgPool3d,
+    bottleneck: Build | Sequence[Build] = create_bottleneck_block,
+    head: Build | None = create_res_basic_head,
+    head_pool: Build | None = nn.AvgPool3d,
     head_pool_kernel_size: Triple = (4, 7, 7),
     head_output_size: Triple = ONE,
-    head_activation: Callable[..., nn.Module] | None = None,
+    head_activation: Build | None = None,
     head_output_with_global_average: bool = True,
-) -> ResNet3d:
-    """Builds a 3-D ResNet with random weights: normalised clips (B, input_channel, T, H, W) -> logits (B, K).
+) -> Net:
+    """Builds a 3-D ResNet with random weights: clips (B, input_channel, T, H, W) -> logits (B, model_num_class).
 
-    Arguments have PyTorchVideo's names and meaning. Other functions for stem, bottleneck and head than its basic ones,
-    an activation of the head, and a head that keeps its positions are refused.
-
-    model_num_class: K.
-    norm: called with the number of channels; None leaves norms out.
-    activation: called without arguments; None leaves activations out.
-    stem_pool, stage1_pool: called with kernel_size, stride and padding; None leaves the pool out.
+    norm: called with num_features, eps and momentum, or with the channels alone. activation: called without arguments.
+    stem_pool, stage1_pool: called with kernel_size, stride and padding. None leaves any of these out.
+    stem, bottleneck, head: called with the arguments of `create_res_basic_stem`, `create_bottleneck_block` (one, or
+        four for the stages) and `create_res_basic_head`. Without a head, the network returns features.
     stage_...: four values, one for each stage. A kernel or dilation may be one triple for all; conv_a may have a list
         of triples for a stage, which is repeated over its blocks.
-    head_pool: nn.AvgPool3d of head_pool_kernel_size, or of all features if there are fewer; nn.AdaptiveAvgPool3d
-        averages all features; None classifies each of them.
-    Raises: ValueError that names the argument.
+    head_...: see `create_res_basic_head`; the window of head_pool must not be larger than the features.
+    Raises: ArgumentError that names the argument.
     """
-    refuse(stem=stem, bottleneck=bottleneck, head=head, head_activation=head_activation)
-    window = head_window(head_pool, head_pool_kernel_size, head_output_size, averaged=head_output_with_global_average)
-    stages = Stages(DEPTHS[model_depth], stem_dim_out, stem_kernel=stem_conv_kernel_size)
-    net = ResNet3d(stages, num_class=model_num_class, dropout=dropout_rate)
-    net.head_window = window
-    change_stem(
-        net, inputs=input_channel, stride=stem_conv_stride, pool=stem_pool, pool_kernel=stem_pool_kernel_size,
-        pool_stride=stem_pool_stride,
-    )  # fmt: skip
-    net.add_module("pool_t", made_pool(stage1_pool, stage1_pool_kernel_size, stage1_pool_kernel_size, (0, 0, 0)))
-    kernels_a = per_stage("stage_conv_a_kernel_size", stage_conv_a_kernel_size)
-    kernels_b = per_stage("stage_conv_b_kernel_size", stage_conv_b_kernel_size)
-    dilations = per_stage("stage_conv_b_dilation", stage_conv_b_dilation)
-    strides = [*zip(stage_temporal_stride, stage_spatial_h_stride, stage_spatial_w_stride, strict=True)]
-    each = zip(strides, kernels_a, kernels_b, dilations, stage_conv_b_num_groups, strict=True)
-    for number, (stride, a, b, dilation, groups) in enumerate(each, 1):
-        layer = getattr(net, f"layer{number}")
-        change_stage(layer, stride=stride, kernels=a, kernel_b=b, dilation=dilation, groups=groups)
-    replace(net, norm, activation)
-    return net
+    blocks = [
+        stem(
+            in_channels=input_channel, out_channels=stem_dim_out, conv_kernel_size=stem_conv_kernel_size,
+            conv_stride=stem_conv_stride, conv_padding=halves(stem_conv_kernel_size), pool=stem_pool,
+            pool_kernel_size=stem_pool_kernel_size, pool_stride=stem_pool_stride,
+            pool_padding=halves(stem_pool_kernel_size), norm=norm, activation=activation,
+        ),
+        *create_stages(
+            DEPTHS[model_depth], dims_of(stem_dim_out), bottlenecks=per_stage("bottleneck", bottleneck),
+            kernels_a=per_stage("stage_conv_a_kernel_size", stage_conv_a_kernel_size),
+            strides_a=[(stride, 1, 1) for stride in stage_temporal_stride],
+            kernels_b=per_stage("stage_conv_b_kernel_size", stage_conv_b_kernel_size),
+            strides_b=[(1, *pair) for pair in zip(stage_spatial_h_stride, stage_spatial_w_stride, strict=True)],
+            groups=stage_conv_b_num_groups, dilations=per_stage("stage_conv_b_dilation", stage_conv_b_dilation),
+            norm=norm, activation=activation,
+        ),
+    ]  # fmt: skip
+    if stage1_pool is not None:
+        size = tuple(stage1_pool_kernel_size)
+        blocks.insert(2, stage1_pool(kernel_size=size, stride=size, padding=(0, 0, 0)))
+    if head is not None:
+        blocks += [head(
+            in_features=stem_dim_out * 32, out_features=model_num_class, pool=head_pool, output_size=head_output_size,
+            pool_kernel_size=head_pool_kernel_size, dropout_rate=dropout_rate, activation=head_activation,
+            output_with_global_average=head_output_with_global_average,
+        )]  # fmt: skip
+    return Net(blocks=nn.ModuleList(blocks))
+
+
+# its defaults for spectrograms (B, 1, T, 1, frequencies)
+create_acoustic_resnet = partial(
+    create_resnet,
+    input_channel=1,
+    stem_conv_kernel_size=(9, 1, 9),
+    stem_conv_stride=(1, 1, 3),
+    stem_pool=None,
+    stem_pool_kernel_size=(3, 1, 3),
+    stem_pool_stride=(2, 1, 2),
+    stem=create_acoustic_res_basic_stem,
+    stage_conv_a_kernel_size=TEMPORAL,
+    stage_conv_b_kernel_size=(3, 1, 3),
+    stage_conv_b_dilation=ONE,
+    stage_spatial_h_stride=(1, 1, 1, 1),
+    stage_spatial_w_stride=(1, 2, 2, 2),
+    stage_temporal_stride=(1, 2, 2, 2),
+    bottleneck=(create_acoustic_bottleneck_block,) * 2 + (create_bottleneck_block,) * 2,
+    head_pool_kernel_size=(4, 1, 2),
+)
+
+create_resnet_with_roi_head = detector("create_resnet_with_roi_head", "create_resnet")

@@ -198,7 +198,8 @@ def init_resnet3d(net: nn.Module, *, zero_init_residual: bool) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.01)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     for module in net.modules():
         if isinstance(module, NonLocal):
             module.reset_parameters()

@@ -22,14 +22,21 @@ WIDTHS = (24, 48, 96, 192)  # output channels of the stages
 DEPTHS = (1, 2, 5, 3)  # blocks of the stages, before a network multiplies them
 EXPANSION = 2.25  # channels inside of a block, by its output channels
 HEAD = 2048  # features that the classifier sees
-REDUCED = 8  # channels inside of squeeze and excitation are a multiple of this, and a sixteenth of those outside
+SE_RATIO = 1 / 16  # channels inside of squeeze and excitation, by those outside
 
 
-def reduced_width(channels: int) -> int:
-    """Returns the channels inside of squeeze and excitation: the nearest multiple of 8, not 10 % below a sixteenth."""
-    wanted = channels / 16
-    width = max(REDUCED, int(wanted + REDUCED / 2) // REDUCED * REDUCED)
-    return width + REDUCED if width < 0.9 * wanted else width
+def round_width(width: int, multiplier: float, min_width: int = 8, divisor: int = 8, ceil: bool = False) -> int:
+    """Returns width * multiplier, rounded to a multiple of `divisor` that is not more than 10 % below it.
+
+    multiplier: 0 or None returns the width as it is.
+    ceil: round up, not to the nearest.
+    """
+    if not multiplier:
+        return width
+    wanted = width * multiplier
+    steps = math.ceil(wanted / divisor) if ceil else int(wanted + divisor / 2) // divisor
+    found = max(min_width or divisor, steps * divisor)
+    return int(found + divisor if found < 0.9 * wanted else found)
 
 
 class SqueezeExcitation(nn.Module):
@@ -37,8 +44,9 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.fc1 = nn.Conv3d(channels, reduced_width(channels), 1)
-        self.fc2 = nn.Conv3d(reduced_width(channels), channels, 1)
+        inner = round_width(channels, SE_RATIO)
+        self.fc1 = nn.Conv3d(channels, inner, 1)
+        self.fc2 = nn.Conv3d(inner, channels, 1)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,22 @@ from torch import Tensor, nn
 Instantiation = Literal["softmax", "dot_product", "gaussian"]
 
 
+def attend(
+    queries: Tensor, keys: Tensor, values: Tensor, instantiation: Instantiation, *, scale: bool = True
+) -> Tensor:
+    """Returns, for each query, the values (B, C', keys) weighed by its affinity to the keys: (B, C', queries).
+
+    instantiation, scale: see `NonLocal`.
+    """
+    affinity = queries.transpose(1, 2) @ keys  # B, queries, keys
+    if instantiation == "dot_product":
+        affinity = affinity / affinity.shape[-1]
+    else:
+        scaled = scale and instantiation == "softmax"
+        affinity = torch.softmax(affinity * queries.shape[1] ** -0.5 if scaled else affinity, dim=-1)
+    return values @ affinity.transpose(1, 2)
+
+
 class NonLocal(nn.Module):
     """Computes x + BN(out(attention(theta(x), phi(x)) g(x))): the non-local block (Wang et al. 2018, arXiv 1711.07971).
 
@@ -60,13 +76,7 @@ class NonLocal(nn.Module):
         else:
             pooled = self.pool(x)
             keys, values = self.phi(pooled).flatten(2), self.g(pooled).flatten(2)
-        affinity = queries.transpose(1, 2) @ keys  # B, positions, pooled positions
-        if self.instantiation == "dot_product":
-            affinity = affinity / affinity.shape[-1]
-        else:
-            scaled = self.scale and self.instantiation == "softmax"
-            affinity = torch.softmax(affinity * self.inner**-0.5 if scaled else affinity, dim=-1)
-        attended = values @ affinity.transpose(1, 2)  # B, C', positions
+        attended = attend(queries, keys, values, self.instantiation, scale=self.scale)
         return x + self.bn(self.out(attended.unflatten(2, x.shape[2:])))
 
 

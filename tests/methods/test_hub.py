@@ -161,6 +161,9 @@ def test_pytorchvideos_argument_names_are_taken_and_unknown_ones_named() -> None
     with torch.device("meta"):
         assert hubconf.slow_r50(model_num_class=9).fc.out_features == 9
         assert hubconf.mvit_base_32x3(head_num_classes=9).head[1].out_features == 9
+        assert hubconf.x3d_xs(head_output_with_global_average=True).fc.out_features == 400
+    with pytest.raises(ArgumentError, match=r"^head_output_with_global_average: x3d_xs averages all positions; take"):
+        hubconf.x3d_xs(head_output_with_global_average=False)
     with pytest.raises(ArgumentError, match=r"^slow_r50\.stem_width: slow_r50 does not take it; did you mean"):
         hubconf.slow_r50(stem_width=64)
 

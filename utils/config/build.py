@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from utils.config.file import nearest
@@ -136,7 +137,16 @@ class _Arguments(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_words(cls, values: Any) -> Any:
-        return as_needed(values, {name: field.annotation for name, field in cls.model_fields.items()})
+        return as_needed(_plain(values), {name: field.annotation for name, field in cls.model_fields.items()})
+
+
+def _plain(value: Any) -> Any:
+    """Turns numbers of NumPy, which a strict check refuses, into Python's, in tuples, lists and mappings too."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (tuple, list):
+        return type(value)(map(_plain, value))
+    return {key: _plain(item) for key, item in value.items()} if type(value) is dict else value
 
 
 @functools.cache

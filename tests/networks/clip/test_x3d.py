@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from networks.clip.x3d import BUILDERS, X3DS, SqueezeExcitation, X3DBlock, depths, reduced_width
+from networks.clip.x3d import BUILDERS, X3DS, SqueezeExcitation, X3DBlock, depths, round_width
 from utils.errors import ConfigError
 from utils.training.blocks import blocks_of
 
@@ -18,7 +18,7 @@ def _small(**changes: object) -> nn.Module:
 
 def test_depths_and_widths_are_the_published_ones() -> None:
     assert depths(2.2) == (3, 5, 11, 7) and depths(5.0) == (5, 10, 25, 15)
-    assert [reduced_width(channels) for channels in (54, 108, 216, 432)] == [8, 8, 16, 32]
+    assert [round_width(channels, 1 / 16) for channels in (54, 108, 216, 432)] == [8, 8, 16, 32]
 
 
 @pytest.mark.parametrize("name", BUILDERS)

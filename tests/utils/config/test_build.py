@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from pydantic import PositiveInt
 
@@ -35,6 +36,14 @@ TABLE = {"part": part, "child": Child}
 
 def test_arguments_reach_the_constructor_and_defaults_stay_its_own() -> None:
     assert build(TABLE, "part", {"width": 3, "ratio": 1}, where="common.x") == (3, "x", 1.0)
+
+
+def test_numbers_of_numpy_are_those_of_python_wherever_they_stand() -> None:
+    assert build(TABLE, "part", {"width": np.int64(3), "ratio": np.float32(0.5)}, where="x") == (3, "x", 0.5)
+    child = build(TABLE, "child", {"width": 5, "inner": {"width": np.int64(2)}}, where="x")
+    assert (child.inner.width, type(child.inner.width)) == (2, int)
+    with pytest.raises(ArgumentError, match=r"^x\.width: should be a valid integer, but is 1\.5"):
+        build(TABLE, "part", {"width": np.float64(1.5)}, where="x")
 
 
 @pytest.mark.parametrize(
