@@ -275,7 +275,7 @@ def _close(lines: Iterable[socket.socket]) -> None:
 
 
 def _reason(error: BaseException) -> tuple[str, int]:
-    """Returns what the others are told of an error, and the exit code that goes with it."""
+    """Returns what the others hear about an error, and the exit code that goes with it."""
     if isinstance(error, UserError):
         return str(error), error.exit_code
     if isinstance(error, KeyboardInterrupt):
