@@ -62,17 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table."""
     parser = Parser(prog="benchmarks.fsdp", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--processes", type=int, nargs="+", default=[2, 4], metavar="N", help="default: 2 4")
-    parser.add_argument("--rounds", type=int, default=20, help="pairs of each number of processes (default 20)")
-    parser.add_argument("--quick", action="store_true", help="train a ResNet-18 on small clips, three pairs")
+    parser.add_argument("--rounds", type=int, default=8, help="pairs of each number of processes (default 8)")
+    parser.add_argument("--quick", action="store_true", help="train a ResNet-18 on small clips")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     args = parser.parse_args(argv)
-    size, rounds = (QUICK, 3) if args.quick else (FULL, args.rounds)
-    rows = [row(world_size, size, rounds) for world_size in args.processes]
-    body = f"{setting(size, args.processes)}, AdamW, medians of {rounds} interleaved pairs of {STEPS} steps.\n\n"
+    size = QUICK if args.quick else FULL
+    rows = [row(world_size, size, args.rounds) for world_size in args.processes]
+    body = f"{setting(size, args.processes)}, AdamW, medians of {args.rounds} interleaved pairs of {STEPS} steps.\n\n"
     body += table(HEAD, rows) + "\n\n" + LEGEND
-    print(body)
+    print(body, flush=True)
     if args.write:
-        given = " --quick" * args.quick + f" --rounds {rounds}" * (not args.quick and rounds != 20)
+        given = " --quick" * args.quick + f" --rounds {args.rounds}" * (args.rounds != 8)
         write_section("Networks shared out", f"python -m benchmarks.fsdp{given}", body)
     return 0
 
