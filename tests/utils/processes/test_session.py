@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from tests.helpers.ranks import run_sessions
@@ -146,6 +147,22 @@ def test_a_stuck_process_is_named_after_the_timeout(
     code, text = run_sessions(2, stand_still, victim, how, DIST_TIMEOUT="")[1 - victim]
     assert code == 1
     assert re.search(rf"^error: rank {victim} \(.*\) {named}$", text, re.MULTILINE)
+
+
+def wait_for_each_other(process: Rank) -> None:
+    dist.recv(torch.zeros(1), src=1 - process.number)  # which nobody sends
+
+
+@pytest.mark.long
+def test_when_nobody_is_at_fault_for_a_timeout_the_error_is_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "COLLECTIVE_SECONDS", 1.0)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SILENT_SECONDS", 0.8)
+    results = run_sessions(2, wait_for_each_other, DIST_TIMEOUT="")
+    assert [code for code, _ in results] == [1, 1]
+    named = [re.search(r"^error: rank \d \(.*\): RuntimeError: ", text, re.MULTILINE) for _, text in results]
+    assert sum(map(bool, named)) == 1  # the other one has the traceback
+    assert not any("silent" in text or "has not come" in text for _, text in results)
 
 
 def keep_pythons_lock(process: Rank) -> None:
