@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +70,7 @@ FULL, QUICK = Size("resnet50", 2, 64, 4), Size("resnet18", 2, 32, 2)
 class Clips:
     """Made-up clips in memory, as the trainer sees its list."""
 
-    def __init__(self, common: Common, size: Size) -> None:
+    def __init__(self, size: Size) -> None:
         self.labels = np.arange(CLASSES)
         self.protocol = self
         self.augment = self
@@ -96,18 +96,18 @@ class Clips:
         return iter(())
 
 
-def trainer_step(common: Common, size: Size, process: Rank) -> Callable[[], object]:
-    """Returns what runs one step of the trainer of main.py."""
-    data = Clips(common, size)
+def trainer_step(common: Common, size: Size, process: Rank) -> tuple[Trainer, Callable[[], object]]:
+    """Returns the trainer of main.py, and what runs one step of it."""
+    data = Clips(size)
     model = network(size, process)
     trainer = Trainer(model, common, data, rank=process, precision=Precision("off", process.device))
     steps = trainer.steps(itertools.repeat(data.batch), until=lambda: False)
-    return lambda: next(steps)
+    return trainer, lambda: next(steps)
 
 
-def bare_step(common: Common, size: Size, process: Rank, *, sends: bool = True) -> Callable[[], object]:
+def bare_step(size: Size, process: Rank, *, sends: bool = True) -> Callable[[], object]:
     """Returns what runs one step of a loop as torch's tutorial has it. sends: whether gradients are averaged."""
-    data = Clips(common, size)
+    data = Clips(size)
     model = DistributedDataParallel(network(size, process), gradient_as_bucket_view=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6, momentum=0.9, weight_decay=1e-4)
     criterion = nn.CrossEntropyLoss()
@@ -129,9 +129,9 @@ def network(size: Size, process: Rank) -> nn.Module:
     return model.to(process.device).train()
 
 
-def measure(process: Rank, size: Size, rounds: int) -> dict[str, list[float]]:
-    """Returns the milliseconds of a step, by what ran, one figure for each round."""
-    common = Common.model_validate(
+def config(size: Size, **keys: Any) -> Common:
+    """Returns the config of a run that does nothing but steps. keys: further keys of `common`."""
+    return Common.model_validate(
         {
             "model": {"type": "tsn", "backbone": size.backbone, "num_class": CLASSES},
             "lr_scheduler": {"type": "STEP", "base_lr": 1e-6, "lr_steps": [10**6], "max_iter": 10**6},
@@ -140,12 +140,22 @@ def measure(process: Rank, size: Size, rounds: int) -> dict[str, list[float]]:
             "ckpt_freq": 10**6,
             "watch": {"clips": 0},
         }
+        | keys
     )
+
+
+def measure(process: Rank, size: Size, rounds: int) -> dict[str, np.ndarray]:
+    """Returns the milliseconds of a step, by what ran, one figure for each round."""
     runs = {
-        "ours": trainer_step(common, size, process),
-        "bare": bare_step(common, size, process),
-        "silent": bare_step(common, size, process, sends=False),
+        "ours": trainer_step(config(size), size, process)[1],
+        "bare": bare_step(size, process),
+        "silent": bare_step(size, process, sends=False),
     }
+    return take_turns(runs, process, rounds)
+
+
+def take_turns(runs: Mapping[str, Callable[[], object]], process: Rank, rounds: int) -> dict[str, np.ndarray]:
+    """Returns the milliseconds of a step of each run, one figure for each round, in which each has its turn."""
     for step in runs.values():  # not timed: buckets, caches, threads
         for _ in range(3):
             step()
@@ -153,7 +163,7 @@ def measure(process: Rank, size: Size, rounds: int) -> dict[str, list[float]]:
     for turn in range(rounds):
         for name in np.random.default_rng(turn).permutation(list(runs)):  # the same order in all processes
             found[name].append(timed(runs[name], process))
-    return found
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def timed(step: Callable[[], object], process: Rank) -> float:
@@ -168,36 +178,37 @@ def timed(step: Callable[[], object], process: Rank) -> float:
     return 1000 * (time.perf_counter() - began) / STEPS
 
 
-def race(world_size: int, size: Size, rounds: int) -> dict[str, np.ndarray]:
-    """Runs `measure` in processes of its own and returns what the first one measured."""
+def in_processes(world_size: int, measure: Callable[..., Any], *arguments: Any) -> Any:
+    """Runs `measure(process, *arguments)` in processes of its own and returns what the first one measured."""
     context: Any = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "fork")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     receive, send = context.Pipe(duplex=False)
     processes = [
-        context.Process(target=_one_rank, args=(rank, world_size, port, send, size, rounds), daemon=True)
+        context.Process(target=_one_rank, args=(rank, world_size, port, send, measure, arguments), daemon=True)
         for rank in range(world_size)
     ]
     for process in processes:
         process.start()
     send.close()
     try:
-        found: dict[str, list[float]] = receive.recv()
+        return receive.recv()
     except EOFError:
         raise UserError(f"{world_size} processes: none has measured anything; see the errors above") from None
     finally:
         for process in processes:
             process.join()
-    return {name: np.array(values) for name, values in found.items()}
 
 
-def _one_rank(rank: int, world_size: int, port: int, send: Connection, size: Size, rounds: int) -> None:
+def _one_rank(
+    rank: int, world_size: int, port: int, send: Connection, measure: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
     torch.set_num_threads(max(1, cores() // world_size))
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     with session.session("cuda" if torch.cuda.device_count() >= world_size else "cpu") as process:
-        found = measure(process, size, rounds)
+        found = measure(process, *arguments)
         if process.is_first:
             send.send(found)
 
@@ -207,6 +218,15 @@ def row(world_size: int, found: dict[str, np.ndarray]) -> list[str]:
     ours, bare, silent = (float(np.median(found[name])) for name in ("ours", "bare", "silent"))
     ratio = float(np.median(found["ours"] / found["bare"]))
     return [str(world_size), f"{bare:.0f}", f"{ours:.0f}", f"{ratio:.3f}", f"{silent:.0f}"]
+
+
+def setting(size: Size, processes: Sequence[int]) -> str:
+    """Returns what computed what, for the text above a table."""
+    where = "CPU, gloo"
+    if torch.cuda.device_count() >= max(processes):
+        where = f"{max(processes)} x {torch.cuda.get_device_name()}, NCCL"
+    clips = f"{size.frames} frames of {size.side}x{size.side}, batches of {size.batch}"
+    return f"{where}, TSN over {size.backbone}, {clips}, float32"
 
 
 def on_paper() -> str:
@@ -247,14 +267,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     size, rounds = (QUICK, 3) if args.quick else (FULL, args.rounds)
     rows = []
     for world_size in args.processes:
-        rows.append(row(world_size, race(world_size, size, rounds)))
+        rows.append(row(world_size, in_processes(world_size, measure, size, rounds)))
         print(" | ".join(rows[-1]), flush=True)
-    many = max(args.processes)
-    where = "CPU, gloo"
-    if torch.cuda.device_count() >= many:
-        where = f"{many} x {torch.cuda.get_device_name()}, NCCL"
-    what = f"TSN over {size.backbone}, {size.frames} frames of {size.side}x{size.side}, batches of {size.batch}"
-    body = f"{where}, {what}, float32, medians of {rounds} interleaved pairs of {STEPS} steps.\n\n"
+    body = f"{setting(size, args.processes)}, medians of {rounds} interleaved pairs of {STEPS} steps.\n\n"
     body += table(HEAD, rows) + "\n\n" + LEGEND
     print("\n" + body)
     if args.write:

@@ -17,7 +17,11 @@ import torch
 from utils.errors import ConfigError, LaunchError
 from utils.system import SEVERAL_PROCESSES
 
-TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+ATTEMPT = {  # the variables that name a run and its attempt
+    "torchrun": ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"),
+    "slurm": ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"),
+}
 SLURM_FIRST_PORT = 29500
 DASHED_ADDRESS = re.compile(r"(?:^|-)(\d{1,3})-(\d{1,3})-(\d{1,3})-(\d{1,3})$")
 
@@ -65,15 +69,15 @@ def detect(device: str = "auto", *, environ: Mapping[str, str] = os.environ) -> 
     """Reads torchrun's variables, otherwise Slurm's; without either there is one process.
 
     device: auto (CUDA where there is a GPU), cpu, cuda or mps.
-    Raises: LaunchError when some of a launcher's variables are missing, or rank 0's host does not resolve;
+    Raises: LaunchError when some of a launcher's variables are missing or wrong, or rank 0's host does not resolve;
         ConfigError when the device is not available.
     """
-    if any(name in environ for name in TORCHRUN[:3]):
-        return _from_torchrun(device, environ)
+    if any(name in environ for name in TORCHRUN):
+        return _read("torchrun", TORCHRUN, device, environ)
     if "SLURM_PROCID" in environ and not _is_batch_script(environ):
-        return _from_slurm(device, environ)
-    chosen = choose_device(device, local_rank=0, world_size=1)
-    return Rank(0, 1, 0, "python", "", 0, chosen, "", "")
+        size = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environ else "SLURM_NTASKS"
+        return _read("slurm", ("SLURM_PROCID", size, "SLURM_LOCALID"), device, environ)
+    return Rank(0, 1, 0, "python", "", 0, choose_device(device, local_rank=0, world_size=1), "", "")
 
 
 def launch_id(environ: Mapping[str, str] = os.environ) -> str:
@@ -101,82 +105,59 @@ def _is_batch_script(environ: Mapping[str, str]) -> bool:
     return "SLURM_TASK_PID" in environ and not {"SLURM_STEP_ID", "SLURM_STEPID"} & environ.keys()
 
 
-def _from_torchrun(device: str, environ: Mapping[str, str]) -> Rank:
-    values = [_required(name, environ, "torchrun") for name in TORCHRUN]
-    rank, world_size, local_rank = (_number(n, v) for n, v in zip(TORCHRUN[:3], values[:3], strict=True))
-    master, port = values[3], _number("MASTER_PORT", values[4])
-    _check_rank("RANK", rank, "WORLD_SIZE", world_size)
-    token = f"torchrun {environ.get('TORCHELASTIC_RUN_ID', '')} {environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
-    return _process(device, rank, world_size, local_rank, "torchrun", master, port, token)
-
-
-def _from_slurm(device: str, environ: Mapping[str, str]) -> Rank:
-    rank = _number("SLURM_PROCID", environ["SLURM_PROCID"])
-    size_name = "SLURM_STEP_NUM_TASKS" if "SLURM_STEP_NUM_TASKS" in environ else "SLURM_NTASKS"
-    world_size = _number(size_name, _required(size_name, environ, "Slurm"))
-    local_rank = _number("SLURM_LOCALID", _required("SLURM_LOCALID", environ, "Slurm"))
-    _check_rank("SLURM_PROCID", rank, size_name, world_size)
-    job = environ.get("SLURM_JOB_ID", "0")
-    token = f"slurm {job} {environ.get('SLURM_STEP_ID', '')} {environ.get('SLURM_RESTART_COUNT', '0')}"
+def _read(launcher: str, names: tuple[str, str, str], device: str, environ: Mapping[str, str]) -> Rank:
+    """Reads a launcher's variables. names: those of the rank, the number of processes, the rank on its host."""
+    number, world_size, local_rank = (_number(name, environ) for name in names)
+    if not 0 <= number < world_size:
+        raise LaunchError(f"{names[0]}={number} must be from 0 to {names[1]}-1, but {names[1]} is {world_size}")
     master, port = "", 0
-    if world_size > 1:
+    if launcher == "torchrun":
+        master, port = _text("MASTER_ADDR", environ), _number("MASTER_PORT", environ)
+    elif world_size > 1:  # Slurm leaves it to its tasks where they meet
         master = environ.get("MASTER_ADDR") or _slurm_master(environ)
-        port_text = environ.get("MASTER_PORT") or str(SLURM_FIRST_PORT + _number("SLURM_JOB_ID", job) % 1000)
-        port = _number("MASTER_PORT", port_text)
-    return _process(device, rank, world_size, local_rank, "slurm", master, port, token)
-
-
-def _process(
-    device: str, rank: int, world_size: int, local_rank: int, launcher: str, master: str, port: int, token: str
-) -> Rank:
+        jobs_own = SLURM_FIRST_PORT + _number("SLURM_JOB_ID", environ) % 1000
+        port = _number("MASTER_PORT", environ) if environ.get("MASTER_PORT") else jobs_own
+    token = " ".join([launcher, *(environ.get(name, "") for name in ATTEMPT[launcher])])
     chosen = choose_device(device, local_rank=local_rank, world_size=world_size)
     if world_size == 1:
-        return Rank(rank, 1, local_rank, launcher, "", 0, chosen, "", token)
+        return Rank(number, 1, local_rank, launcher, "", 0, chosen, "", token)
     if not SEVERAL_PROCESSES:
         raise LaunchError(f"{launcher}: several processes train together on Linux and macOS only; start main.py alone")
     if not _resolves(master):  # gloo and NCCL would wait for many minutes
         raise LaunchError(
-            f"rank {rank}: the host name {master!r} of rank 0 cannot be resolved; set MASTER_ADDR to its address"
+            f"rank {number}: the host name {master!r} of rank 0 cannot be resolved; set MASTER_ADDR to its address"
         )
     backend = "nccl" if chosen.type == "cuda" else "gloo"
-    return Rank(rank, world_size, local_rank, launcher, master, port, chosen, backend, token)
+    return Rank(number, world_size, local_rank, launcher, master, port, chosen, backend, token)
 
 
-def _required(name: str, environ: Mapping[str, str], launcher: str) -> str:
+def _text(name: str, environ: Mapping[str, str]) -> str:
     value = environ.get(name)
     if not value:
-        raise LaunchError(
-            f"only some of {launcher}'s variables are set: {name} is missing; set it, or unset the others"
-        )
+        owner = "Slurm" if name.startswith("SLURM") else "torchrun"
+        raise LaunchError(f"only some of {owner}'s variables are set: {name} is missing; set it, or unset the others")
     return value
 
 
-def _number(name: str, value: str) -> int:
+def _number(name: str, environ: Mapping[str, str]) -> int:
+    value = _text(name, environ)
     try:
         return int(value)
     except ValueError:
         raise LaunchError(f"{name}={value!r} is not a number") from None
 
 
-def _check_rank(rank_name: str, rank: int, size_name: str, world_size: int) -> None:
-    if not 0 <= rank < world_size:
-        raise LaunchError(f"{rank_name}={rank} must be from 0 to {size_name}-1, but {size_name} is {world_size}")
-
-
 def _slurm_master(environ: Mapping[str, str]) -> str:
     """Returns the address of the step's first node: Slurm's own, or its name, or the address inside its name."""
-    names = [name for name in ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST") if environ.get(name)]
-    if not names:
+    lists = [environ[name] for name in ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST") if environ.get(name)]
+    if not lists:
         raise LaunchError(
             "only some of Slurm's variables are set: SLURM_JOB_NODELIST is missing; set it or MASTER_ADDR"
         )
-    first = first_host(environ[names[0]])
+    first = first_host(lists[0])
     known = re.search(r"NodeAddr=(\S+)", _scontrol("show", "node", "-o", first))
     candidates = [known[1] if known else "", first, dashed_address(first)]
-    for candidate in candidates:
-        if candidate and _resolves(candidate):
-            return candidate
-    return first
+    return next((address for address in candidates if address and _resolves(address)), first)
 
 
 def first_host(nodes: str) -> str:

@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import hashlib
 import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from utils.errors import RankError, UserError
 from utils.files import ROOT
 from utils.processes.launch import Rank, detect, expected_world_size
+from utils.processes.store import connect
 from utils.processes.watch import Watch
 from utils.system import interface_of
 
@@ -36,8 +35,6 @@ __all__ = [
 CODE = ("main.py", "methods", "networks", "datasets", "utils")  # what a run consists of
 JOIN_SECONDS = 300.0  # time limit for all processes to come; nodes may import Python from slow shared disks
 COLLECTIVE_SECONDS = 900.0  # time limit of a collective; rank 0 may validate or write a checkpoint meanwhile
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class _Session:
@@ -76,14 +73,14 @@ def session(device: str = "auto", *, same: Mapping[str, str] | None = None) -> I
     try:
         watch = _Session.watch = Watch(process, _seconds(JOIN_SECONDS))
         watch.meet(same)
-        _open_groups(process, watch.store)
+        _open_groups(process)
         yield process
         barrier()
         _close_groups()
     except BaseException as error:
-        blamed = _leave_after(error, watch)
-        if blamed is not None and blamed is not error:
-            raise blamed from error
+        at_fault = watch.explain(error, _seconds(COLLECTIVE_SECONDS)) if watch is not None else None
+        if at_fault is not None:
+            raise at_fault from error
         raise
     finally:
         if watch is not None:
@@ -109,12 +106,12 @@ def code_digest(root: Path = ROOT) -> str:
     return digest.hexdigest()[:16]
 
 
-def _open_groups(process: Rank, store: dist.Store) -> None:
+def _open_groups(process: Rank) -> None:
     _choose_interface(process)
     delta = datetime.timedelta(seconds=_seconds(COLLECTIVE_SECONDS))
     dist.init_process_group(
         process.backend,
-        store=dist.PrefixStore("groups", store),
+        store=dist.PrefixStore("groups", connect(process, _seconds(JOIN_SECONDS))),
         rank=process.number,
         world_size=process.world_size,
         timeout=delta,
@@ -137,58 +134,16 @@ def _choose_interface(process: Rank) -> None:
 
     By default gloo takes the address of this host's name, which on many machines is a loopback address or missing.
     """
-    if "GLOO_SOCKET_IFNAME" in os.environ:
-        return
-    with contextlib.suppress(OSError):
-        family = socket.getaddrinfo(process.master, None, type=socket.SOCK_STREAM)[0][0]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            if family != socket.AF_INET:
-                return
-            probe.connect((process.master, process.port))  # UDP: this sends nothing
-            name = interface_of(probe.getsockname()[0])
-            if name is not None:
-                os.environ["GLOO_SOCKET_IFNAME"] = name
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((process.master, process.port))  # UDP: this sends nothing
+        name = interface_of(probe.getsockname()[0])
+        if name is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
-def _leave_after(error: BaseException, watch: Watch | None) -> RankError | None:
-    """Tells the other processes why this one ends; returns the error of the process at fault if it is another one."""
-    if isinstance(error, RankError) or watch is None:
-        return None
-    if isinstance(error, RuntimeError):  # the error of a collective says neither who failed nor why
-        blamed = watch.blame(_seconds(COLLECTIVE_SECONDS))
-        if blamed is not None:
-            return blamed
-    if isinstance(error, UserError):
-        watch.report(str(error), error.exit_code)
-    elif isinstance(error, KeyboardInterrupt):
-        watch.report("interrupted", 130)
-    else:
-        watch.report(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", 1)
-    return None
-
-
-def _named(function: Callable[P, R]) -> Callable[P, R]:
-    """Lets a failed collective raise RankError with the name of the process that failed, where it is known."""
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        watch = _Session.watch
-        if watch is None:
-            return function(*args, **kwargs)
-        watch.enter()
-        try:
-            return function(*args, **kwargs)
-        except RuntimeError as error:
-            blamed = watch.blame(_seconds(COLLECTIVE_SECONDS))
-            if blamed is None:
-                raise
-            raise blamed from error
-
-    return wrapper
-
-
-def _alone() -> bool:
-    return not dist.is_initialized() or dist.get_world_size() == 1
+def _enter_collective() -> None:
+    if _Session.watch is not None:
+        _Session.watch.enter()
 
 
 def rank() -> int:
@@ -201,30 +156,30 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-@_named
 def barrier() -> None:
     """Waits until all processes have come here."""
-    if not _alone():
+    if world_size() > 1:
+        _enter_collective()
         dist.all_reduce(torch.zeros(1), group=_Session.control)
 
 
-@_named
 def add_up(numbers: Tensor) -> tuple[Tensor, dist.Work | None]:
     """Starts to add numbers up over all processes, each of which must call this at the same place of its step.
 
     Returns the sums, in double precision on the same device, and the work: they are valid when it is done.
     """
-    if _alone():
+    if world_size() == 1:
         return numbers, None
+    _enter_collective()
     total = numbers.double()
     return total, dist.all_reduce(total, async_op=True)
 
 
-@_named
 def gather_objects(value: Any) -> list[Any]:
     """Returns every process's `value`, in the order of ranks, on all. Values are pickled and may differ in size."""
-    if _alone():
+    if world_size() == 1:
         return [value]
+    _enter_collective()
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value, group=_Session.control)
     return values
@@ -237,7 +192,7 @@ def first_buffers(model: nn.Module) -> Iterator[None]:
     Running statistics of batch norm differ between processes unless they are averaged (bn_sync_stats). Validation uses
     those of rank 0, because the checkpoint holds them.
     """
-    if _alone():
+    if world_size() == 1:
         yield
         return
     own = [buffer.detach().clone() for buffer in model.buffers()]
@@ -249,10 +204,10 @@ def first_buffers(model: nn.Module) -> Iterator[None]:
             buffer.detach().copy_(before)
 
 
-@_named
 def broadcast_buffers(model: nn.Module) -> None:
     """Gives the buffers of rank 0 to all processes, in place."""
-    if _alone():
+    if world_size() == 1:
         return
+    _enter_collective()
     for buffer in model.buffers():
         dist.broadcast(buffer.detach(), src=0)

@@ -5,15 +5,15 @@ They talk in torch's TCPStore (utils/processes/store.py), under these keys:
     open       the port of rank 0's line, and what has to be equal on all; rank 0 sets it
     rank N     the name of a process; whoever finds another one there has a rank that is taken
     come       how many have come and run the same
-    news       why the run ends; the first to set it wins, and every process looks for it every BEAT_SECONDS
-    read N     set when a process has read the news; rank 0 stays until then, because the store ends with it
-    beat N     a counter, and the number of collectives that a process has entered
+    news       why the run ends; the first to set it wins, and every process looks for it every LOOK_SECONDS
+    read N     set when a process has read the news; rank 0 stays until all have, because the store ends with it
+    asked      set after a collective has timed out without any news: who is at fault?
+    at N       every process's answer, the number of collectives that it has entered
 
-Silence is not death: a process that keeps Python's lock in a long call, is stopped or is swapped out sends no
-beat and must not be called dead. Each process has a line to rank 0 besides, a TCP connection on which nothing is sent.
+Silence is not death: a process that keeps Python's lock in a long call, is stopped or is swapped out answers nothing
+and must not be called dead. Each process has a line to rank 0 besides, a TCP connection on which nothing is sent.
 The system closes it at once when a process dies, whatever it was doing, or after 30 seconds when its machine loses
-power; the news of it ends those as well that wait for the dead one in NCCL, which would wait for long. Beats only
-answer who is at fault after a collective timed out without any news.
+power; the news of it ends those as well that wait for the dead one in NCCL, which would wait for long.
 
 Only the thread that watches uses the store after the meeting: while rank 0 is stopped, every call to its store waits
 without end, and the main thread must not. No tensors are sent here.
@@ -33,17 +33,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from utils.errors import RankError
+from utils.errors import RankError, UserError
 from utils.processes import store
 from utils.processes.launch import Rank
 
-BEAT_SECONDS = 0.5
+LOOK_SECONDS = 0.5
 MEETING_SECONDS = 0.05  # the same before all have come
 NEWS_SECONDS = 2.0  # in which every process has read the news
-SILENT_SECONDS = 4.0  # a process whose beat stands still for this long is stuck or stopped
+SILENT_SECONDS = 4.0  # a process that has not answered after this long is stuck or stopped
 GRACE_SECONDS = 5.0  # how long a process may continue after another one has failed
 CONTEXT = 30  # characters shown on either side of a difference
-FOR_EVER = 1e8  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,6 @@ class Watch:
     """Watches the other processes of a run from this one.
 
     process: this process.
-    store: for making groups.
 
     Raises: LaunchError when the processes cannot meet within `timeout` seconds.
     """
@@ -75,17 +73,14 @@ class Watch:
         self._timeout = timeout
         self._hosts = process.is_first and not store.agent_hosts(process)
         self._server = store.host(process) if self._hosts else None
-        self.store = store.connect(process, timeout) if process.is_first else store.find(process, timeout)
-        self._store = store.connect(process, FOR_EVER)
+        self._store = store.connect(process, timeout) if process.is_first else store.find(process, timeout)
         self._name = f"rank {process.number} ({_host()}, process {os.getpid()})"
-        self._rank_0 = f"rank 0 ({process.master})"  # until its name is read
+        self._host = f"torchrun's agent ({process.master})"  # the process that hosts the store
         self._news: News | None = None
         self._wanted: News | None = None  # what this process has to tell
         self._met, self._known, self._closed = threading.Event(), threading.Event(), threading.Event()
-        self._asked, self._answered = False, threading.Event()  # who is at fault
-        self._beats = 0
-        self._looked: tuple[float, list[bytes]] | None = None
-        self._gone: set[int] = set()
+        self._asked = 0.0  # when the question came who is at fault
+        self._otherwise: News | None = None  # what this process has to tell if nobody is
         self._selector = selectors.DefaultSelector()
         self._bell, button = socket.socketpair()
         self._lines = [self._bell, button]
@@ -102,7 +97,8 @@ class Watch:
         if self.process.is_first:
             self._store.set(store.OPEN, json.dumps({"line": self._listen(), "same": dict(same)}))
         opened = json.loads(self._store.get(store.OPEN))
-        self._rank_0 = self._store.get("rank 0").decode()
+        if not store.agent_hosts(self.process):
+            self._host = self._name_of(0)
         if not self.process.is_first:
             self._dial(opened["line"])
         different = next((what for what, value in same.items() if opened["same"].get(what) != value), None)
@@ -115,39 +111,40 @@ class Watch:
             self._store.add("come", 1)
         late = 0 if self.process.is_first else GRACE_SECONDS  # rank 0 knows best when it began to wait
         if not self._met.wait(self._timeout + late):
-            missing = [str(rank) for rank in range(size) if not self._store.check([f"rank {rank}"])]
-            self.report(f"rank(s) {', '.join(missing)} have not come within {self._timeout:g} s", 1)
+            missing = ", ".join(str(rank) for rank in range(size) if not self._store.check([f"rank {rank}"]))
+            self._tell(News(number, f"{self._name}: rank(s) {missing} have not come within {self._timeout:g} s", 1))
         if self._failure is not None:
             raise self._failure
-
-    def report(self, message: str, code: int) -> None:
-        """Tells all ranks that this process fails, with the reason and its exit code."""
-        self._tell(News(self.process.number, f"{self._name}: {message}", code))
 
     def enter(self) -> None:
         """Counts a collective that this process is about to enter."""
         self._progress, self._entered = self._progress + 1, time.monotonic()
 
-    def blame(self, limit: float) -> RankError | None:
-        """Returns the error of the process at fault after an error here, None when it is most likely this one.
+    def explain(self, error: BaseException, limit: float) -> RankError | None:
+        """Tells all ranks why this process ends; returns the error of the process at fault if that is another one.
 
         limit: seconds that a collective may take. Only after so long the others are asked where they are: one that has
             not come yet may just be busy, and the error a mistake in the code.
         """
+        if isinstance(error, RankError):
+            return None
+        reason, code = _reason(error)
+        own = News(self.process.number, f"{self._name}: {reason}", code)
+        vague = isinstance(error, RuntimeError)  # that of a collective says neither who failed nor why
         timed_out = time.monotonic() - self._entered > 0.9 * limit
-        if not self._known.wait(2 * BEAT_SECONDS) and timed_out and not self._answered.is_set():
-            self._asked = True
-            if not self._answered.wait(2 * SILENT_SECONDS):  # the store does not answer either
+        if vague and not self._known.wait(2 * LOOK_SECONDS) and timed_out:
+            self._otherwise, self._asked = own, time.monotonic()
+            if not self._known.wait(2 * SILENT_SECONDS):  # the store does not answer either
                 return RankError(f"{self._host} has been silent for {2 * SILENT_SECONDS:.0f} s", 1)
-        return self._failure
+        self._tell(own)
+        return self._failure if vague and self._news != own else None
 
     def close(self) -> None:
         """Ends the watch when all processes know why; from here on the end of a process is not a failure."""
         self._tell(News(-1, "", 0))
         end = time.monotonic() + NEWS_SECONDS
-        waiting = set(range(self.process.world_size)) - self._gone if self._hosts else set()
-        while waiting and time.monotonic() < end:
-            waiting = {rank for rank in waiting if not self._store.check([f"read {rank}"])}
+        readers = [f"read {rank}" for rank in range(self.process.world_size)]
+        while self._hosts and not self._store.check(readers) and time.monotonic() < end:
             time.sleep(0.02)
         self._closed.set()
         if self._known.is_set():  # else it waits for the store of a rank 0 that is stopped
@@ -158,11 +155,6 @@ class Watch:
     def _failure(self) -> RankError | None:
         """The error that the news is, None when there is no news or no failure."""
         return RankError(self._news.message, self._news.code) if self._news is not None and self._news.code else None
-
-    @property
-    def _host(self) -> str:
-        """The name of the process that hosts the store."""
-        return self._rank_0 if not store.agent_hosts(self.process) else f"torchrun's agent ({self.process.master})"
 
     def _tell(self, news: News) -> None:
         """Lets the watching thread tell all ranks, unless there is other news already, and waits until it has."""
@@ -183,7 +175,7 @@ class Watch:
         try:
             line = socket.create_connection((self.process.master, port), timeout=self._timeout)
         except OSError as error:
-            raise RankError(f"{self._rank_0} does not answer at its port {port} ({error})", 1) from None
+            raise RankError(f"rank 0 ({self.process.master}) does not answer at its port {port} ({error})", 1) from None
         line.sendall(f"{self.process.token} rank {self.process.number}".encode())
         self._listen_to(line, functools.partial(self._end, 0))
 
@@ -210,25 +202,24 @@ class Watch:
     def _end(self, rank: int, line: socket.socket) -> None:
         """Notes that a process is at its end, which is a failure unless there is other news."""
         self._selector.unregister(line)
-        self._gone.add(rank)
-        name = self._rank_0 if rank == 0 else self._store.get(f"rank {rank}").decode()
-        died = News(rank, f"{name} has died", 1)
         if rank == 0 and not store.agent_hosts(self.process):  # and the store with it
-            self._news = died
-        self._wanted = self._wanted or died
+            self._news = News(0, f"{self._host} has died", 1)
+            return
+        self._store.set(f"read {rank}", "")  # it will not read any more
+        self._wanted = self._wanted or News(rank, f"{self._name_of(rank)} has died", 1)
 
     def _watch(self) -> None:
         """Watches until there is news, and ends this process if it goes on long after another one has failed."""
         try:
             while self._news is None:
-                for key, _ in self._selector.select(BEAT_SECONDS if self._met.is_set() else MEETING_SECONDS):
+                for key, _ in self._selector.select(LOOK_SECONDS if self._met.is_set() else MEETING_SECONDS):
                     key.data(key.fileobj)
                 if self._news is None:
                     self._news = self._exchange()
         except RuntimeError:  # the connection to the store broke
             self._news = self._news or News(0, f"{self._host} has died", 1)
-        for event in (self._known, self._met, self._answered):
-            event.set()
+        self._known.set()
+        self._met.set()
         # the main thread may wait in NCCL or compute for minutes without noticing
         if self._news.code and self._news.rank != self.process.number and not self._closed.wait(GRACE_SECONDS):
             sys.stderr.write(f"error: {self._news.message}\n")
@@ -236,11 +227,7 @@ class Watch:
             os._exit(self._news.code)
 
     def _exchange(self) -> News | None:
-        """Sends a beat and what there is to tell, and returns the news if there is any."""
-        self._beats += 1
-        self._store.set(f"beat {self.process.number}", f"{self._beats} {self._progress}")
-        if self._asked and self._wanted is None:
-            self._wanted = self._at_fault()
+        """Tells the others what there is to tell, and returns the news if there is any."""
         if self._wanted is not None:
             found = self._store.compare_set("news", "", json.dumps(dataclasses.asdict(self._wanted)))
         elif self._store.check(["news"]):
@@ -248,28 +235,30 @@ class Watch:
         else:
             if not self._met.is_set() and self._store.add("come", 0) == self.process.world_size:
                 self._met.set()
+            if self._asked or self._store.check(["asked"]):
+                self._answer()
             return None
         self._store.set(f"read {self.process.number}", "")
         return News(**json.loads(found))
 
-    def _at_fault(self) -> News | None:
-        """Names the process that the others wait for: silent for SILENT_SECONDS, or behind the others after them."""
+    def _answer(self) -> None:
+        """Says how far this process is, and SILENT_SECONDS later finds who has not said it or is behind the others."""
+        self._asked = self._asked or time.monotonic()
+        self._store.set("asked", "")
+        self._store.set(f"at {self.process.number}", str(self._progress))
+        if time.monotonic() - self._asked < SILENT_SECONDS:
+            return
         ranks = range(self.process.world_size)
-        if not self._store.check([f"beat {rank}" for rank in ranks]):
-            return None  # the processes have not met yet
-        beats = self._store.multi_get([f"beat {rank}" for rank in ranks])
-        began, before = self._looked = self._looked or (time.monotonic(), beats)
-        seconds = time.monotonic() - began
-        if seconds < SILENT_SECONDS:
-            return None
-        silent = [rank for rank in ranks if beats[rank] == before[rank]]
-        progress = [int(beat.split()[1]) for beat in beats]
-        slow = [rank for rank in ranks if progress[rank] < max(progress)]
-        for rank in [*silent, *slow][:1]:
-            what = f"has been silent for {seconds:.0f} s" if silent else "has not come to where the others wait for it"
-            return News(rank, f"{self._store.get(f'rank {rank}').decode()} {what}", 1)
-        self._answered.set()
-        return None
+        at = {rank: int(self._store.get(f"at {rank}")) for rank in ranks if self._store.check([f"at {rank}"])}
+        faults = [(rank, f"has been silent for {SILENT_SECONDS:g} s") for rank in ranks if rank not in at]
+        behind = [rank for rank in at if at[rank] < max(at.values())]
+        faults += [(rank, "has not come to where the others wait for it") for rank in behind]
+        self._wanted = self._otherwise
+        for rank, what in faults[:1]:
+            self._wanted = News(rank, f"{self._name_of(rank)} {what}", 1)
+
+    def _name_of(self, rank: int) -> str:
+        return self._store.get(f"rank {rank}").decode()
 
 
 def _read(line: socket.socket) -> bytes:
@@ -283,6 +272,15 @@ def _read(line: socket.socket) -> bytes:
 def _close(lines: Iterable[socket.socket]) -> None:
     for line in lines:
         line.close()
+
+
+def _reason(error: BaseException) -> tuple[str, int]:
+    """Returns what the others hear about an error, and the exit code that goes with it."""
+    if isinstance(error, UserError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", 130
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}", 1
 
 
 def _host() -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import multiprocessing.util
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from tests.helpers.ranks import run_sessions
@@ -123,17 +125,15 @@ def stand_still(process: Rank, victim: int, how: str) -> None:
         if how == "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)
         threading.Event().wait(100)
-    try:
-        session.barrier()
-    finally:
-        os.kill(victims_id, signal.SIGKILL)
+    multiprocessing.util.Finalize(None, os.kill, (victims_id, signal.SIGKILL), exitpriority=0)  # when this one ends
+    session.barrier()
 
 
 @pytest.mark.parametrize(
     ("victim", "how", "named"),
     [
-        (1, "stopped", r"has been silent for \d s"),
-        (0, "stopped", r"has been silent for \d s"),  # and the store with it
+        (1, "stopped", r"has been silent for \S+ s"),
+        (0, "stopped", r"has been silent for \S+ s"),  # and the store with it
         (1, "slow", "has not come to where the others wait for it"),
     ],
 )
@@ -141,12 +141,28 @@ def test_a_stuck_process_is_named_after_the_timeout(
     victim: int, how: str, named: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "COLLECTIVE_SECONDS", 1.0)
-    monkeypatch.setattr(watch, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(watch, "SILENT_SECONDS", 0.8)
     monkeypatch.setattr(watch, "NEWS_SECONDS", 0.5)
     code, text = run_sessions(2, stand_still, victim, how, DIST_TIMEOUT="")[1 - victim]
     assert code == 1
     assert re.search(rf"^error: rank {victim} \(.*\) {named}$", text, re.MULTILINE)
+
+
+def wait_for_each_other(process: Rank) -> None:
+    dist.recv(torch.zeros(1), src=1 - process.number)  # which nobody sends
+
+
+@pytest.mark.long
+def test_when_nobody_is_at_fault_for_a_timeout_the_error_is_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "COLLECTIVE_SECONDS", 1.0)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SILENT_SECONDS", 0.8)
+    results = run_sessions(2, wait_for_each_other, DIST_TIMEOUT="")
+    assert [code for code, _ in results] == [1, 1]
+    named = [re.search(r"^error: rank \d \(.*\): RuntimeError: ", text, re.MULTILINE) for _, text in results]
+    assert sum(map(bool, named)) == 1  # the other one has the traceback
+    assert not any("silent" in text or "has not come" in text for _, text in results)
 
 
 def keep_pythons_lock(process: Rank) -> None:
@@ -155,8 +171,8 @@ def keep_pythons_lock(process: Rank) -> None:
     session.barrier()
 
 
-def test_a_process_that_sends_no_beat_for_long_is_not_called_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "BEAT_SECONDS", 0.05)
+def test_a_process_that_answers_nothing_for_long_is_not_called_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(watch, "SILENT_SECONDS", 0.2)
     assert run_sessions(2, keep_pythons_lock) == [(0, ""), (0, "")]
 
