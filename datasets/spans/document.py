@@ -65,7 +65,7 @@ class Document:
             return None
         parser = ElementTree.XMLParser(target=_NoDoctype(self.path))
         try:
-            parser.feed(self.text.encode())
+            parser.feed(self.text)
             return parser.close()
         except (ElementTree.ParseError, RecursionError, ValueError) as error:
             raise ListError(f"{self.path}: begins like XML but cannot be read as such ({error})") from None

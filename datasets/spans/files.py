@@ -74,6 +74,8 @@ def read_labels(
     for path in paths:
         document = Document(path)
         name = form or find_format(document)
+        if not FORMATS[name].looks(document):
+            raise ListError(f"{path}: is not of {FORMATS[name].title}; expected {FORMATS[name].marks}")
         reading = Reading(NoVideos() if videos is None else videos, fps, faults, notes)
         read.append((path, name, FORMATS[name].read(document, reading)))
     table = _merged(read, faults, notes)
@@ -157,6 +159,9 @@ def _parts(table: SpanTable, path: Path, form: Format) -> Iterable[tuple[Path, S
     if not parts:
         raise UserError(f"{path}: there is no span that {form.title} could hold; nothing was written")
     if len(parts) == 1 and path.suffix.lower() == form.suffix:
+        if form.named and path.stem != parts[0][0]:
+            wanted = f"{parts[0][0]}{form.suffix}"
+            raise UserError(f"{path}: only its name can say what is in it; call it {wanted}, or give a folder")
         return [(path, parts[0][1])]
     names = [name for name, _ in parts]
     if twice := next((name for name in names if names.count(name) > 1), None):

@@ -30,6 +30,7 @@ class Format:
     tick: seconds of its finest step; 0.0 if it keeps times to the bit, None if it counts frames.
     name_as: what it keeps of a video's name.
     parts: divides a table into files, each with its name without suffix; None if one file holds all.
+    named: whether only the name of a file says which video or class it is about.
     adds_up: whether several files about the same video complete each other.
     """
 
@@ -43,6 +44,7 @@ class Format:
     tick: float | None = EXACT
     name_as: Callable[[str], str] = str
     parts: Parts | None = None
+    named: bool = False
     adds_up: bool = False
 
 

@@ -87,7 +87,7 @@ class VideoFiles:
             return video
         return replace(
             video,
-            duration=video.duration or times.begins + times.duration,
+            duration=video.duration or _seconds(times),
             fps=video.fps or self.fps(video.name),
             num_frames=video.num_frames or len(times),
         )
@@ -95,12 +95,17 @@ class VideoFiles:
     def seconds(self, name: str) -> float | None:
         """Returns the duration of a video; None if it is not there or cannot be read."""
         times = self._scanned(name)
-        return times.begins + times.duration if isinstance(times, VideoTimes) else None
+        return _seconds(times) if isinstance(times, VideoTimes) else None
 
     def _scanned(self, name: str) -> VideoTimes | str | None:
         self.look_at([name])
         path = self.path(name)
         return None if path is None else self._times[path]
+
+
+def _seconds(times: VideoTimes) -> float:
+    """Returns the duration of a file, to a microsecond: ticks add up to 3.0000000000000004."""
+    return round(times.begins + times.duration, 6)
 
 
 def _ends(path: str) -> list[str]:

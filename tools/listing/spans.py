@@ -121,8 +121,8 @@ def _make_lists(table: SpanTable, args: argparse.Namespace, files: VideoFiles | 
         sides = [SPLITS.get(video.subset.lower(), "") for video in videos]
         if other := next((v for v, side in zip(videos, sides, strict=True) if not side), None):
             raise UserError(
-                f"{other.name}: its subset is {other.subset or 'unknown'!r}, which does not say whether it trains; divide "
-                "the videos with --split 0.8"
+                f"{other.name}: its subset is {other.subset or 'unknown'!r}, which does not say whether it trains; "
+                "divide the videos with --split 0.8"
             )
     index = {name: number for number, name in enumerate(table.classes)}
     args.lists.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from datasets.spans.document import Document
-from datasets.spans.format import FRAMES, Format, Videos, file_name, one_video, whole_frames
+from datasets.spans.format import FRAMES, Format, Videos, one_video, whole_frames
 from datasets.spans.reading import Reading, count, entry
 from datasets.spans.span import SpanTable, stem
 from utils.errors import ListError
@@ -123,6 +123,5 @@ FORMAT = Format(
     write=write,
     holds=frozenset({"num_frames", "empty", "classes"}),
     tick=FRAMES,
-    name_as=file_name,
     parts=one_video,
 )

@@ -82,6 +82,7 @@ SRT = Format(
     tick=MILLISECONDS,
     name_as=stem,
     parts=one_video,
+    named=True,
 )
 VTT = replace(
     SRT,

@@ -20,7 +20,7 @@ _SUBSET = re.compile(r"(.+)_(val|test|train)")
 _SUBSETS = {"val": "val", "validation": "val", "test": "test", "testing": "test"}
 _SUBSETS |= {"train": "train", "training": "train"}
 _LINE = re.compile(r"(\S.*?)[ \t]+(\S+)[ \t]+(\S+)")
-_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|nan|inf)", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?(e-?\d+)?|nan|inf)", re.IGNORECASE)
 
 
 def looks(document: Document) -> bool:
@@ -78,7 +78,7 @@ def _by_subset(table: SpanTable) -> Iterator[tuple[str, SpanTable]]:
 def _by_class(table: SpanTable) -> Iterator[tuple[str, SpanTable]]:
     """Yields the videos of each class. Raises UserError for a class that cannot be the name of a file."""
     for label in sorted({span.label for span in table.spans}):
-        if PurePosixPath(label).name != label or label.startswith("."):
+        if PurePosixPath(label).name != label or label.startswith(".") or _SUBSET.fullmatch(label):
             raise UserError(f"class {label!r}: THUMOS14 names files by classes, and this is no name of a file")
         videos = [replace(video, spans=_of_class(video, label)) for video in table.videos]
         yield label, replace(table, videos=tuple(video for video in videos if video.spans))
@@ -101,6 +101,7 @@ THUMOS14 = Format(
     write=write,
     holds=frozenset({"subset"}),
     parts=_by_subset,
+    named=True,
     adds_up=True,
 )
 MULTITHUMOS = replace(
