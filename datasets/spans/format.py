@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -53,17 +54,19 @@ class Videos:
 
     def __init__(self) -> None:
         self._known: dict[str, LabeledVideo] = {}
+        self._spans: dict[str, list[Span]] = defaultdict(list)
 
     def add(self, name: str, spans: list[Span], *, where: str, **about: Any) -> None:
         """Adds spans of a video. about: fields of LabeledVideo; what is known already stays."""
         before = self._known.get(name) or LabeledVideo(name, where=where)
-        news = {key: value for key, value in about.items() if not getattr(before, key)}
-        self._known[name] = replace(before, spans=(*before.spans, *spans), **news)
+        news = {key: value for key, value in about.items() if value and not getattr(before, key)}
+        self._known[name] = replace(before, **news) if news else before
+        self._spans[name] += spans
 
     def table(self, classes: list[str] | tuple[str, ...] = ()) -> SpanTable:
         """Returns the videos as a table. classes: names that the file gives in order; by default those of its spans."""
         videos = sorted(self._known.values(), key=lambda video: video.name)
-        videos = [replace(video, spans=in_order(video.spans)) for video in videos]
+        videos = [replace(video, spans=in_order(self._spans[video.name])) for video in videos]
         named = dict.fromkeys(classes)
         return SpanTable(tuple(videos), (*named, *sorted({s.label for v in videos for s in v.spans} - named.keys())))
 

@@ -46,7 +46,7 @@ class NoVideos:
         """Does nothing, as there are no videos."""
 
     def fps(self, name: str) -> float | None:
-        """Returns None."""
+        """Returns None for every video."""
         return None
 
 
@@ -77,10 +77,10 @@ class Reading:
 
     def frames(self, first: Any, after: Any, label: Any, where: str, fps: float, score: Any = None) -> list[Span]:
         """Returns the span of the frames from `first` on, counted from 0, before `after`, like `spans`."""
-        times = [None if (n := self._seconds(frame, "frame", where)) is None else n / fps for frame in (first, after)]
-        if times[0] is None or times[1] is None:
+        frames = self._frame(first, where), self._frame(after, where)
+        if frames[0] is None or frames[1] is None:
             return []
-        return [Span(times[0], times[1], class_name(label, where), number(score, "score", where), where)]
+        return self.spans(frames[0] / fps, frames[1] / fps, label, where, score)
 
     def fps(self, name: str, where: str, known: float | None = None) -> float:
         """Returns the frame rate of a video: `known` from the file, else from the video, else the fallback.
@@ -94,6 +94,16 @@ class Reading:
                 "the folder of the videos, or --fps"
             )
         return rate
+
+    def _frame(self, value: Any, where: str) -> int | None:
+        try:
+            frame = math.nan if isinstance(value, bool) or value is None else float(value)
+        except (TypeError, ValueError, OverflowError):
+            frame = math.nan
+        if not frame.is_integer():
+            self.faults.append(Fault(f"{where}: {value!r} is not the number of a frame; write a whole number"))
+            return None
+        return int(frame)
 
     def _seconds(self, value: Any, what: str, where: str) -> float | None:
         try:

@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     labels = read_labels(args.files, form=args.form, classes=classes, videos=videos, fps=args.fps)
     for line in (*labels.notes, *_summary(labels)):
         print(line)
+    if labels.faults and not args.fix:
+        print("these numbers are those after --fix")
     left = _say_faults(labels, fix=args.fix)
     if left:
         print(f"{_counted(left, 'fault')}; nothing was written")

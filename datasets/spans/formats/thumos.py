@@ -19,7 +19,6 @@ from utils.errors import ListError, UserError
 _SUBSET = re.compile(r"(.+)_(val|test|train)")
 _SUBSETS = {"val": "val", "validation": "val", "test": "test", "testing": "test"}
 _SUBSETS |= {"train": "train", "training": "train"}
-_LINE = re.compile(r"(\S.*?)[ \t]+(\S+)[ \t]+(\S+)")
 _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?(e-?\d+)?|nan|inf)", re.IGNORECASE)
 
 
@@ -27,8 +26,8 @@ def looks(document: Document) -> bool:
     """Says whether most lines are `video start end`."""
     if document.text.lstrip()[0] in "{[<" or document.path.suffix.lower() != ".txt" or document.header:
         return False
-    matches = [_LINE.fullmatch(line) for _, line in document.lines]
-    good = [bool(match and all(_NUMBER.fullmatch(match[part]) for part in (2, 3))) for match in matches]
+    parts = [line.rsplit(None, 2) for _, line in document.lines]
+    good = [len(part) == 3 and all(map(_NUMBER.fullmatch, part[1:])) for part in parts]
     return 2 * sum(good) > len(good)
 
 
@@ -46,10 +45,10 @@ def read(document: Document, reading: Reading) -> SpanTable:
     label, subset = (match[1], match[2]) if match else (document.path.stem, "")
     videos = Videos()
     for where, line in document.lines:
-        parts = _LINE.fullmatch(line)
-        if parts is None:
+        parts = line.rsplit(None, 2)
+        if len(parts) != 3:
             raise ListError(f"{where}: {line!r} is not `video start end`")
-        videos.add(parts[1], reading.spans(parts[2], parts[3], label, where), where=where, subset=subset)
+        videos.add(parts[0], reading.spans(parts[1], parts[2], label, where), where=where, subset=subset)
     return videos.table()
 
 

@@ -18,6 +18,7 @@ from datasets.spans.formats import FORMATS, find_format
 from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order
 from tests.datasets.spans.examples import EXAMPLES, Example, video
 from utils.errors import ListError, UserError
+from utils.files import ROOT
 
 FPS = 25.0
 LABELS = ["run", "jump high", "öffnen & <schließen>", "a, b", "12"]
@@ -208,6 +209,11 @@ def test_overlapping_spans_of_a_class_get_tiers_of_their_own(tmp_path: Path) -> 
             "video,label,start_frame,end_frame\na.mp4,x,1,2\n",
             "give --videos, the folder of the videos, or --fps",
         ),
+        (
+            "x.csv",
+            "video,label,start_frame,end_frame,fps\na.mp4,x,1,2.5,9\n",
+            "x.csv:2: '2.5' is not the number of a frame",
+        ),
         ("x.csv", "video,label,start,end,score\na.mp4,x,1,2,high\n", "x.csv:2: score 'high' is not a number"),
         (
             "x.json",
@@ -266,3 +272,18 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     assert said[4].startswith("labels are the numbers of verb and noun") and said[5:] == [
         "columns that are not read: note"
     ]
+
+
+def test_the_page_says_what_each_format_holds() -> None:
+    words = {0.0: "exact", 1e-6: "microseconds", 1e-3: "milliseconds", None: "frames"}
+    keys = ("score", "subset", "duration", "fps", "num_frames", "empty", "classes")
+    wanted = {
+        name: (words[form.tick], ", ".join(key for key in keys if key in form.holds)) for name, form in FORMATS.items()
+    }
+    page = (ROOT / "docs" / "segments.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    found = {name: (times, holds) for names, _, times, holds in rows for name in names.replace("`", "").split(", ")}
+    assert found | {"vtt": (found["vtt"][0], "empty"), "srt": (found["srt"][0], "")} == wanted
+    assert found["vtt"][1] == "`vtt`: empty"
