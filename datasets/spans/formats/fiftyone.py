@@ -70,7 +70,7 @@ def _spans(
     label, score = one["label"], one.get("confidence")
     if isinstance(label, int) and classes:  # targets may be numbers into the classes
         if not 0 <= label < len(classes):
-            raise ListError(f"{where}: label {label} is none of the {len(classes)} classes")
+            raise ListError(f"{where}: label {label} is beyond the {len(classes)} classes")
         label = classes[label]
     if "timestamps" in one:
         start, end = one["timestamps"]
