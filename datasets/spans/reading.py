@@ -101,7 +101,7 @@ class Reading:
         except (TypeError, ValueError, OverflowError):
             frame = math.nan
         if not frame.is_integer():
-            self.faults.append(Fault(f"{where}: {value!r} is not the number of a frame; write a whole number"))
+            self.faults.append(Fault(f"{where}: {shown(value)} is not the number of a frame; write a whole number"))
             return None
         return int(frame)
 
@@ -117,12 +117,18 @@ class Reading:
             comma = _COMMA.fullmatch(value.strip()) if isinstance(value, str) else None
             if comma is not None:
                 self.faults.append(
-                    Fault(f"{where}: {what} {value!r} has a comma; write a point", "the comma is read as a point")
+                    Fault(f"{where}: {what} {shown(value)} has a comma; write a point", "the comma is read as a point")
                 )
                 return read_seconds(f"{comma[1]}.{comma[2]}")
-        fault = f"{where}: {what} {value!r} is not a time; write seconds (12.5) or a clock time (00:01:12.50)"
+        fault = f"{where}: {what} {shown(value)} is not a time; write seconds (12.5) or a clock time (00:01:12.50)"
         self.faults.append(Fault(fault))
         return None
+
+
+def shown(value: Any) -> str:
+    """Returns a value as messages show it, at most 80 characters long."""
+    text = repr(value[:80] if isinstance(value, str) else value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def class_name(label: Any, where: str) -> str:
@@ -130,9 +136,9 @@ def class_name(label: Any, where: str) -> str:
     if isinstance(label, int) and not isinstance(label, bool):
         label = str(label)
     if not isinstance(label, str) or not (name := composed(label.strip())):
-        raise ListError(f"{where}: the label is {label!r}; every span needs the name of a class")
+        raise ListError(f"{where}: the label is {shown(label)}; every span needs the name of a class")
     if not name.isprintable():
-        raise ListError(f"{where}: the label {label!r} has characters that are not printed; remove them")
+        raise ListError(f"{where}: the label {shown(label)} has characters that are not printed; remove them")
     return name
 
 
@@ -144,7 +150,7 @@ def number(value: Any, what: str, where: str) -> float | None:
         if not math.isfinite(found := float(value)) or isinstance(value, bool):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise ListError(f"{where}: {what} {value!r} is not a number") from None
+        raise ListError(f"{where}: {what} {shown(value)} is not a number") from None
     return found
 
 

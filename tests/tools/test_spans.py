@@ -80,6 +80,7 @@ def test_a_class_file_and_wrong_words_of_a_user(tmp_path: Path) -> None:
         assert message in run_tool("spans", file, *arguments, code=2).stderr
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("split", [True, False], ids=["split", "subsets"])
 def test_lists_keep_the_spans_of_a_video_together_and_are_read_by_main(tmp_path: Path, split: bool) -> None:
     rows = "".join(

@@ -7,7 +7,7 @@ import io
 
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
-from datasets.spans.reading import Reading, positive
+from datasets.spans.reading import Reading, positive, shown
 from datasets.spans.span import SpanTable
 from utils.errors import ListError, UserError
 
@@ -25,7 +25,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
         for action in filter(None, map(str.strip, row["actions"].split(";"))):
             parts = action.rsplit(None, 2)
             if len(parts) != 3:
-                raise ListError(f"{where}: action {action!r} is not `class start end`")
+                raise ListError(f"{where}: action {shown(action)} is not `class start end`")
             spans += reading.spans(parts[1], parts[2], parts[0], where)
         videos.add(row["id"], spans, where=where, duration=positive(row.get("length"), "length", where))
     return videos.table()

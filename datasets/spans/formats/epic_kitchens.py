@@ -13,7 +13,7 @@ from pathlib import Path
 
 from datasets.spans.document import Document
 from datasets.spans.format import MICROSECONDS, Format, Videos, clock
-from datasets.spans.reading import Reading
+from datasets.spans.reading import Reading, shown
 from datasets.spans.span import SpanTable
 from utils.errors import ListError, UserError
 
@@ -41,7 +41,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
         numbers = [row[f"{kind}_class"] for kind in _KINDS]
         for kind, number in zip(_KINDS, numbers, strict=True):
             if not number.isdecimal() or (names[kind] and number not in names[kind]):
-                raise ListError(f"{where}: {kind}_class {number!r} is no number of a {kind}")
+                raise ListError(f"{where}: {kind}_class {shown(number)} is no number of a {kind}")
         label = " ".join(names[kind].get(number, number) for kind, number in zip(_KINDS, numbers, strict=True))
         spans = reading.spans(row["start_timestamp"], row["stop_timestamp"], label, where)
         videos.add(row["video_id"], spans, where=where)

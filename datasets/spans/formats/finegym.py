@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
-from datasets.spans.reading import Reading, entry
+from datasets.spans.reading import Reading, entry, shown
 from datasets.spans.span import SpanTable
 from utils.errors import ListError, UserError
 
@@ -68,7 +68,7 @@ def _elements(document: Document, reading: Reading, videos: Videos) -> None:
     for where, line in document.lines:
         parts = _ELEMENT.fullmatch(line)
         if parts is None:
-            raise ListError(f"{where}: {line!r} is not `VIDEO_E_start_end_A_start_end label`")
+            raise ListError(f"{where}: {shown(line)} is not `VIDEO_E_start_end_A_start_end label`")
         name, event, element, label = parts.groups()
         try:
             about = times.json[name][event]

@@ -10,7 +10,7 @@ import io
 
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
-from datasets.spans.reading import Reading
+from datasets.spans.reading import Reading, shown
 from datasets.spans.span import SpanTable
 from utils.errors import ListError
 
@@ -27,7 +27,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
     videos, negatives = Videos(), 0
     for where, row in document.named_rows():
         if row["label"] not in ("1", "-1"):
-            raise ListError(f"{where}: label {row['label']!r} is neither 1 nor -1")
+            raise ListError(f"{where}: label {shown(row['label'])} is neither 1 nor -1")
         shows = row["label"] == "1"
         negatives += not shows
         spans = reading.spans(row["start"], row["end"], row["classname"], where) if shows else []

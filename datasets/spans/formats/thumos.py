@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
-from datasets.spans.reading import Reading
+from datasets.spans.reading import Reading, shown
 from datasets.spans.span import LabeledVideo, Span, SpanTable
 from utils.errors import ListError, UserError
 
@@ -47,7 +47,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
     for where, line in document.lines:
         parts = line.rsplit(None, 2)
         if len(parts) != 3:
-            raise ListError(f"{where}: {line!r} is not `video start end`")
+            raise ListError(f"{where}: {shown(line)} is not `video start end`")
         videos.add(parts[0], reading.spans(parts[1], parts[2], label, where), where=where, subset=subset)
     return videos.table()
 
