@@ -51,6 +51,7 @@ FLOORS = {
     "datasets": (
         {"lists", "sampling"},
         {"stores", "videos"},
+        {"spans"},
         {"protocol"},
         {
             *("frame_dataset", "video_dataset", "fake_dataset", "shared_clips", "loader"),

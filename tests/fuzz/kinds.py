@@ -27,13 +27,15 @@ from anal_tools import ledger
 from datasets.lists import records
 from datasets.lists.class_names import read_class_file
 from datasets.lists.tables import read_videos
+from datasets.spans.files import read_labels
 from datasets.stores.pack_writer import verify
 from datasets.stores.packed import PackedStore
 from datasets.videos.reader import read_pyav
 from datasets.videos.scan import scan
 from methods import METHODS
 from networks.checkpoints.layouts import LAYOUTS
-from tests.fuzz.tokens import HTTP, MEDIA, PICKLE, PYTHON, SHAPES, YAML
+from tests.datasets.spans.examples import EXAMPLES
+from tests.fuzz.tokens import HTTP, MEDIA, PICKLE, PYTHON, SHAPES, SPANS, YAML
 from tests.helpers import archives
 from tests.helpers.experiment import make_experiment, write_frames
 from tests.helpers.make_video import make_video, picture
@@ -234,6 +236,17 @@ def _videos(folder: Path) -> None:
         make_video(folder / name, codec, frames=12)
 
 
+def _label_files(folder: Path) -> None:
+    for name, example in EXAMPLES.items():
+        (folder / name).mkdir()
+        example.write(folder / name)
+
+
+def _read_label_files(folder: Path) -> None:
+    for name, example in EXAMPLES.items():
+        read_labels([folder / name / example.name], fps=25)
+
+
 def _read_videos(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         for _ in zip(range(40), VideoInput(path).frames(), strict=False):
@@ -318,6 +331,7 @@ KINDS = {
         Kind("config, YAML", _config, ("exp/config.yaml",), _dry_run, YAML),
         Kind("pack and its indexes", _pack, ("pack/*",), _read_pack, SHAPES),
         Kind("list, CSV, class file", _lists, ("*.txt", "*.csv"), _read_lists),
+        Kind("labels of spans", _label_files, ("*/*",), _read_label_files, SPANS),
         Kind("cache of a list", _list_cache, ("cache/**/*",), _read_list_cache, SHAPES),
         Kind("config of mmaction2", _mmaction2, WHOLE, _read_mmaction2, PYTHON),
         Kind("JPEG and PNG", _images, WHOLE, _read_images, MEDIA),

@@ -82,6 +82,20 @@ MEDIA = (
     b"\xff\xd8",
     b"\xff\xc0\0\x11\x08\x7d\0\x7d\0\x03",
 )
+SPANS = (
+    b"NaN",
+    b"1e999",
+    b"null",
+    b"-1",
+    b"{}",
+    b"[]",
+    b"true",
+    b"99999999999999999999",
+    b"<!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]>",
+    b"&a;",
+    b"-->",
+    b"start_frame",
+)
 HTTP = (
     b"Transfer-Encoding: chunked\r\n",
     b"Content-Length: 9\r\n",

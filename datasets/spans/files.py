@@ -1,0 +1,169 @@
+"""Reads label files of any format into one table, and writes a table as files of any format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from datasets.lists.class_names import Classes
+from datasets.spans.check import check
+from datasets.spans.document import Document
+from datasets.spans.format import Format
+from datasets.spans.formats import FORMATS, find_format
+from datasets.spans.names import match_classes, one_spelling
+from datasets.spans.reading import Fault, NoVideos, Reading
+from datasets.spans.span import LabeledVideo, SpanTable, in_order, without_suffix
+from datasets.spans.video_files import VideoFiles
+from utils.errors import ListError, UserError
+from utils.files import atomic_write
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Holds what label files say.
+
+    table: as --fix makes it.
+    faults: what is wrong with the files.
+    notes: what they say otherwise than it is taken, or say and is not taken over.
+    formats: the name of each file's format.
+    """
+
+    table: SpanTable
+    faults: list[Fault]
+    notes: list[str]
+    formats: dict[Path, str]
+
+
+def read_spans(
+    paths: Sequence[Path],
+    *,
+    form: str | None = None,
+    classes: Classes | None = None,
+    videos: VideoFiles | None = None,
+    fps: float | None = None,
+) -> SpanTable:
+    """Reads label files. The arguments are those of `read_labels`. Raises ListError for anything that is wrong."""
+    labels = read_labels(paths, form=form, classes=classes, videos=videos, fps=fps)
+    if labels.faults:
+        more = f" (and {len(labels.faults) - 1} more faults)" if len(labels.faults) > 1 else ""
+        raise ListError(f"{labels.faults[0].message}{more}; python -m tools.spans shows and mends them")
+    return labels.table
+
+
+def read_labels(
+    paths: Sequence[Path],
+    *,
+    form: str | None = None,
+    classes: Classes | None = None,
+    videos: VideoFiles | None = None,
+    fps: float | None = None,
+) -> Labels:
+    """Reads label files, also with faults.
+
+    form: a name in FORMATS; by default the content of each file decides.
+    classes: the names that labels are matched with; by default spellings are only made the same.
+    videos: the videos; they give frame rates and durations, and each must be there.
+    fps: frames per second where neither the file nor the video says it.
+
+    Raises ListError for a file that cannot be read as a whole.
+    """
+    faults: list[Fault] = []
+    notes: list[str] = []
+    read: list[tuple[Path, str, SpanTable]] = []
+    for path in paths:
+        document = Document(path)
+        name = form or find_format(document)
+        if not FORMATS[name].looks(document):
+            raise ListError(f"{path}: is not of {FORMATS[name].title}; expected {FORMATS[name].marks}")
+        reading = Reading(NoVideos() if videos is None else videos, fps, faults, notes)
+        read.append((path, name, FORMATS[name].read(document, reading)))
+    table = _merged(read, faults, notes)
+    if classes is None:
+        table, changes = one_spelling(table)
+    else:
+        table, changes, unknown = match_classes(table, classes)
+        faults += unknown
+    table, wrong = check(table, videos)
+    return Labels(table, faults + wrong, notes + changes, {path: name for path, name, _ in read})
+
+
+def _merged(read: list[tuple[Path, str, SpanTable]], faults: list[Fault], notes: list[str]) -> SpanTable:
+    """Joins the tables of several files; a video in two of them must have the same labels in both."""
+    if len(read) == 1:
+        return read[0][2]
+    videos: dict[str, tuple[LabeledVideo, Path, str]] = {}
+    same = 0
+    for path, name, table in read:
+        for video in table.videos:
+            key = without_suffix(video.name)
+            before, source, form = videos.setdefault(key, (video, path, name))
+            if before is video:
+                continue
+            if reason := _disagreement(before, video, both=FORMATS[name].adds_up and form == name):
+                what = f"{source} and {path} disagree about {video.name}: {reason}"
+                faults.append(Fault(f"{what}; leave out one of the files, or correct it"))
+            elif FORMATS[name].adds_up and form == name:
+                videos[key] = (replace(before, spans=in_order((*before.spans, *video.spans))), source, form)
+            else:
+                same += 1
+    if same:
+        notes.append(f"{same} videos are in several files, with the same labels")
+    names = list(dict.fromkeys(name for _, _, table in read for name in table.classes))
+    ordered = all(list(table.classes) == sorted(table.classes) for _, _, table in read)
+    found = sorted((video for video, _, _ in videos.values()), key=lambda video: video.name)
+    return SpanTable(tuple(found), tuple(sorted(names) if ordered else names))
+
+
+def _disagreement(one: LabeledVideo, other: LabeledVideo, *, both: bool) -> str:
+    """Says how two entries of a video differ; "" if they do not. both: the spans of both count."""
+    for key in ("subset", "duration", "fps", "num_frames"):
+        values = getattr(one, key), getattr(other, key)
+        if all(values) and values[0] != values[1]:
+            return f"{key} {values[0]} and {values[1]}"
+    if both:
+        return ""
+    first, second = set(one.spans), set(other.spans)
+    if first == second:
+        return ""
+    span = min(first ^ second, key=lambda span: (span.start, span.end, span.label))
+    where = "first" if span in first else "second"
+    return f"{span.label!r} from {span.start:g} to {span.end:g} s is only in the {where}"
+
+
+def write_spans(table: SpanTable, path: Path, name: str) -> list[Path]:
+    """Writes a table in the format FORMATS[name]; returns the files, none of which is written before all are made.
+
+    Formats whose files are about one video, or one class, write a folder; for a single file `path` may be its name.
+
+    Raises UserError for a table that the format cannot hold at all.
+    """
+    form = FORMATS[name]
+    if "empty" not in form.holds:
+        table = replace(table, videos=tuple(video for video in table.videos if video.spans))
+    texts = {file: form.write(part) for file, part in _parts(table, path, form)}
+    try:
+        for file, text in texts.items():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(file, "w", newline="\n") as out:
+                out.write(text)
+    except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; give another place") from None
+    return list(texts)
+
+
+def _parts(table: SpanTable, path: Path, form: Format) -> Iterable[tuple[Path, SpanTable]]:
+    if form.parts is None:
+        return [(path, table)]
+    parts = list(form.parts(table))
+    if not parts:
+        raise UserError(f"{path}: there is no span that {form.title} could hold; nothing was written")
+    if len(parts) == 1 and path.suffix.lower() == form.suffix:
+        if form.named and path.stem != parts[0][0]:
+            wanted = f"{parts[0][0]}{form.suffix}"
+            raise UserError(f"{path}: only its name can say what is in it; call it {wanted}, or give a folder")
+        return [(path, parts[0][1])]
+    names = [name for name, _ in parts]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"{path}: two videos would be written to {twice}{form.suffix}; rename one of them")
+    return [(path / f"{name}{form.suffix}", part) for name, part in parts]

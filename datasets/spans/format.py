@@ -1,0 +1,148 @@
+"""Describes a format of label files: how it is known, read and written, and what it can hold."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from datasets.spans.document import Document
+from datasets.spans.reading import Reading
+from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order, stem
+from utils.errors import UserError
+
+Parts = Callable[[SpanTable], Iterator[tuple[str, SpanTable]]]
+EXACT, MICROSECONDS, MILLISECONDS, FRAMES = 0.0, 1e-6, 1e-3, None
+
+
+@dataclass(frozen=True)
+class Format:
+    """Describes one format.
+
+    title: the tool or data set that it comes from.
+    marks: what a file of this format is known by, for messages.
+    suffix: of the files that it writes.
+    looks: says whether a document has this format.
+    read: returns the videos of a document, in any order.
+    write: returns the text of a file.
+    holds: which of score, subset, duration, fps, num_frames, empty (videos without spans) and classes it can hold.
+    tick: seconds of its finest step; 0.0 if it keeps times to the bit, None if it counts frames.
+    name_as: what it keeps of a video's name.
+    parts: divides a table into files, each with its name without suffix; None if one file holds all.
+    named: whether only the name of a file says which video or class it is about.
+    adds_up: whether several files about the same video complete each other.
+    """
+
+    title: str
+    marks: str
+    suffix: str
+    looks: Callable[[Document], bool]
+    read: Callable[[Document, Reading], SpanTable]
+    write: Callable[[SpanTable], str]
+    holds: frozenset[str]
+    tick: float | None = EXACT
+    name_as: Callable[[str], str] = str
+    parts: Parts | None = None
+    named: bool = False
+    adds_up: bool = False
+
+
+class Videos:
+    """Gathers videos while a file is read; a name that comes again adds its spans to the video."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, LabeledVideo] = {}
+        self._spans: dict[str, list[Span]] = defaultdict(list)
+
+    def add(self, name: str, spans: list[Span], *, where: str, **about: Any) -> None:
+        """Adds spans of a video. about: fields of LabeledVideo; what is known already stays."""
+        before = self._known.get(name) or LabeledVideo(name, where=where)
+        news = {key: value for key, value in about.items() if value and not getattr(before, key)}
+        self._known[name] = replace(before, **news) if news else before
+        self._spans[name] += spans
+
+    def table(self, classes: list[str] | tuple[str, ...] = ()) -> SpanTable:
+        """Returns the videos as a table. classes: names that the file gives in order; by default those of its spans."""
+        videos = sorted(self._known.values(), key=lambda video: video.name)
+        videos = [replace(video, spans=in_order(self._spans[video.name])) for video in videos]
+        named = dict.fromkeys(classes)
+        return SpanTable(tuple(videos), (*named, *sorted({s.label for v in videos for s in v.spans} - named.keys())))
+
+
+def one_video(table: SpanTable) -> Iterator[tuple[str, SpanTable]]:
+    """Yields a table for each video, for formats whose files are about one; its name is that of the video."""
+    for video in table.videos:
+        yield stem(video.name), replace(table, videos=(video,))
+
+
+def file_name(name: str) -> str:
+    """Returns the name of a video without its folder."""
+    return PurePosixPath(name).name
+
+
+def whole_frames(video: LabeledVideo, title: str) -> list[tuple[Span, int, int]]:
+    """Returns each span with its first frame, counted from 0, and the first frame after it; at least one frame.
+
+    Raises UserError if the frame rate of the video is unknown.
+    """
+    if video.spans and video.fps is None:
+        raise UserError(
+            f"{video.name}: {title} counts frames, and nothing says how many a second there are; give --videos, the "
+            "folder of the videos, or --fps"
+        )
+    found = []
+    for span in video.spans:
+        first, after = round(span.start * (video.fps or 1)), round(span.end * (video.fps or 1))
+        found.append((span, first, max(after, first + 1)))
+    return found
+
+
+def losses(table: SpanTable, form: Format, *, written: SpanTable | None = None) -> list[str]:
+    """Says in sentences what a format cannot hold of a table; empty if nothing is lost.
+
+    written: the table with frame rates that are known from elsewhere; by default the table itself.
+    """
+    said = []
+    have = {
+        "score": (sum(span.score is not None for span in table.spans), "the scores of {} spans"),
+        "subset": (sum(bool(video.subset) for video in table.videos), "the subsets of {} videos"),
+        "duration": (sum(video.duration is not None for video in table.videos), "the durations of {} videos"),
+        "fps": (sum(video.fps is not None for video in table.videos), "the frame rates of {} videos"),
+        "num_frames": (sum(video.num_frames is not None for video in table.videos), "how many frames {} videos have"),
+        "empty": (sum(not video.spans for video in table.videos), "{} videos without spans"),
+        "classes": (
+            len(table.classes) * (list(table.classes) != sorted({span.label for span in table.spans})),
+            "the order of the {} classes, and those without spans",
+        ),
+    }
+    for key, (number, words) in have.items():
+        if number and key not in form.holds:
+            said.append(f"{form.title} cannot hold {words.format(number)}")
+    if changed := [video.name for video in table.videos if form.name_as(video.name) != video.name]:
+        said.append(f"{form.title} names {len(changed)} videos otherwise: {changed[0]} is {form.name_as(changed[0])}")
+    moved = [abs(moment - kept) for video in (written or table).videos for moment, kept in _kept(video, form)]
+    if any(shift > MICROSECONDS for shift in moved):
+        step = "whole frames" if form.tick is None else "milliseconds"
+        number = sum(shift > MICROSECONDS for shift in moved)
+        said.append(f"{form.title} rounds {number} times to {step}, by {1000 * max(moved):.3g} ms at most")
+    return said
+
+
+def _kept(video: LabeledVideo, form: Format) -> list[tuple[float, float]]:
+    """Returns each moment of a video's spans, and the one that a file of the format has in its place."""
+    if form.tick is None:
+        fps = video.fps or 1.0
+        frames = whole_frames(video, form.title)
+        return [pair for span, first, after in frames for pair in ((span.start, first / fps), (span.end, after / fps))]
+    step = form.tick or MICROSECONDS
+    moments = [moment for span in video.spans for moment in (span.start, span.end)]
+    return [(moment, round(moment / step) * step if form.tick > MICROSECONDS else moment) for moment in moments]
+
+
+def clock(seconds: float, *, mark: str = ".", digits: int = 3) -> str:
+    """Returns seconds as hh:mm:ss.mmm. mark: stands before the fraction. digits: of the fraction."""
+    ticks = round(seconds * 10**digits)
+    whole, rest = divmod(ticks, 10**digits)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}{mark}{rest:0{digits}d}"

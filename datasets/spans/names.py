@@ -1,0 +1,80 @@
+"""Matches the class names of labels forgivingly: case, spaces, underscores, hyphens and forms of Unicode may differ."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from datasets.lists.class_names import Classes
+from datasets.lists.columns import is_number, label_base
+from datasets.spans.reading import Fault
+from datasets.spans.span import SpanTable, in_order
+
+_CODE = re.compile(r"[a-z]\d+")  # Charades: `c092 Taking a bottle of water` is called c092
+
+
+def folded(name: str) -> str:
+    """Returns what two spellings of one class have in common."""
+    return re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFKC", name).casefold())
+
+
+def one_spelling(table: SpanTable) -> tuple[SpanTable, list[str]]:
+    """Gives classes that differ only in their spelling the one that is used most; says each change once."""
+    counts = Counter(span.label for span in table.spans)
+    groups: dict[str, list[str]] = {}
+    for name in table.classes:
+        groups.setdefault(folded(name), []).append(name)
+    chosen = {name: max(group, key=lambda one: counts[one]) for group in groups.values() for name in group}
+    notes = [
+        f"class {name!r} ({counts[name]} spans) is taken as {target!r} ({counts[target]} spans)"
+        for name, target in chosen.items()
+        if name != target
+    ]
+    return _renamed(table, chosen.__getitem__, tuple(dict.fromkeys(map(chosen.__getitem__, table.classes)))), notes
+
+
+def match_classes(table: SpanTable, classes: Classes) -> tuple[SpanTable, list[str], list[Fault]]:
+    """Gives labels the names of a class file; returns what changed, each once, and a fault for each unknown class.
+
+    Labels that are numbers count the lines of the class file, as in lists.
+    """
+    known = set(classes.names)
+    spellings: dict[str, list[str]] = {}
+    for name in classes.names:
+        spellings.setdefault(folded(name), []).append(name)
+        if _CODE.fullmatch(code := name.split()[0]):
+            spellings.setdefault(folded(code), []).append(name)
+    used = {span.label: span.where for span in table.spans if span.label not in known}
+    targets: dict[str, str] = {}
+    if used and all(map(is_number, used)):
+        base = label_base({int(label) for label in used}, len(classes.names), classes.first)
+        places = {label: int(label) - base for label in used}
+        targets = {label: classes.names[at] for label, at in places.items() if 0 <= at < len(classes.names)}
+    faults = []
+    for label in sorted(used.keys() - targets.keys()):
+        if len(found := spellings.get(folded(label), [])) == 1:
+            targets[label] = found[0]
+        else:
+            faults.append(Fault(_unknown(table, label, used[label], classes, found)))
+    notes = [f"class {label!r} is taken as {target!r}" for label, target in sorted(targets.items())]
+    return _renamed(table, lambda label: targets.get(label, label), tuple(classes.names)), notes, faults
+
+
+def _unknown(table: SpanTable, label: str, where: str, classes: Classes, found: list[str]) -> str:
+    number = sum(span.label == label for span in table.spans)
+    near = found or difflib.get_close_matches(label, classes.names, n=1)
+    hint = f"; perhaps {' or '.join(map(repr, near))} is meant" if near else ""
+    more = f" ({number} spans)" if number > 1 else ""
+    return f"{where}: class {label!r}{more} is not in {classes.source}{hint}; rename it, or add it to the class file"
+
+
+def _renamed(table: SpanTable, name: Callable[[str], str], classes: tuple[str, ...]) -> SpanTable:
+    videos = tuple(
+        replace(video, spans=in_order([replace(span, label=name(span.label)) for span in video.spans]))
+        for video in table.videos
+    )
+    return SpanTable(videos, classes)

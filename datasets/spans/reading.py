@@ -1,0 +1,179 @@
+"""Turns what label files say into spans: times of every form, frames, and faults that are found on the way."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from datasets.lists.columns import composed, read_seconds
+from datasets.spans.span import Span
+from utils.errors import ListError
+
+_COMMA = re.compile(r"((?:\d+:){0,2}-?\d+),(\d+)")
+_ODD = (KeyError, TypeError, ValueError, AttributeError, LookupError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Describes something that is wrong with labels.
+
+    message: what is wrong, where, and what to do.
+    fix: what --fix does about it; "" if it does nothing.
+    """
+
+    message: str
+    fix: str = ""
+
+
+class Rates(Protocol):
+    """Knows how many frames a second videos have."""
+
+    def look_at(self, names: Iterable[str]) -> None:
+        """Finds out about several videos at once, which takes less time than one by one."""
+
+    def fps(self, name: str) -> float | None:
+        """Returns the frame rate of a video; None if it is unknown."""
+
+
+class NoVideos:
+    """Knows no video."""
+
+    def look_at(self, names: Iterable[str]) -> None:
+        """Does nothing, as there are no videos."""
+
+    def fps(self, name: str) -> float | None:
+        """Returns None for every video."""
+        return None
+
+
+@dataclass
+class Reading:
+    """Collects what readers find in one label file.
+
+    rates: knows the frame rate of videos.
+    fallback: frames per second of videos whose rate nothing else says.
+    faults: what is wrong with spans; those of them that have no meaning are left out.
+    notes: what the file says beyond spans and is not taken over.
+    """
+
+    rates: Rates = field(default_factory=NoVideos)
+    fallback: float | None = None
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def spans(self, start: Any, end: Any, label: Any, where: str, score: Any = None) -> list[Span]:
+        """Returns the span from `start` to `end`, seconds or clock times, in a list; an empty one if they are neither.
+
+        Raises ListError for a label that is empty or no text, and for a score that is no number.
+        """
+        times = self._seconds(start, "start", where), self._seconds(end, "end", where)
+        if times[0] is None or times[1] is None:
+            return []
+        return [Span(times[0], times[1], class_name(label, where), number(score, "score", where), where)]
+
+    def frames(self, first: Any, after: Any, label: Any, where: str, fps: float, score: Any = None) -> list[Span]:
+        """Returns the span of the frames from `first` on, counted from 0, before `after`, like `spans`."""
+        frames = self._frame(first, where), self._frame(after, where)
+        if frames[0] is None or frames[1] is None:
+            return []
+        return self.spans(frames[0] / fps, frames[1] / fps, label, where, score)
+
+    def fps(self, name: str, where: str, known: float | None = None) -> float:
+        """Returns the frame rate of a video: `known` from the file, else from the video, else the fallback.
+
+        Raises ListError without any of them.
+        """
+        rate = known or self.rates.fps(name) or self.fallback
+        if rate is None:
+            raise ListError(
+                f"{where}: spans of {name} are in frames, and nothing says how many a second there are; give --videos, "
+                "the folder of the videos, or --fps"
+            )
+        return rate
+
+    def _frame(self, value: Any, where: str) -> int | None:
+        try:
+            frame = math.nan if isinstance(value, bool) or value is None else float(value)
+        except (TypeError, ValueError, OverflowError):
+            frame = math.nan
+        if not frame.is_integer():
+            self.faults.append(Fault(f"{where}: {shown(value)} is not the number of a frame; write a whole number"))
+            return None
+        return int(frame)
+
+    def _seconds(self, value: Any, what: str, where: str) -> float | None:
+        try:
+            if isinstance(value, bool) or not isinstance(value, int | float | str):
+                raise ValueError(f"{value!r} is no number")
+            seconds = read_seconds(str(value))
+            if seconds is None:
+                raise ValueError("nothing is written")
+            return seconds
+        except ValueError:
+            comma = _COMMA.fullmatch(value.strip()) if isinstance(value, str) else None
+            if comma is not None:
+                self.faults.append(
+                    Fault(f"{where}: {what} {shown(value)} has a comma; write a point", "the comma is read as a point")
+                )
+                return read_seconds(f"{comma[1]}.{comma[2]}")
+        fault = f"{where}: {what} {shown(value)} is not a time; write seconds (12.5) or a clock time (00:01:12.50)"
+        self.faults.append(Fault(fault))
+        return None
+
+
+def shown(value: Any) -> str:
+    """Returns a value as messages show it, at most 80 characters long."""
+    text = repr(value[:80] if isinstance(value, str) else value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def class_name(label: Any, where: str) -> str:
+    """Returns a label as the name of a class, in the composed form of Unicode. Raises ListError."""
+    if isinstance(label, int) and not isinstance(label, bool):
+        label = str(label)
+    if not isinstance(label, str) or not (name := composed(label.strip())):
+        raise ListError(f"{where}: the label is {shown(label)}; every span needs the name of a class")
+    if not name.isprintable():
+        raise ListError(f"{where}: the label {shown(label)} has characters that are not printed; remove them")
+    return name
+
+
+def number(value: Any, what: str, where: str) -> float | None:
+    """Returns a finite number; None for nothing. Raises ListError."""
+    if value is None or value == "":
+        return None
+    try:
+        if not math.isfinite(found := float(value)) or isinstance(value, bool):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ListError(f"{where}: {what} {shown(value)} is not a number") from None
+    return found
+
+
+def positive(value: Any, what: str, where: str) -> float | None:
+    """Returns a number above 0; None for nothing, and for 0, which some tools write for unknown. Raises ListError."""
+    found = number(value, what, where)
+    if found is not None and found < 0:
+        raise ListError(f"{where}: {what} {found:g} is below 0")
+    return found or None
+
+
+def count(value: Any, what: str, where: str) -> int | None:
+    """Returns a whole number above 0; None for nothing and for 0. Raises ListError."""
+    found = positive(value, what, where)
+    if found is not None and not found.is_integer():
+        raise ListError(f"{where}: {what} {found:g} is not a whole number")
+    return None if found is None else int(found)
+
+
+@contextmanager
+def entry(where: str) -> Iterator[None]:
+    """Turns the errors of reading one record of a file into a ListError that says where."""
+    try:
+        yield
+    except _ODD as error:
+        raise ListError(f"{where}: has an unexpected form ({type(error).__name__}: {error})") from error

@@ -1,0 +1,114 @@
+"""Finds the videos that labels name below a folder, and what these videos are like."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from datasets.lists.columns import composed
+from datasets.lists.tables import VIDEO_SUFFIXES
+from datasets.spans.span import LabeledVideo, without_suffix
+from datasets.videos.index import index_videos
+from datasets.videos.scan import VideoTimes
+from utils.errors import FrameError, ListError
+from utils.files import find_files
+
+
+class VideoFiles:
+    """Knows the videos below a folder by every name that a label file may give them.
+
+    A name is a path of which one is the end of the other: labels may name less than the path below the folder, or more,
+    such as a path on another machine. The suffix may be absent or another one. Each video is scanned once.
+
+    Raises ListError if there is no such folder, or for a name that may be two videos.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise ListError(f"{folder}: no such folder; --videos is the folder of the videos")
+        self.folder = folder
+        self._whole: dict[str, list[str]] = defaultdict(list)
+        self._ends: dict[str, list[str]] = defaultdict(list)
+        self._times: dict[str, VideoTimes | str] = {}
+        for file in find_files(folder, VIDEO_SUFFIXES):
+            path = file.as_posix()
+            for form in {composed(path), without_suffix(path)}:
+                self._whole[form].append(path)
+                for end in _ends(form):
+                    self._ends[end].append(path)
+
+    def path(self, name: str) -> str | None:
+        """Returns the path of a video below the folder, as the disk spells it; None if it is not there."""
+        slashes = composed(name.replace("\\", "/")).removeprefix("./")
+        for form in (slashes, without_suffix(slashes)):
+            found = self._ends.get(form) or next((self._whole[end] for end in _ends(form) if end in self._whole), None)
+            if found is None:  # crawlers of ActivityNet put v_ in front of the id
+                found = self._ends.get(f"v_{form}")
+            if found and len(found) > 1:
+                raise ListError(
+                    f"{name}: may be {found[0]} or {found[1]} below {self.folder}; name it by its whole path"
+                )
+            if found:
+                return found[0]
+        return None
+
+    def look_at(self, names: Iterable[str]) -> None:
+        """Scans the videos of these names that are there."""
+        paths = [path for path in {self.path(name) for name in names} if path is not None and path not in self._times]
+        if not paths:
+            return
+        index = index_videos([str(self.folder.resolve() / path) for path in sorted(paths)])
+        for place, path in enumerate(sorted(paths)):
+            try:
+                self._times[path] = index[place]
+            except FrameError as error:
+                self._times[path] = str(error)
+
+    def fps(self, name: str) -> float | None:
+        """Returns the frames per second of a video; None if it is not there, cannot be read, or has one frame."""
+        times = self._scanned(name)
+        if not isinstance(times, VideoTimes) or len(times) < 2:
+            return None
+        return round((len(times) - 1) / float(times.seconds[-1]), 6)
+
+    def fault(self, name: str) -> str:
+        """Returns why a video cannot be used: it is not there, or cannot be read; "" if it can."""
+        times = self._scanned(name)
+        if times is None:
+            return f"the video {name} is not below {self.folder}"
+        return times if isinstance(times, str) else ""
+
+    def complete(self, video: LabeledVideo) -> LabeledVideo:
+        """Fills in what the labels do not say of a video that is there: duration, frames and frame rate."""
+        times = self._scanned(video.name)
+        if not isinstance(times, VideoTimes):
+            return video
+        return replace(
+            video,
+            duration=video.duration or _seconds(times),
+            fps=video.fps or self.fps(video.name),
+            num_frames=video.num_frames or len(times),
+        )
+
+    def seconds(self, name: str) -> float | None:
+        """Returns the duration of a video; None if it is not there or cannot be read."""
+        times = self._scanned(name)
+        return _seconds(times) if isinstance(times, VideoTimes) else None
+
+    def _scanned(self, name: str) -> VideoTimes | str | None:
+        self.look_at([name])
+        path = self.path(name)
+        return None if path is None else self._times[path]
+
+
+def _seconds(times: VideoTimes) -> float:
+    """Returns the duration of a file, to a microsecond: ticks add up to 3.0000000000000004."""
+    return round(times.begins + times.duration, 6)
+
+
+def _ends(path: str) -> list[str]:
+    """Returns a path and all of its ends: a/b/c, b/c and c."""
+    parts = PurePosixPath(path).parts
+    return ["/".join(parts[place:]).replace("//", "/") for place in range(len(parts))]

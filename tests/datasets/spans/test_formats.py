@@ -1,0 +1,290 @@
+"""Every format: the spans of files as the tools write them, round trips, and what a format cannot hold."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from datasets.spans.document import Document
+from datasets.spans.files import read_labels, read_spans, write_spans
+from datasets.spans.format import Format, losses
+from datasets.spans.formats import FORMATS, find_format
+from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order
+from tests.datasets.spans.examples import EXAMPLES, Example, video
+from utils.errors import ListError, UserError
+from utils.files import ROOT
+
+FPS = 25.0
+LABELS = ["run", "jump high", "öffnen & <schließen>", "a, b", "12"]
+OWN_LABELS = {"epic_kitchens": ["3 12", "0 4"], "finegym": ["vault", "uneven bars"]}
+
+
+def same(one: float, other: float) -> bool:
+    return one == pytest.approx(other, abs=1e-9)
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_a_file_as_its_tool_writes_it_is_read(example: Example, tmp_path: Path) -> None:
+    path = example.write(tmp_path)
+    assert find_format(Document(path)) == example.form
+    labels = read_labels([path], fps=example.fps)
+    assert not labels.faults
+    found = labels.table.videos
+    assert [replace(one, spans=()) for one in found] == [replace(one, spans=()) for one in example.videos]
+    for one, other in zip(found, example.videos, strict=True):
+        assert [(span.label, span.score) for span in one.spans] == [(span.label, span.score) for span in other.spans]
+        for span, wanted in zip(one.spans, other.spans, strict=True):
+            assert same(span.start, wanted.start) and same(span.end, wanted.end)
+
+
+def test_every_format_has_an_example() -> None:
+    assert {example.form for example in EXAMPLES.values()} == set(FORMATS)
+
+
+@st.composite
+def tables(draw: st.DrawFn, name: str) -> SpanTable:
+    """Tables with times that every format keeps: whole frames, which are whole milliseconds."""
+    labels = st.sampled_from(OWN_LABELS.get(name, LABELS))
+    exact = FORMATS[name].tick == 0.0
+    moments = st.floats(0, 1e5) if exact else st.integers(0, 100_000).map(lambda frame: frame / FPS)
+    spans = st.builds(
+        lambda start, length, label, score: Span(start, start + length, label, score),
+        moments,
+        moments.filter(lambda seconds: seconds > 0.01),
+        labels,
+        st.none() | st.floats(0, 1),
+    )
+    names = st.sampled_from(["a.mp4", "sub/b c.mp4", "d/ü.avi", "P01_01", "-x_E_1"])
+    chosen = draw(st.lists(names, min_size=1, max_size=3, unique=True))
+    videos = []
+    for number, one in enumerate(sorted(chosen)):
+        own = draw(st.lists(spans, min_size=not number, max_size=4, unique_by=lambda s: (s.start, s.end, s.label)))
+        about = {
+            "duration": draw(st.none() | st.floats(3e5, 1e6)),
+            "num_frames": draw(st.none() | st.integers(10**7, 10**8)),
+        }
+        videos.append(LabeledVideo(one, in_order(own), fps=FPS, subset=draw(st.sampled_from(["val", "test"])), **about))
+    used = {span.label for one in videos for span in one.spans}
+    return SpanTable(tuple(videos), tuple(draw(st.permutations(sorted(used)))))
+
+
+def kept(table: SpanTable, form: Format) -> SpanTable:
+    """What the table is after it has been written and read, by what the format says that it holds."""
+    videos = []
+    for one in table.videos:
+        about = {key: None for key in ("duration", "fps", "num_frames") if key not in form.holds}
+        if "subset" not in form.holds:
+            about["subset"] = ""
+        spans = one.spans if "score" in form.holds else [replace(span, score=None) for span in one.spans]
+        if spans or "empty" in form.holds:
+            videos.append(replace(one, name=form.name_as(one.name), spans=in_order(spans), **about))
+    classes = table.classes if "classes" in form.holds else sorted({span.label for span in table.spans})
+    return SpanTable(tuple(sorted(videos, key=lambda one: one.name)), tuple(classes))
+
+
+def rounded(table: SpanTable) -> SpanTable:
+    """The table with times to a microsecond, as sums of hours, minutes and seconds are not exact."""
+    videos = [
+        replace(one, spans=tuple(replace(s, start=round(s.start, 6), end=round(s.end, 6)) for s in one.spans))
+        for one in table.videos
+    ]
+    return replace(table, videos=tuple(videos))
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_round_trip_loses_only_what_the_format_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    form = FORMATS[name]
+
+    @given(tables(name))
+    @settings(max_examples=5, deadline=None, derandomize=True)
+    def check(table: SpanTable) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                files = write_spans(table, Path(folder) / "out", name)
+            except UserError as error:
+                assert name == "finegym" and "same whole seconds" in str(error)
+                reject()
+            assert {find_format(Document(file)) for file in files} == {name}
+            labels = read_labels(files, fps=FPS)
+        assert not labels.faults
+        found, wanted = labels.table, kept(table, form)
+        if form.tick != 0.0:
+            found, wanted = rounded(found), rounded(wanted)
+        assert found == wanted
+
+    check()
+
+
+def test_what_a_format_cannot_hold_is_said() -> None:
+    table = SpanTable(
+        (
+            video("d/a.mp4", (0.1234, 1.0, "run", 0.5), duration=9.0, fps=25.0, num_frames=225, subset="val"),
+            video("d/b.mp4"),
+        ),
+        ("walk", "run"),
+    )
+    assert losses(table, FORMATS["srt"]) == [
+        "SRT cannot hold the scores of 1 spans",
+        "SRT cannot hold the subsets of 1 videos",
+        "SRT cannot hold the durations of 1 videos",
+        "SRT cannot hold the frame rates of 1 videos",
+        "SRT cannot hold how many frames 1 videos have",
+        "SRT cannot hold 1 videos without spans",
+        "SRT cannot hold the order of the 2 classes, and those without spans",
+        "SRT names 2 videos otherwise: d/a.mp4 is a",
+        "SRT rounds 1 times to milliseconds, by 0.4 ms at most",
+    ]
+    assert (
+        losses(table, FORMATS["label_studio"])[-1] == "Label Studio rounds 1 times to whole frames, by 3.4 ms at most"
+    )
+    assert losses(replace(table, classes=("run",)), FORMATS["csv"]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "message"),
+    [
+        (
+            "label_studio",
+            SpanTable((video("a", (0.0, 1.0, "x")),), ("x",)),
+            "how many a second there are; give --videos",
+        ),
+        ("thumos14", SpanTable((video("a", (0.0, 1.0, "x")),), ("x",)), "its subset is 'unknown'; write multithumos"),
+        ("multithumos", SpanTable((video("a", (0.0, 1.0, "a/b")),), ("a/b",)), "is no name of a file"),
+        ("multithumos", SpanTable((video("a", (0.0, 1.0, "a_val")),), ("a_val",)), "is no name of a file"),
+        ("charades", SpanTable((video("a", (0.0, 1.0, "a;b")),), ("a;b",)), "separates actions by semicolons"),
+        ("epic_kitchens", SpanTable((video("a", (0.0, 1.0, "run")),), ("run",)), "two numbers such as '3 12'"),
+        ("finegym", SpanTable((video("a", (0.0, 1.0, "run")),), ("run",)), "names events only"),
+        ("srt", SpanTable((video("a", (0.0, 1.0, "a --> b")),), ("a --> b",)), "cannot hold an arrow"),
+        ("srt", SpanTable((video("a", (0.0, 1.0, "x")), video("b/a", (0.0, 1.0, "x"))), ("x",)), "two videos"),
+        ("srt", SpanTable((video("a"),), ()), "no span that SRT could hold"),
+    ],
+)
+def test_what_cannot_be_written_is_an_error_and_nothing_is_written(
+    name: str, table: SpanTable, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message.replace("(", r"\(")):
+        write_spans(table, tmp_path / "out", name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_videos_make_a_folder_and_one_a_file(tmp_path: Path) -> None:
+    one, two = video("a.mp4", (0.0, 1.0, "x")), video("b.mp4", (0.0, 1.0, "x"))
+    assert write_spans(SpanTable((one,), ("x",)), tmp_path / "a.eaf", "elan") == [tmp_path / "a.eaf"]
+    assert write_spans(SpanTable((one,), ("x",)), tmp_path / "a.srt", "srt") == [tmp_path / "a.srt"]
+    with pytest.raises(UserError, match=r"call it a\.srt, or give a folder"):
+        write_spans(SpanTable((one,), ("x",)), tmp_path / "film.srt", "srt")
+    files = write_spans(SpanTable((one, two), ("x",)), tmp_path / "both", "elan")
+    assert files == [tmp_path / "both" / "a.eaf", tmp_path / "both" / "b.eaf"]
+    assert read_spans(files).videos == (one, two)
+
+
+def test_overlapping_spans_of_a_class_get_tiers_of_their_own(tmp_path: Path) -> None:
+    table = SpanTable((video("a", (0.0, 2.0, "x"), (1.0, 3.0, "x"), (2.0, 4.0, "x")),), ("x",))
+    (file,) = write_spans(table, tmp_path / "a.eaf", "elan")
+    assert [tier.attrib["TIER_ID"] for tier in Document(file).xml.findall("TIER")] == ["x", "x 2"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x.json", '{"a": 1}', "has no known format; looked for csv .*vtt"),
+        ("x.txt", "hello\n", "has no known format"),
+        ("x.json", '{"a": ', "begins like JSON but cannot be read as such"),
+        ("x.json", "[" * 100_000, "begins like JSON but cannot be read as such"),
+        ("x.xml", "<annotations><a>", "begins like XML but cannot be read as such"),
+        ("x.csv", "", "is empty"),
+        ("x.csv", "a\0b", "is not a text file"),
+        ("x.csv", "video,label,start,end\na.mp4,x,1\n", "x.csv:2: has 3 columns, but the header has 4"),
+        ("x.csv", "video,label,start,end\na.mp4,,1,2\n", "x.csv:2: the label is None; every span needs"),
+        (
+            "x.csv",
+            "video,label,start_frame,end_frame\na.mp4,x,1,2\n",
+            "give --videos, the folder of the videos, or --fps",
+        ),
+        (
+            "x.csv",
+            "video,label,start_frame,end_frame,fps\na.mp4,x,1,2.5,9\n",
+            "x.csv:2: '2.5' is not the number of a frame",
+        ),
+        ("x.csv", "video,label,start,end,score\na.mp4,x,1,2,high\n", "x.csv:2: score 'high' is not a number"),
+        (
+            "x.json",
+            '{"database": {"a": {"annotations": [{"segment": [1], "label": "x"}]}}}',
+            "x.json: a: has an unexpected",
+        ),
+        (
+            "x.json",
+            EXAMPLES["label_studio"].text.replace("true", "false"),
+            "task 7: has 2 annotations; mark one of them",
+        ),
+        ("x.xml", EXAMPLES["elan"].text.replace("milliseconds", "PAL-frames"), "its times are PAL-frames"),
+        (
+            "x.xml",
+            EXAMPLES["elan"].text.replace('REF="a3"', 'REF="a9"'),
+            "annotation a4 refers to one that is not there",
+        ),
+        ("C_val.txt", "a 1 2\nb 1 2\n" + "c" * 9999 + "\n", "C_val.txt:3: 'c{76}\\.\\.\\. is not `video start end`"),
+        ("x.srt", "1\n00:00:01,000 --> 00:00:02,500\nrun\nand jump\n", "x.srt:2: a cue must have one line"),
+        ("gym99_train_element.txt", EXAMPLES["finegym_elements"].text, "put finegym_annotation_info_v1.1.json"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_where_and_why(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ListError, match=message):
+        read_spans([tmp_path / name])
+
+
+def test_xml_that_defines_entities_is_refused_before_they_grow(tmp_path: Path) -> None:
+    entities = '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(30))
+    for inside in (entities, '<!ENTITY a30 SYSTEM "file:///etc/passwd">'):
+        path = tmp_path / "bomb.eaf"
+        path.write_text(f"<!DOCTYPE x [{inside}]><ANNOTATION_DOCUMENT>&a30;</ANNOTATION_DOCUMENT>")
+        with pytest.raises(ListError, match="has a DOCTYPE"):
+            read_spans([path])
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("video,label,start,end\n", encoding="utf-16")
+    with pytest.raises(ListError, match="is UTF-16 text; save it as UTF-8"):
+        read_spans([tmp_path / "x.csv"])
+
+
+def test_what_is_not_read_is_said(tmp_path: Path) -> None:
+    notes = []
+    for example in ("label_studio", "via", "hacs_clips", "finegym", "epic_kitchens_numbers", "csv_clocks"):
+        (tmp_path / example).mkdir()
+        notes += read_labels([EXAMPLES[example].write(tmp_path / example)], fps=25).notes
+    said = [note.partition(": ")[2] for note in notes]
+    assert said[:4] == [
+        "1 results of type choices have no times and are not read",
+        "1 regions and single moments are not read",
+        "1 clips that do not show their class (label -1) are not read",
+        "2 elements have no label here; read gym99_train_element.txt or another list of elements from the same folder "
+        "for them",
+    ]
+    assert said[4].startswith("labels are the numbers of verb and noun") and said[5:] == [
+        "columns that are not read: note"
+    ]
+
+
+def test_the_page_says_what_each_format_holds() -> None:
+    words = {0.0: "exact", 1e-6: "microseconds", 1e-3: "milliseconds", None: "frames"}
+    keys = ("score", "subset", "duration", "fps", "num_frames", "empty", "classes")
+    wanted = {
+        name: (words[form.tick], ", ".join(key for key in keys if key in form.holds)) for name, form in FORMATS.items()
+    }
+    page = (ROOT / "docs" / "segments.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+    ]
+    found = {name: (times, holds) for names, _, times, holds in rows for name in names.replace("`", "").split(", ")}
+    assert found | {"vtt": (found["vtt"][0], "empty"), "srt": (found["srt"][0], "")} == wanted
+    assert found["vtt"][1] == "`vtt`: empty"

@@ -1,0 +1,120 @@
+"""The command that shows, mends, converts and lists spans."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datasets.lists.tables import read_videos
+from datasets.spans.files import read_spans
+from tests.datasets.spans.examples import video
+from tests.helpers.make_video import make_video
+from tests.helpers.run_tool import run_tool
+from tools.listing.spans import covered, overlaps
+
+HEADER = "video,label,start,end\n"
+
+
+def labels(folder: Path, rows: str, header: str = HEADER) -> Path:
+    (folder / "l.csv").write_text(header + rows)
+    return folder / "l.csv"
+
+
+def test_a_summary_counts_videos_spans_and_seconds(tmp_path: Path) -> None:
+    rows = "a.mp4,run,1,3,10\na.mp4,jump,2,4,10\nb.mp4,,,,10\nc.mp4,run,0,1,\n"
+    out, _ = run_tool("spans", labels(tmp_path, rows, "video,label,start,end,duration\n"))
+    assert out.splitlines() == [
+        "1 file of CSV",
+        "3 videos, 3 spans of 5.0 s in all, 2 classes",
+        "  jump      1 span         2.0 s",
+        "  run      2 spans         3.0 s",
+        "overlaps: 1 span of 3 begin before an earlier one has ended",
+        "background: 85.0 % of 20.0 s, of the 2 videos with a known duration",
+    ]
+
+
+def test_seconds_under_several_spans_count_once() -> None:
+    spans = video("a", (0.0, 5.0, "x"), (1.0, 2.0, "x"), (4.0, 6.0, "x"), (6.0, 7.0, "x")).spans
+    assert covered(spans) == 7.0 and overlaps(spans) == 2
+
+
+def test_nothing_is_written_of_labels_that_are_wrong(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a.mp4,run,3,1\na.mp4,run,x,2\n")
+    out, _ = run_tool("spans", file, "--to", "srt", tmp_path / "out", code=2)
+    assert "wrong: " in out and "[--fix: start and end are exchanged]" in out and "2 faults; nothing was written" in out
+    out, _ = run_tool("spans", file, "--fix", "--to", "srt", tmp_path / "out", code=2)
+    assert "; mended: start and end are exchanged" in out and "1 fault; nothing was written" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_fix_mends_and_the_file_that_was_read_stays(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a.mp4,run,3,1\na.mp4,run,5,5\n")
+    before = file.read_text()
+    out, _ = run_tool("spans", file, "--fix", "--to", "csv", tmp_path / "mended.csv")
+    assert out.count("; mended: ") == 2 and file.read_text() == before
+    assert (tmp_path / "mended.csv").read_text() == HEADER + "a.mp4,run,1.0,3.0\n"
+
+
+def test_a_conversion_says_what_is_not_kept(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a.mp4,run,1,3,0.5\n", "video,label,start,end,score\n")
+    out, _ = run_tool("spans", file, "--to", "vtt", tmp_path / "out")
+    assert "not kept: WebVTT cannot hold the scores of 1 spans" in out and f"wrote {tmp_path}/out/a.vtt" in out
+    out, _ = run_tool("spans", file, "--to", "label_studio", tmp_path / "tasks.json", "--fps", 25)
+    assert "not kept" not in out and json.loads((tmp_path / "tasks.json").read_text())[0]["data"]["fps"] == 25
+
+
+def test_a_class_file_and_wrong_words_of_a_user(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a.mp4,Long_Jump,1,3\n")
+    (tmp_path / "classInd.txt").write_text("0 run\n1 long jump\n")
+    out, _ = run_tool("spans", file, "--classes", tmp_path / "classInd.txt", "--to", "csv", tmp_path / "o.csv")
+    assert "class 'Long_Jump' is taken as 'long jump'" in out and "long jump,1.0" in (tmp_path / "o.csv").read_text()
+    for arguments, message in (
+        (("--to", "elna", "o"), "elna: no such format; there are csv, label_studio, cvat"),
+        (("--split", "0.8"), "--split divides the videos of lists: add --lists FOLDER"),
+        (("--lists", tmp_path / "lists"), "its subset is 'unknown', which does not say whether it trains"),
+        (("--videos", tmp_path / "none"), "no such folder; --videos is the folder of the videos"),
+        (("--from", "srt"), "is not of SRT; expected text with cues 00:00:01,000 --> 00:00:02,500"),
+    ):
+        assert message in run_tool("spans", file, *arguments, code=2).stderr
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("split", [True, False], ids=["split", "subsets"])
+def test_lists_keep_the_spans_of_a_video_together_and_are_read_by_main(tmp_path: Path, split: bool) -> None:
+    rows = "".join(
+        f"v{n},{label},{start},{start + 1},{'training' if n < 6 else 'validation'}\n"
+        for n in range(8)
+        for start, label in enumerate(("run", "jump"))
+    )
+    (tmp_path / "videos/x").mkdir(parents=True)
+    make_video(tmp_path / "videos/x/v0.mp4", frames=30, fps=10)
+    for n in range(1, 8):
+        (tmp_path / f"videos/x/v{n}.mp4").hardlink_to(tmp_path / "videos/x/v0.mp4")
+    file = labels(tmp_path, rows, "video,label,start,end,subset\n")
+    lists = tmp_path / "lists"
+    how = ("--split", "0.75") if split else ()
+    out, _ = run_tool("spans", file, "--videos", tmp_path / "videos", "--lists", lists, *how)
+    assert "12 spans of 6 videos" in out and "4 spans of 2 videos" in out and "num_class: 2" in out
+    there = {}
+    for side in ("train", "val"):
+        records, names = read_videos(lists / f"{side}.csv", root=tmp_path / "videos")
+        assert names == ["jump", "run"] and records.spans is not None
+        there[side] = {records.path(place) for place in range(len(records))}
+        spans = {(records.path(n), int(records.labels[n]), *records.spans[n]) for n in range(len(records))}
+        assert spans == {(path, *part) for path in there[side] for part in ((1, 0.0, 1.0), (0, 1.0, 2.0))}
+    assert not there["train"] & there["val"] and len(there["train"]) == 6
+    assert (split or there["val"] == {"x/v6.mp4", "x/v7.mp4"}) and min(there["train"]).startswith("x/v")
+
+
+def test_ids_need_the_folder_of_the_videos_for_lists(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a,run,1,3\nb,run,1,3\n")
+    err = run_tool("spans", file, "--lists", tmp_path / "lists", "--split", "0.5", code=2).stderr
+    assert "is not the path of a video; give --videos" in err
+
+
+def test_what_the_command_writes_is_what_the_reader_reads(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a.mp4,run,1,3\nb.mp4,jump,0.5,0.75\n")
+    run_tool("spans", file, "--to", "elan", tmp_path / "out")
+    assert read_spans(sorted((tmp_path / "out").iterdir())) == read_spans([file])
