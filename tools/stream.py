@@ -1,6 +1,7 @@
 """Runs a one-directional network frame by frame: each frame once, with what it remembers of those before.
 
     python -m tools.stream ckpt_best.pth.tar video.mp4
+    python -m tools.stream ckpt_best.pth.tar "day?/*.mp4"
     python -m tools.stream ckpt_best.pth.tar 0
     python -m tools.stream ckpt_best.pth.tar rtsp://camera/door
     python -m tools.stream ckpt_best.pth.tar --check
@@ -39,7 +40,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_checkpoint_arguments(parser)
     parser.add_argument(
-        "input", nargs="?", metavar="VIDEO|FOLDER|CAMERA|ADDRESS", help="a file, frames, an address, or 0: a camera"
+        "input",
+        nargs="*",
+        metavar="VIDEO|FOLDER|CAMERA|ADDRESS",
+        help="files, patterns, folders, an address, or 0: a camera",
     )
     parser.add_argument("--check", action="store_true", help="compare with the offline network; noise without a video")
     parser.add_argument("--every", type=positive_int, default=1, help="use every n-th frame (default 1)")
@@ -49,7 +53,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
     )
     args = parser.parse_args(argv)
-    if args.input is None and not args.check:
+    if not args.input and not args.check:
         parser.error("name a video, a folder of frames, a camera or an address")
     return args
 

@@ -37,13 +37,17 @@ function drawCurves() {
     area.append(element("p", {}, "There are no learning curves: the experiment folder has no metrics.jsonl, which training writes."));
     return;
   }
+  if (trained.every((one) => one.curves.train.step.length < 2 && one.curves.val.step.length < 2)) {
+    area.append(element("p", {}, "There are no learning curves: the training had a single step, or noted a single one."));
+    return;
+  }
   const grid = element("div", { class: "charts" });
   area.append(element("p", { class: "note" }, "Drag over a part of a chart to enlarge it; double-click to see the whole chart again."), grid);
   const kinds = [
     ["Loss", "loss", [["train", "loss", "training"], ["val", "loss", "validation"]]],
     DATA.multi_label
-      ? ["mAP and hits", "%", [["train", "hit1", "training Hit@1"], ["val", "hit1", "validation Hit@1"], ["val", "hit5", "validation Hit@5"], ["val", "mAP", "validation mAP"]]]
-      : ["Accuracy", "%", [["train", "acc1", "training top-1"], ["val", "acc1", "validation top-1"], ["val", "acc5", "validation top-5"], ["val", "mean_class", "validation mean class"]]],
+      ? ["mAP and hits", "%", [["train", "hit1", "training Hit@1"], ["val", "hit1", "validation Hit@1"], ...(FIVE_TELL ? [["val", "hit5", "validation Hit@5"]] : []), ["val", "mAP", "validation mAP"]]]
+      : ["Accuracy", "%", [["train", "acc1", "training top-1"], ["val", "acc1", "validation top-1"], ...(FIVE_TELL ? [["val", "acc5", "validation top-5"]] : []), ["val", "mean_class", "validation mean class"]]],
     ["Learning rate", "learning rate", [["train", "lr", "learning rate"]]],
     ["Seconds per step", "s", [["train", "time", "whole step"], ["train", "data", "waiting for data"]]],
   ];
@@ -70,8 +74,8 @@ function drawCurves() {
     makeTable(details, {
       caption: "Validations", file: "validations.csv", filter: false, sort: 0, rows: step.map((_, row) => row),
       columns: [column("Step", step), column("Loss", series.loss), ...(DATA.multi_label
-        ? [column("mAP %", series.mAP), column("Hit@1 %", series.hit1), column("Hit@5 %", series.hit5)]
-        : [column("Top-1 %", series.acc1), column("Top-5 %", series.acc5), column("Mean class %", series.mean_class)])],
+        ? [column("mAP %", series.mAP), column("Hit@1 %", series.hit1), ...(FIVE_TELL ? [column("Hit@5 %", series.hit5)] : [])]
+        : [column("Top-1 %", series.acc1), ...(FIVE_TELL ? [column("Top-5 %", series.acc5)] : []), column("Mean class %", series.mean_class)])],
     });
   }
 }

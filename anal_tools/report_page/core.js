@@ -4,6 +4,7 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const CLASSES = DATA.classes;
+const FIVE_TELL = CLASSES.length > 5; // the five best of fewer classes are all of them, so that numbers about them say nothing
 // a colour of style.css in the current light or dark mode
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 const lineColour = (position) => colour(`line-${1 + (position % 8)}`);

@@ -22,7 +22,6 @@ function drawSetSummary() {
   const area = section("summary"), { summary, calibration } = current;
   const points = (value) => (value === null ? "–" : value.toFixed(2));
   const range = ({ low, high }) => (low === null ? "–" : `${low.toFixed(2)}\u00a0–\u00a0${high.toFixed(2)}\u00a0%`);
-  const most = Math.min(5, CLASSES.length);
   area.append(element("dl", { class: "tiles" },
     tile("mAP", percent(summary.mAP), summary.low === null ? "" : `95 % interval ${summary.low.toFixed(1)}\u00a0– ${summary.high.toFixed(1)}\u00a0%`),
     tile("Hit@1", percent(summary.hit1), "the best class is right"),
@@ -37,7 +36,7 @@ function drawSetSummary() {
       { label: "Experiment", value: (one) => one.name },
       number("Videos", (one) => one.summary.videos), number("Labels", (one) => one.summary.labels),
       value("mAP", "mAP"), { label: "95 % interval", mark: () => "range", value: (one) => range(one.summary) },
-      value("Hit@1", "hit1"), ...(most > 1 ? [value(`Hit@${most}`, "hit5")] : []),
+      value("Hit@1", "hit1"), ...(FIVE_TELL ? [value("Hit@5", "hit5")] : []),
       value("Precision", "precision"), value("Recall", "recall"), value("Exactly right", "exact"),
       number("Calibration error", (one) => one.calibration.ece, (one) => points(one.calibration.ece)),
       { label: "Protocol", value: (one) => one.protocol || "not recorded" },

@@ -27,7 +27,6 @@ function drawSummary() {
   const area = section("summary");
   drawTiles(area);
   const value = (name, digits) => ({ number: true, value: (one) => one.summary[name], cell: (one) => percent(one.summary[name], digits) });
-  const k = Math.min(5, CLASSES.length);
   makeTable(area, {
     caption: "Experiments", file: "experiments.csv", filter: false, rows: DATA.experiments,
     columns: [
@@ -36,7 +35,7 @@ function drawSummary() {
       { label: "Right", number: true, value: (one) => one.summary.correct },
       { label: "Top-1", ...value("top1") },
       { label: "95 % interval", mark: () => "range", value: (one) => `${one.summary.low.toFixed(2)}\u00a0–\u00a0${one.summary.high.toFixed(2)}\u00a0%` },
-      ...(k > 1 ? [{ label: `Top-${k}`, ...value("top5") }] : []),
+      ...(FIVE_TELL ? [{ label: "Top-5", ...value("top5") }] : []),
       { label: "Mean class accuracy", ...value("mean_class") },
       { label: "Calibration error", number: true, value: (one) => one.calibration.ece, cell: (one) => (one.calibration.ece === null ? "–" : one.calibration.ece.toFixed(2)) },
       { label: "Protocol", value: (one) => one.protocol || "not recorded" },
@@ -48,10 +47,10 @@ function drawSummary() {
 
 // draws the main numbers of the experiment in large type
 function drawTiles(area) {
-  const { summary, calibration } = current, k = Math.min(5, CLASSES.length);
+  const { summary, calibration } = current;
   area.append(element("dl", { class: "tiles" },
     tile("Top-1", percent(summary.top1), `95 % interval ${summary.low.toFixed(1)}\u00a0–\u00a0${summary.high.toFixed(1)}\u00a0%`),
-    ...(k > 1 && summary.top5 !== null ? [tile(`Top-${k}`, percent(summary.top5), "the true class is among the best")] : []),
+    ...(FIVE_TELL && summary.top5 !== null ? [tile("Top-5", percent(summary.top5), "the true class is among the best")] : []),
     tile("Mean class accuracy", percent(summary.mean_class), `over ${counted(summary.seen, "class", "classes")}`),
     tile("Videos", summary.videos.toLocaleString("en"), `${summary.correct.toLocaleString("en")} right, ${(summary.videos - summary.correct).toLocaleString("en")} wrong`),
     tile("Calibration error", calibration.ece === null ? "–" : calibration.ece.toFixed(2), "percentage points, expected")));

@@ -296,6 +296,9 @@ def test_a_comparison_shows_test_config_and_flips(both: Seen, folder: Path) -> N
     assert "McNemar" in text and (f"p = {p}" in text or result.exact_p < 1e-4)
     assert "common.lr_scheduler.base_lr" in text and "0.02" in text
     assert f"Changed videos: {result.only_second} fixed, {result.only_first} broken" in text
+    over = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.ariaLabel)"
+    page.set_viewport_size({"width": 1400, "height": 900})
+    assert page.locator("#comparison .scroll").evaluate_all(over) == []
     table = page.locator("#comparison table").first.locator("tbody td").all_inner_texts()
     assert table == [str(n) for n in (result.both, result.only_first, result.only_second, result.neither)]
 
@@ -314,10 +317,14 @@ def test_another_experiment_is_shown_in_detail(both: Seen, folder: Path) -> None
 )
 def test_few_and_many_classes_draw(browser: Any, tmp_path: Path, names: list[str], videos: int) -> None:
     make_results(tmp_path, names, videos=videos)
+    if names == ["a", "b"]:
+        make_history(tmp_path, steps=1)
     report.main(["-e", str(tmp_path)])
     with report_page(browser, tmp_path / "analysis/report.html") as shown:
         assert shown.page.locator("#matrix .js-plotly-plot").count() == 1
-        assert "no metrics.jsonl" in shown.page.locator("#curves").inner_text()
+        why = "the training had a single step" if names == ["a", "b"] else "no metrics.jsonl"
+        assert why in shown.page.locator("#curves").inner_text()
+        assert ("Top-5" in shown.page.locator("#summary").inner_text()) == (len(names) == 400)
         if len(names) == 400:
             shown.page.get_by_label("Classes shown").select_option("50")
             shown.page.get_by_label("Sort classes by").select_option("similar")

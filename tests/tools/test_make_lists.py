@@ -49,7 +49,7 @@ def test_class_folders_become_lists_that_the_framework_reads(tmp_path: Path) -> 
         frames(tmp_path / "frames" / "long jump" / f"v {number}, x", 3 + number)
         frames(tmp_path / "frames" / "run" / f"w{number}", 4)
     done = run_tool("make_lists", tmp_path)
-    assert "4 to 4 per class (ratio 0.2, seed 0)" in done.stdout and "next: python main.py" in done.stdout
+    assert "4 per class (ratio 0.2, seed 0)" in done.stdout and "next: python main.py" in done.stdout
     train, val = tmp_path / "lists" / "train.txt", tmp_path / "lists" / "val.txt"
     assert len(lines(train)) == 8 and len(lines(val)) == 2
     assert set(lines(train) + lines(val)) == {f"frames/long jump/v {n}, x {3 + n} 0" for n in range(5)} | {
@@ -218,7 +218,7 @@ def test_each_list_is_said_to_be_of_the_file_that_it_is_of(tmp_path: Path, capsy
     make(tmp_path, "--csv", tmp_path / "train.csv", "--csv", tmp_path / "val.csv")
     said = capsys.readouterr().out
     for side in ("train", "val"):
-        assert f"lists/{side}.txt: 1 videos, 1 to 1 per class (split of {tmp_path / side}.csv)" in said
+        assert f"lists/{side}.txt: 1 videos, 1 per class (split of {tmp_path / side}.csv)" in said
 
 
 def test_numbers_stay_the_labels_that_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

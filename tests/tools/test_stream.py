@@ -77,6 +77,22 @@ def test_prints_classes_and_the_time_per_frame(ckpt: Path, video: Path, tmp_path
 
 
 @pytest.mark.whole
+def test_each_of_several_videos_starts_fresh_and_a_bad_one_is_named(
+    ckpt: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stream.main([str(ckpt), str(video)]) == 0
+    alone = [line.split("(")[0] for line in capsys.readouterr().out.splitlines()[:-1]]
+    copy, bad = tmp_path / "v2.mp4", tmp_path / "v3.mp4"
+    copy.write_bytes(video.read_bytes())
+    bad.write_bytes(b"no video")
+    assert stream.main([str(ckpt), str(video), str(tmp_path / "v?.mp4")]) == 1
+    said = capsys.readouterr()
+    lines = [line.split("(")[0] for line in said.out.splitlines()[:-1]]
+    assert lines == [str(video), *alone, str(copy), *alone, str(bad)]
+    assert said.err.count("error: ") == 1 and str(bad) in said.err
+
+
+@pytest.mark.whole
 def test_mistakes_are_one_line(ckpt: Path, tmp_path: Path) -> None:
     both = write_checkpoint(tmp_path / "bi", UNI | {"shift": "bi"})
     tsn = write_checkpoint(tmp_path / "tsn", TSN)
@@ -86,5 +102,9 @@ def test_mistakes_are_one_line(ckpt: Path, tmp_path: Path) -> None:
         stream.main([str(tsn), "--check"])
     with pytest.raises(FrameError, match="no such camera"):
         stream.main([str(ckpt), "99"])
+    with pytest.raises(UserError, match="has to be the only input"):
+        stream.main([str(ckpt), str(tmp_path), "0"])
+    with pytest.raises(UserError, match="takes one video, and 2 are named"):
+        stream.main([str(ckpt), str(both), str(tsn), "--check"])
     with pytest.raises(UserError, match="name a video"):
         stream.main([str(ckpt)])

@@ -21,7 +21,8 @@ def test_a_list_has_a_line_for_each_name_and_counts_them() -> None:
         f"kinetics400/tsm_r50_8f_{end}" for end in ("dense_mit", "flow_mit", "mit")
     ]
     assert "72.8 top-1" in out and out.count("MIT") == 3 and err == "3 found: kinetics400 3\n"
-    assert run_tool("weights", "no-such-thing") == ("", "0 found\n")
+    out, err = run_tool("weights", "no-such-thing")
+    assert not out and err.startswith("0 found; there are kinetics400 ") and "something_something_v2" in err
 
 
 def test_what_a_licence_forbids_is_part_of_every_list() -> None:

@@ -286,6 +286,13 @@ def is_endless(given: str) -> bool:
     return given.startswith(("/dev/video", *ADDRESSES)) or (given.isdigit() and not Path(given).exists())
 
 
+def watches(given: Sequence[str]) -> bool:
+    """Returns whether a camera or an address is given. Raises: UserError for one of several inputs."""
+    if any(map(is_endless, given)) and len(given) > 1:
+        raise UserError("a camera or an address has to be the only input")
+    return any(map(is_endless, given))
+
+
 def open_endless(given: str) -> Input:
     """Opens a camera or an address. Raises: FrameError if nothing can be opened."""
     return StreamInput(given) if given.startswith(ADDRESSES) else CameraInput(given)

@@ -13,7 +13,7 @@ from typing import Any
 
 from datasets.videos.video import TimedFrame
 from tools.inference.annotate import drawn_name, write_lines, write_video
-from tools.inference.inputs import Input, is_endless, name_inputs, open_endless, open_input
+from tools.inference.inputs import Input, name_inputs, open_endless, open_input, watches
 from tools.inference.prediction import ClassScore, Prediction, WindowPrediction
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.errors import FrameError, UserError
@@ -26,9 +26,7 @@ COLUMNS = ("path", "start", "end", "rank", "class", "name", "score")
 def run(args: argparse.Namespace) -> int:
     """Prints the answers; returns 1 when a video of a folder could not be read, 0 otherwise."""
     options = {"topk": args.topk, "batch_size": args.batch_size, "window": args.window, "step": args.step}
-    if any(is_endless(given) for given in args.input):
-        if len(args.input) > 1:
-            raise UserError("a camera or an address has to be the only input")
+    if watches(args.input):
         if args.annotate or args.json or args.csv:
             raise UserError("--annotate, --json and --csv need a video with an end, not a camera or an address")
         camera = open_endless(args.input[0])  # before the network: no camera, no waiting

@@ -3,41 +3,61 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import deque
 
 import numpy as np
 
-from tools.inference.inputs import Input, open_input
+from tools.inference.inputs import Input, find_inputs, open_input, watches
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from tools.inference.streaming import check_stream, streaming_network
+from utils.errors import FrameError, UserError
 
 LARGEST_DIFFERENCE = 1e-5
 TIMED_FRAMES = 1000  # the latest ones, whose times are kept
 
 
 def run(args: argparse.Namespace) -> int:
-    """Streams, or checks; returns 1 when the check finds a difference."""
-    video = None if args.input is None else open_input(args.input, fps=args.fps)  # first: loading a network takes time
+    """Streams, or checks; returns 1 when one of several videos cannot be read or the check finds a difference."""
+    given: list[str] = args.input
+    paths = given if watches(given) else [str(path) for one in given for path in find_inputs(one)]
+    if args.check and len(paths) > 1:
+        raise UserError(f"--check: takes one video, and {len(paths)} are named")
+    only = open_input(paths[0], fps=args.fps) if len(paths) == 1 else None  # first: loading a network takes time
     recognizer = load_from_arguments(args)
     if args.check:
-        return check(recognizer, video, args.every)
-    assert video is not None
+        return check(recognizer, only, args.every)
     latencies: deque[float] = deque(maxlen=TIMED_FRAMES)
-    due = 0.0
+    failed = False
     try:
-        for found in recognizer.stream(video, every=args.every, over=args.over, topk=1):
-            latencies.append(found.latency)
-            if found.time >= due:
-                due = found.time + args.print
-                best = found.top[0]
-                took = 1000 * found.latency
-                print(f"{found.time:7.1f} s  {best.score:.3f}  {best.name}  ({took:.1f} ms)", flush=True)
+        for path in paths:
+            if only is None:
+                print(path)
+            try:
+                follow(recognizer, only or open_input(path, fps=args.fps), args, latencies)
+            except FrameError as error:
+                if only is not None:
+                    raise
+                print(f"error: {error}", file=sys.stderr)
+                failed = True
     except KeyboardInterrupt:
         print()
     if latencies:
         middle, slow = np.percentile(1000 * np.array(latencies), [50, 95])
         print(f"{middle:.1f} ms per frame ({1000 / middle:.0f} frames/s), 95 % below {slow:.1f} ms")
-    return 0
+    return int(failed)
+
+
+def follow(recognizer: Recognizer, video: Input, args: argparse.Namespace, latencies: deque[float]) -> None:
+    """Prints the answers about a video until it ends, and adds the seconds that each frame took to `latencies`."""
+    due = 0.0
+    for found in recognizer.stream(video, every=args.every, over=args.over, topk=1):
+        latencies.append(found.latency)
+        if found.time >= due:
+            due = found.time + args.print
+            best = found.top[0]
+            took = 1000 * found.latency
+            print(f"{found.time:7.1f} s  {best.score:.3f}  {best.name}  ({took:.1f} ms)", flush=True)
 
 
 def check(recognizer: Recognizer, video: Input | None, every: int) -> int:

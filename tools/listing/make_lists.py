@@ -231,7 +231,8 @@ def run(args: argparse.Namespace) -> int:
     for name, members in splits.items():
         per_class = Counter(label for video in members for label in video.classes)
         few, most = min((per_class[one] for one in classes), default=0), max(per_class.values(), default=0)
-        spread = f"{few} to {most} per class" if set(per_class) != {""} else "without labels"
+        counts = f"{few}" if few == most else f"{few} to {most}"
+        spread = f"{counts} per class" if set(per_class) != {""} else "without labels"
         write(folder / f"{name}{suffix}", lines[name], f"{len(members)} videos, {spread} ({how[name]})")
     for place in sorted({(folder / name).parent for name in splits}):
         write(

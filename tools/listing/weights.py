@@ -48,7 +48,8 @@ def _print_list(args: argparse.Namespace) -> int:
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
-    print(f"{len(found)} found{f': {counted(found)}' if found else ''}", file=sys.stderr)
+    known = "; there are " if not found else ": "
+    print(f"{len(found)} found{known}{counted(found or search(unreadable=args.all))}", file=sys.stderr)
     return 0
 
 

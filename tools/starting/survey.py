@@ -81,7 +81,7 @@ class Survey:
         rates = [one.fps for one in good if one.fps]
         sizes = Counter((one.width, one.height) for one in good)
         (width, height), _ = sizes.most_common(1)[0]
-        others = f" and {len(sizes) - 1} other sizes" if len(sizes) > 1 else ""
+        others = f" and {len(sizes) - 1} other size{'s' * (len(sizes) > 2)}" if len(sizes) > 1 else ""
         found = [
             f"{len(self.videos)} videos of {len(counts)} classes: {per_class}{more}",
             f"{_range([one.seconds for one in good], '.1f')} seconds long, "

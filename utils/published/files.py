@@ -161,11 +161,17 @@ def _from_hub(found: Published, tell: Callable[[str], None] | None) -> Path:
 
 def _in_cache(found: Published) -> Path:
     """Returns where a downloaded file lies: where torch.hub looks for it, if its name ends with its hash."""
-    import torch.hub
-
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    folder = _torch_hub() / "checkpoints"
     digits = found.sha256[:HASH_DIGITS]
     return folder / found.name if digits and f"-{digits}." in found.name else folder / found.id / found.name
+
+
+def _torch_hub() -> Path:
+    """Returns the folder of torch.hub, by its rules if torch is not loaded, which takes seconds."""
+    if "torch" in sys.modules:
+        return Path(sys.modules["torch"].hub.get_dir())
+    caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    return Path(os.environ.get("TORCH_HOME", caches / "torch")).expanduser() / "hub"
 
 
 def _in_hub_cache(found: Published) -> Path | None:

@@ -72,9 +72,8 @@ class RunFolder:
             raise UserError(
                 f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place where you can write"
             ) from None
-        form = _Lines("[%(asctime)s] %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
-        for handler in (self._file, self._terminal):
-            handler.setFormatter(form)
+        for handler, day in ((self._file, "%Y-%m-%d "), (self._terminal, "")):
+            handler.setFormatter(_Lines("[%(asctime)s] %(message)s", datefmt=f"{day}%H:%M:%S"))
             self.logger.addHandler(handler)
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from utils.run.folder import RunFolder
 from utils.run.progress import duration
@@ -13,6 +13,8 @@ from utils.scoring.result_files import write_results
 from utils.training.trainer import Step, Trainer
 
 FIELDS = [("Time", "time", 3), ("Data", "data", 3), ("Loss", "loss", 4)]
+FIVE = 5
+AMONG_FIVE = {"acc5", "hit5"}  # whether one of the five best is right, which it always is among FIVE classes or fewer
 
 
 def record_step(folder: RunFolder, trainer: Trainer, step: Step, store: Mapping[str, int]) -> None:
@@ -28,7 +30,8 @@ def record_step(folder: RunFolder, trainer: Trainer, step: Step, store: Mapping[
     if not step.prints:
         return
     meters, counted = trainer.state.meters, trainer.task.train_numbers
-    folder.log(train_line(trainer, step))
+    folder.write([train_line(trainer, step)])
+    folder.show(train_row(trainer, step))
     means = {name: meters[name].mean for name in ("loss", *counted)}
     folder.scalars(step.number, {f"{name}_train": mean for name, mean in means.items()} | {"lr": step.lr})
     if store:
@@ -53,10 +56,20 @@ def train_line(trainer: Trainer, step: Step) -> str:
     return "\t".join([f"Iter: [{step.number}/{len(trainer.rates)}]", *fields, f"LR {step.lr:.6f}"])
 
 
+def train_row(trainer: Trainer, step: Step) -> str:
+    """Returns what a terminal shows of that line, the means, in one row of about 100 characters."""
+    meters, titles = trainer.state.meters, trainer.task.train_numbers
+    means = [f"{title} {meters[name].mean:.3f}" for title, name, _ in FIELDS]
+    telling = _telling(titles, trainer.common.model.num_class)
+    means += [f"{titles[name]} {meters[name].mean:.1f}" for name in telling]
+    return " ".join([f"Iter: [{step.number}/{trainer.total}]", *means, f"LR {step.lr:.6f}"])
+
+
 def record_validation(folder: RunFolder, step: Step, evaluation: Evaluation) -> None:
     """Records a validation that ran after a step."""
     number = step.number
-    folder.log(f"step {number} {validation_line(evaluation)}")
+    folder.write([f"step {number} {validation_line(evaluation)}"])
+    folder.show(f"step {number} {validation_row(evaluation)}")
     charted = {f"{name}_val": evaluation.numbers[name] for name in evaluation.task.charted}
     folder.scalars(number, {"loss_val": evaluation.loss} | charted)
     counted = evaluation.numbers | dict(evaluation.view_numbers)
@@ -86,11 +99,11 @@ def end_line(trainer: Trainer, stop: StopEarly, *, validated: bool) -> str:
         return f"{stop} before its only step was done: the same command begins it again"
     if not trainer.is_done:
         return f"{stop} after {state.step} steps: checkpoint written, the same command continues from it"
-    best = f", best {trainer.task.best_by} {state.best_prec1:.3f} after {state.best_step} steps" if validated else ""
+    best = f", best {trainer.task.best_by} {state.best_prec1:.3f} at step {state.best_step - 1}" if validated else ""
     early = ""
     if state.step < trainer.total:
         early = f", ended early: no better validation in the last {state.since_best} (patience)"
-    return f"done: {state.step} steps in {duration(state.seconds)}{best}{early}"
+    return f"done: {state.step} step{'s' * (state.step != 1)} in {duration(state.seconds)}{best}{early}"
 
 
 def validation_line(evaluation: Evaluation) -> str:
@@ -101,6 +114,17 @@ def validation_line(evaluation: Evaluation) -> str:
     videos = _titled(evaluation.numbers, task.val_numbers)
     views = "".join(f"{text} " for text in _titled(evaluation.view_numbers, task.view_numbers))
     return f"validation: {' '.join(videos)} Loss {evaluation.loss:.4f} {views}({evaluation.protocol})"
+
+
+def validation_row(evaluation: Evaluation) -> str:
+    """Returns what a terminal shows of that line during training, where the protocol stays the same."""
+    assert evaluation.scores is not None  # a network has just scored the videos
+    numbers = {name: evaluation.numbers[name] for name in _telling(evaluation.numbers, evaluation.scores.shape[1])}
+    return f"validation: {' '.join(_titled(numbers, evaluation.task.val_numbers))} Loss {evaluation.loss:.4f}"
+
+
+def _telling(names: Iterable[str], num_class: int) -> list[str]:
+    return [name for name in names if num_class > FIVE or name not in AMONG_FIVE]
 
 
 def _titled(numbers: Mapping[str, float], titles: Mapping[str, str]) -> list[str]:

@@ -50,7 +50,7 @@ class Progress:
                 if seconds > 0 and self._due():  # there are times from the second step on
                     left = (total - state.step) * (seconds + self._validation / trainer.val_freq)
                     rates = f"{clips / seconds:.1f} clips/s, data wait {waited / seconds:.0%}"
-                    self._show("training", state.step, total, "steps", left, rates)
+                    self._show("training", step.number, total, left, rates)  # the number that log.txt has
                 yield step
 
     def reading(self, trainer: Trainer, batches: Iterable[Batch]) -> Iterable[Batch]:
@@ -71,7 +71,7 @@ class Progress:
                 done += len(batch)
                 if self._due():
                     rate = done / (time.monotonic() - began)
-                    self._show(what, done, total, "videos", (total - done) / rate, f"{rate:.1f} videos/s")
+                    self._show(what, done, total, (total - done) / rate, f"{rate:.1f} videos/s")
 
     @contextlib.contextmanager
     def _bar(self) -> Iterator[None]:
@@ -87,11 +87,11 @@ class Progress:
     def _due(self) -> bool:
         return self._shown and time.monotonic() - self._last >= (REFRESH if self._columns else PLAIN_EVERY)
 
-    def _show(self, what: str, done: int, total: int, unit: str, left: float, about: str) -> None:
+    def _show(self, what: str, done: int, total: int, left: float, about: str) -> None:
         self._last = time.monotonic()
         about = f"ETA {duration(left)}, {about}, {memory(self._device)}"
         if not self._columns:
-            self._folder.show(f"{what}: {done} of {total} {unit}, {done / total:.0%}, {about}")
+            self._folder.show(f"{what}: {done}/{total}, {done / total:.0%}, {about}")
             return
         room = max(self._columns - len(f"{what}  {done}/{total} {about}") - 1, SHORTEST_BAR)
         bar = "#" * (room * done // total)

@@ -121,4 +121,4 @@ def _validations(common: Common, steps: int, steps_per_epoch: float) -> str:
     if common.val_source is None:
         return "never, because there is no val_source"
     every = common.validate_every(steps_per_epoch)
-    return f"every {every} steps" if every < steps else "once, after the last step"
+    return f"every {every} steps" if every < steps else f"once, after the last step; every {every} are set"

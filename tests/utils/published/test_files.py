@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import multiprocessing
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.helpers.file_server import FileServer, serving
 from tests.helpers.publish import ABOUT, use_cache, use_registry
 from tests.helpers.requirements import needs_package
 from utils.errors import CheckpointError
+from utils.published import files
 from utils.published.files import checkpoint_file, fetch, local_file
 from utils.published.registry import Published
 
@@ -49,6 +51,16 @@ def test_a_name_is_fetched_once_to_where_torch_hub_looks(
     for _ in range(2):
         assert checkpoint_file("set/hashed") == tmp_path / "torch/hub/checkpoints" / f"net-{DIGITS}.pth"
     assert checkpoint_file("set/hashed").read_bytes() == CONTENT and len(server.asked) == 1
+
+
+@pytest.mark.parametrize("variable", ["TORCH_HOME", "XDG_CACHE_HOME", "HOME"])
+def test_that_is_known_without_loading_torch(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    asked = files._torch_hub()
+    monkeypatch.delitem(sys.modules, "torch")
+    assert files._torch_hub() == asked and asked.is_relative_to(tmp_path)
 
 
 def test_files_of_the_same_name_do_not_meet(entries: dict[str, Published], tmp_path: Path) -> None:

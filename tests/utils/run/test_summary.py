@@ -18,7 +18,7 @@ COST = {
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"val_source": "val.txt", "val_freq": 250}, "once, after the last step"),
+        ({"val_source": "val.txt", "val_freq": 250}, "once, after the last step; every 250 are set"),
         ({"val_source": "val.txt", "val_freq": 4}, "every 4 steps"),
         ({"val_source": "val.txt", "val_epochs": 0.5}, "every 5 steps"),
         ({}, "never, because there is no val_source"),
