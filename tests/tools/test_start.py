@@ -231,6 +231,7 @@ def test_what_a_video_network_does_not_take_is_one_line(tmp_path: Path, given: t
     [
         (("--weights", "none.pth"), "--weights none.pth: no such file, and no name of tools.weights"),
         (("--backbone", "resnet19"), "--backbone: 'resnet19' is unknown; did you mean `resnet18`?"),
+        (("--backbone", "kinetics400/x3d_s_13x6"), "the nearest are kinetics400/x3d_s_"),
         (("--frames", 9), "has 8 frames, and a clip takes 9 (4 such videos); remove them, or give --frames 8"),
         (("--folds", 1), "--folds 1: one part cannot both train and test"),
         (("--group-regex", "mp5"), "--group-regex 'mp5' matches no video"),

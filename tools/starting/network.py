@@ -14,6 +14,7 @@ from tools.starting.video_network import find_video_network, is_video_network
 from utils.errors import CheckpointError, UserError
 from utils.published.files import checkpoint_file, fetch
 from utils.published.libraries import published_statistics
+from utils.published.registry import entry
 from utils.transforms.presets import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE, RESIZE = 224, 256
@@ -31,6 +32,8 @@ def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
         with torch.device("meta"):
             image_backbone(backbone)
     except ValueError as error:
+        if "/" in backbone and not backbone.startswith(TIMM):
+            entry(backbone)  # raises, with the nearest names of published weights
         raise UserError(
             f"--{error}" if str(error).startswith("backbone") else f"--backbone {backbone}: {error}"
         ) from None
