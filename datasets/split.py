@@ -92,8 +92,8 @@ class Split:
             )
 
     def path(self, index: int) -> str:
-        """Returns the path of a record as its list has it."""
-        return self.dataset.path(index)
+        """Returns the path of a record as its list has it and, behind it, the span that it is: `a.mp4#t=1.5,4`."""
+        return self.dataset.name(index)
 
     def about(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps about the list."""
@@ -146,9 +146,11 @@ class Split:
         None if there are too few videos or groups for two parts.
         """
         labels = [task_for(self.labels).text(self.labels[row]) for row in rows]
-        paths = [PurePosixPath(self.path(row)) for row in rows]
+        paths = [PurePosixPath(self.dataset.path(row)) for row in rows]
         names, regex = [path.stem for path in paths], self.common.data.group_regex
         groups = group_names(names, labels, regex=regex, key="common.data.group_regex:")
+        of_path = dict(zip(reversed(paths), reversed(groups), strict=True))
+        groups = [of_path[path] for path in paths]  # the spans of one video stay together, whatever their classes
         for count in range(parts, 1, -1):
             with contextlib.suppress(UserError):
                 return fold_split([label.split(";") for label in labels], groups, folds=count, seed=self.common.seed)
@@ -198,7 +200,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
         _check_readable(dataset, records, allowed=common.bad_frame_budget)
         description = f"encoded videos, {scanned} scanned, {unreadable} of them unreadable"
         if records.spans is not None:
-            description = f"parts of {scanned} encoded videos, {unreadable} of the parts without a readable frame"
+            description = f"spans of {scanned} encoded videos, {unreadable} of the spans without a readable frame"
     else:
         records, store, description = open_frames(common, records)
         encoded = common.data.decode == "cuda"
@@ -246,6 +248,8 @@ def check_dataset(common: Common, protocol: ClipProtocol) -> None:
     Raises: ConfigError.
     """
     if store_type(common) == "video":
+        if common.data.fps is not None:
+            raise ConfigError("common.data.fps: is for folders of frames; encoded videos know their own rate")
         VideoDataset.check(protocol, swaps_labels=protocol.train and bool(common.augmentation.flip_labels))
         if "decoder" in (arguments := _video_arguments(common)):
             find_reader(arguments["decoder"])  # which may not be installed

@@ -1,4 +1,4 @@
-"""Finds the frames of the records of a list: whole videos, or the parts of them that an annotation names."""
+"""Finds the frames of the records of a list of encoded videos: whole videos, or spans of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from datasets.lists.records import RecordList
+from datasets.lists.spans import not_there, whole_frames, with_context
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
 from utils.errors import FrameError
@@ -17,11 +18,14 @@ class SegmentIndex:
     """Holds the times of the frames of n records. A video that several records share is scanned once.
 
     cache: folder of the index of the videos; by default the user's cache folder.
+    context: share of a span's length by which its record is longer on each side.
     errors: reasons why records have no frames, by their position in the list: the video cannot be read, or it ends
-        before the record's seconds.
+        before the span.
     """
 
-    def __init__(self, records: RecordList, *, cache: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self, records: RecordList, *, cache: str | os.PathLike[str] | None = None, context: float = 0.0
+    ) -> None:
         paths = [records.full_path(record) for record in range(len(records))]
         files = {path: place for place, path in enumerate(dict.fromkeys(paths))}
         places = [files[path] for path in paths]
@@ -31,14 +35,20 @@ class SegmentIndex:
         self.errors = {record: videos.errors[place] for record, place in enumerate(places) if place in videos.errors}
         if self._spans is None:
             return
-        for record, (start, end) in enumerate(self._spans.tolist()):
+        for record, place in enumerate(places):
             if record in self.errors:
                 continue
-            times = videos[places[record]]
-            first, last = (0, len(times)) if np.isnan(start) else times.frames_between(start, end)
-            if first == last:
-                what = f"no frame from {start:g} to {end:g} s; the last frame is shown at {times.clock[-1]:.2f} s"
-                self.errors[record] = f"{records.full_path(record)}: {what}"
+            times, span = videos[place], records.span(record)
+            self._bounds[record] = 0, len(times)
+            if span is None:
+                continue
+            between = _frames_between if records.in_frames else VideoTimes.frames_between
+            first, last = between(times, *span)
+            if first == last or (records.in_frames and span[1] > len(times)):
+                what = f"{not_there(frames=records.in_frames)}; it has {len(times)} frames"
+                self.errors[record] = f"{records.full_path(record)}: {what}, the last one at {times.clock[-1]:.2f} s"
+            elif context:
+                first, last = between(times, *with_context(*span, context))
             self._bounds[record] = first, last
 
     def __len__(self) -> int:
@@ -66,3 +76,9 @@ class SegmentIndex:
     def first(self, record: int) -> int:
         """Returns which frame of the video is the record's first one."""
         return int(self._bounds[record, 0])
+
+
+def _frames_between(times: VideoTimes, start: float, end: float) -> tuple[int, int]:
+    """Returns the first frame from `start` on, and the first one from `end` on, both counted in frames."""
+    first, last = np.minimum(whole_frames([start, end]), len(times)).tolist()
+    return first, last

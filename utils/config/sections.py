@@ -136,6 +136,14 @@ class Data(Section):
     group_regex: str | None = None
     """Finds in a video's name what it was cut from, as --group-regex of tools.make_lists does: videos of one group are
     held out together where optimizer: LBFGS chooses a weight decay; None: the groups of UCF-101's names."""
+    with_offset: bool = False
+    """True: lines of lists are `path offset num_frames label`, spans that begin after `offset` frames of their video,
+    as in mmaction2's lists of this name (docs/data.md)."""
+    fps: Positive | None = None
+    """Frames per second of folders of frames, for lists with seconds; None: as the manifest of their dump says, which
+    goes first in any case."""
+    context: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    """Share of a span's length by which its clips may reach outside of it, on each side; 0: not at all."""
     store: Free = Field(default_factory=EasyDict)
     """Where the frames are, as a type with its arguments, for example `{type: memcached, servers: host:11211}`; empty:
     frames on disk. docs/data.md describes each."""
