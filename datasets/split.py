@@ -203,6 +203,8 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
             description = f"spans of {scanned} encoded videos, {unreadable} of the spans without a readable frame"
     else:
         records, store, description = open_frames(common, records)
+        if records.spans is not None:
+            description += ", spans of videos"
         encoded = common.data.decode == "cuda"
         if encoded:
             description += ", decoded on the GPU"

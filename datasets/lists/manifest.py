@@ -18,6 +18,7 @@ from utils.files import atomic_write
 
 MANIFEST = "manifest.jsonl"
 FORMAT = 1
+_MOST = 1 << 31  # frames, in all or per second
 
 
 class Manifest:
@@ -103,10 +104,13 @@ def dumped_below(root: Path) -> Iterator[tuple[str, int, float]]:
         try:
             settings = entry.get("settings") or {}
             fps = float(settings.get("fps") or entry.get("source_fps") or 0) / int(settings.get("every") or 1)
-            yield entry["video"].removeprefix(prefix), int(entry["frames"]), fps
+            frames = int(entry["frames"])
+            if not (0 <= fps < _MOST and 0 <= frames < _MOST):
+                raise ValueError(f"{frames} frames at {fps:g} per second")
         except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
             damaged = f"its line of {entry['video']!r} is damaged ({error}); restore or remove it"
             raise UserError(f"{folder / MANIFEST}: {damaged}") from error
+        yield entry["video"].removeprefix(prefix), frames, fps
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any] | bytes]:

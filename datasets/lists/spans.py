@@ -6,12 +6,16 @@ from typing import Any
 
 import numpy as np
 
+_MOST = np.iinfo(np.int32).max
 _SAME = 1e-4  # frames by which times may differ for rounding
 
 
 def whole_frames(moments: Any) -> np.ndarray:
-    """Returns the first frame at or after each moment, int64; moments are in frames, and frame k begins at moment k."""
-    return np.ceil(np.asarray(moments, np.float64) - _SAME).astype(np.int64)
+    """Returns the first frame at or after each moment, int64; moments are in frames, and frame k begins at moment k.
+
+    Beyond the largest number that a list can have it stays there.
+    """
+    return np.clip(np.ceil(np.asarray(moments, np.float64) - _SAME), 0, _MOST).astype(np.int64)
 
 
 def with_context(start: Any, end: Any, share: float) -> tuple[Any, Any]:

@@ -45,7 +45,7 @@ def find_frames(
         rate = np.where(whole, 1.0, rates[videos])
         if (unknown := ~(rate > 0)).any():
             raise ListError(_no_rate(records, int(np.argmax(unknown))))
-        start, end = start * rate, end * rate
+        start, end = start * rate, end * rate  # in frames from here on
     known = np.where(length > 0, length, np.iinfo(np.int32).max)
     first, stop = whole_frames(start), np.where(whole, length, whole_frames(end))
     # seconds are rounded, so the end of a span may lie behind that of its video; a frame that is not there is an error

@@ -104,6 +104,18 @@ def test_every_store_shows_the_same_frames_of_a_span(
         assert shown(opened(folder, source, store, context=0.5)) == [([4, 12, 20, 28], 0), ([6, 18, 30, 42], 1), whole]
 
 
+def test_a_span_that_a_video_does_not_have_is_named_whatever_its_unit(folder: Path) -> None:
+    make_video(folder / "videos/v.mp4", frames=20, fps=FPS).rename(folder / "videos/v")
+    store = {"type": "video", "cache": str(folder / "cache")}
+    for header, row, what in (
+        ("start_frame,end_frame", "v,x,10,21", r"\(frames 10 to 20\): .*videos/v: ends before this span does"),
+        ("start,end", "v,x,2,3", r"\(2 to 3 s\): .*videos/v: has no frame in this span"),
+    ):
+        (folder / "bad.csv").write_text(f"path,label,{header}\n{row}\nv,y,0,1\n")
+        with pytest.raises(ListError, match=rf"bad.csv:2 {what}; it has 20 frames, the last one at 0.79 s"):
+            opened(folder, "bad.csv", store)
+
+
 @pytest.mark.whole
 def test_results_strips_and_pages_name_the_span(folder: Path) -> None:
     split = opened(folder, "seconds.csv")

@@ -146,10 +146,14 @@ def test_a_span_that_is_not_in_its_video_is_named(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_of_a_manifest_is_named(tmp_path: Path) -> None:
-    for line in ({"frames": "many"}, {"frames": 3, "settings": 7}, {"frames": 3, "settings": {"every": "x"}}):
+    damaged: list[dict[str, Any]] = [{"frames": "many"}, {"frames": 10**12}, {"frames": 3, "source_fps": float("inf")}]
+    damaged += [{"frames": 3, "settings": 7}, {"frames": 3, "settings": {"every": "x"}}]
+    for line in damaged:
         manifest(tmp_path, v=line)
         with pytest.raises(UserError, match=r"manifest.jsonl: its line of 'v' is damaged"):
             found(table(tmp_path, "start,end", "v,0,0,1"))
+    manifest(tmp_path, v={"frames": 3, "source_fps": 10})
+    assert found(table(tmp_path, "start,end", "v,0,0.1,1e300")) == [(1, 2)]
 
 
 def test_a_list_of_offsets_is_flat_and_travels_to_a_spawned_worker(tmp_path: Path) -> None:
