@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from datasets import STORES
+from datasets.lists.background import Background
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns
@@ -152,8 +153,29 @@ def open_store(common: Common, records: RecordList) -> tuple[RecordList, FrameSt
 
 
 def _find_frames(common: Common, records: RecordList, store: FrameStore) -> RecordList:
-    data = common.data
-    return find_frames(records, store, fps=data.fps, context=data.context, allowed=common.bad_frame_budget)
+    data, background = common.data, None
+    if data.background.per_span:
+        classes = classes_of(common)
+        background = background_of(common, classes.names if classes is not None else None)
+    rest: dict[str, Any] = {"background": background, "allowed": common.bad_frame_budget}
+    return find_frames(records, store, fps=data.fps, context=data.context, **rest)
+
+
+def background_of(common: Common, names: list[str] | None) -> Background | None:
+    """Returns how much background the lists get; None for none. names: by class.
+
+    Raises: ConfigError for a class that nothing names.
+    """
+    given = common.data.background
+    if not given.per_span:
+        return None
+    if given.label is not None and given.label not in (names or ()):
+        raise ConfigError(
+            f"common.data.background.label: {given.label!r} is not a class; add it to the class file "
+            "(data.class_names), which has to name the classes of the lists as well"
+        )
+    label = None if given.label is None or names is None else names.index(given.label)
+    return Background(given.per_span, given.place == "hard", label, common.seed)
 
 
 def _store_arguments(common: Common) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from datasets.frame_dataset import Key, SampleDataset
+from datasets.lists.background import Background
 from datasets.lists.records import RecordList
 from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
@@ -65,6 +66,7 @@ class VideoDataset(SampleDataset):
     protocol: its video_sampling says which seconds of a video the samples show, its context how far outside of spans.
     decoder: "auto" is torchcodec where it is installed and can, else PyAV.
     cache: folder of the index of the videos; default: the user's cache folder.
+    background: how many spans of background are added to the list's spans.
 
     The other arguments and the samples are SampleDataset's.
     """
@@ -78,12 +80,14 @@ class VideoDataset(SampleDataset):
         flip_labels: np.ndarray | None = None,
         decoder: Literal["auto", "pyav", "torchcodec"] = "pyav",
         cache: str | os.PathLike[str] | None = None,
+        background: Background | None = None,
     ) -> None:
         self.check(protocol, swaps_labels=flip_labels is not None)
         self.clip, self.train, self.sampling = protocol.clip, protocol.train, protocol.video_sampling
         reader = find_reader(decoder)
         self._decoder = next(name for name, function in READERS.items() if function is reader)
-        self.index = SegmentIndex(records, cache=cache, context=protocol.context)
+        self.index = SegmentIndex(records, cache=cache, context=protocol.context, background=background)
+        records = self.index.records
         entries = self._entries(len(records))
         self._videos, self._places = RepeatedRecords(records, entries[:, 0]), entries[:, 1]
         super().__init__(self._videos, protocol, seed=seed, flip_labels=flip_labels)

@@ -93,6 +93,11 @@ class RecordList:
         """Whether its spans are in frames and not in seconds."""
         return self.spans is not None and self.spans.dtype.kind == "i"
 
+    @property
+    def labelled(self) -> np.ndarray:
+        """The records with a known label, which may be an empty set of classes; bool (n,)."""
+        return self.labels.known if isinstance(self.labels, LabelSets) else self.labels >= 0
+
     def span(self, index: int) -> tuple[float, float] | None:
         """Returns start and end of a record that is a span, in seconds or frames as `spans`; None for a whole video."""
         if self.spans is None:
@@ -117,6 +122,30 @@ class RecordList:
         """Returns a copy of the list with other frames of its videos: int32 (n,) each."""
         arrays = self.arrays() | {"first": first, "num_frames": num_frames}
         return _rebuild(self.source, self.root, arrays, self._num_class)
+
+    def with_more(self, owners: np.ndarray, spans: np.ndarray, frames: np.ndarray, *, label: int | None) -> RecordList:
+        """Returns a copy of the list with m more records behind it, spans of the videos of others.
+
+        owners: int64 (m,), the records whose path and line they have. spans: (m, 2), as in `spans`. frames: int64
+        (m, 2), their first frame and the one after their last. label: their class; None for the empty set.
+        """
+        paths = [self._blob[self._offsets[owner] : self._offsets[owner + 1]] for owner in owners.tolist()]
+        ends = self._offsets[-1] + np.cumsum([len(path) for path in paths], dtype=np.int64)
+        first = np.zeros(len(self), np.int32) if self.first is None else self.first
+        more: dict[str, Any] = {
+            "blob": np.concatenate(paths or [self._blob[:0]]),
+            "offsets": ends,
+            "num_frames": frames[:, 1] - frames[:, 0],
+            "lines": self._lines[owners],
+            "labels": np.full(0 if label is None else len(owners), label or 0),
+            "spans": spans,
+            "first": frames[:, 0],
+        }
+        arrays = self.arrays() | {"first": first}
+        if isinstance(self.labels, LabelSets):
+            more["label_offsets"] = self.labels.offsets[-1] + np.arange(1, len(owners) + 1) * (label is not None)
+        joined = {name: np.concatenate([array, more[name].astype(array.dtype)]) for name, array in arrays.items()}
+        return _rebuild(self.source, self.root, joined, self._num_class)
 
     def with_fewer_frames(self, fewer: int) -> RecordList:
         """Returns a copy of the list with `fewer` frames subtracted from every record, but never below 0."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from datasets.lists.background import Background, draw_background
 from datasets.lists.manifest import dumped_below
 from datasets.lists.records import RecordList
 from datasets.lists.spans import not_there, whole_frames, with_context
@@ -16,22 +17,31 @@ from utils.errors import ListError
 
 
 def find_frames(
-    records: RecordList, store: FrameStore, *, fps: float | None = None, context: float = 0.0, allowed: int = 0
+    records: RecordList,
+    store: FrameStore,
+    *,
+    fps: float | None = None,
+    context: float = 0.0,
+    background: Background | None = None,
+    allowed: int = 0,
 ) -> RecordList:
     """Returns the list with the frames of all its records; itself where it gives them already.
 
     fps: frames per second of folders that are in no manifest.
     context: share of a span's length by which the record is longer on each side.
+    background: how many spans of background are added behind the records; context makes none of them longer.
     allowed: number of spans that may lie behind the end of their video; reading such a span is a fault.
 
     Raises ListError with file and line for a video of unknown length or rate, and for too many spans without a frame.
     """
     spans, counts = records.spans, records.num_frames
-    if counts.all() and not (context and spans is not None):
+    if spans is None:
+        background = None
+    if counts.all() and not (context and spans is not None) and background is None:
         return records
     lengths, rates, videos = _lengths_and_rates(records, store, fps)
     length = lengths[videos]
-    if (unknown := (counts == 0) & (length <= 0)).any():
+    if (unknown := ((counts == 0) | (background is not None)) & (length <= 0)).any():
         index = int(np.argmax(unknown))
         raise ListError(
             f"{records.where(index)}: {records.path(index)!r} has no frames that could be counted, below "
@@ -41,8 +51,8 @@ def find_frames(
         return records.with_frames(np.zeros(len(records), np.int32), length.astype(np.int32))
     whole = ~(spans[:, 0] >= 0)
     start, end = np.where(whole[:, None], 0, spans).astype(np.float64).T
+    rate = np.where(whole | records.in_frames, 1.0, rates[videos])
     if not records.in_frames:
-        rate = np.where(whole, 1.0, rates[videos])
         if (unknown := ~(rate > 0)).any():
             raise ListError(_no_rate(records, int(np.argmax(unknown))))
         start, end = start * rate, end * rate  # in frames from here on
@@ -51,10 +61,15 @@ def find_frames(
     # seconds are rounded, so the end of a span may lie behind that of its video; a frame that is not there is an error
     missing = (stop > known) if records.in_frames else (np.minimum(stop, known) <= first)
     _refuse(records, missing, length, allowed=allowed)
+    shown = np.stack([first, np.minimum(stop, known)], axis=1)
     with_more = [whole_frames(moments) for moments in with_context(start, end, context)]
     first = np.where(missing | whole, first, with_more[0])
     stop = np.where(missing, np.maximum(stop, first + 1), np.minimum(np.where(whole, stop, with_more[1]), known))
-    return records.with_frames(first.astype(np.int32), (stop - first).astype(np.int32))
+    found = records.with_frames(first.astype(np.int32), (stop - first).astype(np.int32))
+    if background is None:
+        return found
+    owners, frames = draw_background(shown, videos, np.where(missing | ~records.labelled, 0, length), background)
+    return found.with_more(owners, np.round(frames / rate[owners, None], 3), frames, label=background.label)
 
 
 def _lengths_and_rates(

@@ -137,6 +137,43 @@ def test_the_spans_of_a_video_are_held_out_together_whatever_their_classes(folde
     assert groups is not None and groups[0] == groups[1] != groups[2] == groups[3]
 
 
+@pytest.mark.whole
+@pytest.mark.parametrize("source", LISTS)
+def test_background_is_the_same_from_every_store(source: str, folder: Path) -> None:
+    make_video(folder / "videos/v.mp4", frames=FRAMES, fps=FPS).rename(folder / "videos/v")
+    (folder / "videos/w").symlink_to(folder / "videos/v")
+    (folder / "classInd.txt").write_text("0 x\n1 y\n2 none of them\n")
+    found = []
+    for store in ({"type": "disk"}, {"type": "video", "cache": str(folder / "cache")}):
+        for place in ("random", "hard"):
+            background = {"per_span": 2, "place": place, "label": "none of them"}
+            path = config(folder, source, store, context=0.5, background=background)
+            path.write_text(path.read_text().replace("num_class: 2", "num_class: 3"))
+            common = load_config(path).common
+            split = open_split(common, "train", clip_protocol(common, ClipSpec(4), train=True))
+            frames = [split.dataset.shown((1, index)).ravel() for index in range(3, len(split))]  # type: ignore[union-attr]
+            assert all(((one < 6) | (one >= 36)).all() for one in frames)
+            assert split.labels.tolist()[:3] == [0, 1, 0] and set(split.labels.tolist()[3:]) == {2}
+            names = [split.path(index) for index in range(len(split))]
+            assert len(set(names)) == len(names) and f"{len(names) - 3} of " in str(split)
+            found.append((names, [one.tolist() for one in frames]))
+    assert found[:2] == found[2:] and len(found[0][0]) == 4 and len(found[1][0]) == 5  # only one gap is used at random
+
+
+def test_background_without_a_class_is_the_empty_set(folder: Path) -> None:
+    path = config(folder, "seconds.csv", background={"per_span": 1})
+    with pytest.raises(ConfigError, match=r"data.background: with one class per video it needs a label"):
+        load_config(path)
+    common = load_config(path, ["common.multi_label=True"]).common
+    split = open_split(common, "val", clip_protocol(common, ClipSpec(4), train=False))
+    assert [split.labels[index].tolist() for index in range(len(split))] == [[1, 0], [0, 1], [1, 0], [0, 0]]
+    assert split.labelled.all() and not split.dataset[0, 3]["fault"] and split.path(3) == "v#t=1.5,2"
+    with pytest.raises(ConfigError, match=r"background.label: 'z' is not a class; add it to the class file"):
+        opened(folder, "seconds.csv", background={"per_span": 1, "label": "z"})
+    with pytest.raises(ConfigError, match="needs per_span"):
+        opened(folder, "seconds.csv", background={"place": "hard"})
+
+
 def test_a_frame_that_cannot_be_read_is_a_fault_that_names_the_span(folder: Path) -> None:
     (folder / "frames/v/img_00016.jpg").write_bytes(b"")
     fault = opened(folder, "seconds.csv").dataset[0, 1]["fault"]

@@ -43,6 +43,7 @@ class Target:
     encoded: True for videos instead of folders of frames.
     with_offset: True where lines of lists are `path offset num_frames label`.
     fps: frames per second of folders that are in no manifest.
+    background: name of the class that data.background draws.
     images: True for single pictures instead of folders of frames.
     max_pixels: height x width that a frame may have.
     """
@@ -58,6 +59,7 @@ class Target:
     encoded: bool = False
     with_offset: bool = False
     fps: float | None = None
+    background: str | None = None
     images: bool = False
     max_pixels: int = MAX_PIXELS
 
@@ -106,6 +108,7 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
         columns=_columns(target),
         max_pixels=target.max_pixels,
         fps=target.fps,
+        background=target.background,
         record=record,
     )
     if len(sources) < len(target.sources):
@@ -206,7 +209,8 @@ def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> 
     images = common.model.type == "img" and image_list_columns(next(iter(sources.values()))) == ("label",)
     encoded = has_videos(common)
     target = Target(sources, roots, *known, encoded=encoded, images=images, max_pixels=common.data.max_pixels)
-    return replace(target, with_offset=common.data.with_offset or args.with_offset, fps=common.data.fps or args.fps)
+    with_offset, fps = common.data.with_offset or args.with_offset, common.data.fps or args.fps
+    return replace(target, with_offset=with_offset, fps=fps, background=common.data.background.label)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:

@@ -87,7 +87,7 @@ def _empty_classes(data: DataSet) -> set[int]:
         return set()
     present = labels_of(data.kept("train"))
     count = data.num_class or max(labels_of(entry for entry in data.entries if not entry.drop), default=-1) + 1
-    return set(range(count)) - present
+    return set(range(count)) - present - data.drawn
 
 
 def _remove_classes(data: DataSet, empty: list[int]) -> None:

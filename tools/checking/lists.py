@@ -72,7 +72,7 @@ class Entry:
 
     @property
     def length(self) -> int:
-        """The number of frames that the list gives to the whole video; 0 where it gives none."""
+        """The number of frames of the whole video; 0 where the list does not give it."""
         return 0 if self.span else self.num_frames
 
     @property
@@ -96,6 +96,7 @@ class DataSet:
     columns: names of the columns after the path.
     max_pixels: height x width that a frame may have.
     fps: frames per second of folders that are in no manifest; None if nothing says it.
+    background: name of the class that data.background draws; None if it draws none.
     record: whether folders of readable frames get a file with their checksums, in place of an earlier one.
     classes: the classes of all lists; None if nothing names them.
     names: class names by label, which --fix changes; None if nothing names them.
@@ -109,6 +110,7 @@ class DataSet:
     columns: tuple[str, ...] = COLUMNS
     max_pixels: int = MAX_PIXELS
     fps: float | None = None
+    background: str | None = None
     record: bool = False
     classes: Classes | None = None
     names: list[str] | None = None
@@ -119,6 +121,11 @@ class DataSet:
     def class_file(self) -> Path | None:
         """The class file; None without one."""
         return None if self.classes is None or self.classes.from_list else self.classes.source
+
+    @property
+    def drawn(self) -> set[int]:
+        """The class of background, which needs no video."""
+        return {label for label, name in enumerate(self.names or ()) if name == self.background}
 
     @property
     def multi_label(self) -> bool:
@@ -199,22 +206,19 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     flat = numbers["labels" if data.multi_label else "label"].tolist()
     stops = np.cumsum(numbers["sizes"]).tolist() if data.multi_label else range(1, len(flat) + 1)
     counts = numbers["num_frames"].tolist() if counted else [0] * len(parsed.lines)
-    offsets_of_spans = numbers["offset"].tolist() if "offset" in numbers else None
+    begins = numbers["offset"].tolist() if "offset" in numbers else None
     spelling = Spelling(data.roots[split])
     columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
     for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
         labels = tuple(flat[begin:end])
         path = os.fsdecode(blob[offsets[place] : offsets[place + 1]])
-        entry = Entry(split, line, spelling.of(path), num_frames, labels)
-        if offsets_of_spans is not None:
-            begins = offsets_of_spans[place]
-            entry.span, entry.in_frames = (begins, begins + num_frames), True
+        span = None if begins is None else (begins[place], begins[place] + num_frames)
+        entry = Entry(split, line, spelling.of(path), num_frames, labels, span, begins is not None)
         unlabelled = labels == (-1,) and split != "train"  # allowed in lists that are only scored
         negative = 0 if unlabelled else min(labels, default=0)
-        before = entry.span is not None and entry.span[0] < 0
-        if (counted and num_frames < 1) or negative < 0 or before:
-            reason = f"has the negative label {negative}" if negative < 0 else f"has {num_frames} frames"
-            reason = "has a negative offset" if before else reason
+        if (counted and num_frames < 1) or negative < 0 or (span and span[0] < 0):
+            reason = "has a negative offset" if span and span[0] < 0 else f"has {num_frames} frames"
+            reason = f"has the negative label {negative}" if negative < 0 else reason
             data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
         else:
             data.entries.append(entry)
@@ -240,7 +244,7 @@ def check_classes(data: DataSet) -> None:
     present = labels_of(data.kept("train"))
     others = labels_of(entry for entry in data.entries if not entry.drop)
     count = data.num_class if data.num_class is not None else max(others, default=-1) + 1
-    for label in sorted(set(range(count)) - present):
+    for label in sorted(set(range(count)) - present - data.drawn):
         data.faults.append(
             Fault(
                 "class_hole",
