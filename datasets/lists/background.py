@@ -1,4 +1,4 @@
-"""Draws background: spans of videos in which nothing that a list names happens, as examples of what is none of it."""
+"""Draws background: spans of videos that overlap with no span of a list, as examples of what belongs to no class."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def draw_background(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draws spans of background that overlap with no span of their video.
 
-    They are as long as the span that they are drawn for, or shorter where there is no such room, and none is drawn
-    twice. There is none for a span whose video has no frame left over or, if they are hard, none next to the span.
+    They are as long as the span that they are drawn for, or shorter where there is no such room, and no two are
+    equal. A span gets no background where its video has no frame left over or, if it is hard, none next to the span.
 
     spans: int64 (n, 2), first frame and the one after the last; a whole video is one, too.
     videos: int64 (n,), which video each span is of.

@@ -85,12 +85,12 @@ class RecordList:
 
     @property
     def counts_whole_videos(self) -> bool:
-        """Whether the list gives the number of frames of each video, and none of its records is a span."""
+        """True if the list gives the number of frames of each video, and none of its records is a span."""
         return self.spans is None and bool(self.num_frames.all())
 
     @property
     def in_frames(self) -> bool:
-        """Whether its spans are in frames and not in seconds."""
+        """True if its spans are in frames and not in seconds."""
         return self.spans is not None and self.spans.dtype.kind == "i"
 
     @property
@@ -208,7 +208,7 @@ def read_list(
     """Reads and checks a list: every video has a path, at least one frame and a label in 0..num_class-1.
 
     columns: names of the numbers after the path: ("num_frames", "label"), ("label",) or ("num_frames",); "offset"
-        before "num_frames" makes records spans that begin after so many frames of their video; "labels" instead of
+        before "num_frames" makes records spans, which begin after that many frames of their video; "labels" instead of
         "label" is for sets of classes, whose multi-hot rows then have `num_class` columns.
     unlabelled: whether a label may be -1, for a video whose class is unknown.
     cache_folder: where large lists are kept under the hash of their bytes and mapped from; default: the user's cache

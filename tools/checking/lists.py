@@ -51,11 +51,9 @@ class Entry:
     """Holds one valid line of a list.
 
     split, line: where it is.
-    path: as the list has it.
-    num_frames: 0 where the list gives no number.
+    path, num_frames: as the list has them; 0 where it gives no number.
     labels: one class, any number of classes with multi_label, or -1 if unknown.
-    span: start and end of a span of a video, in seconds; None for the whole video.
-    in_frames: whether the span is in frames instead, counted from 0, without the one at the end.
+    span: start and end, in seconds or, with `in_frames`, in frames as `RecordList.spans`; None for a whole video.
     drop: whether --fix removes the line.
     known: whether a fault of it is known, so that faults which follow from it are not looked for.
     """
@@ -95,8 +93,8 @@ class DataSet:
     num_class: of the class file, else of the config, else None.
     columns: names of the columns after the path.
     max_pixels: height x width that a frame may have.
-    fps: frames per second of folders that are in no manifest; None if nothing says it.
-    background: name of the class that data.background draws; None if it draws none.
+    fps: frames per second of folders that are in no manifest.
+    background: name of the class that data.background draws.
     record: whether folders of readable frames get a file with their checksums, in place of an earlier one.
     classes: the classes of all lists; None if nothing names them.
     names: class names by label, which --fix changes; None if nothing names them.
