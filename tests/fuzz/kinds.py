@@ -159,7 +159,7 @@ def _lists(folder: Path) -> None:
     (folder / "e.csv").write_text(
         "path,label,start_frame,end_frame\n" + "".join(f"v{n},name {n % 3},{n},{n + 2}\n" for n in range(20))
     )
-    dumped = {"kind": "video", "frames": 90, "source_fps": 25, "settings": {"fps": 0, "every": 2}}
+    dumped = {"kind": "video", "frames": 900, "source_fps": 25, "settings": {"fps": 0, "every": 2}}
     lines = [{"kind": "header", "format": 1}, *(dumped | {"video": f"v {n}.mp4"} for n in range(20))]
     (folder / MANIFEST).write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "classInd.txt").write_text("".join(f"{n} name {n}\n" for n in range(5)))
