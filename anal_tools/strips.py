@@ -87,9 +87,9 @@ def _places(common: Common, wanted: list[str]) -> dict[str, tuple[FrameStore, Re
         if source is None or (name == "train" and all(path in found for path in wanted)):
             continue
         records, _ = open_list(common, name)
-        store, _ = open_store(common, records)
+        records, store, _ = open_store(common, records)
         for row in range(len(records)):
-            found.setdefault(records.path(row), (store, records, row))
+            found.setdefault(records.name(row), (store, records, row))
     return found
 
 
@@ -101,7 +101,8 @@ def strip_indices(num_frames: int) -> np.ndarray:
 
 def _strip(store: FrameStore, records: RecordList, row: int) -> np.ndarray:
     """Returns the frames of a video from left to right, uint8 (HEIGHT, W, 3), RGB."""
-    frames = store.get_many(records.path(row), strip_indices(int(records.num_frames[row])))
+    first = 0 if records.first is None else int(records.first[row])
+    frames = store.get_many(records.path(row), first + strip_indices(int(records.num_frames[row])))
     thumbnails = [_thumbnail(data) for data in frames]
     gap = np.full((HEIGHT, GAP, 3), 255, np.uint8)
     parts = [part for thumbnail in thumbnails for part in (gap, thumbnail)][1:]

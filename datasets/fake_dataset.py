@@ -23,7 +23,7 @@ class _FakeRecords:
     def path(self, index: int) -> str:
         return f"fake_{index}"
 
-    where = path
+    name = where = path
 
 
 class FakeDataset(SampleDataset):

@@ -32,7 +32,7 @@ Key = int | tuple[int, int]  # index, or (epoch, index)
 
 
 class Records(Protocol):
-    """A list of videos; `datasets.lists.records.RecordList` is one."""
+    """A list of videos or spans of videos; `datasets.lists.records.RecordList` is one."""
 
     @property
     def labels(self) -> np.ndarray | LabelSets:
@@ -45,8 +45,12 @@ class Records(Protocol):
         """Returns the path of one record as the list has it."""
         ...
 
+    def name(self, index: int) -> str:
+        """Returns the path of one record and, behind it, the span that it is."""
+        ...
+
     def where(self, index: int) -> str:
-        """Returns `file:line` of one record, for messages."""
+        """Returns `file:line` of one record and its span, for messages."""
         ...
 
 
@@ -106,6 +110,10 @@ class SampleDataset:
         """Returns the path of one sample's video as the list has it."""
         return self.records.path(index)
 
+    def name(self, index: int) -> str:
+        """Returns the path of one sample's video and, behind it, the span that it shows: `a.mp4#t=1.5,4`."""
+        return self.records.name(index)
+
     def store_counts(self) -> dict[str, int]:
         """Returns what the frame store has counted since the start, over all workers; empty if it counts nothing."""
         return {}
@@ -145,7 +153,10 @@ class SampleDataset:
         return np.random.default_rng([self.seed, epoch, index]) if self.train else None
 
     def shown(self, key: Key) -> np.ndarray | None:
-        """Returns the frames that a sample shows, int64 (num_clips, clip.num_pictures); None for made-up clips."""
+        """Returns the frames of its video that a sample shows, int64 (num_clips, clip.num_pictures).
+
+        None for made-up clips.
+        """
         return None
 
     def fingerprints(self, key: Key) -> list[list[bytes]]:
@@ -215,10 +226,17 @@ class FrameDataset(SampleDataset):
     @override
     def shown(self, key: Key) -> np.ndarray:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        return self.indices(index, self._generator(epoch, index))  # the first thing that a sample draws
+        return self._in_video(index, self._generator(epoch, index))  # the first thing that a sample draws
+
+    def _in_video(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
+        wanted, first = self.indices(index, rng), self.records.first
+        return wanted if first is None else wanted + int(first[index])
 
     def indices(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
-        """Chooses the frames (or fields of optical flow) of a sample: int64 (num_clips, clip.num_pictures), from 0."""
+        """Chooses the frames (or fields of optical flow) of a sample: int64 (num_clips, clip.num_pictures).
+
+        They count from the first frame of the record, which may be a span of its video.
+        """
         num_frames = max(1, int(self.records.num_frames[index]))  # lists of image files hold no count
         rule = get_rule(self.clip.sampling)
         if rng is None:
@@ -238,7 +256,7 @@ class FrameDataset(SampleDataset):
         return clips
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedSample) -> bool:
-        wanted, path = self.indices(index, rng), self.records.path(index)
+        wanted, path = self._in_video(index, rng), self.records.path(index)
         if self.clip.modality == "flow":
             wanted = np.stack([field_pictures(fields) for fields in wanted])
         frames = self.store.get_many(path, wanted.ravel())

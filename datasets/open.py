@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from datasets import STORES
+from datasets.lists.background import Background
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import composed, label_base
-from datasets.lists.parser import COLUMNS, label_columns
+from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
 from datasets.lists.spelling import as_on_disk
-from datasets.lists.tables import number_classes, read_videos
+from datasets.lists.tables import is_table, number_classes, read_videos
 from datasets.memcached_dataset import image_list_columns
 from datasets.stores.disk import FrameStore, check_store
 from datasets.stores.flow import SERIES, FlowStore, detect_flow
-from datasets.stores.frame_names import detect_template
+from datasets.stores.frame_names import IMAGE_SUFFIXES, detect_template
+from datasets.stores.spans import find_frames
 from utils.config.build import build
 from utils.config.schema import Common
 from utils.errors import ConfigError, ListError
@@ -39,15 +42,32 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
     if classes is not None:
         classes.check(num_class)
     given: dict[str, Any] = {"root": root, "num_class": num_class, "unlabelled": name == "val"}
-    if has_videos(common):
-        records, names = read_videos(source, **given, classes=classes, multi_label=common.multi_label)
+    columns, given["multi_label"] = list_columns(common, source), common.multi_label
+    if has_videos(common) or is_table(source):
+        given |= {"columns": columns, "encoded": has_videos(common)}
+        records, names = read_videos(source, **given, classes=classes)
     else:
-        columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
-        records = read_list(source, **given, columns=label_columns(columns, multi_label=common.multi_label))
+        columns = label_columns(columns, multi_label=given.pop("multi_label"))
+        records = read_list(source, **given, columns=columns)
         names = classes.names if classes is not None else None
     if name == "train" and classes is not None:
         _check_base(records, classes)
     return as_on_disk(records), names
+
+
+def list_columns(common: Common, source: str) -> tuple[str, ...]:
+    """Returns which numbers follow the path in the lines of a list, as `read_list` takes them.
+
+    Raises: ConfigError for data.with_offset with lists of image files, of which no part can be meant.
+    """
+    columns = image_list_columns(source) if common.model.type == "img" else COLUMNS
+    if common.data.with_offset:
+        if columns != COLUMNS:
+            raise ConfigError(
+                f"common.data.with_offset: {source} names image files, which have no frames to count from"
+            )
+        return OFFSET_COLUMNS
+    return ("label",) if has_videos(common) else columns
 
 
 def classes_of(common: Common) -> Classes | None:
@@ -57,7 +77,7 @@ def classes_of(common: Common) -> Classes | None:
     """
     sources = (common.train_source, common.train_root), (common.val_source, common.val_root)
     lists = [(source, root) for source, root in sources if source is not None]
-    if has_videos(common):
+    if has_videos(common) or any(Path(source).exists() and is_table(source) for source, _ in lists):
         return number_classes(lists, file=common.data.class_names, multi_label=common.multi_label)
     return find_classes(lists, file=common.data.class_names)
 
@@ -89,10 +109,10 @@ def open_frames(common: Common, records: RecordList) -> tuple[RecordList, FrameS
     """Opens the store of the pictures that the method sees: frames, or fields of optical flow.
 
     Returns the records, whose num_frames count frames or fields; the store; and a description of both for the log.
+
+    Raises: ListError where the frames of a span cannot be found.
     """
-    if common.model.modality == "flow":
-        return open_flow(common, records)
-    return records, *open_store(common, records)
+    return (open_flow if common.model.modality == "flow" else open_store)(common, records)
 
 
 def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStore, str]:
@@ -108,18 +128,19 @@ def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStor
         fewer, description = names.fewer, f"optical flow {names.x} and {names.y} from {names.first}"
     else:
         store = FlowStore(*(series(series=name) for name in SERIES))
-        packed = getattr(store.parts[0], "num_frames", None)
-        in_pack = -1 if packed is None else packed(records.path(0))
-        fewer = 1 if in_pack < 0 else max(0, int(records.num_frames[0]) - in_pack)
+        frames = store.num_frames(records.path(0)) if records.counts_whole_videos else -1
+        fewer = 1 if frames < 0 else max(0, int(records.num_frames[0]) + 1 - frames)
         description = "optical flow"
-    return records.with_fewer_frames(fewer), store, f"{description}, {fewer} fewer than the list's frames, {kind} store"
+    records = _find_frames(common, records, store).with_fewer_frames(fewer)
+    return records, store, f"{description}, {fewer} fewer than the list's frames, {kind} store"
 
 
-def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
-    """Opens the store of frames that data.store sets; also returns a description of it for the log."""
+def open_store(common: Common, records: RecordList) -> tuple[RecordList, FrameStore, str]:
+    """Opens the store of frames that data.store sets, like `open_frames`."""
     kind, arguments = store_type(common), _store_arguments(common)
     template, first, description = None, 0, f"{kind} store"
-    if common.model.type == "img" and not int(records.num_frames.max()):
+    images = common.model.type == "img" and Path(records.path(0)).suffix.lower() in IMAGE_SUFFIXES
+    if images:
         description = f"image files, {description}"
     elif getattr(STORES.get(kind), "reads_files", True):
         given = common.data.frame_template, common.data.first_frame
@@ -127,7 +148,34 @@ def open_store(common: Common, records: RecordList) -> tuple[FrameStore, str]:
         how = "as set" if None not in given else "detected"
         description = f"frames {template} from {first} ({how}), {description}"
     runtime = {"root": records.root, "template": template, "first_frame": first}
-    return build(STORES, kind, arguments, where="common.data.store", **runtime), description
+    store = build(STORES, kind, arguments, where="common.data.store", **runtime)
+    return records if images else _find_frames(common, records, store), store, description
+
+
+def _find_frames(common: Common, records: RecordList, store: FrameStore) -> RecordList:
+    data, background = common.data, None
+    if data.background.per_span:
+        classes = classes_of(common)
+        background = background_of(common, classes.names if classes is not None else None)
+    rest: dict[str, Any] = {"background": background, "allowed": common.bad_frame_budget}
+    return find_frames(records, store, fps=data.fps, context=data.context, **rest)
+
+
+def background_of(common: Common, names: list[str] | None) -> Background | None:
+    """Returns how much background the lists get; None for none. names: by class.
+
+    Raises: ConfigError for a class that nothing names.
+    """
+    given = common.data.background
+    if not given.per_span:
+        return None
+    if given.label is not None and given.label not in (names or ()):
+        raise ConfigError(
+            f"common.data.background.label: {given.label!r} is not a class; add it to the class file "
+            "(data.class_names), which has to name the classes of the lists as well"
+        )
+    label = None if given.label is None or names is None else names.index(given.label)
+    return Background(given.per_span, given.place == "hard", label, common.seed)
 
 
 def _store_arguments(common: Common) -> dict[str, Any]:

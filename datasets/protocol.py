@@ -40,6 +40,7 @@ class ClipProtocol:
     batch_size: samples per step of one process.
     preset: name of the preset that the values come from.
     video_sampling: which seconds of encoded videos are shown; frames on the disk have no seconds.
+    context: share of a span's length by which clips may reach outside of it.
     """
 
     clip: ClipSpec
@@ -52,6 +53,7 @@ class ClipProtocol:
     batch_size: int = 1
     preset: str = "tsn"
     video_sampling: VideoSampling = field(default_factory=VideoSampling)
+    context: float = 0.0
 
     @property
     def rule(self) -> Rule:
@@ -88,6 +90,7 @@ class ClipProtocol:
             "num_crops": self.transform.num_crops,
             "average": self.average,
             "scores": self.task.scores,
+            "context": self.context,
             "video_sampling": {
                 key: value
                 for key, value in dataclasses.asdict(self.video_sampling).items()
@@ -125,6 +128,7 @@ def clip_protocol(common: Common, clip: ClipSpec, *, train: bool) -> ClipProtoco
         task=task_of(common),
         preset=common.augmentation.preset,
         video_sampling=videos,
+        context=common.data.context,
     )
     # by default an evaluation step has as many views as a training step has clips
     size = common.batch_size if train else common.test.batch_size or max(1, common.batch_size // protocol.num_views)

@@ -21,7 +21,7 @@ from datasets.frame_dataset import SampleDataset
 from datasets.lists.groups import fold_split, group_names
 from datasets.lists.records import RecordList
 from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
-from datasets.open import flip_labels, has_videos, open_frames, open_list, store_type
+from datasets.open import background_of, flip_labels, has_videos, open_frames, open_list, store_type
 from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
 from datasets.stores.feature_store import FeatureStore
@@ -92,8 +92,8 @@ class Split:
             )
 
     def path(self, index: int) -> str:
-        """Returns the path of a record as its list has it."""
-        return self.dataset.path(index)
+        """Returns the path of a record as its list has it and, behind it, the span that it is: `a.mp4#t=1.5,4`."""
+        return self.dataset.name(index)
 
     def about(self) -> dict[str, Any]:
         """Returns what a checkpoint keeps about the list."""
@@ -146,9 +146,11 @@ class Split:
         None if there are too few videos or groups for two parts.
         """
         labels = [task_for(self.labels).text(self.labels[row]) for row in rows]
-        paths = [PurePosixPath(self.path(row)) for row in rows]
+        paths = [PurePosixPath(self.dataset.path(row)) for row in rows]
         names, regex = [path.stem for path in paths], self.common.data.group_regex
         groups = group_names(names, labels, regex=regex, key="common.data.group_regex:")
+        of_path = dict(zip(reversed(paths), reversed(groups), strict=True))
+        groups = [of_path[path] for path in paths]  # the spans of one video stay together, whatever their classes
         for count in range(parts, 1, -1):
             with contextlib.suppress(UserError):
                 return fold_split([label.split(";") for label in labels], groups, folds=count, seed=self.common.seed)
@@ -193,14 +195,19 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     flip = flip_labels(common, names) if name == "train" else None
     dataset: SampleDataset
     if has_videos(common):
-        dataset = VideoDataset(records, protocol, seed=common.seed, flip_labels=flip, **_video_arguments(common))
+        given = _video_arguments(common) | {"background": background_of(common, names)}
+        dataset = VideoDataset(records, protocol, seed=common.seed, flip_labels=flip, **given)
         scanned, unreadable = dataset.index.num_videos, len(dataset.index.errors)
         _check_readable(dataset, records, allowed=common.bad_frame_budget)
         description = f"encoded videos, {scanned} scanned, {unreadable} of them unreadable"
         if records.spans is not None:
-            description = f"parts of {scanned} encoded videos, {unreadable} of the parts without a readable frame"
+            description = f"spans of {scanned} encoded videos, {unreadable} of the spans without a readable frame, "
+            description += f"{len(dataset.index) - len(records)} of background"
     else:
+        listed = len(records)
         records, store, description = open_frames(common, records)
+        if records.spans is not None:
+            description += f", spans of videos, {len(records) - listed} of them background"
         encoded = common.data.decode == "cuda"
         if encoded:
             description += ", decoded on the GPU"
@@ -246,6 +253,8 @@ def check_dataset(common: Common, protocol: ClipProtocol) -> None:
     Raises: ConfigError.
     """
     if store_type(common) == "video":
+        if common.data.fps is not None:
+            raise ConfigError("common.data.fps: is for folders of frames; encoded videos know their own rate")
         VideoDataset.check(protocol, swaps_labels=protocol.train and bool(common.augmentation.flip_labels))
         if "decoder" in (arguments := _video_arguments(common)):
             find_reader(arguments["decoder"])  # which may not be installed
@@ -255,7 +264,7 @@ def check_dataset(common: Common, protocol: ClipProtocol) -> None:
 
 def _video_arguments(common: Common) -> dict[str, Any]:
     """Returns what data.store gives to VideoDataset besides its VideoSampling, checked. Raises: ConfigError."""
-    where, given_here = "common.data.store", ("records", "protocol", "seed", "flip_labels")
+    where, given_here = "common.data.store", ("records", "protocol", "seed", "flip_labels", "background")
     sampling = parameters_of(VideoSampling)
     own = [key for key in parameters_of(VideoDataset) if key not in given_here]
     arguments = {key: value for key, value in common.data.store.items() if key != "type" and key not in sampling}
@@ -286,6 +295,7 @@ def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | No
     records, names = open_list(common, name)
     if name == "train":
         flip_labels(common, names)
+    background_of(common, names)
     try:
         if not has_videos(common):
             seen, store, _ = open_frames(common, records)

@@ -15,6 +15,7 @@ import numpy as np
 from typing_extensions import override
 
 from datasets.frame_dataset import Key, SampleDataset
+from datasets.lists.background import Background
 from datasets.lists.records import RecordList
 from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
@@ -46,8 +47,12 @@ class RepeatedRecords:
         """Returns the path of one entry's video."""
         return self._records.path(int(self.videos[index]))
 
+    def name(self, index: int) -> str:
+        """Returns the path of one entry's video and its span."""
+        return self._records.name(int(self.videos[index]))
+
     def where(self, index: int) -> str:
-        """Returns `file:line` of one entry's video."""
+        """Returns `file:line` of one entry's video and its span."""
         return self._records.where(int(self.videos[index]))
 
     def full_path(self, index: int) -> str:
@@ -56,11 +61,12 @@ class RepeatedRecords:
 
 
 class VideoDataset(SampleDataset):
-    """Samples of encoded videos, or of the parts of them that the list gives seconds for; a part counts as a video.
+    """Samples of encoded videos, or of the spans of them that the list gives; a span counts as a video.
 
-    protocol: its video_sampling says which seconds of a video the samples show.
+    protocol: its video_sampling says which seconds of a video the samples show, its context how far outside of spans.
     decoder: "auto" is torchcodec where it is installed and can, else PyAV.
     cache: folder of the index of the videos; default: the user's cache folder.
+    background: how many spans of background are added to the list's spans.
 
     The other arguments and the samples are SampleDataset's.
     """
@@ -74,12 +80,14 @@ class VideoDataset(SampleDataset):
         flip_labels: np.ndarray | None = None,
         decoder: Literal["auto", "pyav", "torchcodec"] = "pyav",
         cache: str | os.PathLike[str] | None = None,
+        background: Background | None = None,
     ) -> None:
         self.check(protocol, swaps_labels=flip_labels is not None)
         self.clip, self.train, self.sampling = protocol.clip, protocol.train, protocol.video_sampling
         reader = find_reader(decoder)
         self._decoder = next(name for name, function in READERS.items() if function is reader)
-        self.index = SegmentIndex(records, cache=cache)
+        self.index = SegmentIndex(records, cache=cache, context=protocol.context, background=background)
+        records = self.index.records
         entries = self._entries(len(records))
         self._videos, self._places = RepeatedRecords(records, entries[:, 0]), entries[:, 1]
         super().__init__(self._videos, protocol, seed=seed, flip_labels=flip_labels)
@@ -147,10 +155,14 @@ class VideoDataset(SampleDataset):
     @override
     def shown(self, key: Key) -> np.ndarray:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        return self.indices(index, self._generator(epoch, index), epoch)  # the first thing that a sample draws
+        first = self.index.first(int(self._videos.videos[index]))
+        return first + self.indices(index, self._generator(epoch, index), epoch)  # the first thing that a sample draws
 
     def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
-        """Chooses the frames of a sample: int64 (num_clips, clip.num_pictures), from 0. Raises: FrameError."""
+        """Chooses the frames of a sample: int64 (num_clips, clip.num_pictures), from the record's first frame on.
+
+        Raises: FrameError.
+        """
         times = self.index[int(self._videos.videos[index])]
         if self.sampling.sampler is None:
             return self._by_rule(index, times, rng, epoch)
@@ -196,9 +208,8 @@ class VideoDataset(SampleDataset):
     @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:
         index = key[1] if isinstance(key, tuple) else key
-        video = int(self._videos.videos[index])
         file = identity(self._videos.full_path(index)) + self._decoder.encode()
-        return [[file + b" %d" % frame for frame in clip] for clip in self.shown(key) + self.index.first(video)]
+        return [[file + b" %d" % frame for frame in clip] for clip in self.shown(key)]
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray) -> bool:
         video, path = int(self._videos.videos[index]), Path(self._videos.full_path(index))

@@ -18,7 +18,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/check_data.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from utils.cli import Parser, positive_int, run_cli
+from utils.cli import Parser, positive_float, positive_int, run_cli
 from utils.system import cores
 
 
@@ -41,6 +41,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--frame-template", help="as data.frame_template (default: what most videos have)")
     parser.add_argument("--first-frame", type=int, help="as data.first_frame (default: what most videos have)")
     parser.add_argument("--multi-label", action="store_true", help="as multi_label: lines of path num_frames 3;7;12")
+    parser.add_argument("--with-offset", action="store_true", help="as data.with_offset: path offset num_frames label")
+    parser.add_argument("--fps", type=positive_float, help="as data.fps (default: what the manifest of a dump says)")
     parser.add_argument("--flow", action="store_true", help="check optical flow, as for configs that train on it")
     parser.add_argument("--quick", action="store_true", help="names, numbers and sizes only: decode nothing")
     parser.add_argument(

@@ -21,6 +21,7 @@ KNOWN = {
     "split": {"split", "subset", "set"},
 }
 _MOMENTS = {"start": "start", "begin": "start", "t0": "start", "end": "end", "stop": "end", "t1": "end"}
+FRAMES = ("start_frame", "end_frame")  # under these names only: others may count from 1, or mean the last frame
 _SECONDS = {"t", "time", "timestamp", "s", "sec", "secs", "second", "seconds"}  # what may stand beside these words
 # words in the name of a column that seems to say which part of a video is meant
 _TIMES = {"start", "begin", "end", "stop", "t0", "t1", "onset", "offset", "from", "until", "till", "starts", "ends"}
@@ -31,7 +32,9 @@ _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 
 
 def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
-    """Returns the position of each known column by its key in KNOWN, or "start" or "end"; the first one counts.
+    """Returns the position of each known column by its key in KNOWN or FRAMES, or "start" or "end"; the first counts.
+
+    FRAMES are returned only without start and end.
 
     where: file and line, for messages. A row without a path column is not a header, and nothing in it is checked.
 
@@ -53,6 +56,9 @@ def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
             f"{where}: {one!r} and {other!r} could both be the label; remove or rename one of these columns (where one "
             "of them is -1 for videos that do not show the class, remove those rows first)"
         )
+    if not {"start", "end"} <= set(found) and set(FRAMES) <= set(names):
+        found = {key: place for key, place in found.items() if key not in ("start", "end")}
+        return found | {key: names.index(key) for key in FRAMES}
     if not {"start", "end"} <= set(found):
         taken = {found[key] for key in ("path", "label", "split") if key in found}
         times = [place for place, name in enumerate(names) if place not in taken and _TIMES & set(name.split("_"))]
@@ -61,7 +67,8 @@ def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
             verb = "seem" if len(times) > 1 else "seems"
             raise ListError(
                 f"{where}: {shown} {verb} to say which part of a video is meant; call the columns start and end and "
-                "give seconds, or remove them to take whole videos"
+                "give seconds, or start_frame and end_frame and give frames counted from 0, end_frame the first one "
+                "after it; or remove them to take whole videos"
             )
     return found
 

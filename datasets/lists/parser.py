@@ -18,6 +18,7 @@ from utils.errors import ListError
 from utils.scoring.label_sets import NONE, SEPARATOR
 
 COLUMNS = ("num_frames", "label")
+OFFSET_COLUMNS = ("offset", *COLUMNS)  # of a span that begins after `offset` frames of its video
 _BLOCK = 16 << 20
 _MAX_DIGITS = 9
 _TAB, _NEWLINE, _RETURN, _SPACE, _QUOTE, _COMMA, _MINUS, _ZERO = (ord(c) for c in '\t\n\r ",-0')

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from datasets.lists.parser import COLUMNS, ParsedList, parse_list
+from datasets.lists.spans import span_in_words, span_mark
 from utils.errors import ListError
 from utils.flat_file import is_offsets, open_arrays, save_arrays
 from utils.scoring.label_sets import LabelSets
@@ -27,14 +28,16 @@ _log = logging.getLogger(__name__)
 
 
 class RecordList:
-    """Holds the n videos (records) of one list file.
+    """Holds the n records of one list file: videos, or spans of videos.
 
     source: the list file.
     root: folder that `full_path` puts before the paths, which are kept as the list has them.
-    num_frames: int32 (n,); 0 where the list gives no number (encoded videos).
+    num_frames: int32 (n,), the frames of the record; 0 where the list gives no number.
     labels: int32 (n,), 0-based, -1 where the list gives no label; LabelSets if videos have sets of classes.
-    spans: float64 (n, 2), start and end in seconds of records that are parts of videos, nan for whole videos; None if
-        all are whole.
+    spans: (n, 2), start and end of records that are spans, as the list has them; None if all are whole videos. Seconds
+        are float64, nan for a whole video; frames, counted from 0 and without the one at the end, are int32, -1 for a
+        whole video.
+    first: int32 (n,), which frame of its video is the first one of the record; None where each begins its video.
     """
 
     def __init__(
@@ -48,13 +51,14 @@ class RecordList:
         labels: np.ndarray | LabelSets,
         lines: np.ndarray,
         spans: np.ndarray | None = None,
+        first: np.ndarray | None = None,
         cache_file: Path | None = None,
     ) -> None:
         self.source = Path(source)
         self.root = Path(root)
         self.num_frames = num_frames
         self.labels = labels
-        self.spans = spans
+        self.spans, self.first = spans, first
         self._blob, self._offsets, self._lines = blob, offsets, lines
         self._cache_file = cache_file
 
@@ -71,11 +75,80 @@ class RecordList:
         return os.path.join(self.root, self.path(index))  # noqa: PTH118 - called per sample
 
     def where(self, index: int) -> str:
-        """Returns `file:line` of a record, for messages."""
-        return f"{self.source}:{self._lines[index]}"
+        """Returns `file:line` of a record and its span, for messages: `val.csv:3 (1.5 to 4 s)`."""
+        span = self.span_text(index)
+        return f"{self.source}:{self.line(index)}{span and f' ({span})'}"
+
+    def line(self, index: int) -> int:
+        """Returns the line of a record in the list."""
+        return int(self._lines[index])
+
+    @property
+    def counts_whole_videos(self) -> bool:
+        """True if the list gives the number of frames of each video, and none of its records is a span."""
+        return self.spans is None and bool(self.num_frames.all())
+
+    @property
+    def in_frames(self) -> bool:
+        """True if its spans are in frames and not in seconds."""
+        return self.spans is not None and self.spans.dtype.kind == "i"
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """The records with a known label, which may be an empty set of classes; bool (n,)."""
+        return self.labels.known if isinstance(self.labels, LabelSets) else self.labels >= 0
+
+    def span(self, index: int) -> tuple[float, float] | None:
+        """Returns start and end of a record that is a span, in seconds or frames as `spans`; None for a whole video."""
+        if self.spans is None:
+            return None
+        start, end = self.spans[index].tolist()
+        return (start, end) if start >= 0 else None
+
+    def span_text(self, index: int) -> str:
+        """Returns the span of a record in words, for messages; "" for a whole video."""
+        span = self.span(index)
+        return "" if span is None else span_in_words(span, frames=self.in_frames)
+
+    def name(self, index: int) -> str:
+        """Returns what tells a record from all others: its path, and behind it the span, `a.mp4#t=1.5,4` in seconds.
+
+        Spans in frames are `video#frames=30,90`.
+        """
+        span = self.span(index)
+        return self.path(index) + ("" if span is None else span_mark(span, frames=self.in_frames))
+
+    def with_frames(self, first: np.ndarray, num_frames: np.ndarray) -> RecordList:
+        """Returns a copy of the list with other frames of its videos: int32 (n,) each."""
+        arrays = self.arrays() | {"first": first, "num_frames": num_frames}
+        return _rebuild(self.source, self.root, arrays, self._num_class)
+
+    def with_more(self, owners: np.ndarray, spans: np.ndarray, frames: np.ndarray, *, label: int | None) -> RecordList:
+        """Returns a copy of the list with m more records behind it, spans of the videos of others.
+
+        owners: int64 (m,), the records whose path and line they have. spans: (m, 2), as in `spans`. frames: int64
+        (m, 2), their first frame and the one after their last. label: their class; None for the empty set.
+        """
+        paths = [self._blob[self._offsets[owner] : self._offsets[owner + 1]] for owner in owners.tolist()]
+        ends = self._offsets[-1] + np.cumsum([len(path) for path in paths], dtype=np.int64)
+        first = np.zeros(len(self), np.int32) if self.first is None else self.first
+        more: dict[str, Any] = {
+            "blob": np.concatenate(paths or [self._blob[:0]]),
+            "offsets": ends,
+            "num_frames": frames[:, 1] - frames[:, 0],
+            "lines": self._lines[owners],
+            "labels": np.full(0 if label is None else len(owners), label or 0),
+            "spans": spans,
+            "first": frames[:, 0],
+        }
+        arrays = self.arrays() | {"first": first}
+        if isinstance(self.labels, LabelSets):
+            more["label_offsets"] = self.labels.offsets[-1] + np.arange(1, len(owners) + 1) * (label is not None)
+        joined = {name: np.concatenate([array, more[name].astype(array.dtype)]) for name, array in arrays.items()}
+        return _rebuild(self.source, self.root, joined, self._num_class)
 
     def with_fewer_frames(self, fewer: int) -> RecordList:
-        """Returns a copy of the list with `fewer` frames subtracted from every video, but never below 0."""
+        """Returns a copy of the list with `fewer` frames subtracted from every record, but never below 0."""
         num_frames = np.maximum(self.num_frames - fewer, 0).astype(self.num_frames.dtype)
         return _rebuild(self.source, self.root, self.arrays() | {"num_frames": num_frames}, self._num_class)
 
@@ -119,7 +192,8 @@ class RecordList:
             "labels": labels.flat if isinstance(labels, LabelSets) else labels,
             **sets,
         }
-        return arrays if self.spans is None else arrays | {"spans": self.spans}
+        parts = {"spans": self.spans, "first": self.first}
+        return arrays | {name: array for name, array in parts.items() if array is not None}
 
 
 def read_list(
@@ -133,8 +207,9 @@ def read_list(
 ) -> RecordList:
     """Reads and checks a list: every video has a path, at least one frame and a label in 0..num_class-1.
 
-    columns: names of the numbers after the path: ("num_frames", "label"), ("label",) or ("num_frames",); "labels"
-        instead of "label" for sets of classes, whose multi-hot rows then have `num_class` columns.
+    columns: names of the numbers after the path: ("num_frames", "label"), ("label",) or ("num_frames",); "offset"
+        before "num_frames" makes records spans, which begin after that many frames of their video; "labels" instead of
+        "label" is for sets of classes, whose multi-hot rows then have `num_class` columns.
     unlabelled: whether a label may be -1, for a video whose class is unknown.
     cache_folder: where large lists are kept under the hash of their bytes and mapped from; default: the user's cache
         folder.
@@ -171,6 +246,9 @@ def _from_parsed(source: Path, root: str | os.PathLike[str], parsed: ParsedList,
         arrays["label_offsets"] = np.concatenate([[0], np.cumsum(numbers["sizes"], dtype=np.int64)])
     else:
         arrays["labels"] = numbers.get("label", np.full(count, -1, np.int32))
+    if "offset" in numbers:
+        arrays["first"] = numbers["offset"]
+        arrays["spans"] = np.stack([numbers["offset"], numbers["offset"] + numbers["num_frames"]], axis=1)
     return _rebuild(source, root, arrays, num_class)
 
 
@@ -180,6 +258,12 @@ def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
         raise ListError(
             f"{records.where(worst)}: {records.path(worst)!r} has {records.num_frames[worst]} frames; a video needs at "
             "least one: remove the line or dump the video again"
+        )
+    if records.first is not None and records.first.min() < 0:
+        worst = int(np.argmax(records.first < 0))
+        raise ListError(
+            f"{records.where(worst)}: {records.path(worst)!r} has the offset {records.first[worst]}; an offset is the "
+            "number of frames before the span, 0 or more"
         )
 
 
@@ -281,6 +365,8 @@ def _check_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
     count = len(arrays["lines"])
     labels = arrays.get("label_offsets")
     fit = is_offsets(arrays["offsets"], count, len(arrays["blob"])) and len(arrays["num_frames"]) == count
+    fit = fit and len(arrays.get("first", arrays["lines"])) == count
+    fit = fit and arrays.get("spans", np.empty((count, 2))).shape == (count, 2)
     if labels is None:
         fit = fit and len(arrays["labels"]) == count
     else:
@@ -309,5 +395,6 @@ def _rebuild(
         labels=labels,
         lines=arrays["lines"],
         spans=arrays.get("spans"),
+        first=arrays.get("first"),
         cache_file=cache_file,
     )

@@ -1,4 +1,4 @@
-"""Reads lists of encoded videos: `path label` lines, a tree of class folders, or a CSV such as the one of Kinetics.
+"""Reads lists of videos without their numbers of frames: `path label` lines, a tree of class folders, or a CSV.
 
 What columns and cells mean is in columns.py; the suffixes of video files are also defined here.
 """
@@ -18,6 +18,7 @@ import numpy as np
 
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import (
+    FRAMES,
     IDS,
     composed,
     delimiter_of,
@@ -36,6 +37,7 @@ from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 _SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
 VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
 TABLES = frozenset({".csv", ".tsv"})
+_MOST_DIGITS = 9  # of a frame's number
 _log = logging.getLogger(__name__)
 
 
@@ -74,22 +76,25 @@ def read_videos(
     classes: Classes | None = None,
     multi_label: bool = False,
     unlabelled: bool = False,
+    columns: tuple[str, ...] = ("label",),
+    encoded: bool = True,
 ) -> tuple[RecordList, list[str] | None]:
     """Reads the videos of `source` and their class names; the names are None if they are unknown.
 
     source: one of
-        - a list of `path label` lines;
+        - a list of lines, a path and the numbers in `columns`, as `read_list` takes them;
         - a folder with one folder per class, with videos anywhere below it;
         - a CSV whose header names a path column and a label column; commas, semicolons or tabs separate them. Columns
-          for start and end, in seconds, make a record of only that part of a video. A column youtube_id or video_id
-          names files below `root` without folder and suffix; crawlers of Kinetics add the seconds to the name
-          (`ID_000010_000020.mp4`), and the whole of such a file is taken. Labels are names or numbers.
+          start and end, in seconds, or start_frame and end_frame make a record a span of its video. A column youtube_id
+          or video_id names files below `root` without folder and suffix; crawlers of Kinetics add the seconds to the
+          name (`ID_000010_000020.mp4`), and the whole of such a file is taken. Labels are names or numbers.
     classes: what names are numbered by, which must be the same for all lists of an experiment; by default what
         `number_classes` finds for this list alone.
     multi_label: whether videos have sets of classes: `path 3;7;12` lines, `run;jump` cells in a CSV, `-` for the empty
-        set. CSV rows with the same path and seconds are joined.
+        set. CSV rows with the same path and span are joined, and a span has the classes of all spans that cover it.
     unlabelled: whether the class of a video may be unknown, which is written -1. In a CSV the label column may then be
         absent, and an empty cell means unknown (with `multi_label` it means the empty set).
+    encoded: whether the paths are video files; otherwise ids are paths, too.
 
     Raises ListError.
     """
@@ -98,16 +103,16 @@ def read_videos(
     names = classes.names if classes is not None else None
     table = _table_of(source)
     if not source.is_dir() and table is None:
-        columns = label_columns(("label",), multi_label=multi_label)
+        columns = label_columns(columns, multi_label=multi_label)
         return read_list(source, root=root, num_class=num_class, columns=columns, unlabelled=unlabelled), names
     if table is None:
         entries, root = _class_folders(source), source
     else:
         entries = _table_entries(source, *table, unlabelled=unlabelled, multi_label=multi_label)
-        if normal_name(table[0][find_columns(table[0], where=f"{source}:1")["path"]]) in IDS:
+        if encoded and normal_name(table[0][find_columns(table[0], where=f"{source}:1")["path"]]) in IDS:
             entries = _found(source, Path(root), entries)
     if multi_label:
-        entries = _joined(entries)
+        entries = _with_covering(_joined(entries))
     labels = _labels(source, entries, classes)
     highest = max((label for row in labels for label in row), default=-1)
     sets = label_sets(labels, num_class or highest + 1)
@@ -124,16 +129,18 @@ class Entry:
     classes: names or numbers as written; None if they are unknown.
     line: its line in the table, for messages.
     span: start and end in seconds; None for the whole video.
+    in_frames: whether the span is in frames instead.
     """
 
     path: str
     classes: tuple[str, ...] | None
     line: int
     span: tuple[float, float] | None = None
+    in_frames: bool = False
 
 
 def _joined(entries: list[Entry]) -> list[Entry]:
-    """Joins the entries with the same path and seconds; the joined entry has the classes of all of them, each once."""
+    """Joins the entries with the same path and span; the joined entry has the classes of all of them, each once."""
     found: dict[tuple[str, tuple[float, float] | None], Entry] = {}
     for entry in entries:
         before = found.setdefault((entry.path, entry.span), entry)
@@ -141,6 +148,51 @@ def _joined(entries: list[Entry]) -> list[Entry]:
             classes = tuple(dict.fromkeys((*(before.classes or ()), *entry.classes)))
             found[entry.path, entry.span] = replace(before, classes=classes)
     return list(found.values())
+
+
+def _with_covering(entries: list[Entry]) -> list[Entry]:
+    """Adds to each span the classes of the spans that cover it, because every frame of it shows those as well."""
+    spans: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.span is not None and entry.classes is not None:
+            spans[entry.path].append(entry)
+    return [replace(entry, classes=_covering(entry, spans.get(entry.path, []))) for entry in entries]
+
+
+def _covering(entry: Entry, spans: list[Entry]) -> tuple[str, ...] | None:
+    if entry.span is None or entry.classes is None:
+        return entry.classes
+    start, end = entry.span
+    over = (
+        name for one in spans if one.span and one.span[0] <= start and end <= one.span[1] for name in one.classes or ()
+    )
+    return tuple(dict.fromkeys((*entry.classes, *over)))
+
+
+def is_table(source: str | os.PathLike[str]) -> bool:
+    """Returns whether a list is a CSV with a header, from its first line. Raises ListError if it cannot be read."""
+    source = Path(source)
+    if source.suffix.lower() not in TABLES or source.is_dir():
+        return False
+    try:
+        with source.open(encoding="utf-8-sig", newline="") as file:
+            line = file.readline()
+            return not _is_line(next(csv.reader([line], delimiter=delimiter_of(line)), []), delimiter_of(line))
+    except OSError as error:
+        raise _unreadable(source, error) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ListError(f"{source}: is not a CSV file: {error}") from None
+
+
+def _unreadable(source: str | os.PathLike[str], error: OSError) -> ListError:
+    return ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source")
+
+
+def _is_line(cells: list[str], delimiter: str) -> bool:
+    """Returns whether the first row of a CSV is a line `path label`, as PySlowFast and PyTorchVideo write them."""
+    words = " ".join(cells).split()
+    numbered = len(words) > 1 and words[-1].removeprefix("-").replace(SEPARATOR, "").isdecimal()
+    return numbered and delimiter != SEPARATOR
 
 
 def _class_folders(folder: Path) -> list[Entry]:
@@ -164,7 +216,7 @@ def first_suffix(source: str | os.PathLike[str]) -> str:
         with Path(source).open("rb") as file:
             line = next((line for line in file if line.strip()), b"").decode("utf-8", "replace")
     except OSError as error:
-        raise ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source") from None
+        raise _unreadable(source, error) from None
     words = line.replace(",", " ").replace('"', " ").split()
     return Path(" ".join(words[:-1])).suffix.lower() if len(words) > 1 else ""
 
@@ -174,22 +226,17 @@ def _table_of(source: Path) -> tuple[list[str], list[list[str]]] | None:
 
 
 def read_table(source: Path) -> tuple[list[str], list[list[str]]] | None:
-    """Returns the header and the rows of a CSV; None if `source` has `path label` lines without a header.
-
-    PySlowFast and PyTorchVideo write such lines. Raises ListError.
-    """
+    """Returns the header and the rows of a CSV; None if `source` has lines without a header. Raises ListError."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             delimiter = delimiter_of(file.readline())
             file.seek(0)
             header, *rows = [*csv.reader(file, delimiter=delimiter)] or [[]]
     except OSError as error:
-        raise ListError(f"{source}: cannot be read: {error.strerror}; check train_source / val_source") from None
+        raise _unreadable(source, error) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise ListError(f"{source}: is not a CSV file: {error}") from None
-    words = " ".join(header).split()
-    is_line = len(words) > 1 and words[-1].removeprefix("-").replace(SEPARATOR, "").isdecimal()
-    return None if is_line and delimiter != SEPARATOR else (header, rows)
+    return None if _is_line(header, delimiter) else (header, rows)
 
 
 def _table_entries(
@@ -211,7 +258,8 @@ def _table_entries(
         label = cells[columns["label"]].strip() if "label" in columns else ""
         unknown = "label" not in columns or not (label or multi_label)
         classes = None if unknown else _classes(label, multi_label=multi_label, where=where)
-        entries.append(Entry(cells[columns["path"]], classes, line, _span(cells, columns, where=where)))
+        span = (_frame_span if FRAMES[0] in columns else _span)(cells, columns, where=where)
+        entries.append(Entry(cells[columns["path"]], classes, line, span, FRAMES[0] in columns))
     if not entries:
         raise ListError(f"{source}: the list is empty")
     return entries
@@ -240,6 +288,23 @@ def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[flo
         raise ListError(f"{where}: start and end must be seconds, found {' and '.join(texts)!r}")
     if not 0 <= start < end < math.inf:
         raise ListError(f"{where}: start {start:g} and end {end:g} are not an interval of seconds")
+    return start, end
+
+
+def _frame_span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
+    texts = [cells[columns[key]].strip() for key in FRAMES]
+    if not any(texts):
+        return None
+    if not all(text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS for text in texts):
+        raise ListError(
+            f"{where}: start_frame and end_frame must be whole numbers from 0 on, found {' and '.join(texts)!r}"
+        )
+    start, end = map(int, texts)
+    if start >= end:
+        raise ListError(
+            f"{where}: start_frame {start} and end_frame {end} hold no frame; frames count from 0, and end_frame is "
+            "the first one after the span"
+        )
     return start, end
 
 
@@ -298,16 +363,23 @@ def _records(
     source: Path, root: str | os.PathLike[str], entries: list[Entry], labels: np.ndarray | LabelSets
 ) -> RecordList:
     encoded = [os.fsencode(entry.path) for entry in entries]
-    spans = np.array([entry.span or (np.nan, np.nan) for entry in entries], np.float64)
+    num_frames, first = np.zeros(len(entries), np.int32), None
+    if entries[0].in_frames:
+        spans = np.array([entry.span or (-1, -1) for entry in entries], np.int32)
+        num_frames, first = spans[:, 1] - spans[:, 0], np.maximum(spans[:, 0], 0)
+    else:
+        spans = np.array([entry.span or (np.nan, np.nan) for entry in entries], np.float64)
+    whole = all(entry.span is None for entry in entries)
     return RecordList(
         source,
         root,
         blob=np.frombuffer(b"".join(encoded), np.uint8),
         offsets=np.concatenate([[0], np.cumsum([len(path) for path in encoded])]).astype(np.int64),
-        num_frames=np.zeros(len(entries), np.int32),
+        num_frames=num_frames,
         labels=labels,
         lines=np.array([entry.line for entry in entries], np.int32),
-        spans=None if np.isnan(spans).all() else spans,
+        spans=None if whole else spans,
+        first=None if whole else first,
     )
 
 

@@ -49,22 +49,27 @@ def _check(records: RecordList, store: DiskStore | PackedStore, index: int) -> N
     if isinstance(store, PackedStore):
         _check_packed(records, store, index)
         return
-    path, last = records.path(index), int(records.num_frames[index]) - 1
-    for frame in (0, last) if store.template is not None else (0,):
+    path, first = records.path(index), _first(records, index)
+    for frame in (first, first + int(records.num_frames[index]) - 1) if store.template is not None else (0,):
         if not Path(store.frame_name(path, frame)).is_file():
             raise ListError(f"{records.where(index)}: {_explain(records, store, index, frame)}")
 
 
 def _check_packed(records: RecordList, store: PackedStore, index: int) -> None:
-    packed, listed = store.num_frames(records.path(index)), int(records.num_frames[index])
+    packed, listed = store.num_frames(records.path(index)), _first(records, index) + int(records.num_frames[index])
     if packed < listed:
         frames = "frames" if store.series is None else store.series
         pack = f"in the pack {store.folder}"
-        what = f"is not {pack}" if packed < 0 else f"has {packed} {frames} {pack}, but {listed} in the list"
+        needs = "in the list" if records.spans is None else "up to the end of this span"
+        what = f"is not {pack}" if packed < 0 else f"has {packed} {frames} {pack}, but {listed} {needs}"
         raise ListError(
             f"{records.where(index)}: {records.path(index)!r} {what}; run tools/pack_frames.py with this list"
             f"{' and --flow' * (store.series in SERIES)}"
         )
+
+
+def _first(records: RecordList, index: int) -> int:
+    return 0 if records.first is None else int(records.first[index])
 
 
 def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> str:
@@ -82,6 +87,9 @@ def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> s
     if one is None:
         found = ", ".join(sorted(series)) or "no numbered images"
         return f"{folder} has no frames called {store.template}; it has {found}; set data.frame_template"
+    if records.spans is not None:
+        span = f"{file.name} is missing, which this span shows; {folder} holds {one.count}"
+        return f"{span}: correct the list (tools/check_data.py --fix) or dump the video again"
     if frame == 0:
         return f"{folder} begins with frame number {one.first}, not {store.first_frame}; set data.first_frame, or " + (
             "dump the video again"

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
+from datasets.stores.frame_names import list_numbers
 from utils.config.build import check_name
 from utils.errors import ConfigError, FrameError, UserError
 from utils.files import atomic_write
@@ -88,6 +89,17 @@ class DiskStore:
         sums = self._sums(folder)
         frames = {index: read_frame(self._file(folder, index), sums) for index in dict.fromkeys(wanted)}
         return [frames[index] for index in wanted]
+
+    def num_frames(self, path: str) -> int:
+        """Returns the number of frames that a folder has, counted from the first one to the last; -1 without any."""
+        if self.template is None:
+            return 1
+        file = Path(self.frame_name(path, 0))
+        try:
+            numbers = list_numbers(file.parent).get(Path(self.template).name, [])
+        except OSError:
+            return -1
+        return numbers[-1] + 1 - self.first_frame if numbers else -1
 
     def _sums(self, folder: str) -> bytes:
         return b"" if self._sums_name is None else read_sums(f"{folder}/{self._sums_name}")

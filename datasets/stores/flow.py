@@ -40,6 +40,12 @@ class FlowStore:
         found = [iter(part.get_many(path, wanted[wanted % 2 == axis] // 2)) for axis, part in enumerate(self.parts)]
         return [next(found[index % 2]) for index in wanted.tolist()]
 
+    def num_frames(self, path: str) -> int:
+        """Returns the number of frames that the fields of a video lead through, one more than fields; -1 if unknown."""
+        count = getattr(self.parts[0], "num_frames", None)
+        fields = -1 if count is None else count(path)
+        return -1 if fields < 0 else fields + 1
+
     def stats(self) -> dict[str, int]:
         """Returns the counts of both series together."""
         return dict(sum((Counter(part.stats()) for part in self.parts), Counter()))
@@ -57,7 +63,7 @@ class FlowNames:
     x, y: templates of the two series.
     first: number of the first field.
     fewer: by how much the fields are fewer than the list's numbers: 1 if the list counts frames (and flow leads from
-        each frame to the next), 0 if it counts fields.
+        each frame to the next) or has spans, 0 if it counts fields.
     """
 
     x: str
@@ -76,6 +82,8 @@ def detect_flow(records: RecordList, *, template: str | None = None, first_frame
     surveys = {index: {one.template: one for one in series} for index, series in probe(records)}
     x = _x_template(records, surveys) if template is None else normalise_template(template)
     _, first = detect_template(records, template=x, first_frame=first_frame)
+    if not records.counts_whole_videos:
+        return FlowNames(x, y_template(x), first, 1)
     gaps = Counter(
         int(records.num_frames[index]) - series[x].last + first - 1 for index, series in surveys.items() if x in series
     )

@@ -26,10 +26,14 @@ import main
 from anal_tools import ledger
 from datasets.lists import records
 from datasets.lists.class_names import read_class_file
+from datasets.lists.manifest import MANIFEST
+from datasets.lists.parser import OFFSET_COLUMNS
 from datasets.lists.tables import read_videos
 from datasets.spans.files import read_labels
+from datasets.stores.disk import DiskStore
 from datasets.stores.pack_writer import verify
 from datasets.stores.packed import PackedStore
+from datasets.stores.spans import find_frames
 from datasets.videos.reader import read_pyav
 from datasets.videos.scan import scan
 from methods import METHODS
@@ -153,6 +157,13 @@ def _lists(folder: Path) -> None:
         "path,label,start,end\n" + "".join(f'"v {n}.mp4",name {n % 3},{n}.5,{n + 2}\n' for n in range(20))
     )
     (folder / "c.txt").write_text("".join(f"video{n} {30 + n} {n % 3};{n % 2 + 3}\n" for n in range(20)))
+    (folder / "d.txt").write_text("".join(f"video{n} {n} {30 + n} {n % 3}\n" for n in range(20)))
+    (folder / "e.csv").write_text(
+        "path,label,start_frame,end_frame\n" + "".join(f"v{n},name {n % 3},{n},{n + 2}\n" for n in range(20))
+    )
+    dumped = {"kind": "video", "frames": 900, "source_fps": 25, "settings": {"fps": 0, "every": 2}}
+    lines = [{"kind": "header", "format": 1}, *(dumped | {"video": f"v {n}.mp4"} for n in range(20))]
+    (folder / MANIFEST).write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "classInd.txt").write_text("".join(f"{n} name {n}\n" for n in range(5)))
     for number in range(20):
         (folder / f"v {number}.mp4").touch()
@@ -162,7 +173,10 @@ def _read_lists(folder: Path) -> None:
     read_class_file(folder / "classInd.txt")
     records.read_list(folder / "a.txt", num_class=3)
     records.read_list(folder / "c.txt", num_class=5, columns=("num_frames", "labels"))
-    read_videos(folder / "b.csv", root=folder)
+    records.read_list(folder / "d.txt", num_class=3, columns=OFFSET_COLUMNS)
+    read_videos(folder / "e.csv", root=folder, encoded=False)
+    spans, _ = read_videos(folder / "b.csv", root=folder)
+    find_frames(spans, DiskStore(folder), context=0.1)
 
 
 @contextmanager
@@ -330,7 +344,7 @@ KINDS = {
         ),
         Kind("config, YAML", _config, ("exp/config.yaml",), _dry_run, YAML),
         Kind("pack and its indexes", _pack, ("pack/*",), _read_pack, SHAPES),
-        Kind("list, CSV, class file", _lists, ("*.txt", "*.csv"), _read_lists),
+        Kind("list, CSV, class file", _lists, ("*.txt", "*.csv", "*.jsonl"), _read_lists),
         Kind("labels of spans", _label_files, ("*/*",), _read_label_files, SPANS),
         Kind("cache of a list", _list_cache, ("cache/**/*",), _read_list_cache, SHAPES),
         Kind("config of mmaction2", _mmaction2, WHOLE, _read_mmaction2, PYTHON),

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import pytest
 
+from datasets.lists.manifest import Manifest
 from tests.helpers.dumping import dump, entries, images, make_job, refusal, tree
 from tests.helpers.lock import held
 from tests.helpers.make_video import damage, make_audio, make_video, truncate
@@ -18,7 +19,6 @@ from tests.helpers.requirements import CLIPS, ROOT, needs_clips
 from tests.helpers.run_tool import fork_tool, run_tool
 from tools.dumping import video as _dump
 from tools.dumping.video import Job, OutOfReachError, dump_video
-from tools.listing.manifest import Manifest
 
 
 def make_faults(folder: Path) -> None:

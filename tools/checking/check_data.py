@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from datasets.lists.parser import COLUMNS, label_columns, parse_text
-from datasets.lists.tables import TABLES, VIDEO_SUFFIXES, first_suffix
+from datasets.lists.columns import find_columns
+from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns, parse_text
+from datasets.lists.tables import TABLES, VIDEO_SUFFIXES, first_suffix, is_table, read_table
 from datasets.memcached_dataset import image_list_columns
 from datasets.open import has_videos
 from datasets.stores.frame_names import IMAGE_SUFFIXES, normalise_template
@@ -17,7 +18,7 @@ from tools.checking.disk import check_frames, check_images
 from tools.checking.fix import fix
 from tools.checking.flow import check_flow
 from tools.checking.lists import DataSet, Fault, check_classes, check_lists, read_classes, read_list, summary
-from tools.checking.videos import check_videos, take_videos
+from tools.checking.videos import check_videos, take_table
 from tools.listing.found import VIDEOS
 from utils.config.file import load_config
 from utils.errors import ListError, UserError
@@ -40,6 +41,9 @@ class Target:
     multi_label: True where a video may show several classes.
     flow: True to check optical flow instead of frames.
     encoded: True for videos instead of folders of frames.
+    with_offset: True where lines of lists are `path offset num_frames label`.
+    fps: frames per second of folders that are in no manifest.
+    background: name of the class that data.background draws.
     images: True for single pictures instead of folders of frames.
     max_pixels: height x width that a frame may have.
     """
@@ -53,6 +57,9 @@ class Target:
     multi_label: bool = False
     flow: bool = False
     encoded: bool = False
+    with_offset: bool = False
+    fps: float | None = None
+    background: str | None = None
     images: bool = False
     max_pixels: int = MAX_PIXELS
 
@@ -93,18 +100,25 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
     """Runs all checks, the cheap ones first."""
     if record and (target.encoded or target.images):
         raise UserError("--record-checksums is for folders of frames; these lists name single files")
-    columns = label_columns(("label",) if target.encoded or target.images else COLUMNS, multi_label=target.multi_label)
     sources = _different(target.sources)
     data = DataSet(
-        sources, dict(target.roots), target.num_class, columns=columns, max_pixels=target.max_pixels, record=record
+        sources,
+        dict(target.roots),
+        target.num_class,
+        columns=_columns(target),
+        max_pixels=target.max_pixels,
+        fps=target.fps,
+        background=target.background,
+        record=record,
     )
     if len(sources) < len(target.sources):
         both = f"{next(iter(sources.values()))}: is the list of {' and '.join(target.sources)}"
         data.faults.append(Fault("same_list", f"{both}, so the accuracy is that of videos that were trained on"))
-    read_classes(data, target.classes, encoded=target.encoded)
-    for split, source in sources.items():
-        if target.encoded and (source.is_dir() or source.suffix.lower() in TABLES):
-            take_videos(data, split)
+    tables = {split for split, source in sources.items() if is_table(source) or (target.encoded and source.is_dir())}
+    read_classes(data, target.classes, encoded=target.encoded or bool(tables))
+    for split in sources:
+        if split in tables:
+            take_table(data, split, encoded=target.encoded)
         else:
             read_list(data, split)
     check_lists(data)
@@ -117,6 +131,11 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
         check(data, template=target.template, first=target.first, decode=decode, workers=workers)
     check_classes(data)
     return data
+
+
+def _columns(target: Target) -> tuple[str, ...]:
+    files = ("label",) if target.encoded or target.images else COLUMNS
+    return label_columns(OFFSET_COLUMNS if target.with_offset else files, multi_label=target.multi_label)
 
 
 def _different(sources: dict[str, Path]) -> dict[str, Path]:
@@ -152,13 +171,22 @@ def find_target(args: argparse.Namespace) -> Target:
         raise UserError(f"{path}: no such config, folder or list")
     sources = {path.stem if path.stem in SPLITS else "train": path} if path.is_file() else _lists_in(path)
     first = next(iter(sources.values()))
-    is_table, suffix = first.suffix.lower() in TABLES, first_suffix(first)
-    encoded, images = is_table or suffix in VIDEO_SUFFIXES, suffix in IMAGE_SUFFIXES and not is_table
-    files = encoded or images
-    root = args.root or (first.resolve().parent.parent if is_table else _find_root(first, files, args.multi_label))
-    roots = dict.fromkeys(sources, root)
+    table, suffix = first.suffix.lower() in TABLES, first_suffix(first)
+    encoded, images = table or suffix in VIDEO_SUFFIXES, suffix in IMAGE_SUFFIXES and not table
+    root = args.root or (first.resolve().parent.parent if table else None)
+    if table and root and _names_folders(first, root):
+        encoded = False
     known = (None, args.class_names, template, args.first_frame, args.multi_label, args.flow)
-    return Target(sources, roots, *known, encoded=encoded, images=images)
+    target = Target(sources, {}, *known, encoded=encoded, with_offset=args.with_offset, fps=args.fps, images=images)
+    return replace(target, roots=dict.fromkeys(sources, root or _find_root(first, target)))
+
+
+def _names_folders(table: Path, root: Path) -> bool:
+    """Returns whether the first path of a CSV is a folder, of frames."""
+    header, rows = read_table(table) or ([], [])
+    column = find_columns(header, where=f"{table}:1").get("path")
+    cells = next((row for row in rows if any(row)), [])
+    return column is not None and len(cells) > column and (root / cells[column]).is_dir()
 
 
 def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> Target:
@@ -180,7 +208,9 @@ def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> 
     known = (common.model.num_class, classes, template, first, several, flow)
     images = common.model.type == "img" and image_list_columns(next(iter(sources.values()))) == ("label",)
     encoded = has_videos(common)
-    return Target(sources, roots, *known, encoded=encoded, images=images, max_pixels=common.data.max_pixels)
+    target = Target(sources, roots, *known, encoded=encoded, images=images, max_pixels=common.data.max_pixels)
+    with_offset, fps = common.data.with_offset or args.with_offset, common.data.fps or args.fps
+    return replace(target, with_offset=with_offset, fps=fps, background=common.data.background.label)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:
@@ -193,10 +223,10 @@ def _lists_in(folder: Path) -> dict[str, Path]:
     raise UserError(f"{folder}: contains no train.txt, val.txt, test.txt or .csv, and neither does its lists/")
 
 
-def _find_root(source: Path, files: bool, multi_label: bool) -> Path:
+def _find_root(source: Path, target: Target) -> Path:
     """Finds the folder that contains most of the first 50 videos: next to the list, above it, its frames/, or /."""
     paths: list[str] = []
-    columns = label_columns(("label",) if files else COLUMNS, multi_label=multi_label)
+    files, columns = target.encoded or target.images, _columns(target)
     with source.open("rb") as file:
         for line in file:
             try:

@@ -12,11 +12,12 @@ from typing import Any
 
 import cv2
 
+from datasets.lists.manifest import MANIFEST, dumped_below
+from datasets.lists.spans import not_there, whole_frames
 from datasets.stores.disk import check_sum, read_sums, sums_name, write_sums
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers, mixed_series
 from tools.checking.lists import DataSet, Entry, Fault
 from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
-from tools.listing.manifest import MANIFEST, Manifest
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
 from utils.transforms.image import decode_image
@@ -71,35 +72,55 @@ def check_frames(data: DataSet, *, template: str | None, first: int | None, deco
             message = f"{entry.path!r} has frames called {template} and others called {other}"
             data.blame("mixed_frames", entry, message, fix=DROP, drop=True)
         else:
-            manifest = manifests[root]
-            listed = manifest.get(entry.path) if manifest is not None else None
-            _check_numbers(data, entry, folder.numbers[template], template, int(first or 0), listed)
-            check_pictures(data, entry, folder, template)
+            listed, fps = manifests[root].get(entry.path, (None, 0.0))
+            numbers = folder.numbers[template]
+            _check_numbers(data, entry, numbers, template, int(first or 0), listed)
+            check_pictures(data, entry, folder, template, check_span(data, entry, len(numbers), fps))
 
 
 def _check_numbers(
     data: DataSet, entry: Entry, numbers: list[int], template: str, first: int, listed: int | None
 ) -> None:
     last = numbers[-1]
-    span = last - first + 1
-    if numbers[0] != first and not (numbers[0] > first and entry.num_frames == span):
+    count = last - first + 1
+    said = entry.length or count
+    if numbers[0] != first and not (numbers[0] > first and said == count):
         message = f"{entry.path!r} begins with frame number {numbers[0]}, the other videos with {first}"
         data.blame("first_number", entry, message, fix=DROP, drop=True)
         return
     missing = sorted(set(range(first, last + 1)) - set(numbers))
-    if not missing and listed == entry.num_frames > span:
-        missing = list(range(last + 1, first + entry.num_frames))  # the dump wrote them
+    if not missing and listed == said > count:
+        missing = list(range(last + 1, first + said))  # the dump wrote them
     if missing:
         shown = ", ".join(template.format(number) for number in missing[:3]) + ", ..." * (len(missing) > 3)
         message = f"{entry.path!r} lacks {len(missing)} of {len(numbers) + len(missing)} frames: {shown}"
         data.blame("missing_frame", entry, message, fix=DROP, drop=True)
-    elif entry.num_frames != span:
-        message = f"the list says {entry.num_frames} frames for {entry.path!r}, but the folder has {span}"
+    elif said != count:
+        message = f"the list says {said} frames for {entry.path!r}, but the folder has {count}"
         data.blame("count", entry, message, fix="the number of the folder is written")
-        entry.num_frames = span
-    elif listed is not None and listed != span:
-        message = f"{entry.path!r} was dumped with {listed} frames ({MANIFEST}), but the folder has {span}"
+        entry.num_frames = count
+    elif listed is not None and listed != count:
+        message = f"{entry.path!r} was dumped with {listed} frames ({MANIFEST}), but the folder has {count}"
         data.blame("manifest", entry, message, fix=DROP, drop=True)
+
+
+def check_span(data: DataSet, entry: Entry, length: int, fps: float) -> slice:
+    """Adds a fault of a line whose span is not in its video; returns which frames the line shows.
+
+    length: the frames that the video has. fps: their rate, 0 if no manifest knows it.
+    """
+    if entry.span is None or entry.known:
+        return slice(None)
+    fps = fps or data.fps or 0.0
+    if not (fps or entry.in_frames):
+        message = f"its seconds need the frames per second of {entry.path!r}, which no {MANIFEST} knows; give data.fps"
+        data.blame("no_rate", entry, message)
+        return slice(None)
+    first, stop = whole_frames([moment * (1 if entry.in_frames else fps) for moment in entry.span]).tolist()
+    if stop > length if entry.in_frames else min(stop, length) <= first:
+        message = f"{entry.path!r} {not_there(frames=entry.in_frames)}; it has {length} frames"
+        data.blame("empty_part", entry, message, fix=DROP, drop=True)
+    return slice(first, stop)
 
 
 @dataclass(frozen=True)
@@ -149,16 +170,19 @@ def _reason(file: Path, *, decode: bool, max_pixels: int, sums: bytes = b"") -> 
     return None
 
 
-def check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str) -> None:
-    """Adds faults of a line for frames of this template that are empty or not readable images."""
-    numbers = {template.format(number) for number in folder.numbers[template]}
+def check_pictures(data: DataSet, entry: Entry, folder: Folder, template: str, shown: slice) -> None:
+    """Adds faults of a line for frames of this template that are empty or not readable images.
+
+    shown: which of the frames the line shows.
+    """
+    numbers = {template.format(number) for number in folder.numbers[template][shown]}
     bad = {file: why for file, why in folder.bad.items() if file in numbers}
     for kind, what in (("empty_frame", "empty"), ("undecodable_frame", "undecodable")):
         files = sorted(file for file, why in bad.items() if (not why) == (kind == "empty_frame"))
         if files:
-            shown = ", ".join(files[:3]) + ", ..." * (len(files) > 3)
+            names = ", ".join(files[:3]) + ", ..." * (len(files) > 3)
             why = f" ({bad[files[0]]})" if bad[files[0]] else ""
-            message = f"{entry.path!r} has {len(files)} {what} frame{'s' * (len(files) > 1)}: {shown}{why}"
+            message = f"{entry.path!r} has {len(files)} {what} frame{'s' * (len(files) > 1)}: {names}{why}"
             data.blame(kind, entry, message, fix=DROP, drop=True)
 
 
@@ -230,20 +254,10 @@ def most_common(values: Iterable[Any]) -> Any:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def _manifest(data: DataSet, root: Path) -> dict[str, int] | None:
-    """Returns the number of frames by path below `root`, from the manifest of a dump in `root` or above it."""
-    for folder in (root, root.parent):
-        if (folder / MANIFEST).is_file():
-            try:
-                videos = Manifest(folder).videos
-            except UserError as error:
-                data.faults.append(Fault("manifest", str(error)))
-                return None
-            prefix = root.relative_to(folder).as_posix()
-            prefix = "" if prefix == "." else prefix + "/"
-            return {
-                video.removeprefix(prefix): int(entry["frames"])
-                for video, entry in videos.items()
-                if video.startswith(prefix) and "frames" in entry
-            }
-    return None
+def _manifest(data: DataSet, root: Path) -> dict[str, tuple[int, float]]:
+    """Returns number of frames and rate by path below `root`, from the manifest of a dump in `root` or above it."""
+    try:
+        return {path: (frames, fps) for path, frames, fps in dumped_below(root)}
+    except UserError as error:
+        data.faults.append(Fault("manifest", str(error)))
+        return {}

@@ -40,8 +40,10 @@ def fix(data: DataSet) -> list[Path]:
 
 
 def _lines(data: DataSet, entries: list[Entry]) -> str:
-    counted = "num_frames" in data.columns
+    counted, offset = "num_frames" in data.columns, "offset" in data.columns
     counts = [f" {entry.num_frames}" if counted else "" for entry in entries]
+    if offset:
+        counts = [f" {entry.span[0]}{count}" for entry, count in zip(entries, counts, strict=True) if entry.span]
     return "".join(
         f"{_quoted(entry.path)}{count} {labels_to_text(entry.labels)}\n"
         for entry, count in zip(entries, counts, strict=True)
@@ -85,7 +87,7 @@ def _empty_classes(data: DataSet) -> set[int]:
         return set()
     present = labels_of(data.kept("train"))
     count = data.num_class or max(labels_of(entry for entry in data.entries if not entry.drop), default=-1) + 1
-    return set(range(count)) - present
+    return set(range(count)) - present - data.drawn
 
 
 def _remove_classes(data: DataSet, empty: list[int]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datasets.lists.manifest import dumped_below
 from datasets.stores.flow import DUMP, y_template
 from datasets.stores.frame_names import FLOW_PAIRS
-from tools.checking.disk import DROP, Folder, check_pictures, inspect_folders, most_common
+from tools.checking.disk import DROP, Folder, check_pictures, check_span, inspect_folders, most_common
 from tools.checking.lists import DataSet
 
 
@@ -22,20 +23,28 @@ def check_flow(data: DataSet, *, template: str | None, first: int | None, decode
     firsts = [folder.numbers[x][0] for folder in there if x in folder.numbers]
     first = most_common(firsts) if first is None else first
     found = [(entry, folders[data.roots[entry.split] / entry.path]) for entry in entries]
+    manifests = {root: {path: fps for path, _, fps in dumped_below(root)} for root in set(data.roots.values())}
     fewer = most_common(
-        entry.num_frames - len(folder.numbers[x]) for entry, folder in found if folder and x in folder.numbers
+        entry.length - len(folder.numbers[x])
+        for entry, folder in found
+        if folder and x in folder.numbers and entry.length
     )
     for entry, folder in found:
         where = data.roots[entry.split] / entry.path
         if folder is None:
             data.blame("missing_folder", entry, f"folder not found: {where}", fix=DROP, drop=True)
-        elif x is None or x not in folder.numbers:
+            continue
+        if x is None or x not in folder.numbers:
             data.blame("no_flow", entry, f"{entry.path!r} has no optical flow; {DUMP}", fix=DROP, drop=True)
-        elif message := _wrong_numbers(folder, x, int(first or 0), entry.num_frames - (fewer or 0)):
+            continue
+        fields = entry.length - (fewer or 0) if entry.length else len(folder.numbers[x])
+        if message := _wrong_numbers(folder, x, int(first or 0), fields):
             data.blame("flow", entry, f"{entry.path!r} {message}; {DUMP}", fix=DROP, drop=True)
-        else:
-            for name in (x, y_template(x)):
-                check_pictures(data, entry, folder, name)
+            continue
+        fps = manifests[data.roots[entry.split]].get(entry.path, 0.0)
+        shown = check_span(data, entry, fields + 1, fps)  # fields lead from each frame to the next
+        for name in (x, y_template(x)):
+            check_pictures(data, entry, folder, name, shown)
 
 
 _X = tuple(pair[0] for pair in FLOW_PAIRS)

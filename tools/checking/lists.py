@@ -18,6 +18,7 @@ import numpy as np
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, ParsedList, parse_text
+from datasets.lists.spans import span_in_words
 from datasets.lists.spelling import Spelling
 from datasets.lists.tables import number_classes
 from utils.errors import ListError
@@ -50,10 +51,9 @@ class Entry:
     """Holds one valid line of a list.
 
     split, line: where it is.
-    path: as the list has it.
-    num_frames: 0 for an encoded video.
+    path, num_frames: as the list has them; 0 where it gives no number.
     labels: one class, any number of classes with multi_label, or -1 if unknown.
-    span: start and end in seconds of a part of an encoded video; None for the whole video.
+    span: start and end, in seconds or, with `in_frames`, in frames as `RecordList.spans`; None for a whole video.
     drop: whether --fix removes the line.
     known: whether a fault of it is known, so that faults which follow from it are not looked for.
     """
@@ -64,12 +64,23 @@ class Entry:
     num_frames: int
     labels: tuple[int, ...]
     span: tuple[float, float] | None = None
+    in_frames: bool = False
     drop: bool = False
     known: bool = False
 
+    @property
+    def length(self) -> int:
+        """The number of frames of the whole video; 0 where the list does not give it."""
+        return 0 if self.span else self.num_frames
+
+    @property
+    def span_text(self) -> str:
+        """The span in words, for messages; "" for a whole video."""
+        return "" if self.span is None else span_in_words(self.span, frames=self.in_frames)
+
     def shares(self, other: Entry) -> bool:
-        """Returns whether this part of a video overlaps with another part of the same video."""
-        if self.span is None or other.span is None:
+        """Returns whether this span of a video overlaps with another one of the same video, as far as can be known."""
+        if self.span is None or other.span is None or self.in_frames != other.in_frames:
             return True
         return max(self.span[0], other.span[0]) < min(self.span[1], other.span[1])
 
@@ -82,6 +93,8 @@ class DataSet:
     num_class: of the class file, else of the config, else None.
     columns: names of the columns after the path.
     max_pixels: height x width that a frame may have.
+    fps: frames per second of folders that are in no manifest.
+    background: name of the class that data.background draws.
     record: whether folders of readable frames get a file with their checksums, in place of an earlier one.
     classes: the classes of all lists; None if nothing names them.
     names: class names by label, which --fix changes; None if nothing names them.
@@ -94,6 +107,8 @@ class DataSet:
     num_class: int | None = None
     columns: tuple[str, ...] = COLUMNS
     max_pixels: int = MAX_PIXELS
+    fps: float | None = None
+    background: str | None = None
     record: bool = False
     classes: Classes | None = None
     names: list[str] | None = None
@@ -104,6 +119,11 @@ class DataSet:
     def class_file(self) -> Path | None:
         """The class file; None without one."""
         return None if self.classes is None or self.classes.from_list else self.classes.source
+
+    @property
+    def drawn(self) -> set[int]:
+        """The class of background, which needs no video."""
+        return {label for label, name in enumerate(self.names or ()) if name == self.background}
 
     @property
     def multi_label(self) -> bool:
@@ -120,7 +140,7 @@ class DataSet:
 
     def blame(self, kind: str, entry: Entry, message: str, *, fix: str = "", drop: bool = False) -> None:
         """Adds a fault of one line. drop: whether --fix removes the line."""
-        where = f"{self.sources[entry.split]}:{entry.line}"
+        where = f"{self.sources[entry.split]}:{entry.line}" + (f" ({entry.span_text})" if entry.span else "")
         self.faults.append(Fault(kind, f"{where}: {message}", entry.split, entry.line, entry.path, fix))
         entry.known = True
         entry.drop |= drop
@@ -184,16 +204,19 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
     flat = numbers["labels" if data.multi_label else "label"].tolist()
     stops = np.cumsum(numbers["sizes"]).tolist() if data.multi_label else range(1, len(flat) + 1)
     counts = numbers["num_frames"].tolist() if counted else [0] * len(parsed.lines)
+    begins = numbers["offset"].tolist() if "offset" in numbers else None
     spelling = Spelling(data.roots[split])
     columns = (parsed.lines.tolist(), counts, (0, *stops), stops)
     for place, (line, num_frames, begin, end) in enumerate(zip(*columns, strict=False)):
         labels = tuple(flat[begin:end])
         path = os.fsdecode(blob[offsets[place] : offsets[place + 1]])
-        entry = Entry(split, line, spelling.of(path), num_frames, labels)
+        span = None if begins is None else (begins[place], begins[place] + num_frames)
+        entry = Entry(split, line, spelling.of(path), num_frames, labels, span, begins is not None)
         unlabelled = labels == (-1,) and split != "train"  # allowed in lists that are only scored
         negative = 0 if unlabelled else min(labels, default=0)
-        if (counted and num_frames < 1) or negative < 0:
-            reason = f"has the negative label {negative}" if negative < 0 else f"has {num_frames} frames"
+        if (counted and num_frames < 1) or negative < 0 or (span and span[0] < 0):
+            reason = "has a negative offset" if span and span[0] < 0 else f"has {num_frames} frames"
+            reason = f"has the negative label {negative}" if negative < 0 else reason
             data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
         else:
             data.entries.append(entry)
@@ -219,7 +242,7 @@ def check_classes(data: DataSet) -> None:
     present = labels_of(data.kept("train"))
     others = labels_of(entry for entry in data.entries if not entry.drop)
     count = data.num_class if data.num_class is not None else max(others, default=-1) + 1
-    for label in sorted(set(range(count)) - present):
+    for label in sorted(set(range(count)) - present - data.drawn):
         data.faults.append(
             Fault(
                 "class_hole",

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from datasets.lists.spans import not_there
 from datasets.lists.spelling import Spelling
 from datasets.lists.tables import read_videos
+from datasets.videos.scan import VideoTimes
 from datasets.videos.video import Video
 from tools.checking.lists import DataSet, Entry
 from tools.dumping.pool import WorkerDiedError, run_in_pool
 from utils.cli import Progress
 from utils.errors import FrameError
 
-Span = tuple[float, float]
+Span = tuple[float, float, bool]  # start, end, whether they are frames
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class _Seen:
     """Holds what was found in a video.
 
     error: what is wrong with it; "" if nothing.
-    empty: the spans that contain no frame of it.
+    empty: the spans that are not in it.
     last: seconds at which its last frame is shown.
     """
 
@@ -41,24 +42,27 @@ class _Seen:
     last: float = 0.0
 
 
-def take_videos(data: DataSet, split: str) -> None:
-    """Reads a folder of classes or a CSV as the lines of a split. Raises ListError if it is neither."""
+def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
+    """Reads a folder of classes or a CSV as the lines of a split. Raises ListError if it is neither.
+
+    encoded: whether its paths are encoded videos, not folders of frames.
+    """
     records, _ = read_videos(
         data.sources[split],
         root=data.roots[split],
         classes=data.classes,
         multi_label=data.multi_label,
         unlabelled=split != "train",
+        encoded=encoded,
     )
     data.roots[split] = records.root
     spelling = Spelling(records.root)
     for index in range(len(records)):
         target = np.asarray(records.labels[index])
         labels = [int(target.min())] if not target.ndim or target.min() < 0 else np.flatnonzero(target).tolist()
-        line = int(records.where(index).rpartition(":")[2])
-        start, end = (math.nan, math.nan) if records.spans is None else records.spans[index].tolist()
-        span = None if math.isnan(start) else (start, end)
-        data.entries.append(Entry(split, line, spelling.of(records.path(index)), 0, tuple(labels), span))
+        line = records.line(index)
+        path, span = spelling.of(records.path(index)), records.span(index)
+        data.entries.append(Entry(split, line, path, 0, tuple(labels), span, records.in_frames))
 
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
@@ -68,7 +72,7 @@ def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
     for entry in entries:
         parts = spans[data.roots[entry.split] / entry.path]
         if entry.span is not None:
-            parts.add(entry.span)
+            parts.add((*entry.span, entry.in_frames))
     jobs = [_Job(path, decode, frozenset(parts)) for path, parts in spans.items()]
     found: dict[Path, _Seen] = {}
     with Progress(len(jobs), unit="videos") as progress:
@@ -85,9 +89,8 @@ def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
             data.blame("missing_video", entry, f"video not found: {path}", fix="the line is removed", drop=True)
         elif found[path].error:
             data.blame("undecodable_video", entry, found[path].error, fix="the line is removed", drop=True)
-        elif entry.span is not None and entry.span in found[path].empty:
-            start, end = entry.span
-            what = f"{path}: no frame from {start:g} to {end:g} s; the last frame is shown at {found[path].last:.2f} s"
+        elif entry.span is not None and (*entry.span, entry.in_frames) in found[path].empty:
+            what = f"{path}: {not_there(frames=entry.in_frames)}; its last frame is shown at {found[path].last:.2f} s"
             data.blame("empty_part", entry, what, fix="the line is removed", drop=True)
 
 
@@ -105,6 +108,12 @@ def inspect(job: _Job) -> _Seen:
         return _Seen(str(error))
     if video.errors:
         return _Seen(f"{job.path}: {'; '.join(video.errors[:3])}")
-    bounds = {span: times.frames_between(*span) for span in job.spans}
-    empty = frozenset(span for span, (first, last) in bounds.items() if first == last)
+    empty = frozenset(span for span in job.spans if _is_outside(times, *span))
     return _Seen("", empty, float(times.clock[-1]))
+
+
+def _is_outside(times: VideoTimes, start: float, end: float, in_frames: bool) -> bool:
+    if in_frames:
+        return end > len(times)
+    first, last = times.frames_between(start, end)
+    return first == last

@@ -9,12 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from datasets.lists.manifest import Manifest
 from datasets.stores.frame_names import FLOW_PREFIXES, list_frames
 from tools.dumping.flow import FIRST_FIELD, FlowJob, FlowSettings, X, Y, dump_flow
 from tools.dumping.run import Kind, dump, locked, summary
 from tools.dumping.video import Job, Settings
 from tools.listing.found import leaves, locate
-from tools.listing.manifest import Manifest
 from utils.errors import UserError
 from utils.transforms.flow import needs
 

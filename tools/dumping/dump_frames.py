@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from datasets.lists.manifest import Manifest
 from tools.dumping.estimate import estimate_dump
 from tools.dumping.plan import plan
 from tools.dumping.run import Kind, dump, locked, summary
 from tools.dumping.video import FIRST_FRAME, TEMPLATE, Job, Settings, dump_video, fingerprint
-from tools.listing.manifest import Manifest
 from utils.errors import UserError
 from utils.files import atomic_write
 

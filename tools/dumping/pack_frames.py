@@ -11,13 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.lists.parser import label_columns
+from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
 from datasets.lists.spelling import as_on_disk
+from datasets.lists.tables import is_table, read_videos
 from datasets.memcached_dataset import image_list_columns
 from datasets.stores.disk import DiskStore
 from datasets.stores.flow import SERIES, detect_flow
-from datasets.stores.frame_names import detect_template
+from datasets.stores.frame_names import IMAGE_SUFFIXES, detect_template
 from datasets.stores.pack_writer import PackedVideo, PackWriter, verify
 from datasets.stores.packed import series_path
 from utils.cli import Progress
@@ -29,11 +30,10 @@ def run(args: argparse.Namespace) -> int:
     """Packs or verifies; returns the exit code."""
     if args.verify:
         return _verify(args.out)
-    columns = [label_columns(image_list_columns(source), multi_label=args.multi_label) for source in args.lists]
-    if len(set(columns)) > 1:
+    images = [image_list_columns(source) != COLUMNS for source in args.lists]
+    if len(set(images)) > 1:
         raise UserError("lists of image files and lists of frame folders cannot share a pack")
-    lists = [read_list(source, root=args.root, columns=columns[0], unlabelled=True) for source in args.lists]
-    records = [as_on_disk(one) for one in lists]
+    records = [as_on_disk(_open(source, args, image=images[0])) for source in args.lists]
     wanted = list(_wanted(records, args))
     with _locked(args.out):
         writer = PackWriter(args.out, shard_bytes=int(args.shard_mb * (1 << 20)))
@@ -48,6 +48,15 @@ def run(args: argparse.Namespace) -> int:
     what = "videos' x and y" if args.flow else "videos"
     print(f"{args.out}: {packed} {what} packed, {len(todo) - len(failed)} of them now, {len(failed)} failed")
     return 1 if failed else 0
+
+
+def _open(source: Path, args: argparse.Namespace, *, image: bool) -> RecordList:
+    """Reads the paths of a list; its labels do not matter."""
+    columns = ("label",) if image else OFFSET_COLUMNS if args.with_offset else COLUMNS
+    given = {"root": args.root, "unlabelled": True}
+    if is_table(source):
+        return read_videos(source, **given, multi_label=args.multi_label, encoded=False)[0]
+    return read_list(source, **given, columns=label_columns(columns, multi_label=args.multi_label))
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,14 @@ def _wanted(lists: Sequence[RecordList], args: argparse.Namespace) -> Iterator[W
         series = dict(zip(SERIES, stores, strict=True))
     else:
         series = {None: _disk_store(lists[0], args)}
-    for path, count in _counts(lists).items():
+    for path, listed in _counts(lists).items():
         for name, store in series.items():
+            count = listed or max(store.num_frames(path), 1)  # of a video without frames, the first one is missing
             yield Wanted(series_path(path, name), store, path, count, _stamp(store, path))
 
 
 def _disk_store(records: RecordList, args: argparse.Namespace) -> DiskStore:
-    if not records.num_frames.max():
+    if Path(records.path(0)).suffix.lower() in IMAGE_SUFFIXES:
         return DiskStore(args.root, template=None)
     given = args.frame_template, args.first_frame
     template, first = detect_template(records, template=given[0], first_frame=given[1])
@@ -91,12 +101,16 @@ def _disk_store(records: RecordList, args: argparse.Namespace) -> DiskStore:
 
 
 def _counts(lists: Sequence[RecordList]) -> dict[str, int]:
-    """Returns the videos of all lists with their numbers of frames, the largest where lists differ."""
+    """Returns the videos of all lists with their numbers of frames, the largest where lists differ.
+
+    The number is 0 where no list gives it, as in lists of spans, whose videos are packed as a whole.
+    """
     counts: dict[str, int] = {}
     for records in lists:
+        known = records.counts_whole_videos
         for index in range(len(records)):
             path = records.path(index)
-            counts[path] = max(counts.get(path, 1), int(records.num_frames[index]))
+            counts[path] = max(counts.get(path, 0), int(records.num_frames[index]) if known else 0)
     return counts
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
+from datasets.lists.manifest import Manifest
 from tools.dumping.pool import WorkerDiedError, run_jobs
 from tools.dumping.video import Job, OutOfReachError, SomeJob, failure
-from tools.listing.manifest import Manifest
 from utils.cli import Progress
 from utils.errors import UserError
 from utils.system import lock

@@ -57,10 +57,11 @@ def _warm(store: MemcachedStore, records: RecordList, *, workers: int) -> Counte
 def _share(store: MemcachedStore, records: RecordList, first: int, step: int, progress: Progress) -> Counter[str]:
     counts: Counter[str] = Counter()
     for index in range(first, len(records), step):
-        frames = max(1, int(records.num_frames[index]))
-        for start in range(0, frames, _BATCH):
+        first = 0 if records.first is None else int(records.first[index])
+        stop = first + max(1, int(records.num_frames[index]))
+        for start in range(first, stop, _BATCH):
             try:
-                counts.update(store.fill(records.path(index), range(start, min(start + _BATCH, frames))))
+                counts.update(store.fill(records.path(index), range(start, min(start + _BATCH, stop))))
             except FrameError as error:
                 counts["unreadable"] += 1
                 progress.note(f"{records.where(index)}: {error}")

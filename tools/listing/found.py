@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from datasets.lists.columns import composed
+from datasets.lists.manifest import Manifest
 from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.frame_names import list_frames, list_numbers, mixed_series
-from tools.listing.manifest import Manifest
 from tools.listing.splits import SPLITS
 from utils.errors import ListError, UserError
 from utils.files import find_files, walk

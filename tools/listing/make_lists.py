@@ -201,7 +201,8 @@ def _more_numbers(missing: Sequence[str]) -> str:
         return ""
     return (
         "; if the number at its end is not part of the name: mmaction2's with_offset and multi_class lists have more "
-        "numbers (path offset frames label, path frames label label) and are not supported"
+        "numbers; the first (path offset frames label) train as they are with data.with_offset, the others (path "
+        "frames label label) need labels such as 3;7 and multi_label"
     )
 
 

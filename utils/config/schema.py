@@ -186,6 +186,8 @@ class Common(Section):
             raise ValueError("patience counts validations, so it needs val_source")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
+        if self.data.background.per_span and self.data.background.label is None and not self.multi_label:
+            raise ValueError("data.background: with one class per video it needs a label, a class of the class file")
         if self.multi_label and self.teacher.source:
             raise ValueError("teacher: teaches one class per video, so it does not go with multi_label")
         if self.teacher.scores and self.augmentation.flip_labels and self.augmentation.flip:

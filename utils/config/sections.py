@@ -120,6 +120,23 @@ class Augmentation(Section):
     """Standard deviation of each channel, in the units of mean; None: the preset's."""
 
 
+class Background(Section):
+    """Adds background to lists of spans: parts of their videos that are in no span of the list (docs/data.md)."""
+
+    per_span: Annotated[NonNegativeInt, Field(le=1000)] = 0
+    """Pieces of background for each span, in training and in validation, each as long as the span; 0: none."""
+    place: Literal["random", "hard"] = "random"
+    """Where they are. random: anywhere in the video; hard: before or after the span, next to it."""
+    label: str | None = None
+    """Their class, a name of the class file; None: no class, which needs multi_label."""
+
+    @check(mode="after")
+    def _consistent(self) -> Background:
+        if not self.per_span and self.model_dump(exclude_defaults=True):
+            raise ValueError("needs per_span, the number of pieces for each span")
+        return self
+
+
 class Data(Section):
     """Sets how frames are named, chosen and stored."""
 
@@ -136,6 +153,15 @@ class Data(Section):
     group_regex: str | None = None
     """Finds in a video's name what it was cut from, as --group-regex of tools.make_lists does: videos of one group are
     held out together where optimizer: LBFGS chooses a weight decay; None: the groups of UCF-101's names."""
+    with_offset: bool = False
+    """True: lines of lists are `path offset num_frames label`, spans that begin after `offset` frames of their video,
+    as in mmaction2's lists of this name (docs/data.md)."""
+    fps: Positive | None = None
+    """Frames per second of folders of frames, for lists with seconds; None: as the manifest of their dump says, which
+    goes first in any case."""
+    context: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    """Share of a span's length by which its clips may reach outside of it, on each side; 0: not at all."""
+    background: Background = Background()
     store: Free = Field(default_factory=EasyDict)
     """Where the frames are, as a type with its arguments, for example `{type: memcached, servers: host:11211}`; empty:
     frames on disk. docs/data.md describes each."""

@@ -44,7 +44,7 @@ class ScoredList(Protocol):
         ...
 
     def path(self, index: int) -> str:
-        """Returns the path of a video."""
+        """Returns the path of a video and, behind it, the span of it that is scored."""
         ...
 
 

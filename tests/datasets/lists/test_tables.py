@@ -90,8 +90,8 @@ def test_a_csv_names_parts_of_videos(tmp_path: Path):
         shown = [block_position(frame) for frame in data[record]["clips"][0]]
         wanted = [2 * (first + int(place)) for place in data.indices(record, None)[0]]
         assert shown == pytest.approx([place % 84 for place in wanted], abs=1)
-    assert "parts.csv:5: " in data[3]["fault"] and "a.mp4: no frame from 3 to 4 s" in data[3]["fault"]
-    assert "the last frame is shown at 1.96 s" in data[3]["fault"] and "no such file" in data[4]["fault"]
+    assert "parts.csv:5 (3 to 4 s): " in data[3]["fault"] and "a.mp4: has no frame in this span" in data[3]["fault"]
+    assert "it has 48 frames, the last one at 1.96 s" in data[3]["fault"] and "no such file" in data[4]["fault"]
     again = pickle.loads(pickle.dumps(data))
     assert np.array_equal(again[1]["clips"], data[1]["clips"])
 
@@ -194,7 +194,9 @@ def test_time_columns_of_every_name_are_read(tmp_path: Path, mark: str, start: s
     assert records.spans is not None and records.spans.tolist() == [[1.5, 62.25]]
 
 
-@pytest.mark.parametrize("columns", ["start_frame,stop_frame", "start,duration", "onset,offset", "segment,mood"])
+@pytest.mark.parametrize(
+    "columns", ["start_frame,stop_frame", "start,end_frame", "start,duration", "onset,offset", "segment,mood"]
+)
 def test_columns_that_look_like_times_are_an_error(tmp_path: Path, columns: str):
     (tmp_path / "a.csv").write_text(f"path,label,{columns}\na.mp4,0,1,2\n")
     first = columns.partition(",")[0]

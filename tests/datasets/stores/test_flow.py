@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from datasets import STORES, DiskStore, FakeDataset, TSNDataset, VideoDataset
+from datasets.lists.parser import OFFSET_COLUMNS
 from datasets.lists.records import read_list
+from datasets.lists.tables import read_videos
 from datasets.open import open_frames
 from datasets.sampling.rules import SAMPLING, get_rule
 from datasets.stores.check import check_on_disk
@@ -123,6 +125,23 @@ def test_fields_are_found_by_their_names_whatever_the_list_counts(
     found = detect_flow(read_list(tmp_path / "list.txt", root=tmp_path), template=template)
     assert (found.x, found.y) == tuple(f"{name}.jpg" for name in names)
     assert (found.first, found.fewer) == (1, fewer)
+
+
+def test_a_span_shows_the_fields_between_its_frames(source: Path) -> None:
+    root = source.parent / "frames"
+    (source.parent / "offset.txt").write_text("v0 2 5 0\nv0 0 3 0\n")
+    (source.parent / "spans.csv").write_text("path,label,start,end\nv0,0,0.2,0.7\nv0,0,0,0.3\nv0,0,,\n")
+    offset = read_list(source.parent / "offset.txt", root=root, columns=OFFSET_COLUMNS)
+    seconds, _ = read_videos(source.parent / "spans.csv", root=root, encoded=False)
+    for records, whole in ((offset, []), (seconds, [FIELDS[0]])):
+        records, store, about = open_frames(common(source, fps=10.0), records)
+        assert "1 fewer than the list's frames" in about and check_on_disk(records, store) == len(records)  # type: ignore[arg-type]
+        assert records.num_frames.tolist() == [4, 2, *whole]
+        transform = CutClip(TestCrops((24, 32)), (24, 32), modality="flow")
+        dataset = TSNDataset(records, store, for_testing(FLOW, transform))
+        (fields,) = dataset.shown(0)
+        assert (fields == 2 + dataset.indices(0, None)[0]).all()
+        assert dataset[0]["clips"][0, :, 0, 0, 0].tolist() == (20 * fields).tolist()
 
 
 def test_without_fields_there_is_a_line_that_says_how_to_get_them(tmp_path: Path, source: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.listing.manifest import MANIFEST, Manifest
+from datasets.lists.manifest import MANIFEST, Manifest
 from utils.errors import UserError
 
 

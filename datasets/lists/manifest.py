@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from utils.files import atomic_write
 
 MANIFEST = "manifest.jsonl"
 FORMAT = 1
+_MOST = 1 << 31  # frames, in all or per second
 
 
 class Manifest:
@@ -37,24 +38,14 @@ class Manifest:
             self._read()
 
     def _read(self) -> None:
-        lines = self.path.read_bytes().split(b"\n")
-        torn = lines.pop()  # b"" if the file ends with a line break
-        for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-                if entry["kind"] == "header":
-                    if entry["format"] != FORMAT:
-                        raise UserError(
-                            f"{self.path}: has format {entry['format']}, but this version reads format {FORMAT}"
-                        )
-                    self.header = entry
-                else:
-                    self.videos[entry["video"]] = entry
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise UserError(
-                    f"{self.path}:{number}: is not a line of a manifest ({error}); restore or remove it"
-                ) from error
-        self._torn = len(torn)
+        self._torn = 0
+        for entry in _entries(self.path):
+            if isinstance(entry, bytes):
+                self._torn = len(entry)
+            elif entry["kind"] == "header":
+                self.header = entry
+            else:
+                self.videos[entry["video"]] = entry
 
     def open(self, header: Mapping[str, Any]) -> None:
         """Begins a run: appends its header and keeps the file open for `add`."""
@@ -94,3 +85,48 @@ class Manifest:
             with contextlib.suppress(OSError):
                 self._file.close()
             self._file = None
+
+
+def dumped_below(root: Path) -> Iterator[tuple[str, int, float]]:
+    """Yields (path below `root`, number of frames, frames per second) of the videos that a dump has tried to write.
+
+    It reads the manifest in `root` or in the folder above it, one line at a time; of several lines of one video the
+    last one holds. A rate is 0 where the manifest has none, and a mean where the frames of a video are not equally
+    long. Without a manifest nothing is yielded. Raises UserError for a damaged one.
+    """
+    folder = next((one for one in (root, root.parent) if (one / MANIFEST).is_file()), None)
+    if folder is None:
+        return
+    prefix = "" if folder == root else f"{root.name}/"
+    for entry in _entries(folder / MANIFEST):
+        if isinstance(entry, bytes) or "frames" not in entry or not entry["video"].startswith(prefix):
+            continue
+        try:
+            settings = entry.get("settings") or {}
+            fps = float(settings.get("fps") or entry.get("source_fps") or 0) / int(settings.get("every") or 1)
+            frames = int(entry["frames"])
+            if not (0 <= fps < _MOST and 0 <= frames < _MOST):
+                raise ValueError(f"{frames} frames at {fps:g} per second")
+        except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
+            damaged = f"its line of {entry['video']!r} is damaged ({error}); restore or remove it"
+            raise UserError(f"{folder / MANIFEST}: {damaged}") from error
+        yield entry["video"].removeprefix(prefix), frames, fps
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any] | bytes]:
+    """Yields the lines of a manifest; a last one that was torn off as its bytes. Raises UserError."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                yield line
+                return
+            try:
+                entry = json.loads(line)
+                _ = entry["video"].encode() if entry["kind"] != "header" else entry["format"]
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise UserError(
+                    f"{path}:{number}: is not a line of a manifest ({error}); restore or remove it"
+                ) from error
+            if entry["kind"] == "header" and entry["format"] != FORMAT:
+                raise UserError(f"{path}: has format {entry['format']}, but this version reads format {FORMAT}")
+            yield entry

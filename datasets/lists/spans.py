@@ -1,0 +1,47 @@
+"""Computes with spans of videos, pairs of a start and an end in seconds or frames, and writes them in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_MOST = np.iinfo(np.int32).max
+_SAME = 1e-4  # frames by which times may differ for rounding
+
+
+def whole_frames(moments: Any) -> np.ndarray:
+    """Returns the first frame at or after each moment, int64; moments are in frames, and frame k begins at moment k.
+
+    Beyond the largest number that a list can have it stays there.
+    """
+    return np.clip(np.ceil(np.asarray(moments, np.float64) - _SAME), 0, _MOST).astype(np.int64)
+
+
+def with_context(start: Any, end: Any, share: float) -> tuple[Any, Any]:
+    """Returns start and end of spans that are longer by `share` of their length on each side, but begin at 0 or later.
+
+    Both are numbers or arrays, in seconds or frames.
+    """
+    more = share * (end - start)
+    return np.maximum(start - more, 0), end + more
+
+
+def span_in_words(span: tuple[float, float], *, frames: bool) -> str:
+    """Returns a span in words, for messages: `1.5 to 4 s`, or `frames 30 to 89`, where the last one belongs to it."""
+    start, end = span
+    return f"frames {_plain(start)} to {_plain(end - 1)}" if frames else f"{_plain(start)} to {_plain(end)} s"
+
+
+def not_there(*, frames: bool) -> str:
+    """Returns what messages say of a video that does not show a span of it. frames: whether the span is in frames."""
+    return "ends before this span does" if frames else "has no frame in this span"
+
+
+def span_mark(span: tuple[float, float], *, frames: bool) -> str:
+    """Returns what stands behind a path to name a span of it: `#t=1.5,4` in seconds, or `#frames=30,90`."""
+    return f"#{'frames' if frames else 't'}={_plain(span[0])},{_plain(span[1])}"
+
+
+def _plain(number: float) -> str:
+    return np.format_float_positional(number, trim="-")
