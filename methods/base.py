@@ -62,6 +62,11 @@ class Method(nn.Module):
         raise NotImplementedError
 
     @property
+    def averages_frames(self) -> bool:
+        """Tells whether the logits of a clip are the mean of those of its frames, each as if it were a clip alone."""
+        return False
+
+    @property
     def trunk(self) -> Method | None:
         """Returns the whole video network inside of a probe, which stays as it is; None in other methods."""
         return None

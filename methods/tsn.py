@@ -164,6 +164,12 @@ class TSN(Method):
         """Tells whether no image network has this entry: temporal modules, relations and the like."""
         return any(part in key for part in RANDOM) or super().starts_random(key)
 
+    @property
+    def averages_frames(self) -> bool:
+        """Tells whether no frame of a clip sees another; a method with a forward of its own may do anything."""
+        alone = not self._parts and self.relations is None and self.neck is None
+        return alone and type(self).forward is TSN.forward
+
     def forward(self, clips: Tensor) -> Tensor:
         """Maps clips (B, C, T, H, W) to logits (B, K)."""
         num_frames = self.set_num_frames(clips.shape[2])

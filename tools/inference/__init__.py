@@ -27,6 +27,7 @@ __all__ = [
     "Input",
     "Prediction",
     "Recognizer",
+    "Timeline",
     "WindowPrediction",
     "load",
 ]
@@ -34,7 +35,7 @@ __all__ = [
 _MODULES = {
     "features": ("Features",),
     "inputs": ("Input",),
-    "prediction": ("ClassScore", "FramePrediction", "Prediction", "WindowPrediction"),
+    "prediction": ("ClassScore", "FramePrediction", "Prediction", "Timeline", "WindowPrediction"),
     "recognizer": ("Recognizer", "load"),
 }
 

@@ -50,6 +50,28 @@ class WindowPrediction:
 
 
 @dataclass(frozen=True, eq=False)
+class Timeline:
+    """The scores of a whole video over time.
+
+    times: float64 (T,), seconds of the middle of each window, rising.
+    scores: float32 (T, K).
+    seconds: length of the video.
+    num_frames: frames that could be decoded.
+    fps: frames per second, on average.
+    windows: how long the windows are, and why.
+    warnings: what was wrong with the file.
+    """
+
+    times: np.ndarray
+    scores: np.ndarray
+    seconds: float
+    num_frames: int
+    fps: float
+    windows: str
+    warnings: list[str]
+
+
+@dataclass(frozen=True, eq=False)
 class FramePrediction:
     """The answer after one frame of a stream.
 

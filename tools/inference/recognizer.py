@@ -29,7 +29,8 @@ from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
 from tools.inference.features import Features, Layer, Pool
 from tools.inference.inputs import FlowInput, Input, Source, open_input
 from tools.inference.network import TrainedNetwork
-from tools.inference.prediction import FramePrediction, Prediction, WindowPrediction
+from tools.inference.prediction import FramePrediction, Prediction, Timeline, WindowPrediction
+from tools.inference.shared_frames import shared_frames, shares_frames
 from tools.inference.streaming import stream_frames, streaming_network
 from tools.inference.windows import LONG, WindowClips, cut_video
 from utils.config.file import load_config, stored_config
@@ -113,6 +114,43 @@ class Recognizer(TrainedNetwork):
         _check_positive(topk=topk, batch_size=batch_size, window=window, step=step, fps=fps)
         video = self._open(source, fps)
         return self._slide(video, video.frames(), topk, batch_size, window, step)
+
+    def timeline(
+        self,
+        video: Source,
+        *,
+        window: float | None = None,
+        step: float | None = None,
+        batch_size: int = BATCH_SIZE,
+        fps: float = DEFAULT_FPS,
+    ) -> Timeline:
+        """Returns the scores of the windows that slide over a whole video, in one pass; see `windows`.
+
+        A network that averages frames, as TSN does, computes each frame once, and windows share its logits.
+
+        Raises: FrameError when nothing can be decoded; CheckpointError when the scores are not numbers.
+        """
+        _check_positive(batch_size=batch_size, window=window, step=step, fps=fps)
+        source = self._open(video, fps, ends=True)
+        counted = _Counted(source.frames())
+        if shares_frames(self):
+            found = shared_frames(self, source, counted, batch_size=batch_size, window=window, step=step)
+        else:
+            clips = self.cut(source, counted, slide=True, window=window, step=step)
+            found = ((item.start, item.end, scores) for item, scores in self._scored(clips, batch_size))
+        rows = list(found)
+        if not rows:
+            raise source.nothing_decoded()
+        ends = np.array([row[:2] for row in rows], np.float64)
+        return Timeline(
+            times=(ends.sum(1) + 1 / source.fps) / 2,  # the last frame is shown until the next one would come
+            scores=np.stack([scores for _, _, scores in rows]),
+            seconds=counted.time + 1 / source.fps,
+            num_frames=counted.number,
+            fps=source.fps,
+            windows=self.describe_windows(source.fps, window),
+            warnings=list(source.warnings),
+        )
 
     def stream(
         self, source: Source, *, every: int = 1, over: int | None = None, topk: int = TOPK, fps: float = DEFAULT_FPS

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from datasets.sampling.rules import window_length
 from datasets.videos.video import TimedFrame
 from utils.transforms.cut_clip import CutClip
 
+T = TypeVar("T")
 LONG = 60.0  # seconds from which windows slide over a video
 SEGMENTS_WINDOW = 10.0  # seconds of a window where nothing else is known: the length of Kinetics clips
 
@@ -70,13 +72,20 @@ def cut_video(
     """
     windows: Iterable[Window]
     if slide:
-        length = usual_window(protocol, trained_on, fps)[0] if window is None else max(1, round(window * fps))
-        distance = max(1, length // 2) if step is None else max(1, round(step * fps))
+        length, distance = window_and_step(protocol, trained_on, fps, window, step)
         windows = sliding(protocol, length=length, step=distance, num_frames=num_frames)
     else:
         assert num_frames is not None
         windows = [Window(0, num_frames, protocol.rule.pick(num_frames, protocol.clip, protocol.num_clips))]
     return cut(frames, windows, protocol.transform)
+
+
+def window_and_step(
+    protocol: ClipProtocol, trained_on: Mapping[str, float], fps: float, window: float | None, step: float | None
+) -> tuple[int, int]:
+    """Returns the length of sliding windows and the way from one to the next in frames; the arguments are seconds."""
+    length = usual_window(protocol, trained_on, fps)[0] if window is None else max(1, round(window * fps))
+    return length, max(1, length // 2) if step is None else max(1, round(step * fps))
 
 
 def usual_window(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: float) -> tuple[int, str]:
@@ -117,6 +126,13 @@ def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], transform: CutC
     windows: in the order of their first frames. A picture is resized and cropped once, when it comes, and forgotten
     with the last window that shows it. If the stream ends early, windows that have begun repeat the last picture.
     """
+    return gather(frames, windows, lambda picture: transform.apply([picture])[0])
+
+
+def gather(
+    frames: Iterable[tuple[float, T]], windows: Iterable[Window], piece_of: Callable[[T], np.ndarray]
+) -> Iterator[WindowClips]:
+    """Yields the windows of a stream of anything; `piece_of` makes (crops, 1, ...) of each item that a window wants."""
     waiting = iter(windows)
     upcoming = next(waiting, None)
     opened: list[_OpenWindow] = []
@@ -129,7 +145,7 @@ def cut(frames: Iterable[TimedFrame], windows: Iterable[Window], transform: CutC
         piece: np.ndarray | None = None
         for window in opened:
             if window.wants(index):
-                piece = transform.apply([picture])[0] if piece is None else piece
+                piece = piece_of(picture) if piece is None else piece
                 window.add(index, time, piece)
             window.end, window.seen = time, index + 1
         while opened and opened[0].complete:
