@@ -15,13 +15,17 @@ PARTS = Path(__file__).with_name("report_page")
 COMMON = ("core", "table", "charts")  # scripts of every page, in this order
 
 
-def build_page(title: str, data: dict[str, Any], scripts: Sequence[str]) -> str:
-    """Returns a page with these scripts of report_page/, in their order, that draws the data."""
+def build_page(title: str, data: dict[str, Any], scripts: Sequence[str], *, plays: bool = False) -> str:
+    """Returns a page with these scripts of report_page/, in their order, that draws the data.
+
+    plays: whether it may play the videos of its own folder and of others on the same machine.
+    """
     parts = {
         "TITLE": html.escape(title),
         "STYLE": _part("style.css"),
         "DATA": to_json(data),
-        "CHARTS": plotly_script(),
+        "MEDIA": "media-src 'self' file:; " if plays else "",
+        "CHARTS": plotly_script() if "charts" in scripts else "",
         "SCRIPT": "\n".join(_part(f"{name}.js") for name in scripts),
     }
     pieces = _part("page.html").split("@")  # every second piece is a name; the parts are not searched for "@"

@@ -13,7 +13,7 @@ from anal_tools.segment_scores import SegmentScores, numbers
 from utils.scoring.segments.detection import precision_recall
 from utils.scoring.segments.error_kinds import KINDS, RIGHT
 
-SCRIPTS = (*COMMON, "segments", "timelines", "start")
+SCRIPTS = (*COMMON, "lanes", "segments", "timelines", "start")
 MOST_VIDEOS = 300  # that have a timeline
 MOST_ANSWERS = 60  # on one timeline
 MOST_POINTS = 200  # of one curve

@@ -15,7 +15,7 @@ import tools.list_recipes
 import utils.files
 import utils.published.files
 from anal_tools import page as html_page
-from anal_tools import report_html, segment_page
+from anal_tools import report_html, segment_page, video_page
 from tools import docs_pictures
 from tools.documenting import config_reference
 from tools.exporting import cost, export_table
@@ -65,6 +65,6 @@ def test_every_part_of_the_pages_is_there() -> None:
     for name in (
         "page.html",
         "style.css",
-        *(f"{script}.js" for script in (*report_html.SCRIPTS, *segment_page.SCRIPTS)),
+        *(f"{script}.js" for script in (*report_html.SCRIPTS, *segment_page.SCRIPTS, *video_page.SCRIPTS)),
     ):
         assert (html_page.PARTS / name).is_file()

@@ -3,7 +3,6 @@
 
 const FIRST_TIMELINES = 12;
 const STEPS = 200; // of the slider
-const clock = (value) => `${Math.floor(value / 60)}:${(value % 60).toFixed(1).padStart(4, "0")}`;
 
 function drawTimelines() {
   const area = section("timelines"), scores = DATA.timelines.flatMap((one) => one.answers.map((answer) => answer[3]));
@@ -45,12 +44,6 @@ function legend() {
   return element("ul", { class: "legend", "aria-label": "Colours" }, truth("truth", "true segment"), truth("truth missed", "missed"), ...DATA.kinds.map((_, kind) => answer(kind)));
 }
 
-function block(name, colourName) {
-  const node = element("i", { class: name });
-  if (colourName) node.style.background = `var(--${colourName})`;
-  return node;
-}
-
 function timelineCard(one, least) {
   const answers = one.answers.filter((answer) => answer[3] >= least), [length] = DATA.videos[one.video];
   const whole = Math.max(length, ...[...one.truths, ...answers].map((segment) => segment[1]), 0.001);
@@ -74,17 +67,6 @@ function timelineCard(one, least) {
     element("div", {}, `${hits} of ${counted(one.truths.length, "true segment")} found, ${counted(wrong, "false answer")}` + (one.left_out ? `; ${one.left_out} answers with lower scores are left out` : "")),
     element("div", { class: "lanes" }, ...lanes), element("div", { class: "axis", "aria-hidden": "true" }, element("span", {}, "0:00"), element("span", {}, clock(whole / 2)), element("span", {}, clock(whole))),
     element("details", {}, element("summary", {}, "As a list"), list));
-}
-
-// places segments that overlap into different rows. always: one row even without segments
-function rowsOf(segments, always = false) {
-  const rows = always && !segments.length ? [[]] : [];
-  for (const segment of [...segments].sort((a, b) => a[0] - b[0])) {
-    const row = rows.find((one) => one[one.length - 1][1] <= segment[0]);
-    if (row) row.push(segment);
-    else rows.push([segment]);
-  }
-  return rows;
 }
 
 function drawSegmentVideos() {

@@ -1,0 +1,115 @@
+"""Makes segments of a network's scores over time, with the thresholds of its classes."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tools.inference.prediction import Timeline
+from utils.errors import UserError
+from utils.segments.finding import find_segments, smooth
+from utils.segments.suppression import suppress, suppress_softly
+from utils.segments.table import Segments, joined
+
+
+@dataclass(frozen=True, eq=False)
+class Cutting:
+    """Says how scores over time become segments; docs/segments.md has the options one by one.
+
+    high: heights at which the scores are cut. low: a segment goes on down to it; None: down to the height.
+    smoothing, min_length: seconds.
+    nms: largest overlap (0..1) with a better segment; None: no limit.
+    soft_nms: sigma of Soft-NMS; None: scores stay.
+    least: float64 (K,), the lowest score of a segment of each class, nan for none at all; None: any.
+    background: class that gives no segments.
+    """
+
+    high: Sequence[float]
+    low: float | None = None
+    smoothing: float = 0.0
+    min_length: float = 0.0
+    nms: float | None = None
+    soft_nms: float | None = None
+    least: np.ndarray | None = None
+    background: int | None = None
+
+    def segments(self, timeline: Timeline) -> Segments:
+        """Returns the segments of a video, by class, height and time; the first and the last reach its ends.
+
+        Each moment belongs to the window whose middle is nearest, so the first window counts from the start on.
+        """
+        times = timeline.times
+        scores = smooth(timeline.scores, times, seconds=self.smoothing)
+        found = joined(
+            find_segments(scores, times, high=height, low=self.low, background=self.background) for height in self.high
+        )
+        start = np.where(found.start < times[0], 0.0, found.start)
+        end = np.where(found.end > times[-1], timeline.seconds, found.end)
+        _, first = np.unique(np.stack([found.label, start, end]), axis=1, return_index=True)  # two heights may agree
+        kept = Segments(found.video, start, end, found.label, found.score).take(np.sort(first))
+        kept = kept.take(kept.end - kept.start >= self.min_length)
+        if self.nms is not None:
+            kept = suppress(kept, iou=self.nms)
+        if self.soft_nms is not None:
+            kept = suppress_softly(kept, sigma=self.soft_nms)
+        return kept if self.least is None else kept.take(kept.score >= self.least[kept.label])
+
+
+def cutting_from_arguments(args: argparse.Namespace, classes: Sequence[str]) -> tuple[Cutting, list[str]]:
+    """Returns what the options of tools/segment.py ask for, and lines about classes without a threshold."""
+    background = None if args.background is None else _label(args.background, classes, "--background")
+    for name in ("smoothing", "min_length"):
+        if not 0 <= getattr(args, name) < math.inf:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name):g}: give seconds, 0 or more")
+    least = None if args.thresholds is None else read_thresholds(args.thresholds, classes)
+    notes = []
+    if least is not None:
+        silent = [name for label, name in enumerate(classes) if math.isnan(least[label]) and label != background]
+        if silent:
+            notes.append(f"{args.thresholds} has no threshold for {', '.join(silent)}: no segments of them")
+    cutting = Cutting(
+        high=args.high,
+        low=args.low,
+        smoothing=args.smoothing,
+        min_length=args.min_length,
+        nms=args.nms,
+        soft_nms=args.soft_nms,
+        least=least,
+        background=background,
+    )
+    return cutting, notes
+
+
+def read_thresholds(path: Path, classes: Sequence[str]) -> np.ndarray:
+    """Reads the threshold of each class from the JSON of tools.score_segments, float64 (K,), nan where there is none.
+
+    Raises: UserError for a file that is missing or of another form, and for a class that is not in `classes`.
+    """
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        found = {str(name): row["threshold"] for name, row in content["classes"].items()}
+        values = {name: math.nan if value is None else float(value) for name, value in found.items()}
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise UserError(f"{path}: holds no thresholds; python -m tools.score_segments --json writes them") from None
+    least = np.full(len(classes), np.nan)
+    for name, value in values.items():
+        least[_label(name, classes, str(path))] = value
+    return least
+
+
+def _label(name: str, classes: Sequence[str], where: str) -> int:
+    if name not in classes:
+        near = difflib.get_close_matches(name, classes, n=1)
+        hint = f"; perhaps {near[0]!r} is meant" if near else f"; it has {', '.join(classes[:5])}, ..."
+        raise UserError(f"{where}: class {name!r} is not in the checkpoint{hint}")
+    return list(classes).index(name)
