@@ -3,75 +3,33 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from datasets.spans.document import Document
+from datasets.spans.formats import FORMATS, find_format
+from datasets.spans.reading import Reading
+from datasets.spans.span import LabeledVideo, SpanTable
 from utils.errors import UserError
 from utils.segments.table import Segments
 
 SHOWN = 3  # names in a message
 
 
-class Span(NamedTuple):
-    """Holds one labelled part of a video: seconds, the name of its class, and the score if a model said it."""
+def read_table(path: Path, *, fps: float | None = None) -> SpanTable:
+    """Reads a label file of any format as it is: mistakes of people are mended by tools.spans, not in scoring.
 
-    start: float
-    end: float
-    label: str
-    score: float | None
-
-
-class LabeledVideo(NamedTuple):
-    """Holds a video, its spans, its duration in seconds (None if unknown), and its subset ("" without one)."""
-
-    name: str
-    spans: tuple[Span, ...]
-    duration: float | None
-    subset: str
-
-
-class SpanTable(NamedTuple):
-    """Holds labelled videos and the names of all their classes."""
-
-    videos: tuple[LabeledVideo, ...]
-    classes: tuple[str, ...]
-
-
-def read_spans(path: Path) -> SpanTable:
-    """Reads ActivityNet's two JSON forms: {"database": ...} with true segments, {"results": ...} with answers.
-
-    Raises: UserError for a file that cannot be read or has another form; the message names the video.
+    fps: frames per second where a file counts frames and does not say it.
+    Raises: UserError for a file that cannot be read, or has times that are not numbers.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from None
-    known = content if isinstance(content, Mapping) else {}
-    database, results = known.get("database"), known.get("results")
-    entries = database if isinstance(database, Mapping) else results
-    if not isinstance(entries, Mapping):
-        raise UserError(f"{path}: neither a `database` of true segments nor `results` as ActivityNet's JSON has them")
-    videos = []
-    for name, entry in entries.items():
-        about = entry if entries is database and isinstance(entry, Mapping) else {}
-        try:
-            spans = tuple(_spans(about.get("annotations", ()) if entries is database else entry))
-            duration = None if about.get("duration") is None else float(about["duration"])
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
-            raise UserError(f"{path}: {name}: not in ActivityNet's form ({type(error).__name__}: {error})") from None
-        videos.append(LabeledVideo(name, spans, duration, str(about.get("subset") or "")))
-    classes = dict.fromkeys(span.label for video in videos for span in video.spans)
-    return SpanTable(tuple(sorted(videos)), tuple(sorted(classes)))
-
-
-def _spans(entries: Any) -> Iterator[Span]:
-    for entry in entries:
-        start, end = entry["segment"]
-        score = entry.get("score")
-        yield Span(float(start), float(end), str(entry["label"]), None if score is None else float(score))
+    document = Document(path)
+    reading = Reading(fallback=fps)
+    table = FORMATS[find_format(document)].read(document, reading)
+    if reading.faults:
+        raise UserError(reading.faults[0].message)
+    return table
 
 
 @dataclass(frozen=True)
@@ -98,12 +56,12 @@ class Case:
         return replace(self, **kept)
 
 
-def read_case(truth_path: Path, answer_path: Path, *, subset: str | None = None) -> Case:
+def read_case(truth_path: Path, answer_path: Path, *, subset: str | None = None, fps: float | None = None) -> Case:
     """Reads both files, of TRUTH only the videos of `subset` if there is one.
 
     Raises: UserError for an unknown class, an answer without a score, a number that is not finite, no video to score.
     """
-    truth, answer = read_spans(truth_path), read_spans(answer_path)
+    truth, answer = read_table(truth_path, fps=fps), read_table(answer_path, fps=fps)
     _check_classes(truth, answer, truth_path, answer_path)
     videos = [video for video in truth.videos if subset in (None, video.subset)]
     if not videos:
@@ -119,14 +77,14 @@ def read_case(truth_path: Path, answer_path: Path, *, subset: str | None = None)
     for video in answer.videos:
         if any(span.score is None for span in video.spans):
             raise UserError(f"{answer_path}: {video.name}: an answer has no score, so answers cannot be ranked")
-    kept = [answered.get(video.name, LabeledVideo(video.name, (), None, "")) for video in videos]
+    kept = [answered.get(video.name, LabeledVideo(video.name)) for video in videos]
     truths = _table(videos, truth.classes, truth_path)
     answers = _table(kept, truth.classes, answer_path)
     notes = _notes(place, answered, videos, {video.name: video.subset for video in truth.videos})
     if pointless := int((truths.end == truths.start).sum()):
         notes.append(f"{pointless} true segments have no length; they count, and nothing can find them")
     durations = [
-        video.duration or max((span.end for span in (*video.spans, *said.spans)), default=0.0)
+        video.length or max((span.end for span in (*video.spans, *said.spans)), default=0.0)
         for video, said in zip(videos, kept, strict=True)
     ]
     return Case(tuple(place), truth.classes, tuple(durations), truths, answers, tuple(notes))
@@ -169,7 +127,7 @@ def _notes(
     silent = [name for name in place if name not in answered]
     unknown = [name for name in answered if name not in subsets]
     others = [name for name in answered if name in subsets and name not in place]
-    unmeasured = sum(video.duration is None for video in videos)
+    unmeasured = sum(video.length is None for video in videos)
     lines = {
         "videos have no answers; their segments count as missed": silent,
         "videos of the answers are not in the truth and are left out": unknown,

@@ -26,7 +26,7 @@ NAMED = {"activitynet": ACTIVITYNET, "thumos": THUMOS}
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table, and writes JSON and the page if asked to; returns the exit code."""
-    case = read_case(args.truth, args.answer, subset=args.subset).without(args.background)
+    case = read_case(args.truth, args.answer, subset=args.subset, fps=args.fps).without(args.background)
     scores = score_case(
         case,
         _thresholds(args.tiou),

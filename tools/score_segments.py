@@ -1,11 +1,12 @@
 """Scores answers that say when something happens: a model's segments against the true ones.
 
-    python -m tools.score_segments TRUTH.json ANSWER.json
-    python -m tools.score_segments TRUTH.json ANSWER.json --tiou thumos --background nothing --page segments.html
+    python -m tools.score_segments TRUTH ANSWER
+    python -m tools.score_segments TRUTH ANSWER --tiou thumos --background nothing --page segments.html
 
-TRUTH and ANSWER are ActivityNet's two forms of JSON: a `database` of annotations, and `results` with scores. Prints
-mAP at each overlap, AR@AN, point-level mAP and the kinds of false answers; with --background also F1@10, 25 and 50, the
-edit score and frame accuracy. All have 95 % intervals over the videos.
+TRUTH and ANSWER are label files of any format that tools.spans reads, such as ActivityNet's two forms of JSON: a
+`database` of annotations, and `results` with scores. Prints mAP at each overlap, AR@AN, point-level mAP and the kinds
+of false answers; with --background also F1@10, 25 and 50, the edit score and frame accuracy. All have 95 % intervals
+over the videos.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="with --background: answers below it count in no label",
     )
     parser.add_argument("--subset", metavar="NAME", help="only the videos of this subset of TRUTH, such as validation")
+    parser.add_argument("--fps", type=positive_float, help="frames per second where a file counts frames only")
     parser.add_argument(
         "--precision",
         type=positive_float,
