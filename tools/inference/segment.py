@@ -60,13 +60,13 @@ def run(args: argparse.Namespace) -> int:
             pages.append(_on_page(video, timeline, classes, source=address(path, args.page)))
     if not found:
         raise UserError(f"{', '.join(args.input)}: none of {len(named)} videos could be read")
-    if args.out:
-        _write_segments(args.out, args.format, found, classes)
     if args.page:
         title = "Segments: " + (found[0].name if len(found) == 1 else f"{len(found)} videos")
         with atomic_write(args.page, "w") as file:
             file.write(render(pages, classes, title=title))
         print(f"written: {args.page}", file=sys.stderr)
+    if args.out:  # last, as some formats cannot hold videos without segments
+        _write_segments(args.out, args.format, found, classes)
     return 1 if len(found) < len(named) else 0
 
 
@@ -82,9 +82,11 @@ def _check_files(args: argparse.Namespace, named: Mapping[Path, Path]) -> None:
             kept[name] = place
         only = next(iter(kept))
         if args.out.suffix.lower() == form.suffix and form.named and (len(kept) > 1 or args.out.stem != stem(only)):
-            raise UserError(f"{args.out}: {form.title} names its files after the videos; give a folder to write into")
+            raise UserError(f"{args.out}: {form.title} names its files after what is in them; give a folder")
     elif args.out and args.out.is_dir():
         raise UserError(f"{args.out}: is a folder; {form.title} has one file for all videos, so name a file")
+    if args.scores and args.scores.suffix == ".npz" and len(named) > 1:
+        raise UserError(f"{args.scores}: there are scores of {len(named)} videos; give a folder")
     for path in (args.out, args.scores, args.page):
         if path is not None and not path.resolve().parent.is_dir():
             raise UserError(f"{path}: its folder does not exist; create it first")

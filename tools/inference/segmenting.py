@@ -89,7 +89,7 @@ def cutting_from_arguments(args: argparse.Namespace, classes: Sequence[str]) -> 
 
 
 def read_thresholds(path: Path, classes: Sequence[str]) -> np.ndarray:
-    """Reads the threshold of each class from the JSON of tools.score_segments, float64 (K,), nan for classes without one.
+    """Reads the thresholds of the JSON of tools.score_segments, float64 (K,), nan for classes without one.
 
     Raises: UserError for a file that is missing or of another form, and for a class that is not in `classes`.
     """
