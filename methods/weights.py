@@ -93,7 +93,8 @@ def about_weights(
     Raises: UserError where the run would.
     """
     if args.fusion_list:
-        return [text for name in args.fusion_list for text in _about_member(Path(name), args, config.common)]
+        members = [_about_member(Path(name), args, config.common, method, protocol) for name in args.fusion_list]
+        return [text for texts in members for text in texts]
     found = None if args.evaluate or args.fresh else checkpoint.load_newest(config.folder)
     if found is not None:
         saved, path, warning = found
@@ -108,12 +109,20 @@ def about_weights(
     path_or_name = here(args.load_path or str(checkpoint.find_best(config.folder)))
     if not isinstance(path_or_name, Path):
         return [f"--load-path: {not_here(path_or_name)}"]
-    if not args.evaluate:
-        return _start_from(method, path_or_name, args, config.common, None, protocol, new_head=args.new_head).warnings
-    return _score_from(method, path_or_name, args, config.common, None, protocol).warnings
+    if args.evaluate:
+        return _score_from(method, path_or_name, args, config.common, None, protocol).warnings
+    if args.recover:
+        checkpoint.load_to_resume(path_or_name)
+    return _start_from(method, path_or_name, args, config.common, None, protocol, new_head=args.new_head).warnings
 
 
-def _about_member(path: Path, args: argparse.Namespace, common: Common) -> list[str]:
+def _about_member(
+    path: Path, args: argparse.Namespace, common: Common, method: Method, protocol: Mapping[str, Any]
+) -> list[str]:
+    """Does for one path of --fusion-list what about_weights does.
+
+    A checkpoint of ours is scored by the config in it, and its protocol follows from that one.
+    """
     if path.is_dir() or path.suffix == ".npz":
         read_evaluation(path)
         return []
@@ -122,10 +131,10 @@ def _about_member(path: Path, args: argparse.Namespace, common: Common) -> list[
         return [f"--fusion-list: {not_here(file)}"]
     loaded = load_checkpoint_file(file, trust_pickle=args.trust_pickle)
     if loaded.layout == ours.LAYOUT.name:
-        common = checkpoint.config_here(loaded.path, common)
-    with torch.device("meta"):
-        load_into(build_method(common.model), loaded, strict=not args.not_strict)
-    return []
+        common, protocol = checkpoint.config_here(loaded.path, common), loaded.protocol
+        with torch.device("meta"):
+            method = build_method(common.model)
+    return fill_for_scoring(method, loaded, protocol, common.test, strict=not args.not_strict).warnings
 
 
 def as_member(run: Run, path: Path) -> Run:

@@ -182,6 +182,14 @@ def test_a_dry_run_is_about_the_weights_that_the_run_would_start_from(
     assert "lacks.pth does not exist" not in capsys.readouterr().out
     with pytest.raises(CheckpointError, match=r"the run here cannot go on: has 2 classes and the model 7"):
         run(trained, "--dry-run", "common.model.num_class=7")
+    saved = torch.load(trained.parent / "ckpt.pth.tar", weights_only=True)
+    torch.save({key: value for key, value in saved.items() if key != "optimizer"}, tmp_path / "bare.pth.tar")
+    config = make_experiment(tmp_path / "new", train=4, val=2)
+    assert run(config, "--dry-run", "--load-path", str(tmp_path / "bare.pth.tar")) == 0
+    with pytest.raises(CheckpointError, match="`optimizer` is missing"):
+        run(config, "--dry-run", "--load-path", str(tmp_path / "bare.pth.tar"), "--recover")
+    members = [str(trained.parent / "ckpt.pth.tar"), str(tmp_path / "bare.pth.tar")]
+    assert run(config, "--dry-run", "--evaluate", "--fusion-list", *members) == 0
     with pytest.raises(UserError, match=r"lacks\.npz"):
         run(trained, "--dry-run", "--evaluate", "--fusion-list", *[str(tmp_path / "lacks.npz")] * 2)
 

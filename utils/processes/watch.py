@@ -245,6 +245,8 @@ class Watch:
         """Says how far this process is, and SILENT_SECONDS later finds who has not said it or is behind the others."""
         self._asked = self._asked or time.monotonic()
         self._store.set("asked", "")
+        if self._otherwise is not None:
+            self._store.set(f"why {self.process.number}", json.dumps(dataclasses.asdict(self._otherwise)))
         self._store.set(f"at {self.process.number}", str(self._progress))
         if time.monotonic() - self._asked < SILENT_SECONDS:
             return
@@ -255,7 +257,8 @@ class Watch:
         faults += [(rank, "has not come to where the others wait for it") for rank in behind]
         self._wanted = self._otherwise
         for rank, what in faults[:1]:
-            self._wanted = News(rank, f"{self._name_of(rank)} {what}", 1)
+            own = self._store.get(f"why {rank}") if self._store.check([f"why {rank}"]) else None
+            self._wanted = News(**json.loads(own)) if own else News(rank, f"{self._name_of(rank)} {what}", 1)
 
     def _name_of(self, rank: int) -> str:
         return self._store.get(f"rank {rank}").decode()

@@ -165,6 +165,25 @@ def test_when_nobody_is_at_fault_for_a_timeout_the_error_is_torchs_own(monkeypat
     assert not any("silent" in text or "has not come" in text for _, text in results)
 
 
+def fail_late(process: Rank) -> None:
+    session.barrier()
+    if process.number == 1:
+        time.sleep(0.96)  # between 0.9 of the timeout and the timeout
+        raise RuntimeError("out of memory")
+    session.barrier()
+
+
+def test_an_error_of_ones_own_shortly_before_the_timeout_of_the_others_is_what_they_hear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "COLLECTIVE_SECONDS", 1.0)
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SILENT_SECONDS", 0.8)
+    results = run_sessions(2, fail_late, DIST_TIMEOUT="")
+    assert re.search(r"^error: rank 1 \(.*\): RuntimeError: out of memory$", results[0][1], re.MULTILINE)
+    assert "has not come" not in results[1][1] and "out of memory" in results[1][1]
+
+
 def keep_pythons_lock(process: Rank) -> None:
     if process.number == 1:
         ctypes.PyDLL(None).usleep(1_000_000)
