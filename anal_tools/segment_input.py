@@ -36,7 +36,9 @@ def read_table(path: Path, *, fps: float | None = None) -> SpanTable:
 class Case:
     """Holds the answers to score and the true segments of the same V videos and K classes.
 
-    durations: seconds of each video; where TRUTH does not know one, the last end of its segments.
+    durations: seconds of each video; where TRUTH does not know one, the last end of its true segments, whatever ANSWER
+        says.
+    background: name of moments without a segment, not one of the classes; None if labels over time are not scored.
     notes: lines about what is left out or assumed.
     """
 
@@ -45,23 +47,26 @@ class Case:
     durations: tuple[float, ...]
     truths: Segments
     answers: Segments
+    background: str | None
     notes: tuple[str, ...]
 
-    def without(self, background: str | None) -> Case:
-        """Returns the case without the segments of the class `background`, which are no segments to find."""
-        if background not in self.classes:
-            return self
-        label = self.classes.index(background)
-        kept = {name: (table := getattr(self, name)).take(table.label != label) for name in ("truths", "answers")}
-        return replace(self, **kept)
 
-
-def read_case(truth_path: Path, answer_path: Path, *, subset: str | None = None, fps: float | None = None) -> Case:
+def read_case(
+    truth_path: Path,
+    answer_path: Path,
+    *,
+    subset: str | None = None,
+    fps: float | None = None,
+    background: str | None = None,
+) -> Case:
     """Reads both files, of TRUTH only the videos of `subset` if there is one.
 
+    background: a class whose segments say that nothing is shown; they are left out, and their ends still tell how long
+        a video is.
     Raises: UserError for an unknown class, an answer without a score, a number that is not finite, no video to score.
     """
-    truth, answer = read_table(truth_path, fps=fps), read_table(answer_path, fps=fps)
+    labelled = read_table(truth_path, fps=fps)
+    truth, answer = (_without(table, background) for table in (labelled, read_table(answer_path, fps=fps)))
     _check_classes(truth, answer, truth_path, answer_path)
     videos = [video for video in truth.videos if subset in (None, video.subset)]
     if not videos:
@@ -83,11 +88,18 @@ def read_case(truth_path: Path, answer_path: Path, *, subset: str | None = None,
     notes = _notes(place, answered, videos, {video.name: video.subset for video in truth.videos})
     if pointless := int((truths.end == truths.start).sum()):
         notes.append(f"{pointless} true segments have no length; they count, and nothing can find them")
-    durations = [
-        video.length or max((span.end for span in (*video.spans, *said.spans)), default=0.0)
-        for video, said in zip(videos, kept, strict=True)
-    ]
-    return Case(tuple(place), truth.classes, tuple(durations), truths, answers, tuple(notes))
+    durations = tuple(
+        video.length or max((span.end for span in video.spans), default=0.0)
+        for video in labelled.videos
+        if video.name in place
+    )
+    return Case(tuple(place), truth.classes, durations, truths, answers, background, tuple(notes))
+
+
+def _without(table: SpanTable, label: str | None) -> SpanTable:
+    """Returns a table without a class and its spans."""
+    videos = (replace(video, spans=tuple(s for s in video.spans if s.label != label)) for video in table.videos)
+    return SpanTable(tuple(videos), tuple(name for name in table.classes if name != label))
 
 
 def _check_classes(truth: SpanTable, answer: SpanTable, truth_path: Path, answer_path: Path) -> None:
@@ -135,7 +147,7 @@ def _notes(
     }
     notes = [f"{len(names)} {what}: {_some(names)}" for what, names in lines.items() if names]
     if unmeasured:
-        notes.append(f"{unmeasured} videos have no duration in the truth; the last end of their segments is taken")
+        notes.append(f"{unmeasured} videos have no duration in the truth; the last end of their true segments is taken")
     return notes
 
 

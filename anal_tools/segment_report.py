@@ -17,20 +17,23 @@ from anal_tools.segment_page import render
 from anal_tools.segment_scores import SegmentScores, numbers, score_case
 from utils.console import TextConsole
 from utils.errors import UserError
-from utils.files import atomic_write
+from utils.files import atomic_write, check_place
 from utils.scoring.segments.error_kinds import KINDS
 from utils.scoring.segments.matching import ACTIVITYNET, THUMOS
 
+EXACT = 17  # digits that keep every float: a rounded threshold may be above the answer that it was chosen for
 NAMED = {"activitynet": ACTIVITYNET, "thumos": THUMOS}
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table, and writes JSON and the page if asked to; returns the exit code."""
-    case = read_case(args.truth, args.answer, subset=args.subset, fps=args.fps).without(args.background)
+    for path in filter(None, (args.json, args.page)):
+        check_place(path)
+    bounds = _thresholds(args.tiou)
+    case = read_case(args.truth, args.answer, subset=args.subset, fps=args.fps, background=args.background)
     scores = score_case(
         case,
-        _thresholds(args.tiou),
-        background=args.background,
+        bounds,
         least_score=args.least_score,
         precision=args.precision,
     )
@@ -76,7 +79,7 @@ def show(case: Case, scores: SegmentScores) -> None:
     TextConsole().print(table)
     kinds = np.bincount(scores.kinds[scores.main], minlength=len(KINDS))
     told = ", ".join(f"{number} {kind}" for kind, number in zip(KINDS, kinds.tolist(), strict=True))
-    print(f"answers at tIoU {scores.thresholds[scores.main]:g}: {told}")
+    print(f"answers at tIoU {scores.overlaps[scores.main]}: {told}")
 
 
 def as_json(case: Case, scores: SegmentScores) -> dict[str, Any]:
@@ -110,7 +113,7 @@ def as_json(case: Case, scores: SegmentScores) -> dict[str, Any]:
             "classes": classes,
             "errors": kinds,
         },
-        digits=10,
+        digits=EXACT,
     )
     return whole
 

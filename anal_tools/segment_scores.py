@@ -30,6 +30,7 @@ class SegmentScores:
     profile: float64 (groups, KINDS). gains: float64 (KINDS,), points of mAP.
     chosen: the threshold of each class for its score. pooled: the same for all classes together, K = 1.
     timelines: None without a background.
+    precision: percent that the thresholds of scores were chosen for; None if they have the best F1.
     """
 
     thresholds: tuple[float, ...]
@@ -45,19 +46,24 @@ class SegmentScores:
     pooled: Thresholds
     timelines: TimelineScores | None
     notes: tuple[str, ...]
+    precision: float | None
+
+    @property
+    def overlaps(self) -> list[str]:
+        """The thresholds of overlap as text, with at least 3 digits and so many that no two are the same."""
+        texts = ([f"{bound:.{digits}g}" for bound in self.thresholds] for digits in range(3, 18))
+        return next(row for row in texts if len(set(row)) == len(row))
 
 
 def score_case(
     case: Case,
     thresholds: Sequence[float],
     *,
-    background: str | None = None,
     least_score: float | None = None,
     precision: float | None = None,
 ) -> SegmentScores:
-    """Returns all scores.
+    """Returns all scores; those of labels over time only of a case with a background.
 
-    background: name of the class of moments without a segment; with it, labels over time are scored too.
     least_score: answers below it count in no label over time.
     precision: percent, for the thresholds of the classes; by default they have the best F1.
     """
@@ -73,8 +79,8 @@ def score_case(
     per_class = np.bincount(truths.label, minlength=count)
     chosen = choose_thresholds(answers.score, answers.label, right, per_class, precision=precision)
     timelines, notes = None, list(case.notes)
-    if background is not None:
-        timelines, said = _score_timelines(case, background, least_score)
+    if case.background is not None:
+        timelines, said = _score_timelines(case, least_score)
         notes += said
     return SegmentScores(
         thresholds=bounds,
@@ -90,12 +96,13 @@ def score_case(
         pooled=choose_thresholds(answers.score, np.zeros(len(answers), int), right, [len(truths)], precision=precision),
         timelines=timelines,
         notes=tuple(notes),
+        precision=precision,
     )
 
 
-def _score_timelines(case: Case, background: str, least_score: float | None) -> tuple[TimelineScores, list[str]]:
+def _score_timelines(case: Case, least_score: float | None) -> tuple[TimelineScores, list[str]]:
     """Returns the scores of labels over time, and lines about the moments at which segments contradict each other."""
-    nothing = case.classes.index(background) if background in case.classes else len(case.classes)
+    nothing = len(case.classes)
     timelines, notes = [], []
     counted = case.answers if least_score is None else case.answers.take(case.answers.score >= least_score)
     for name, table in (("TRUTH", case.truths), ("ANSWER", counted)):
@@ -118,8 +125,8 @@ def numbers(scores: SegmentScores) -> dict[str, tuple[float, float, float]]:
     """Returns every single number with its interval, in percent."""
     found, points, recall, nan = scores.detection, scores.points, scores.recall, float("nan")
     rows = {
-        f"mAP@{bound:.3g}": (found.mean[row], found.low[row], found.high[row])
-        for row, bound in enumerate(scores.thresholds)
+        f"mAP@{overlap}": (found.mean[row], found.low[row], found.high[row])
+        for row, overlap in enumerate(scores.overlaps)
     }
     rows["mAP, mean over tIoU"] = found.average, found.average_low, found.average_high
     for number in AN:

@@ -19,7 +19,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/score_segments.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from utils.cli import Parser, positive_float, run_cli
+from utils.cli import Parser, finite_float, positive_float, run_cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--least-score",
-        type=float,
+        type=finite_float,
         metavar="SCORE",
         help="with --background: answers below it count in no label",
     )
@@ -58,13 +58,22 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--fps", type=positive_float, help="frames per second where a file counts frames only")
     parser.add_argument(
         "--precision",
-        type=positive_float,
+        type=_percent,
         metavar="PERCENT",
         help="choose each class's threshold for at least this precision, in place of the best F1",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers, also those of each class")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write an HTML page with timelines and charts")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.least_score is not None and args.background is None:
+        parser.error("--least-score is for labels over time: add --background")
+    return args
+
+
+def _percent(text: str) -> float:
+    if not 0 < float(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 and up to 100")
+    return float(text)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ docs/segments.md describes the options. Exit code 1: a video of several could no
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ if not __package__:  # started as `python tools/segment.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, add_checkpoint_arguments
-from utils.cli import Parser, positive_float, positive_int, run_cli
+from utils.cli import Parser, finite_float, positive_float, positive_int, run_cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,11 +45,22 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--batch-size", type=positive_int, default=BATCH_SIZE, help=f"clips at once (default {BATCH_SIZE})")
     add("--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)")
     add = parser.add_argument_group("from scores to segments").add_argument
-    add("--smoothing", type=float, default=0.0, metavar="SECONDS", help="standard deviation of a Gaussian (default 0)")
-    add("--high", type=float, nargs="+", default=[0.5], metavar="SCORE",
+    add(
+        "--smoothing",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="standard deviation of a Gaussian (default 0)",
+    )
+    add("--high", type=finite_float, nargs="+", default=[0.5], metavar="SCORE",
         help="a segment reaches this score (default 0.5); of several, each gives its own segments")  # fmt: skip
-    add("--low", type=float, metavar="SCORE", help="and has at least this score everywhere (default: the high one)")
-    add("--min-length", type=float, default=0.0, metavar="SECONDS", help="leave out shorter segments")
+    add(
+        "--low",
+        type=finite_float,
+        metavar="SCORE",
+        help="and has at least this score everywhere (default: the high one)",
+    )
+    add("--min-length", type=_seconds, default=0.0, metavar="SECONDS", help="leave out shorter segments")
     repeats = parser.add_mutually_exclusive_group()
     repeats.add_argument(
         "--nms", type=_share, metavar="OVERLAP", help="leave out segments that overlap a better one by more than this"
@@ -73,6 +85,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.low is not None and args.low > args.high[0]:
         parser.error(f"--low {args.low:g} is above --high {args.high[0]:g}")
     return args
+
+
+def _seconds(text: str) -> float:
+    if not 0 <= float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds from 0 on")
+    return float(text)
 
 
 def _share(text: str) -> float:

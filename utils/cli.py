@@ -130,6 +130,14 @@ def positive_float(text: str) -> float:
     return value
 
 
+def finite_float(text: str) -> float:
+    """Reads a finite number."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+    return value
+
+
 def jpeg_quality(text: str) -> int:
     """Reads an integer from 1 to 100."""
     if not 1 <= int(text) <= 100:

@@ -55,6 +55,18 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", **open_kwargs: 
     sync_folder(path.parent)
 
 
+def check_place(path: str | os.PathLike[str], *, folder: bool = False) -> None:
+    """Raises UserError if no file can be written there: for commands that compute long before they write.
+
+    folder: whether it may be a folder, too.
+    """
+    path = Path(path)
+    if path.is_dir() and not folder:
+        raise UserError(f"{path}: is a folder; name a file")
+    if not path.resolve().parent.is_dir():
+        raise UserError(f"{path}: its folder does not exist; create it first")
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of a file's contents, 64 hexadecimal digits."""
     digest = hashlib.sha256()

@@ -1,7 +1,8 @@
 "use strict";
 // The sections of the page of segments that show numbers; timelines.js has those that show videos.
 
-const MAIN = `tIoU ${DATA.thresholds[DATA.main]}`;
+const MAIN = `tIoU ${DATA.overlaps[DATA.main]}`;
+const RULE = DATA.precision === null ? "the one with the best F1" : `the lowest one from which at least ${DATA.precision} % of the answers are right`;
 const KIND_COLOURS = ["good", "line-6", "line-4", "line-1", "line-2", "line-5"]; // of DATA.kinds, in style.css
 const KIND_TEXTS = [
   "has found a true segment",
@@ -9,7 +10,7 @@ const KIND_TEXTS = [
   "overlaps a segment of another class enough",
   "of the right class, but overlaps too little",
   "overlaps a segment of another class, and too little",
-  "overlaps no segment",
+  "overlaps no segment by 0.1 or more",
 ];
 const SECTIONS = [
   ...(DATA.notes.length ? [["notes", "Notes", drawNotes]] : []),
@@ -31,7 +32,7 @@ const range = ([, low, high]) => (low === null ? "" : `${low.toFixed(1)}\u00a0â€
 
 function drawSegmentSummary() {
   const area = section("summary"), { numbers } = DATA;
-  const tiles = [["mAP, mean over tIoU", "Mean mAP"], [`mAP@${DATA.thresholds[DATA.main]}`], ["point mAP, mean of 1 to 10 s", "Point mAP"], ["AR@100"], ["F1@50"], ["edit score", "Edit score"]];
+  const tiles = [["mAP, mean over tIoU", "Mean mAP"], [`mAP@${DATA.overlaps[DATA.main]}`], ["point mAP, mean of 1 to 10 s", "Point mAP"], ["AR@100"], ["F1@50"], ["edit score", "Edit score"]];
   area.append(element("dl", { class: "tiles" },
     ...tiles.filter(([name]) => numbers[name]).map(([name, title]) => tile(title ?? name, percent(numbers[name][0], 1), numbers[name][1] === null ? "" : `95 % interval ${range(numbers[name])}`)),
     tile("True segments", DATA.counts.truths.toLocaleString("en"), `in ${counted(DATA.videos.length, "video")}`),
@@ -104,7 +105,7 @@ function drawCurve() {
 
 function drawSegmentClasses() {
   const area = section("classes"), of = (row) => DATA.per_class[row];
-  area.append(element("p", { class: "note" }, `AP is the mean over all overlaps, with its 95 % bootstrap interval. The threshold is the score from which answers of the class count; precision, recall and F1 at ${MAIN} are those of these answers. It is chosen on these very answers: use it for other videos.`));
+  area.append(element("p", { class: "note" }, `AP is the mean over all overlaps, with its 95 % bootstrap interval. The threshold is the score from which answers of the class count: ${RULE}. Precision, recall and F1 at ${MAIN} are those of these answers. It is chosen on these very answers: use it for other videos.`));
   makeTable(area, {
     caption: "Classes", file: "classes.csv", rows: ROWS, size: 50,
     columns: [

@@ -9,7 +9,7 @@ function drawTimelines() {
   const lowest = Math.min(...scores), highest = Math.max(...scores), found = DATA.least !== null && scores.length > 0;
   const state = { least: found ? Math.max(lowest, DATA.least) : lowest, text: "", limit: FIRST_TIMELINES };
   const cards = element("ol", { class: "timelines" }), status = element("p", { class: "note", role: "status" }), chosen = element("output", { class: "note" });
-  area.append(element("p", { class: "note" }, `The ${counted(DATA.timelines.length, "video")} with the most missed segments and false answers at ${MAIN}, the worst first. Above are the true segments, below them the answers (at most ${DATA.most_answers} per video). The slider starts at the score with the best F1.`),
+  area.append(element("p", { class: "note" }, `The ${counted(DATA.timelines.length, "video")} with the most missed segments and false answers at ${MAIN}, the worst first. Above are the true segments, below them the answers (at most ${DATA.most_answers} per video). The slider starts at ${found ? `the score that is chosen for all classes together: ${RULE}` : "the lowest score, as no other could be chosen"}.`),
     legend());
   const more = element("button", { type: "button", onclick: () => {
     const before = cards.children.length;

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,8 @@ Row = dict[str, str]
 class Document:
     """Holds the content of a label file. What it is decides its first character, never its name.
 
-    Raises ListError, naming the file, if it is missing, not UTF-8, or JSON or XML that is damaged.
+    Raises ListError, naming the file, if it is missing, not UTF-8, JSON or XML that is damaged, or JSON in which a name
+    comes twice in one object, of which only the last would count.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,9 +56,16 @@ class Document:
         if self.text.lstrip()[:1] not in ("{", "["):
             return None
         try:
-            return json.loads(self.text)
+            return json.loads(self.text, object_pairs_hook=self._each_once)
         except (ValueError, RecursionError) as error:
             raise ListError(f"{self.path}: begins like JSON but cannot be read as such ({error})") from None
+
+    def _each_once(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise ListError(f"{self.path}: {twice!r} is there twice in one object; join the two, or remove one")
+        return found
 
     @cached_property
     def xml(self) -> ElementTree.Element | None:

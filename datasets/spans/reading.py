@@ -170,6 +170,13 @@ def count(value: Any, what: str, where: str) -> int | None:
     return None if found is None else int(found)
 
 
+def both(values: Any) -> tuple[Any, Any]:
+    """Returns the two values of a list, such as a start and an end. Raises ValueError for anything else, also text."""
+    if not isinstance(values, list) or len(values) != 2:
+        raise ValueError(f"{shown(values)} is no list of a start and an end")
+    return values[0], values[1]
+
+
 @contextmanager
 def entry(where: str) -> Iterator[None]:
     """Turns the errors of reading one record of a file into a ListError that says where."""

@@ -37,6 +37,14 @@ def test_the_worst_video_comes_first_and_low_answers_do_not_count_as_errors(data
     assert data["videos"][:2] == [[100, 2, 1, 1, 0], [100, 1, 1, 1, 0]]
 
 
+def test_the_page_knows_the_rule_of_its_thresholds_and_the_names_of_its_overlaps(
+    data: dict[str, Any], tmp_path: Path
+) -> None:
+    assert data["precision"] is None and data["overlaps"] == ["0.5", "0.75"]
+    case = case_of(tmp_path)
+    assert page_data(case, score_case(case, (0.5,), precision=50))["precision"] == 50
+
+
 def test_timelines_say_what_was_found_and_why_answers_are_false(data: dict[str, Any]) -> None:
     first = data["timelines"][0]
     jump, run = data["classes"].index("jump"), data["classes"].index("run")

@@ -40,6 +40,8 @@ def test_every_section_is_drawn_fits_and_is_accessible(seen: Seen) -> None:
     assert page.locator(".js-plotly-plot").count() == 5
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert "throw <b>" in page.locator("#classes tbody").inner_text()
+    assert "is chosen for all classes together: the one with the best F1." in page.locator("#timelines").inner_text()
+    assert "overlaps no segment by 0.1 or more" in page.locator("#kinds").inner_text()
     assert serious_violations(page) == []
 
 

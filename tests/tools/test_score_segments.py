@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anal_tools.segment_input import read_case
+from anal_tools.segment_scores import numbers, score_case
 from datasets.spans.files import read_spans, write_spans
 from tests.helpers.run_tool import run_tool
 from tests.helpers.segments import NAMES, made_up, write_files
@@ -75,6 +77,44 @@ def test_labels_over_time_are_scored_with_a_background(files: tuple[Path, Path],
     assert best["frame accuracy without background"]["value"] == pytest.approx(100 * 28 / 30)
 
 
+def test_only_answers_may_have_segments_of_the_background(files: tuple[Path, Path], tmp_path: Path) -> None:
+    change(files[1], lambda content: content["results"]["film_1"][1].update(label="none", score=None))
+    printed = run_tool("score_segments", *files, "--background", "none", "--json", tmp_path / "out.json").stdout
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["answers"] == 2 and list(found["classes"]) == ["jump", "run"] and found["notes"] == []
+    assert "2 classes, 2 true segments, 2 answers" in printed and found["scores"]["F1@50"]["value"] == 100
+
+
+def test_the_answer_that_sets_a_threshold_still_counts(files: tuple[Path, Path], tmp_path: Path) -> None:
+    score = 0.77777777777777771  # ten digits would be above it
+    change(files[1], lambda content: content["results"]["film_1"][0].update(score=score))
+    run_tool("score_segments", *files, "--json", tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text())["classes"]["jump"]["threshold"] == score
+
+
+def test_answers_do_not_make_a_video_longer_whose_duration_is_unknown(files: tuple[Path, Path]) -> None:
+    for unknown in (None, 0):
+        change(files[0], lambda content, value=unknown: content["database"]["film_1"].update(duration=value))
+        case = read_case(*files)
+        assert case.durations == (100, 40, 100, 100, 100, 100)  # an answer ends at 60
+        assert case.notes == ("1 videos have no duration in the truth; the last end of their true segments is taken",)
+    change(files[0], lambda content: content["database"]["film_0"].pop("duration"))
+    assert read_case(*files, background="run").durations[0] == 20  # the background tells a length, too
+
+
+def test_overlaps_that_are_close_have_names_of_their_own(files: tuple[Path, Path]) -> None:
+    scores = score_case(read_case(*files), (0.33333, 0.33334, 0.5))
+    assert scores.overlaps == ["0.33333", "0.33334", "0.5"] and {"mAP@0.33333", "mAP@0.5"} <= numbers(scores).keys()
+    assert score_case(read_case(*files), THUMOS).overlaps == ["0.3", "0.4", "0.5", "0.6", "0.7"]
+
+
+@pytest.mark.parametrize("option", ["--json", "--page"])
+def test_a_place_that_no_file_can_have_is_refused_before_anything_is_read(tmp_path: Path, option: str) -> None:
+    for place, message in (("no/x", "its folder does not exist"), (".", "is a folder; name a file")):
+        error = run_tool("score_segments", "no truth", "no answer", option, tmp_path / place, code=2).stderr
+        assert message in error and len(error.splitlines()) == 1
+
+
 def test_segments_of_the_background_class_are_no_segments_to_find(files: tuple[Path, Path], tmp_path: Path) -> None:
     run_tool("score_segments", *files, "--background", NAMES[1], "--json", tmp_path / "out.json")
     found = json.loads((tmp_path / "out.json").read_text())
@@ -99,6 +139,10 @@ def set_answer(**values: Any) -> Any:
     return lambda content: content["results"]["film_1"][1].update(values)
 
 
+def set_duration(value: float) -> Any:
+    return lambda content: content["database"]["film_1"].update(duration=value)
+
+
 @pytest.mark.parametrize(
     ("side", "edit", "options", "message"),
     [
@@ -107,6 +151,22 @@ def set_answer(**values: Any) -> Any:
         (1, set_answer(score=math.nan), [], "answer.json: film_1: score nan is not a number"),
         (1, set_answer(segment=[60, 50]), [], "answer.json: film_1, from 60 to 50 s: it ends before it starts"),
         (1, set_answer(segment=[60]), [], "answer.json: film_1: "),
+        (1, set_answer(segment="12"), [], "answer.json: film_1: .*'12' is no list of a start and an end"),
+        (1, set_answer(segment=[0, 10**400]), [], "answer.json: film_1: end 10+... is not a time"),
+        (1, set_answer(segment=[True, 60]), [], "answer.json: film_1: start True is not a time"),
+        (1, set_answer(score=True), [], "answer.json: film_1: score True is not a number"),
+        *(
+            (0, set_duration(value), [], f"truth.json: film_1: duration .*{message}")
+            for value, message in (
+                (-5, "is below 0"),
+                (math.inf, "is not a"),
+                (math.nan, "is not a"),
+                (10**400, "is not"),
+            )
+        ),
+        (0, lambda content: None, ["--least-score", "0.5"], "--least-score is for labels over time: add --background"),
+        (0, lambda content: None, ["--background", "no", "--least-score", "nan"], "nan is not a finite number"),
+        (0, lambda content: None, ["--precision", "150"], "150 is not a number above 0 and up to 100"),
         (1, lambda content: content.pop("results"), [], "answer.json: has no known format"),
         (1, lambda content: content.update(results={"v_film": []}), [], "no video of it is in .*v_film; the truth"),
         (0, lambda content: None, ["--subset", "test"], "no video of subset 'test'; it has validation"),

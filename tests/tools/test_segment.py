@@ -126,7 +126,10 @@ def test_several_videos_go_on_after_one_that_cannot_be_read(
         (["{film}", "--background", "drak"], "--background: class 'drak' is not in the checkpoint; perhaps 'dark'"),
         (["{film}", "--low", "0.6"], "--low 0.6 is above --high 0.5"),
         (["{film}", "--high", "0.2", "0.4"], "several --high give segments that overlap: add --nms or --soft-nms"),
-        (["{film}", "--min-length", "nan"], "--min-length nan: give seconds, 0 or more"),
+        (["{film}", "--min-length", "nan"], "--min-length: nan is not a number of seconds from 0 on"),
+        (["{film}", "--smoothing", "inf"], "--smoothing: inf is not a number of seconds from 0 on"),
+        (["{film}", "--low", "nan"], "--low: nan is not a finite number"),
+        (["{film}", "--page", "{tmp}"], "is a folder; name a file"),
         (["{film}", "--nms", "1.5"], "1.5 is not from 0 to below 1"),
         (["{film}", "--out", "{tmp}/no/out.json"], "out.json: its folder does not exist"),
         (["{film}", "--out", "{tmp}"], "is a folder; ActivityNet has one file for all videos"),
@@ -184,6 +187,12 @@ def test_several_heights_give_nested_segments_of_which_suppression_keeps_the_bes
     soft = rows(Cutting([0.3, 0.8], soft_nms=0.5), timeline)
     assert soft == [(1.5, 5.5, 0, 0.65 * math.exp(-0.5)), nested[1]]
     assert rows(Cutting([0.3, 0.8], soft_nms=0.5, least=np.array([0.5])), timeline) == nested[1:]
+
+
+def test_a_segment_reaches_the_threshold_that_its_score_in_a_file_has_set() -> None:
+    timeline = timeline_of([[0.7777777]])
+    assert len(rows(Cutting([0.5], least=np.array([0.777778])), timeline)) == 1
+    assert rows(Cutting([0.5], least=np.array([0.777779])), timeline) == []
 
 
 def test_smoothing_closes_a_gap() -> None:

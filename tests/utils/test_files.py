@@ -1,4 +1,4 @@
-"""Tests the walk through folders that all tools share."""
+"""Tests the walk through folders that all tools share, and where files can be written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from utils.errors import UserError
-from utils.files import find_files, walk
+from utils.files import check_place, find_files, walk
 
 
 def test_a_walk_follows_links_but_no_loop_and_leaves_hidden_names_out(tmp_path: Path) -> None:
@@ -30,3 +30,13 @@ def test_a_walk_follows_links_but_no_loop_and_leaves_hidden_names_out(tmp_path: 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gone: the folder cannot be read: No such file"):
         list(walk(tmp_path / "gone"))
+
+
+def test_a_place_needs_its_folder_and_is_no_folder_unless_it_may_be_one(tmp_path: Path) -> None:
+    check_place(tmp_path / "x.json")
+    check_place(tmp_path, folder=True)
+    with pytest.raises(UserError, match="is a folder; name a file"):
+        check_place(tmp_path)
+    for folder in (False, True):
+        with pytest.raises(UserError, match=r"x\.json: its folder does not exist; create it first"):
+            check_place(tmp_path / "no/x.json", folder=folder)

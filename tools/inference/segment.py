@@ -23,7 +23,7 @@ from tools.inference.recognizer import Recognizer, load_from_arguments
 from tools.inference.segmenting import cutting_from_arguments
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
-from utils.files import atomic_write
+from utils.files import atomic_write, check_place
 from utils.segments.table import Segments
 
 
@@ -87,9 +87,8 @@ def _check_files(args: argparse.Namespace, named: Mapping[Path, Path]) -> None:
         raise UserError(f"{args.out}: is a folder; {form.title} has one file for all videos, so name a file")
     if args.scores and args.scores.suffix == ".npz" and len(named) > 1:
         raise UserError(f"{args.scores}: there are scores of {len(named)} videos; give a folder")
-    for path in (args.out, args.scores, args.page):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise UserError(f"{path}: its folder does not exist; create it first")
+    for path in filter(None, (args.out, args.scores, args.page)):
+        check_place(path, folder=path != args.page)
 
 
 def _format(name: str) -> Format:
@@ -122,7 +121,7 @@ def _labeled(name: str, timeline: Timeline, segments: Segments, classes: Sequenc
     """Returns a video with its segments as spans, in milliseconds."""
     columns = (getattr(segments, column).tolist() for column in ("start", "end", "label", "score"))
     spans = [
-        Span(round(start, 3), round(end, 3), classes[label], round(score, 6))
+        Span(round(start, 3), round(end, 3), classes[label], score)
         for start, end, label, score in zip(*columns, strict=True)
     ]
     seconds = round(timeline.seconds, 3)

@@ -44,6 +44,7 @@ class Cutting:
     def segments(self, timeline: Timeline) -> Segments:
         """Returns the segments of a video, by class, height and time; the first and the last reach its ends.
 
+        Scores have 6 digits behind the point, as files have them, from which the thresholds in `least` are chosen.
         Each moment belongs to the window whose middle is nearest, so the first window counts from the start on.
         """
         times = timeline.times
@@ -60,15 +61,13 @@ class Cutting:
             kept = suppress(kept, iou=self.nms)
         if self.soft_nms is not None:
             kept = suppress_softly(kept, sigma=self.soft_nms)
+        kept = kept.with_scores(kept.score.round(6))
         return kept if self.least is None else kept.take(kept.score >= self.least[kept.label])
 
 
 def cutting_from_arguments(args: argparse.Namespace, classes: Sequence[str]) -> tuple[Cutting, list[str]]:
     """Returns what the options of tools/segment.py ask for, and lines about classes without a threshold."""
     background = None if args.background is None else _label(args.background, classes, "--background")
-    for name in ("smoothing", "min_length"):
-        if not 0 <= getattr(args, name) < math.inf:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(args, name):g}: give seconds, 0 or more")
     least = None if args.thresholds is None else read_thresholds(args.thresholds, classes)
     notes = []
     if least is not None:

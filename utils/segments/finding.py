@@ -6,6 +6,7 @@ on its own, and the background gives no segments.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,13 @@ def find_segments(
     smoothing: standard deviation in seconds of a Gaussian that averages the scores first.
     min_length: shorter segments, in seconds, are left out.
     background: index of a class that gives no segments.
-    Raises: UserError for scores that are not finite, or times that do not rise; ValueError for shapes that do not fit.
+    Raises: UserError for scores that are not finite, times that do not rise, seconds below 0 or not finite, a
+        background that is no class; ValueError for shapes that do not fit.
     """
     values, moments = _checked(scores, times)
+    _check_seconds("a smallest length of", min_length)
+    if background is not None and not 0 <= background < values.shape[1]:
+        raise UserError(f"background {background}: there are classes 0 to {values.shape[1] - 1}")
     upper = np.broadcast_to(np.asarray(high, np.float64), values.shape[1:])
     lower = upper if low is None else np.broadcast_to(np.asarray(low, np.float64), values.shape[1:])
     if (lower > upper).any():
@@ -68,8 +73,7 @@ def smooth(scores: Any, times: Any, *, seconds: float) -> np.ndarray:
     The weights of each moment add up to 1, also at the ends of the video and where steps are uneven.
     """
     values, moments = _checked(scores, times)
-    if seconds < 0:
-        raise UserError(f"smoothing over {seconds:g} seconds: it must be 0 or more")
+    _check_seconds("smoothing over", seconds)
     if not seconds or len(values) < 2:
         return values
     far = np.searchsorted(moments, moments + 3 * seconds, side="right") - np.arange(len(moments))
@@ -83,6 +87,11 @@ def smooth(scores: Any, times: Any, *, seconds: float) -> np.ndarray:
         weights[step:] += before
         weights[:-step] += after
     return total / weights[:, None]
+
+
+def _check_seconds(what: str, seconds: float) -> None:
+    if not 0 <= seconds < math.inf:
+        raise UserError(f"{what} {seconds:g} seconds: it must be 0 or more, and finite")
 
 
 def _stretches(scores: np.ndarray, *, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
-from datasets.spans.reading import Reading, count, entry, positive
+from datasets.spans.reading import Reading, both, count, entry, positive
 from datasets.spans.span import LabeledVideo, SpanTable
 
 _VERSION = "VERSION 1.3"
@@ -33,7 +33,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
             spans = [
                 span
                 for one in ([found] if isinstance(found, Mapping) else found)
-                for span in reading.spans(*_ends(one), one["label"], where, one.get("score"))
+                for span in reading.spans(*both(one["segment"]), one["label"], where, one.get("score"))
             ]
             seconds = known.get("duration", known.get("duration_second"))
             fps = positive(known.get("fps"), "fps", where)
@@ -41,11 +41,6 @@ def read(document: Document, reading: Reading) -> SpanTable:
             about_it = {"duration": positive(seconds, "duration", where), "fps": fps, "num_frames": frames}
             videos.add(name, spans, where=where, subset=str(known.get("subset") or ""), **about_it)
     return videos.table()
-
-
-def _ends(one: Mapping[str, Any]) -> tuple[Any, Any]:
-    start, end = one["segment"]
-    return start, end
 
 
 def write(table: SpanTable) -> str:

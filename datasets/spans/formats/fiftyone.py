@@ -11,7 +11,7 @@ from typing import Any
 
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
-from datasets.spans.reading import Reading, count, entry, positive
+from datasets.spans.reading import Reading, both, count, entry, positive
 from datasets.spans.span import Span, SpanTable, without_suffix
 from utils.errors import ListError
 
@@ -73,10 +73,10 @@ def _spans(
             raise ListError(f"{where}: label {label} is beyond the {len(classes)} classes")
         label = classes[label]
     if "timestamps" in one:
-        start, end = one["timestamps"]
+        start, end = both(one["timestamps"])
         yield from reading.spans(start, end, label, where, score)
     else:
-        first, last = one["support"]
+        first, last = both(one["support"])
         yield from reading.frames(first - 1, last, label, where, reading.fps(name, where, fps), score)
 
 

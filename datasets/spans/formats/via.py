@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
-from datasets.spans.reading import Reading, entry
+from datasets.spans.reading import Reading, both, entry
 from datasets.spans.span import SpanTable
 from utils.errors import ListError
 
@@ -47,7 +47,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
                 passed += 1
                 continue
             (name,) = views[str(one["vid"])]
-            start, end = one["z"]
+            start, end = both(one["z"])
             for label in _labels(one["av"], attributes, where):
                 videos.add(name, reading.spans(start, end, label, where), where=where)
     if passed:

@@ -222,6 +222,18 @@ def test_overlapping_spans_of_a_class_get_tiers_of_their_own(tmp_path: Path) -> 
         ),
         (
             "x.json",
+            '{"results": {"a": [{"segment": "12", "label": "x", "score": 1}]}}',
+            "x.json: a: .*'12' is no list of",
+        ),
+        ("x.json", '{"labels": {"a": [{"timestamps": "12", "label": "x"}]}}', "x.json: a: .*'12' is no list of"),
+        (
+            "x.json",
+            f'{{"results": {{"a": [{{"segment": [0, {10**400}], "label": "x"}}]}}}}',
+            "x.json: a: end 10+... is not a time",
+        ),
+        ("x.json", '{"database": {"a": {}, "b": {}, "a": {}}}', "x.json: 'a' is there twice in one object"),
+        (
+            "x.json",
             EXAMPLES["label_studio"].text.replace("true", "false"),
             "task 7: has 2 annotations; mark one of them",
         ),
@@ -282,8 +294,9 @@ def test_the_page_says_what_each_format_holds() -> None:
         name: (words[form.tick], ", ".join(key for key in keys if key in form.holds)) for name, form in FORMATS.items()
     }
     page = (ROOT / "docs" / "segments.md").read_text(encoding="utf-8")
+    table = page.partition("\n## Formats\n")[2].partition("\n## ")[0]
     rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| `")
     ]
     found = {name: (times, holds) for names, _, times, holds in rows for name in names.replace("`", "").split(", ")}
     assert found | {"vtt": (found["vtt"][0], "empty"), "srt": (found["srt"][0], "")} == wanted

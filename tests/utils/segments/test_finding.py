@@ -103,6 +103,11 @@ def test_smoothing_is_the_gaussian_average_of_two_loops(rng: np.random.Generator
         ({"times": [0.5, np.nan]}, "the times of the scores do not rise"),
         ({"low": 0.9}, "the low threshold 0.9 is above the high one 0.5"),
         ({"smoothing": -1.0}, "smoothing over -1 seconds"),
+        ({"smoothing": np.nan}, "smoothing over nan seconds"),
+        ({"min_length": np.nan}, "a smallest length of nan seconds"),
+        ({"min_length": -1.0}, "a smallest length of -1 seconds"),
+        ({"background": -1}, "background -1: there are classes 0 to 0"),
+        ({"background": 1}, "background 1: there are classes 0 to 0"),
     ],
 )
 def test_what_cannot_be_meant_is_an_error(change: dict[str, object], message: str) -> None:
