@@ -13,6 +13,7 @@ from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
+from datasets.lists.shared_classes import with_shared_classes
 from datasets.lists.spelling import as_on_disk
 from datasets.lists.tables import is_table, number_classes, read_videos
 from datasets.memcached_dataset import image_list_columns
@@ -50,6 +51,8 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
         columns = label_columns(columns, multi_label=given.pop("multi_label"))
         records = read_list(source, **given, columns=columns)
         names = classes.names if classes is not None else None
+    if common.multi_label and common.data.with_offset:
+        records = with_shared_classes(records)
     if name == "train" and classes is not None:
         _check_base(records, classes)
     return as_on_disk(records), names

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from utils.errors import UserError
 from utils.files import atomic_write
@@ -26,7 +26,8 @@ class Manifest:
 
     header: the tool, its version and its settings, as last written.
     videos: folder of a video, relative to the dataset (such as "frames/class/video") -> its last line: status
-        ("started", "ok", "partial" or "failed"), settings, frames (files in the folder), source, errors ...
+        ("started", "ok", "partial" or "failed"), settings, frames (files in the folder), begins (see `Dumped`), source,
+        errors ...
     """
 
     def __init__(self, folder: Path, name: str = MANIFEST) -> None:
@@ -87,12 +88,27 @@ class Manifest:
             self._file = None
 
 
-def dumped_below(root: Path) -> Iterator[tuple[str, int, float]]:
-    """Yields (path below `root`, number of frames, frames per second) of the videos that a dump has tried to write.
+class Dumped(NamedTuple):
+    """Holds what a manifest knows of the folder of one video.
+
+    path: below the folder that was asked about.
+    frames: how many there are.
+    fps: frames per second, a mean where they are not equally long; 0 where the manifest has no rate.
+    begins: seconds at which the first frame is shown, from the start of the file, sound included, or of the part that
+        was dumped; 0 where the manifest does not say it, as those of older versions.
+    """
+
+    path: str
+    frames: int
+    fps: float
+    begins: float
+
+
+def dumped_below(root: Path) -> Iterator[Dumped]:
+    """Yields the videos that a dump has tried to write.
 
     It reads the manifest in `root` or in the folder above it, one line at a time; of several lines of one video the
-    last one holds. A rate is 0 where the manifest has none, and a mean where the frames of a video are not equally
-    long. Without a manifest nothing is yielded. Raises UserError for a damaged one.
+    last one holds. Without a manifest nothing is yielded. Raises UserError for a damaged one.
     """
     folder = next((one for one in (root, root.parent) if (one / MANIFEST).is_file()), None)
     if folder is None:
@@ -104,13 +120,13 @@ def dumped_below(root: Path) -> Iterator[tuple[str, int, float]]:
         try:
             settings = entry.get("settings") or {}
             fps = float(settings.get("fps") or entry.get("source_fps") or 0) / int(settings.get("every") or 1)
-            frames = int(entry["frames"])
-            if not (0 <= fps < _MOST and 0 <= frames < _MOST):
-                raise ValueError(f"{frames} frames at {fps:g} per second")
+            frames, begins = int(entry["frames"]), float(entry.get("begins") or 0)
+            if not (0 <= fps < _MOST and 0 <= frames < _MOST and 0 <= begins < _MOST):
+                raise ValueError(f"{frames} frames at {fps:g} per second from {begins:g} s on")
         except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
             damaged = f"its line of {entry['video']!r} is damaged ({error}); restore or remove it"
             raise UserError(f"{folder / MANIFEST}: {damaged}") from error
-        yield entry["video"].removeprefix(prefix), frames, fps
+        yield Dumped(entry["video"].removeprefix(prefix), frames, fps, begins)
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any] | bytes]:

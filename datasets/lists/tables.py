@@ -30,6 +30,7 @@ from datasets.lists.columns import (
 )
 from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, check_labels, read_list
+from datasets.lists.shared_classes import share_classes
 from utils.errors import ListError
 from utils.files import find_files
 from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
@@ -91,7 +92,7 @@ def read_videos(
     classes: what names are numbered by, which must be the same for all lists of an experiment; by default what
         `number_classes` finds for this list alone.
     multi_label: whether videos have sets of classes: `path 3;7;12` lines, `run;jump` cells in a CSV, `-` for the empty
-        set. CSV rows with the same path and span are joined, and a span has the classes of all spans that cover it.
+        set. CSV rows share their classes, see shared_classes.py.
     unlabelled: whether the class of a video may be unknown, which is written -1. In a CSV the label column may then be
         absent, and an empty cell means unknown (with `multi_label` it means the empty set).
     encoded: whether the paths are video files; otherwise ids are paths, too.
@@ -112,7 +113,7 @@ def read_videos(
         if encoded and normal_name(table[0][find_columns(table[0], where=f"{source}:1")["path"]]) in IDS:
             entries = _found(source, Path(root), entries)
     if multi_label:
-        entries = _with_covering(_joined(entries))
+        entries = _with_shared_classes(entries)
     labels = _labels(source, entries, classes)
     highest = max((label for row in labels for label in row), default=-1)
     sets = label_sets(labels, num_class or highest + 1)
@@ -139,34 +140,11 @@ class Entry:
     in_frames: bool = False
 
 
-def _joined(entries: list[Entry]) -> list[Entry]:
-    """Joins the entries with the same path and span; the joined entry has the classes of all of them, each once."""
-    found: dict[tuple[str, tuple[float, float] | None], Entry] = {}
-    for entry in entries:
-        before = found.setdefault((entry.path, entry.span), entry)
-        if entry.classes is not None:
-            classes = tuple(dict.fromkeys((*(before.classes or ()), *entry.classes)))
-            found[entry.path, entry.span] = replace(before, classes=classes)
-    return list(found.values())
-
-
-def _with_covering(entries: list[Entry]) -> list[Entry]:
-    """Adds to each span the classes of the spans that cover it, because every frame of it shows those as well."""
-    spans: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        if entry.span is not None and entry.classes is not None:
-            spans[entry.path].append(entry)
-    return [replace(entry, classes=_covering(entry, spans.get(entry.path, []))) for entry in entries]
-
-
-def _covering(entry: Entry, spans: list[Entry]) -> tuple[str, ...] | None:
-    if entry.span is None or entry.classes is None:
-        return entry.classes
-    start, end = entry.span
-    over = (
-        name for one in spans if one.span and one.span[0] <= start and end <= one.span[1] for name in one.classes or ()
-    )
-    return tuple(dict.fromkeys((*entry.classes, *over)))
+def _with_shared_classes(entries: list[Entry]) -> list[Entry]:
+    """Returns one entry for each span, with all classes that its frames show."""
+    spans, classes = [entry.span for entry in entries], [entry.classes for entry in entries]
+    shared = share_classes([entry.path for entry in entries], spans, classes)
+    return [replace(entries[place], classes=names) for place, names in shared.items()]
 
 
 def is_table(source: str | os.PathLike[str]) -> bool:
@@ -326,7 +304,7 @@ def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
 
     found = []
     for entry in entries:
-        cut = file_of(cut_name(entry.path, *entry.span), entry) if entry.span else None
+        cut = file_of(cut_name(entry.path, *entry.span), entry) if entry.span and not entry.in_frames else None
         path = file_of(entry.path, entry) or file_of(f"v_{entry.path}", entry)  # ActivityNet's crawler adds v_
         if cut is not None:
             found.append(replace(entry, path=cut, span=None))

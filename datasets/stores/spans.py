@@ -1,7 +1,7 @@
 """Finds the frames of the spans of a list: from seconds, with some context, and not beyond the end of their video.
 
-How many frames a folder has and how fast they follow each other is known from the manifest of its dump. Without one,
-the store counts the frames, and the config gives the rate.
+How many frames a folder has, when the first one is shown and how fast the others follow is known from the manifest of
+its dump. Without one, the store counts the frames, the config gives the rate, and the first one is shown at 0.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def find_frames(
         background = None
     if counts.all() and not (context and spans is not None) and background is None:
         return records
-    lengths, rates, videos = _lengths_and_rates(records, store, fps)
+    lengths, rates, begins, videos = _lengths_and_times(records, store, fps)
     length = lengths[videos]
     if (unknown := ((counts == 0) | (background is not None)) & (length <= 0)).any():
         index = int(np.argmax(unknown))
@@ -52,44 +52,48 @@ def find_frames(
     whole = ~(spans[:, 0] >= 0)
     start, end = np.where(whole[:, None], 0, spans).astype(np.float64).T
     rate = np.where(whole | records.in_frames, 1.0, rates[videos])
+    shift = np.where(whole | records.in_frames, 0.0, begins[videos])
     if not records.in_frames:
         if (unknown := ~(rate > 0)).any():
             raise ListError(_no_rate(records, int(np.argmax(unknown))))
-        start, end = start * rate, end * rate  # in frames from here on
+        start, end = (start - shift) * rate, (end - shift) * rate  # in frames from here on
     known = np.where(length > 0, length, np.iinfo(np.int32).max)
     first, stop = whole_frames(start), np.where(whole, length, whole_frames(end))
     # seconds are rounded, so the end of a span may lie behind that of its video; a frame that is not there is an error
     missing = (stop > known) if records.in_frames else (np.minimum(stop, known) <= first)
     _refuse(records, missing, length, allowed=allowed)
     shown = np.stack([first, np.minimum(stop, known)], axis=1)
-    with_more = [whole_frames(moments) for moments in with_context(start, end, context)]
+    # context is a share of what the video shows of the span
+    with_more = [whole_frames(moments) for moments in with_context(*np.clip([start, end], 0, known), context)]
     first = np.where(missing | whole, first, with_more[0])
     stop = np.where(missing, np.maximum(stop, first + 1), np.minimum(np.where(whole, stop, with_more[1]), known))
     found = records.with_frames(first.astype(np.int32), (stop - first).astype(np.int32))
     if background is None:
         return found
     owners, frames = draw_background(shown, videos, np.where(missing | ~records.labelled, 0, length), background)
-    return found.with_more(owners, np.round(frames / rate[owners, None], 3), frames, label=background.label)
+    moments = np.round(frames / rate[owners, None] + shift[owners, None], 3)
+    return found.with_more(owners, moments, frames, label=background.label)
 
 
-def _lengths_and_rates(
+def _lengths_and_times(
     records: RecordList, store: FrameStore, fps: float | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the number of frames and the rate of each different video, and which video each record is of.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns number of frames, rate and first moment of each different video, and which video each record is of.
 
-    Unknown numbers are -1, unknown rates nan.
+    Unknown numbers are -1, unknown rates nan, unknown moments 0.
     """
     places: dict[str, int] = {}
     videos = np.array([places.setdefault(records.path(index), len(places)) for index in range(len(records))])
     lengths, rates = np.full(len(places), -1, np.int64), np.full(len(places), np.nan if fps is None else fps)
-    for path, frames, rate in dumped_below(records.root):
-        if frames and (place := places.get(path)) is not None:
-            lengths[place], rates[place] = frames, rate or rates[place]
+    begins = np.zeros(len(places))
+    for dump in dumped_below(records.root):
+        if dump.frames and (place := places.get(dump.path)) is not None:
+            lengths[place], rates[place], begins[place] = dump.frames, dump.fps or rates[place], dump.begins
     count = getattr(store, "num_frames", None)
     for path, place in places.items():
         if lengths[place] < 0 and count is not None:
             lengths[place] = count(path)
-    return lengths, rates, videos
+    return lengths, rates, begins, videos
 
 
 def _no_rate(records: RecordList, index: int) -> str:

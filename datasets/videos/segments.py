@@ -58,7 +58,10 @@ class SegmentIndex:
                 self.errors[record] = f"{records.full_path(record)}: {what}, the last one at {times.clock[-1]:.2f} s"
                 continue
             shown[record], lengths[record] = (first, last), len(times) * records.labelled[record]
-            self._bounds[record] = between(times, *with_context(*span, context)) if context else (first, last)
+            if not records.in_frames:  # context is a share of what the video shows of the span
+                span = np.clip(span, times.begins, times.begins + times.duration).tolist()
+            more = between(times, *with_context(*span, context))
+            self._bounds[record] = min(first, more[0]), max(last, more[1])
         if background is not None:
             self._add(shown, lengths, background)
 

@@ -214,3 +214,22 @@ def test_check_data_knows_spans(source: str, folder: Path, capsys: pytest.Captur
     assert faults() == [same, f"duplicate {last + 2}", f"undecodable_frame {first + 1}", f"empty_part {last + 1}"]
     assert faults("--fix") == [same]
     assert (folder / source).read_text().splitlines() == [*lines[:first], *lines[first + 1 :]]
+
+
+def test_spans_with_offsets_share_their_classes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "offset.txt").write_text("v 0 40 0\nv 10 20 1\nv 0 40 2\n")
+    path = config(folder, "offset.txt")
+    path.write_text(path.read_text().replace("num_class: 2", "num_class: 3"))
+    records, _ = open_list(load_config(path, ["common.multi_label=True"]).common, "val")
+    assert [records.labels[index].tolist() for index in range(len(records))] == [[1, 0, 1], [1, 1, 1]]
+    check_data.main([str(path), "--multi-label", "--json", "--workers", "1", "--quick"])
+    assert [one["kind"] for one in json.loads(capsys.readouterr().out)["faults"]] == ["same_list"]
+
+
+def test_check_data_counts_seconds_from_the_start_of_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = folder / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"source_fps"', '"begins": 0.5, "source_fps"'))
+    (folder / "late.csv").write_text("path,label,start,end\nv,x,2.2,2.4\nv,y,0.2,0.4\n")
+    check_data.main([str(config(folder, "late.csv")), "--json", "--workers", "1", "--quick"])
+    faults = [f"{one['kind']} {one['line']}" for one in json.loads(capsys.readouterr().out)["faults"]]
+    assert faults[:2] == ["same_list 0", "empty_part 3"] and "empty_part 2" not in faults

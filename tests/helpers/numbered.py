@@ -131,3 +131,20 @@ def write_numbered(folder: Path, name: str) -> Path:
         codec, options = KINDS[name]
         write_numbers(path, codec, **options)
     return path
+
+
+def write_late_numbers(path: Path) -> Path:
+    """Writes 40 frames of which the first one is shown after one second of sound."""
+    with av.open(str(path), "w") as output:
+        sound, stream = output.add_stream("aac", rate=16000), output.add_stream("libx264", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for block in range(48):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, 1024 * block
+            output.mux(sound.encode(frame))
+        for number in range(40):
+            picture = av.VideoFrame.from_ndarray(paint(number), format="rgb24")
+            picture.pts = number + RATE
+            output.mux(stream.encode(picture))
+        output.mux([*sound.encode(None), *stream.encode(None)])
+    return path

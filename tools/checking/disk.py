@@ -12,7 +12,7 @@ from typing import Any
 
 import cv2
 
-from datasets.lists.manifest import MANIFEST, dumped_below
+from datasets.lists.manifest import MANIFEST, Dumped, dumped_below
 from datasets.lists.spans import not_there, whole_frames
 from datasets.stores.disk import check_sum, read_sums, sums_name, write_sums
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers, mixed_series
@@ -72,10 +72,10 @@ def check_frames(data: DataSet, *, template: str | None, first: int | None, deco
             message = f"{entry.path!r} has frames called {template} and others called {other}"
             data.blame("mixed_frames", entry, message, fix=DROP, drop=True)
         else:
-            listed, fps = manifests[root].get(entry.path, (None, 0.0))
+            dump = manifests[root].get(entry.path)
             numbers = folder.numbers[template]
-            _check_numbers(data, entry, numbers, template, int(first or 0), listed)
-            check_pictures(data, entry, folder, template, check_span(data, entry, len(numbers), fps))
+            _check_numbers(data, entry, numbers, template, int(first or 0), dump.frames if dump else None)
+            check_pictures(data, entry, folder, template, check_span(data, entry, len(numbers), dump))
 
 
 def _check_numbers(
@@ -104,19 +104,20 @@ def _check_numbers(
         data.blame("manifest", entry, message, fix=DROP, drop=True)
 
 
-def check_span(data: DataSet, entry: Entry, length: int, fps: float) -> slice:
+def check_span(data: DataSet, entry: Entry, length: int, dump: Dumped | None) -> slice:
     """Adds a fault of a line whose span is not in its video; returns which frames the line shows.
 
-    length: the frames that the video has. fps: their rate, 0 if no manifest knows it.
+    length: the frames that the video has. dump: what a manifest knows of them.
     """
     if entry.span is None or entry.known:
         return slice(None)
-    fps = fps or data.fps or 0.0
+    fps = (dump.fps if dump else 0.0) or data.fps or 0.0
     if not (fps or entry.in_frames):
         message = f"its seconds need the frames per second of {entry.path!r}, which no {MANIFEST} knows; give data.fps"
         data.blame("no_rate", entry, message)
         return slice(None)
-    first, stop = whole_frames([moment * (1 if entry.in_frames else fps) for moment in entry.span]).tolist()
+    rate, begins = (1.0, 0.0) if entry.in_frames else (fps, dump.begins if dump else 0.0)
+    first, stop = whole_frames([(moment - begins) * rate for moment in entry.span]).tolist()
     if stop > length if entry.in_frames else min(stop, length) <= first:
         message = f"{entry.path!r} {not_there(frames=entry.in_frames)}; it has {length} frames"
         data.blame("empty_part", entry, message, fix=DROP, drop=True)
@@ -254,10 +255,10 @@ def most_common(values: Iterable[Any]) -> Any:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def _manifest(data: DataSet, root: Path) -> dict[str, tuple[int, float]]:
-    """Returns number of frames and rate by path below `root`, from the manifest of a dump in `root` or above it."""
+def _manifest(data: DataSet, root: Path) -> dict[str, Dumped]:
+    """Returns by path below `root` what the manifest of a dump in `root` or above it knows."""
     try:
-        return {path: (frames, fps) for path, frames, fps in dumped_below(root)}
+        return {dump.path: dump for dump in dumped_below(root)}
     except UserError as error:
         data.faults.append(Fault("manifest", str(error)))
         return {}

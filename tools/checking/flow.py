@@ -23,7 +23,7 @@ def check_flow(data: DataSet, *, template: str | None, first: int | None, decode
     firsts = [folder.numbers[x][0] for folder in there if x in folder.numbers]
     first = most_common(firsts) if first is None else first
     found = [(entry, folders[data.roots[entry.split] / entry.path]) for entry in entries]
-    manifests = {root: {path: fps for path, _, fps in dumped_below(root)} for root in set(data.roots.values())}
+    manifests = {root: {dump.path: dump for dump in dumped_below(root)} for root in set(data.roots.values())}
     fewer = most_common(
         entry.length - len(folder.numbers[x])
         for entry, folder in found
@@ -41,8 +41,8 @@ def check_flow(data: DataSet, *, template: str | None, first: int | None, decode
         if message := _wrong_numbers(folder, x, int(first or 0), fields):
             data.blame("flow", entry, f"{entry.path!r} {message}; {DUMP}", fix=DROP, drop=True)
             continue
-        fps = manifests[data.roots[entry.split]].get(entry.path, 0.0)
-        shown = check_span(data, entry, fields + 1, fps)  # fields lead from each frame to the next
+        dump = manifests[data.roots[entry.split]].get(entry.path)
+        shown = check_span(data, entry, fields + 1, dump)  # fields lead from each frame to the next
         for name in (x, y_template(x)):
             check_pictures(data, entry, folder, name, shown)
 

@@ -314,14 +314,13 @@ def _counts_from_one(data: DataSet, split: str, *, as_before: bool) -> bool:
 
 def _check_duplicates(data: DataSet) -> None:
     for split in data.sources:
-        first: dict[tuple[str, tuple[float, float] | None], Entry] = {}
+        first: dict[object, Entry] = {}
         for entry in data.kept(split):
-            before = first.setdefault((os.path.normpath(entry.path), entry.span), entry)
+            apart = entry.labels if data.multi_label and entry.span else ()  # sets of one span are joined
+            before = first.setdefault((os.path.normpath(entry.path), entry.span, apart), entry)
             if before is not entry:
-                labels = ""
-                if before.labels != entry.labels:
-                    labels = f", with label {labels_to_text(before.labels)} instead of {labels_to_text(entry.labels)}"
-                message = f"{entry.path!r} is already on line {before.line}{labels}"
+                labels = f", with label {labels_to_text(before.labels)} instead of {labels_to_text(entry.labels)}"
+                message = f"{entry.path!r} is already on line {before.line}{labels * (before.labels != entry.labels)}"
                 data.blame("duplicate", entry, message, fix="the later line is removed", drop=True)
 
 

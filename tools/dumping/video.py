@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from datasets.stores.disk import write_sums
+from datasets.videos.scan import VideoTimes
 from datasets.videos.video import TimedFrame, Video, at_rate, between
 from utils.errors import FrameError
 from utils.files import sha256, sync_folder
@@ -176,10 +177,20 @@ def _dump(job: Job) -> dict[str, Any]:
         **{"width": out_width, "height": out_height, "decoder": "pyav", "codec": info.codec},
         **{"source_width": width, "source_height": height, "source_fps": round(info.fps, 6)},
         **{"source_frames": len(info.times), "source_seconds": round(info.duration, 6)},
+        "begins": round(_begins(info.times, job), 6),
         # annotations are rounded, so less than a frame does not count as missing
         **({"cut_short": round(short, 6)} if short > 1 / (info.fps or 25) else {}),
         **({"notes": info.notes} if info.notes else {}),
     }
+
+
+def _begins(times: VideoTimes, job: Job) -> float:
+    """Returns the seconds at which the first dumped frame is shown, from the start of the file or of the job's part."""
+    if job.start is None or job.end is None:
+        return times.begins
+    first, stop = times.frames_between(job.start, job.end)
+    # at a constant rate the first frame also fills the time before it
+    return 0.0 if job.settings.fps or first == stop else max(float(times.clock[first]) - job.start, 0.0)
 
 
 def chosen_pictures(video: Video, job: Job) -> Iterator[np.ndarray]:

@@ -124,6 +124,14 @@ def test_videos_without_a_label_are_for_scoring_only(tmp_path: Path):
         read_videos(tmp_path / "u.csv", root=tmp_path)
 
 
+def test_a_span_in_frames_is_not_the_seconds_in_the_name_of_a_file(tmp_path: Path):
+    for name in ("x.mp4", "x_000010_000020.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "t.csv").write_text("youtube_id,label,start_frame,end_frame\nx,1,10,20\n")
+    records, _ = read_videos(tmp_path / "t.csv", root=tmp_path)
+    assert records.name(0) == "x.mp4#frames=10,20"
+
+
 def test_a_csv_without_a_header_is_a_list(tmp_path: Path):
     for text in ("a b.mp4 1\nc.mp4 0\n", "a b.mp4,1\nc.mp4,0\n"):  # PyTorchVideo's and PySlowFast's
         (tmp_path / "train.csv").write_text(text)

@@ -6,6 +6,7 @@ import itertools
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,21 @@ import numpy as np
 import pytest
 
 from datasets import DATASETS, DiskStore
-from datasets.lists.parser import OFFSET_COLUMNS
+from datasets.lists.background import Background
+from datasets.lists.parser import OFFSET_COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
+from datasets.lists.shared_classes import with_shared_classes
 from datasets.lists.tables import read_videos
 from datasets.stores.check import check_on_disk
 from datasets.stores.spans import find_frames
+from datasets.videos.segments import SegmentIndex
 from tests.datasets.conftest import write_video
 from tests.datasets.test_datasets import CLIPS, Noise
+from tests.helpers.dumping import make_job
+from tests.helpers.make_video import make_video
+from tests.helpers.numbered import write_late_numbers
 from tests.helpers.protocol import for_testing, for_training
+from tools.dumping.video import dump_video
 from utils.errors import ListError, UserError
 from utils.transforms.crops import MultiScale, TestCrops
 from utils.transforms.cut_clip import CutClip
@@ -94,6 +102,51 @@ def test_seconds_become_frames_by_the_manifest_else_by_the_config(tmp_path: Path
         found(records)
 
 
+def test_seconds_count_from_the_start_of_the_file_that_was_dumped(tmp_path: Path) -> None:
+    manifest(tmp_path, v={"frames": 40, "source_fps": 10, "begins": 0.5})
+    rows = "v,0,0,1", "v,0,1,2", "v,0,,"
+    records = table(tmp_path, "start,end", *rows)
+    assert found(records) == [(0, 5), (5, 10), (0, 40)]
+    assert found(records, context=0.2)[:2] == [(0, 6), (3, 14)]  # a share of what is shown of the span
+    with pytest.raises(ListError, match=r"\(0 to 0.5 s\): 'v' has no frame in this span"):
+        found(table(tmp_path, "start,end", "v,0,0,0.5", "v,0,1,2"))
+    assert found(table(tmp_path, "start_frame,end_frame", "v,0,5,15")) == [(5, 10)]
+    records = table(tmp_path, "start,end", "v,0,0,4")
+    more = find_frames(records, DiskStore(tmp_path), background=Background(1, True, 1, 0))
+    assert more.span(1) == (4, 4.5) and (more.first is not None and more.first[1] == 35)
+
+
+@pytest.mark.whole
+def test_a_dump_and_its_file_have_the_same_frames_of_a_span(tmp_path: Path) -> None:
+    job = make_job(write_late_numbers(tmp_path / "late.mp4"), tmp_path, size=(0, 0))
+    manifest(tmp_path, **{job.video: dump_video(job)})
+    job.source.rename(tmp_path / "frames/late.mp4")
+    spans = "1.4,1.6", "0,1.5", "1.2,9", "2.3,2.6"
+    in_file = table(tmp_path / "frames", "start,end", *(f"late.mp4,0,{span}" for span in spans))
+    dumped = table(tmp_path / "frames", "start,end", *(f"late,0,{span}" for span in spans))
+    for context in (0.0, 0.2):
+        index = SegmentIndex(in_file, cache=tmp_path / "cache", context=context)
+        assert found(dumped, context=context) == [(index.first(one), len(index[one])) for one in range(len(spans))]
+
+
+@pytest.mark.whole
+def test_a_part_that_was_dumped_begins_at_its_own_start(tmp_path: Path) -> None:
+    job = make_job(make_video(tmp_path / "v.mp4", frames=12, fps=8), tmp_path, size=(0, 0))
+    part = replace(job, start=0.3, end=0.9)  # frames at 0.375, 0.5, ...
+    assert dump_video(part)["begins"] == pytest.approx(0.075)
+    at_rate = replace(part, settings=replace(job.settings, fps=16.0))
+    assert dump_video(at_rate)["begins"] == dump_video(job)["begins"] == 0  # the first frame fills the time before it
+
+
+def test_context_of_an_encoded_video_is_a_share_of_what_it_shows(tmp_path: Path) -> None:
+    make_video(tmp_path / "v.mp4", frames=24, fps=8)
+    make_video(tmp_path / "one.mp4", frames=1)
+    records = table(tmp_path, "start,end", "v.mp4,0,1.5,9", "one.mp4,0,0,3")
+    index = SegmentIndex(records, cache=tmp_path / "cache", context=0.2)
+    assert (index.first(0), len(index[0])) == (10, 14)  # from 0.3 s before frame 12
+    assert len(index[1]) == 1
+
+
 @pytest.mark.parametrize("fps", [24.0, 25.0, 29.97, 30.0, 59.94])
 def test_every_frame_of_a_video_is_in_one_of_the_spans_that_share_it_out(
     fps: float, tmp_path: Path, rng: np.random.Generator
@@ -112,6 +165,7 @@ def test_every_frame_of_a_video_is_in_one_of_the_spans_that_share_it_out(
         ("start,end", "v,0,2,4", 0.0, (20, 20)),
         ("start,end", "v,0,2,4", 0.2, (16, 28)),
         ("start,end", "v,0,1,9", 0.5, (0, 100)),  # not beyond the video
+        ("start,end", "v,0,8,30", 0.2, (76, 24)),  # a share of the two seconds that the video shows
         ("start_frame,end_frame", "v,0,20,40", 0.2, (16, 28)),
         ("start_frame,end_frame", "v,0,90,100", 1.0, (80, 20)),
         ("start_frame,end_frame", "v,0,,", 1.0, (0, 100)),  # there is nothing outside of a whole video
@@ -148,6 +202,7 @@ def test_a_span_that_is_not_in_its_video_is_named(tmp_path: Path) -> None:
 def test_a_damaged_line_of_a_manifest_is_named(tmp_path: Path) -> None:
     damaged: list[dict[str, Any]] = [{"frames": "many"}, {"frames": 10**12}, {"frames": 3, "source_fps": float("inf")}]
     damaged += [{"frames": 3, "settings": 7}, {"frames": 3, "settings": {"every": "x"}}]
+    damaged += [{"frames": 3, "begins": -1}, {"frames": 3, "begins": "soon"}]
     for line in damaged:
         manifest(tmp_path, v=line)
         with pytest.raises(UserError, match=r"manifest.jsonl: its line of 'v' is damaged"):
@@ -195,3 +250,46 @@ def test_a_span_has_the_classes_of_the_spans_that_cover_it(tmp_path: Path) -> No
     jump, run, sit, wave = range(4)  # sorted by name
     assert sets == [[run], [jump, run, sit], [wave], [sit]]
     assert [records.line(index) for index in range(len(records))] == [2, 3, 4, 5]
+
+
+def test_a_span_in_frames_has_the_same_classes_from_every_list(tmp_path: Path, rng: np.random.Generator) -> None:
+    starts = rng.integers(0, 12, 60)
+    lines = [
+        (f"v{n % 3}", start, start + more, n % 5)
+        for n, start, more in zip(range(60), starts.tolist(), rng.integers(1, 12, 60).tolist(), strict=True)
+    ]
+    (tmp_path / "offsets.txt").write_text(
+        "".join(f"{v} {start} {end - start} {label}\n" for v, start, end, label in lines)
+    )
+    offsets = read_list(
+        tmp_path / "offsets.txt", root=tmp_path, columns=label_columns(OFFSET_COLUMNS, multi_label=True), num_class=5
+    )
+    rows = table(
+        tmp_path,
+        "start_frame,end_frame",
+        *(f"{v},{label},{start},{end}" for v, start, end, label in lines),
+        multi_label=True,
+        num_class=5,
+    )
+    joined = with_shared_classes(offsets)
+    for records in (rows, joined):
+        names = [records.name(index) for index in range(len(records))]
+        assert names == list(dict.fromkeys(f"{v}#frames={start},{end}" for v, start, end, _ in lines))
+        for index in range(len(records)):
+            start, end = records.span(index) or (0, 0)
+            over = {one[3] for one in lines if one[0] == records.path(index) and one[1] <= start and end <= one[2]}
+            assert set(np.flatnonzero(records.labels[index]).tolist()) == over
+    assert joined.line(0) == 1 and joined.line(len(joined) - 1) > len(joined)
+    assert joined.num_frames.tolist() == np.diff(joined.spans).ravel().tolist()  # type: ignore[call-overload]
+    assert joined.first is not None and joined.spans is not None and (joined.first == joined.spans[:, 0]).all()
+    assert with_shared_classes(joined.with_paths({})).digest() == joined.digest()
+
+
+def test_spans_that_do_not_overlap_stay_in_the_cache_of_their_list(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("v 0 5 0;1\nw 0 9 -\nv 5 5 1\nw 9 1 -1\n")
+    columns = label_columns(OFFSET_COLUMNS, multi_label=True)
+    records = read_list(tmp_path / "list.txt", columns=columns, num_class=2, unlabelled=True)
+    assert with_shared_classes(records) is records
+    (tmp_path / "list.txt").write_text("v 2 2 -1\nv 2 2 1\nv 0 5 0\nv 1 3 -1\n")
+    joined = with_shared_classes(read_list(tmp_path / "list.txt", columns=columns, num_class=2, unlabelled=True))
+    assert [joined.labels[index].tolist() for index in range(3)] == [[1, 1], [1, 0], [-1, -1]]

@@ -16,7 +16,16 @@ from datasets.videos.reader import find_reader, read_pyav
 from datasets.videos.scan import scan
 from datasets.videos.video import Video
 from tests.helpers.dumping import images, make_job
-from tests.helpers.numbered import MPEG2, RATE, X264, number_of, paint, write_numbered, write_numbers
+from tests.helpers.numbered import (
+    MPEG2,
+    RATE,
+    X264,
+    number_of,
+    paint,
+    write_late_numbers,
+    write_numbered,
+    write_numbers,
+)
 from tools.dumping.video import Job, Settings, dump_video
 from tools.inference.inputs import open_input
 from utils.errors import FrameError
@@ -104,19 +113,7 @@ def test_a_recording_that_begins_in_the_middle_of_a_group_has_the_frames_that_ca
 
 
 def test_seconds_count_from_the_start_of_the_file_and_not_of_its_first_picture(tmp_path: Path) -> None:
-    path = tmp_path / "late.mp4"
-    with av.open(str(path), "w") as output:
-        sound, stream = output.add_stream("aac", rate=16000), output.add_stream("libx264", rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
-        for block in range(48):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 16000, 1024 * block
-            output.mux(sound.encode(frame))
-        for number in range(40):
-            picture = av.VideoFrame.from_ndarray(paint(number), format="rgb24")
-            picture.pts = number + RATE  # the picture begins after one second of sound
-            output.mux(stream.encode(picture))
-        output.mux([*sound.encode(None), *stream.encode(None)])
+    path = write_late_numbers(tmp_path / "late.mp4")
     assert scan(path).begins == pytest.approx(1, abs=0.07)  # the first block of AAC is before the start
     assert next(iter(Video(path).frames()))[0] == scan(path).begins
     assert dumped(path, tmp_path / "set", 1.4, 1.6) == pytest.approx([*range(10, 15)], abs=1)
