@@ -99,12 +99,11 @@ def create_slowfast(
     blocks = _fused(paths, fuse, [stem_dim_outs[0], *(outputs for _, _, outputs in dims[0])])
     blocks.append(_joined(head_pool, head_pool_kernel_sizes, head_output_size))
     if head is not None:
-        made = head(
+        blocks.append(head(
             in_features=sum(stages[-1][-1] for stages in dims), out_features=model_num_class, pool=None,
             output_size=head_output_size, dropout_rate=dropout_rate, activation=head_activation,
             output_with_global_average=head_output_with_global_average,
-        )  # fmt: skip
-        blocks.append(made)
+        ))  # fmt: skip
     return Net(blocks=nn.ModuleList(blocks))
 
 
