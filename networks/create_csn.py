@@ -9,7 +9,19 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 
 from networks.clip.resnet3d import DEPTHS, Depth
-from networks.pytorchvideo.arguments import CUBE, ONE, STAGES, Build, PerStage, Triple, halves, per_stage
+from networks.pytorchvideo.arguments import (
+    CUBE,
+    ONE,
+    STAGES,
+    BlockTriples,
+    Build,
+    PerStage,
+    Probability,
+    Triple,
+    Triples,
+    halves,
+    per_stage,
+)
 from networks.pytorchvideo.bottleneck import create_2plus1d_bottleneck_block, create_bottleneck_block
 from networks.pytorchvideo.head import create_res_basic_head
 from networks.pytorchvideo.net import Net
@@ -24,7 +36,7 @@ def create_csn(
     input_channel: PositiveInt = 3,
     model_depth: Depth = 50,
     model_num_class: PositiveInt = 400,
-    dropout_rate: NonNegativeFloat = 0,
+    dropout_rate: Probability = 0,
     norm: Build | None = nn.BatchNorm3d,
     activation: Build | None = nn.ReLU,
     stem_dim_out: PositiveInt = 64,
@@ -84,7 +96,7 @@ def create_r2plus1d(
     input_channel: PositiveInt = 3,
     model_depth: Depth = 50,
     model_num_class: PositiveInt = 400,
-    dropout_rate: NonNegativeFloat = 0.0,
+    dropout_rate: Probability = 0.0,
     norm: Build | None = nn.BatchNorm3d,
     norm_eps: PositiveFloat = 1e-5,
     norm_momentum: NonNegativeFloat = 0.1,
@@ -92,10 +104,10 @@ def create_r2plus1d(
     stem_dim_out: PositiveInt = 64,
     stem_conv_kernel_size: Triple = (1, 7, 7),
     stem_conv_stride: Triple = (1, 2, 2),
-    stage_conv_a_kernel_size: Sequence[Any] = (ONE,) * 4,
-    stage_conv_b_kernel_size: Sequence[Any] = (CUBE,) * 4,
+    stage_conv_a_kernel_size: BlockTriples = (ONE,) * 4,
+    stage_conv_b_kernel_size: Triples = (CUBE,) * 4,
     stage_conv_b_num_groups: PerStage = (1, 1, 1, 1),
-    stage_conv_b_dilation: Sequence[Any] = (ONE,) * 4,
+    stage_conv_b_dilation: Triples = (ONE,) * 4,
     stage_spatial_stride: PerStage = (2, 2, 2, 2),
     stage_temporal_stride: PerStage = (1, 1, 2, 2),
     stage_bottleneck: Build | Sequence[Build] = (create_2plus1d_bottleneck_block,) * 4,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from networks.pytorchvideo.arguments import Build
+from networks.pytorchvideo.arguments import LISTS, Build, Pair, Probability, Triple
 from networks.pytorchvideo.attention import MultiScaleBlock
 from networks.pytorchvideo.head import create_vit_basic_head
 from networks.pytorchvideo.layers import round_width
@@ -18,9 +18,9 @@ from networks.pytorchvideo.positions import SpatioTemporalClsPositionalEncoding
 from networks.pytorchvideo.stem import create_conv_patch_embed
 from utils.config.build import ArgumentError, checked
 
-Sizes = Sequence[PositiveInt]
-Layers = Sequence[Sequence[int]] | None  # for some layers: its number, and a stride in t, h, w
-Factors = Sequence[tuple[int, float] | list[Any]] | None  # for some layers: its number, and a factor
+_Layer = Annotated[tuple[NonNegativeInt, PositiveInt, PositiveInt, PositiveInt], LISTS]
+Layers = Sequence[_Layer] | None  # for some layers: its number, and a stride in t, h, w
+Factors = Sequence[Annotated[tuple[NonNegativeInt, PositiveFloat], LISTS]] | None  # for some layers: number, factor
 
 
 class MultiscaleVisionTransformers(nn.Module):
@@ -73,7 +73,7 @@ class MultiscaleVisionTransformers(nn.Module):
 @checked
 def create_multiscale_vision_transformers(
     *,
-    spatial_size: PositiveInt | Sizes,
+    spatial_size: PositiveInt | Pair,
     temporal_size: PositiveInt,
     cls_embed_on: bool = True,
     sep_pos_embed: bool = True,
@@ -82,16 +82,16 @@ def create_multiscale_vision_transformers(
     enable_patch_embed: bool = True,
     input_channels: PositiveInt = 3,
     patch_embed_dim: PositiveInt = 96,
-    conv_patch_embed_kernel: Sizes = (3, 7, 7),
-    conv_patch_embed_stride: Sizes = (2, 4, 4),
-    conv_patch_embed_padding: Sequence[int] = (1, 3, 3),
+    conv_patch_embed_kernel: Sequence[PositiveInt] = (3, 7, 7),
+    conv_patch_embed_stride: Sequence[PositiveInt] = (2, 4, 4),
+    conv_patch_embed_padding: Sequence[NonNegativeInt] = (1, 3, 3),
     enable_patch_embed_norm: Literal[False] = False,
     use_2d_patch: bool = False,
     num_heads: PositiveInt = 1,
     mlp_ratio: PositiveFloat = 4.0,
     qkv_bias: bool = True,
-    dropout_rate_block: NonNegativeFloat = 0.0,
-    droppath_rate_block: NonNegativeFloat = 0.0,
+    dropout_rate_block: Probability = 0.0,
+    droppath_rate_block: Probability = 0.0,
     pooling_mode: Literal["conv", "avg", "max"] = "conv",
     pool_first: bool = False,
     residual_pool: bool = False,
@@ -103,10 +103,10 @@ def create_multiscale_vision_transformers(
     dim_mul_in_att: bool = False,
     pool_q_stride_size: Layers = None,
     pool_kv_stride_size: Layers = None,
-    pool_kv_stride_adaptive: Sizes | None = None,
-    pool_kvq_kernel: Sizes | None = None,
+    pool_kv_stride_adaptive: Triple | None = None,
+    pool_kvq_kernel: Triple | None = None,
     head: Build | None = create_vit_basic_head,
-    head_dropout_rate: NonNegativeFloat = 0.5,
+    head_dropout_rate: Probability = 0.5,
     head_activation: Build | None = None,
     head_num_classes: PositiveInt = 400,
     create_scriptable_model: Literal[False] = False,
@@ -154,6 +154,10 @@ def _patches(given: dict[str, Any]) -> tuple[nn.Module | None, tuple[int, int, i
     if not given["enable_patch_embed"]:
         return None, shape
     flat, stride = given["use_2d_patch"], tuple(given["conv_patch_embed_stride"])
+    wanted = "a pair (h, w), because of use_2d_patch" if flat else "a triple (t, h, w)"
+    for key in ("conv_patch_embed_kernel", "conv_patch_embed_stride", "conv_patch_embed_padding"):
+        if len(given[key]) != (2 if flat else 3):
+            raise ArgumentError(f"{key}: should be {wanted}, but is {tuple(given[key])}")
     patch_embed = create_conv_patch_embed(
         in_channels=given["input_channels"],
         out_channels=given["patch_embed_dim"],
@@ -163,6 +167,8 @@ def _patches(given: dict[str, Any]) -> tuple[nn.Module | None, tuple[int, int, i
         conv=nn.Conv2d if flat else nn.Conv3d,
     )
     time, high, wide = (whole // step for whole, step in zip(shape, (1, *stride) if flat else stride, strict=True))
+    if not time * high * wide:
+        raise ArgumentError(f"conv_patch_embed_stride: {stride} is larger than the clips, {shape} in t, h and w")
     return patch_embed, (time, high, wide)
 
 
@@ -215,7 +221,7 @@ def _factors(key: str, pairs: Any, depth: int) -> list[float]:
     """Returns the factor of each layer, and one behind the last. Raises: ArgumentError for a layer that is missing."""
     factors = [1.0] * (depth + 1)
     for index, factor in pairs or ():
-        if not 0 <= index <= depth:
+        if index > depth:
             raise ArgumentError(f"{key}: layer {index} is not one of the {depth} layers, which count from 0")
         factors[index] = factor
     return factors
@@ -225,7 +231,7 @@ def _strides(key: str, layers: Any, depth: int) -> list[Sequence[int]]:
     """Returns the stride of each layer, () if it is not pooled. Raises: ArgumentError for a layer that is missing."""
     strides: list[Sequence[int]] = [()] * depth
     for index, *stride in layers or ():
-        if not 0 <= index < depth or len(stride) != 3:
+        if index >= depth:
             raise ArgumentError(f"{key}: give the number of a layer, 0 to {depth - 1}, and its stride in t, h and w")
         strides[index] = stride
     return strides

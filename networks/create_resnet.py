@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import nn
 
 from networks.clip.resnet3d import DEPTHS, Depth
-from networks.pytorchvideo.arguments import ONE, Build, PerStage, Triple, halves, per_stage
+from networks.pytorchvideo.arguments import (
+    ONE,
+    BlockTriples,
+    Build,
+    PerStage,
+    Probability,
+    Triple,
+    Triples,
+    halves,
+    per_stage,
+)
 from networks.pytorchvideo.bottleneck import (
     SPATIAL,
     TEMPORAL,
@@ -31,7 +40,7 @@ def create_resnet(
     input_channel: PositiveInt = 3,
     model_depth: Depth = 50,
     model_num_class: PositiveInt = 400,
-    dropout_rate: NonNegativeFloat = 0.5,
+    dropout_rate: Probability = 0.5,
     norm: Build | None = nn.BatchNorm3d,
     activation: Build | None = nn.ReLU,
     stem_dim_out: PositiveInt = 64,
@@ -43,10 +52,10 @@ def create_resnet(
     stem: Build = create_res_basic_stem,
     stage1_pool: Build | None = None,
     stage1_pool_kernel_size: Triple = (2, 1, 1),
-    stage_conv_a_kernel_size: Sequence[Any] = (ONE, ONE, TEMPORAL, TEMPORAL),
-    stage_conv_b_kernel_size: Sequence[Any] = (SPATIAL,) * 4,
+    stage_conv_a_kernel_size: BlockTriples = (ONE, ONE, TEMPORAL, TEMPORAL),
+    stage_conv_b_kernel_size: Triples = (SPATIAL,) * 4,
     stage_conv_b_num_groups: PerStage = (1, 1, 1, 1),
-    stage_conv_b_dilation: Sequence[Any] = (ONE,) * 4,
+    stage_conv_b_dilation: Triples = (ONE,) * 4,
     stage_spatial_h_stride: PerStage = (1, 2, 2, 2),
     stage_spatial_w_stride: PerStage = (1, 2, 2, 2),
     stage_temporal_stride: PerStage = (1, 1, 1, 1),

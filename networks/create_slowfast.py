@@ -5,11 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import nn
 
 from networks.clip.resnet3d import DEPTHS
-from networks.pytorchvideo.arguments import ONE, STAGES, Build, Triple, halves, per_stage
+from networks.pytorchvideo.arguments import (
+    ONE,
+    STAGES,
+    BlockTriples,
+    Build,
+    PerStage,
+    Probability,
+    Triple,
+    Triples,
+    halves,
+    per_stage,
+)
 from networks.pytorchvideo.bottleneck import SPATIAL, TEMPORAL, create_bottleneck_block
 from networks.pytorchvideo.fuse_fast import FastToSlowFusionBuilder
 from networks.pytorchvideo.head import create_res_basic_head
@@ -34,7 +45,7 @@ def create_slowfast(
     input_channels: Counts = (3, 3),
     model_depth: Literal[18, 50, 101, 152] = 50,
     model_num_class: PositiveInt = 400,
-    dropout_rate: NonNegativeFloat = 0.5,
+    dropout_rate: Probability = 0.5,
     norm: Build | None = nn.BatchNorm3d,
     activation: Build | None = nn.ReLU,
     stem_function: Sequence[Build] = (create_res_basic_stem,) * 2,
@@ -44,12 +55,12 @@ def create_slowfast(
     stem_pool: Build | Sequence[Build | None] | None = (nn.MaxPool3d,) * 2,
     stem_pool_kernel_sizes: Sequence[Triple] = (SPATIAL,) * 2,
     stem_pool_strides: Sequence[Triple] = ((1, 2, 2),) * 2,
-    stage_conv_a_kernel_sizes: Sequence[Any] = ((ONE, ONE, TEMPORAL, TEMPORAL), (TEMPORAL,) * 4),
-    stage_conv_b_kernel_sizes: Sequence[Any] = ((SPATIAL,) * 4,) * 2,
-    stage_conv_b_num_groups: Sequence[Counts] = ((1, 1, 1, 1),) * 2,
-    stage_conv_b_dilations: Sequence[Any] = ((ONE,) * 4,) * 2,
-    stage_spatial_strides: Sequence[Counts] = ((1, 2, 2, 2),) * 2,
-    stage_temporal_strides: Sequence[Counts] = ((1, 1, 1, 1),) * 2,
+    stage_conv_a_kernel_sizes: Sequence[BlockTriples] = ((ONE, ONE, TEMPORAL, TEMPORAL), (TEMPORAL,) * 4),
+    stage_conv_b_kernel_sizes: Sequence[Triples] = ((SPATIAL,) * 4,) * 2,
+    stage_conv_b_num_groups: Sequence[PerStage] = ((1, 1, 1, 1),) * 2,
+    stage_conv_b_dilations: Sequence[Triples] = ((ONE,) * 4,) * 2,
+    stage_spatial_strides: Sequence[PerStage] = ((1, 2, 2, 2),) * 2,
+    stage_temporal_strides: Sequence[PerStage] = ((1, 1, 1, 1),) * 2,
     bottleneck: Build | Sequence[Build | Sequence[Build]] = ((create_bottleneck_block,) * 4,) * 2,
     head: Build | None = create_res_basic_head,
     head_pool: Build | None = nn.AvgPool3d,
@@ -76,22 +87,23 @@ def create_slowfast(
         stage_spatial_strides=stage_spatial_strides, stage_temporal_strides=stage_temporal_strides,
         bottleneck=bottleneck, head_pool_kernel_sizes=head_pool_kernel_sizes,
     )  # fmt: skip
-    dims = _dims(stem_dim_outs, slowfast_channel_reduction_ratio, slowfast_conv_channel_fusion_ratio)
+    given = slowfast_channel_reduction_ratio
+    ratios = given if isinstance(given, Sequence) else (given,)
+    dims = _dims(stem_dim_outs, ratios, slowfast_conv_channel_fusion_ratio)
     norms: dict[str, Any] = {"norm": norm, "activation": activation}
     paths = [_pathway(_BLOCKS[model_depth], *of_it, **norms) for of_it in zip(dims, each, strict=True)]
     fuse = fusion_builder or FastToSlowFusionBuilder(
-        stem_dim_outs[0] // dims[1][0][0], slowfast_conv_channel_fusion_ratio, slowfast_fusion_conv_kernel_size,
+        ratios[0], slowfast_conv_channel_fusion_ratio, slowfast_fusion_conv_kernel_size,
         slowfast_fusion_conv_stride, max_stage_idx=STAGES - 1, **norms,
     ).create_module  # fmt: skip
     blocks = _fused(paths, fuse, [stem_dim_outs[0], *(outputs for _, _, outputs in dims[0])])
     blocks.append(_joined(head_pool, head_pool_kernel_sizes, head_output_size))
     if head is not None:
-        made = head(
+        blocks.append(head(
             in_features=sum(stages[-1][-1] for stages in dims), out_features=model_num_class, pool=None,
             output_size=head_output_size, dropout_rate=dropout_rate, activation=head_activation,
             output_with_global_average=head_output_with_global_average,
-        )  # fmt: skip
-        blocks.append(made)
+        ))  # fmt: skip
     return Net(blocks=nn.ModuleList(blocks))
 
 
@@ -109,15 +121,21 @@ def _by_pathway(**values: Any) -> list[dict[str, Any]]:
     return [{key: value[index] for key, value in values.items()} for index in range(pathways)]
 
 
-def _dims(stems: Counts, ratios: int | Counts, fusion: int) -> list[list[tuple[int, int, int]]]:
+def _dims(stems: Counts, ratios: Counts, fusion: int) -> list[list[tuple[int, int, int]]]:
     """Returns the channels of the stages of each pathway, see `create_stages`.
 
     stems: channels of the stems. ratios: channels of the slow pathway by those of each other one. fusion: channels that
     fusion appends to the slow pathway, by those of the first other one.
     Raises: ArgumentError for stems that do not fit the ratios.
     """
-    ratios = ratios if isinstance(ratios, Sequence) else [ratios]
+    if not ratios:
+        raise ArgumentError("slowfast_channel_reduction_ratio: is empty; give one for each pathway but the slow one")
     slow = stems[0]
+    for ratio in ratios:
+        if slow % ratio:
+            raise ArgumentError(
+                f"slowfast_channel_reduction_ratio: {ratio} does not divide the {slow} channels of stem_dim_outs"
+            )
     wanted = (slow, *(slow // ratio for ratio in ratios))
     if tuple(stems) != wanted:
         raise ArgumentError(

@@ -10,7 +10,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import nn
 
 from networks.clip.x3d import DEPTHS, EXPANSION, HEAD, SE_RATIO
-from networks.pytorchvideo.arguments import CUBE, Build, PerStage, Triple, halves, per_stage
+from networks.pytorchvideo.arguments import CUBE, Build, PerStage, Probability, Triple, Triples, halves, per_stage
 from networks.pytorchvideo.layers import Swish, round_repeats, round_width
 from networks.pytorchvideo.net import Net
 from networks.pytorchvideo.x3d import (
@@ -30,7 +30,7 @@ def create_x3d(
     input_clip_length: PositiveInt = 13,
     input_crop_size: PositiveInt = 160,
     model_num_class: PositiveInt = 400,
-    dropout_rate: NonNegativeFloat = 0.5,
+    dropout_rate: Probability = 0.5,
     width_factor: PositiveFloat = 2.0,
     depth_factor: PositiveFloat = 2.2,
     norm: Build | None = nn.BatchNorm3d,
@@ -40,7 +40,7 @@ def create_x3d(
     stem_dim_in: PositiveInt = 12,
     stem_conv_kernel_size: Triple = (5, 3, 3),
     stem_conv_stride: Triple = STRIDE,
-    stage_conv_kernel_size: Sequence[Triple] = (CUBE,) * 4,
+    stage_conv_kernel_size: Triples = (CUBE,) * 4,
     stage_spatial_stride: PerStage = (2, 2, 2, 2),
     stage_temporal_stride: PerStage = (1, 1, 1, 1),
     bottleneck: Build = create_x3d_bottleneck_block,

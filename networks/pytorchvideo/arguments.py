@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, NonNegativeInt, PositiveInt
+from pydantic import BeforeValidator, Discriminator, Field, NonNegativeInt, PositiveInt, Tag
 from torch import Tensor, nn
 
 from utils.config.build import ArgumentError
+from utils.config.sections import Probability as Probability
 
 
 def _tuples(value: Any) -> Any:
@@ -18,11 +19,29 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
 
 
-_LISTS = BeforeValidator(_tuples)
+def is_single(value: Any) -> bool:
+    """Returns whether a value is one triple, not a list of them."""
+    return len(value) > 0 and isinstance(value[0], Integral)
+
+
+def _one_or_each(value: Any) -> str:
+    """Returns which type a value is meant to have; what is no sequence at all is to be a triple."""
+    return "each" if isinstance(value, (list, tuple)) and not is_single(value) else "one"
+
+
+LISTS = BeforeValidator(_tuples)
 Build = Callable[..., nn.Module]
-Triple = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], _LISTS]  # t, h, w
-Padding = Annotated[tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt], _LISTS]
-PerStage = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt], _LISTS]
+Pair = Annotated[tuple[PositiveInt, PositiveInt], LISTS]  # h, w
+Triple = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt], LISTS]  # t, h, w
+Padding = Annotated[tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt], LISTS]
+PerStage = Annotated[tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt], LISTS]
+# one for all stages, or one for each; a value is compared with only that of the two which it is meant to be
+_BY_SHAPE = Discriminator(_one_or_each)
+_One = Annotated[Triple, Tag("one")]
+Triples = Annotated[_One | Annotated[Sequence[Triple], Tag("each")], _BY_SHAPE]
+# here a stage may also have a list, which is repeated over its blocks
+_Stage = Annotated[_One | Annotated[Sequence[Triple], Field(min_length=1), Tag("each")], _BY_SHAPE]
+BlockTriples = Annotated[_One | Annotated[Sequence[_Stage], Tag("each")], _BY_SHAPE]
 ONE, CUBE = (1, 1, 1), (3, 3, 3)
 STAGES = 4
 
@@ -72,11 +91,6 @@ def halves(kernel: Sequence[int]) -> tuple[int, int, int]:
     """Returns the padding that keeps the size of what an odd kernel sees."""
     time, height, width = kernel
     return time // 2, height // 2, width // 2
-
-
-def is_single(value: Any) -> bool:
-    """Returns whether a value is one triple, not a list of them."""
-    return len(value) > 0 and isinstance(value[0], Integral)
 
 
 def check_groups(key: str, groups: int, channels: int) -> None:

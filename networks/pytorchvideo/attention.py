@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from networks.pytorchvideo.arguments import ONE, Build, halves
+from networks.pytorchvideo.arguments import LISTS, ONE, Build, Probability, Triple, halves
 from networks.pytorchvideo.layers import DropPath, Mlp
 from utils.config.build import ArgumentError, checked
 
-Size = Sequence[PositiveInt]  # t, h, w; an empty one pools nothing
+Size = Triple | Annotated[tuple[()], LISTS]  # an empty one pools nothing
 Pooled = tuple[Tensor, Sequence[int]]
 PROJECTIONS = ("q", "k", "v")
 
@@ -68,7 +68,7 @@ class MultiScaleAttention(nn.Module):
         dim_out: int | None = None,
         num_heads: PositiveInt = 8,
         qkv_bias: bool = False,
-        dropout_rate: NonNegativeFloat = 0.0,
+        dropout_rate: Probability = 0.0,
         kernel_q: Size = ONE,
         kernel_kv: Size = ONE,
         stride_q: Size = ONE,
@@ -169,8 +169,8 @@ class MultiScaleBlock(nn.Module):
         num_heads: PositiveInt,
         mlp_ratio: PositiveFloat = 4.0,
         qkv_bias: bool = False,
-        dropout_rate: NonNegativeFloat = 0.0,
-        droppath_rate: NonNegativeFloat = 0.0,
+        dropout_rate: Probability = 0.0,
+        droppath_rate: Probability = 0.0,
         act_layer: Build = nn.GELU,
         norm_layer: Build = nn.LayerNorm,
         attn_norm_layer: Build = nn.LayerNorm,

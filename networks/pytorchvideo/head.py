@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.pytorchvideo.arguments import ONE, Build, Padding, Triple, apply, make_head_activation, make_pool
+from networks.pytorchvideo.arguments import (
+    ONE,
+    Build,
+    Padding,
+    Probability,
+    Triple,
+    apply,
+    make_head_activation,
+    make_pool,
+)
 from networks.pytorchvideo.refused import detector
 from utils.config.build import ArgumentError, checked
 
@@ -54,7 +63,7 @@ def create_res_basic_head(
     pool_kernel_size: Triple = (1, 7, 7),
     pool_stride: Triple = ONE,
     pool_padding: Padding = (0, 0, 0),
-    dropout_rate: NonNegativeFloat = 0.5,
+    dropout_rate: Probability = 0.5,
     activation: Build | None = None,
     output_with_global_average: bool = True,
 ) -> ResNetBasicHead:
@@ -120,7 +129,7 @@ def create_vit_basic_head(
     in_features: PositiveInt,
     out_features: PositiveInt,
     seq_pool_type: Literal["cls", "mean", "none"] = "cls",
-    dropout_rate: NonNegativeFloat = 0.5,
+    dropout_rate: Probability = 0.5,
     activation: Build | None = None,
 ) -> VisionTransformerBasicHead:
     """Builds the head of a vision transformer: a sequence (B, entries, in_features) -> logits (B, out_features).

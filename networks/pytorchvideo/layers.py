@@ -6,12 +6,12 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from networks.clip.x3d import round_width as round_width
-from networks.pytorchvideo.arguments import Build
+from networks.pytorchvideo.arguments import Build, Probability
 from utils.config.build import ArgumentError, checked
 
 
@@ -25,7 +25,8 @@ class DropPath(StochasticDepth):
     drop_prob: probability of each sample, 0 to 1.
     """
 
-    def __init__(self, drop_prob: float = 0.0) -> None:
+    @checked
+    def __init__(self, drop_prob: Probability = 0.0) -> None:
         super().__init__(drop_prob, mode="row")
 
 
@@ -73,7 +74,7 @@ class Mlp(nn.Module):
         hidden_features: PositiveInt | None = None,
         out_features: PositiveInt | None = None,
         act_layer: Build = nn.GELU,
-        dropout_rate: NonNegativeFloat = 0.0,
+        dropout_rate: Probability = 0.0,
         bias_on: bool = True,
     ) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ def make_multilayer_perceptron(
     norm: Build | None = None,
     mid_activation: Build = nn.ReLU,
     final_activation: Build | None = nn.ReLU,
-    dropout_rate: NonNegativeFloat = 0.0,
+    dropout_rate: Probability = 0.0,
 ) -> tuple[nn.Sequential, int]:
     """Builds linear layers with a norm and an activation between them, and returns them with the width of the output.
 

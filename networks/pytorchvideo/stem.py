@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from networks.pytorchvideo.arguments import ONE, Build, Padding, Triple, apply, make, make_norm, make_pool
@@ -150,7 +150,7 @@ def create_conv_patch_embed(
     out_channels: PositiveInt,
     conv_kernel_size: Sequence[PositiveInt] = (1, 16, 16),
     conv_stride: Sequence[PositiveInt] = (1, 4, 4),
-    conv_padding: Sequence[int] = (1, 7, 7),
+    conv_padding: Sequence[NonNegativeInt] = (1, 7, 7),
     conv_bias: bool = True,
     conv: Build = nn.Conv3d,
 ) -> PatchEmbed:

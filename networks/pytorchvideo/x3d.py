@@ -11,6 +11,7 @@ from networks.pytorchvideo.arguments import (
     ONE,
     Build,
     Padding,
+    Probability,
     Triple,
     apply,
     halves,
@@ -234,7 +235,7 @@ def create_x3d_head(
     norm_eps: PositiveFloat = 1e-5,
     norm_momentum: NonNegativeFloat = 0.1,
     bn_lin5_on: bool = False,
-    dropout_rate: NonNegativeFloat = 0.5,
+    dropout_rate: Probability = 0.5,
     activation: Build | None = None,
     output_with_global_average: bool = True,
 ) -> ResNetBasicHead:

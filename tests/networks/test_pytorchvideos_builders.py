@@ -11,7 +11,10 @@ import pytest
 import torch
 from torch import nn
 
+from methods import METHODS
+from networks.checkpoints.layouts import LAYOUTS
 from networks.create_csn import create_csn, create_r2plus1d
+from networks.create_mvit import create_multiscale_vision_transformers
 from networks.create_resnet import create_resnet
 from networks.create_slowfast import create_slowfast
 from networks.create_x3d import create_x3d
@@ -108,6 +111,43 @@ def test_norms_have_the_epsilon_and_momentum_that_are_given() -> None:
         assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.2)}
 
 
+WIDER = [[1, 2.0], [3, 2.0], [14, 2.0]]
+MVIT: dict[str, Any] = {  # its base network
+    "spatial_size": 224,
+    "temporal_size": 16,
+    "embed_dim_mul": WIDER,
+    "atten_head_mul": WIDER,
+    "pool_q_stride_size": [[1, 1, 2, 2], [3, 1, 2, 2], [14, 1, 2, 2]],
+    "pool_kv_stride_adaptive": [1, 8, 8],
+    "pool_kvq_kernel": [3, 3, 3],
+}
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(
+    ("build", "arguments", "network"),
+    [
+        (create_resnet, {}, "create_resnet_r50"),
+        (create_slowfast, {}, "resnet50"),
+        (create_x3d, {}, "x3d_m"),
+        (create_csn, {}, "csn_r101"),
+        (create_r2plus1d, {}, "r2plus1d_r50"),
+        (create_multiscale_vision_transformers, MVIT, "mvit_v1_b"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_checkpoint_of_a_builder_is_read_as_the_network_of_its_kind(
+    build: Callable[..., nn.Module], arguments: dict[str, Any], network: str
+) -> None:
+    with torch.device("meta"):
+        state = build(**arguments).state_dict()
+        layout = next(layout for layout in LAYOUTS if layout.recognises(state))
+        found, description = layout.convert(state, {})
+        same = METHODS[description.method](backbone=description.backbone, **description.arguments).state_dict()
+    assert layout.name.startswith("PyTorchVideo") and description.backbone == network
+    assert {key: value.shape for key, value in found.items()} == {key: value.shape for key, value in same.items()}
+
+
 @pytest.mark.parametrize(
     ("build", "arguments", "message"),
     [
@@ -120,6 +160,17 @@ def test_norms_have_the_epsilon_and_momentum_that_are_given() -> None:
             {"stem_conv_strides": ((1, 2, 2),)},
             "stem_conv_strides: has 1 entries; give one for",
         ),
+        (
+            create_slowfast,
+            {"slowfast_channel_reduction_ratio": 4, "stem_dim_outs": (10, 2)},
+            "slowfast_channel_reduction_ratio: 4 does not divide the 10 channels of stem_dim_outs",
+        ),
+        (create_slowfast, {"slowfast_channel_reduction_ratio": ()}, "slowfast_channel_reduction_ratio: is empty"),
+        (create_slowfast, {"stage_spatial_strides": ((1, 2, 2, 2, 2),) * 2}, "stage_spatial_strides: .* at most 4"),
+        (create_slowfast, {"stage_temporal_strides": ((1, 1, 1),) * 2}, "stage_temporal_strides: .* more entries"),
+        (create_slowfast, {"stage_conv_b_num_groups": ((1,) * 5,) * 2}, "stage_conv_b_num_groups: .* at most 4"),
+        (create_r2plus1d, {"dropout_rate": 1.5}, "dropout_rate: should be less than or equal to 1"),
+        (create_x3d, {"stage_conv_kernel_size": (3, 3)}, "stage_conv_kernel_size: should have more entries"),
         (create_x3d, {"width_factor": 0}, "width_factor: should be greater than 0"),
         (create_x3d, {"input_crop_size": 16}, "input_crop_size: 16 is smaller than the strides of the network, 32"),
     ],

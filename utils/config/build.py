@@ -167,10 +167,16 @@ def _first_mistake(error: ValidationError, name: str, known: list[str]) -> tuple
     key = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         return key, f"{name} does not take it{nearest(key, known) if known else '; it takes no arguments'}"
-    if first["type"] == "missing":
+    if first["type"] == "missing" and not _is_entry(first):
         return key, f"{name} needs it"
     # a value of several types, `bool | Literal["gaussian"]`, has one mistake for each of them
-    reasons = [mistake["msg"] for mistake in mistakes if mistake["loc"][:1] == first["loc"][:1]]
+    of_it = [mistake for mistake in mistakes if mistake["loc"][:1] == first["loc"][:1]]
+    reasons = ["should have more entries" if _is_entry(mistake) else mistake["msg"] for mistake in of_it]
     text, *more = dict.fromkeys(re.sub(r"^\w+ should ", "should ", reason) for reason in reasons)
     text = " or ".join([text, *(reason.removeprefix("should be ") for reason in more)])
     return key, f"{text}, but is {first['input']!r}"
+
+
+def _is_entry(mistake: Mapping[str, Any]) -> bool:
+    """Returns whether an entry of a tuple is missing, not an argument by itself."""
+    return mistake["type"] == "missing" and isinstance(mistake["loc"][-1], int)

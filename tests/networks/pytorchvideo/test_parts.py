@@ -133,6 +133,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
             "bias: has 1 entries for 2 convolutions",
         ),
         (head.create_vit_basic_head, {"in_features": 4, "out_features": 3, "seq_pool_type": "max"}, "seq_pool_type"),
+        (attention.MultiScaleAttention, {"dim": 8, "kernel_q": (3, 3)}, "kernel_q: should have more entries"),
         (head.ResNetBasicHead, {}, "proj: is missing"),
         (res_stage.ResBlock, {}, "branch2: is missing"),
         (

@@ -62,6 +62,13 @@ def test_a_wrong_name_argument_or_type_names_its_dotted_path(
         build(TABLE, name, arguments, where="common.x")
 
 
+def test_an_entry_that_a_tuple_lacks_is_no_missing_argument() -> None:
+    def paired(pair: tuple[int, int]) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"^x\.pair: should have more entries, but is \(1,\)$"):
+        build({"paired": paired}, "paired", {"pair": (1,)}, where="x")
+
+
 def test_what_the_program_adds_cannot_be_given_by_a_config() -> None:
     assert build(TABLE, "part", {"width": 3}, where="common.x", name="added") == (3, "added", 0.5)
     with pytest.raises(ConfigError, match=r"common\.x\.name: part does not take it; known names: ratio, width"):
