@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from datasets.spans.document import Document
+from datasets.spans.frame_clock import FrameClock
 from datasets.spans.reading import Reading
 from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order, stem
 from utils.errors import UserError
@@ -29,6 +30,7 @@ class Format:
     write: returns the text of a file.
     holds: which of score, subset, duration, fps, num_frames, empty (videos without spans) and classes it can hold.
     tick: seconds of its finest step; 0.0 if it keeps times to the bit, None if it counts frames.
+    steady: whether its frames are steps of 1 / fps, whenever those of the video appear.
     name_as: what it keeps of a video's name.
     parts: divides a table into files, each with its name without suffix; None if one file holds all.
     named: whether only the name of a file says which video or class it is about.
@@ -43,6 +45,7 @@ class Format:
     write: Callable[[SpanTable], str]
     holds: frozenset[str]
     tick: float | None = EXACT
+    steady: bool = False
     name_as: Callable[[str], str] = str
     parts: Parts | None = None
     named: bool = False
@@ -82,21 +85,26 @@ def file_name(name: str) -> str:
     return PurePosixPath(name).name
 
 
-def whole_frames(video: LabeledVideo, title: str) -> list[tuple[Span, int, int]]:
+def whole_frames(video: LabeledVideo, form: Format) -> list[tuple[Span, int, int]]:
     """Returns each span with its first frame, counted from 0, and the first frame after it; at least one frame.
 
     Raises UserError if the frame rate of the video is unknown.
     """
     if video.spans and video.fps is None:
         raise UserError(
-            f"{video.name}: {title} counts frames, and nothing says how many a second there are; give --videos, the "
-            "folder of the videos, or --fps"
+            f"{video.name}: {form.title} counts frames, and nothing says how many a second there are; give --videos, "
+            "the folder of the videos, or --fps"
         )
     found = []
+    clock = _clock(video, form)
     for span in video.spans:
-        first, after = round(span.start * (video.fps or 1)), round(span.end * (video.fps or 1))
+        first, after = clock.frame(span.start), clock.frame(span.end)
         found.append((span, first, max(after, first + 1)))
     return found
+
+
+def _clock(video: LabeledVideo, form: Format) -> FrameClock:
+    return FrameClock(video.fps or 1.0) if form.steady or video.clock is None else video.clock
 
 
 def losses(table: SpanTable, form: Format, *, written: SpanTable | None = None) -> list[str]:
@@ -133,9 +141,9 @@ def losses(table: SpanTable, form: Format, *, written: SpanTable | None = None) 
 def _kept(video: LabeledVideo, form: Format) -> list[tuple[float, float]]:
     """Returns each moment of a video's spans, and the one that a file of the format has in its place."""
     if form.tick is None:
-        fps = video.fps or 1.0
-        frames = whole_frames(video, form.title)
-        return [pair for span, first, after in frames for pair in ((span.start, first / fps), (span.end, after / fps))]
+        second, frames = _clock(video, form).second, whole_frames(video, form)
+        moments = [((span.start, second(first)), (span.end, second(after))) for span, first, after in frames]
+        return [pair for both in moments for pair in both]
     step = form.tick or MICROSECONDS
     moments = [moment for span in video.spans for moment in (span.start, span.end)]
     return [(moment, round(moment / step) * step if form.tick > MICROSECONDS else moment) for moment in moments]

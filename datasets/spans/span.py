@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from datasets.lists.columns import composed
 from datasets.lists.tables import VIDEO_SUFFIXES
+from datasets.spans.frame_clock import FrameClock
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class LabeledVideo:
     num_frames: None if it is unknown.
     subset: such as training or validation; "" without one.
     where: the file that names it, for messages; two videos are equal whatever it is.
+    clock: the times of its frames; None if nobody has seen the file, or its labels say how many a second there are.
     """
 
     name: str
@@ -51,6 +53,7 @@ class LabeledVideo:
     num_frames: int | None = None
     subset: str = ""
     where: str = field(default="", compare=False, repr=False)
+    clock: FrameClock | None = field(default=None, compare=False, repr=False)
 
     @property
     def length(self) -> float | None:

@@ -41,6 +41,12 @@ def test_a_name_is_the_end_of_a_path_or_a_path_the_end_of_a_name(folder: Path, n
     assert VideoFiles(folder).path(name) == path
 
 
+def test_a_whole_path_is_that_video_whatever_else_ends_like_it(folder: Path) -> None:
+    (folder / "1.mp4").touch()
+    files = VideoFiles(folder)
+    assert files.path("1.mp4") == files.path("1") == "1.mp4" and files.path("run/1.mp4") == "run/1.mp4"
+
+
 def test_a_name_of_two_videos_is_an_error(folder: Path) -> None:
     with pytest.raises(ListError, match=r"1\.mp4: may be (jump|run)/1\.mp4 or"):
         VideoFiles(folder).path("1.mp4")
