@@ -12,7 +12,7 @@ from dataclasses import replace
 from datasets.lists.class_names import Classes
 from datasets.lists.columns import is_number, label_base
 from datasets.spans.reading import Fault
-from datasets.spans.span import SpanTable, in_order
+from datasets.spans.span import SpanTable, counted, in_order
 
 _SEPARATORS = re.compile(r"((?:^|(?<=\d))[\s_\-]+(?=\d))|[\s_\-]+")
 _CODE = re.compile(r"[a-z]\d+")  # Charades: `c092 Taking a bottle of water` is called c092
@@ -35,7 +35,7 @@ def one_spelling(table: SpanTable) -> tuple[SpanTable, list[str]]:
         groups.setdefault(folded(name), []).append(name)
     chosen = {name: max(group, key=lambda one: counts[one]) for group in groups.values() for name in group}
     notes = [
-        f"class {name!r} ({counts[name]} spans) is taken as {target!r} ({counts[target]} spans)"
+        f"class {name!r} ({counted(counts[name], 'span')}) is taken as {target!r} ({counted(counts[target], 'span')})"
         for name, target in chosen.items()
         if name != target
     ]

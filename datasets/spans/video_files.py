@@ -96,7 +96,7 @@ class VideoFiles:
             video,
             clock=clock,
             duration=video.duration or _seconds(times),
-            fps=video.fps or (clock and clock.fps),
+            fps=video.fps or (None if clock is None else clock.fps),
             num_frames=video.num_frames or len(times),
         )
 

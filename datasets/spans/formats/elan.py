@@ -135,7 +135,7 @@ def _named(tiers: Mapping[str, list[list[Span]]]) -> list[tuple[str, list[Span]]
     for label, (first, *more) in tiers.items():
         named.append((label, first))
         for lane in more:
-            name = next(name for n in count(2) if (name := f"{label} {n}") not in taken)
+            name = next(name for name in (f"{label} {n}" for n in count(2)) if name not in taken)
             taken.add(name)
             named.append((name, lane))
     return named

@@ -132,19 +132,17 @@ def test_what_a_format_cannot_hold_is_said() -> None:
         ("walk", "run"),
     )
     assert losses(table, FORMATS["srt"]) == [
-        "SRT cannot hold the scores of 1 spans",
-        "SRT cannot hold the subsets of 1 videos",
-        "SRT cannot hold the durations of 1 videos",
-        "SRT cannot hold the frame rates of 1 videos",
-        "SRT cannot hold how many frames 1 videos have",
-        "SRT cannot hold 1 videos without spans",
-        "SRT cannot hold the order of the 2 classes, and those without spans",
+        "SRT cannot hold the scores of 1 span",
+        "SRT cannot hold the subsets of 1 video",
+        "SRT cannot hold the durations of 1 video",
+        "SRT cannot hold the frame rates of 1 video",
+        "SRT cannot hold the numbers of frames of 1 video",
+        "SRT cannot hold 1 video without spans",
+        "SRT cannot hold the order of 2 classes, and those without spans",
         "SRT names 2 videos otherwise: d/a.mp4 is a",
-        "SRT rounds 1 times to milliseconds, by 0.4 ms at most",
+        "SRT rounds 1 time to milliseconds, by 0.4 ms at most",
     ]
-    assert (
-        losses(table, FORMATS["label_studio"])[-1] == "Label Studio rounds 1 times to whole frames, by 3.4 ms at most"
-    )
+    assert losses(table, FORMATS["label_studio"])[-1] == "Label Studio rounds 1 time to whole frames, by 3.4 ms at most"
     assert losses(replace(table, classes=("run",)), FORMATS["csv"]) == []
 
 
@@ -167,6 +165,19 @@ def test_what_a_format_cannot_hold_is_said() -> None:
         ("multithumos", SpanTable((video("a,b", (0.0, 1.0, "x")),), ("x",)), "cannot name this video: its name has a"),
         ("multithumos", SpanTable((video("a 1", (0.0, 1.0, "x")),), ("x",)), "a number behind its name may be a start"),
         ("srt", SpanTable((video("a", (0.0, 1.0, "x")), video("b/a", (0.0, 1.0, "x"))), ("x",)), "two videos"),
+        *(
+            (name, SpanTable((video("a", (1.0, 1.0004, "x")),), ("x",)), "too short for")
+            for name in ("srt", "vtt", "elan")
+        ),
+        ("srt", SpanTable((video("a", (1.0, 2.0, "x"), (1.0, 2.0001, "x")),), ("x",)), "are the same in SRT"),
+        (
+            "label_studio",
+            SpanTable((video("a", (1.0, 1.01, "x"), (1.011, 1.02, "x"), fps=25.0),), ("x",)),
+            "'x' from 1.011 to 1.02 s and another span are the same in Label Studio",
+        ),
+        ("csv", SpanTable((video("a", (0.0, 1.0, "nan")),), ("nan",)), "every span needs the name of a class"),
+        ("csv", SpanTable((video("a", (0.0, 1.0, "-1")),), ("-1",)), "every span needs the name of a class"),
+        ("csv", SpanTable((video("a", (0.0, 1.0, "2.0")),), ("2.0",)), "class '2.0': would be read as '2'; rename it"),
         ("srt", SpanTable((video("a"),), ()), "no span that SRT could hold"),
     ],
 )

@@ -32,6 +32,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> VideoFiles:
     return VideoFiles(folder)
 
 
+@pytest.mark.whole
 def test_frames_of_a_video_that_is_there_are_read_by_its_own_times(files: VideoFiles, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("video,label,start_frame,end_frame\na,x,10,20\na,y,20,25\n")
     (tmp_path / "l.json").write_text('{"labels": {"a": [{"label": "x", "support": [11, 20]}]}}')
@@ -41,6 +42,7 @@ def test_frames_of_a_video_that_is_there_are_read_by_its_own_times(files: VideoF
         assert found == spans[: len(found)]
 
 
+@pytest.mark.whole
 def test_frames_are_written_as_they_are_read(files: VideoFiles, tmp_path: Path) -> None:
     complete = files.complete(video("a.mkv", (1.0, 2.0, "x"), (2.0, 2.167, "y")))
     (file,) = write_spans(SpanTable((complete,), ("x", "y")), tmp_path / "a.xml", "cvat")
@@ -49,6 +51,7 @@ def test_frames_are_written_as_they_are_read(files: VideoFiles, tmp_path: Path) 
     assert [(span.start, round(span.end, 3)) for span in spans] == [(1.0, 2.0), (2.0, 2.167)]
 
 
+@pytest.mark.whole
 def test_label_studio_counts_steps_of_its_rate_in_every_video(files: VideoFiles, tmp_path: Path) -> None:
     complete = files.complete(video("a.mkv", (1.0, 2.0, "x")))
     (file,) = write_spans(SpanTable((complete,), ("x",)), tmp_path / "l.json", "label_studio")

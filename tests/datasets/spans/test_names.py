@@ -27,8 +27,8 @@ def test_the_spelling_that_is_used_most_is_taken_for_all() -> None:
     found, notes = one_spelling(table("Long Jump", "long_jump", "Long Jump", "LONG-JUMP", "run"))
     assert labels_of(found) == ["Long Jump"] * 4 + ["run"] and found.classes == ("Long Jump", "run")
     assert sorted(notes) == [
-        "class 'LONG-JUMP' (1 spans) is taken as 'Long Jump' (2 spans)",
-        "class 'long_jump' (1 spans) is taken as 'Long Jump' (2 spans)",
+        "class 'LONG-JUMP' (1 span) is taken as 'Long Jump' (2 spans)",
+        "class 'long_jump' (1 span) is taken as 'Long Jump' (2 spans)",
     ]
 
 
