@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from datasets.lists.class_names import Classes
 from datasets.spans.document import Document
 from datasets.spans.files import read_labels, read_spans, write_spans
 from datasets.spans.format import Format, losses
@@ -224,9 +225,11 @@ def test_webvtt_is_unescaped_and_loses_its_tags_and_srt_stays_as_it_is(tmp_path:
     assert "a --&gt; b &amp; c" in out.read_text() and read_spans([out]).classes == ("a --> b & c",)
 
 
-def test_numbers_that_are_labels_are_the_same_with_a_fraction(tmp_path: Path) -> None:
-    (tmp_path / "l.csv").write_text("video,label,start,end\na.mp4,2.0,1,2\na.mp4,2,3,4\n")
-    assert read_spans([tmp_path / "l.csv"]).classes == ("2",)
+def test_a_number_with_a_fraction_of_zero_is_the_same_class(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text("00:00:01,000 --> 00:00:02,500\n2.0\n\n00:00:03,000 --> 00:00:04,000\n2\n")
+    assert read_spans([tmp_path / "a.srt"]).classes == ("2",)
+    classes = Classes(["a", "b", "c"], Path("classInd.txt"))
+    assert [span.label for span in read_spans([tmp_path / "a.srt"], classes=classes).spans] == ["c", "c"]
 
 
 def test_times_in_seconds_count_where_a_table_also_has_frames(tmp_path: Path) -> None:
