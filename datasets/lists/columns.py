@@ -109,7 +109,7 @@ def read_seconds(cell: str) -> float | None:
     if clock := _CLOCK.fullmatch(text):
         return 3600 * int(clock[1] or 0) + 60 * int(clock[2]) + float(clock[3])
     number = float(text) if text else math.nan
-    if math.isinf(number):
+    if math.isinf(number) or "_" in text:  # Python takes 1_5 for 15
         raise ValueError(f"{cell!r} is not a finite number of seconds")
     return None if math.isnan(number) else number
 

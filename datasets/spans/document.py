@@ -91,7 +91,10 @@ class Document:
         first = next(line for line in self.text.splitlines() if line.strip())
         if first.lstrip()[0] in "{[<" or not any(mark in first for mark in "\t,;"):
             return []
-        return [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter_of(first)))]
+        try:
+            return [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter_of(first)))]
+        except csv.Error as error:
+            raise ListError(f"{self.path}: its first line cannot be read as that of a table ({error})") from None
 
     @cached_property
     def columns(self) -> frozenset[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.lists.class_names import Classes
 from datasets.spans.check import check
 from datasets.spans.document import Document
-from datasets.spans.format import Format
+from datasets.spans.format import Format, Videos, check_times
 from datasets.spans.formats import FORMATS, find_format
 from datasets.spans.names import match_classes, one_spelling
-from datasets.spans.reading import Fault, NoVideos, Reading
-from datasets.spans.span import LabeledVideo, SpanTable, in_order, without_suffix
+from datasets.spans.reading import Fault, NoVideos, Reading, class_name
+from datasets.spans.span import LabeledVideo, SpanTable, contradiction, counted, filled, in_order, without_suffix
 from datasets.spans.video_files import VideoFiles
 from utils.errors import ListError, UserError
 from utils.files import atomic_write
@@ -77,7 +78,8 @@ def read_labels(
         if not FORMATS[name].looks(document):
             raise ListError(f"{path}: is not of {FORMATS[name].title}; expected {FORMATS[name].marks}")
         reading = Reading(NoVideos() if videos is None else videos, fps, faults, notes)
-        read.append((path, name, FORMATS[name].read(document, reading)))
+        found = FORMATS[name].read(document, reading)
+        read.append((path, name, found if videos is None else _by_file(found, videos)))
     table = _merged(read, faults, notes)
     if classes is None:
         table, changes = one_spelling(table)
@@ -86,6 +88,22 @@ def read_labels(
         faults += unknown
     table, wrong = check(table, videos)
     return Labels(table, faults + wrong, notes + changes, {path: name for path, name, _ in read})
+
+
+def _by_file(table: SpanTable, files: VideoFiles) -> SpanTable:
+    """Calls the videos that are there by their paths, so that two spellings of one are one video."""
+    named = Videos()
+    for video in table.videos:
+        named.add(
+            files.path(video.name) or video.name,
+            list(video.spans),
+            where=video.where,
+            subset=video.subset,
+            duration=video.duration,
+            fps=video.fps,
+            num_frames=video.num_frames,
+        )
+    return named.table(table.classes)
 
 
 def _merged(read: list[tuple[Path, str, SpanTable]], faults: list[Fault], notes: list[str]) -> SpanTable:
@@ -104,11 +122,13 @@ def _merged(read: list[tuple[Path, str, SpanTable]], faults: list[Fault], notes:
                 what = f"{source} and {path} disagree about {video.name}: {reason}"
                 faults.append(Fault(f"{what}; leave out one of the files, or correct it"))
             elif FORMATS[name].adds_up and form == name:
-                videos[key] = (replace(before, spans=in_order((*before.spans, *video.spans))), source, form)
+                both = replace(filled(before, video), spans=in_order((*before.spans, *video.spans)))
+                videos[key] = (both, source, form)
             else:
+                videos[key] = (filled(before, video), source, form)
                 same += 1
     if same:
-        notes.append(f"{same} videos are in several files, with the same labels")
+        notes.append(f"in several files, with the same labels: {counted(same, 'video')}")
     names = list(dict.fromkeys(name for _, _, table in read for name in table.classes))
     ordered = all(list(table.classes) == sorted(table.classes) for _, _, table in read)
     found = sorted((video for video, _, _ in videos.values()), key=lambda video: video.name)
@@ -117,10 +137,8 @@ def _merged(read: list[tuple[Path, str, SpanTable]], faults: list[Fault], notes:
 
 def _disagreement(one: LabeledVideo, other: LabeledVideo, *, both: bool) -> str:
     """Says how two entries of a video differ; "" if they do not. both: the spans of both count."""
-    for key in ("subset", "duration", "fps", "num_frames"):
-        values = getattr(one, key), getattr(other, key)
-        if all(values) and values[0] != values[1]:
-            return f"{key} {values[0]} and {values[1]}"
+    if reason := contradiction(one, other):
+        return reason
     if both:
         return ""
     first, second = set(one.spans), set(other.spans)
@@ -132,7 +150,14 @@ def _disagreement(one: LabeledVideo, other: LabeledVideo, *, both: bool) -> str:
 
 
 def write_spans(table: SpanTable, path: Path, name: str) -> list[Path]:
-    """Writes a table in the format FORMATS[name]; returns the files, none of which is written before all are made.
+    """Writes a table in the format FORMATS[name]; returns the files. `texts_of` says more."""
+    texts = texts_of(table, path, name)
+    write_texts(texts)
+    return list(texts)
+
+
+def texts_of(table: SpanTable, path: Path, name: str) -> dict[Path, str]:
+    """Returns the files of a table in the format FORMATS[name], none of which is written.
 
     Formats whose files are about one video, or one class, write a folder; for a single file `path` may be its name.
 
@@ -141,15 +166,23 @@ def write_spans(table: SpanTable, path: Path, name: str) -> list[Path]:
     form = FORMATS[name]
     if "empty" not in form.holds:
         table = replace(table, videos=tuple(video for video in table.videos if video.spans))
-    texts = {file: form.write(part) for file, part in _parts(table, path, form)}
+    for label in sorted({span.label for span in table.spans}):
+        if (read := class_name(label, f"class {label!r}")) != label:
+            raise UserError(f"class {label!r}: would be read as {read!r}; rename it")
+    check_times(table, form)
+    return {file: form.write(part) for file, part in _parts(table, path, form)}
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Writes files, and the folders that they are in. Raises UserError where something else is in their place."""
+    file: Path | None = None
     try:
         for file, text in texts.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(file, "w", newline="\n") as out:
                 out.write(text)
     except (NotADirectoryError, FileExistsError, IsADirectoryError) as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; give another place") from None
-    return list(texts)
+        raise UserError(f"{file}: cannot be written: {error.strerror}; give another place") from None
 
 
 def _parts(table: SpanTable, path: Path, form: Format) -> Iterable[tuple[Path, SpanTable]]:
@@ -163,7 +196,7 @@ def _parts(table: SpanTable, path: Path, form: Format) -> Iterable[tuple[Path, S
             wanted = f"{parts[0][0]}{form.suffix}"
             raise UserError(f"{path}: only its name can say what is in it; call it {wanted}, or give a folder")
         return [(path, parts[0][1])]
-    names = [name for name, _ in parts]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    counts = Counter(name for name, _ in parts)
+    if twice := next((name for name, number in counts.items() if number > 1), None):
         raise UserError(f"{path}: two videos would be written to {twice}{form.suffix}; rename one of them")
     return [(path / f"{name}{form.suffix}", part) for name, part in parts]

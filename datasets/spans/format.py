@@ -9,9 +9,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from datasets.spans.document import Document
+from datasets.spans.frame_clock import FrameClock
 from datasets.spans.reading import Reading
-from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order, stem
-from utils.errors import UserError
+from datasets.spans.span import LabeledVideo, Span, SpanTable, contradiction, counted, filled, in_order, stem
+from utils.errors import ListError, UserError
 
 Parts = Callable[[SpanTable], Iterator[tuple[str, SpanTable]]]
 EXACT, MICROSECONDS, MILLISECONDS, FRAMES = 0.0, 1e-6, 1e-3, None
@@ -29,6 +30,7 @@ class Format:
     write: returns the text of a file.
     holds: which of score, subset, duration, fps, num_frames, empty (videos without spans) and classes it can hold.
     tick: seconds of its finest step; 0.0 if it keeps times to the bit, None if it counts frames.
+    steady: whether its frames are steps of 1 / fps, whenever those of the video appear.
     name_as: what it keeps of a video's name.
     parts: divides a table into files, each with its name without suffix; None if one file holds all.
     named: whether only the name of a file says which video or class it is about.
@@ -43,6 +45,7 @@ class Format:
     write: Callable[[SpanTable], str]
     holds: frozenset[str]
     tick: float | None = EXACT
+    steady: bool = False
     name_as: Callable[[str], str] = str
     parts: Parts | None = None
     named: bool = False
@@ -57,10 +60,12 @@ class Videos:
         self._spans: dict[str, list[Span]] = defaultdict(list)
 
     def add(self, name: str, spans: list[Span], *, where: str, **about: Any) -> None:
-        """Adds spans of a video. about: fields of LabeledVideo; what is known already stays."""
-        before = self._known.get(name) or LabeledVideo(name, where=where)
-        news = {key: value for key, value in about.items() if value and not getattr(before, key)}
-        self._known[name] = replace(before, **news) if news else before
+        """Adds spans of a video. about: fields of LabeledVideo. Raises ListError if they contradict what is known."""
+        more = LabeledVideo(name, where=where, **about)
+        before = self._known.get(name, more)
+        if reason := contradiction(before, more):
+            raise ListError(f"{where}: {name} has {reason} in one file; correct one of them")
+        self._known[name] = filled(before, more)
         self._spans[name] += spans
 
     def table(self, classes: list[str] | tuple[str, ...] = ()) -> SpanTable:
@@ -82,21 +87,26 @@ def file_name(name: str) -> str:
     return PurePosixPath(name).name
 
 
-def whole_frames(video: LabeledVideo, title: str) -> list[tuple[Span, int, int]]:
+def whole_frames(video: LabeledVideo, form: Format) -> list[tuple[Span, int, int]]:
     """Returns each span with its first frame, counted from 0, and the first frame after it; at least one frame.
 
     Raises UserError if the frame rate of the video is unknown.
     """
     if video.spans and video.fps is None:
         raise UserError(
-            f"{video.name}: {title} counts frames, and nothing says how many a second there are; give --videos, the "
-            "folder of the videos, or --fps"
+            f"{video.name}: {form.title} counts frames, and nothing says how many a second there are; give --videos, "
+            "the folder of the videos, or --fps"
         )
     found = []
+    clock = _clock(video, form)
     for span in video.spans:
-        first, after = round(span.start * (video.fps or 1)), round(span.end * (video.fps or 1))
+        first, after = clock.frame(span.start), clock.frame(span.end)
         found.append((span, first, max(after, first + 1)))
     return found
+
+
+def _clock(video: LabeledVideo, form: Format) -> FrameClock:
+    return FrameClock(video.fps or 1.0) if form.steady or video.clock is None else video.clock
 
 
 def losses(table: SpanTable, form: Format, *, written: SpanTable | None = None) -> list[str]:
@@ -106,36 +116,58 @@ def losses(table: SpanTable, form: Format, *, written: SpanTable | None = None) 
     """
     said = []
     have = {
-        "score": (sum(span.score is not None for span in table.spans), "the scores of {} spans"),
-        "subset": (sum(bool(video.subset) for video in table.videos), "the subsets of {} videos"),
-        "duration": (sum(video.duration is not None for video in table.videos), "the durations of {} videos"),
-        "fps": (sum(video.fps is not None for video in table.videos), "the frame rates of {} videos"),
-        "num_frames": (sum(video.num_frames is not None for video in table.videos), "how many frames {} videos have"),
-        "empty": (sum(not video.spans for video in table.videos), "{} videos without spans"),
+        "score": (sum(span.score is not None for span in table.spans), "the scores of {}", "span"),
+        "subset": (sum(bool(video.subset) for video in table.videos), "the subsets of {}", "video"),
+        "duration": (sum(video.duration is not None for video in table.videos), "the durations of {}", "video"),
+        "fps": (sum(video.fps is not None for video in table.videos), "the frame rates of {}", "video"),
+        "num_frames": (
+            sum(video.num_frames is not None for video in table.videos),
+            "the numbers of frames of {}",
+            "video",
+        ),
+        "empty": (sum(not video.spans for video in table.videos), "{} without spans", "video"),
         "classes": (
             len(table.classes) * (list(table.classes) != sorted({span.label for span in table.spans})),
-            "the order of the {} classes, and those without spans",
+            "the order of {}, and those without spans",
+            "class",
         ),
     }
-    for key, (number, words) in have.items():
+    for key, (number, words, noun) in have.items():
         if number and key not in form.holds:
-            said.append(f"{form.title} cannot hold {words.format(number)}")
+            said.append(
+                f"{form.title} cannot hold {words.format(counted(number, noun, 'classes' * (noun == 'class')))}"
+            )
     if changed := [video.name for video in table.videos if form.name_as(video.name) != video.name]:
-        said.append(f"{form.title} names {len(changed)} videos otherwise: {changed[0]} is {form.name_as(changed[0])}")
+        number = counted(len(changed), "video")
+        said.append(f"{form.title} names {number} otherwise: {changed[0]} is {form.name_as(changed[0])}")
     moved = [abs(moment - kept) for video in (written or table).videos for moment, kept in _kept(video, form)]
     if any(shift > MICROSECONDS for shift in moved):
         step = "whole frames" if form.tick is None else "milliseconds"
-        number = sum(shift > MICROSECONDS for shift in moved)
-        said.append(f"{form.title} rounds {number} times to {step}, by {1000 * max(moved):.3g} ms at most")
+        number = counted(sum(shift > MICROSECONDS for shift in moved), "time")
+        said.append(f"{form.title} rounds {number} to {step}, by {1000 * max(moved):.3g} ms at most")
     return said
+
+
+def check_times(table: SpanTable, form: Format) -> None:
+    """Raises UserError for a span that has no length in the format's times, and for two that become the same."""
+    for video in table.videos if form.tick != EXACT else ():
+        moments = [kept for _, kept in _kept(video, form)]
+        there: set[tuple[float, float, str]] = set()
+        for span, start, end in zip(video.spans, moments[::2], moments[1::2], strict=True):
+            what = f"{video.name}: {span.label!r} from {span.start:g} to {span.end:g} s"
+            if start == end:
+                raise UserError(f"{what} is too short for {form.title}; remove it, or write another format")
+            if (start, end, span.label) in there:
+                raise UserError(f"{what} and another span are the same in {form.title}; write another format")
+            there.add((start, end, span.label))
 
 
 def _kept(video: LabeledVideo, form: Format) -> list[tuple[float, float]]:
     """Returns each moment of a video's spans, and the one that a file of the format has in its place."""
     if form.tick is None:
-        fps = video.fps or 1.0
-        frames = whole_frames(video, form.title)
-        return [pair for span, first, after in frames for pair in ((span.start, first / fps), (span.end, after / fps))]
+        second, frames = _clock(video, form).second, whole_frames(video, form)
+        moments = [((span.start, second(first)), (span.end, second(after))) for span, first, after in frames]
+        return [pair for both in moments for pair in both]
     step = form.tick or MICROSECONDS
     moments = [moment for span in video.spans for moment in (span.start, span.end)]
     return [(moment, round(moment / step) * step if form.tick > MICROSECONDS else moment) for moment in moments]

@@ -12,14 +12,19 @@ from dataclasses import replace
 from datasets.lists.class_names import Classes
 from datasets.lists.columns import is_number, label_base
 from datasets.spans.reading import Fault
-from datasets.spans.span import SpanTable, in_order
+from datasets.spans.span import SpanTable, counted, in_order
 
+_SEPARATORS = re.compile(r"((?:^|(?<=\d))[\s_\-]+(?=\d))|[\s_\-]+")
 _CODE = re.compile(r"[a-z]\d+")  # Charades: `c092 Taking a bottle of water` is called c092
 
 
 def folded(name: str) -> str:
-    """Returns what two spellings of one class have in common."""
-    return re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFKC", name).casefold())
+    """Returns what two spellings of one class have in common.
+
+    Between two digits a separator counts, as `1 12` is not `11 2`; so does a sign in front, as -1 is not 1.
+    """
+    text = unicodedata.normalize("NFKC", name).casefold()
+    return _SEPARATORS.sub(lambda found: "_" if found[1] else "", text)
 
 
 def one_spelling(table: SpanTable) -> tuple[SpanTable, list[str]]:
@@ -30,7 +35,7 @@ def one_spelling(table: SpanTable) -> tuple[SpanTable, list[str]]:
         groups.setdefault(folded(name), []).append(name)
     chosen = {name: max(group, key=lambda one: counts[one]) for group in groups.values() for name in group}
     notes = [
-        f"class {name!r} ({counts[name]} spans) is taken as {target!r} ({counts[target]} spans)"
+        f"class {name!r} ({counted(counts[name], 'span')}) is taken as {target!r} ({counted(counts[target], 'span')})"
         for name, target in chosen.items()
         if name != target
     ]

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from datasets.lists.columns import composed, read_seconds
+from datasets.lists.columns import read_label, read_seconds
+from datasets.spans.frame_clock import FrameClock
 from datasets.spans.span import Span
 from utils.errors import ListError
 
@@ -29,14 +30,14 @@ class Fault:
     fix: str = ""
 
 
-class Rates(Protocol):
-    """Knows how many frames a second videos have."""
+class Clocks(Protocol):
+    """Knows when the frames of videos appear."""
 
     def look_at(self, names: Iterable[str]) -> None:
         """Finds out about several videos at once, which takes less time than one by one."""
 
-    def fps(self, name: str) -> float | None:
-        """Returns the frame rate of a video; None if it is unknown."""
+    def clock(self, name: str) -> FrameClock | None:
+        """Returns the times of a video's frames; None if they are unknown."""
 
 
 class NoVideos:
@@ -45,7 +46,7 @@ class NoVideos:
     def look_at(self, names: Iterable[str]) -> None:
         """Does nothing, as there are no videos."""
 
-    def fps(self, name: str) -> float | None:
+    def clock(self, name: str) -> FrameClock | None:
         """Returns None for every video."""
         return None
 
@@ -54,13 +55,13 @@ class NoVideos:
 class Reading:
     """Collects what readers find in one label file.
 
-    rates: knows the frame rate of videos.
+    clocks: knows the frames of videos.
     fallback: frames per second of videos whose rate nothing else says.
     faults: what is wrong with spans; those of them that have no meaning are left out.
     notes: what the file says beyond spans and is not taken over.
     """
 
-    rates: Rates = field(default_factory=NoVideos)
+    clocks: Clocks = field(default_factory=NoVideos)
     fallback: float | None = None
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -75,29 +76,33 @@ class Reading:
             return []
         return [Span(times[0], times[1], class_name(label, where), number(score, "score", where), where)]
 
-    def frames(self, first: Any, after: Any, label: Any, where: str, fps: float, score: Any = None) -> list[Span]:
+    def frames(
+        self, first: Any, after: Any, label: Any, where: str, clock: FrameClock, score: Any = None
+    ) -> list[Span]:
         """Returns the span of the frames from `first` on, counted from 0, before `after`, like `spans`."""
         frames = self._frame(first, where), self._frame(after, where)
         if frames[0] is None or frames[1] is None:
             return []
-        return self.spans(frames[0] / fps, frames[1] / fps, label, where, score)
+        return self.spans(clock.second(frames[0]), clock.second(frames[1]), label, where, score)
 
-    def fps(self, name: str, where: str, known: float | None = None) -> float:
-        """Returns the frame rate of a video: `known` from the file, else from the video, else the fallback.
+    def clock(self, name: str, where: str, fps: float | None = None) -> FrameClock:
+        """Returns when the frames of a video appear: by `fps` from the file, else as in the video, else the fallback.
 
         Raises ListError without any of them.
         """
-        rate = known or self.rates.fps(name) or self.fallback
+        if fps is None and (found := self.clocks.clock(name)) is not None:
+            return found
+        rate = fps or self.fallback
         if rate is None:
             raise ListError(
                 f"{where}: spans of {name} are in frames, and nothing says how many a second there are; give --videos, "
                 "the folder of the videos, or --fps"
             )
-        return rate
+        return FrameClock(rate)
 
     def _frame(self, value: Any, where: str) -> int | None:
         try:
-            frame = math.nan if isinstance(value, bool) or value is None else float(value)
+            frame = _float(value)
         except (TypeError, ValueError, OverflowError):
             frame = math.nan
         if not frame.is_integer():
@@ -132,14 +137,22 @@ def shown(value: Any) -> str:
 
 
 def class_name(label: Any, where: str) -> str:
-    """Returns a label as the name of a class, in the composed form of Unicode. Raises ListError."""
+    """Returns a label as the name of a class, a number as `read_label` does. Raises ListError for an unknown class."""
     if isinstance(label, int) and not isinstance(label, bool):
         label = str(label)
-    if not isinstance(label, str) or not (name := composed(label.strip())):
+    name = read_label(label, where=where) if isinstance(label, str) else None
+    if name is None:
         raise ListError(f"{where}: the label is {shown(label)}; every span needs the name of a class")
     if not name.isprintable():
         raise ListError(f"{where}: the label {shown(label)} has characters that are not printed; remove them")
     return name
+
+
+def _float(value: Any) -> float:
+    """Returns a value as a number. Raises ValueError or TypeError for what only Python takes for one: `1_5`, True."""
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
 
 
 def number(value: Any, what: str, where: str) -> float | None:
@@ -147,7 +160,7 @@ def number(value: Any, what: str, where: str) -> float | None:
     if value is None or value == "":
         return None
     try:
-        if not math.isfinite(found := float(value)) or isinstance(value, bool):
+        if not math.isfinite(found := _float(value)):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise ListError(f"{where}: {what} {shown(value)} is not a number") from None

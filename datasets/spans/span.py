@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from datasets.lists.columns import composed
 from datasets.lists.tables import VIDEO_SUFFIXES
+from datasets.spans.frame_clock import FrameClock
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class LabeledVideo:
     num_frames: None if it is unknown.
     subset: such as training or validation; "" without one.
     where: the file that names it, for messages; two videos are equal whatever it is.
+    clock: the times of its frames; None if nobody has seen the file, or its labels say how many a second there are.
     """
 
     name: str
@@ -51,6 +54,7 @@ class LabeledVideo:
     num_frames: int | None = None
     subset: str = ""
     where: str = field(default="", compare=False, repr=False)
+    clock: FrameClock | None = field(default=None, compare=False, repr=False)
 
     @property
     def length(self) -> float | None:
@@ -58,6 +62,24 @@ class LabeledVideo:
         if self.duration is None and self.fps and self.num_frames:
             return self.num_frames / self.fps
         return self.duration
+
+
+_ABOUT = ("subset", "duration", "fps", "num_frames")
+
+
+def contradiction(one: LabeledVideo, other: LabeledVideo) -> str:
+    """Says in which fact about a video two descriptions of it differ; "" if they do not."""
+    for key in _ABOUT:
+        values = getattr(one, key), getattr(other, key)
+        if all(values) and values[0] != values[1]:
+            return f"{key} {values[0]} and {values[1]}"
+    return ""
+
+
+def filled(one: LabeledVideo, other: LabeledVideo) -> LabeledVideo:
+    """Returns a video with the facts about it that only the other description has."""
+    news: dict[str, Any] = {key: value for key in _ABOUT if (value := getattr(other, key)) and not getattr(one, key)}
+    return replace(one, **news) if news else one
 
 
 @dataclass(frozen=True)
@@ -80,6 +102,11 @@ class SpanTable:
 def in_order(spans: list[Span] | tuple[Span, ...]) -> tuple[Span, ...]:
     """Returns the spans sorted by start, end, label and score."""
     return tuple(sorted(spans, key=lambda span: (span.start, span.end, span.label, span.score or 0.0)))
+
+
+def counted(number: int, noun: str, several: str = "") -> str:
+    """Returns a number with its noun: 1 span, 2 spans. several: the plural, where it needs more than an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
 def stem(name: str) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from datasets.lists.columns import composed
 from datasets.lists.tables import VIDEO_SUFFIXES
+from datasets.spans.frame_clock import FrameClock
 from datasets.spans.span import LabeledVideo, without_suffix
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
@@ -20,7 +23,8 @@ class VideoFiles:
     """Knows the videos below a folder by every name that a label file may give them.
 
     A name is a path of which one is the end of the other: labels may name less than the path below the folder, or more,
-    such as a path on another machine. The suffix may be absent or another one. Each video is scanned once.
+    such as a path on another machine. The suffix may be absent or another one. A whole path below the folder is only
+    that video, whatever else ends like it. Each video is scanned once.
 
     Raises ListError if there is no such folder, or for a name that may be two videos.
     """
@@ -43,7 +47,8 @@ class VideoFiles:
         """Returns the path of a video below the folder, as the disk spells it; None if it is not there."""
         slashes = composed(name.replace("\\", "/")).removeprefix("./")
         for form in (slashes, without_suffix(slashes)):
-            found = self._ends.get(form) or next((self._whole[end] for end in _ends(form) if end in self._whole), None)
+            found = self._whole.get(form) or self._ends.get(form)
+            found = found or next((self._whole[end] for end in _ends(form) if end in self._whole), None)
             if found is None:  # crawlers of ActivityNet put v_ in front of the id
                 found = self._ends.get(f"v_{form}")
             if found and len(found) > 1:
@@ -66,12 +71,13 @@ class VideoFiles:
             except FrameError as error:
                 self._times[path] = str(error)
 
-    def fps(self, name: str) -> float | None:
-        """Returns the frames per second of a video; None if it is not there, cannot be read, or has one frame."""
+    def clock(self, name: str) -> FrameClock | None:
+        """Returns the times of a video's frames; None if it is not there, cannot be read, or has one frame."""
         times = self._scanned(name)
         if not isinstance(times, VideoTimes) or len(times) < 2:
             return None
-        return round((len(times) - 1) / float(times.seconds[-1]), 6)
+        fps = round((len(times) - 1) / float(times.seconds[-1]), 6)
+        return FrameClock(fps, np.append(times.clock, times.begins + times.duration))
 
     def fault(self, name: str) -> str:
         """Returns why a video cannot be used: it is not there, or cannot be read; "" if it can."""
@@ -81,14 +87,16 @@ class VideoFiles:
         return times if isinstance(times, str) else ""
 
     def complete(self, video: LabeledVideo) -> LabeledVideo:
-        """Fills in what the labels do not say of a video that is there: duration, frames and frame rate."""
+        """Fills in what the labels do not say of a video that is there: duration, frames and their times."""
         times = self._scanned(video.name)
         if not isinstance(times, VideoTimes):
             return video
+        clock = None if video.fps else self.clock(video.name)
         return replace(
             video,
+            clock=clock,
             duration=video.duration or _seconds(times),
-            fps=video.fps or self.fps(video.name),
+            fps=video.fps or (None if clock is None else clock.fps),
             num_frames=video.num_frames or len(times),
         )
 

@@ -64,7 +64,8 @@ def find_frames(
     _refuse(records, missing, length, allowed=allowed)
     shown = np.stack([first, np.minimum(stop, known)], axis=1)
     # context is a share of what the video shows of the span
-    with_more = [whole_frames(moments) for moments in with_context(*np.clip([start, end], 0, known), context)]
+    start, end = np.clip(start, 0, known), np.clip(end, 0, known)
+    with_more = [whole_frames(moments) for moments in with_context(start, end, context)]
     first = np.where(missing | whole, first, with_more[0])
     stop = np.where(missing, np.maximum(stop, first + 1), np.minimum(np.where(whole, stop, with_more[1]), known))
     found = records.with_frames(first.astype(np.int32), (stop - first).astype(np.int32))

@@ -60,7 +60,7 @@ class SegmentIndex:
             shown[record], lengths[record] = (first, last), len(times) * records.labelled[record]
             if not records.in_frames:  # context is a share of what the video shows of the span
                 span = np.clip(span, times.begins, times.begins + times.duration).tolist()
-            more = between(times, *with_context(*span, context))
+            more = between(times, *with_context(span[0], span[1], context))
             self._bounds[record] = min(first, more[0]), max(last, more[1])
         if background is not None:
             self._add(shown, lengths, background)

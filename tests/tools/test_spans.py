@@ -60,7 +60,7 @@ def test_fix_mends_and_the_file_that_was_read_stays(tmp_path: Path) -> None:
 def test_a_conversion_says_what_is_not_kept(tmp_path: Path) -> None:
     file = labels(tmp_path, "a.mp4,run,1,3,0.5\n", "video,label,start,end,score\n")
     out, _ = run_tool("spans", file, "--to", "vtt", tmp_path / "out")
-    assert "not kept: WebVTT cannot hold the scores of 1 spans" in out and f"wrote {tmp_path}/out/a.vtt" in out
+    assert "not kept: WebVTT cannot hold the scores of 1 span\n" in out and f"wrote {tmp_path}/out/a.vtt" in out
     out, _ = run_tool("spans", file, "--to", "label_studio", tmp_path / "tasks.json", "--fps", 25)
     assert "not kept" not in out and json.loads((tmp_path / "tasks.json").read_text())[0]["data"]["fps"] == 25
 
@@ -112,6 +112,47 @@ def test_ids_need_the_folder_of_the_videos_for_lists(tmp_path: Path) -> None:
     file = labels(tmp_path, "a,run,1,3\nb,run,1,3\n")
     err = run_tool("spans", file, "--lists", tmp_path / "lists", "--split", "0.5", code=2).stderr
     assert "is not the path of a video; give --videos" in err
+
+
+def test_nothing_is_written_where_one_of_both_outputs_cannot_be(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a,run,1,3\n")
+    run_tool("spans", file, "--to", "csv", tmp_path / "o.csv", "--lists", tmp_path / "l", "--split", "0.5", code=2)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_was_read_is_not_written(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a.mp4,run,3,1\n")
+    before = file.read_text()
+    err = run_tool("spans", file, "--fix", "--to", "csv", tmp_path / "." / file.name, code=2).stderr
+    assert "is a file of labels that was read, and stays as it is" in err and file.read_text() == before
+
+
+def test_numbers_as_classes_are_in_the_order_of_numbers(tmp_path: Path) -> None:
+    file = labels(tmp_path, "a.mp4,10,1,3\nb.mp4,2,1,3\nb.mp4,02,3,4\n")
+    out, _ = run_tool("spans", file, "--lists", tmp_path / "l", "--split", "0.5")
+    assert (tmp_path / "l/classInd.txt").read_text() == "".join(f"{number} {number}\n" for number in range(11))
+    assert "9 of the classes 0 to 10 have no video; name them with --classes" in out and "num_class: 11" in out
+    rows = "".join(path.read_text() for path in (tmp_path / "l").glob("*.csv"))
+    assert rows.count(".mp4,2,") == 2 and rows.count(".mp4,10,") == 1
+
+
+def test_lists_that_are_not_written_are_said(tmp_path: Path) -> None:
+    header = "video,label,start,end,subset\n"
+    lists = tmp_path / "l"
+    out, _ = run_tool("spans", labels(tmp_path, "a.mp4,run,1,3,\n", header), "--lists", lists, "--split", "0.5")
+    assert "csv: 1 video at --split 0.5 leave none for it" in out
+    (lists / "train.csv").write_text("old")
+    out, _ = run_tool("spans", labels(tmp_path, "a.mp4,run,1,3,testing\n", header), "--lists", lists)
+    assert f"{lists}/train.csv is of an earlier run, and stays" in out and (lists / "test.csv").exists()
+
+
+@pytest.mark.whole
+def test_two_spellings_of_a_path_are_one_video(tmp_path: Path) -> None:
+    make_video(tmp_path / "videos/c.mp4", frames=30, fps=10)
+    file = labels(tmp_path, "c.mp4,run,0,1\n/home/u/c.mp4,run,1,2\n")
+    out, _ = run_tool("spans", file, "--videos", tmp_path / "videos", "--to", "csv", tmp_path / "o.csv")
+    assert "1 video, 2 spans" in out
+    assert read_spans([tmp_path / "o.csv"]).videos[0].spans == video("c", (0.0, 1.0, "run"), (1.0, 2.0, "run")).spans
 
 
 def test_what_the_command_writes_is_what_the_reader_reads(tmp_path: Path) -> None:

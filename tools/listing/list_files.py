@@ -17,11 +17,11 @@ from utils.files import atomic_write
 from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
 
 
-def class_order(labels: Iterable[str], *, renumber: bool = False) -> list[str]:
+def class_order(labels: Iterable[str], *, renumber: bool | None = False) -> list[str]:
     """Returns class names in their order: sorted, or every number up to the highest if all of them are numbers.
 
     So a number stays the label that it is, which a trained network needs; prints that. renumber: counts the numbers
-    that occur from 0 instead.
+    that occur from 0 instead; None if the command has no such option, but --classes.
 
     Raises UserError for numbers that cannot be kept.
     """
@@ -34,15 +34,16 @@ def class_order(labels: Iterable[str], *, renumber: bool = False) -> list[str]:
         print(f"--renumber: {ordered[0]} becomes 0, {ordered[-1]} becomes {len(ordered) - 1}")
         return ordered
     if highest >= _MOST_CLASSES:
+        way_out = "--renumber counts these from 0, or name all classes with --class-names"
         raise UserError(
-            f"a label is {highest}, but only {len(names)} classes occur; --renumber counts these from 0, or name all "
-            "classes with --class-names"
+            f"a label is {highest}, but only {len(names)} classes occur; "
+            f"{'name all of them with --classes' if renumber is None else way_out}"
         )
     without = highest + 1 - len(numbers)
     if without:
         print(
             f"labels are numbers and are kept, though {without} of the classes 0 to {highest} have no video; "
-            "--renumber counts the others from 0"
+            f"{'name them with --classes' if renumber is None else '--renumber counts the others from 0'}"
         )
     return [str(number) for number in range(highest + 1)]
 

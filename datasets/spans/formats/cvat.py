@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from datasets.spans.document import Document
 from datasets.spans.format import FRAMES, Format, Videos, one_video, whole_frames
+from datasets.spans.frame_clock import FrameClock
 from datasets.spans.reading import Reading, count, entry
 from datasets.spans.span import SpanTable, stem
 from utils.errors import ListError
@@ -35,8 +36,8 @@ def read(document: Document, reading: Reading) -> SpanTable:
         size, step = count(_text(root, "size"), "size", where), _step(root, where)
         begin = int(_text(root, "start_frame") or 0)
         frames = _tracks(root, begin + (size or 0) * step, step, where) + _tags(root, step, where)
-        fps = reading.fps(name, where) if frames else 1.0
-        spans = [span for first, after, label, at in frames for span in reading.frames(first, after, label, at, fps)]
+        clock = reading.clock(name, where) if frames else FrameClock(1.0)
+        spans = [span for first, after, label, at in frames for span in reading.frames(first, after, label, at, clock)]
         classes = [label.findtext("name", "") for meta in _META for label in root.findall(f"{meta}/labels/label")]
     videos = Videos()
     videos.add(name, spans, where=where, num_frames=size if (begin, step) == (0, 1) else None)
@@ -104,7 +105,7 @@ def write(table: SpanTable) -> str:
     for name in table.classes:
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = name
     ElementTree.SubElement(task, "source").text = video.name
-    for number, (span, first, after) in enumerate(whole_frames(video, FORMAT.title)):
+    for number, (span, first, after) in enumerate(whole_frames(video, FORMAT)):
         track = ElementTree.SubElement(root, "track", id=str(number), label=span.label, source="manual")
         for frame, outside in ((first, "0"), (after, "1")):
             corner = {"xtl": "0.00", "ytl": "0.00", "xbr": "16.00", "ybr": "16.00", "z_order": "0"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 from urllib.parse import quote, unquote
 from xml.etree import ElementTree
@@ -50,12 +50,15 @@ def read(document: Document, reading: Reading) -> SpanTable:
 
 
 def _filled(slots: Mapping[str, str | None], origin: float) -> dict[str, float | None]:
-    """Returns the seconds of each slot; one without a time lies evenly between its neighbours, as ELAN shows it."""
+    """Returns the seconds of each slot; one without a time lies evenly between its neighbours, as ELAN shows it.
+
+    origin: milliseconds of the video at which the times of the document begin.
+    """
     names = list(slots)
     known = [place for place, name in enumerate(names) if slots[name] is not None]
     times: dict[str, float | None] = dict.fromkeys(names)
     for place in known:
-        times[names[place]] = (float(slots[names[place]] or 0) - origin) / 1000
+        times[names[place]] = (float(slots[names[place]] or 0) + origin) / 1000
     for before, after in pairwise(known):
         low, high = times[names[before]], times[names[after]]
         assert low is not None and high is not None
@@ -107,9 +110,8 @@ def write(table: SpanTable) -> str:
             tiers[span.label].append([span])
         else:
             free.append(span)
-    lanes = [(f"{label} {n}" if n > 1 else label, lane) for label in tiers for n, lane in enumerate(tiers[label], 1)]
     number = 0
-    for name, lane in lanes:
+    for name, lane in _named(tiers):
         tier = ElementTree.SubElement(root, "TIER", LINGUISTIC_TYPE_REF="default-lt", TIER_ID=name)
         for span in lane:
             number += 1
@@ -124,6 +126,19 @@ def write(table: SpanTable) -> str:
     ElementTree.SubElement(root, "LINGUISTIC_TYPE", kind)
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _named(tiers: Mapping[str, list[list[Span]]]) -> list[tuple[str, list[Span]]]:
+    """Returns all lanes with names that differ: that of the class, then `class 2`, unless a class is called so."""
+    named = []
+    taken = set(tiers)
+    for label, (first, *more) in tiers.items():
+        named.append((label, first))
+        for lane in more:
+            name = next(name for name in (f"{label} {n}" for n in count(2)) if name not in taken)
+            taken.add(name)
+            named.append((name, lane))
+    return named
 
 
 def _document() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
 from datasets.spans.reading import Reading, both, count, entry, positive
 from datasets.spans.span import Span, SpanTable, without_suffix
-from utils.errors import ListError
+from utils.errors import ListError, UserError
 
 
 def looks(document: Document) -> bool:
@@ -34,7 +34,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
         _samples(document, reading, videos)
         return videos.table()
     classes = [str(name) for name in content.get("classes") or []]
-    reading.rates.look_at(content["labels"])
+    reading.clocks.look_at(content["labels"])
     for name, detections in content["labels"].items():
         where = f"{document.path}: {name}"
         with entry(where):
@@ -46,7 +46,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
 def _samples(document: Document, reading: Reading, videos: Videos) -> None:
     samples = document.json["samples"]
     with entry(f"{document.path}: samples"):
-        reading.rates.look_at(sample["filepath"] for sample in samples)
+        reading.clocks.look_at(sample["filepath"] for sample in samples)
     for number, sample in enumerate(samples, 1):
         where = f"{document.path}: sample {number}"
         with entry(where):
@@ -77,14 +77,20 @@ def _spans(
         yield from reading.spans(start, end, label, where, score)
     else:
         first, last = both(one["support"])
-        yield from reading.frames(first - 1, last, label, where, reading.fps(name, where, fps), score)
+        yield from reading.frames(first - 1, last, label, where, reading.clock(name, where, fps), score)
 
 
 def write(table: SpanTable) -> str:
-    """Returns a labels.json, whose videos are named without suffix, as FiftyOne looks for them in data/."""
+    """Returns a labels.json, whose videos are named without suffix, as FiftyOne looks for them in data/.
+
+    Raises UserError for two videos of which only the suffixes differ.
+    """
     labels: dict[str, list[dict[str, Any]]] = {}
     for video in table.videos:
-        labels[without_suffix(video.name)] = [
+        name = without_suffix(video.name)
+        if name in labels:
+            raise UserError(f"{video.name}: FiftyOne would call two videos {name}; rename one of them")
+        labels[name] = [
             {"label": span.label, "timestamps": [span.start, span.end]}
             | ({} if span.score is None else {"confidence": span.score})
             for span in video.spans

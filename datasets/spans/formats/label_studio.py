@@ -1,7 +1,9 @@
 """Reads and writes Label Studio's JSON: timeline labels of videos in frames, and labels of sound in seconds.
 
-A range of frames counts from 1 and includes its last frame. Tasks with predictions and without annotations give these,
-with their scores; scored spans are written as predictions, which Label Studio shows for correction.
+A range of frames counts from 1 and includes its last frame. Label Studio's player counts time in steps of 1 / fps, also
+in videos whose frames come at other times, so frames are read and written by that rate.
+Tasks with predictions and without annotations give these, with their scores; scored spans are written as predictions,
+which Label Studio shows for correction.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from datasets.spans.document import Document
 from datasets.spans.format import FRAMES, Format, Videos, whole_frames
+from datasets.spans.frame_clock import FrameClock
 from datasets.spans.reading import Reading, count, entry, positive
 from datasets.spans.span import LabeledVideo, Span, SpanTable
 from utils.errors import ListError
@@ -48,7 +51,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
             tasks.append((where, name, task.get("data", {}), list(_results(task, where, other))))
     for kind, number in other.items():
         reading.notes.append(f"{document.path}: {number} results of type {kind} have no times and are not read")
-    reading.rates.look_at(name for _, name, _, _ in tasks)
+    reading.clocks.look_at(name for _, name, _, _ in tasks)
     for where, name, data, results in tasks:
         with entry(where):
             values = [result.get("value", {}) for result in results]
@@ -105,11 +108,11 @@ def _spans(result: Mapping[str, Any], name: str, fps: float | None, where: str, 
     value, score = result["value"], result.get("score")
     where = f"{where}, region {result['id']}" if "id" in result else where
     if result["type"] == "timelinelabels":
-        rate = reading.fps(name, where, fps)
+        steady = FrameClock(reading.clock(name, where, fps).fps)
         for part in value["ranges"]:
             for label in value["timelinelabels"]:
                 first = part["start"] - 1 if part.get("start") is not None else None
-                yield from reading.frames(first, part.get("end"), label, where, rate, score)
+                yield from reading.frames(first, part.get("end"), label, where, steady, score)
     elif result["type"] == "labels":
         for label in value["labels"]:
             yield from reading.spans(value["start"], value["end"], label, where, score)
@@ -144,7 +147,7 @@ def _task(number: int, video: LabeledVideo) -> dict[str, Any]:
             "value": {"ranges": [{"start": first + 1, "end": after}], "timelinelabels": [span.label]},
         }
         | ({} if span.score is None else {"score": span.score})
-        for place, (span, first, after) in enumerate(whole_frames(video, FORMAT.title))
+        for place, (span, first, after) in enumerate(whole_frames(video, FORMAT))
     ]
     kind = "predictions" if any(span.score is not None for span in video.spans) else "annotations"
     return {"id": number, "data": data, kind: [{"result": results}]}
@@ -159,4 +162,5 @@ FORMAT = Format(
     write=write,
     holds=frozenset({"score", "subset", "duration", "fps", "num_frames", "empty"}),
     tick=FRAMES,
+    steady=True,
 )

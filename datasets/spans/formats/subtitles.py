@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from datasets.spans.reading import Reading
 from datasets.spans.span import SpanTable, stem
 from utils.errors import ListError, UserError
 
+_TAG = re.compile(r"<[^>]*>")  # WebVTT: <v Anna>, <b>, <00:00:01.500>
 _CUE = re.compile(r"(\S+)\s+-->\s+(\S+)(\s+\S.*)?")
 
 
@@ -47,27 +49,23 @@ def read(document: Document, reading: Reading) -> SpanTable:
         cue = _CUE.fullmatch(line)
         assert cue is not None
         start, end = (cue[part].replace(",", ".") for part in (1, 2))  # SRT writes a comma, WebVTT a point
-        videos.add(name, reading.spans(start, end, block[at + 1][1], where), where=where)
+        text = block[at + 1][1]
+        label = html.unescape(_TAG.sub("", text)) if _is_vtt(document) else text
+        videos.add(name, reading.spans(start, end, label, where), where=where)
     return videos.table()
 
 
-def _check(table: SpanTable) -> None:
-    for span in table.spans:
-        if "-->" in span.label:
-            raise UserError(f"class {span.label!r}: subtitles cannot hold an arrow; rename the class")
-
-
 def _write_srt(table: SpanTable) -> str:
-    """Returns numbered cues."""
-    _check(table)
+    """Returns numbered cues. Raises UserError for a class with an arrow in its name."""
+    if label := next((span.label for span in table.spans if "-->" in span.label), None):
+        raise UserError(f"class {label!r}: SRT cannot hold an arrow; rename the class")
     cues = [(clock(span.start, mark=","), clock(span.end, mark=","), span.label) for span in table.spans]
     return "".join(f"{number}\n{start} --> {end}\n{label}\n\n" for number, (start, end, label) in enumerate(cues, 1))
 
 
 def _write_vtt(table: SpanTable) -> str:
-    """Returns a WebVTT file."""
-    _check(table)
-    cues = [(clock(span.start), clock(span.end), span.label) for span in table.spans]
+    """Returns a WebVTT file, in which < and & are escaped."""
+    cues = [(clock(span.start), clock(span.end), html.escape(span.label, quote=False)) for span in table.spans]
     return "WEBVTT\n\n" + "".join(f"{start} --> {end}\n{label}\n\n" for start, end, label in cues)
 
 

@@ -12,14 +12,13 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from datasets.lists.columns import find_columns, normal_name, read_label
+from datasets.lists.columns import FRAMES, find_columns, normal_name
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos
 from datasets.spans.reading import Reading, count, entry, positive
 from datasets.spans.span import SpanTable
 from utils.errors import ListError
 
-_FRAMES = {"start_frame": "start", "frame_start": "start", "end_frame": "end", "frame_end": "end", "stop_frame": "end"}
 _NUMBERS: dict[str, Callable[[Any, str, str], Any]] = {"duration": positive, "fps": positive, "num_frames": count}
 _SCORES = ("score", "confidence")
 
@@ -36,10 +35,11 @@ def looks(document: Document) -> bool:
 
 def _columns(document: Document) -> tuple[dict[str, int], bool]:
     """Returns the place of each column, and whether times are frames."""
+    columns = find_columns(document.header, where=f"{document.path}:1")
+    frames = set(FRAMES) <= columns.keys()
+    if frames:
+        columns["start"], columns["end"] = (columns.pop(name) for name in FRAMES)
     names = [normal_name(cell) for cell in document.header]
-    frames = any(name in _FRAMES for name in names) and not {"start", "end"} <= set(names)
-    header = [_FRAMES.get(name, name) if frames else cell for name, cell in zip(names, document.header, strict=True)]
-    columns = find_columns(header, where=f"{document.path}:1")
     columns |= {name: place for place, name in enumerate(names) if name in _NUMBERS or name in _SCORES}
     return columns, frames
 
@@ -48,7 +48,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
     """Reads all rows."""
     columns, frames = _columns(document)
     rows = [(where, {key: cells[place] for key, place in columns.items()}) for where, cells in document.rows()]
-    reading.rates.look_at(dict.fromkeys(row["path"] for _, row in rows))
+    reading.clocks.look_at(dict.fromkeys(row["path"] for _, row in rows))
     unread = [cell for place, cell in enumerate(document.header) if cell and place not in columns.values()]
     if unread:
         reading.notes.append(f"{document.path}: columns that are not read: {', '.join(unread)}")
@@ -60,11 +60,11 @@ def read(document: Document, reading: Reading) -> SpanTable:
             about: dict[str, Any] = {key: read(row.get(key), key, where) for key, read in _NUMBERS.items()}
             spans = []
             if any(row[key] for key in ("label", "start", "end")):
-                label = read_label(row["label"], where=where)
+                label = row["label"]
                 score = next((row[key] for key in _SCORES if key in row), None)
                 if frames:
-                    fps = reading.fps(row["path"], where, about["fps"])
-                    spans = reading.frames(row["start"], row["end"], label, where, fps, score)
+                    clock = reading.clock(row["path"], where, about["fps"])
+                    spans = reading.frames(row["start"], row["end"], label, where, clock, score)
                 else:
                     spans = reading.spans(row["start"], row["end"], label, where, score)
             videos.add(row["path"], spans, where=where, subset=row.get("split", ""), **about)

@@ -48,13 +48,27 @@ def read(document: Document, reading: Reading) -> SpanTable:
         parts = line.rsplit(None, 2)
         if len(parts) != 3:
             raise ListError(f"{where}: {shown(line)} is not `video start end`")
+        if problem := _unclear(parts[0]):
+            raise ListError(f"{where}: {shown(line)} is not `video start end`: {problem}")
         videos.add(parts[0], reading.spans(parts[1], parts[2], label, where), where=where, subset=subset)
     return videos.table()
 
 
 def write(table: SpanTable) -> str:
-    """Returns the lines of one class."""
+    """Returns the lines of one class. Raises UserError for a video that a line cannot name."""
+    for video in table.videos:
+        if problem := _unclear(video.name):
+            raise UserError(f"{video.name!r}: THUMOS14 cannot name this video: {problem}; rename it")
     return "".join(f"{v.name} {span.start!r} {span.end!r}\n" for v in table.videos for span in v.spans)
+
+
+def _unclear(name: str) -> str:
+    """Says why a line that begins with this name of a video would mean something else; "" if it would not."""
+    if name.strip() != name or not name.isprintable() or re.search("[,;]", name) or name[:1] in "{[<":
+        return "its name has a comma, a semicolon, a bracket in front or characters that are not printed"
+    if " " in name and _NUMBER.fullmatch(name.split()[-1]):
+        return "a number behind its name may be a start or a score"
+    return ""
 
 
 def _by_subset(table: SpanTable) -> Iterator[tuple[str, SpanTable]]:

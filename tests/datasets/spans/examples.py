@@ -159,6 +159,12 @@ EXAMPLES = {
         ELAN,
         (video("my film.mp4", (1.0, 1.75, "stir"), (1.75, 2.5, "pour"), (2.5, 4.125, "loud"), (2.5, 4.125, "talks")),),
     ),
+    "elan_origin": Example(
+        "elan",
+        "x.eaf",
+        ELAN.replace("MIME_TYPE", 'TIME_ORIGIN="2000" MIME_TYPE'),  # the annotations begin two seconds into the film
+        (video("my film.mp4", (3.0, 3.75, "stir"), (3.75, 4.5, "pour"), (4.5, 6.125, "loud"), (4.5, 6.125, "talks")),),
+    ),
     "fiftyone": Example(
         "fiftyone",
         "labels.json",

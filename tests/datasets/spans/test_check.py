@@ -98,7 +98,7 @@ def test_two_files_that_disagree_about_a_video_are_named(tmp_path: Path) -> None
         f"{tmp_path}/1.csv and {tmp_path}/2.csv disagree about b.mp4: 'x' from 1 to 2 s is only in the first; leave "
         "out one of the files, or correct it"
     )
-    assert labels.notes == ["1 videos are in several files, with the same labels"]
+    assert labels.notes == ["in several files, with the same labels: 1 video"]
 
 
 def test_a_video_in_two_subsets_is_named(tmp_path: Path) -> None:
@@ -106,6 +106,21 @@ def test_a_video_in_two_subsets_is_named(tmp_path: Path) -> None:
         (tmp_path / f"{subset}.csv").write_text(f"video,label,start,end,subset\na.mp4,x,1,2,{subset}\n")
     with pytest.raises(ListError, match=r"disagree about a\.mp4: subset training and validation"):
         read_spans([tmp_path / "training.csv", tmp_path / "validation.csv"])
+
+
+def test_facts_that_contradict_each_other_in_one_file_are_an_error(tmp_path: Path) -> None:
+    for key, values in (("subset", ("training", "validation")), ("duration", (10.0, 20.0))):
+        rows = "".join(f"a.mp4,x,{place},{place + 1},{value}\n" for place, value in enumerate(values))
+        (tmp_path / "l.csv").write_text(f"video,label,start,end,{key}\n{rows}")
+        with pytest.raises(ListError, match=rf"l\.csv:3: a\.mp4 has {key} {values[0]} and {values[1]} in one file"):
+            read_spans([tmp_path / "l.csv"])
+
+
+def test_what_only_the_second_file_knows_of_a_video_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("video,label,start,end,subset\na.mp4,x,1,2,val\n")
+    (tmp_path / "2.csv").write_text("video,label,start,end,duration,fps\na.mp4,x,1,2,9,25\n")
+    table = read_spans([tmp_path / "1.csv", tmp_path / "2.csv"])
+    assert table.videos == (video("a.mp4", (1.0, 2.0, "x"), subset="val", duration=9.0, fps=25.0),)
 
 
 def test_files_of_single_classes_add_up(tmp_path: Path) -> None:

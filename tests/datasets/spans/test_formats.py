@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
+from datasets.lists.class_names import Classes
 from datasets.spans.document import Document
 from datasets.spans.files import read_labels, read_spans, write_spans
 from datasets.spans.format import Format, losses
@@ -132,19 +133,17 @@ def test_what_a_format_cannot_hold_is_said() -> None:
         ("walk", "run"),
     )
     assert losses(table, FORMATS["srt"]) == [
-        "SRT cannot hold the scores of 1 spans",
-        "SRT cannot hold the subsets of 1 videos",
-        "SRT cannot hold the durations of 1 videos",
-        "SRT cannot hold the frame rates of 1 videos",
-        "SRT cannot hold how many frames 1 videos have",
-        "SRT cannot hold 1 videos without spans",
-        "SRT cannot hold the order of the 2 classes, and those without spans",
+        "SRT cannot hold the scores of 1 span",
+        "SRT cannot hold the subsets of 1 video",
+        "SRT cannot hold the durations of 1 video",
+        "SRT cannot hold the frame rates of 1 video",
+        "SRT cannot hold the numbers of frames of 1 video",
+        "SRT cannot hold 1 video without spans",
+        "SRT cannot hold the order of 2 classes, and those without spans",
         "SRT names 2 videos otherwise: d/a.mp4 is a",
-        "SRT rounds 1 times to milliseconds, by 0.4 ms at most",
+        "SRT rounds 1 time to milliseconds, by 0.4 ms at most",
     ]
-    assert (
-        losses(table, FORMATS["label_studio"])[-1] == "Label Studio rounds 1 times to whole frames, by 3.4 ms at most"
-    )
+    assert losses(table, FORMATS["label_studio"])[-1] == "Label Studio rounds 1 time to whole frames, by 3.4 ms at most"
     assert losses(replace(table, classes=("run",)), FORMATS["csv"]) == []
 
 
@@ -163,7 +162,23 @@ def test_what_a_format_cannot_hold_is_said() -> None:
         ("epic_kitchens", SpanTable((video("a", (0.0, 1.0, "run")),), ("run",)), "two numbers such as '3 12'"),
         ("finegym", SpanTable((video("a", (0.0, 1.0, "run")),), ("run",)), "names events only"),
         ("srt", SpanTable((video("a", (0.0, 1.0, "a --> b")),), ("a --> b",)), "cannot hold an arrow"),
+        ("fiftyone", SpanTable((video("a.avi"), video("a.mp4")), ()), "FiftyOne would call two videos a; rename one"),
+        ("multithumos", SpanTable((video("a,b", (0.0, 1.0, "x")),), ("x",)), "cannot name this video: its name has a"),
+        ("multithumos", SpanTable((video("a 1", (0.0, 1.0, "x")),), ("x",)), "a number behind its name may be a start"),
         ("srt", SpanTable((video("a", (0.0, 1.0, "x")), video("b/a", (0.0, 1.0, "x"))), ("x",)), "two videos"),
+        *(
+            (name, SpanTable((video("a", (1.0, 1.0004, "x")),), ("x",)), "too short for")
+            for name in ("srt", "vtt", "elan")
+        ),
+        ("srt", SpanTable((video("a", (1.0, 2.0, "x"), (1.0, 2.0001, "x")),), ("x",)), "are the same in SRT"),
+        (
+            "label_studio",
+            SpanTable((video("a", (1.0, 1.01, "x"), (1.011, 1.02, "x"), fps=25.0),), ("x",)),
+            "'x' from 1.011 to 1.02 s and another span are the same in Label Studio",
+        ),
+        ("csv", SpanTable((video("a", (0.0, 1.0, "nan")),), ("nan",)), "every span needs the name of a class"),
+        ("csv", SpanTable((video("a", (0.0, 1.0, "-1")),), ("-1",)), "every span needs the name of a class"),
+        ("csv", SpanTable((video("a", (0.0, 1.0, "2.0")),), ("2.0",)), "class '2.0': would be read as '2'; rename it"),
         ("srt", SpanTable((video("a"),), ()), "no span that SRT could hold"),
     ],
 )
@@ -189,7 +204,38 @@ def test_several_videos_make_a_folder_and_one_a_file(tmp_path: Path) -> None:
 def test_overlapping_spans_of_a_class_get_tiers_of_their_own(tmp_path: Path) -> None:
     table = SpanTable((video("a", (0.0, 2.0, "x"), (1.0, 3.0, "x"), (2.0, 4.0, "x")),), ("x",))
     (file,) = write_spans(table, tmp_path / "a.eaf", "elan")
-    assert [tier.attrib["TIER_ID"] for tier in Document(file).xml.findall("TIER")] == ["x", "x 2"]  # type: ignore[union-attr]
+    assert _tiers(file) == ["x", "x 2"]
+    named_alike = SpanTable((video("a", (0.0, 2.0, "x"), (1.0, 3.0, "x"), (2.0, 4.0, "x 2")),), ("x", "x 2"))
+    assert _tiers(write_spans(named_alike, tmp_path / "a.eaf", "elan")[0]) == ["x", "x 3", "x 2"]
+
+
+def _tiers(file: Path) -> list[str]:
+    return [tier.attrib["TIER_ID"] for tier in Document(file).xml.findall("TIER")]  # type: ignore[union-attr]
+
+
+def test_webvtt_is_unescaped_and_loses_its_tags_and_srt_stays_as_it_is(tmp_path: Path) -> None:
+    cue = "00:00:01.000 --> 00:00:02.500\n<v Anna><b>cut &amp; run</b> &lt;3\n"
+    (tmp_path / "a.vtt").write_text(f"WEBVTT\n\n{cue}")
+    (tmp_path / "a.srt").write_text(f"1\n{cue}")
+    assert read_spans([tmp_path / "a.vtt"]).classes == ("cut & run <3",)
+    assert read_spans([tmp_path / "a.srt"]).classes == ("<v Anna><b>cut &amp; run</b> &lt;3",)
+    (out,) = write_spans(
+        SpanTable((video("b", (0.0, 1.0, "a --> b & c")),), ("a --> b & c",)), tmp_path / "b.vtt", "vtt"
+    )
+    assert "a --&gt; b &amp; c" in out.read_text() and read_spans([out]).classes == ("a --> b & c",)
+
+
+def test_a_number_with_a_fraction_of_zero_is_the_same_class(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text("00:00:01,000 --> 00:00:02,500\n2.0\n\n00:00:03,000 --> 00:00:04,000\n2\n")
+    assert read_spans([tmp_path / "a.srt"]).classes == ("2",)
+    classes = Classes(["a", "b", "c"], Path("classInd.txt"))
+    assert [span.label for span in read_spans([tmp_path / "a.srt"], classes=classes).spans] == ["c", "c"]
+
+
+def test_times_in_seconds_count_where_a_table_also_has_frames(tmp_path: Path) -> None:
+    header = "video,label,start_time,end_time,start_frame,end_frame\n"
+    (tmp_path / "l.csv").write_text(f"{header}a.mp4,x,2,4,50,100\n")
+    assert read_spans([tmp_path / "l.csv"], fps=25).videos == (video("a.mp4", (2.0, 4.0, "x")),)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +249,7 @@ def test_overlapping_spans_of_a_class_get_tiers_of_their_own(tmp_path: Path) -> 
         ("x.csv", "", "is empty"),
         ("x.csv", "a\0b", "is not a text file"),
         ("x.csv", "video,label,start,end\na.mp4,x,1\n", "x.csv:2: has 3 columns, but the header has 4"),
-        ("x.csv", "video,label,start,end\na.mp4,,1,2\n", "x.csv:2: the label is None; every span needs"),
+        ("x.csv", "video,label,start,end\na.mp4,,1,2\n", "x.csv:2: the label is ''; every span needs"),
         (
             "x.csv",
             "video,label,start_frame,end_frame\na.mp4,x,1,2\n",
@@ -244,6 +290,16 @@ def test_overlapping_spans_of_a_class_get_tiers_of_their_own(tmp_path: Path) -> 
             "annotation a4 refers to one that is not there",
         ),
         ("C_val.txt", "a 1 2\nb 1 2\n" + "c" * 9999 + "\n", "C_val.txt:3: 'c{76}\\.\\.\\. is not `video start end`"),
+        ("Walk.txt", "a 1 2 0.5\nb 1 2 0.5\n", "Walk.txt:1: 'a 1 2 0.5' is not `video start end`: a number behind"),
+        ("x.csv", f"video,label,start,{'end' * 50_000}\n", "x.csv: its first line cannot be read as that of a table"),
+        ("x.csv", "video,label,start,end\na.mp4,x,1_5,20\n", "x.csv:2: start '1_5' is not a time"),
+        ("x.csv", "video,label,start,end,score\na.mp4,x,1,2,1_5\n", "x.csv:2: score '1_5' is not a number"),
+        ("x.csv", "video,label,start_frame,end_frame,fps\na.mp4,x,1_0,20,9\n", "'1_0' is not the number of a frame"),
+        (
+            "x.csv",
+            "video,label,frame_start,frame_end,fps\na.mp4,x,1,2,9\n",
+            "frames counted from 0, end_frame the first",
+        ),
         ("x.srt", "1\n00:00:01,000 --> 00:00:02,500\nrun\nand jump\n", "x.srt:2: a cue must have one line"),
         ("gym99_train_element.txt", EXAMPLES["finegym_elements"].text, "put finegym_annotation_info_v1.1.json"),
     ],
@@ -298,6 +354,7 @@ def test_the_page_says_what_each_format_holds() -> None:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| `")
     ]
-    found = {name: (times, holds) for names, _, times, holds in rows for name in names.replace("`", "").split(", ")}
+    formats = [row for row in rows if len(row) == 4]
+    found = {name: (times, holds) for names, _, times, holds in formats for name in names.replace("`", "").split(", ")}
     assert found | {"vtt": (found["vtt"][0], "empty"), "srt": (found["srt"][0], "")} == wanted
     assert found["vtt"][1] == "`vtt`: empty"

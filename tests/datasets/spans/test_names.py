@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from datasets.lists.class_names import Classes
 from datasets.spans.names import match_classes, one_spelling
 from datasets.spans.span import SpanTable
@@ -25,9 +27,19 @@ def test_the_spelling_that_is_used_most_is_taken_for_all() -> None:
     found, notes = one_spelling(table("Long Jump", "long_jump", "Long Jump", "LONG-JUMP", "run"))
     assert labels_of(found) == ["Long Jump"] * 4 + ["run"] and found.classes == ("Long Jump", "run")
     assert sorted(notes) == [
-        "class 'LONG-JUMP' (1 spans) is taken as 'Long Jump' (2 spans)",
-        "class 'long_jump' (1 spans) is taken as 'Long Jump' (2 spans)",
+        "class 'LONG-JUMP' (1 span) is taken as 'Long Jump' (2 spans)",
+        "class 'long_jump' (1 span) is taken as 'Long Jump' (2 spans)",
     ]
+
+
+@pytest.mark.parametrize("names", [("1 12", "11 2"), ("lift 1-10", "lift 11-0"), ("-1", "1"), ("3 12", "312")])
+def test_numbers_that_differ_are_no_spellings_of_each_other(names: tuple[str, str]) -> None:
+    found, notes = one_spelling(table(*names))
+    assert labels_of(found) == list(names) and not notes
+
+
+def test_numbers_may_have_other_separators() -> None:
+    assert len(one_spelling(table("lift 1-10", "Lift 1_10", "lift_1 10"))[0].classes) == 1
 
 
 def test_labels_get_the_names_of_the_class_file() -> None:

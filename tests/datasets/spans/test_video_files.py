@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from datasets.spans.check import check
 from datasets.spans.files import read_labels
 from datasets.spans.span import LabeledVideo, SpanTable
 from datasets.spans.video_files import VideoFiles
+from datasets.videos.scan import VideoTimes
 from tests.datasets.spans.examples import video
 from tests.helpers.make_video import make_video
 from utils.errors import ListError
@@ -41,6 +43,12 @@ def test_a_name_is_the_end_of_a_path_or_a_path_the_end_of_a_name(folder: Path, n
     assert VideoFiles(folder).path(name) == path
 
 
+def test_a_whole_path_is_that_video_whatever_else_ends_like_it(folder: Path) -> None:
+    (folder / "1.mp4").touch()
+    files = VideoFiles(folder)
+    assert files.path("1.mp4") == files.path("1") == "1.mp4" and files.path("run/1.mp4") == "run/1.mp4"
+
+
 def test_a_name_of_two_videos_is_an_error(folder: Path) -> None:
     with pytest.raises(ListError, match=r"1\.mp4: may be (jump|run)/1\.mp4 or"):
         VideoFiles(folder).path("1.mp4")
@@ -65,6 +73,16 @@ def test_a_video_tells_its_rate_and_its_length(videos: Path, tmp_path: Path) -> 
     assert [(s.start, s.end) for s in read_labels([tmp_path / "l.csv"], videos=files, fps=25).table.spans] == [
         (1.0, 2.0)
     ]
+
+
+def test_frames_of_a_video_that_begins_after_its_sound_count_from_the_start_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = VideoTimes(np.arange(4), np.zeros(1, np.int64), 0.25, True, begins=0.5)
+    monkeypatch.setattr("datasets.spans.video_files.index_videos", lambda paths: [times])
+    clock = VideoFiles(folder).clock("two")
+    assert clock is not None and clock.fps == 4.0
+    assert [clock.second(frame) for frame in (0, 3, 4)] == [0.5, 1.25, 1.5] and clock.frame(0.5) == 0
 
 
 def test_videos_that_are_not_there_or_not_those_that_were_labelled_are_faults(videos: Path) -> None:
