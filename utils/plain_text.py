@@ -37,6 +37,11 @@ def write_rows(file: Any, rows: Iterable[Iterable[Any]]) -> None:
     csv.writer(file, lineterminator="\n").writerows(map(_cell, row) for row in rows)
 
 
+def stays(text: str) -> bool:
+    """Tells whether `write_rows` writes a text as it is: no program would compute it, and it ends no line."""
+    return bool(_cell(text) == text)
+
+
 def _cell(value: Any) -> Any:
     if not isinstance(value, str) or _is_number(value):
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,9 @@ from datasets.spans.span import LabeledVideo, SpanTable, contradiction, counted,
 from datasets.spans.video_files import VideoFiles
 from utils.errors import ListError, UserError
 from utils.files import atomic_write
+from utils.plain_text import stays
+
+_ID = re.compile(r"-[\w.-]+")  # ids of YouTube may begin with a hyphen, and such words compute nothing
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,10 @@ def texts_of(table: SpanTable, path: Path, name: str) -> dict[Path, str]:
     for label in sorted({span.label for span in table.spans}):
         if (read := class_name(label, f"class {label!r}")) != label:
             raise UserError(f"class {label!r}: would be read as {read!r}; rename it")
+    if form.suffix == ".csv":
+        for text in sorted({text for video in table.videos for text in (video.name, video.subset)} | {*table.classes}):
+            if not stays(text) and not _ID.fullmatch(text):
+                raise UserError(f"{text!r}: a spreadsheet would compute this name; rename it, or write another format")
     check_times(table, form)
     return {file: form.write(part) for file, part in _parts(table, path, form)}
 

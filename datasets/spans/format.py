@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -80,6 +82,13 @@ def one_video(table: SpanTable) -> Iterator[tuple[str, SpanTable]]:
     """Yields a table for each video, for formats whose files are about one; its name is that of the video."""
     for video in table.videos:
         yield stem(video.name), replace(table, videos=(video,))
+
+
+def csv_of(rows: Iterable[Sequence[object]]) -> str:
+    """Returns rows as a CSV that is read back as it is; texts_of refuses names that a spreadsheet would compute."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def file_name(name: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Sequence
 
 from datasets.spans.document import Document
-from datasets.spans.format import Format, Videos
+from datasets.spans.format import Format, Videos, csv_of
 from datasets.spans.reading import Reading, positive, shown
 from datasets.spans.span import SpanTable
 from utils.errors import ListError, UserError
@@ -33,16 +32,14 @@ def read(document: Document, reading: Reading) -> SpanTable:
 
 def write(table: SpanTable) -> str:
     """Returns the columns id, actions and length. Raises UserError for a class with a semicolon in its name."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "actions", "length"])
+    rows: list[Sequence[object]] = [["id", "actions", "length"]]
     for video in table.videos:
         for span in video.spans:
             if ";" in span.label:
                 raise UserError(f"class {span.label!r}: Charades separates actions by semicolons; rename the class")
         actions = ";".join(f"{span.label} {span.start!r} {span.end!r}" for span in video.spans)
-        writer.writerow([video.name, actions, "" if video.duration is None else repr(video.duration)])
-    return text.getvalue()
+        rows.append([video.name, actions, "" if video.duration is None else repr(video.duration)])
+    return csv_of(rows)
 
 
 FORMAT = Format(

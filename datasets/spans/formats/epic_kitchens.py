@@ -7,12 +7,11 @@ not used, because many words belong to one class.
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.spans.document import Document
-from datasets.spans.format import MICROSECONDS, Format, Videos, clock
+from datasets.spans.format import MICROSECONDS, Format, Videos, clock, csv_of
 from datasets.spans.reading import Reading, shown
 from datasets.spans.span import SpanTable
 from utils.errors import ListError, UserError
@@ -60,9 +59,7 @@ def _names(path: Path) -> dict[str, str]:
 
 def write(table: SpanTable) -> str:
     """Returns a row for each action. Raises UserError for labels that are not two numbers: of a verb and a noun."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows: list[Sequence[object]] = [_COLUMNS]
     for video in table.videos:
         for number, span in enumerate(video.spans):
             parts = span.label.split()
@@ -72,8 +69,8 @@ def write(table: SpanTable) -> str:
                     "it to two numbers such as '3 12', or write another format"
                 )
             times = [clock(moment, digits=6) for moment in (span.start, span.end)]
-            writer.writerow([f"{video.name}_{number}", video.name.partition("_")[0], video.name, *times, *parts])
-    return text.getvalue()
+            rows.append([f"{video.name}_{number}", video.name.partition("_")[0], video.name, *times, *parts])
+    return csv_of(rows)
 
 
 FORMAT = Format(

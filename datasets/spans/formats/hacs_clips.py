@@ -5,11 +5,10 @@ A clip with -1 does not show the class; such clips are counted and left out. HAC
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Sequence
 
 from datasets.spans.document import Document
-from datasets.spans.format import Format, Videos
+from datasets.spans.format import Format, Videos, csv_of
 from datasets.spans.reading import Reading, shown
 from datasets.spans.span import SpanTable
 from utils.errors import ListError
@@ -39,13 +38,11 @@ def read(document: Document, reading: Reading) -> SpanTable:
 
 def write(table: SpanTable) -> str:
     """Returns one row for each span."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows: list[Sequence[object]] = [_COLUMNS]
     for video in table.videos:
         for span in video.spans:
-            writer.writerow([span.label, video.name, video.subset, repr(span.start), repr(span.end), 1])
-    return text.getvalue()
+            rows.append([span.label, video.name, video.subset, repr(span.start), repr(span.end), 1])
+    return csv_of(rows)
 
 
 FORMAT = Format(

@@ -7,14 +7,12 @@ without label and times is a video without spans.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from datasets.lists.columns import FRAMES, find_columns, normal_name
 from datasets.spans.document import Document
-from datasets.spans.format import Format, Videos
+from datasets.spans.format import Format, Videos, csv_of
 from datasets.spans.reading import Reading, count, entry, positive
 from datasets.spans.span import SpanTable
 from utils.errors import ListError
@@ -75,17 +73,15 @@ def write(table: SpanTable) -> str:
     """Returns a CSV in seconds, with the columns beyond video, label, start and end that something is known for."""
     more = [key for key in ("subset", *_NUMBERS) if any(getattr(video, key) for video in table.videos)]
     scored = any(span.score is not None for span in table.spans)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["video", "label", "start", "end", *["score"] * scored, *more])
+    rows: list[Sequence[object]] = [["video", "label", "start", "end", *["score"] * scored, *more]]
     for video in table.videos:
         about = [_cell(getattr(video, key)) for key in more]
         for span in video.spans:
             times = [repr(span.start), repr(span.end)]
-            writer.writerow([video.name, span.label, *times, *[_cell(span.score)] * scored, *about])
+            rows.append([video.name, span.label, *times, *[_cell(span.score)] * scored, *about])
         if not video.spans:
-            writer.writerow([video.name, "", "", "", *[""] * scored, *about])
-    return text.getvalue()
+            rows.append([video.name, "", "", "", *[""] * scored, *about])
+    return csv_of(rows)
 
 
 def _cell(value: Any) -> str:

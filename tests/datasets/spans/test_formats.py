@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from datasets.lists.class_names import Classes
 from datasets.spans.document import Document
-from datasets.spans.files import read_labels, read_spans, write_spans
+from datasets.spans.files import read_labels, read_spans, texts_of, write_spans
 from datasets.spans.format import Format, losses
 from datasets.spans.formats import FORMATS, find_format
 from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order
@@ -358,3 +358,11 @@ def test_the_page_says_what_each_format_holds() -> None:
     found = {name: (times, holds) for names, _, times, holds in formats for name in names.replace("`", "").split(", ")}
     assert found | {"vtt": (found["vtt"][0], "empty"), "srt": (found["srt"][0], "")} == wanted
     assert found["vtt"][1] == "`vtt`: empty"
+
+
+@pytest.mark.parametrize("name", ["csv", "hacs_clips", "charades"])
+@pytest.mark.parametrize("label", ["=1+1", "+cmd", "@x", "-x()"])
+def test_a_class_that_a_spreadsheet_would_compute_is_refused(name: str, label: str) -> None:
+    table = SpanTable((LabeledVideo("v", (Span(0.0, 1.0, label),)),), (label,))
+    with pytest.raises(UserError, match="rename it"):
+        texts_of(table, Path("out.csv"), name)
