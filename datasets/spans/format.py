@@ -147,13 +147,13 @@ def losses(table: SpanTable, form: Format, *, written: SpanTable | None = None) 
                 f"{form.title} cannot hold {words.format(counted(number, noun, 'classes' * (noun == 'class')))}"
             )
     if changed := [video.name for video in table.videos if form.name_as(video.name) != video.name]:
-        number = counted(len(changed), "video")
-        said.append(f"{form.title} names {number} otherwise: {changed[0]} is {form.name_as(changed[0])}")
+        videos = counted(len(changed), "video")
+        said.append(f"{form.title} names {videos} otherwise: {changed[0]} is {form.name_as(changed[0])}")
     moved = [abs(moment - kept) for video in (written or table).videos for moment, kept in _kept(video, form)]
     if any(shift > MICROSECONDS for shift in moved):
         step = "whole frames" if form.tick is None else "milliseconds"
-        number = counted(sum(shift > MICROSECONDS for shift in moved), "time")
-        said.append(f"{form.title} rounds {number} to {step}, by {1000 * max(moved):.3g} ms at most")
+        times = counted(sum(shift > MICROSECONDS for shift in moved), "time")
+        said.append(f"{form.title} rounds {times} to {step}, by {1000 * max(moved):.3g} ms at most")
     return said
 
 
@@ -175,8 +175,8 @@ def _kept(video: LabeledVideo, form: Format) -> list[tuple[float, float]]:
     """Returns each moment of a video's spans, and the one that a file of the format has in its place."""
     if form.tick is None:
         second, frames = _clock(video, form).second, whole_frames(video, form)
-        moments = [((span.start, second(first)), (span.end, second(after))) for span, first, after in frames]
-        return [pair for both in moments for pair in both]
+        pairs = [((span.start, second(first)), (span.end, second(after))) for span, first, after in frames]
+        return [pair for both in pairs for pair in both]
     step = form.tick or MICROSECONDS
     moments = [moment for span in video.spans for moment in (span.start, span.end)]
     return [(moment, round(moment / step) * step if form.tick > MICROSECONDS else moment) for moment in moments]
