@@ -280,11 +280,10 @@ def stranger(speaks: str) -> Iterator[int]:
 
 
 def _greet_all(server: socket.socket, words: bytes) -> None:
-    kept = []
-    with contextlib.suppress(OSError):
+    with contextlib.ExitStack() as kept, contextlib.suppress(OSError):
         while True:
-            kept.append(server.accept()[0])
-            kept[-1].sendall(words if words != b"nothing" else b"")
+            connection = kept.enter_context(server.accept()[0])
+            connection.sendall(words if words != b"nothing" else b"")
 
 
 def test_a_process_that_never_comes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
