@@ -50,6 +50,7 @@ def read_torch(path: Path, *, allowed: Sequence[Any] = (), trust: bool = False) 
             file.seek(0)
         with torch.serialization.safe_globals([*allowed]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*TorchScript")  # it is an error of one line
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # what torch cannot read, it refuses
             try:
                 contents = torch.load(file, map_location="cpu", weights_only=not trust)
             except AssertionError as error:  # how torch's old format says that a tensor has no storage

@@ -34,6 +34,11 @@ def test_any_flipped_bit_of_the_weights_is_seen(tmp_path: Path) -> None:
     assert torch.equal(read_torch(tmp_path / "x.pth")["weight"], torch.arange(64.0))
 
 
+def test_a_file_of_another_pickle_protocol_is_read_without_a_warning(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(3)}, tmp_path / "x.pth", pickle_protocol=3)
+    assert torch.equal(read_torch(tmp_path / "x.pth")["weight"], torch.ones(3))
+
+
 def test_a_file_that_was_written_without_checksums_is_read(tmp_path: Path) -> None:
     before = torch.serialization.get_crc32_options()
     torch.serialization.set_crc32_options(False)
