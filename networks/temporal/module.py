@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # entry: the input of the first convolution of a residual branch. inner: the input of the second, which the first one,
@@ -30,6 +31,7 @@ class TemporalModule(nn.Module):
         stages: prefixes of the modules of the image network whose branches get one; () gives one to every branch.
         any_length: whether it takes clips of another length than it was built for.
         stack: consecutive RGB frames that it takes at each place of a clip, whose differences it computes itself.
+        looks_ahead: how a module without a causal form sees later frames, as a clause behind its name.
         causal: whether no frame sees a later one. All that such a module knows of earlier frames has to come from
             `with_past`; then it runs frame by frame as well (methods/frame_by_frame.py).
         stream: what it remembers while the network runs frame by frame; else None.
@@ -41,6 +43,7 @@ class TemporalModule(nn.Module):
     stages: ClassVar[tuple[str, ...]] = ()
     takes_tokens: ClassVar[bool] = False
     stack: ClassVar[int] = 1
+    looks_ahead: ClassVar[str] = "which looks at later frames in its only form"
     any_length: bool = True
     causal: bool = False
     stream: Stream | None = None
@@ -89,6 +92,29 @@ class TemporalModule(nn.Module):
         self.stream.keep(seen.narrow(time, seen.shape[time] - frames, frames))
         return seen
 
+    def correlate(self, clips: Tensor, taps: nn.Conv1d) -> Tensor:
+        """Weighs frames of clips (B, T, C, ...) by three taps for each channel; what lies outside of the clip is zero.
+
+        The taps see a frame and its two neighbours; in a causal module, the frame and the two before it.
+        """
+        first, middle, last = taps_of(taps)
+        if not self.causal:
+            return correlate_in_time(clips, first, middle, last)
+        seen = self.with_past(clips, 2)
+        return seen[:, :-2] * first + seen[:, 1:-1] * middle + clips * last
+
+    def motion(self, here: Tensor, there: Tensor) -> Tensor:
+        """Returns by how much the next frame's means `there` differ from this frame's `here`, both (B, T, c).
+
+        The last frame of a clip has no next one, so it has zero. A causal module compares each frame's `there` with
+        the `here` of the frame before, and the first one has zero.
+        """
+        if not self.causal:
+            return torch.cat([there[:, 1:] - here[:, :-1], torch.zeros_like(here[:, :1])], 1)
+        # a one beside the values tells a frame that was seen from the zeros before a clip
+        seen = self.with_past(F.pad(here, (0, 1), value=1.0), 1)[:, :-1]
+        return (there - seen[..., :-1]) * seen[..., -1:]
+
 
 class Stream:
     """Holds what the temporal modules of a network remember from one frame to the next.
@@ -131,15 +157,22 @@ def mean_positions(clips: Tensor) -> Tensor:
     return clips.mean(tuple(range(3, clips.dim())))
 
 
-def shift_taps(channels: int, shift_div: int) -> nn.Conv1d:
-    """Makes a convolution over time for each channel, whose taps start as the shift of TSM; 0 shifts nothing."""
+def shift_taps(channels: int, shift_div: int, direction: Direction = "bi") -> nn.Conv1d:
+    """Makes a convolution over time for each channel, whose taps start as the shift of TSM; 0 shifts nothing.
+
+    direction: with `bi`, the taps see a frame and its neighbours; with `uni`, the frame and the two before it.
+    """
     taps = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
     fold = channels // shift_div if shift_div else 0
     with torch.no_grad():
         taps.weight.zero_()
-        taps.weight[:fold, 0, 2] = 1  # from the next frame
-        taps.weight[fold : 2 * fold, 0, 0] = 1  # from the frame before
-        taps.weight[2 * fold :, 0, 1] = 1
+        if direction == "uni":
+            taps.weight[:fold, 0, 1] = 1  # from the frame before
+            taps.weight[fold:, 0, 2] = 1
+        else:
+            taps.weight[:fold, 0, 2] = 1  # from the next frame
+            taps.weight[fold : 2 * fold, 0, 0] = 1  # from the frame before
+            taps.weight[2 * fold :, 0, 1] = 1
     return taps
 
 

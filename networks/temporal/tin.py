@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -22,6 +24,7 @@ class TIN(TemporalModule):
     """
 
     any_length = False
+    looks_ahead: ClassVar[str] = "whose offsets come from all frames of a clip"
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1, div: PositiveInt = 4) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
