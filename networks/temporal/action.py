@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.temporal.module import Direction, TemporalModule, mean_positions, shift_taps
+from networks.temporal.module import Direction, TemporalModule, excite, mean_positions, shift_taps
 
 
 class Action(TemporalModule):
@@ -50,8 +50,7 @@ class Action(TemporalModule):
     def forward(self, x: Tensor) -> Tensor:
         """Maps features (B*T, C, H, W) to the same shape."""
         x = self.rows(self.correlate(self.clips(x), self.shift))
-        # two products: a sum of factors of places and of channels would be as large as x
-        return x * (3 + self._channels(x) + self._motion(x)) + x * self._places(x)
+        return excite(x, 3 + self._channels(x) + self._motion(x), self._places(x))
 
     def _places(self, x: Tensor) -> Tensor:
         """Returns a factor for each frame and position (B*T, 1, H, W)."""
