@@ -83,7 +83,7 @@ def _refuse(args: argparse.Namespace) -> None:
             raise UserError(f"--device {args.device}: choose the GPU with CUDA_VISIBLE_DEVICES, and give --device cuda")
         args.device = "cuda"
     if args.device not in DEVICES:
-        raise UserError(f"--device {args.device}: is none of {', '.join(DEVICES)}")
+        raise UserError(f"--device {args.device}: unknown; give one of {', '.join(DEVICES)}")
     if args.start_epoch:
         raise UserError(
             f"--start-epoch {args.start_epoch}: a checkpoint stores its epoch; repeat the command to continue, or name "
@@ -165,14 +165,19 @@ def _parser() -> Parser:
         metavar="NAME",
         help="KINETICS400_V1 or another name that torchvision has for the network, read from pretrained/; or a file",
     )
-    add("--amp", "--apex", action="store_true", help="fp16 with a loss scale; older scripts call it --apex")
-    add("--apex-opt-level", metavar="LEVEL", help="no effect: torch's mixed precision has one level")
+    _add_precision(add)
     add(
         "--dry-run",
         action="store_true",
         help="(not in the script) write the folder, say what a run would do, train nothing",
     )
     return parser
+
+
+def _add_precision(add: Callable[..., None]) -> None:
+    """Adds the options of mixed precision, also those of scripts that took it from the package apex."""
+    add("--amp", "--apex", action="store_true", help="fp16 with a loss scale; older scripts call it --apex")
+    add("--apex-opt-level", metavar="LEVEL", help="no effect: torch's mixed precision has one level")
 
 
 def _add_schedule(add: Callable[..., None]) -> None:
