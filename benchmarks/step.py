@@ -29,6 +29,7 @@ from torchvision.models import resnet50, video
 
 from benchmarks._page import table, write_section
 from methods import METHODS
+from methods.base import Method
 from networks.prepare import to_channels_last
 from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.shift import TemporalShift
@@ -40,6 +41,7 @@ from utils.training.precision import Precision
 HEAD = ["network", "step", "clips/s", "GB", "TFLOP/s", "x (a)", "x (b)", "x (c)"]
 MODULES_HEAD = ["module", "step", "clips/s", "time / TSN", "multiply-adds / TSN", "beyond them"]
 MODULES_BACKBONE = "resnet50"
+OWN_BACKBONES = {"tea": "timm/res2net50_26w_4s"}  # of modules that fit no other
 
 
 @dataclass(frozen=True)
@@ -207,37 +209,44 @@ def measure(contest: Contest, device: torch.device, *, train: bool, rounds: int)
 
 
 def measure_module(name: str, device: torch.device, *, quick: bool, train: bool, rounds: int) -> list[str]:
-    """Returns one row of the table of modules: it and TSN take turns, and ratios are medians over the pairs."""
+    """Returns one row of the table of modules: it and TSN take turns, and ratios are medians over the pairs.
+
+    On a CPU one thread computes, and its own seconds are counted, so that other work on the machine counts less.
+    """
     big = device.type == "cuda" and not quick
     (side, batch) = (224, 32) if big else (112, 1)
-    clips = torch.randn(batch, 3, 8, side, side, generator=torch.Generator().manual_seed(0)).to(device)
+    generator = torch.Generator().manual_seed(0)
 
-    def build(temporal: dict[str, str] | None) -> nn.Module:
-        return METHODS["tsn"](num_class=400, backbone=MODULES_BACKBONE, num_segments=8, temporal=temporal)
+    def build(temporal: dict[str, str] | None) -> Method:
+        backbone = OWN_BACKBONES.get(name, MODULES_BACKBONE)
+        return METHODS["tsn"](num_class=400, backbone=backbone, num_segments=8, temporal=temporal)
 
     costs, steps = [], []
     for temporal in ({"name": name}, None):
         with torch.device("meta"):
-            costs.append(multiply_adds(build(temporal), (1, 3, 8, side, side)))
+            network = build(temporal)
+            costs.append(multiply_adds(network, (1, network.clip.in_channels, 8, side, side)))
+        clips = torch.randn(batch, network.clip.in_channels, 8, side, side, generator=generator).to(device)
         steps.append(Step(build(temporal), clips, train=train, amp="auto", channels_last=True))
         steps[-1]()
     pairs = np.empty((rounds, 2))
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
     for turn in range(rounds):
         for place in np.random.default_rng(turn).permutation(2):
-            pairs[turn, place] = timed(steps[place], device)
+            pairs[turn, place] = timed(steps[place], device, clock)
     speed = batch / float(np.median(pairs[:, 0]))
     slower, dearer = float(np.median(pairs[:, 0] / pairs[:, 1])), costs[0] / costs[1]
     ratios = [f"{value:.2f}" for value in (slower, dearer, slower / dearer)]
     return [name, "train" if train else "eval", f"{speed:.1f}", *ratios]
 
 
-def timed(step: Step, device: torch.device) -> float:
+def timed(step: Step, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
     """Returns the seconds of one step, including the device's work."""
     wait(device)
-    began = time.perf_counter()
+    began = clock()
     step()
     wait(device)
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def peak_memory(step: Step, device: torch.device) -> int:

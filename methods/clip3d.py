@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
+from torchvision.models.video import SwinTransformer3d
 
 from methods.base import Method, ModalityName, network_defaults, resolve_stack
 from networks import CLIP_NETWORKS
 from networks.clip.inflate import inflate
 from networks.clip.resnet3d import ResNet3d
+from networks.clip.swin import from_image_swin
 from networks.clip.table import EXAMPLES, image_architecture
 from networks.first_convolution import replace_first_convolution
 from networks.temporal.tpn import TPN
@@ -123,6 +125,8 @@ class Clip3D(ClipMethod):
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inflates the weights of an image network. Raises: CheckpointError if none inflates to this network."""
+        if isinstance(self.network, SwinTransformer3d):
+            state = from_image_swin(state, self.network.state_dict())
         return self.inflated(state, "network.")
 
 

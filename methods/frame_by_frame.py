@@ -64,5 +64,5 @@ def obstacle(method: TSN) -> str:
     modules = [part for part in parts if isinstance(part, TemporalModule)]
     for part in modules:
         if not part.causal and "shift" not in parameters_of(type(part)):
-            return f"{type(part).__name__}, which looks at later frames in its only form"
+            return f"{type(part).__name__}, {part.looks_ahead}"
     return "" if modules and all(part.causal for part in modules) else "no one-directional shift"

@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from networks.clip.table import CLIP_BUILDERS
+from networks.image.bn_inception import bn_inception
 from networks.image.mobilenet import mobilenet_v2
 from networks.image.resnet import RESNETS
 
 # frames (N, C, H, W) -> 1000 image classes; networks.image.backbones.image_backbone removes the classifier
 IMAGE_BACKBONES: Mapping[str, Callable[..., nn.Module]] = {
     **RESNETS,
+    "bn_inception": bn_inception,
     "mobilenet_v2": mobilenet_v2,
     "mobilenetv2": mobilenet_v2,
 }

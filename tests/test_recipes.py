@@ -167,16 +167,24 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     recipe, common = RECIPES[name], config(name)
     groups = parameter_groups(method(name), no_wd=common.no_wd, policy=common.policy, fc_lr5=common.fc_lr5)
     optimizer = make_optimizer(common, groups)
-    assert isinstance(optimizer, torch.optim.SGD)
-    assert {(group["momentum"], group["nesterov"]) for group in optimizer.param_groups} == {(0.9, recipe.nesterov)}
+    if recipe.adamw:
+        assert isinstance(optimizer, torch.optim.AdamW)
+    else:
+        assert isinstance(optimizer, torch.optim.SGD)
+        assert {(group["momentum"], group["nesterov"]) for group in optimizer.param_groups} == {(0.9, recipe.nesterov)}
     assert max(group["weight_decay"] for group in optimizer.param_groups) == pytest.approx(recipe.weight_decay)
     assert common.clip_gradient == recipe.clip
     multipliers = {(group.lr_mult, group.decay_mult) for group in groups}
-    if re.search("/(tsm|tanet|tin|tea)_", name) or name.endswith("_5f_mit"):
+    if re.search("/(tsm|tanet|tin|tea|action)_", name) or name.endswith("_5f_mit"):
         assert multipliers - {(2, 0)} == MIT_GROUPS  # biases of non-local blocks learn at twice the rate
     elif name.endswith("tsn_pytorch") or re.search("/(tdn|trn|gsf)_", name):
         first = {(5, 1)} if common.model.modality == "flow" else set()  # the first convolution comes from RGB
         assert multipliers == {(1, 1), (1, 0), (2, 0)} | first
+    elif "/mvit_" in name:
+        assert multipliers == {(1, 1), (1, 0)} and common.no_wd is True
+    elif "/swin_" in name:
+        assert multipliers == {(1, 1), (1, 0)} and common.no_wd == "norm"
+        assert common.lr_by_name == {"network": 0.1, "network.head": 1.0}
     elif name.endswith(("pyslowfast", "pytorchvideo")):
         assert multipliers == {(1, 1), (1, 0)} and common.no_wd == "norm"
     else:
@@ -187,6 +195,7 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     ("name", "frozen"),
     [
         ("ucf101/tsm_r50_8f_mit", 52),
+        ("ucf101/tsn_bninception_3f_tsn_pytorch", 68),
         ("ucf101/tsn_r101_3f_tsn_pytorch", 103),
         ("ucf101/tsn_r101_3f_flow_tsn_pytorch", 103),
         ("ucf101/tsn_r101_7f_rgbdiff_tsn_pytorch", 103),
@@ -201,7 +210,7 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
     with torch.device("meta"):
         model = build_method(common.model)
     assert freeze_bn(model, keep_first=not common.frozen_bn) == frozen
-    assert sum(bool(config(other).partial_bn or config(other).frozen_bn) for other in RECIPES) == 7
+    assert sum(bool(config(other).partial_bn or config(other).frozen_bn) for other in RECIPES) == 8
 
 
 def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:

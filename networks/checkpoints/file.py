@@ -34,7 +34,14 @@ from utils.torch_file import SUM, ZIP_MAGIC, read_torch, sum_of
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
 # entries in which projects keep the weights; if there are several, the first is taken
 NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
-WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DistributedDataParallel, torch.compile, and several trainers
+WRAPPERS = (
+    "module.",
+    "_orig_mod.",
+    "model.",
+    "net.",
+)  # of DistributedDataParallel, torch.compile, and several trainers
+LIGHTNING = "pytorch-lightning_version"  # an entry of Lightning's files, whose module may hold more than the network
+NETWORKS = ("model", "net", "network")  # what such modules call it
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are for Caffe2
 
@@ -118,7 +125,7 @@ def load_checkpoint_file(path: str | os.PathLike[str], *, trust_pickle: bool = F
     """
     path = checkpoint_file(path)
     contents = _read(path, trust_pickle=trust_pickle)
-    state, others = split(contents, path)
+    state, others, left_out = split(contents, path)
     published = published_as(path)
     doubts = [text for text in (wrong_hash(path), _wrong_sum(contents)) if text]
     doubts += published.cautions if published else []
@@ -132,6 +139,9 @@ def load_checkpoint_file(path: str | os.PathLike[str], *, trust_pickle: bool = F
             except DAMAGED as error:  # what stands beside the weights is of another kind than the project writes
                 raise CheckpointError(f"{path}: {layout.name}: an entry is not as it should be: {error!r}") from None
             if layout is not ours.LAYOUT:  # the docs describe the other entries of our own files
+                description.notes += [
+                    f"{name}: a part of Lightning's module beside the network; not read" for name in left_out
+                ]
                 description.notes += [
                     f"{name}: more weights with the same names; they are not read" for name in _more(others, state)
                 ]
@@ -167,8 +177,10 @@ def _converted(
     return weights, description
 
 
-def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
     """Splits a loaded file into weights, without `module.` prefixes, and its other top-level entries.
+
+    Returns also the names of what stands beside the network in a module of Lightning: its loss, its metrics.
 
     Raises: CheckpointError if there are no weights, or weights that are not finite plain floating-point tensors.
     """
@@ -194,7 +206,30 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]
         entries = f"its entries are {', '.join(map(str, [*contents][:5]))}" if contents else "it is empty"
         raise CheckpointError(f"{path}: no weights in it; {entries}")
     others = {str(key): value for key, value in contents.items() if value is not found} if found is not contents else {}
-    return _without_wrappers(state), others
+    state.pop("n_averaged", None)  # torch's AveragedModel counts in it
+    state, left_out = _network_of_module(state, path) if LIGHTNING in contents else (state, [])
+    return _without_wrappers(state), others, left_out
+
+
+def _network_of_module(state: dict[str, Tensor], path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Returns the entries of the network in a module of Lightning, and the names of its other parts.
+
+    Raises: CheckpointError for two parts that may be the network.
+    """
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        name, _, rest = key.partition(".")
+        parts.setdefault(name, {})[rest] = value
+    found = [name for name in parts if name.split("_")[-1] in NETWORKS and "" not in parts[name]]
+    if len(found) > 1:
+        raise CheckpointError(
+            f"{path}: a module of Lightning with {' and '.join(found)}, each of which may be the network; save the one "
+            f"that you mean: torch.save(module.{found[0]}.state_dict(), FILE)"
+        )
+    largest = max(parts, key=lambda name: sum(value.numel() for value in parts[name].values()))
+    if largest not in found:  # the module itself is the network, with a backbone and a head
+        return state, []
+    return parts[largest], [name for name in parts if name != largest]
 
 
 def _more(others: Mapping[str, Any], state: Mapping[str, Tensor]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from networks.checkpoints.layouts.base import Description
+from networks.checkpoints.layouts.bn_inception import pixels
 from networks.clip.x3d import X3DS
 
 # mean 104, 117, 128 and std 1 of pixels in 0..255
@@ -37,7 +38,10 @@ def _sections(
 
 
 def _mit(description: Description) -> Sections:
-    return _sections("mit_tsm", "tsn", size=224, views=(1, 1))
+    found = _sections("mit_tsm", "tsn", size=224, views=(1, 1))
+    if description.backbone == "bn_inception":
+        found["augmentation"] |= pixels(description.arguments.get("modality", "rgb"))
+    return found
 
 
 def _mmaction2_frames(description: Description) -> Sections:
@@ -110,7 +114,8 @@ def _torchvision(description: Description) -> Sections:
     preset, size, resize, clips = next(
         row for start, row in _TORCHVISION.items() if description.backbone.startswith(start)
     )
-    return _sections(preset, "torchvision", size=size, resize=resize, views=(clips, 1))
+    longer = {"num_frames": 128} if description.backbone == "s3d" else {}  # its weights were trained on 64
+    return _sections(preset, "torchvision", size=size, resize=resize, views=(clips, 1), **longer)
 
 
 def _resnet3d_333(description: Description) -> Sections:

@@ -5,7 +5,8 @@ Modules, keys and numbers are torchvision's; its own builders have one width and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -16,7 +17,32 @@ from utils.config.build import checked
 WINDOW = (8, 7, 7)  # frames, height and width, in patches
 PATCH = (2, 4, 4)
 CHANNELS_OF_A_HEAD = 32
+TABLE, INDEX = "relative_position_bias_table", "relative_position_index"
+_PATCHES = re.compile(r"features\.0\.([02])\.(.+)")
+_STAGE = re.compile(r"features\.(\d+)\.(.+)")
 DEPTHS = {"t": (2, 2, 6, 2), "s": (2, 2, 18, 2)}  # blocks of each stage; B and L are as deep as S
+
+
+def from_image_swin(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names the entries of torchvision's Swin over images as Video Swin does, and repeats its tables over time.
+
+    A bias for two places of a window holds for all distances in time at first (Liu et al. 2021, sec. 3.3).
+
+    own: entries of the network that starts from them, which keep the indices of its tables.
+    """
+    found = {key: value for key, value in own.items() if key.endswith(INDEX)}
+    for key, value in state.items():
+        if match := _PATCHES.fullmatch(key):
+            found[f"patch_embed.{'norm' if match[1] == '2' else 'proj'}.{match[2]}"] = value
+        elif match := _STAGE.fullmatch(key):
+            key = f"features.{int(match[1]) - 1}.{match[2]}"
+            if key.endswith(TABLE) and key in own:
+                value = value.repeat(max(1, own[key].shape[0] // value.shape[0]), 1)
+            if not key.endswith(INDEX):
+                found[key] = value
+        else:
+            found[key] = value
+    return found
 
 
 class _Dropped:

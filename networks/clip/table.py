@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from networks.clip import c3d, factorised_resnet, resnet3d_333, resnet3d_published, torchvision_builders, x3d
+from networks.clip import c3d, factorised_resnet, resnet3d_333, resnet3d_published, swin, torchvision_builders, x3d
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
 from networks.clip.x3d import X3DS
@@ -38,7 +38,9 @@ EXAMPLES: dict[str, tuple[int, int, int]] = {name: _example(name) for name in CL
 
 
 def image_architecture(name: str) -> str:
-    """Returns the image ResNet whose weights inflate to this network; "" if it has no such weights."""
+    """Returns the image network whose weights inflate to this one; "" if no image weights do."""
+    if name in swin.BUILDERS:
+        return name.replace("swin3d", "swin")
     if name in RESNETS_3D:
         entry = RESNETS_3D[name]
         return f"resnet{entry.depth}" if entry.stages.get("block", "bottleneck") == "bottleneck" else ""

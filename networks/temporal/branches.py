@@ -24,7 +24,8 @@ class Branch:
     entry: path of the module that it begins with.
     block: path of the module that holds the branch and its shortcut; "" if there is no such module.
     inner: path of the second module of the kind of `entry`; "" if the branch has only one.
-    end: path of the last convolution that a norm follows; "" if no norm follows any.
+    end: path of the last convolution that a norm follows, or what the network's `branch_ends` names for this entry; ""
+        if no norm follows any.
     """
 
     entry: str
@@ -45,12 +46,14 @@ def residual_branches(net: nn.Module, name: str) -> list[Branch]:
     Raises: ValueError if the network cannot be traced or has no branch.
     """
     graph = Graph(net, name)
+    own_ends = getattr(net, "branch_ends", {})
     found: dict[str, Branch] = {}
     for join in graph.joins():
         layers, block = graph.layers(join), graph.owner(join)
         if layers and (entry := layers[0]) not in found and not graph.reads_frames(entry):
             block = block if block and entry.startswith(f"{block}.") else ""
-            found[entry] = Branch(entry, block, "".join(layers[1:2]), "".join(graph.before_norms(layers)[-1:]))
+            end = own_ends.get(entry, "".join(graph.before_norms(layers)[-1:]))
+            found[entry] = Branch(entry, block, "".join(layers[1:2]), end)
     branches = sorted(found.values(), key=lambda branch: graph.calls.index(branch.entry))
     if not branches:
         convolutions = [call for call in graph.calls if isinstance(graph.modules[call], nn.Conv2d)]

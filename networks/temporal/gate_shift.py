@@ -14,6 +14,7 @@ from networks.temporal.module import (
     Direction,
     Spot,
     TemporalModule,
+    correlate_in_time,
     mean_positions,
     over_positions,
     replace_channels,
@@ -62,16 +63,24 @@ class GSM(TemporalModule):
         """Maps features (B*T, C, H, W) to the same shape."""
         gated = self.clips(x[:, : self.width]).transpose(1, 2)  # B, C, T, H, W
         gates = self._gates(gated)  # B, 2, T, H, W
-        halves = []
-        for index, half in enumerate(gated.chunk(2, dim=1)):
-            passed = half * gates[:, index : index + 1]
-            stayed = half - passed
-            if self.causal:
-                shifted = self.with_past(passed, 1, time=2)[:, :, :-1]
-            else:
-                shifted = _shifted(passed, earlier=index == 0)
-            halves.append(self._joined(index, shifted, stayed))
+        halves = [
+            self._moved(index, half, gates[:, index : index + 1]) for index, half in enumerate(gated.chunk(2, dim=1))
+        ]
         return replace_channels(x, _interleaved(torch.cat(halves, dim=1)).transpose(1, 2).flatten(0, 1))
+
+    def _moved(self, half: int, given: Tensor, gate: Tensor) -> Tensor:
+        """Shifts what the gate (B, 1, T, H, W) lets through of a half (B, C/2, T, H, W) of the channels."""
+        if self.causal or type(self) is not GSM:
+            passed = given * gate
+            return self._joined(half, self._shifted(half, passed), given - passed)
+        gate = gate.transpose(1, 2)
+        weights = (None, 1 - gate, gate) if half == 0 else (gate, 1 - gate, None)
+        return correlate_in_time(given.transpose(1, 2), *weights).transpose(1, 2)
+
+    def _shifted(self, half: int, passed: Tensor) -> Tensor:
+        if self.causal:
+            return self.with_past(passed, 1, time=2)[:, :, :-1]
+        return _shifted(passed, earlier=half == 0)
 
     def _gates(self, gated: Tensor) -> Tensor:
         """Returns the gates of both halves (B, 2, T, H, W) for clips (B, C, T, H, W).
@@ -114,7 +123,7 @@ class GSF(GSM):
         seen = self.with_past(means, 2, time=2) if self.causal else means
         weights = self.weigh[half](seen.mT).sigmoid().squeeze(1).mT  # B, T, C/2
         weights = over_positions(weights, shifted).transpose(1, 2)  # B, C/2, T, 1, 1
-        return weights * shifted + (1 - weights) * stayed
+        return torch.addcmul((1 - weights) * stayed, weights, shifted)
 
 
 def _shifted(clips: Tensor, *, earlier: bool) -> Tensor:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # entry: the input of the first convolution of a residual branch. inner: the input of the second, which the first one,
 # its norm and its activation have made. end: the output of the last one, before its norm. block: inside, where the
@@ -30,6 +32,7 @@ class TemporalModule(nn.Module):
         stages: prefixes of the modules of the image network whose branches get one; () gives one to every branch.
         any_length: whether it takes clips of another length than it was built for.
         stack: consecutive RGB frames that it takes at each place of a clip, whose differences it computes itself.
+        looks_ahead: how a module without a causal form sees later frames, as a clause behind its name.
         causal: whether no frame sees a later one. All that such a module knows of earlier frames has to come from
             `with_past`; then it runs frame by frame as well (methods/frame_by_frame.py).
         stream: what it remembers while the network runs frame by frame; else None.
@@ -41,6 +44,7 @@ class TemporalModule(nn.Module):
     stages: ClassVar[tuple[str, ...]] = ()
     takes_tokens: ClassVar[bool] = False
     stack: ClassVar[int] = 1
+    looks_ahead: ClassVar[str] = "which looks at later frames in its only form"
     any_length: bool = True
     causal: bool = False
     stream: Stream | None = None
@@ -89,6 +93,29 @@ class TemporalModule(nn.Module):
         self.stream.keep(seen.narrow(time, seen.shape[time] - frames, frames))
         return seen
 
+    def correlate(self, clips: Tensor, taps: nn.Conv1d) -> Tensor:
+        """Weighs frames of clips (B, T, C, ...) by three taps for each channel; what lies outside of the clip is zero.
+
+        The taps see a frame and its two neighbours; in a causal module, the frame and the two before it.
+        """
+        first, middle, last = taps_of(taps)
+        if not self.causal:
+            return correlate_in_time(clips, first, middle, last)
+        seen = self.with_past(clips, 2)
+        return seen[:, :-2] * first + seen[:, 1:-1] * middle + clips * last
+
+    def motion(self, here: Tensor, there: Tensor) -> Tensor:
+        """Returns by how much the next frame's means `there` differ from this frame's `here`, both (B, T, c).
+
+        The last frame of a clip has no next one, so it has zero. A causal module compares each frame's `there` with
+        the `here` of the frame before, and the first one has zero.
+        """
+        if not self.causal:
+            return torch.cat([there[:, 1:] - here[:, :-1], torch.zeros_like(here[:, :1])], 1)
+        # a one beside the values tells a frame that was seen from the zeros before a clip
+        seen = self.with_past(F.pad(here, (0, 1), value=1.0), 1)[:, :-1]
+        return (there - seen[..., :-1]) * seen[..., -1:]
+
 
 class Stream:
     """Holds what the temporal modules of a network remember from one frame to the next.
@@ -131,15 +158,22 @@ def mean_positions(clips: Tensor) -> Tensor:
     return clips.mean(tuple(range(3, clips.dim())))
 
 
-def shift_taps(channels: int, shift_div: int) -> nn.Conv1d:
-    """Makes a convolution over time for each channel, whose taps start as the shift of TSM; 0 shifts nothing."""
+def shift_taps(channels: int, shift_div: int, direction: Direction = "bi") -> nn.Conv1d:
+    """Makes a convolution over time for each channel, whose taps start as the shift of TSM; 0 shifts nothing.
+
+    direction: with `bi`, the taps see a frame and its neighbours; with `uni`, the frame and the two before it.
+    """
     taps = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
     fold = channels // shift_div if shift_div else 0
     with torch.no_grad():
         taps.weight.zero_()
-        taps.weight[:fold, 0, 2] = 1  # from the next frame
-        taps.weight[fold : 2 * fold, 0, 0] = 1  # from the frame before
-        taps.weight[2 * fold :, 0, 1] = 1
+        if direction == "uni":
+            taps.weight[:fold, 0, 1] = 1  # from the frame before
+            taps.weight[fold:, 0, 2] = 1
+        else:
+            taps.weight[:fold, 0, 2] = 1  # from the next frame
+            taps.weight[fold : 2 * fold, 0, 0] = 1  # from the frame before
+            taps.weight[2 * fold :, 0, 1] = 1
     return taps
 
 
@@ -149,17 +183,107 @@ def taps_of(conv: nn.Conv1d) -> tuple[Tensor, Tensor, Tensor]:
     return before, here, after
 
 
-def correlate_in_time(clips: Tensor, before: Tensor, here: Tensor, after: Tensor) -> Tensor:
-    """Weighs each frame with its two neighbours, channel by channel; what lies outside of the clip is zero.
+def excite(x: Tensor, channels: Tensor, places: Tensor) -> Tensor:
+    """Multiplies maps x (N, C, H, W) with a factor of each channel (N, C, 1, 1) plus one of each place (N, 1, H, W).
+
+    The sum of the two would be as large as x, so it is never made.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return x * channels + x * places
+    found: Tensor = _Excite.apply(x, channels, places)
+    return found
+
+
+class _Excite(torch.autograd.Function):
+    """Excites in eager mode; both factors get their gradients from one product."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, channels: Tensor, places: Tensor) -> Tensor:
+        ctx.save_for_backward(x, channels, places)
+        return (x * channels).addcmul_(x, places)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        x, channels, places = ctx.saved_tensors
+        seen = grad * x
+        return (
+            (grad * channels).addcmul_(grad, places),
+            seen.sum((2, 3), keepdim=True),
+            seen.sum(1, keepdim=True),
+        )
+
+
+def correlate_in_time(clips: Tensor, before: Tensor | None, here: Tensor, after: Tensor | None) -> Tensor:
+    """Weighs each frame with its two neighbours; what lies outside of the clip is zero.
 
     clips: (B, T, C, ...). before, here, after: weights that can be multiplied with it, of the previous frame, of the
-        frame itself and of the next one.
+        frame itself and of the next one. Those of a neighbour that have T entries belong to the frame that is weighed,
+        so `before[:, 0]` is how much of the first frame the second one gets. None: of that frame nothing.
     """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return _weigh(clips, before, here, after)
+    found: Tensor = _Correlate.apply(clips, before, here, after)
+    return found
+
+
+def _weigh(clips: Tensor, before: Tensor | None, here: Tensor, after: Tensor | None) -> Tensor:
     out = clips * here  # keeps the memory format, which a padding would not
-    if clips.shape[1] > 1:
-        out[:, 1:] += clips[:, :-1] * before
-        out[:, :-1] += clips[:, 1:] * after
+    if clips.shape[1] > 1 and before is not None:
+        out[:, 1:].addcmul_(clips[:, :-1], _frames(before, clips, slice(None, -1)))
+    if clips.shape[1] > 1 and after is not None:
+        out[:, :-1].addcmul_(clips[:, 1:], _frames(after, clips, slice(1, None)))
     return out
+
+
+def _frames(weights: Tensor, clips: Tensor, part: slice) -> Tensor:
+    """Returns the weights of a part of the frames, if they differ from frame to frame."""
+    return weights[:, part] if weights.dim() == clips.dim() and weights.shape[1] > 1 else weights
+
+
+class _Correlate(torch.autograd.Function):
+    """Weighs frames in eager mode. The gradient of writing into parts of a tensor would copy all of it each time."""
+
+    @staticmethod
+    def forward(ctx: Any, clips: Tensor, before: Tensor | None, here: Tensor, after: Tensor | None) -> Tensor:
+        ctx.save_for_backward(clips, before, here, after)
+        return _weigh(clips, before, here, after)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        clips, *weights = ctx.saved_tensors
+        found: list[Tensor | None] = [None] * 4
+        if ctx.needs_input_grad[0]:
+            found[0] = _reversed(grad, *weights)
+        # how many frames later the weighed frame is seen
+        for place, (weight, later) in enumerate(zip(weights, (1, 0, -1), strict=True), 1):
+            if ctx.needs_input_grad[place]:
+                found[place] = _gradient(clips, grad, weight, later)
+        return tuple(found)
+
+
+def _reversed(grad: Tensor, before: Tensor | None, here: Tensor, after: Tensor | None) -> Tensor:
+    """Returns the gradient of clips (B, T, C, ...): each frame from where it was seen."""
+    out = grad * here
+    if grad.shape[1] > 1 and before is not None:
+        out[:, :-1].addcmul_(grad[:, 1:], _frames(before, grad, slice(None, -1)))
+    if grad.shape[1] > 1 and after is not None:
+        out[:, 1:].addcmul_(grad[:, :-1], _frames(after, grad, slice(1, None)))
+    return out
+
+
+def _gradient(clips: Tensor, grad: Tensor, weight: Tensor, later: int) -> Tensor:
+    """Returns the gradient of the weights of frames that are seen `later` frames later: -1, 0 or 1."""
+    num_frames = clips.shape[1]
+    first, last = max(0, -later), num_frames - max(0, later)
+    seen = clips[:, first:last] * grad[:, first + later : last + later]
+    if _frames(weight, clips, slice(0, 0)) is weight:  # the same for all frames
+        return seen.sum_to_size(weight.shape)
+    found = seen.sum_to_size((weight.shape[0], last - first, *weight.shape[2:]))
+    none = found.new_zeros(weight.shape[0], num_frames, *weight.shape[2:])
+    none[:, first:last] = found
+    return none
 
 
 def replace_channels(x: Tensor, changed: Tensor) -> Tensor:

@@ -76,9 +76,9 @@ class TAM(TemporalModule):
             return self.rows(self._from_the_past(clips))
         means = mean_positions(clips).transpose(1, 2)  # B, C, T
         taps = self.kernel(means.flatten(0, 1)).unflatten(0, means.shape[:2])  # B, C, 3
-        before, here, after = (over_positions(tap[:, None], clips) for tap in taps.unbind(-1))
-        gated = clips * over_positions(self.gate(means).transpose(1, 2), clips)
-        return self.rows(correlate_in_time(gated, before, here, after))
+        gates = self.gate(means)  # of each frame, before it is weighed
+        weights = (over_positions((tap[..., None] * gates).transpose(1, 2), clips) for tap in taps.unbind(-1))
+        return self.rows(correlate_in_time(clips, *weights))
 
     def _from_the_past(self, clips: Tensor) -> Tensor:
         """Weighs clips (B, T, C, ...), each frame by what it and those before it show."""

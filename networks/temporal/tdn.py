@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import ResNet
 
 from networks.first_convolution import RGB, widen_input
-from networks.temporal.module import Spot, TemporalModule, correlate_in_time, shift_taps, taps_of
+from networks.temporal.module import Spot, TemporalModule, shift_taps
 
 AROUND = 5  # consecutive frames at each place; the third is the image
 
@@ -35,6 +35,7 @@ class TDN(TemporalModule):
     spot: ClassVar[Spot] = "inner"
     stages: ClassVar[tuple[str, ...]] = ("layer2", "layer3", "layer4")
     stack: ClassVar[int] = AROUND
+    looks_ahead: ClassVar[str] = "which compares each image with the two frames behind it"
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class TDN(TemporalModule):
         ahead = self.rows(torch.cat([there[:, 1:] - here[:, :-1], none], 1))
         behind = self.rows(torch.cat([none, there[:, :-1] - here[:, 1:]], 1))
         excited = (self._excitation(ahead) + self._excitation(behind)) / 2
-        return self.rows(correlate_in_time(self.clips(x + x * excited), *taps_of(self.shift)))
+        return self.rows(self.correlate(self.clips(x + x * excited), self.shift))
 
     def _excitation(self, change: Tensor) -> Tensor:
         """Returns a factor from -0.5 to 0.5 for each channel and position, of a change at three scales."""

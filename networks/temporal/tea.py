@@ -9,7 +9,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.temporal.module import Spot, TemporalModule, correlate_in_time, shift_taps, taps_of
+from networks.temporal.module import Direction, Spot, TemporalModule, mean_positions, shift_taps
 
 SCALES = 4
 
@@ -20,12 +20,24 @@ class TEA(TemporalModule):
     What the first convolution of a block gives is excited by its difference to the next frame, channel by channel. Each
     of the four scales then mixes frames by a convolution over time, in front of its convolution over space.
 
+    With `shift: uni`, a form of this project, the difference is that from the frame before, and the convolution sees
+    a frame and the two before it.
+
     squeeze: how many times fewer channels the differences have.
+    shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
     """
 
     spot: ClassVar[Spot] = "block"
 
-    def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1, squeeze: PositiveInt = 16) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_frames: int,
+        channel_dim: int = 1,
+        squeeze: PositiveInt = 16,
+        shift: Direction = "bi",
+    ) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
         narrow, width = channels // squeeze, channels // SCALES
         if not narrow:
@@ -37,7 +49,9 @@ class TEA(TemporalModule):
         self.squeeze, self.expand = layer(channels, narrow), layer(narrow, channels)
         self.neighbour = nn.Conv2d(narrow, narrow, 3, padding=1, groups=narrow, bias=False)
         # the first three scales begin as they are, and the last as a shift of its halves
-        self.taps = nn.ModuleList([*(shift_taps(width, 0) for _ in range(SCALES - 1)), shift_taps(width, 2)])
+        self.causal = shift == "uni"
+        scales = [*(shift_taps(width, 0, shift) for _ in range(SCALES - 1)), shift_taps(width, 2, shift)]
+        self.taps = nn.ModuleList(scales)
 
     @classmethod
     def attach(cls, module: nn.Module, name: str) -> None:
@@ -54,16 +68,15 @@ class TEA(TemporalModule):
     def forward(self, x: Tensor) -> Tensor:
         """Excites features (B*T, C, H, W), and keeps their shape."""
         squeezed = self.squeeze(x)
-        here, there = self.clips(squeezed), self.clips(self.neighbour(squeezed))
-        change = torch.cat([there[:, 1:] - here[:, :-1], torch.zeros_like(here[:, :1])], 1)
-        gate = self.expand(self.rows(change).mean((2, 3), keepdim=True)).sigmoid() - 0.5
+        here, there = (mean_positions(self.clips(part)) for part in (squeezed, self.neighbour(squeezed)))
+        gate = self.expand(self.rows(self.motion(here, there))[..., None, None]).sigmoid() - 0.5
         return x + x * gate
 
     def over_time(self, scale: int, x: Tensor) -> Tensor:
         """Mixes the frames of one scale's features (B*T, C/4, H, W), and keeps their shape."""
         taps = self.taps[scale]
         assert isinstance(taps, nn.Conv1d)
-        return self.rows(correlate_in_time(self.clips(x), *taps_of(taps)))
+        return self.rows(self.correlate(self.clips(x), taps))
 
 
 def _forward(block: Any, x: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from networks.temporal.module import TemporalModule, replace_channels
+from networks.temporal.module import TemporalModule, is_channels_last, replace_channels
 
 FURTHEST = 4.0  # offsets lie within half of it on either side
 START = 0.5108  # bias that makes the first offset half a frame
@@ -22,6 +24,7 @@ class TIN(TemporalModule):
     """
 
     any_length = False
+    looks_ahead: ClassVar[str] = "whose offsets come from all frames of a clip"
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = 1, div: PositiveInt = 4) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
@@ -46,6 +49,11 @@ class TIN(TemporalModule):
         # a group moves by a whole number of frames and by the next one, in proportion to how near they are
         mixing = (1 - (late - torch.cat([offsets, -offsets], 1)[..., None, None]).abs()).clamp(min=0)  # B, 4, T, T
         mixing = mixing * torch.cat([weights, weights], 1)[..., None]
-        groups = part.unflatten(0, (-1, self.num_frames)).unflatten(2, (4, -1))  # B, T, 4, c/4, H, W
-        moved = torch.einsum("bgtu,bugchw->btgchw", mixing.to(groups.dtype), groups)
-        return replace_channels(x, moved.flatten(2, 3).flatten(0, 1))
+        mixing = mixing.to(part.dtype)
+        if is_channels_last(x):  # groups of channels stay in a row
+            groups = self.clips(part).movedim(2, -1).unflatten(-1, (4, -1))  # B, T, H, W, 4, c/4
+            moved = torch.einsum("bgtu,buhwgc->bthwgc", mixing, groups).flatten(-2).movedim(-1, 2)
+        else:
+            groups = self.clips(part).unflatten(2, (4, -1))  # B, T, 4, c/4, H, W
+            moved = torch.einsum("bgtu,bugchw->btgchw", mixing, groups).flatten(2, 3)
+        return replace_channels(x, self.rows(moved))

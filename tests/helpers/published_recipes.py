@@ -73,6 +73,7 @@ class Recipe(NamedTuple):
     clip: float | None = None
     nesterov: bool = False
     passes: float = 1.0
+    adamw: bool = False
 
 
 def mit(params: int, batch: int, length: float, rate: Rate, weight_decay: float = 1e-4) -> Recipe:
@@ -88,6 +89,22 @@ def reference(params: int, peak: float, batch: int) -> Recipe:
     """torchvision: five clips of a video in one epoch; a straight line over ten epochs from a thousandth."""
     line = pyslowfast_warm_up(steps(peak, 20, 30, 40), 10, peak / 1000)
     return Recipe(params, batch, 45, line, 1e-4, passes=5)
+
+
+def mvit(params: int) -> Recipe:
+    """PySlowFast: two clips of a video in one epoch, of which a step takes 16 videos."""
+    after = half_cosine(1e-4 - 1e-6, 170)
+    rate = pyslowfast_warm_up(lambda epoch: 1e-6 + after(epoch - 30), 30, 1e-6)
+    return Recipe(params, 32, 200, rate, 0.05, clip=1.0, passes=2, adamw=True)
+
+
+def swin(params: int, weight_decay: float) -> Recipe:
+    """mmaction2: the cosine changes at each epoch, times a line from a tenth over 2.5 epochs."""
+
+    def rate(epoch: float) -> float:
+        return per_epoch(half_cosine(0.001, 30))(epoch) * min(1.0, 0.1 + 0.9 * epoch / 2.5)
+
+    return Recipe(params, 64, 30, rate, weight_decay, adamw=True)
 
 
 def vmz(params: int, batch: int, clips: int, length: int, every: int, peak: float, videos: int, wd: float) -> Recipe:
@@ -161,6 +178,12 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/x3d_l_16x5_pyslowfast": Recipe(
         6_153_432, 64, 256, pyslowfast_warm_up(half_cosine(0.05, 256), 35, 0.01), 5e-5, nesterov=True
     ),
+    "kinetics400/mvit_b_16x4_pyslowfast": mvit(36_610_672),
+    "kinetics400/mvit_b_32x3_pyslowfast": mvit(36_611_440),
+    "kinetics400/mvit_v2_s_16x4_pyslowfast": mvit(34_537_744),
+    "kinetics400/swin_t_32x2_mmaction2": swin(28_158_070, 0.02),
+    "kinetics400/swin_s_32x2_mmaction2": swin(49_816_678, 0.02),
+    "kinetics400/swin_b_32x2_mmaction2": swin(88_048_984, 0.05),
     "kinetics400/slowfast_r50_4x16_mmaction2": SLOWFAST_MM,
     "kinetics400/slowfast_r50_8x8_mmaction2": SLOWFAST_MM._replace(params=34_565_560),
     "kinetics400/r2plus1d_34_8x8_mmaction2": R21D_MM,
@@ -186,6 +209,7 @@ RECIPES: dict[str, Recipe] = {
     "something_something_v2/tin_r50_8f_mmaction2": TIN_MM._replace(clip=40),
     "something_something_v2/trn_r50_8f_mmaction2": TRN_MM,
     "something_something_v2/tdn_r50_8f_mcg": TDN_SS,
+    "something_something_v2/action_r50_8f_vsense": mit(28_082_378, 64, 50, steps(0.01, 31, 41, 46), 5e-4),
     "something_something_v2/tsm_r50_8f_mit": MIT_SS,
     "something_something_v2/tsm_r50_16f_mit": MIT_SS,
     "something_something_v2/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),
@@ -197,6 +221,7 @@ RECIPES: dict[str, Recipe] = {
         34_045_558, 16, 22, pyslowfast_warm_up(steps(0.03, 14, 18), 0.19, 0.0001), 1e-6, nesterov=True
     ),
     "ucf101/tsm_r50_8f_mit": mit(23_714_981, 64, 25, steps(0.001, 10, 20), 5e-4),
+    "ucf101/tsn_bninception_3f_tsn_pytorch": mit(10_373_765, 128, 80, steps(0.001, 30, 60), 5e-4),
     "ucf101/tsn_r101_3f_tsn_pytorch": mit(42_707_109, 128, 80, steps(0.001, 30, 60), 5e-4),
     "ucf101/tsn_r101_3f_flow_tsn_pytorch": mit(42_729_061, 128, 340, steps(0.001, 190, 300), 5e-4),
     "ucf101/tsn_r101_7f_rgbdiff_tsn_pytorch": mit(42_744_741, 128, 180, steps(0.001, 80, 160), 5e-4)._replace(clip=40),

@@ -16,9 +16,9 @@ CLASSES = ["<script>alert(1)</script>", "跑步", "يمشي", "jump, then fall"]
 SCHEDULE = {"base_lr": 0.1, "max_iter": 1}
 TSN = {"type": "tsn", "backbone": "mobilenetv2", "num_segments": 3, "kwargs": {"scale": 0.25}}
 UNI = {"type": "tsm", "backbone": "resnet18", "num_segments": 4, "shift": "uni"}
-UNI_TAM, UNI_GSF = (
+UNI_TAM, UNI_GSF, UNI_ACTION = (
     {"type": "tsn", "backbone": "resnet18", "num_segments": 4, "temporal": {"name": name, "shift": "uni"}}
-    for name in ("tam", "gsf")
+    for name in ("tam", "gsf", "action")
 )
 CLIP = {"type": "clip3d", "backbone": "mc3_18", "clip_len": 4, "frame_stride": 2}
 PROBE = {"type": "probe", "backbone": "resnet18", "num_segments": 3}

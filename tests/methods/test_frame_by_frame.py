@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
@@ -14,20 +13,24 @@ from methods.tsm import TSM
 from methods.tsn import TSN
 from networks.prepare import to_channels_last
 from networks.temporal import TEMPORAL_MODULES
-from networks.temporal.module import TemporalModule
+from networks.temporal.module import TemporalModule, shift_taps
+from networks.temporal.shift import temporal_shift
 from tests.helpers.randomise import wake
+from tests.helpers.requirements import needs_package
 from utils.config.build import parameters_of
 from utils.errors import ConfigError
 
 CAUSAL = [name for name, kind in TEMPORAL_MODULES.items() if "shift" in parameters_of(kind)]
+HOSTS: dict[str, dict] = {"tea": {"backbone": "timm/res2net50_26w_4s", "kwargs": {"layers": [1, 1, 1, 1]}}}
+EACH = [pytest.param(name, marks=needs_package("timm") if name in HOSTS else ()) for name in CAUSAL]
 FRAMES = 64
 
 
-def network(name: str, backbone: str = "resnet18", **arguments: Any) -> TSN:
+def network(name: str, backbone: str = "resnet18") -> TSN:
     """A network for clips of four frames, whose weights are away from where they start."""
     torch.manual_seed(0)
-    temporal = {"name": name, "shift": "uni", **arguments}
-    net = TSN(backbone=backbone, num_class=5, num_segments=4, init_std=0.1, temporal=temporal)
+    host = {"backbone": backbone} | HOSTS.get(name, {})
+    net = TSN(num_class=5, num_segments=4, init_std=0.1, temporal={"name": name, "shift": "uni"}, **host)
     wake(net)
     return net.eval()
 
@@ -50,12 +53,12 @@ def streamed(network: FrameByFrame, clips: Tensor) -> Tensor:
 
 
 def test_these_modules_have_a_causal_form() -> None:
-    assert CAUSAL == ["tsm", "tam", "gsm", "gsf", "mvf"]
+    assert CAUSAL == ["tsm", "tam", "gsm", "gsf", "mvf", "action", "tea"]
 
 
 @pytest.mark.whole
 @pytest.mark.alike
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("name", EACH)
 def test_a_stream_gives_the_offline_networks_logits_of_every_frame(name: str) -> None:
     net = network(name)
     to_channels_last(net)
@@ -95,7 +98,25 @@ def test_no_frame_sees_a_later_one(name: str) -> None:
     assert not torch.allclose(module(earlier)[2], before[2], atol=1e-4)  # but earlier ones it does see
 
 
-@pytest.mark.parametrize("name", CAUSAL)
+@pytest.mark.parametrize("shift_div", [8, 0])
+def test_taps_of_the_causal_form_begin_as_the_one_directional_shift(shift_div: int) -> None:
+    clips = torch.randn(2, 5, 16, 3, 3)
+    module = TEMPORAL_MODULES["action"](16, num_frames=5, shift="uni")  # type: ignore[call-arg]
+    expected = temporal_shift(
+        clips.flatten(0, 1), 5, fold=16 // shift_div if shift_div else 0, direction="uni"
+    ).unflatten(0, (2, 5))
+    torch.testing.assert_close(module.correlate(clips, shift_taps(16, shift_div, "uni")), expected)
+
+
+@pytest.mark.parametrize("shift", ["uni", "bi"])
+def test_a_frame_without_a_neighbour_has_no_motion(shift: str) -> None:
+    module = TEMPORAL_MODULES["action"](16, num_frames=3, shift=shift)  # type: ignore[call-arg]
+    here, there = torch.tensor([1.0, 2.0, 4.0]).view(1, 3, 1), torch.tensor([10.0, 20.0, 40.0]).view(1, 3, 1)
+    expected = {"uni": [0.0, 20.0 - 1.0, 40.0 - 2.0], "bi": [20.0 - 1.0, 40.0 - 2.0, 0.0]}
+    assert module.motion(here, there).flatten().tolist() == expected[shift]
+
+
+@pytest.mark.parametrize("name", [name for name in CAUSAL if TEMPORAL_MODULES[name].spot != "block"])
 def test_both_forms_have_the_same_parameters_and_each_gets_a_gradient(name: str) -> None:
     kind = TEMPORAL_MODULES[name]
     uni, bi = (kind(32, num_frames=4, shift=shift) for shift in ("uni", "bi"))  # type: ignore[call-arg]
@@ -141,8 +162,9 @@ def test_a_module_of_ones_own_streams_if_it_reads_the_past_through_the_base_clas
         ),
         (TSN, {}, "no one-directional shift"),
         (TSN, {"temporal": {"name": "gsf"}}, "no one-directional shift"),
-        (TSN, {"temporal": {"name": "tin"}}, "TIN, which looks at later frames in its only form"),
-        (TSN, {"temporal": {"name": "action"}}, "Action, which looks at later frames in its only form"),
+        (TSN, {"temporal": {"name": "action"}}, "no one-directional shift"),
+        (TSN, {"temporal": {"name": "tin"}}, "TIN, whose offsets come from all frames of a clip"),
+        (TSN, {"temporal": {"name": "tdn"}}, "TDN, which compares each image with the two frames behind it"),
         (TSN, {"temporal": {"name": "mvf", "shift": "uni"}, "consensus": "trn"}, "relations of all frames"),
     ],
 )

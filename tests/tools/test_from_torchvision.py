@@ -58,6 +58,28 @@ def test_both_spellings_of_a_flag_and_of_milestones_are_read() -> None:
     assert args.data_path == "a_b--c" and args.clips_per_video == 3
 
 
+def test_flags_of_older_scripts_are_read(videos: Path) -> None:
+    (videos / "train").rename(videos / "train_avi-480p")
+    ours = plan("--data-path=/data/kinectics400 --train-dir train_avi-480p --apex --device cuda:0", videos).raw[
+        "common"
+    ]
+    assert ours["train_source"] == str(videos / "train_avi-480p") and ours["val_source"] == str(videos / "val")
+    assert (ours["amp"], ours["device"]) == ("fp16", "cuda")
+    with pytest.raises(UserError, match=r"--device cuda:1: choose the GPU with CUDA_VISIBLE_DEVICES"):
+        parse(["--data-path", "x", "--device", "cuda:1"])
+    with pytest.raises(UserError, match=r"--device tpu: unknown; give one of auto, cpu, cuda, mps"):
+        parse(["--data-path", "x", "--device", "tpu"])
+    with pytest.raises(ListError, match=r"must have train/ and val/.*--train-dir and --val-dir name others"):
+        plan("--data-path=/data/kinectics400", videos)
+
+
+def test_mvit_is_made_for_the_crops_of_the_command(videos: Path) -> None:
+    model = plan("--data-path=/data/kinectics400 --model mvit_v2_s", videos).raw["common"]["model"]
+    assert model["kwargs"] == {"spatial_size": 112}
+    with pytest.raises(UserError, match=r"--val-crop-size 128: mvit_v2_s takes clips of one size, here 112"):
+        plan("--data-path=/data/kinectics400 --model mvit_v2_s --val-crop-size 128 128", videos)
+
+
 def test_the_long_command_of_the_readme_is_the_recipe_of_this_project(videos: Path) -> None:
     ours = plan(LONG, videos).raw["common"]
     recipe = load_config(ROOT / "exps/kinetics400/r2plus1d_18_torchvision/config.yaml").common

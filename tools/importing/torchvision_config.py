@@ -15,7 +15,7 @@ from networks.checkpoints.load import PRETRAINED, published_file
 from networks.clip.torchvision_builders import BUILDERS
 from tools.importing.torchvision_flags import GPUS, Recipe, recipe_of
 from utils.config.build import check_name
-from utils.errors import CheckpointError, ListError
+from utils.errors import CheckpointError, ListError, UserError
 from utils.transforms.presets import PRESETS
 
 EVERY_PROCESS = 1024  # larger than any run, so that one group of batch norm has all processes
@@ -49,7 +49,14 @@ def plan(args: argparse.Namespace, folder: Path) -> Plan:
     notes = fill_in(args, recipe)
     weights, entry = find_weights(args.model, args.weights) if args.weights else (None, None)
     published = entry is not None and args.test_only
-    names, more = class_names(Path(args.data_path), args.kinetics_version, published=published, test=args.test_only)
+    names, more = class_names(
+        Path(args.data_path),
+        args.kinetics_version,
+        published=published,
+        test=args.test_only,
+        train=args.train_dir,
+        val=args.val_dir,
+    )
     data = Path(args.data_path).absolute()
     common = {
         "model": _model(args, len(names), None if args.test_only else weights),
@@ -65,10 +72,10 @@ def plan(args: argparse.Namespace, folder: Path) -> Plan:
         "deterministic": args.use_deterministic_algorithms,
         "val_epochs": 1,
         "print_freq": args.print_freq,
-        "train_root": str(data / "train"),
-        "train_source": str(data / "train"),
-        "val_root": str(data / "val"),
-        "val_source": str(data / "val"),
+        "train_root": str(data / args.train_dir),
+        "train_source": str(data / args.train_dir),
+        "val_root": str(data / args.val_dir),
+        "val_source": str(data / args.val_dir),
     }
     common["data"]["class_names"] = str(folder / CLASS_FILE)
     return Plan({"common": common}, names, weights, [*notes, *more])
@@ -105,9 +112,17 @@ def _model(args: argparse.Namespace, num_class: int, pretrained: Path | None) ->
         "dropout": 0.2 if args.model == "s3d" else 0.0,
         "pretrained": str(pretrained) if pretrained else False,
     }
+    kwargs: dict[str, Any] = {}
     if args.sync_bn:
-        model["kwargs"] = {"bn_group_size": EVERY_PROCESS}
-    return model
+        kwargs["bn_group_size"] = EVERY_PROCESS
+    if args.model.startswith("mvit"):  # its tables of positions fit one size
+        if args.train_crop_size != args.val_crop_size:
+            raise UserError(
+                f"--val-crop-size {args.val_crop_size[0]}: {args.model} takes clips of one size, here "
+                f"{args.train_crop_size[0]}, as in training"
+            )
+        kwargs["spatial_size"] = args.train_crop_size[0]
+    return {**model, "kwargs": kwargs} if kwargs else model
 
 
 def _views(args: argparse.Namespace) -> dict[str, Any]:
@@ -184,22 +199,24 @@ def find_weights(model: str, name: str, folder: Path = PRETRAINED) -> tuple[Path
     return published_file(entry.url, folder), entry
 
 
-def class_names(data: Path, version: str, *, published: bool, test: bool) -> tuple[list[str], list[str]]:
-    """Returns the classes of train/ and val/ in the order of labels, and notes about them.
+def class_names(
+    data: Path, version: str, *, published: bool, test: bool, train: str = "train", val: str = "val"
+) -> tuple[list[str], list[str]]:
+    """Returns the classes of both folders in the order of labels, and notes about them.
 
     If all folders are classes of Kinetics-400, these are its 400 classes in published order, as the folders spell them.
 
     published: published weights are tested, so a folder of any other class is an error.
-    test: train/ may be missing.
+    test: the folder of training videos may be missing. train, val: names of the folders.
     """
-    folders = {split: _class_folders(data / split) for split in ("train", "val")}
-    for split in ["val"] if test else ["train", "val"]:
+    folders = {split: _class_folders(data / split) for split in (train, val)}
+    for split in [val] if test else [train, val]:
         if not folders[split]:
             raise ListError(
-                f"{data / split}: no class folders here; --data-path must have train/ and val/, each with a folder of "
-                ".avi or .mp4 files per class"
+                f"{data / split}: no class folders here; --data-path must have {train}/ and {val}/, each with a folder "
+                "of .avi or .mp4 files per class; --train-dir and --val-dir name others"
             )
-    found = sorted({*folders["train"], *folders["val"]})
+    found = sorted({*folders[train], *folders[val]})
     if version == "400":
         categories = get_model_weights("r3d_18").KINETICS400_V1.meta["categories"]
         spelled = {_plain(name): name for name in found}
@@ -207,10 +224,10 @@ def class_names(data: Path, version: str, *, published: bool, test: bool) -> tup
         if not unknown:
             return [spelled.get(_plain(category), category) for category in categories], []
         if published:
-            raise ListError(f"{data / 'val' / unknown[0]}: not a class of Kinetics-400, which these weights score")
-    extra = sorted(set(folders["val"]) - set(folders["train"]))
+            raise ListError(f"{data / val / unknown[0]}: not a class of Kinetics-400, which these weights score")
+    extra = sorted(set(folders[val]) - set(folders[train]))
     if extra and not test:
-        raise ListError(f"{data / 'val' / extra[0]}: a class that train/ does not have")
+        raise ListError(f"{data / val / extra[0]}: a class that {train}/ does not have")
     notes = [f"{len(found)} class folders, so {len(found)} classes, not Kinetics-{version}'s"]
     return found, notes if len(found) != int(version) else []
 

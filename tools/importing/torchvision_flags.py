@@ -16,6 +16,7 @@ from utils.errors import UserError
 
 GPUS = 64  # in the published runs: eight machines with eight each
 VERSIONS = ("400", "600", "700")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,12 @@ def _milestones(words: Sequence[str]) -> list[int]:
 
 
 def _refuse(args: argparse.Namespace) -> None:
+    if args.device.startswith("cuda:"):
+        if args.device != "cuda:0":
+            raise UserError(f"--device {args.device}: choose the GPU with CUDA_VISIBLE_DEVICES, and give --device cuda")
+        args.device = "cuda"
+    if args.device not in DEVICES:
+        raise UserError(f"--device {args.device}: unknown; give one of {', '.join(DEVICES)}")
     if args.start_epoch:
         raise UserError(
             f"--start-epoch {args.start_epoch}: a checkpoint stores its epoch; repeat the command to continue, or name "
@@ -119,7 +126,9 @@ def _parser() -> Parser:
         help="Kinetics version that names the classes (default 400)",
     )
     add("--model", default="r2plus1d_18", help="r2plus1d_18 (default), r3d_18, mc3_18, s3d, mvit_v2_s, ...")
-    add("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="default: a GPU if there is one")
+    add("--train-dir", default="train", metavar="NAME", help="folder of --data-path to train on (default train)")
+    add("--val-dir", default="val", metavar="NAME", help="folder of --data-path to test on (default val)")
+    add("--device", default="auto", help=f"{', '.join(DEVICES)}; default: a GPU if there is one")
     add("-b", "--batch-size", type=positive_int, help="clips per GPU; default 24, s3d 12")
     add("--clip-len", type=positive_int, metavar="N", help="frames per clip; default 16, s3d 64")
     add("--frame-rate", type=positive_float, default=15.0, metavar="N", help="frames per second (default 15)")
@@ -156,13 +165,19 @@ def _parser() -> Parser:
         metavar="NAME",
         help="KINETICS400_V1 or another name that torchvision has for the network, read from pretrained/; or a file",
     )
-    add("--amp", action="store_true", help="fp16 with a loss scale")
+    _add_precision(add)
     add(
         "--dry-run",
         action="store_true",
         help="(not in the script) write the folder, say what a run would do, train nothing",
     )
     return parser
+
+
+def _add_precision(add: Callable[..., None]) -> None:
+    """Adds the options of mixed precision, also those of scripts that took it from the package apex."""
+    add("--amp", "--apex", action="store_true", help="fp16 with a loss scale; older scripts call it --apex")
+    add("--apex-opt-level", metavar="LEVEL", help="no effect: torch's mixed precision has one level")
 
 
 def _add_schedule(add: Callable[..., None]) -> None:

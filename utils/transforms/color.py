@@ -1,4 +1,4 @@
-"""Colour jitter as torchvision's v2 operations define it on uint8, within two grey levels and many times faster.
+"""Colour jitter as torchvision's v2 operations define it on uint8, within three grey levels and many times faster.
 
 There are two ways to the same result: OpenCV clip by clip on a CPU, and on a device tensor arithmetic on whole batches,
 without a host round trip. What is drawn is decided in augment.py.

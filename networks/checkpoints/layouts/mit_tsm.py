@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.bn_inception import is_bn_inception, to_rgb
 from networks.checkpoints.layouts.identify_image import (
     classifier_of,
     grouped,
@@ -17,7 +18,6 @@ from networks.checkpoints.layouts.identify_image import (
 from networks.checkpoints.layouts.relations import take_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
 from networks.checkpoints.layouts.temporal_modules import describe_frame_network, entries_of, rename_temporal
-from utils.errors import CheckpointError
 
 BODY = "base_model."
 # `nl` is the non-local part of a wrapped block; .0 is a convolution that a pool follows
@@ -35,9 +35,8 @@ def _recognises(state: State) -> bool:
 
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
-    if f"{BODY}conv1_7x7_s2.weight" in state:
-        raise CheckpointError("its network is BN-Inception, which does not exist here; the file cannot be used")
     body = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
+    body = to_rgb(body) if is_bn_inception(body) else body
     head = {key.removeprefix("new_fc."): value for key, value in state.items() if key.startswith("new_fc.")}
     if not head and (last := classifier_of(body)):  # trained without dropout: the classifier is the network's own
         head = {key.removeprefix(last): value for key, value in body.items() if key.startswith(last)}

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, State
+from networks.checkpoints.layouts.bn_inception import rename_gates
 from networks.checkpoints.layouts.identify_image import add_shift, describe_image_network
 from networks.checkpoints.layouts.relations import add_relations
 from networks.checkpoints.layouts.renaming import Rule, rename
@@ -60,6 +61,11 @@ def _gsf(state: State) -> dict[str, Any]:
     return {"share": len(gated) / len(state["layer1.0.conv3.weight"])}
 
 
+def _gated_inception(state: State) -> dict[str, Any]:
+    gated = _first(state, "inception_3a_1x1.temporal.bn.weight")
+    return {"share": len(gated) / len(state["inception_3a_1x1.weight"])}
+
+
 def _mvf(state: State) -> dict[str, Any]:
     fused = _first(state, "layer3.0.conv1.temporal.time.weight")
     return {"div": state["layer3.0.conv1.weight"].shape[1] // len(fused)}
@@ -106,6 +112,8 @@ def _tdn_network(body: State) -> dict[str, Tensor]:
 
 
 MODULES = (
+    Known("gsm", "gsm_inception_", {}, _gated_inception, rename_gates),
+    Known("gsf", "gsf_inception_", {}, _gated_inception, rename_gates),
     Known("tam", ".tam.G.", {"tam.G": "conv2.temporal.kernel", "tam.L": "conv2.temporal.gate"}, _tam),
     Known(
         "gsf",
@@ -231,7 +239,7 @@ def _add_temporal(description: Description, known: Known, plain: State) -> None:
     defaults = {name: one.default for name, one in parameters_of(kind).items()}
     changed = {name: value for name, value in found.items() if value != defaults[name]}
     stages = sorted({key.partition(".")[0] for key in plain if key.startswith("layer")})
-    with_module = sorted({key.partition(".")[0] for key in plain if ".temporal." in key})
+    with_module = sorted({key.partition(".")[0] for key in plain if key.startswith("layer") and ".temporal." in key})
     if with_module != [*(kind.stages or stages)]:
         changed["stages"] = with_module
     description.method = "tsn"

@@ -20,6 +20,8 @@ FAMILIES: dict[str, tuple[list[str], str]] = {
 }
 
 
+# name -> frames of the clips in training, if they are not those of the published cost
+LENGTHS = {"s3d": 64}
 # name -> step between the frames that the published weights see; of the others 2, for their 15 frames a second
 STRIDES = {"mvit_v1_b": 4, "mvit_v2_s": 4}
 
@@ -41,7 +43,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     if not name:
         return with_prefix(state), Description(method="clip3d", notes=["backbone: no network here has these shapes"])
     description = describe_clip_network(name, state, head=head)
-    clip_len, stride = EXAMPLES.get(name, (16, 112, 112))[0], STRIDES.get(name, 2)
+    clip_len, stride = LENGTHS.get(name, EXAMPLES.get(name, (16, 112, 112))[0]), STRIDES.get(name, 2)
     description.arguments |= {"clip_len": clip_len, "frame_stride": stride}
     description.assumed += ("clip_len", "frame_stride")
     description.notes.append(f"clip_len and frame_stride: not in the file; {clip_len} and {stride} are assumed")

@@ -252,6 +252,48 @@ def test_weights_of_another_type_are_refused_with_the_type(dtype: torch.dtype, t
         load_checkpoint_file(tmp_path / "x.pth")
 
 
+def _of_lightning(state: dict[str, Tensor], path: Path) -> Path:
+    torch.save({"state_dict": state, "pytorch-lightning_version": "2.6.6", "epoch": 3}, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["model", "net", "network"])
+@pytest.mark.parametrize(
+    "more", [{}, {"criterion.weight": torch.ones(5), "train_acc.tp": torch.zeros(5, dtype=torch.int64)}]
+)
+def test_of_a_module_of_lightning_the_network_is_read_and_the_rest_is_named(
+    name: str, more: dict[str, Tensor], tmp_path: Path
+) -> None:
+    image = resnet18().state_dict()
+    file = load_checkpoint_file(
+        _of_lightning({**{f"{name}.{key}": value for key, value in image.items()}, **more}, tmp_path / "x.ckpt")
+    )
+    report = load_into(TSN(backbone="resnet18", num_class=5), file)
+    assert not report.missing and not report.unexpected
+    named = [note for note in report.notes if "beside the network; not read" in note]
+    assert [note.partition(":")[0] for note in named] == ["criterion", "train_acc"][: len(more)]
+
+
+def test_two_networks_in_a_module_of_lightning_are_not_chosen_from(tmp_path: Path) -> None:
+    image = resnet18().state_dict()
+    both = {f"{name}.{key}": value for name in ("model", "ema_model") for key, value in image.items()}
+    with pytest.raises(CheckpointError, match=r"with model and ema_model, each of which may be the network; save the"):
+        load_checkpoint_file(_of_lightning(both, tmp_path / "x.ckpt"))
+
+
+def test_a_module_of_lightning_with_a_backbone_and_a_head_keeps_both(tmp_path: Path) -> None:
+    made = TSN(backbone="resnet18", num_class=5).state_dict()
+    file = load_checkpoint_file(_of_lightning({**made, "loss_net.weight": torch.ones(2)}, tmp_path / "x.ckpt"))
+    assert {"backbone.conv1.weight", "head.weight"} <= file.state.keys()
+
+
+def test_an_average_of_weights_by_torch_loads_without_its_counter(tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(resnet18())
+    torch.save(averaged.state_dict(), tmp_path / "x.pth")
+    report = load_into(TSN(backbone="resnet18", num_class=5), tmp_path / "x.pth")
+    assert not report.missing and not report.unexpected
+
+
 def test_of_two_models_in_a_file_the_one_that_is_not_read_is_named(tmp_path: Path) -> None:
     image = resnet18().state_dict()
     twice = {"state_dict": image, "ema": {f"module.{key}": value for key, value in image.items()}, "optimizer": {}}

@@ -14,7 +14,7 @@ from methods.tsn import TSN
 from networks.checkpoints.load import fetch_image_weights, load_into
 from networks.prepare import to_channels_last
 from networks.temporal import TEMPORAL_MODULES
-from networks.temporal.module import TemporalModule, correlate_in_time
+from networks.temporal.module import TemporalModule, _weigh, correlate_in_time, excite
 from networks.temporal.relation import MOST, Relations
 from networks.temporal.tam import TAM
 from networks.temporal.tea import TEA
@@ -161,6 +161,36 @@ def test_the_taps_read_the_frame_before_itself_and_the_next_one() -> None:
     clips = torch.arange(1.0, 4.0).view(1, 3, 1)
     before, here, after = (torch.tensor(value) for value in (100.0, 10.0, 1.0))
     assert correlate_in_time(clips, before, here, after).flatten().tolist() == [12.0, 123.0, 230.0]
+
+
+@pytest.mark.parametrize("num_frames", [1, 4])
+@pytest.mark.parametrize("shape", [(3, 1, 1), (2, 1, 3, 1, 1), (2, 4, 3, 1, 1), (2, 4, 1, 2, 2)])
+def test_weighed_frames_have_the_gradients_that_autograd_finds(shape: tuple[int, ...], num_frames: int) -> None:
+    shape = tuple(min(size, num_frames) if len(shape) == 5 and axis == 1 else size for axis, size in enumerate(shape))
+    clips = torch.randn(2, num_frames, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    weights = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    with torch.enable_grad():
+        assert torch.autograd.gradcheck(correlate_in_time, (clips, *weights))
+        assert torch.autograd.gradcheck(
+            lambda x, here, after: correlate_in_time(x, None, here, after), (clips, *weights[1:])
+        )
+    for given in ((clips, *weights), (clips, weights[0], weights[1], None)):
+        torch.testing.assert_close(correlate_in_time(*given), _weigh(*given))  # type: ignore[arg-type]
+
+
+def test_an_excitation_is_a_product_with_the_sum_of_both_factors_and_so_are_its_gradients() -> None:
+    shapes = [(4, 3, 2, 5), (4, 3, 1, 1), (4, 1, 2, 5)]
+    x, channels, places = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
+    with torch.enable_grad():
+        assert torch.autograd.gradcheck(excite, (x, channels, places))
+    torch.testing.assert_close(excite(x, channels, places), x * (channels + places))
+
+
+def test_a_neighbours_weight_belongs_to_the_frame_that_is_weighed() -> None:
+    clips, zero = torch.ones(1, 3, 1), torch.zeros(1, 3, 1)
+    weights = torch.tensor([1.0, 10.0, 100.0]).view(1, 3, 1)
+    assert correlate_in_time(clips, weights, zero, None).flatten().tolist() == [0.0, 1.0, 10.0]
+    assert correlate_in_time(clips, None, zero, weights).flatten().tolist() == [10.0, 100.0, 0.0]
 
 
 def test_tin_moves_its_groups_against_each_other_by_fractions_of_a_frame() -> None:

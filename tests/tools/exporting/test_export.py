@@ -19,6 +19,7 @@ from tests.helpers.trained import (
     SLOWFAST,
     TSN,
     UNI,
+    UNI_ACTION,
     UNI_GSF,
     UNI_TAM,
     write_checkpoint,
@@ -83,7 +84,7 @@ def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: py
 
 @pytest.mark.long
 @with_onnx
-@pytest.mark.parametrize("model", [UNI, UNI_TAM, UNI_GSF], ids=["tsm", "tam", "gsf"])
+@pytest.mark.parametrize("model", [UNI, UNI_TAM, UNI_GSF, UNI_ACTION], ids=["tsm", "tam", "gsf", "action"])
 def test_the_streaming_step_carries_its_state(model: dict[str, Any], tmp_path: Path) -> None:
     ckpt, out = write_checkpoint(tmp_path, model), tmp_path / "step.onnx"
     assert export.main([str(ckpt), str(out), "--streaming"]) == 0

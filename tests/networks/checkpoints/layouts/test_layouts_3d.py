@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models.video import S3D_Weights
 
 from methods import METHODS
 from methods.base import Method
@@ -19,6 +20,7 @@ from networks import CLIP_NETWORKS
 from networks.checkpoints.layouts import LAYOUTS, torchvision_video
 from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.load import load_checkpoint_file, load_into
+from networks.checkpoints.protocols import sections
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
 from tests.networks.checkpoints.layouts import official_names as official
@@ -180,6 +182,14 @@ def test_each_model_of_a_family_is_recognised_and_loads_whole(index: int) -> Non
     for key, value in arguments.items():
         if key != "kwargs":
             assert description.arguments[key] == value
+
+
+def test_a_file_of_torchvisions_s3d_has_the_64_frames_of_its_training_and_is_tested_on_128() -> None:
+    state = {key.removeprefix("network."): v for key, v in _meta("clip3d", "s3d", num_class=400).state_dict().items()}
+    description = torchvision_video.LAYOUT.convert(state, {})[1]
+    assert (description.arguments["clip_len"], description.arguments["frame_stride"]) == (64, 2)
+    assert sections("torchvision video", description)["test"]["num_frames"] == 128
+    assert "clip_len=128" in S3D_Weights.KINETICS400_V1.meta["_docs"]
 
 
 def test_a_config_inside_a_pyth_file_replaces_what_was_assumed() -> None:
