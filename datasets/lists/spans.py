@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import numpy as np
 
 _MOST = np.iinfo(np.int32).max
 _SAME = 1e-4  # frames by which times may differ for rounding
+_MARK = re.compile(r"(.*)#(t|frames)=([0-9]+\.?[0-9]*),([0-9]+\.?[0-9]*)", re.DOTALL)
+
+
+class NamedSpan(NamedTuple):
+    """Holds what the name of a record says: the path of its video, and the start and the end in seconds or frames."""
+
+    path: str
+    start: float
+    end: float
+    in_frames: bool
 
 
 def whole_frames(moments: Any) -> np.ndarray:
@@ -41,6 +52,12 @@ def not_there(*, frames: bool) -> str:
 def span_mark(span: tuple[float, float], *, frames: bool) -> str:
     """Returns what stands behind a path to name a span of it: `#t=1.5,4` in seconds, or `#frames=30,90`."""
     return f"#{'frames' if frames else 't'}={_plain(span[0])},{_plain(span[1])}"
+
+
+def read_mark(name: str) -> NamedSpan | None:
+    """Returns the span that a name of `RecordList.name` stands for; None for a whole video."""
+    found = _MARK.fullmatch(name)
+    return None if found is None else NamedSpan(found[1], float(found[3]), float(found[4]), found[2] == "frames")
 
 
 def _plain(number: float) -> str:
