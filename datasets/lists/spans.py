@@ -41,7 +41,7 @@ def with_context(start: Any, end: Any, share: float) -> tuple[Any, Any]:
 def span_in_words(span: tuple[float, float], *, frames: bool) -> str:
     """Returns a span in words, for messages: `1.5 to 4 s`, or `frames 30 to 89`, where the last one belongs to it."""
     start, end = span
-    return f"frames {_plain(start)} to {_plain(end - 1)}" if frames else f"{_plain(start)} to {_plain(end)} s"
+    return f"frames {plain(start)} to {plain(end - 1)}" if frames else f"{plain(start)} to {plain(end)} s"
 
 
 def not_there(*, frames: bool) -> str:
@@ -51,7 +51,7 @@ def not_there(*, frames: bool) -> str:
 
 def span_mark(span: tuple[float, float], *, frames: bool) -> str:
     """Returns what stands behind a path to name a span of it: `#t=1.5,4` in seconds, or `#frames=30,90`."""
-    return f"#{'frames' if frames else 't'}={_plain(span[0])},{_plain(span[1])}"
+    return f"#{'frames' if frames else 't'}={plain(span[0])},{plain(span[1])}"
 
 
 def read_mark(name: str) -> NamedSpan | None:
@@ -60,5 +60,6 @@ def read_mark(name: str) -> NamedSpan | None:
     return None if found is None else NamedSpan(found[1], float(found[3]), float(found[4]), found[2] == "frames")
 
 
-def _plain(number: float) -> str:
+def plain(number: float) -> str:
+    """Returns a number as text without exponent and without needless zeros."""
     return np.format_float_positional(number, trim="-")

@@ -211,9 +211,10 @@ def test_check_data_knows_spans(source: str, folder: Path, capsys: pytest.Captur
     (folder / source).write_text("\n".join([*lines, outside, lines[first + 1], ""]))
     (folder / "frames/v/img_00009.jpg").write_bytes(b"no picture")  # of the first span alone
     last = len(lines)
-    assert faults() == [same, f"duplicate {last + 2}", f"undecodable_frame {first + 1}", f"empty_part {last + 1}"]
+    assert faults() == [same, f"duplicate {last + 2}", f"undecodable_frame {first + 1}", f"span {last + 1}"]
     assert faults("--fix") == [same]
-    assert (folder / source).read_text().splitlines() == [*lines[:first], *lines[first + 1 :]]
+    cut_off = {"seconds.csv": [], "frames.csv": ["v,x,40,48"], "offset.txt": ["v 40 8 0"]}[source]
+    assert (folder / source).read_text().splitlines() == [*lines[:first], *lines[first + 1 :], *cut_off]
 
 
 def test_spans_with_offsets_share_their_classes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
