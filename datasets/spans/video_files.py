@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from datasets.lists.columns import composed
 from datasets.lists.tables import VIDEO_SUFFIXES
-from datasets.spans.frame_clock import FrameClock
+from datasets.spans.frame_clock import FrameClock, clock_of
 from datasets.spans.span import LabeledVideo, without_suffix
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
@@ -87,10 +85,7 @@ class VideoFiles:
     def clock(self, name: str) -> FrameClock | None:
         """Returns the times of a video's frames; None if it is not there, cannot be read, or has one frame."""
         times = self._scanned(name)
-        if not isinstance(times, VideoTimes) or len(times) < 2:
-            return None
-        fps = round((len(times) - 1) / float(times.seconds[-1]), 6)
-        return FrameClock(fps, np.append(times.clock, times.begins + times.duration))
+        return clock_of(times) if isinstance(times, VideoTimes) else None
 
     def fault(self, name: str) -> str:
         """Returns why a video cannot be used: it is not there, or cannot be read; "" if it can."""
