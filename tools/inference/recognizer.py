@@ -258,7 +258,7 @@ class Recognizer(TrainedNetwork):
     def _slide(
         self, video: Input, frames: Iterable[TimedFrame], batch_size: int, window: float | None, step: float | None
     ) -> Iterator[ScoredWindow]:
-        """Yields the sliding windows. Raises: FrameError if there is none."""
+        """Yields the sliding windows. Raises: FrameError if nothing can be decoded."""
         if shares_frames(self):
             found = shared_frames(self, video, frames, batch_size=batch_size, window=window, step=step)
         else:

@@ -37,7 +37,7 @@ def shared_frames(
     """Yields the seconds of the first and the last frame of each sliding window, and its scores, float32 (K,).
 
     frames: those of the video. batch_size: clips in one forward pass, which runs as many frames as these would have, or
-        fewer when the windows of so many clips have come to their end.
+        fewer when windows with this number of clips are complete.
     """
     protocol = network.protocol
     length, distance = window_and_step(protocol, network.trained_on, video.fps, window, step)
