@@ -39,7 +39,7 @@ _SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts v
 VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
 TABLES = frozenset({".csv", ".tsv"})
 _MOST_DIGITS = 9  # of a frame's number
-_MENDS = "tools/check_data.py names all such rows, and --fix mends them"
+_MENDS = "tools/check_data.py names all such rows, and --fix mends or removes them"
 _log = logging.getLogger(__name__)
 Table = tuple[list[str], list[list[str]]]  # header, rows
 
@@ -341,7 +341,9 @@ def _labels(source: Path, entries: list[Entry], classes: Classes | None) -> list
                 f"{where}: class {name!r} has no number: the training list has numbers, and there is no class file "
                 "(data.class_names)"
             )
-        more = "; name all classes in a class file (data.class_names), or leave its videos out" * classes.from_list
+        more = "; rename it or add it there (tools/check_data.py names all such rows)"
+        if classes.from_list:
+            more = "; name all classes in a class file (data.class_names), or leave its videos out"
         raise ListError(f"{where}: class {name!r} is not in {classes.source}, which numbers the classes{more}")
 
     return [[-1] if entry.classes is None else [label(name, entry) for name in entry.classes] for entry in entries]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.lists.class_names import Classes
-from datasets.spans.check import check
+from datasets.spans.check import check, said
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos, check_times
 from datasets.spans.formats import FORMATS, find_format
@@ -161,7 +161,7 @@ def _disagreement(one: LabeledVideo, other: LabeledVideo, *, both: bool) -> str:
         return ""
     span = min(first ^ second, key=lambda span: (span.start, span.end, span.label))
     where = "first" if span in first else "second"
-    return f"{span.label!r} from {span.start:g} to {span.end:g} s is only in the {where}"
+    return f"{said(span)} is only in the {where}, {span.where}"
 
 
 def write_spans(table: SpanTable, path: Path, name: str) -> list[Path]:

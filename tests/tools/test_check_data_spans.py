@@ -144,3 +144,28 @@ def test_classes_that_one_list_or_all_lack_are_told(doctor: Doctor) -> None:
         f"{train}: class 3 (w) has no training video, only of val",
     ]
     assert said["notes"] == [f"{val}: 1 class is in no validation video, so no score says anything about: 1 (y)"]
+
+
+@pytest.mark.parametrize(
+    ("row", "message", "fix", "mended"),
+    [
+        ("a.mp4,X ,1,2", "class 'X' is 'x' in {classes}", "it is spelled so", "a.mp4,x,1,2"),
+        ("a.mp4,z,1,2", "class 'z' is not in {classes}; rename it, or add it there", "the line is removed", ""),
+        ("a.mp4,,1,2", "'a.mp4' has no class, and every training video needs one", "the line is removed", ""),
+        ("a.mp4,1.5,1,2", "label 1.5 is not a whole number", "the line is removed", ""),
+    ],
+)
+def test_a_class_that_nothing_names_has_its_line(doctor: Doctor, row: str, message: str, fix: str, mended: str) -> None:
+    path = doctor.write("train", f"{GOOD}{row}\n")
+    (fault,) = doctor()["faults"]
+    assert fault["message"] == f"{path}:4: " + message.format(classes=doctor.folder / "lists/classInd.txt")
+    assert fault["fix"] == fix and doctor("--fix")["remaining"] == []
+    assert path.read_text() == f"{HEADER}{GOOD}{mended}\n".replace("\n\n", "\n")
+
+
+def test_classes_of_a_set_are_spelled_alike_and_numbers_stay(doctor: Doctor) -> None:
+    path = doctor.write("train", "a.mp4,Y;x,0,1\nb.mp4,-,0,1\na.mp4,1,1,2\n")
+    (fault,) = doctor("--multi-label")["faults"]
+    assert "class 'Y' is 'y'" in fault["message"] and fault["line"] == 2
+    doctor("--multi-label", "--fix")
+    assert path.read_text() == HEADER + "a.mp4,x;y,0,1\nb.mp4,-,0,1\na.mp4,1,1,2\n"

@@ -1,10 +1,68 @@
-"""Finds classes that no list shows, or only one of them."""
+"""Finds classes that nothing names, and classes that no list shows, or only one of them."""
 
 from __future__ import annotations
 
-from tools.checking.lists import DataSet, Fault, class_name, labels_of
+from collections.abc import Mapping
 
+from datasets.lists.columns import find_columns, is_number, read_label
+from datasets.lists.tables import Table
+from datasets.spans.names import Spellings
+from tools.checking.lists import DataSet, Fault, class_name, labels_of
+from utils.errors import ListError
+from utils.scoring.label_sets import NONE, SEPARATOR
+
+_REMOVED = "the line is removed"
 _SHOWN = 5  # classes in a note
+
+
+def mended_labels(data: DataSet, split: str, table: Table) -> Table:
+    """Returns a CSV with classes as the data set spells them. A row where that changes something becomes a fault.
+
+    Rows with an unknown class, and those of a training list without one, are faults as well, and empty in the table.
+    """
+    header, rows = table
+    columns = find_columns(header, where=f"{data.sources[split]}:1")
+    if not {"path", "label"} <= columns.keys():
+        return table
+    spellings = Spellings(data.names or [])
+    kept = []
+    for line, cells in enumerate(rows, 2):
+        if any(cells) and len(cells) > max(columns.values()):
+            cells = _mended(data, split, line, cells, columns, spellings)
+        kept.append(cells)
+    return header, kept
+
+
+def _mended(
+    data: DataSet, split: str, line: int, cells: list[str], columns: Mapping[str, int], spellings: Spellings
+) -> list[str]:
+    """Returns a row with classes as the data set spells them; an empty one if it has an unknown class."""
+    where, path, cell = f"{data.sources[split]}:{line}", cells[columns["path"]], cells[columns["label"]].strip()
+    parts = [part.strip() for part in cell.split(SEPARATOR)] if data.multi_label else [cell]
+
+    def wrong(kind: str, message: str, fix: str) -> list[str]:
+        data.faults.append(Fault(kind, message, split, line, path, fix))
+        return []
+
+    for place, part in enumerate(parts):
+        try:
+            name = read_label(part, where=where)
+        except ListError as error:
+            return wrong("line", str(error), _REMOVED)
+        if name is None and split == "train" and not data.multi_label:
+            return wrong("line", f"{where}: {path!r} has no class, and every training video needs one", _REMOVED)
+        if name is None or name == NONE or data.classes is None or name in data.classes.names:
+            continue
+        if is_number(name) and not data.classes.from_list:  # a label by itself
+            continue
+        if len(found := spellings.find(name)) == 1:
+            parts[place] = found[0]
+            wrong("class", f"{where}: class {name!r} is {found[0]!r} in {data.classes.source}", "it is spelled so")
+            continue
+        what = f"{where}: class {name!r} is not in {data.classes.source}{spellings.hint(name)}"
+        return wrong("class", f"{what}; rename it, or add it there", _REMOVED)
+    label = SEPARATOR.join(parts)
+    return [label if place == columns["label"] and label != cell else one for place, one in enumerate(cells)]
 
 
 def check_classes(data: DataSet) -> None:

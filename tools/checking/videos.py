@@ -13,6 +13,7 @@ from datasets.lists.spelling import Spelling
 from datasets.lists.tables import TABLES, read_table, read_videos
 from datasets.videos.scan import VideoTimes
 from datasets.videos.video import Video
+from tools.checking.classes import mended_labels
 from tools.checking.lists import DataSet, Entry
 from tools.checking.spans import check_within, mended_rows
 from tools.dumping.pool import WorkerDiedError, run_in_pool
@@ -55,7 +56,7 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
     moved: set[int] = set()
     table = read_table(source) if source.suffix.lower() in TABLES and not source.is_dir() else None
     if table is not None:
-        table, moved = mended_rows(data, split, table)
+        table, moved = mended_rows(data, split, mended_labels(data, split, table))
     records, _ = read_videos(
         source,
         root=data.roots[split],
