@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ import numpy as np
 
 _MOST = np.iinfo(np.int32).max
 _SAME = 1e-4  # frames by which times may differ for rounding
+ROUNDED = 0.1  # seconds by which spans may go beyond their video, as published durations are rounded
+_log = logging.getLogger(__name__)
 _MARK = re.compile(r"(.*)#(t|frames)=([0-9]+\.?[0-9]*),([0-9]+\.?[0-9]*)", re.DOTALL)
 
 
@@ -36,6 +39,28 @@ def with_context(start: Any, end: Any, share: float) -> tuple[Any, Any]:
     """
     more = share * (end - start)
     return np.maximum(start - more, 0), end + more
+
+
+def seconds_beyond(end: Any, length: Any, rate: Any) -> np.ndarray:
+    """Returns by how many seconds ends of spans lie behind those of their videos, float64; 0 where it is by rounding.
+
+    rate: frames per second; less than one frame is rounding, too. All three are numbers or arrays.
+    """
+    more = np.asarray(end, np.float64) - length
+    return np.where(more > np.maximum(ROUNDED, 1 / np.asarray(rate, np.float64)), more, 0.0)
+
+
+def warn_of_ends(source: Any, beyond: np.ndarray) -> None:
+    """Logs how many spans of a list go beyond their video, if any do. beyond: as from `seconds_beyond`."""
+    if number := int(np.count_nonzero(beyond)):
+        _log.warning(
+            "%s: %d of %d spans end behind the end of their video, by up to %.2f s, and are cut there; "
+            "tools/check_data.py names them",
+            source,
+            number,
+            len(beyond),
+            beyond.max(),
+        )
 
 
 def span_in_words(span: tuple[float, float], *, frames: bool) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
+from datasets.lists.spans import seconds_beyond
 from datasets.spans.reading import Fault
 from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order
 from datasets.spans.video_files import VideoFiles
 
-_SLACK = 0.1  # seconds by which published spans may go beyond a duration that is rounded
 _OTHER_CUT = 1.0  # seconds by which a video may be longer or shorter than its labels say
 
 
@@ -65,8 +67,8 @@ def mend(
     if span.start < 0:
         wrong("begins before the video; its times count from the start of the file", "it begins at 0")
         span = replace(span, start=0.0)
-    slack = 0.0 if in_frames else max(_SLACK, 1 / video.fps if video.fps else 0.0)
-    if length is not None and span.end > length + slack:
+    rounded = not in_frames and length is not None and not seconds_beyond(span.end, length, video.fps or np.inf)
+    if length is not None and span.end > length and not rounded:
         wrong(f"ends behind the end of the video{lasts}; correct it", "it ends with the video")
         span = replace(span, end=length)
     return span

@@ -117,6 +117,24 @@ def test_a_span_that_a_video_does_not_have_is_named_whatever_its_unit(folder: Pa
 
 
 @pytest.mark.whole
+def test_spans_that_are_cut_at_the_end_of_their_video_are_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_video(folder / "videos/v.mp4", frames=FRAMES, fps=FPS).rename(folder / "videos/v")
+    rows = "path,label,start,end\nv,x,1,2.05\nv,y,1,2.5\nv,y,1.5,3\n"
+    (folder / "late.csv").write_text(rows)
+    said = (
+        "late.csv: 2 of 3 spans end behind the end of their video, by up to 1.00 s, and are cut there; tools/check_data"
+    )
+    for store in ({"type": "disk"}, {"type": "video", "cache": str(folder / "cache")}):
+        caplog.clear()
+        opened(folder, "late.csv", store)
+        assert said in caplog.text
+        (folder / "fine.csv").write_text(rows.replace("2.5", "2").replace("3", "2"))
+        caplog.clear()
+        opened(folder, "fine.csv", store)
+        assert caplog.text == ""
+
+
+@pytest.mark.whole
 def test_results_strips_and_pages_name_the_span(folder: Path) -> None:
     split = opened(folder, "seconds.csv")
     names = ["v#t=0.25,1", "v#t=0.5,1.5", "w"]
