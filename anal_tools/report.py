@@ -45,6 +45,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--notes", metavar="FILE", help="text that the page begins with: paragraphs, and headings that begin with #"
     )
+    parser.add_argument(
+        "--segments",
+        type=Path,
+        metavar="FILE",
+        help="answers with times, as tools.segment writes them, which are scored against the spans of the list",
+    )
     return parser.parse_args(argv)
 
 

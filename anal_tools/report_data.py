@@ -8,28 +8,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from anal_tools import report_multi, report_single
 from anal_tools.compare import config_differences
 from anal_tools.experiment import Experiment, read_history
+from anal_tools.experiment_segments import case_of_list
 from anal_tools.page_values import SCORE_UNIT, config_text
+from anal_tools.segment_page import segment_data
+from anal_tools.segment_scores import score_case
+from anal_tools.span_report import span_data
 from anal_tools.strips import GAP, Strips, make_strips
 from utils.errors import UserError
 from utils.run.progress import duration
+from utils.scoring.segments.matching import ACTIVITYNET
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL
 
 KINDS = {SINGLE_LABEL: report_single, MULTI_LABEL: report_multi}
 MAX_POINTS = 1500  # per learning curve; longer curves are averaged over groups of steps
 
 
-def report_data(experiments: Sequence[Experiment], *, strip_budget: int) -> dict[str, Any]:
+def report_data(
+    experiments: Sequence[Experiment], *, strip_budget: int, segments: Path | None = None
+) -> dict[str, Any]:
     """Returns the data of the whole page.
 
     strip_budget: bytes for all frame strips together.
+    segments: answers with times, of one experiment whose list has spans.
     Raises: UserError if no video has a label, or if several experiments cannot be compared.
     """
     first = experiments[0]
+    if segments is not None and len(experiments) > 1:
+        raise UserError("--segments is for the report of one experiment; python -m tools.score_segments scores others")
     for one in experiments:
         if not one.results.task.known(one.results.labels).any():
             raise UserError(f"{one.folder}: no video has a label, so there is nothing to report")
@@ -46,7 +57,13 @@ def report_data(experiments: Sequence[Experiment], *, strip_budget: int) -> dict
             for one, name in zip(experiments, names, strict=True)
         ],
         "comparisons": comparisons,
+        **({} if segments is None else {"segments": _segments(first, segments)}),
     }
+
+
+def _segments(experiment: Experiment, path: Path) -> dict[str, Any]:
+    case = case_of_list(experiment, path)
+    return segment_data(case, score_case(case, ACTIVITYNET))
 
 
 def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> dict[str, Any]:
@@ -64,6 +81,7 @@ def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> 
         "config_problem": experiment.config.problem,
         "curves": curve_data(experiment),
         "paths": paths,
+        "spans": span_data(experiment),
         "strips": {str(row): strips.pictures[path] for row, path in enumerate(paths) if path in strips.pictures},
         "strip_frames": {str(row): strips.frames[path] for row, path in enumerate(paths) if path in strips.frames},
         "strip_note": _strip_note(strips),

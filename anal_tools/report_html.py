@@ -12,7 +12,8 @@ from anal_tools.report_data import report_data
 from utils.errors import UserError
 from utils.files import atomic_write
 
-SCRIPTS = (*COMMON, "cards", "config", "comparison", "matrix", "single", "multi", "sections", "start")
+_RESULTS = ("cards", "config", "comparison", "matrix", "single", "multi")
+SCRIPTS = (*COMMON, *_RESULTS, "lanes", "timelines", "spans", "segments", "sections", "start")
 MEGABYTE = 1 << 20
 STRIP_BUDGET = 8 * MEGABYTE
 
@@ -20,7 +21,7 @@ STRIP_BUDGET = 8 * MEGABYTE
 def run(args: argparse.Namespace) -> int:
     """Writes the report of the experiments that the arguments name; returns the exit code."""
     experiments = [open_experiment(experiment_folder(text)) for text in args.experiment]
-    page = render(experiments, notes=_notes(args.notes))
+    page = render(experiments, notes=_notes(args.notes), segments=args.segments)
     name = "report.html" if len(experiments) == 1 else "comparison.html"
     output = Path(args.output) if args.output else experiments[0].folder / "analysis" / name
     try:
@@ -44,11 +45,18 @@ def _notes(path: str | None) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def render(experiments: Sequence[Experiment], *, strip_budget: int = STRIP_BUDGET, notes: Sequence[str] = ()) -> str:
+def render(
+    experiments: Sequence[Experiment],
+    *,
+    strip_budget: int = STRIP_BUDGET,
+    notes: Sequence[str] = (),
+    segments: Path | None = None,
+) -> str:
     """Returns the page as text. Raises: UserError if the experiments cannot be shown or compared.
 
     notes: lines that the page begins with; those that begin with # are headings.
+    segments: answers with times, for the spans of the list.
     """
-    data = report_data(experiments, strip_budget=strip_budget) | {"notes": list(notes)}
+    data = report_data(experiments, strip_budget=strip_budget, segments=segments) | {"notes": list(notes)}
     title = "Report: " + " and ".join(one["name"] for one in data["experiments"])
     return build_page(title, data, SCRIPTS)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import glob
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from datasets.spans.document import Document
-from datasets.spans.formats import FORMATS, find_format
-from datasets.spans.reading import Reading
+from datasets.spans.files import read_as_they_are
 from datasets.spans.span import LabeledVideo, SpanTable
 from utils.errors import UserError
 from utils.segments.table import Segments
@@ -19,17 +18,28 @@ SHOWN = 3  # names in a message
 
 
 def read_table(path: Path, *, fps: float | None = None) -> SpanTable:
-    """Reads a label file of any format as it is: mistakes of people are mended by tools.spans, not in scoring.
+    """Reads label files of any format as they are: mistakes of people are mended by tools.spans, not in scoring.
 
+    path: a file, a folder whose files count together, or a pattern such as `truth/*.eaf`.
     fps: frames per second where a file counts frames and does not say it.
-    Raises: UserError for a file that cannot be read, or has times that are not numbers.
+    Raises: UserError for a file that cannot be read, has times that are not numbers, or disagrees with another one.
     """
-    document = Document(path)
-    reading = Reading(fallback=fps)
-    table = FORMATS[find_format(document)].read(document, reading)
-    if reading.faults:
-        raise UserError(reading.faults[0].message)
-    return table
+    labels = read_as_they_are(_files(path), fps=fps)
+    if labels.faults:
+        raise UserError(labels.faults[0].message)
+    return labels.table
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    elif not path.exists() and glob.has_magic(str(path)):
+        files = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 - pathlib takes no pattern with a root
+    else:
+        files = [path]
+    if not files:
+        raise UserError(f"{path}: there is no file in it, or no file matches it")
+    return files
 
 
 @dataclass(frozen=True)
@@ -59,33 +69,48 @@ def read_case(
     fps: float | None = None,
     background: str | None = None,
 ) -> Case:
-    """Reads both files, of TRUTH only the videos of `subset` if there is one.
+    """Reads both sides, each as `read_table` does. The other arguments and errors are those of `case_of`."""
+    truth, answer = (read_table(path, fps=fps) for path in (truth_path, answer_path))
+    return case_of(truth, answer, (truth_path, answer_path), subset=subset, background=background)
 
+
+def case_of(
+    labelled: SpanTable,
+    answered: SpanTable,
+    places: tuple[Path, Path],
+    *,
+    subset: str | None = None,
+    background: str | None = None,
+) -> Case:
+    """Brings the truth and the answers to the same videos and classes.
+
+    places: where the two come from, for messages.
+    subset: only these videos of the truth count.
     background: a class whose segments say that nothing is shown; they are left out, and their ends still tell how long
         a video is.
     Raises: UserError for an unknown class, an answer without a score, a number that is not finite, no video to score.
     """
-    labelled = read_table(truth_path, fps=fps)
-    truth, answer = (_without(table, background) for table in (labelled, read_table(answer_path, fps=fps)))
+    truth_path, answer_path = places
+    truth, answer = (_without(table, background) for table in (labelled, answered))
     _check_classes(truth, answer, truth_path, answer_path)
     videos = [video for video in truth.videos if subset in (None, video.subset)]
     if not videos:
         subsets = ", ".join(sorted({video.subset for video in truth.videos if video.subset})) or "no subsets"
         raise UserError(f"{truth_path}: no video of subset {subset!r}; it has {subsets}")
     place = {video.name: index for index, video in enumerate(videos)}
-    answered = {video.name: video for video in answer.videos}
-    if not place.keys() & answered.keys():
+    known = {video.name: video for video in answer.videos}
+    if not place.keys() & known.keys():
         raise UserError(
-            f"{answer_path}: no video of it is in {truth_path} ({_some(answered)}; the truth has {_some(place)}): "
+            f"{answer_path}: no video of it is in {truth_path} ({_some(known)}; the truth has {_some(place)}): "
             "both must call videos the same"
         )
     for video in answer.videos:
         if any(span.score is None for span in video.spans):
             raise UserError(f"{answer_path}: {video.name}: an answer has no score, so answers cannot be ranked")
-    kept = [answered.get(video.name, LabeledVideo(video.name)) for video in videos]
+    kept = [known.get(video.name, LabeledVideo(video.name)) for video in videos]
     truths = _table(videos, truth.classes, truth_path)
     answers = _table(kept, truth.classes, answer_path)
-    notes = _notes(place, answered, videos, {video.name: video.subset for video in truth.videos})
+    notes = _notes(place, known, videos, {video.name: video.subset for video in truth.videos})
     if pointless := int((truths.end == truths.start).sum()):
         notes.append(f"{pointless} true segments have no length; they count, and nothing can find them")
     durations = tuple(

@@ -13,7 +13,7 @@ from anal_tools.segment_scores import SegmentScores, numbers
 from utils.scoring.segments.detection import precision_recall
 from utils.scoring.segments.error_kinds import KINDS, RIGHT
 
-SCRIPTS = (*COMMON, "lanes", "segments", "timelines", "start")
+SCRIPTS = (*COMMON, "lanes", "timelines", "segments", "segment_sections", "start")
 MOST_VIDEOS = 300  # that have a timeline
 MOST_ANSWERS = 60  # on one timeline
 MOST_POINTS = 200  # of one curve
@@ -22,18 +22,20 @@ CLOSE = 0.5  # seconds
 
 def render(case: Case, scores: SegmentScores, *, title: str) -> str:
     """Returns the page as text."""
-    return build_page(title, page_data(case, scores), SCRIPTS)
+    found = segment_data(case, scores)
+    data = {"classes": case.classes, "notes": found["notes"], "experiments": [{"name": "answers"}]}
+    return build_page(title, data | {"segments": found | {"notes": []}}, SCRIPTS)
 
 
-def page_data(case: Case, scores: SegmentScores) -> dict[str, Any]:
-    """Returns everything that the page shows, as plain values for JSON."""
+def segment_data(case: Case, scores: SegmentScores) -> dict[str, Any]:
+    """Returns everything that a page shows about answers with times, as plain values for JSON."""
     videos, order = _videos(case, scores)
     starts, ends = _border_errors(case, scores)
     right = scores.matched[scores.main] >= 0
     data = {
         "classes": case.classes,
         "notes": [*scores.notes, *scores.chosen.notes(case.classes)],
-        "experiments": [{"name": "answers", "paths": case.names}],
+        "paths": case.names,
         "numbers": numbers(scores),
         "kinds": KINDS,
         "overlaps": scores.overlaps,

@@ -3,10 +3,10 @@
     python -m tools.score_segments TRUTH ANSWER
     python -m tools.score_segments TRUTH ANSWER --tiou thumos --background nothing --page segments.html
 
-TRUTH and ANSWER are label files of any format that tools.spans reads, such as ActivityNet's two forms of JSON: a
-`database` of annotations, and `results` with scores. Prints mAP at each overlap, AR@AN, point-level mAP and the kinds
-of false answers; with --background also F1@10, 25 and 50, the edit score and frame accuracy. All have 95 % intervals
-over the videos.
+TRUTH and ANSWER are label files of any format that tools.spans reads, or folders or patterns of them, such as
+ActivityNet's two forms of JSON: a `database` of annotations, and `results` with scores. Prints mAP at each overlap,
+AR@AN, point-level mAP and the kinds of false answers; with --background also F1@10, 25 and 50, the edit score and frame
+accuracy. All have 95 % intervals over the videos.
 """
 
 from __future__ import annotations

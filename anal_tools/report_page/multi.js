@@ -14,8 +14,6 @@ const truthCell = (row) => namedClasses(current.truth[row] ?? [], truthText(row)
 const predictedClasses = (row) => listedOf(row).filter(([, units]) => isPredicted(units)).map(([index]) => index);
 const missedOf = (row) => listedOf(row).filter(([index, units]) => !isPredicted(units) && shownBy(row, index));
 const falseOf = (row) => (current.truth[row] === null ? [] : listedOf(row).filter(([index, units]) => isPredicted(units) && !shownBy(row, index)));
-const number = (label, value, cell) => ({ label, number: true, value, cell });
-const share = (label, value, digits = 1) => number(label, value, (row) => percent(value(row), digits));
 const THRESHOLD = `${Math.round(100 * DATA.threshold)} %`;
 
 function drawSetSummary() {

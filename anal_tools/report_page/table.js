@@ -2,6 +2,9 @@
 // A table that can be sorted by its columns, filtered, paged through and saved as CSV.
 // columns: {label, value(row) for sorting, filtering and CSV, cell(row) for showing, number: true for right alignment}
 
+const number = (label, value, cell) => ({ label, number: true, value, cell });
+const share = (label, value, digits = 1) => number(label, value, (row) => percent(value(row), digits));
+
 function makeTable(parent, { caption, file, columns, rows, sort = null, down = false, size = 50, filter = true }) {
   const state = { rows, order: rows, sort, down, page: 0, text: "" };
   const head = element("tr"), body = element("tbody");

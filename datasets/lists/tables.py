@@ -39,7 +39,9 @@ _SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts v
 VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
 TABLES = frozenset({".csv", ".tsv"})
 _MOST_DIGITS = 9  # of a frame's number
+_MENDS = "tools/check_data.py names all such rows, and --fix mends or removes them"
 _log = logging.getLogger(__name__)
+Table = tuple[list[str], list[list[str]]]  # header, rows
 
 
 def number_classes(
@@ -79,6 +81,7 @@ def read_videos(
     unlabelled: bool = False,
     columns: tuple[str, ...] = ("label",),
     encoded: bool = True,
+    table: Table | None = None,
 ) -> tuple[RecordList, list[str] | None]:
     """Reads the videos of `source` and their class names; the names are None if they are unknown.
 
@@ -96,13 +99,14 @@ def read_videos(
     unlabelled: whether the class of a video may be unknown, which is written -1. In a CSV the label column may then be
         absent, and an empty cell means unknown (with `multi_label` it means the empty set).
     encoded: whether the paths are video files; otherwise ids are paths, too.
+    table: header and rows of a CSV in place of those of the file; empty rows are left out.
 
     Raises ListError.
     """
     source = Path(source)
     classes = classes or number_classes([(source, root)], multi_label=multi_label)
     names = classes.names if classes is not None else None
-    table = _table_of(source)
+    table = table or _table_of(source)
     if not source.is_dir() and table is None:
         columns = label_columns(columns, multi_label=multi_label)
         return read_list(source, root=root, num_class=num_class, columns=columns, unlabelled=unlabelled), names
@@ -199,11 +203,11 @@ def first_suffix(source: str | os.PathLike[str]) -> str:
     return Path(" ".join(words[:-1])).suffix.lower() if len(words) > 1 else ""
 
 
-def _table_of(source: Path) -> tuple[list[str], list[list[str]]] | None:
+def _table_of(source: Path) -> Table | None:
     return None if source.is_dir() or source.suffix.lower() not in TABLES else read_table(source)
 
 
-def read_table(source: Path) -> tuple[list[str], list[list[str]]] | None:
+def read_table(source: Path) -> Table | None:
     """Returns the header and the rows of a CSV; None if `source` has lines without a header. Raises ListError."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
@@ -236,7 +240,7 @@ def _table_entries(
         label = cells[columns["label"]].strip() if "label" in columns else ""
         unknown = "label" not in columns or not (label or multi_label)
         classes = None if unknown else _classes(label, multi_label=multi_label, where=where)
-        span = (_frame_span if FRAMES[0] in columns else _span)(cells, columns, where=where)
+        span = read_span(cells, columns, where=where)
         entries.append(Entry(cells[columns["path"]], classes, line, span, FRAMES[0] in columns))
     if not entries:
         raise ListError(f"{source}: the list is empty")
@@ -254,6 +258,11 @@ def _classes(cell: str, *, multi_label: bool, where: str) -> tuple[str, ...] | N
     return tuple(dict.fromkeys(labels))
 
 
+def read_span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
+    """Returns start and end of a row, in seconds or frames; None for a whole video. Raises ListError."""
+    return (_frame_span if FRAMES[0] in columns else _span)(cells, columns, where=where)
+
+
 def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
     texts = [cells[columns[key]].strip() if key in columns else "" for key in ("start", "end")]
     try:
@@ -263,9 +272,9 @@ def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[flo
     if start is None and end is None:
         return None
     if start is None or end is None or math.isnan(start):
-        raise ListError(f"{where}: start and end must be seconds, found {' and '.join(texts)!r}")
+        raise ListError(f"{where}: start and end must be seconds, found {' and '.join(texts)!r}; {_MENDS}")
     if not 0 <= start < end < math.inf:
-        raise ListError(f"{where}: start {start:g} and end {end:g} are not an interval of seconds")
+        raise ListError(f"{where}: start {start:g} and end {end:g} are not an interval of seconds; {_MENDS}")
     return start, end
 
 
@@ -275,7 +284,8 @@ def _frame_span(cells: list[str], columns: dict[str, int], *, where: str) -> tup
         return None
     if not all(text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS for text in texts):
         raise ListError(
-            f"{where}: start_frame and end_frame must be whole numbers from 0 on, found {' and '.join(texts)!r}"
+            f"{where}: start_frame and end_frame must be whole numbers from 0 on, found {' and '.join(texts)!r}; "
+            f"{_MENDS}"
         )
     start, end = map(int, texts)
     if start >= end:
@@ -331,7 +341,9 @@ def _labels(source: Path, entries: list[Entry], classes: Classes | None) -> list
                 f"{where}: class {name!r} has no number: the training list has numbers, and there is no class file "
                 "(data.class_names)"
             )
-        more = "; name all classes in a class file (data.class_names), or leave its videos out" * classes.from_list
+        more = "; rename it or add it there (tools/check_data.py names all such rows)"
+        if classes.from_list:
+            more = "; name all classes in a class file (data.class_names), or leave its videos out"
         raise ListError(f"{where}: class {name!r} is not in {classes.source}, which numbers the classes{more}")
 
     return [[-1] if entry.classes is None else [label(name, entry) for name in entry.classes] for entry in entries]

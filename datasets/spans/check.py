@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
+from datasets.lists.spans import seconds_beyond
 from datasets.spans.reading import Fault
 from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order
 from datasets.spans.video_files import VideoFiles
 
-_SLACK = 0.1  # seconds by which published spans may go beyond a duration that is rounded
 _OTHER_CUT = 1.0  # seconds by which a video may be longer or shorter than its labels say
 
 
@@ -35,17 +38,23 @@ def check(table: SpanTable, files: VideoFiles | None = None) -> tuple[SpanTable,
                         "they belong to another cut of it"
                     )
                 )
-        spans = [mended for span in video.spans if (mended := _mended(span, video, length, faults)) is not None]
+        spans = [mended for span in video.spans if (mended := mend(span, video, length, faults)) is not None]
         videos.append(replace(video, spans=_each_once(in_order(spans), video, faults)))
     return replace(table, videos=tuple(videos)), faults
 
 
-def _mended(span: Span, video: LabeledVideo, length: float | None, faults: list[Fault]) -> Span | None:
-    """Returns a span within its video; None if nothing would be left of it."""
+def mend(
+    span: Span, video: LabeledVideo, length: float | None, faults: list[Fault], *, in_frames: bool = False
+) -> Span | None:
+    """Returns a span within its video, and adds what is wrong with it to `faults`; None if nothing would be left of it.
+
+    length: of the video; None if it is unknown. in_frames: whether all times are numbers of frames, and not seconds.
+    """
 
     def wrong(what: str, fix: str) -> None:
-        faults.append(Fault(f"{span.where or video.name}: {_said(span)} {what}", fix))
+        faults.append(Fault(f"{span.where or video.name}: {said(span, in_frames=in_frames)} {what}", fix))
 
+    lasts = "" if length is None else f", which has {length:g} frames" if in_frames else f", which lasts {length:.2f} s"
     if span.start > span.end:
         wrong("ends before it begins; exchange the two", "start and end are exchanged")
         span = replace(span, start=span.end, end=span.start)
@@ -53,15 +62,31 @@ def _mended(span: Span, video: LabeledVideo, length: float | None, faults: list[
         wrong("has no length; give it one, or remove it", "the span is left out")
         return None
     if span.end <= 0 or (length is not None and span.start >= length):
-        wrong(f"lies outside of the video{_lasts(length)}; correct it, or remove it", "the span is left out")
+        wrong(f"lies outside of the video{lasts}; correct it, or remove it", "the span is left out")
         return None
     if span.start < 0:
         wrong("begins before the video; its times count from the start of the file", "it begins at 0")
         span = replace(span, start=0.0)
-    if length is not None and span.end > length + max(_SLACK, 1 / video.fps if video.fps else 0.0):
-        wrong(f"ends behind the end of the video{_lasts(length)}; correct it", "it ends with the video")
+    rounded = not in_frames and length is not None and not seconds_beyond(span.end, length, video.fps or np.inf)
+    if length is not None and span.end > length and not rounded:
+        wrong(f"ends behind the end of the video{lasts}; correct it", "it ends with the video")
         span = replace(span, end=length)
     return span
+
+
+def overlapping(spans: Iterable[Span], *, same_class: bool | None = None) -> Iterator[tuple[Span, Span]]:
+    """Yields each span, in their order, that begins before an earlier one has ended, behind that one.
+
+    same_class: whether the earlier one must have the same class, or another one; None for any.
+    """
+    latest: dict[str, Span] = {}  # of each class the span that ends last
+    for span in sorted(spans, key=lambda span: (span.start, span.end)):
+        fitting = (other for label, other in latest.items() if same_class in (None, label == span.label))
+        other = max(fitting, key=lambda other: other.end, default=None)
+        if other is not None and span.start < other.end:
+            yield other, span
+        if span.label not in latest or latest[span.label].end < span.end:
+            latest[span.label] = span
 
 
 def _each_once(spans: tuple[Span, ...], video: LabeledVideo, faults: list[Fault]) -> tuple[Span, ...]:
@@ -69,16 +94,14 @@ def _each_once(spans: tuple[Span, ...], video: LabeledVideo, faults: list[Fault]
     for span in spans:
         key = span.start, span.end, span.label
         if key in kept:
-            message = f"{span.where or video.name}: {_said(span)} is there twice; remove one of the two"
+            message = f"{span.where or video.name}: {said(span)} is there twice; remove one of the two"
             faults.append(Fault(message, "one of the two is left out"))
         else:
             kept[key] = span
     return tuple(kept.values())
 
 
-def _said(span: Span) -> str:
-    return f"{span.label!r} from {span.start:g} to {span.end:g} s"
-
-
-def _lasts(length: float | None) -> str:
-    return "" if length is None else f", which lasts {length:.2f} s"
+def said(span: Span, *, in_frames: bool = False) -> str:
+    """Returns a span and its class in words, for messages."""
+    times = f"from {span.start:g} to {span.end:g}"
+    return f"{span.label!r} {times} (frames)" if in_frames else f"{span.label!r} {times} s"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.lists.class_names import Classes
-from datasets.spans.check import check
+from datasets.spans.check import check, said
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos, check_times
 from datasets.spans.formats import FORMATS, find_format
@@ -28,7 +28,7 @@ _ID = re.compile(r"-[\w.-]+")  # ids of YouTube may begin with a hyphen, and suc
 class Labels:
     """Holds what label files say.
 
-    table: as --fix makes it.
+    table: as --fix makes it, or as the files have it.
     faults: what is wrong with the files.
     notes: what they say otherwise than it is taken, or say and is not taken over.
     formats: the name of each file's format.
@@ -73,6 +73,23 @@ def read_labels(
 
     Raises ListError for a file that cannot be read as a whole.
     """
+    read = read_as_they_are(paths, form=form, videos=videos, fps=fps)
+    if classes is None:
+        table, changes = one_spelling(read.table)
+        unknown: list[Fault] = []
+    else:
+        table, changes, unknown = match_classes(read.table, classes)
+    table, wrong = check(table, videos)
+    return Labels(table, [*read.faults, *unknown, *wrong], [*read.notes, *changes], read.formats)
+
+
+def read_as_they_are(
+    paths: Sequence[Path], *, form: str | None = None, videos: VideoFiles | None = None, fps: float | None = None
+) -> Labels:
+    """Reads label files and joins them, without checks of the spans and with all spellings of classes.
+
+    The arguments and errors are those of `read_labels`.
+    """
     faults: list[Fault] = []
     notes: list[str] = []
     read: list[tuple[Path, str, SpanTable]] = []
@@ -85,13 +102,7 @@ def read_labels(
         found = FORMATS[name].read(document, reading)
         read.append((path, name, found if videos is None else _by_file(found, videos)))
     table = _merged(read, faults, notes)
-    if classes is None:
-        table, changes = one_spelling(table)
-    else:
-        table, changes, unknown = match_classes(table, classes)
-        faults += unknown
-    table, wrong = check(table, videos)
-    return Labels(table, faults + wrong, notes + changes, {path: name for path, name, _ in read})
+    return Labels(table, faults, notes, {path: name for path, name, _ in read})
 
 
 def _by_file(table: SpanTable, files: VideoFiles) -> SpanTable:
@@ -150,7 +161,7 @@ def _disagreement(one: LabeledVideo, other: LabeledVideo, *, both: bool) -> str:
         return ""
     span = min(first ^ second, key=lambda span: (span.start, span.end, span.label))
     where = "first" if span in first else "second"
-    return f"{span.label!r} from {span.start:g} to {span.end:g} s is only in the {where}"
+    return f"{said(span)} is only in the {where}, {span.where}"
 
 
 def write_spans(table: SpanTable, path: Path, name: str) -> list[Path]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datasets.videos.scan import VideoTimes
+
 
 @dataclass(frozen=True, eq=False)
 class FrameClock:
@@ -32,3 +34,11 @@ class FrameClock:
             return round(second * self.fps)
         behind = max(second - float(self.moments[-1]), 0.0) * self.fps
         return round(float(np.interp(second, self.moments, np.arange(len(self.moments)))) + behind)
+
+
+def clock_of(times: VideoTimes) -> FrameClock | None:
+    """Returns when the frames of a video file appear; None if it has only one."""
+    if len(times) < 2:
+        return None
+    fps = round((len(times) - 1) / float(times.seconds[-1]), 6)
+    return FrameClock(fps, np.append(times.clock, times.begins + times.duration))

@@ -6,7 +6,7 @@ import difflib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from datasets.lists.class_names import Classes
@@ -42,17 +42,34 @@ def one_spelling(table: SpanTable) -> tuple[SpanTable, list[str]]:
     return _renamed(table, chosen.__getitem__, tuple(dict.fromkeys(map(chosen.__getitem__, table.classes)))), notes
 
 
+class Spellings:
+    """Knows the classes of a class file by all their spellings, and those of Charades by their codes."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._known: dict[str, list[str]] = {}
+        for name in names:
+            self._known.setdefault(folded(name), []).append(name)
+            if _CODE.fullmatch(code := name.split()[0]):
+                self._known.setdefault(folded(code), []).append(name)
+
+    def find(self, label: str) -> list[str]:
+        """Returns the classes that a label may mean: one, none, or several that differ only in their spelling."""
+        return self._known.get(folded(label), [])
+
+    def hint(self, label: str) -> str:
+        """Returns which class may be meant by a label that means no single one, for messages; "" if none is near."""
+        near = self.find(label) or difflib.get_close_matches(label, self._names, n=1)
+        return f"; perhaps {' or '.join(map(repr, near))} is meant" if near else ""
+
+
 def match_classes(table: SpanTable, classes: Classes) -> tuple[SpanTable, list[str], list[Fault]]:
     """Gives labels the names of a class file; returns what changed, each once, and a fault for each unknown class.
 
     Labels that are numbers count the lines of the class file, as in lists.
     """
     known = set(classes.names)
-    spellings: dict[str, list[str]] = {}
-    for name in classes.names:
-        spellings.setdefault(folded(name), []).append(name)
-        if _CODE.fullmatch(code := name.split()[0]):
-            spellings.setdefault(folded(code), []).append(name)
+    spellings = Spellings(classes.names)
     used = {span.label: span.where for span in table.spans if span.label not in known}
     targets: dict[str, str] = {}
     if used and all(map(is_number, used)):
@@ -61,18 +78,16 @@ def match_classes(table: SpanTable, classes: Classes) -> tuple[SpanTable, list[s
         targets = {label: classes.names[at] for label, at in places.items() if 0 <= at < len(classes.names)}
     faults = []
     for label in sorted(used.keys() - targets.keys()):
-        if len(found := spellings.get(folded(label), [])) == 1:
+        if len(found := spellings.find(label)) == 1:
             targets[label] = found[0]
         else:
-            faults.append(Fault(_unknown(table, label, used[label], classes, found)))
+            faults.append(Fault(_unknown(table, label, used[label], classes, spellings.hint(label))))
     notes = [f"class {label!r} is taken as {target!r}" for label, target in sorted(targets.items())]
     return _renamed(table, lambda label: targets.get(label, label), tuple(classes.names)), notes, faults
 
 
-def _unknown(table: SpanTable, label: str, where: str, classes: Classes, found: list[str]) -> str:
+def _unknown(table: SpanTable, label: str, where: str, classes: Classes, hint: str) -> str:
     number = sum(span.label == label for span in table.spans)
-    near = found or difflib.get_close_matches(label, classes.names, n=1)
-    hint = f"; perhaps {' or '.join(map(repr, near))} is meant" if near else ""
     more = f" ({number} spans)" if number > 1 else ""
     return f"{where}: class {label!r}{more} is not in {classes.source}{hint}; rename it, or add it to the class file"
 

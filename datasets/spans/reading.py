@@ -71,19 +71,29 @@ class Reading:
 
         Raises ListError for a label that is empty or no text, and for a score that is no number.
         """
-        times = self._seconds(start, "start", where), self._seconds(end, "end", where)
-        if times[0] is None or times[1] is None:
+        times = self.times(start, end, where)
+        if times is None:
             return []
-        return [Span(times[0], times[1], class_name(label, where), number(score, "score", where), where)]
+        return [Span(*times, class_name(label, where), number(score, "score", where), where)]
+
+    def times(self, start: Any, end: Any, where: str) -> tuple[float, float] | None:
+        """Returns start and end in seconds; None if one is neither seconds nor a clock time, which is a fault."""
+        times = self._seconds(start, "start", where), self._seconds(end, "end", where)
+        return None if times[0] is None or times[1] is None else (times[0], times[1])
 
     def frames(
         self, first: Any, after: Any, label: Any, where: str, clock: FrameClock, score: Any = None
     ) -> list[Span]:
         """Returns the span of the frames from `first` on, counted from 0, before `after`, like `spans`."""
-        frames = self._frame(first, where), self._frame(after, where)
-        if frames[0] is None or frames[1] is None:
+        frames = self.frame_numbers(first, after, where)
+        if frames is None:
             return []
         return self.spans(clock.second(frames[0]), clock.second(frames[1]), label, where, score)
+
+    def frame_numbers(self, first: Any, after: Any, where: str) -> tuple[int, int] | None:
+        """Returns two numbers of frames; None if one is no whole number, which is a fault."""
+        frames = self._frame(first, where), self._frame(after, where)
+        return None if frames[0] is None or frames[1] is None else (frames[0], frames[1])
 
     def clock(self, name: str, where: str, fps: float | None = None) -> FrameClock:
         """Returns when the frames of a video appear: by `fps` from the file, else as in the video, else the fallback.

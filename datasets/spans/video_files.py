@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from datasets.lists.columns import composed
 from datasets.lists.tables import VIDEO_SUFFIXES
-from datasets.spans.frame_clock import FrameClock
+from datasets.spans.frame_clock import FrameClock, clock_of
 from datasets.spans.span import LabeledVideo, without_suffix
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
@@ -19,12 +17,43 @@ from utils.errors import FrameError, ListError
 from utils.files import find_files
 
 
-class VideoFiles:
-    """Knows the videos below a folder by every name that a label file may give them.
+class PathNames:
+    """Knows paths by every name that a label file may give them.
 
-    A name is a path of which one is the end of the other: labels may name less than the path below the folder, or more,
-    such as a path on another machine. The suffix may be absent or another one. A whole path below the folder is only
-    that video, whatever else ends like it. Each video is scanned once.
+    A name is a path of which one is the end of the other: labels may name less than the path, or more, such as a path
+    on another machine. The suffix may be absent or another one. A whole path is only that video, whatever else ends
+    like it.
+
+    paths: of videos, with slashes between folders. where: where they are, for messages.
+    """
+
+    def __init__(self, paths: Iterable[str], where: str) -> None:
+        self._where = where
+        self._whole: dict[str, list[str]] = defaultdict(list)
+        self._ends: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            for form in {composed(path), without_suffix(path)}:
+                self._whole[form].append(path)
+                for end in _ends(form):
+                    self._ends[end].append(path)
+
+    def find(self, name: str) -> str | None:
+        """Returns the path that a name means; None if no path fits. Raises ListError if several do."""
+        slashes = composed(name.replace("\\", "/")).removeprefix("./")
+        for form in (slashes, without_suffix(slashes)):
+            found = self._whole.get(form) or self._ends.get(form)
+            found = found or next((self._whole[end] for end in _ends(form) if end in self._whole), None)
+            if found is None:  # crawlers of ActivityNet put v_ in front of the id
+                found = self._ends.get(f"v_{form}")
+            if found and len(found) > 1:
+                raise ListError(f"{name}: may be {found[0]} or {found[1]} {self._where}; name it by its whole path")
+            if found:
+                return found[0]
+        return None
+
+
+class VideoFiles:
+    """Knows the videos below a folder by every name that a label file may give them. Each video is scanned once.
 
     Raises ListError if there is no such folder, or for a name that may be two videos.
     """
@@ -33,31 +62,13 @@ class VideoFiles:
         if not folder.is_dir():
             raise ListError(f"{folder}: no such folder; --videos is the folder of the videos")
         self.folder = folder
-        self._whole: dict[str, list[str]] = defaultdict(list)
-        self._ends: dict[str, list[str]] = defaultdict(list)
+        files = (file.as_posix() for file in find_files(folder, VIDEO_SUFFIXES))
+        self._names = PathNames(files, f"below {folder}")
         self._times: dict[str, VideoTimes | str] = {}
-        for file in find_files(folder, VIDEO_SUFFIXES):
-            path = file.as_posix()
-            for form in {composed(path), without_suffix(path)}:
-                self._whole[form].append(path)
-                for end in _ends(form):
-                    self._ends[end].append(path)
 
     def path(self, name: str) -> str | None:
         """Returns the path of a video below the folder, as the disk spells it; None if it is not there."""
-        slashes = composed(name.replace("\\", "/")).removeprefix("./")
-        for form in (slashes, without_suffix(slashes)):
-            found = self._whole.get(form) or self._ends.get(form)
-            found = found or next((self._whole[end] for end in _ends(form) if end in self._whole), None)
-            if found is None:  # crawlers of ActivityNet put v_ in front of the id
-                found = self._ends.get(f"v_{form}")
-            if found and len(found) > 1:
-                raise ListError(
-                    f"{name}: may be {found[0]} or {found[1]} below {self.folder}; name it by its whole path"
-                )
-            if found:
-                return found[0]
-        return None
+        return self._names.find(name)
 
     def look_at(self, names: Iterable[str]) -> None:
         """Scans the videos of these names that are there."""
@@ -74,10 +85,7 @@ class VideoFiles:
     def clock(self, name: str) -> FrameClock | None:
         """Returns the times of a video's frames; None if it is not there, cannot be read, or has one frame."""
         times = self._scanned(name)
-        if not isinstance(times, VideoTimes) or len(times) < 2:
-            return None
-        fps = round((len(times) - 1) / float(times.seconds[-1]), 6)
-        return FrameClock(fps, np.append(times.clock, times.begins + times.duration))
+        return clock_of(times) if isinstance(times, VideoTimes) else None
 
     def fault(self, name: str) -> str:
         """Returns why a video cannot be used: it is not there, or cannot be read; "" if it can."""

@@ -11,7 +11,7 @@ import numpy as np
 from datasets.lists.background import Background, draw_background
 from datasets.lists.manifest import dumped_below
 from datasets.lists.records import RecordList
-from datasets.lists.spans import not_there, whole_frames, with_context
+from datasets.lists.spans import not_there, seconds_beyond, warn_of_ends, whole_frames, with_context
 from datasets.stores.disk import FrameStore
 from utils.errors import ListError
 
@@ -56,6 +56,8 @@ def find_frames(
     if not records.in_frames:
         if (unknown := ~(rate > 0)).any():
             raise ListError(_no_rate(records, int(np.argmax(unknown))))
+        inside = ~whole & (length > 0)
+        warn_of_ends(records.source, np.where(inside, seconds_beyond(end, shift + length / rate, rate), 0.0))
         start, end = (start - shift) * rate, (end - shift) * rate  # in frames from here on
     known = np.where(length > 0, length, np.iinfo(np.int32).max)
     first, stop = whole_frames(start), np.where(whole, length, whole_frames(end))

@@ -8,7 +8,8 @@ because their packets have the times of other frames (AVI), guesses (MPEG), or t
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from array import array
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -134,10 +135,12 @@ def probe(path: Path, *, every_key: bool) -> VideoInfo:
         aspect, size = stream.sample_aspect_ratio, (stream.codec_context.height, stream.codec_context.width)
         start, number, demuxer = container.start_time or 0, stream.index, container.format.name.split(",")[0]
     keeps_times = demuxer in _KEEP_TIMES and tick > 0
-    stamps: Sequence[int | None] = sorted(packet.stamp for packet in packets if packet.stamp is not None)
+    stamps: np.ndarray | None = np.sort(packets.stamps[packets.stamped])
     if not keeps_times or codec in _DECODED or not _tell_frames(packets, reorders=reorders):
-        stamps, looks = _decoded(path, faults)
-    times = _times(stamps, packets, tick, rate, keeps_times=keeps_times)
+        stamps, count, looks = _decoded(path, faults)
+    else:
+        count = len(packets.stamps)
+    times = _times(stamps, count, packets, tick, rate, keeps_times=keeps_times)
     if times.tick == tick:
         begins = max(float(times.stamps[0]) * tick - start / av.time_base, 0.0) if len(times) else 0.0
         times = replace(times, begins=begins)
@@ -146,7 +149,7 @@ def probe(path: Path, *, every_key: bool) -> VideoInfo:
     sizes = sorted({look.size for look in looks})
     if len(sizes) > 1:
         faults.append(size_changes(sizes))
-    first = looks[0] if looks else _Look(size, False)
+    first = next(iter(looks), _Look(size, False))
     times = replace(times, stream=number, size=first.size)
     if first.interlaced:
         notes.append(
@@ -157,7 +160,7 @@ def probe(path: Path, *, every_key: bool) -> VideoInfo:
         notes.append(f"its pixels are {pixel.numerator}:{pixel.denominator} as wide as high, and are taken as square")
     seconds = times.seconds if len(times) else np.zeros(1)
     fps = rate or ((len(seconds) - 1) / float(seconds[-1]) if seconds[-1] > 0 else 0.0)
-    shown = packets[-1].span * tick if packets and not notes else 0.0
+    shown = float(packets.spans[-1]) * tick if len(packets.spans) and not notes else 0.0
     duration = float(seconds[-1]) + (shown or (1 / fps if fps else 0.0)) if len(times) else 0.0
     height, width = first.size
     return VideoInfo(times, codec, width, height, fps, duration, first.interlaced, pixel, faults, notes)
@@ -168,11 +171,19 @@ def size_changes(sizes: Collection[tuple[int, int]]) -> str:
     return f"the size of the picture changes within the video: {sorted(sizes)} (height, width)"
 
 
-class _Packet(NamedTuple):
-    stamp: int | None
-    span: int  # ticks for which its frame is shown
-    is_key: bool
-    is_start: bool  # a key frame that gives its own picture with nothing before it
+class _Packets(NamedTuple):
+    """Holds the packets of n frames that are shown, in the order of the file, as arrays: hours have many.
+
+    stamps: int64 (n,), 0 where it has none. stamped: bool (n,), whether it has one.
+    spans: int64 (n,), ticks for which its frame is shown.
+    is_key, is_start: bool (n,), key frames, and those that give their own picture with nothing before them.
+    """
+
+    stamps: np.ndarray
+    stamped: np.ndarray
+    spans: np.ndarray
+    is_key: np.ndarray
+    is_start: np.ndarray
 
 
 class _Look(NamedTuple):
@@ -180,12 +191,15 @@ class _Look(NamedTuple):
     interlaced: bool
 
 
+_Looks = dict[_Look, None]  # those that frames have, each once, in the order in which they come
+
+
 def _packets(
     container: av.container.InputContainer, stream: av.VideoStream, faults: list[str], *, every_key: bool
-) -> tuple[list[_Packet], list[_Look]]:
-    """Returns the packets of frames that are shown, in the order of the file, and the looks of decoded key frames."""
-    packets: list[_Packet] = []
-    looks: list[_Look] = []
+) -> tuple[_Packets, _Looks]:
+    """Returns the packets of frames that are shown, and the looks of decoded key frames."""
+    stamps, spans, flags = array("q"), array("q"), bytearray()
+    looks: _Looks = {}
     intra_only = stream.codec_context.codec.intra_only
     try:
         for packet in container.demux(stream):
@@ -199,11 +213,21 @@ def _packets(
             if is_start and not (looks and (intra_only or not every_key)):
                 frame = _alone(stream, packet)
                 is_start = frame is not None and frame.pts == packet.pts and frame.pict_type in _COMPLETE
-                looks += [_look(frame)] if frame is not None else []
-            packets.append(_Packet(packet.pts, packet.duration or 0, packet.is_keyframe, is_start))
+                looks |= {_look(frame): None} if frame is not None else {}
+            stamps.append(packet.pts or 0)
+            spans.append(packet.duration or 0)
+            flags.append((packet.pts is not None) + 2 * packet.is_keyframe + 4 * is_start)
     except av.FFmpegError as error:
         faults.append(f"cannot be read to its end: {error.strerror or error}")
-    return packets, looks
+    bits = np.frombuffer(flags, np.uint8)
+    numbers = (
+        np.frombuffer(stamps, np.int64),
+        bits & 1 > 0,
+        np.frombuffer(spans, np.int64),
+        bits & 2 > 0,
+        bits & 4 > 0,
+    )
+    return _Packets(*numbers), looks
 
 
 def _alone(stream: av.VideoStream, packet: av.Packet) -> av.VideoFrame | None:
@@ -222,44 +246,45 @@ def _look(frame: av.VideoFrame) -> _Look:
     return _Look(size, bool(frame.interlaced_frame))
 
 
-def _tell_frames(packets: Sequence[_Packet], *, reorders: bool) -> bool:
+def _tell_frames(packets: _Packets, *, reorders: bool) -> bool:
     """Returns whether the stamps of the packets are those of the frames.
 
     They are not if some are missing or equal, if they only grow although the codec puts frames into another order, or
     if the first ones belong to frames that cannot be decoded because their group begins later.
     """
-    stamps = [packet.stamp for packet in packets if packet.stamp is not None]
-    if not stamps or len(set(stamps)) < len(packets) or not packets[0].is_key:
+    stamps = packets.stamps
+    if not len(stamps) or not packets.stamped.all() or len(np.unique(stamps)) < len(stamps) or not packets.is_key[0]:
         return False
-    return min(stamps) == stamps[0] and not (reorders and stamps == sorted(stamps))
+    return bool(stamps.min() == stamps[0] and not (reorders and (np.diff(stamps) > 0).all()))
 
 
 def _times(
-    stamps: Sequence[int | None], packets: Sequence[_Packet], tick: float, rate: float, *, keeps_times: bool
+    stamps: np.ndarray | None, count: int, packets: _Packets, tick: float, rate: float, *, keeps_times: bool
 ) -> VideoTimes:
-    """Returns the times of frames with these stamps; if the stamps do not increase, the frames are counted at the rate.
+    """Returns the times of `count` frames with these stamps; if they do not increase, frames are counted at the rate.
 
-    keeps_times: whether seeking finds a frame by its stamp.
+    stamps: None if a frame has none. keeps_times: whether seeking finds a frame by its stamp.
     """
-    known = np.array([stamp for stamp in stamps if stamp is not None], np.int64)
-    if not tick or len(known) < len(stamps) or (np.diff(known) <= 0).any():
-        counted = np.arange(len(stamps), dtype=np.int64)
+    if not tick or stamps is None or (np.diff(stamps) <= 0).any():
+        counted = np.arange(count, dtype=np.int64)
         return VideoTimes(counted, counted[:1], 1 / (rate or 25.0), False, every_key=False)
     if not keeps_times:
-        return VideoTimes(known, known[:1], tick, False, every_key=False)
-    keys = np.intersect1d(known, np.array([packet.stamp for packet in packets if packet.is_start], np.int64))
-    return VideoTimes(known, keys, tick, True, every_key=len(keys) == sum(packet.is_key for packet in packets))
+        return VideoTimes(stamps, stamps[:1], tick, False, every_key=False)
+    keys = np.intersect1d(stamps, packets.stamps[packets.is_start & packets.stamped])
+    return VideoTimes(stamps, keys, tick, True, every_key=len(keys) == packets.is_key.sum())
 
 
-def _decoded(path: Path, faults: list[str]) -> tuple[list[int | None], list[_Look]]:
-    """Returns the stamps and looks of the frames before the first fault."""
-    stamps: list[int | None] = []
-    looks: list[_Look] = []
+def _decoded(path: Path, faults: list[str]) -> tuple[np.ndarray | None, int, _Looks]:
+    """Returns the stamps, None if one is missing, the number and the looks of the frames before the first fault."""
+    stamps, count = array("q"), 0
+    looks: _Looks = {}
     with opened(path) as (container, stream):
         try:
             for frame in decode(container, stream):
-                stamps.append(frame.pts)
-                looks.append(_look(frame))
+                count += 1
+                if frame.pts is not None:
+                    stamps.append(frame.pts)
+                looks[_look(frame)] = None
         except av.FFmpegError as error:
             faults.append(f"cannot be decoded: {error.strerror or error}")
-    return stamps, looks
+    return np.frombuffer(stamps, np.int64) if len(stamps) == count else None, count, looks

@@ -9,7 +9,7 @@ import numpy as np
 
 from datasets.lists.background import Background, draw_background
 from datasets.lists.records import RecordList
-from datasets.lists.spans import not_there, whole_frames, with_context
+from datasets.lists.spans import not_there, seconds_beyond, warn_of_ends, whole_frames, with_context
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
 from utils.errors import FrameError
@@ -44,6 +44,7 @@ class SegmentIndex:
         if records.spans is None:
             return
         shown, lengths = self._bounds.copy(), np.zeros(len(places), np.int64)
+        beyond = np.zeros(len(places))
         for record, place in enumerate(places):
             if record in self.errors:
                 continue
@@ -59,9 +60,12 @@ class SegmentIndex:
                 continue
             shown[record], lengths[record] = (first, last), len(times) * records.labelled[record]
             if not records.in_frames:  # context is a share of what the video shows of the span
+                end, rate = times.begins + times.duration, len(times) / times.duration if times.duration else np.inf
+                beyond[record] = seconds_beyond(span[1], end, rate)
                 span = np.clip(span, times.begins, times.begins + times.duration).tolist()
             more = between(times, *with_context(span[0], span[1], context))
             self._bounds[record] = min(first, more[0]), max(last, more[1])
+        warn_of_ends(records.source, beyond)
         if background is not None:
             self._add(shown, lengths, background)
 

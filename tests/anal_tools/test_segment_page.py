@@ -10,7 +10,7 @@ import pytest
 
 from anal_tools import segment_page
 from anal_tools.segment_input import Case, read_case
-from anal_tools.segment_page import page_data, render
+from anal_tools.segment_page import render, segment_data
 from anal_tools.segment_scores import score_case
 from tests.helpers.segments import made_up, write_files
 from utils.scoring.segments.error_kinds import KINDS
@@ -28,7 +28,7 @@ def case_of(folder: Path, answers: Segments = ANSWERS, truths: Segments = TRUTHS
 @pytest.fixture
 def data(tmp_path: Path) -> dict[str, Any]:
     case = case_of(tmp_path)
-    return page_data(case, score_case(case, (0.5, 0.75)))
+    return segment_data(case, score_case(case, (0.5, 0.75)))
 
 
 def test_the_worst_video_comes_first_and_low_answers_do_not_count_as_errors(data: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ def test_the_page_knows_the_rule_of_its_thresholds_and_the_names_of_its_overlaps
 ) -> None:
     assert data["precision"] is None and data["overlaps"] == ["0.5", "0.75"]
     case = case_of(tmp_path)
-    assert page_data(case, score_case(case, (0.5,), precision=50))["precision"] == 50
+    assert segment_data(case, score_case(case, (0.5,), precision=50))["precision"] == 50
 
 
 def test_timelines_say_what_was_found_and_why_answers_are_false(data: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ def test_large_tables_are_cut_and_the_page_says_so(
         monkeypatch.setattr(segment_page, name, most)
     answers, truths = made_up(rng)
     case = case_of(tmp_path, answers, truths)
-    data = page_data(case, score_case(case, (0.5,)))
+    data = segment_data(case, score_case(case, (0.5,)))
     assert len(data["timelines"]) == 2 and len(data["videos"]) == 6
     for one in data["timelines"]:
         total = int((case.answers.video == one["video"]).sum())
@@ -86,5 +86,5 @@ def test_without_a_right_answer_the_page_can_be_made(tmp_path: Path) -> None:
     for answers in (ANSWERS.take([1]), ANSWERS.take([])):
         case = case_of(tmp_path, answers)
         scores = score_case(case, (0.5,))
-        assert page_data(case, scores)["least"] is None
+        assert segment_data(case, scores)["least"] is None
         assert "<title>Segments" in render(case, scores, title="Segments")

@@ -39,15 +39,18 @@ def test_every_section_is_drawn_fits_and_is_accessible(seen: Seen) -> None:
     ]
     assert page.locator(".js-plotly-plot").count() == 5
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert "throw <b>" in page.locator("#classes tbody").inner_text()
-    assert "is chosen for all classes together: the one with the best F1." in page.locator("#timelines").inner_text()
-    assert "overlaps no segment by 0.1 or more" in page.locator("#kinds").inner_text()
+    assert "throw <b>" in page.locator("#segment-classes tbody").inner_text()
+    assert (
+        "is chosen for all classes together: the one with the best F1."
+        in page.locator("#segment-timelines").inner_text()
+    )
+    assert "overlaps no segment by 0.1 or more" in page.locator("#segment-kinds").inner_text()
     assert serious_violations(page) == []
 
 
 def test_the_slider_hides_answers_and_misses_what_they_found(seen: Seen) -> None:
     page = seen.page
-    slider = page.locator("#timelines input[type=range]")
+    slider = page.locator("#segment-timelines input[type=range]")
 
     def counts() -> tuple[int, int]:
         return page.locator(".lane .answer").count(), page.locator(".lane .truth.missed").count()
@@ -58,5 +61,5 @@ def test_the_slider_hides_answers_and_misses_what_they_found(seen: Seen) -> None
     page.keyboard.press("End")
     fewer, more = counts()
     assert fewer < answers and more > missed
-    page.locator("#timelines input[type=search]").fill("film_3")
+    page.locator("#segment-timelines input[type=search]").fill("film_3")
     assert page.locator(".timelines > li").count() == 1

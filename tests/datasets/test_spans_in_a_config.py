@@ -117,6 +117,24 @@ def test_a_span_that_a_video_does_not_have_is_named_whatever_its_unit(folder: Pa
 
 
 @pytest.mark.whole
+def test_spans_that_are_cut_at_the_end_of_their_video_are_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_video(folder / "videos/v.mp4", frames=FRAMES, fps=FPS).rename(folder / "videos/v")
+    rows = "path,label,start,end\nv,x,1,2.05\nv,y,1,2.5\nv,y,1.5,3\n"
+    (folder / "late.csv").write_text(rows)
+    said = (
+        "late.csv: 2 of 3 spans end behind the end of their video, by up to 1.00 s, and are cut there; tools/check_data"
+    )
+    for store in ({"type": "disk"}, {"type": "video", "cache": str(folder / "cache")}):
+        caplog.clear()
+        opened(folder, "late.csv", store)
+        assert said in caplog.text
+        (folder / "fine.csv").write_text(rows.replace("2.5", "2").replace("3", "2"))
+        caplog.clear()
+        opened(folder, "fine.csv", store)
+        assert caplog.text == ""
+
+
+@pytest.mark.whole
 def test_results_strips_and_pages_name_the_span(folder: Path) -> None:
     split = opened(folder, "seconds.csv")
     names = ["v#t=0.25,1", "v#t=0.5,1.5", "w"]
@@ -211,9 +229,10 @@ def test_check_data_knows_spans(source: str, folder: Path, capsys: pytest.Captur
     (folder / source).write_text("\n".join([*lines, outside, lines[first + 1], ""]))
     (folder / "frames/v/img_00009.jpg").write_bytes(b"no picture")  # of the first span alone
     last = len(lines)
-    assert faults() == [same, f"duplicate {last + 2}", f"undecodable_frame {first + 1}", f"empty_part {last + 1}"]
+    assert faults() == [same, f"duplicate {last + 2}", f"undecodable_frame {first + 1}", f"span {last + 1}"]
     assert faults("--fix") == [same]
-    assert (folder / source).read_text().splitlines() == [*lines[:first], *lines[first + 1 :]]
+    cut_off = {"seconds.csv": [], "frames.csv": ["v,x,40,48"], "offset.txt": ["v 40 8 0"]}[source]
+    assert (folder / source).read_text().splitlines() == [*lines[:first], *lines[first + 1 :], *cut_off]
 
 
 def test_spans_with_offsets_share_their_classes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.helpers.requirements import ROOT
+from utils.scoring.result_files import write_results
 from utils.segments.table import Segments
 
 
@@ -52,3 +53,18 @@ def write_files(folder: Path, answers: Segments, truths: Segments) -> tuple[Path
     paths[0].write_text(json.dumps({"version": "1", "taxonomy": [], "database": database}))
     paths[1].write_text(json.dumps({"version": "1", "external_data": {}, "results": results}))
     return paths
+
+
+def make_span_results(folder: Path, rng: np.random.Generator) -> None:
+    """Results of an experiment whose list has the true segments of `made_up`.
+
+    Videos are called films/film_0.mp4, films/film_1.mp4, ...
+    """
+    _, truths = made_up(rng)
+    folder.mkdir(parents=True, exist_ok=True)
+    scores = rng.dirichlet(np.ones(len(NAMES)), len(truths))
+    scores[np.arange(len(truths)), truths.label] += 0.5
+    columns = (truths.video.tolist(), truths.start.round(2).tolist(), truths.end.round(2).tolist())
+    paths = [f"films/film_{video}.mp4#t={start},{end}" for video, start, end in zip(*columns, strict=True)]
+    shares = scores / scores.sum(1, keepdims=True)
+    write_results(folder, paths=paths, labels=truths.label, scores=shares, class_names=NAMES, protocol="a protocol")

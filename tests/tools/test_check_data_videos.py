@@ -136,10 +136,9 @@ def test_parts_of_videos_are_told_apart_and_looked_for(tmp_path: Path, capsys: p
         (fault["kind"], fault["line"]): fault["message"] for fault in json.loads(capsys.readouterr().out)["faults"]
     }
     assert set(faults) == {
-        ("empty_part", 3), ("undecodable_video", 4), ("missing_video", 5), ("overlap", 6), ("duplicate", 7)
+        ("span", 3), ("undecodable_video", 4), ("missing_video", 5), ("overlap", 6), ("duplicate", 7)
     }  # fmt: skip
-    assert "train.csv:3 (2 to 3 s)" in faults["empty_part", 3]
-    assert "has no frame in this span; its last frame is shown at 0.96 s" in faults["empty_part", 3]
+    assert "train.csv:3: 'x' from 2 to 3 s lies outside of the video, which lasts 1.00 s" in faults["span", 3]
     assert "the file is empty" in faults["undecodable_video", 4]
     for name in ("val", "test"):
         (tmp_path / f"lists/{name}.csv").unlink()

@@ -15,9 +15,10 @@ from tests.helpers.trained import TSN, UNI, write_checkpoint
 
 FRAMES = {"three minutes": 180, "three hours": 3 * 3600}  # one a second: what could pile up is per frame or per window
 PEAK = """
-import importlib, resource, sys
+import importlib, sys
+from utils.system import peak_memory
 assert importlib.import_module(sys.argv[1]).main(sys.argv[2:]) == 0
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 1024**2))
+print("peak", peak_memory() // 1024**2)
 """
 
 
@@ -45,6 +46,7 @@ def peak(tool: str, *arguments: object) -> int:
     ("tool", "output"),
     [
         pytest.param("tools.predict", [], marks=pytest.mark.long),
+        pytest.param("tools.segment", ["--out", "out.json"], marks=pytest.mark.slow),
         pytest.param("tools.predict", ["--annotate", "out.mp4"], marks=pytest.mark.slow),
         pytest.param("tools.extract_features", ["out.npz", "--window", "60"], marks=pytest.mark.slow),
         pytest.param("tools.cam", ["out.mp4", "--window", "60"], marks=pytest.mark.slow),

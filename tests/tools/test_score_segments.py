@@ -16,6 +16,7 @@ from anal_tools.segment_scores import numbers, score_case
 from datasets.spans.files import read_spans, write_spans
 from tests.helpers.run_tool import run_tool
 from tests.helpers.segments import NAMES, made_up, write_files
+from utils.errors import UserError
 from utils.scoring.segments.detection import score_detection
 from utils.scoring.segments.matching import THUMOS, match_by_overlap
 from utils.segments.table import Segments
@@ -197,3 +198,24 @@ def test_a_file_that_is_no_json_and_a_truth_without_segments_are_errors(files: t
 def test_a_truth_without_length_is_said_and_counts(tmp_path: Path) -> None:
     files = write_files(tmp_path, ANSWERS, Segments([0, 1, 2], [10, 20, 5], [20, 40, 5], [0, 1, 1]))
     assert "1 true segments have no length" in run_tool("score_segments", *files).stdout
+
+
+def test_a_folder_and_a_pattern_are_files_that_count_together(files: tuple[Path, Path], tmp_path: Path) -> None:
+    table = read_spans([files[0]])
+    write_spans(table, tmp_path / "truth", "elan")
+    (tmp_path / "truth/.hidden").write_text("not read")
+    for truth in (tmp_path / "truth", tmp_path / "truth/*.eaf"):
+        case = read_case(truth, files[1])
+        one = read_case(*files)
+        assert case.names == one.names and len(case.truths) == len(one.truths)
+        np.testing.assert_allclose(np.sort(case.truths.start), np.sort(one.truths.start), atol=1e-3)
+    with pytest.raises(UserError, match="there is no file in it, or no file matches it"):
+        read_case(tmp_path / "*.txt", files[1])
+
+
+def test_files_of_one_side_that_disagree_are_an_error(files: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    for name, end in (("a", 2), ("b", 3)):
+        (tmp_path / f"two/{name}.csv").write_text(f"video,label,start,end\nfilm_0,run,1,{end}\n")
+    with pytest.raises(UserError, match=r"a.csv and .*b.csv disagree about film_0"):
+        read_case(tmp_path / "two", files[1])

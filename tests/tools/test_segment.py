@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from datasets.spans.files import read_spans
+from datasets.spans.video_files import VideoFiles
 from datasets.videos.video import Video
 from tests.helpers.make_video import encoder
 from tests.helpers.planted import brightness
@@ -26,13 +28,13 @@ FPS, BRIGHT = 10, (40, 80)  # frames: four seconds dark, four bright, four dark
 WINDOWS = ("--window", "0.5", "--step", "0.1", "--background", "dark")
 
 
-def make_film(path: Path) -> Path:
-    """Twelve seconds that are bright from the fourth to the eighth."""
+def make_film(path: Path, *, moments: Sequence[int] = range(120)) -> Path:
+    """Twelve seconds that are bright from the fourth to the eighth. moments: of its frames, in tenths of a second."""
     with encoder(path, "libx264", rate=FPS, size=(64, 48), pix_fmt="yuv420p", container=None) as (output, stream):
-        for index in range(120):
+        for index, moment in enumerate(moments):
             level = 255 if BRIGHT[0] <= index < BRIGHT[1] else 0
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
-            frame.pts = index
+            frame.pts = moment
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path
@@ -92,6 +94,20 @@ def test_formats_give_back_the_segments(film: Path, tmp_path: Path, name: str, o
     (span,) = read_spans([file]).spans
     assert (span.start, span.end, span.label) == (pytest.approx(4, abs=0.11), pytest.approx(8, abs=0.11), "bright")
     assert (span.score is None) is (name in ("srt", "vtt"))
+
+
+def test_frames_are_those_of_the_video_where_they_are_not_equally_long(tmp_path: Path) -> None:
+    slow_then_fast = [*range(0, 120, 3), *range(120, 200)]
+    make_film(tmp_path / "film.mkv", moments=slow_then_fast)
+    run(tmp_path / "film.mkv", *WINDOWS, "--format", "cvat", "--out", tmp_path / "film.xml")
+    run(tmp_path / "film.mkv", *WINDOWS, "--out", tmp_path / "out.json")
+    (span,) = read_spans([tmp_path / "film.xml"], videos=VideoFiles(tmp_path)).spans
+    (exact,) = read_spans([tmp_path / "out.json"]).spans
+    assert span.start == pytest.approx(exact.start, abs=0.06) and span.end == pytest.approx(exact.end, abs=0.06)
+    text = (tmp_path / "film.xml").read_text()
+    frames = [slow_then_fast.index(min(slow_then_fast, key=lambda one: abs(one / 10 - moment)))
+              for moment in (exact.start, exact.end)]  # fmt: skip
+    assert [f'frame="{frame}"' in text for frame in frames] == [True, True]
 
 
 def test_scores_and_page_come_from_the_same_windows(film: Path, tmp_path: Path, recognizer: Recognizer) -> None:

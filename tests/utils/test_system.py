@@ -51,6 +51,7 @@ def test_memory_that_the_system_does_not_measure_is_none(monkeypatch: pytest.Mon
     peak = system.peak_memory()
     assert peak is not None and 10 << 20 < peak < 1 << 40
     monkeypatch.setattr(system, "resource", None)
+    monkeypatch.setattr(system, "Path", lambda _: Path("/nowhere"))
     assert system.peak_memory() is None
 
 
@@ -158,3 +159,18 @@ def test_files_are_written_whole_where_folders_cannot_be_opened(
         file.write("text")
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["x"] and (tmp_path / "x").read_text() == "text"
+
+
+def test_the_peak_is_that_of_this_process_and_not_of_the_one_that_started_it() -> None:
+    ballast = bytes(300 * 1024**2)
+    ask = [sys.executable, "-c", "from utils.system import peak_memory; print(peak_memory())"]
+    said = int(subprocess.run(ask, cwd=ROOT, capture_output=True, check=True, text=True).stdout)
+    peak = system.peak_memory()
+    assert peak is not None and 0 < said < len(ballast) < peak
+
+
+def test_without_proc_the_peak_is_what_getrusage_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = system.peak_memory()
+    monkeypatch.setattr(system, "Path", lambda _: Path("/nowhere"))
+    said = system.peak_memory()
+    assert known is not None and said is not None and said > known / 2

@@ -14,10 +14,12 @@ from datasets.lists.tables import TABLES, VIDEO_SUFFIXES, first_suffix, is_table
 from datasets.memcached_dataset import image_list_columns
 from datasets.open import has_videos
 from datasets.stores.frame_names import IMAGE_SUFFIXES, normalise_template
+from tools.checking.classes import check_classes
 from tools.checking.disk import check_frames, check_images
 from tools.checking.fix import fix
 from tools.checking.flow import check_flow
-from tools.checking.lists import DataSet, Fault, check_classes, check_lists, read_classes, read_list, summary
+from tools.checking.lists import DataSet, Fault, check_lists, read_classes, read_list, summary
+from tools.checking.spans import check_spans
 from tools.checking.videos import check_videos, take_table
 from tools.listing.found import VIDEOS
 from utils.config.file import load_config
@@ -79,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
                 {
                     "videos": len(data.entries),
                     "faults": [asdict(fault) for fault in data.faults],
+                    "notes": data.notes,
                     "changed": [str(file) for file in changed],
                     "remaining": [asdict(fault) for fault in remaining.faults],
                 },
@@ -129,6 +132,7 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
     else:
         check = check_flow if target.flow else check_frames
         check(data, template=target.template, first=target.first, decode=decode, workers=workers)
+    check_spans(data)
     check_classes(data)
     return data
 
@@ -148,6 +152,8 @@ def _say(data: DataSet, target: Target, args: argparse.Namespace) -> None:
     for fault in data.faults:
         way_out = f" [--fix: {fault.fix}]" if fault.fix and not args.fix else ""
         print(f"{fault.kind.replace('_', ' ')}: {fault.message}{way_out}")
+    for note in data.notes:
+        print(f"note: {note}")
     looked = "packets scanned" if target.encoded else "names and sizes looked at"
     depth = looked if args.quick else "every frame decoded"
     videos = _counted(len(data.entries), "video")

@@ -17,6 +17,7 @@ from datasets.lists.spans import not_there, whole_frames
 from datasets.stores.disk import check_sum, read_sums, sums_name, write_sums
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers, mixed_series
 from tools.checking.lists import DataSet, Entry, Fault
+from tools.checking.spans import check_within
 from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
@@ -117,7 +118,10 @@ def check_span(data: DataSet, entry: Entry, length: int, dump: Dumped | None) ->
         data.blame("no_rate", entry, message)
         return slice(None)
     rate, begins = (1.0, 0.0) if entry.in_frames else (fps, dump.begins if dump else 0.0)
+    check_within(data, entry, length=length if entry.in_frames else begins + length / fps, fps=fps)
     first, stop = whole_frames([(moment - begins) * rate for moment in entry.span]).tolist()
+    if entry.known:
+        return slice(first, stop)
     if stop > length if entry.in_frames else min(stop, length) <= first:
         message = f"{entry.path!r} {not_there(frames=entry.in_frames)}; it has {length} frames"
         data.blame("empty_part", entry, message, fix=DROP, drop=True)

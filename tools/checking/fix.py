@@ -7,8 +7,11 @@ import io
 from pathlib import Path
 
 from datasets.lists.columns import delimiter_of, find_columns, is_number, read_label
+from datasets.lists.spans import plain
 from datasets.lists.tables import TABLES, read_table
-from tools.checking.lists import DataSet, Entry, Fault, class_name, labels_of
+from tools.checking.classes import empty_classes, hole
+from tools.checking.lists import DataSet, Entry, Fault, labels_of
+from tools.checking.spans import span_columns
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
@@ -22,7 +25,7 @@ def fix(data: DataSet) -> list[Path]:
     for source in data.sources.values():
         if source.is_dir():
             raise UserError(f"{source}: --fix repairs lists, not folders; tools/make_lists.py --videos writes lists")
-    _remove_classes(data, sorted(_empty_classes(data)))
+    _remove_classes(data, empty_classes(data))
     changed = []
     for split, source in data.sources.items():
         entries = data.kept(split)
@@ -43,7 +46,7 @@ def _lines(data: DataSet, entries: list[Entry]) -> str:
     counted, offset = "num_frames" in data.columns, "offset" in data.columns
     counts = [f" {entry.num_frames}" if counted else "" for entry in entries]
     if offset:
-        counts = [f" {entry.span[0]}{count}" for entry, count in zip(entries, counts, strict=True) if entry.span]
+        counts = [f" {entry.span[0]:.0f}{count}" for entry, count in zip(entries, counts, strict=True) if entry.span]
     return "".join(
         f"{_quoted(entry.path)}{count} {labels_to_text(entry.labels)}\n"
         for entry, count in zip(entries, counts, strict=True)
@@ -56,10 +59,14 @@ def _table(data: DataSet, source: Path, entries: list[Entry], header: list[str],
     Rows without an entry are left out. These are missing videos and, with several classes, all rows of a video but the
     first, which gets all its classes.
     """
-    label = find_columns(header, where=f"{source}:1").get("label")
+    columns = find_columns(header, where=f"{source}:1")
+    label = columns.get("label")
     kept = []
     for entry in entries:
         row = list(rows[entry.line - 2])
+        if entry.moved and entry.span is not None:
+            for key, moment in zip(span_columns(columns), entry.span, strict=True):
+                row[columns[key]] = plain(moment)
         if label is not None and entry.labels != (-1,):
             row[label] = _cell(data, entry, row[label])
         kept.append(row)
@@ -82,14 +89,6 @@ def _cell(data: DataSet, entry: Entry, before: str) -> str:
     return before if set(labels) == parts else SEPARATOR.join(labels) or NONE
 
 
-def _empty_classes(data: DataSet) -> set[int]:
-    if "train" not in data.sources:
-        return set()
-    present = labels_of(data.kept("train"))
-    count = data.num_class or max(labels_of(entry for entry in data.entries if not entry.drop), default=-1) + 1
-    return set(range(count)) - present - data.drawn
-
-
 def _remove_classes(data: DataSet, empty: list[int]) -> None:
     """Removes classes: later labels move up, and validation videos of a removed class are dropped.
 
@@ -100,8 +99,7 @@ def _remove_classes(data: DataSet, empty: list[int]) -> None:
     known = {fault.message for fault in data.faults}
     for label in empty:
         # dropped lines may have left this class without a training video
-        message = f"{data.sources['train']}: class {class_name(data, label)} has no training video"
-        if message not in known:
+        if (message := hole(data, label)) not in known:
             data.faults.append(Fault("class_hole", message, "train", fix="the class is removed"))
     gone = set(empty)
     highest = max(max(gone), max(labels_of(data.entries), default=0))

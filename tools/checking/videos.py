@@ -1,4 +1,4 @@
-"""Checks encoded videos: missing or damaged files, and parts that begin after the end of their video."""
+"""Checks encoded videos: missing or damaged files, and spans that are not in their video."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 
 from datasets.lists.spans import not_there
 from datasets.lists.spelling import Spelling
-from datasets.lists.tables import read_videos
+from datasets.lists.tables import TABLES, read_table, read_videos
 from datasets.videos.scan import VideoTimes
 from datasets.videos.video import Video
+from tools.checking.classes import mended_labels
 from tools.checking.lists import DataSet, Entry
+from tools.checking.spans import check_within, mended_rows
 from tools.dumping.pool import WorkerDiedError, run_in_pool
 from utils.cli import Progress
 from utils.errors import FrameError
@@ -35,11 +37,14 @@ class _Seen:
     error: what is wrong with it; "" if nothing.
     empty: the spans that are not in it.
     last: seconds at which its last frame is shown.
+    seconds, frames: how long it is.
     """
 
     error: str
     empty: frozenset[Span] = frozenset()
     last: float = 0.0
+    seconds: float = 0.0
+    frames: int = 0
 
 
 def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
@@ -47,13 +52,19 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
 
     encoded: whether its paths are encoded videos, not folders of frames.
     """
+    source = data.sources[split]
+    moved: set[int] = set()
+    table = read_table(source) if source.suffix.lower() in TABLES and not source.is_dir() else None
+    if table is not None:
+        table, moved = mended_rows(data, split, mended_labels(data, split, table))
     records, _ = read_videos(
-        data.sources[split],
+        source,
         root=data.roots[split],
         classes=data.classes,
         multi_label=data.multi_label,
         unlabelled=split != "train",
         encoded=encoded,
+        table=table,
     )
     data.roots[split] = records.root
     spelling = Spelling(records.root)
@@ -62,7 +73,8 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
         labels = [int(target.min())] if not target.ndim or target.min() < 0 else np.flatnonzero(target).tolist()
         line = records.line(index)
         path, span = spelling.of(records.path(index)), records.span(index)
-        data.entries.append(Entry(split, line, path, 0, tuple(labels), span, records.in_frames))
+        entry = Entry(split, line, path, 0, tuple(labels), span, records.in_frames, moved=line in moved)
+        data.entries.append(entry)
 
 
 def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
@@ -89,9 +101,20 @@ def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
             data.blame("missing_video", entry, f"video not found: {path}", fix="the line is removed", drop=True)
         elif found[path].error:
             data.blame("undecodable_video", entry, found[path].error, fix="the line is removed", drop=True)
-        elif entry.span is not None and (*entry.span, entry.in_frames) in found[path].empty:
-            what = f"{path}: {not_there(frames=entry.in_frames)}; its last frame is shown at {found[path].last:.2f} s"
-            data.blame("empty_part", entry, what, fix="the line is removed", drop=True)
+        elif entry.span is not None:
+            _check_span(data, entry, found[path])
+
+
+def _check_span(data: DataSet, entry: Entry, seen: _Seen) -> None:
+    """Adds a fault of a line whose span is not, or not wholly, in its video."""
+    assert entry.span is not None
+    empty = (*entry.span, entry.in_frames) in seen.empty
+    fps = seen.frames / seen.seconds if seen.seconds else 0.0
+    check_within(data, entry, length=seen.frames if entry.in_frames else seen.seconds, fps=fps)
+    if empty and not entry.known:
+        path = data.roots[entry.split] / entry.path
+        what = f"{path}: {not_there(frames=entry.in_frames)}; its last frame is shown at {seen.last:.2f} s"
+        data.blame("empty_part", entry, what, fix="the line is removed", drop=True)
 
 
 def inspect(job: _Job) -> _Seen:
@@ -109,7 +132,7 @@ def inspect(job: _Job) -> _Seen:
     if video.errors:
         return _Seen(f"{job.path}: {'; '.join(video.errors[:3])}")
     empty = frozenset(span for span in job.spans if _is_outside(times, *span))
-    return _Seen("", empty, float(times.clock[-1]))
+    return _Seen("", empty, float(times.clock[-1]), times.begins + times.duration, len(times))
 
 
 def _is_outside(times: VideoTimes, start: float, end: float, in_frames: bool) -> bool:

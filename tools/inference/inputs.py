@@ -25,6 +25,7 @@ from typing_extensions import override
 from datasets.lists.tables import VIDEO_SUFFIXES
 from datasets.stores.frame_names import FLOW_PREFIXES, list_numbers
 from datasets.videos.container import Converter, decode, opened_address
+from datasets.videos.scan import VideoTimes
 from datasets.videos.video import TimedFrame, Video
 from tools.inference.arguments import DEFAULT_FPS
 from utils.errors import FrameError, UserError
@@ -45,12 +46,14 @@ class Input(ABC):
     fps: pictures per second, on average.
     num_frames: number of pictures, as far as it is known before decoding; None for cameras and addresses.
     warnings: what was wrong with it; complete after `frames` has ended.
+    times: of its frames, where a file tells them; None where they are `fps` per second.
     """
 
     name: str
     fps: float
     num_frames: int | None
     warnings: list[str]
+    times: VideoTimes | None = None
 
     @abstractmethod
     def frames(self) -> Iterator[TimedFrame]:
@@ -79,7 +82,7 @@ class VideoInput(Input):
         self._video = Video(path)
         info = self._video.info
         self.name, self.fps = str(path), info.fps or DEFAULT_FPS
-        self.num_frames = max(1, len(info.times))
+        self.num_frames, self.times = max(1, len(info.times)), info.times
         self.warnings = self._video.errors
         self.warnings += info.notes
 

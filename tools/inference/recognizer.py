@@ -30,7 +30,7 @@ from tools.inference.features import Features, Layer, Pool
 from tools.inference.inputs import FlowInput, Input, Source, open_input
 from tools.inference.network import TrainedNetwork
 from tools.inference.prediction import FramePrediction, Prediction, Timeline, WindowPrediction
-from tools.inference.shared_frames import shared_frames, shares_frames
+from tools.inference.shared_frames import ScoredWindow, shared_frames, shares_frames
 from tools.inference.streaming import stream_frames, streaming_network
 from tools.inference.windows import LONG, WindowClips, cut_video
 from utils.config.file import load_config, stored_config
@@ -70,7 +70,7 @@ class Recognizer(TrainedNetwork):
             windows = ""
         else:
             counted = _Counted(source.frames())
-            timeline = list(self._slide(source, counted, topk, batch_size, window, step))
+            timeline = list(self._predictions(source, counted, topk, batch_size, window, step))
             windows = self.describe_windows(source.fps, window)
             scores = np.stack([found.scores for found in timeline]).mean(axis=0, dtype=np.float64)
         return Prediction(
@@ -105,7 +105,8 @@ class Recognizer(TrainedNetwork):
     ) -> Iterator[WindowPrediction]:
         """Yields the prediction for each window that slides over a video, a camera or any iterable of frames.
 
-        A window is cut like a video of its own and comes as soon as there are `batch_size` clips to score.
+        A window is cut like a video of its own and comes as soon as there are `batch_size` clips to score. A network
+        that averages frames, as TSN does, computes each frame once, and windows share its logits.
 
         window: seconds; by default what the network was trained to look at, see `usual_window`.
         step: seconds from one window to the next; by default half a window. The last one ends with the video.
@@ -113,7 +114,7 @@ class Recognizer(TrainedNetwork):
         """
         _check_positive(topk=topk, batch_size=batch_size, window=window, step=step, fps=fps)
         video = self._open(source, fps)
-        return self._slide(video, video.frames(), topk, batch_size, window, step)
+        return self._predictions(video, video.frames(), topk, batch_size, window, step)
 
     def timeline(
         self,
@@ -126,21 +127,12 @@ class Recognizer(TrainedNetwork):
     ) -> Timeline:
         """Returns the scores of the windows that slide over a whole video, in one pass; see `windows`.
 
-        A network that averages frames, as TSN does, computes each frame once, and windows share its logits.
-
         Raises: FrameError when nothing can be decoded; CheckpointError when the scores are not numbers.
         """
         _check_positive(batch_size=batch_size, window=window, step=step, fps=fps)
         source = self._open(video, fps, ends=True)
         counted = _Counted(source.frames())
-        if shares_frames(self):
-            found = shared_frames(self, source, counted, batch_size=batch_size, window=window, step=step)
-        else:
-            clips = self.cut(source, counted, slide=True, window=window, step=step)
-            found = ((item.start, item.end, scores) for item, scores in self._scored(clips, batch_size))
-        rows = list(found)
-        if not rows:
-            raise source.nothing_decoded()
+        rows = list(self._slide(source, counted, batch_size, window, step))
         ends = np.array([row[:2] for row in rows], np.float64)
         return Timeline(
             times=(ends.sum(1) + 1 / source.fps) / 2,  # the last frame is shown until the next one would come
@@ -250,7 +242,7 @@ class Recognizer(TrainedNetwork):
                 return counted, found[0]
             expected = counted.number  # some frames cannot be decoded: the clips of what is left lie elsewhere
 
-    def _slide(
+    def _predictions(
         self,
         video: Input,
         frames: Iterable[TimedFrame],
@@ -260,10 +252,21 @@ class Recognizer(TrainedNetwork):
         step: float | None,
     ) -> Iterator[WindowPrediction]:
         """Yields the prediction of each sliding window."""
-        clips = self.cut(video, frames, slide=True, window=window, step=step)
+        for start, end, scores in self._slide(video, frames, batch_size, window, step):
+            yield WindowPrediction(start, end, self.top(scores, topk), scores)
+
+    def _slide(
+        self, video: Input, frames: Iterable[TimedFrame], batch_size: int, window: float | None, step: float | None
+    ) -> Iterator[ScoredWindow]:
+        """Yields the sliding windows. Raises: FrameError if nothing can be decoded."""
+        if shares_frames(self):
+            found = shared_frames(self, video, frames, batch_size=batch_size, window=window, step=step)
+        else:
+            clips = self.cut(video, frames, slide=True, window=window, step=step)
+            found = ((item.start, item.end, scores) for item, scores in self._scored(clips, batch_size))
         nothing = True
-        for item, scores in self._scored(clips, batch_size):
-            yield WindowPrediction(item.start, item.end, self.top(scores, topk), scores)
+        for row in found:
+            yield row
             nothing = False
         if nothing:
             raise video.nothing_decoded()

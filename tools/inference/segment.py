@@ -15,6 +15,7 @@ from anal_tools.video_page import PageVideo, address, curve, render
 from datasets.spans.files import write_spans
 from datasets.spans.format import Format, losses
 from datasets.spans.formats import FORMATS
+from datasets.spans.frame_clock import clock_of
 from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order, stem
 from datasets.videos.video import TimedFrame
 from tools.inference.inputs import Input, is_endless, name_inputs, open_input
@@ -42,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
     pages: list[PageVideo] = []
     for path, place in named.items():
         try:
-            timeline = _timeline(recognizer, path, args)
+            opened = open_input(path, fps=args.fps)
+            timeline = _timeline(recognizer, opened, args)
         except FrameError as error:
             if len(named) == 1:
                 raise
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         for warning in timeline.warnings:
             print(f"warning: {path}: {warning}", file=sys.stderr)
         segments = cutting.segments(timeline)
-        video = _labeled(place.as_posix(), timeline, segments, classes)
+        clock = None if opened.times is None else clock_of(opened.times)
+        video = replace(_labeled(place.as_posix(), timeline, segments, classes), clock=clock)
         print("\n".join(lines_of(video, timeline)), flush=True)
         found.append(video)
         if args.scores:
@@ -110,8 +113,7 @@ class _Watched(Input):
             yield item
 
 
-def _timeline(recognizer: Recognizer, path: Path, args: argparse.Namespace) -> Timeline:
-    video = open_input(path, fps=args.fps)
+def _timeline(recognizer: Recognizer, video: Input, args: argparse.Namespace) -> Timeline:
     with Progress(video.num_frames or 0, unit="frames") as progress:
         watched = _Watched(video, progress)
         return recognizer.timeline(watched, window=args.window, step=args.step, batch_size=args.batch_size)

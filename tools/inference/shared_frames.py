@@ -5,6 +5,7 @@ The logits of a window are the mean of those of its frames, so windows that show
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -16,6 +17,7 @@ from tools.inference.network import TrainedNetwork
 from tools.inference.windows import Window, gather, sliding, window_and_step
 
 TimedLogits = tuple[float, np.ndarray | None]
+ScoredWindow = tuple[float, float, np.ndarray]  # seconds of the first and the last frame, scores (K,)
 
 
 def shares_frames(network: TrainedNetwork) -> bool:
@@ -31,10 +33,11 @@ def shared_frames(
     batch_size: int,
     window: float | None,
     step: float | None,
-) -> Iterator[tuple[float, float, np.ndarray]]:
+) -> Iterator[ScoredWindow]:
     """Yields the seconds of the first and the last frame of each sliding window, and its scores, float32 (K,).
 
-    frames: those of the video. batch_size: clips in one forward pass, which runs as many frames as these would have.
+    frames: those of the video. batch_size: clips in one forward pass, which runs as many frames as these would have, or
+        fewer when windows with this number of clips are complete.
     """
     protocol = network.protocol
     length, distance = window_and_step(protocol, network.trained_on, video.fps, window, step)
@@ -43,34 +46,40 @@ def shared_frames(
     def windows() -> Iterator[Window]:
         return sliding(protocol, length=length, step=distance, num_frames=video.num_frames)
 
-    logits = _logits_of_frames(network, frames, windows(), batch=batch)
+    logits = _logits_of_frames(network, frames, windows(), batch=batch, clips=batch_size)
     for found in gather(logits, windows(), _must_be_there):
         views = torch.from_numpy(found.views).mean(1)  # (clips * crops, T, K) -> (clips * crops, K)
         yield found.start, found.end, network.average_views(views).numpy()
 
 
 def _logits_of_frames(
-    network: TrainedNetwork, frames: Iterable[TimedFrame], windows: Iterator[Window], *, batch: int
+    network: TrainedNetwork, frames: Iterable[TimedFrame], windows: Iterator[Window], *, batch: int, clips: int
 ) -> Iterator[TimedLogits]:
     """Yields the time of each frame, and its logits, float32 (crops, 1, K), if a window shows it, else None.
 
-    batch: frames that wait until they are computed together.
+    batch: frames that are computed together. clips: how many of windows that are complete wait for that.
     """
+    crops = network.protocol.transform.num_crops
     upcoming = next(windows, None)
+    ends: deque[tuple[int, int]] = deque()  # of the open windows, each with its number of clips
+    waiting = 0
     shown: set[int] = set()
     times: list[tuple[float, bool]] = []
     pieces: list[np.ndarray] = []
     for index, (time, picture) in enumerate(frames):
         while upcoming is not None and upcoming.first <= index:
             shown.update(upcoming.indices.ravel().tolist())
+            ends.append((upcoming.first + upcoming.length, crops * len(upcoming.indices)))
             upcoming = next(windows, None)
         times.append((time, index in shown))
         if index in shown:
             shown.remove(index)
             pieces.append(network.protocol.transform.apply([picture])[0])  # (crops, 1, H, W, C)
-        if len(pieces) == batch:
+        while ends and ends[0][0] <= index + 1:
+            waiting += ends.popleft()[1]
+        if len(pieces) == batch or waiting >= clips:
             yield from _computed(network, times, pieces)
-            times, pieces = [], []
+            times, pieces, waiting = [], [], 0
     yield from _computed(network, times, pieces)
 
 

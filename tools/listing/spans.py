@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from datasets.lists.class_names import read_classes
 from datasets.lists.tables import VIDEO_SUFFIXES
+from datasets.spans.check import overlapping
 from datasets.spans.files import Labels, read_labels, texts_of, write_texts
 from datasets.spans.format import losses
 from datasets.spans.formats import FORMATS
@@ -87,7 +88,7 @@ def _summary(labels: Labels) -> list[str]:
     for name in table.classes:
         own = [span.seconds for span in spans if span.label == name]
         lines.append(f"  {name:<{width}}  {counted(len(own), 'span'):>10}  {sum(own):10.1f} s")
-    late = sum(overlaps(video.spans) for video in table.videos)
+    late = sum(1 for video in table.videos for _ in overlapping(video.spans))
     if late:
         lines.append(f"overlaps: {counted(late, 'span')} of {len(spans)} begin before an earlier one has ended")
     known = [(video.length, covered(video.spans)) for video in table.videos if video.length]
@@ -97,15 +98,6 @@ def _summary(labels: Labels) -> list[str]:
         of = "" if len(known) == len(table.videos) else f", of the {counted(len(known), 'video')} with a known duration"
         lines.append(f"background: {share:.1f} % of {whole:.1f} s{of}")
     return lines
-
-
-def overlaps(spans: tuple[Span, ...]) -> int:
-    """Returns how many spans in order begin before an earlier one has ended."""
-    found, end = 0, 0.0
-    for span in spans:
-        found += span.start < end
-        end = max(end, span.end)
-    return found
 
 
 def covered(spans: tuple[Span, ...]) -> float:

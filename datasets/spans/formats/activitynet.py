@@ -1,4 +1,7 @@
-"""Reads and writes the JSON of ActivityNet, of its predictions, and of HACS Segments, which has the same form."""
+"""Reads and writes the JSON of ActivityNet, of its predictions, and of HACS Segments, which has the same form.
+
+Kinetics and mmaction2 have the entries of the videos without a database around them.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,39 @@ _VERSION = "VERSION 1.3"
 
 
 def looks(document: Document) -> bool:
-    """Says whether there is a database of videos, or results."""
+    """Says whether there are entries of videos, or results."""
     content = document.json
-    parts = [content.get(key) for key in ("database", "results")] if isinstance(content, Mapping) else []
-    return any(isinstance(part, Mapping) for part in parts)
+    return videos_of(content) is not None or (
+        isinstance(content, Mapping) and isinstance(content.get("results"), Mapping)
+    )
+
+
+def videos_of(content: Any) -> Mapping[str, Any] | None:
+    """Returns the entries of the videos by their names; None if the content has none."""
+    if not isinstance(content, Mapping):
+        return None
+    if isinstance(content.get("database"), Mapping):
+        found: Mapping[str, Any] = content["database"]
+        return found
+    entries = content.values()
+    return content if entries and all(isinstance(one, Mapping) and "annotations" in one for one in entries) else None
+
+
+def annotations_of(about: Mapping[str, Any]) -> list[Any]:
+    """Returns the annotations of a video: a list, one without a list around it, or none."""
+    found = about.get("annotations") or []
+    return [found] if isinstance(found, Mapping) else list(found)
 
 
 def read(document: Document, reading: Reading) -> SpanTable:
-    """Reads the annotations of a database, or the scored segments of results."""
+    """Reads the annotations of videos, or the scored segments of results."""
     content, videos = document.json, Videos()
-    truth = isinstance(content.get("database"), Mapping)
-    for name, about in content["database" if truth else "results"].items():
+    entries = videos_of(content)
+    for name, about in (content["results"] if entries is None else entries).items():
         where = f"{document.path}: {name}"
         with entry(where):
-            found = about.get("annotations") or [] if truth else about
-            known = about if truth else {}
+            found = about if entries is None else annotations_of(about)
+            known = {} if entries is None else about
             spans = [
                 span
                 for one in ([found] if isinstance(found, Mapping) else found)
@@ -73,7 +94,7 @@ def _entry(video: LabeledVideo) -> dict[str, Any]:
 
 FORMAT = Format(
     title="ActivityNet",
-    marks="JSON with database or results (ActivityNet, HACS Segments)",
+    marks="JSON with database, results, or annotations of each video (ActivityNet, HACS Segments)",
     suffix=".json",
     looks=looks,
     read=read,

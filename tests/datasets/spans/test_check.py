@@ -95,8 +95,8 @@ def test_two_files_that_disagree_about_a_video_are_named(tmp_path: Path) -> None
     labels = read_labels([tmp_path / "1.csv", tmp_path / "2.csv"])
     (fault,) = labels.faults
     assert fault.message == (
-        f"{tmp_path}/1.csv and {tmp_path}/2.csv disagree about b.mp4: 'x' from 1 to 2 s is only in the first; leave "
-        "out one of the files, or correct it"
+        f"{tmp_path}/1.csv and {tmp_path}/2.csv disagree about b.mp4: 'x' from 1 to 2 s is only in the first, "
+        f"{tmp_path}/1.csv:3; leave out one of the files, or correct it"
     )
     assert labels.notes == ["in several files, with the same labels: 1 video"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from dataclasses import replace
@@ -366,3 +367,12 @@ def test_a_class_that_a_spreadsheet_would_compute_is_refused(name: str, label: s
     table = SpanTable((LabeledVideo("v", (Span(0.0, 1.0, label),)),), (label,))
     with pytest.raises(UserError, match="rename it"):
         texts_of(table, Path("out.csv"), name)
+
+
+def test_activitynet_without_a_database_is_read_with_numbers_in_quotes_and_an_unknown_duration(tmp_path: Path) -> None:
+    about = {"duration_second": "12.5", "duration_frame": 375, "annotations": [{"segment": ["1.5", 3], "label": "x"}]}
+    nothing = {"duration": 0, "annotations": {"segment": [0, "2"], "label": "x"}}
+    (tmp_path / "a.json").write_text(json.dumps({"v_1": about, "v_2": nothing}))
+    first, second = read_spans([tmp_path / "a.json"]).videos
+    assert (first.duration, first.num_frames, second.duration) == (12.5, 375, None)
+    assert [(span.start, span.end) for span in (*first.spans, *second.spans)] == [(1.5, 3.0), (0.0, 2.0)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from datasets.videos.reader import find_reader, read_pyav
 from datasets.videos.scan import scan
 from datasets.videos.video import Video
 from tests.helpers.dumping import images, make_job
+from tests.helpers.make_video import make_video
 from tests.helpers.numbered import (
     MPEG2,
     RATE,
@@ -256,3 +258,15 @@ def test_names_as_long_as_a_file_system_takes_are_dumped(tmp_path: Path) -> None
     path = write_numbered(tmp_path, "b_frames.mp4").rename(tmp_path / f"{'x' * 251}.mp4")
     assert dumped(path, tmp_path / "set") == [*range(40)]
     assert dumped(path, tmp_path / "set") == [*range(40)]  # replaces the first ones
+
+
+@pytest.mark.whole
+def test_scanning_a_long_video_needs_little_memory_for_each_frame(tmp_path: Path) -> None:
+    peaks = []
+    for frames in (100, 1600):
+        video = make_video(tmp_path / f"{frames}.mp4", "mpeg4", frames=frames, size=(32, 32))
+        tracemalloc.start()
+        assert len(scan(video)) == frames
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 1500 < 100  # bytes; a tuple of numbers alone has more

@@ -127,12 +127,12 @@ def test_fields_that_nobody_knows_are_named_wherever_they_stand(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "begins like JSON but cannot be read as such"),
         ("3", "neither a list"),
         ("[]", "no video in it"),
-        ("[1]", "entry '0' has an unexpected form (ValueError: 1 has no fields)"),
+        ("[1]", "entry '0': has an unexpected form (ValueError: 1 has no fields)"),
         ('[{"template": "x"}]', "none of its fields (template) is id, frame_dir, filename or vid_name"),
-        ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a' has an unexpected form"),
+        ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a': has an unexpected form"),
     ],
 )
 def test_json_of_another_shape_is_an_error_that_names_the_entry(content: str, said: str, tmp_path: Path) -> None:
