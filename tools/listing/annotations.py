@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from datasets.lists.json_objects import each_once
 from utils.errors import ListError
 
 # name of the video, label ("" if it is not published), start, end, split
@@ -29,7 +30,7 @@ def read_json(path: Path) -> tuple[list[Annotation], list[str]]:
     Raises ListError, naming the file and the entry, for a file of another form.
     """
     try:
-        content = json.loads(path.read_text("utf-8-sig"))
+        content = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=each_once(path))
     except (OSError, ValueError, RecursionError) as error:
         raise ListError(f"{path}: cannot be read as JSON ({error})") from error
     unknown: set[str] = set()
