@@ -29,7 +29,6 @@ from utils.config.file import ConfigFile, plain
 from utils.config.schema import Common
 from utils.config.sections import Test
 from utils.errors import CheckpointError
-from utils.processes import session
 from utils.published.files import checkpoint_file
 from utils.run import checkpoint, resume
 from utils.run.context import Run
@@ -231,16 +230,15 @@ def starting_weights(
 ) -> dict[str, Any] | None:
     """Fills a method before training: the experiment's own checkpoint, else --load-path, else `model.pretrained`.
 
-    With --fresh the files of an earlier run are set aside, once per launch. Adds the warnings that checkpoints have to
-    keep to `run.notes`, and returns the checkpoint that training continues from, if any.
+    Adds the warnings that checkpoints have to keep to `run.notes`, and returns the checkpoint that training continues
+    from, if any.
 
     protocol: that of the validation; how the weights were trained for another one is a warning.
     """
     args, folder = run.args, run.folder
     saved: dict[str, Any] | None = None
     report = LoadReport("random weights")
-    fresh = args.fresh and not resume.is_retry(run)
-    found = None if fresh else checkpoint.load_newest(run.config.folder)
+    found = None if resume.begins_anew(run) else checkpoint.load_newest(run.config.folder)
     if found is not None:
         saved, path, warning = found
         if warning:
@@ -270,9 +268,6 @@ def starting_weights(
     if saved is None and (faint := faint_module(method)):
         run.note(faint)
     run.notes[:] = dict.fromkeys([*(saved or {}).get("notes", []), *run.notes, *report.warnings])
-    session.barrier()  # every rank has loaded its weights, so --fresh may move the files now
-    if fresh and (old := folder.set_aside()):
-        folder.log(f"--fresh: the files of the earlier run are now in {old}")
     _to_device(method, run)
     return saved
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 from datasets.labeled_videos.clip_dataset import ClipDataset, Transform, VideoSampler
 from datasets.labeled_videos.clip_samplers import ClipSampler
 from datasets.labeled_videos.videos import PictureVideo
+from datasets.lists.json_objects import each_once
 from datasets.sampling.draws import from_torch
 from datasets.sampling.published import pyslowfast_segments, temporal_subsample
 from datasets.videos.clip_times import Span
@@ -165,8 +166,8 @@ def _pictures(file: PathLike, prefix: PathLike) -> dict[str, list[tuple[str, str
 
 def _json(file: PathLike, kind: type) -> Any:
     try:
-        found = json.loads(Path(file).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        found = json.loads(Path(file).read_text("utf-8"), object_pairs_hook=each_once(file))
+    except (OSError, ValueError, RecursionError) as error:
         raise ListError(f"{file}: cannot be read as JSON: {error}") from error
     if not isinstance(found, kind):
         raise ListError(f"{file}: has a {type(found).__name__} where a {kind.__name__} is expected")

@@ -5,6 +5,7 @@ Lists in main.py and annotation files in tools/make_lists.py follow the same rul
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import unicodedata
@@ -26,6 +27,11 @@ _SECONDS = {"t", "time", "timestamp", "s", "sec", "secs", "second", "seconds"}  
 # words in the name of a column that seems to say which part of a video is meant
 _TIMES = {"start", "begin", "end", "stop", "t0", "t1", "onset", "offset", "from", "until", "till", "starts", "ends"}
 _TIMES |= {"time", "times", "timestamp", "timestamps", "segment", "segments", "interval", "span"}
+_JOINED = re.compile(r"(t|time|timestamp|secs?|seconds?)?(start|begin|end|stop)(time|timestamp|secs?|seconds?)?")
+# an edge of a part and its unit, as one word or two: endframe, first_frame, in_point
+_EDGE, _UNIT = "(start|begin|end|stop|from|to|first|last|in|out)", "(time|secs?|seconds?|ms|frames?|idx|index|point)"
+_EDGES = re.compile(f"{_EDGE}{_UNIT}|{_UNIT}{_EDGE}")
+_EDGES_ALONE = ({"in", "out"}, {"first", "last"}, {"from", "to"})
 _UNKNOWN = {"", "nan", "<na>"}  # pandas writes the last two where it converts a missing label to text
 _NUMBER = re.compile(r"\+?(-?[0-9]{1,18})(?:\.([0-9]*))?")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
@@ -44,7 +50,7 @@ def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
     names = [normal_name(cell) for cell in header]
     places = {key: [place for place, name in enumerate(names) if name in known] for key, known in KNOWN.items()}
     for place, name in enumerate(names):
-        words = [word for word in name.split("_") if word not in _SECONDS]
+        words = [word for word in _words(name) if word not in _SECONDS]
         if len(words) == 1 and words[0] in _MOMENTS:
             places.setdefault(_MOMENTS[words[0]], []).append(place)
     found = {key: there[0] for key, there in places.items() if there}
@@ -61,7 +67,10 @@ def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
         return found | {key: names.index(key) for key in FRAMES}
     if not {"start", "end"} <= set(found):
         taken = {found[key] for key in ("path", "label", "split") if key in found}
-        times = [place for place, name in enumerate(names) if place not in taken and _TIMES & set(name.split("_"))]
+        alone = set().union(*(pair for pair in _EDGES_ALONE if pair <= set(names)))
+        times = [
+            place for place, name in enumerate(names) if place not in taken and (name in alone or _is_like_a_time(name))
+        ]
         if times:
             shown = " and ".join(repr(header[place].strip()) for place in times[:2])
             verb = "seem" if len(times) > 1 else "seems"
@@ -71,6 +80,22 @@ def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
                 "after it; or remove them to take whole videos"
             )
     return found
+
+
+def _words(name: str) -> list[str]:
+    """Returns the words of a normal name, also where moment and unit are joined: starttime."""
+    words: list[str] = []
+    for word in name.split("_"):
+        joined = _JOINED.fullmatch(word)
+        words += filter(None, joined.groups()) if joined else [word]
+    return words
+
+
+def _is_like_a_time(name: str) -> bool:
+    """Returns whether a column seems to say which part of a video is meant, by its normal name."""
+    words = _words(name)
+    pairs = ["".join(pair) for pair in itertools.pairwise(words)]
+    return bool(_TIMES & set(words)) or any(map(_EDGES.fullmatch, words + pairs))
 
 
 def normal_name(cell: str) -> str:

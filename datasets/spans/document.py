@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 from xml.etree import ElementTree
 
 from datasets.lists.columns import delimiter_of, normal_name
+from datasets.lists.json_objects import each_once
 from utils.errors import ListError
 
 Row = dict[str, str]
@@ -56,16 +56,9 @@ class Document:
         if self.text.lstrip()[:1] not in ("{", "["):
             return None
         try:
-            return json.loads(self.text, object_pairs_hook=self._each_once)
+            return json.loads(self.text, object_pairs_hook=each_once(self.path))
         except (ValueError, RecursionError) as error:
             raise ListError(f"{self.path}: begins like JSON but cannot be read as such ({error})") from None
-
-    def _each_once(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise ListError(f"{self.path}: {twice!r} is there twice in one object; join the two, or remove one")
-        return found
 
     @cached_property
     def xml(self) -> ElementTree.Element | None:

@@ -199,6 +199,10 @@ def load_into(
     if new_head:
         optional |= _drop_head(found, wanted, head, report, drop_all=bool(others))
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
+    whole = [key for key in fits if wanted[key].is_floating_point() and not fits[key].is_floating_point()]
+    if whole:
+        kind = str(fits[whole[0]].dtype).removeprefix("torch.")
+        raise CheckpointError(f"{file.path}: {whole[0]} is {kind}, but weights are floating-point numbers")
     counters = [key for key in wanted if key.endswith(COUNTER) and key not in found]
     report.matched = [key for key in wanted if key in fits]
     report.missing = [key for key in wanted if key not in found and key not in optional and key not in counters]

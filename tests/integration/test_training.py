@@ -191,6 +191,8 @@ def test_fresh_starts_from_the_weights_of_the_run_it_sets_aside(tmp_path: Path) 
     best = config.parent / "ckpt_best.pth.tar"
     with pytest.raises(CheckpointError):
         run(config, "--fresh", "--load-path", "/nowhere.pth")
+    with pytest.raises(ConfigError, match="would never reach warmup_lr"):  # known when the list has been read
+        run(config, "--fresh", "common.lr_scheduler.warmup_epochs=50", "common.lr_scheduler.warmup_steps=0")
     assert best.exists() and not (config.parent / "previous-1").exists()
     assert run(config, "common.lr_scheduler.max_iter=3", "--fresh", "--load-path", str(best)) == 0
     assert (config.parent / "previous-1" / "reference_result.txt").exists()

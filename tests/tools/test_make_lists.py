@@ -302,6 +302,8 @@ def test_something_something_from_its_json_files(tmp_path: Path) -> None:
     assert lines(tmp_path / "lists" / "classInd.txt") == ["0 Pushing something", "1 Opening something"]
     labels.write_text('{"Pushing something": "0", "Opening something": "2"}')
     assert "indices are not 0..1" in refusal(tmp_path, "--csv", files[0], "--class-names", labels)
+    labels.write_text('{"Pushing something": "0", "Opening something": "1", "Pushing something": "2"}')
+    assert "'Pushing something' is there twice" in refusal(tmp_path, "--csv", files[0], "--class-names", labels)
 
 
 def test_groups_stay_together_on_disk_too(tmp_path: Path) -> None:

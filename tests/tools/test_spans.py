@@ -147,6 +147,12 @@ def test_lists_that_are_not_written_are_said(tmp_path: Path) -> None:
     assert f"{lists}/train.csv is of an earlier run, and stays" in out and (lists / "test.csv").exists()
 
 
+def test_no_lists_are_made_of_no_spans(tmp_path: Path) -> None:
+    (tmp_path / "empty.xml").write_text("<annotations></annotations>")
+    _, error = run_tool("spans", tmp_path / "empty.xml", "--lists", tmp_path / "l", "--split", "0.5", code=2)
+    assert "empty.xml: has no span, so there is nothing to write lists of" in error and not (tmp_path / "l").exists()
+
+
 @pytest.mark.whole
 def test_two_spellings_of_a_path_are_one_video(tmp_path: Path) -> None:
     make_video(tmp_path / "videos/c.mp4", frames=30, fps=10)

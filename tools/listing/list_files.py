@@ -11,6 +11,7 @@ from pathlib import Path
 
 from datasets.lists.class_names import Classes, read_classes
 from datasets.lists.columns import composed, label_base
+from datasets.lists.json_objects import each_once
 from tools.listing.found import Found
 from utils.errors import ListError, UserError
 from utils.files import atomic_write
@@ -80,7 +81,8 @@ def read_class_order(path: Path, *, in_order: bool = True) -> Classes:
         classes = read_classes(path)
         return classes if in_order else replace(classes, names=sorted(classes.names), first=None)
     try:
-        index = {composed(name): int(number) for name, number in json.loads(path.read_text("utf-8")).items()}
+        content = json.loads(path.read_text("utf-8"), object_pairs_hook=each_once(path))
+        index = {composed(name): int(number) for name, number in content.items()}
     except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise ListError(f"{path}: is not a mapping of class names to indices ({error})") from error
     if sorted(index.values()) != list(range(len(index))):

@@ -124,6 +124,8 @@ def _lists(table: SpanTable, args: argparse.Namespace, files: VideoFiles | None)
     if args.lists.exists() and not args.lists.is_dir():
         raise UserError(f"{args.lists}: is not a folder; give another place")
     videos = [video for video in table.videos if video.spans]
+    if not videos:
+        raise UserError(f"{args.files[0]}: has no span, so there is nothing to write lists of")
     if left := len(table.videos) - len(videos):
         print(f"{counted(left, 'video')} without spans: not in the lists")
     if args.split is not None:

@@ -99,7 +99,9 @@ def end_line(trainer: Trainer, stop: StopEarly, *, validated: bool) -> str:
         return f"{stop} before its only step was done: the same command begins it again"
     if not trainer.is_done:
         return f"{stop} after {state.step} steps: checkpoint written, the same command continues from it"
-    best = f", best {trainer.task.best_by} {state.best_prec1:.3f} at step {state.best_step - 1}" if validated else ""
+    best = f", best {trainer.task.best_by} {state.best_prec1:.3f} at step {state.best_step - 1}"
+    if not validated or not state.best_step:
+        best = ""
     early = ""
     if state.step < trainer.total:
         early = f", ended early: no better validation in the last {state.since_best} (patience)"

@@ -21,13 +21,12 @@ DERIVED = {f"{ROOT_KEY}.{key}" for key in ("batch_size", "accumulate", "test.bat
 PRETRAINED = f"{ROOT_KEY}.model.pretrained"
 
 
-def is_retry(run: Run) -> bool:
-    """Returns whether an earlier attempt of this launch has trained here, so that --fresh is done already."""
-    launch = run.about["launch"]
-    done: bool = session.gather_objects(run.folder.was_begun_by(launch))[0]  # one answer, whatever a slow disk shows
-    if done and run.args.fresh:
-        run.folder.log(f"--fresh: done by an earlier attempt of this launch ({launch}), which is continued")
-    return done
+def begins_anew(run: Run) -> bool:
+    """Returns whether --fresh is given, and no earlier attempt of this launch has trained here and done it already."""
+    if not run.args.fresh:
+        return False
+    done: bool = session.gather_objects(run.folder.was_begun_by(run.about["launch"]))[0]  # one answer on a slow disk
+    return not done
 
 
 def tell_changes(run: Run, saved: Mapping[str, Any]) -> list[str]:
@@ -67,10 +66,22 @@ def misfit(error: CheckpointError, path: Path, changes: list[str]) -> Checkpoint
 def restore(run: Run, trainer: Trainer, saved: Mapping[str, Any] | None, entries: Mapping[str, Any]) -> None:
     """Brings a trainer to where a checkpoint stopped; without one it stays at the beginning.
 
+    With --fresh the files of an earlier run are set aside, once per launch, as nothing refuses the new run any more.
+
     entries: what the next checkpoint will say about the run.
     """
-    if saved is None:
-        return
+    if saved is not None:
+        _go_on(run, trainer, saved, entries)
+    session.barrier()  # every rank has loaded its weights, so the files may move now
+    if begins_anew(run):
+        if old := run.folder.set_aside():
+            run.folder.log(f"--fresh: the files of the earlier run are now in {old}")
+    elif run.args.fresh:
+        launch = run.about["launch"]
+        run.folder.log(f"--fresh: done by an earlier attempt of this launch ({launch}), which is continued")
+
+
+def _go_on(run: Run, trainer: Trainer, saved: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
     done = f"after {saved['step']} steps"
     for text in trainer.resume(saved):
         run.note(f"{done} {text}")

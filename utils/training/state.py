@@ -24,7 +24,7 @@ class TrainState:
     best_step: steps done when it was reached; 0 before the first validation.
     since_best: validations since the best one.
     seconds: how long training has taken, with the validations between its steps and over all restarts.
-    last_validation: steps done when validation last ran.
+    last_validation: steps done when validation last ran; 0 if none ran whose score counts.
     bad_videos: videos that could not be read.
     bad_losses: steps that were skipped because their loss was not finite.
     meters: means over the last print_freq steps.
@@ -53,8 +53,9 @@ class TrainState:
         return best
 
     def forget_best(self) -> None:
-        """Lets the next validation count as the best."""
+        """Lets the next validation count as the best, and the run be validated at its end if not before."""
         self.best_prec1, self.best_loss, self.best_step, self.since_best = 0.0, math.inf, 0, 0
+        self.last_validation = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Returns plain values."""

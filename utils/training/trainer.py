@@ -240,12 +240,14 @@ class Trainer:
     def _validation_due(self, number: int) -> bool:
         """Returns whether a validation is due after step `number`.
 
-        It is due after step i > 0 when val_freq divides i, and at the end, if it has not run for val_freq steps.
+        It is due after step i > 0 when val_freq divides i, and at the end, if it has not run for val_freq steps, or if
+        the whole run has no such step: then it has only run at the end of a shorter run, which this one goes on from.
         """
         if number > 0 and number % self.val_freq == 0:
             return True
         done, last = number + 1, self.state.last_validation
-        return done == len(self.rates) and (last == 0 or done - last >= self.val_freq - 1)
+        rare = number < self.val_freq
+        return done == len(self.rates) and (rare or last == 0 or done - last >= self.val_freq - 1)
 
     def _refuse_beyond_budget(self, number: int, bad: int, faults: list[str]) -> None:
         budget = self.common.bad_frame_budget

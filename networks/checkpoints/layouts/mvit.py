@@ -18,7 +18,7 @@ from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_clip_network, with_prefix
 from networks.checkpoints.layouts.mmaction2_config import follow, read_meta
 from networks.checkpoints.layouts.pyslowfast import protocol_of, read_config
-from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.checkpoints.layouts.renaming import Rule, join, rename
 from networks.clip.mvit import PATCH, TUBELET, WIDER_AT
 from utils.errors import CheckpointError
 
@@ -85,7 +85,9 @@ def _joined(state: State) -> dict[str, Tensor]:
         if match := SEPARATE.fullmatch(key):
             parts = [f"{match[1]}.{letter}.{match[2]}" for letter in "qkv"]
             if all(part in state for part in parts):
-                found[f"{match[1]}.qkv.{match[2]}"] = torch.cat([found.pop(part) for part in parts])
+                found[f"{match[1]}.qkv.{match[2]}"] = join(found, parts)
+                for part in parts:
+                    del found[part]
     return found
 
 

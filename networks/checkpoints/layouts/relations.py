@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 
-import torch
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, State
+from networks.checkpoints.layouts.renaming import join
 from networks.temporal.relation import PROJECTED, counted
 
 SCALE = re.compile(r"consensus\.(?:classifier|fc_fusion_scales\.(\d+))\.([13])\.(weight|bias)")
@@ -22,24 +22,26 @@ def take_relations(state: State, head: State) -> tuple[dict[str, Tensor], dict[s
 
     head: what follows the image network, which is the projection of features where there are relations.
     """
-    scales: dict[int, dict[str, Tensor]] = {}
+    scales: dict[int, dict[str, str]] = {}  # number -> part of it -> its name in the file
     rest = {}
     for key, value in state.items():
         if match := SCALE.search(key):
-            scales.setdefault(int(match[1] or 0), {})[f"{match[2]}.{match[3]}"] = value
+            scales.setdefault(int(match[1] or 0), {})[f"{match[2]}.{match[3]}"] = key
         else:
             rest[key] = value
     if not scales:
         return {}, dict(head), rest
     ordered = [scales[number] for number in sorted(scales)]
-    frames = ordered[0]["1.weight"].shape[1] // PROJECTED
+    frames = state[ordered[0]["1.weight"]].shape[1] // PROJECTED
     counts = [counted(math.comb(frames, number)) for number in range(len(ordered))]
     relations = {f"project.{key}": value for key, value in head.items()}
     for number, scale in enumerate(ordered):
-        relations |= {f"scales.{number}.{key}": scale[f"1.{key}"] for key in ("weight", "bias")}
-    bias = sum(count * scale["3.bias"] for count, scale in zip(counts, ordered, strict=True))
+        relations |= {f"scales.{number}.{key}": state[scale[f"1.{key}"]] for key in ("weight", "bias")}
+    weight = join(state, [scale["3.weight"] for scale in ordered], dim=1)
+    biases = join(state, [scale["3.bias"] for scale in ordered]).chunk(len(ordered))
+    bias = sum(count * own for count, own in zip(counts, biases, strict=True))
     assert isinstance(bias, Tensor)
-    return relations, {"weight": torch.cat([scale["3.weight"] for scale in ordered], 1), "bias": bias}, rest
+    return relations, {"weight": weight, "bias": bias}, rest
 
 
 def add_relations(description: Description, relations: State) -> None:

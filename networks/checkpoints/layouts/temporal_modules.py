@@ -13,15 +13,17 @@ from networks.checkpoints.layouts.base import Description, State
 from networks.checkpoints.layouts.bn_inception import rename_gates
 from networks.checkpoints.layouts.identify_image import add_shift, describe_image_network
 from networks.checkpoints.layouts.relations import add_relations
-from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.checkpoints.layouts.renaming import Rule, join, rename
 from networks.temporal import TEMPORAL_MODULES
 from networks.temporal.tea import SCALES
 from utils.config.build import parameters_of
+from utils.errors import CheckpointError
 
 BLOCK = r"(layer\d\.\d+)"
 FRAMES = "num_segments: not in the file; the config sets it (8 or 16 in published networks)"
 TDN_STAGE = re.compile(r"(?:(layer\d)_bak|resnext_(layer1))\.(.+)")
 TDN_STEM = {"conv1_5.0.": "motion.conv1.", "conv1_5.1.": "motion.bn1."}
+TDN_CONVOLUTION = re.compile(r"(conv1|(motion\.)?layer\d\.\d+\.(conv\d|downsample\.0))\.weight")  # with a bias
 UNUSED = ("conv1_temp.", "conv1_temp1.")  # of TDN's code, which makes these convolutions and never calls them
 
 
@@ -105,9 +107,17 @@ def _tdn_network(body: State) -> dict[str, Tensor]:
             key = key.replace(theirs, ours, 1) if key.startswith(theirs) else key
         if not key.startswith(UNUSED):
             named[key] = value
-    for key in [key for key in named if re.search(r"(^|\.)(conv\d|downsample\.0)\.bias$", key)]:
-        norm = key.replace("conv", "bn").replace("downsample.0", "downsample.1").replace(".bias", ".running_mean")
-        named[norm] = named[norm] - named.pop(key)
+    convolutions = [key.removesuffix("weight") for key in named if TDN_CONVOLUTION.fullmatch(key)]
+    bare = [name for name in convolutions if f"{name}bias" not in named]
+    if bare and len(bare) < len(convolutions):
+        raise CheckpointError(
+            f"{bare[0]}bias: is not in the file, though other convolutions in front of norms have one"
+        )
+    for name in set(convolutions) - set(bare):
+        norm = name.replace("conv", "bn").replace("downsample.0", "downsample.1") + "running_mean"
+        mean, bias = join(named, [norm, f"{name}bias"]).chunk(2)
+        named[norm] = mean - bias
+        del named[f"{name}bias"]
     return named
 
 

@@ -93,13 +93,15 @@ def test_what_is_wrong_with_a_table_is_named(folder: Path, tmp_path: Path) -> No
         ("videos.json", {"v0": "Holding [something]"}, r"videos\.json: has a dict where a list is expected"),
         ("videos.json", [{"id": "v0"}], r"videos\.json: entry 0 lacks id or template: \{'id': 'v0'\}"),
         ("videos.json", ["v0"], r"videos\.json: entry 0 lacks id"),
+        ("labels.json", '{"Moving something": 0, "Moving something": 1}', r"labels\.json: 'Moving something' .* twice"),
+        ("videos.json", "[" * 100_000, r"videos\.json: cannot be read as JSON"),
     ],
 )
 def test_what_is_wrong_with_a_json_file_is_named(
     name: str, content: Any, message: str, folder: Path, tmp_path: Path
 ) -> None:
     files = {one: folder / one for one in ("labels.json", "videos.json", "table.csv")} | {name: tmp_path / name}
-    files[name].write_text(json.dumps(content))
+    files[name].write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(ListError, match=message):
         SSv2(*files.values(), make_clip_sampler("uniform", 0.2))
 

@@ -193,6 +193,9 @@ def test_numbers_are_numbers_however_they_are_written(tmp_path: Path):
         ("Start Time (s)", "endTime"),
         ("time_start", "time_end"),
         ("start_timestamp", "stop_timestamp"),  # EPIC's
+        ("starttime", "EndTime"),
+        ("tstart", "tend"),
+        ("startsec", "endsec"),
     ],
 )
 def test_time_columns_of_every_name_are_read(tmp_path: Path, mark: str, start: str, end: str):
@@ -203,13 +206,22 @@ def test_time_columns_of_every_name_are_read(tmp_path: Path, mark: str, start: s
 
 
 @pytest.mark.parametrize(
-    "columns", ["start_frame,stop_frame", "start,end_frame", "start,duration", "onset,offset", "segment,mood"]
-)
+    "columns",
+    ["start_frame,stop_frame", "start,end_frame", "start,duration", "onset,offset", "segment,mood", "in,out", "From,To",
+     "startframe,endframe", "first_frame,last_frame", "frame_in,frame_out", "inPoint,outPoint", "starttime,duration"],
+)  # fmt: skip
 def test_columns_that_look_like_times_are_an_error(tmp_path: Path, columns: str):
     (tmp_path / "a.csv").write_text(f"path,label,{columns}\na.mp4,0,1,2\n")
     first = columns.partition(",")[0]
     with pytest.raises(ListError, match=rf"a.csv:1: '{first}' .*seems? to say which part of a video is meant"):
         read_videos(tmp_path / "a.csv", root=tmp_path)
+
+
+@pytest.mark.parametrize("columns", ["gender,weekend", "first,login", "last_name,index", "frames,in", "trend,timeless"])
+def test_other_columns_are_not_taken_for_times(tmp_path: Path, columns: str):
+    (tmp_path / "a.csv").write_text(f"path,label,{columns}\na.mp4,0,1,2\n")
+    records, _ = read_videos(tmp_path / "a.csv", root=tmp_path)
+    assert records.spans is None
 
 
 def test_two_label_columns_are_an_error(tmp_path: Path):

@@ -133,6 +133,7 @@ def test_fields_that_nobody_knows_are_named_wherever_they_stand(tmp_path: Path) 
         ("[1]", "entry '0': has an unexpected form (ValueError: 1 has no fields)"),
         ('[{"template": "x"}]', "none of its fields (template) is id, frame_dir, filename or vid_name"),
         ('{"a": {"subset": "training", "annotations": [{"label": "x"}]}}', "entry 'a': has an unexpected form"),
+        ('{"a": {"annotations": []}, "a": {"annotations": []}}', "'a' is there twice in one object"),
     ],
 )
 def test_json_of_another_shape_is_an_error_that_names_the_entry(content: str, said: str, tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_a_validation_shows_no_share_among_all_classes() -> None:
 
 def test_the_end_names_the_best_step_as_its_validation_did() -> None:
     trainer = trainer_of(5, 9)
+    trainer.state.step = 9
+    assert "best" not in end_line(trainer, StopEarly(None), validated=True)  # an end was asked for in its last step
     trainer.state.step = 5  # steps done, so the last one was step 4
     trainer.state.note_best(50.0, 1.0)
     trainer.state.step = 9

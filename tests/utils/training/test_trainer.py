@@ -65,6 +65,21 @@ def test_the_last_validation_is_at_a_multiple_or_at_the_end(total: int, validate
     assert state.step == total
 
 
+@pytest.mark.parametrize(("last_validation", "validated"), [(9, []), (0, [10])])
+def test_a_run_ends_with_a_validation_where_none_counts(last_validation: int, validated: list[int]) -> None:
+    _, calls = train([batch(0, labels=[0])] * 2, start=9, last_validation=last_validation, steps=11)
+    assert [step for what, step in calls if what == "validate"] == validated
+    state = TrainState(best_prec1=50.0, best_step=3, last_validation=3)
+    state.forget_best()
+    assert (state.best_step, state.last_validation) == (0, 0)
+
+
+def test_a_run_that_was_made_longer_is_validated_at_its_new_end() -> None:
+    """A run of 2 steps that is validated every 250 was validated at its end, and then goes on for 2 more."""
+    _, calls = train([batch(0, labels=[0])] * 2, start=2, last_validation=2, steps=4, val_freq=250)
+    assert [step for what, step in calls if what == "validate"] == [3]
+
+
 def test_accumulated_batches_are_one_step_of_the_larger_batch() -> None:
     one, other = Mean(), Mean()
     other.load_state_dict(one.state_dict())
