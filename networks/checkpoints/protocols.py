@@ -91,6 +91,30 @@ def _swin(description: Description) -> Sections:
     return _sections("mmaction2_slowfast", "mmaction2_clip", size=224, resize=224, views=(4, 3))
 
 
+def _half(sections: Sections) -> Sections:
+    """Gives a protocol the mean and the standard deviation of pixels of PySlowFast's networks."""
+    sections["augmentation"] |= {"mean": [0.45, 0.45, 0.45], "std": [0.225, 0.225, 0.225]}
+    return sections
+
+
+def _hiera(description: Description) -> Sections:
+    size = description.arguments.get("kwargs", {}).get("spatial_size", 224)
+    return _sections("pyslowfast", "pyslowfast", size=size, resize=size, views=(5, 3))
+
+
+def _uniformer(preset: str, sampling: str) -> Callable[[Description], Sections]:
+    """Makes the protocol of UniFormer, four windows, and of UniFormerV2, whose frames lie in equal parts of a video."""
+
+    def protocol(description: Description) -> Sections:
+        size = description.arguments.get("kwargs", {}).get("spatial_size", 224)
+        if not description.backbone.startswith("uniformerv2"):
+            return _half(_sections(preset, sampling, size=size, resize=size, views=(4, 1)))
+        windows = 1 if description.arguments.get("kwargs", {}).get("local") else 4
+        return _half(_sections(preset, "mmaction2_uniform", size=size, resize=size, views=(windows, 3)))
+
+    return protocol
+
+
 def _vmz(description: Description) -> Sections:
     if "csn" in description.backbone:
         return _sections("vmz", "clip", size=224, views=(10, 1))
@@ -132,6 +156,9 @@ PROJECTS = {
     "PySlowFast MViT": _mvit("pyslowfast", "pyslowfast"),
     "mmaction2 MViT": _mvit("mmaction2_slowfast", "mmaction2_clip"),
     "Video Swin": _swin,
+    "Hiera": _hiera,
+    "UniFormer": _uniformer("pyslowfast", "pyslowfast"),
+    "mmaction2 UniFormer": _uniformer("mmaction2_slowfast", "mmaction2_clip"),
     "VMZ": _vmz,
     "torchvision video": _torchvision,
     "3D-ResNets-PyTorch": _resnet3d_333,
