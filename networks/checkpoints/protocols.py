@@ -10,6 +10,11 @@ from networks.clip.x3d import X3DS
 
 # mean 104, 117, 128 and std 1 of pixels in 0..255
 C3D_PIXELS = {"mean": [0.407843137, 0.458823529, 0.501960784], "std": [0.003921569] * 3}
+# in 0..1; AIM rounds those of CLIP in 0..255
+CLIP_PIXELS: Mapping[str, Mapping[str, list[float]]] = {
+    "ST-Adapter": {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]},
+    "AIM": {"mean": [0.481447, 0.457804, 0.408], "std": [0.2686, 0.261294, 0.275769]},
+}
 Sections = dict[str, dict[str, Any]]
 
 
@@ -115,6 +120,18 @@ def _uniformer(preset: str, sampling: str) -> Callable[[Description], Sections]:
     return protocol
 
 
+def _on_clip(project: str) -> Callable[[Description], Sections]:
+    """Makes the protocol of adapters on CLIP for Kinetics: frames of a window, three windows; pixels are CLIP's."""
+
+    def protocol(description: Description) -> Sections:
+        size = description.arguments.get("kwargs", {}).get("img_size", 224)
+        found = _sections("pyslowfast", "clip", size=size, resize=size, views=(3, 1))
+        found["augmentation"] |= CLIP_PIXELS[project]
+        return found
+
+    return protocol
+
+
 def _vmz(description: Description) -> Sections:
     if "csn" in description.backbone:
         return _sections("vmz", "clip", size=224, views=(10, 1))
@@ -158,6 +175,8 @@ PROJECTS = {
     "Video Swin": _swin,
     "Hiera": _hiera,
     "UniFormer": _uniformer("pyslowfast", "pyslowfast"),
+    "ST-Adapter": _on_clip("ST-Adapter"),
+    "AIM": _on_clip("AIM"),
     "mmaction2 UniFormer": _uniformer("mmaction2_slowfast", "mmaction2_clip"),
     "VMZ": _vmz,
     "torchvision video": _torchvision,

@@ -7,6 +7,7 @@ files, networks/checkpoints/load.py fills models. A new project is one file and 
 from __future__ import annotations
 
 from networks.checkpoints.layouts import (
+    clip,
     detection,
     efficientnet,
     hiera,
@@ -28,6 +29,7 @@ from networks.checkpoints.layouts.base import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
     *uniformer.LAYOUTS,  # its second network has all entries under `backbone.`, like some of ours
+    *clip.LAYOUTS,
     ours.LAYOUT,
     mit_tsm.LAYOUT,
     mmaction2_2d.LAYOUT,
