@@ -45,7 +45,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
 
 
 def _described(ours: State) -> Description:
-    """Describes the network, or says in a note that there is none here."""
+    """Describes the network; a note says why if no network here has these blocks."""
     width = ours[PATCHES].shape[0]
     blocks = {int(match[1]) for key in ours if (match := re.match(r"blocks\.(\d+)\.", key))}
     begins = sorted(index for index in blocks if f"blocks.{index}.proj.weight" in ours)
