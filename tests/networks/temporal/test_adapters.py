@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from networks.recompute import recompute_blocks
 from networks.temporal.adapters import FrameMean
 from tests.helpers.randomise import randomise
 from tests.helpers.requirements import needs_package
+from tools.exporting import TOLERANCE
+from tools.exporting.export import Exportable, export, exports_onnx, trace
 from utils.config.schema import Common
 from utils.errors import ConfigError
 
@@ -140,3 +143,20 @@ def test_stages_choose_blocks_and_what_does_not_fit_is_named() -> None:
     model = {"type": "clip3d", "backbone": "r3d_18", "num_class": 3}
     with pytest.raises(ConfigError, match=r"common\.freeze: this method has no image network under added parts"):
         prepared_method(common(model=model, freeze=["base"]))
+
+
+@pytest.mark.long
+@needs_package("onnxruntime")
+@pytest.mark.skipif(not exports_onnx(), reason="this torch is too old to export to ONNX")
+@pytest.mark.parametrize("host", ["timm/vit_base_patch16_clip_quickgelu_224", "timm/vit_small_patch16_dinov3"])
+@pytest.mark.parametrize("temporal", ADAPTERS[1:3])
+def test_transformers_with_adapters_export(host: str, temporal: dict[str, Any], tmp_path: Path) -> None:
+    method = made(host, temporal).requires_grad_(False)
+
+    def example(batch: int) -> tuple[torch.Tensor, ...]:
+        return (clips(host).repeat(batch, 1, 1, 1, 1)[:batch],)
+
+    network = Exportable(method, ("clips",), ("logits",), example, 1, {})
+    program = trace(network)
+    for suffix in (".onnx", ".pt2"):
+        assert export(network, program, tmp_path / f"model{suffix}", TOLERANCE) <= TOLERANCE
