@@ -45,7 +45,7 @@ class TSN(Method):
     backbone: name of an image network, see networks/image/backbones.py.
     kwargs: arguments of the backbone's constructor.
     num_segments: frames of a training clip, one from each equal part of the video.
-    frame_stride: step from one frame of a clip to the next where `data.sampling` takes windows, such as `clip`.
+    frame_stride: step from one frame to the next, for clips that are windows of a video; None: one frame of each part.
     consensus: how the frames become a clip: `avg` averages their logits; `trn` and `trn_multiscale` classify relations
         of frames (Zhou et al. 2018, arXiv 1711.08496) and take clips of `num_segments` frames only.
     modality: what the network sees at each place of a clip: an `rgb` frame; `flow`, the 2 * stack channels of
@@ -67,7 +67,7 @@ class TSN(Method):
         backbone: str,
         num_class: PositiveInt,
         num_segments: PositiveInt = 3,
-        frame_stride: PositiveInt = 1,
+        frame_stride: PositiveInt | None = None,
         dropout: float = 0.0,
         consensus: Literal["avg", "trn", "trn_multiscale"] = "avg",
         modality: ModalityName = "rgb",
@@ -82,7 +82,9 @@ class TSN(Method):
         own_stack = 1 if kind is None else kind.stack
         stack = resolve_stack(modality, stack, default=STACK, own=own_stack)
         self._trained = tuple(f"backbone.{part}." for part in kind.trains) if kind else ()
-        self.clip = ClipSpec(num_frames=num_segments, frame_stride=frame_stride, modality=modality, stack=stack)
+        self.clip = ClipSpec(num_segments, modality=modality, stack=stack)
+        if frame_stride is not None:
+            self.clip = ClipSpec(num_segments, frame_stride, "clip", "clip", modality=modality, stack=stack)
         self.arch = architecture(backbone)
         self.name = f"tsn_{backbone}"
         self.network_defaults = network_defaults(IMAGE_BACKBONES.get(backbone))

@@ -1,6 +1,6 @@
 """Builds Hiera, a transformer whose tokens are pooled three times, of any published size, with random weights.
 
-Modules and keys are those of its authors' code (Ryali et al. 2023, arXiv 2306.00989).
+Modules and keys are those of its authors' code, but for the tables of places (Ryali et al. 2023, arXiv 2306.00989).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torchvision.ops import StochasticDepth
 
-from networks.clip.vit_layers import MLP, STD, drop_path_rates, initialise
+from networks.clip.vit_layers import MLP, Table, drop_path_rates, initialise
 from utils.config.build import checked
 
 STRIDE = (2, 4, 4)  # frames, height and width of a patch's step
@@ -141,8 +141,8 @@ class Hiera(nn.Module):
         self.wanted = clip
         self.patch_embed = Patches(width)
         tokens = height // STRIDE[1] * (columns // STRIDE[2])
-        self.pos_embed_spatial = nn.Parameter(torch.zeros(1, tokens, width))
-        self.pos_embed_temporal = nn.Parameter(torch.zeros(1, frames // STRIDE[0], width))
+        self.pos_embed_spatial = Table(tokens, width)
+        self.pos_embed_temporal = Table(frames // STRIDE[0], width)
         rates = drop_path_rates(drop_path, sum(depths))
         blocks: list[Block] = []
         for stage, depth in enumerate(depths):
@@ -157,8 +157,6 @@ class Hiera(nn.Module):
         self.head = Head(out, num_class, dropout)
         initialise(self)
         with torch.no_grad():
-            for table in (self.pos_embed_spatial, self.pos_embed_temporal):
-                nn.init.trunc_normal_(table, std=STD)
             self.head.projection.weight *= HEAD_SCALE
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -175,9 +173,9 @@ class Hiera(nn.Module):
                 f"kwargs.spatial_size"
             )
         x = self.patch_embed(clips)
-        places = self.pos_embed_spatial.unflatten(1, x.shape[2:4])[:, None]
+        places = self.pos_embed_spatial.weight.unflatten(0, x.shape[2:4])
         moments = x.shape[1]
-        x = in_units(x + places + self.pos_embed_temporal[:, :, None, None])
+        x = in_units(x + places + self.pos_embed_temporal.weight[:, None, None])
         for block in self.blocks:
             x = block(x)
         return x.flatten(1, 2).unflatten(1, (moments, -1))

@@ -1,6 +1,6 @@
 """Builds UniFormerV2, CLIP's image transformer with blocks that read all frames, of any published size.
 
-Modules and keys are those of its authors' code (Li et al. 2022, arXiv 2211.09552); the weights are random.
+Modules are those of its authors' code (Li et al. 2022, arXiv 2211.09552); the weights are random.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torchvision.ops import StochasticDepth
 
-from networks.clip.vit_layers import STD, attend, drop_path_rates
+from networks.clip.vit_layers import STD, Table, attend, drop_path_rates
 from utils.config.build import checked
 
 HEAD = 64  # channels of a head
@@ -53,21 +53,20 @@ def _mlp(width: int, dropout: float = 0.0) -> nn.Sequential:
 
 
 class Attention(nn.Module):
-    """Lets some tokens attend to others; its entries are those of torch's MultiheadAttention."""
+    """Lets some tokens attend to others."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.num_heads = width // HEAD
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
+        self.in_proj, self.out_proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj.weight)
+        for bias in (self.in_proj.bias, self.out_proj.bias):
+            nn.init.zeros_(bias)
 
     def forward(self, asking: Tensor, tokens: Tensor) -> Tensor:
         """Maps tokens that ask (B, R, width) and those that answer (B, L, width) to (B, R, width)."""
         given = (asking, tokens, tokens)
-        parts = zip(given, self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
+        parts = zip(given, self.in_proj.weight.chunk(3), self.in_proj.bias.chunk(3), strict=True)
         q, k, v = (linear(*part) for part in parts)
         out: Tensor = self.out_proj(attend(q, k, v, self.num_heads))
         return out
@@ -160,22 +159,24 @@ class Transformer(nn.Module):
         self.resblocks = nn.ModuleList(
             FrameBlock(size.width, local=local, double=double, reduction=reduction, drop_path=rate) for rate in rates
         )
-        self.temporal_cls_token = nn.Parameter(torch.zeros(1, 1, size.width))
+        self.temporal_cls_token = Table(1, size.width)
         self.dpe = nn.ModuleList(nn.Conv3d(size.width, size.width, 3, padding=1, groups=size.width) for _ in reads)
         self.dec = nn.ModuleList(Reader(size.width, dropout, rate) for rate in deep)
-        self.balance = nn.Parameter(torch.zeros(size.width))
+        self.balance = Table(1, size.width)
         self.norm = nn.LayerNorm(size.width)
+        for table in (self.temporal_cls_token, self.balance):
+            nn.init.zeros_(table.weight)
 
     def forward(self, x: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """Maps the tokens of frames (B*T, 1 + H*W, width) of a grid T, H, W to features of clips (B, width)."""
         num_frames = grid[0]
-        asking = self.temporal_cls_token.repeat(x.shape[0] // num_frames, 1, 1)
+        asking = self.temporal_cls_token.weight.repeat(x.shape[0] // num_frames, 1, 1)
         for index, block in enumerate(self.resblocks):
             x = block(x, num_frames)
             if index in self.reads:
                 place = self.reads.index(index)
                 asking = self.dec[place](asking, self._placed(self.dpe[place], x, grid))
-        share = self.balance.sigmoid()
+        share = self.balance.weight.sigmoid()
         mean = x[:, 0].unflatten(0, (-1, num_frames)).mean(1)
         out: Tensor = self.norm((1 - share) * asking[:, 0] + share * mean)
         return out
@@ -213,9 +214,8 @@ class UniFormerV2(nn.Module):
             padding=(padding, 0, 0),
             bias=False,
         )
-        scale = size.width**-0.5
-        self.class_embedding = nn.Parameter(scale * torch.randn(size.width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn((side // size.patch) ** 2 + 1, size.width))
+        self.class_embedding = Table(1, size.width)
+        self.positional_embedding = Table((side // size.patch) ** 2 + 1, size.width)
         self.ln_pre = nn.LayerNorm(size.width)
         self.transformer = transformer
         self.dropout = nn.Dropout(dropout)
@@ -245,8 +245,8 @@ class UniFormerV2(nn.Module):
             raise ValueError(f"this UniFormerV2 joins two frames, and takes no clip of {clips.shape[2]}")
         maps = self.conv1(clips)  # B, channels, T, H, W
         frames = maps.transpose(1, 2).flatten(0, 1).flatten(2).transpose(1, 2)
-        first = self.class_embedding.expand(frames.shape[0], 1, -1)
-        x = self.ln_pre(torch.cat([first, frames], 1) + self.positional_embedding)
+        first = self.class_embedding.weight.repeat(frames.shape[0], 1, 1)
+        x = self.ln_pre(torch.cat([first, frames], 1) + self.positional_embedding.weight)
         return x, (maps.shape[2], maps.shape[3], maps.shape[4])
 
 

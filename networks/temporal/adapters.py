@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torchvision.ops import StochasticDepth
 
+from networks.clip.vit_layers import Table
 from networks.temporal.module import Spot, TemporalModule, correlate_in_time
 from networks.temporal.shift import call_before
 
@@ -62,11 +63,12 @@ class FramePlaces(TemporalModule):
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = -1) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
-        self.embedding = nn.Parameter(torch.zeros(num_frames, channels))
+        self.embedding = Table(num_frames, channels)
+        nn.init.zeros_(self.embedding.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps tokens (B*T, L, C) to the same shape."""
-        return (x.unflatten(0, (-1, self.num_frames)) + self.embedding[:, None]).flatten(0, 1)
+        return (x.unflatten(0, (-1, self.num_frames)) + self.embedding.weight[:, None]).flatten(0, 1)
 
 
 class STAdapter(TemporalModule):

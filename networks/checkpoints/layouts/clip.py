@@ -42,7 +42,7 @@ AIM: list[Rule] = [
         for theirs, ours in AIM_PARTS.items()
         for layer, place in ((1, "down"), (2, "up"))
     ],
-    (r"temporal_embedding", r"norm_pre.temporal.embedding"),
+    (r"temporal_embedding", r"norm_pre.temporal.embedding.weight"),
 ]
 ADAPTER = ".adapter_pre_"
 UNUSED = ("proj", "input_resolution", "context_length", "vocab_size", "output_dim")  # of the whole of CLIP
@@ -128,7 +128,7 @@ def _aim(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], De
     plain = {key.removeprefix("backbone."): value for key, value in state.items()}
     head = {key.replace("cls_head.fc_cls.", "head."): v for key, v in plain.items() if key.startswith("cls_head.")}
     body = rename(_tower({k: v for k, v in plain.items() if not k.startswith("cls_head.")}), AIM)
-    places = "norm_pre.temporal.embedding"
+    places = "norm_pre.temporal.embedding.weight"
     body[places] = body[places].reshape(body[places].shape[-2:])
     frames = len(body[places])
     blocks = sorted({int(key.split(".")[1]) for key in body if key.startswith("blocks.") and ".temporal." in key})

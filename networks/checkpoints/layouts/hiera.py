@@ -1,4 +1,4 @@
-"""Reads Hiera over clips as its authors publish it, and as Hugging Face does; our names are theirs.
+"""Reads Hiera over clips as its authors publish it, and as Hugging Face does, with the same names.
 
 Widths and blocks show the network, and the position tables the size of its clips.
 """
@@ -33,6 +33,8 @@ def _recognises(state: State) -> bool:
 
 def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
     ours = {key: value for key, value in state.items() if not DECODER.fullmatch(key)}
+    for table in (SPACE, TIME):
+        ours[f"{table}.weight"] = ours.pop(table)[0]
     description = _described(ours)
     pretrained = len(ours) < len(state)
     if pretrained and "norm.weight" not in ours:  # what it normalises behind its blocks is another sum of them
@@ -57,10 +59,10 @@ def _described(ours: State) -> Description:
         what = f"Hiera with {list(depths)} blocks and {width} channels"
         return Description(method="clip3d", notes=[f"backbone: {what}, which no network here has"])
     kwargs: dict[str, Any] = {} if SIZES[name][2] == depths else {"depths": [*depths]}
-    if (side := math.isqrt(ours[SPACE].shape[1]) * STRIDE[1]) != 224:
+    if (side := math.isqrt(len(ours[f"{SPACE}.weight"])) * STRIDE[1]) != 224:
         kwargs["spatial_size"] = side
     description = describe_clip_network(name, ours, kwargs=kwargs, head="head.projection")
-    description.arguments |= {"clip_len": ours[TIME].shape[1] * STRIDE[0], "frame_stride": FRAME_STRIDE}
+    description.arguments |= {"clip_len": len(ours[f"{TIME}.weight"]) * STRIDE[0], "frame_stride": FRAME_STRIDE}
     description.assumed += ("frame_stride",)
     description.notes.append(f"frame_stride: not in the file; {FRAME_STRIDE} is assumed")
     return description

@@ -27,6 +27,11 @@ RULES: list[Rule] = [
     (r"backbone\.transformer\.proj\.2\.(.+)", r"head.\1"),
     (r"backbone\.(.+)", r"\1"),
 ]
+OURS: list[Rule] = [
+    (r"(class_embedding|positional_embedding|transformer\.temporal_cls_token|transformer\.balance)", r"\1.weight"),
+    (r"(.+\.attn)\.in_proj_(weight|bias)", r"\1.in_proj.\2"),
+]
+TABLE = re.compile(r"(class_embedding|positional_embedding|transformer\.(temporal_cls_token|balance))\.weight")
 THEIR_EPS = 1e-5  # of mmaction2's UniFormer
 FIRST, DEEP, READER = "patch_embed1.proj.weight", "blocks3.0.attn.qkv.weight", "transformer.temporal_cls_token"
 REDUCTION = 1.5
@@ -34,7 +39,9 @@ STRIDES = {"uniformer": 4, "uniformerv2": 1}
 
 
 def _names(state: State) -> dict[str, Tensor]:
-    return rename(state, RULES)
+    """Renames all entries; tables of one or more vectors become matrices."""
+    found = rename(rename(state, RULES), OURS)
+    return {key: value.reshape(-1, value.shape[-1]) if TABLE.fullmatch(key) else value for key, value in found.items()}
 
 
 def _is_uniformer(ours: Mapping[str, Tensor]) -> bool:
@@ -54,7 +61,7 @@ def _of_mmaction2(state: State) -> bool:
 def _described(ours: Mapping[str, Tensor]) -> Description:
     """Describes the network with what is usual where the file shows nothing."""
     try:
-        kind, name, kwargs, frames = _second(ours) if READER in ours else _first(ours)
+        kind, name, kwargs, frames = _second(ours) if f"{READER}.weight" in ours else _first(ours)
     except KeyError as error:
         return Description(method="clip3d", notes=[f"backbone: UniFormer without {error.args[0]}"])
     if not name:
@@ -91,14 +98,14 @@ def _second(ours: Mapping[str, Tensor]) -> tuple[str, str, dict[str, Any], int]:
     kernel = ours["conv1.weight"].shape
     depth, reads = _counts(ours)
     name = next((name for name, size in SIZES.items() if (size.width, size.patch) == (kernel[0], kernel[3])), "")
-    if not name or "transformer.balance" not in ours:
+    if not name or "transformer.balance.weight" not in ours:
         return f"UniFormerV2 with {kernel[0]} channels and patches of {kernel[3]}", "", {}, 0
     size, kwargs = SIZES[name], dict[str, Any]()
     if depth != size.depth:
         kwargs["depth"] = depth
     if reads != size.reads:
         kwargs["reads"] = [*range(depth - reads, depth)]
-    if (side := math.isqrt(ours["positional_embedding"].shape[0] - 1) * size.patch) != 224:
+    if (side := math.isqrt(len(ours["positional_embedding.weight"]) - 1) * size.patch) != 224:
         kwargs["spatial_size"] = side
     local = ours.get("transformer.resblocks.0.lmhra1.pos_embed.1.weight")
     if local is not None:
@@ -122,13 +129,13 @@ def _mmaction2(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tenso
     ours = _names(state)
     description = _described(ours)
     kwargs = description.arguments.setdefault("kwargs", {})
-    if READER not in ours:
+    if f"{READER}.weight" not in ours:
         kwargs["eps"] = THEIR_EPS
     weights = with_prefix(ours)
     config = read_meta(others, description)
     if config is not None:
         follow(config, description, weights)
-        if READER in ours and description.backbone:
+        if f"{READER}.weight" in ours and description.backbone:
             _follow_second(config.backbone, ours, kwargs)
     if not kwargs:
         del description.arguments["kwargs"]

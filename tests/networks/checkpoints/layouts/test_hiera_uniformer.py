@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from methods.clip3d import Clip3D
 from networks.checkpoints.load import load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
 from tests.networks.checkpoints.layouts.official_names import wrapped
@@ -61,6 +62,24 @@ def test_a_file_of_hugging_face_is_that_of_hieras_authors_without_a_wrapper(tmp_
     authors, hub = (load_checkpoint_file(tmp_path / name) for name in ("authors.pth", "model.safetensors"))
     assert hub.layout == "Hiera" and hub.description == authors.description
     assert all(torch.equal(value, hub.weights[key]) for key, value in authors.weights.items())
+
+
+TABLES = re.compile(
+    r"(pos_embed_(?:spatial|temporal)|class_embedding|positional_embedding|.*_cls_token|.*balance)\.weight"
+)
+
+
+def _official(made: Clip3D) -> State:
+    """A network's entries under the names of its authors, in their shapes."""
+    found: State = {}
+    for key, value in made.state_dict().items():
+        key = key.removeprefix("network.").replace(".in_proj.", ".in_proj_")
+        if match := TABLES.fullmatch(key):
+            key = match[1]
+            flat = key in ("class_embedding", "positional_embedding", "transformer.balance")
+            value = value if key == "positional_embedding" else value[0] if flat else value[None]
+        found[key] = value
+    return found
 
 
 def _authors(state: Mapping[str, Tensor]) -> State:
@@ -118,7 +137,7 @@ SIZES: list[tuple[str, str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("layout", "backbone", "arguments"), SIZES)
 def test_each_size_is_recognised_by_its_shapes(layout: str, backbone: str, arguments: dict[str, Any]) -> None:
     made = _meta(backbone, **{"num_class": 400, **arguments})
-    weights, description, found = _convert({k.removeprefix("network."): v for k, v in made.state_dict().items()})
+    weights, description, found = _convert(_official(made))
     assert (found, description.backbone) == (layout, backbone)
     assert {key: description.arguments.get(key) for key in arguments} == arguments
     again = _meta(description.backbone, **description.arguments).state_dict()
@@ -127,9 +146,7 @@ def test_each_size_is_recognised_by_its_shapes(layout: str, backbone: str, argum
 
 def test_statistics_and_views_are_those_of_the_project() -> None:
     def told(backbone: str, **kwargs: Any) -> tuple[Any, ...]:
-        made = _meta(backbone, num_class=4, kwargs=kwargs)
-        state = {key.removeprefix("network."): value for key, value in made.state_dict().items()}
-        _, description, layout = _convert(state)
+        _, description, layout = _convert(_official(_meta(backbone, num_class=4, kwargs=kwargs)))
         found = sections(layout, description)
         pixels, test = found["augmentation"], found["test"]
         return pixels.get("mean"), pixels["test_resize"], test["sampling"], test["num_clips"], test["num_crops"]
@@ -141,8 +158,8 @@ def test_statistics_and_views_are_those_of_the_project() -> None:
 
 
 def test_the_file_of_a_masked_auto_encoder_starts_a_classifier(tmp_path: Path) -> None:
-    made = _meta("hiera_tiny", num_class=4).state_dict()
-    encoder = {key.removeprefix("network."): torch.zeros(value.shape) for key, value in made.items()}
+    made = _official(_meta("hiera_tiny", num_class=4))
+    encoder = {key: torch.zeros(value.shape) for key, value in made.items()}
     encoder = {key: value for key, value in encoder.items() if not key.startswith(("norm.", "head."))}
     others = ("decoder_embed.weight", "mask_token", "encoder_norm.bias", "multi_scale_fusion_heads.0.weight")
     torch.save({"model_state": encoder | dict.fromkeys(others, torch.zeros(3))}, tmp_path / "mae.pth")
@@ -165,9 +182,9 @@ test_pipeline = [dict(type='UniformSample', clip_len=8, num_clips=4, test_mode=T
 
 
 def test_the_config_in_a_file_of_mmaction2_says_what_weights_do_not_show() -> None:
-    made = _meta("uniformerv2_b", num_class=4).state_dict()
-    state = {re.sub(r"^network\.(?!head)", "backbone.", key): value for key, value in made.items()}
-    state = {key.replace("network.head", "cls_head.fc_cls"): value for key, value in state.items()}
+    made = _official(_meta("uniformerv2_b", num_class=4))
+    state = {re.sub(r"^(?!head)", "backbone.", key): value for key, value in made.items()}
+    state = {re.sub(r"^head", "cls_head.fc_cls", key): value for key, value in state.items()}
     _, description, layout = _convert(state, meta={"cfg": CONFIG})
     assert layout == "mmaction2 UniFormer" and not description.assumed
     assert description.arguments == {
@@ -187,14 +204,14 @@ def test_the_config_in_a_file_of_mmaction2_says_what_weights_do_not_show() -> No
 
 
 def test_a_network_that_is_not_here_is_named() -> None:
-    hiera = {key.removeprefix("network."): v for key, v in _meta("hiera_tiny", num_class=4).state_dict().items()}
+    hiera = _official(_meta("hiera_tiny", num_class=4))
     wide = hiera | {"patch_embed.proj.weight": torch.empty(100, 3, 3, 7, 7, device="meta")}
     assert _convert(wide)[1].notes == [
         "backbone: Hiera with [1, 2, 7, 2] blocks and 100 channels, which no network here has"
     ]
-    second = {k.removeprefix("network."): v for k, v in _meta("uniformerv2_b", num_class=4).state_dict().items()}
+    second = _official(_meta("uniformerv2_b", num_class=4))
     del second["transformer.balance"]
     assert "UniFormerV2 with 768 channels and patches of 16, which no network here has" in _convert(second)[1].notes[0]
-    half = {k.removeprefix("network."): v for k, v in _meta("uniformer_s", num_class=4).state_dict().items()}
+    half = _official(_meta("uniformer_s", num_class=4))
     del half["patch_embed3.proj.weight"]
     assert _convert(half)[1].notes == ["backbone: UniFormer without patch_embed3.proj.weight"]
