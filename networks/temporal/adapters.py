@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torchvision.ops import StochasticDepth
 
-from networks.clip.vit_layers import Table
 from networks.temporal.module import Spot, TemporalModule, correlate_in_time
 from networks.temporal.shift import call_before
 
@@ -63,7 +62,8 @@ class FramePlaces(TemporalModule):
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = -1) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
-        self.embedding = Table(num_frames, channels)
+        self.embedding = nn.Embedding(num_frames, channels)
+        self.embedding.decays = False  # type: ignore[assignment]  # with no_wd, like other tables of places
         nn.init.zeros_(self.embedding.weight)
 
     def forward(self, x: Tensor) -> Tensor:
