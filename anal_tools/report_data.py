@@ -6,6 +6,7 @@ Numbers that depend on the kind of label come from report_single.py or report_mu
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL
 
 KINDS = {SINGLE_LABEL: report_single, MULTI_LABEL: report_multi}
 MAX_POINTS = 1500  # per learning curve; longer curves are averaged over groups of steps
+
+
+LITMUS = "litmus.json"  # of tools.litmus, in an experiment's folder
 
 
 def report_data(
@@ -85,8 +89,26 @@ def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> 
         "strips": {str(row): strips.pictures[path] for row, path in enumerate(paths) if path in strips.pictures},
         "strip_frames": {str(row): strips.frames[path] for row, path in enumerate(paths) if path in strips.frames},
         "strip_note": _strip_note(strips),
+        "litmus": read_litmus(experiment.folder),
         **kind.numbers(experiment),
     }
+
+
+def read_litmus(folder: Path) -> dict[str, Any] | None:
+    """Returns what tools.litmus has found out about an experiment; None before it has.
+
+    Raises: UserError for a file that it has not written.
+    """
+    path = folder / LITMUS
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if {"videos", "protocol", "right", "classes"} <= found.keys():
+            return dict(found)
+    except (ValueError, AttributeError, OSError) as error:
+        raise UserError(f"{path}: cannot be read as what tools.litmus writes ({error})") from None
+    raise UserError(f"{path}: is not what tools.litmus writes; make it again, or move it away")
 
 
 def run_rows(experiment: Experiment) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from anal_tools.report_data import report_data
 from utils.errors import UserError
 from utils.files import atomic_write
 
-_RESULTS = ("cards", "config", "comparison", "matrix", "single", "multi")
+_RESULTS = ("cards", "config", "comparison", "matrix", "single", "litmus", "multi")
 SCRIPTS = (*COMMON, *_RESULTS, "lanes", "timelines", "spans", "segments", "sections", "start")
 MEGABYTE = 1 << 20
 STRIP_BUDGET = 8 * MEGABYTE

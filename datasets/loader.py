@@ -10,7 +10,7 @@ import contextlib
 import gc
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -118,6 +118,8 @@ class EvalShard:
 
     The number of batches may differ by one between processes: they must not synchronise per batch.
     """
+
+    indices: Sequence[int]
 
     def __init__(self, num_videos: int, batch_size: int, *, rank: int = 0, world: int = 1) -> None:
         if batch_size < 1 or not 0 <= rank < world:

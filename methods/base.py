@@ -33,6 +33,7 @@ class Method(nn.Module):
         given: the arguments that the constructor was called with.
         frozen_part: the part that never learns, so that random weights there would stay; "" if every part can learn.
         in_groups: whether frames of that part are computed in groups of one size, so that none changes another's bits.
+        base: of the file that the frozen image network is from, where checkpoints do not hold it; else empty.
         network_defaults: what the arguments in `kwargs` are by default, as far as the network's constructor tells it.
     """
 
@@ -46,6 +47,7 @@ class Method(nn.Module):
     in_groups: bool = False
     given: Mapping[str, Any]
     network_defaults: Mapping[str, Any] = {}
+    base: Mapping[str, Any] = {}
     # what the shapes of the weights or the clip show
     NOT_SETTINGS: ClassVar = {
         "num_class", "num_segments", "clip_len", "frame_stride", "stack", "sample_duration", "temporal_size",
@@ -87,6 +89,13 @@ class Method(nn.Module):
 
     def _is_setting(self, name: str) -> bool:
         return name not in self.NOT_SETTINGS and not _ONLY_IN_TRAINING.search(name)
+
+    def is_base(self, name: str) -> bool:
+        """Tells whether a part or an entry is of the image network that the method adds parts to; False without one.
+
+        `freeze: [base]` keeps it as it is.
+        """
+        return False
 
     @property
     def head_prefix(self) -> str:

@@ -17,10 +17,10 @@ from methods.base import Method
 from networks.checkpoints.load import LoadReport, RawCheckpoint, find_image_weights, load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
 from networks.group_sync_bn import SYNC_BN, convert_group_sync_bn
-from networks.prepare import freeze_all_but, freeze_bn, freeze_parts
+from networks.prepare import freeze_all_but, freeze_base, freeze_bn, freeze_parts
 from networks.recompute import recompute_blocks, recomputed_blocks
 from utils.config.build import build, call, parameters_of
-from utils.config.schema import ALL, SOLVES, Common
+from utils.config.schema import ALL, BASE, SOLVES, Common
 from utils.config.sections import Model
 from utils.errors import CheckpointError, ConfigError
 from utils.processes import session
@@ -86,6 +86,8 @@ def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[M
     with _errors_at("common.freeze"):
         if common.freeze == [ALL]:
             freeze_all_but(method, method.head_prefix.removesuffix("."))
+        elif common.freeze == [BASE]:
+            freeze_base(method, method.is_base)
         else:
             freeze_parts(method, common.freeze)
     _check_solvable(method, common)
@@ -161,6 +163,9 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
         folder.warn("bf16 on a CPU can give wrong gradients of convolutions over time: amp: auto avoids it")
     if common.amp != "off":
         folder.log(f"mixed precision: {precision.name}")
+    learns, whole = (sum(map(torch.Tensor.numel, part)) for part in (_learning(method), method.parameters()))
+    if learns < whole:
+        folder.log(f"{learns:,} of {whole:,} parameters learn ({learns / whole:.1%})")
     if blocks := recomputed_blocks(method):
         folder.log(f"activation checkpointing of {len(blocks)} blocks: {', '.join(blocks)}")
     if common.fsdp and not run.args.evaluate:
@@ -168,6 +173,10 @@ def prepare_method(run: Run) -> tuple[Method, Precision]:
     if run.args.static_loss_scale and precision.name != "fp16":
         folder.warn("--static-loss-scale does nothing without fp16")
     return method, precision
+
+
+def _learning(method: Method) -> Iterator[torch.Tensor]:
+    return (parameter for parameter in method.parameters() if parameter.requires_grad)
 
 
 def method_defaults(model: Model) -> dict[str, Any]:
@@ -205,7 +214,7 @@ def frozen_random(method: Method, common: Common) -> str | None:
 
 
 def _frozen(method: Method, common: Common) -> str:
-    return "network" if common.freeze == [ALL] else method.frozen_part
+    return {f"{[ALL]}": "network", f"{[BASE]}": "image network"}.get(f"{common.freeze}", method.frozen_part)
 
 
 def _told(*texts: str | None) -> list[str]:

@@ -22,7 +22,7 @@ from methods.base import (
 from networks import IMAGE_BACKBONES
 from networks.image.backbones import ALIASES, architecture, image_backbone
 from networks.temporal import TEMPORAL_MODULES
-from networks.temporal.insert import insert_temporal, temporal_parts
+from networks.temporal.insert import insert_temporal, leaves_one_row, temporal_parts
 from networks.temporal.module import OF_THE_PLACE, TemporalModule
 from networks.temporal.relation import Relations
 from networks.temporal.shift import TemporalPool, pooled_length
@@ -45,6 +45,7 @@ class TSN(Method):
     backbone: name of an image network, see networks/image/backbones.py.
     kwargs: arguments of the backbone's constructor.
     num_segments: frames of a training clip, one from each equal part of the video.
+    frame_stride: step from one frame to the next, for clips that are windows of a video; None: one frame of each part.
     consensus: how the frames become a clip: `avg` averages their logits; `trn` and `trn_multiscale` classify relations
         of frames (Zhou et al. 2018, arXiv 1711.08496) and take clips of `num_segments` frames only.
     modality: what the network sees at each place of a clip: an `rgb` frame; `flow`, the 2 * stack channels of
@@ -66,6 +67,7 @@ class TSN(Method):
         backbone: str,
         num_class: PositiveInt,
         num_segments: PositiveInt = 3,
+        frame_stride: PositiveInt | None = None,
         dropout: float = 0.0,
         consensus: Literal["avg", "trn", "trn_multiscale"] = "avg",
         modality: ModalityName = "rgb",
@@ -79,7 +81,10 @@ class TSN(Method):
         kind = None if temporal is None else _kind_of(temporal)
         own_stack = 1 if kind is None else kind.stack
         stack = resolve_stack(modality, stack, default=STACK, own=own_stack)
-        self.clip = ClipSpec(num_frames=num_segments, modality=modality, stack=stack)
+        self._trained = tuple(f"backbone.{part}." for part in kind.trains) if kind else ()
+        self.clip = ClipSpec(num_segments, modality=modality, stack=stack)
+        if frame_stride is not None:
+            self.clip = ClipSpec(num_segments, frame_stride, "clip", "clip", modality=modality, stack=stack)
         self.arch = architecture(backbone)
         self.name = f"tsn_{backbone}"
         self.network_defaults = network_defaults(IMAGE_BACKBONES.get(backbone))
@@ -87,7 +92,7 @@ class TSN(Method):
             backbone,
             kwargs,
             in_channels=self.clip.in_channels // own_stack,
-            any_size=temporal is None and not self.traced,
+            any_size=(kind is None or kind.spot == "transformer") and not self.traced,
         )
         self.dropout = nn.Dropout(dropout) if dropout > 0 else None
         self.relations = None
@@ -103,6 +108,8 @@ class TSN(Method):
             except ValueError as error:
                 raise ValueError(f"temporal.{error}") from None
             self.name = f"tsn_{temporal['name']}_{backbone}"
+            if consensus != "avg" and leaves_one_row(self.backbone):
+                raise ValueError(f"consensus: {temporal['name']} averages the frames; {consensus} finds none to relate")
         self.neck: TPN | None = None
         if neck is not None:
             if type(self.backbone) is not ResNet:
@@ -119,6 +126,7 @@ class TSN(Method):
         """Notes the parts of the image network that have to know how many frames a clip has."""
         self._parts = temporal_parts(self.backbone)
         self._is_pooled = any(isinstance(part, TemporalPool) for part, _ in self._parts)
+        self._leaves_one = leaves_one_row(self.backbone)
         self._num_frames = 0
         self.set_num_frames(self.clip.num_frames)
 
@@ -144,6 +152,8 @@ class TSN(Method):
 
     def _after_pool(self, num_frames: int) -> int:
         """Returns how many frames of a clip the last layers see."""
+        if self._leaves_one:
+            return 1
         return pooled_length(num_frames) if self._is_pooled else num_frames
 
     def settings_for(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,6 +173,12 @@ class TSN(Method):
     def starts_random(self, key: str) -> bool:
         """Tells whether no image network has this entry: temporal modules, relations and the like."""
         return any(part in key for part in RANDOM) or super().starts_random(key)
+
+    def is_base(self, name: str) -> bool:
+        """Tells whether a part or an entry is of the image network, not of a temporal module or what it trains."""
+        inside = f"{name}."
+        added = any(part in inside for part in RANDOM) or inside.startswith(self._trained)
+        return inside.startswith("backbone.") and not added
 
     @property
     def averages_frames(self) -> bool:

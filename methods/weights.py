@@ -13,6 +13,7 @@ import torch
 
 from methods.base import Method
 from methods.build import MEAN, about_frozen, about_pretrained, build_method, frozen_random, here, not_here
+from networks.checkpoints.file import base_entries
 from networks.checkpoints.layouts import ours
 from networks.checkpoints.load import (
     LoadReport,
@@ -28,11 +29,13 @@ from networks.temporal.module import TemporalModule
 from utils.config.file import ConfigFile, plain
 from utils.config.schema import Common
 from utils.config.sections import Test
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, ConfigError
 from utils.published.files import checkpoint_file
+from utils.published.registry import published_as, registry
 from utils.run import checkpoint, resume
 from utils.run.context import Run
 from utils.scoring.fusion import read_evaluation
+from utils.torch_file import hash_of
 
 # what the `test` section of a config chooses: entry of a stored protocol -> key of `test`
 CHOICES = {
@@ -61,6 +64,7 @@ def about_network(
         "settings": method.settings,
         "preprocessing": protocol,
         "class_names": class_names,
+        **({"base": dict(method.base)} if method.base else {}),
     }
 
 
@@ -268,13 +272,35 @@ def starting_weights(
     if saved is None and (faint := faint_module(method)):
         run.note(faint)
     run.notes[:] = dict.fromkeys([*(saved or {}).get("notes", []), *run.notes, *report.warnings])
+    if run.common.save_weights == "trained":
+        method.base = _base_of(method, run.common)
     _to_device(method, run)
     return saved
 
 
+def _base_of(method: Method, common: Common) -> dict[str, Any]:
+    """Returns what a checkpoint says of the frozen network that it does not hold.
+
+    Raises: ConfigError if `model.pretrained` does not give this network as it is.
+    """
+    given = common.model.pretrained
+    place = fetch_image_weights(method.arch) if given is True else checkpoint_file(str(given))
+    known = published_as(place) if given is True else None
+    name = str(given) if given is not True else known.id if known and known.id in registry() else str(place)
+    state = {key: value for key, value in method.state_dict().items() if method.is_base(key)}
+    entries = base_entries(load_checkpoint_file(place), [*state])
+    digits = hash_of(state)
+    if entries.keys() != state.keys() or hash_of(entries) != digits:
+        raise ConfigError(
+            f"common.save_weights: trained: {place} does not give the frozen {common.model.backbone} as it is here, so "
+            f"a checkpoint without it could not be used; set it to all"
+        )
+    return {"network": common.model.backbone, "file": name, "hash": digits, "keys": [*state]}
+
+
 def faint_module(method: Method) -> str | None:
     """Returns a warning for a temporal module whose branches a layer scale makes so faint that it begins unseen."""
-    modules = [part for part in method.modules() if isinstance(part, TemporalModule)]
+    modules = [p for p in method.modules() if isinstance(p, TemporalModule) and p.spot != "transformer"]
     scale = layer_scale(method) if modules else None
     if scale is None or scale >= FAINT:
         return None

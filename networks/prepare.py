@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -59,6 +59,24 @@ def freeze_all_but(module: nn.Module, path: str) -> None:
             parameter.requires_grad_(False)
     for name, part in module.named_modules():
         if not _begins(name, path) and not any(part.children()):
+            if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                _keep_statistics(part)
+            part.frozen = True
+            part.eval()
+
+
+def freeze_base(module: nn.Module, is_base: Callable[[str], bool]) -> None:
+    """Freezes the parts and parameters whose names `is_base` knows, for good, as `freeze_whole` does.
+
+    Raises: ValueError if it knows none.
+    """
+    found = [parameter for name, parameter in module.named_parameters() if is_base(name)]
+    if not found:
+        raise ValueError("this method has no image network under added parts; take [all], or names of parts")
+    for parameter in found:
+        parameter.requires_grad_(False)
+    for name, part in module.named_modules():
+        if name and all(is_base(f"{name}.{inner}".rstrip(".")) for inner, _ in part.named_modules()):
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
                 _keep_statistics(part)
             part.frozen = True

@@ -20,15 +20,15 @@ from utils.training.blocks import blocks_of
 class Recomputed(nn.Module):
     """Keeps nothing of its forward pass in training but the input. `recompute_blocks` puts this in front of a class."""
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         """Runs the block; the backward pass runs it again, with the same random numbers."""
         if not (self.training and torch.is_grad_enabled()):
-            return super().forward(*inputs)
+            return super().forward(*inputs, **named)
 
         def contexts() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:
             return contextlib.nullcontext(), _untracked(self)
 
-        return checkpoint(super().forward, *inputs, use_reentrant=False, context_fn=contexts)
+        return checkpoint(super().forward, *inputs, use_reentrant=False, context_fn=contexts, **named)
 
 
 @contextlib.contextmanager

@@ -167,6 +167,11 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     recipe, common = RECIPES[name], config(name)
     groups = parameter_groups(method(name), no_wd=common.no_wd, policy=common.policy, fc_lr5=common.fc_lr5)
     optimizer = make_optimizer(common, groups)
+    if re.search("/(st_adapter|aim)_", name):
+        assert isinstance(optimizer, torch.optim.AdamW) and common.freeze == ["base"]
+        assert common.weight_decay == recipe.weight_decay and common.save_weights == "trained"
+        assert {(group.lr_mult, group.decay_mult) for group in groups} <= {(1, 1), (1, 0)}
+        return
     if recipe.adamw:
         assert isinstance(optimizer, torch.optim.AdamW)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import warnings
@@ -68,6 +69,18 @@ def sum_of(state: Mapping[str, Tensor]) -> int:
         if value.numel():
             found = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, found)
     return found
+
+
+def hash_of(state: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 of names, shapes and values in float32, whatever the order and the type they are kept in."""
+    found = hashlib.sha256()
+    for key in sorted(state):
+        value = state[key].detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+        found.update(f"{key} {tuple(value.shape)}".encode())
+        if value.numel():
+            found.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def check_zip(file: io.BufferedReader) -> None:

@@ -26,6 +26,7 @@ const SECTIONS = [
     ["errors", "Top errors", drawErrors],
     ["right", "Right answers", drawRight],
     ["calibration", "Calibration", drawCalibration],
+    ...(DATA.experiments.some((one) => one.litmus) ? [["time", "Does it see time?", drawLitmus]] : []),
     ["videos", "Videos", drawVideos],
   ]),
 ];

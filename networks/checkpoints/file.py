@@ -10,7 +10,7 @@ import argparse
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from networks.checkpoints.layouts import LAYOUTS, ours
-from networks.checkpoints.layouts.base import Description, Layout
+from networks.checkpoints.layouts.base import Base, Description, Layout
+from networks.checkpoints.layouts.clip import OPENAI
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from networks.checkpoints.safe_arrays import STAND_INS, Ignored
+from networks.checkpoints.torchscript import is_torchscript, read_torchscript
 from networks.checkpoints.trust import wrong_hash
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
 from utils.plain_text import one_line
-from utils.published.files import checkpoint_file
+from utils.published.files import PRETRAINED, checkpoint_file, fetch
+from utils.published.libraries import image_weights
 from utils.published.registry import published_as
-from utils.torch_file import SUM, ZIP_MAGIC, read_torch, sum_of
+from utils.torch_file import SUM, ZIP_MAGIC, hash_of, read_torch, sum_of
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
 # entries in which projects keep the weights; if there are several, the first is taken
@@ -145,9 +148,63 @@ def load_checkpoint_file(path: str | os.PathLike[str], *, trust_pickle: bool = F
                 description.notes += [
                     f"{name}: more weights with the same names; they are not read" for name in _more(others, state)
                 ]
+            if description.base is not None:
+                weights = _on_its_base(weights, description, description.base, path)
             return RawCheckpoint(path, state, others, layout.name, weights, description, tuple(doubts))
     known = ", ".join(layout.name for layout in LAYOUTS)
     raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} belong to no project known here ({known})")
+
+
+def _on_its_base(weights: Mapping[str, Tensor], description: Description, base: Base, path: Path) -> dict[str, Tensor]:
+    """Adds the frozen network that a file's weights stand on, and a note that says where it came from.
+
+    Raises: CheckpointError if it is not there, or is another one.
+    """
+    place = _place_of(base, path)
+    found = load_checkpoint_file(place)
+    entries = base_entries(found, base.keys)
+    lacking = [key for key in base.keys if key not in entries]
+    if lacking or (base.hash and hash_of(entries) != base.hash):
+        why = f"has no {lacking[0]}" if lacking else "has other weights"
+        raise CheckpointError(
+            f"{path}: holds only what was trained on {base.file or base.network}, and {place} {why}; get the file that "
+            f"it was trained on"
+        )
+    if not base.hash:
+        description.arguments |= found.description.arguments
+    description.notes.append(f"holds only what was trained; the frozen {base.network} is from {place}")
+    # a published network may be kept in 16 bits, in which it was trained too: nothing is lost
+    return {key: value.float() if value.dtype in FLOATS else value for key, value in entries.items()} | {**weights}
+
+
+def base_entries(found: RawCheckpoint, keys: Sequence[str] = ()) -> dict[str, Tensor]:
+    """Returns entries of a method's state dict that a file fills, those of an image network under `backbone.`.
+
+    keys: names of those that are wanted, as far as the file has them; () for all.
+    """
+    prefix = "" if found.description.method else "backbone."
+    named = {prefix + key: value for key, value in found.weights.items()}
+    return {key: named[key] for key in keys if key in named} if keys else named
+
+
+def _place_of(base: Base, path: Path) -> Path:
+    """Returns the file of a base: where the checkpoint says, or in `pretrained/`, or from who publishes it."""
+    own = [Path(base.file), PRETRAINED / Path(base.file).name] if base.file else []
+    named_otherwise = [PRETRAINED / OPENAI[base.network]] if base.network in OPENAI else []
+    if here := next((place for place in [*own, *named_otherwise] if place.is_file()), None):
+        return here
+    try:
+        if base.file:
+            found = checkpoint_file(base.file)
+            if not found.is_file():
+                raise CheckpointError(f"there is no such file, and none of this name in {PRETRAINED}")
+            return found
+        published = image_weights(base.network)
+        if published is None:
+            raise CheckpointError(f"nobody publishes weights of {base.network}")
+        return fetch(published)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: holds only what was trained on {base.file or base.network}: {error}") from None
 
 
 def _wrong_sum(contents: Any) -> str | None:
@@ -291,6 +348,8 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
     try:
         if head[8:9] == b"{":  # after the length of the table that describes the tensors
             return _read_safetensors(path)
+        if head.startswith(ZIP_MAGIC) and is_torchscript(path):
+            return read_torchscript(path)
         if by_torch:
             return read_torch(path, allowed=HARMLESS, trust=trust_pickle)
         return read_plain_pickle(path, trust=trust_pickle)
@@ -307,11 +366,6 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         raise CheckpointError(f"{path}: needs more memory than there is") from None
     except DAMAGED as error:
         reason = str(error)
-    if "TorchScript" in reason:
-        raise CheckpointError(
-            f"{path}: a TorchScript archive, which is a program; save only its weights: "
-            f"torch.save(torch.jit.load(FILE).state_dict(), NEW)"
-        )
     if by_torch:
         first_sentence = re.split(r"\. |\n", reason)[0]
         raise CheckpointError(f"{path}: damaged: {first_sentence}")

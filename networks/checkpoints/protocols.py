@@ -11,6 +11,11 @@ from networks.clip.x3d import X3DS
 
 # mean 104, 117, 128 and std 1 of pixels in 0..255
 C3D_PIXELS = {"mean": [0.407843137, 0.458823529, 0.501960784], "std": [0.003921569] * 3}
+# in 0..1; AIM rounds those of CLIP in 0..255
+CLIP_PIXELS: Mapping[str, Mapping[str, list[float]]] = {
+    "ST-Adapter": {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]},
+    "AIM": {"mean": [0.481447, 0.457804, 0.408], "std": [0.2686, 0.261294, 0.275769]},
+}
 Sections = dict[str, dict[str, Any]]
 
 
@@ -95,6 +100,42 @@ def _swin(description: Description) -> Sections:
     return _sections("mmaction2_slowfast", "mmaction2_clip", size=224, resize=224, views=(4, 3))
 
 
+def _half(sections: Sections) -> Sections:
+    """Gives a protocol the mean and the standard deviation of pixels of PySlowFast's networks."""
+    sections["augmentation"] |= {"mean": [0.45, 0.45, 0.45], "std": [0.225, 0.225, 0.225]}
+    return sections
+
+
+def _hiera(description: Description) -> Sections:
+    size = description.arguments.get("kwargs", {}).get("spatial_size", 224)
+    return _sections("pyslowfast", "pyslowfast", size=size, resize=size, views=(5, 3))
+
+
+def _uniformer(preset: str, sampling: str) -> Callable[[Description], Sections]:
+    """Makes the protocol of UniFormer, four windows, and of UniFormerV2, whose frames lie in equal parts of a video."""
+
+    def protocol(description: Description) -> Sections:
+        size = description.arguments.get("kwargs", {}).get("spatial_size", 224)
+        if not description.backbone.startswith("uniformerv2"):
+            return _half(_sections(preset, sampling, size=size, resize=size, views=(4, 1)))
+        windows = 1 if description.arguments.get("kwargs", {}).get("local") else 4
+        return _half(_sections(preset, "mmaction2_uniform", size=size, resize=size, views=(windows, 3)))
+
+    return protocol
+
+
+def _on_clip(project: str) -> Callable[[Description], Sections]:
+    """Makes the protocol of adapters on CLIP for Kinetics: frames of a window, three windows; pixels are CLIP's."""
+
+    def protocol(description: Description) -> Sections:
+        size = description.arguments.get("kwargs", {}).get("img_size", 224)
+        found = _sections("pyslowfast", "clip", size=size, resize=size, views=(3, 1))
+        found["augmentation"] |= CLIP_PIXELS[project]
+        return found
+
+    return protocol
+
+
 def _vmz(description: Description) -> Sections:
     if "csn" in description.backbone:
         return _sections("vmz", "clip", size=224, views=(10, 1))
@@ -137,6 +178,11 @@ PROJECTS = {
     "PySlowFast MViT": _mvit("pyslowfast", "pyslowfast"),
     "mmaction2 MViT": _mvit("mmaction2_slowfast", "mmaction2_clip"),
     "Video Swin": _swin,
+    "Hiera": _hiera,
+    "UniFormer": _uniformer("pyslowfast", "pyslowfast"),
+    "ST-Adapter": _on_clip("ST-Adapter"),
+    "AIM": _on_clip("AIM"),
+    "mmaction2 UniFormer": _uniformer("mmaction2_slowfast", "mmaction2_clip"),
     "VMZ": _vmz,
     "torchvision video": _torchvision,
     "3D-ResNets-PyTorch": _resnet3d_333,

@@ -7,9 +7,12 @@ from torch import Tensor, nn
 from torchvision.models.video import S3D, MViT, SwinTransformer3d, VideoResNet
 
 from networks.clip.c3d import C3D
+from networks.clip.hiera import Hiera
 from networks.clip.resnet3d import ResNet3d
 from networks.clip.resnet3d_333 import ResNet3d333
 from networks.clip.slowfast import SlowFastNet
+from networks.clip.uniformer import UniFormer
+from networks.clip.uniformer_v2 import UniFormerV2
 from networks.clip.x3d import X3D
 from networks.image.features import caught
 
@@ -21,6 +24,7 @@ PARTS: dict[type[nn.Module], str] = {
     X3D: "bn5",
     MViT: "norm",
     SwinTransformer3d: "norm",
+    UniFormer: "norm",
 }
 C3D_CHANNELS = 512
 
@@ -35,6 +39,8 @@ def clip_tokens(net: nn.Module, clips: Tensor) -> Tensor:
         return _of_map(torch.cat([slow, fast.unflatten(2, (slow.shape[2], -1)).mean(3)], dim=1))
     if isinstance(net, (ResNet3d, ResNet3d333)):
         return _of_map(net.forward_features(clips))
+    if isinstance(net, (Hiera, UniFormerV2)):
+        return net.tokens(clips)
     last = caught(net, next(part for kind, part in PARTS.items() if isinstance(net, kind)), clips)
     if isinstance(net, MViT):
         return last[:, 1:].unflatten(1, (net.pos_encoding.temporal_size, -1))  # the first is the class token

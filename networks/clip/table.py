@@ -6,7 +6,18 @@ from collections.abc import Callable
 
 from torch import nn
 
-from networks.clip import c3d, factorised_resnet, resnet3d_333, resnet3d_published, swin, torchvision_builders, x3d
+from networks.clip import (
+    c3d,
+    factorised_resnet,
+    hiera,
+    resnet3d_333,
+    resnet3d_published,
+    swin,
+    torchvision_builders,
+    uniformer,
+    uniformer_v2,
+    x3d,
+)
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
 from networks.clip.x3d import X3DS
@@ -18,6 +29,9 @@ CLIP_BUILDERS: dict[str, Callable[..., nn.Module]] = {
     **torchvision_builders.BUILDERS,
     **x3d.BUILDERS,
     **c3d.BUILDERS,
+    **hiera.BUILDERS,
+    **uniformer.BUILDERS,
+    **uniformer_v2.BUILDERS,
 }
 
 
@@ -31,6 +45,10 @@ def _example(name: str) -> tuple[int, int, int]:
         return entry.frames, entry.crop, entry.crop
     if name in X3DS:
         return X3DS[name].frames, X3DS[name].crop, X3DS[name].crop
+    if name in uniformer_v2.BUILDERS:
+        return 8, 224, 224
+    if name in hiera.BUILDERS or name in uniformer.BUILDERS:
+        return 16, 224, 224
     return 16, 112, 112
 
 

@@ -6,6 +6,7 @@ The table names the modules of the config's `temporal`. A new module is one file
 from __future__ import annotations
 
 from networks.temporal.action import Action
+from networks.temporal.adapters import AIM, STAdapter
 from networks.temporal.gate_shift import GSF, GSM
 from networks.temporal.module import TemporalModule
 from networks.temporal.mvf import MVF
@@ -25,4 +26,6 @@ TEMPORAL_MODULES: dict[str, type[TemporalModule]] = {
     "tin": TIN,
     "tdn": TDN,
     "tea": TEA,
+    "st_adapter": STAdapter,
+    "aim": AIM,
 }

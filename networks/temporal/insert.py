@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from networks.temporal.adapters import FrameMean, transformer_blocks
 from networks.temporal.branches import Branch, every_second_block, residual_branches
 from networks.temporal.module import OF_THE_PLACE, Spot, TemporalModule
 from networks.temporal.non_local import FrameNonLocal, Instantiation
@@ -47,6 +48,9 @@ def insert_temporal(
     """
     name_of_it = f"this module ({kind.__name__})"
     arguments = check_arguments(kind, arguments, name=name_of_it, where="", without=OF_THE_PLACE)
+    if kind.spot == "transformer":
+        _into_blocks(net, name, kind, num_frames=num_frames, stages=stages, **arguments)
+        return
     branches = residual_branches(net, name)
     if stages is None and any(_is_in(branch.entry, kind.stages) for branch in branches):
         stages = kind.stages
@@ -73,7 +77,28 @@ def insert_temporal(
             module.register_forward_hook(call_behind)
         else:
             module.register_forward_pre_hook(call_before)
-    kind.complete(net, name, **arguments)
+    kind.complete(net, name, num_frames=num_frames, **arguments)
+
+
+def _into_blocks(
+    net: nn.Module,
+    name: str,
+    kind: type[TemporalModule],
+    *,
+    num_frames: int,
+    stages: Sequence[str] | None,
+    **arguments: Any,
+) -> None:
+    """Adds a module of the spot `transformer`, as insert_temporal does; `stages` names blocks."""
+    widths = transformer_blocks(net, name)
+    chosen = {path: width for path, width in widths.items() if not stages or _is_in(path, stages)}
+    if not chosen:
+        raise ValueError(f"stages: no block of {name} is in {' or '.join(stages or ())}; they are {', '.join(widths)}")
+    for path, width in chosen.items():
+        block = net.get_submodule(path)
+        block.add_module("temporal", kind(width, num_frames=num_frames, channel_dim=-1, **arguments))
+        kind.attach(block, name)
+    kind.complete(net, name, num_frames=num_frames, **arguments)
 
 
 def _is_in(path: str, stages: Sequence[str]) -> bool:
@@ -135,6 +160,11 @@ def layer_scale(net: nn.Module) -> float | None:
     """
     found = [value.detach().abs().mean() for key, value in net.named_parameters() if LAYER_SCALE.search(key)]
     return float(torch.stack(found).median()) if found else None
+
+
+def leaves_one_row(net: nn.Module) -> bool:
+    """Tells whether a network averages the frames of a clip itself, and gives one row of features for each clip."""
+    return any(isinstance(module, FrameMean) for module in net.modules())
 
 
 def temporal_parts(net: nn.Module) -> list[tuple[Temporal, bool]]:

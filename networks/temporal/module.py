@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 
 # entry: the input of the first convolution of a residual branch. inner: the input of the second, which the first one,
 # its norm and its activation have made. end: the output of the last one, before its norm. block: inside, where the
-# module itself knows
-Spot = Literal["entry", "inner", "end", "block"]
+# module itself knows. transformer: inside each block of a vision transformer, which need not be traced
+Spot = Literal["entry", "inner", "end", "block", "transformer"]
 Direction = Literal["bi", "uni"]
 OF_THE_PLACE = (
     "channels",
@@ -31,6 +31,7 @@ class TemporalModule(nn.Module):
         spot: where in a residual branch it sits.
         stages: prefixes of the modules of the image network whose branches get one; () gives one to every branch.
         any_length: whether it takes clips of another length than it was built for.
+        trains: parts of the image network that learn beside the module where `freeze: [base]` keeps the rest.
         stack: consecutive RGB frames that it takes at each place of a clip, whose differences it computes itself.
         looks_ahead: how a module without a causal form sees later frames, as a clause behind its name.
         causal: whether no frame sees a later one. All that such a module knows of earlier frames has to come from
@@ -43,6 +44,7 @@ class TemporalModule(nn.Module):
     spot: ClassVar[Spot] = "entry"
     stages: ClassVar[tuple[str, ...]] = ()
     takes_tokens: ClassVar[bool] = False
+    trains: ClassVar[tuple[str, ...]] = ()
     stack: ClassVar[int] = 1
     looks_ahead: ClassVar[str] = "which looks at later frames in its only form"
     any_length: bool = True
@@ -55,7 +57,7 @@ class TemporalModule(nn.Module):
 
     @classmethod
     def attach(cls, module: nn.Module, name: str) -> None:
-        """Makes a block call the module that is its child `temporal`, for the spot `block`.
+        """Makes a block call the module that is its child `temporal`, for the spots `block` and `transformer`.
 
         name: how messages call the network.
         Raises: ValueError for a block that cannot call it.
@@ -63,10 +65,11 @@ class TemporalModule(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def complete(cls, net: nn.Module, name: str, **arguments: Any) -> None:
+    def complete(cls, net: nn.Module, name: str, *, num_frames: int, **arguments: Any) -> None:
         """Changes what such a network has outside of its branches, in place; by default nothing.
 
-        name: how messages call the network. arguments: those of the module.
+        name: how messages call the network. num_frames: T of its clips. arguments: those of
+            the module.
         Raises: ValueError for a network that cannot be changed so.
         """
 

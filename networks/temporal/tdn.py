@@ -62,7 +62,7 @@ class TDN(TemporalModule):
         self.shift = shift_taps(channels, shift_div)
 
     @classmethod
-    def complete(cls, net: nn.Module, name: str, *, mix: float = 0.5, **_: Any) -> None:
+    def complete(cls, net: nn.Module, name: str, *, num_frames: int, mix: float = 0.5, **_: Any) -> None:
         """Gives a ResNet the stem of differences. Raises: ValueError for another network."""
         if type(net) is not ResNet:
             raise ValueError(f"name: this module needs a ResNet of torchvision beside its own stem, not {name}")

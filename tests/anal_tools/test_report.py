@@ -173,3 +173,15 @@ def test_the_page_begins_with_the_notes_that_are_given(tmp_path: Path) -> None:
     assert data_of(render([open_experiment(tmp_path)]))["notes"] == []
     with pytest.raises(UserError, match=r"--notes .*none\.txt: cannot be read as text"):
         main(["-e", str(tmp_path), "--notes", str(tmp_path / "none.txt")])
+
+
+def test_what_the_test_for_time_found_is_a_section_and_another_file_is_refused(tmp_path: Path) -> None:
+    make_results(tmp_path, STRANGE)
+    assert data_of(render([open_experiment(tmp_path)]))["experiments"][0]["litmus"] is None
+    found = {"videos": 3, "protocol": "1 clip", "right": {"as it is": 50.0}, "classes": []}
+    (tmp_path / "litmus.json").write_text(json.dumps(found))
+    assert data_of(render([open_experiment(tmp_path)]))["experiments"][0]["litmus"] == found
+    for wrong in ("{}", "[", "[]"):
+        (tmp_path / "litmus.json").write_text(wrong)
+        with pytest.raises(UserError, match=r"litmus\.json: .* what tools\.litmus writes"):
+            render([open_experiment(tmp_path)])

@@ -59,6 +59,11 @@ def gsf(epoch: float) -> float:
     return pyslowfast_warm_up(lambda later: half_cosine(0.01, 50)(later - 10), 10, 0.001)(epoch)
 
 
+def adapters(peak: float, warm_up: float, epochs: int) -> Rate:
+    """A line from zero, then half a cosine down to zero."""
+    return pyslowfast_warm_up(lambda epoch: half_cosine(peak, epochs - warm_up)(epoch - warm_up), warm_up, 0.0)
+
+
 class Recipe(NamedTuple):
     """What the source says: facts about one folder.
 
@@ -196,6 +201,9 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/r2plus1d_18_torchvision": reference(31_505_325, 0.64, 1536),
     "kinetics400/s3d_torchvision": reference(8_320_048, 0.2, 768),
     "kinetics400/r2plus1d_18_8f_vmz": vmz(31_505_325, 64, 1_000_000, 35, 10, 0.02, TRAINING_VIDEOS[K400], 1e-4),
+    "kinetics400/st_adapter_clip_b16_8x16": Recipe(93_217_168, 192, 12, adapters(7.5e-4, 2, 12), 0.01),
+    "kinetics400/aim_clip_b16_8x16": Recipe(96_764_560, 64, 30, adapters(3e-4, 2.5, 30), 0.05),
+    "something_something_v2/st_adapter_clip_b16_8f": Recipe(100_153_518, 256, 50, adapters(1e-3, 2, 50), 0.01),
     "something_something_v1/tsm_r50_8f_mit": MIT_SS,
     "something_something_v1/tsm_r50_16f_mit": MIT_SS,
     "something_something_v1/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),

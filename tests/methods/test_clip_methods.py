@@ -38,7 +38,9 @@ def test_the_head_of_each_network_is_its_classifier(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["slow_r50", "s3d", "mvit_v2_s", "swin3d_t", "ir_csn_50"])
+@pytest.mark.parametrize(
+    "name", ["slow_r50", "s3d", "mvit_v2_s", "swin3d_t", "ir_csn_50", "hiera_tiny", "uniformer_s", "uniformerv2_b"]
+)
 def test_optimizer_groups_know_every_layer(name: str) -> None:
     method = _meta(name)
     groups = parameter_groups(method, no_wd=True, policy=False, fc_lr5=False)

@@ -35,7 +35,10 @@ def test_show_prints_scores_with_their_protocol() -> None:
     for words in ("73.18 top-1, 90.56 top-5; 8 frames x 1 clip x 10 crops of 224", "begins with 64d69186",
                   "exps/kinetics400/tsm_r50_8f_mmaction2 (published)", "Apache-2.0"):  # fmt: skip
         assert words in out
-    assert "no network here can be filled from it yet" in run_tool("weights", "show", "kinetics400/hiera_huge").stdout
+    assert (
+        "no network here can be filled from it yet"
+        in run_tool("weights", "show", "kinetics400/uniformer_xs_32f_192_sensex").stdout
+    )
 
 
 def test_get_prints_where_the_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +31,21 @@ and `make test` fails when a registered model has no row here.
 
 Each file was run in batches of 1 and 3, by ONNX Runtime or by PyTorch, and its logits compared with the network's. The
 differences are the largest of any logit, divided by the largest logit if that is above 1; {tolerance:.0e} is allowed.
+Hiera and UniFormer were built with one or two blocks of each kind, which all others are like.
 `python -m tools.export_table NAME --write` makes the row of a new model.
 
 """
 COLUMNS = ("model", "clip", "ONNX, MB", "ONNX differs by", ".pt2 differs by", "made with torch, onnx, onnxruntime")
 CLASSES = 11
 SIDE = 64  # pixels
-LARGE = {"c3d": 112, "s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224}  # networks that do not accept smaller clips
+LARGE = {"c3d": 112, "s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224, "uniformerv2_l": 56}  # networks of other sizes
+# transformers whose further blocks are like those that are left here, by the beginning of their names
+SHORT: dict[str, dict[str, Any]] = {
+    "hiera": {"depths": [1, 1, 2, 1], "spatial_size": SIDE},
+    "uniformer_": {"depths": [1, 1, 2, 1]},
+    "uniformerv2_b": {"depth": 2, "reads": [0, 1], "spatial_size": SIDE},
+    "uniformerv2_l": {"depth": 2, "reads": [0, 1], "spatial_size": LARGE["uniformerv2_l"]},
+}
 MEGABYTE = 1e6
 BRANCH_GAIN = 0.2
 BLOB = 16  # pixels
@@ -57,7 +66,9 @@ class Model:
     def build(self) -> Method:
         """Builds the network in evaluation mode, with the same random weights each time."""
         torch.manual_seed(0)
-        method = METHODS[self.row.method](backbone=self.row.backbone, num_class=CLASSES, **self.row.arguments)
+        short = next((kwargs for name, kwargs in SHORT.items() if self.row.backbone.startswith(name)), None)
+        arguments = {**self.row.arguments, **({} if short is None else {"kwargs": short})}
+        method = METHODS[self.row.method](backbone=self.row.backbone, num_class=CLASSES, **arguments)
         _calm(method)
         liven(method, self.clips(4))
         return method.eval().requires_grad_(False)

@@ -33,6 +33,7 @@ def _off_if_false(value: Any) -> Any:
 
 SOLVES = "LBFGS"  # the optimizer that is done in a single step
 ALL = "all"  # of `freeze`: everything but the classifier
+BASE = "base"  # of `freeze`: the image network without what a method adds to it
 OF_STEPS = (  # keys that say how steps follow each other
     *("lr_scheduler", "momentum", "nesterov", "no_wd", "policy", "fc_lr5", "lr_by_name", "clip_gradient", "ema"),
     *("teacher", "accumulate", "global_batch", "reference_batch", "balanced_sampling", "precise_bn", "bad_loss_budget"),
@@ -101,7 +102,12 @@ class Common(Section):
     of frozen ones; 0: off."""
     freeze: list[str] = []
     """Parts of the network that are not trained, by the first parts of their names: `[backbone.conv1,
-    backbone.layer1]`. `[all]`: everything but the classifier, and the network works as in evaluation."""
+    backbone.layer1]`. `[all]`: everything but the classifier, and the network works as in evaluation. `[base]`: the
+    image network of tsn and tsm, which works as in evaluation, and what `temporal` adds to it learns
+    (docs/adapters.md)."""
+    save_weights: Literal["all", "trained"] = "all"
+    """Weights that checkpoints hold. trained: those that freeze: [base] lets learn, with the name and a hash of the
+    weights of model.pretrained, without which such a checkpoint cannot be used."""
     lr_by_name: dict[str, NonNegativeFloat] = {}
     """Factors of the learning rate by the first parts of parameter names: `{backbone: 0.1}`; of several that match, the
     longest counts."""
@@ -184,6 +190,8 @@ class Common(Section):
             raise ValueError("give either val_freq or val_epochs, not both")
         if self.patience and self.val_source is None:
             raise ValueError("patience counts validations, so it needs val_source")
+        if self.save_weights == "trained" and (self.freeze != [BASE] or not self.model.pretrained or self.ema):
+            raise ValueError("save_weights: trained needs freeze: [base] and model.pretrained, and no ema")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
         if self.data.background.per_span and self.data.background.label is None and not self.multi_label:

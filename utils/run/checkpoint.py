@@ -2,7 +2,8 @@
 
 A file is a plain dict that `torch.load(weights_only=True)` reads: step (iterations done), arch, state_dict (keys with
 the original project's `module.` prefix), best_prec1, optimizer, scaler, trainer, config, class_names, preprocessing,
-settings, notes and state_dict_sum. networks/checkpoints/load.py reads the files of other projects.
+settings, notes, state_dict_sum and, where it holds only what was trained, base. networks/checkpoints/load.py reads the
+files of other projects.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class _Saved(TypedDict, total=False):
     settings: dict[str, Any]
     preprocessing: dict[str, Any]
     notes: list[str]
+    base: dict[str, Any]
     train_state_dict: dict[str, torch.Tensor]
 
 
@@ -111,7 +113,7 @@ def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     try:
         with atomic_write(staged) as file:
             noting: Any = _Noting(file, failed)
-            state = with_prefix(checkpoint["state_dict"])
+            state = with_prefix(_saved(checkpoint))
             torch.save({**checkpoint, "state_dict": state, SUM: sum_of(state)}, noting)
         if best:
             _link(staged, folder / BEST)
@@ -128,6 +130,12 @@ def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
         raise CheckpointError(
             f"{newest}: cannot be written ({cause.strerror or cause}); the checkpoint before it is unchanged"
         ) from error
+
+
+def _saved(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the weights of a checkpoint without those that its `base` has."""
+    left_out = {*checkpoint.get("base", {}).get("keys", ())}
+    return {key: value for key, value in checkpoint["state_dict"].items() if key not in left_out}
 
 
 class _Noting:

@@ -7,8 +7,10 @@ files, networks/checkpoints/load.py fills models. A new project is one file and 
 from __future__ import annotations
 
 from networks.checkpoints.layouts import (
+    clip,
     detection,
     efficientnet,
+    hiera,
     images,
     mit_tsm,
     mmaction2_2d,
@@ -20,17 +22,21 @@ from networks.checkpoints.layouts import (
     resnet3d_333,
     swin,
     torchvision_video,
+    uniformer,
     vmz,
 )
 from networks.checkpoints.layouts.base import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
+    *uniformer.LAYOUTS,  # its second network has all entries under `backbone.`, like some of ours
+    *clip.LAYOUTS,
     ours.LAYOUT,
     mit_tsm.LAYOUT,
     mmaction2_2d.LAYOUT,
     mmaction2_3d.LAYOUT,
     *mvit.LAYOUTS,
     swin.LAYOUT,
+    hiera.LAYOUT,
     pyslowfast.LAYOUT,
     pytorchvideo.LAYOUT,
     detection.LAYOUT,

@@ -13,6 +13,22 @@ from networks.first_convolution import RGB, first_convolution
 State = Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Base:
+    """Names the image network that the weights of a file stand on, and which are not in it.
+
+    network: its name, as `model.backbone` has it.
+    file: what it was filled from: a path, or a name of published weights; "" if the file does not say it.
+    hash: of its entries, as utils.torch_file.hash_of gives it; "" if the file does not say it.
+    keys: names of the entries; () for all that the network has.
+    """
+
+    network: str
+    file: str = ""
+    hash: str = ""
+    keys: tuple[str, ...] = ()
+
+
 @dataclass
 class Description:
     """Describes the network of a file, as far as the file shows it.
@@ -24,6 +40,7 @@ class Description:
     notes: one line for each thing that the file cannot show and that the config has to say.
     protocol: the config's `augmentation`, `data` and `test`, as far as the file's own config gives them.
     class_names: the classes in order, if the project keeps them in a place of its own.
+    base: what the file's weights stand on, if it does not hold it.
     """
 
     method: str = ""
@@ -33,6 +50,7 @@ class Description:
     notes: list[str] = field(default_factory=list)
     protocol: dict[str, dict[str, Any]] = field(default_factory=dict)
     class_names: list[str] | None = None
+    base: Base | None = None
 
 
 @dataclass(frozen=True)

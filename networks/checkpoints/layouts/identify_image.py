@@ -37,12 +37,16 @@ def counts(state: State, pattern: str) -> int:
     return len({match[1] for key in state if (match := re.match(pattern, key))})
 
 
+OF_A_BLOCK = re.compile(r"(^|\.)(mlp|attn)\.")
+
+
 def classifier_of(state: State) -> str:
     """Returns the prefix of the classifier, such as "fc."; "" if there is no classifier.
 
     It goes by the names that torchvision and timm give the classifier; among several, the highest number is the
     classifier, because the entries of a safetensors file are in alphabetical order. Without such a name it is the last
-    entry, if that is a matrix or a 1x1 convolution with a bias.
+    entry, if that is a matrix or a 1x1 convolution with a bias, and no part of a transformer's block, with which
+    networks end that classify nothing (DINOv2, SigLIP).
     """
     named = [match for key in state if (match := CLASSIFIER.fullmatch(key)) and state[key].dim() in (2, 4)]
     if named:
@@ -50,6 +54,8 @@ def classifier_of(state: State) -> str:
     for key in reversed([*state]):
         value = state[key]
         if key.endswith(".weight") and value.dim() >= 2:
+            if OF_A_BLOCK.search(key):
+                return ""
             is_classifier = value.dim() == 2 or (value.shape[2:].numel() == 1 and f"{key[:-7]}.bias" in state)
             return key.removesuffix("weight") if is_classifier else ""
     return ""

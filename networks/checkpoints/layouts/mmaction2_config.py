@@ -38,9 +38,11 @@ BACKBONES = {
     "C3D": "clip3d",
     "MViT": "clip3d",
     "SwinTransformer3D": "clip3d",
+    "UniFormer": "clip3d",
+    "UniFormerV2": "clip3d",
 }
 LIBRARIES = {"torchvision.": "", "timm.": "timm/"}  # prefix of their networks' names -> the prefix here
-HEADS = ("TSNHead", "TSMHead", "TRNHead", "I3DHead", "SlowFastHead", "X3DHead", "TPNHead", "MViTHead")
+HEADS = ("TSNHead", "TSMHead", "TRNHead", "I3DHead", "SlowFastHead", "X3DHead", "TPNHead", "MViTHead", "UniFormerHead")
 SEPARATED = ("ResNet3dCSN", "ResNet2Plus1d")  # strided in time, with a larger eps
 # arguments that the weights do not show -> the value that our networks have
 UNTRACED: dict[str, Any] = {

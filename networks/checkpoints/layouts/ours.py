@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.base import Base, Description, Layout, State
 
 PARTS = {"backbone", "network", "pooler", "relations", "neck", "head", "dropout"}  # parts of our methods
 
@@ -30,6 +30,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     settings = others.get("settings")
     if isinstance(settings, Mapping):  # with the defaults of their time; earlier files have only the config
         description.arguments |= settings
+    description.base = _base(others)
     if model:
         description.arguments.setdefault("modality", "rgb")  # absent from configs of the time when RGB was the only one
     else:
@@ -37,6 +38,15 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
             "no config in the file: the method, its clip and its shift come from the config of the run"
         )
     return dict(state), description
+
+
+def _base(others: Mapping[str, Any]) -> Base | None:
+    """Returns what a checkpoint that holds only what was trained stands on."""
+    stored = others.get("base")
+    if not isinstance(stored, Mapping):
+        return None
+    network, file, digits = (str(stored.get(name, "")) for name in ("network", "file", "hash"))
+    return Base(network, file, digits, keys=tuple(map(str, stored.get("keys", ()))))
 
 
 LAYOUT = Layout("this project", _recognises, _convert)
