@@ -14,10 +14,10 @@ from methods.clip3d import Clip3D
 from methods.trunk import NUM_SEGMENTS, ClipFeatures, make_trunk
 from networks import IMAGE_BACKBONES
 from networks.checkpoints.load import TRUNK
+from networks.clip.attentive_pooler import AttentivePooler, places_in_time
 from networks.image.backbones import ALIASES, architecture, image_backbone
 from networks.image.features import FrameFeatures, Pooling
 from networks.prepare import CHANNELS_LAST, freeze_whole
-from networks.temporal.attentive_pooler import AttentivePooler, places_in_time
 from utils.clip_spec import CLIP_DIMS, ClipSpec
 from utils.config.build import checked
 from utils.errors import UserError

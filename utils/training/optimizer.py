@@ -14,7 +14,7 @@ from utils.errors import CheckpointError, ConfigError
 from utils.processes.sharded import shard_like
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
-WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
+WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
 # what each optimizer remembers of a parameter
 REMEMBERED: dict[type[torch.optim.Optimizer], set[str]] = {
     torch.optim.SGD: {"momentum_buffer"},
@@ -38,8 +38,9 @@ def parameter_groups(
 ) -> list[Group]:
     """Puts every trainable parameter into exactly one group.
 
-    no_wd: True exempts the biases of convolutions and linear layers and all parameters of norm layers from weight
-        decay; "norm" exempts the norm layers only (PySlowFast). It overrides policy.
+    no_wd: True exempts the biases of convolutions and linear layers, all parameters of norm layers, and the class
+        tokens and position tables of vision transformers from weight decay; "norm" exempts the norm layers only
+        (PySlowFast). It overrides policy.
     policy: makes the groups of TSN (Wang et al. 2016, arXiv 1608.00859): biases learn at twice the rate without decay,
         norm layers do not decay. On optical flow (`model.clip`) the first convolution learns at five times the rate
         and its bias at ten times, because its weights come from RGB.
@@ -66,7 +67,9 @@ def parameter_groups(
     policy = policy and not no_wd
     for module, name, parameter in _own_parameters(model):
         is_bias = name.endswith("bias")
-        if isinstance(module, NORMS):
+        if not getattr(module, "decays", True):  # tables of vision transformers
+            kind = "weight without decay" if no_wd is True else "weight"
+        elif isinstance(module, NORMS):
             kind = "weight without decay" if no_wd or policy else ("bias" if is_bias else "weight")
         elif policy and fc_lr5 and id(parameter) in in_head:
             kind = "head bias" if is_bias else "head weight"

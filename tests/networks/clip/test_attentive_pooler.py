@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv3d, gelu, layer_norm, linear, scaled_dot_product_attention
 
-from networks.temporal.attentive_pooler import AttentivePooler, places_in_time
+from networks.clip.attentive_pooler import AttentivePooler, places_in_time
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
 
