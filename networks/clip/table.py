@@ -6,9 +6,18 @@ from collections.abc import Callable
 
 from torch import nn
 
-from networks.clip import c3d, factorised_resnet, resnet3d_333, resnet3d_published, torchvision_builders, x3d
+from networks.clip import (
+    c3d,
+    factorised_resnet,
+    resnet3d_333,
+    resnet3d_published,
+    torchvision_builders,
+    video_vit_published,
+    x3d,
+)
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
+from networks.clip.video_vit_published import VITS
 from networks.clip.x3d import X3DS
 
 CLIP_BUILDERS: dict[str, Callable[..., nn.Module]] = {
@@ -18,6 +27,7 @@ CLIP_BUILDERS: dict[str, Callable[..., nn.Module]] = {
     **torchvision_builders.BUILDERS,
     **x3d.BUILDERS,
     **c3d.BUILDERS,
+    **video_vit_published.BUILDERS,
 }
 
 
@@ -31,7 +41,7 @@ def _example(name: str) -> tuple[int, int, int]:
         return entry.frames, entry.crop, entry.crop
     if name in X3DS:
         return X3DS[name].frames, X3DS[name].crop, X3DS[name].crop
-    return 16, 112, 112
+    return VITS[name].shape.clip if name in VITS else (16, 112, 112)
 
 
 EXAMPLES: dict[str, tuple[int, int, int]] = {name: _example(name) for name in CLIP_BUILDERS}  # T, H, W

@@ -20,11 +20,15 @@ from networks.checkpoints.layouts import (
     resnet3d_333,
     swin,
     torchvision_video,
+    transformers_vit,
+    video_vit,
     vmz,
 )
 from networks.checkpoints.layouts.base import Layout
 
 LAYOUTS: tuple[Layout, ...] = (
+    *video_vit.LAYOUTS,  # whose names begin as those of ours may
+    transformers_vit.LAYOUT,
     ours.LAYOUT,
     mit_tsm.LAYOUT,
     mmaction2_2d.LAYOUT,

@@ -24,6 +24,8 @@ class Description:
     notes: one line for each thing that the file cannot show and that the config has to say.
     protocol: the config's `augmentation`, `data` and `test`, as far as the file's own config gives them.
     class_names: the classes in order, if the project keeps them in a place of its own.
+    fresh: beginnings of entries, besides the classifier's, that begin anew where training starts from the file, because
+        a file of a pre-training does not have them.
     """
 
     method: str = ""
@@ -33,6 +35,7 @@ class Description:
     notes: list[str] = field(default_factory=list)
     protocol: dict[str, dict[str, Any]] = field(default_factory=dict)
     class_names: list[str] | None = None
+    fresh: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
