@@ -59,6 +59,11 @@ def gsf(epoch: float) -> float:
     return pyslowfast_warm_up(lambda later: half_cosine(0.01, 50)(later - 10), 10, 0.001)(epoch)
 
 
+def videomae(peak: float, start: float, floor: float, epochs: int) -> Rate:
+    """A line over five epochs, then half a cosine down to the floor."""
+    return pyslowfast_warm_up(lambda epoch: floor + half_cosine(peak - floor, epochs - 5)(epoch - 5), 5, start)
+
+
 class Recipe(NamedTuple):
     """What the source says: facts about one folder.
 
@@ -173,6 +178,11 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/r2plus1d_18_torchvision": reference(31_505_325, 0.64, 1536),
     "kinetics400/s3d_torchvision": reference(8_320_048, 0.2, 768),
     "kinetics400/r2plus1d_18_8f_vmz": vmz(31_505_325, 64, 1_000_000, 35, 10, 0.02, TRAINING_VIDEOS[K400], 1e-4),
+    "kinetics400/videomae_b_16x4_videomae": Recipe(86_534_800, 384, 75, videomae(7.5e-4, 1.5e-6, 1.5e-6, 75), 0.05),
+    "something_something_v2/videomae_b_16f_videomae": Recipe(
+        86_361_006, 384, 30, videomae(7.5e-4, 1.5e-6, 1.5e-6, 30), 0.05
+    ),
+    "ucf101/videomae_b_16x4_videomae": Recipe(86_304_869, 128, 100, videomae(2.5e-4, 5e-7, 5e-6, 100), 0.05),
     "something_something_v1/tsm_r50_8f_mit": MIT_SS,
     "something_something_v1/tsm_r50_16f_mit": MIT_SS,
     "something_something_v1/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),
