@@ -37,6 +37,8 @@ class TrainStream:
     start_step <= s < stop_step (None: endlessly). A late start costs one permutation.
 
     chances: float64 (num_videos,), summing to 1: an epoch then draws its videos with replacement by these instead.
+    repeated: elements in a row that are of one video (Hoffer et al. 2020, arXiv 1901.09335). Each counts as an epoch
+        of its own, so that each has its own random numbers; B is then a multiple of it.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class TrainStream:
         start_step: int = 0,
         stop_step: int | None = None,
         chances: np.ndarray | None = None,
+        repeated: int = 1,
     ) -> None:
         if num_videos < 1 or batch_size < 1:
             raise ValueError(f"need at least one video and one per batch, not {num_videos} and {batch_size}")
@@ -58,7 +61,7 @@ class TrainStream:
         self.num_videos, self.batch_size = num_videos, batch_size
         self.seed, self.rank, self.world = seed, rank, world
         self.start_step, self.stop_step = start_step, stop_step
-        self._chances = chances
+        self._chances, self._repeated = chances, repeated
         self._epoch, self._order = -1, np.zeros(0, np.int32)
 
     def __len__(self) -> int:
@@ -78,10 +81,11 @@ class TrainStream:
         return [self._at(position) for position in range(first, first + self.batch_size)]
 
     def _at(self, position: int) -> tuple[int, int]:
+        position, repeat = divmod(position, self._repeated)
         epoch, place = divmod(position, self.num_videos)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, epoch_order(self.num_videos, self.seed, epoch, self._chances)
-        return epoch, int(self._order[place])
+        return epoch * self._repeated + repeat, int(self._order[place])
 
 
 def balanced_chances(labels: np.ndarray | LabelSets) -> np.ndarray:

@@ -131,7 +131,8 @@ def clip_protocol(common: Common, clip: ClipSpec, *, train: bool) -> ClipProtoco
         context=common.data.context,
     )
     # by default an evaluation step has as many views as a training step has clips
-    size = common.batch_size if train else common.test.batch_size or max(1, common.batch_size // protocol.num_views)
+    views = common.test.batch_size or max(1, common.batch_size // protocol.num_views)
+    size = common.batch_size * common.data.repeated if train else views
     return dataclasses.replace(protocol, batch_size=size)
 
 

@@ -131,6 +131,7 @@ class Split:
             start_step=start * self.common.accumulate,
             stop_step=stop * self.common.accumulate,
             chances=balanced_chances(self.labels) if self.common.balanced_sampling else None,
+            repeated=self.common.data.repeated,
         )
         loader = self._loader(stream, rank, network)
         if also_validating is not None:

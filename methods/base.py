@@ -114,6 +114,10 @@ class Method(nn.Module):
         """Tells whether no image network has this entry, so that it stays random under image weights."""
         return ".non_local." in key or "neck." in key
 
+    def resized_tables(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the entries of `state` that are tables of places for clips of another size, resized to this one."""
+        return {}
+
     def train(self: Self, mode: bool = True) -> Self:
         """Sets the training mode of all modules except those that networks/prepare.py has frozen."""
         super().train(mode and not getattr(self, "frozen", False))  # a method may be the frozen part of another

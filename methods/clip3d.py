@@ -1,4 +1,4 @@
-"""Runs one 3-D network over a clip of consecutive frames: Slow, I3D, C2D, R3D, R(2+1)D, S3D, CSN, X3D, MViT, Swin."""
+"""Runs one network over a clip of consecutive frames: I3D, R3D, R(2+1)D, S3D, CSN, X3D, MViT, Swin, VideoMAE, ..."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from networks.clip.inflate import inflate
 from networks.clip.resnet3d import ResNet3d
 from networks.clip.swin import from_image_swin
 from networks.clip.table import EXAMPLES, image_architecture
+from networks.clip.video_vit import VideoViT, fit_tables
 from networks.first_convolution import replace_first_convolution
 from networks.temporal.tpn import TPN
 from utils.clip_spec import ClipSpec
@@ -51,6 +52,10 @@ class ClipMethod(Method):
         """Maps clips (B, C, T, H, W) to logits (B, K)."""
         logits: Tensor = self.network(clips)
         return logits
+
+    def resized_tables(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the tables of places in `state` that are for clips of another size, resized to this one's."""
+        return fit_tables(self.network, state, "network.") if isinstance(self.network, VideoViT) else {}
 
     def inflated(self, state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         """Inflates the weights of an image network to the entries under `prefix` of this method's state dict.

@@ -172,6 +172,11 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
         assert common.weight_decay == recipe.weight_decay and common.save_weights == "trained"
         assert {(group.lr_mult, group.decay_mult) for group in groups} <= {(1, 1), (1, 0)}
         return
+    if name.endswith("_videomae"):
+        assert isinstance(optimizer, torch.optim.AdamW) and optimizer.defaults["betas"] == (0.9, 0.999)
+        assert (common.weight_decay, common.layer_decay, common.data.repeated) == (recipe.weight_decay, 0.75, 2)
+        assert {(group.lr_mult, group.decay_mult) for group in groups} == {(1, 1), (1, 0)}
+        return
     if recipe.adamw:
         assert isinstance(optimizer, torch.optim.AdamW)
     else:
@@ -220,7 +225,7 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
 
 def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
     wanted = {text for name in RECIPES if isinstance(text := config(name).model.pretrained, str)}
-    assert len(wanted) == 9 and wanted <= registry().keys()
+    assert len(wanted) == 12 and wanted <= registry().keys()
     for depth in (50, 101):
         url = torchvision.models.get_model_weights(f"resnet{depth}")["IMAGENET1K_V2"].url
         assert registry()[f"imagenet1k/resnet{depth}_v2_torchvision"].url == url

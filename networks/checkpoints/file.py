@@ -36,13 +36,18 @@ from utils.torch_file import SUM, ZIP_MAGIC, hash_of, read_torch, sum_of
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
 # entries in which projects keep the weights; if there are several, the first is taken
-NAMES = ("state_dict", "model_state", "model_state_dict", "model", "network", "blobs")
-WRAPPERS = (
+NAMES = (
+    *("state_dict", "model_state", "model_state_dict", "model", "network", "blobs"),
+    "module",  # DeepSpeed
+    *("target_encoder", "ema_encoder", "encoder"),  # V-JEPA 2, in the order in which its evaluation takes them
+)
+PROBES = "classifiers"  # of V-JEPA 2: one for each setting that was trained
+WRAPPERS = (  # of DistributedDataParallel, torch.compile, and several trainers
     "module.",
     "_orig_mod.",
     "model.",
     "net.",
-)  # of DistributedDataParallel, torch.compile, and several trainers
+)
 LIGHTNING = "pytorch-lightning_version"  # an entry of Lightning's files, whose module may hold more than the network
 NETWORKS = ("model", "net", "network")  # what such modules call it
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -250,6 +255,9 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any],
         if isinstance(contents.get(name), Mapping):
             found = contents[name]
             break
+    probes = contents.get(PROBES)
+    if found is contents and isinstance(probes, list) and probes and isinstance(probes[0], Mapping):
+        found = probes[0]
     state = {str(key): _tensor(value) for key, value in found.items() if _is_numbers(value)}
     for key, value in state.items():
         if value.is_quantized or value.is_meta or value.layout is not torch.strided:

@@ -51,6 +51,7 @@ class Loadable(Protocol):
     def head_prefix(self) -> str: ...
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
     def starts_random(self, key: str) -> bool: ...
+    def resized_tables(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any: ...
 
@@ -198,6 +199,12 @@ def load_into(
         raise CheckpointError(f"{file.path}: {others}; its scores would be for other classes")
     if new_head:
         optional |= _drop_head(found, wanted, head, report, drop_all=bool(others))
+    if begins:
+        inside = tuple(f"{TRUNK if trunk is not None else ''}{part}" for part in file.description.fresh)
+        optional |= {key for key in wanted if inside and key.startswith(inside)}
+    for key, value in model.resized_tables(found).items():
+        report.warnings.append(f"{key}: {_shape(found[key])} in the file, interpolated to {_shape(value)}")
+        found[key] = value
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     whole = [key for key in fits if wanted[key].is_floating_point() and not fits[key].is_floating_point()]
     if whole:

@@ -136,6 +136,37 @@ def _on_clip(project: str) -> Callable[[Description], Sections]:
     return protocol
 
 
+def _video_vit(description: Description) -> Sections:
+    """Returns how VideoMAE, V-JEPA 2, TimeSformer and ViViT are tested, as far as views and pixels say."""
+    family, arguments = description.backbone.partition("_")[0], description.arguments
+    something = arguments.get("num_class") == 174  # of Something-Something V2, where frames are spread over the video
+    if family == "timesformer":
+        size = arguments.get("kwargs", {}).get("spatial_size", 224)
+        found = _sections("pyslowfast", "pyslowfast", size=size, resize=size, views=(1, 3), average="logits")
+        if something:
+            found["data"]["sampling"] = found["test"]["sampling"] = "pyslowfast_segments"
+        return found
+    if family == "vivit":
+        found = _sections("mmaction2_slowfast", "clip", size=224, resize=256, views=(4, 1), input_size=224)
+        found["augmentation"] |= {"mean": [0.5] * 3, "std": [0.5] * 3}
+        return found
+    if family == "vjepa2":
+        size = 384 if "2_1" in description.backbone or description.backbone.endswith("_g") else 256
+        views = (2, 3) if something else (8, 3)
+        return _sections("torchvision_swin3d", "clip", size=size, resize=size, views=views, input_size=size)
+    if something:
+        return _sections("mmaction2_slowfast", "twice", size=224, resize=224, views=(2, 3), input_size=224)
+    return _sections("mmaction2_slowfast", "clip", size=224, resize=224, views=(5, 3), input_size=224)
+
+
+def _mmaction2_vit(description: Description) -> Sections:
+    found = _video_vit(description)
+    if description.backbone.startswith("timesformer"):
+        size = found["augmentation"]["input_size"]
+        return _sections("mmaction2_slowfast", "mmaction2_clip", size=size, resize=size, views=(1, 3), input_size=size)
+    return found
+
+
 def _vmz(description: Description) -> Sections:
     if "csn" in description.backbone:
         return _sections("vmz", "clip", size=224, views=(10, 1))
@@ -183,6 +214,12 @@ PROJECTS = {
     "ST-Adapter": _on_clip("ST-Adapter"),
     "AIM": _on_clip("AIM"),
     "mmaction2 UniFormer": _uniformer("mmaction2_slowfast", "mmaction2_clip"),
+    "VideoMAE": _video_vit,
+    "V-JEPA 2": _video_vit,
+    "V-JEPA 2 probe": _video_vit,
+    "TimeSformer": _video_vit,
+    "transformers": _video_vit,
+    "mmaction2 ViT": _mmaction2_vit,
     "VMZ": _vmz,
     "torchvision video": _torchvision,
     "3D-ResNets-PyTorch": _resnet3d_333,

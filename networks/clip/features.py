@@ -13,6 +13,7 @@ from networks.clip.resnet3d_333 import ResNet3d333
 from networks.clip.slowfast import SlowFastNet
 from networks.clip.uniformer import UniFormer
 from networks.clip.uniformer_v2 import UniFormerV2
+from networks.clip.video_vit import VideoViT
 from networks.clip.x3d import X3D
 from networks.image.features import caught
 
@@ -37,6 +38,8 @@ def clip_tokens(net: nn.Module, clips: Tensor) -> Tensor:
     if isinstance(net, SlowFastNet):
         slow, fast = net.forward_features(clips)
         return _of_map(torch.cat([slow, fast.unflatten(2, (slow.shape[2], -1)).mean(3)], dim=1))
+    if isinstance(net, VideoViT):
+        return net.forward_features(clips)
     if isinstance(net, (ResNet3d, ResNet3d333)):
         return _of_map(net.forward_features(clips))
     if isinstance(net, (Hiera, UniFormerV2)):

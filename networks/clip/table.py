@@ -16,10 +16,12 @@ from networks.clip import (
     torchvision_builders,
     uniformer,
     uniformer_v2,
+    video_vit_published,
     x3d,
 )
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
+from networks.clip.video_vit_published import VITS
 from networks.clip.x3d import X3DS
 
 CLIP_BUILDERS: dict[str, Callable[..., nn.Module]] = {
@@ -32,6 +34,7 @@ CLIP_BUILDERS: dict[str, Callable[..., nn.Module]] = {
     **hiera.BUILDERS,
     **uniformer.BUILDERS,
     **uniformer_v2.BUILDERS,
+    **video_vit_published.BUILDERS,
 }
 
 
@@ -49,7 +52,7 @@ def _example(name: str) -> tuple[int, int, int]:
         return 8, 224, 224
     if name in hiera.BUILDERS or name in uniformer.BUILDERS:
         return 16, 224, 224
-    return 16, 112, 112
+    return VITS[name].shape.clip if name in VITS else (16, 112, 112)
 
 
 EXAMPLES: dict[str, tuple[int, int, int]] = {name: _example(name) for name in CLIP_BUILDERS}  # T, H, W

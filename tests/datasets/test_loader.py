@@ -42,6 +42,17 @@ def test_a_stream_that_starts_late_continues_the_early_one(start: int):
     assert list(late) == early[start:] and len(late) == 30 - start
 
 
+@pytest.mark.parametrize("world", [1, 2])
+def test_repeated_videos_come_in_a_row_each_with_numbers_of_its_own(world: int):
+    once = [TrainStream(10, 3, seed=2, rank=rank, world=world, stop_step=9) for rank in range(world)]
+    thrice = [TrainStream(10, 9, seed=2, rank=rank, world=world, stop_step=9, repeated=3) for rank in range(world)]
+    for plain, stream in zip(once, thrice, strict=True):
+        for few, many in zip(plain, stream, strict=True):
+            assert many == [(3 * epoch + repeat, index) for epoch, index in few for repeat in range(3)]
+    pairs = [pair for stream in thrice for step in stream for pair in step]
+    assert len(set(pairs)) == len(pairs)
+
+
 def test_batches_larger_than_the_data_set():
     (batch,) = TrainStream(3, 8, seed=0, stop_step=1)
     assert [epoch for epoch, _ in batch] == [0, 0, 0, 1, 1, 1, 2, 2]

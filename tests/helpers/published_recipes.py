@@ -64,6 +64,11 @@ def adapters(peak: float, warm_up: float, epochs: int) -> Rate:
     return pyslowfast_warm_up(lambda epoch: half_cosine(peak, epochs - warm_up)(epoch - warm_up), warm_up, 0.0)
 
 
+def videomae(peak: float, start: float, floor: float, epochs: int) -> Rate:
+    """A line over five epochs, then half a cosine down to the floor."""
+    return pyslowfast_warm_up(lambda epoch: floor + half_cosine(peak - floor, epochs - 5)(epoch - 5), 5, start)
+
+
 class Recipe(NamedTuple):
     """What the source says: facts about one folder.
 
@@ -204,6 +209,11 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/st_adapter_clip_b16_8x16": Recipe(93_217_168, 192, 12, adapters(7.5e-4, 2, 12), 0.01),
     "kinetics400/aim_clip_b16_8x16": Recipe(96_764_560, 64, 30, adapters(3e-4, 2.5, 30), 0.05),
     "something_something_v2/st_adapter_clip_b16_8f": Recipe(100_153_518, 256, 50, adapters(1e-3, 2, 50), 0.01),
+    "kinetics400/videomae_b_16x4_videomae": Recipe(86_534_800, 384, 75, videomae(7.5e-4, 1.5e-6, 1.5e-6, 75), 0.05),
+    "something_something_v2/videomae_b_16f_videomae": Recipe(
+        86_361_006, 384, 30, videomae(7.5e-4, 1.5e-6, 1.5e-6, 30), 0.05
+    ),
+    "ucf101/videomae_b_16x4_videomae": Recipe(86_304_869, 128, 100, videomae(2.5e-4, 5e-7, 5e-6, 100), 0.05),
     "something_something_v1/tsm_r50_8f_mit": MIT_SS,
     "something_something_v1/tsm_r50_16f_mit": MIT_SS,
     "something_something_v1/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),

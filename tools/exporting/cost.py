@@ -13,6 +13,7 @@ from methods import METHODS
 from networks.clip import c3d
 from networks.clip.factorised_resnet import VIDEO_RESNETS
 from networks.clip.resnet3d_published import RESNETS_3D
+from networks.clip.video_vit_published import VITS
 from networks.clip.x3d import X3DS
 from tools.exporting.cost_rows import Row, all_rows
 from utils.errors import UserError
@@ -98,6 +99,7 @@ def sources() -> str:
         **{name: row.source for name, row in RESNETS_3D.items()},
         **{name: row.source for name, row in VIDEO_RESNETS.items()},
         **{name: row.source for name, row in X3DS.items()},
+        **{name: row.source for name, row in VITS.items()},
         "c3d": c3d.SOURCE,
     }
     lines = [f"- `{name}`: {rows[name]}" for name in sorted(rows)]

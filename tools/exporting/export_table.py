@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from methods import METHODS
 from methods.base import Method
+from networks.clip.video_vit_published import VITS
 from tools.exporting import TOLERANCE
 from tools.exporting.cost_rows import Row, all_rows
 from tools.exporting.export import Exportable, export, trace
 from tools.exporting.random_weights import liven
+from utils.config.build import parameters_of
 from utils.errors import UserError
 from utils.files import ROOT, atomic_write
 
@@ -31,7 +33,7 @@ and `make test` fails when a registered model has no row here.
 
 Each file was run in batches of 1 and 3, by ONNX Runtime or by PyTorch, and its logits compared with the network's. The
 differences are the largest of any logit, divided by the largest logit if that is above 1; {tolerance:.0e} is allowed.
-Hiera and UniFormer were built with one or two blocks of each kind, which all others are like.
+Video transformers, Hiera and UniFormer were built with one or two blocks of each kind, which all others are like.
 `python -m tools.export_table NAME --write` makes the row of a new model.
 
 """
@@ -66,8 +68,7 @@ class Model:
     def build(self) -> Method:
         """Builds the network in evaluation mode, with the same random weights each time."""
         torch.manual_seed(0)
-        short = next((kwargs for name, kwargs in SHORT.items() if self.row.backbone.startswith(name)), None)
-        arguments = {**self.row.arguments, **({} if short is None else {"kwargs": short})}
+        arguments = {**self.row.arguments, **_shortened(self.row.backbone)}
         method = METHODS[self.row.method](backbone=self.row.backbone, num_class=CLASSES, **arguments)
         _calm(method)
         liven(method, self.clips(4))
@@ -83,6 +84,17 @@ class Model:
             return torch.randn(batch, 3, *self.size, generator=generator)
         blobs = torch.randn(batch, 3, frames // 2, height // BLOB, width // BLOB, generator=generator)
         return nn.functional.interpolate(blobs, self.size, mode="trilinear")
+
+
+def _shortened(backbone: str) -> dict[str, Any]:
+    """Returns the arguments that make a transformer of one or two blocks of each kind; {} for other networks."""
+    if short := next((kwargs for name, kwargs in SHORT.items() if backbone.startswith(name)), None):
+        return {"kwargs": short}
+    if backbone not in VITS:
+        return {}
+    known = parameters_of(VITS[backbone].build)
+    short = {"depth": 2, "pool_depth": 2, "spatial_size": SIDE}
+    return {"kwargs": {name: value for name, value in short.items() if name in known}}
 
 
 def _calm(method: Method) -> None:

@@ -35,9 +35,9 @@ SOLVES = "LBFGS"  # the optimizer that is done in a single step
 ALL = "all"  # of `freeze`: everything but the classifier
 BASE = "base"  # of `freeze`: the image network without what a method adds to it
 OF_STEPS = (  # keys that say how steps follow each other
-    *("lr_scheduler", "momentum", "nesterov", "no_wd", "policy", "fc_lr5", "lr_by_name", "clip_gradient", "ema"),
-    *("teacher", "accumulate", "global_batch", "reference_batch", "balanced_sampling", "precise_bn", "bad_loss_budget"),
-    *("val_freq", "val_epochs", "patience", "print_freq", "ckpt_freq"),
+    *("lr_scheduler", "momentum", "betas", "nesterov", "no_wd", "policy", "fc_lr5", "lr_by_name", "layer_decay"),
+    *("clip_gradient", "ema", "teacher", "accumulate", "global_batch", "reference_batch", "balanced_sampling"),
+    *("precise_bn", "bad_loss_budget", "val_freq", "val_epochs", "patience", "print_freq", "ckpt_freq"),
 )
 
 
@@ -74,10 +74,13 @@ class Common(Section):
     weight_decay: NonNegativeFloat = 0.0001
     """Weight decay, which torch's SGD adds to the gradient and AdamW applies to the weight. LBFGS standardises what the
     head sees before; try 0.01."""
+    betas: list[Annotated[float, Field(ge=0.0, lt=1.0)]] = Field([0.9, 0.999], min_length=2, max_length=2)
+    """Decays of AdamW's averages of the gradient and of its square."""
     nesterov: bool = False
     """True: SGD with Nesterov momentum."""
     no_wd: bool | Literal["norm"] = False
-    """True: no weight decay for biases and for the weight and bias of batch norm; norm: for batch norm only."""
+    """True: no weight decay for biases, for the weight and bias of norms, and for the class tokens and tables of video
+    transformers; norm: for norms only."""
     policy: bool = False
     """True: parameter groups of TSN. Biases learn at twice the rate without weight decay, norm layers do not decay,
     and the first convolution of a flow network learns at five times the rate. no_wd overrides it."""
@@ -108,6 +111,9 @@ class Common(Section):
     save_weights: Literal["all", "trained"] = "all"
     """Weights that checkpoints hold. trained: those that freeze: [base] lets learn, with the name and a hash of the
     weights of model.pretrained, without which such a checkpoint cannot be used."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Factor of the learning rate from one block to the block before it. The classifier learns at the full rate, the
+    last block at this share of it, the one before at its square (BEiT, VideoMAE: 0.75); 1: all alike."""
     lr_by_name: dict[str, NonNegativeFloat] = {}
     """Factors of the learning rate by the first parts of parameter names: `{backbone: 0.1}`; of several that match, the
     longest counts."""
@@ -192,6 +198,10 @@ class Common(Section):
             raise ValueError("patience counts validations, so it needs val_source")
         if self.save_weights == "trained" and (self.freeze != [BASE] or not self.model.pretrained or self.ema):
             raise ValueError("save_weights: trained needs freeze: [base] and model.pretrained, and no ema")
+        if self.solves and self.data.repeated > 1:
+            raise ValueError(f"data.repeated: optimizer: {SOLVES} sees each video once")
+        if "betas" in self.model_fields_set and self.optimizer != "ADAMW":
+            raise ValueError(f"betas are those of optimizer: ADAMW, and it is {self.optimizer}")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
         if self.data.background.per_span and self.data.background.label is None and not self.multi_label:

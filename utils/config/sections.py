@@ -153,6 +153,9 @@ class Data(Section):
     group_regex: str | None = None
     """Finds in a video's name what it was cut from, as --group-regex of tools.make_lists does: videos of one group are
     held out together where optimizer: LBFGS chooses a weight decay; None: the groups of UCF-101's names."""
+    repeated: Annotated[PositiveInt, Field(le=16)] = 1
+    """Clips of each video in a training batch, each cut and coloured anew (repeated augmentation). batch_size, epochs
+    and learning rates count videos, so a batch of 8 videos with 2 has 16 clips."""
     with_offset: bool = False
     """True: lines of lists are `path offset num_frames label`, spans that begin after `offset` frames of their video,
     as in mmaction2's lists of this name (docs/data.md)."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from utils.config.schema import Common
 from utils.errors import CheckpointError, ConfigError
 from utils.processes.sharded import shard_like
+from utils.training.blocks import blocks_of
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.Embedding)
@@ -111,6 +112,32 @@ def _check_known(module: nn.Module) -> None:
         )
 
 
+def split_by_depth(groups: Iterable[Group], model: nn.Module, decay: float) -> list[Group]:
+    """Splits the groups by depth: each block learns at `decay` times the rate of the next one (BEiT, arXiv 2106.08254).
+
+    What comes before the first block, in the order of the parameters, has the depth 0, what follows a block has that of
+    the block, and what follows the last one, up to the classifier, learns at the full rate.
+    Raises: ConfigError for a network without repeated blocks.
+    """
+    blocks = list(blocks_of(model))
+    if not blocks:
+        raise ConfigError("common.layer_decay: this network has no repeated blocks; set it to 1")
+    starts = [f"{name}." for name in blocks]
+    last = max(i for i, (name, _) in enumerate(model.named_parameters()) if name.startswith(starts[-1]))
+    depths, depth = {}, 0
+    for place, (name, parameter) in enumerate(model.named_parameters()):
+        depth = next((number for number, start in enumerate(starts, 1) if name.startswith(start)), depth)
+        depths[id(parameter)] = depth if place <= last else len(blocks) + 1
+    split: dict[tuple[str, int], Group] = {}
+    for group in groups:
+        for parameter in group.params:
+            depth = depths[id(parameter)]
+            factor = decay ** (len(blocks) + 1 - depth)
+            new = Group(f"{group.name} at depth {depth}", group.lr_mult * factor, group.decay_mult)
+            split.setdefault((group.name, depth), new).params.append(parameter)
+    return list(split.values())
+
+
 def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[str, float]) -> list[Group]:
     """Splits the groups by the parameters whose names begin with a key of `factors`, and multiplies their rates by it.
 
@@ -147,6 +174,8 @@ def optimizer_for(model: nn.Module, common: Common) -> torch.optim.Optimizer:
         raise ConfigError(
             f"common.freeze: {common.freeze} leaves nothing to train; leave out the part that should learn"
         )
+    if common.layer_decay < 1:
+        groups = split_by_depth(groups, model, common.layer_decay)
     return make_optimizer(common, split_by_name(groups, model, common.lr_by_name))
 
 
@@ -167,7 +196,7 @@ def make_optimizer(config: Common, groups: Iterable[Group]) -> torch.optim.Optim
     ]
     lr = config.lr_scheduler.base_lr
     if config.optimizer == "ADAMW":
-        return torch.optim.AdamW(torch_groups, lr=lr)
+        return torch.optim.AdamW(torch_groups, lr=lr, betas=(config.betas[0], config.betas[1]))
     return torch.optim.SGD(torch_groups, lr=lr, momentum=config.momentum, nesterov=config.nesterov)
 
 

@@ -22,7 +22,9 @@ from networks.checkpoints.layouts import (
     resnet3d_333,
     swin,
     torchvision_video,
+    transformers_vit,
     uniformer,
+    video_vit,
     vmz,
 )
 from networks.checkpoints.layouts.base import Layout
@@ -30,6 +32,8 @@ from networks.checkpoints.layouts.base import Layout
 LAYOUTS: tuple[Layout, ...] = (
     *uniformer.LAYOUTS,  # its second network has all entries under `backbone.`, like some of ours
     *clip.LAYOUTS,
+    *video_vit.LAYOUTS,  # whose names begin as those of ours may
+    transformers_vit.LAYOUT,
     ours.LAYOUT,
     mit_tsm.LAYOUT,
     mmaction2_2d.LAYOUT,

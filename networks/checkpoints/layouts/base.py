@@ -41,6 +41,8 @@ class Description:
     protocol: the config's `augmentation`, `data` and `test`, as far as the file's own config gives them.
     class_names: the classes in order, if the project keeps them in a place of its own.
     base: what the file's weights stand on, if it does not hold it.
+    fresh: beginnings of entries, besides the classifier's, that begin anew where training starts from the file, because
+        a file of a pre-training does not have them.
     """
 
     method: str = ""
@@ -51,6 +53,7 @@ class Description:
     protocol: dict[str, dict[str, Any]] = field(default_factory=dict)
     class_names: list[str] | None = None
     base: Base | None = None
+    fresh: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

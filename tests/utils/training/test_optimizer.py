@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from networks import CLIP_NETWORKS
+from networks.clip.vit_layers import Block
 from tests.helpers.grey import config
 from utils.clip_spec import ClipSpec
 from utils.errors import CheckpointError, ConfigError
@@ -177,3 +179,38 @@ def test_a_memory_that_cannot_be_read_is_an_error(saved: object) -> None:
 def test_freezing_everything_leaves_nothing_to_train() -> None:
     with pytest.raises(ConfigError, match=r"^common.freeze: \['conv', 'head'\] leaves nothing to train"):
         optimizer_for(Net().requires_grad_(False), config(freeze=["conv", "head"]))
+
+
+def _rates(model: nn.Module, **keys: object) -> dict[str, float]:
+    optimizer = optimizer_for(model, config(optimizer="ADAMW", **keys))
+    return {name: group["lr_mult"] for group in optimizer.param_groups for name in group["param_names"]}
+
+
+def test_layer_decay_gives_each_block_a_share_of_the_rate_of_the_next_one() -> None:
+    net = CLIP_NETWORKS["timesformer_b"](
+        num_class=3, embed_dim=8, depth=3, num_heads=2, temporal_size=2, spatial_size=16
+    )
+    rates = _rates(net, layer_decay=0.5, no_wd=True)
+    assert rates.keys() == dict(net.named_parameters()).keys()
+    for start, share in (
+        *(("cls_token", 1 / 16), ("pos_embed", 1 / 16), ("time_embed", 1 / 16), ("patch_embed", 1 / 16)),
+        *(("blocks.0", 1 / 8), ("blocks.1", 1 / 4), ("blocks.2", 1 / 2), ("norm.", 1), ("head.", 1)),
+    ):
+        found = {rate for name, rate in rates.items() if name.startswith(start)}
+        assert found == {share}, start
+
+
+def test_layer_decay_goes_with_factors_by_name_and_needs_blocks() -> None:
+    net = nn.ModuleDict({"blocks": nn.Sequential(Block(8, 2), Block(8, 2)), "head": nn.Linear(8, 2)})
+    rates = _rates(net, layer_decay=0.5, lr_by_name={"head": 10.0, "blocks.1": 3.0})
+    assert rates["blocks.0.norm1.bias"] == 0.25 and rates["blocks.1.norm1.bias"] == 1.5 and rates["head.bias"] == 10
+    with pytest.raises(ConfigError, match=r"^common\.layer_decay: this network has no repeated blocks; set it to 1$"):
+        _rates(nn.Linear(2, 2), layer_decay=0.5)
+
+
+def test_adamw_has_the_betas_of_the_config_and_sgd_has_none() -> None:
+    model = nn.Linear(2, 2)
+    assert optimizer_for(model, config(optimizer="ADAMW", betas=[0.9, 0.95])).defaults["betas"] == (0.9, 0.95)
+    assert optimizer_for(model, config(optimizer="ADAMW")).defaults["betas"] == (0.9, 0.999)
+    with pytest.raises(ValueError, match=r"betas are those of optimizer: ADAMW, and it is SGD"):
+        config(betas=[0.9, 0.95])

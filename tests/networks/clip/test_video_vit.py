@@ -1,0 +1,176 @@
+"""Video transformers: how tokens know their places, which clips fit, and what each family's parts must keep."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from methods.clip3d import Clip3D
+from networks import CLIP_NETWORKS
+from networks.clip.video_vit import DividedBlock, VideoViT, rotation, sines
+from networks.clip.video_vit_published import VITS
+from utils.training.blocks import blocks_of
+from utils.training.optimizer import parameter_groups
+
+TINY: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 2}
+SMALL = {"temporal_size": 4, "spatial_size": 32}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "videomae_s": {},
+    "vjepa2_l": {"pool_depth": 2},
+    "vjepa2_1_b": {"pool_depth": 2},
+    "timesformer_b": SMALL,
+    "vivit_b": SMALL,
+}
+
+
+def _net(name: str, **kwargs: Any) -> VideoViT:
+    torch.manual_seed(0)
+    net = CLIP_NETWORKS[name](num_class=3, **{**TINY, **NETWORKS[name], **kwargs})
+    assert isinstance(net, VideoViT)
+    return net
+
+
+def _clips(frames: int = 4, side: int = 32, batch: int = 2) -> Tensor:
+    return torch.randn(batch, 3, frames, side, side, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_learns_from_the_first_step_on_and_drop_path_is_for_training_alone(name: str) -> None:
+    net = _net(name, drop_path=0.3)
+    logits = net.train()(_clips())
+    logits.logsumexp(1).sum().backward()
+    asleep = [key for key, value in net.named_parameters() if value.grad is None]
+    assert logits.shape == (2, 3) and not asleep
+    net.eval()
+    with torch.no_grad():
+        assert torch.equal(net(_clips()), net(_clips()))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_order_of_frames_and_of_rows_is_seen(name: str) -> None:
+    net = _net(name).eval()
+    for block in net.blocks:
+        nn.init.normal_(block.attn.qkv.weight, std=0.5)
+        if isinstance(block, DividedBlock):
+            nn.init.normal_(block.temporal_fc.weight, std=0.1)
+    nn.init.normal_(net.head.weight)
+    with torch.no_grad():
+        here, clips = net(_clips()), _clips()
+        assert not torch.allclose(net(clips.flip(2)), here, atol=1e-3)
+        assert not torch.allclose(net(torch.cat([clips[..., 16:, :], clips[..., :16, :]], 3)), here, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_tokens_are_those_of_each_moment_and_place(name: str) -> None:
+    net = _net(name).eval()
+    with torch.no_grad():
+        tokens = net.forward_features(_clips())
+    assert tokens.shape == (2, 4 // net.shape.tubelet[0], 4, 48)
+
+
+def test_sines_are_those_of_the_running_number_with_one_speed_for_a_pair() -> None:
+    found = sines(1568, 6).numpy()
+    for number in (0, 1, 1567):
+        speeds = [10_000 ** -(2 * (channel // 2) / 6) for channel in range(6)]
+        wanted = [(math.sin, math.cos)[channel % 2](number * speed) for channel, speed in enumerate(speeds)]
+        np.testing.assert_allclose(found[number], wanted, atol=1e-7)
+
+
+def test_a_rotation_gives_time_row_and_column_a_third_each_and_leaves_the_rest() -> None:
+    grid, channels = (2, 3, 5), 16  # 4 channels for each axis, 4 left
+    plain, stretched = (rotation(grid, channels, like=torch.zeros(1), stretched=kind) for kind in (False, True))
+    for place in ((1, 2, 4), (0, 1, 3)):
+        row = (place[0] * grid[1] + place[1]) * grid[2] + place[2]
+        angles = [place[axis] * speed for axis in range(3) for speed in (1.0, 0.01, 1.0, 0.01)] + [0.0] * 4
+        torch.testing.assert_close(plain[0][row], torch.tensor(angles).cos())
+        torch.testing.assert_close(plain[1][row], torch.tensor(angles).sin())
+        far = [place[0], place[1] * 15 / 2, place[2] * 15 / 4]
+        angles = [far[axis] * speed for axis in range(3) for speed in (1.0, 1.0, 0.01, 0.01)] + [0.0] * 4
+        torch.testing.assert_close(stretched[1][row], torch.tensor(angles).sin())
+
+
+@pytest.mark.parametrize("name", ["videomae_s", "vjepa2_l", "vjepa2_1_b"])
+def test_networks_without_learned_tables_take_clips_of_any_size_that_tubelets_fill(name: str) -> None:
+    net = _net(name)
+    assert net(torch.randn(1, 3, 6, 48, 16)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "clip", "message"),
+    [
+        ("videomae_s", (5, 32, 32), "5 frames are no multiple of 2, the frames of a token"),
+        ("vjepa2_l", (4, 40, 32), "40 pixels are no multiple of 16, the side of a token's patch"),
+        ("timesformer_b", (4, 64, 64), r"built for clips of 4 x 32 x 32 .*, not 4 x 64 x 64; set clip_len and kwargs"),
+        ("vivit_b", (8, 32, 32), r"built for clips of 4 x 32 x 32 .*, not 8 x 32 x 32"),
+    ],
+)
+def test_a_clip_that_does_not_fit_is_refused_in_one_line(name: str, clip: tuple[int, ...], message: str) -> None:
+    with torch.device("meta"):
+        net = _net(name)
+        with pytest.raises(ValueError, match=message):
+            net(torch.empty(1, 3, *clip))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("videomae_b", {"num_heads": 5}, "num_heads: 5 does not divide the 768 channels"),
+        ("videomae_b", {"drop_path": 1.0}, "drop_path: should be less than 1"),
+        ("timesformer_b", {"attention": "space"}, "attention: should be 'divided' or 'joint'"),
+        ("timesformer_b", {"spatial_size": 100}, "100 pixels are no multiple of 16"),
+        ("vivit_b", {"temporal_size": 7}, "7 frames are no multiple of 2"),
+        ("vjepa2_l", {"pooling": "class"}, "pooling: should be 'attentive' or 'mean'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(name: str, arguments: dict[str, Any], message: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        CLIP_NETWORKS[name](**arguments)
+
+
+def test_divided_attention_begins_as_attention_within_frames_but_in_the_first_block() -> None:
+    net = _net("timesformer_b", depth=3)
+    zero = [not block.temporal_fc.weight.any() for block in net.blocks if isinstance(block, DividedBlock)]
+    assert zero == [False, True, True]
+
+
+def test_a_divided_block_moves_nothing_between_frames_without_its_attention_over_time() -> None:
+    block = DividedBlock(48, 2)
+    nn.init.zeros_(block.temporal_fc.weight)
+    nn.init.zeros_(block.temporal_fc.bias)
+    x = torch.randn(1, 1 + 2 * 4, 48)
+    changed = x.clone()
+    changed[:, 5:] = torch.randn(1, 4, 48)  # the second frame
+    with torch.no_grad():
+        assert torch.equal(block(x, 2)[:, 1:5], block(changed, 2)[:, 1:5])
+        assert not torch.allclose(block(x, 2)[:, 0], block(changed, 2)[:, 0])  # the class token sees all
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_blocks_are_found_for_sharing_and_computing_again_and_groups_know_every_parameter(name: str) -> None:
+    net = _net(name)
+    assert {f"blocks.{number}" for number in range(2)} <= blocks_of(net).keys()
+    groups = parameter_groups(net, no_wd=True)
+    assert sum(len(group.params) for group in groups) == len(list(net.parameters()))
+
+
+def test_the_head_of_a_fine_tuning_begins_near_zero() -> None:
+    assert _net("videomae_s").head.weight.abs().max() < 1e-4 < _net("videomae_s", head_init_scale=1.0).head.weight.std()
+
+
+def test_a_larger_patch_makes_fewer_tokens() -> None:
+    assert VITS["videomae_g"].shape.grid((16, 224, 224)) == (8, 16, 16)
+    assert _net("videomae_s", patch_size=32).forward_features(_clips()).shape == (2, 2, 1, 48)
+
+
+def test_a_method_takes_the_clip_of_its_learned_tables() -> None:
+    kwargs = {**TINY, "spatial_size": 64}
+    with torch.device("meta"):
+        method = Clip3D(backbone="timesformer_b", num_class=3, clip_len=16, kwargs=kwargs)
+        with pytest.raises(ValueError, match=r"kwargs.temporal_size: 8 differs from clip_len 16; give only one"):
+            Clip3D(backbone="timesformer_b", num_class=3, clip_len=16, kwargs={**kwargs, "temporal_size": 8})
+    assert method.example_size == (16, 64, 64) and method.network.time_embed.weight.shape == (16, 48)
