@@ -84,6 +84,7 @@ def train(run: Run, protocols: Protocols) -> int:
         return 0
     folder.begin(trainer.state.step, entries["run"] | {"config": run.config.raw})
     folder.log(summary(common, trainer.rates, len(data), rank.world_size, entries["run"]))
+    run.prepare(method, data, val)
     pictures = EventPictures(folder, trainer, data.class_names)
     batches = data.train_batches(rank, method, start=trainer.state.step, stop=trainer.total, also_validating=val)
     with StopEarly(common.time_limit) as stop, profiled(run.args.profile, folder) as profiler_step:

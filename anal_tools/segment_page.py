@@ -9,7 +9,7 @@ import numpy as np
 from anal_tools.page import COMMON, build_page
 from anal_tools.page_values import rounded
 from anal_tools.segment_input import Case
-from anal_tools.segment_scores import SegmentScores, numbers
+from anal_tools.segment_scores import SegmentScores, border_errors, numbers
 from utils.scoring.segments.detection import precision_recall
 from utils.scoring.segments.error_kinds import KINDS, RIGHT
 
@@ -30,7 +30,7 @@ def render(case: Case, scores: SegmentScores, *, title: str) -> str:
 def segment_data(case: Case, scores: SegmentScores) -> dict[str, Any]:
     """Returns everything that a page shows about answers with times, as plain values for JSON."""
     videos, order = _videos(case, scores)
-    starts, ends = _border_errors(case, scores)
+    starts, ends = border_errors(case, scores)
     right = scores.matched[scores.main] >= 0
     data = {
         "classes": case.classes,
@@ -59,16 +59,8 @@ def segment_data(case: Case, scores: SegmentScores) -> dict[str, Any]:
     return plain
 
 
-def _border_errors(case: Case, scores: SegmentScores) -> tuple[np.ndarray, np.ndarray]:
-    """Returns by how many seconds each right answer starts and ends too late, float64; below 0 for too early."""
-    matched = scores.matched[scores.main]
-    right = matched >= 0
-    truth, answers = case.truths.take(matched[right]), case.answers.take(right)
-    return answers.start - truth.start, answers.end - truth.end
-
-
 def _per_class(case: Case, scores: SegmentScores) -> list[dict[str, Any]]:
-    starts, ends = _border_errors(case, scores)
+    starts, ends = border_errors(case, scores)
     label = case.answers.label[scores.matched[scores.main] >= 0]
     rows = []
     for row in range(len(case.classes)):

@@ -14,11 +14,11 @@ from rich.table import Table
 from anal_tools.page_values import rounded
 from anal_tools.segment_input import Case, read_case
 from anal_tools.segment_page import render
-from anal_tools.segment_scores import SegmentScores, numbers, score_case
+from anal_tools.segment_scores import SegmentScores, median_border_errors, numbers, score_case
 from utils.console import TextConsole
 from utils.errors import UserError
 from utils.files import atomic_write, check_place
-from utils.scoring.segments.error_kinds import KINDS
+from utils.scoring.segments.error_kinds import KINDS, RIGHT
 from utils.scoring.segments.matching import ACTIVITYNET, THUMOS
 
 EXACT = 17  # digits that keep every float: a rounded threshold may be above the answer that it was chosen for
@@ -80,6 +80,12 @@ def show(case: Case, scores: SegmentScores) -> None:
     kinds = np.bincount(scores.kinds[scores.main], minlength=len(KINDS))
     told = ", ".join(f"{number} {kind}" for kind, number in zip(KINDS, kinds.tolist(), strict=True))
     print(f"answers at tIoU {scores.overlaps[scores.main]}: {told}")
+    if kinds[RIGHT]:
+        borders = median_border_errors(case, scores)
+        print(
+            f"borders of right answers, median absolute error: start {borders['start']:.2f} s, end "
+            f"{borders['end']:.2f} s, both {borders['both']:.2f} s"
+        )
 
 
 def as_json(case: Case, scores: SegmentScores) -> dict[str, Any]:
@@ -112,6 +118,7 @@ def as_json(case: Case, scores: SegmentScores) -> dict[str, Any]:
             "scores": found,
             "classes": classes,
             "errors": kinds,
+            "borders": median_border_errors(case, scores),
         },
         digits=EXACT,
     )

@@ -142,3 +142,21 @@ def numbers(scores: SegmentScores) -> dict[str, tuple[float, float, float]]:
         rows["frame accuracy"] = scores.timelines.accuracy
         rows["frame accuracy without background"] = scores.timelines.accuracy_without_background
     return {name: (float(value), float(low), float(high)) for name, (value, low, high) in rows.items()}
+
+
+def border_errors(case: Case, scores: SegmentScores) -> tuple[np.ndarray, np.ndarray]:
+    """Returns by how many seconds each right answer starts and ends too late, float64; below 0 for too early."""
+    matched = scores.matched[scores.main]
+    right = matched >= 0
+    truth, answers = case.truths.take(matched[right]), case.answers.take(right)
+    return answers.start - truth.start, answers.end - truth.end
+
+
+def median_border_errors(case: Case, scores: SegmentScores) -> dict[str, float]:
+    """Returns the median absolute error of the starts, of the ends and of both in seconds; nan without right answers.
+
+    They are of answers that are right at the main overlap.
+    """
+    starts, ends = border_errors(case, scores)
+    found = {"start": starts, "end": ends, "both": np.concatenate([starts, ends])}
+    return {name: float(np.median(np.abs(errors))) if len(errors) else np.nan for name, errors in found.items()}

@@ -6,7 +6,7 @@ The one place where the names of stores, presets and sampling rules in a config 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,6 +28,7 @@ from datasets.stores.feature_store import FeatureStore
 from datasets.video_dataset import VideoDataset
 from datasets.videos.clip_times import VideoSampling
 from datasets.videos.reader import find_reader
+from datasets.whole_videos import WholeVideos
 from utils.clip_spec import ClipSpec
 from utils.config.build import check_arguments, parameters_of
 from utils.config.file import nearest
@@ -109,6 +110,11 @@ class Split:
             f"the {self.name} list", [self.path(row) for row in rows], truth, class_names=self.class_names
         )
 
+    def prepare(self, network: Any, device: torch.device, log: Callable[[str], None]) -> None:
+        """Computes the features of whole videos that data.feature_cache lacks; `log` takes lines about it."""
+        if isinstance(self.dataset, WholeVideos):
+            self.dataset.compute(network, device, log)
+
     def train_batches(
         self, rank: Rank, network: Any = None, *, start: int, stop: int, also_validating: Split | None = None
     ) -> Iterable[Batch]:
@@ -169,6 +175,8 @@ class Split:
         return self._loader(shard, rank, network)
 
     def _loader(self, sampler: TrainStream | EvalShard, rank: Rank, network: Any) -> Iterable[Batch]:
+        if isinstance(self.dataset, WholeVideos):
+            return make_loader(self.dataset, sampler)
         given: dict[str, Any] = {"workers": self.common.workers, "pin_memory": rank.device.type == "cuda"}
         folder = self.common.data.feature_cache
         if folder is None or network is None or isinstance(self.dataset, FakeDataset):
@@ -188,11 +196,17 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     """
     check_dataset(common, protocol)
     _check_gpu(common)
+    if fake and protocol.clip.whole_videos:
+        raise ConfigError(f"--fake makes clips, and model.type: {common.model.type} sees whole videos")
     if fake:
         labels = protocol.task.made_up(FAKE_VIDEOS[name], common.model.num_class)
         return Split(name, common, protocol, FakeDataset(labels, protocol, seed=common.seed), None, "made up")
     records, names = open_list(common, name)
     digest = records.digest()
+    if protocol.clip.whole_videos:
+        assert common.data.feature_cache is not None
+        videos: Any = WholeVideos(records, protocol, common.data.feature_cache, num_class=common.model.num_class)
+        return Split(name, common, protocol, videos, names, f"windows of {protocol.clip.window:g} s", digest)
     flip = flip_labels(common, names) if name == "train" else None
     dataset: SampleDataset
     if has_videos(common):
@@ -304,7 +318,7 @@ def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | No
                 check_on_disk(seen, store, allowed=common.bad_frame_budget)
     except ListError as error:
         return str(error), len(records)
-    count = len(records)
+    count = len({records.path(row) for row in range(len(records))} if protocol.clip.whole_videos else records)
     if protocol.train and protocol.video_sampling.sampler != "random_multi":
         count *= protocol.video_sampling.clips_per_video  # without scanning, as if none were too short
     if names is None:

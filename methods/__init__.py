@@ -8,6 +8,7 @@ from methods.base import Method
 from methods.clip3d import Clip3D
 from methods.img import Image
 from methods.probe import Probe
+from methods.segment import Segment
 from methods.slowfast import SlowFast
 from methods.tsm import TSM
 from methods.tsn import TSN
@@ -20,4 +21,5 @@ METHODS: Mapping[str, Callable[..., Method]] = {
     "classify": Clip3D,  # the original project's name for it
     "img": Image,
     "probe": Probe,
+    "segment": Segment,
 }

@@ -3,9 +3,11 @@
     python -m tools.extract_features ckpt_best.pth.tar videos/ features/ --layer backbone.avgpool
     python -m tools.extract_features ckpt_best.pth.tar videos/ features.h5 --layer backbone.layer4 --window 2 --step 1
     python -m tools.extract_features ckpt_best.pth.tar --list-layers
+    python -m tools.extract_features ckpt_best.pth.tar videos/ features/ --layer backbone.avgpool --for actionformer \
+        --labels labels.json --window 1 --step 0.25
 
 The same command again continues where it was stopped. An entry has `features` (windows, ...) and `times` (windows, 2),
-in seconds.
+in seconds. --for writes the files of another project instead, with labels; docs/segments.md describes them.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ if not __package__:  # started as `python tools/extract_features.py`
 
 from tools.inference.arguments import DEFAULT_FPS, add_checkpoint_arguments
 from utils.cli import Parser, positive_float, positive_int, run_cli
+
+PROJECTS = ("actionformer", "opentad", "mstcn")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,13 +57,26 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
     )
+    parser.add_argument("--for", dest="project", choices=PROJECTS, help="write what this project reads, from a folder")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="of --for: spans, in a format of tools.spans")
     args = parser.parse_args(argv)
     if len(args.input) > 1:
         *args.input, out = args.input  # argparse gives all names to the first argument that takes several
         args.out = Path(out)
     if not args.list_layers and args.out is None:
         parser.error("name the videos and where their features go")
+    if args.project is not None and not args.list_layers:
+        _check_project(parser, args)
+    elif args.labels is not None:
+        parser.error("--labels is for --for")
     return args
+
+
+def _check_project(parser: Parser, args: argparse.Namespace) -> None:
+    if args.labels is None or not args.layer or args.window is None or args.step is None:
+        parser.error("--for needs --labels, --layer, --window and --step")
+    if len(args.input) != 1:
+        parser.error("--for takes one folder of videos")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ class ClipSpec:
     modality: name in MODALITIES.
     stack: number of consecutive flow fields, differences or frames that are the channels of one place; 1 for most
         networks that see RGB.
+    window, step: of a method that sees whole videos, the seconds of the windows that slide over one, each of which
+        gives a clip, and from one window to the next; 0 for a method that sees clips.
     """
 
     num_frames: int
@@ -46,6 +48,13 @@ class ClipSpec:
     dataset: str = "tsn"
     modality: str = "rgb"
     stack: int = 1
+    window: float = 0.0
+    step: float = 0.0
+
+    @property
+    def whole_videos(self) -> bool:
+        """Returns whether the method sees whole videos, as the features of the windows that slide over them."""
+        return self.window > 0
 
     @cached_property
     def length(self) -> int:

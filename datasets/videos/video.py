@@ -109,6 +109,19 @@ class Video:
                     return
 
 
+class Counted:
+    """Passes frames on, counts them and remembers when the last one was shown."""
+
+    def __init__(self, frames: Iterable[TimedFrame]) -> None:
+        self._frames = frames
+        self.number, self.time = 0, 0.0
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        for time, picture in self._frames:
+            self.number, self.time = self.number + 1, time
+            yield time, picture
+
+
 def at_rate(frames: Iterable[TimedFrame], fps: float, duration: float) -> Iterator[TimedFrame]:
     """Resamples to a constant rate: drops or repeats frames so that picture k is the one shown at k / fps seconds.
 

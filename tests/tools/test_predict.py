@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from datasets.videos.video import Video
+from datasets.windows import Window, cut, sliding
 from tests.helpers.experiment import make_experiment, run
 from tests.helpers.make_video import make_video
 from tests.helpers.run_tool import run_tool, start_tool
@@ -17,7 +18,6 @@ from tests.helpers.trained import CLASSES, CLIP, write_checkpoint
 from tools import predict
 from tools.inference import load
 from tools.inference.predict import COLUMNS
-from tools.inference.windows import Window, cut, sliding
 from utils.cli import run_cli
 from utils.errors import CheckpointError, FrameError, UserError
 from utils.scoring.result_files import read_results

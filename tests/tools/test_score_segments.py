@@ -55,6 +55,12 @@ def test_the_numbers_are_those_of_the_functions(tmp_path: Path, rng: np.random.G
         assert found["classes"][name]["ap"] == pytest.approx(expected.precision[:, label])
 
 
+def test_the_errors_of_borders_are_medians_over_right_answers(files: tuple[Path, Path], tmp_path: Path) -> None:
+    printed = run_tool("score_segments", *files, "--tiou", "0.5", "--json", tmp_path / "out.json").stdout
+    assert "median absolute error: start 1.00 s, end 0.00 s, both 0.00 s" in printed  # starts are 0 and 2 s late
+    assert json.loads((tmp_path / "out.json").read_text())["borders"] == {"start": 1.0, "end": 0.0, "both": 0.0}
+
+
 def test_a_format_that_holds_the_same_gives_the_same_numbers(files: tuple[Path, Path], tmp_path: Path) -> None:
     tables = [write_spans(read_spans([file]), tmp_path / f"{file.stem}.csv", "csv")[0] for file in files]
     frames = tmp_path / "frames.csv"

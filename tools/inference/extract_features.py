@@ -6,6 +6,7 @@ import argparse
 
 from datasets.sampling.rules import get_rule
 from tools.inference.features import find_layer, open_feature_store
+from tools.inference.features_for import extract_for
 from tools.inference.inputs import name_inputs
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.cli import Progress
@@ -20,9 +21,11 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(recognizer.layers))
         return 0
     find_layer(recognizer.method, args.layer)  # a wrong name ends the command before it writes anything
+    origin = origin_of(recognizer, args)
+    if args.project:
+        return extract_for(recognizer, origin, args)
     named = name_inputs(args.input)
     failed = 0
-    origin = origin_of(recognizer, args)
     with open_feature_store(args.out, origin) as store, Progress(len(named), unit="videos") as progress:
         for path, place in named.items():
             name = place.as_posix()

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from datasets.protocol import ClipProtocol
+from datasets.windows import usual_window
 from methods.base import Method
 from tools.inference.arguments import TOPK
 from tools.inference.prediction import ClassScore
-from tools.inference.windows import usual_window
 from utils.config.schema import Common
 from utils.errors import CheckpointError
 from utils.scoring.metrics import top_classes

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from utils.segments.table import Segments
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -60,6 +62,7 @@ class Timeline:
     fps: frames per second, on average.
     windows: how long the windows are, and why.
     warnings: what was wrong with the file.
+    answers: the segments, of a network that finds them by their ends; None if they follow from the scores.
     """
 
     times: np.ndarray
@@ -69,6 +72,7 @@ class Timeline:
     fps: float
     windows: str
     warnings: list[str]
+    answers: Segments | None = None
 
 
 @dataclass(frozen=True, eq=False)

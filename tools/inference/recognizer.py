@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from datasets.protocol import clip_protocol
-from datasets.videos.video import TimedFrame
+from datasets.videos.video import Counted, TimedFrame
+from datasets.windows import LONG, WindowClips, cut_video
 from methods.build import build_for_file
 from methods.weights import fill_for_scoring
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
@@ -32,7 +33,7 @@ from tools.inference.network import TrainedNetwork
 from tools.inference.prediction import FramePrediction, Prediction, Timeline, WindowPrediction
 from tools.inference.shared_frames import ScoredWindow, shared_frames, shares_frames
 from tools.inference.streaming import stream_frames, streaming_network
-from tools.inference.windows import LONG, WindowClips, cut_video
+from tools.inference.whole_timeline import whole_timeline
 from utils.config.file import load_config, stored_config
 from utils.errors import ConfigError, FrameError, UserError
 
@@ -69,7 +70,7 @@ class Recognizer(TrainedNetwork):
             timeline: list[WindowPrediction] = []
             windows = ""
         else:
-            counted = _Counted(source.frames())
+            counted = Counted(source.frames())
             timeline = list(self._predictions(source, counted, topk, batch_size, window, step))
             windows = self.describe_windows(source.fps, window)
             scores = np.stack([found.scores for found in timeline]).mean(axis=0, dtype=np.float64)
@@ -127,11 +128,17 @@ class Recognizer(TrainedNetwork):
     ) -> Timeline:
         """Returns the scores of the windows that slide over a whole video, in one pass; see `windows`.
 
-        Raises: FrameError when nothing can be decoded; CheckpointError when the scores are not numbers.
+        A network that averages frames, as TSN does, computes each frame once, and windows share its logits. One of
+        `type: segment` sees all windows at once, and they are those of its training.
+
+        Raises: FrameError when nothing can be decoded; CheckpointError when the scores are not numbers; UserError for
+        other windows than those that the network has to have.
         """
         _check_positive(batch_size=batch_size, window=window, step=step, fps=fps)
         source = self._open(video, fps, ends=True)
-        counted = _Counted(source.frames())
+        if self.protocol.clip.whole_videos:
+            return whole_timeline(self, source, window=window, step=step)
+        counted = Counted(source.frames())
         rows = list(self._slide(source, counted, batch_size, window, step))
         ends = np.array([row[:2] for row in rows], np.float64)
         return Timeline(
@@ -143,6 +150,12 @@ class Recognizer(TrainedNetwork):
             windows=self.describe_windows(source.fps, window),
             warnings=list(source.warnings),
         )
+
+    def _refuse_whole_videos(self) -> None:
+        if self.protocol.clip.whole_videos:
+            raise UserError(
+                f"{self.path}: labels the moments of whole videos and gives no class to a clip; use tools.segment"
+            )
 
     def stream(
         self, source: Source, *, every: int = 1, over: int | None = None, topk: int = TOPK, fps: float = DEFAULT_FPS
@@ -229,11 +242,12 @@ class Recognizer(TrainedNetwork):
             raise FrameError(f"{video.name}: has no known end; take windows() or stream(), or put the frames in a list")
         return FlowInput(video, self.protocol.transform.rule) if self.protocol.clip.modality == "flow" else video
 
-    def _whole(self, video: Input, batch_size: int) -> tuple[_Counted, np.ndarray]:
+    def _whole(self, video: Input, batch_size: int) -> tuple[Counted, np.ndarray]:
         """Scores a video by the test protocol."""
+        self._refuse_whole_videos()
         expected = video.num_frames
         while True:
-            counted = _Counted(video.frames())
+            counted = Counted(video.frames())
             clips = self.cut(video, counted, num_frames=expected)
             found = [scores for _, scores in self._scored(clips, batch_size)]
             if not counted.number:
@@ -259,6 +273,7 @@ class Recognizer(TrainedNetwork):
         self, video: Input, frames: Iterable[TimedFrame], batch_size: int, window: float | None, step: float | None
     ) -> Iterator[ScoredWindow]:
         """Yields the sliding windows. Raises: FrameError if nothing can be decoded."""
+        self._refuse_whole_videos()
         if shares_frames(self):
             found = shared_frames(self, video, frames, batch_size=batch_size, window=window, step=step)
         else:
@@ -319,6 +334,7 @@ def load(
     except ConfigError as error:
         raise ConfigError(f"{config or path}: {error}") from None
     method = method.eval().requires_grad_(False).to(chosen)
+    method.in_groups = protocol.clip.whole_videos  # the features have the bits of the training's
     names = file.class_names
     if names is None and file.layout != LAYOUT.name:
         names, origin = class_names_for(file, common.model.num_class, None)
@@ -359,16 +375,3 @@ def _check_positive(**values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not value > 0:
             raise UserError(f"{name}: should be above 0, but is {value}")
-
-
-class _Counted:
-    """Passes pictures on, counts them and remembers when the last one was shown."""
-
-    def __init__(self, frames: Iterator[TimedFrame]) -> None:
-        self._frames = frames
-        self.number, self.time = 0, 0.0
-
-    def __iter__(self) -> Iterator[TimedFrame]:
-        for time, picture in self._frames:
-            self.number, self.time = self.number + 1, time
-            yield time, picture

@@ -25,6 +25,7 @@ from tools.inference.segmenting import cutting_from_arguments
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
 from utils.files import atomic_write, check_place
+from utils.scoring.task import POINTS
 from utils.segments.table import Segments
 
 
@@ -35,6 +36,11 @@ def run(args: argparse.Namespace) -> int:
     named = name_inputs(args.input)
     _check_files(args, named)
     recognizer = load_from_arguments(args)
+    if recognizer.protocol.task is POINTS and (args.low is not None or args.smoothing or len(args.high) > 1):
+        raise UserError(
+            f"{recognizer.path}: finds segments by their ends and cuts no scores; --high is the lowest score of a "
+            "segment, and --low, --smoothing and several heights are for others"
+        )
     classes = [recognizer.name(label) for label in range(recognizer.num_class)]
     cutting, notes = cutting_from_arguments(args, classes)
     for note in notes:

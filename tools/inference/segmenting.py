@@ -15,9 +15,9 @@ import numpy as np
 
 from tools.inference.prediction import Timeline
 from utils.errors import UserError
-from utils.segments.finding import find_segments, smooth
+from utils.segments.finding import find_at_heights, smooth
 from utils.segments.suppression import suppress, suppress_softly
-from utils.segments.table import Segments, joined
+from utils.segments.table import Segments
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +45,16 @@ class Cutting:
         """Returns the segments of a video, by class, height and time; the first and the last reach its ends.
 
         Scores have 6 digits behind the point, as files have them, from which the thresholds in `least` are chosen.
-        Each moment belongs to the window whose middle is nearest, so the first window counts from the start on.
         """
-        times = timeline.times
-        scores = smooth(timeline.scores, times, seconds=self.smoothing)
-        found = joined(
-            find_segments(scores, times, high=height, low=self.low, background=self.background) for height in self.high
-        )
-        start = np.where(found.start < times[0], 0.0, found.start)
-        end = np.where(found.end > times[-1], timeline.seconds, found.end)
-        _, first = np.unique(np.stack([found.label, start, end]), axis=1, return_index=True)  # two heights may agree
-        kept = Segments(found.video, start, end, found.label, found.score).take(np.sort(first))
+        kept = timeline.answers
+        if kept is None:
+            times = timeline.times
+            scores = smooth(timeline.scores, times, seconds=self.smoothing)
+            kept = find_at_heights(
+                scores, times, self.high, seconds=timeline.seconds, low=self.low, background=self.background
+            )
+        else:  # a network that finds segments by their ends has nothing to cut
+            kept = kept.take(kept.score >= min(self.high))
         kept = kept.take(kept.end - kept.start >= self.min_length)
         if self.nms is not None:
             kept = suppress(kept, iou=self.nms)

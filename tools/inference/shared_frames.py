@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from datasets.videos.video import TimedFrame
+from datasets.windows import Window, gather, sliding, window_and_step
 from tools.inference.inputs import Input
 from tools.inference.network import TrainedNetwork
-from tools.inference.windows import Window, gather, sliding, window_and_step
 
 TimedLogits = tuple[float, np.ndarray | None]
 ScoredWindow = tuple[float, float, np.ndarray]  # seconds of the first and the last frame, scores (K,)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from datasets.videos.container import opened
+from datasets.windows import LONG
 from tools.inference.inputs import VideoInput
 from tools.inference.recognizer import Recognizer
-from tools.inference.windows import LONG
 from utils.errors import FrameError, UserError
 
 PARTS = 5  # windows, without overlap, of a short video for networks that take segments

@@ -34,10 +34,15 @@ def _off_if_false(value: Any) -> Any:
 SOLVES = "LBFGS"  # the optimizer that is done in a single step
 ALL = "all"  # of `freeze`: everything but the classifier
 BASE = "base"  # of `freeze`: the image network without what a method adds to it
+SEGMENT = "segment"  # the method that sees whole videos
 OF_STEPS = (  # keys that say how steps follow each other
     *("lr_scheduler", "momentum", "betas", "nesterov", "no_wd", "policy", "fc_lr5", "lr_by_name", "layer_decay"),
     *("clip_gradient", "ema", "teacher", "accumulate", "global_batch", "reference_batch", "balanced_sampling"),
     *("precise_bn", "bad_loss_budget", "val_freq", "val_epochs", "patience", "print_freq", "ckpt_freq"),
+)
+OF_CLIPS = (  # keys that say nothing about a method over whole videos
+    *("multi_label", "label_smooth", "class_weights", "balanced_sampling", "precise_bn", "frozen_bn", "partial_bn"),
+    *("fsdp", "activation_checkpointing", "compile"),
 )
 
 
@@ -206,6 +211,7 @@ class Common(Section):
             raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
         if self.data.background.per_span and self.data.background.label is None and not self.multi_label:
             raise ValueError("data.background: with one class per video it needs a label, a class of the class file")
+        self._check_segment()
         if self.multi_label and self.teacher.source:
             raise ValueError("teacher: teaches one class per video, so it does not go with multi_label")
         if self.teacher.scores and self.augmentation.flip_labels and self.augmentation.flip:
@@ -221,6 +227,20 @@ class Common(Section):
                 "model.position_average: scores averages softmax scores, and multi_label has none: set it to logits"
             )
         return self
+
+    def _check_segment(self) -> None:
+        """Raises: ValueError for a method over whole videos with what is only for clips, or without what it needs."""
+        if self.model.type != SEGMENT:
+            return
+        changes = [f"{key}: leave it out" for key in OF_CLIPS if key in self.model_fields_set and getattr(self, key)]
+        changes += ["data.background: leave it out; what is in no span is background"] * self.data.background.per_span
+        changes += ["data.store: {type: video}"] if self.data.store.get("type") != "video" else []
+        changes += ["data.feature_cache: a folder"] if self.data.feature_cache is None else []
+        changes += ["teacher: leave it out"] if self.teacher.source else []
+        changes += ["test.num_clips: 1"] if self.test.num_clips not in (None, 1) else []
+        changes += ["test.num_crops: 1"] if self.crops != 1 else []
+        if changes:
+            raise ValueError(f"model.type: {SEGMENT} sees the features of whole videos; set {'; '.join(changes)}")
 
     @property
     def solves(self) -> bool:

@@ -20,8 +20,8 @@ from utils.run.about import about_run, config_lines, head_lines
 from utils.run.failures import explained
 from utils.run.folder import RunFolder
 from utils.run.progress import Progress
-from utils.scoring.evaluation import Evaluation
 from utils.training.evaluate import ScoredList, evaluate
+from utils.training.evaluate_segments import evaluate_segments
 from utils.training.precision import Precision, only_repeatable
 from utils.training.teacher import Teacher
 
@@ -78,11 +78,19 @@ class Run:
             "notes": self.notes,
         }
 
-    def score(self, model: nn.Module, videos: ScoredList, precision: Precision, name: str) -> Evaluation:
+    def prepare(self, model: nn.Module, *lists: Any) -> None:
+        """Makes what a method over whole videos needs of lists before its first batch; nothing for other methods."""
+        for part in lists:
+            if part is not None:
+                part.prepare(model, self.rank.device, self.folder.log)
+
+    def score(self, model: nn.Module, videos: ScoredList, precision: Precision, name: str) -> Any:
         """Scores a list: validation during training and --evaluate both come here. name: what is scored."""
+        self.prepare(model, videos)
         share = -(-len(videos) // self.rank.world_size)
         batches = self.progress.validation(videos.eval_batches(self.rank, model), share)
-        found = evaluate(model, videos, batches, precision=precision, device=self.rank.device, name=name)
+        scored = evaluate_segments if videos.protocol.clip.whole_videos else evaluate
+        found = scored(model, videos, batches, precision=precision, device=self.rank.device, name=name)
         for fault in found.faults:
             self.folder.warn(f"left out: {fault}")
         return found

@@ -10,6 +10,7 @@ from utils.run.progress import duration
 from utils.run.stop import StopEarly
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.result_files import write_results
+from utils.scoring.segment_evaluation import SegmentEvaluation
 from utils.training.trainer import Step, Trainer
 
 FIELDS = [("Time", "time", 3), ("Data", "data", 3), ("Loss", "loss", 4)]
@@ -65,7 +66,7 @@ def train_row(trainer: Trainer, step: Step) -> str:
     return " ".join([f"Iter: [{step.number}/{trainer.total}]", *means, f"LR {step.lr:.6f}"])
 
 
-def record_validation(folder: RunFolder, step: Step, evaluation: Evaluation) -> None:
+def record_validation(folder: RunFolder, step: Step, evaluation: Evaluation | SegmentEvaluation) -> None:
     """Records a validation that ran after a step."""
     number = step.number
     folder.write([f"step {number} {validation_line(evaluation)}"])
@@ -77,18 +78,21 @@ def record_validation(folder: RunFolder, step: Step, evaluation: Evaluation) -> 
     folder.metrics(record | {"protocol": evaluation.protocol})
 
 
-def record_evaluation(folder: RunFolder, evaluation: Evaluation) -> None:
+def record_evaluation(folder: RunFolder, evaluation: Evaluation | SegmentEvaluation) -> None:
     """Writes the results of an evaluation into the experiment's folder."""
     folder.log(validation_line(evaluation))
     if folder.is_writer:
-        written = write_results(
-            folder.folder,
-            paths=evaluation.paths,
-            labels=evaluation.labels,
-            scores=evaluation.scores,
-            class_names=evaluation.class_names,
-            protocol=evaluation.protocol,
-        )
+        if isinstance(evaluation, SegmentEvaluation):
+            written = evaluation.write(folder.folder)
+        else:
+            written = write_results(
+                folder.folder,
+                paths=evaluation.paths,
+                labels=evaluation.labels,
+                scores=evaluation.scores,
+                class_names=evaluation.class_names,
+                protocol=evaluation.protocol,
+            )
         folder.log(f"written: {', '.join(map(str, written))}")
 
 
@@ -108,7 +112,7 @@ def end_line(trainer: Trainer, stop: StopEarly, *, validated: bool) -> str:
     return f"done: {state.step} step{'s' * (state.step != 1)} in {duration(state.seconds)}{best}{early}"
 
 
-def validation_line(evaluation: Evaluation) -> str:
+def validation_line(evaluation: Evaluation | SegmentEvaluation) -> str:
     """Returns the line of an evaluation, the same for validation during training and --evaluate."""
     if math.isnan(evaluation.loss):
         return f"predictions only, no video has a label ({evaluation.protocol})"
@@ -118,7 +122,7 @@ def validation_line(evaluation: Evaluation) -> str:
     return f"validation: {' '.join(videos)} Loss {evaluation.loss:.4f} {views}({evaluation.protocol})"
 
 
-def validation_row(evaluation: Evaluation) -> str:
+def validation_row(evaluation: Evaluation | SegmentEvaluation) -> str:
     """Returns what a terminal shows of that line during training, where the protocol stays the same."""
     assert evaluation.scores is not None  # a network has just scored the videos
     numbers = {name: evaluation.numbers[name] for name in _telling(evaluation.numbers, evaluation.scores.shape[1])}

@@ -12,7 +12,7 @@ import torch
 from utils.errors import UserError
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.result_files import SCORES, read_results, read_scores
-from utils.scoring.task import task_for
+from utils.scoring.task import Moments, task_for
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,10 @@ def fuse(results: Aligned, weights: Sequence[float], *, logits: bool) -> np.ndar
 
 
 def fused(members: Sequence[Evaluation], videos: Evaluation, weights: Sequence[float], *, logits: bool) -> Evaluation:
-    """Fuses evaluations of the list `videos` into one. Raises: UserError as `align` does."""
+    """Fuses evaluations of the list `videos` into one. Raises: UserError as `align` does, and for scores over time."""
+    for member in members:
+        if isinstance(member.task, Moments):
+            raise UserError(f"{member.name}: has scores over time, which are not fused")
     aligned = align(members, videos)
     kind = "mean of logits" if logits else "mean of scores"
     scores = fuse(aligned, weights, logits=logits).astype(np.float32)

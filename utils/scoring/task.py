@@ -1,4 +1,4 @@
-"""Defines the two tasks, one class per video or a set of classes, and what follows: loss, scores, numbers, texts.
+"""Defines the tasks, one class per video, a set of classes, or one per moment, and what follows: loss, scores, numbers.
 
 A label is a class, int64, or a multi-hot row, int8 (K,); it is -1, or a row of -1, where the truth is unknown. Networks
 return logits and know no task. Everything else asks `task_of(common)` or, given labels, `task_for(labels)`.
@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from utils.config.schema import Common
+from utils.config.schema import SEGMENT, Common
 from utils.scoring import average_precision as ap
 from utils.scoring.label_sets import LabelSets, label_sets, labels_from_text, labels_to_text
 from utils.scoring.losses import BinaryCrossEntropy, LabelSmoothCrossEntropy, class_factors
 from utils.scoring.metrics import mean_class_accuracy, topk_accuracy
+from utils.scoring.segments.moments import UNKNOWN, PointsLoss, StagesLoss, class_of_moments, spans_of_points
+from utils.scoring.segments.reading import LEAST, Read, read_moments, read_points
 
 SMALLEST = float(np.finfo(np.float32).tiny)  # smaller scores have no meaningful logarithm
 
@@ -101,10 +103,10 @@ class SingleLabel(Task):
     """Gives every video one class: cross entropy, softmax, top-k accuracy. Labels are int (N,)."""
 
     scores: ClassVar = "softmax"
-    train_numbers: ClassVar = {"acc1": "Prec@1", "acc5": "Prec@5"}
+    train_numbers: ClassVar[Mapping[str, str]] = {"acc1": "Prec@1", "acc5": "Prec@5"}
     val_numbers: ClassVar = {"acc1": "Prec@1", "acc5": "Prec@5", "mean_class": "mean class"}
     view_numbers: ClassVar = {"clip_acc1": "Clip Acc@1", "clip_acc5": "Clip Acc@5"}
-    charted: ClassVar = ("acc1", "acc5")
+    charted: ClassVar[Sequence[str]] = ("acc1", "acc5")
 
     @override
     def criterion(self, common: Common, labels: np.ndarray) -> nn.Module:
@@ -239,11 +241,79 @@ class MultiLabel(Task):
         return rows
 
 
+class Moments(SingleLabel):
+    """Gives every moment of a whole video one class or the background, which is the last one.
+
+    Labels in training are those of utils.scoring.segments.moments, and logits those of every stage, (B, S, T, K + 1).
+    Segments follow from the scores of moments, and `val_numbers` are of both (utils/scoring/segment_evaluation.py).
+    """
+
+    train_numbers: ClassVar[Mapping[str, str]] = {"frame_acc": "Frame acc"}
+    val_numbers: ClassVar = {"mAP": "mAP@0.5", "f1_50": "F1@50", "frame_acc": "Frame acc"}
+    view_numbers: ClassVar = {}
+    charted: ClassVar[Sequence[str]] = ("mAP", "f1_50", "frame_acc")
+
+    @override
+    def criterion(self, common: Common, labels: np.ndarray) -> nn.Module:
+        return StagesLoss()
+
+    @override
+    def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns float32 (1, B): the share of the moments whose best class is right."""
+        truth = class_of_moments(labels, logits.shape[2])
+        return _share(logits[:, -1].argmax(-1) == truth, truth != UNKNOWN)
+
+    def read(self, said: Tensor, video: Any) -> Read:
+        """Returns scores over time, float32 (T, K + 1) in 0..1, and segments, from the output for one video.
+
+        video: its times (T,) and seconds, as datasets.whole_videos.VideoFeatures has them.
+        """
+        scores = said[-1, : len(video.times)].float().softmax(-1).cpu().numpy()
+        return read_moments(scores, video.times, seconds=video.seconds)
+
+
+class Points(Moments):
+    """Gives points of a whole video classes, each with a score of its own, and spans: points (B, P, K + 4)."""
+
+    scores: ClassVar = "sigmoid"
+    train_numbers: ClassVar[Mapping[str, str]] = {"point_acc": "Point acc"}
+
+    @override
+    def criterion(self, common: Common, labels: np.ndarray) -> nn.Module:
+        return PointsLoss()
+
+    @override
+    def probabilities(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+    @override
+    def hits(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Returns float32 (1, B): the share of the points that shall find a span whose best class is right."""
+        truth, _ = spans_of_points(logits, labels)
+        return _share(logits[..., :-4].argmax(-1) == truth, truth != UNKNOWN)
+
+    @override
+    def loss(self, scores: np.ndarray, labels: np.ndarray) -> float:
+        return super().loss(np.maximum(scores, LEAST), labels)  # lower scores are not looked at
+
+    @override
+    def read(self, said: Tensor, video: Any) -> Read:
+        points = said[~said[:, -2].isnan()].float()
+        num_class = points.shape[1] - 4
+        values = torch.cat([self.probabilities(points[:, :num_class]), points[:, num_class:]], 1).cpu().numpy()
+        return read_points(values, video.times, seconds_at=video.seconds_at, num_class=num_class)
+
+
+def _share(right: Tensor, known: Tensor) -> Tensor:
+    """Returns the share of what is known that is right, float32 (1, B); 0 where nothing is."""
+    return ((right & known).sum(1) / known.sum(1).clamp(min=1))[None].float()
+
+
 def _best(logits: Tensor) -> Tensor:
     return logits.float().topk(min(5, logits.shape[1]), dim=1).indices
 
 
-SINGLE_LABEL, MULTI_LABEL = SingleLabel(), MultiLabel()
+SINGLE_LABEL, MULTI_LABEL, MOMENTS, POINTS = SingleLabel(), MultiLabel(), Moments(), Points()
 
 
 def in_words(label: Any, class_names: Sequence[str] | None) -> str:
@@ -254,6 +324,8 @@ def in_words(label: Any, class_names: Sequence[str] | None) -> str:
 
 def task_of(common: Common) -> Task:
     """Returns the task that a config sets."""
+    if common.model.type == SEGMENT:
+        return POINTS if (common.model.model_extra or {}).get("head") == "actionformer" else MOMENTS
     return MULTI_LABEL if common.multi_label else SINGLE_LABEL
 
 

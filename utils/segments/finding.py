@@ -7,6 +7,7 @@ on its own, and the background gives no segments.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,24 @@ def find_segments(
         )
         parts.append(part.take(length >= min_length))
     return joined(parts)
+
+
+def find_at_heights(
+    scores: Any, times: Any, heights: Sequence[float], *, seconds: float, low: Any = None, background: int | None = None
+) -> Segments:
+    """Returns the segments of one video at several heights of `high`, without repeats; see `find_segments`.
+
+    Each moment belongs to the window whose middle is nearest, so the first window counts from the start of the video
+    on, and the last to its end.
+
+    seconds: length of the video.
+    """
+    moments = np.asarray(times, np.float64)
+    found = joined(find_segments(scores, moments, high=height, low=low, background=background) for height in heights)
+    start = np.where(found.start < moments[0], 0.0, found.start)
+    end = np.where(found.end > moments[-1], seconds, found.end)
+    _, first = np.unique(np.stack([found.label, start, end]), axis=1, return_index=True)  # two heights may agree
+    return Segments(found.video, start, end, found.label, found.score).take(np.sort(first))
 
 
 def smooth(scores: Any, times: Any, *, seconds: float) -> np.ndarray:

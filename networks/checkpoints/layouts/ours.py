@@ -9,7 +9,7 @@ from torch import Tensor
 
 from networks.checkpoints.layouts.base import Base, Description, Layout, State
 
-PARTS = {"backbone", "network", "pooler", "relations", "neck", "head", "dropout"}  # parts of our methods
+PARTS = {"backbone", "network", "pooler", "relations", "neck", "head", "dropout", "segmenter"}  # parts of our methods
 
 ALIASES = {"classify": "clip3d"}  # the original project's names of methods
 UNKNOWN = "unknown"  # the method of a file without a config

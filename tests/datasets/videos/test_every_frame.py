@@ -20,6 +20,7 @@ from datasets.lists.records import RecordList, read_list
 from datasets.videos.reader import READERS, find_reader, read_any, read_pyav, read_torchcodec
 from datasets.videos.scan import scan
 from datasets.videos.video import Video
+from datasets.windows import cut_video
 from tests.helpers.dumping import images, make_job
 from tests.helpers.make_video import make_video
 from tests.helpers.numbered import COUNT, KINDS, RATE, number_of, write_numbered
@@ -27,7 +28,6 @@ from tests.helpers.protocol import for_testing
 from tests.helpers.requirements import needs_torchcodec
 from tools.dumping.video import dump_video
 from tools.inference.inputs import open_input
-from tools.inference.windows import cut_video
 from utils.clip_spec import ClipSpec
 from utils.errors import FrameError
 from utils.transforms.crops import TestCrops

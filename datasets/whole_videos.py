@@ -1,0 +1,286 @@
+"""Shows whole videos to a method that finds segments: the features of the windows that slide over each, and its spans.
+
+A frozen network computes the features of a video once, in one pass over it, and a file keeps them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from datasets.cached_features import Frozen, origin
+from datasets.frame_dataset import Key
+from datasets.lists.records import RecordList
+from datasets.protocol import ClipProtocol
+from datasets.videos.index import identity
+from datasets.videos.video import Counted, TimedFrame, Video
+from datasets.windows import WindowClips, cut_video
+from utils.errors import ConfigError, FrameError, ListError
+from utils.flat_file import open_arrays, save_arrays
+from utils.segments.table import Segments
+from utils.training.batch import Batch
+
+SUFFIX = ".video"
+CLIPS_AT_ONCE = 16
+SECONDS_BETWEEN_LINES = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFeatures:
+    """Holds what a frozen network tells of a whole video.
+
+    features: float32 (T, D), a row for each window.
+    times: float64 (T,), the middle of each window in seconds, rising.
+    seconds: length of the video. fps: frames per second, on average.
+    """
+
+    features: np.ndarray
+    times: np.ndarray
+    seconds: float
+    fps: float
+
+    def places(self, seconds: np.ndarray) -> np.ndarray:
+        """Returns where seconds lie among the windows, float64: k is the middle of window k, and 0 need not be 0 s."""
+        return np.interp(seconds, self._clock[0], self._clock[1])
+
+    def seconds_at(self, places: np.ndarray) -> np.ndarray:
+        """Returns the seconds of places among the windows, from 0 to the length of the video."""
+        return np.interp(places, self._clock[1], self._clock[0])
+
+    @cached_property
+    def _clock(self) -> tuple[np.ndarray, np.ndarray]:
+        """The seconds and the places of the start of the video, of the windows, and of its end."""
+        step = float(np.median(np.diff(self.times))) if len(self.times) > 1 else max(self.seconds, 1e-3)
+        before, behind = self.times[0] / step, (self.seconds - self.times[-1]) / step
+        places = np.arange(len(self.times), dtype=np.float64)
+        return (
+            np.concatenate([[0.0], self.times, [self.seconds]]),
+            np.concatenate([[-before], places, [places[-1] + behind]]),
+        )
+
+
+@torch.no_grad()
+def features_of(
+    network: Any,
+    protocol: ClipProtocol,
+    frames: Iterable[TimedFrame],
+    *,
+    num_frames: int,
+    fps: float,
+    device: torch.device,
+) -> VideoFeatures:
+    """Computes the features of the windows of a video in one pass, with memory for the windows that are open.
+
+    network: whose `features` are taken, on `device`. num_frames, fps: of the whole video.
+    Raises: FrameError if there is no frame.
+    """
+    clip, counted = protocol.clip, Counted(frames)
+    windows = cut_video(
+        protocol, counted, num_frames=num_frames, fps=fps, slide=True, window=clip.window, step=clip.step
+    )
+    rows, ends = [], []
+    for batch in _batched(windows, CLIPS_AT_ONCE):
+        views = torch.from_numpy(np.concatenate([window.views for window in batch]))
+        clips = protocol.augment.apply(views.permute(0, 4, 1, 2, 3)[None].to(device))  # (n, C, T, H, W)
+        rows.append(network.features(clips).float().mean(1).cpu().numpy())
+        ends += [(window.start, window.end) for window in batch]
+    if not rows:
+        raise FrameError("no frame of it can be decoded")
+    middles = (np.array(ends).sum(1) + 1 / fps) / 2  # the last frame is shown until the next one would come
+    return VideoFeatures(np.concatenate(rows), middles, counted.time + 1 / fps, fps)
+
+
+class WholeVideos:
+    """Holds the videos of a list with spans. A sample is a whole video: its features, and where its spans lie in them.
+
+    folder: where the features of videos are kept.
+    num_class: K; the background is class K.
+
+    Raises: ListError for a list without spans, or with spans in frames.
+    """
+
+    def __init__(self, records: RecordList, protocol: ClipProtocol, folder: str, *, num_class: int) -> None:
+        if records.spans is None:
+            raise ListError(
+                f"{records.source}: its lines have no start and end, which a method for segments learns from; "
+                "tools.spans --lists writes such lists"
+            )
+        if records.in_frames:
+            raise ListError(f"{records.source}: its spans are in frames; type: segment needs them in seconds")
+        self.protocol, self.folder, self.num_class = protocol, Path(folder), num_class
+        paths = [records.path(row) for row in range(len(records))]
+        self._paths = list(dict.fromkeys(paths))
+        self._full = [records.full_path(paths.index(path)) for path in self._paths]
+        place = {path: number for number, path in enumerate(self._paths)}
+        ends = np.nan_to_num(np.asarray(records.spans, np.float64), nan=0.0)
+        whole = np.isnan(records.spans[:, 0])
+        ends[whole, 1] = np.inf  # until the end of the video, whenever that is
+        self._spans = _Spans(np.array([place[path] for path in paths]), ends, np.asarray(records.labels))
+        self._files: list[Path] = []
+        self.faults: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """A number for each video, all of which have labels: its spans."""
+        return np.zeros(len(self), np.int64)
+
+    @property
+    def description(self) -> str:
+        """Returns what the list holds, for the log, and which of its spans the labels of moments cannot show."""
+        text = f"{len(self)} videos, {len(self._spans.label)} spans"
+        if short := int((self._spans.ends[:, 1] - self._spans.ends[:, 0] < self.protocol.clip.step).sum()):
+            text += f", {short} of them shorter than the {self.protocol.clip.step:g} s from one window to the next"
+        if hidden := self._spans.overlapping():
+            text += f", {hidden} of them overlap one of another class, and at each moment the shorter one is taken"
+        return text
+
+    @property
+    def usual_length(self) -> dict[str, float]:
+        """Returns no lengths: windows have one of their own."""
+        return {}
+
+    def path(self, index: int) -> str:
+        """Returns the path of one video as the list has it."""
+        return self._paths[index]
+
+    name = path
+
+    def store_counts(self) -> dict[str, int]:
+        """Returns no counts."""
+        return {}
+
+    def compute(self, network: Frozen, device: torch.device, log: Callable[[str], None]) -> None:
+        """Computes the features of the videos that the folder does not have. A video that cannot be read is a fault.
+
+        The network stays as it is, so this happens once. log: takes lines that say how far it is.
+
+        Raises: ConfigError for a folder that cannot be written.
+        """
+        if self._files:
+            return
+        about = origin(network, self.protocol, device) + _of_windows(self.protocol)
+        names = [hashlib.blake2b(about + identity(path), digest_size=20).hexdigest() for path in self._full]
+        self._files = [self.folder / f"{name}{SUFFIX}" for name in names]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"common.data.feature_cache: {self.folder} cannot be made a folder: {error}") from None
+        missing = [index for index, file in enumerate(self._files) if not _is_whole(file, log)]
+        began = said = time.monotonic()
+        if missing:
+            log(f"computing the features of {len(missing)} of {len(self)} videos, once")
+        for number, index in enumerate(missing):
+            if time.monotonic() - said > SECONDS_BETWEEN_LINES:
+                said = time.monotonic()
+                left = (said - began) / number * (len(missing) - number)
+                log(f"features of {number} of {len(missing)} videos, {left / 60:.0f} minutes to go")
+            try:
+                self._compute(index, network, device)
+            except FrameError as error:
+                self.faults[index] = f"{self._full[index]}: {error}"
+
+    def _compute(self, index: int, network: Frozen, device: torch.device) -> None:
+        video = Video(self._full[index])
+        count, fps = len(video.info.times), video.info.fps or 25.0
+        found = features_of(network, self.protocol, video.frames(), num_frames=max(1, count), fps=fps, device=device)
+        if not np.isfinite(found.features).all():
+            raise FrameError("its features are not numbers (NaN); what are the weights of the frozen network?")
+        about = {"seconds": found.seconds, "fps": fps, "video": self._paths[index], "errors": video.errors}
+        save_arrays(self._files[index], about, {"features": found.features, "times": found.times})
+
+    def video(self, index: int) -> VideoFeatures:
+        """Returns the features of one video, which `compute` has made sure of."""
+        about, arrays = open_arrays(self._files[index], check=False)
+        return VideoFeatures(arrays["features"], arrays["times"], about["seconds"], about["fps"])
+
+    def truth(self, index: int, seconds: float) -> Segments:
+        """Returns the true segments of one video, which is so long; those that are longer are cut."""
+        ends, label = self._spans.of(index)
+        start, end = np.clip(ends, 0, seconds).T
+        return Segments(np.full(len(label), index), start, end, label)
+
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        rows = [key[1] if isinstance(key, tuple) else key for key in keys]
+        samples = [self._sample(row) for row in rows]
+        longest = max(len(features) for features, _ in samples)
+        most = max(len(labels) for _, labels in samples)
+        clips = np.full((len(rows), 1, longest, samples[0][0].shape[1]), np.nan, np.float32)
+        labels = np.full((len(rows), most, 3), -1.0, np.float32)
+        for place, (features, spans) in enumerate(samples):
+            clips[place, 0, : len(features)], labels[place, : len(spans)] = features, spans
+        return Batch(
+            clips=torch.from_numpy(clips),
+            labels=torch.from_numpy(labels),
+            indices=torch.tensor(rows, dtype=torch.int64),
+            faults=[self.faults.get(row, "") for row in rows],
+        )
+
+    def _sample(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the features (T, D) of a video, and its labels as utils.scoring.segments.moments has them."""
+        if index in self.faults:
+            width = next((self.video(row).features.shape[1] for row in range(len(self)) if row not in self.faults), 1)
+            return np.zeros((1, width), np.float32), np.array([[0.0, 1.0, self.num_class]])
+        video = self.video(index)
+        ends, label = self._spans.of(index)
+        spans = np.concatenate([video.places(ends), label[:, None]], 1)
+        return video.features, np.concatenate([[[0.0, len(video.times), self.num_class]], spans])
+
+
+@dataclass(frozen=True, eq=False)
+class _Spans:
+    """The n spans of a list: int64 (n,), float64 (n, 2) in seconds, int (n,)."""
+
+    video: np.ndarray
+    ends: np.ndarray
+    label: np.ndarray
+
+    def of(self, video: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the spans of one video and their labels, the longest first."""
+        rows = np.flatnonzero(self.video == video)
+        rows = rows[np.argsort(self.ends[rows, 0] - self.ends[rows, 1], kind="stable")]
+        return self.ends[rows], self.label[rows]
+
+    def overlapping(self) -> int:
+        """Returns how many spans overlap a shorter one of another class."""
+        found = 0
+        for video in np.unique(self.video).tolist():
+            ends, label = self.of(video)
+            for row in range(len(label)):
+                later = (ends[row + 1 :, 0] < ends[row, 1]) & (ends[row + 1 :, 1] > ends[row, 0])
+                found += bool((later & (label[row + 1 :] != label[row])).any())
+        return found
+
+
+def _batched(windows: Iterator[WindowClips], size: int) -> Iterator[list[WindowClips]]:
+    while batch := list(itertools.islice(windows, size)):
+        yield batch
+
+
+def _of_windows(protocol: ClipProtocol) -> bytes:
+    """Returns what decides which pixels a window has, besides what `origin` has."""
+    clip = protocol.clip
+    return json.dumps([clip.window, clip.step, clip.num_frames, clip.frame_stride, clip.sampling]).encode()
+
+
+def _is_whole(file: Path, log: Callable[[str], None]) -> bool:
+    try:
+        open_arrays(file)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        log(f"{error}; its features are computed again")
+        return False
+    return True

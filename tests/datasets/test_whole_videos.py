@@ -1,0 +1,144 @@
+"""A whole video's features are computed once, window by window, and its spans lie where its windows show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from datasets.lists.tables import number_classes, read_videos
+from datasets.protocol import ClipProtocol, clip_protocol
+from datasets.whole_videos import SUFFIX, VideoFeatures, WholeVideos
+from datasets.windows import sliding
+from tests.helpers.make_video import make_video
+from utils.clip_spec import ClipSpec
+from utils.config.schema import Common
+from utils.errors import ListError
+
+FRAMES, FPS, WINDOW, STEP = 30, 10, 0.8, 0.3
+CPU = torch.device("cpu")
+
+
+class Bright:
+    """Stands for a frozen network: the features of a clip are the mean of its pixels, and 1."""
+
+    by_clip = True
+    frozen_settings: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def frozen_state(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def features(self, clips: torch.Tensor) -> torch.Tensor:
+        self.seen += len(clips)
+        mean = clips.flatten(1).mean(1)
+        return torch.stack([mean, torch.ones_like(mean)], 1)[:, None]
+
+
+@pytest.fixture(scope="module")
+def protocol() -> ClipProtocol:
+    common = Common.model_validate(
+        {
+            "model": {"type": "segment", "backbone": "resnet18", "num_class": 2},
+            "augmentation": {"input_size": 16, "crop": "test", "flip": False},
+            "data": {"store": {"type": "video"}, "feature_cache": "f"},
+            "lr_scheduler": {"base_lr": 0.1, "max_iter": 1},
+        }
+    )
+    return clip_protocol(common, ClipSpec(num_frames=2, window=WINDOW, step=STEP), train=True)
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    make_video(tmp_path / "a.mp4", frames=FRAMES, fps=FPS)
+    make_video(tmp_path / "b.mp4", frames=6, fps=FPS)  # shorter than a window
+    return tmp_path
+
+
+def opened(films: Path, protocol: ClipProtocol, rows: str, header: str = "path,label,start,end") -> WholeVideos:
+    source = films / "list.csv"
+    source.write_text(f"{header}\n{rows}")
+    (films / "classInd.txt").write_text("0 run\n1 jump\n")
+    classes = number_classes([(source, films)], file=str(films / "classInd.txt"), multi_label=False)
+    given: dict[str, Any] = {"root": films, "num_class": 2, "unlabelled": False, "multi_label": False}
+    records, _ = read_videos(source, **given, columns=("label",), encoded=True, classes=classes)
+    return WholeVideos(records, protocol, str(films / "features"), num_class=2)
+
+
+ROWS = "a.mp4,run,0.5,1.0\na.mp4,jump,0.9,2.9\nb.mp4,run,0.0,0.3\n"
+
+
+def test_a_video_is_computed_once_and_a_damaged_file_again(films: Path, protocol: ClipProtocol) -> None:
+    network, lines = Bright(), list[str]()
+    opened(films, protocol, ROWS).compute(network, CPU, lines.append)
+    windows = len([*sliding(protocol, length=8, step=3, num_frames=FRAMES)])
+    assert network.seen == windows + 1 and lines == ["computing the features of 2 of 2 videos, once"]
+    opened(films, protocol, ROWS).compute(network, CPU, lines.append)
+    assert network.seen == windows + 1 and len(lines) == 1
+    for file in (films / "features").glob(f"*{SUFFIX}"):
+        file.write_bytes(file.read_bytes()[:-70])
+    opened(films, protocol, ROWS).compute(network, CPU, lines.append)
+    assert network.seen == 2 * (windows + 1) and "computed again" in lines[1]
+
+
+def test_a_window_has_the_time_of_its_middle(films: Path, protocol: ClipProtocol) -> None:
+    videos = opened(films, protocol, ROWS)
+    videos.compute(Bright(), CPU, print)
+    video = videos.video(0)
+    firsts = [window.first for window in sliding(protocol, length=8, step=3, num_frames=FRAMES)]
+    assert video.times == pytest.approx((np.array(firsts) + 4) / FPS)
+    assert video.seconds == pytest.approx(FRAMES / FPS) and videos.video(1).seconds == pytest.approx(0.6)
+
+
+def test_a_batch_has_nan_behind_the_end_of_a_video_and_the_longest_spans_first(
+    films: Path, protocol: ClipProtocol
+) -> None:
+    videos = opened(films, protocol, ROWS)
+    videos.compute(Bright(), CPU, print)
+    batch = videos.__getitems__([(0, 1), (0, 0)])
+    count = len(videos.video(0).times)
+    assert batch.clips.shape == (2, 1, count, 2) and batch.indices.tolist() == [1, 0]
+    assert batch.clips[0, 0].isnan().any(1).tolist() == [False] + [True] * (count - 1)
+    assert not batch.clips[1].isnan().any()
+    assert batch.labels[1, :, 2].tolist() == [2.0, 1.0, 0.0]  # the video, two seconds of jump, half a second of run
+    assert batch.labels[0, :, 2].tolist() == [2.0, 0.0, -1.0]
+    assert "1 of them overlap one of another class" in videos.description
+
+
+def test_places_and_seconds_are_each_others_inverse_also_outside_of_the_windows() -> None:
+    video = VideoFeatures(np.zeros((4, 1)), np.array([0.4, 0.7, 1.0, 1.2]), 1.6, 10.0)
+    seconds = np.array([0.0, 0.1, 0.4, 0.85, 1.1, 1.6])
+    assert video.seconds_at(video.places(seconds)) == pytest.approx(seconds)
+    assert video.places(np.array([0.4, 0.7, 1.2])).tolist() == [0.0, 1.0, 3.0]
+    assert video.places(np.array([0.0]))[0] < -1 and video.places(np.array([1.6, 99.0])).min() > 3
+
+
+def test_a_video_that_cannot_be_read_is_a_fault_that_names_it(films: Path, protocol: ClipProtocol) -> None:
+    (films / "b.mp4").write_bytes(b"no video")
+    videos = opened(films, protocol, ROWS)
+    videos.compute(Bright(), CPU, print)
+    batch = videos.__getitems__([0, 1])
+    assert batch.faults[0] == "" and "b.mp4" in batch.faults[1]
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message"),
+    [
+        ("path,label", "a.mp4,run\n", "its lines have no start and end"),
+        ("path,label,start_frame,end_frame", "a.mp4,run,3,9\n", "its spans are in frames"),
+    ],
+)
+def test_a_list_without_spans_in_seconds_is_refused(
+    films: Path, protocol: ClipProtocol, header: str, rows: str, message: str
+) -> None:
+    with pytest.raises(ListError, match=message):
+        opened(films, protocol, rows, header)
+
+
+def test_a_span_shorter_than_a_step_is_said(films: Path, protocol: ClipProtocol) -> None:
+    assert "1 of them shorter than the 0.3 s" in opened(films, protocol, "a.mp4,run,0.5,0.6\n").description

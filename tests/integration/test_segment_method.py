@@ -1,0 +1,124 @@
+"""A network over the features of whole videos learns when something happens, from a list of spans to the answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import yaml
+
+from tests.helpers.experiment import run
+from tests.helpers.make_video import encoder
+from tools import score_segments, segment
+from tools.inference import load
+from utils.errors import ConfigError, UserError
+from utils.run import checkpoint
+
+FPS, SECONDS = 10, 12
+LEVELS = {"bright": 220, "grey": 90}
+SPANS = {
+    "film_0": [("bright", 2.0, 5.0), ("grey", 8.0, 10.0)],
+    "film 1": [("grey", 0.0, 3.0), ("bright", 6.0, 12.0)],
+    "film_2": [("grey", 1.0, 4.0), ("bright", 4.0, 8.0)],
+}
+BACKBONE = {"backbone": "resnet18", "num_segments": 1, "window": 0.4, "step": 0.2}
+CLOSE = {"mstcn": 0.3, "actionformer": 1.0}  # seconds by which borders may be wrong after so few steps
+SIZES = {"mstcn": {"stages": 2, "layers": 4, "channels": 16}, "actionformer": {"levels": 3, "channels": 32}}
+
+
+def make_film(path: Path, spans: list[tuple[str, float, float]]) -> None:
+    """A film that is bright or grey in the spans and dark elsewhere."""
+    with encoder(path, "libx264", rate=FPS, size=(64, 48), pix_fmt="yuv420p", container=None) as (output, stream):
+        for index in range(FPS * SECONDS):
+            level = max([LEVELS[label] for label, start, end in spans if start <= index / FPS < end], default=0)
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
+            frame.pts = index
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("films")
+    for name, spans in SPANS.items():
+        make_film(root / f"{name}.mp4", spans)
+    for part, names in {"train": ["film_0", "film 1"], "val": ["film_2"]}.items():
+        rows = [f"{name}.mp4,{label},{start},{end}\n" for name in names for label, start, end in SPANS[name]]
+        (root / f"{part}.csv").write_text("path,label,start,end\n" + "".join(rows))
+    (root / "classInd.txt").write_text("0 bright\n1 grey\n")
+    return root
+
+
+def experiment(films: Path, folder: Path, *, head: str = "mstcn", **common: Any) -> Path:
+    config = {
+        "model": {"type": "segment", "head": head, "num_class": 2, **BACKBONE, **SIZES[head]},
+        "augmentation": {"input_size": 32, "crop": "test", "flip": False},
+        "data": {"store": {"type": "video", "cache": str(films / "index")}, "feature_cache": str(films / "features")},
+        "optimizer": "ADAMW",
+        "batch_size": 2,
+        "lr_scheduler": {"base_lr": 0.01, "max_iter": 100},
+        "val_freq": 50,
+        "watch": {"clips": 0},
+        "train_root": str(films),
+        "train_source": str(films / "train.csv"),
+        "val_root": str(films),
+        "val_source": str(films / "val.csv"),
+    } | common
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"common": config}))
+    return path
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("head", SIZES)
+def test_a_network_over_whole_videos_learns_when_a_film_is_bright_or_grey(
+    films: Path, tmp_path: Path, head: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = experiment(films, tmp_path / head, head=head)
+    assert run(config, "--dry-run") == 0
+    assert "2 videos" in capsys.readouterr().out
+    assert run(config) == 0
+    entries = [json.loads(line) for line in (config.parent / "metrics.jsonl").read_text().splitlines()]
+    best = max(entry["mAP"] for entry in entries if entry["kind"] == "val")
+    assert best == pytest.approx(100.0)
+
+    assert run(config, "--evaluate") == 0
+    results = [str(config.parent / f"reference_{name}.json") for name in ("truth", "segments")]
+    assert score_segments.main([*results, "--tiou", "0.5", "--json", str(tmp_path / "scores.json")]) == 0
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert scores["scores"]["mAP@0.5"]["value"] == pytest.approx(best)
+    assert scores["borders"]["both"] <= CLOSE[head]
+
+    saved = config.parent / checkpoint.BEST
+    assert segment.main([str(saved), str(films / "film_2.mp4"), "--out", str(tmp_path / "answer.json")]) == 0
+    found = json.loads((tmp_path / "answer.json").read_text())["results"]["film_2.mp4"]
+    assert [one["label"] for one in found] == ["grey", "bright"]
+    assert np.abs(np.array([one["segment"] for one in found]) - [(1.0, 4.0), (4.0, 8.0)]).max() <= CLOSE[head]
+
+    with pytest.raises(UserError, match=r"window: .* was trained with 0\.4 s and has no other; leave it out"):
+        load(saved).timeline(films / "film_2.mp4", window=1.0)
+    with pytest.raises(UserError, match=r"gives no class to a clip; use tools\.segment"):
+        load(saved).predict(films / "film_2.mp4")
+
+
+@pytest.mark.parametrize(
+    ("common", "message"),
+    [
+        ({"data": {}}, "type: segment sees the features of whole videos; set data.store: {type: video}; "
+         "data.feature_cache: a folder"),
+        ({"label_smooth": 0.1, "test": {"num_crops": 3}}, "set label_smooth: leave it out; test.num_crops: 1"),
+        ({"model": {"type": "segment", "num_class": 2, **BACKBONE, "levels": 3}}, "levels: is for the other head, and "
+         "head is mstcn"),
+    ],
+)  # fmt: skip
+def test_a_config_with_what_whole_videos_have_no_use_for_is_refused(
+    films: Path, tmp_path: Path, common: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        run(experiment(films, tmp_path, **common), "--dry-run")
