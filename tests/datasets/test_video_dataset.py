@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import pickle
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from datasets.loader import EvalShard, TrainStream, make_loader
 from datasets.video_dataset import shown_at
 from datasets.videos import index as video_index
 from datasets.videos.clip_times import VideoSampling
-from datasets.videos.index import index_videos
 from datasets.videos.reader import find_reader, read_pyav
 from datasets.videos.scan import scan
 from datasets.videos.video import Video
@@ -26,7 +23,7 @@ from tests.helpers.make_video import block_position, damage, make_audio, make_vi
 from tests.helpers.protocol import for_testing, for_training
 from tests.helpers.requirements import CLIPS, needs_clips, needs_torchcodec
 from utils.clip_spec import ClipSpec
-from utils.errors import ConfigError, FrameError
+from utils.errors import ConfigError
 from utils.transforms.crops import MultiScale, TestCrops
 from utils.transforms.cut_clip import CutClip
 
@@ -188,84 +185,6 @@ def test_a_bad_video_is_a_fault_that_names_it(tmp_path: Path, kind: str):
             and dataset[broken]["clips"].shape == dataset[good_ones[0]]["clips"].shape
         )
     assert good.exists()
-
-
-def test_the_index_is_made_once_and_again_when_a_file_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    paths = [str(make_video(tmp_path / f"{name}.mp4", frames=count)) for name, count in (("a", 5), ("b", 7))]
-    paths.append(str(tmp_path / "none.mp4"))
-    scanned: list[str] = []
-    real = video_index.scan
-    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
-    first = index_videos(paths, cache=tmp_path / "cache")
-    again = index_videos(paths, cache=tmp_path / "cache")
-    assert sorted(scanned) == sorted(paths)
-    for index in (first, again, pickle.loads(pickle.dumps(again))):
-        assert index.num_frames().tolist() == [5, 7, 0] and len(index) == 3
-        with pytest.raises(FrameError, match=r"none\.mp4: no such file"):
-            index[2]
-    assert len(pickle.dumps(again)) < 500
-    make_video(tmp_path / "a.mp4", frames=9)
-    assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
-    os.utime(paths[1], (5, 5))
-    scanned.clear()
-    index_videos(paths, cache=tmp_path / "cache")
-    assert scanned == [paths[1]]
-    for place in (-30, -500):
-        for file in (tmp_path / "cache").iterdir():
-            data = bytearray(file.read_bytes())
-            data[place] ^= 1
-            file.write_bytes(data if place == -500 else data[:place])
-        with caplog.at_level("WARNING"):
-            assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
-        assert "ignoring a damaged index of videos: " in caplog.text
-        caplog.clear()
-
-
-def test_a_new_video_in_a_list_is_the_only_one_that_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    paths = [str(make_video(tmp_path / f"{name}.mp4", frames=count)) for name, count in (("a", 3), ("b", 5), ("c", 7))]
-    index_videos(paths[:2], cache=tmp_path / "cache")
-    scanned: list[str] = []
-    real = video_index.scan
-    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
-    index = index_videos([paths[2], paths[1], paths[0]], cache=tmp_path / "cache")
-    assert scanned == [paths[2]] and index.num_frames().tolist() == [7, 5, 3]
-    assert [times.size for times in (index[0], index[1])] == [(64, 96)] * 2 and index[1].every_key
-
-
-def test_a_scan_that_is_interrupted_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    paths = [str(make_video(tmp_path / f"{count}.mp4", frames=count)) for count in (2, 3, 4, 5)]
-    scanned: list[str] = []
-    real = video_index.scan
-
-    def until_the_third(path: str) -> video_index.VideoTimes:
-        if len(scanned) == 2:
-            raise KeyboardInterrupt
-        scanned.append(path)
-        return real(path)
-
-    with monkeypatch.context() as patch, caplog.at_level("INFO"):
-        patch.setattr(video_index, "scan", until_the_third)
-        patch.setattr(video_index, "SECONDS_BETWEEN_PARTS", -1.0)
-        with pytest.raises(KeyboardInterrupt):
-            index_videos(paths, cache=tmp_path / "cache", threads=1)
-    assert "scanning 4 videos, once; 0 are known" in caplog.text and "scanned 1 of 4 videos" in caplog.text
-    assert len(list((tmp_path / "cache").glob("part-*"))) == 2
-    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
-    index = index_videos(paths, cache=tmp_path / "cache", threads=1)
-    assert scanned == paths and index.num_frames().tolist() == [2, 3, 4, 5]
-    assert len(list((tmp_path / "cache").iterdir())) == 1, "the parts are one index now"
-
-
-def test_an_index_that_cannot_be_kept_is_made_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    path = str(make_video(tmp_path / "a.mp4", frames=5))
-    (tmp_path / "file").write_bytes(b"")
-    index = index_videos([path], cache=tmp_path / "file/below")
-    assert pickle.loads(pickle.dumps(index)).num_frames().tolist() == [5]
-    assert "the next run scans them again" in caplog.text
 
 
 def test_workers_change_nothing(tmp_path: Path):

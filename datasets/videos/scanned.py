@@ -1,0 +1,279 @@
+"""Keeps what scans of videos have found in files that only grow, so that nothing is scanned twice and nothing is lost.
+
+A scan appends to a pair of files: `.found` has what was found out about each video, packed, and `.rows` a row of fixed
+size for each, with the video's identity, the place in the other file and a checksum of both. A process that is killed
+leaves at most a row without its end. No two processes write to one pair; all of them read all pairs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from datasets.videos.scan import VideoTimes
+from utils.system import lock
+
+Scanned = VideoTimes | str  # the reason why it cannot be scanned
+DIGEST = 20  # bytes of an identity
+_ROW = np.dtype(
+    [("start", "<u8"), ("rest", "<u4", 3), ("offset", "<u8"), ("length", "<u4"), ("frames", "<u4"), ("check", "<u4")]
+)  # start and rest are the identity; no frames: what was found is a reason
+_FIRST = struct.Struct(f"<{DIGEST}sQII")  # a row without its checksum
+_SUM = struct.Struct("<I")
+_HEAD = struct.Struct("<ddIIHBB")  # tick, begins, height, width, stream, flags, kind of numbers
+_NUMBERS = tuple(np.dtype(kind) for kind in ("i1", "<i2", "<i4", "<i8"))
+_SEEKABLE, _EVERY_KEY = 1, 2
+_BLOCK = 1 << 16  # rows that are looked at together
+_MOST_WRITERS = 4096
+_NAME = "videos3-{}"  # with the version of the files
+
+
+def pack(scanned: Scanned) -> bytes:
+    """Returns what was found out about a video as few bytes: about 60 where frames come at a constant rate."""
+    if isinstance(scanned, str):
+        return scanned.encode()
+    keys = np.searchsorted(scanned.stamps, scanned.keys)
+    # of a constant rate, and of key frames at a constant distance, only zeros are left
+    numbers = np.concatenate([np.diff(np.diff(part, prepend=0), prepend=0) for part in (scanned.stamps, keys)])
+    kind = next(number for number, dtype in enumerate(_NUMBERS) if (numbers.astype(dtype) == numbers).all())
+    flags = _SEEKABLE * scanned.seekable | _EVERY_KEY * scanned.every_key
+    head = _HEAD.pack(scanned.tick, scanned.begins, *scanned.size, scanned.stream, flags, kind)
+    return head + zlib.compress(numbers.astype(_NUMBERS[kind]).tobytes())
+
+
+def unpack(found: bytes, frames: int) -> Scanned:
+    """Returns what `pack` has packed, of a video with so many frames; 0 for the reason why there are none."""
+    if not frames:
+        return found.decode()
+    tick, begins, height, width, stream, flags, kind = _HEAD.unpack_from(found)
+    numbers = np.frombuffer(zlib.decompress(found[_HEAD.size :]), _NUMBERS[kind]).astype(np.int64)
+    stamps, keys = (np.cumsum(np.cumsum(part)) for part in (numbers[:frames], numbers[frames:]))
+    rest = begins, stream, (height, width), bool(flags & _EVERY_KEY)
+    return VideoTimes(stamps, stamps[keys], tick, bool(flags & _SEEKABLE), *rest)
+
+
+class Pair:
+    """Reads one pair of files as far as it had grown when it was opened; workers map the same pages.
+
+    stem: its path without the ending; None for what could not be written and is only in memory.
+    """
+
+    def __init__(self, stem: Path | None, rows: np.ndarray, found: mmap.mmap | bytes) -> None:
+        self.stem, self.rows, self.found = stem, rows, found
+
+    @classmethod
+    def open(cls, stem: Path, count: int | None = None) -> Pair:
+        """Opens the first `count` rows, or all. Raises: OSError, ValueError where there are fewer."""
+        size = stem.with_suffix(".rows").stat().st_size // _ROW.itemsize
+        if count is not None and count > size:
+            raise ValueError(f"{stem}.rows has lost rows")
+        count = size if count is None else count
+        if not count:
+            return cls(stem, np.empty(0, _ROW), b"")
+        rows = np.memmap(stem.with_suffix(".rows"), _ROW, mode="r", shape=(count,)).view(np.ndarray)
+        with stem.with_suffix(".found").open("rb") as file:
+            return cls(stem, rows, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.stem is None:
+            return Pair, (None, self.rows, self.found)
+        return Pair.open, (self.stem, len(self.rows))
+
+    def get(self, row: int) -> Scanned:
+        """Returns what was found out about a video. Raises: ValueError if the files are damaged there."""
+        if not self._sound(np.array([row]))[0]:
+            raise ValueError(f"{self.stem}.found has changed; start again, and what is lost is scanned again")
+        entry = self.rows[row]
+        offset = int(entry["offset"])
+        return unpack(self.found[offset : offset + int(entry["length"])], int(entry["frames"]))
+
+    def find(self, digests: np.ndarray) -> np.ndarray:
+        """Returns the last rows with these identities, uint8 (n, DIGEST): int64 (n,), -1 for unknown ones.
+
+        A damaged row is unknown.
+        """
+        rows = np.full(len(digests), -1, np.int64)
+        if not len(self.rows):
+            return rows
+        starts = self.rows["start"].copy()
+        order = np.argsort(starts, kind="stable")
+        starts = starts[order]
+        sought = np.ascontiguousarray(digests[:, :8]).view("<u8")[:, 0]
+        place = np.maximum(np.searchsorted(starts, sought, side="right") - 1, 0)
+        here = np.flatnonzero(starts[place] == sought)
+        place = order[place[here]]
+        inner = np.argsort(place)  # in the order of the file
+        here, place = here[inner], place[inner]
+        whole = self.rows.view(np.uint8).reshape(-1, _ROW.itemsize)[:, :DIGEST]
+        for first in range(0, len(here), _BLOCK):
+            ours, theirs = here[first : first + _BLOCK], place[first : first + _BLOCK]
+            good = (whole[theirs] == digests[ours]).all(1) & self._sound(theirs)
+            rows[ours[good]] = theirs[good]
+        return rows
+
+    def _sound(self, places: np.ndarray) -> np.ndarray:
+        """Returns which of these rows have the right checksum, bool (n,)."""
+        rows, found = self.rows[places], self.found
+        data, parts = rows.tobytes(), [rows[name].tolist() for name in ("offset", "length", "check")]
+        starts = range(0, len(data), _ROW.itemsize)
+        sums = [
+            zlib.crc32(found[offset : offset + length], zlib.crc32(data[start : start + _FIRST.size])) == check
+            for start, offset, length, check in zip(starts, *parts, strict=True)
+        ]
+        return np.array(sums, bool)
+
+
+class ScannedVideos:
+    """Reads all pairs of files together; their rows are numbered through."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.pairs = list(pairs)
+        self._ends = np.cumsum([len(pair.rows) for pair in pairs], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self.pairs else 0
+
+    def get(self, row: int) -> Scanned:
+        """Returns what was found out about a video. Raises: ValueError if the files are damaged there."""
+        pair = int(np.searchsorted(self._ends, row, side="right"))
+        return self.pairs[pair].get(row - int(self._ends[pair]) + len(self.pairs[pair].rows))
+
+    def frames(self, rows: np.ndarray) -> np.ndarray:
+        """Returns the numbers of frames of some rows, int64; 0 for videos that cannot be read and for row -1."""
+        frames = np.concatenate([*(pair.rows["frames"] for pair in self.pairs), np.zeros(1, "<u4")])
+        return frames[rows].astype(np.int64)
+
+    def find(self, digests: np.ndarray) -> np.ndarray:
+        """Returns the rows of the videos with these identities, uint8 (n, DIGEST): int64 (n,), -1 for unknown ones."""
+        rows = np.full(len(digests), -1, np.int64)
+        for pair, end in zip(self.pairs, self._ends.tolist(), strict=True):
+            here = pair.find(digests)
+            rows = np.where(here >= 0, end - len(pair.rows) + here, rows)
+        return rows
+
+
+def open_all(folder: Path) -> tuple[ScannedVideos, list[str]]:
+    """Opens all pairs of files in a folder; also returns what is wrong with those that cannot be opened."""
+    pairs, faults = [], []
+    for stem in _stems(folder):
+        try:
+            pairs.append(Pair.open(stem))
+        except (OSError, ValueError) as error:
+            faults.append(str(error))
+    return ScannedVideos(pairs), faults
+
+
+class Others:
+    """Tells what other processes have kept since it was made. writer: the writer of this process."""
+
+    def __init__(self, folder: Path, writer: Writer) -> None:
+        self._folder, self._own, self._sizes = folder, writer.stem, dict[Path, int]()
+        self.grown()
+
+    def grown(self) -> ScannedVideos:
+        """Opens the pairs of files that have grown since the last call."""
+        pairs = []
+        for stem in _stems(self._folder):
+            with contextlib.suppress(OSError, ValueError):
+                size = stem.with_suffix(".rows").stat().st_size
+                if stem != self._own and size != self._sizes.get(stem):
+                    self._sizes[stem] = size
+                    pairs.append(Pair.open(stem))
+        return ScannedVideos(pairs)
+
+
+class Writer:
+    """Appends to the first pair of files in a folder that no other process appends to; each video is kept at once.
+
+    stem: path of the pair without the endings; None if none can be written.
+    failed: why nothing more can be written; it is only in memory then, as the pair `rest`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.failed = ""
+        self.stem: Path | None = None
+        self._rows: IO[bytes] | None = None
+        self._memory: list[tuple[bytes, int, bytes]] = []
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._open(folder)
+        except OSError as error:
+            self._fail(error)
+
+    def _open(self, folder: Path) -> None:
+        for number in range(_MOST_WRITERS):
+            stem = folder / _NAME.format(number)
+            try:
+                # not one of the two: a lock goes as soon as its process closes the file, and readers close these
+                self._lock = stem.with_suffix(".lock").open("a")
+            except PermissionError:
+                if stem.with_suffix(".lock").exists():  # somebody else's
+                    continue
+                raise
+            if lock(self._lock):
+                break
+            self._lock.close()
+        else:
+            raise OSError("no file can be locked there")
+        self.stem = stem
+        self._rows, self._found = (stem.with_suffix(ending).open("ab", buffering=0) for ending in (".rows", ".found"))
+        self._rows.truncate(self._rows.tell() // _ROW.itemsize * _ROW.itemsize)  # what a killed process left
+
+    def add(self, digest: bytes, scanned: Scanned) -> None:
+        """Keeps what was found out about a video."""
+        found, frames = pack(scanned), 0 if isinstance(scanned, str) else len(scanned)
+        if self._rows is not None:
+            try:
+                row = _row(digest, self._found.tell(), frames, found)
+                _write(self._found, found)
+                _write(self._rows, row)
+                return
+            except OSError as error:
+                self._fail(error)
+        self._memory.append((digest, frames, found))
+
+    def _fail(self, error: OSError) -> None:
+        self.failed = str(error.strerror or error)
+        self.close()
+
+    @property
+    def rest(self) -> Pair:
+        """What could not be written."""
+        rows, place = [], 0
+        for digest, frames, found in self._memory:
+            rows.append(_row(digest, place, frames, found))
+            place += len(found)
+        return Pair(None, np.frombuffer(b"".join(rows), _ROW), b"".join(found for *_, found in self._memory))
+
+    def close(self) -> None:
+        """Lets other processes append to the files."""
+        if self._rows is not None:
+            for file in (self._found, self._rows):
+                with contextlib.suppress(OSError):
+                    os.fsync(file.fileno())
+                file.close()
+            self._rows = None
+            self._lock.close()
+
+
+def _stems(folder: Path) -> list[Path]:
+    return [file.with_suffix("") for file in sorted(folder.glob(f"{_NAME.format('*')}.rows"))]
+
+
+def _row(digest: bytes, offset: int, frames: int, found: bytes) -> bytes:
+    first = _FIRST.pack(digest, offset, len(found), frames)
+    return first + _SUM.pack(zlib.crc32(found, zlib.crc32(first)))
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    """Writes all of it: a disk that fills up may take a part."""
+    while data:
+        data = data[file.write(data) :]
