@@ -6,8 +6,9 @@ compared with the one asked for. Other videos are decoded from their start, and 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -140,17 +141,24 @@ def _decode_run(
 def _from_key(
     container: av.container.InputContainer, stream: av.VideoStream, times: VideoTimes, key: int, positions: list[int]
 ) -> Found:
-    """Decodes until all positions are found; gives up when anything comes that was not expected."""
+    """Decodes until all positions are found; gives up when anything comes that was not expected.
+
+    Of the frames that nobody asked for, only those that others are made from are decoded, and nothing after the last
+    packet that is needed.
+    """
     found: Found = {}
-    last, begin = -1, int(times.keys[key])
-    packets = container.demux(stream)
-    packet = next(packets, None)
-    if packet is None or packet.pts != begin:  # seeking has ended elsewhere
-        return {}
-    with listening() as heard:
-        while packet is not None:
+    last, begin, context = -1, int(times.keys[key]), stream.codec_context
+    left = set(times.stamps[positions].tolist())
+    with listening() as heard, _skipping(context):
+        for count, packet in enumerate(container.demux(stream)):
+            if not count and packet.pts != begin:  # seeking has ended elsewhere
+                return {}
+            context.skip_frame = "DEFAULT" if packet.pts in left else "NONREF"
+            left.discard(packet.pts)
             try:
                 frames = packet.decode()
+                if not left:
+                    frames += context.decode(None)
             except av.FFmpegError:
                 return {}
             needs_earlier = packet.pts is not None and packet.pts < begin  # frames before the key frame
@@ -165,10 +173,19 @@ def _from_key(
                 last = position
                 if position in positions:
                     found[position] = frame
-                if position >= positions[-1]:
-                    return found
-            packet = next(packets, None)
+            if not left:
+                break
     return found
+
+
+@contextlib.contextmanager
+def _skipping(context: av.VideoCodecContext) -> Iterator[None]:
+    """Lets a decoder be told which frames to skip, and be drained, inside the `with` block."""
+    try:
+        yield
+    finally:
+        context.skip_frame = "DEFAULT"
+        context.flush_buffers()
 
 
 def _from_start(path: Path, frames: Iterable[av.VideoFrame], times: VideoTimes, positions: list[int]) -> Found:

@@ -18,7 +18,7 @@ from datasets import VideoDataset
 from datasets.labeled_videos import LabeledVideoDataset, make_clip_sampler
 from datasets.lists.records import RecordList, read_list
 from datasets.videos.reader import READERS, find_reader, read_any, read_pyav, read_torchcodec
-from datasets.videos.scan import scan
+from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.video import Video
 from tests.helpers.dumping import images, make_job
 from tests.helpers.make_video import make_video
@@ -111,6 +111,32 @@ def test_every_user_of_videos_sees_the_same_frames(name: str, folder: Path, tmp_
     if "vfr" not in name:
         shown = torch.cat([clip["video"] for clip in clips], dim=1).permute(1, 2, 3, 0).numpy()
         assert [number_of(picture) for picture in shown] == [*whole]
+
+
+@pytest.mark.alike
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_skipped_changes_no_bit_of_what_is_read(name: str, folder: Path) -> None:
+    path = write_numbered(folder, name)
+    times, every = scan(path), [picture for _, picture in Video(path).frames()]
+    rng = np.random.default_rng(len(name))
+    for count in (1, 2, 3, 5, 8, 13, 21):
+        indices = rng.integers(0, COUNT, count)
+        for index, picture in zip(indices, read_pyav(path, times, indices), strict=True):
+            assert (picture == every[index]).all(), indices
+
+
+def test_frames_that_no_other_is_made_from_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    real = VideoTimes.position_of
+    monkeypatch.setattr(VideoTimes, "position_of", lambda self, stamp: decoded.append(stamp) or real(self, stamp))
+    for name in ("b_frames.mp4", "hevc.mp4", "mpeg4.mp4", "b_frames.mkv", "mpeg2.mkv"):
+        path = write_numbered(folder, name)
+        times = scan(path)
+        key = int(np.searchsorted(times.stamps, times.keys[1]))
+        for wanted, most in ((key, 1), (key + 9, 9)):
+            decoded.clear()
+            assert number_of(read_pyav(path, times, np.array([wanted]))[0]) == wanted
+            assert len(decoded) <= most, name
 
 
 def test_a_key_frame_that_does_not_give_its_picture_alone_is_no_place_to_begin(folder: Path) -> None:
