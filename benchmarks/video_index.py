@@ -102,8 +102,8 @@ def _make(folder: Path, videos: int) -> tuple[float, float]:
     for place in range(min(_KINDS, videos)):
         writer.add(digests[place].tobytes(), kinds[place])
     writer.close()
-    (pair,), _ = open_all(folder)[0].pairs, None
-    found, pattern = bytes(pair.found), pair.rows.copy()
+    (pair,) = open_all(folder)[0].pairs
+    found, pattern = Path(f"{pair.stem}.found").read_bytes(), pair.rows.copy()
     with Path(f"{pair.stem}.rows").open("ab") as rows_file, Path(f"{pair.stem}.found").open("ab") as found_file:
         for first in range(_KINDS, videos, _KINDS):
             rows = pattern[: videos - first].copy()

@@ -91,9 +91,9 @@ def index_videos(
             if writer.failed:
                 what = "cannot cache the index of videos in %s (%s): the next run scans them again"
                 _log.warning(what, folder, writer.failed)
-            scanned = ScannedVideos([*open_all(folder)[0].pairs, writer.rest])
-            rows = scanned.find(digests)
-            rows[missing] = -1
+            now = open_all(folder, scanned.pairs)[0]
+            scanned, unknown = ScannedVideos([*now.pairs, writer.rest]), (rows < 0) & ~missing
+            rows[unknown] = scanned.find(digests[unknown])
     errors = {place: f"{paths[place]}: no such file" for place in np.flatnonzero(missing).tolist()}
     for place in np.flatnonzero((scanned.frames(rows) == 0) & ~missing).tolist():
         reason = scanned.get(int(rows[place]))

@@ -31,7 +31,8 @@ _SUM = struct.Struct("<I")
 _HEAD = struct.Struct("<ddIIHBB")  # tick, begins, height, width, stream, flags, kind of numbers
 _NUMBERS = tuple(np.dtype(kind) for kind in ("i1", "<i2", "<i4", "<i8"))
 _SEEKABLE, _EVERY_KEY = 1, 2
-_BLOCK = 1 << 16  # rows that are looked at together
+_BLOCK = 1 << 18  # rows that are looked at together
+_ROW_BITS = 40
 _MOST_WRITERS = 4096
 _NAME = "videos3-{}"  # with the version of the files
 
@@ -64,27 +65,27 @@ class Pair:
     """Reads one pair of files as far as it had grown when it was opened; workers map the same pages.
 
     stem: its path without the ending; None for what could not be written and is only in memory.
+    rows, found: the contents of the two files.
     """
 
-    def __init__(self, stem: Path | None, rows: np.ndarray, found: mmap.mmap | bytes) -> None:
-        self.stem, self.rows, self.found = stem, rows, found
+    def __init__(self, stem: Path | None, rows: mmap.mmap | bytes, found: mmap.mmap | bytes, count: int) -> None:
+        self.stem, self._maps = stem, (rows, found)
+        self.rows, self._found = np.frombuffer(rows, _ROW, count), found
 
     @classmethod
     def open(cls, stem: Path, count: int | None = None) -> Pair:
-        """Opens the first `count` rows, or all. Raises: OSError, ValueError where there are fewer."""
+        """Opens the first `count` rows, or all. Raises: OSError; ValueError if there are fewer, or a file is empty."""
         size = stem.with_suffix(".rows").stat().st_size // _ROW.itemsize
         if count is not None and count > size:
             raise ValueError(f"{stem}.rows has lost rows")
         count = size if count is None else count
         if not count:
-            return cls(stem, np.empty(0, _ROW), b"")
-        rows = np.memmap(stem.with_suffix(".rows"), _ROW, mode="r", shape=(count,)).view(np.ndarray)
-        with stem.with_suffix(".found").open("rb") as file:
-            return cls(stem, rows, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            return cls(stem, b"", b"", 0)
+        return cls(stem, _map(stem.with_suffix(".rows")), _map(stem.with_suffix(".found")), count)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.stem is None:
-            return Pair, (None, self.rows, self.found)
+            return Pair, (None, self.rows.tobytes(), self._found, len(self.rows))
         return Pair.open, (self.stem, len(self.rows))
 
     def get(self, row: int) -> Scanned:
@@ -93,35 +94,29 @@ class Pair:
             raise ValueError(f"{self.stem}.found has changed; start again, and what is lost is scanned again")
         entry = self.rows[row]
         offset = int(entry["offset"])
-        return unpack(self.found[offset : offset + int(entry["length"])], int(entry["frames"]))
+        return unpack(self._found[offset : offset + int(entry["length"])], int(entry["frames"]))
 
     def find(self, digests: np.ndarray) -> np.ndarray:
-        """Returns the last rows with these identities, uint8 (n, DIGEST): int64 (n,), -1 for unknown ones.
-
-        A damaged row is unknown.
-        """
-        rows = np.full(len(digests), -1, np.int64)
-        if not len(self.rows):
-            return rows
-        starts = self.rows["start"].copy()
-        order = np.argsort(starts, kind="stable")
-        starts = starts[order]
-        sought = np.ascontiguousarray(digests[:, :8]).view("<u8")[:, 0]
-        place = np.maximum(np.searchsorted(starts, sought, side="right") - 1, 0)
-        here = np.flatnonzero(starts[place] == sought)
-        place = order[place[here]]
-        inner = np.argsort(place)  # in the order of the file
-        here, place = here[inner], place[inner]
-        whole = self.rows.view(np.uint8).reshape(-1, _ROW.itemsize)[:, :DIGEST]
-        for first in range(0, len(here), _BLOCK):
-            ours, theirs = here[first : first + _BLOCK], place[first : first + _BLOCK]
-            good = (whole[theirs] == digests[ours]).all(1) & self._sound(theirs)
-            rows[ours[good]] = theirs[good]
-        return rows
+        """Returns the last sound rows with these identities, uint8 (n, DIGEST): int64 (n,), -1 for unknown ones."""
+        wanted, inverse = np.unique(np.ascontiguousarray(digests[:, :8]).view("<u8")[:, 0], return_inverse=True)
+        found, rows = np.full(len(wanted), -1, np.int64), self.rows
+        for first in range(0, len(rows) if len(wanted) else 0, _BLOCK):  # the index may be much larger than the list
+            starts = rows["start"][first : first + _BLOCK]
+            place = np.minimum(np.searchsorted(wanted, starts), len(wanted) - 1)
+            here = np.flatnonzero(wanted[place] == starts)
+            sound = here[self._sound(first + here)]
+            found[place[sound]] = first + sound
+            self._release()
+        found = found[inverse]
+        if len(rows):
+            same = rows.view(np.uint8).reshape(len(rows), -1)[found, :DIGEST] == digests
+            found[~same.all(1)] = -1
+            self._release()
+        return found
 
     def _sound(self, places: np.ndarray) -> np.ndarray:
         """Returns which of these rows have the right checksum, bool (n,)."""
-        rows, found = self.rows[places], self.found
+        rows, found = self.rows[places], self._found
         data, parts = rows.tobytes(), [rows[name].tolist() for name in ("offset", "length", "check")]
         starts = range(0, len(data), _ROW.itemsize)
         sums = [
@@ -130,44 +125,58 @@ class Pair:
         ]
         return np.array(sums, bool)
 
+    def _release(self) -> None:
+        """Lets go of the pages that were read: they would count as memory of this process."""
+        for part in self._maps:
+            if isinstance(part, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                part.madvise(mmap.MADV_DONTNEED)
+
+
+def _map(file: Path) -> mmap.mmap:
+    with file.open("rb") as opened:
+        return mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+
 
 class ScannedVideos:
-    """Reads all pairs of files together; their rows are numbered through."""
+    """Reads all pairs of files together. A row has the number of its pair in the upper bits."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = list(pairs)
-        self._ends = np.cumsum([len(pair.rows) for pair in pairs], dtype=np.int64)
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if self.pairs else 0
 
     def get(self, row: int) -> Scanned:
         """Returns what was found out about a video. Raises: ValueError if the files are damaged there."""
-        pair = int(np.searchsorted(self._ends, row, side="right"))
-        return self.pairs[pair].get(row - int(self._ends[pair]) + len(self.pairs[pair].rows))
+        return self.pairs[row >> _ROW_BITS].get(row & (1 << _ROW_BITS) - 1)
 
     def frames(self, rows: np.ndarray) -> np.ndarray:
         """Returns the numbers of frames of some rows, int64; 0 for videos that cannot be read and for row -1."""
-        frames = np.concatenate([*(pair.rows["frames"] for pair in self.pairs), np.zeros(1, "<u4")])
-        return frames[rows].astype(np.int64)
+        frames = np.zeros(len(rows), np.int64)
+        for number, pair in enumerate(self.pairs):
+            here = rows >> _ROW_BITS == number
+            frames[here] = pair.rows["frames"][rows[here] & (1 << _ROW_BITS) - 1]
+        return frames
 
     def find(self, digests: np.ndarray) -> np.ndarray:
         """Returns the rows of the videos with these identities, uint8 (n, DIGEST): int64 (n,), -1 for unknown ones."""
         rows = np.full(len(digests), -1, np.int64)
-        for pair, end in zip(self.pairs, self._ends.tolist(), strict=True):
+        for number, pair in enumerate(self.pairs):
             here = pair.find(digests)
-            rows = np.where(here >= 0, end - len(pair.rows) + here, rows)
+            rows = np.where(here >= 0, number << _ROW_BITS | here, rows)
         return rows
 
 
-def open_all(folder: Path) -> tuple[ScannedVideos, list[str]]:
-    """Opens all pairs of files in a folder; also returns what is wrong with those that cannot be opened."""
+def open_all(folder: Path, first: Sequence[Pair] = ()) -> tuple[ScannedVideos, list[str]]:
+    """Opens all pairs of files in a folder; also returns what is wrong with those that cannot be opened.
+
+    first: pairs that have been opened before; the rows that they had then keep their numbers.
+    """
+    before = {pair.stem: pair for pair in first if pair.stem is not None}
     pairs, faults = [], []
-    for stem in _stems(folder):
+    for stem in [*before, *(stem for stem in _stems(folder) if stem not in before)]:
         try:
             pairs.append(Pair.open(stem))
         except (OSError, ValueError) as error:
             faults.append(str(error))
+            pairs += [before[stem]] if stem in before else []
     return ScannedVideos(pairs), faults
 
 
@@ -251,7 +260,7 @@ class Writer:
         for digest, frames, found in self._memory:
             rows.append(_row(digest, place, frames, found))
             place += len(found)
-        return Pair(None, np.frombuffer(b"".join(rows), _ROW), b"".join(found for *_, found in self._memory))
+        return Pair(None, b"".join(rows), b"".join(found for *_, found in self._memory), len(rows))
 
     def close(self) -> None:
         """Lets other processes append to the files."""

@@ -6,6 +6,8 @@ What is asked for comes, or an error. A frame of another moment fails these test
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +19,13 @@ import torch
 from datasets import VideoDataset
 from datasets.labeled_videos import LabeledVideoDataset, make_clip_sampler
 from datasets.lists.records import RecordList, read_list
+from datasets.videos import reader as video_reader
 from datasets.videos.reader import READERS, find_reader, read_any, read_pyav, read_torchcodec
 from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.video import Video
 from tests.helpers.dumping import images, make_job
 from tests.helpers.make_video import make_video
-from tests.helpers.numbered import COUNT, KINDS, RATE, number_of, write_numbered
+from tests.helpers.numbered import COUNT, KINDS, RATE, number_of, write_numbered, write_numbers
 from tests.helpers.protocol import for_testing
 from tests.helpers.requirements import needs_torchcodec
 from tools.dumping.video import dump_video
@@ -198,6 +201,28 @@ def test_the_damaged_frame_is_named_and_not_a_sound_one_of_the_same_key_frame(tm
     for wanted in ([35], [5, 35]):
         with pytest.raises(FrameError, match="frame index 35 of 40 is damaged"):
             read_pyav(path, times, np.array(wanted))
+
+
+def test_a_file_stays_open_for_the_next_sample_and_another_one_in_its_place_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = tmp_path / "v.mp4", []
+    real = video_reader.opened
+    monkeypatch.setattr(video_reader, "opened", lambda path: opened.append(path) or real(path))
+    for first in (0, 50):
+        write_numbers(tmp_path / "new.mp4", "libx264", g="12", first=first)
+        (tmp_path / "new.mp4").replace(path)
+        times = scan(path)
+        for index in (30, 3, 39, 12):
+            assert number_of(read_pyav(path, times, np.array([index]))[0]) == first + index
+        if hasattr(os, "fork"):
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                assert number_of(pool.apply(read_pyav, (path, times, np.array([7])))[0]) == first + 7
+            assert number_of(read_pyav(path, times, np.array([20]))[0]) == first + 20
+    assert opened == [path] * 2
+    path.unlink()
+    with pytest.raises(FrameError, match="no such file"):
+        read_pyav(path, times, np.array([3]))
 
 
 @pytest.mark.parametrize("name", ["open_gop.mp4", "hevc_open_gop.mkv", "interlaced.mp4", "intra_refresh.mp4"])
