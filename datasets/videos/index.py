@@ -121,16 +121,17 @@ class _Scan:
     def run(self, threads: int) -> None:
         """Returns when all are scanned."""
         left = self._left()
-        running: dict[Future[Scanned], int] = {}
+        running: dict[Future[bool], int] = {}
         with ThreadPoolExecutor(threads) as pool:
             try:
                 while True:
                     while len(running) < 2 * threads and (place := next(left, None)) is not None:
-                        running[pool.submit(_scan_or_error, self._paths[self._todo[place]])] = place
+                        running[pool.submit(self._one, place)] = place
                     if not running:
                         break
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        self._keep(running.pop(future), future.result())
+                        self._done[running.pop(future)] = True
+                        self._faults += future.result()
                     self._look()
                     self._say()
             except BaseException:  # above all Ctrl-C, which should not wait for videos that nobody needs now
@@ -142,10 +143,11 @@ class _Scan:
             if not self._done[place]:
                 yield place
 
-    def _keep(self, place: int, scanned: Scanned) -> None:
+    def _one(self, place: int) -> bool:
+        """Scans a video and keeps what it finds, in a thread; returns whether it cannot be read."""
+        scanned = _scan_or_error(self._paths[self._todo[place]])
         self._writer.add(self._digests[self._todo[place]].tobytes(), scanned)
-        self._done[place] = True
-        self._faults += isinstance(scanned, str)
+        return isinstance(scanned, str)
 
     def _look(self) -> None:
         """Leaves out what other processes have kept meanwhile."""

@@ -11,6 +11,7 @@ import contextlib
 import mmap
 import os
 import struct
+import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -211,6 +212,7 @@ class Writer:
         self.stem: Path | None = None
         self._rows: IO[bytes] | None = None
         self._memory: list[tuple[bytes, int, bytes]] = []
+        self._one_at_a_time = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._open(folder)
@@ -237,8 +239,12 @@ class Writer:
         self._rows.truncate(self._rows.tell() // _ROW.itemsize * _ROW.itemsize)  # what a killed process left
 
     def add(self, digest: bytes, scanned: Scanned) -> None:
-        """Keeps what was found out about a video."""
+        """Keeps what was found out about a video. Threads may call it at once."""
         found, frames = pack(scanned), 0 if isinstance(scanned, str) else len(scanned)
+        with self._one_at_a_time:
+            self._add(digest, frames, found)
+
+    def _add(self, digest: bytes, frames: int, found: bytes) -> None:
         if self._rows is not None:
             try:
                 row = _row(digest, self._found.tell(), frames, found)
@@ -264,7 +270,9 @@ class Writer:
 
     def close(self) -> None:
         """Lets other processes append to the files."""
-        if self._rows is not None:
+        with self._one_at_a_time:
+            if self._rows is None:
+                return
             for file in (self._found, self._rows):
                 with contextlib.suppress(OSError):
                     os.fsync(file.fileno())
