@@ -105,7 +105,7 @@ def bare_pyav(path: Path, indices: np.ndarray) -> list[Picture]:
         stream.thread_count = 1
         rate, tick = stream.average_rate, stream.time_base
         assert rate is not None and tick is not None
-        last = -1
+        last = -9
         frames: Iterator[av.VideoFrame] = iter(())
         for index in np.unique(indices).tolist():
             if not 0 <= index - last <= 2:  # of a clip, frames are decoded one after another
