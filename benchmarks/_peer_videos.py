@@ -18,14 +18,14 @@ torch.set_num_threads(1)
 
 
 def decord(path: str, indices: list[int]) -> np.ndarray:
-    """Bare decord."""
+    """Reads with decord and nothing else."""
     import decord as library  # type: ignore[import-not-found]
 
     return library.VideoReader(path, num_threads=1).get_batch(indices).asnumpy()
 
 
 def mmaction2(path: str, indices: list[int]) -> np.ndarray:
-    """Its transforms DecordInit and DecordDecode, which its configs for videos begin with."""
+    """Reads with the transforms DecordInit and DecordDecode, which its configs for videos begin with."""
     from mmaction.datasets.transforms import DecordDecode, DecordInit  # type: ignore[import-not-found]
 
     result: dict[str, Any] = DecordInit(num_threads=1).transform({"filename": path})
@@ -34,7 +34,7 @@ def mmaction2(path: str, indices: list[int]) -> np.ndarray:
 
 
 def pytorchvideo(path: str, indices: list[int]) -> np.ndarray:
-    """Its EncodedVideo decodes all frames of a span; the frames that are wanted are taken from it."""
+    """Decodes all frames of a span with its EncodedVideo, and takes those that are wanted."""
     from pytorchvideo.data.encoded_video import EncodedVideo  # type: ignore[import-not-found]
 
     video = EncodedVideo.from_path(path, decode_audio=False, decoder="pyav")

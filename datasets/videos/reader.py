@@ -229,7 +229,7 @@ def _from_key(
 
 @contextlib.contextmanager
 def _skipping(context: av.VideoCodecContext) -> Iterator[None]:
-    """Lets a decoder be told which frames to skip, and be drained, inside the `with` block."""
+    """Allows skipping frames and draining the decoder inside the `with` block, and resets it at the end."""
     try:
         yield
     finally:

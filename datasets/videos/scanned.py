@@ -52,7 +52,7 @@ def pack(scanned: Scanned) -> bytes:
 
 
 def unpack(found: bytes, frames: int) -> Scanned:
-    """Returns what `pack` has packed, of a video with so many frames; 0 for the reason why there are none."""
+    """Returns what `pack` has packed. frames: how many the video has; 0 if it is a reason why there are not any."""
     if not frames:
         return found.decode()
     tick, begins, height, width, stream, flags, kind = _HEAD.unpack_from(found)
@@ -261,7 +261,7 @@ class Writer:
 
     @property
     def rest(self) -> Pair:
-        """What could not be written."""
+        """The videos that could not be written."""
         rows, place = [], 0
         for digest, frames, found in self._memory:
             rows.append(_row(digest, place, frames, found))
