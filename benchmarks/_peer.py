@@ -32,15 +32,15 @@ PACKAGES = (
 _DRIVER = Path(__file__).with_name("_peer_mmaction2.py")
 
 
-def make_environment(folder: Path) -> Path:
-    """Makes the environment, unless it exists already; returns its interpreter."""
+def make_environment(folder: Path, packages: Sequence[str] = PACKAGES) -> Path:
+    """Makes the environment with these packages, unless it exists already; returns its interpreter."""
     python = folder / "bin" / "python"
     if (folder / ".installed").exists():
         return python
     venv.create(folder, with_pip=True, clear=True)
     site = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True)
     (Path(site.strip()) / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", *PACKAGES]
+    command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", *packages]
     if subprocess.run(command, stdout=sys.stderr).returncode:
         raise UserError(f"pip could not install the peer into {folder}; without --peer the rest still runs")
     (folder / ".installed").touch()

@@ -67,10 +67,10 @@ def make_frames(root: Path) -> Path:
     for video in range(VIDEOS):
         folder = root / f"v_{video:03d}"
         folder.mkdir(parents=True)
-        texture = _texture(rng, HEIGHT + FRAMES, WIDTH + FRAMES)
-        quality = _quality(texture[:HEIGHT, :WIDTH])
+        ground = texture(rng, HEIGHT + FRAMES, WIDTH + FRAMES)
+        quality = _quality(ground[:HEIGHT, :WIDTH])
         for frame in range(FRAMES):
-            image = texture[frame : frame + HEIGHT, frame // 2 : frame // 2 + WIDTH]
+            image = ground[frame : frame + HEIGHT, frame // 2 : frame // 2 + WIDTH]
             (folder / f"img_{frame + 1:05d}.jpg").write_bytes(_encode(image, quality))
         lines.append(f"{folder.name} {FRAMES} {video % 4}\n")
     source = root / "train.txt"
@@ -95,7 +95,7 @@ def open_frames(source: Path, root: Path, *, segments: int, input_size: int, bat
     return Workload(records, store, segments, input_size, batch_size)
 
 
-def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """Returns noise, uint8 (height, width, 3), with equal energy per octave, as photographs have."""
     image: np.ndarray = np.zeros((height, width, 3), np.float32)
     for octave in range(7):

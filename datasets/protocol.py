@@ -100,9 +100,11 @@ class ClipProtocol:
 
     def __str__(self) -> str:
         height, width = self.transform.size
+        near = self.video_sampling.near_key
+        moved = "" if near is None else f" moved to key frames up to {near:g} s away"
         return (
             f"{self.num_clips} clips x {self.transform.num_crops} crops, {self.clip.num_frames} x {height} x {width}, "
-            f"{self.clip.sampling} sampling, {self.average} averaged"
+            f"{self.clip.sampling} sampling{moved}, {self.average} averaged"
         )
 
 
@@ -142,7 +144,10 @@ def _video_sampling(common: Common, *, train: bool) -> VideoSampling:
     known = parameters_of(VideoSampling)
     given = {key: value for key, value in store.items() if key in known} if store.get("type") == "video" else {}
     videos = call(VideoSampling, given, "video", "common.data.store")
-    if not train and videos.sampler in ("random", "random_multi"):  # a score must not change between runs
+    if train:
+        return videos
+    videos = dataclasses.replace(videos, near_key=None)  # a score must not depend on how a file was encoded
+    if videos.sampler in ("random", "random_multi"):  # nor change between runs
         return dataclasses.replace(videos, sampler="constant_clips_per_video")
     return videos
 

@@ -218,6 +218,8 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
         if records.spans is not None:
             description = f"spans of {scanned} encoded videos, {unreadable} of the spans without a readable frame, "
             description += f"{len(dataset.index) - len(records)} of background"
+        if (near := protocol.video_sampling.near_key) is not None:
+            description += f", frames moved to key frames up to {near:g} s away"
     else:
         listed = len(records)
         records, store, description = open_frames(common, records)

@@ -19,7 +19,7 @@ from datasets.lists.background import Background
 from datasets.lists.records import RecordList
 from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
-from datasets.sampling.rules import get_rule, num_positions, with_stacks
+from datasets.sampling.rules import DRAWN_FROM_PARTS, get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.videos.index import identity
 from datasets.videos.reader import READERS, find_reader
@@ -105,6 +105,14 @@ class VideoDataset(SampleDataset):
                 "common.data.store.sampler: random_multi joins clips to one sample with one label, but "
                 "augmentation.flip_labels would change the label of some of them"
             )
+        if protocol.video_sampling.near_key is not None:
+            if protocol.video_sampling.sampler is not None or protocol.clip.sampling not in DRAWN_FROM_PARTS:
+                raise ConfigError(
+                    "common.data.store.near_key: moves frames that are drawn one from each part of a video, with "
+                    f"data.sampling {', '.join(sorted(DRAWN_FROM_PARTS))} and no data.store.sampler; leave it out"
+                )
+            if protocol.clip.length > 1:
+                raise ConfigError("common.data.store.near_key: moves single frames, not stacks of them; leave it out")
 
     @property
     @override
@@ -192,7 +200,11 @@ class VideoDataset(SampleDataset):
             indices = with_stacks(windows[order[place]], clip.length, count)[None]
         else:
             indices = rule.draw(count, clip, rng)[None]
-        return indices if self.sampling.fps is None else shown_at(times, indices / self.sampling.fps)
+        if self.sampling.fps is not None:
+            indices = shown_at(times, indices / self.sampling.fps)
+        if rng is not None and self.sampling.near_key is not None:
+            indices = near_keys(times, indices, self.sampling.near_key)
+        return indices
 
     def _at_rate(self, times: VideoTimes) -> int:
         """Returns the number of frames that a rule sees: the video's, or those that it would have at `fps`."""
@@ -220,6 +232,22 @@ class VideoDataset(SampleDataset):
             clip = pictures[number * len(numbers) : (number + 1) * len(numbers)]
             flipped = self.transform.apply(clip, rng, clips[number * crops : (number + 1) * crops])[1]
         return flipped
+
+
+def near_keys(times: VideoTimes, indices: np.ndarray, seconds: float) -> np.ndarray:
+    """Moves each frame of clips to the key frame nearest to it, if one is near and in its part of the video.
+
+    indices: (..., T), one frame from each of T equal parts. seconds: how far one may move.
+    Returns int64, shaped as `indices`. Where decoding cannot begin at key frames, nothing is moved.
+    """
+    parts = np.arange(indices.shape[-1] + 1) * len(times) // indices.shape[-1]
+    keys = np.searchsorted(times.stamps, times.keys)
+    keys = keys[(keys < len(times)) & (times.stamps[np.minimum(keys, len(times) - 1)] == times.keys)]  # of a span's own
+    if not times.seekable or not len(keys):
+        return indices
+    away = abs(times.seconds[keys] - times.seconds[indices][..., None])  # (..., T, keys)
+    away[..., (keys < parts[:-1, None]) | (keys >= parts[1:, None])] = np.inf
+    return np.where(away.min(-1) <= seconds, keys[away.argmin(-1)], indices)
 
 
 def shown_at(times: VideoTimes, seconds: np.ndarray) -> np.ndarray:

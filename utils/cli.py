@@ -10,6 +10,7 @@ import argparse
 import errno
 import importlib.util
 import io
+import logging
 import math
 import sys
 import time
@@ -22,6 +23,7 @@ from utils.plain_text import TextOnly, one_line
 from utils.system import discard, ended_by_signals, open_streams, wait_asleep
 
 SECONDS_BETWEEN_LINES = 10
+TALKS = "datasets.videos"  # the logger of the library functions that take so long that they say how far they are
 NEEDED = ("torch", "numpy", "yaml", "pydantic", "cv2")  # what main.py imports first
 # the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
 PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
@@ -67,6 +69,9 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
         if isinstance(stream, io.TextIOWrapper):  # paths that are not UTF-8, terminals that cannot show Chinese
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (stream and cast(TextIO, TextOnly(stream)) for stream in before)
+    talks, handler = logging.getLogger(TALKS), logging.StreamHandler()
+    talks.setLevel(logging.INFO)
+    talks.addHandler(handler)
     try:
         with ended_by_signals():
             code = main(argv)
@@ -90,6 +95,7 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
         sys.stderr.write("interrupted\n")
         sys.exit(130)
     finally:
+        talks.removeHandler(handler)
         sys.stdout, sys.stderr = before
     sys.exit(code or 0)
 

@@ -269,6 +269,7 @@ SAMPLING: dict[str, Rule] = {
     ),
 }
 SEGMENT_RULES = frozenset(name for name, rule in SAMPLING.items() if not rule.uses_stride)
+DRAWN_FROM_PARTS = SEGMENT_RULES - {"middle", "dense"}  # a training clip has a random frame of each of T parts
 
 
 def get_rule(name: str) -> Rule:

@@ -39,6 +39,8 @@ class VideoSampling:
         of the span; without fps, T of the span's frames, evenly.
     clips_per_video: clips of each video in one epoch; where the rule lists its clips (torchvision), that many different
         ones, or all there are.
+    near_key: seconds by which a training frame may move to the nearest key frame, which is decoded without another one,
+        for rules that draw one frame from each of T parts of a video; it stays in its part. Testing never moves any.
     """
 
     sampler: Sampler | None = None
@@ -46,6 +48,7 @@ class VideoSampling:
     stride: Positive | None = None
     fps: Positive | None = None
     clips_per_video: Annotated[int, Field(ge=1)] = 1
+    near_key: Positive | None = None
 
 
 def random_span(duration: float, clip: float, rng: np.random.Generator) -> Span:

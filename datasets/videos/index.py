@@ -1,74 +1,68 @@
-"""Scans the videos of a list once for the times of their frames, which are kept in flat arrays that all workers map.
+"""Scans the videos of a list for the times of their frames: each video once, whatever list it is in.
 
-What is scanned is kept as it goes, and by the video: a later run, or a list with some other videos, scans only what is
-new or changed. If a video cannot be scanned, the reason is kept, and the video becomes a fault when a sample needs it.
+What is scanned is kept video by video (scanned.py), so a run that is killed, a list with some other videos, or another
+process that scans the same list scans only what is new or changed. If a video cannot be scanned, the reason is kept,
+and the video becomes a fault when a sample needs it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import threading
 import time
-import uuid
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 
 from datasets.lists.records import default_cache_folder
 from datasets.videos.scan import VideoTimes, scan
+from datasets.videos.scanned import DIGEST, Others, Scanned, ScannedVideos, Writer, open_all
 from utils.errors import FrameError
-from utils.flat_file import open_arrays, save_arrays
+from utils.system import cores
 
-_VERSION = 2
-_SUFFIX = f"-v{_VERSION}.videos"
-SECONDS_BETWEEN_PARTS = 30.0
+SECONDS_TO_FIRST_LINE, SECONDS_BETWEEN_LINES = 5.0, 30.0
+SECONDS_BETWEEN_LOOKS = 2.0  # at what other processes have scanned
 _log = logging.getLogger(__name__)
-
-Scanned = VideoTimes | str  # the reason why it cannot be scanned
+_one_scan = threading.Lock()  # the locks of files are those of a process, not of a thread
 
 
 class VideoIndex:
-    """Holds the times of all videos of a list, by their position in it."""
+    """Holds the times of all videos of a list, by their position in it.
 
-    def __init__(self, arrays: dict[str, np.ndarray], errors: dict[int, str], file: Path | None) -> None:
-        self._arrays, self._errors, self._file = arrays, errors, file
+    scanned: all that is known.
+    rows: int64 (videos,), where each one is in it.
+    errors: the reasons why videos cannot be read, by their position.
+    """
+
+    def __init__(self, scanned: ScannedVideos, rows: np.ndarray, errors: dict[int, str]) -> None:
+        self._scanned, self._rows, self.errors = scanned, rows, errors
+        self._last: tuple[int, VideoTimes] | None = None  # the spans of a video follow each other in many lists
 
     def __len__(self) -> int:
-        return len(self._arrays["ticks"])
+        return len(self._rows)
 
     def __getitem__(self, video: int) -> VideoTimes:
-        """Returns the times of one video. Raises FrameError if it could not be scanned."""
-        if video in self._errors:
-            raise FrameError(self._errors[video])
-        arrays = self._arrays
-        frames, keys = arrays["frames"][video : video + 2], arrays["key_frames"][video : video + 2]
-        return VideoTimes(
-            arrays["stamps"][frames[0] : frames[1]],
-            arrays["keys"][keys[0] : keys[1]],
-            float(arrays["ticks"][video]),
-            bool(arrays["seekable"][video]),
-            float(arrays["begins"][video]),
-            int(arrays["streams"][video]),
-            tuple(arrays["sizes"][video].tolist()),
-            bool(arrays["every_key"][video]),
-        )
+        """Returns the times of one video. Raises FrameError if it could not be scanned, or the index is damaged."""
+        if video in self.errors:
+            raise FrameError(self.errors[video])
+        if self._last is not None and self._last[0] == video:
+            return self._last[1]
+        try:
+            found = self._scanned.get(int(self._rows[video]))
+        except ValueError as error:
+            raise FrameError(f"the index of videos is damaged: {error}") from None
+        assert isinstance(found, VideoTimes)
+        self._last = video, found
+        return found
 
     def num_frames(self) -> np.ndarray:
         """Returns the number of frames of each video, int64 (videos,); 0 for a video that cannot be read."""
-        return np.diff(self._arrays["frames"])
-
-    @property
-    def errors(self) -> dict[int, str]:
-        """The reasons why videos cannot be read, by their position in the list."""
-        return self._errors
-
-    def __reduce__(self) -> tuple[object, ...]:
-        if self._file is not None:
-            return _open, (self._file,)
-        return VideoIndex, (self._arrays, self._errors, None)
+        return self._scanned.frames(self._rows)
 
 
 def index_videos(
@@ -76,131 +70,133 @@ def index_videos(
 ) -> VideoIndex:
     """Returns the index of the videos at `paths`; a video whose name, size and time are known is not scanned again.
 
-    cache: folder of the cache; by default the user's cache folder.
-    threads: number of threads that scan; by default one per core, but at most 8.
+    cache: folder of what is kept; by default the user's cache folder.
+    threads: number of threads that scan; by default one per core.
     """
     folder = Path(cache) if cache is not None else default_cache_folder()
-    digests = [identity(path) for path in paths]
-    file = folder / f"{hashlib.sha1(b''.join(digests), usedforsecurity=False).hexdigest()}{_SUFFIX}"
-    if file.exists():
-        try:
-            return _open(file)
-        except (OSError, ValueError, KeyError) as error:
-            _log.warning("ignoring a damaged index of videos: %s", error)
-            file.unlink(missing_ok=True)
-    known, parts = _known(folder, digests)
-    todo = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
-    if todo:
-        _log.info("scanning %d videos, once; %d are known", len(todo), len(paths) - len(todo))
-        parts += _scan_all(todo, known, folder, threads or min(8, os.cpu_count() or 1))
-    arrays, errors = _arrays(digests, known)
-    if not _save(file, arrays, errors):
-        return VideoIndex(arrays, errors, None)
-    for part in parts:
-        part.unlink(missing_ok=True)
-    return _open(file)
+    digests, missing = _identities(paths)
+    with _one_scan:
+        scanned, faults = open_all(folder)
+        for fault in faults:
+            _log.warning("ignoring a damaged index of videos: %s", fault)
+        rows = scanned.find(digests)
+        rows[missing] = -1
+        todo = np.flatnonzero((rows < 0) & ~missing)
+        if len(todo):
+            todo = todo[np.sort(np.unique(digests[todo], axis=0, return_index=True)[1])]
+            _log.info("scanning %d videos, once; %d are known", len(todo), (rows >= 0).sum())
+            writer = Writer(folder)
+            with contextlib.closing(writer):
+                _Scan(paths, digests, todo, writer, folder).run(threads or cores())
+            if writer.failed:
+                what = "cannot cache the index of videos in %s (%s): the next run scans them again"
+                _log.warning(what, folder, writer.failed)
+            now = open_all(folder, scanned.pairs)[0]
+            scanned, unknown = ScannedVideos([*now.pairs, writer.rest]), (rows < 0) & ~missing
+            rows[unknown] = scanned.find(digests[unknown])
+    errors = {place: f"{paths[place]}: no such file" for place in np.flatnonzero(missing).tolist()}
+    for place in np.flatnonzero((scanned.frames(rows) == 0) & ~missing).tolist():
+        reason = scanned.get(int(rows[place]))
+        assert isinstance(reason, str)
+        errors[place] = f"{paths[place]}: {reason}"
+    return VideoIndex(scanned, rows, dict(sorted(errors.items())))
 
 
-def _scan_all(todo: Mapping[bytes, str], known: dict[bytes, Scanned], folder: Path, threads: int) -> list[Path]:
-    """Adds what is scanned to `known`; writes it to the folder from time to time, and returns the files."""
-    parts: list[Path] = []
-    fresh: list[bytes] = []
+class _Scan:
+    """Scans some videos of a list. Other processes that scan them at the same time share the work.
 
-    def keep() -> None:
-        part = folder / f"part-{uuid.uuid4().hex}{_SUFFIX}"
-        if fresh and _save(part, *_arrays(fresh, known)):
-            parts.append(part)
-        fresh.clear()
+    Each begins somewhere else and leaves out what the others have kept meanwhile.
+    """
 
-    last = time.monotonic()
-    with ThreadPoolExecutor(threads) as pool:
-        running = {pool.submit(_scan_or_error, path): digest for digest, path in todo.items()}
-        try:
-            for future in as_completed(list(running)):
-                digest = running.pop(future)
-                known[digest] = future.result()
-                fresh.append(digest)
-                if running and time.monotonic() - last > SECONDS_BETWEEN_PARTS:
-                    _log.info("scanned %d of %d videos", len(todo) - len(running), len(todo))
-                    keep()
-                    last = time.monotonic()
-        except BaseException:  # above all Ctrl-C, which should not wait for videos that nobody needs now
-            pool.shutdown(wait=False, cancel_futures=True)
-            keep()
-            raise
-    return parts
+    def __init__(
+        self, paths: Sequence[str], digests: np.ndarray, todo: np.ndarray, writer: Writer, folder: Path
+    ) -> None:
+        self._paths, self._digests, self._writer = paths, digests, writer
+        self._todo = np.roll(todo, -int(np.random.default_rng().integers(len(todo))))
+        self._done = np.zeros(len(todo), bool)
+        self._others, self._faults = Others(folder, writer), 0
+        self._begin = time.monotonic()
+        self._next_look, self._next_line = self._begin + SECONDS_BETWEEN_LOOKS, self._begin + SECONDS_TO_FIRST_LINE
 
+    def run(self, threads: int) -> None:
+        """Returns when all are scanned."""
+        left = self._left()
+        running: dict[Future[bool], int] = {}
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                while True:
+                    while len(running) < 2 * threads and (place := next(left, None)) is not None:
+                        running[pool.submit(self._one, place)] = place
+                    if not running:
+                        break
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        self._done[running.pop(future)] = True
+                        self._faults += future.result()
+                    self._look()
+                    self._say()
+            except BaseException:  # above all Ctrl-C, which should not wait for videos that nobody needs now
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
-def _arrays(digests: Sequence[bytes], known: Mapping[bytes, Scanned]) -> tuple[dict[str, np.ndarray], dict[int, str]]:
-    """Returns the arrays of these videos, and by position why some of them cannot be read."""
-    scanned = [known[digest] for digest in digests]
-    times = [one if isinstance(one, VideoTimes) else _NOTHING for one in scanned]
-    errors = {place: one for place, one in enumerate(scanned) if isinstance(one, str)}
-    arrays = {
-        "digests": np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), -1),
-        "stamps": np.concatenate([one.stamps for one in times]),
-        "frames": np.concatenate([[0], np.cumsum([len(one.stamps) for one in times])]).astype(np.int64),
-        "keys": np.concatenate([one.keys for one in times]),
-        "key_frames": np.concatenate([[0], np.cumsum([len(one.keys) for one in times])]).astype(np.int64),
-        "ticks": np.array([one.tick for one in times]),
-        "seekable": np.array([one.seekable for one in times]),
-        "begins": np.array([one.begins for one in times]),
-        "streams": np.array([one.stream for one in times]),
-        "sizes": np.array([one.size for one in times]),
-        "every_key": np.array([one.every_key for one in times]),
-    }
-    return arrays, errors
+    def _left(self) -> Iterator[int]:
+        for place in range(len(self._todo)):
+            if not self._done[place]:
+                yield place
 
+    def _one(self, place: int) -> bool:
+        """Scans a video and keeps what it finds, in a thread; returns whether it cannot be read."""
+        scanned = _scan_or_error(self._paths[self._todo[place]])
+        self._writer.add(self._digests[self._todo[place]].tobytes(), scanned)
+        return isinstance(scanned, str)
 
-def _save(file: Path, arrays: Mapping[str, np.ndarray], errors: Mapping[int, str]) -> bool:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_arrays(file, {"errors": {str(place): text for place, text in errors.items()}}, arrays)
-    except OSError as error:
-        _log.warning("cannot cache the index of videos in %s (%s): the next run scans them again", file.parent, error)
-        return False
-    return True
+    def _look(self) -> None:
+        """Leaves out what other processes have kept meanwhile."""
+        begin = time.monotonic()
+        if begin < self._next_look:
+            return
+        left = np.flatnonzero(~self._done)
+        others = self._others.grown()
+        self._done[left] = others.find(self._digests[self._todo[left]]) >= 0
+        end = time.monotonic()
+        self._next_look = end + max(SECONDS_BETWEEN_LOOKS, 20 * (end - begin))
 
-
-def _known(folder: Path, digests: Sequence[bytes]) -> tuple[dict[bytes, Scanned], list[Path]]:
-    """Returns what the indexes in a folder know about these videos, and the parts that scans of them have left."""
-    wanted = set(digests)
-    known: dict[bytes, Scanned] = {}
-    parts: list[Path] = []
-    for file in folder.glob(f"*{_SUFFIX}"):
-        try:
-            index = _open(file)
-            there = [row.tobytes() for row in index._arrays["digests"]]
-        except (OSError, ValueError, KeyError):  # somebody else's index; its own list will say so
-            continue
-        for place, digest in enumerate(there):
-            if digest in wanted:
-                known[digest] = index.errors.get(place) or index[place]
-        if file.name.startswith("part-") and wanted.issuperset(there):
-            parts.append(file)
-    return known, parts
-
-
-_NOTHING = VideoTimes(np.zeros(0, np.int64), np.zeros(0, np.int64), 1.0, False)
+    def _say(self) -> None:
+        """Logs now and then how far it is."""
+        now = time.monotonic()
+        if now < self._next_line:
+            return
+        count = int(self._done.sum())
+        rest = (now - self._begin) * (len(self._done) - count) / max(count, 1)
+        what = "scanned %d of %d videos, %.3g a second, %d minutes left; %d cannot be read"
+        _log.info(what, count, len(self._done), count / (now - self._begin), -(-rest // 60), self._faults)
+        self._next_line = now + SECONDS_BETWEEN_LINES
 
 
 def _scan_or_error(path: str) -> Scanned:
     try:
         return scan(path)
     except FrameError as error:
-        return str(error)
+        return str(error).removeprefix(f"{path}: ")  # which other lists may spell in another way
+
+
+def _identities(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the identities of files, uint8 (n, DIGEST), and which files are missing, bool (n,)."""
+    digests, missing = bytearray(), np.zeros(len(paths), bool)
+    for place in range(len(paths)):
+        digest, missing[place] = _identity(os.path.abspath(paths[place]))  # noqa: PTH100 - once per video
+        digests += digest
+    return np.frombuffer(digests, np.uint8).reshape(-1, DIGEST), missing
 
 
 def identity(path: str) -> bytes:
     """Returns a hash of the name, the size and the time of a file; a missing file is hashed as missing."""
+    return _identity(path)[0]
+
+
+def _identity(path: str) -> tuple[bytes, bool]:
     try:
         status = os.stat(path)  # noqa: PTH116 - once per video of a large list
-        stamp = b"%d %d" % (status.st_size, status.st_mtime_ns)
+        stamp, missing = b"%d %d" % (status.st_size, status.st_mtime_ns), False
     except OSError:
-        stamp = b"none"
-    return hashlib.sha1(os.fsencode(path) + b"\0" + stamp, usedforsecurity=False).digest()
-
-
-def _open(file: Path) -> VideoIndex:
-    header, arrays = open_arrays(file)
-    return VideoIndex(arrays, {int(place): text for place, text in header["errors"].items()}, file)
+        stamp, missing = b"none", True
+    return hashlib.sha1(os.fsencode(path) + b"\0" + stamp, usedforsecurity=False).digest(), missing

@@ -6,20 +6,70 @@ compared with the one asked for. Other videos are decoded from their start, and 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import av
 import numpy as np
 
-from datasets.videos.container import Converter, decode, listening, opened
+from datasets.videos.container import Converter, Opened, decode, listening, opened
 from datasets.videos.scan import VideoTimes, size_changes
 from utils.errors import ConfigError, FrameError
 
 Reader = Callable[[Path, VideoTimes, np.ndarray], list[np.ndarray]]
 MOST_REORDERED = 16  # frames that H.264 and HEVC decode before one that is shown earlier
 Found = dict[int, av.VideoFrame]  # by position in the video
+
+
+class _Kept(threading.local):
+    """Keeps the file that a thread has read last open: samples of a long video often follow each other.
+
+    Opening takes 1 ms for a short video, and 8 ms for one of an hour, as long as eight frames.
+    """
+
+    def __init__(self) -> None:
+        self._file: tuple[int | str, ...] = ()
+        self._open = contextlib.ExitStack()
+        self._found: Opened | None = None
+
+    @contextlib.contextmanager
+    def opened(self, path: Path) -> Iterator[Opened]:
+        """Opens a file like `container.opened`, which raises the same errors. After an error it is closed."""
+        try:
+            status = path.stat()
+            # a fork has the same place in the file as its parent, and moves it
+            file: tuple[int | str, ...] = (
+                os.getpid(),
+                str(path),
+                status.st_dev,
+                status.st_ino,
+                status.st_size,
+                status.st_mtime_ns,
+            )
+        except OSError:
+            file = ()
+        if self._found is None or not file or file != self._file:
+            self._close()
+            self._found = self._open.enter_context(opened(path))
+            self._file = file
+        try:
+            yield self._found
+        except BaseException as error:
+            kept, self._found, self._file = self._open, None, ()
+            self._open = contextlib.ExitStack()
+            if not kept.__exit__(type(error), error, error.__traceback__):
+                raise
+
+    def _close(self) -> None:
+        self._found, self._file = None, ()
+        self._open.close()
+
+
+_KEPT = _Kept()
 
 
 def read_pyav(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
@@ -30,7 +80,7 @@ def read_pyav(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.nda
     wanted = np.unique(indices).tolist()
     found: Found = {}
     if times.seekable:
-        with opened(path) as (container, stream):
+        with _KEPT.opened(path) as (container, stream):
             for key, positions in _runs(times, wanted):
                 found |= _decode_run(container, stream, times, key, positions)
     if missing := [position for position in wanted if position not in found]:
@@ -140,17 +190,24 @@ def _decode_run(
 def _from_key(
     container: av.container.InputContainer, stream: av.VideoStream, times: VideoTimes, key: int, positions: list[int]
 ) -> Found:
-    """Decodes until all positions are found; gives up when anything comes that was not expected."""
+    """Decodes until all positions are found; gives up when anything comes that was not expected.
+
+    Of the frames that nobody asked for, only those that others are made from are decoded, and nothing after the last
+    packet that is needed.
+    """
     found: Found = {}
-    last, begin = -1, int(times.keys[key])
-    packets = container.demux(stream)
-    packet = next(packets, None)
-    if packet is None or packet.pts != begin:  # seeking has ended elsewhere
-        return {}
-    with listening() as heard:
-        while packet is not None:
+    last, begin, context = -1, int(times.keys[key]), stream.codec_context
+    left = set(times.stamps[positions].tolist())
+    with listening() as heard, _skipping(context):
+        for count, packet in enumerate(container.demux(stream)):
+            if not count and packet.pts != begin:  # seeking has ended elsewhere
+                return {}
+            context.skip_frame = "DEFAULT" if packet.pts in left else "NONREF"
+            left.discard(packet.pts)
             try:
                 frames = packet.decode()
+                if not left:
+                    frames += context.decode(None)
             except av.FFmpegError:
                 return {}
             needs_earlier = packet.pts is not None and packet.pts < begin  # frames before the key frame
@@ -165,10 +222,19 @@ def _from_key(
                 last = position
                 if position in positions:
                     found[position] = frame
-                if position >= positions[-1]:
-                    return found
-            packet = next(packets, None)
+            if not left:
+                break
     return found
+
+
+@contextlib.contextmanager
+def _skipping(context: av.VideoCodecContext) -> Iterator[None]:
+    """Allows skipping frames and draining the decoder inside the `with` block, and resets it at the end."""
+    try:
+        yield
+    finally:
+        context.skip_frame = "DEFAULT"
+        context.flush_buffers()
 
 
 def _from_start(path: Path, frames: Iterable[av.VideoFrame], times: VideoTimes, positions: list[int]) -> Found:

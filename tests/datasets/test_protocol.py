@@ -79,6 +79,10 @@ def test_the_sampler_of_encoded_videos_decides_the_number_of_clips() -> None:
     assert several.num_clips == 1 and several.video_sampling.clips_per_video == 5
     with pytest.raises(ConfigError, match=r"common\.test\.num_clips: is 2, but data\.store\.sampler: uniform"):
         clip_protocol(common(**video_sampling(sampler="uniform"), test={"num_clips": 2}), CLIP, train=False)
+    near = common(**video_sampling(near_key=0.5))
+    train, test = (clip_protocol(near, CLIP, train=train) for train in (True, False))
+    assert "sampling moved to key frames up to 0.5 s away" in str(train) and train.video_sampling.near_key == 0.5
+    assert "moved" not in str(test) and "near_key" not in test.as_dict()["video_sampling"]
 
 
 @pytest.mark.whole

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import pickle
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,17 @@ import pytest
 from datasets import VideoDataset
 from datasets.lists.records import RecordList, read_list
 from datasets.loader import EvalShard, TrainStream, make_loader
-from datasets.video_dataset import shown_at
-from datasets.videos import index as video_index
+from datasets.sampling.rules import get_rule
+from datasets.video_dataset import near_keys, shown_at
 from datasets.videos.clip_times import VideoSampling
-from datasets.videos.index import index_videos
 from datasets.videos.reader import find_reader, read_pyav
-from datasets.videos.scan import scan
+from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.video import Video
 from tests.helpers.make_video import block_position, damage, make_audio, make_video, truncate
 from tests.helpers.protocol import for_testing, for_training
 from tests.helpers.requirements import CLIPS, needs_clips, needs_torchcodec
 from utils.clip_spec import ClipSpec
-from utils.errors import ConfigError, FrameError
+from utils.errors import ConfigError
 from utils.transforms.crops import MultiScale, TestCrops
 from utils.transforms.cut_clip import CutClip
 
@@ -190,82 +188,39 @@ def test_a_bad_video_is_a_fault_that_names_it(tmp_path: Path, kind: str):
     assert good.exists()
 
 
-def test_the_index_is_made_once_and_again_when_a_file_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    paths = [str(make_video(tmp_path / f"{name}.mp4", frames=count)) for name, count in (("a", 5), ("b", 7))]
-    paths.append(str(tmp_path / "none.mp4"))
-    scanned: list[str] = []
-    real = video_index.scan
-    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
-    first = index_videos(paths, cache=tmp_path / "cache")
-    again = index_videos(paths, cache=tmp_path / "cache")
-    assert sorted(scanned) == sorted(paths)
-    for index in (first, again, pickle.loads(pickle.dumps(again))):
-        assert index.num_frames().tolist() == [5, 7, 0] and len(index) == 3
-        with pytest.raises(FrameError, match=r"none\.mp4: no such file"):
-            index[2]
-    assert len(pickle.dumps(again)) < 500
-    make_video(tmp_path / "a.mp4", frames=9)
-    assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
-    os.utime(paths[1], (5, 5))
-    scanned.clear()
-    index_videos(paths, cache=tmp_path / "cache")
-    assert scanned == [paths[1]]
-    for place in (-30, -500):
-        for file in (tmp_path / "cache").iterdir():
-            data = bytearray(file.read_bytes())
-            data[place] ^= 1
-            file.write_bytes(data if place == -500 else data[:place])
-        with caplog.at_level("WARNING"):
-            assert index_videos(paths, cache=tmp_path / "cache").num_frames().tolist() == [9, 7, 0]
-        assert "ignoring a damaged index of videos: " in caplog.text
-        caplog.clear()
+@pytest.mark.parametrize("seed", range(10))
+def test_frames_move_to_the_nearest_key_frame_of_their_part_or_not_at_all(seed: int):
+    rng = np.random.default_rng(seed)
+    stamps = np.unique(rng.integers(0, 10_000, 300))
+    times = VideoTimes(stamps, np.sort(rng.choice(stamps, int(rng.integers(1, 40)), replace=False)), 1e-3, True)
+    times = replace(times, stamps=stamps[int(rng.integers(0, 50)) : -int(rng.integers(1, 50))])  # a span of it
+    rule, clip, moved = get_rule("segments"), ClipSpec(8), 0
+    parts = np.arange(9) * len(times) // 8
+    for _ in range(50):
+        drawn = rule.draw(len(times), clip, rng)[None]
+        for asked, given, low, high in zip(drawn[0], near_keys(times, drawn, 0.3)[0], parts, parts[1:], strict=False):
+            keys = [n for n in range(low, high) if times.stamps[n] in times.keys]
+            away = [abs(times.seconds[n] - times.seconds[asked]) for n in keys]
+            if keys and min(away) <= 0.3:
+                assert given in keys and abs(times.seconds[given] - times.seconds[asked]) == min(away)
+                moved += given != asked
+            else:
+                assert given == asked
+    assert moved > 5 or len(times.keys) < 20
+    assert (near_keys(replace(times, seekable=False), drawn, 9.0) == drawn).all()
 
 
-def test_a_new_video_in_a_list_is_the_only_one_that_is_scanned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    paths = [str(make_video(tmp_path / f"{name}.mp4", frames=count)) for name, count in (("a", 3), ("b", 5), ("c", 7))]
-    index_videos(paths[:2], cache=tmp_path / "cache")
-    scanned: list[str] = []
-    real = video_index.scan
-    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
-    index = index_videos([paths[2], paths[1], paths[0]], cache=tmp_path / "cache")
-    assert scanned == [paths[2]] and index.num_frames().tolist() == [7, 5, 3]
-    assert [times.size for times in (index[0], index[1])] == [(64, 96)] * 2 and index[1].every_key
-
-
-def test_a_scan_that_is_interrupted_goes_on_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-):
-    paths = [str(make_video(tmp_path / f"{count}.mp4", frames=count)) for count in (2, 3, 4, 5)]
-    scanned: list[str] = []
-    real = video_index.scan
-
-    def until_the_third(path: str) -> video_index.VideoTimes:
-        if len(scanned) == 2:
-            raise KeyboardInterrupt
-        scanned.append(path)
-        return real(path)
-
-    with monkeypatch.context() as patch, caplog.at_level("INFO"):
-        patch.setattr(video_index, "scan", until_the_third)
-        patch.setattr(video_index, "SECONDS_BETWEEN_PARTS", -1.0)
-        with pytest.raises(KeyboardInterrupt):
-            index_videos(paths, cache=tmp_path / "cache", threads=1)
-    assert "scanning 4 videos, once; 0 are known" in caplog.text and "scanned 1 of 4 videos" in caplog.text
-    assert len(list((tmp_path / "cache").glob("part-*"))) == 2
-    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
-    index = index_videos(paths, cache=tmp_path / "cache", threads=1)
-    assert scanned == paths and index.num_frames().tolist() == [2, 3, 4, 5]
-    assert len(list((tmp_path / "cache").iterdir())) == 1, "the parts are one index now"
-
-
-def test_an_index_that_cannot_be_kept_is_made_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    path = str(make_video(tmp_path / "a.mp4", frames=5))
-    (tmp_path / "file").write_bytes(b"")
-    index = index_videos([path], cache=tmp_path / "file/below")
-    assert pickle.loads(pickle.dumps(index)).num_frames().tolist() == [5]
-    assert "the next run scans them again" in caplog.text
+def test_only_training_moves_frames_to_key_frames(tmp_path: Path):
+    make_video(tmp_path / "a.mp4", frames=40, g="5", sc_threshold="0")
+    records = records_of(tmp_path, **{"a.mp4": 0})
+    near, far = (dataset_of(records, ClipSpec(4), near_key=seconds) for seconds in (0.2, 0.01))
+    plain, test = dataset_of(records, ClipSpec(4)), dataset_of(records, ClipSpec(4), near_key=0.2, train=False)
+    for epoch in range(5):
+        shown = near.shown((epoch, 0))
+        assert (shown % 5 == 0).all() and (shown // 10 == np.arange(4)).all()
+        assert (far.shown((epoch, 0)) == plain.shown((epoch, 0))).all()
+        assert [block_position(frame) // 2 for frame in near[epoch, 0]["clips"][0]] == shown[0].tolist()
+    assert test.shown(0).tolist() == [[5, 15, 25, 35]]
 
 
 def test_workers_change_nothing(tmp_path: Path):
@@ -290,6 +245,9 @@ def test_clips_that_cannot_be_are_refused(tmp_path: Path):
     for more, message in (
         ({"sampler": "random_multi", "flip_labels": np.array([1, 0])}, "random_multi joins clips to one sample"),
         ({"clip": ClipSpec(4, modality="flow")}, "videos hold no optical flow"),
+        ({"near_key": 1.0, "sampler": "random"}, "near_key: moves frames that are drawn one from each part"),
+        ({"near_key": 1.0, "clip": ClipSpec(4, 1, "dense")}, "near_key: moves frames that are drawn one from each"),
+        ({"near_key": 1.0, "clip": ClipSpec(4, modality="rgbdiff", stack=5)}, "near_key: moves single frames"),
     ):
         with pytest.raises(ConfigError, match=message):
             dataset_of(records, **{"clip": clip, **more})  # type: ignore[arg-type]
@@ -320,6 +278,6 @@ def test_real_videos(tmp_path: Path):
 
 
 def test_what_is_shown_when():
-    times = video_index.VideoTimes(np.array([10, 20, 40]), np.array([10]), 0.1, True)
+    times = VideoTimes(np.array([10, 20, 40]), np.array([10]), 0.1, True)
     assert times.seconds.tolist() == [0, 1, 3] and times.duration == float(Fraction(9, 2))
     assert shown_at(times, np.array([0, 0.99, 1, 2.9, 3, 9])).tolist() == [0, 0, 1, 1, 2, 2]

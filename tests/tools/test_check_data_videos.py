@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
+from datasets.protocol import clip_protocol
+from datasets.split import open_split
+from datasets.videos import index as video_index
 from tests.datasets.videos.test_videos_in_a_config import CONFIG
 from tests.helpers.make_video import damage, make_video, truncate
 from tools import check_data
-from utils.errors import UserError
+from utils.clip_spec import ClipSpec
+from utils.config.file import load_config
+from utils.errors import ListError, UserError
 
 VIDEOS = [f"{label}/v_{label}_g{group:02d}_c01.mp4" for label in ("jump", "run") for group in (1, 2, 3)]
 
@@ -145,3 +150,21 @@ def test_parts_of_videos_are_told_apart_and_looked_for(tmp_path: Path, capsys: p
     (tmp_path / "lists/train.csv").write_text("path,label\na.mp4,x\n")
     assert check_data.main([str(tmp_path), "--quick"]) == 0
     assert "1 video, packets scanned: nothing is wrong" in capsys.readouterr().out
+
+
+def test_quick_lists_what_the_index_for_training_has_found(
+    videos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[str] = []
+    real = video_index.scan
+    monkeypatch.setattr(video_index, "scan", lambda path: scanned.append(path) or real(path))
+    (videos / VIDEOS[0]).write_bytes(b"just text" * 100)
+    found = doctor(videos, "--quick", code=2, capsys=capsys)
+    assert [fault["kind"] for fault in found["faults"]] == ["undecodable_video"]
+    assert f"{videos / VIDEOS[0]}: cannot be read as a video" in found["faults"][0]["message"]
+    assert len(scanned) == len(VIDEOS)
+    assert doctor(videos, "--quick", code=2, capsys=capsys)["faults"] == found["faults"]
+    common = load_config(videos.parent / "config.yaml").common
+    with pytest.raises(ListError, match="cannot be read as a video"):
+        open_split(common, "train", clip_protocol(common, ClipSpec(4), train=True))
+    assert len(scanned) == len(VIDEOS), "neither the second check nor training scans a video again"

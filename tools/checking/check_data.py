@@ -48,6 +48,7 @@ class Target:
     background: name of the class that data.background draws.
     images: True for single pictures instead of folders of frames.
     max_pixels: height x width that a frame may have.
+    cache: folder of the index of videos; None for the user's cache folder.
     """
 
     sources: dict[str, Path]
@@ -64,6 +65,7 @@ class Target:
     background: str | None = None
     images: bool = False
     max_pixels: int = MAX_PIXELS
+    cache: str | None = None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -126,7 +128,7 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
             read_list(data, split)
     check_lists(data)
     if target.encoded:
-        check_videos(data, decode=decode, workers=workers)
+        check_videos(data, decode=decode, workers=workers, cache=target.cache)
     elif target.images:
         check_images(data, decode=decode, workers=workers)
     else:
@@ -216,7 +218,8 @@ def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> 
     encoded = has_videos(common)
     target = Target(sources, roots, *known, encoded=encoded, images=images, max_pixels=common.data.max_pixels)
     with_offset, fps = common.data.with_offset or args.with_offset, common.data.fps or args.fps
-    return replace(target, with_offset=with_offset, fps=fps, background=common.data.background.label)
+    cache = common.data.store.get("cache")
+    return replace(target, with_offset=with_offset, fps=fps, background=common.data.background.label, cache=cache)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:

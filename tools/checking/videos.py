@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from datasets.lists.spans import not_there
 from datasets.lists.spelling import Spelling
 from datasets.lists.tables import TABLES, read_table, read_videos
+from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
 from datasets.videos.video import Video
 from tools.checking.classes import mended_labels
@@ -26,7 +28,6 @@ Span = tuple[float, float, bool]  # start, end, whether they are frames
 @dataclass(frozen=True)
 class _Job:
     path: Path
-    decode: bool
     spans: frozenset[Span]
 
 
@@ -77,24 +78,19 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
         data.entries.append(entry)
 
 
-def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
-    """Checks the file of every line that has no fault so far. decode: decodes every frame as well, as a dump would."""
+def check_videos(data: DataSet, *, decode: bool, workers: int, cache: str | None = None) -> None:
+    """Checks the file of every line that has no fault so far.
+
+    decode: decodes every frame, as a dump would; else it is what the index for training finds, or has found before.
+    cache: folder of that index; by default the user's cache folder.
+    """
     entries = data.without_fault()
     spans: dict[Path, set[Span]] = defaultdict(set)
     for entry in entries:
         parts = spans[data.roots[entry.split] / entry.path]
         if entry.span is not None:
             parts.add((*entry.span, entry.in_frames))
-    jobs = [_Job(path, decode, frozenset(parts)) for path, parts in spans.items()]
-    found: dict[Path, _Seen] = {}
-    with Progress(len(jobs), unit="videos") as progress:
-        for job, answer in run_in_pool(inspect, jobs, workers=workers):
-            if isinstance(answer, WorkerDiedError):
-                answer = _Seen(f"the decoder crashed: {answer}")
-            elif isinstance(answer, Exception):
-                raise answer
-            found[job.path] = answer
-            progress.advance(1)
+    found = _decoded(spans, workers) if decode else _scanned(spans, workers, cache)
     for entry in entries:
         path = data.roots[entry.split] / entry.path
         if not path.is_file():
@@ -117,21 +113,48 @@ def _check_span(data: DataSet, entry: Entry, seen: _Seen) -> None:
         data.blame("empty_part", entry, what, fix="the line is removed", drop=True)
 
 
+def _scanned(spans: Mapping[Path, set[Span]], threads: int, cache: str | None) -> dict[Path, _Seen]:
+    index, found = index_videos([str(path) for path in spans], cache=cache, threads=threads), {}
+    for place, (path, parts) in enumerate(spans.items()):
+        if place in index.errors:
+            found[path] = _Seen(index.errors[place])
+            continue
+        found[path] = _seen(index[place], parts)
+    return found
+
+
+def _decoded(spans: Mapping[Path, set[Span]], workers: int) -> dict[Path, _Seen]:
+    jobs = [_Job(path, frozenset(parts)) for path, parts in spans.items()]
+    found: dict[Path, _Seen] = {}
+    with Progress(len(jobs), unit="videos") as progress:
+        for job, answer in run_in_pool(inspect, jobs, workers=workers):
+            if isinstance(answer, WorkerDiedError):
+                answer = _Seen(f"the decoder crashed: {answer}")
+            elif isinstance(answer, Exception):
+                raise answer
+            found[job.path] = answer
+            progress.advance(1)
+    return found
+
+
 def inspect(job: _Job) -> _Seen:
-    """Inspects a video; runs in a worker."""
+    """Decodes a video from start to end; runs in a worker."""
     try:
         video = Video(job.path)
         times = video.info.times
         if not len(times):
             return _Seen(f"{job.path}: contains no frames")
-        if job.decode:
-            for _ in video.frames(order="bgr"):
-                pass
+        for _ in video.frames(order="bgr"):
+            pass
     except FrameError as error:
         return _Seen(str(error))
     if video.errors:
         return _Seen(f"{job.path}: {'; '.join(video.errors[:3])}")
-    empty = frozenset(span for span in job.spans if _is_outside(times, *span))
+    return _seen(times, job.spans)
+
+
+def _seen(times: VideoTimes, spans: Collection[Span]) -> _Seen:
+    empty = frozenset(span for span in spans if _is_outside(times, *span))
     return _Seen("", empty, float(times.clock[-1]), times.begins + times.duration, len(times))
 
 

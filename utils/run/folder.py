@@ -21,6 +21,7 @@ from PIL import Image
 from tensorboardX import SummaryWriter
 from typing_extensions import override
 
+from utils.cli import TALKS
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.plain_text import plain_stream, printable
@@ -57,10 +58,14 @@ class RunFolder:
         self._events: SummaryWriter | None = None
         self._file: logging.Handler = logging.NullHandler()
         self._terminal = _Stdout()
+        self._talks = logging.getLogger(TALKS)
+        self._talks.setLevel(logging.INFO)
+        self._others = list(self._talks.handlers)
 
     def __enter__(self) -> RunFolder:
         if not self._writer:
             self.logger.addHandler(logging.NullHandler())
+            self._talks.handlers = list(self.logger.handlers)
             return self
         for name in (".lock", "log.txt"):
             _refuse_odd(self.folder / name)
@@ -75,6 +80,7 @@ class RunFolder:
         for handler, day in ((self._file, "%Y-%m-%d "), (self._terminal, "")):
             handler.setFormatter(_Lines("[%(asctime)s] %(message)s", datefmt=f"{day}%H:%M:%S"))
             self.logger.addHandler(handler)
+        self._talks.handlers = list(self.logger.handlers)
         return self
 
     def __exit__(
@@ -86,6 +92,7 @@ class RunFolder:
             self._events.close()
         if self._trackers is not None:
             self._trackers.close(failed=error is not None)
+        self._talks.handlers = self._others
         for handler in list(self.logger.handlers):
             self.logger.removeHandler(handler)
             handler.close()

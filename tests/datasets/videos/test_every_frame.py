@@ -6,6 +6,8 @@ What is asked for comes, or an error. A frame of another moment fails these test
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +19,14 @@ import torch
 from datasets import VideoDataset
 from datasets.labeled_videos import LabeledVideoDataset, make_clip_sampler
 from datasets.lists.records import RecordList, read_list
+from datasets.videos import reader as video_reader
 from datasets.videos.reader import READERS, find_reader, read_any, read_pyav, read_torchcodec
-from datasets.videos.scan import scan
+from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.video import Video
 from datasets.windows import cut_video
 from tests.helpers.dumping import images, make_job
 from tests.helpers.make_video import make_video
-from tests.helpers.numbered import COUNT, KINDS, RATE, number_of, write_numbered
+from tests.helpers.numbered import COUNT, KINDS, RATE, number_of, write_numbered, write_numbers
 from tests.helpers.protocol import for_testing
 from tests.helpers.requirements import needs_torchcodec
 from tools.dumping.video import dump_video
@@ -113,6 +116,32 @@ def test_every_user_of_videos_sees_the_same_frames(name: str, folder: Path, tmp_
         assert [number_of(picture) for picture in shown] == [*whole]
 
 
+@pytest.mark.alike
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_skipped_changes_no_bit_of_what_is_read(name: str, folder: Path) -> None:
+    path = write_numbered(folder, name)
+    times, every = scan(path), [picture for _, picture in Video(path).frames()]
+    rng = np.random.default_rng(len(name))
+    for count in (1, 2, 3, 5, 8, 13, 21):
+        indices = rng.integers(0, COUNT, count)
+        for index, picture in zip(indices, read_pyav(path, times, indices), strict=True):
+            assert (picture == every[index]).all(), indices
+
+
+def test_frames_that_no_other_is_made_from_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    real = VideoTimes.position_of
+    monkeypatch.setattr(VideoTimes, "position_of", lambda self, stamp: decoded.append(stamp) or real(self, stamp))
+    for name in ("b_frames.mp4", "hevc.mp4", "mpeg4.mp4", "b_frames.mkv", "mpeg2.mkv"):
+        path = write_numbered(folder, name)
+        times = scan(path)
+        key = int(np.searchsorted(times.stamps, times.keys[1]))
+        for wanted, most in ((key, 1), (key + 9, 9)):
+            decoded.clear()
+            assert number_of(read_pyav(path, times, np.array([wanted]))[0]) == wanted
+            assert len(decoded) <= most, name
+
+
 def test_a_key_frame_that_does_not_give_its_picture_alone_is_no_place_to_begin(folder: Path) -> None:
     times = scan(write_numbered(folder, "intra_refresh.mp4"))
     assert times.seekable and len(times.keys) == 1 and not times.every_key
@@ -172,6 +201,28 @@ def test_the_damaged_frame_is_named_and_not_a_sound_one_of_the_same_key_frame(tm
     for wanted in ([35], [5, 35]):
         with pytest.raises(FrameError, match="frame index 35 of 40 is damaged"):
             read_pyav(path, times, np.array(wanted))
+
+
+def test_a_file_stays_open_for_the_next_sample_and_another_one_in_its_place_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, opened = tmp_path / "v.mp4", []
+    real = video_reader.opened
+    monkeypatch.setattr(video_reader, "opened", lambda path: opened.append(path) or real(path))
+    for first in (0, 50):
+        write_numbers(tmp_path / "new.mp4", "libx264", g="12", first=first)
+        (tmp_path / "new.mp4").replace(path)
+        times = scan(path)
+        for index in (30, 3, 39, 12):
+            assert number_of(read_pyav(path, times, np.array([index]))[0]) == first + index
+        if hasattr(os, "fork"):
+            with multiprocessing.get_context("fork").Pool(1) as pool:
+                assert number_of(pool.apply(read_pyav, (path, times, np.array([7])))[0]) == first + 7
+            assert number_of(read_pyav(path, times, np.array([20]))[0]) == first + 20
+    assert opened == [path] * 2
+    path.unlink()
+    with pytest.raises(FrameError, match="no such file"):
+        read_pyav(path, times, np.array([3]))
 
 
 @pytest.mark.parametrize("name", ["open_gop.mp4", "hevc_open_gop.mkv", "interlaced.mp4", "intra_refresh.mp4"])

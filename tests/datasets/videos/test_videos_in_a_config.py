@@ -50,6 +50,7 @@ def test_a_run_from_videos(config: Path):
     assert main.main(["--config", str(config)]) == 0
     log = (config.parent / "log.txt").read_text()
     assert "encoded videos, 3 scanned, 0 of them unreadable" in log
+    assert log.count("scanning 3 videos, once; 0 are known") == 1, "both lists name them, and the log says it"
     assert (
         main.main(["--config", str(config), "--evaluate", "--load-path", str(config.parent / "ckpt_best.pth.tar")]) == 0
     )
