@@ -11,13 +11,14 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
 from av.video.frame import PictureType
 
+from datasets.places.files import without_version
+from datasets.places.place import Place
 from datasets.videos.container import decode, opened, orientation
 from utils.errors import FrameError
 
@@ -112,13 +113,14 @@ def scan(path: str | os.PathLike[str]) -> VideoTimes:
 
     Raises: FrameError if it is missing, not a video, without a frame, or damaged where it had to be decoded.
     """
-    info = probe(Path(path), every_key=True)
+    path = without_version(path)
+    info = probe(path, every_key=True)
     if info.faults or not len(info.times):
         raise FrameError(f"{path}: {info.faults[0] if info.faults else 'contains no frames'}")
     return info.times
 
 
-def probe(path: Path, *, every_key: bool) -> VideoInfo:
+def probe(path: Place, *, every_key: bool) -> VideoInfo:
     """Reads a file from start to end and says what it contains.
 
     every_key: decode every key frame, which seeking needs, and not only the first one.
@@ -251,7 +253,7 @@ def _times(
     return VideoTimes(known, keys, tick, True, every_key=len(keys) == sum(packet.is_key for packet in packets))
 
 
-def _decoded(path: Path, faults: list[str]) -> tuple[list[int | None], list[_Look]]:
+def _decoded(path: Place, faults: list[str]) -> tuple[list[int | None], list[_Look]]:
     """Returns the stamps and looks of the frames before the first fault."""
     stamps: list[int | None] = []
     looks: list[_Look] = []

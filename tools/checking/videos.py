@@ -55,7 +55,7 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
         unlabelled=split != "train",
         encoded=encoded,
     )
-    data.roots[split] = records.root
+    data.roots[split] = Path(records.root)
     spelling = Spelling(records.root)
     for index in range(len(records)):
         target = np.asarray(records.labels[index])

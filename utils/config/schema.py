@@ -184,6 +184,8 @@ class Common(Section):
             raise ValueError("give either val_freq or val_epochs, not both")
         if self.patience and self.val_source is None:
             raise ValueError("patience counts validations, so it needs val_source")
+        if self.data.shuffle_window and self.balanced_sampling:
+            raise ValueError("data.shuffle_window reads tars in order, and balanced_sampling draws from all videos")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
         if self.data.background.per_span and self.data.background.label is None and not self.multi_label:
