@@ -8,6 +8,7 @@ packages that it uses.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import importlib
 import queue
 import random
@@ -31,6 +32,7 @@ _PACKAGES = {"http": "aiohttp", "https": "aiohttp", "s3": "s3fs", "s3a": "s3fs",
 _PACKAGES |= {"hf": "huggingface_hub", **dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs")}
 _PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, ValueError, TypeError)
 # what tells versions of a file apart, the best first; a listing has the same best one as a question about the file
+_MARKS_OF_HTTP = ("ETag", "Content-MD5", "Last-Modified")
 _MARKS = ("ETag", "etag", "generation", "blob_id", "Content-MD5", "Last-Modified", "LastModified", "mtime", "created")
 _FIRST_TO_TRY_AGAIN = 500  # of the statuses of HTTP
 _ALSO_TRIED_AGAIN = (408, 425, 429)
@@ -81,7 +83,11 @@ def fetch(address: str, known: About, start: int, stop: int) -> bytes:
             f"{address}: its server gives no parts of files, and its {known.size >> 20} MB are too many to be "
             "fetched at once; put it on a server that answers range requests, or copy it to a disk"
         )
-    return _persistent(address, partial(_range, address, known, start, stop))
+    data = _persistent(address, partial(_range, address, known, start, stop))
+    whole = start == 0 and stop == known.size
+    if not (whole or _is_http(address)) and about(address, fresh=True).version != known.version:
+        raise _changed(address, known, known.size)
+    return data
 
 
 def names(folder: Address) -> dict[str, About | None]:
@@ -130,22 +136,45 @@ def _info(system: Any, address: str, seconds: float) -> dict[str, Any]:
 def _range(address: str, known: About, start: int, stop: int, system: Any, seconds: float) -> bytes:
     """Returns a part of the file; at its end one byte more is asked for, so that a longer file is noticed."""
     past = stop + (stop == known.size)
-    if _is_http(address):  # which tells an answer with a part from one with the whole file
-        file = system.open(address, size=known.size, cache_type="none", block_size=1 << 20)
-        try:
-            data = _sync(system, file.async_fetch_range, seconds, start, past)
-        except ValueError as error:
-            if "range" in str(error):
-                raise NoPartsError from None
-            raise
+    if _is_http(address):
+        data = _sync(system, _get, seconds, system, address, known, start, past)
     else:
         data = _call(system, "cat_file", seconds, address, start=start, end=past)
     if len(data) > stop - start:
-        _known.pop(address, None)
-        raise FrameError(f"{address}: is longer than the {known.size} bytes that its server says; was it changed?")
+        raise _changed(address, known, len(data) - (stop - start) + known.size)
     if len(data) < stop - start:
         raise OSError(f"only {len(data)} of {stop - start} bytes have come")
     return bytes(data)
+
+
+async def _get(system: Any, address: str, known: About, start: int, past: int) -> bytes:
+    """Asks an HTTP server for a part, and compares what its answer says: fsspec takes any answer for the right one."""
+    given = dict(system.kwargs)
+    headers = {**given.pop("headers", {}), "Range": f"bytes={start}-{past - 1}", "Accept-Encoding": "identity"}
+    session = await system.set_session()
+    async with session.get(system.encode_url(address), headers=headers, **given) as answer:
+        answer.raise_for_status()
+        size: int | None = answer.content_length
+        if answer.status == http.client.PARTIAL_CONTENT:
+            span, _, whole = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
+            if span.partition("-")[0] != str(start):
+                raise OSError(f"it sends bytes {span or '?'} instead of {start}-{past - 1}")
+            size = int(whole) if whole.isdigit() else None
+        elif start or past <= known.size:
+            raise NoPartsError
+        size = known.size if size is None else size
+        marks = {mark: answer.headers.get(mark) for mark in _MARKS_OF_HTTP}  # whatever their case
+        if _about(address, {**marks, "size": size}).version != known.version:
+            raise _changed(address, known, size)
+        return bytes(await answer.read())
+
+
+def _changed(address: str, known: About, size: int) -> FrameError:
+    if size != known.size:
+        return FrameError(
+            f"{address}: is {size} bytes long and not {known.size}, as its server has said; was it changed?"
+        )
+    return FrameError(f"{address}: has changed while it was read; start the run again")
 
 
 def _persistent(address: str, ask: Callable[[Any, float], Result]) -> Result:

@@ -104,6 +104,7 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             if partial and start >= len(content):
                 self._head(416, 0)
                 return
+            start = min(start + 7, stop) if fault == "another part" else start
             part = content[start:stop]
             length: int | None = len(part)
             more = {"Content-Type": "text/html; charset=utf-8"} if fault == "page" else {}

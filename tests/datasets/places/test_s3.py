@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from datasets.places.blocks import BLOCK
 from datasets.places.files import exists, list_names, open_file, read_bytes
 from datasets.places.place import place
 from tests.helpers.afar import forget
+from tests.helpers.file_server import FileServer
 from tests.helpers.requirements import needs_package
 from tests.helpers.tars import write_tar
 from utils.errors import FrameError
@@ -112,6 +114,43 @@ def test_what_is_missing_denied_or_changed_is_an_error(bucket: Any, monkeypatch:
 
     monkeypatch.setattr(type(bucket), "_cat_file", once)
     assert read_bytes("s3://videos/a.mp4") == LONG[::-1] and len(tries) > 1
+
+
+@pytest.fixture
+def bad(monkeypatch: pytest.MonkeyPatch, server: FileServer) -> FileServer:
+    """A store that speaks as much of S3 as reading needs, and goes wrong as it is told."""
+    import fsspec
+    import s3fs
+
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": server.address, **KEYS})
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.files["/videos/a.mp4"] = LONG
+    return server
+
+
+@pytest.mark.parametrize("fault", ["stall", "truncate", "die", 503])
+def test_what_passes_is_tried_again(bad: FileServer, fault: Any) -> None:
+    bad.faults["/videos/a.mp4"] = [fault]
+    assert read_bytes("s3://videos/a.mp4") == LONG
+
+
+@pytest.mark.parametrize("fault", [403, 404, 503, "silent", "truncate", "die"])
+def test_what_does_not_pass_is_an_error_in_time(bad: FileServer, monkeypatch: pytest.MonkeyPatch, fault: Any) -> None:
+    stream = open_file("s3://videos/a.mp4")
+    monkeypatch.setenv("DATA_TIMEOUT", "0.5")
+    bad.always["/videos/a.mp4"] = fault
+    began = time.monotonic()
+    with pytest.raises(FrameError, match=r"^s3://videos/a.mp4: "):
+        stream.read()
+    assert time.monotonic() - began < 10  # a hang would be endless
+
+
+@pytest.mark.parametrize("more", [1000, -1000])
+def test_a_wrong_length_is_an_error(bad: FileServer, monkeypatch: pytest.MonkeyPatch, more: int) -> None:
+    monkeypatch.setenv("DATA_TIMEOUT", "0.5")
+    bad.lengths["/videos/a.mp4"] = len(LONG) + more
+    with pytest.raises(FrameError, match=r"^s3://videos/a.mp4: "):
+        read_bytes("s3://videos/a.mp4")
 
 
 def test_shards_in_a_bucket_are_read_as_those_on_a_disk(bucket: Any, tmp_path: Path) -> None:
