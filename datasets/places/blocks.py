@@ -85,9 +85,6 @@ class RemoteFile:
         self._last = number
         return data
 
-    def _length(self, number: int) -> int:
-        return min(BLOCK, self.size - number * BLOCK)
-
     def _cached(self, number: int, inside: int, take: int) -> bytes | None:
         """Returns a part of a block from the disk; None if it is not there."""
         if (kept := self._fetched.get(number)) is not None:
@@ -97,13 +94,10 @@ class RemoteFile:
         except OSError:
             return None
         try:
-            status = os.fstat(handle)
-            if status.st_size != self._length(number):
-                return None
-            if time.time() - status.st_mtime > _AGE:
+            if time.time() - os.fstat(handle).st_mtime > _AGE:
                 os.utime(handle)
             data = os.pread(handle, take, inside)
-            return data if len(data) == take else None
+            return data if len(data) == take else None  # a power cut may have shortened it
         except OSError:
             return None
         finally:
@@ -185,7 +179,7 @@ class RemoteFile:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Writes a block whole or not at all, but does not wait for the disk: after a power cut its size shows if it is."""
+    """Writes a block whole or not at all, but does not wait until the disk has it."""
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         part.write_bytes(data)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib
+import logging
 import queue
 import random
 import threading
@@ -25,6 +26,7 @@ from utils.errors import ConfigError, FrameError
 
 Result = TypeVar("Result")
 WHOLE = 64 << 20  # bytes of a file that is fetched whole from a server that gives no parts
+_QUIET = 60.0  # seconds after a message about another try
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 _TRIES = 3  # that fit into the time at least
@@ -57,7 +59,9 @@ class About:
     parts: bool = True
 
 
+_log = logging.getLogger(__name__)
 _known: dict[str, About] = {}
+_said = -_QUIET
 
 
 def about(address: str, *, fresh: bool = False) -> About:
@@ -192,8 +196,17 @@ def _persistent(address: str, ask: Callable[[Any, float], Result]) -> Result:
             wait = max(pause, _asked_to_wait(error)) * (1 + random.random())
             if time.monotonic() + wait > end:
                 raise FrameError(f"{address}: no answer of use within {limit:g} s ({_in_words(error)})") from None
+            _say(f"{address}: {_in_words(error)}; trying again")
         time.sleep(wait)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _say(message: str) -> None:
+    """Logs one of the messages of a while: a store that limits requests would fill the log."""
+    global _said
+    if time.monotonic() - _said > _QUIET:
+        _said = time.monotonic()
+        _log.warning("%s", message)
 
 
 def _final(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,9 +19,11 @@ from datasets.lists.records import RecordList, read_list
 from datasets.lists.tables import read_videos
 from datasets.loader import TrainStream, Window, epoch_order, make_loader
 from datasets.places import files
+from datasets.places.place import Address
 from datasets.stores.check import check_on_disk
 from datasets.stores.frame_names import detect_template
 from datasets.stores.pack_writer import PackedVideo, PackWriter
+from datasets.videos.container import opened
 from tests.helpers.afar import forget
 from tests.helpers.file_server import FileServer
 from tests.helpers.make_video import make_video, truncate
@@ -199,6 +202,22 @@ def test_each_fault_is_one_of_its_video_with_its_address(
     bad, good = clips[0], clips[1]
     assert good["fault"] == "" and good["clips"].any()
     assert not bad["clips"].any() and bad["fault"].startswith(f"{records.source}:1: {server.address}/v/a.mp4: ")
+
+
+def test_a_read_that_fails_is_an_error_even_if_ffmpeg_takes_it_for_the_end(
+    videos: Path, server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATA_TIMEOUT", "0.3")
+    server.files["/v/a.mp4"] = (videos / "a.mp4").read_bytes()
+    with (
+        pytest.raises(FrameError, match=r"/v/a.mp4: no answer of use within 0.3 s"),
+        opened(Address(f"{server.address}/v/a.mp4")) as (container, stream),
+    ):
+        shutil.rmtree(tmp_path / "blocks")
+        server.always["/v/a.mp4"] = 503
+        with contextlib.suppress(FrameError):
+            for packet in container.demux(stream):
+                packet.decode()
 
 
 def test_a_video_that_failed_is_scanned_again_by_the_next_run(

@@ -9,5 +9,6 @@ from datasets.stores import disk
 def forget() -> None:
     """Lets this process ask servers anew."""
     remote._known.clear()
+    remote._said = -remote._QUIET
     files._source.cache_clear()
     disk._sums_from_afar.cache_clear()

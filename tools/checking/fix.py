@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from datasets.lists.columns import delimiter_of, find_columns, is_number, read_label
+from datasets.lists.shards import is_shards
 from datasets.lists.tables import TABLES, read_table
 from tools.checking.lists import DataSet, Entry, Fault, class_name, labels_of
 from utils.errors import UserError
@@ -20,6 +21,8 @@ def fix(data: DataSet) -> list[Path]:
     Raises UserError if no video would be left, and for a folder instead of a list.
     """
     for source in data.sources.values():
+        if is_shards(source):
+            raise UserError(f"{source}: --fix repairs lists, not tars; pack it again")
         if source.is_dir():
             raise UserError(f"{source}: --fix repairs lists, not folders; tools/make_lists.py --videos writes lists")
     _remove_classes(data, sorted(_empty_classes(data)))

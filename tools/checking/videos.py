@@ -11,6 +11,7 @@ import numpy as np
 from datasets.lists.spans import not_there
 from datasets.lists.spelling import Spelling
 from datasets.lists.tables import read_videos
+from datasets.places.files import exists
 from datasets.videos.scan import VideoTimes
 from datasets.videos.video import Video
 from tools.checking.lists import DataSet, Entry
@@ -85,7 +86,7 @@ def check_videos(data: DataSet, *, decode: bool, workers: int) -> None:
             progress.advance(1)
     for entry in entries:
         path = data.roots[entry.split] / entry.path
-        if not path.is_file():
+        if not exists(path):
             data.blame("missing_video", entry, f"video not found: {path}", fix="the line is removed", drop=True)
         elif found[path].error:
             data.blame("undecodable_video", entry, found[path].error, fix="the line is removed", drop=True)

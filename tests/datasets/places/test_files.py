@@ -77,10 +77,14 @@ def test_a_read_somewhere_in_a_long_file_fetches_one_block(server: FileServer) -
 
 @pytest.mark.parametrize("fault", ["stall", "truncate", "die", "silent", "another part", 429, 500, 503])
 @pytest.mark.parametrize("data", [SHORT, LONG], ids=["short", "long"])
-def test_what_passes_is_tried_again(server: FileServer, fault: Any, data: bytes) -> None:
+def test_what_passes_is_tried_again_and_said(
+    server: FileServer, caplog: pytest.LogCaptureFixture, fault: Any, data: bytes
+) -> None:
     server.files["/a"] = data
     server.faults["/a"] = [fault]
-    assert pieces(f"{server.address}/a") == data
+    with caplog.at_level(logging.WARNING):
+        assert pieces(f"{server.address}/a") == data
+    assert [record.message.endswith("; trying again") for record in caplog.records] == [True]
 
 
 @pytest.mark.parametrize(
