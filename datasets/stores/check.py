@@ -13,7 +13,7 @@ from datasets.stores.disk import DiskStore, FrameStore
 from datasets.stores.flow import DUMP, SERIES, FlowStore
 from datasets.stores.frame_names import FLOW_PREFIXES, list_frames
 from datasets.stores.packed import PackedStore
-from utils.errors import ListError
+from utils.errors import FrameError, ListError
 
 _FEW = 24  # records that are looked for at an address, which takes requests
 
@@ -56,7 +56,11 @@ def _check(records: RecordList, store: DiskStore | PackedStore, index: int) -> N
         return
     path, first = records.path(index), _first(records, index)
     for frame in (first, first + int(records.num_frames[index]) - 1) if store.template is not None else (0,):
-        if not exists(store.frame_name(path, frame)):
+        try:
+            there = exists(store.frame_name(path, frame))
+        except FrameError as error:  # a server that does not answer
+            raise ListError(f"{records.where(index)}: {error}") from None
+        if not there:
             raise ListError(f"{records.where(index)}: {_explain(records, store, index, frame)}")
 
 

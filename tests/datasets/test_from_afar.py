@@ -130,6 +130,11 @@ def test_frames_and_packs_are_the_same_from_everywhere(
     assert all((one[1, index]["clips"] == other[1, index]["clips"]).all() for index in range(3))
     with pytest.raises(FrameError, match=rf"^{server.address}/frames/v0/img_00099.jpg: no such file"):
         far.get_many("v0", [98])
+    server.always["/frames/v0/img_00001.jpg"] = 403
+    forget()
+    with pytest.raises(ListError, match=rf"train.txt:1: {server.address}/frames/v0/img_00001.jpg: access is denied"):
+        check_on_disk(there, far)
+    assert check_on_disk(there, far, allowed=1) == 3
     del server.files["/pack/shard_00000.bin"]
     forget()
     with pytest.raises(FrameError, match=rf"{server.address}/pack/shard_00000.bin: is missing"):

@@ -151,11 +151,12 @@ class Common(Section):
     """Number of steps with an infinite or NaN loss that may be skipped before the run ends with an error; each is
     logged with its videos."""
     train_root: str = "/"
-    """Folder in front of every path in train_source."""
+    """Folder in front of every path in train_source, or an address such as s3://bucket/videos (docs/data.md)."""
     train_source: str | None = None
-    """List of training videos, one `path num_frames label` per line; training needs it."""
+    """List of training videos, one `path num_frames label` per line, or tars of samples such as
+    `data/train-{000..099}.tar`; training needs it."""
     val_root: str = "/"
-    """Folder in front of every path in val_source."""
+    """Folder or address in front of every path in val_source."""
     val_source: str | None = None
     """List of validation videos, in the same form; None: training without validation."""
 
