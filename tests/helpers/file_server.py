@@ -71,11 +71,10 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_HEAD(self) -> None:
-            if self.path != "/" and server.refusal:
-                return self._head(401, 0, **server.refusal)
             content = server.files.get(self.path)
-            if isinstance(fault := server.always.get(self.path), int):
-                return self._head(fault, 0)
+            fault = 401 if self.path != "/" and server.refusal else server.always.get(self.path)
+            if isinstance(fault, int):
+                return self._head(fault, 0, **server.refusal)
             if fault == "silent" and server.go_on.wait(30):
                 return None
             about, length = ({"X-Repo-Commit": "0" * 40} if content else {}), len(content or b"")
