@@ -11,6 +11,7 @@ import gc
 import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -39,6 +40,7 @@ class TrainStream:
     chances: float64 (num_videos,), summing to 1: an epoch then draws its videos with replacement by these instead.
     repeated: elements in a row that are of one video (Hoffer et al. 2020, arXiv 1901.09335). Each counts as an epoch
         of its own, so that each has its own random numbers; B is then a multiple of it.
+    window: how videos are shuffled that lie in shards, in place of all of them together.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class TrainStream:
         stop_step: int | None = None,
         chances: np.ndarray | None = None,
         repeated: int = 1,
+        window: Window | None = None,
     ) -> None:
         if num_videos < 1 or batch_size < 1:
             raise ValueError(f"need at least one video and one per batch, not {num_videos} and {batch_size}")
@@ -61,7 +64,7 @@ class TrainStream:
         self.num_videos, self.batch_size = num_videos, batch_size
         self.seed, self.rank, self.world = seed, rank, world
         self.start_step, self.stop_step = start_step, stop_step
-        self._chances, self._repeated = chances, repeated
+        self._chances, self._repeated, self._window = chances, repeated, window
         self._epoch, self._order = -1, np.zeros(0, np.int32)
 
     def __len__(self) -> int:
@@ -84,7 +87,8 @@ class TrainStream:
         position, repeat = divmod(position, self._repeated)
         epoch, place = divmod(position, self.num_videos)
         if epoch != self._epoch:
-            self._epoch, self._order = epoch, epoch_order(self.num_videos, self.seed, epoch, self._chances)
+            order = epoch_order(self.num_videos, self.seed, epoch, self._chances, self._window)
+            self._epoch, self._order = epoch, order
         return epoch * self._repeated + repeat, int(self._order[place])
 
 
@@ -104,16 +108,37 @@ def balanced_chances(labels: np.ndarray | LabelSets) -> np.ndarray:
     return np.bincount(videos, 1.0 / (counts[place] * len(counts)))
 
 
-def epoch_order(num_videos: int, seed: int, epoch: int, chances: np.ndarray | None = None) -> np.ndarray:
+@dataclass(frozen=True)
+class Window:
+    """Says how videos that lie in shards are shuffled so that shards are read from their start to their end.
+
+    starts: int64, the first video of each shard; the videos of a shard follow each other.
+    length: how many videos are shuffled among each other, in the order of the shards, which is shuffled, too.
+    """
+
+    starts: np.ndarray
+    length: int
+
+
+def epoch_order(
+    num_videos: int, seed: int, epoch: int, chances: np.ndarray | None = None, window: Window | None = None
+) -> np.ndarray:
     """Returns the videos of one epoch in their order, int32 (int64 from 2**31 videos on).
 
-    It is a permutation, or drawn by `chances`.
+    It is a permutation, by shards with a `window`, or drawn by `chances`.
     """
     if chances is not None:
         rng = np.random.default_rng([seed, epoch, 0, _SHUFFLE])
         return rng.choice(num_videos, num_videos, p=chances)
     order = np.arange(num_videos, dtype=np.int32 if num_videos < 2**31 else np.int64)
-    np.random.default_rng([seed, epoch, 0, _SHUFFLE]).shuffle(order)
+    rng = np.random.default_rng([seed, epoch, 0, _SHUFFLE])
+    if window is None:
+        rng.shuffle(order)
+        return order
+    shards = np.split(order, window.starts[1:])
+    order = np.concatenate([shards[shard] for shard in rng.permutation(len(shards))])
+    for first in range(0, num_videos, window.length):
+        rng.shuffle(order[first : first + window.length])
     return order
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import composed, label_base
 from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns
 from datasets.lists.records import RecordList, read_list
+from datasets.lists.shards import is_shards
 from datasets.lists.shared_classes import with_shared_classes
 from datasets.lists.spelling import as_on_disk
 from datasets.lists.tables import is_table, number_classes, read_videos
 from datasets.memcached_dataset import image_list_columns
+from datasets.places.files import local_copy
+from datasets.places.place import is_address, place
 from datasets.stores.disk import FrameStore, check_store
 from datasets.stores.flow import SERIES, FlowStore, detect_flow
 from datasets.stores.frame_names import IMAGE_SUFFIXES, detect_template
@@ -42,9 +46,10 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
     num_class, classes = common.model.num_class, classes_of(common)
     if classes is not None:
         classes.check(num_class)
+    source = _at_hand(common, source)
     given: dict[str, Any] = {"root": root, "num_class": num_class, "unlabelled": name == "val"}
     columns, given["multi_label"] = list_columns(common, source), common.multi_label
-    if has_videos(common) or is_table(source):
+    if has_videos(common) or is_shards(source) or is_table(source):
         given |= {"columns": columns, "encoded": has_videos(common)}
         records, names = read_videos(source, **given, classes=classes)
     else:
@@ -56,6 +61,20 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
     if name == "train" and classes is not None:
         _check_base(records, classes)
     return as_on_disk(records), names
+
+
+def _at_hand(common: Common, source: str) -> str:
+    """Returns a list that can be opened: for one at an address its copy in the cache.
+
+    Raises: ConfigError for tars whose samples the method cannot read; FrameError if the address cannot be read.
+    """
+    if is_shards(source):
+        if not has_videos(common) and common.model.type != "img":
+            raise ConfigError(
+                f"{source}: tars hold videos, which need data.store: {{type: video}}, or pictures for model.type: img"
+            )
+        return source
+    return os.fspath(local_copy(place(source)))
 
 
 def list_columns(common: Common, source: str) -> tuple[str, ...]:
@@ -79,8 +98,8 @@ def classes_of(common: Common) -> Classes | None:
     Raises: ListError for a wrong class file, and for two that differ.
     """
     sources = (common.train_source, common.train_root), (common.val_source, common.val_root)
-    lists = [(source, root) for source, root in sources if source is not None]
-    if has_videos(common) or any(Path(source).exists() and is_table(source) for source, _ in lists):
+    lists = [(_at_hand(common, source), root) for source, root in sources if source is not None]
+    if has_videos(common) or any(is_shards(name) or (Path(name).exists() and is_table(name)) for name, _ in lists):
         return number_classes(lists, file=common.data.class_names, multi_label=common.multi_label)
     return find_classes(lists, file=common.data.class_names)
 
@@ -151,6 +170,11 @@ def open_store(common: Common, records: RecordList) -> tuple[RecordList, FrameSt
         how = "as set" if None not in given else "detected"
         description = f"frames {template} from {first} ({how}), {description}"
     runtime = {"root": records.root, "template": template, "first_frame": first}
+    if kind == "memcached" and is_address(records.root):
+        raise ConfigError(
+            f"common.data.store.type: memcached keeps frames of a disk, and {records.root} is an address, whose frames "
+            "are kept on this machine's disk anyway: omit data.store"
+        )
     store = build(STORES, kind, arguments, where="common.data.store", **runtime)
     return records if images else _find_frames(common, records, store), store, description
 

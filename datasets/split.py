@@ -20,8 +20,10 @@ from datasets.cached_features import CachedDataset, FeatureBatches, origin
 from datasets.frame_dataset import SampleDataset
 from datasets.lists.groups import fold_split, group_names
 from datasets.lists.records import RecordList
-from datasets.loader import EvalShard, TrainStream, balanced_chances, make_loader
+from datasets.lists.shards import is_shards, missing_shard, shard_starts
+from datasets.loader import EvalShard, TrainStream, Window, balanced_chances, make_loader
 from datasets.open import background_of, flip_labels, has_videos, open_frames, open_list, store_type
+from datasets.places.files import exists
 from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
 from datasets.stores.feature_store import FeatureStore
@@ -68,7 +70,11 @@ class Split:
         return len(self.dataset)
 
     def __str__(self) -> str:
-        return f"{self.dataset.description}, {self.description}"
+        window = self.window if self.name == "train" else None
+        order = ""
+        if window is not None:
+            order = f", {len(window.starts)} tars shuffled, and their videos in windows of {window.length}"
+        return f"{self.dataset.description}, {self.description}{order}"
 
     def store_counts(self) -> dict[str, int]:
         """Returns what the frame store has counted since the start, over all workers; empty if it counts nothing."""
@@ -83,6 +89,14 @@ class Split:
     def labelled(self) -> np.ndarray:
         """The videos with a known label, which may be an empty set of classes; bool (len(self),)."""
         return self.labels.known if isinstance(self.labels, LabelSets) else self.labels >= 0
+
+    @property
+    def window(self) -> Window | None:
+        """The window in which samples of tars are shuffled, with data.shuffle_window; None: all of them together."""
+        length = self.common.data.shuffle_window
+        if length is None or isinstance(self.dataset, FakeDataset):
+            return None
+        return Window(shard_starts([self.dataset.path(row) for row in range(len(self))]), length)
 
     def check_labelled(self) -> None:
         """Raises: ListError when no video has a label, so that nothing could be validated."""
@@ -138,6 +152,7 @@ class Split:
             stop_step=stop * self.common.accumulate,
             chances=balanced_chances(self.labels) if self.common.balanced_sampling else None,
             repeated=self.common.data.repeated,
+            window=self.window,
         )
         loader = self._loader(stream, rank, network)
         if also_validating is not None:
@@ -302,13 +317,20 @@ def missing_lists(common: Common, protocols: Protocols) -> dict[str, tuple[str |
     return {name: missing(common, name, protocol) for name, protocol in protocols.items()}
 
 
+def _lacking(source: str) -> str | None:
+    """Returns what is not there of a list or of its shards; None if all is."""
+    if is_shards(source):
+        return missing_shard(source)
+    return None if exists(source) or Path(source).exists() else source
+
+
 def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | None, int | None]:
     """Returns for a dry run what is missing for a list, or None, and how many samples it has, or None."""
     source = common.train_source if name == "train" else common.val_source
     if source is None:
         return f"common.{name}_source is not set", None
-    if not Path(source).exists():
-        return f"common.{name}_source: {source} is not there", None
+    if (lacking := _lacking(source)) is not None:
+        return f"common.{name}_source: {lacking} is not there", None
     records, names = open_list(common, name)
     if name == "train":
         flip_labels(common, names)

@@ -7,8 +7,7 @@ they are decoded: videos/reader.py.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,6 +16,8 @@ from typing_extensions import override
 from datasets.frame_dataset import Key, SampleDataset
 from datasets.lists.background import Background
 from datasets.lists.records import RecordList
+from datasets.places.files import bring, versioned
+from datasets.places.place import place
 from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import DRAWN_FROM_PARTS, get_rule, num_positions, with_stacks
@@ -218,13 +219,17 @@ class VideoDataset(SampleDataset):
         return shown[temporal_subsample(len(shown), self.clip.num_frames)]
 
     @override
+    def _ahead(self, keys: Sequence[Key]) -> None:
+        bring(self._videos.full_path(key[1] if isinstance(key, tuple) else key) for key in keys)
+
+    @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:
         index = key[1] if isinstance(key, tuple) else key
-        file = identity(self._videos.full_path(index)) + self._decoder.encode()
+        file = identity(versioned([self._videos.full_path(index)])[0]) + self._decoder.encode()
         return [[file + b" %d" % frame for frame in clip] for clip in self.shown(key)]
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray) -> bool:
-        video, path = int(self._videos.videos[index]), Path(self._videos.full_path(index))
+        video, path = int(self._videos.videos[index]), place(self._videos.full_path(index))
         wanted = self.indices(index, rng, epoch)
         pictures = READERS[self._decoder](path, self.index.video(video), wanted.ravel() + self.index.first(video))
         flipped, crops = False, self.transform.num_crops

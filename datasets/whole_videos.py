@@ -21,6 +21,7 @@ import torch
 from datasets.cached_features import Frozen, origin
 from datasets.frame_dataset import Key
 from datasets.lists.records import RecordList
+from datasets.places.files import versioned
 from datasets.protocol import ClipProtocol
 from datasets.videos.index import identity
 from datasets.videos.video import Counted, TimedFrame, Video
@@ -172,7 +173,7 @@ class WholeVideos:
         if self._files:
             return
         about = origin(network, self.protocol, device) + _of_windows(self.protocol)
-        names = [hashlib.blake2b(about + identity(path), digest_size=20).hexdigest() for path in self._full]
+        names = [hashlib.blake2b(about + identity(path), digest_size=20).hexdigest() for path in versioned(self._full)]
         self._files = [self.folder / f"{name}{SUFFIX}" for name in names]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

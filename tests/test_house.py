@@ -49,6 +49,7 @@ FLOORS = {
         {"run"},
     ),
     "datasets": (
+        {"places"},
         {"lists", "sampling"},
         {"stores", "videos"},
         {"spans"},

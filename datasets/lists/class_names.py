@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.lists.columns import composed
+from datasets.places.place import Address
 from utils.errors import ListError
 
 FILE_NAMES = ("classInd.txt", "calssInd.txt")  # the original project spells it the second way
@@ -45,7 +46,7 @@ class Classes:
     """
 
     names: list[str]
-    source: Path
+    source: Path | Address
     first: int | None = None
     from_list: bool = False
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from datasets.lists.parser import COLUMNS, ParsedList, parse_list
 from datasets.lists.spans import span_in_words, span_mark
+from datasets.places.place import default_cache_folder, join, place
 from utils.errors import ListError
 from utils.flat_file import is_offsets, open_arrays, save_arrays
 from utils.scoring.label_sets import LabelSets
@@ -54,8 +55,7 @@ class RecordList:
         first: np.ndarray | None = None,
         cache_file: Path | None = None,
     ) -> None:
-        self.source = Path(source)
-        self.root = Path(root)
+        self.source, self.root = place(source), place(root)
         self.num_frames = num_frames
         self.labels = labels
         self.spans, self.first = spans, first
@@ -71,8 +71,8 @@ class RecordList:
         return os.fsdecode(self._blob[start:stop].tobytes())
 
     def full_path(self, index: int) -> str:
-        """Returns the path of a record with the root before it; an absolute path stays as it is."""
-        return os.path.join(self.root, self.path(index))  # noqa: PTH118 - called per sample
+        """Returns the path of a record with the root before it; an absolute path or an address stays as it is."""
+        return join(self.root, self.path(index))
 
     def where(self, index: int) -> str:
         """Returns `file:line` of a record and its span, for messages: `val.csv:3 (1.5 to 4 s)`."""
@@ -324,11 +324,6 @@ def _cache_file(source: Path, columns: tuple[str, ...], folder: str | os.PathLik
     return folder / f"{digest.hexdigest()}-{'-'.join(columns)}-v{_CACHE_VERSION}.records"
 
 
-def default_cache_folder() -> Path:
-    """Returns our folder for data that can be computed again, in XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pytorch-video-analysis"
-
-
 def _store(records: RecordList, cache_file: Path) -> bool:
     """Writes the cache and returns whether that worked; without a cache only the next start takes longer."""
     try:
@@ -376,7 +371,7 @@ def _check_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def _rebuild(
-    source: Path,
+    source: str | os.PathLike[str],
     root: str | os.PathLike[str],
     arrays: dict[str, np.ndarray],
     num_class: int | None,

@@ -7,11 +7,13 @@ Linux takes both for different names.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 
 from datasets.lists.columns import composed
 from datasets.lists.records import RecordList
+from datasets.places.place import Address
 from utils.errors import ListError
 
 _BLOCK = 1 << 24
@@ -22,6 +24,8 @@ def as_on_disk(records: RecordList) -> RecordList:
 
     Raises ListError for a path that is there only with / instead of backslashes.
     """
+    if isinstance(records.root, Address):  # whose spelling is that of its server
+        return records
     spelling, changed = Spelling(records.root), {}
     for index in _unusual(records):
         path = records.path(index)
@@ -78,7 +82,7 @@ def _unusual(records: RecordList) -> list[int]:
 
 def _refuse_backslashes(records: RecordList, index: int, path: str) -> None:
     slashes = path.replace("\\", "/")
-    if not os.path.lexists(records.full_path(index)) and (records.root / slashes).exists():
+    if not os.path.lexists(records.full_path(index)) and Path(records.root, slashes).exists():
         raise ListError(
             f"{records.where(index)}: {path!r} separates folders by backslashes, as Windows does; write {slashes!r}, "
             "here and in the other lines"

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,13 +30,16 @@ from datasets.lists.columns import (
 )
 from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, check_labels, read_list
+from datasets.lists.shards import is_shards, labels_in, read_shards
 from datasets.lists.shared_classes import share_classes
+from datasets.places.place import Place, place
 from utils.errors import ListError
 from utils.files import find_files
 from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 
 _SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
 VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 TABLES = frozenset({".csv", ".tsv"})
 _MOST_DIGITS = 9  # of a frame's number
 _MENDS = "tools/check_data.py names all such rows, and --fix mends or removes them"
@@ -58,17 +61,26 @@ def number_classes(
     """
     if (named := find_classes(lists, file=file)) is not None:
         return named
-    source = next((Path(source) for source, _ in lists if Path(source).exists()), None)
+    source = next((source for source, _ in lists if is_shards(source) or Path(source).exists()), None)
     if source is None:
         return None
-    table = _table_of(source)
-    entries: list[Entry] = []
-    if source.is_dir():
-        entries = _class_folders(source)
-    elif table is not None:
-        entries = _table_entries(source, *table, unlabelled=True, multi_label=multi_label)
-    names = {name for entry in entries for name in entry.classes or ()}
-    return None if all(map(is_number, names)) else Classes(sorted(names), source, from_list=True)
+    names: set[str] = set()
+    if is_shards(source):
+        names = {
+            name
+            for label in labels_in(source)
+            for name in _classes(label, multi_label=multi_label, where=f"{source}") or ()
+        }
+    else:
+        source = Path(source)
+        table = _table_of(source)
+        entries: list[Entry] = []
+        if source.is_dir():
+            entries = _class_folders(source)
+        elif table is not None:
+            entries = _table_entries(source, *table, unlabelled=True, multi_label=multi_label)
+        names = {name for entry in entries for name in entry.classes or ()}
+    return None if all(map(is_number, names)) else Classes(sorted(names), place(source), from_list=True)
 
 
 def read_videos(
@@ -88,6 +100,7 @@ def read_videos(
     source: one of
         - a list of lines, a path and the numbers in `columns`, as `read_list` takes them;
         - a folder with one folder per class, with videos anywhere below it;
+        - tars of samples, see shards.py;
         - a CSV whose header names a path column and a label column; commas, semicolons or tabs separate them. Columns
           start and end, in seconds, or start_frame and end_frame make a record a span of its video. A column youtube_id
           or video_id names files below `root` without folder and suffix; crawlers of Kinetics add the seconds to the
@@ -103,14 +116,19 @@ def read_videos(
 
     Raises ListError.
     """
-    source = Path(source)
+    given = source
     classes = classes or number_classes([(source, root)], multi_label=multi_label)
     names = classes.names if classes is not None else None
-    table = table or _table_of(source)
-    if not source.is_dir() and table is None:
+    source = Path(given)
+    if table is None and not is_shards(given):
+        table = _table_of(source)
+    if is_shards(given):
+        suffixes = VIDEO_SUFFIXES if encoded else IMAGE_SUFFIXES
+        root, entries = _shard_entries(given, suffixes, unlabelled=unlabelled, multi_label=multi_label)
+    elif not source.is_dir() and table is None:
         columns = label_columns(columns, multi_label=multi_label)
         return read_list(source, root=root, num_class=num_class, columns=columns, unlabelled=unlabelled), names
-    if table is None:
+    elif table is None:
         entries, root = _class_folders(source), source
     else:
         entries = _table_entries(source, *table, unlabelled=unlabelled, multi_label=multi_label)
@@ -118,10 +136,10 @@ def read_videos(
             entries = _found(source, Path(root), entries)
     if multi_label:
         entries = _with_shared_classes(entries)
-    labels = _labels(source, entries, classes)
+    labels = _labels(given, entries, classes)
     highest = max((label for row in labels for label in row), default=-1)
     sets = label_sets(labels, num_class or highest + 1)
-    records = _records(source, root, entries, sets if multi_label else sets.flat)
+    records = _records(given, root, entries, sets if multi_label else sets.flat)
     check_labels(records, num_class, unlabelled=unlabelled)
     return records, names
 
@@ -187,6 +205,23 @@ def _class_folders(folder: Path) -> list[Entry]:
             f"{folder}: {loose[0]} lies beside the class folders and has no class; move it into one of them"
         )
     return entries
+
+
+def _shard_entries(
+    source: str | os.PathLike[str], suffixes: Collection[str], *, unlabelled: bool, multi_label: bool
+) -> tuple[Place, list[Entry]]:
+    """Returns the folder of shards, and their samples; `line` counts these."""
+    folder, samples = read_shards(source, suffixes)
+    entries = []
+    for number, sample in enumerate(samples, 1):
+        where = f"{folder}/{sample.path}"
+        if not (sample.label or unlabelled):
+            raise ListError(
+                f"{where}: has no label, neither a .cls nor `label` in a .json nor a .txt of one short line"
+            )
+        classes = _classes(sample.label, multi_label=multi_label, where=where) if sample.label else None
+        entries.append(Entry(sample.path, classes, number))
+    return folder, entries
 
 
 def first_suffix(source: str | os.PathLike[str]) -> str:
@@ -328,7 +363,7 @@ def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
     return found
 
 
-def _labels(source: Path, entries: list[Entry], classes: Classes | None) -> list[list[int]]:
+def _labels(source: str | os.PathLike[str], entries: list[Entry], classes: Classes | None) -> list[list[int]]:
     index = {name: label for label, name in enumerate(classes.names)} if classes is not None else {}
     counted = classes is None or not classes.from_list  # numbers are labels, unless a list has names instead
 
@@ -350,7 +385,7 @@ def _labels(source: Path, entries: list[Entry], classes: Classes | None) -> list
 
 
 def _records(
-    source: Path, root: str | os.PathLike[str], entries: list[Entry], labels: np.ndarray | LabelSets
+    source: str | os.PathLike[str], root: str | os.PathLike[str], entries: list[Entry], labels: np.ndarray | LabelSets
 ) -> RecordList:
     encoded = [os.fsencode(entry.path) for entry in entries]
     num_frames, first = np.zeros(len(entries), np.int32), None

@@ -8,11 +8,14 @@ from typing import TypeGuard
 import numpy as np
 
 from datasets.lists.records import RecordList
+from datasets.places.files import exists, is_plain
 from datasets.stores.disk import DiskStore, FrameStore
 from datasets.stores.flow import DUMP, SERIES, FlowStore
 from datasets.stores.frame_names import FLOW_PREFIXES, list_frames
 from datasets.stores.packed import PackedStore
-from utils.errors import ListError
+from utils.errors import FrameError, ListError
+
+_FEW = 24  # records that are looked for at an address, which takes requests
 
 
 def can_look(store: FrameStore) -> TypeGuard[DiskStore | PackedStore | FlowStore]:
@@ -33,6 +36,8 @@ def check_on_disk(
     """
     if isinstance(store, FlowStore):
         return max(check_on_disk(records, part, limit=limit, allowed=allowed) for part in store.parts if can_look(part))
+    if isinstance(store, DiskStore) and not is_plain(records.full_path(0)):
+        limit = min(limit, _FEW)
     chosen = np.unique(np.linspace(0, len(records) - 1, min(limit, len(records))).astype(np.int64))
     found: list[ListError] = []
     for index in chosen.tolist():
@@ -51,7 +56,11 @@ def _check(records: RecordList, store: DiskStore | PackedStore, index: int) -> N
         return
     path, first = records.path(index), _first(records, index)
     for frame in (first, first + int(records.num_frames[index]) - 1) if store.template is not None else (0,):
-        if not Path(store.frame_name(path, frame)).is_file():
+        try:
+            there = exists(store.frame_name(path, frame))
+        except FrameError as error:  # a server that does not answer
+            raise ListError(f"{records.where(index)}: {error}") from None
+        if not there:
             raise ListError(f"{records.where(index)}: {_explain(records, store, index, frame)}")
 
 
@@ -73,6 +82,10 @@ def _first(records: RecordList, index: int) -> int:
 
 
 def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> str:
+    if not is_plain(store.frame_name(records.path(index), frame)):
+        there = f"frames {store.template} from {store.first_frame}" if store.template else "its images"
+        name = store.frame_name(records.path(index), frame)
+        return f"{name}: no such file; check train_root / val_root, and that the list is that of {there}"
     file = Path(store.frame_name(records.path(index), frame))
     if store.template is None:
         return f"image not found: {file}; check train_root / val_root and the list"

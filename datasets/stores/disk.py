@@ -10,29 +10,32 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from datasets.places.files import exists, is_plain, read_all, read_bytes
+from datasets.places.place import join, place
 from datasets.stores.frame_names import list_numbers
 from utils.config.build import check_name
 from utils.errors import ConfigError, FrameError, UserError
 from utils.files import atomic_write
 
+_FOLDERS = 4096  # whose checksums are not asked for again
 _PIECE = 2**16  # bytes; most frames are smaller
 _SUMS_HEAD = b"; CRC-32 of the frames in this folder\n"
 _RECORD = "tools/check_data.py --record-checksums"
-_MOUNT = (
-    "mount the storage as a folder and omit data.store, or copy packs of frames (tools/pack_frames.py, store packed)"
-)
+_ADDRESS = "give an address, such as s3://bucket/frames, as train_root and val_root, and omit data.store"
 _PACK = "to keep frames in a few large files, use the store packed, which tools/pack_frames.py writes"
 _DECODE = "for encoded videos use the store video; its argument decoder chooses what decodes them"
 # what to use here instead of a store of another project
 _INSTEAD = {
     "mc": "it is SenseTime's own client; the store memcached keeps frames in the memory of a memcached server",
-    **dict.fromkeys(("petrel", "ceph", "s3", "oss", "http"), _MOUNT),
-    **dict.fromkeys(("lmdb", "hdf5", "zip", "tar"), _PACK),
+    **dict.fromkeys(("petrel", "ceph", "s3", "oss", "http"), _ADDRESS),
+    **dict.fromkeys(("tar", "webdataset"), "name the tars as train_source and val_source (docs/data.md)"),
+    **dict.fromkeys(("lmdb", "hdf5", "zip"), _PACK),
     **dict.fromkeys(("decord", "pyav", "opencv", "torchvision"), _DECODE),
     "local": "files on a disk are the default store, disk; omit data.store",
 }
@@ -86,18 +89,29 @@ class DiskStore:
     def get_many(self, path: str, indices: Sequence[int] | np.ndarray) -> list[bytes]:
         """Reads the files of the frames, each of them once, and compares their checksums where there are any."""
         wanted, folder = np.asarray(indices).tolist(), self._folder(path)
+        if ("://" in folder or ".tar/" in folder) and not is_plain(folder):
+            return self._from_afar(folder, wanted)
         sums = self._sums(folder)
         frames = {index: read_frame(self._file(folder, index), sums) for index in dict.fromkeys(wanted)}
+        return [frames[index] for index in wanted]
+
+    def _from_afar(self, folder: str, wanted: list[int]) -> list[bytes]:
+        """Reads the frames at an address or in a tar, several at a time, and compares their checksums."""
+        files = {index: self._file(folder, index) for index in dict.fromkeys(wanted)}
+        frames = dict(zip(files, read_all(list(files.values())), strict=True))
+        sums = b"" if self._sums_name is None else _sums_from_afar(f"{folder}/{self._sums_name}")
+        for index, data in frames.items() if sums else ():
+            check_sum(sums, files[index], data)
         return [frames[index] for index in wanted]
 
     def num_frames(self, path: str) -> int:
         """Returns the number of frames that a folder has, counted from the first one to the last; -1 without any."""
         if self.template is None:
             return 1
-        file = Path(self.frame_name(path, 0))
+        file = place(self.frame_name(path, 0))
         try:
             numbers = list_numbers(file.parent).get(Path(self.template).name, [])
-        except OSError:
+        except (OSError, FrameError):
             return -1
         return numbers[-1] + 1 - self.first_frame if numbers else -1
 
@@ -105,6 +119,8 @@ class DiskStore:
         return b"" if self._sums_name is None else read_sums(f"{folder}/{self._sums_name}")
 
     def _folder(self, path: str) -> str:
+        if "://" in path or "://" in self.root:
+            return join(self.root, path)
         # os.path: pathlib costs as much as reading a cached file
         return os.path.join(self.root, path)  # noqa: PTH118
 
@@ -174,6 +190,11 @@ def read_sums(file: str | os.PathLike[str]) -> bytes:
         raise FrameError(f"{os.fspath(file)}: cannot be read: {error.strerror}") from None
     with os.fdopen(handle, "rb") as opened:
         return opened.read()
+
+
+@lru_cache(_FOLDERS)
+def _sums_from_afar(file: str) -> bytes:
+    return read_bytes(file) if exists(file) else b""
 
 
 def check_sum(sums: bytes, file: str, data: bytes) -> None:

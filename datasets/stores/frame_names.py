@@ -10,14 +10,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from datasets.lists.records import RecordList
-from utils.errors import ConfigError, ListError
+from datasets.lists.tables import IMAGE_SUFFIXES
+from datasets.places.files import list_names
+from datasets.places.place import is_address, place
+from utils.errors import ConfigError, FrameError, ListError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[A-Za-z]+)")
 FLOW_PAIRS = (
     ("flow_x", "flow_y"),
@@ -73,6 +74,8 @@ def list_frames(folder: str | os.PathLike[str]) -> list[FolderNames]:
 
 def list_numbers(folder: str | os.PathLike[str]) -> dict[str, list[int]]:
     """Returns the sorted numbers of the images in a folder by their template."""
+    if is_address(folder):
+        return _series(list_names(place(folder)))
     with os.scandir(folder) as entries:
         return _series(entry.name for entry in entries)
 
@@ -136,12 +139,12 @@ def probe(records: RecordList) -> Iterable[tuple[int, list[FolderNames]]]:
     for index in chosen:
         try:
             series = list_frames(records.full_path(index))
-        except OSError:
+        except (OSError, FrameError):
             missing += 1
             continue
         yield index, series
     if missing == len(chosen):
-        path = Path(records.full_path(0))
+        path = records.full_path(0)
         others = f" (and none of {missing - 1} others)" if missing > 1 else ""
         raise ListError(
             f"{records.where(0)}: folder not found: {path}{others}; check train_root / val_root, which is put before "

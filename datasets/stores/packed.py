@@ -19,6 +19,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from datasets.places.blocks import RemoteFile
+from datasets.places.files import exists, local_copy, size_of
+from datasets.places.place import Address, Place, place
 from utils.errors import FrameError
 from utils.flat_file import is_offsets, open_arrays
 
@@ -46,6 +49,18 @@ class _ReadShard:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+class _FarShard:
+    """A shard at an address. Each frame has a checksum, so nothing else is compared."""
+
+    def __init__(self, file: Address) -> None:
+        self._stream = RemoteFile(file)
+
+    def read(self, size: int, offset: int) -> bytes:
+        return self._stream.read_at(offset, size, (offset, offset + size))
+
+    def close(self) -> None: ...
 
 
 class _MappedShard:
@@ -88,13 +103,16 @@ class PackedStore:
         access: Access = "pread",
         series: str | None = None,
     ) -> None:
-        self.folder, self.access, self.series = Path(folder), access, series
+        self.folder, self.access, self.series = place(folder), access, series
         self._open(check=True)
         self._check_shards()
 
     def _open(self, *, check: bool) -> None:
         path = self.folder / INDEX
         try:
+            if isinstance(path, Address) and not exists(path):
+                raise FileNotFoundError
+            path = local_copy(path)
             header, arrays = open_arrays(path, check=check, without_sums=True)
             if (found := header.get("format")) != FORMAT:
                 raise FrameError(f"{path}: has format {found}, but this version reads format {FORMAT}; pack again")
@@ -113,7 +131,7 @@ class PackedStore:
     def _check_shards(self) -> None:
         for number, shard in enumerate(self._shards):
             file = self.folder / shard["name"]
-            size = file.stat().st_size if file.exists() else -1
+            size = size_of(file)
             if size != shard["bytes"]:
                 what = f"has {size} bytes instead of {shard['bytes']}" if size >= 0 else "is missing"
                 raise FrameError(f"{file}: {what}; it holds {self._videos_of(number)}; run tools/pack_frames.py again")
@@ -179,7 +197,8 @@ class PackedStore:
             if shard not in self._open_shards:
                 if len(self._open_shards) >= _OPEN_SHARDS:
                     self._open_shards.popitem(last=False)[1].close()
-                self._open_shards[shard] = ACCESS[self.access](file)
+                far = isinstance(file, Address)
+                self._open_shards[shard] = _FarShard(file) if far else ACCESS[self.access](file)
             self._open_shards.move_to_end(shard)
             return self._open_shards[shard].read(size, offset)
         except OSError as error:
@@ -220,7 +239,7 @@ def series_path(path: str, series: str | None) -> str:
     return path if series is None else f"{path}/{series}"
 
 
-def _reopen(folder: Path, access: Access, series: str | None) -> PackedStore:
+def _reopen(folder: Place, access: Access, series: str | None) -> PackedStore:
     store = PackedStore.__new__(PackedStore)
     store.folder, store.access, store.series = folder, access, series
     store._open(check=False)  # the process that sent it here has looked for damage

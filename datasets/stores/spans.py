@@ -6,6 +6,8 @@ its dump. Without one, the store counts the frames, the config gives the rate, a
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from datasets.lists.background import Background, draw_background
@@ -89,7 +91,8 @@ def _lengths_and_times(
     videos = np.array([places.setdefault(records.path(index), len(places)) for index in range(len(records))])
     lengths, rates = np.full(len(places), -1, np.int64), np.full(len(places), np.nan if fps is None else fps)
     begins = np.zeros(len(places))
-    for dump in dumped_below(records.root):
+    root = records.root
+    for dump in dumped_below(root) if isinstance(root, Path) else ():  # nobody looks for a manifest at an address
         if dump.frames and (place := places.get(dump.path)) is not None:
             lengths[place], rates[place], begins[place] = dump.frames, dump.fps or rates[place], dump.begins
     count = getattr(store, "num_frames", None)

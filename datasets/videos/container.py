@@ -18,6 +18,8 @@ import av.logging
 import numpy as np
 from av.stream import Disposition
 
+from datasets.places.files import Stream, is_plain, open_file
+from datasets.places.place import Place
 from utils.errors import FrameError
 
 # FFmpeg's demuxers of files that hold a video themselves; others are playlists, pictures, devices and subtitles
@@ -41,19 +43,34 @@ Opened = tuple[av.container.InputContainer, av.VideoStream]
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Opened]:
+def opened(path: Place) -> Iterator[Opened]:
     """Opens a file and its first video stream that is not a cover picture, to be decoded in one thread.
 
     Raises: FrameError, naming the file, if it is missing, empty, not a video or has no video stream, or if FFmpeg
     raises an error inside the `with` block.
     """
-    if not path.is_file():
-        raise FrameError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise FrameError(f"{path}: the file is empty (0 bytes)")
-    try:
+    if isinstance(path, Path) and is_plain(path):
+        if not path.is_file():
+            raise FrameError(f"{path}: no such file")
+        if path.stat().st_size == 0:
+            raise FrameError(f"{path}: the file is empty (0 bytes)")
         # FFmpeg takes what is before a colon for a protocol; an absolute path begins with a slash
-        container = av.open(str(path.absolute()), options=_OPTIONS, **_ANY_METADATA)
+        with _opened(path, str(path.absolute())) as found:
+            yield found
+        return
+    stream = open_file(path)
+    try:
+        with _opened(path, stream) as found:
+            yield found
+    finally:
+        if stream.error is not None:  # which FFmpeg takes for the end of the file
+            raise stream.error from None
+
+
+@contextlib.contextmanager
+def _opened(path: Place, source: str | Stream) -> Iterator[Opened]:
+    try:
+        container = av.open(source, mode="r", options=_OPTIONS, **_ANY_METADATA)
     except av.ArgumentError:
         raise FrameError(f"{path}: cannot be read as a video (its content is of no video format)") from None
     except av.FFmpegError as error:
@@ -83,7 +100,7 @@ def opened_address(address: str, name: str, *, seconds: float) -> Iterator[Opene
 
 
 @contextlib.contextmanager
-def _first_video(container: av.container.InputContainer, path: Path | str) -> Iterator[Opened]:
+def _first_video(container: av.container.InputContainer, path: Place | str) -> Iterator[Opened]:
     with container:
         streams = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
         if not streams:

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.lists.records import default_cache_folder
+from datasets.places.files import has_version, without_version
+from datasets.places.place import default_cache_folder
 from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.scanned import DIGEST, Others, Scanned, ScannedVideos, Writer, open_all
 from utils.errors import FrameError
@@ -70,11 +71,14 @@ def index_videos(
 ) -> VideoIndex:
     """Returns the index of the videos at `paths`; a video whose name, size and time are known is not scanned again.
 
+    paths: of files; those that are no plain ones as datasets.places.files.versioned has them. One of these that cannot
+        be scanned is tried again the next time, as its server may have been the reason.
     cache: folder of what is kept; by default the user's cache folder.
     threads: number of threads that scan; by default one per core.
     """
     folder = Path(cache) if cache is not None else default_cache_folder()
     digests, missing = _identities(paths)
+    failed: dict[bytes, str] = {}
     with _one_scan:
         scanned, faults = open_all(folder)
         for fault in faults:
@@ -87,7 +91,7 @@ def index_videos(
             _log.info("scanning %d videos, once; %d are known", len(todo), (rows >= 0).sum())
             writer = Writer(folder)
             with contextlib.closing(writer):
-                _Scan(paths, digests, todo, writer, folder).run(threads or cores())
+                failed = _Scan(paths, digests, todo, writer, folder).run(threads or cores())
             if writer.failed:
                 what = "cannot cache the index of videos in %s (%s): the next run scans them again"
                 _log.warning(what, folder, writer.failed)
@@ -96,9 +100,9 @@ def index_videos(
             rows[unknown] = scanned.find(digests[unknown])
     errors = {place: f"{paths[place]}: no such file" for place in np.flatnonzero(missing).tolist()}
     for place in np.flatnonzero((scanned.frames(rows) == 0) & ~missing).tolist():
-        reason = scanned.get(int(rows[place]))
+        reason = failed[digests[place].tobytes()] if rows[place] < 0 else scanned.get(int(rows[place]))
         assert isinstance(reason, str)
-        errors[place] = f"{paths[place]}: {reason}"
+        errors[place] = f"{without_version(paths[place])}: {reason}"
     return VideoIndex(scanned, rows, dict(sorted(errors.items())))
 
 
@@ -115,11 +119,12 @@ class _Scan:
         self._todo = np.roll(todo, -int(np.random.default_rng().integers(len(todo))))
         self._done = np.zeros(len(todo), bool)
         self._others, self._faults = Others(folder, writer), 0
+        self._failed: dict[bytes, str] = {}
         self._begin = time.monotonic()
         self._next_look, self._next_line = self._begin + SECONDS_BETWEEN_LOOKS, self._begin + SECONDS_TO_FIRST_LINE
 
-    def run(self, threads: int) -> None:
-        """Returns when all are scanned."""
+    def run(self, threads: int) -> dict[bytes, str]:
+        """Scans all; returns by identity why files failed for which that is not kept."""
         left = self._left()
         running: dict[Future[bool], int] = {}
         with ThreadPoolExecutor(threads) as pool:
@@ -137,6 +142,7 @@ class _Scan:
             except BaseException:  # above all Ctrl-C, which should not wait for videos that nobody needs now
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        return self._failed
 
     def _left(self) -> Iterator[int]:
         for place in range(len(self._todo)):
@@ -145,8 +151,12 @@ class _Scan:
 
     def _one(self, place: int) -> bool:
         """Scans a video and keeps what it finds, in a thread; returns whether it cannot be read."""
-        scanned = _scan_or_error(self._paths[self._todo[place]])
-        self._writer.add(self._digests[self._todo[place]].tobytes(), scanned)
+        path, digest = self._paths[self._todo[place]], self._digests[self._todo[place]].tobytes()
+        scanned = _scan_or_error(path)
+        if isinstance(scanned, str) and has_version(path):
+            self._failed[digest] = scanned
+        else:
+            self._writer.add(digest, scanned)
         return isinstance(scanned, str)
 
     def _look(self) -> None:
@@ -176,14 +186,14 @@ def _scan_or_error(path: str) -> Scanned:
     try:
         return scan(path)
     except FrameError as error:
-        return str(error).removeprefix(f"{path}: ")  # which other lists may spell in another way
+        return str(error).removeprefix(f"{without_version(path)}: ")  # which other lists may spell in another way
 
 
 def _identities(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the identities of files, uint8 (n, DIGEST), and which files are missing, bool (n,)."""
     digests, missing = bytearray(), np.zeros(len(paths), bool)
     for place in range(len(paths)):
-        digest, missing[place] = _identity(os.path.abspath(paths[place]))  # noqa: PTH100 - once per video
+        digest, missing[place] = _identity(paths[place])
         digests += digest
     return np.frombuffer(digests, np.uint8).reshape(-1, DIGEST), missing
 
@@ -194,8 +204,11 @@ def identity(path: str) -> bytes:
 
 
 def _identity(path: str) -> tuple[bytes, bool]:
+    if has_version(path):
+        return hashlib.sha1(os.fsencode(path), usedforsecurity=False).digest(), False
     try:
-        status = os.stat(path)  # noqa: PTH116 - once per video of a large list
+        path = os.path.abspath(path)  # noqa: PTH100 - once per video of a large list, as the next line
+        status = os.stat(path)  # noqa: PTH116
         stamp, missing = b"%d %d" % (status.st_size, status.st_mtime_ns), False
     except OSError:
         stamp, missing = b"none", True

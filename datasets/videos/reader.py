@@ -16,11 +16,13 @@ from pathlib import Path
 import av
 import numpy as np
 
+from datasets.places.files import Stream, is_plain, open_file
+from datasets.places.place import Place
 from datasets.videos.container import Converter, Opened, decode, listening, opened
 from datasets.videos.scan import VideoTimes, size_changes
 from utils.errors import ConfigError, FrameError
 
-Reader = Callable[[Path, VideoTimes, np.ndarray], list[np.ndarray]]
+Reader = Callable[[Place, VideoTimes, np.ndarray], list[np.ndarray]]
 MOST_REORDERED = 16  # frames that H.264 and HEVC decode before one that is shown earlier
 Found = dict[int, av.VideoFrame]  # by position in the video
 
@@ -37,8 +39,15 @@ class _Kept(threading.local):
         self._found: Opened | None = None
 
     @contextlib.contextmanager
-    def opened(self, path: Path) -> Iterator[Opened]:
-        """Opens a file like `container.opened`, which raises the same errors. After an error it is closed."""
+    def opened(self, path: Place) -> Iterator[Opened]:
+        """Opens a file like `container.opened`, which raises the same errors. After an error it is closed.
+
+        One at an address or in a tar is not kept open: its cache keeps what was read.
+        """
+        if not (isinstance(path, Path) and is_plain(path)):
+            with opened(path) as found:
+                yield found
+            return
         try:
             status = path.stat()
             # a fork has the same place in the file as its parent, and moves it
@@ -72,7 +81,7 @@ class _Kept(threading.local):
 _KEPT = _Kept()
 
 
-def read_pyav(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
+def read_pyav(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
     """Decodes the frames at `indices` (0-based, in display order) with PyAV in one thread.
 
     Returns upright frames, uint8 (H, W, 3) RGB. Raises: FrameError, naming the file and the frame.
@@ -97,7 +106,7 @@ def read_pyav(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.nda
     return [pictures[index] for index in np.asarray(indices).tolist()]
 
 
-def read_torchcodec(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
+def read_torchcodec(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
     """Decodes frames like `read_pyav` with torchcodec, which begins at any key frame and rotates videos upright itself.
 
     Raises: FrameError, also for a video whose frames are found only by counting from its start.
@@ -109,12 +118,15 @@ def read_torchcodec(path: Path, times: VideoTimes, indices: np.ndarray) -> list[
             f"{path}: its frames are found only by decoding from the start, which torchcodec does not; use decoder: "
             "auto or pyav"
         )
+    source = str(path) if is_plain(path) else open_file(path)
     try:
         decoder = VideoDecoder(
-            str(path), stream_index=times.stream, dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1
+            source, stream_index=times.stream, dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1
         )
         found = decoder.get_frames_at(indices=np.asarray(indices).tolist())
     except (RuntimeError, ValueError, IndexError) as error:
+        if isinstance(source, Stream) and source.error is not None:
+            raise source.error from None
         raise FrameError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     stamps = np.rint(found.pts_seconds.numpy() / times.tick)
     if wrong := np.flatnonzero(stamps != times.stamps[indices]).tolist():
@@ -126,7 +138,7 @@ def read_torchcodec(path: Path, times: VideoTimes, indices: np.ndarray) -> list[
     return list(pictures)
 
 
-def read_any(path: Path, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
+def read_any(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
     """Decodes frames with torchcodec, and with PyAV what it cannot."""
     try:
         return read_torchcodec(path, times, indices)
@@ -237,7 +249,7 @@ def _skipping(context: av.VideoCodecContext) -> Iterator[None]:
         context.flush_buffers()
 
 
-def _from_start(path: Path, frames: Iterable[av.VideoFrame], times: VideoTimes, positions: list[int]) -> Found:
+def _from_start(path: Place, frames: Iterable[av.VideoFrame], times: VideoTimes, positions: list[int]) -> Found:
     """Decodes until all positions are found, by stamps or, where these do not tell frames, by counting.
 
     Raises: FrameError also where the decoder has painted over damage between a frame's key frame and the frame.

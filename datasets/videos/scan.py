@@ -12,13 +12,14 @@ from array import array
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import NamedTuple
 
 import av
 import numpy as np
 from av.video.frame import PictureType
 
+from datasets.places.files import without_version
+from datasets.places.place import Place
 from datasets.videos.container import decode, opened, orientation
 from utils.errors import FrameError
 
@@ -113,13 +114,14 @@ def scan(path: str | os.PathLike[str]) -> VideoTimes:
 
     Raises: FrameError if it is missing, not a video, without a frame, or damaged where it had to be decoded.
     """
-    info = probe(Path(path), every_key=True)
+    path = without_version(path)
+    info = probe(path, every_key=True)
     if info.faults or not len(info.times):
         raise FrameError(f"{path}: {info.faults[0] if info.faults else 'contains no frames'}")
     return info.times
 
 
-def probe(path: Path, *, every_key: bool) -> VideoInfo:
+def probe(path: Place, *, every_key: bool) -> VideoInfo:
     """Reads a file from start to end and says what it contains.
 
     every_key: decode every key frame, which seeking needs, and not only the first one.
@@ -274,7 +276,7 @@ def _times(
     return VideoTimes(stamps, keys, tick, True, every_key=len(keys) == packets.is_key.sum())
 
 
-def _decoded(path: Path, faults: list[str]) -> tuple[np.ndarray | None, int, _Looks]:
+def _decoded(path: Place, faults: list[str]) -> tuple[np.ndarray | None, int, _Looks]:
     """Returns the stamps, None if one is missing, the number and the looks of the frames before the first fault."""
     stamps, count = array("q"), 0
     looks: _Looks = {}

@@ -10,6 +10,7 @@ import numpy as np
 from datasets.lists.background import Background, draw_background
 from datasets.lists.records import RecordList
 from datasets.lists.spans import not_there, seconds_beyond, warn_of_ends, whole_frames, with_context
+from datasets.places.files import versioned
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
 from utils.errors import FrameError
@@ -37,7 +38,7 @@ class SegmentIndex:
         paths = [records.full_path(record) for record in range(len(records))]
         files = {path: place for place, path in enumerate(dict.fromkeys(paths))}
         places = [files[path] for path in paths]
-        videos = index_videos(list(files), cache=cache)
+        videos = index_videos(versioned(list(files)), cache=cache)
         self._videos, self._places, self.records = videos, np.array(places), records
         self._bounds = np.zeros((len(places), 2), np.int64)
         self.errors = {record: videos.errors[place] for record, place in enumerate(places) if place in videos.errors}

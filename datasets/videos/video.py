@@ -9,11 +9,11 @@ import contextlib
 import math
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import av
 import numpy as np
 
+from datasets.places.place import place
 from datasets.videos.container import Converter, listening, opened
 from datasets.videos.scan import SAME_TIME, VideoInfo, probe, size_changes
 from utils.errors import FrameError
@@ -36,7 +36,7 @@ class Video:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = place(path)
         self.errors: list[str] = []
         with self._listening():
             self.info: VideoInfo = probe(self.path, every_key=False)

@@ -19,6 +19,8 @@ import pytest
 from pymemcache.client.base import Client
 
 from datasets.stores.memcached_server import parse_address
+from tests.helpers.afar import forget
+from tests.helpers.file_server import FileServer
 
 SIZE = (48, 64)  # height, width
 
@@ -124,3 +126,22 @@ def memcached(tmp_path: Path) -> Iterator[Callable[..., Memcached]]:
         server.kill()
         if not hasattr(server, "port"):
             shutil.rmtree(server.socket.parent)
+
+
+@pytest.fixture
+def afar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Reading from far away gets a cache of its own and little patience."""
+    monkeypatch.setenv("DATA_CACHE", str(tmp_path / "blocks"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("DATA_TIMEOUT", "2")
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def server(afar: None) -> Iterator[FileServer]:
+    one = FileServer()
+    one.start()
+    yield one
+    one.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import shutil
 import socket
@@ -29,6 +30,7 @@ from datasets.lists.class_names import read_class_file
 from datasets.lists.manifest import MANIFEST
 from datasets.lists.parser import OFFSET_COLUMNS
 from datasets.lists.tables import read_videos
+from datasets.places.files import read_bytes
 from datasets.spans.files import read_labels
 from datasets.stores.disk import DiskStore
 from datasets.stores.pack_writer import verify
@@ -44,6 +46,7 @@ from tests.helpers import archives
 from tests.helpers.experiment import make_experiment, write_frames
 from tests.helpers.make_video import make_video, picture
 from tests.helpers.results import make_config, make_history, make_results
+from tests.helpers.tars import write_tar
 from tests.helpers.trained import CLASSES, TSN, write_checkpoint
 from tests.networks.checkpoints.layouts.official_names_2d import mmaction2
 from tests.networks.checkpoints.layouts.test_mmaction2_config import TSM
@@ -197,6 +200,23 @@ def _read_list_cache(folder: Path) -> None:
     [(found.path(index), int(found.labels[index]), found.where(index)) for index in range(len(found))]
 
 
+def _tar(folder: Path) -> None:
+    video = make_video(folder / "video.mp4", frames=3).read_bytes()
+    picture_of = cv2.imencode(".jpg", picture(0))[1].tobytes()
+    write_tar(folder / "t.tar", {"a/0": {"mp4": video, "json": b'{"label": 2}'}, "b": {"jpg": picture_of, "cls": b"1"}})
+    (folder / "video.mp4").unlink()
+
+
+def _read_tar(folder: Path) -> None:
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    for encoded in (True, False):
+        found, _ = read_videos(folder / "t.tar", num_class=3, encoded=encoded)
+        for index in range(len(found)):
+            read_bytes(found.full_path(index))
+            if encoded:
+                scan(found.full_path(index))
+
+
 def _config(folder: Path) -> None:
     make_experiment(folder, train=2, val=2)
 
@@ -345,6 +365,7 @@ KINDS = {
         Kind("config, YAML", _config, ("exp/config.yaml",), _dry_run, YAML),
         Kind("pack and its indexes", _pack, ("pack/*",), _read_pack, SHAPES),
         Kind("list, CSV, class file", _lists, ("*.txt", "*.csv", "*.jsonl"), _read_lists),
+        Kind("tar of samples", _tar, ("*.tar",), _read_tar, MEDIA),
         Kind("labels of spans", _label_files, ("*/*",), _read_label_files, SPANS),
         Kind("cache of a list", _list_cache, ("cache/**/*",), _read_list_cache, SHAPES),
         Kind("config of mmaction2", _mmaction2, WHOLE, _read_mmaction2, PYTHON),

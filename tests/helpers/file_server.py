@@ -18,19 +18,24 @@ class FileServer:
     """Serves `files` by path, with ranges. `faults[path]` lists what goes wrong with the next requests for it.
 
     A fault is one of FAULTS, a status such as 404, `"to ADDRESS"` for a redirect, "page" for a page in place of the
-    file, "no length", "no ranges" or "".
+    file, "no length", "no ranges" or "". `always[path]` is a fault of all requests for a path, and `lengths[path]` what
+    the server says of its length, which may be a lie.
     """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[Any]] = defaultdict(list)
+        self.always: dict[str, Any] = {}
+        self.lengths: dict[str, int] = {}
         self.etag = '"1"'
+        self.etags: dict[str, str] = {}  # of single files, in place of `etag`
         self.asked: list[tuple[str, str]] = []  # path and range of each request
         self.refusal: dict[str, str] = {}  # of a Hub that refuses everything: its headers
         self.tokens: set[str] = set()
         self.go_on = threading.Event()  # ends all stalls
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that has gone
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> None:
@@ -56,25 +61,32 @@ def serving(**files: bytes) -> Iterator[FileServer]:
         server.stop()
 
 
+def _bounds(wanted: str, length: int) -> tuple[int, int]:
+    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    return int(first), min(int(last) + 1, length) if last else length
+
+
 def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_HEAD(self) -> None:
-            if self.path != "/" and server.refusal:
-                self._head(401, 0, **server.refusal)
-                return
             content = server.files.get(self.path)
-            about = {"X-Repo-Commit": "0" * 40} if content else {}
-            self._head(200 if content or self.path == "/" else 404, len(content or b""), **about)
+            fault = 401 if self.path != "/" and server.refusal else server.always.get(self.path)
+            if isinstance(fault, int):
+                return self._head(fault, 0, **server.refusal)
+            if fault == "silent" and server.go_on.wait(30):
+                return None
+            about, length = ({"X-Repo-Commit": "0" * 40} if content else {}), len(content or b"")
+            status = 200 if content or self.path == "/" else 404
+            return self._head(status, server.lengths.get(self.path, length), **about)
 
         def do_GET(self) -> None:
             server.tokens |= {self.headers["Authorization"]} - {None}
             server.asked.append((self.path, self.headers.get("Range", "")))
             waiting = server.faults[self.path]
-            fault = waiting.pop(0) if waiting else ""
-            if fault == "silent":
-                server.go_on.wait(30)
+            fault = waiting.pop(0) if waiting else server.always.get(self.path, "")
+            if fault == "silent" and server.go_on.wait(30):
                 return
             if isinstance(fault, int) or self.path not in server.files:
                 self.send_error(fault or 404)
@@ -85,23 +97,23 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             self._send(server.files[self.path], fault)
 
         def _send(self, content: bytes, fault: str) -> None:
-            wanted, start = self.headers.get("Range", ""), 0
-            same = self.headers.get("If-Range", server.etag) == server.etag
-            if wanted and same and fault != "no ranges":
-                start = int(wanted.removeprefix("bytes=").rstrip("-"))
-                if start >= len(content):
-                    self._head(416, 0)
-                    return
-            part = content[start:]
+            wanted, same = self.headers.get("Range", ""), self.headers.get("If-Range", server.etag) == server.etag
+            partial = bool(wanted and same and fault != "no ranges")
+            start, stop = _bounds(wanted, len(content)) if partial else (0, len(content))
+            if partial and start >= len(content):
+                self._head(416, 0)
+                return
+            start = min(start + 7, stop) if fault == "another part" else start
+            part = content[start:stop]
             length: int | None = len(part)
             more = {"Content-Type": "text/html; charset=utf-8"} if fault == "page" else {}
-            if start:
-                more["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            if partial:
+                more["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
             if fault == "too long":
                 length = len(part) + 1000
             if fault == "no length":
                 length, self.close_connection = None, True
-            self._head(206 if start else 200, length, **more)
+            self._head(206 if partial else 200, length, **more)
             middle = fault in ("stall", "truncate", "die")
             self.wfile.write(part[: len(part) // 2] if middle else part)
             self.wfile.flush()
@@ -115,7 +127,7 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
 
         def _head(self, status: int, length: int | None, **headers: str) -> None:
             self.send_response(status)
-            for name, value in {"ETag": server.etag, **headers}.items():
+            for name, value in {"ETag": server.etags.get(self.path, server.etag), **headers}.items():
                 self.send_header(name.replace("_", "-"), value)
             if length is not None:
                 self.send_header("Content-Length", str(length))

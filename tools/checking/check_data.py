@@ -10,9 +10,11 @@ from pathlib import Path
 
 from datasets.lists.columns import find_columns
 from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns, parse_text
+from datasets.lists.shards import is_shards
 from datasets.lists.tables import TABLES, VIDEO_SUFFIXES, first_suffix, is_table, read_table
 from datasets.memcached_dataset import image_list_columns
 from datasets.open import has_videos
+from datasets.places.place import is_address
 from datasets.stores.frame_names import IMAGE_SUFFIXES, normalise_template
 from tools.checking.classes import check_classes
 from tools.checking.disk import check_frames, check_images
@@ -119,7 +121,7 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
     if len(sources) < len(target.sources):
         both = f"{next(iter(sources.values()))}: is the list of {' and '.join(target.sources)}"
         data.faults.append(Fault("same_list", f"{both}, so the accuracy is that of videos that were trained on"))
-    tables = {split for split, source in sources.items() if is_table(source) or (target.encoded and source.is_dir())}
+    tables = {split for split, source in sources.items() if _is_table(source, target)}
     read_classes(data, target.classes, encoded=target.encoded or bool(tables))
     for split in sources:
         if split in tables:
@@ -137,6 +139,10 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
     check_spans(data)
     check_classes(data)
     return data
+
+
+def _is_table(source: Path, target: Target) -> bool:
+    return is_shards(source) or is_table(source) or (target.encoded and source.is_dir())
 
 
 def _columns(target: Target) -> tuple[str, ...]:
@@ -204,6 +210,12 @@ def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> 
         ("train", common.train_source, common.train_root),
         ("val", common.val_source, common.val_root),
     ):
+        for name in (source, root) if source is not None else ():
+            if is_address(name):
+                raise UserError(
+                    f"{name}: is an address, and only what lies on a disk is checked here; the training looks at its "
+                    "files before it begins, and names those that it cannot read"
+                )
         if source is not None:
             sources[split], roots[split] = Path(source), args.root or Path(root)
     if not sources:

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from datasets.lists.columns import delimiter_of, find_columns, is_number, read_label
+from datasets.lists.shards import is_shards
 from datasets.lists.spans import plain
 from datasets.lists.tables import TABLES, read_table
 from tools.checking.classes import empty_classes, hole
@@ -23,6 +24,8 @@ def fix(data: DataSet) -> list[Path]:
     Raises UserError if no video would be left, and for a folder instead of a list.
     """
     for source in data.sources.values():
+        if is_shards(source):
+            raise UserError(f"{source}: --fix repairs lists, not tars; pack it again")
         if source.is_dir():
             raise UserError(f"{source}: --fix repairs lists, not folders; tools/make_lists.py --videos writes lists")
     _remove_classes(data, empty_classes(data))

@@ -122,7 +122,7 @@ class DataSet:
     @property
     def class_file(self) -> Path | None:
         """The class file; None without one."""
-        return None if self.classes is None or self.classes.from_list else self.classes.source
+        return None if self.classes is None or self.classes.from_list else Path(self.classes.source)
 
     @property
     def drawn(self) -> set[int]:

@@ -12,6 +12,7 @@ import numpy as np
 from datasets.lists.spans import not_there
 from datasets.lists.spelling import Spelling
 from datasets.lists.tables import TABLES, read_table, read_videos
+from datasets.places.files import exists, versioned
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
 from datasets.videos.video import Video
@@ -67,7 +68,7 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
         encoded=encoded,
         table=table,
     )
-    data.roots[split] = records.root
+    data.roots[split] = Path(records.root)
     spelling = Spelling(records.root)
     for index in range(len(records)):
         target = np.asarray(records.labels[index])
@@ -93,7 +94,7 @@ def check_videos(data: DataSet, *, decode: bool, workers: int, cache: str | None
     found = _decoded(spans, workers) if decode else _scanned(spans, workers, cache)
     for entry in entries:
         path = data.roots[entry.split] / entry.path
-        if not path.is_file():
+        if not exists(path):
             data.blame("missing_video", entry, f"video not found: {path}", fix="the line is removed", drop=True)
         elif found[path].error:
             data.blame("undecodable_video", entry, found[path].error, fix="the line is removed", drop=True)
@@ -114,7 +115,7 @@ def _check_span(data: DataSet, entry: Entry, seen: _Seen) -> None:
 
 
 def _scanned(spans: Mapping[Path, set[Span]], threads: int, cache: str | None) -> dict[Path, _Seen]:
-    index, found = index_videos([str(path) for path in spans], cache=cache, threads=threads), {}
+    index, found = index_videos(versioned([str(path) for path in spans]), cache=cache, threads=threads), {}
     for place, (path, parts) in enumerate(spans.items()):
         if place in index.errors:
             found[path] = _Seen(index.errors[place])

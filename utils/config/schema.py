@@ -168,11 +168,12 @@ class Common(Section):
     """Number of steps with an infinite or NaN loss that may be skipped before the run ends with an error; each is
     logged with its videos."""
     train_root: str = "/"
-    """Folder in front of every path in train_source."""
+    """Folder in front of every path in train_source, or an address such as s3://bucket/videos (docs/data.md)."""
     train_source: str | None = None
-    """List of training videos, one `path num_frames label` per line; training needs it."""
+    """List of training videos, one `path num_frames label` per line, or tars of samples such as
+    `data/train-{000..099}.tar`; training needs it."""
     val_root: str = "/"
-    """Folder in front of every path in val_source."""
+    """Folder or address in front of every path in val_source."""
     val_source: str | None = None
     """List of validation videos, in the same form; None: training without validation."""
 
@@ -207,6 +208,8 @@ class Common(Section):
             raise ValueError(f"data.repeated: optimizer: {SOLVES} sees each video once")
         if "betas" in self.model_fields_set and self.optimizer != "ADAMW":
             raise ValueError(f"betas are those of optimizer: ADAMW, and it is {self.optimizer}")
+        if self.data.shuffle_window and self.balanced_sampling:
+            raise ValueError("data.shuffle_window reads tars in order, and balanced_sampling draws from all videos")
         if self.fc_lr5 and not self.policy:
             raise ValueError("fc_lr5 works on the parameter groups of policy: set policy: True as well")
         if self.data.background.per_span and self.data.background.label is None and not self.multi_label:
