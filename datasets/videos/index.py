@@ -102,7 +102,7 @@ def index_videos(
     for place in np.flatnonzero((scanned.frames(rows) == 0) & ~missing).tolist():
         reason = failed[digests[place].tobytes()] if rows[place] < 0 else scanned.get(int(rows[place]))
         assert isinstance(reason, str)
-        errors[place] = f"{without_version(paths[place])}: {reason}"
+        errors[place] = f"{_shown(paths[place])}: {reason}"
     return VideoIndex(scanned, rows, dict(sorted(errors.items())))
 
 
@@ -186,7 +186,12 @@ def _scan_or_error(path: str) -> Scanned:
     try:
         return scan(path)
     except FrameError as error:
-        return str(error).removeprefix(f"{without_version(path)}: ")  # which other lists may spell in another way
+        return str(error).removeprefix(f"{_shown(path)}: ")  # which other lists may spell in another way
+
+
+def _shown(path: str) -> str:
+    """Returns how messages call a file: as its list has it."""
+    return str(without_version(path)) if has_version(path) else path
 
 
 def _identities(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
