@@ -192,7 +192,7 @@ def excite(x: Tensor, channels: Tensor, places: Tensor) -> Tensor:
     The sum of the two would be as large as x, so it is never made.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return x * channels + x * places
+        return torch.addcmul(x * channels, x, places)
     found: Tensor = _Excite.apply(x, channels, places)
     return found
 

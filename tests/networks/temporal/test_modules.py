@@ -276,6 +276,19 @@ def test_modules_go_where_their_papers_put_them() -> None:
     assert places("mvf", stages=["layer4.2"]) == ["layer4.2.conv1"]
 
 
+def test_gsm_gates_the_first_convolution_of_one_path_in_the_blocks_of_bn_inception() -> None:
+    with torch.device("meta"):
+        net = TSN(backbone="bn_inception", num_class=5, temporal={"name": "gsm"})
+        shifted = TSN(backbone="bn_inception", num_class=5, temporal={"name": "tsm"})
+    found = [
+        [path for path, part in one.backbone.named_modules() if hasattr(part, "temporal")] for one in (net, shifted)
+    ]
+    blocks = ["3a", "3b", "3c", "4a", "4b", "4c", "4d", "4e", "5a", "5b"]
+    ends = ["3x3_reduce" if block in ("3c", "4e") else "1x1" for block in blocks]
+    assert found[0] == [f"inception_{block}_{end}" for block, end in zip(blocks, ends, strict=True)]
+    assert found[1] == [f"inception_{block}_double_3x3_reduce" for block in blocks]
+
+
 def test_tdn_sees_five_frames_at_each_place_and_without_their_differences_only_the_third() -> None:
     def changed_by(mix: float) -> list[bool]:
         net = network(temporal={"name": "tdn", "mix": mix})
