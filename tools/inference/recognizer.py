@@ -11,6 +11,7 @@ import dataclasses
 import math
 import os
 import sys
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -139,11 +140,14 @@ class Recognizer(TrainedNetwork):
         if self.protocol.clip.whole_videos:
             return whole_timeline(self, source, window=window, step=step)
         counted = Counted(source.frames())
-        rows = list(self._slide(source, counted, batch_size, window, step))
-        ends = np.array([row[:2] for row in rows], np.float64)
+        moments, values = array("d"), array("f")  # an object for each of many windows would take more
+        for start, end, scores in self._slide(source, counted, batch_size, window, step):
+            moments.extend((start, end))
+            values.frombytes(scores.astype(np.float32).tobytes())
+        ends = np.frombuffer(moments, np.float64).reshape(-1, 2)
         return Timeline(
             times=(ends.sum(1) + 1 / source.fps) / 2,  # the last frame is shown until the next one would come
-            scores=np.stack([scores for _, _, scores in rows]),
+            scores=np.frombuffer(values, np.float32).reshape(len(ends), -1),
             seconds=counted.time + 1 / source.fps,
             num_frames=counted.number,
             fps=source.fps,
