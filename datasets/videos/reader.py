@@ -242,6 +242,8 @@ def _from_key(
 @contextlib.contextmanager
 def _skipping(context: av.VideoCodecContext) -> Iterator[None]:
     """Allows skipping frames and draining the decoder inside the `with` block, and resets it at the end."""
+    if not context.is_open:
+        context.open()  # dav1d goes on skipping what was to be skipped when it was opened
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -126,6 +127,29 @@ def test_what_is_skipped_changes_no_bit_of_what_is_read(name: str, folder: Path)
         indices = rng.integers(0, COUNT, count)
         for index, picture in zip(indices, read_pyav(path, times, indices), strict=True):
             assert (picture == every[index]).all(), indices
+
+
+@pytest.mark.alike
+@pytest.mark.parametrize("name", ["av1_pyramid.mp4", *(n for n in KINDS if n.endswith(("mp4", "mkv", "webm", "mov")))])
+def test_decoding_begins_once_for_each_group(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Going back to earlier key frames would give the right frame, too, but takes far longer."""
+    monkeypatch.setitem(KINDS, "av1_pyramid.mp4", ("libsvtav1", {"g": "32", "crf": "8", "preset": "8"}))
+    times = scan(write_numbered(folder, name))
+    asked: list[list[int]] = []
+    real = video_reader._from_key
+
+    def counted(*given: Any) -> video_reader.Found:
+        asked.append(given[3])
+        return real(*given)
+
+    monkeypatch.setattr(video_reader, "_from_key", counted)
+    rng = np.random.default_rng(1)
+    for count in (1, 3, 3, 8) if times.seekable else ():
+        indices = np.unique(rng.integers(0, COUNT, count))
+        groups = np.unique(np.searchsorted(times.keys, times.stamps[indices], side="right")) - 1
+        asked.clear()
+        read_pyav(folder / name, times, indices)
+        assert asked == groups.tolist()
 
 
 def test_frames_that_no_other_is_made_from_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
