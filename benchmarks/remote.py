@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     head = ["clips of", "ms per clip", "x the disk"]
     body = "\n".join(
         [
-            f"{options.videos} videos of {FRAMES * TIMES} frames, 340x256, H.264, {size:.1f} MB each, {SEGMENTS} frames "
-            f"of each, batches of {BATCH}, {options.rounds} passes; medians.",
+            f"{options.videos} videos of {FRAMES * TIMES} frames, 340x256, H.264, {size:.1f} MB each, {SEGMENTS} "
+            f"frames of each, batches of {BATCH}, {options.rounds} passes; medians.",
             "",
             _page.table(head, _rows(videos) + _rows(frames)),
         ]
