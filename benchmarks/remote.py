@@ -42,7 +42,7 @@ from utils.transforms.crops import TestCrops
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.image import decode_image
 
-BATCH, SEGMENTS, TIMES = 8, 8, 6  # TIMES: how often a video shows its frames, forwards and backwards
+BATCH, SEGMENTS, TIMES = 8, 8, 4  # TIMES: how often a video shows its frames, forwards and backwards
 Read = Callable[[int], None]  # of one batch
 
 
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Prints the table; returns 0."""
     parser = argparse.ArgumentParser(prog="remote.py", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="passes over the videos (default %(default)s)")
+    parser.add_argument("--videos", type=int, default=16, help="a multiple of 8, at most 32 (default %(default)s)")
     parser.add_argument("--write", action="store_true", help="renew the section of docs/benchmarks.md")
     options = parser.parse_args(argv)
     start_worker()  # this process does what a worker does
@@ -57,16 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(name)
         os.environ |= {"DATA_CACHE": str(folder / "blocks"), "XDG_CACHE_HOME": str(folder / "cache")}
         source = make_frames(folder / "frames")
-        size = _make_videos(folder)
+        size = _make_videos(folder, options.videos)
         _pack(folder, source)
         with serving(folder) as address:
-            videos = _race(_video_readers(folder, address), folder / "blocks", options.rounds)
-            frames = _race(_frame_readers(folder, source, address), folder / "blocks", options.rounds)
+            videos = _race(_video_readers(folder, address), folder / "blocks", options)
+            frames = _race(_frame_readers(folder, source, address), folder / "blocks", options)
     head = ["clips of", "ms per clip", "x the disk"]
     body = "\n".join(
         [
-            f"{VIDEOS} videos of {FRAMES * TIMES} frames, 340x256, H.264, {size:.1f} MB each, {SEGMENTS} frames of "
-            f"each, batches of {BATCH}, {options.rounds} passes; medians.",
+            f"{options.videos} videos of {FRAMES * TIMES} frames, 340x256, H.264, {size:.1f} MB each, {SEGMENTS} "
+            f"frames of each, batches of {BATCH}, {options.rounds} passes; medians.",
             "",
             _page.table(head, _rows(videos) + _rows(frames)),
         ]
@@ -77,12 +78,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _make_videos(folder: Path) -> float:
+def _make_videos(folder: Path, count: int) -> float:
     """Encodes the frames to videos and packs these into a tar; returns the MB of a video."""
     rng = np.random.default_rng(0)
     (folder / "videos").mkdir()
     with tarfile.open(folder / "videos.tar", "w") as tar:
-        for video in range(VIDEOS):
+        for video in range(count):
             files = sorted((folder / f"frames/v_{video:03d}").glob("*.jpg"))
             pictures = [decode_image(file.read_bytes()) for file in files]
             path = folder / f"videos/{video:03d}.mp4"
@@ -97,8 +98,8 @@ def _make_videos(folder: Path) -> float:
                         )
                 output.mux(stream.encode(None))
             tar.add(path, path.name)
-    (folder / "videos.txt").write_text("".join(f"{video:03d}.mp4 0\n" for video in range(VIDEOS)))
-    return sum(file.stat().st_size for file in (folder / "videos").iterdir()) / VIDEOS / 1e6
+    (folder / "videos.txt").write_text("".join(f"{video:03d}.mp4 0\n" for video in range(count)))
+    return sum(file.stat().st_size for file in (folder / "videos").iterdir()) / count / 1e6
 
 
 def _pack(folder: Path, source: Path) -> None:
@@ -155,17 +156,17 @@ def _frame_readers(folder: Path, source: Path, address: str) -> dict[str, Read]:
     return {"frames, pack on the disk": reader(PackedStore("/", folder=folder / "pack")), "frames, pack, kept": far}
 
 
-def _race(readers: dict[str, Read], blocks: Path, rounds: int) -> dict[str, np.ndarray]:
+def _race(readers: dict[str, Read], blocks: Path, options: argparse.Namespace) -> dict[str, np.ndarray]:
     """Returns the seconds of each reader for each batch; all read a batch before the next one begins."""
     for name, read in readers.items():  # not timed: connections, and blocks for those that keep them
-        for first in range(0, VIDEOS, BATCH):
+        for first in range(0, options.videos, BATCH):
             if "fetched" not in name:
                 read(first)
     seconds: dict[str, list[float]] = {name: [] for name in readers}
     order = np.random.default_rng(0)
     aside = blocks.with_name("aside")
-    for _ in range(rounds):
-        for first in range(0, VIDEOS, BATCH):
+    for _ in range(options.rounds):
+        for first in range(0, options.videos, BATCH):
             for place in order.permutation(len(readers)):
                 name, read = list(readers.items())[place]
                 if "fetched" in name:
