@@ -50,7 +50,7 @@ class Solver(Trainer):
     @override
     def _update(self, step: Step, loader: Iterator[tuple[Batch, Batch]]) -> None:
         decays = sorted(getattr(self.model, "sweep", None) or [self.common.weight_decay], reverse=True)
-        if len(decays) > 1:  # a wrong group_regex is told now, and not when all videos are read
+        if len(decays) > 1:  # a wrong group_regex ends the run now, and not when all videos are read
             self.data.held_out(range(len(self.data)), PARTS)
         began = time.perf_counter()
         inputs, labels = self._read(step, loader)
