@@ -338,11 +338,12 @@ def _misfit(
         who = "a file of this project with weights but without their config"
     head = model.head_prefix
     if wrong and all(key.startswith(head) for key in wrong) and not report.missing and not report.unexpected:
-        theirs, ours = found[wrong[0]].shape[0], wanted[wrong[0]].shape[0]
-        return (
-            f"{file.path}: has {theirs} classes and the model {ours}; to keep the body and start a new classifier, use "
-            f"--new-head, in code new_head=True"
-        )
+        theirs, ours = found[wrong[0]].shape, wanted[wrong[0]].shape
+        what = f"has {theirs[0]} classes and the model {ours[0]}"
+        if theirs[0] == ours[0]:
+            what = f"{wrong[0]} is {_shape(found[wrong[0]])} in the file, {_shape(wanted[wrong[0]])} in the model"
+        way_out = "to keep the body and start a new classifier, use --new-head, in code new_head=True"
+        return f"{file.path}: {what}; {way_out}"
     sides = [f"{file.path}: {who} does not fit {model.name}"]
     if wrong:
         sides.append(f"{wrong[0]} is {_shape(found[wrong[0]])} in the file, {_shape(wanted[wrong[0]])} in the model")

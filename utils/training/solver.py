@@ -49,10 +49,12 @@ class Solver(Trainer):
 
     @override
     def _update(self, step: Step, loader: Iterator[tuple[Batch, Batch]]) -> None:
+        decays = sorted(getattr(self.model, "sweep", None) or [self.common.weight_decay], reverse=True)
+        if len(decays) > 1:  # a wrong group_regex ends the run now, and not when all videos are read
+            self.data.held_out(range(len(self.data)), PARTS)
         began = time.perf_counter()
         inputs, labels = self._read(step, loader)
         step.waited = time.perf_counter() - began
-        decays = sorted(getattr(self.model, "sweep", None) or [self.common.weight_decay], reverse=True)
         given: dict[str, Any] = {"criterion": self.criterion.cpu(), "num_class": self.common.model.num_class}
         parts = self.data.held_out(sorted(step.indices), PARTS) if len(decays) > 1 else None
         found = best_head(inputs, labels, decays, parts, **given)

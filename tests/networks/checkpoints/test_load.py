@@ -263,6 +263,13 @@ def test_another_class_count_keeps_the_body_only_when_asked(tmp_path: Path) -> N
     path = _ours(source, tmp_path / "ckpt.pth.tar")
     with pytest.raises(CheckpointError, match=r"has 400 classes and the model 5; .*--new-head"):
         load_into(method, path)
+    wider = torch.load(path, weights_only=True)
+    wider["state_dict"] = {key: value[:5] if "head." in key else value for key, value in wider["state_dict"].items()}
+    weight = next(key for key in wider["state_dict"] if key.endswith("head.weight"))
+    wider["state_dict"][weight] = wider["state_dict"][weight].repeat(1, 2)  # as that of another kind of head
+    torch.save(wider, tmp_path / "wider.pth.tar")
+    with pytest.raises(CheckpointError, match=r"head.weight is 5x1024 in the file, 5x512 in the model; .*--new-head"):
+        load_into(method, tmp_path / "wider.pth.tar")
     head = method.state_dict()["head.weight"].clone()
     report = load_into(method, path, new_head=True)
     assert _same(method, source, but="head.") and torch.equal(method.state_dict()["head.weight"], head)

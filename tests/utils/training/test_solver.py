@@ -20,8 +20,9 @@ from methods.probe import Probe
 from tests.helpers.experiment import make_experiment, run, same_weights, weights
 from utils.config.file import load_config
 from utils.config.schema import OF_STEPS
-from utils.errors import ConfigError
+from utils.errors import ConfigError, UserError
 from utils.run.checkpoint import BEST
+from utils.training.solver import Solver
 
 pytestmark = pytest.mark.whole
 MODEL: dict[str, Any] = {
@@ -129,6 +130,13 @@ def test_groups_of_the_regex_are_held_out_together(tmp_path: Path) -> None:
     assert found is not None and set(found) == {0, 1, 2}
     config.write_text(config.read_text().replace(r"\d", "train"))  # all are of one group
     assert split(config).held_out(range(8), 3) is None
+
+
+def test_a_wrong_regex_is_told_before_the_videos_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = experiment(tmp_path, data={"group_regex": "no such name"}, model=MODEL | {"sweep": SWEEP})
+    monkeypatch.setattr(Solver, "_read", lambda *_: pytest.fail("videos were read"))
+    with pytest.raises(UserError, match=r"common.data.group_regex: 'no such name' matches no video"):
+        run(config)
 
 
 @pytest.mark.parametrize(
