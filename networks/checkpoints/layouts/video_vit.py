@@ -280,9 +280,11 @@ def _mmaction2(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tenso
     return weights, description
 
 
+ENCODER = Layout("V-JEPA 2", _is_vjepa2, _vjepa2)
+PROBE = Layout("V-JEPA 2 probe", _is_probe, _probe)
 LAYOUTS = (
-    Layout("V-JEPA 2", _is_vjepa2, _vjepa2),
-    Layout("V-JEPA 2 probe", _is_probe, _probe),
+    ENCODER,
+    PROBE,
     Layout("VideoMAE", _is_videomae, _videomae),
     Layout("TimeSformer", _is_timesformer, _timesformer),
     Layout("mmaction2 ViT", _is_mmaction2, _mmaction2),

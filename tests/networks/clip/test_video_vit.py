@@ -14,8 +14,9 @@ from methods.clip3d import Clip3D
 from networks import CLIP_NETWORKS
 from networks.clip.video_vit import DividedBlock, VideoViT, rotation, sines
 from networks.clip.video_vit_published import VITS
+from tests.helpers.grey import config
 from utils.training.blocks import blocks_of
-from utils.training.optimizer import parameter_groups
+from utils.training.optimizer import optimizer_for, parameter_groups
 
 TINY: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 2}
 SMALL = {"temporal_size": 4, "spatial_size": 32}
@@ -174,3 +175,41 @@ def test_a_method_takes_the_clip_of_its_learned_tables() -> None:
         with pytest.raises(ValueError, match=r"kwargs.temporal_size: 8 differs from clip_len 16; give only one"):
             Clip3D(backbone="timesformer_b", num_class=3, clip_len=16, kwargs={**kwargs, "temporal_size": 8})
     assert method.example_size == (16, 64, 64) and method.network.time_embed.weight.shape == (16, 48)
+
+
+def _moving(count: int, numbers: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Clips of a bright square that moves left, right, up or down, and which; a single frame shows nothing of it."""
+    labels = torch.randint(4, (count,), generator=numbers)
+    clips = 0.1 * torch.randn(count, 3, 8, 32, 32, generator=numbers)
+    square = torch.zeros(32, 32)
+    square[:8, :8] = 2.0
+    for clip, label, start in zip(clips, labels, torch.randint(32, (count, 2), generator=numbers), strict=True):
+        rows, columns = ((0, -4), (0, 4), (-4, 0), (4, 0))[label]
+        for time in range(8):
+            place = int(start[0]) + rows * time, int(start[1]) + columns * time
+            clip[:, time] += square.roll(place, (0, 1))
+    return clips, labels
+
+
+@pytest.mark.long
+def test_a_tiny_videomae_learns_the_order_of_frames_with_the_keys_of_its_fine_tuning() -> None:
+    torch.manual_seed(0)
+    net = CLIP_NETWORKS["videomae_s"](num_class=4, embed_dim=48, depth=2, num_heads=2, patch_size=8)
+    keys = {"betas": [0.9, 0.95], "weight_decay": 0.05, "no_wd": True, "layer_decay": 0.9}
+    optimizer = optimizer_for(net, config(optimizer="ADAMW", **keys))
+    numbers, losses = torch.Generator().manual_seed(1), []
+    for step in range(600):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.002 * group["lr_mult"] * min(1.0, (step + 1) / 20)
+        clips, labels = _moving(16, numbers)
+        loss = nn.functional.cross_entropy(net(clips), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-50:]) < 0.3 < 1.2 < np.mean(losses[:50])
+    clips, labels = _moving(64, torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        forth, back = net.eval()(clips).argmax(1), net(clips.flip(2)).argmax(1)
+    assert (forth == labels).float().mean() > 0.85
+    assert (back == labels ^ 1).float().mean() > 0.85  # played backwards, left is right
