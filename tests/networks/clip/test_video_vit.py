@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -11,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from methods.clip3d import Clip3D
+from methods.probe import Probe
 from networks import CLIP_NETWORKS
 from networks.clip.video_vit import DividedBlock, VideoViT, rotation, sines
 from networks.clip.video_vit_published import VITS
+from networks.recompute import recompute_blocks
 from tests.helpers.grey import config
 from utils.training.blocks import blocks_of
 from utils.training.optimizer import optimizer_for, parameter_groups
@@ -157,6 +160,33 @@ def test_blocks_are_found_for_sharing_and_computing_again_and_groups_know_every_
     assert {f"blocks.{number}" for number in range(2)} <= blocks_of(net).keys()
     groups = parameter_groups(net, no_wd=True)
     assert sum(len(group.params) for group in groups) == len(list(net.parameters()))
+
+
+@pytest.mark.whole
+@pytest.mark.alike
+@pytest.mark.parametrize("name", NETWORKS)
+def test_blocks_that_are_computed_again_give_the_same_gradients_to_the_bit(name: str) -> None:
+    plain = _net(name, drop_path=0.3).train()
+    again = copy.deepcopy(plain)
+    recompute_blocks(again)
+    logits = []
+    for net in (plain, again):
+        torch.manual_seed(1)
+        logits.append(net(_clips()))
+        logits[-1].logsumexp(1).sum().backward()
+    assert torch.equal(*logits)
+    for one, other in zip(plain.parameters(), again.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None and torch.equal(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("head", ["linear", "attentive"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_probe_reads_a_frozen_one(name: str, head: Any) -> None:
+    kwargs = {key: value for key, value in {**TINY, **NETWORKS[name]}.items() if key != "temporal_size"}
+    probe = Probe(backbone=name, num_class=3, clip_len=4, head=head, kwargs=kwargs)
+    assert probe(_clips()).shape == (2, 3)
+    learned = {key.partition(".")[0] for key, value in probe.named_parameters() if value.requires_grad}
+    assert learned == ({"head"} if head == "linear" else {"head", "pooler"})
 
 
 def test_the_head_of_a_fine_tuning_begins_near_zero() -> None:
