@@ -3,9 +3,10 @@
     python -m tools.convert_checkpoint FILE OUT [common.key=value ...]
 
 FILE is recognised by its content. It may come from MIT TSM and TSN, tsn-pytorch, mmaction2, PySlowFast (Caffe2 too),
-PyTorchVideo, torchvision, VMZ, the original project or this one. A config inside the file, as mmaction2 and PySlowFast
-keep it, is followed. What neither the config nor the weights say is assumed, named in the report and in the new config,
-and changed by overrides: common.model.num_segments=16. Set your lists in the same way, or edit the config afterwards.
+PyTorchVideo, torchvision, VMZ, VideoMAE, V-JEPA 2, TimeSformer, Hugging Face, the original project or this one. A
+config inside the file, as mmaction2 and PySlowFast keep it, is followed. What neither the config nor the weights say is
+assumed, named in the report and in the new config, and changed by overrides: common.model.num_segments=16. Set your
+lists in the same way, or edit the config afterwards.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint of any known project")
     parser.add_argument("out", type=Path, metavar="OUT", help="new folder")
     parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="what the file does not say")
+    parser.add_argument("--head", type=Path, metavar="FILE", help="a probe of V-JEPA 2, to join to FILE, its encoder")
     parser.add_argument("--class-names", type=Path, metavar="FILE", help="class file: the names by index")
     parser.add_argument(
         "--trust-pickle", action="store_true", help="read a file that contains more than weights; it may run code"

@@ -174,7 +174,7 @@ class VideoViT(nn.Module):
             places = (places + self.time_embed.weight[:, None]).flatten(0, 1)
         x = x + places
         if self.cls_token is not None:
-            x = torch.cat([(self.cls_token.weight + first).expand(len(x), 1, -1), x], dim=1)
+            x = torch.cat([(self.cls_token.weight + first).expand(x.shape[0], 1, -1), x], dim=1)
         return x
 
     def _grid_of(self, clips: Tensor) -> tuple[int, int, int]:
@@ -204,9 +204,9 @@ class DividedBlock(Block):
         token, places = x[:, :1], x[:, 1:].unflatten(1, (frames, -1))  # (B, 1, D), (B, T, L, D)
         rows = places.transpose(1, 2).flatten(0, 1)
         moved = self.temporal_fc(self.drop_path(self.temporal_attn(self.temporal_norm1(rows))))
-        places = places + moved.unflatten(0, (len(x), -1)).transpose(1, 2)
+        places = places + moved.unflatten(0, (-1, places.shape[2])).transpose(1, 2)
         rows = torch.cat([token[:, None].expand(-1, frames, -1, -1), places], dim=2).flatten(0, 1)
-        moved = self.drop_path(self.attn(self.norm1(rows))).unflatten(0, (len(x), frames))
+        moved = self.drop_path(self.attn(self.norm1(rows))).unflatten(0, (-1, frames))
         token = token + moved[:, :, :1].mean(1)
         x = torch.cat([token, (places + moved[:, :, 1:]).flatten(1, 2)], dim=1)
         out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))

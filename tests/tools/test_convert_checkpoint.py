@@ -19,6 +19,7 @@ from networks.checkpoints.protocols import PROJECTS
 from tests.helpers.randomise import randomise
 from tests.helpers.run_tool import run_tool
 from tests.networks.checkpoints.layouts import official_names_2d as official
+from tests.networks.checkpoints.layouts.official_names_vit import vjepa2_parts
 from tools.convert_checkpoint import main
 from tools.inference import load
 from utils.errors import CheckpointError, ConfigError, UserError
@@ -136,6 +137,25 @@ def test_weights_of_ours_without_their_config_are_sent_to_the_config(tmp_path: P
     torch.save(METHODS["tsn"](backbone="resnet18", num_class=2).state_dict(), tmp_path / "x.pth")
     with pytest.raises(UserError, match=r"without the config that says of which network.*--load-path \S+x\.pth"):
         main([str(tmp_path / "x.pth"), str(tmp_path / "out")])
+
+
+def test_an_encoder_of_v_jepa_2_and_its_probe_become_one_network(tmp_path: Path) -> None:
+    kwargs = {"embed_dim": 24, "depth": 2, "num_heads": 1, "pool_depth": 2, "pool_heads": 1}
+    method = METHODS["clip3d"](backbone="vjepa2_l", num_class=5, clip_len=16, kwargs=kwargs)
+    inner = {key.removeprefix("network."): value for key, value in method.state_dict().items()}
+    encoder, probe = vjepa2_parts(inner)
+    torch.save({"target_encoder": encoder}, tmp_path / "vitl.pt")
+    torch.save({"classifiers": [probe]}, tmp_path / "probe.pt")
+    given = [str(tmp_path / "vitl.pt"), str(tmp_path / "out"), "--head", str(tmp_path / "probe.pt")]
+    assert main(given) == 0
+    saved, config = _read(tmp_path / "out")
+    kept = {key.removeprefix("module."): value for key, value in saved["state_dict"].items()}
+    assert kept.keys() == method.state_dict().keys()
+    assert all(torch.equal(value, kept[key]) for key, value in method.state_dict().items())
+    assert config["model"]["num_class"] == 5 and config["model"]["kwargs"]["pool_depth"] == 2
+    with pytest.raises(UserError, match=r"vitl\.pt: --head joins a V-JEPA 2 probe to the encoder of V-JEPA 2; this is"):
+        main([given[0], str(tmp_path / "other"), "--head", given[0]])
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_folder_that_is_there_is_never_written_into(tmp_path: Path) -> None:

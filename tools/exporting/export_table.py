@@ -33,7 +33,8 @@ and `make test` fails when a registered model has no row here.
 
 Each file was run in batches of 1 and 3, by ONNX Runtime or by PyTorch, and its logits compared with the network's. The
 differences are the largest of any logit, divided by the largest logit if that is above 1; {tolerance:.0e} is allowed.
-Video transformers, Hiera and UniFormer were built with one or two blocks of each kind, which all others are like.
+Video transformers were built with two blocks of 192 channels, Hiera and UniFormer with one or two blocks of each kind; all
+their blocks are like these.
 `python -m tools.export_table NAME --write` makes the row of a new model.
 
 """
@@ -93,7 +94,8 @@ def _shortened(backbone: str) -> dict[str, Any]:
     if backbone not in VITS:
         return {}
     known = parameters_of(VITS[backbone].build)
-    short = {"depth": 2, "pool_depth": 2, "spatial_size": SIDE}
+    short = {"depth": 2, "embed_dim": 192, "num_heads": 3, "pool_depth": 2, "pool_heads": 3}
+    short |= {"spatial_size": SIDE, "patch_size": SIDE // 4}
     return {"kwargs": {name: value for name, value in short.items() if name in known}}
 
 

@@ -6,6 +6,7 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from datasets.protocol import clip_protocol
 from methods.build import build_for_file
 from methods.weights import about_network
 from networks.checkpoints.layouts.ours import UNKNOWN
+from networks.checkpoints.layouts.video_vit import ENCODER, PROBE
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
 from tools.importing.experiment import CONFIG, config_text
@@ -78,6 +80,25 @@ def config_for(file: RawCheckpoint) -> dict[str, Any]:
     return {"common": {"model": {**model, "pretrained": False}, **sections(file.layout, description), **FINE_TUNING}}
 
 
+def joined(encoder: RawCheckpoint, probe: RawCheckpoint) -> RawCheckpoint:
+    """Returns an encoder of V-JEPA 2 together with its probe, which its authors publish as two files.
+
+    Raises: UserError for other files.
+    """
+    if (encoder.layout, probe.layout) != (ENCODER.name, PROBE.name):
+        raise UserError(
+            f"{probe.path}: --head joins a {PROBE.name} to the encoder of {ENCODER.name}; this is {probe.layout}, and "
+            f"{encoder.path} is {encoder.layout}"
+        )
+    parts = encoder.description, probe.description
+    kwargs = {key: value for part in parts for key, value in part.arguments.get("kwargs", {}).items()}
+    arguments = parts[0].arguments | parts[1].arguments | {"kwargs": kwargs}
+    apart = ("a file of a pre-training", "a probe without its encoder")
+    notes = [note for part in parts for note in part.notes if not note.startswith(apart)]
+    description = replace(parts[0], arguments=arguments, notes=notes, fresh=())
+    return replace(encoder, weights={**encoder.weights, **probe.weights}, description=description)
+
+
 def class_names_for(file: RawCheckpoint, num_class: int, given: Path | None) -> tuple[list[str] | None, str]:
     """Returns the classes in order and where they come from; None for the classes where they are unknown."""
     if given is not None:
@@ -102,6 +123,8 @@ def convert(args: argparse.Namespace) -> str:
     if not out.parent.is_dir():
         raise UserError(f"{out.parent}: no such folder, so {out.name} cannot be created in it")
     file = load_checkpoint_file(args.file, trust_pickle=args.trust_pickle)
+    if args.head is not None:
+        file = joined(file, load_checkpoint_file(args.head, trust_pickle=args.trust_pickle))
     raw = config_for(file)
     staged = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:

@@ -151,7 +151,8 @@ def _is_videomae(state: State) -> bool:
 
 def _has_tubelets(state: State, start: str) -> bool:
     patches = state.get(f"{start}patch_embed.proj.weight")
-    return patches is not None and patches.ndim == 5 and f"{start}blocks.0.attn.qkv.weight" in state
+    found = patches is not None and patches.ndim == 5 and f"{start}blocks.0.attn.qkv.weight" in state
+    return found and not any(key.startswith(f"{start}blocks.0.attn.pool_") for key in state)  # which is MViT
 
 
 def _videomae(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], Description]:
@@ -280,9 +281,11 @@ def _mmaction2(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tenso
     return weights, description
 
 
+ENCODER = Layout("V-JEPA 2", _is_vjepa2, _vjepa2)
+PROBE = Layout("V-JEPA 2 probe", _is_probe, _probe)
 LAYOUTS = (
-    Layout("V-JEPA 2", _is_vjepa2, _vjepa2),
-    Layout("V-JEPA 2 probe", _is_probe, _probe),
+    ENCODER,
+    PROBE,
     Layout("VideoMAE", _is_videomae, _videomae),
     Layout("TimeSformer", _is_timesformer, _timesformer),
     Layout("mmaction2 ViT", _is_mmaction2, _mmaction2),

@@ -68,7 +68,7 @@ def test_a_file_is_refused_in_one_line_wherever_it_is_cut_off(zipped: bool, tmp_
         (pickle.dumps({"epoch": 3}), "no weights in it; its entries are epoch"),
         (
             pickle.dumps({"odd.weight": np.zeros(2)}),
-            r"keys like odd\.weight belong to no project known here \(mmaction2 UniFormer,",
+            r"keys like odd\.weight belong to no project known here \(.*this project,",
         ),
     ],
 )

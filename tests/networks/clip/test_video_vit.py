@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -11,11 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from methods.clip3d import Clip3D
+from methods.probe import Probe
 from networks import CLIP_NETWORKS
 from networks.clip.video_vit import DividedBlock, VideoViT, rotation, sines
 from networks.clip.video_vit_published import VITS
+from networks.recompute import recompute_blocks
+from tests.helpers.grey import config
 from utils.training.blocks import blocks_of
-from utils.training.optimizer import parameter_groups
+from utils.training.optimizer import optimizer_for, parameter_groups
 
 TINY: dict[str, Any] = {"embed_dim": 48, "depth": 2, "num_heads": 2}
 SMALL = {"temporal_size": 4, "spatial_size": 32}
@@ -158,6 +162,33 @@ def test_blocks_are_found_for_sharing_and_computing_again_and_groups_know_every_
     assert sum(len(group.params) for group in groups) == len(list(net.parameters()))
 
 
+@pytest.mark.whole
+@pytest.mark.alike
+@pytest.mark.parametrize("name", NETWORKS)
+def test_blocks_that_are_computed_again_give_the_same_gradients_to_the_bit(name: str) -> None:
+    plain = _net(name, drop_path=0.3).train()
+    again = copy.deepcopy(plain)
+    recompute_blocks(again)
+    logits = []
+    for net in (plain, again):
+        torch.manual_seed(1)
+        logits.append(net(_clips()))
+        logits[-1].logsumexp(1).sum().backward()
+    assert torch.equal(*logits)
+    for one, other in zip(plain.parameters(), again.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None and torch.equal(one.grad, other.grad)
+
+
+@pytest.mark.parametrize("head", ["linear", "attentive"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_probe_reads_a_frozen_one(name: str, head: Any) -> None:
+    kwargs = {key: value for key, value in {**TINY, **NETWORKS[name]}.items() if key != "temporal_size"}
+    probe = Probe(backbone=name, num_class=3, clip_len=4, head=head, kwargs=kwargs)
+    assert probe(_clips()).shape == (2, 3)
+    learned = {key.partition(".")[0] for key, value in probe.named_parameters() if value.requires_grad}
+    assert learned == ({"head"} if head == "linear" else {"head", "pooler"})
+
+
 def test_the_head_of_a_fine_tuning_begins_near_zero() -> None:
     assert _net("videomae_s").head.weight.abs().max() < 1e-4 < _net("videomae_s", head_init_scale=1.0).head.weight.std()
 
@@ -174,3 +205,41 @@ def test_a_method_takes_the_clip_of_its_learned_tables() -> None:
         with pytest.raises(ValueError, match=r"kwargs.temporal_size: 8 differs from clip_len 16; give only one"):
             Clip3D(backbone="timesformer_b", num_class=3, clip_len=16, kwargs={**kwargs, "temporal_size": 8})
     assert method.example_size == (16, 64, 64) and method.network.time_embed.weight.shape == (16, 48)
+
+
+def _moving(count: int, numbers: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Clips of a bright square that moves left, right, up or down, and which; a single frame shows nothing of it."""
+    labels = torch.randint(4, (count,), generator=numbers)
+    clips = 0.1 * torch.randn(count, 3, 8, 32, 32, generator=numbers)
+    square = torch.zeros(32, 32)
+    square[:8, :8] = 2.0
+    for clip, label, start in zip(clips, labels, torch.randint(32, (count, 2), generator=numbers), strict=True):
+        rows, columns = ((0, -4), (0, 4), (-4, 0), (4, 0))[label]
+        for time in range(8):
+            place = int(start[0]) + rows * time, int(start[1]) + columns * time
+            clip[:, time] += square.roll(place, (0, 1))
+    return clips, labels
+
+
+@pytest.mark.long
+def test_a_tiny_videomae_learns_the_order_of_frames_with_the_keys_of_its_fine_tuning() -> None:
+    torch.manual_seed(0)
+    net = CLIP_NETWORKS["videomae_s"](num_class=4, embed_dim=48, depth=2, num_heads=2, patch_size=8)
+    keys = {"betas": [0.9, 0.95], "weight_decay": 0.05, "no_wd": True, "layer_decay": 0.9}
+    optimizer = optimizer_for(net, config(optimizer="ADAMW", **keys))
+    numbers, losses = torch.Generator().manual_seed(1), []
+    for step in range(600):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.002 * group["lr_mult"] * min(1.0, (step + 1) / 20)
+        clips, labels = _moving(16, numbers)
+        loss = nn.functional.cross_entropy(net(clips), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-50:]) < 0.3 < 1.2 < np.mean(losses[:50])
+    clips, labels = _moving(64, torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        forth, back = net.eval()(clips).argmax(1), net(clips.flip(2)).argmax(1)
+    assert (forth == labels).float().mean() > 0.85
+    assert (back == labels ^ 1).float().mean() > 0.85  # played backwards, left is right

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,8 @@ def test_a_published_network_tells_what_it_is_and_gives_its_published_scores(nam
         assert not (report.missing or report.unexpected or report.warnings)
     else:
         method.load_state_dict({**files[0].weights, **files[1].weights})
-    assert sum(parameter.numel() for parameter in method.parameters()) == doc["num_parameters"]
+    entries = sum(math.prod(shape) for _, shape, _ in doc["state_entries"])
+    assert sum(parameter.numel() for parameter in method.parameters()) == entries
     with torch.no_grad():
         scores = method(torch.from_numpy(fill.make_input(doc["input"]["shape_NCTHW"]))).numpy()
     assert float(np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"]) < TOLERANCE
