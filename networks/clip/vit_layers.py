@@ -39,7 +39,7 @@ class QKV(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps tokens (..., width) to (..., 3 * width)."""
-        bias = self.bias
+        bias: Tensor | None = self.bias
         if self.q_bias is not None and self.v_bias is not None:
             bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         return linear(x, self.weight, bias)
