@@ -102,7 +102,7 @@ def _mean(values: np.ndarray, *, seed: int) -> Range:
     """Returns the mean of values in -1..1, in percent, with its bootstrap interval over videos.
 
     Where all videos say the same, drawing them again says nothing: as many as 3 / n of others may still be otherwise
-    (Hanley and Lippman-Hand 1983, JAMA 249).
+    (Hanley and Lippman-Hand 1983, JAMA 249). So many may be lost, too, where none of these was.
     """
     count, mean = len(values), float(values.mean())
     if values.min() == values.max():
@@ -110,4 +110,6 @@ def _mean(values: np.ndarray, *, seed: int) -> Range:
     else:
         ends = interval((draws(count, seed=seed).T @ values)[:, None] / count)
         low, high = (float(end[0]) for end in ends)
+    if values.max() <= 0:
+        high = max(high, 3 / count)
     return Range(100 * mean, 100 * max(low, -1.0), 100 * min(high, 1.0))

@@ -55,6 +55,11 @@ def test_few_videos_cannot_tell_that_nothing_is_needed_but_all_of_them_tell_what
     assert verdict(8, num_class=8).verdict == UNCLEAR  # 3 of 8 others may still be lost
     assert verdict(8, num_class=8, shuffled=0.0).verdict == NEEDS_ORDER
     assert verdict(40, single=0.9).verdict in (NEEDS_MOTION, UNCLEAR)
+    labels = np.zeros(6, np.int64)
+    found = np.array([0, 0, 0, 0, 1, 1])
+    predicted = {AS_IT_IS: found, **dict.fromkeys(CONDITIONS, np.array([0, 0, 0, 0, 0, 1]))}  # one more is right
+    (one,) = needs_of_classes(labels, predicted, np.full(6, -1), num_class=8)
+    assert one.verdict == UNCLEAR and one.lost["shuffled"].high == 50
     lost = verdict(40, right=0.9).lost["shuffled"]
     assert (lost.value, lost.low, lost.high) == (0.0, -7.5, 7.5)
 
