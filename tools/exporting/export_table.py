@@ -33,8 +33,8 @@ and `make test` fails when a registered model has no row here.
 
 Each file was run in batches of 1 and 3, by ONNX Runtime or by PyTorch, and its logits compared with the network's. The
 differences are the largest of any logit, divided by the largest logit if that is above 1; {tolerance:.0e} is allowed.
-Video transformers were built with two blocks of 192 channels, Hiera and UniFormer with one or two blocks of each kind; all
-their blocks are like these.
+Video transformers were built with two blocks of 192 channels, Hiera and UniFormer with one or two of each kind, which
+all their blocks are like.
 `python -m tools.export_table NAME --write` makes the row of a new model.
 
 """
