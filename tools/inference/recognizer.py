@@ -157,12 +157,6 @@ class Recognizer(TrainedNetwork):
             warnings=list(source.warnings),
         )
 
-    def _refuse_whole_videos(self) -> None:
-        if self.protocol.clip.whole_videos:
-            raise UserError(
-                f"{self.path}: labels the moments of whole videos and gives no class to a clip; use tools.segment"
-            )
-
     def stream(
         self, source: Source, *, every: int = 1, over: int | None = None, topk: int = TOPK, fps: float = DEFAULT_FPS
     ) -> Iterator[FramePrediction]:
@@ -250,7 +244,7 @@ class Recognizer(TrainedNetwork):
 
     def _whole(self, video: Input, batch_size: int) -> tuple[Counted, np.ndarray]:
         """Scores a video by the test protocol."""
-        self._refuse_whole_videos()
+        self.refuse_whole_videos()
         expected = video.num_frames
         while True:
             counted = Counted(video.frames())
@@ -272,7 +266,7 @@ class Recognizer(TrainedNetwork):
         step: float | None,
     ) -> Iterator[WindowPrediction]:
         """Yields the prediction of each sliding window."""
-        self._refuse_whole_videos()
+        self.refuse_whole_videos()
         clips = self.cut(video, frames, slide=True, window=window, step=step)
         nothing = True
         for item, scores in self._scored(clips, batch_size):
