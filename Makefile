@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## this list
 	@awk -F ':.*##' '/^[a-z-]+:.*##/ {printf "  make %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; METHOD=tsn for the other row
+demo: $(VENV)/.installed  ## make motion8, train on the CPU, evaluate, analyse; METHOD=tsn or segments
 	@$(PY) -m tools.demo --method $(METHOD)
 
 demo-real: $(VENV)/.installed  ## fetch real footage and ImageNet weights; TSM, TSN and random weights compared

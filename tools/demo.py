@@ -6,6 +6,7 @@ training continues where it was interrupted.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 DATA = Path("data/motion8")  # below ROOT, as in the experiment's config
+SEGMENTS = Path("exps/motion8/segment_mstcn")
+TRUTH, ANSWER = "reference_truth.json", "reference_segments.json"  # which an evaluation of segments writes
 REPORT = "analysis/report.html"
 TO_LOOK_AT = (
     "log.txt",
@@ -44,15 +47,19 @@ class Step:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the demo; the last line printed is `motion8 <method>_resnet18 top-1 <percent> %`."""
+    """Runs the demo; the last line printed is `motion8 <method>_resnet18 top-1 <percent> %`, or that of segments."""
     parser = Parser(prog="demo.py", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument(
         "--method",
-        choices=("tsm", "tsn"),
+        choices=("tsm", "tsn", "segments"),
         default="tsm",
-        help="tsn ignores the order of frames, so it fails (default tsm)",
+        help="tsn ignores the order of frames, so it fails; segments finds when something happens (default tsm)",
     )
     args = parser.parse_args(argv)
+    if args.method == "segments":
+        minutes = [(step.what, run_step(step)) for step in steps_of_segments()]
+        show_segments(minutes)
+        return 0
     experiment = Path("exps/motion8") / f"{args.method}_resnet18"
     minutes = [(step.what, run_step(step)) for step in steps(experiment)]
     show(experiment, minutes)
@@ -70,6 +77,22 @@ def steps(experiment: Path) -> list[Step]:
         Step("evaluate", ("main.py", "--config", config, "--evaluate")),
         Step("analyse", ("-m", "anal_tools.analyze", "-e", str(experiment))),
         Step("report", ("-m", "anal_tools.report", "-e", str(experiment))),
+    ]
+
+
+def steps_of_segments() -> list[Step]:
+    """Returns the commands that train the TSM of the demo, and on its features a network that finds segments."""
+    config, films = str(SEGMENTS / "config.yaml"), DATA / "films"
+    table, lists = str(films / "spans.csv"), str(films / "lists")
+    truth, answer = (str(SEGMENTS / name) for name in (TRUTH, ANSWER))
+    scores = ("--background", "nothing", "--least-score", "0.3", "--json", str(SEGMENTS / "reference_scores.json"))
+    return [
+        *steps(Path("exps/motion8/tsm_resnet18"))[:4],
+        Step("make films", ("-m", "tools.make_motion8", str(films), "--films")),
+        Step("write spans", ("-m", "tools.spans", table, "--videos", str(films), "--lists", lists)),
+        Step("train segments", ("main.py", "--config", config)),
+        Step("evaluate", ("main.py", "--config", config, "--evaluate")),
+        Step("score", ("-m", "tools.score_segments", truth, answer, *scores)),
     ]
 
 
@@ -119,6 +142,22 @@ def show(experiment: Path, minutes: list[tuple[str, float]]) -> None:
             console.print(f"  {experiment / path}", soft_wrap=True)
     console.print(f"The report, for a browser: {(ROOT / experiment / REPORT).as_uri()}", soft_wrap=True)
     console.print(f"motion8 {experiment.name} top-1 {top1:.2f} %")
+
+
+def show_segments(minutes: list[tuple[str, float]]) -> None:
+    """Prints the times, and finally the line that other programs read."""
+    from utils.console import TextConsole
+
+    found = json.loads((ROOT / SEGMENTS / "reference_scores.json").read_text(encoding="utf-8"))
+    scores = {name: row["value"] for name, row in found["scores"].items()}
+    console = TextConsole()
+    console.print()
+    console.print(times(minutes))
+    console.print(
+        f"motion8 {SEGMENTS.name} mAP@0.5 {scores['mAP@0.5']:.2f} % F1@50 {scores['F1@50']:.2f} % "
+        f"borders {found['borders']['both']:.2f} s",
+        soft_wrap=True,
+    )
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,9 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tools.dumping.make_motion8 import FPS, NUM_FRAMES, PAIRS, Clip, encode, render
+from datasets.spans.files import write_spans
+from datasets.spans.span import LabeledVideo, Span, SpanTable
+from tools.dumping.make_motion8 import CLASSES, FPS, NUM_FRAMES, PAIRS, Clip, encode, render
 from utils.errors import UserError
-from utils.files import atomic_write, sync_folder
+from utils.files import sync_folder
 
 SPANS = "spans.csv"  # written last, so a folder without it is not finished
 MOST_CLIPS = 3  # of one action, each with a texture of its own
@@ -138,13 +138,13 @@ def run(args: argparse.Namespace) -> int:
         with ProcessPoolExecutor(args.workers) as pool:
             for _ in pool.map(make_film, [building] * len(films), films):
                 pass
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["video", "label", "start", "end", "subset"])
-        for film in films:
-            writer.writerows([film.name, label, start, end, film.subset] for label, start, end in spans(film))
-        with atomic_write(building / SPANS, "w") as file:
-            file.write(table.getvalue())
+        labelled = [
+            LabeledVideo(
+                film.name, tuple(Span(start, end, label) for label, start, end in spans(film)), subset=film.subset
+            )
+            for film in films
+        ]
+        write_spans(SpanTable(tuple(labelled), tuple(sorted(CLASSES))), building / SPANS, "csv")
         if out.exists():
             out.rmdir()
         building.rename(out)

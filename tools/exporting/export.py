@@ -80,6 +80,7 @@ class Exportable:
 def run(args: argparse.Namespace) -> int:
     """Writes the files that tools/export.py is asked for; returns the exit code."""
     recognizer = load_from_arguments(args)
+    recognizer.refuse_whole_videos()
     network = streaming_step(recognizer) if args.streaming else clip_network(recognizer)
     shapes = ", ".join(
         f"{name} (batch, {', '.join(map(str, value.shape[1:]))})"

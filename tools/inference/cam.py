@@ -31,6 +31,7 @@ Clip = tuple[np.ndarray, np.ndarray, str]  # (T, H, W, 3), seconds (T,), what it
 def run(args: argparse.Namespace) -> int:
     """Writes the pictures; returns the exit code."""
     recognizer = load_from_arguments(args).with_test(num_clips=None, num_crops=1)
+    recognizer.refuse_whole_videos()
     if args.list_layers:
         print("\n".join(recognizer.layers))
         return 0

@@ -18,7 +18,7 @@ from methods.base import Method
 from tools.inference.arguments import TOPK
 from tools.inference.prediction import ClassScore
 from utils.config.schema import Common
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, UserError
 from utils.scoring.metrics import top_classes
 from utils.training.folding import Folded, fold_batch_norms
 
@@ -72,6 +72,13 @@ class TrainedNetwork:
     def layers(self) -> list[str]:
         """Names of all layers that `features` takes."""
         return [name for name, _ in self.method.named_modules() if name]
+
+    def refuse_whole_videos(self) -> None:
+        """Raises: UserError for a network that says nothing of a clip alone, `type: segment`."""
+        if self.protocol.clip.whole_videos:
+            raise UserError(
+                f"{self.path}: labels the moments of whole videos and gives no class to a clip; use tools.segment"
+            )
 
     def describe_windows(self, fps: float, window: float | None) -> str:
         """Says how long a sliding window is, and why where nobody asked for that."""

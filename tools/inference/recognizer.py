@@ -155,12 +155,6 @@ class Recognizer(TrainedNetwork):
             warnings=list(source.warnings),
         )
 
-    def _refuse_whole_videos(self) -> None:
-        if self.protocol.clip.whole_videos:
-            raise UserError(
-                f"{self.path}: labels the moments of whole videos and gives no class to a clip; use tools.segment"
-            )
-
     def stream(
         self, source: Source, *, every: int = 1, over: int | None = None, topk: int = TOPK, fps: float = DEFAULT_FPS
     ) -> Iterator[FramePrediction]:
@@ -248,7 +242,7 @@ class Recognizer(TrainedNetwork):
 
     def _whole(self, video: Input, batch_size: int) -> tuple[Counted, np.ndarray]:
         """Scores a video by the test protocol."""
-        self._refuse_whole_videos()
+        self.refuse_whole_videos()
         expected = video.num_frames
         while True:
             counted = Counted(video.frames())
@@ -277,7 +271,7 @@ class Recognizer(TrainedNetwork):
         self, video: Input, frames: Iterable[TimedFrame], batch_size: int, window: float | None, step: float | None
     ) -> Iterator[ScoredWindow]:
         """Yields the sliding windows. Raises: FrameError if nothing can be decoded."""
-        self._refuse_whole_videos()
+        self.refuse_whole_videos()
         if shares_frames(self):
             found = shared_frames(self, video, frames, batch_size=batch_size, window=window, step=step)
         else:

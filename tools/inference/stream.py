@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--check: takes one video, and {len(paths)} are named")
     only = open_input(paths[0], fps=args.fps) if len(paths) == 1 else None  # first: loading a network takes time
     recognizer = load_from_arguments(args)
+    recognizer.refuse_whole_videos()
     if args.check:
         return check(recognizer, only, args.every)
     latencies: deque[float] = deque(maxlen=TIMED_FRAMES)

@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
     Raises: UserError when it cannot listen at that address.
     """
     recognizer = load_from_arguments(args)
+    recognizer.refuse_whole_videos()
     host, port, limit = args.host, args.port, args.max_megabytes * MEGABYTE
     with tempfile.TemporaryDirectory(prefix="predict-") as name:
         folder = Path(name)

@@ -54,8 +54,8 @@ class Model(Section):  # type: ignore[no-redef]  # the plugin's __init__ has a *
     """The method, which decides what the network sees of a video and how it is classified."""
     backbone: str
     """Network inside the method: `resnet50`, `mobilenetv2` or `timm/NAME` for tsn, tsm, img and probe, `resnet50`
-    or `resnet101` for slowfast, `slow_r50` or `r2plus1d_18` for clip3d; docs/models.md lists all. A probe takes them
-    all (docs/probe.md)."""
+    or `resnet101` for slowfast, `slow_r50` or `r2plus1d_18` for clip3d; docs/models.md lists all. probe and segment
+    take them all (docs/probe.md)."""
     num_class: PositiveInt
     """Number of classes, which is the width of the classifier."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
@@ -174,8 +174,8 @@ class Data(Section):
     decode: Literal["cpu", "cuda"] = "cpu"
     """Where JPEG frames are decoded and cropped: in the loader's workers, or on the training GPU."""
     feature_cache: str | None = None
-    """Folder of features of frames or clips, which `type: probe` then computes once (docs/probe.md); None: every epoch
-    anew."""
+    """Folder of features of frames, clips or whole videos, which are then computed once, with `type: probe`
+    (docs/probe.md) and `type: segment`, which needs it; None: every epoch anew."""
     max_pixels: PositiveInt = 1 << 26
     """Height x width that a frame may have; a larger one is unreadable, before memory is taken for it."""
 
