@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import logging
-import math
 import os
 from collections import defaultdict
 from collections.abc import Collection, Sequence
@@ -26,10 +25,10 @@ from datasets.lists.columns import (
     is_number,
     normal_name,
     read_label,
-    read_seconds,
 )
 from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, check_labels, read_list
+from datasets.lists.row_spans import span_of_row
 from datasets.lists.shards import is_shards, labels_in, read_shards
 from datasets.lists.shared_classes import share_classes
 from datasets.places.place import Place, place
@@ -41,8 +40,6 @@ _SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts v
 VIDEO_SUFFIXES = frozenset("." + suffix for suffix in _SUFFIXES.split())
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
 TABLES = frozenset({".csv", ".tsv"})
-_MOST_DIGITS = 9  # of a frame's number
-_MENDS = "tools/check_data.py names all such rows, and --fix mends or removes them"
 _log = logging.getLogger(__name__)
 Table = tuple[list[str], list[list[str]]]  # header, rows
 
@@ -275,7 +272,7 @@ def _table_entries(
         label = cells[columns["label"]].strip() if "label" in columns else ""
         unknown = "label" not in columns or not (label or multi_label)
         classes = None if unknown else _classes(label, multi_label=multi_label, where=where)
-        span = read_span(cells, columns, where=where)
+        span = span_of_row(cells, columns, where=where)
         entries.append(Entry(cells[columns["path"]], classes, line, span, FRAMES[0] in columns))
     if not entries:
         raise ListError(f"{source}: the list is empty")
@@ -291,44 +288,6 @@ def _classes(cell: str, *, multi_label: bool, where: str) -> tuple[str, ...] | N
         return None if label is None else (label,)
     labels = [read_label(part, where=where) or "-1" for part in cell.split(SEPARATOR) if part.strip()]
     return tuple(dict.fromkeys(labels))
-
-
-def read_span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
-    """Returns start and end of a row, in seconds or frames; None for a whole video. Raises ListError."""
-    return (_frame_span if FRAMES[0] in columns else _span)(cells, columns, where=where)
-
-
-def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
-    texts = [cells[columns[key]].strip() if key in columns else "" for key in ("start", "end")]
-    try:
-        start, end = map(read_seconds, texts)
-    except ValueError:
-        start = end = math.nan
-    if start is None and end is None:
-        return None
-    if start is None or end is None or math.isnan(start):
-        raise ListError(f"{where}: start and end must be seconds, found {' and '.join(texts)!r}; {_MENDS}")
-    if not 0 <= start < end < math.inf:
-        raise ListError(f"{where}: start {start:g} and end {end:g} are not an interval of seconds; {_MENDS}")
-    return start, end
-
-
-def _frame_span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
-    texts = [cells[columns[key]].strip() for key in FRAMES]
-    if not any(texts):
-        return None
-    if not all(text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS for text in texts):
-        raise ListError(
-            f"{where}: start_frame and end_frame must be whole numbers from 0 on, found {' and '.join(texts)!r}; "
-            f"{_MENDS}"
-        )
-    start, end = map(int, texts)
-    if start >= end:
-        raise ListError(
-            f"{where}: start_frame {start} and end_frame {end} hold no frame; frames count from 0, and end_frame is "
-            "the first one after the span"
-        )
-    return start, end
 
 
 def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:

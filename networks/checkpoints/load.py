@@ -202,9 +202,7 @@ def load_into(
     if begins:
         inside = tuple(f"{TRUNK if trunk is not None else ''}{part}" for part in file.description.fresh)
         optional |= {key for key in wanted if inside and key.startswith(inside)}
-    for key, value in model.resized_tables(found).items():
-        report.warnings.append(f"{key}: {_shape(found[key])} in the file, interpolated to {_shape(value)}")
-        found[key] = value
+    _resize_tables(model, found, report)
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     whole = [key for key in fits if wanted[key].is_floating_point() and not fits[key].is_floating_point()]
     if whole:
@@ -226,6 +224,13 @@ def load_into(
     if not any(value.is_meta for value in wanted.values()):
         model.load_state_dict(fits, strict=False)
     return report
+
+
+def _resize_tables(model: Loadable, found: dict[str, Tensor], report: LoadReport) -> None:
+    """Puts tables of places for the model's clips into `found`, with a warning for each that had to be interpolated."""
+    for key, value in model.resized_tables(found).items():
+        report.warnings.append(f"{key}: {_shape(found[key])} in the file, interpolated to {_shape(value)}")
+        found[key] = value
 
 
 def _trunk_of(model: Loadable, file: RawCheckpoint) -> Loadable | None:

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from datasets.lists.columns import FRAMES, find_columns
+from datasets.lists.row_spans import span_of_row
 from datasets.lists.spans import plain
-from datasets.lists.tables import Table, read_span
+from datasets.lists.tables import Table
 from datasets.spans import check
 from datasets.spans import reading as labels
 from datasets.spans.span import LabeledVideo, Span
@@ -71,7 +72,7 @@ def _span_of(
     faults = [(fault.message, fault.fix or _REMOVED) for fault in reading.faults]
     if not faults:
         try:  # what main.py takes is narrower than what label files may have
-            read_span(cells, dict(columns), where=where)
+            span_of_row(cells, dict(columns), where=where)
         except ListError as error:
             faults, found = [(str(error), _REMOVED)], None
     data.faults += [Fault("span", message, split, line, path, fix) for message, fix in faults]
