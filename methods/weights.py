@@ -13,7 +13,7 @@ import torch
 
 from methods.base import Method
 from methods.build import MEAN, about_frozen, about_pretrained, build_method, frozen_random, here, not_here
-from networks.checkpoints.file import base_entries
+from networks.checkpoints.file import base_entries, base_name
 from networks.checkpoints.layouts import ours
 from networks.checkpoints.load import (
     LoadReport,
@@ -30,7 +30,7 @@ from utils.config.file import ConfigFile, plain
 from utils.config.schema import Common
 from utils.config.sections import Test
 from utils.errors import CheckpointError, ConfigError
-from utils.published.files import checkpoint_file
+from utils.published.files import checkpoint_file, named
 from utils.published.registry import published_as, registry
 from utils.run import checkpoint, resume
 from utils.run.context import Run
@@ -285,8 +285,14 @@ def _base_of(method: Method, common: Common) -> dict[str, Any]:
     """
     given = common.model.pretrained
     place = fetch_image_weights(method.arch) if given is True else checkpoint_file(str(given))
-    known = published_as(place) if given is True else None
-    name = str(given) if given is not True else known.id if known and known.id in registry() else str(place)
+    published = published_as(place) if given is True else named(str(given))
+    try:
+        name = published.id if published and published.id in registry() else "" if given is True else base_name(place)
+    except ValueError:
+        raise ConfigError(
+            f"common.save_weights: trained: {place} has to lie in pretrained/, because a checkpoint names no files "
+            "anywhere else; move it there, or set save_weights: all"
+        ) from None
     state = {key: value for key, value in method.state_dict().items() if method.is_base(key)}
     entries = base_entries(load_checkpoint_file(place), [*state])
     digits = hash_of(state)

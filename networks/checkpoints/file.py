@@ -29,7 +29,7 @@ from networks.checkpoints.trust import wrong_hash
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
 from utils.plain_text import one_line
-from utils.published.files import PRETRAINED, checkpoint_file, fetch
+from utils.published.files import PRETRAINED, checkpoint_file, fetch, named
 from utils.published.libraries import image_weights
 from utils.published.registry import published_as
 from utils.torch_file import SUM, ZIP_MAGIC, hash_of, read_torch, sum_of
@@ -192,18 +192,28 @@ def base_entries(found: RawCheckpoint, keys: Sequence[str] = ()) -> dict[str, Te
     return {key: named[key] for key in keys if key in named} if keys else named
 
 
+def base_name(file: Path) -> str:
+    """Returns how checkpoints call a file that they stand on: by its path in `pretrained/`.
+
+    A checkpoint may come from a stranger, so it cannot name a file anywhere else.
+    Raises: ValueError for a file that is not in there.
+    """
+    return file.absolute().relative_to(PRETRAINED.absolute()).as_posix()
+
+
 def _place_of(base: Base, path: Path) -> Path:
-    """Returns the file of a base: where the checkpoint says, or in `pretrained/`, or from who publishes it."""
-    own = [Path(base.file), PRETRAINED / Path(base.file).name] if base.file else []
+    """Returns the file of a base: in `pretrained/`, or from who publishes it."""
+    inside = base.file and not Path(base.file).is_absolute() and ".." not in Path(base.file).parts
+    own = [PRETRAINED / base.file] if inside else []
     named_otherwise = [PRETRAINED / OPENAI[base.network]] if base.network in OPENAI else []
     if here := next((place for place in [*own, *named_otherwise] if place.is_file()), None):
         return here
     try:
         if base.file:
-            found = checkpoint_file(base.file)
-            if not found.is_file():
-                raise CheckpointError(f"there is no such file, and none of this name in {PRETRAINED}")
-            return found
+            published = named(base.file)
+            if published is None:
+                raise CheckpointError(f"there is no such file in {PRETRAINED}")
+            return fetch(published)
         published = image_weights(base.network)
         if published is None:
             raise CheckpointError(f"nobody publishes weights of {base.network}")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from methods.tsn import TSN
+from networks.checkpoints import file as reading
 from tests.helpers.experiment import make_experiment, run
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
@@ -27,6 +28,11 @@ def base(path: Path, *, seed: int = 0) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _pretrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PRETRAINED", tmp_path)
+
+
 def experiment(folder: Path, **more: Any) -> Path:
     """An experiment whose checkpoints leave out the image network."""
     model = MODEL | {"temporal": {"name": "st_adapter", "width": 8}, "pretrained": str(base(folder / "vit.pth"))}
@@ -42,7 +48,7 @@ def test_a_checkpoint_of_what_was_trained_scores_and_goes_on_with_its_base(
     best = config.parent / "ckpt_best.pth.tar"
     stored = checkpoint.load(best)
     assert all(".temporal." in key or "head." in key for key in stored["state_dict"])
-    assert stored["base"]["file"] == str(tmp_path / "vit.pth") and len(stored["base"]["hash"]) == 64
+    assert stored["base"]["file"] == "vit.pth" and len(stored["base"]["hash"]) == 64
     assert run(config, "common.lr_scheduler.max_iter=5") == 0 and run(config, "--evaluate") == 0
     first = next((tmp_path / "frames").glob("*/val 0"))
     assert "dark" in run_tool("predict", best, first).stdout
@@ -51,7 +57,7 @@ def test_a_checkpoint_of_what_was_trained_scores_and_goes_on_with_its_base(
     with pytest.raises(CheckpointError, match=r"holds only what was trained on .*vit\.pth, and .* has other weights"):
         run(config, "--evaluate")
     (tmp_path / "vit.pth").unlink()
-    with pytest.raises(CheckpointError, match=r"holds only what was trained on .*vit\.pth: there is no such file"):
+    with pytest.raises(CheckpointError, match=r"holds only what was trained on .*vit\.pth: there is no such file in"):
         run(config, "--evaluate")
 
 
@@ -60,6 +66,21 @@ def test_a_base_that_could_not_be_found_again_is_refused_before_training(tmp_pat
     for wrong in ("freeze=[]", "model.pretrained=False", "ema=0.9"):
         with pytest.raises(ConfigError, match=r"save_weights: trained needs freeze: \[base\] and model.pretrained"):
             run(config, "--dry-run", f"common.{wrong}")
+
+
+def test_a_checkpoint_names_no_file_outside_of_pretrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = experiment(tmp_path)
+    assert run(config, "common.lr_scheduler.max_iter=1") == 0
+    best = config.parent / "ckpt_best.pth.tar"
+    stored = checkpoint.load(best)
+    monkeypatch.setattr(reading, "PRETRAINED", tmp_path / "pretrained")
+    for name in (str(tmp_path / "vit.pth"), "../vit.pth"):
+        torch.save(stored | {"base": stored["base"] | {"file": name}}, best)
+        with pytest.raises(CheckpointError, match=r"vit\.pth: there is no such file in"):
+            run(config, "--evaluate")
+    with pytest.raises(ConfigError, match=r"vit\.pth has to lie in pretrained/"):
+        run(config, "--fresh")
+    assert best.exists()
 
 
 @pytest.mark.long
