@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from datasets.lists.json_objects import each_once
 from tools.inference.prediction import Timeline
 from utils.errors import UserError
 from utils.segments.finding import find_at_heights, smooth
@@ -92,7 +93,7 @@ def read_thresholds(path: Path, classes: Sequence[str]) -> np.ndarray:
     Raises: UserError for a file that is missing or of another form, and for a class that is not in `classes`.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=each_once(path))
         found = {str(name): row["threshold"] for name, row in content["classes"].items()}
         values = {name: math.nan if value is None else float(value) for name, value in found.items()}
     except OSError as error:

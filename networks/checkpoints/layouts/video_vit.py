@@ -11,13 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_clip_network, with_prefix
 from networks.checkpoints.layouts.mmaction2_config import read_meta
-from networks.checkpoints.layouts.renaming import Rule, rename
+from networks.checkpoints.layouts.renaming import Rule, join, rename
 from networks.clip.video_vit_published import SIZES, VITS
 from utils.errors import CheckpointError
 
@@ -293,6 +292,5 @@ LAYOUTS = (
 
 
 def joined(rows: Mapping[str, Tensor], parts: tuple[str, ...]) -> Tensor | None:
-    """Stacks separate projections into one; None if one of them is missing."""
-    found = [rows.get(part) for part in parts]
-    return None if any(value is None for value in found) else torch.cat([value for value in found if value is not None])
+    """Stacks separate projections into one, as `join` does, which raises its errors; None if one of them is missing."""
+    return None if any(part not in rows for part in parts) else join(rows, parts)
