@@ -19,6 +19,6 @@ def test_the_published_shift_that_ours_is_timed_against_computes_the_same() -> N
 
 def test_a_modules_row_compares_its_time_with_its_multiply_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "MODULES_BACKBONE", "resnet18")
-    monkeypatch.setattr(step, "timed", lambda one, device: 3.0 if "temporal" in str(one.model) else 2.0)
+    monkeypatch.setattr(step, "timed", lambda one, device, clock: 3.0 if "temporal" in str(one.model) else 2.0)
     row = step.measure_module("mvf", torch.device("cpu"), quick=True, train=False, rounds=3)
     assert row == ["mvf", "eval", "0.3", "1.50", "1.00", "1.50"] and len(row) == len(step.MODULES_HEAD)

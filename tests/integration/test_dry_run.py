@@ -20,7 +20,7 @@ from utils.errors import ConfigError
         ("common.augmentation.test_resize=16", "test_resize"),
         (
             "common.data.store={type: petrel}",
-            "common.data.store.type: 'petrel' is not supported: mount the storage as a folder",
+            "common.data.store.type: 'petrel' is not supported: give an address, such as",
         ),
         ("common.data.store={type: mc}", "common.data.store.type: 'mc' is not supported: .*the store memcached"),
         ("common.data.store={type: dsik}", "common.data.store.type: 'dsik' is unknown; did you mean `disk`"),

@@ -57,7 +57,7 @@ def test_what_is_not_known_is_named(theirs: Path) -> None:
 )
 def test_what_cannot_be_honoured_is_an_error(theirs: Path, changed: dict[str, object], message: str) -> None:
     (theirs / "x.json").write_text(json.dumps([{"frame_dir": "jump/v0", "total_frames": 8, "label": 0} | changed]))
-    with pytest.raises(ListError, match=f"x.json: entry '0' .*{message}"):
+    with pytest.raises(ListError, match=f"x.json: entry '0': .*{message}"):
         read_labels(theirs / "x.json")
 
 

@@ -34,6 +34,7 @@ def _off_if_false(value: Any) -> Any:
 SOLVES = "LBFGS"  # the optimizer that is done in a single step
 ALL = "all"  # of `freeze`: everything but the classifier
 BASE = "base"  # of `freeze`: the image network without what a method adds to it
+BETAS = [0.9, 0.999]  # by default, those of AdamW
 SEGMENT = "segment"  # the method that sees whole videos
 OF_STEPS = (  # keys that say how steps follow each other
     *("lr_scheduler", "momentum", "betas", "nesterov", "no_wd", "policy", "fc_lr5", "lr_by_name", "layer_decay"),
@@ -79,7 +80,7 @@ class Common(Section):
     weight_decay: NonNegativeFloat = 0.0001
     """Weight decay, which torch's SGD adds to the gradient and AdamW applies to the weight. LBFGS standardises what the
     head sees before; try 0.01."""
-    betas: list[Annotated[float, Field(ge=0.0, lt=1.0)]] = Field([0.9, 0.999], min_length=2, max_length=2)
+    betas: list[Annotated[float, Field(ge=0.0, lt=1.0)]] = Field(BETAS, min_length=2, max_length=2)
     """Decays of AdamW's averages of the gradient and of its square."""
     nesterov: bool = False
     """True: SGD with Nesterov momentum."""
@@ -206,7 +207,7 @@ class Common(Section):
             raise ValueError("save_weights: trained needs freeze: [base] and model.pretrained, and no ema")
         if self.solves and self.data.repeated > 1:
             raise ValueError(f"data.repeated: optimizer: {SOLVES} sees each video once")
-        if "betas" in self.model_fields_set and self.optimizer != "ADAMW":
+        if self.betas != BETAS and self.optimizer != "ADAMW":
             raise ValueError(f"betas are those of optimizer: ADAMW, and it is {self.optimizer}")
         if self.data.shuffle_window and self.balanced_sampling:
             raise ValueError("data.shuffle_window reads tars in order, and balanced_sampling draws from all videos")

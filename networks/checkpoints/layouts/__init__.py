@@ -32,6 +32,7 @@ from networks.checkpoints.layouts.base import Layout
 LAYOUTS: tuple[Layout, ...] = (
     *uniformer.LAYOUTS,  # its second network has all entries under `backbone.`, like some of ours
     *clip.LAYOUTS,
+    hiera.LAYOUT,
     *video_vit.LAYOUTS,  # whose names begin as those of ours may
     transformers_vit.LAYOUT,
     ours.LAYOUT,
@@ -40,7 +41,6 @@ LAYOUTS: tuple[Layout, ...] = (
     mmaction2_3d.LAYOUT,
     *mvit.LAYOUTS,
     swin.LAYOUT,
-    hiera.LAYOUT,
     pyslowfast.LAYOUT,
     pytorchvideo.LAYOUT,
     detection.LAYOUT,

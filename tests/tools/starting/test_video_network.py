@@ -19,8 +19,8 @@ from utils.published.registry import registry
         ("slow_r50", "kinetics400/slow_r50_4x16_pyslowfast"),
         ("i3d_r50", "kinetics400/i3d_r50_8x8_pyslowfast"),
         ("c2d_r50", "kinetics400/c2d_r50_8x8_pytorchvideo"),
-        ("mvit_v2_s", "kinetics400/mvit_v2_s_torchvision"),
-        ("swin3d_t", "kinetics400/swin3d_t_torchvision"),
+        ("mvit_v2_s", "kinetics400/mvitv2_s_16x4_pyslowfast"),
+        ("swin3d_t", "kinetics400/swin_tiny_p244_w877_in1k_pre_32x2x1_30e_mmaction2"),
         ("x3d_s", "kinetics400/x3d_s_13x6_pyslowfast"),
     ],
 )
