@@ -26,6 +26,7 @@ class FileServer:
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[Any]] = defaultdict(list)
         self.always: dict[str, Any] = {}
+        self.ranges = True  # a camera knows none
         self.lengths: dict[str, int] = {}
         self.etag = '"1"'
         self.etags: dict[str, str] = {}  # of single files, in place of `etag`
@@ -98,7 +99,7 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, content: bytes, fault: str) -> None:
             wanted, same = self.headers.get("Range", ""), self.headers.get("If-Range", server.etag) == server.etag
-            partial = bool(wanted and same and fault != "no ranges")
+            partial = bool(wanted and same and server.ranges and fault != "no ranges")
             start, stop = _bounds(wanted, len(content)) if partial else (0, len(content))
             if partial and start >= len(content):
                 self._head(416, 0)
@@ -129,6 +130,8 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             for name, value in {"ETag": server.etags.get(self.path, server.etag), **headers}.items():
                 self.send_header(name.replace("_", "-"), value)
+            if self.close_connection:
+                self.send_header("Connection", "close")  # FFmpeg would ask for more on a connection that ends
             if length is not None:
                 self.send_header("Content-Length", str(length))
             self.end_headers()

@@ -191,6 +191,7 @@ class StreamInput(Input):
         )
         self.fps = float(self._video.average_rate or 0) or DEFAULT_FPS
         self._is_live = not self._container.duration
+        self._declared = self._video.frames  # 0 where the container does not say it
         self._pictures: queue.Queue[TimedFrame | FrameError | None] = queue.Queue(WAITING_PICTURES)
         self._skipped, self._ended = 0, threading.Event()
 
@@ -210,12 +211,12 @@ class StreamInput(Input):
                 self.warnings.append(f"{self._skipped} pictures were skipped: the stream is faster than the network")
 
     def _decode(self) -> None:
-        converter, first = Converter("rgb"), None
+        converter, first, count = Converter("rgb"), None, 0
         try:
             with self._closing:
                 for frame in decode(self._container, self._video):
                     moment = frame.time if frame.time is not None else time.monotonic()
-                    first = moment if first is None else first
+                    first, count = moment if first is None else first, count + 1
                     self._hand_over((moment - first, converter.upright(frame)))
                     if self._ended.is_set():
                         return
@@ -224,6 +225,8 @@ class StreamInput(Input):
                 self._hand_over(error)
                 return
             self.warnings.append(f"the stream has ended: {error}")  # many protocols know no other end
+        if not self._is_live and not self._ended.is_set() and count < self._declared:
+            self.warnings.append(f"only {count} of its {self._declared} frames were decoded")
         self._hand_over(None)
 
     def _hand_over(self, found: TimedFrame | FrameError | None) -> None:

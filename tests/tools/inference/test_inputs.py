@@ -64,7 +64,7 @@ def test_an_address_without_a_video_is_one_line(server: FileServer, path: str, f
 @pytest.mark.whole
 def test_a_stream_that_stalls_says_so_after_its_pictures(server: FileServer, tmp_path: Path) -> None:
     server.files["/v.ts"] = make_video(tmp_path / "v.ts", frames=200, fps=10, container={}).read_bytes()
-    server.faults["/v.ts"] = ["stall"] * 9
+    server.faults["/v.ts"], server.ranges = ["stall"] * 9, False
     found, count = open_input(f"{server.address}/v.ts"), 0
     for _ in found.frames():
         count += 1
@@ -110,7 +110,7 @@ class Slow(StreamInput):
 @pytest.mark.parametrize("live", [True, False])
 def test_only_a_live_stream_skips_pictures(live: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     class Opened:
-        duration, average_rate = None, 25
+        duration, average_rate, frames = None, 25, 0
 
     monkeypatch.setattr(inputs, "opened_address", lambda *_, **__: contextlib.nullcontext((Opened(), Opened())))
     stream = Slow(live=live, count=5 * inputs.WAITING_PICTURES)
