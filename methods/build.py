@@ -216,7 +216,10 @@ def frozen_random(method: Method, common: Common) -> str | None:
 
 
 def _frozen(method: Method, common: Common) -> str:
-    return {f"{[ALL]}": "network", f"{[BASE]}": "image network"}.get(f"{common.freeze}", method.frozen_part)
+    """Returns what of a method never learns, as messages call it; "" if all of it learns."""
+    if common.freeze == [ALL]:
+        return "network"
+    return "image network" if common.freeze == [BASE] else method.frozen_part
 
 
 def _told(*texts: str | None) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/cam.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools.inference.arguments import DEFAULT_FPS, add_checkpoint_arguments
+from tools.inference.arguments import add_checkpoint_arguments, add_fps_argument
 from utils.cli import Parser, positive_float, run_cli
 from utils.errors import UserError
 
@@ -57,9 +57,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--end", type=positive_float, default=float("inf"), help="seconds at which to end")
     parser.add_argument("--window", type=positive_float, help="seconds per clip, one clip after another")
     parser.add_argument("--step", type=positive_float, help="seconds between windows (default: half a window)")
-    parser.add_argument(
-        "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
-    )
+    add_fps_argument(parser.add_argument)
     parser.add_argument("--rate", type=positive_float, help="frames per second of the film (default: real time)")
     args = parser.parse_intermixed_args(argv)
     paths = [] if args.list_layers else args.paths

@@ -20,7 +20,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/extract_features.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools.inference.arguments import DEFAULT_FPS, add_checkpoint_arguments
+from tools.inference.arguments import add_checkpoint_arguments, add_fps_argument
 from utils.cli import Parser, positive_float, positive_int, run_cli
 
 PROJECTS = ("actionformer", "opentad", "mstcn")
@@ -54,9 +54,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sampling", help="rule that picks the frames of a clip (default: the checkpoint's)")
     parser.add_argument("--num-frames", type=positive_int, help="frames of a clip (default: the checkpoint's)")
     parser.add_argument("--batch-size", type=positive_int, default=8, help="clips at once (default 8)")
-    parser.add_argument(
-        "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
-    )
+    add_fps_argument(parser.add_argument)
     parser.add_argument("--for", dest="project", choices=PROJECTS, help="write what this project reads, from a folder")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="of --for: spans, in a format of tools.spans")
     args = parser.parse_args(argv)

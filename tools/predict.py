@@ -24,7 +24,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/predict.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools.inference.arguments import DEFAULT_FPS, add_checkpoint_arguments
+from tools.inference.arguments import add_checkpoint_arguments, add_fps_argument, add_input_argument
 from utils.cli import Parser, positive_float, positive_int, run_cli
 
 
@@ -45,19 +45,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_checkpoint_arguments(parser)
-    parser.add_argument(
-        "input",
-        nargs="*",
-        metavar="VIDEO|FOLDER|CAMERA|ADDRESS",
-        help="files, patterns, folders, an address, or 0: a camera",
-    )
+    add_input_argument(parser)
     parser.add_argument("--topk", type=positive_int, default=5, help="number of classes to print (default 5)")
     parser.add_argument("--window", type=positive_float, help="seconds per window (default: as in training)")
     parser.add_argument("--step", type=positive_float, help="seconds between windows (default: half a window)")
     parser.add_argument("--batch-size", type=positive_int, default=8, help="clips at once (default 8)")
-    parser.add_argument(
-        "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
-    )
+    add_fps_argument(parser.add_argument)
     parser.add_argument("--seconds", type=positive_float, default=float("inf"), help="how long to watch")
     parser.add_argument("--json", metavar="FILE", help="write the answers to FILE; - is the standard output")
     parser.add_argument("--csv", metavar="FILE", help="write them as a table, one row per window and class")

@@ -20,7 +20,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/segment.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, add_checkpoint_arguments
+from tools.inference.arguments import BATCH_SIZE, add_checkpoint_arguments, add_fps_argument
 from utils.cli import Parser, finite_float, positive_float, positive_int, run_cli
 
 
@@ -43,7 +43,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--window", type=positive_float, metavar="SECONDS", help="length of a window (default: as in training)")
     add("--step", type=positive_float, metavar="SECONDS", help="from one window to the next (default: half a window)")
     add("--batch-size", type=positive_int, default=BATCH_SIZE, help=f"clips at once (default {BATCH_SIZE})")
-    add("--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)")
+    add_fps_argument(add)
     add = parser.add_argument_group("from scores to segments").add_argument
     add(
         "--smoothing",

@@ -21,7 +21,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/stream.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from tools.inference.arguments import DEFAULT_FPS, add_checkpoint_arguments
+from tools.inference.arguments import add_checkpoint_arguments, add_fps_argument, add_input_argument
 from utils.cli import Parser, positive_float, positive_int, run_cli
 
 
@@ -39,19 +39,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m tools.stream", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_checkpoint_arguments(parser)
-    parser.add_argument(
-        "input",
-        nargs="*",
-        metavar="VIDEO|FOLDER|CAMERA|ADDRESS",
-        help="files, patterns, folders, an address, or 0: a camera",
-    )
+    add_input_argument(parser)
     parser.add_argument("--check", action="store_true", help="compare with the offline network; noise without a video")
     parser.add_argument("--every", type=positive_int, default=1, help="use every n-th frame (default 1)")
     parser.add_argument("--over", type=positive_int, help="frames averaged for an answer (default: as in training)")
     parser.add_argument("--print", type=positive_float, default=1.0, help="seconds of video per line (default 1)")
-    parser.add_argument(
-        "--fps", type=positive_float, default=DEFAULT_FPS, help="frame rate of a folder of frames (default 25)"
-    )
+    add_fps_argument(parser.add_argument)
     args = parser.parse_args(argv)
     if not args.input and not args.check:
         parser.error("name a video, a folder of frames, a camera or an address")

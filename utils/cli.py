@@ -75,6 +75,7 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[s
     try:
         with ended_by_signals():
             code = main(argv)
+            sys.stdout.flush()  # a reader that has ended is noticed here, not while Python shuts down
     except UserError as error:
         _exit_with(error)
     except ModuleNotFoundError as error:

@@ -25,6 +25,10 @@ class TextConsole(Console):
             **options,
         )
 
+    def on_broken_pipe(self) -> None:
+        """Raises BrokenPipeError, which rich would turn into exit code 1: `utils.cli` decides how a command ends."""
+        raise BrokenPipeError
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Returns the text of a cell, whose width is that of what is shown."""
         return super().render_str(printable(text), **options)

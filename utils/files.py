@@ -6,8 +6,10 @@ A file is written under a temporary name, synced, then renamed over the old one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import struct
 import tempfile
 import zipfile
@@ -53,6 +55,37 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", **open_kwargs: 
             Path(temporary).unlink()
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Makes an empty folder beside `path` to be filled; on success it takes the place of `path`.
+
+    After an exception, nothing is left of it. Folders above `path` are made. `path` itself may be there if it is empty.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp"))
+    try:
+        building.chmod(0o755)  # mkdtemp makes 0700, which colleagues on a shared disk cannot read
+        yield building
+        if path.exists():
+            path.rmdir()
+        building.rename(path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def no_pipe(path: str | os.PathLike[str]) -> Path:
+    """Returns a path that can be opened. Raises: OSError for a named pipe, which is endless while nobody writes to it.
+
+    What a shell makes of `<(command)` has a writer, and may be read.
+    """
+    path = Path(path)
+    if path.is_fifo() and path.resolve().exists():  # those of a shell have no name in any folder
+        raise OSError(errno.EINVAL, "it is a named pipe; give a file", str(path))
+    return path
 
 
 def check_place(path: str | os.PathLike[str], *, folder: bool = False) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from datasets.lists.columns import composed
 from datasets.places.place import Address
 from utils.errors import ListError
+from utils.files import no_pipe
 
 FILE_NAMES = ("classInd.txt", "calssInd.txt")  # the original project spells it the second way
 _INDEXED = re.compile(r"(\d+)[\s,;:]+(\S.*)")
@@ -96,7 +97,7 @@ def read_classes(file: Path) -> Classes:
     Raises ListError with file and line for a missing or repeated index, a repeated name and a line of another form.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = no_pipe(file).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise ListError(f"{file}: is not UTF-8 text") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import ListError
+from utils.files import no_pipe
 from utils.scoring.label_sets import NONE, SEPARATOR
 
 COLUMNS = ("num_frames", "label")
@@ -65,7 +66,7 @@ def parse_list(source: Path, columns: tuple[str, ...] = COLUMNS) -> ParsedList:
     """
     try:
         size = source.stat().st_size
-        with source.open("rb") as file:
+        with no_pipe(source).open("rb") as file:
             # one allocation for all paths: memory pages that are never written cost nothing
             blob, used, blocks, line, rest = np.empty(size, np.uint8), 0, [], 1, b""
             first = True
@@ -90,6 +91,8 @@ def parse_list(source: Path, columns: tuple[str, ...] = COLUMNS) -> ParsedList:
         raise ListError(f"{source}: is a folder, not a list file") from None
     except PermissionError:
         raise ListError(f"{source}: no permission to read this list file") from None
+    except OSError as error:
+        raise ListError(f"{source}: cannot be read: {error.strerror}") from None
     count = sum(len(lengths) for lengths, _, _ in blocks)
     if count == 0:
         raise ListError(f"{source}: the list is empty; expected lines of `{_expected(columns)}`")

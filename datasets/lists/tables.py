@@ -33,7 +33,7 @@ from datasets.lists.shards import is_shards, labels_in, read_shards
 from datasets.lists.shared_classes import share_classes
 from datasets.places.place import Place, place
 from utils.errors import ListError
-from utils.files import find_files
+from utils.files import find_files, no_pipe
 from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
 
 _SUFFIXES = "3gp asf avi divx flv gif m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts vob webm wmv y4m"
@@ -172,7 +172,7 @@ def is_table(source: str | os.PathLike[str]) -> bool:
     if source.suffix.lower() not in TABLES or source.is_dir():
         return False
     try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
+        with no_pipe(source).open(encoding="utf-8-sig", newline="") as file:
             line = file.readline()
             return not _is_line(next(csv.reader([line], delimiter=delimiter_of(line)), []), delimiter_of(line))
     except OSError as error:
@@ -227,7 +227,7 @@ def first_suffix(source: str | os.PathLike[str]) -> str:
     Raises ListError if the list cannot be read.
     """
     try:
-        with Path(source).open("rb") as file:
+        with no_pipe(source).open("rb") as file:
             line = next((line for line in file if line.strip()), b"").decode("utf-8", "replace")
     except OSError as error:
         raise _unreadable(source, error) from None
@@ -242,7 +242,7 @@ def _table_of(source: Path) -> Table | None:
 def read_table(source: Path) -> Table | None:
     """Returns the header and the rows of a CSV; None if `source` has lines without a header. Raises ListError."""
     try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
+        with no_pipe(source).open(encoding="utf-8-sig", newline="") as file:
             delimiter = delimiter_of(file.readline())
             file.seek(0)
             header, *rows = [*csv.reader(file, delimiter=delimiter)] or [[]]

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from datasets.lists.columns import delimiter_of, normal_name
 from datasets.lists.json_objects import each_once
 from utils.errors import ListError
+from utils.files import no_pipe
 
 Row = dict[str, str]
 
@@ -35,7 +36,7 @@ class Document:
     def text(self) -> str:
         """The text of the file."""
         try:
-            data = self.path.read_bytes()
+            data = no_pipe(self.path).read_bytes()
         except OSError as error:
             raise ListError(f"{self.path}: cannot be read: {error.strerror}") from None
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -50,6 +51,20 @@ def test_a_prediction_is_the_score_of_the_evaluation(tmp_path: Path) -> None:
         told = {row["class"]: row["score"] for row in found[0]["top"]}
         np.testing.assert_allclose([told[0], told[1]], scores, atol=2e-6)
         assert {row["name"] for row in found[0]["top"]} == {"dark", "bright"}
+
+
+@pytest.mark.whole
+def test_a_frame_rate_is_said_to_change_nothing_where_there_is_no_folder_of_frames(
+    ckpt: Path, video: Path, tmp_path: Path
+) -> None:
+    said = run_tool("predict", ckpt, video, "--fps", 5)
+    assert said.stderr.startswith("warning: --fps 5 changes nothing: it is for folders of frames")
+    assert said.stdout == run_tool("predict", ckpt, video).stdout and said.stderr.count("\n") == 1
+    for number, (_, picture) in enumerate(Video(video).frames()):
+        (tmp_path / "frames").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"frames/img_{number + 1:05d}.jpg"), picture)
+    said = run_tool("predict", ckpt, tmp_path / "frames", "--fps", 5)
+    assert "10.0 s, 50 frames" in said.stdout and not said.stderr
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,29 @@ HEADER = "video,label,start,end\n"
 def labels(folder: Path, rows: str, header: str = HEADER) -> Path:
     (folder / "l.csv").write_text(header + rows)
     return folder / "l.csv"
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("spans", ["{}"], "cannot be read: it is a named pipe; give a file"),
+        ("score_segments", ["{}", "{}"], "cannot be read: it is a named pipe"),
+        ("make_lists", ["{}/..", "--videos", "--csv", "{}"], "it is a named pipe"),
+        ("make_lists", ["{}/..", "--videos", "--class-names", "{}"], "cannot be read (it is a named pipe"),
+        ("warm_cache", ["{}"], "cannot be read: it is a named pipe"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".txt"])
+def test_a_pipe_that_nobody_writes_to_is_no_label_file(
+    tmp_path: Path, tool: str, arguments: list[str], words: str, suffix: str
+) -> None:
+    pipe = tmp_path / f"pipe{suffix}"
+    os.mkfifo(pipe)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "a.mp4").touch()
+    given = [text.format(pipe).replace(f"{pipe}/..", str(tmp_path)) for text in arguments]
+    err = run_tool(tool, *given, code=2).stderr
+    assert words in err and err.count("\n") == 1
 
 
 def test_a_summary_counts_videos_spans_and_seconds(tmp_path: Path) -> None:

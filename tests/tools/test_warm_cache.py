@@ -60,3 +60,6 @@ def test_wrong_input_is_one_line(tiny_frames: Callable[..., Path], tmp_path: Pat
     config = write_config(tmp_path, source, "{type: disk}")
     done = run_tool("warm_cache", config, code=2)
     assert "only a memcached store" in done.stderr and done.stderr.count("\n") == 1
+    (tmp_path / "frames").rename(tmp_path / "no frames")
+    config = write_config(tmp_path, source, "{type: video}")
+    assert "common.data.store.type: video: only a memcached store" in run_tool("warm_cache", config, code=2).stderr

@@ -102,6 +102,27 @@ def test_a_reader_that_has_ended_is_no_traceback() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (141, b"0\n", b"")
 
 
+ENDED = """
+import os, sys
+from utils.cli import run_cli
+from utils.console import TextConsole
+def main(argv):
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, 1)
+    {}
+run_cli(main, [])
+"""
+
+
+@pytest.mark.parametrize(
+    "prints", ["print('x' * 100_000)", "print('a line that is still in the buffer')", "TextConsole().print('x' * 10)"]
+)
+def test_every_way_to_print_to_a_reader_that_has_ended_ends_alike(prints: str) -> None:
+    done = subprocess.run([sys.executable, "-c", ENDED.format(prints)], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_success_exits_with_zero() -> None:
     with pytest.raises(SystemExit) as ended:
         run_cli(lambda argv: None, [])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from utils.errors import UserError
-from utils.files import check_place, find_files, walk
+from utils.files import check_place, find_files, no_pipe, walk, whole_folder
 
 
 def test_a_walk_follows_links_but_no_loop_and_leaves_hidden_names_out(tmp_path: Path) -> None:
@@ -40,3 +40,32 @@ def test_a_place_needs_its_folder_and_is_no_folder_unless_it_may_be_one(tmp_path
     for folder in (False, True):
         with pytest.raises(UserError, match=r"x\.json: its folder does not exist; create it first"):
             check_place(tmp_path / "no/x.json", folder=folder)
+
+
+def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    out = tmp_path / "above" / "out"
+    with pytest.raises(ZeroDivisionError), whole_folder(out) as building:
+        (building / "half").touch()
+        raise ZeroDivisionError
+    assert [*out.parent.iterdir()] == []
+    out.mkdir()  # an empty one may be there
+    with whole_folder(out) as building:
+        (building / "all").touch()
+        assert [*out.iterdir()] == []
+    assert [*out.parent.iterdir()] == [out] and [*out.iterdir()] == [out / "all"]
+    assert out.stat().st_mode & 0o777 == 0o755
+    with pytest.raises(OSError, match="not empty"), whole_folder(out) as building:  # nothing is replaced
+        (building / "other").touch()
+    assert [*out.parent.iterdir()] == [out] and [*out.iterdir()] == [out / "all"]
+
+
+def test_only_a_pipe_that_has_a_name_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is a named pipe; give a file"):
+        no_pipe(tmp_path / "pipe")
+    assert no_pipe(tmp_path / "absent") == tmp_path / "absent"
+    reader, writer = os.pipe()
+    os.write(writer, b"from a shell")
+    os.close(writer)
+    assert no_pipe(f"/dev/fd/{reader}").read_bytes() == b"from a shell"
+    os.close(reader)

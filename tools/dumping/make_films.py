@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from datasets.spans.files import write_spans
 from datasets.spans.span import LabeledVideo, Span, SpanTable
 from tools.dumping.make_motion8 import CLASSES, FPS, NUM_FRAMES, PAIRS, Clip, encode, render
 from utils.errors import UserError
-from utils.files import sync_folder
+from utils.files import whole_folder
 
 SPANS = "spans.csv"  # written last, so a folder without it is not finished
 MOST_CLIPS = 3  # of one action, each with a texture of its own
@@ -129,10 +127,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{out} exists and is not finished; give another folder or remove it")
     subsets = ["train"] * args.train + ["val"] * args.val
     films = [Film(number, subset, round(args.seconds * FPS), args.seed) for number, subset in enumerate(subsets)]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
-    try:
-        building.chmod(0o755)
+    with whole_folder(out) as building:
         for subset in dict.fromkeys(subsets):
             (building / subset).mkdir()
         with ProcessPoolExecutor(args.workers) as pool:
@@ -145,12 +140,6 @@ def run(args: argparse.Namespace) -> int:
             for film in films
         ]
         write_spans(SpanTable(tuple(labelled), tuple(sorted(CLASSES))), building / SPANS, "csv")
-        if out.exists():
-            out.rmdir()
-        building.rename(out)
-        sync_folder(out.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     print(
         f"wrote {args.train} training and {args.val} validation films of {args.seconds:g} s to {out}\n"
         f"next: python -m tools.spans {out / SPANS} --videos {out} --lists {out / 'lists'}"

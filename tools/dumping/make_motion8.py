@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ import cv2
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import atomic_write, sync_folder
+from utils.files import atomic_write, whole_folder
 
 # (first, second): the second is the first played backwards. `left`: the picture moves to the left; `turn_left`: it
 # turns against the clock.
@@ -160,22 +158,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{out} exists and is not a finished motion8; give another folder or remove it")
 
     train, val = plan(args.train, args.val, seed=args.seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
-    try:
-        building.chmod(0o755)
+    with whole_folder(out) as building:
         for name in CLASSES:
             (building / name).mkdir()
         with ProcessPoolExecutor(args.workers) as pool:
             for _ in pool.map(make_pair, [building] * (len(train) + len(val)), train + val, chunksize=8):
                 pass
         write_splits(building / DONE, train, val)
-        if out.exists():
-            out.rmdir()
-        building.rename(out)
-        sync_folder(out.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     print(
         f"wrote {args.train} training and {args.val} validation videos of {len(CLASSES)} classes to {out}\n"
         f"next: python tools/dump_frames.py {out} {out.parent} --size 72"

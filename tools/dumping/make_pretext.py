@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +24,7 @@ from tools.listing.found import Found
 from tools.listing.list_files import list_lines
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
-from utils.files import atomic_write, find_files, sync_folder
+from utils.files import atomic_write, find_files, whole_folder
 from utils.plain_text import write_rows
 from utils.transforms.image import quick_resize
 
@@ -348,10 +346,7 @@ def run(args: argparse.Namespace) -> int:
     looks = look_at_all(sources, workers=args.workers)
     clips = plan(looks, args)
     good = [look.source for look in looks]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
-    try:
-        building.chmod(0o755)
+    with whole_folder(out) as building:
         by_video: dict[int, list[Clip]] = defaultdict(list)
         for clip in clips:
             by_video[clip.place.piece.video].append(clip)
@@ -367,12 +362,6 @@ def run(args: argparse.Namespace) -> int:
         shots = {str(look.source): look.shots for look in looks}
         with atomic_write(building / MADE, "w") as file:
             json.dump({"settings": settings, "shots": shots}, file)
-        if out.exists():
-            out.rmdir()
-        building.rename(out)
-        sync_folder(out.parent)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
     counts = Counter(clip.place.piece.split for clip in clips)
     names = class_names(args)
     print(

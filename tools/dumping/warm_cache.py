@@ -7,6 +7,7 @@ import copy
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+from datasets import STORES
 from datasets.lists.records import RecordList
 from datasets.open import open_frames, open_list
 from datasets.stores.flow import FlowStore
@@ -24,13 +25,15 @@ def run(args: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
     memory: list[str] = []
     with config.located():
+        kind = config.common.data.store.get("type", "disk")
+        if STORES.get(kind) is not MemcachedStore:
+            raise ConfigError(f"common.data.store.type: {kind}: only a memcached store can be warmed")
         for split in ("train", "val") if args.split == "both" else (args.split,):
             records, _ = open_list(config.common, split)
             records, store, about = open_frames(config.common, records)
             print(f"{split}: {len(records)} videos, {about}")
             for part in store.parts if isinstance(store, FlowStore) else (store,):
-                if not isinstance(part, MemcachedStore):
-                    raise ConfigError("common.data.store.type: only a memcached store can be warmed")
+                assert isinstance(part, MemcachedStore)
                 _require_servers(part)
                 counts.update(_warm(part, records, workers=args.workers))
                 memory = _memory(part)

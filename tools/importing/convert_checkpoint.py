@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from networks.checkpoints.protocols import sections
 from tools.importing.experiment import CONFIG, config_text
 from utils.config.file import ConfigFile, load_config
 from utils.errors import ConfigError, UserError
-from utils.files import atomic_write
+from utils.files import atomic_write, whole_folder
 from utils.run.checkpoint import BEST, save_weights
 
 KINETICS_400 = 400
@@ -126,8 +124,7 @@ def convert(args: argparse.Namespace) -> str:
     if args.head is not None:
         file = joined(file, load_checkpoint_file(args.head, trust_pickle=args.trust_pickle))
     raw = config_for(file)
-    staged = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
+    with whole_folder(out) as staged:
         config = _checked(raw, args.overrides, staged / CONFIG)
         with config.located():
             method = build_for_file(config.common.model, file)
@@ -142,12 +139,6 @@ def convert(args: argparse.Namespace) -> str:
         }
         save_weights(staged / BEST, contents)
         _write_config(staged / CONFIG, config, file, out, [*report.notes, f"class names: {origin}"])
-        staged.chmod(0o755)  # mkdtemp makes folders that colleagues on a shared disk cannot read
-        if out.exists():
-            out.rmdir()
-        staged.rename(out)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return f"{report.summary()}\n  class names: {origin}\nwritten: {out / BEST} and {out / CONFIG}"
 
 

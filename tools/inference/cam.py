@@ -14,6 +14,7 @@ from datasets.protocol import clip_protocol
 from datasets.split import open_split
 from datasets.videos.video import between
 from tools.inference.annotate import drawn_name, write_video
+from tools.inference.arguments import DEFAULT_FPS, frame_rate
 from tools.inference.grad_cam import default_layers, explain, layer_title
 from tools.inference.heat_pictures import Heat, side_by_side, strip, write_gif, write_png
 from tools.inference.inputs import open_input
@@ -73,7 +74,7 @@ def find_class(recognizer: Recognizer, given: str) -> int:
 
 def clips_of_video(recognizer: Recognizer, args: argparse.Namespace) -> Iterator[Clip]:
     """Yields the clip that stands for a video, or one for each of its windows. Raises: FrameError."""
-    video = open_input(Path(args.input), fps=args.fps)
+    video = open_input(Path(args.input), fps=frame_rate(args.fps, [args.input]))
     assert video.num_frames is not None
     num_frames = video.count_between(args.start, args.end)
     if num_frames < 1:
@@ -105,7 +106,7 @@ def clip_of_record(recognizer: Recognizer, args: argparse.Namespace) -> Iterator
     label = batch.labels[0].cpu().numpy()
     truth = f"  truth {in_words(label, split.class_names)}" if (label >= 0).all() else ""
     clip = batch.clips[0, 0].permute(1, 2, 3, 0).cpu().numpy()
-    yield clip, seen[0] / args.fps, f"  {args.record}{truth}"
+    yield clip, seen[0] / (args.fps or DEFAULT_FPS), f"  {args.record}{truth}"
 
 
 def explained(

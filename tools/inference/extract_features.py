@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from datasets.sampling.rules import get_rule
+from tools.inference.arguments import frame_rate
 from tools.inference.features import find_layer, open_feature_store
 from tools.inference.features_for import extract_for
 from tools.inference.inputs import name_inputs
@@ -25,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     if args.project:
         return extract_for(recognizer, origin, args)
     named = name_inputs(args.input)
+    fps = frame_rate(args.fps, list(named))
     failed = 0
     with open_feature_store(args.out, origin) as store, Progress(len(named), unit="videos") as progress:
         for path, place in named.items():
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
                         window=args.window,
                         step=args.step,
                         batch_size=args.batch_size,
-                        fps=args.fps,
+                        fps=fps,
                     )
                     store.put(name, found)
                 except FrameError as error:

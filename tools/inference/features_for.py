@@ -16,6 +16,7 @@ from datasets.spans.files import read_spans
 from datasets.spans.span import LabeledVideo, SpanTable
 from datasets.spans.video_files import VideoFiles
 from datasets.windows import window_and_step
+from tools.inference.arguments import frame_rate
 from tools.inference.features import check_origin
 from tools.inference.inputs import Input, name_inputs, open_input
 from tools.inference.recognizer import Recognizer
@@ -85,13 +86,14 @@ def extract_for(recognizer: Recognizer, origin: Mapping[str, str], args: argpars
     names = _names([video.name for video, _ in videos])
     _check_names(args.project, table.classes)
     _keep_origin(args.out, {**origin, "for": args.project})
+    fps = frame_rate(args.fps, [path for _, path in videos])
     grid: Grid | None = None
     found: list[VideoRows] = []
     failed = 0
     with Progress(len(videos), unit="videos") as progress:
         for (video, path), name in zip(videos, names, strict=True):
             try:
-                source = open_input(path, fps=args.fps)
+                source = open_input(path, fps=fps)
                 grid = _same_grid(grid, recognizer, source, args)
                 rows = _rows(recognizer, path, source, grid, args, WRITERS[args.project].place(args.out, name))
                 found.append(VideoRows(name, video, (len(rows), rows.shape[1]), source.fps, source.num_frames or 1))
@@ -160,7 +162,7 @@ def _rows(
         return writer.load(file)
     given: dict[str, Any] = {"layer": args.layer, "pool": "all", "batch_size": args.batch_size}
     step = grid.stride / source.fps
-    found = recognizer.features(path, window=grid.length / source.fps, step=step, fps=args.fps, **given)
+    found = recognizer.features(path, window=grid.length / source.fps, step=step, fps=source.fps, **given)
     # a last window that ends with the video stands at no multiple of the stride
     rows = found.features[: grid.rows(source.num_frames or 1)]
     if rows.ndim != 2:

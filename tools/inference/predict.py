@@ -13,6 +13,7 @@ from typing import Any
 
 from datasets.videos.video import TimedFrame
 from tools.inference.annotate import drawn_name, write_lines, write_video
+from tools.inference.arguments import frame_rate
 from tools.inference.inputs import Input, name_inputs, open_endless, open_input, watches
 from tools.inference.prediction import ClassScore, Prediction, WindowPrediction
 from tools.inference.recognizer import Recognizer, load_from_arguments
@@ -29,10 +30,12 @@ def run(args: argparse.Namespace) -> int:
     if watches(args.input):
         if args.annotate or args.json or args.csv:
             raise UserError("--annotate, --json and --csv need a video with an end, not a camera or an address")
+        frame_rate(args.fps, args.input)
         camera = open_endless(args.input[0])  # before the network: no camera, no waiting
         return watch(load_from_arguments(args), camera, options, args.seconds)
     named = name_inputs(args.input)
     paths = list(named)
+    fps = frame_rate(args.fps, paths)
     if args.annotate and len(paths) > 1 and not args.annotate.is_dir():
         raise UserError(f"{args.annotate}: {len(paths)} videos to annotate, so this has to be a folder that exists")
     copies = copy_names(named, args.annotate) if args.annotate else {}
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     answers, failed = [], 0
     for path in paths:
         try:
-            prediction = recognizer.predict(path, fps=args.fps, **options)
+            prediction = recognizer.predict(path, fps=fps, **options)
         except FrameError as error:
             if len(paths) == 1:
                 raise
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if args.annotate:
             if args.annotate.is_dir():
                 copies[path].parent.mkdir(parents=True, exist_ok=True)
-            annotate(prediction, path, copies[path], args.fps)
+            annotate(prediction, path, copies[path], fps)
         if args.json or args.csv:
             answers.append(prediction.as_dict())
     if failed == len(paths):

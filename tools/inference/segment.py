@@ -18,6 +18,7 @@ from datasets.spans.formats import FORMATS
 from datasets.spans.frame_clock import clock_of
 from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order, stem
 from datasets.videos.video import TimedFrame
+from tools.inference.arguments import frame_rate
 from tools.inference.inputs import Input, is_endless, name_inputs, open_input
 from tools.inference.prediction import Timeline
 from tools.inference.recognizer import Recognizer, load_from_arguments
@@ -45,11 +46,12 @@ def run(args: argparse.Namespace) -> int:
     cutting, notes = cutting_from_arguments(args, classes)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    fps = frame_rate(args.fps, list(named))
     found: list[LabeledVideo] = []
     pages: list[PageVideo] = []
     for path, place in named.items():
         try:
-            opened = open_input(path, fps=args.fps)
+            opened = open_input(path, fps=fps)
             timeline = _timeline(recognizer, opened, args)
         except FrameError as error:
             if len(named) == 1:

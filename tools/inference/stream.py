@@ -8,6 +8,7 @@ from collections import deque
 
 import numpy as np
 
+from tools.inference.arguments import frame_rate
 from tools.inference.inputs import Input, find_inputs, open_input, watches
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from tools.inference.streaming import check_stream, streaming_network
@@ -23,7 +24,8 @@ def run(args: argparse.Namespace) -> int:
     paths = given if watches(given) else [str(path) for one in given for path in find_inputs(one)]
     if args.check and len(paths) > 1:
         raise UserError(f"--check: takes one video, and {len(paths)} are named")
-    only = open_input(paths[0], fps=args.fps) if len(paths) == 1 else None  # first: loading a network takes time
+    fps = frame_rate(args.fps, paths)
+    only = open_input(paths[0], fps=fps) if len(paths) == 1 else None  # first: loading a network takes time
     recognizer = load_from_arguments(args)
     recognizer.refuse_whole_videos()
     if args.check:
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
             if only is None:
                 print(path)
             try:
-                follow(recognizer, only or open_input(path, fps=args.fps), args, latencies)
+                follow(recognizer, only or open_input(path, fps=fps), args, latencies)
             except FrameError as error:
                 if only is not None:
                     raise

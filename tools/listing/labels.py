@@ -13,6 +13,7 @@ from datasets.lists.tables import VIDEO_SUFFIXES, cut_name
 from tools.listing.annotations import read_json
 from tools.listing.splits import SPLITS
 from utils.errors import ListError
+from utils.files import no_pipe
 from utils.scoring.label_sets import NONE, SEPARATOR
 
 _SECONDS = re.compile(r"(?:\s+\d+(?:\.\d+)?){2}$")  # begin and end of an action in Charades
@@ -73,7 +74,7 @@ def read_labels(path: Path, *, multi_label: bool = False, note: Callable[[str], 
 
 def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[LabelRow], list[str]]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = no_pipe(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ListError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     lines = text.splitlines()

@@ -14,7 +14,7 @@ from datasets.lists.columns import composed, label_base
 from datasets.lists.json_objects import each_once
 from tools.listing.found import Found
 from utils.errors import ListError, UserError
-from utils.files import atomic_write
+from utils.files import atomic_write, no_pipe
 from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
 
 
@@ -81,7 +81,7 @@ def read_class_order(path: Path, *, in_order: bool = True) -> Classes:
         classes = read_classes(path)
         return classes if in_order else replace(classes, names=sorted(classes.names), first=None)
     try:
-        content = json.loads(path.read_text("utf-8"), object_pairs_hook=each_once(path))
+        content = json.loads(no_pipe(path).read_text("utf-8"), object_pairs_hook=each_once(path))
         index = {composed(name): int(number) for name, number in content.items()}
     except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise ListError(f"{path}: is not a mapping of class names to indices ({error})") from error

@@ -12,6 +12,7 @@ import numpy as np
 from datasets.lists.class_names import find_class_file, read_class_file
 from datasets.lists.columns import composed
 from utils.errors import ListError, UserError
+from utils.files import no_pipe
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 SPLITS |= {"validate": "val", "test": "test", "testing": "test"}
@@ -61,7 +62,7 @@ def read_split(path: Path, *, number: int) -> SplitFiles:
 
 def _lines(path: Path) -> Iterable[tuple[str, str]]:
     try:
-        text = path.read_text("utf-8-sig")
+        text = no_pipe(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ListError(f"{path}: cannot be read ({error})") from error
     for number, line in enumerate(text.splitlines(), 1):

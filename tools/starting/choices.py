@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.lists.groups import group_names
+from datasets.lists.groups import fold_split, group_names
 from tools.dumping.estimate import in_bytes, measure_sample
 from tools.dumping.video import Job, Settings
+from tools.listing.found import Found
 from tools.starting.configs import WINDOWS, Network
-from tools.starting.survey import Survey
+from tools.starting.survey import Survey, check_lengths, has_split
 from utils.errors import UserError
 from utils.scoring.metrics import wilson_interval
 
@@ -43,6 +45,18 @@ class Choices:
     reasons: list[str]
 
 
+def check_given(
+    folder: Path, videos: Sequence[Found], out: Path, *, folds: int | None, group_regex: str | None, seed: int
+) -> None:
+    """Raises UserError for options that cannot work with the videos of a folder, before any of them is opened."""
+    near = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not near.is_dir():
+        raise UserError(f"--out {out}: {near} is a file; name a folder")
+    if not os.access(near, os.W_OK):
+        raise UserError(f"--out {out}: nothing may be written in {near}; name another folder")
+    _check_split(folder, videos, folds, group_regex, seed)
+
+
 def choose(
     survey: Survey,
     out: Path,
@@ -51,6 +65,7 @@ def choose(
     num_frames: int | None,
     folds: int | None,
     group_regex: str | None,
+    seed: int,
     workers: int,
 ) -> Choices:
     """Makes all choices that the command line leaves open. Raises: UserError for one that is not possible."""
@@ -61,8 +76,9 @@ def choose(
         frames, about_frames = 0, [*network.about, *_short(survey, network), f"{cost}; an image network takes less"]
     else:
         frames, about_frames = _frames(survey, num_frames)
+        check_lengths(survey.readable, frames)
+    parts, about_folds = _folds(survey, folds, group_regex, seed)
     dumps, about_dump = _dump(survey, out, workers=workers)
-    parts, about_folds = _folds(survey, folds, group_regex)
     return Choices(frames, dumps, parts, [*about_frames, about_dump, about_folds])
 
 
@@ -104,18 +120,12 @@ def _dump(survey: Survey, out: Path, *, workers: int) -> tuple[bool, str]:
     return False, f"frames are read from the videos, because as JPEG files they would take {said}"
 
 
-def _folds(survey: Survey, given: int | None, group_regex: str | None) -> tuple[int, str]:
+def _folds(survey: Survey, given: int | None, group_regex: str | None, seed: int) -> tuple[int, str]:
     total = len(survey.readable)
+    videos = [video for video, one in zip(survey.videos, survey.seen, strict=True) if not one.fault]
+    fewest = _check_split(survey.folder, videos, given, group_regex, seed)
     if survey.has_split:
-        if given:
-            raise UserError(f"--folds: the folders of {survey.folder} say which videos test; leave out --folds")
         return 0, "the folders say which videos train and which test"
-    fewest, of = _groups_of_smallest(survey, group_regex)
-    if fewest < 2:
-        raise UserError(
-            f"{survey.folder}: all videos of class {of!r} are of one group, as their names and --group-regex say, so "
-            "none is left to test what was learned from the others"
-        )
     if given:
         return given, f"{given} folds, as --folds says: each of the {total} videos is tested once"
     tested = round(VAL_SHARE * total)
@@ -130,9 +140,24 @@ def _folds(survey: Survey, given: int | None, group_regex: str | None) -> tuple[
     return folds, f"{folds} folds: {why}"
 
 
-def _groups_of_smallest(survey: Survey, group_regex: str | None) -> tuple[int, str]:
-    """Returns the number of groups in the class that has the fewest, and its name."""
-    labels: Sequence[str] = [video.label for video in survey.videos]
-    groups = group_names([video.name for video in survey.videos], labels, regex=group_regex)
+def _check_split(folder: Path, videos: Sequence[Found], folds: int | None, group_regex: str | None, seed: int) -> int:
+    """Returns the number of groups in the class that has the fewest.
+
+    Raises: UserError if the videos cannot be divided so.
+    """
+    labels: Sequence[str] = [video.label for video in videos]
+    groups = group_names([video.name for video in videos], labels, regex=group_regex)
     counts = Counter(label for label, _ in set(zip(labels, groups, strict=True)))
-    return min((count, label) for label, count in counts.items())
+    fewest, of = min((count, label) for label, count in counts.items())
+    if has_split(videos):
+        if folds:
+            raise UserError(f"--folds: the folders of {folder} say which videos test; leave out --folds")
+        return fewest
+    if fewest < 2:
+        raise UserError(
+            f"{folder}: all videos of class {of!r} are of one group, as their names and --group-regex say, so "
+            "none is left to test what was learned from the others"
+        )
+    if folds:
+        fold_split([video.classes for video in videos], groups, folds=folds, seed=seed)
+    return fewest

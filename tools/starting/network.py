@@ -10,9 +10,9 @@ import torch
 from networks.checkpoints.load import known_image_weights
 from networks.image.backbones import TIMM, architecture, image_backbone
 from tools.starting.configs import Network
-from tools.starting.video_network import find_video_network, is_video_network
+from tools.starting.video_network import find_video_network, is_video_network, weights_name
 from utils.errors import CheckpointError, UserError
-from utils.published.files import checkpoint_file, fetch
+from utils.published.files import checkpoint_file, fetch, named
 from utils.published.libraries import published_statistics
 from utils.published.registry import entry
 from utils.transforms.presets import IMAGENET_MEAN, IMAGENET_STD
@@ -21,13 +21,15 @@ SIZE, RESIZE = 224, 256
 LARGEST = 256  # pixels; the sizes of larger inputs are for GPUs, and their networks take smaller ones too
 
 
-def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
-    """Returns what is known about a backbone, and the file of its weights, which is fetched if it is not here.
-
-    Raises: UserError for an unknown name, and in one line for weights that are neither here nor can be fetched.
-    """
+def check_network(backbone: str, weights: str | None, *, num_frames: int | None) -> None:
+    """Raises UserError for a backbone, weights or a number of frames that cannot be, before anything is fetched."""
+    if weights is not None and named(weights) is None and not Path(weights).is_file():
+        raise UserError(f"--weights {weights}: no such file, and no name of tools.weights")
     if is_video_network(backbone):
-        return find_video_network(backbone, weights)
+        if num_frames:
+            raise UserError(f"--frames: is for image networks; {backbone} sees the frames that it was trained with")
+        weights_name(backbone, weights)
+        return
     try:
         with torch.device("meta"):
             image_backbone(backbone)
@@ -37,9 +39,19 @@ def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
         raise UserError(
             f"--{error}" if str(error).startswith("backbone") else f"--backbone {backbone}: {error}"
         ) from None
+    if weights is None and known_image_weights(architecture(backbone)) is None:
+        raise UserError(f"--backbone {backbone}: nobody publishes image weights for it; name a file with --weights")
+
+
+def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
+    """Returns what is known about a backbone, and the file of its weights, which is fetched if it is not here.
+
+    Raises: UserError in one line for weights that cannot be fetched or are of another network. What `check_network`
+        refuses must not come here.
+    """
+    if is_video_network(backbone):
+        return find_video_network(backbone, weights)
     file = _published(backbone) if weights is None else checkpoint_file(weights)
-    if not file.is_file():
-        raise UserError(f"--weights {weights}: no such file, and no name of tools.weights")
     size, resize = SIZE, RESIZE
     mean, std = published_statistics(backbone) or (IMAGENET_MEAN, IMAGENET_STD)
     if backbone.startswith(TIMM):
@@ -56,8 +68,7 @@ def _published(backbone: str) -> Path:
     found = known_image_weights(architecture(backbone))
     if isinstance(found, Path):
         return found
-    if found is None:
-        raise UserError(f"--backbone {backbone}: nobody publishes image weights for it; name a file with --weights")
+    assert found is not None
     try:
         return fetch(found)
     except CheckpointError as error:

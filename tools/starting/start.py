@@ -14,11 +14,11 @@ from typing import Any
 
 from anal_tools.experiment import Experiment
 from methods.build import method_on_meta
-from tools.starting.choices import VAL_SHARE, Choices, choose
+from tools.starting.choices import VAL_SHARE, Choices, check_given, choose
 from tools.starting.configs import FINE_TUNE, Lists, Network, flip_labels, quoted, write_config
-from tools.starting.network import find_network
+from tools.starting.network import check_network, find_network
 from tools.starting.probes import call, make_probe
-from tools.starting.survey import Survey, check_lengths, find, look
+from tools.starting.survey import Survey, find, look
 from tools.starting.truth import UNSEEN, accuracy_text, advice, order_matters
 from utils.config.file import load_config
 from utils.errors import ConfigError, UserError
@@ -58,16 +58,14 @@ class Plan:
 def run(args: argparse.Namespace) -> int:
     """Runs all steps; returns the exit code."""
     began = time.monotonic()
-    videos = find(args.videos)
-    network, weights = find_network(args.backbone, args.weights)
-    if network.sees_clips and args.frames:
-        raise UserError(f"--frames: is for image networks; {network.backbone} sees the frames that it was trained with")
-    survey = look(args.videos, *videos, workers=args.workers)
     out = _shown(args.out or ROOT / "exps" / args.videos.resolve().name)
-    given = {"num_frames": args.frames, "folds": args.folds, "group_regex": args.group_regex, "workers": args.workers}
-    choices = choose(survey, out, network, **given)
-    if not network.sees_clips:
-        check_lengths(survey, choices.num_frames)
+    videos, notes = find(args.videos)
+    splitting = {"folds": args.folds, "group_regex": args.group_regex, "seed": args.seed}
+    check_given(args.videos, videos, out, **splitting)
+    check_network(args.backbone, args.weights, num_frames=args.frames)
+    survey = look(args.videos, videos, notes, num_frames=args.frames, workers=args.workers)
+    network, weights = find_network(args.backbone, args.weights)
+    choices = choose(survey, out, network, num_frames=args.frames, workers=args.workers, **splitting)
     kind = "video" if network.sees_clips else "image"
     chosen = [*choices.reasons, f"{network.backbone} is the {kind} network, with the weights {weights.name}"]
     for title, lines in (("found", survey.lines()), ("chosen", chosen)):

@@ -70,7 +70,7 @@ class Survey:
     @property
     def has_split(self) -> bool:
         """True where folders such as train/ and val/ divide the videos already."""
-        return splits_of([Path(video.path).parts[:-1] for video in self.videos]) is not None
+        return has_split(self.videos)
 
     def lines(self) -> list[str]:
         """Returns what was found in plain words, one fact per line."""
@@ -111,8 +111,17 @@ def find(folder: Path) -> tuple[list[Found], list[str]]:
     return videos, notes
 
 
-def look(folder: Path, videos: list[Found], notes: list[str], *, workers: int) -> Survey:
-    """Reads the packets of each video. Raises: UserError where too few videos can be read to go on."""
+def has_split(videos: Sequence[Found]) -> bool:
+    """Says whether folders such as train/ and val/ divide videos already."""
+    return splits_of([Path(video.path).parts[:-1] for video in videos]) is not None
+
+
+def look(folder: Path, videos: list[Found], notes: list[str], *, num_frames: int | None = None, workers: int) -> Survey:
+    """Reads the packets of each video.
+
+    num_frames: that a clip is known to take.
+    Raises: UserError where too few videos can be read to go on, and where one is shorter than a clip.
+    """
     found: dict[Path, Seen] = {}
     paths = [folder / video.path for video in videos]
     with Progress(len(paths), unit="videos looked at") as progress:
@@ -129,6 +138,7 @@ def look(folder: Path, videos: list[Found], notes: list[str], *, workers: int) -
     _check_classes(
         folder, [video for video, one in zip(videos, survey.seen, strict=True) if not one.fault], "readable "
     )
+    check_lengths(survey.readable, num_frames or 0)
     return survey
 
 
@@ -151,9 +161,9 @@ def see(path: Path) -> Seen:
     )
 
 
-def check_lengths(survey: Survey, num_frames: int) -> None:
+def check_lengths(videos: Sequence[Seen], num_frames: int) -> None:
     """Raises UserError if a video has fewer frames than a clip, which would show some of them twice."""
-    short = [one for one in survey.readable if one.frames < num_frames]
+    short = [one for one in videos if one.frames < num_frames]
     if short:
         least = min(short, key=lambda one: one.frames)
         raise UserError(

@@ -50,17 +50,24 @@ def is_video_network(name: str) -> bool:
     return True
 
 
+def weights_name(backbone: str, weights: str | None) -> str:
+    """Returns the file or the published name of the weights that a video network gets.
+
+    Raises: UserError if nobody publishes weights for it, or both arguments name some.
+    """
+    if backbone in CLIP_NETWORKS:
+        return weights or _published(backbone).id
+    if weights is None:
+        return backbone
+    raise UserError(f"--weights {weights}: --backbone {backbone} names weights already; give one of the two")
+
+
 def find_video_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
     """Returns what is known about a video network, and the file of its weights, which is fetched if it is not here.
 
     Raises: UserError in one line if nobody publishes weights for it, or what they hold cannot be a backbone.
     """
-    if backbone in CLIP_NETWORKS:
-        name = weights or _published(backbone).id
-    elif weights is None:
-        name = backbone
-    else:
-        raise UserError(f"--weights {weights}: --backbone {backbone} names weights already; give one of the two")
+    name = weights_name(backbone, weights)
     file = load_checkpoint_file(name)
     raw, notes = config_of(file)
     model: Mapping[str, Any] = raw["common"]["model"]

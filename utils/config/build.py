@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model_validator
 
 from utils.config.file import nearest
-from utils.config.words import as_needed
+from utils.config.words import MAPPINGS, as_needed, shown
 from utils.errors import ConfigError
 
 T = TypeVar("T")
@@ -171,10 +171,17 @@ def _first_mistake(error: ValidationError, name: str, known: list[str]) -> tuple
         return key, f"{name} needs it"
     # a value of several types, `bool | Literal["gaussian"]`, has one mistake for each of them
     of_it = [mistake for mistake in mistakes if mistake["loc"][:1] == first["loc"][:1]]
-    reasons = ["should have more entries" if _is_entry(mistake) else mistake["msg"] for mistake in of_it]
+    reasons = [_reason(mistake) for mistake in of_it]
     text, *more = dict.fromkeys(re.sub(r"^\w+ should ", "should ", reason) for reason in reasons)
     text = " or ".join([text, *(reason.removeprefix("should be ") for reason in more)])
-    return key, f"{text}, but is {first['input']!r}"
+    return key, f"{text}, but is {shown(first['input'])}"
+
+
+def _reason(mistake: Mapping[str, Any]) -> str:
+    """Returns what pydantic says of a mistake, in the words of a config where it uses those of Python."""
+    if _is_entry(mistake):
+        return "should have more entries"
+    return "should be a mapping" if mistake["type"] in MAPPINGS else str(mistake["msg"])
 
 
 def _is_entry(mistake: Mapping[str, Any]) -> bool:

@@ -19,7 +19,9 @@ from pydantic_core import PydanticUndefined
 from utils.config import ROOT_KEY
 from utils.config.safe_yaml import read_yaml
 from utils.config.schema import Common
+from utils.config.words import MAPPINGS, shown
 from utils.errors import CheckpointError, ConfigError
+from utils.files import no_pipe
 
 _PYSLOWFAST = {"TRAIN", "DATA", "MODEL", "SOLVER"}
 _NAMES_A_PLACE = re.compile(r"[/\\~:]|\.\w+$")  # of paths, addresses and files
@@ -153,7 +155,7 @@ def plain(value: Any) -> Any:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = no_pipe(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             f"{path}: no such config file; give --config exps/<dataset>/<experiment>/config.yaml"
@@ -313,12 +315,12 @@ def _reason(items: Sequence[Any], keys: Sequence[str], schema: type[BaseModel]) 
         return str(item["ctx"]["error"])
     value = item["input"]
     wanted = dict.fromkeys(_wanted(other) for other in items if other["input"] is value)
-    return f"should be {' or '.join(wanted)}, but is {value!r}"
+    return f"should be {' or '.join(wanted)}, but is {shown(value)}"
 
 
 def _wanted(item: Any) -> str:
     """Returns what one of pydantic's errors asks for: `a valid integer`."""
-    if item["type"] in ("is_instance_of", "model_type"):
+    if item["type"] in ("is_instance_of", "model_type", *MAPPINGS):
         return "a mapping"
     if item["type"] == "bool_type":
         return "True or False"

@@ -11,6 +11,7 @@ SPELLINGS = {
     for word, truth in {"on": True, "yes": True, "off": False, "no": False}.items()
     for form in (str.lower, str.capitalize, str.upper)
 }
+MAPPINGS = ("dict_type", "mapping_type")  # pydantic's names of the mistake of a value that should be a mapping
 
 
 def as_needed(values: Any, annotations: Mapping[str, Any]) -> Any:
@@ -30,6 +31,13 @@ def takes_words(annotation: Any) -> bool:
     """Returns whether a value of this type may be a word; where it may be True or False as well, a word means that."""
     kinds = list(_alternatives(annotation))
     return bool not in kinds and any(kind is str or isinstance(kind, str) for kind in kinds)
+
+
+def shown(value: Any) -> str:
+    """Returns a value as messages show it. Of True and False, nobody may have written these, so the words are named."""
+    if not isinstance(value, bool):
+        return repr(value)
+    return f"{value} (which is also what YAML makes of {'yes and on' if value else 'no and off'})"
 
 
 def _is_word(value: Any) -> bool:

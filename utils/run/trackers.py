@@ -128,8 +128,10 @@ PACKAGES = {"wandb": "wandb", "mlflow": "mlflow-skinny", "trackio": "trackio"}  
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raises ConfigError for a tracker whose package is not installed."""
+    """Raises ConfigError for a tracker that is named twice, or whose package is not installed."""
     for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"common.track: {name} is named {names.count(name)} times; name it once")
         if name in TRACKERS and importlib.util.find_spec(name) is None:
             raise ConfigError(f"common.track: {name} is not installed: pip install {PACKAGES[name]}")
 
@@ -147,7 +149,7 @@ class Trackers:
         self._open: dict[str, Tracker] = {}
         ids = folder / IDS
         known = _known(ids)
-        for name in dict.fromkeys(names):
+        for name in names:
             if name in TRACKERS:
                 self._open[name] = self._begin(name, folder, config, known.get(name))
         if self._open:

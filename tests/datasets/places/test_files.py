@@ -93,32 +93,36 @@ def test_what_passes_is_tried_again_and_said(
         (403, "access is denied"),
         (404, "no such file"),
         (410, "the server answers 410"),
-        (429, "no answer of use within 0.5 s .the server answers 429"),
-        (500, "no answer of use within 0.5 s .the server answers 500"),
+        (429, "no answer of use within 60 s .the server answers 429"),
+        (500, "no answer of use within 60 s .the server answers 500"),
         ("silent", "no answer of use within 0.5 s .the server is silent"),
         ("stall", "no answer of use within 0.5 s .the server is silent"),
-        ("truncate", "no answer of use within 0.5 s"),
-        ("die", "no answer of use within 0.5 s"),
-        ("another part", "no answer of use within 0.5 s .it sends bytes 7-69999 instead of 0-70000"),
+        ("truncate", "no answer of use within 60 s"),
+        ("die", "no answer of use within 60 s"),
+        ("another part", "no answer of use within 60 s .it sends bytes 7-69999 instead of 0-70000"),
     ],
 )
 def test_what_does_not_pass_is_an_error_with_the_address(
     server: FileServer, monkeypatch: pytest.MonkeyPatch, fault: Any, message: str
 ) -> None:
-    monkeypatch.setenv("DATA_TIMEOUT", "0.5")
+    if fault in ("silent", "stall"):
+        monkeypatch.setenv("DATA_TIMEOUT", "0.5")
+    else:  # the first answer is waited for as long as a busy machine takes, and no other fits in
+        monkeypatch.setenv("DATA_TIMEOUT", "60")
+        monkeypatch.setattr(remote, "_FIRST_PAUSE", 100.0)
     server.files["/a"] = SHORT
     server.always["/a"] = fault
     began = time.monotonic()
     with pytest.raises(FrameError, match=rf"^{server.address}/a: {message}"):
         read_bytes(f"{server.address}/a")
-    assert time.monotonic() - began < 5  # a hang would be endless
+    assert time.monotonic() - began < 50  # a hang would be endless
 
 
 def test_a_server_that_is_gone_is_an_error_in_time(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATA_TIMEOUT", "0.3")
     server.files["/a"] = LONG
     stream = open_file(f"{server.address}/a")
     assert stream.read(10) == LONG[:10]
+    monkeypatch.setenv("DATA_TIMEOUT", "0.3")
     server.stop()
     server.always["/a"] = "die"  # connections that are open
     with pytest.raises(FrameError, match=r"no answer of use within"):
@@ -131,10 +135,7 @@ def test_a_server_that_is_gone_is_an_error_in_time(server: FileServer, monkeypat
 
 
 @pytest.mark.parametrize(("more", "message"), [(1000, "70000 bytes long and not 71000"), (-1000, "and not 69000")])
-def test_a_wrong_length_is_an_error(
-    server: FileServer, monkeypatch: pytest.MonkeyPatch, more: int, message: str
-) -> None:
-    monkeypatch.setenv("DATA_TIMEOUT", "0.3")
+def test_a_wrong_length_is_an_error(server: FileServer, more: int, message: str) -> None:
     server.files["/a"], server.lengths["/a"] = SHORT, len(SHORT) + more
     with pytest.raises(FrameError, match=message):
         read_bytes(f"{server.address}/a")

@@ -25,12 +25,14 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_video(tmp_path_factory.mktemp("videos") / "a.mp4", frames=8, size=(32, 32))
 
 
-def survey(video: Path, *, each: int = 6, seconds: float = 3.0, split: bool = False, fault: str = "") -> Survey:
+def survey(
+    video: Path, *, each: int = 6, frames: int = 8, seconds: float = 3.0, split: bool = False, fault: str = ""
+) -> Survey:
     """Two classes of `each` videos, all of them the same file."""
     prefix = ["train/", "val/"] if split else [""]
     names = [f"{prefix[n % len(prefix)]}{label}/v{n}.mp4" for label in ("jump", "run") for n in range(each)]
     videos = [Found(name, name.split("/")[-2], 0) for name in names]
-    seen = [Seen(video, 8, seconds, 8 / seconds, 32, 32, fault if n == 0 else "") for n in range(len(names))]
+    seen = [Seen(video, frames, seconds, frames / seconds, 32, 32, fault if n == 0 else "") for n in range(len(names))]
     return Survey(video.parent, videos, seen, [])
 
 
@@ -41,7 +43,7 @@ VIDEOS = Network("x3d_xs", "weights.pth", {}, method="clip3d", about=["it sees 4
 def chosen(
     found: Survey, out: Path, network: Network = IMAGES, *, frames: int | None = None, folds: int | None = None
 ) -> Choices:
-    return choose(found, out, network, num_frames=frames, folds=folds, group_regex=None, workers=1)
+    return choose(found, out, network, num_frames=frames, folds=folds, group_regex=None, seed=0, workers=1)
 
 
 @pytest.mark.whole
@@ -69,8 +71,8 @@ def test_the_smallest_class_limits_the_folds_and_many_videos_need_none(video: Pa
 
 @pytest.mark.whole
 def test_long_videos_get_more_frames_unless_a_number_is_given(video: Path, tmp_path: Path) -> None:
-    assert chosen(survey(video, seconds=60.0), tmp_path / "out").num_frames == 16
-    given = chosen(survey(video, seconds=60.0), tmp_path / "out", frames=4)
+    assert chosen(survey(video, frames=16, seconds=60.0), tmp_path / "out").num_frames == 16
+    given = chosen(survey(video, frames=16, seconds=60.0), tmp_path / "out", frames=4)
     assert given.num_frames == 4 and "as --frames says" in given.reasons[0]
 
 

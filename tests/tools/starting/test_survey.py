@@ -76,6 +76,6 @@ def test_a_damaged_video_is_counted_apart_and_its_class_must_do_without(tmp_path
 
 def test_a_video_shorter_than_a_clip_is_named_with_the_way_out(tmp_path: Path) -> None:
     found = survey(made(tmp_path, run=[12, 3], jump=[5, 12]))
-    check_lengths(found, 3)
+    check_lengths(found.readable, 3)
     with pytest.raises(UserError, match=r"run1\.mp4: has 3 frames, and a clip takes 8 \(2 such videos\).* --frames 3$"):
-        check_lengths(found, 8)
+        check_lengths(found.readable, 8)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -112,6 +113,21 @@ def test_an_error_that_names_no_argument_stays_what_it_is() -> None:
     with pytest.raises(ValueError, match=r"^no argument is named here$") as caught:
         build(TABLE, "child", {"width": 4}, where="common.x")
     assert not isinstance(caught.value, ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("no", r"False \(which is also what YAML makes of no and off\)"),
+        (True, r"True \(which is also what YAML makes of yes and on\)"),
+        ("tam", "'tam'"),
+    ],
+)
+def test_a_value_that_should_be_a_mapping_is_shown_as_it_may_have_been_written(value: Any, shown: str) -> None:
+    def takes(*, part: Mapping[str, Any] | None = None) -> None: ...
+
+    with pytest.raises(ArgumentError, match=rf"^common.x.part: should be a mapping, but is {shown}$"):
+        call(takes, {"part": value}, "it", "common.x")
 
 
 def test_words_and_numbers_are_read_as_the_signature_needs_them() -> None:

@@ -101,6 +101,11 @@ def test_a_tracker_that_is_not_installed_is_named_before_a_run(monkeypatch: pyte
         check_trackers(["mlflow"])
 
 
+def test_a_tracker_that_is_named_twice_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"^common\.track: tensorboard is named 2 times; name it once$"):
+        check_trackers(["tensorboard", "tensorboard"])
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", list(PACKAGES))
 def test_each_tracker_records_offline_what_metrics_jsonl_holds(
