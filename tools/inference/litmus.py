@@ -229,7 +229,7 @@ def lines(about: dict[str, Any], found: Sequence[ClassNeeds], names: Sequence[st
         ]
         for one, name in zip(found, names, strict=True)
     ]
-    titles = ["class", "verdict", "videos", "right", "lost: shuffled", "reversed", SINGLE, "told by what stands still"]
+    titles = ["class", "verdict", "videos", "right", "lost: shuffled", "reversed", SINGLE, "known by what stands still"]
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in VERDICTS}
     return [
         f"{about['videos']} videos of {len(found)} classes, each evaluated {about['evaluations']} times",
