@@ -112,7 +112,7 @@ def read_litmus(folder: Path) -> dict[str, Any] | None:
 
 
 def _other_checkpoint(found: Mapping[str, Any], folder: Path) -> str:
-    """Says that a litmus.json is not of the folder's best checkpoint; "" if it is, or if there is none to compare."""
+    """Says that a litmus.json is not of the folder's best checkpoint; "" if it is, or without a best one."""
     if not (folder / BEST).is_file():
         return ""
     best = saved_as(read(folder / BEST))
