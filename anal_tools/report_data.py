@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,14 @@ from anal_tools.segment_scores import score_case
 from anal_tools.span_report import span_data
 from anal_tools.strips import GAP, Strips, make_strips
 from utils.errors import UserError
+from utils.run.checkpoint import BEST, read, saved_as
+from utils.run.folder import LITMUS
 from utils.run.progress import duration
 from utils.scoring.segments.matching import ACTIVITYNET
 from utils.scoring.task import MULTI_LABEL, SINGLE_LABEL
 
 KINDS = {SINGLE_LABEL: report_single, MULTI_LABEL: report_multi}
 MAX_POINTS = 1500  # per learning curve; longer curves are averaged over groups of steps
-
-
-LITMUS = "litmus.json"  # of tools.litmus, in an experiment's folder
 
 
 def report_data(
@@ -97,6 +96,7 @@ def experiment_data(experiment: Experiment, name: str, *, strip_budget: int) -> 
 def read_litmus(folder: Path) -> dict[str, Any] | None:
     """Returns what tools.litmus has found out about an experiment; None before it has.
 
+    `note` says so where that is not known to be of the folder's best checkpoint.
     Raises: UserError for a file that it has not written.
     """
     path = folder / LITMUS
@@ -105,10 +105,21 @@ def read_litmus(folder: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if {"videos", "protocol", "right", "classes"} <= found.keys():
-            return dict(found)
+            return found | ({"note": note} if (note := _other_checkpoint(found, folder)) else {})
     except (ValueError, AttributeError, OSError) as error:
         raise UserError(f"{path}: cannot be read as what tools.litmus writes ({error})") from None
     raise UserError(f"{path}: is not what tools.litmus writes; make it again, or move it away")
+
+
+def _other_checkpoint(found: Mapping[str, Any], folder: Path) -> str:
+    """Says that a litmus.json is not of the folder's best checkpoint; "" if it is, or without a best one."""
+    if not (folder / BEST).is_file():
+        return ""
+    best = saved_as(read(folder / BEST))
+    if best and all(found.get(key) == value for key, value in best.items()):
+        return ""
+    steps = " and ".join(f"step {one.get('step', 'unknown')}" for one in (found, best))
+    return f"{LITMUS} is not known to be of {BEST} ({steps}); run tools.litmus again"
 
 
 def run_rows(experiment: Experiment) -> list[tuple[str, str]]:

@@ -17,6 +17,8 @@ from datasets.protocol import clip_protocol
 from datasets.split import check_dataset
 from methods.base import Method
 from methods.build import build_method
+from networks.checkpoints.layouts.base import Description
+from networks.checkpoints.protocols import sections
 from networks.prepare import freeze_bn
 from tests.helpers.published_recipes import (
     CLASSES,
@@ -249,3 +251,14 @@ def test_a_header_is_read_up_to_the_first_key(tmp_path: Path) -> None:
     header: Any = read_header(file)
     assert (header.title, header.commands) == ("Set: a net.", ("run me",))
     assert header.fields == {"Batch": "8 a step; more"}
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if "/videomae_" in name])
+def test_a_videomae_is_tested_by_its_recipe_as_by_what_its_file_shows(name: str) -> None:
+    common = config(name)
+    described = Description(method="clip3d", backbone=common.model.backbone)
+    described.arguments["num_class"] = common.model.num_class
+    shown = {"model": common.model.model_dump(exclude_unset=True), "lr_scheduler": {"base_lr": 0.1, "max_iter": 1}}
+    other = Common.model_validate(shown | {"batch_size": 2} | sections("VideoMAE", described))
+    clip = method(name).clip
+    assert clip_protocol(common, clip, train=False).as_dict() == clip_protocol(other, clip, train=False).as_dict()

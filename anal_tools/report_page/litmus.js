@@ -10,6 +10,7 @@ function drawLitmus() {
     return;
   }
   area.append(element("p", { class: "note" }, `${found.videos} videos; ${found.protocol}. Percent of the videos of a class, with 95 % intervals: how many are right as they are, and how many fewer when their clips are changed.`));
+  if (found.note) area.append(element("p", { class: "note" }, found.note));
   makeTable(area, {
     caption: "Accuracy by what is left of clips", file: "conditions.csv", filter: false, rows: Object.entries(found.right),
     columns: [

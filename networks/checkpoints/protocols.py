@@ -155,8 +155,8 @@ def _video_vit(description: Description) -> Sections:
         views = (2, 3) if something else (8, 3)
         return _sections("torchvision_swin3d", "clip", size=size, resize=size, views=views, input_size=size)
     if something:
-        return _sections("mmaction2_slowfast", "twice", size=224, resize=224, views=(2, 3), input_size=224)
-    return _sections("mmaction2_slowfast", "clip", size=224, resize=224, views=(5, 3), input_size=224)
+        return _sections("videomae", "twice", size=224, resize=224, views=(2, 3), input_size=224)
+    return _sections("videomae", "clip", size=224, resize=224, views=(5, 3), input_size=224)
 
 
 def _mmaction2_vit(description: Description) -> Sections:
@@ -164,6 +164,8 @@ def _mmaction2_vit(description: Description) -> Sections:
     if description.backbone.startswith("timesformer"):
         size = found["augmentation"]["input_size"]
         return _sections("mmaction2_slowfast", "mmaction2_clip", size=size, resize=size, views=(1, 3), input_size=size)
+    if description.backbone.startswith("videomae"):
+        found["augmentation"]["preset"] = "mmaction2_slowfast"
     return found
 
 

@@ -59,6 +59,7 @@ class FramePlaces(TemporalModule):
 
     takes_tokens: ClassVar[bool] = True
     any_length = False
+    looks_ahead: ClassVar[str] = "which belongs to AIM, whose attention over time sees all frames of a clip"
 
     def __init__(self, channels: int, *, num_frames: int, channel_dim: int = -1) -> None:
         super().__init__(channels, num_frames=num_frames, channel_dim=channel_dim)
@@ -84,6 +85,7 @@ class STAdapter(TemporalModule):
 
     spot: ClassVar[Spot] = "transformer"
     takes_tokens: ClassVar[bool] = True
+    looks_ahead: ClassVar[str] = "whose convolution over time sees the frame behind each, and which averages all frames"
 
     def __init__(
         self,
@@ -158,7 +160,8 @@ class AIM(TemporalModule):
 
     spot: ClassVar[Spot] = "transformer"
     takes_tokens: ClassVar[bool] = True
-    trains: ClassVar[tuple[str, ...]] = ("norm",)
+    trains: ClassVar[tuple[str, ...]] = ("norm", "fc_norm")  # timm's last norm, in front of its pooling or behind it
+    looks_ahead: ClassVar[str] = "whose attention over time sees all frames of a clip"
 
     def __init__(
         self,

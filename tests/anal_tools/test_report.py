@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from anal_tools import report_data, report_single
 from anal_tools.experiment import open_experiment
@@ -21,6 +22,7 @@ from tests.helpers.run_tool import run_tool
 from utils.config.file import load_config
 from utils.errors import UserError
 from utils.scoring.result_files import LINES, SCORES, TEXT, read_results, write_results
+from utils.torch_file import SUM
 
 
 def data_of(page: str) -> dict[str, Any]:
@@ -181,6 +183,11 @@ def test_what_the_test_for_time_found_is_a_section_and_another_file_is_refused(t
     found = {"videos": 3, "protocol": "1 clip", "right": {"as it is": 50.0}, "classes": []}
     (tmp_path / "litmus.json").write_text(json.dumps(found))
     assert data_of(render([open_experiment(tmp_path)]))["experiments"][0]["litmus"] == found
+    torch.save({"step": 7, "state_dict": {}, SUM: 1}, tmp_path / "ckpt_best.pth.tar")
+    for known, note in (({"step": 7, "sum": 1}, None), ({"step": 5, "sum": 2}, "step 5 and step 7"), ({}, "unknown")):
+        (tmp_path / "litmus.json").write_text(json.dumps(found | known))
+        said = data_of(render([open_experiment(tmp_path)]))["experiments"][0]["litmus"].get("note")
+        assert said is None if note is None else note in said
     for wrong in ("{}", "[", "[]"):
         (tmp_path / "litmus.json").write_text(wrong)
         with pytest.raises(UserError, match=r"litmus\.json: .* what tools\.litmus writes"):

@@ -14,6 +14,7 @@ import yaml
 
 from tests.helpers.experiment import run
 from tests.helpers.make_video import encoder
+from tests.helpers.run_tool import run_tool
 from tools import score_segments, segment
 from tools.inference import load
 from utils.errors import ConfigError, UserError
@@ -105,6 +106,7 @@ def test_a_network_over_whole_videos_learns_when_a_film_is_bright_or_grey(
         load(saved).timeline(films / "film_2.mp4", window=1.0)
     with pytest.raises(UserError, match=r"gives no class to a clip; use tools\.segment"):
         load(saved).predict(films / "film_2.mp4")
+    assert "gives no class to a clip" in run_tool("litmus", saved, tmp_path / "any.txt", code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,13 +19,15 @@ from tools.inference import conditions
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.cli import Progress
 from utils.errors import UserError
-from utils.files import atomic_write
+from utils.files import atomic_write, check_place
 from utils.scoring.needs import (
     AS_IT_IS,
     BACKGROUND,
     NEEDS_ORDER,
+    NOT_RECOGNISED,
     SINGLE,
     SWAPPED,
+    UNCLEAR,
     VERDICTS,
     ClassNeeds,
     Range,
@@ -40,6 +42,8 @@ NAMES = (AS_IT_IS, *conditions.CONDITIONS, SINGLE, BACKGROUND, SWAPPED)
 
 def run(args: argparse.Namespace) -> int:
     """Scores the list, prints what its classes need, and writes it to --json."""
+    if args.json:
+        check_place(args.json)
     recognizer = load_from_arguments(args)
     _refuse_what_cannot_be_tested(recognizer)
     split = _opened(recognizer, args)
@@ -49,9 +53,11 @@ def run(args: argparse.Namespace) -> int:
     found = needs_of_classes(labels[rows], predicted, lent, num_class=recognizer.num_class)
     about = {
         "checkpoint": str(args.checkpoint),
+        **recognizer.saved,
         "list": str(args.list),
         "protocol": str(split.protocol),
         "videos": len(rows),
+        "evaluations": evaluations(recognizer),
         "faults": faults,
         "right": {name: _share(answers, labels[rows]) for name, answers in predicted.items()},
         "classes": [asdict(one) | {"name": recognizer.name(one.label)} for one in found],
@@ -64,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse_what_cannot_be_tested(recognizer: Recognizer) -> None:
+    recognizer.refuse_whole_videos()
     clip = recognizer.protocol.clip
     if recognizer.common.multi_label:
         raise UserError(f"{recognizer.path}: its videos show several classes; the test is for one class per video")
@@ -71,6 +78,14 @@ def _refuse_what_cannot_be_tested(recognizer: Recognizer) -> None:
         raise UserError(f"{recognizer.path}: sees {clip.modality}, which is motion already; the test is for RGB frames")
     if clip.num_pictures == 1:
         raise UserError(f"{recognizer.path}: sees one frame, so it cannot see time")
+
+
+def evaluations(recognizer: Recognizer) -> int:
+    """Returns how often each view of a video goes through the network, if its background can be separated."""
+    single = 0  # of a network that looks at frames one by one, the answers for the clip as it is
+    if not recognizer.method.averages_frames:
+        single = len(conditions.single_frames(recognizer.protocol.clip.num_pictures))
+    return len(NAMES) - 1 + single
 
 
 def _opened(recognizer: Recognizer, args: argparse.Namespace) -> Split:
@@ -210,19 +225,21 @@ def lines(about: dict[str, Any], found: Sequence[ClassNeeds], names: Sequence[st
             str(one.videos),
             _text(one.right),
             *(_text(one.lost.get(condition)) for condition in ("shuffled", "reversed", SINGLE)),
-            "still" if one.still else "",
+            "yes" if one.still else "",
         ]
         for one, name in zip(found, names, strict=True)
     ]
+    titles = ["class", "verdict", "videos", "right", "lost: shuffled", "reversed", SINGLE, "known by what stands still"]
     counts = {verdict: sum(one.verdict == verdict for one in found) for verdict in VERDICTS}
     return [
-        f"{about['videos']} videos of {len(found)} classes; {about['protocol']}",
+        f"{about['videos']} videos of {len(found)} classes, each evaluated {about['evaluations']} times",
+        about["protocol"],
         *_aligned([["clips", "right"], *rows]),
         "",
-        *_aligned([["class", "verdict", "videos", "right", "lost: shuffled", "reversed", SINGLE, "seen in"], *shown]),
+        *_aligned([titles, *shown]),
         "",
         ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count),
-        *_warnings(found, names, counts[NEEDS_ORDER]),
+        *_warnings(found, names, counts),
     ]
 
 
@@ -236,12 +253,13 @@ def _text(share: Range | None) -> str:
     return "" if share is None else f"{share.value:.0f} ({share.low:.0f} to {share.high:.0f})"
 
 
-def _warnings(found: Sequence[ClassNeeds], names: Sequence[str], ordered: int) -> list[str]:
-    """Returns what a user should know: cues that stand still, and that no class needs order."""
+def _warnings(found: Sequence[ClassNeeds], names: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+    """Returns what a user should know: cues that stand still, and that no class needs order, where that is sure."""
     still = [name for one, name in zip(found, names, strict=True) if one.still]
     chance = 100 / max(len(found), 2)
     led = [n for one, n in zip(found, names, strict=True) if one.follows and one.follows.low > 2 * chance]
-    said = [] if ordered else ["no class needs the order of its frames"]
+    open_or_ordered = counts[NEEDS_ORDER] + counts[UNCLEAR] + counts[NOT_RECOGNISED]
+    said = [] if open_or_ordered else ["no class needs the order of its frames"]
     if still:
         said.append(f"recognised by what stands still alone: {_some(still)}")
     if led:

@@ -34,6 +34,7 @@ class TrainedNetwork:
     class_names: names by label; None when the checkpoint does not contain them.
     trained_on: usual length of its training videos, in `frames` and `seconds`, as far as the checkpoint says it.
     notes: where the config of weights of other projects comes from, and what their user has to know.
+    saved: what tells a checkpoint of ours from others (utils/run/checkpoint.py); {} in files of other projects.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class TrainedNetwork:
     device: torch.device
     trained_on: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    saved: Mapping[str, Any] = field(default_factory=dict)
     _folded: dict[Any, Folded] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property

@@ -37,6 +37,7 @@ from tools.inference.streaming import stream_frames, streaming_network
 from tools.inference.whole_timeline import whole_timeline
 from utils.config.file import load_config, stored_config
 from utils.errors import ConfigError, FrameError, UserError
+from utils.run.checkpoint import saved_as
 
 
 class Recognizer(TrainedNetwork):
@@ -337,7 +338,8 @@ def load(
     if names is None and file.layout != LAYOUT.name:
         names, origin = class_names_for(file, common.model.num_class, None)
         notes.append(f"class names: {origin}" if names else "class names: unknown, so classes have numbers only")
-    return Recognizer(path, method, common, protocol, names, chosen, _trained_on(file), [*notes, *report.warnings])
+    notes = [*notes, *report.warnings]
+    return Recognizer(path, method, common, protocol, names, chosen, _trained_on(file), notes, saved_as(file.others))
 
 
 def load_from_arguments(args: argparse.Namespace) -> Recognizer:

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
         for note in found.notes:
             print(f"{found.id}: note: {note}", file=sys.stderr)
         if found.support not in READABLE:
-            print(f"{found.id}: note: no network here can be filled from it yet", file=sys.stderr)
+            print(f"{found.id}: note: {_use(found)}", file=sys.stderr)
         print(fetch(found))
     return 0
 
@@ -53,6 +53,13 @@ def _print_list(args: argparse.Namespace) -> int:
     return 0
 
 
+def _use(found: Published) -> str:
+    """Says what can be done with a file that no network here is filled from alone."""
+    if found.support == "head":
+        return "a head: python -m tools.convert_checkpoint ENCODER OUT --head FILE joins it to its encoder"
+    return "no network here can be filled from it yet"
+
+
 def details(found: Published) -> Iterator[str]:
     """Yields the lines about an entry."""
     here = local_file(found)
@@ -67,7 +74,7 @@ def details(found: Published) -> Iterator[str]:
         "SHA-256": f"begins with {found.sha256}" if found.sha256 else "not published, so it is not checked",
         "licence": f"{found.licence or 'none stated'}{MARKS[found.commercial]}",
         "recipe": f"exps/{found.recipe} ({found.relation.replace('_', ' ')})" if found.recipe else "",
-        "used as": "" if found.support in READABLE else "no network here can be filled from it yet",
+        "used as": "" if found.support in READABLE else _use(found),
     }
     yield found.id
     yield from (f"  {name:<13} {printable(str(value))}" for name, value in rows.items() if value)

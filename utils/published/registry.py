@@ -31,7 +31,8 @@ class Published:
     layout: project whose names its entries have.
     task: classification, multi-label, image-classification, image-encoder, pretraining or probe.
     modality: rgb or flow.
-    support: "now" for networks over clips and images, "backbone" for timm's, "planned" if nothing reads it yet.
+    support: "now" for networks over clips and images, "backbone" for timm's, "head" for a head that
+        tools.convert_checkpoint joins to its encoder, "planned" if nothing reads it yet.
     url: the address of the file; "" if it is on the Hugging Face Hub, or if it can be had by hand only.
     hub: its repository on the Hub. page: the page from which it can be had by hand.
     file: its name, inside the repository if it is on the Hub; "" if the address or nobody says it.

@@ -213,6 +213,11 @@ def read(path: Path) -> Any:
         raise CheckpointError(f"{path}: damaged or not a checkpoint: {reason}") from None
 
 
+def saved_as(contents: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what tells a checkpoint of ours from others, `step` and the `sum` of its weights; {} if it has no sum."""
+    return {"step": contents.get("step"), "sum": contents[SUM]} if SUM in contents else {}
+
+
 def find_best(folder: Path) -> Path:
     """Returns the path of an experiment's best checkpoint. Raises: UserError before there is one."""
     path = folder / BEST

@@ -30,11 +30,12 @@ from utils.system import discard, lock
 
 METRICS = "metrics.jsonl"
 DAMAGED = "metrics_damaged.txt"  # lines that were no records
+LITMUS = "litmus.json"  # what tools.litmus has found out about the best checkpoint
 RUNS = "runs.jsonl"  # what utils/run/about.py says about each start of a training
 # the files that --fresh moves away, so that those of an old run do not mix with those of the new one
 OUTPUTS = (
     *("ckpt.pth.tar", "ckpt_before.pth.tar", "ckpt_best.pth.tar", METRICS, DAMAGED, RUNS, "events", IDS),
-    *("reference_result.txt", "reference_result.jsonl", "reference_scores.npz", "analysis"),
+    *("reference_result.txt", "reference_result.jsonl", "reference_scores.npz", LITMUS, "analysis"),
 )
 
 

@@ -83,14 +83,13 @@ def _needs(
         taken = predicted[SWAPPED][rows][known] == lent[rows][known]
         ends = (float(end) for end in wilson_interval(int(taken.sum()), int(known.sum())))
         follows = Range(100.0 * float(taken.mean()), *ends)
-    recognised = right.low > chance
-    still = recognised and BACKGROUND in lost and lost[BACKGROUND].high < MARGIN
-    return ClassNeeds(label, videos, right, _verdict(lost, recognised=recognised), still, follows, lost)
+    still = right.low > chance and BACKGROUND in lost and lost[BACKGROUND].high < MARGIN
+    return ClassNeeds(label, videos, right, _verdict(right, lost, chance), still, follows, lost)
 
 
-def _verdict(lost: Mapping[str, Range], *, recognised: bool) -> str:
-    if not recognised:
-        return NOT_RECOGNISED
+def _verdict(right: Range, lost: Mapping[str, Range], chance: float) -> str:
+    if right.low <= chance:  # perhaps by chance alone
+        return UNCLEAR if right.value > chance else NOT_RECOGNISED
     if any(lost[name].low > 0 for name in ORDER):
         return NEEDS_ORDER
     if lost[SINGLE].low > 0:

@@ -209,6 +209,15 @@ PRESETS: dict[str, Preset] = {
         std=IMAGENET_STD,
         input_size=224,
     ),
+    "videomae": Preset(
+        source="MCG-NJU/VideoMAE: OpenCV's bilinear resize in tests, random crops of floats in training",
+        train_crop=RandomResized(),
+        test_crops=TestCrops(256, centre="floor", three="mmaction2"),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        train_interpolation="float",
+        input_size=224,
+    ),
     "vmz": dataclasses.replace(
         _TORCHVISION,
         source="facebookresearch/VMZ",

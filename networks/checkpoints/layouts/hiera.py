@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
@@ -38,8 +37,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     description = _described(ours)
     pretrained = len(ours) < len(state)
     if pretrained and "norm.weight" not in ours:  # what it normalises behind its blocks is another sum of them
-        width = ours[PATCHES].shape[0] * 2**POOLS
-        ours |= {"norm.weight": torch.ones(width), "norm.bias": torch.zeros(width)}
+        description.fresh = ("network.norm.",)
         description.notes.append(
             "a masked auto-encoder: its decoder is left out, and the last norm begins as it does in a new network"
         )

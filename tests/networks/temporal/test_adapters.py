@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from methods.build import prepared_method
+from methods.frame_by_frame import obstacle
 from methods.tsn import TSN
 from networks.recompute import recompute_blocks
 from networks.temporal.adapters import FrameMean
@@ -120,6 +121,22 @@ def test_freezing_the_base_leaves_adapters_and_classifier_and_aims_last_norm() -
         assert learns == added | more
         method.train()
         assert method.dropout.training and not method.backbone.blocks[0].attn.training
+
+
+def test_aims_last_norm_learns_behind_an_average_too() -> None:
+    kwargs = HOSTS["timm/vit_tiny_patch16_224"] | {"global_pool": "avg"}
+    method = TSN(
+        backbone="timm/vit_tiny_patch16_224", num_class=3, num_segments=FRAMES, temporal=ADAPTERS[2], kwargs=kwargs
+    )
+    assert not method.is_base("backbone.fc_norm.weight") and method.is_base("backbone.blocks.0.norm1.weight")
+
+
+def test_why_adapters_cannot_run_frame_by_frame_is_said_in_words() -> None:
+    for temporal, message in (
+        (ADAPTERS[0], "STAdapter, whose convolution over time sees the frame behind each"),
+        (ADAPTERS[2], "AIM, whose attention over time sees all frames of a clip"),
+    ):
+        assert message in obstacle(made("timm/vit_tiny_patch16_224", temporal))
 
 
 def test_stages_choose_blocks_and_what_does_not_fit_is_named() -> None:

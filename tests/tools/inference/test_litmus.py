@@ -18,6 +18,8 @@ from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import TSN, write_checkpoint
 from tools.inference import conditions, load
 from tools.inference import litmus as command
+from utils.run.checkpoint import read
+from utils.torch_file import SUM
 
 FRAMES, SIDE, CLASSES, COUNT = 6, 32, 3, 16
 
@@ -167,7 +169,24 @@ def test_no_class_of_a_tsn_needs_order_whatever_it_has_learned(tmp_path: Path, m
     found = tried(tmp_path, monkeypatch, "order", load(path, device="cpu").method)
     assert found["right"]["shuffled"] == found["right"]["reversed"] == found["right"]["single frames"]
     assert not [one for one in found["classes"] if one["verdict"] == "needs order"]
-    assert "no class needs the order of its frames" in found["text"]
+    assert "no class needs the order" not in found["text"]  # nothing is known of the class that is not recognised
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
+    said = run_tool(
+        "litmus", tmp_path / "none.pth", tmp_path / "v.txt", "--json", tmp_path / "no/l.json", code=2
+    ).stderr
+    assert said.endswith("l.json: its folder does not exist; create it first\n") and said.count("\n") == 1
+
+
+def test_the_file_says_which_checkpoint_it_is_of_and_how_often_a_video_was_evaluated(tmp_path: Path) -> None:
+    path = write_checkpoint(tmp_path / "run", TSN | {"type": "tsm", "num_segments": 8}, num_class=CLASSES)
+    found = tmp_path / "litmus.json"
+    text = run_tool("litmus", path, make(tmp_path / "data", "order"), "--json", found, "--per-class", "1").stdout
+    about, saved = json.loads(found.read_text()), read(path)
+    assert (about["step"], about["sum"]) == (saved["step"], saved[SUM])
+    assert about["evaluations"] == 16 and "each evaluated 16 times" in text
+    assert "no class needs the order" not in text  # nothing can be said of one video
 
 
 def test_what_cannot_be_tested_is_refused(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_licences_and_scores_are_of_known_kinds() -> None:
             scores = protocol.keys() - PROTOCOL
             assert scores and scores <= SCORES.keys(), found.id
             assert all(0 < protocol[score] <= 100 for score in scores), found.id
-        assert found.support in ("now", "backbone", "planned")
+        assert found.support in ("now", "backbone", "head", "planned")
 
 
 def test_recipes_exist_and_each_published_number_belongs_to_one_entry() -> None:

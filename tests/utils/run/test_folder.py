@@ -129,9 +129,11 @@ def test_other_processes_write_nothing(tmp_path: Path) -> None:
 
 
 def test_set_aside_moves_an_old_runs_outputs_and_keeps_the_log(tmp_path: Path) -> None:
-    (tmp_path / "ckpt.pth.tar").write_text("old")
+    for name in ("ckpt.pth.tar", "litmus.json"):
+        (tmp_path / name).write_text("old")
     with RunFolder(tmp_path) as folder:
         folder.log("line")
         assert folder.set_aside() == tmp_path / "previous-1"
         assert folder.set_aside() is None
     assert (tmp_path / "previous-1" / "ckpt.pth.tar").read_text() == "old" and (tmp_path / "log.txt").exists()
+    assert (tmp_path / "previous-1" / "litmus.json").exists() and not (tmp_path / "litmus.json").exists()

@@ -64,6 +64,11 @@ def test_few_videos_cannot_tell_that_nothing_is_needed_but_all_of_them_tell_what
     assert (lost.value, lost.low, lost.high) == (0.0, -7.5, 7.5)
 
 
+def test_a_class_of_three_right_videos_is_not_said_to_be_not_recognised() -> None:
+    assert verdict(3).verdict == UNCLEAR  # 44 percent may be right, and chance is 50
+    assert verdict(3, right=0.0).verdict == NOT_RECOGNISED
+
+
 def test_the_interval_of_a_loss_covers_the_truth() -> None:
     rng, inside = np.random.default_rng(0), 0
     for trial in range(60):

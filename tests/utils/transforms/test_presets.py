@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -97,6 +98,16 @@ def test_torchvision_presets_equal_the_transforms_that_come_with_its_weights(nam
     theirs = weights.transforms()(torch.from_numpy(frames).permute(0, 3, 1, 2))  # C,T,H,W
     torch.testing.assert_close(ours[0], theirs, atol=LEVEL, rtol=0)
     assert (ours[0] - theirs).abs().mean() < 0.01 * LEVEL
+
+
+def test_videomae_is_tested_with_opencvs_bilinear_resize_of_the_short_side() -> None:
+    frames = fill.make_frames(2, 270, 401)
+    clips, _ = find_preset("videomae").test(input_size=224, resize=224, num_crops=3).apply(frames)
+    scaled = np.stack([cv2.resize(frame, (401 * 224 // 270, 224), interpolation=cv2.INTER_LINEAR) for frame in frames])
+    free = scaled.shape[2] - 224
+    assert clips.dtype == np.uint8 and free % 2 == 0
+    for clip, left in zip(clips, (0, free, free // 2), strict=True):
+        np.testing.assert_array_equal(clip, scaled[:, :, left : left + 224])
 
 
 def test_float_resize_equals_normalising_first_as_pytorchvideo_does() -> None:
