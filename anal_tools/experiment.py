@@ -21,7 +21,8 @@ from utils.run.about import as_json
 from utils.run.folder import METRICS, RUNS, read_records
 from utils.scoring.evaluation import Evaluation
 from utils.scoring.metrics import confusion_matrix
-from utils.scoring.result_files import read_results
+from utils.scoring.result_files import TEXT, read_results
+from utils.scoring.segment_evaluation import ANSWER, TRUTH
 from utils.scoring.task import MULTI_LABEL
 
 CONFIG = "config.yaml"
@@ -80,7 +81,15 @@ def experiment_folder(text: str) -> Path:
 
 
 def open_experiment(folder: Path) -> Experiment:
-    """Reads results, config and class names. Raises: UserError if there are no results or they are incomplete."""
+    """Reads results, config and class names.
+
+    Raises: UserError if there are no results, if they are incomplete, or if they are of segments.
+    """
+    if not (folder / TEXT).is_file() and (folder / ANSWER).is_file():
+        raise UserError(
+            f"{folder}: its results are segments of whole videos, which have a page of their own: "
+            f"python -m tools.score_segments {folder / TRUTH} {folder / ANSWER} --page {folder / 'segments.html'}"
+        )
     results = read_results(folder)
     config = read_config(folder)
     return Experiment(folder, config, results, _class_names(results, config))

@@ -6,7 +6,7 @@ The one place where the names of stores, presets and sampling rules in a config 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,7 +19,6 @@ from datasets import DATASETS, FakeDataset
 from datasets.cached_features import CachedDataset, FeatureBatches, origin
 from datasets.frame_dataset import SampleDataset
 from datasets.lists.groups import fold_split, group_names
-from datasets.lists.records import RecordList
 from datasets.lists.shards import is_shards, missing_shard, shard_starts
 from datasets.loader import EvalShard, TrainStream, Window, balanced_chances, make_loader
 from datasets.open import background_of, flip_labels, has_videos, open_frames, open_list, store_type
@@ -125,9 +124,13 @@ class Split:
         )
 
     def prepare(self, network: Any, device: torch.device, log: Callable[[str], None]) -> None:
-        """Computes the features of whole videos that data.feature_cache lacks; `log` takes lines about it."""
+        """Computes the features of whole videos that data.feature_cache lacks; `log` takes lines about it.
+
+        Raises: ListError when more videos are damaged, or end before a span, than bad_frame_budget allows.
+        """
         if isinstance(self.dataset, WholeVideos):
             self.dataset.compute(network, device, log)
+            _check_readable(self.dataset.faults, allowed=self.common.bad_frame_budget)
 
     def train_batches(
         self, rank: Rank, network: Any = None, *, start: int, stop: int, also_validating: Split | None = None
@@ -228,7 +231,8 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
         given = _video_arguments(common) | {"background": background_of(common, names)}
         dataset = VideoDataset(records, protocol, seed=common.seed, flip_labels=flip, **given)
         scanned, unreadable = dataset.index.num_videos, len(dataset.index.errors)
-        _check_readable(dataset, records, allowed=common.bad_frame_budget)
+        faults = {row: f"{records.where(row)}: {error}" for row, error in dataset.index.errors.items()}
+        _check_readable(faults, allowed=common.bad_frame_budget)
         description = f"encoded videos, {scanned} scanned, {unreadable} of them unreadable"
         if records.spans is not None:
             description = f"spans of {scanned} encoded videos, {unreadable} of the spans without a readable frame, "
@@ -257,13 +261,14 @@ def open_logged(run: Run, name: str, protocols: Protocols) -> Split:
     return split
 
 
-def _check_readable(dataset: VideoDataset, records: RecordList, *, allowed: int) -> None:
-    """Raises: ListError for videos that the scan could not read, before any is trained on, if there are too many."""
-    errors = dataset.index.errors
-    if len(errors) > allowed:
-        first = min(errors)
-        others = f", and {len(errors) - 1} others (tools/check_data.py names all)" if len(errors) > 1 else ""
-        raise ListError(f"{records.where(first)}: {errors[first]}{others}; bad_frame_budget is {allowed}")
+def _check_readable(faults: Mapping[int, str], *, allowed: int) -> None:
+    """Raises: ListError for records that cannot be read, before any is trained on, if there are too many.
+
+    faults: where each is listed and what is wrong with it, by its row.
+    """
+    if len(faults) > allowed:
+        others = f", and {len(faults) - 1} others (tools/check_data.py names all)" if len(faults) > 1 else ""
+        raise ListError(f"{faults[min(faults)]}{others}; bad_frame_budget is {allowed}")
 
 
 def check_lists(common: Common, clip: ClipSpec) -> Protocols:

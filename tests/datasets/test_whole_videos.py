@@ -11,12 +11,12 @@ import torch
 
 from datasets.lists.tables import number_classes, read_videos
 from datasets.protocol import ClipProtocol, clip_protocol
-from datasets.whole_videos import SUFFIX, VideoFeatures, WholeVideos
+from datasets.whole_videos import SUFFIX, VideoFeatures, WholeVideos, features_of
 from datasets.windows import sliding
-from tests.helpers.make_video import make_video
+from tests.helpers.make_video import damage, make_video
 from utils.clip_spec import ClipSpec
 from utils.config.schema import Common
-from utils.errors import ListError
+from utils.errors import FrameError, ListError
 
 FRAMES, FPS, WINDOW, STEP = 30, 10, 0.8, 0.3
 CPU = torch.device("cpu")
@@ -60,12 +60,14 @@ def films(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(films: Path, protocol: ClipProtocol, rows: str, header: str = "path,label,start,end") -> WholeVideos:
+def opened(
+    films: Path, protocol: ClipProtocol, rows: str, header: str = "path,label,start,end", *, unlabelled: bool = False
+) -> WholeVideos:
     source = films / "list.csv"
     source.write_text(f"{header}\n{rows}")
     (films / "classInd.txt").write_text("0 run\n1 jump\n")
     classes = number_classes([(source, films)], file=str(films / "classInd.txt"), multi_label=False)
-    given: dict[str, Any] = {"root": films, "num_class": 2, "unlabelled": False, "multi_label": False}
+    given: dict[str, Any] = {"root": films, "num_class": 2, "unlabelled": unlabelled, "multi_label": False}
     records, _ = read_videos(source, **given, columns=("label",), encoded=True, classes=classes)
     return WholeVideos(records, protocol, str(films / "features"), num_class=2)
 
@@ -118,12 +120,55 @@ def test_places_and_seconds_are_each_others_inverse_also_outside_of_the_windows(
     assert video.places(np.array([0.0]))[0] < -1 and video.places(np.array([1.6, 99.0])).min() > 3
 
 
-def test_a_video_that_cannot_be_read_is_a_fault_that_names_it(films: Path, protocol: ClipProtocol) -> None:
+def test_a_video_that_cannot_be_read_is_a_fault_with_its_line_and_its_name_once(
+    films: Path, protocol: ClipProtocol
+) -> None:
     (films / "b.mp4").write_bytes(b"no video")
     videos = opened(films, protocol, ROWS)
     videos.compute(Bright(), CPU, print)
     batch = videos.__getitems__([0, 1])
-    assert batch.faults[0] == "" and "b.mp4" in batch.faults[1]
+    assert batch.faults[0] == "" and batch.faults[1].startswith(f"{films / 'list.csv'}:4: ")
+    assert batch.faults[1].count("b.mp4") == 1
+
+
+def test_a_damaged_video_is_a_fault_and_leaves_no_features(films: Path, protocol: ClipProtocol) -> None:
+    damage(make_video(films / "b.mp4", frames=48, fps=FPS))
+    for _ in range(2):  # the second time, too
+        videos = opened(films, protocol, ROWS)
+        videos.compute(Bright(), CPU, print)
+        batch = videos.__getitems__([0, 1])
+        assert batch.faults[0] == "" and f"list.csv:4: {films / 'b.mp4'}: " in batch.faults[1]
+        assert len([*(films / "features").iterdir()]) == 1
+
+
+def test_windows_whose_times_do_not_rise_are_refused_with_the_name_of_the_video(protocol: ClipProtocol) -> None:
+    frames = [(0.0, np.zeros((16, 16, 3), np.uint8))] * FRAMES
+    with pytest.raises(FrameError, match=r"bad\.mp4: the times of its windows do not rise"):
+        features_of(Bright(), protocol, frames, name="bad.mp4", num_frames=FRAMES, fps=FPS, device=CPU)
+
+
+def test_spans_beyond_the_end_are_counted_and_one_behind_it_is_a_fault(
+    films: Path, protocol: ClipProtocol, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = opened(films, protocol, "a.mp4,run,0.5,4.0\na.mp4,jump,0.9,3.05\nb.mp4,run,0.0,0.3\nb.mp4,run,2,3\n")
+    videos.compute(Bright(), CPU, print)
+    assert "1 of 4 spans end behind the end of their video, by up to 1.00 s" in caplog.text
+    batch = videos.__getitems__([0, 1])
+    assert batch.faults[0] == "" and videos.truth(0, 3.0).end.max() == 3.0
+    assert "list.csv:5 (2 to 3 s): " in batch.faults[1] and "it ends at 0.60 s" in batch.faults[1]
+
+
+def test_a_whole_video_is_not_beyond_its_end(
+    films: Path, protocol: ClipProtocol, caplog: pytest.LogCaptureFixture
+) -> None:
+    videos = opened(films, protocol, "a.mp4,run,0.5,1\nb.mp4,run,,\n")
+    videos.compute(Bright(), CPU, print)
+    assert not videos.faults and not caplog.text
+
+
+def test_a_record_without_a_label_is_refused(films: Path, protocol: ClipProtocol) -> None:
+    with pytest.raises(ListError, match=r"list\.csv:3 \(1 to 2 s\): a\.mp4 has no label"):
+        opened(films, protocol, "a.mp4,run,0,1\na.mp4,-1,1,2\n", unlabelled=True)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import yaml
 
+from anal_tools import report
 from tests.helpers.experiment import run
-from tests.helpers.make_video import encoder
+from tests.helpers.make_video import damage, encoder
 from tests.helpers.run_tool import run_tool
 from tools import score_segments, segment
 from tools.inference import load
-from utils.errors import ConfigError, UserError
+from utils.errors import ConfigError, ListError, UserError
 from utils.run import checkpoint
 
 FPS, SECONDS = 10, 12
@@ -91,7 +92,12 @@ def test_a_network_over_whole_videos_learns_when_a_film_is_bright_or_grey(
 
     assert run(config, "--evaluate") == 0
     results = [str(config.parent / f"reference_{name}.json") for name in ("truth", "segments")]
-    assert score_segments.main([*results, "--tiou", "0.5", "--json", str(tmp_path / "scores.json")]) == 0
+    with pytest.raises(UserError, match=re.escape(f"python -m tools.score_segments {' '.join(results)} --page")):
+        report.main(["-e", str(config.parent)])
+    page = str(tmp_path / "page.html")
+    assert (
+        score_segments.main([*results, "--tiou", "0.5", "--json", str(tmp_path / "scores.json"), "--page", page]) == 0
+    )
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert scores["scores"]["mAP@0.5"]["value"] == pytest.approx(best)
     assert scores["borders"]["both"] <= CLOSE[head]
@@ -107,6 +113,15 @@ def test_a_network_over_whole_videos_learns_when_a_film_is_bright_or_grey(
     with pytest.raises(UserError, match=r"gives no class to a clip; use tools\.segment"):
         load(saved).predict(films / "film_2.mp4")
     assert "gives no class to a clip" in run_tool("litmus", saved, tmp_path / "any.txt", code=2).stderr
+
+
+def test_a_damaged_video_ends_the_run_before_the_first_step_with_its_name(films: Path, tmp_path: Path) -> None:
+    make_film(tmp_path / "film_2.mp4", SPANS["film_2"])
+    damage(tmp_path / "film_2.mp4")
+    config = experiment(films, tmp_path / "run", val_root=str(tmp_path))
+    with pytest.raises(ListError, match=r"val\.csv:2: .*film_2\.mp4: .*bad_frame_budget is 0"):
+        run(config)
+    assert not (tmp_path / "run" / checkpoint.NEWEST).exists()
 
 
 @pytest.mark.parametrize(

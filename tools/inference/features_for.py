@@ -27,6 +27,7 @@ from utils.files import atomic_write
 BACKGROUND = "background"  # of MS-TCN's moments in no span
 SUBSETS = {"": "training", "train": "training", "val": "validation", "test": "validation", "testing": "validation"}
 ORIGIN = "origin.json"
+VERSIONS = "versions"  # folder that says of which file of a video the features are
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def extract_for(recognizer: Recognizer, origin: Mapping[str, str], args: argpars
             try:
                 source = open_input(path, fps=fps)
                 grid = _same_grid(grid, recognizer, source, args)
-                rows = _rows(recognizer, path, source, grid, args, WRITERS[args.project].place(args.out, name))
+                rows = _rows(recognizer, path, source, grid, args, name)
                 found.append(VideoRows(name, video, (len(rows), rows.shape[1]), source.fps, source.num_frames or 1))
             except FrameError as error:
                 progress.note(f"error: {error}")
@@ -154,22 +155,33 @@ def _same_grid(grid: Grid | None, recognizer: Recognizer, source: Input, args: a
 
 
 def _rows(
-    recognizer: Recognizer, path: Path, source: Input, grid: Grid, args: argparse.Namespace, file: Path
+    recognizer: Recognizer, path: Path, source: Input, grid: Grid, args: argparse.Namespace, name: str
 ) -> np.ndarray:
-    """Returns the rows (N, C) of a video, which are in `file` afterwards."""
+    """Returns the rows (N, C) of a video, which its file of features has afterwards.
+
+    They are computed again if the video's size or time has changed since. Raises: FrameError for a damaged video.
+    """
     writer = WRITERS[args.project]
-    if file.is_file():
+    file, mark = writer.place(args.out, name), args.out / VERSIONS / f"{name}.json"
+    status = path.stat()
+    version = json.dumps({"size": status.st_size, "time": status.st_mtime_ns}) + "\n"
+    if file.is_file() and mark.is_file() and mark.read_text(encoding="utf-8") == version:
         return writer.load(file)
     given: dict[str, Any] = {"layer": args.layer, "pool": "all", "batch_size": args.batch_size}
     step = grid.stride / source.fps
-    found = recognizer.features(path, window=grid.length / source.fps, step=step, fps=source.fps, **given)
-    # a last window that ends with the video stands at no multiple of the stride
-    rows = found.features[: grid.rows(source.num_frames or 1)]
+    found = recognizer.features(source, window=grid.length / source.fps, step=step, fps=source.fps, **given)
+    # a last window that ends with the video stands at no multiple of the stride; flow has a field less than pictures
+    fields = (source.num_frames or 1) - (recognizer.protocol.clip.modality == "flow")
+    rows = found.features[: grid.rows(fields)]
+    if source.errors or len(rows) != grid.rows(fields):
+        faults = source.errors or [f"{len(rows)} windows can be decoded, and it should have {grid.rows(fields)}"]
+        raise FrameError(f"{path}: {'; '.join(faults)}")
     if rows.ndim != 2:
         raise UserError(f"layer {args.layer}: gives {rows.shape[1:]} for a window, and one vector is needed")
     file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as opened:
         writer.save(opened, rows)
+    _write(mark, version)  # after the features, so that it is never that of newer ones
     return rows
 
 

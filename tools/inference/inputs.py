@@ -55,6 +55,11 @@ class Input(ABC):
     warnings: list[str]
     times: VideoTimes | None = None
 
+    @property
+    def errors(self) -> list[str]:
+        """Returns the warnings that say that pictures are damaged or missing; complete after `frames` has ended."""
+        return []
+
     @abstractmethod
     def frames(self) -> Iterator[TimedFrame]:
         """Yields (seconds, uint8 (H, W, C)), RGB, decoding each picture when it is asked for."""
@@ -85,6 +90,11 @@ class VideoInput(Input):
         self.num_frames, self.times = max(1, len(info.times)), info.times
         self.warnings = self._video.errors
         self.warnings += info.notes
+
+    @property
+    @override
+    def errors(self) -> list[str]:
+        return [warning for warning in self.warnings if warning not in self._video.info.notes]
 
     @override
     def count_between(self, start: float, end: float) -> int:

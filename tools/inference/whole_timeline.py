@@ -28,7 +28,13 @@ def whole_timeline(network: TrainedNetwork, source: Input, *, window: float | No
     assert isinstance(method, Segment) and source.num_frames is not None
     frames = Counted(source.frames())
     found = features_of(
-        method, network.protocol, frames, num_frames=source.num_frames, fps=source.fps, device=network.device
+        method,
+        network.protocol,
+        frames,
+        name=source.name,
+        num_frames=source.num_frames,
+        fps=source.fps,
+        device=network.device,
     )
     with torch.inference_mode():
         said = method.label(torch.from_numpy(found.features)[None].to(network.device))[0]

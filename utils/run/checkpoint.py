@@ -23,7 +23,7 @@ from utils.config.file import stored_config
 from utils.config.schema import Common
 from utils.errors import CheckpointError, UserError
 from utils.files import DAMAGED, atomic_write, sync_folder
-from utils.torch_file import SUM, DamagedError, read_torch, sum_of
+from utils.torch_file import SUM, DamagedError, not_finite, read_torch, sum_of
 
 NEWEST = "ckpt.pth.tar"
 BEFORE = "ckpt_before.pth.tar"
@@ -105,9 +105,15 @@ def save(folder: Path, checkpoint: Mapping[str, Any], *, best: bool) -> None:
     folder still holds a loadable checkpoint: the newest or the one before. The best file is replaced first, so a run
     that is killed in between continues from the older newest file and arrives at the same best again.
 
-    Raises: CheckpointError when the disk is full or the folder cannot be written; the old files are untouched then.
+    Raises: CheckpointError for weights that are not numbers, such as a batch norm's statistics after an overflow, and
+    when the disk is full or the folder cannot be written; the old files are untouched then.
     """
     newest = folder / NEWEST
+    if fault := not_finite(_saved(checkpoint)) or not_finite(checkpoint.get("train_state_dict", {})):
+        raise CheckpointError(
+            f"{newest}: not written: after {checkpoint['step']} steps, {fault}. The checkpoint before it is unchanged; "
+            "lower the learning rate or set amp: off"
+        )
     staged = folder / f".{NEWEST}.staged"
     failed: list[OSError] = []
     try:

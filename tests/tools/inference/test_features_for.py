@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.helpers.make_video import make_video
+from tests.helpers.make_video import damage, make_video
 from tests.helpers.trained import TSN, write_checkpoint
 from tools import extract_features
 from utils.errors import UserError
@@ -128,6 +129,29 @@ def test_a_video_of_another_rate_is_refused(ckpt: Path, videos: Path, tmp_path: 
     (tmp_path / "in" / "labels.csv").write_text("video,label,start,end\na.mp4,run,0,1\nb.mp4,run,0,1\n")
     with pytest.raises(UserError, match="its windows have 24 frames every 9, and those of other videos 8 every 3"):
         extract(ckpt, tmp_path / "in", tmp_path / "out", "opentad")
+
+
+@pytest.mark.whole
+def test_a_damaged_video_gets_no_features_and_is_named(
+    ckpt: Path, videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(videos, tmp_path / "in"))
+    damage(folder / "a.mp4")
+    assert extract(ckpt, folder, tmp_path / "out", "opentad") == 1
+    assert f"error: {folder / 'a.mp4'}: " in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out" / "features").iterdir()] == ["b_c_d.npy"]
+    assert list(json.loads((tmp_path / "out" / "annotations.json").read_text())["database"]) == ["b_c_d"]
+
+
+@pytest.mark.whole
+def test_the_features_of_a_video_that_was_replaced_are_computed_again(ckpt: Path, videos: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(videos, tmp_path / "in"))
+    extract(ckpt, folder, tmp_path / "out", "opentad")
+    files = [tmp_path / "out" / "features" / f"{name}.npy" for name in ("a", "b_c_d")]
+    before = [(np.load(file), file.stat().st_mtime_ns) for file in files]
+    make_video(folder / "a.mp4", frames=2 * FRAMES, fps=FPS)
+    extract(ckpt, folder, tmp_path / "out", "opentad")
+    assert len(np.load(files[0])) > len(before[0][0]) and files[1].stat().st_mtime_ns == before[1][1]
 
 
 def test_the_files_of_a_project_need_labels_a_layer_and_windows(tmp_path: Path) -> None:

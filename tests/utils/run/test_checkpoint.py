@@ -35,6 +35,24 @@ def test_the_newest_and_the_one_before_are_kept_and_best_is_marked(tmp_path: Pat
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("entry", ["state_dict", "train_state_dict"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_statistics_that_are_not_numbers_are_not_written(tmp_path: Path, entry: str, value: float) -> None:
+    checkpoint.save(tmp_path, made(1), best=True)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    diverged = {**made(2), entry: {"bn.running_var": torch.tensor([1.0, value])}}
+    message = r"ckpt\.pth\.tar: not written: after 2 steps, bn\.running_var is NaN or infinite in 1 of 2 places"
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.save(tmp_path, diverged, best=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_attention_mask_is_infinite_on_purpose(tmp_path: Path) -> None:
+    masked = {**made(1), "state_dict": {"attn_mask": torch.tensor([0.0, float("-inf")])}}
+    checkpoint.save(tmp_path, masked, best=False)
+    assert checkpoint.load(tmp_path / checkpoint.NEWEST)["step"] == 1
+
+
 def test_a_damaged_newest_falls_back_to_the_one_before_with_a_word(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, made(1), best=False)
     checkpoint.save(tmp_path, made(2), best=False)
