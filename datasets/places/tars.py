@@ -200,8 +200,8 @@ def _label(name: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
     if None in labels:
         shown = json.dumps(value, ensure_ascii=False)[:_LONGEST_TEXT]
         raise _NoLabelError(
-            f"{name}/{member.name}: its label {shown} is not one; it must be a name, a whole number or a list of these, "
-            f"and no name in a list may contain {SEPARATOR!r}"
+            f"{name}/{member.name}: its label {shown} is not one; it must be a name, a whole number or a list of "
+            f"these, and no name in a list may contain {SEPARATOR!r}"
         )
     return SEPARATOR.join(map(str, labels))
 
