@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from datasets.stores.frame_names import IMAGE_SUFFIXES, detect_template
 from datasets.stores.spans import find_frames
 from utils.config.build import build
 from utils.config.schema import Common
-from utils.errors import ConfigError, ListError
+from utils.errors import ConfigError, FrameError, ListError
 from utils.scoring.label_sets import LabelSets
 
 
@@ -46,16 +49,18 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
     num_class, classes = common.model.num_class, classes_of(common)
     if classes is not None:
         classes.check(num_class)
-    source = _at_hand(common, source)
+    copy = _at_hand(common, source)
     given: dict[str, Any] = {"root": root, "num_class": num_class, "unlabelled": name == "val"}
-    columns, given["multi_label"] = list_columns(common, source), common.multi_label
-    if has_videos(common) or is_shards(source) or is_table(source):
-        given |= {"columns": columns, "encoded": has_videos(common)}
-        records, names = read_videos(source, **given, classes=classes)
-    else:
-        columns = label_columns(columns, multi_label=given.pop("multi_label"))
-        records = read_list(source, **given, columns=columns)
-        names = classes.names if classes is not None else None
+    with _called(source, copy):
+        columns, given["multi_label"] = list_columns(common, copy), common.multi_label
+        if has_videos(common) or is_shards(copy) or is_table(copy):
+            given |= {"columns": columns, "encoded": has_videos(common)}
+            records, names = read_videos(copy, **given, classes=classes)
+        else:
+            columns = label_columns(columns, multi_label=given.pop("multi_label"))
+            records = read_list(copy, **given, columns=columns)
+            names = classes.names if classes is not None else None
+    records.source = place(source)
     if common.multi_label and common.data.with_offset:
         records = with_shared_classes(records)
     if name == "train" and classes is not None:
@@ -77,6 +82,17 @@ def _at_hand(common: Common, source: str) -> str:
     return os.fspath(local_copy(place(source)))
 
 
+@contextmanager
+def _called(source: str, copy: str) -> Iterator[None]:
+    """Lets errors name a list at an address as the config does, and not its copy."""
+    try:
+        yield
+    except (ConfigError, ListError) as error:
+        if not is_address(source):
+            raise
+        raise type(error)(str(error).replace(copy, source)) from None
+
+
 def list_columns(common: Common, source: str) -> tuple[str, ...]:
     """Returns which numbers follow the path in the lines of a list, as `read_list` takes them.
 
@@ -95,13 +111,46 @@ def list_columns(common: Common, source: str) -> tuple[str, ...]:
 def classes_of(common: Common) -> Classes | None:
     """Returns the classes of an experiment, numbered once for both of its lists; None if nothing names them.
 
-    Raises: ListError for a wrong class file, and for two that differ.
+    Without a class file the training list numbers them. It need not be there for lists whose labels are numbers.
+
+    Raises: ListError for a wrong class file, for two that differ, and for names that nothing numbers.
     """
     sources = (common.train_source, common.train_root), (common.val_source, common.val_root)
-    lists = [(_at_hand(common, source), root) for source, root in sources if source is not None]
-    if has_videos(common) or any(is_shards(name) or (Path(name).exists() and is_table(name)) for name, _ in lists):
-        return number_classes(lists, file=common.data.class_names, multi_label=common.multi_label)
-    return find_classes(lists, file=common.data.class_names)
+    lists = [(source, root) for source, root in sources if source is not None]
+    if (named := find_classes(lists, file=common.data.class_names)) is not None:
+        return named
+    gone = ""
+    for source, root in lists:
+        try:
+            found = _classes_in(common, source, root)
+        except FrameError as error:
+            gone = gone or str(error)
+            continue
+        if found is not None and gone:
+            raise ListError(
+                f"{source}: has class names, which the training list numbers, and that cannot be read ({gone}); name "
+                "all classes in a class file (data.class_names)"
+            )
+        return found
+    return None
+
+
+def _classes_in(common: Common, source: str, root: str) -> Classes | None:
+    """Returns the classes that a list names; None if its labels are numbers.
+
+    Raises: FrameError for a list that is not there or tars that cannot be read; ListError for a wrong list.
+    """
+    copy = _at_hand(common, source)
+    if not is_shards(source) and not Path(copy).exists():
+        raise FrameError(f"{source}: no such file")
+    if not (is_shards(source) or has_videos(common) or is_table(copy)):
+        return None
+    try:
+        with _called(source, copy):
+            found = number_classes([(copy, root)], multi_label=common.multi_label)
+    except ListError as error:
+        raise FrameError(str(error)) if is_shards(source) else error from None
+    return None if found is None else replace(found, source=place(source))
 
 
 def _check_base(records: RecordList, classes: Classes) -> None:

@@ -339,6 +339,8 @@ def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | No
     records, names = open_list(common, name)
     if name == "train":
         flip_labels(common, names)
+        if common.data.shuffle_window is not None:
+            shard_starts([records.path(row) for row in range(len(records))])
     background_of(common, names)
     try:
         if not has_videos(common):

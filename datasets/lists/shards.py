@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.places.files import exists, list_names, open_tar
-from datasets.places.place import Address, Place, place
+from datasets.places.place import Address, Place, is_address, place
 from datasets.places.tars import LABELS, SUFFIX, sample_of, split_member
 from utils.errors import FrameError, ListError
 from utils.system import cores
@@ -50,6 +50,8 @@ def find_shards(source: str | os.PathLike[str]) -> tuple[Place, list[str]]:
     source = os.fspath(source)
     head, _, pattern = source.rpartition("/")
     folder = place(head or ("/" if source.startswith("/") else "."))
+    if is_address(head) and split_member(f"{head}/-") is not None:
+        raise ListError(f"{source}: the tars at an address may not lie in a folder that is called like a tar itself")
     if _BRACES.search(head) or "*" in head:
         raise ListError(f"{source}: only the names of the tars may hold {{..}} and *, not their folder")
     found: list[str] = []
@@ -87,7 +89,7 @@ def read_shards(source: str | os.PathLike[str], suffixes: Collection[str]) -> tu
     samples: list[ShardSample] = []
     without = 0
     for name, members in shards:
-        labels = _labels(members)
+        labels = _labels(f"{folder}/{name}", members)
         media: dict[str, str] = {}
         for member, _ in members:
             sample, rest = sample_of(member)
@@ -110,7 +112,8 @@ def read_shards(source: str | os.PathLike[str], suffixes: Collection[str]) -> tu
 
 def labels_in(source: str | os.PathLike[str]) -> set[str]:
     """Returns the labels that the samples of shards have, as they are written. Raises ListError."""
-    return {label for _, members in _open_all(source)[1] for label in _labels(members).values() if label}
+    folder, shards = _open_all(source)
+    return {label for name, members in shards for label in _labels(f"{folder}/{name}", members).values() if label}
 
 
 def shard_starts(paths: Sequence[str]) -> np.ndarray:
@@ -132,20 +135,20 @@ def _open_all(source: str | os.PathLike[str]) -> tuple[Place, list[tuple[str, li
         try:
             return open_tar(folder / name).members()
         except FrameError as error:
-            raise ListError(f"{source}: {error}") from None
+            raise ListError(str(error)) from None
 
     with ThreadPoolExecutor(_AT_ONCE if isinstance(folder, Address) else min(cores(), _AT_ONCE)) as pool:
         return folder, list(zip(names, pool.map(members, names), strict=True))
 
 
-def _labels(members: list[tuple[str, str]]) -> dict[str, str]:
-    """Returns the label of each sample; "" where it has none."""
+def _labels(shard: str, members: list[tuple[str, str]]) -> dict[str, str]:
+    """Returns the label of each sample; "" where it has none. Raises ListError for two of one kind, .cls and .CLS."""
     texts: dict[str, dict[str, str]] = {}
     for name, text in members:
         sample, rest = sample_of(name)
         kinds = texts.setdefault(sample, {})
-        if text:
-            kinds[rest] = text
+        if text and kinds.setdefault(rest.lower(), text) != text:
+            raise ListError(f"{shard}: sample {sample!r} has two labels in files .{rest.lower()}; keep one of them")
     return {sample: next((kinds[kind] for kind in LABELS if kind in kinds), "") for sample, kinds in texts.items()}
 
 

@@ -26,6 +26,27 @@ def share_classes(
 
     spans: None for a whole video, which covers no span. classes: None where they are unknown.
     """
+    found = join_classes(paths, spans, classes)
+    videos: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+    for place, names in found.items():
+        if (span := spans[place]) is not None and names is not None:
+            videos[paths[place]].append((*span, place))
+    for of_video in videos.values():
+        until: dict[Name, float] = {}  # the latest end of the spans of a class that have begun
+        for _, end, place in sorted(of_video, key=lambda one: (one[0], -one[1])):  # what covers comes first
+            own = found[place] or ()
+            until |= {name: max(end, until.get(name, end)) for name in own}
+            found[place] = tuple(dict.fromkeys((*own, *(name for name, last in until.items() if last >= end))))
+    return found
+
+
+def join_classes(
+    paths: Sequence[str], spans: Sequence[Span], classes: Sequence[tuple[Name, ...] | None]
+) -> dict[int, tuple[Name, ...] | None]:
+    """Joins the classes of lines with the same path and span, like `share_classes`, which takes the same arguments.
+
+    No span gets the classes of another one.
+    """
     first: dict[tuple[str, Span], int] = {}
     found: dict[int, tuple[Name, ...] | None] = {}
     for line, (path, span, own) in enumerate(zip(paths, spans, classes, strict=True)):
@@ -33,16 +54,6 @@ def share_classes(
         before = found.setdefault(place, own)
         if before is not own and own is not None:
             found[place] = tuple(dict.fromkeys((*(before or ()), *own)))
-    videos: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
-    for (path, span), place in first.items():
-        if span is not None and found[place] is not None:
-            videos[path].append((*span, place))
-    for of_video in videos.values():
-        until: dict[Name, float] = {}  # the latest end of the spans of a class that have begun
-        for _, end, place in sorted(of_video, key=lambda one: (one[0], -one[1])):  # what covers comes first
-            own = found[place] or ()
-            until |= {name: max(end, until.get(name, end)) for name in own}
-            found[place] = tuple(dict.fromkeys((*own, *(name for name, last in until.items() if last >= end))))
     return found
 
 

@@ -30,8 +30,8 @@ from datasets.lists.parser import label_columns
 from datasets.lists.records import RecordList, check_labels, read_list
 from datasets.lists.row_spans import span_of_row
 from datasets.lists.shards import is_shards, labels_in, read_shards
-from datasets.lists.shared_classes import share_classes
-from datasets.places.place import Place, place
+from datasets.lists.shared_classes import join_classes, share_classes
+from datasets.places.place import Place, is_address, place
 from utils.errors import ListError
 from utils.files import find_files, no_pipe
 from utils.scoring.label_sets import NONE, SEPARATOR, LabelSets, label_sets
@@ -91,6 +91,7 @@ def read_videos(
     columns: tuple[str, ...] = ("label",),
     encoded: bool = True,
     table: Table | None = None,
+    shared: bool = True,
 ) -> tuple[RecordList, list[str] | None]:
     """Reads the videos of `source` and their class names; the names are None if they are unknown.
 
@@ -110,6 +111,7 @@ def read_videos(
         absent, and an empty cell means unknown (with `multi_label` it means the empty set).
     encoded: whether the paths are video files; otherwise ids are paths, too.
     table: header and rows of a CSV in place of those of the file; empty rows are left out.
+    shared: whether, with `multi_label`, a span also has the classes of the spans that cover it.
 
     Raises ListError.
     """
@@ -130,9 +132,9 @@ def read_videos(
     else:
         entries = _table_entries(source, *table, unlabelled=unlabelled, multi_label=multi_label)
         if encoded and normal_name(table[0][find_columns(table[0], where=f"{source}:1")["path"]]) in IDS:
-            entries = _found(source, Path(root), entries)
+            entries = _found(source, root, entries)
     if multi_label:
-        entries = _with_shared_classes(entries)
+        entries = _one_for_each_span(entries, shared=shared)
     labels = _labels(given, entries, classes)
     highest = max((label for row in labels for label in row), default=-1)
     sets = label_sets(labels, num_class or highest + 1)
@@ -159,11 +161,11 @@ class Entry:
     in_frames: bool = False
 
 
-def _with_shared_classes(entries: list[Entry]) -> list[Entry]:
-    """Returns one entry for each span, with all classes that its frames show."""
+def _one_for_each_span(entries: list[Entry], *, shared: bool) -> list[Entry]:
+    """Returns one entry for each span, with the classes of all its rows. shared: with all that its frames show."""
     spans, classes = [entry.span for entry in entries], [entry.classes for entry in entries]
-    shared = share_classes([entry.path for entry in entries], spans, classes)
-    return [replace(entries[place], classes=names) for place, names in shared.items()]
+    found = (share_classes if shared else join_classes)([entry.path for entry in entries], spans, classes)
+    return [replace(entries[place], classes=names) for place, names in found.items()]
 
 
 def is_table(source: str | os.PathLike[str]) -> bool:
@@ -290,11 +292,17 @@ def _classes(cell: str, *, multi_label: bool, where: str) -> tuple[str, ...] | N
     return tuple(dict.fromkeys(labels))
 
 
-def _found(source: Path, root: Path, entries: list[Entry]) -> list[Entry]:
+def _found(source: Path, root: str | os.PathLike[str], entries: list[Entry]) -> list[Entry]:
     """Returns the entries with the files that their ids stand for.
 
     Entries without a file are left out with one warning, because videos disappear from YouTube.
     """
+    if is_address(root):
+        raise ListError(
+            f"{source}:1: its ids stand for files that are looked for in a folder on a disk, and {root} is an address; "
+            "copy the videos to a disk, or name each file in a column `path`"
+        )
+    root = Path(root)
     if not root.is_dir():
         raise ListError(f"{root}: folder not found; check train_root / val_root")
     there: dict[str, list[str]] = defaultdict(list)

@@ -76,10 +76,13 @@ class RemoteFile:
     def _part(self, number: int, inside: int, take: int, extent: tuple[int, int]) -> bytes:
         first, end = extent[0] // BLOCK, -(-extent[1] // BLOCK)
         small, steady = end - first <= AT_ONCE, 0 < number - self._last <= _STEP
-        data = self._cached(number, inside, take) or self._waited_for(number, inside, take)
+        data = self._cached(number, inside, take)
+        if data is None:
+            deadline = time.monotonic() + number_from("DATA_TIMEOUT")  # for waiting and asking together
+            data = self._waited_for(number, inside, take)
         if data is None:
             wanted = (first, end) if small else (number, min(number + (AT_ONCE if steady else 1), end))
-            data = self._fetch(number, *wanted)[inside : inside + take]
+            data = self._fetch(number, *wanted, deadline)[inside : inside + take]
         if steady and not small:
             self._ahead(number + 1, min(number + 1 + AT_ONCE, end))
         self._last = number
@@ -104,9 +107,12 @@ class RemoteFile:
             os.close(handle)
 
     def _waited_for(self, number: int, inside: int, take: int) -> bytes | None:
-        """Returns a part of a block that is on its way; None if none is, or if it failed."""
+        """Returns a part of a block that is on its way; None if none is, or if it failed.
+
+        It waits half of the time at most, and leaves the other half for a request.
+        """
         event = _coming.get((str(self._folder), number))
-        if event is None or not event.wait(number_from("DATA_TIMEOUT")):
+        if event is None or not event.wait(number_from("DATA_TIMEOUT") / 2):
             return None
         return self._cached(number, inside, take)
 
@@ -139,8 +145,12 @@ class RemoteFile:
     def _is_here(self, number: int) -> bool:
         return number in self._fetched or os.path.exists(f"{self._folder}/{number}")  # noqa: PTH110 - often
 
-    def _fetch(self, wanted: int, first: int, end: int) -> bytes:
-        """Fetches blocks in one request, without those at both ends that are here; returns the one that is wanted."""
+    def _fetch(self, wanted: int, first: int, end: int, deadline: float | None = None) -> bytes:
+        """Fetches blocks in one request, without those at both ends that are here; returns the one that is wanted.
+
+        deadline: of time.monotonic(); by default DATA_TIMEOUT from now.
+        """
+        deadline = time.monotonic() + number_from("DATA_TIMEOUT") if deadline is None else deadline
         while first < wanted and self._is_here(first):
             first += 1
         while end - 1 > wanted and self._is_here(end - 1):
@@ -149,10 +159,10 @@ class RemoteFile:
             first, end = 0, -(-self.size // BLOCK)
         start = first * BLOCK
         try:
-            data = fetch(self.name, self._about, start, min(end * BLOCK, self.size))
+            data = fetch(self.name, self._about, start, min(end * BLOCK, self.size), deadline)
         except NoPartsError:
             self._about = replace(self._about, parts=False)
-            return self._fetch(wanted, first, end)
+            return self._fetch(wanted, first, end, deadline)
         for number in range(first, end):
             self._put(number, data[number * BLOCK - start : (number + 1) * BLOCK - start])
         return data[wanted * BLOCK - start : (wanted + 1) * BLOCK - start]

@@ -117,8 +117,7 @@ def is_plain(path: str | os.PathLike[str]) -> bool:
     text = os.fspath(path)
     if "://" in text:
         return not is_address(text)
-    parts = split_member(text)
-    return parts is None or os.path.isdir(parts[0])  # noqa: PTH112 - an unpacked tar may keep its name
+    return split_member(text) is None
 
 
 def open_file(path: str | os.PathLike[str]) -> Stream:

@@ -64,21 +64,23 @@ _known: dict[str, About] = {}
 _said = -_QUIET
 
 
-def about(address: str, *, fresh: bool = False) -> About:
-    """Returns what a file is; the server is asked once in a process. fresh: asks it again.
+def about(address: str, *, fresh: bool = False, deadline: float | None = None) -> About:
+    """Returns what a file is; the server is asked once in a process. fresh: asks it again. deadline: as in `fetch`.
 
     Raises: FrameError, naming the address, if it is missing or may not be read, or if nothing answers in time.
     """
     if fresh or address not in _known:
-        found = _persistent(address, lambda system, seconds: _about(address, _info(system, address, seconds)))
+        found = _persistent(address, partial(_ask, address), deadline)
         if fresh:
             return found
         _known[address] = found
     return _known[address]
 
 
-def fetch(address: str, known: About, start: int, stop: int) -> bytes:
+def fetch(address: str, known: About, start: int, stop: int, deadline: float | None = None) -> bytes:
     """Returns bytes of a file of which `known` is known.
+
+    deadline: of time.monotonic(), when it gives up; by default DATA_TIMEOUT from now.
 
     Raises: FrameError, naming the address; NoPartsError if the server turns out to give only whole files.
     """
@@ -87,9 +89,9 @@ def fetch(address: str, known: About, start: int, stop: int) -> bytes:
             f"{address}: its server gives no parts of files, and its {known.size >> 20} MB are too many to be "
             "fetched at once; put it on a server that answers range requests, or copy it to a disk"
         )
-    data = _persistent(address, partial(_range, address, known, start, stop))
+    data = _persistent(address, partial(_range, address, known, start, stop), deadline)
     whole = start == 0 and stop == known.size
-    if not (whole or _is_http(address)) and about(address, fresh=True).version != known.version:
+    if not (whole or _is_http(address)) and about(address, fresh=True, deadline=deadline).version != known.version:
         raise _changed(address, known, known.size)
     return data
 
@@ -124,6 +126,10 @@ def _about(address: str, info: dict[str, Any]) -> About:
     size = int(info["size"])
     mark = next((f"{name}={info[name]}" for name in _MARKS if info.get(name) is not None), "")
     return About(size, digest(str(size), mark), bool(info.get("partial", True)))
+
+
+def _ask(address: str, system: Any, seconds: float) -> About:
+    return _about(address, _info(system, address, seconds))
 
 
 def _info(system: Any, address: str, seconds: float) -> dict[str, Any]:
@@ -181,10 +187,10 @@ def _changed(address: str, known: About, size: int) -> FrameError:
     return FrameError(f"{address}: has changed while it was read; start the run again")
 
 
-def _persistent(address: str, ask: Callable[[Any, float], Result]) -> Result:
-    """Asks until there is an answer, but not longer than DATA_TIMEOUT. Raises: FrameError."""
+def _persistent(address: str, ask: Callable[[Any, float], Result], deadline: float | None = None) -> Result:
+    """Asks until there is an answer, but not longer than DATA_TIMEOUT or the deadline. Raises: FrameError."""
     system, limit = _system(address), number_from("DATA_TIMEOUT")
-    end, pause = time.monotonic() + limit, _FIRST_PAUSE
+    end, pause = time.monotonic() + limit if deadline is None else deadline, _FIRST_PAUSE
     while True:
         try:
             return ask(system, max(min(end - time.monotonic(), limit / _TRIES), 0.01))

@@ -10,6 +10,7 @@ import bisect
 import io
 import json
 import logging
+import os
 import re
 import tarfile
 from collections.abc import Sequence
@@ -22,24 +23,35 @@ import numpy as np
 from datasets.places.place import default_cache_folder, digest
 from utils.errors import FrameError
 from utils.flat_file import is_offsets, open_arrays, save_arrays
+from utils.scoring.label_sets import SEPARATOR
 
 SUFFIX = ".tar"
 LABELS = ("cls", "json", "txt")  # members with the label of their sample, the first one that is there
 _IN_JSON = ("label", "labels", "cls", "class")
 _LONGEST_LABEL = 1 << 20  # bytes of a member that may be one
 _LONGEST_TEXT = 200  # characters of a .txt that may be a class; captions are longer, or have several lines
-_VERSION = 1
+_VERSION = 2
 _OPEN = 256  # indexes
 _BLOCK = 512  # of tar, whose end mark is a block of zeros
 _MOST_BEHIND = 1 << 20  # bytes of zeros behind the members
-_MEMBER = re.compile(r"(.+?\.tar)/(.+)", re.DOTALL)
+_ENDS = re.compile(r"\.tar/")
 _log = logging.getLogger(__name__)
 
 
+class _NoLabelError(FrameError):
+    """Means that the label in a .json is not one, which matters where the sample has no other."""
+
+
 def split_member(path: str) -> tuple[str, str] | None:
-    """Returns tar and member of a path that leads into a tar; None for other paths."""
-    match = _MEMBER.fullmatch(path) if f"{SUFFIX}/" in path else None
-    return None if match is None else (match[1], match[2])
+    """Returns tar and member of a path that leads into a tar; None for other paths.
+
+    A folder on a disk may have the name of a tar, such as an unpacked one.
+    """
+    for end in _ENDS.finditer(path) if f"{SUFFIX}/" in path else ():
+        tar, member = path[: end.end() - 1], path[end.end() :]
+        if end.start() and member and not os.path.isdir(tar):  # noqa: PTH112 - once per sample
+            return tar, member
+    return None
 
 
 def sample_of(name: str) -> tuple[str, str]:
@@ -111,6 +123,8 @@ def _open(file: str) -> TarIndex:
 
 def _scan(name: str, file: io.RawIOBase, size: int) -> tuple[dict[str, np.ndarray], list[str]]:
     found: dict[bytes, tuple[int, int, str]] = {}
+    named: set[str] = set()  # samples with a label in a member that comes before .json
+    wrong: dict[str, FrameError] = {}
     try:
         with tarfile.open(fileobj=cast("IO[bytes]", file), mode="r:") as tar:
             while (member := tar.next()) is not None:
@@ -125,12 +139,21 @@ def _scan(name: str, file: io.RawIOBase, size: int) -> tuple[dict[str, np.ndarra
                 key = member.name.encode("utf-8", "surrogateescape")
                 if key in found:
                     raise FrameError(f"{where}: is twice in the tar; pack it again")
-                found[key] = member.offset_data, member.size, _label(name, tar, member)
+                text, (sample, kind) = "", sample_of(member.name)
+                try:
+                    text = _label(name, tar, member)
+                except _NoLabelError as error:
+                    wrong[sample] = error
+                if text and kind.lower() == LABELS[0]:
+                    named.add(sample)
+                found[key] = member.offset_data, member.size, text
             end = tar.offset
         _check_end(name, file, end, size)
     except tarfile.TarError as error:
         hint = "; unpack it first (.tar.gz)" if "not a gzip" in str(error) or _is_packed(file) else ""
         raise FrameError(f"{name}: is no tar, or damaged ({error}){hint}") from None
+    if (fault := next((error for sample, error in wrong.items() if sample not in named), None)) is not None:
+        raise fault
     order = sorted(found)
     arrays: dict[str, Any] = {
         "names": np.frombuffer(b"".join(order), np.uint8),
@@ -157,8 +180,8 @@ def _is_packed(file: io.RawIOBase) -> bool:
 
 
 def _label(name: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    """Returns the label in a member that may be one; "" without one."""
-    kind = sample_of(member.name)[1]
+    """Returns the label in a member that may be one; "" without one. Raises: FrameError for what cannot be one."""
+    kind = sample_of(member.name)[1].lower()
     if kind not in LABELS or member.size > _LONGEST_LABEL:
         return ""
     opened = tar.extractfile(member)
@@ -169,7 +192,25 @@ def _label(name: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> str:
         about = json.loads(text)
     except (ValueError, RecursionError):
         raise FrameError(f"{name}/{member.name}: is no JSON; pack the tar again") from None
-    value = next((about[key] for key in _IN_JSON if key in about), "") if isinstance(about, dict) else about
-    values = value if isinstance(value, list) else [value]
-    plain = all(isinstance(one, str | int) and not isinstance(one, bool) for one in values)
-    return ";".join(map(str, values)) if plain else ""
+    value = next((about[key] for key in _IN_JSON if key in about), None) if isinstance(about, dict) else about
+    if value is None:
+        return ""
+    several = isinstance(value, list)
+    labels = [_plain_label(one, in_list=several) for one in (value if several else [value])]
+    if None in labels:
+        shown = json.dumps(value, ensure_ascii=False)[:_LONGEST_TEXT]
+        raise _NoLabelError(
+            f"{name}/{member.name}: its label {shown} is not one; it must be a name, a whole number or a list of "
+            f"these, and no name in a list may contain {SEPARATOR!r}"
+        )
+    return SEPARATOR.join(map(str, labels))
+
+
+def _plain_label(value: Any, *, in_list: bool) -> str | None:
+    """Returns a label of a JSON file as text; None if it cannot be one. in_list: whether it is one of several."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    text = str(value)
+    return None if in_list and (SEPARATOR in text or not text.strip()) else text

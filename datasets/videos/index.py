@@ -177,8 +177,10 @@ class _Scan:
             return
         count = int(self._done.sum())
         rest = (now - self._begin) * (len(self._done) - count) / max(count, 1)
-        what = "scanned %d of %d videos, %.3g a second, %d minutes left; %d cannot be read"
-        _log.info(what, count, len(self._done), count / (now - self._begin), -(-rest // 60), self._faults)
+        minutes = int(-(-rest // 60))
+        left = f"{minutes} minute{'s' * (minutes != 1)} left"
+        what = "scanned %d of %d videos, %.3g a second, %s; %d cannot be read"
+        _log.info(what, count, len(self._done), count / (now - self._begin), left, self._faults)
         self._next_line = now + SECONDS_BETWEEN_LINES
 
 

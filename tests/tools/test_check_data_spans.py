@@ -169,3 +169,12 @@ def test_classes_of_a_set_are_spelled_alike_and_numbers_stay(doctor: Doctor) -> 
     assert "class 'Y' is 'y'" in fault["message"] and fault["line"] == 2
     doctor("--multi-label", "--fix")
     assert path.read_text() == HEADER + "a.mp4,x;y,0,1\nb.mp4,-,0,1\na.mp4,1,1,2\n"
+
+
+def test_sets_of_classes_are_checked_and_written_as_the_rows_have_them(doctor: Doctor) -> None:
+    rows = "a.mp4,x,0,1.5\na.mp4,y,0.5,1\nb.mp4,y,0,1\n"
+    path = doctor.write("train", rows)
+    assert doctor("--multi-label")["faults"] == []
+    path = doctor.write("train", f"{rows}gone.mp4,x,0,1\n")
+    assert [fault["kind"] for fault in doctor("--multi-label", "--fix")["faults"]] == ["missing_video"]
+    assert path.read_text() == HEADER + rows

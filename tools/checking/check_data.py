@@ -22,7 +22,7 @@ from tools.checking.fix import fix
 from tools.checking.flow import check_flow
 from tools.checking.lists import DataSet, Fault, check_lists, read_classes, read_list, summary
 from tools.checking.spans import check_spans
-from tools.checking.videos import check_videos, take_table
+from tools.checking.videos import check_videos, leave_out_tars, take_table
 from tools.listing.found import VIDEOS
 from utils.config.file import load_config
 from utils.errors import ListError, UserError
@@ -121,6 +121,8 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
     if len(sources) < len(target.sources):
         both = f"{next(iter(sources.values()))}: is the list of {' and '.join(target.sources)}"
         data.faults.append(Fault("same_list", f"{both}, so the accuracy is that of videos that were trained on"))
+    for split in [split for split, source in sources.items() if is_shards(source)]:
+        leave_out_tars(data, split)
     tables = {split for split, source in sources.items() if _is_table(source, target)}
     read_classes(data, target.classes, encoded=target.encoded or bool(tables))
     for split in sources:

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.lists.shards import find_shards
 from datasets.lists.spans import not_there
 from datasets.lists.spelling import Spelling
 from datasets.lists.tables import TABLES, read_table, read_videos
-from datasets.places.files import exists, versioned
+from datasets.places.files import exists, open_tar, versioned
+from datasets.places.tars import SUFFIX
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
 from datasets.videos.video import Video
 from tools.checking.classes import mended_labels
-from tools.checking.lists import DataSet, Entry
+from tools.checking.lists import DataSet, Entry, Fault
 from tools.checking.spans import check_within, mended_rows
 from tools.dumping.pool import WorkerDiedError, run_in_pool
 from utils.cli import Progress
@@ -49,6 +51,24 @@ class _Seen:
     frames: int = 0
 
 
+def leave_out_tars(data: DataSet, split: str) -> None:
+    """Finds tars of a split that are missing or damaged, and leaves them out of its list, so that the rest is checked.
+
+    Raises ListError if nothing matches the list's pattern. Without any tar that can be read, the list stays as it is.
+    """
+    folder, names = find_shards(data.sources[split])
+    kept, faults = [], []
+    for name in names:
+        try:
+            open_tar(folder / name)
+            kept.append(name.removesuffix(SUFFIX))
+        except FrameError as error:
+            faults.append(Fault("tar", f"{data.sources[split]}: {error}", split, path=name))
+    if faults and kept and not any(set(name) & set("{},*") for name in kept):
+        data.faults += faults
+        data.sources[split] = Path(folder, f"{{{','.join(kept)}}}{SUFFIX}")
+
+
 def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
     """Reads a folder of classes or a CSV as the lines of a split. Raises ListError if it is neither.
 
@@ -67,6 +87,7 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
         unlabelled=split != "train",
         encoded=encoded,
         table=table,
+        shared=False,  # faults are found in what the rows say, and --fix writes that
     )
     data.roots[split] = Path(records.root)
     spelling = Spelling(records.root)
@@ -94,7 +115,12 @@ def check_videos(data: DataSet, *, decode: bool, workers: int, cache: str | None
     found = _decoded(spans, workers) if decode else _scanned(spans, workers, cache)
     for entry in entries:
         path = data.roots[entry.split] / entry.path
-        if not exists(path):
+        try:
+            there = exists(path)
+        except FrameError as error:  # it is empty, or its tar is damaged
+            data.blame("undecodable_video", entry, str(error), fix="the line is removed", drop=True)
+            continue
+        if not there:
             data.blame("missing_video", entry, f"video not found: {path}", fix="the line is removed", drop=True)
         elif found[path].error:
             data.blame("undecodable_video", entry, found[path].error, fix="the line is removed", drop=True)

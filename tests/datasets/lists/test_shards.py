@@ -147,8 +147,9 @@ def test_an_unpacked_tar_may_keep_its_name(tmp_path: Path) -> None:
 def test_a_tar_that_is_cut_off_is_an_error(tmp_path: Path, cut: int) -> None:
     path = write_tar(tmp_path / "t.tar", {"0": {"mp4": b"x" * 600}, "1": {"mp4": b"y" * 400}})
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(ListError, match=r"t.tar: .*t.tar.*(cut off|damaged)"):
+    with pytest.raises(ListError, match=r"t.tar.*(cut off|damaged)") as caught:
         read_videos(path, unlabelled=True)
+    assert str(caught.value).count("t.tar") == 1
 
 
 @pytest.mark.parametrize("at", [0, 150, 1536, 1536 + 150])
@@ -200,3 +201,42 @@ def test_tars_at_addresses_are_read_as_those_on_disks(tmp_path: Path, monkeypatc
     assert there.labels.tolist() == here.labels.tolist()
     for number in range(9):
         assert read_bytes(there.full_path(number)) == read_bytes(here.full_path(number))
+
+
+def test_whole_floats_and_suffixes_in_capitals_are_labels_as_in_a_csv(tmp_path: Path) -> None:
+    samples = {
+        "0": {"mp4": b"x", "json": b'{"label": 3.0}'},
+        "1": {"MP4": b"x", "CLS": b"3.0"},
+        "2": {"mp4": b"x", "JSON": b'{"label": 2}', "cls": b"1"},
+    }
+    records, _ = read_videos(write_tar(tmp_path / "t.tar", samples), num_class=4)
+    assert records.labels.tolist() == [3, 3, 1]
+
+
+@pytest.mark.parametrize("label", ["3.5", "true", "{}", "[[1]]", '["a;b"]', '["a", ""]', "[1, null]", "NaN"])
+def test_what_is_in_json_and_is_no_label_is_an_error(tmp_path: Path, label: str) -> None:
+    sample = {"mp4": b"x", "json": f'{{"label": {label}}}'.encode()}
+    with pytest.raises(ListError, match=r"t.tar/0.json: its label .* is not one; it must be a name, a whole number"):
+        read_videos(write_tar(tmp_path / "t.tar", {"0": sample}), multi_label=True, unlabelled=True)
+    records, _ = read_videos(write_tar(tmp_path / "u.tar", {"0": {**sample, "cls": b"1"}}), num_class=2)
+    assert records.labels.tolist() == [1], "what .cls says comes first"
+
+
+def test_two_labels_of_one_kind_are_an_error(tmp_path: Path) -> None:
+    write_tar(tmp_path / "t.tar", {"0": {"mp4": b"x", "cls": b"1", "CLS": b"2"}})
+    with pytest.raises(ListError, match=r"t.tar: sample '0' has two labels in files .cls; keep one"):
+        read_videos(tmp_path / "t.tar")
+
+
+def test_a_missing_tar_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(ListError) as caught:
+        read_videos(tmp_path / "gone-0.tar")
+    assert str(caught.value) == f"{tmp_path}/gone-0.tar: no such file"
+
+
+def test_tars_may_lie_in_a_folder_that_is_called_like_a_tar(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "un.tar/in.tar", {"0": {"mp4": b"film", "cls": b"0"}})
+    records, _ = read_videos(path)
+    assert exists(records.full_path(0)) and read_bytes(records.full_path(0)) == b"film"
+    with pytest.raises(ListError, match=r"may not lie in a folder that is called like a tar"):
+        find_shards("s3://b/un.tar/in.tar")

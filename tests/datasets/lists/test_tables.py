@@ -246,3 +246,16 @@ def test_linked_and_nested_folders_hold_videos_of_the_outermost_class_folder(tmp
     (tmp_path / "root/loose.mp4").touch()
     with pytest.raises(ListError, match=r"root: loose.mp4 lies beside the class folders"):
         read_videos(tmp_path / "root")
+
+
+def test_ids_need_a_folder_on_a_disk(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("label,youtube_id,time_start,time_end\nrun,x,3,13\n")
+    with pytest.raises(ListError, match=r"t.csv:1: .* a folder on a disk, and https://h.example/videos is an address"):
+        read_videos(tmp_path / "t.csv", root="https://h.example/videos")
+
+
+def test_classes_of_covering_spans_are_left_out_on_request(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("path,label,start,end\na,0,0,9\na,1,2,4\na,2,2,4\n")
+    for shared, inner in ((True, [1, 1, 1]), (False, [0, 1, 1])):
+        records, _ = read_videos(tmp_path / "t.csv", num_class=3, multi_label=True, shared=shared)
+        assert [records.labels[row].tolist() for row in range(2)] == [[1, 0, 0], inner]

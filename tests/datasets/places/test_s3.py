@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -134,15 +133,14 @@ def test_what_passes_is_tried_again(bad: FileServer, fault: Any) -> None:
     assert read_bytes("s3://videos/a.mp4") == LONG
 
 
+@pytest.mark.timeout(60)  # a hang would be endless
 @pytest.mark.parametrize("fault", [403, 404, 503, "silent", "truncate", "die"])
 def test_what_does_not_pass_is_an_error_in_time(bad: FileServer, monkeypatch: pytest.MonkeyPatch, fault: Any) -> None:
     stream = open_file("s3://videos/a.mp4")
     monkeypatch.setenv("DATA_TIMEOUT", "0.5")
     bad.always["/videos/a.mp4"] = fault
-    began = time.monotonic()
     with pytest.raises(FrameError, match=r"^s3://videos/a.mp4: "):
         stream.read()
-    assert time.monotonic() - began < 10  # a hang would be endless
 
 
 @pytest.mark.parametrize("more", [1000, -1000])

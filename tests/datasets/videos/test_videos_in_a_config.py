@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fsspec
 import pytest
 
 import main
@@ -114,3 +115,53 @@ def test_broken_videos_are_named_before_any_is_trained_on(config: Path, tmp_path
     with pytest.raises(ListError, match=r"run/d.mp4: cannot be read.*, and 1 others .*bad_frame_budget is 0"):
         open_train(common)
     assert len(open_train(load_config(config, ["common.bad_frame_budget=2"]).common)) == 5
+
+
+def lists_in(folder: Path, train: str, val: str, classes: Path | None = None) -> Common:
+    """Returns a config with these two lists in place of the folder of classes."""
+    path = write(folder, "")
+    text = path.read_text().replace(f"train_source: {folder}/videos", f"train_source: {train}")
+    path.write_text(text.replace(f"val_source: {folder}/videos", f"val_source: {val}"))
+    if classes is not None:
+        path.write_text(path.read_text().replace("data: {", f"data: {{class_names: {classes}, "))
+    return load_config(path).common
+
+
+@pytest.mark.parametrize(
+    "train", ["gone.csv", "gone-{0..1}.tar", "http://127.0.0.1:9/gone.csv", "memory://gone/g-0.tar"]
+)
+def test_a_missing_training_list_is_only_needed_for_class_names(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: str
+):
+    monkeypatch.setenv("DATA_TIMEOUT", "0.2")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    train = train if "://" in train else str(tmp_path / train)
+    val = tmp_path / "val.csv"
+    val.write_text("path,label\na.mp4,1\nb.mp4,0\n")
+    records, names = open_list(lists_in(tmp_path, train, str(val)), "val")
+    assert records.labels.tolist() == [1, 0] and names is None
+    val.write_text("path,label\na.mp4,run\nb.mp4,jump\n")
+    with pytest.raises(
+        ListError, match=r"val.csv: has class names, which the training list numbers.*gone.*data.class_n"
+    ):
+        open_list(lists_in(tmp_path, train, str(val)), "val")
+    (tmp_path / "names.txt").write_text("jump\nrun\n")
+    records, names = open_list(lists_in(tmp_path, train, str(val), tmp_path / "names.txt"), "val")
+    assert records.labels.tolist() == [1, 0] and names == ["jump", "run"]
+
+
+@pytest.mark.parametrize("text", ["path,label\na.mp4,0\nb.mp4,7\n", "path,label\na.mp4\n", "path,class\nx,1.5\n"])
+@pytest.mark.usefixtures("afar")
+def test_messages_about_a_list_at_an_address_name_the_address(config: Path, tmp_path: Path, text: str):
+    fsspec.filesystem("memory").pipe("/lists/t.csv", text.encode())
+    with pytest.raises(ListError) as caught:
+        open_list(lists_in(tmp_path, "memory://lists/t.csv", "memory://lists/t.csv"), "train")
+    assert str(caught.value).startswith("memory://lists/t.csv:") and str(tmp_path) not in str(caught.value)
+
+
+def test_a_dry_run_refuses_windows_of_lists_that_are_no_tars(config: Path, tmp_path: Path):
+    text = config.read_text().replace("data: {", "data: {shuffle_window: 2, ")
+    config.write_text(text)
+    common = load_config(config).common
+    with pytest.raises(ListError, match=r"data.shuffle_window: is for lists of tars, and 'jump/c.mp4' lies in none"):
+        missing(common, "train", train_protocol(common))
