@@ -9,12 +9,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from utils.errors import CheckpointError
 from utils.files import sha256
 
 HASH_IN_NAME = re.compile(
     r"-([0-9a-f]{8})\.\w+$"
 )  # the first digits of a published file's SHA-256: resnet50-0676ba61.pth
 ROUNDED = (torch.float16, torch.bfloat16)
+FLOATS = (torch.float32, torch.float64, *ROUNDED)
+# what begins as zero, and may stay so where it gets no gradient: adapters, vectors of frames, tokens that read frames
+BEGIN_AT_ZERO = re.compile(
+    r"(?:.*\.)?(?:temporal\.(?:(?:\w+\.)?(?:up|time)|embedding)|temporal_cls_token|balance)\.weight"
+)
 FEW = 10  # where more than a tenth of the entries of a kind are all zero, that is usual
 
 
@@ -41,13 +47,35 @@ def odd_values(state: Mapping[str, Tensor]) -> list[str]:
     found: list[str] = []
     for (name, axes), keys in kinds.items():
         empty = [key for key in keys if key in zero]
+        lost = [key for key in empty if not BEGIN_AT_ZERO.fullmatch(key)]
         usual = (
             axes < 2 and name != "running_var" and (len(empty) > max(1, len(keys) // FEW) or len(empty) == len(keys))
         )
-        found += [] if usual else empty
+        found += [] if usual else lost
     rounded = [key for key, value in state.items() if value.dtype in ROUNDED]
     texts = [f"{_some(found)}: all zero, as in a file that has lost them"] if found else []
     return texts + ([f"{_some(rounded)}: rounded to {state[rounded[0]].dtype} in the file"] if rounded else [])
+
+
+def refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raises CheckpointError for weights of a diverged run or a damaged file, because their scores would be NaN."""
+    bad = [key for key, value in state.items() if _is_learned(key, value) and not _is_finite(value)]
+    if bad:
+        first = state[bad[0]]
+        count = int((~first.isfinite()).sum())
+        raise CheckpointError(
+            f"{path}: {bad[0]} is NaN or infinite in {count} of {first.numel()} places ({len(bad)} of {len(state)} "
+            f"tensors hold such values); take a checkpoint from before its training diverged"
+        )
+
+
+def _is_learned(key: str, value: Tensor) -> bool:
+    return value.dtype in FLOATS and "mask" not in key  # attention masks are infinite on purpose
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Says whether all numbers are finite. It looks at least and largest, a quarter of the time of value.isfinite()."""
+    return not value.numel() or all(end.isfinite() for end in value.aminmax())  # aminmax keeps NaN
 
 
 def _some(keys: list[str]) -> str:
