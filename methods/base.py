@@ -112,10 +112,13 @@ class Method(nn.Module):
 
     def starts_random(self, key: str) -> bool:
         """Tells whether no image network has this entry, so that it stays random under image weights."""
-        return ".non_local." in key or "neck." in key
+        return ".non_local." in key or key.startswith("neck.")
 
-    def resized_tables(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the entries of `state` that are tables of places for clips of another size, resized to this one."""
+    def resized_tables(self, state: Mapping[str, Tensor], made_for: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Returns the entries of `state` that are tables of places for clips of another size, resized to this one.
+
+        made_for: arguments of the network that they come from, as far as they are known.
+        """
         return {}
 
     def train(self: Self, mode: bool = True) -> Self:

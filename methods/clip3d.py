@@ -53,9 +53,13 @@ class ClipMethod(Method):
         logits: Tensor = self.network(clips)
         return logits
 
-    def resized_tables(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def resized_tables(self, state: Mapping[str, Tensor], made_for: Mapping[str, Any]) -> dict[str, Tensor]:
         """Returns the tables of places in `state` that are for clips of another size, resized to this one's."""
-        return fit_tables(self.network, state, "network.") if isinstance(self.network, VideoViT) else {}
+        if not isinstance(self.network, VideoViT):
+            return {}
+        kwargs = made_for.get("kwargs") or {}
+        frames = made_for.get("clip_len") or kwargs.get("temporal_size")
+        return fit_tables(self.network, state, "network.", frames=frames, side=kwargs.get("spatial_size"))
 
     def inflated(self, state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         """Inflates the weights of an image network to the entries under `prefix` of this method's state dict.

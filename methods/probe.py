@@ -147,12 +147,12 @@ class Probe(Method):
             return self.trunk.starts_random(key.removeprefix(TRUNK))
         return key.startswith("pooler.")
 
-    def resized_tables(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def resized_tables(self, state: Mapping[str, Tensor], made_for: Mapping[str, Any]) -> dict[str, Tensor]:
         """Returns the tables of places in `state` that the video network's clips need in another size."""
         if self.trunk is None:
             return {}
         inside = {key.removeprefix(TRUNK): value for key, value in state.items() if key.startswith(TRUNK)}
-        return {f"{TRUNK}{key}": value for key, value in self.trunk.resized_tables(inside).items()}
+        return {f"{TRUNK}{key}": value for key, value in self.trunk.resized_tables(inside, made_for).items()}
 
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Turns the state dict of an image network, without its classifier, into entries of this method's."""

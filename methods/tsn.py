@@ -177,8 +177,7 @@ class TSN(Method):
     def is_base(self, name: str) -> bool:
         """Tells whether a part or an entry is of the image network, not of a temporal module or what it trains."""
         inside = f"{name}."
-        added = any(part in inside for part in RANDOM) or inside.startswith(self._trained)
-        return inside.startswith("backbone.") and not added
+        return inside.startswith("backbone.") and not (self.starts_random(inside) or inside.startswith(self._trained))
 
     @property
     def averages_frames(self) -> bool:

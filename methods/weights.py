@@ -30,8 +30,9 @@ from utils.config.file import ConfigFile, plain
 from utils.config.schema import Common
 from utils.config.sections import Test
 from utils.errors import CheckpointError, ConfigError
-from utils.published.files import checkpoint_file, named
-from utils.published.registry import published_as, registry
+from utils.published.files import checkpoint_file, local_file, named
+from utils.published.libraries import image_weights
+from utils.published.registry import published_as
 from utils.run import checkpoint, resume
 from utils.run.context import Run
 from utils.scoring.fusion import read_evaluation
@@ -286,8 +287,12 @@ def _base_of(method: Method, common: Common) -> dict[str, Any]:
     given = common.model.pretrained
     place = fetch_image_weights(method.arch) if given is True else checkpoint_file(str(given))
     published = published_as(place) if given is True else named(str(given))
+    own = image_weights(method.arch) if given is True else None
     try:
-        name = published.id if published and published.id in registry() else "" if given is True else base_name(place)
+        if published is not None:
+            name = published.id
+        else:  # the library's own file is found again by the name of the network
+            name = "" if own is not None and local_file(own) == place else base_name(place)
     except ValueError:
         raise ConfigError(
             f"common.save_weights: trained: {place} has to lie in pretrained/, because a checkpoint names no files "

@@ -25,14 +25,14 @@ from networks.checkpoints.layouts.clip import OPENAI
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from networks.checkpoints.safe_arrays import STAND_INS, Ignored
 from networks.checkpoints.torchscript import is_torchscript, read_torchscript
-from networks.checkpoints.trust import wrong_hash
+from networks.checkpoints.trust import refuse_not_finite, wrong_hash
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
 from utils.plain_text import one_line
 from utils.published.files import PRETRAINED, checkpoint_file, fetch, named
 from utils.published.libraries import image_weights
 from utils.published.registry import published_as
-from utils.torch_file import FLOATS, SUM, ZIP_MAGIC, hash_of, not_finite, read_torch, sum_of
+from utils.torch_file import FLOATS, SUM, ZIP_MAGIC, hash_of, read_torch, sum_of
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
 # entries in which projects keep the weights; if there are several, the first is taken
@@ -122,11 +122,14 @@ class RawCheckpoint:
         return config if isinstance(config, Mapping) else self.description.protocol.get("test", {})
 
 
-def load_checkpoint_file(path: str | os.PathLike[str], *, trust_pickle: bool = False) -> RawCheckpoint:
+def load_checkpoint_file(
+    path: str | os.PathLike[str], *, trust_pickle: bool = False, above: tuple[Path, ...] = ()
+) -> RawCheckpoint:
     """Reads a checkpoint of this project or of another one in `layouts.LAYOUTS`.
 
     path: the file, or the name of published weights, which are fetched if they are not here.
     trust_pickle: also read a file that holds more than weights, which may run code of its author.
+    above: files without the network that they stand on, for which this one is read.
 
     Raises: CheckpointError for a file that is missing, damaged, of an unknown project, or of an unknown network.
     """
@@ -153,19 +156,28 @@ def load_checkpoint_file(path: str | os.PathLike[str], *, trust_pickle: bool = F
                     f"{name}: more weights with the same names; they are not read" for name in _more(others, state)
                 ]
             if description.base is not None:
-                weights = _on_its_base(weights, description, description.base, path)
+                weights = _on_its_base(weights, description, description.base, (*above, path))
             return RawCheckpoint(path, state, others, layout.name, weights, description, tuple(doubts))
     known = ", ".join(layout.name for layout in LAYOUTS)
     raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} belong to no project known here ({known})")
 
 
-def _on_its_base(weights: Mapping[str, Tensor], description: Description, base: Base, path: Path) -> dict[str, Tensor]:
+def _on_its_base(
+    weights: Mapping[str, Tensor], description: Description, base: Base, above: tuple[Path, ...]
+) -> dict[str, Tensor]:
     """Adds the frozen network that a file's weights stand on, and a note that says where it came from.
 
-    Raises: CheckpointError if it is not there, or is another one.
+    above: the file, behind those for which it is read.
+    Raises: CheckpointError if it is not there, is another one, or stands on the file itself.
     """
+    path = above[-1]
     place = _place_of(base, path)
-    found = load_checkpoint_file(place)
+    if any(place.resolve() == one.resolve() for one in above):
+        raise CheckpointError(
+            f"{place}: should be the frozen {base.network}, but holds only what was trained on it; put the file "
+            f"that it was trained on there"
+        )
+    found = load_checkpoint_file(place, above=above)
     entries = base_entries(found, base.keys)
     lacking = [key for key in base.keys if key not in entries]
     if lacking or (base.hash and hash_of(entries) != base.hash):
@@ -275,7 +287,7 @@ def split(contents: Any, path: Path) -> tuple[dict[str, Tensor], dict[str, Any],
         if value.dtype not in FLOATS and LEARNED.fullmatch(key):
             kind = str(value.dtype).removeprefix("torch.")
             raise CheckpointError(f"{path}: {key} is {kind}, but weights are floating-point numbers; save it as such")
-    _refuse_not_finite(state, path)
+    refuse_not_finite(state, path)
     if not state:
         entries = f"its entries are {', '.join(map(str, [*contents][:5]))}" if contents else "it is empty"
         raise CheckpointError(f"{path}: no weights in it; {entries}")
@@ -301,9 +313,9 @@ def _network_of_module(state: dict[str, Tensor], path: Path) -> tuple[dict[str, 
             f"that you mean: torch.save(module.{found[0]}.state_dict(), FILE)"
         )
     largest = max(parts, key=lambda name: sum(value.numel() for value in parts[name].values()))
-    if largest not in found:  # the module itself is the network, with a backbone and a head
+    if largest not in found and not {*found} & {*NETWORKS}:  # the module is the network, with a backbone and a head
         return state, []
-    return parts[largest], [name for name in parts if name != largest]
+    return parts[found[0]], [name for name in parts if name != found[0]]
 
 
 def _more(others: Mapping[str, Any], state: Mapping[str, Tensor]) -> list[str]:
@@ -314,12 +326,6 @@ def _more(others: Mapping[str, Any], state: Mapping[str, Tensor]) -> list[str]:
         if isinstance(value, Mapping)
     }
     return [name for name, found in tensors.items() if len(found.keys() & state.keys()) > len(state) / 2]
-
-
-def _refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:
-    """Raises CheckpointError for weights of a diverged run or a damaged file, because their scores would be NaN."""
-    if fault := not_finite(state):
-        raise CheckpointError(f"{path}: {fault}; take a checkpoint from before its training diverged")
 
 
 def _is_numbers(value: Any) -> bool:

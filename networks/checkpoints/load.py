@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
+from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.layouts.ours import LAYOUT, UNKNOWN
 from networks.checkpoints.trust import HASH_IN_NAME, odd_values
 from networks.first_convolution import RGB, first_convolution, widen_input
@@ -51,7 +52,7 @@ class Loadable(Protocol):
     def head_prefix(self) -> str: ...
     def from_image_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
     def starts_random(self, key: str) -> bool: ...
-    def resized_tables(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+    def resized_tables(self, state: Mapping[str, Tensor], made_for: Mapping[str, Any]) -> dict[str, Tensor]: ...
     def state_dict(self) -> dict[str, Tensor]: ...
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Any: ...
 
@@ -202,7 +203,7 @@ def load_into(
     if begins:
         inside = tuple(f"{TRUNK if trunk is not None else ''}{part}" for part in file.description.fresh)
         optional |= {key for key in wanted if inside and key.startswith(inside)}
-    _resize_tables(model, found, report)
+    _resize_tables(model, found, file.description, report)
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     whole = [key for key in fits if wanted[key].is_floating_point() and not fits[key].is_floating_point()]
     if whole:
@@ -226,9 +227,9 @@ def load_into(
     return report
 
 
-def _resize_tables(model: Loadable, found: dict[str, Tensor], report: LoadReport) -> None:
+def _resize_tables(model: Loadable, found: dict[str, Tensor], description: Description, report: LoadReport) -> None:
     """Puts tables of places for the model's clips into `found`, with a warning for each that had to be interpolated."""
-    for key, value in model.resized_tables(found).items():
+    for key, value in model.resized_tables(found, description.shown).items():
         report.warnings.append(f"{key}: {_shape(found[key])} in the file, interpolated to {_shape(value)}")
         found[key] = value
 
@@ -310,7 +311,7 @@ def _other_computation(model: Loadable, file: RawCheckpoint) -> list[str]:
     kind = _kind(model)
     if description.method not in ("", UNKNOWN, kind):
         return [f"the file's network is {description.method}, this one is {kind}"]
-    told = {key: value for key, value in description.arguments.items() if key not in description.assumed}
+    told = description.shown
     theirs = flat(model.settings_for(told))
     if file.layout != LAYOUT.name or description.method != kind:  # nobody knows the defaults of other projects
         theirs = {key: value for key, value in theirs.items() if key in flat(told) and ours.get(key) is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from networks.checkpoints.layouts.base import Description
+from networks.checkpoints.layouts.base import DIVING, SOMETHING, Description
 from networks.checkpoints.layouts.bn_inception import pixels
 from networks.clip.x3d import X3DS
 
@@ -112,11 +112,17 @@ def _hiera(description: Description) -> Sections:
 
 
 def _uniformer(preset: str, sampling: str) -> Callable[[Description], Sections]:
-    """Makes the protocol of UniFormer, four windows, and of UniFormerV2, whose frames lie in equal parts of a video."""
+    """Makes the protocol of UniFormer, four windows, and of UniFormerV2, whose frames lie in equal parts of a video.
+
+    So do those of a UniFormer of Something-Something.
+    """
 
     def protocol(description: Description) -> Sections:
         size = description.arguments.get("kwargs", {}).get("spatial_size", 224)
         if not description.backbone.startswith("uniformerv2"):
+            if description.arguments.get("num_class") == SOMETHING:
+                rule = "pyslowfast_segments" if preset == "pyslowfast" else "mmaction2_uniform"
+                return _half(_sections(preset, rule, size=size, resize=size, views=(1, 3)))
             return _half(_sections(preset, sampling, size=size, resize=size, views=(4, 1)))
         windows = 1 if description.arguments.get("kwargs", {}).get("local") else 4
         return _half(_sections(preset, "mmaction2_uniform", size=size, resize=size, views=(windows, 3)))
@@ -125,11 +131,16 @@ def _uniformer(preset: str, sampling: str) -> Callable[[Description], Sections]:
 
 
 def _on_clip(project: str) -> Callable[[Description], Sections]:
-    """Makes the protocol of adapters on CLIP for Kinetics: frames of a window, three windows; pixels are CLIP's."""
+    """Makes the protocol of adapters on CLIP: three windows of a video, or for Something-Something its parts.
+
+    Pixels are CLIP's.
+    """
 
     def protocol(description: Description) -> Sections:
         size = description.arguments.get("kwargs", {}).get("img_size", 224)
-        found = _sections("pyslowfast", "clip", size=size, resize=size, views=(3, 1))
+        spread = description.arguments.get("num_class") == SOMETHING
+        views = (1, 3) if spread else (3, 1)
+        found = _sections("pyslowfast", "tsn" if spread else "clip", size=size, resize=size, views=views)
         found["augmentation"] |= CLIP_PIXELS[project]
         return found
 
@@ -139,7 +150,7 @@ def _on_clip(project: str) -> Callable[[Description], Sections]:
 def _video_vit(description: Description) -> Sections:
     """Returns how VideoMAE, V-JEPA 2, TimeSformer and ViViT are tested, as far as views and pixels say."""
     family, arguments = description.backbone.partition("_")[0], description.arguments
-    something = arguments.get("num_class") == 174  # of Something-Something V2, where frames are spread over the video
+    something = arguments.get("num_class") == SOMETHING
     if family == "timesformer":
         size = arguments.get("kwargs", {}).get("spatial_size", 224)
         found = _sections("pyslowfast", "pyslowfast", size=size, resize=size, views=(1, 3), average="logits")
@@ -147,12 +158,14 @@ def _video_vit(description: Description) -> Sections:
             found["data"]["sampling"] = found["test"]["sampling"] = "pyslowfast_segments"
         return found
     if family == "vivit":
-        found = _sections("mmaction2_slowfast", "clip", size=224, resize=256, views=(4, 1), input_size=224)
+        size = arguments.get("kwargs", {}).get("spatial_size", 224)
+        resize = size * 8 // 7
+        found = _sections("mmaction2_slowfast", "clip", size=size, resize=resize, views=(4, 1), input_size=size)
         found["augmentation"] |= {"mean": [0.5] * 3, "std": [0.5] * 3}
         return found
     if family == "vjepa2":
         size = 384 if "2_1" in description.backbone or description.backbone.endswith("_g") else 256
-        views = (2, 3) if something else (8, 3)
+        views = {SOMETHING: (2, 3), DIVING: (4, 3)}.get(arguments.get("num_class", 0), (8, 3))
         return _sections("torchvision_swin3d", "clip", size=size, resize=size, views=views, input_size=size)
     if something:
         return _sections("videomae", "twice", size=224, resize=224, views=(2, 3), input_size=224)

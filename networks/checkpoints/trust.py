@@ -9,12 +9,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from utils.errors import CheckpointError
 from utils.files import sha256
+from utils.torch_file import not_finite
 
 HASH_IN_NAME = re.compile(
     r"-([0-9a-f]{8})\.\w+$"
 )  # the first digits of a published file's SHA-256: resnet50-0676ba61.pth
 ROUNDED = (torch.float16, torch.bfloat16)
+# what begins as zero, and may stay so where it gets no gradient: adapters, vectors of frames, tokens that read frames
+BEGIN_AT_ZERO = re.compile(
+    r"(?:.*\.)?(?:temporal\.(?:(?:\w+\.)?(?:up|time)|embedding)|temporal_cls_token|balance)\.weight"
+)
 FEW = 10  # where more than a tenth of the entries of a kind are all zero, that is usual
 
 
@@ -41,13 +47,20 @@ def odd_values(state: Mapping[str, Tensor]) -> list[str]:
     found: list[str] = []
     for (name, axes), keys in kinds.items():
         empty = [key for key in keys if key in zero]
+        lost = [key for key in empty if not BEGIN_AT_ZERO.fullmatch(key)]
         usual = (
             axes < 2 and name != "running_var" and (len(empty) > max(1, len(keys) // FEW) or len(empty) == len(keys))
         )
-        found += [] if usual else empty
+        found += [] if usual else lost
     rounded = [key for key, value in state.items() if value.dtype in ROUNDED]
     texts = [f"{_some(found)}: all zero, as in a file that has lost them"] if found else []
     return texts + ([f"{_some(rounded)}: rounded to {state[rounded[0]].dtype} in the file"] if rounded else [])
+
+
+def refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Raises CheckpointError for weights of a diverged run or a damaged file, because their scores would be NaN."""
+    if fault := not_finite(state):
+        raise CheckpointError(f"{path}: {fault}; take a checkpoint from before its training diverged")
 
 
 def _some(keys: list[str]) -> str:

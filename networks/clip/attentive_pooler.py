@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from networks.clip.vit_layers import MLP, STD, Block, attend, initialise
+from networks.clip.vit_layers import MLP, Block, Table, attend, initialise
 
 HEAD_WIDTH = 64  # channels of an attention head where nobody says how many heads there are
 MLP_RATIO = 4.0
@@ -30,7 +30,7 @@ class AttentivePooler(nn.Module):
             num_heads = next(count for count in range(max(1, width // HEAD_WIDTH), 0, -1) if width % count == 0)
         if width % num_heads:
             raise ValueError(f"num_heads: {num_heads} does not divide the {width} channels of the tokens")
-        self.query = nn.Embedding(1, width)
+        self.query = Table(1, width)
         self.blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio=MLP_RATIO, eps=EPS) for _ in range(depth - 1))
         self.cross_attention_block = _CrossBlock(width, num_heads)
         self._initialise()
@@ -45,7 +45,6 @@ class AttentivePooler(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        nn.init.trunc_normal_(self.query.weight, std=STD)
         initialise(self)
         blocks: list[Any] = [*self.blocks, self.cross_attention_block]
         for number, block in enumerate(blocks, start=1):  # deeper blocks begin closer to the identity

@@ -250,34 +250,50 @@ def rotation(grid: tuple[int, int, int], channels: int, *, like: Tensor, stretch
     return angles.cos(), angles.sin()
 
 
-def fit_tables(network: VideoViT, found: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+def fit_tables(
+    network: VideoViT,
+    found: Mapping[str, Tensor],
+    prefix: str = "",
+    *,
+    frames: int | None = None,
+    side: int | None = None,
+) -> dict[str, Tensor]:
     """Returns the learned tables of places in `found` that have another size than the network's, resized to it.
 
     A table for each place in a frame, and the one for each frame, are resized to their nearest entries, as TimeSformer
     does; a table for each place in the clip by bicubic interpolation of each moment, and linearly over moments.
+
+    frames, side: of the clips that the tables are for, in pixels; None if nobody knows.
     """
     resized: dict[str, Tensor] = {}
     for name in ("pos_embed", "time_embed"):
         table, own = found.get(f"{prefix}{name}.weight"), getattr(network, name)
-        if table is None or own is None or table.shape == own.weight.shape or table.shape[1:] != own.weight.shape[1:]:
+        if table is None or own is None or table.shape[1:] != own.weight.shape[1:]:
             continue
-        if (value := _resized(network.shape, name, table)) is not None:
+        if table.shape == own.weight.shape and not (name == "pos_embed" and _is_split_otherwise(network.shape, frames)):
+            continue
+        if (value := _resized(network.shape, name, table, frames=frames, side=side)) is not None:
             resized[f"{prefix}{name}.weight"] = value
     return resized
 
 
-def _resized(shape: ViTShape, name: str, table: Tensor) -> Tensor | None:
-    """Returns a table of the shape's size; None if the old one is not of square pictures."""
+def _is_split_otherwise(shape: ViTShape, frames: int | None) -> bool:
+    """Tells whether a table with as many places as the network's is for clips of another length, so of another size."""
+    return shape.places == "table" and bool(frames) and frames != shape.clip[0]
+
+
+def _resized(shape: ViTShape, name: str, table: Tensor, *, frames: int | None, side: int | None) -> Tensor | None:
+    """Returns a table of the shape's size; None if nothing tells which moments and places the old one is for."""
     grid = shape.grid(shape.clip)
     if name == "time_embed":
         rows = nn.functional.interpolate(table.T[None].float(), grid[0], mode="nearest")
         return rows[0].T.to(table.dtype)
     first, places = table[: int(shape.class_token)], table[int(shape.class_token) :]
-    moments = 1 if shape.places == "frame_table" else _moments(len(places), grid)
-    side = math.isqrt(len(places) // moments)
-    if side * side * moments != len(places):
+    moments = 1 if shape.places == "frame_table" else _moments(len(places), shape, frames, side)
+    across = math.isqrt(len(places) // max(moments, 1))
+    if not across or across * across * moments != len(places):
         return None
-    maps = places.float().unflatten(0, (moments, side, side)).permute(0, 3, 1, 2)  # (T', D, H', W')
+    maps = places.float().unflatten(0, (moments, across, across)).permute(0, 3, 1, 2)  # (T', D, H', W')
     if shape.places == "frame_table":
         maps = nn.functional.interpolate(maps, grid[1:], mode="nearest")
     else:
@@ -287,11 +303,14 @@ def _resized(shape: ViTShape, name: str, table: Tensor) -> Tensor | None:
     return torch.cat([first, maps.permute(0, 2, 3, 1).flatten(0, 2).to(table.dtype)])
 
 
-def _moments(count: int, grid: tuple[int, int, int]) -> int:
-    """Returns how many moments a table of `count` places has: the network's own number, if what is left is square."""
-    fitting = [number for number in range(1, count + 1) if count % number == 0 and _is_square(count // number)]
-    return min(fitting, key=lambda number: (abs(math.log(number / grid[0])), number))
+def _moments(count: int, shape: ViTShape, frames: int | None, side: int | None) -> int:
+    """Returns how many moments a table of `count` places is for, if it is of square pictures at all.
 
-
-def _is_square(count: int) -> bool:
-    return math.isqrt(count) ** 2 == count
+    The frames of its clips say so, or the side of their pictures. Where nobody knows them, the pictures are as large as
+    the network's, or else its clips are as long.
+    """
+    if frames:
+        return frames // shape.tubelet[0]
+    moments, across, _ = shape.grid(shape.clip)
+    sides = [*([side // shape.tubelet[1]] if side else []), across]
+    return next((count // number**2 for number in sides if number and count % number**2 == 0), moments)

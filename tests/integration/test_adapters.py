@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from methods import weights
 from methods.tsn import TSN
 from networks.checkpoints import file as reading
+from networks.checkpoints.load import load_checkpoint_file
 from tests.helpers.experiment import make_experiment, run
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
@@ -111,3 +113,20 @@ def test_adapters_learn_the_order_of_frames_on_a_frozen_network(temporal: dict[s
         scores[name] = float((method.eval()(clips).argmax(1) == labels).float().mean())
     assert losses[-1] < losses[0] / 2
     assert scores["adapter"] > 0.95 and scores["tsn"] == 0.5
+
+
+def test_a_file_of_ones_own_for_pretrained_true_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = experiment(tmp_path)
+    own = base(tmp_path / "vit_tiny_patch16_224-mine.pth")
+    monkeypatch.setattr(weights, "fetch_image_weights", lambda arch: own)
+    assert run(config, "common.model.pretrained=True", "common.lr_scheduler.max_iter=1") == 0
+    assert checkpoint.load(config.parent / "ckpt_best.pth.tar")["base"]["file"] == own.name
+    assert run(config, "common.model.pretrained=True", "--evaluate") == 0
+
+
+def test_a_checkpoint_in_the_place_of_its_own_base_is_named(tmp_path: Path) -> None:
+    config = experiment(tmp_path)
+    assert run(config, "common.lr_scheduler.max_iter=1") == 0
+    (config.parent / "ckpt_best.pth.tar").replace(tmp_path / "vit.pth")
+    with pytest.raises(CheckpointError, match=r"vit\.pth: should be the frozen timm/vit_tiny_.*, but holds only what"):
+        load_checkpoint_file(tmp_path / "vit.pth")

@@ -85,10 +85,17 @@ class Published:
 
 @functools.cache
 def registry() -> Mapping[str, Published]:
-    """Returns all entries by name, in alphabetical order."""
+    """Returns all entries by name, in alphabetical order. Raises: CheckpointError for a name that is there twice."""
+    entries: dict[str, Published] = {}
     with FILE.open(encoding="utf-8") as lines:
-        entries = [Published(**json.loads(line)) for line in lines]
-    return {entry.id: entry for entry in entries}
+        for number, line in enumerate(lines, 1):
+            found = Published(**json.loads(line))
+            if found.id in entries:
+                raise CheckpointError(
+                    f"{FILE}, line {number}: {found.id} is there twice; leave out one of the two lines"
+                )
+            entries[found.id] = found
+    return entries
 
 
 def entry(name: str) -> Published:

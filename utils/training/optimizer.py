@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -116,10 +117,13 @@ def split_by_depth(groups: Iterable[Group], model: nn.Module, decay: float) -> l
     """Splits the groups by depth: each block learns at `decay` times the rate of the next one (BEiT, arXiv 2106.08254).
 
     What comes before the first block, in the order of the parameters, has the depth 0, what follows a block has that of
-    the block, and what follows the last one, up to the classifier, learns at the full rate.
+    the block, and what follows the last one, up to the classifier, learns at the full rate. Blocks of a part behind the
+    network, such as a pooler or readers, follow the last one: only those of the first list count, and of lists that
+    differ from it in their numbers alone, which are the network's stages.
     Raises: ConfigError for a network without repeated blocks.
     """
     blocks = list(blocks_of(model))
+    blocks = [name for name in blocks if _list_of(name) == _list_of(blocks[0])]
     if not blocks:
         raise ConfigError("common.layer_decay: this network has no repeated blocks; set it to 1")
     starts = [f"{name}." for name in blocks]
@@ -136,6 +140,11 @@ def split_by_depth(groups: Iterable[Group], model: nn.Module, decay: float) -> l
             new = Group(f"{group.name} at depth {depth}", group.lr_mult * factor, group.decay_mult)
             split.setdefault((group.name, depth), new).params.append(parameter)
     return list(split.values())
+
+
+def _list_of(block: str) -> str:
+    """Returns the name of the list that a block is in, without numbers: stages.1.blocks.0 -> stages..blocks."""
+    return re.sub(r"\d+", "", block.rpartition(".")[0])
 
 
 def split_by_name(groups: Iterable[Group], model: nn.Module, factors: Mapping[str, float]) -> list[Group]:

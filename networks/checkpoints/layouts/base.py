@@ -11,6 +11,8 @@ from torch import Tensor
 from networks.first_convolution import RGB, first_convolution
 
 State = Mapping[str, Tensor]
+DIVING = 48  # classes of Diving48
+SOMETHING = 174  # classes of Something-Something, over whose videos the frames of a clip are spread
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Description:
     class_names: list[str] | None = None
     base: Base | None = None
     fresh: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """Returns the arguments that the file shows, without those that are only likely."""
+        return {key: value for key, value in self.arguments.items() if key not in self.assumed}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Base, Description, Layout, State
+from networks.checkpoints.layouts.base import SOMETHING, Base, Description, Layout, State
 from networks.checkpoints.layouts.mmaction2_config import read_meta
 from networks.checkpoints.layouts.renaming import Rule, rename
 from utils.errors import CheckpointError
@@ -56,6 +56,7 @@ NETWORKS = {
 OPENAI = {name: f"ViT-{'L' if width > 768 else 'B'}-{side}.pt" for (width, side), name in NETWORKS.items()}
 FULL_DEPTH = {768: 12, 1024: 24}
 FRAMES = 8  # of the clips of most published adapters
+SPAN = 128  # frames of a video that a clip of them covers: 8 frames are 16 apart, 32 are 4 apart
 
 
 def _tower(state: State) -> dict[str, Tensor]:
@@ -167,6 +168,13 @@ def _described(
     if not frames:
         description.assumed += ("num_segments",)
         description.notes.append(f"num_segments: not in the file; the config sets it ({FRAMES} is assumed)")
+    description.assumed += ("frame_stride",)
+    if description.arguments.get("num_class") == SOMETHING:
+        description.notes.append("frame_stride: not in the file; one frame of each part of the video is assumed")
+    else:
+        stride = max(SPAN // (frames or FRAMES), 1)
+        description.arguments["frame_stride"] = stride
+        description.notes.append(f"frame_stride: not in the file; the config sets it ({stride} is assumed)")
     if not whole and name:
         description.base = Base(name)
     return {**{f"backbone.{key}": value for key, value in body.items()}, **head}, description

@@ -10,10 +10,12 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts import video_vit
-from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.base import DIVING, Description, Layout, State
 from networks.checkpoints.layouts.identify import with_prefix
 from networks.checkpoints.layouts.renaming import Rule, rename
+from utils.errors import CheckpointError
 
+PUBLISHED = 16, 14  # moments, and places along a side, of ViViT's clips of 32 frames of 224 pixels
 FAMILIES = ("videomae", "vjepa2", "timesformer", "vivit")
 # a block of transformers 4; `encoder.` is gone from some names in transformers 5
 LAYER = r"(?:encoder\.)?layers?\.(\d+)"
@@ -88,7 +90,8 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         biases = re.compile(r"(blocks\.\d+\.attn)\.([qv])\.bias")
         ours = {biases.sub(r"\1.qkv.\2_bias", key): value for key, value in ours.items()}
         return video_vit.finish_videomae(ours, list(state))
-    description = video_vit.describe("vjepa2", ours, clip=(16, 4))
+    diving = "head.weight" in ours and len(ours["head.weight"]) == DIVING
+    description = video_vit.describe("vjepa2", ours, clip=video_vit.DIVING_CLIP if diving else (16, 4))
     ours = video_vit.without_pretraining(video_vit.tables(ours), description)
     depth = 1 + len({match[1] for key in ours if (match := re.match(r"pooler\.blocks\.(\d+)\.", key))})
     if "pooler.query.weight" not in ours:
@@ -101,11 +104,31 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
 def _vivit(ours: dict[str, Tensor]) -> tuple[dict[str, Tensor], Description]:
     ours = video_vit.tables(ours)
     places = len(ours["pos_embed.weight"]) - 1 if "pos_embed.weight" in ours else 0
-    # 32 frames, or the number with which the places of a moment are a square
-    moments = next((count for count in (16, 8, 4, 2, 1) if math.isqrt(places // count) ** 2 * count == places), 0)
+    moments, across = _split(places)
     description = video_vit.describe("vivit", ours, clip=(2 * moments, 2))
-    video_vit.sized(description, 16 * math.isqrt(places // moments) if moments else 0)
+    video_vit.sized(description, 16 * across)
+    if (moments, across) != PUBLISHED:
+        description.assumed += ("clip_len", *(("kwargs",) if "kwargs" in description.arguments else ()))
+        description.notes.append(
+            f"clip_len and spatial_size: not in the file, only that both make {places} places; {2 * moments} frames of "
+            f"{16 * across} pixels are assumed"
+        )
     return with_prefix(ours), description
+
+
+def _split(places: int) -> tuple[int, int]:
+    """Splits the places of ViViT's table into moments and places along a side of a picture.
+
+    Pictures of 224 pixels go before all others, then clips of 32 frames; else only one way may be left.
+    Raises: CheckpointError for a number that says nothing.
+    """
+    ways = [(places // side**2, side) for side in range(2, math.isqrt(places) + 1) if places % side**2 == 0]
+    usual = [way for way in ways if way[1] == PUBLISHED[1]] or [way for way in ways if way[0] == PUBLISHED[0]] or ways
+    if len(usual) != 1:
+        raise CheckpointError(
+            f"embeddings.position_embeddings has {places} places, which does not tell frames and size of its clips"
+        )
+    return usual[0]
 
 
 LAYOUT = Layout("transformers", _recognises, _convert)

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.base import SOMETHING, Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_clip_network, with_prefix
 from networks.checkpoints.layouts.mmaction2_config import follow, read_meta
 from networks.checkpoints.layouts.renaming import Rule, rename
@@ -67,7 +67,8 @@ def _described(ours: Mapping[str, Tensor]) -> Description:
     if not name:
         return Description(method="clip3d", notes=[f"backbone: {kind}, which no network here has"])
     description = describe_clip_network(name, ours, kwargs=kwargs, head="head")
-    stride = STRIDES[name.partition("_")[0]]
+    spread = description.arguments.get("num_class") == SOMETHING
+    stride = 1 if spread else STRIDES[name.partition("_")[0]]
     description.arguments |= {"clip_len": frames, "frame_stride": stride}
     description.assumed += ("clip_len", "frame_stride")
     description.notes.append(f"clip_len and frame_stride: not in the file; {frames} and {stride} are assumed")

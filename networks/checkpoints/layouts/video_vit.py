@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.base import DIVING, Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_clip_network, with_prefix
 from networks.checkpoints.layouts.mmaction2_config import read_meta
 from networks.checkpoints.layouts.renaming import Rule, join, rename
@@ -21,6 +21,7 @@ from networks.clip.video_vit_published import SIZES, VITS
 from utils.errors import CheckpointError
 
 BLOCK = r"(blocks\.\d+)"
+DIVING_CLIP = 32, 2  # frames of V-JEPA 2's clips for Diving48, and the step between them
 HEAD_CHANNELS = 64  # of an attention head, where no published network has the width
 # what pre-training adds to an encoder, and V-JEPA 2.1 for single pictures: nothing that classifies clips uses it
 PRETRAINING = re.compile(r"(decoder|predictor|mask_tokens?|encoder_to_decoder|patch_embed_img|img_mod_embed)\b.*")
@@ -223,6 +224,9 @@ def _probe(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], 
     size = next((name for name, (channels, *_) in SIZES.items() if channels == width), "l")
     description = Description(method="clip3d", backbone=f"vjepa2_{size}" if f"vjepa2_{size}" in VITS else "vjepa2_l")
     description.arguments["num_class"] = int(ours["head.weight"].shape[0])
+    if description.arguments["num_class"] == DIVING:
+        description.arguments |= dict(zip(("clip_len", "frame_stride"), DIVING_CLIP, strict=True))
+        description.assumed = ("clip_len", "frame_stride")
     depth = 1 + len({match[1] for key in ours if (match := re.match(r"pooler\.blocks\.(\d+)\.", key))})
     if depth != VITS[description.backbone].shape.pool_depth:
         description.arguments["kwargs"] = {"pool_depth": depth}

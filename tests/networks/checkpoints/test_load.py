@@ -16,6 +16,7 @@ from methods.base import Method
 from methods.tsm import TSM
 from methods.tsn import TSN
 from networks.checkpoints.load import fetch_image_weights, find_pretrained, load_into
+from networks.checkpoints.trust import odd_values
 from tests.helpers.requirements import needs_package
 from utils.errors import CheckpointError
 
@@ -323,3 +324,15 @@ def test_an_empty_model_is_never_the_result_of_a_file_without_matches(tmp_path: 
     torch.save({f"odd.{key}": value for key, value in conv.state_dict().items()}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match="does not fit"):
         load_into(_tsn(), tmp_path / "x.pth", strict=False)
+
+
+def test_zeros_are_a_warning_but_where_parts_begin_as_zero() -> None:
+    begun = {
+        "backbone.blocks.3.temporal.mlp.time.weight": torch.zeros(8, 1, 3),
+        "backbone.blocks.3.temporal.time.up.weight": torch.zeros(8, 2),
+        "backbone.norm_pre.temporal.embedding.weight": torch.zeros(4, 8),
+        "network.transformer.temporal_cls_token.weight": torch.zeros(1, 8),
+    }
+    assert odd_values(begun) == []
+    (text,) = odd_values({**begun, "backbone.blocks.3.temporal.mlp.down.weight": torch.zeros(8, 2)})
+    assert text == "backbone.blocks.3.temporal.mlp.down.weight: all zero, as in a file that has lost them"

@@ -14,6 +14,7 @@ from torch.nn.functional import conv3d, gelu, layer_norm, linear, scaled_dot_pro
 from networks.clip.attentive_pooler import AttentivePooler, places_in_time
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
+from utils.training.optimizer import parameter_groups
 
 NAME = "vjepa2__vit_l_rope_depth4_probe4_16x128"
 TOLERANCE = 1e-5  # of the scores' spread; an eps of 1e-6 in the pooler's norms would cost 1.1e-5
@@ -114,3 +115,9 @@ def test_a_longer_clip_covers_the_same_places_in_time() -> None:
     assert short.shape == (4, 7)
     torch.testing.assert_close(long[1::3], short)
     assert len({tuple(row) for row in short.tolist()}) == 4
+
+
+def test_the_query_does_not_decay_with_no_wd_as_no_table_does() -> None:
+    pooler = AttentivePooler(16, depth=1, num_heads=2)
+    groups = {group.name: group for group in parameter_groups(pooler, no_wd=True)}
+    assert any(value is pooler.query.weight for value in groups["weight without decay"].params)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from methods.clip3d import Clip3D
 from methods.probe import Probe
 from networks import CLIP_NETWORKS
-from networks.clip.video_vit import DividedBlock, VideoViT, rotation, sines
+from networks.clip.video_vit import DividedBlock, VideoViT, fit_tables, rotation, sines
 from networks.clip.video_vit_published import VITS
 from networks.recompute import recompute_blocks
 from tests.helpers.grey import config
@@ -243,3 +243,21 @@ def test_a_tiny_videomae_learns_the_order_of_frames_with_the_keys_of_its_fine_tu
         forth, back = net.eval()(clips).argmax(1), net(clips.flip(2)).argmax(1)
     assert (forth == labels).float().mean() > 0.85
     assert (back == labels ^ 1).float().mean() > 0.85  # played backwards, left is right
+
+
+@pytest.mark.parametrize(("frames", "side", "told"), [(8, 32, {}), (16, 16, {"frames": 16}), (4, 64, {"frames": 16})])
+def test_a_table_of_places_keeps_its_moments_in_order(frames: int, side: int, told: dict[str, int]) -> None:
+    """Each value is its moment: 8 moments of 2 x 2 places are neither 2 of 4 x 4 nor 32 of one."""
+    net = _net("vivit_b", temporal_size=frames, spatial_size=side)
+    moments = torch.arange(8.0).repeat_interleave(4)[:, None].expand(32, 48)
+    found = fit_tables(net, {"pos_embed.weight": torch.cat([torch.full((1, 48), -1.0), moments])}, **told)
+    first, rest = found["pos_embed.weight"].split([1, len(found["pos_embed.weight"]) - 1])
+    rows = rest.unflatten(0, (frames // 2, -1))
+    wanted = nn.functional.interpolate(torch.arange(8.0)[None, None], frames // 2, mode="linear")[0, 0]
+    torch.testing.assert_close(rows, wanted[:, None, None].expand_as(rows))
+    assert (first == -1).all()
+
+
+def test_a_table_that_tells_no_moments_is_left_to_the_error_of_its_size() -> None:
+    net = _net("vivit_b", temporal_size=4, spatial_size=32)
+    assert fit_tables(net, {"pos_embed.weight": torch.zeros(1 + 7, 48)}) == {}

@@ -177,3 +177,22 @@ def test_transformers_with_adapters_export(host: str, temporal: dict[str, Any], 
     program = trace(network)
     for suffix in (".onnx", ".pt2"):
         assert export(network, program, tmp_path / f"model{suffix}", TOLERANCE) <= TOLERANCE
+
+
+def test_freezing_the_base_leaves_non_local_blocks_which_no_image_network_has() -> None:
+    model = {"type": "tsm", "backbone": "resnet50", "num_class": 3, "num_segments": 2, "non_local": True}
+    with torch.device("meta"):
+        method, _ = prepared_method(common(model=model, freeze=["base"]))
+    learns = {name for name, parameter in method.named_parameters() if parameter.requires_grad}
+    assert {name for name, _ in method.named_parameters() if ".non_local." in name} == learns - {
+        "head.weight",
+        "head.bias",
+    }
+
+
+@pytest.mark.parametrize("host", ["timm/vit_tiny_patch16_224"])
+def test_the_last_adapter_is_idle_where_the_class_token_alone_is_read(host: str) -> None:
+    method = made(host, ADAPTERS[0])
+    method(clips(host)).sum().backward()
+    taps = [block.temporal.mlp.time.weight.grad for block in method.backbone.blocks]
+    assert taps[0].any() and not taps[1].any()

@@ -127,3 +127,11 @@ def test_what_a_licence_forbids_or_leaves_open_is_said() -> None:
 
 def test_the_list_is_read_once() -> None:
     assert module.registry() is registry()
+
+
+def test_a_name_that_is_there_twice_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = FILE.read_text(encoding="utf-8").splitlines()[0]
+    (tmp_path / "twice.jsonl").write_text(f"{first}\n{first}\n", encoding="utf-8")
+    monkeypatch.setattr(module, "FILE", tmp_path / "twice.jsonl")
+    with pytest.raises(CheckpointError, match=rf"line 2: {re.escape(ENTRIES[0].id)} is there twice"):
+        registry.__wrapped__()

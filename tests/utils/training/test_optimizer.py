@@ -214,3 +214,28 @@ def test_adamw_has_the_betas_of_the_config_and_sgd_has_none() -> None:
     assert optimizer_for(model, config(optimizer="ADAMW")).defaults["betas"] == (0.9, 0.999)
     with pytest.raises(ValueError, match=r"betas are those of optimizer: ADAMW, and it is SGD"):
         config(betas=[0.9, 0.95])
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "blocks", "behind"),
+    [
+        ("vjepa2_l", {"num_heads": 2, "embed_dim": 8, "pool_depth": 3, "pool_heads": 2}, "blocks.", "pooler."),
+        ("uniformerv2_b", {"embed_dim": 64, "spatial_size": 32}, "transformer.resblocks.", "transformer.dec."),
+    ],
+)
+def test_blocks_of_a_pooler_or_of_readers_are_no_depth_of_the_network(
+    name: str, kwargs: dict[str, object], blocks: str, behind: str
+) -> None:
+    with torch.device("meta"):
+        net = CLIP_NETWORKS[name](num_class=3, depth=4, **kwargs)
+    rates = _rates(net, layer_decay=0.5, no_wd=True)
+    for number in range(4):
+        assert {rate for key, rate in rates.items() if key.startswith(f"{blocks}{number}.")} == {0.5 ** (4 - number)}
+    assert {rate for key, rate in rates.items() if key.startswith(behind)} == {1.0}
+
+
+def test_blocks_of_all_stages_are_depths() -> None:
+    with torch.device("meta"):
+        net = CLIP_NETWORKS["uniformer_s"](num_class=3, widths=[32, 64, 128, 192], depths=[1, 2, 2, 1])
+    rates = _rates(net, layer_decay=0.5, no_wd=True)
+    assert len(set(rates.values())) == 1 + 6 + 1

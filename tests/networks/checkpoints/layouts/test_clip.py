@@ -162,3 +162,16 @@ def test_a_transformer_that_classifies_nothing_keeps_its_last_layers(name: str, 
         torch.save(state, tmp_path / f"{number}.pth")
         report = load_into(method, tmp_path / f"{number}.pth")
         assert {key.removeprefix("backbone.") for key in report.matched} == net.keys()
+
+
+def test_frames_of_an_adapter_are_far_apart_or_spread_over_the_video() -> None:
+    for name in (ST_ADAPTER, AIM):
+        state = _published(name)[1]
+        head = next(key for key in state if key in ("fc.weight", "cls_head.fc_cls.weight"))
+        _, description, _ = _convert(state)
+        assert (description.arguments["frame_stride"], "frame_stride" in description.assumed) == (16, True)
+        assert "frame_stride: not in the file; the config sets it (16 is assumed)" in description.notes
+        _, description, layout = _convert({**state, head: torch.zeros(174, 768)})
+        test = sections(layout, description)["test"]
+        assert "frame_stride" not in description.arguments
+        assert (test["sampling"], test["num_clips"], test["num_crops"]) == ("tsn", 1, 3)

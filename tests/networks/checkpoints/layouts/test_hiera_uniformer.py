@@ -216,3 +216,12 @@ def test_a_network_that_is_not_here_is_named() -> None:
     half = _official(_meta("uniformer_s", num_class=4))
     del half["patch_embed3.proj.weight"]
     assert _convert(half)[1].notes == ["backbone: UniFormer without patch_embed3.proj.weight"]
+
+
+def test_a_uniformer_of_something_something_sees_frames_of_all_parts_of_the_video() -> None:
+    made = _official(_meta("uniformer_s", num_class=174))
+    _, description, layout = _convert(made)
+    test = sections(layout, description)["test"]
+    assert (test["sampling"], test["num_clips"], test["num_crops"]) == ("pyslowfast_segments", 1, 3)
+    assert description.arguments["frame_stride"] == 1
+    assert sections("mmaction2 UniFormer", description)["test"]["sampling"] == "mmaction2_uniform"

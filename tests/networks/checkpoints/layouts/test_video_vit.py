@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from methods.clip3d import Clip3D
 from methods.probe import Probe
+from networks.checkpoints.layouts import transformers_vit
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
 from tests.golden import fill
@@ -77,6 +78,9 @@ def test_a_published_network_tells_what_it_is_and_gives_its_published_scores(nam
     assert (files[0].layout, files[0].description.backbone) == (layout, backbone)
     arguments = files[0].description.arguments | files[-1].description.arguments
     arguments["kwargs"] = {k: v for file in files for k, v in file.description.arguments.get("kwargs", {}).items()}
+    if "vivit" in name:  # 392 places are 16 frames of 112 pixels or 4 of 224, which the file does not tell
+        assert (arguments["clip_len"], "clip_len" in files[0].description.assumed) == (4, True)
+        arguments["clip_len"], arguments["kwargs"]["spatial_size"] = 16, 112
     method = Clip3D(backbone=backbone, **arguments).eval()
     if len(files) == 1:
         report = load_into(method, files[0])
@@ -215,7 +219,8 @@ def test_the_encoder_of_v_jepa_2_and_its_probe_are_two_files(second: bool, tmp_p
     [
         (TIME, {"temporal_size": 8, "spatial_size": 64}, {"pos_embed", "time_embed"}),
         (JOINT, {"temporal_size": 4, "spatial_size": 64}, {"pos_embed"}),
-        (VIVIT, {"temporal_size": 8, "spatial_size": 32}, {"pos_embed"}),
+        (VIVIT, {"temporal_size": 8, "spatial_size": 48}, {"pos_embed"}),
+        (VIVIT, {"temporal_size": 4, "spatial_size": 32}, {"pos_embed"}),
     ],
 )
 def test_tables_for_another_size_are_interpolated_and_it_is_said(
@@ -255,3 +260,40 @@ def test_a_frozen_encoder_takes_a_file_of_a_pretraining(tmp_path: Path) -> None:
     body = [name for name, _ in probe.named_parameters() if name.startswith("backbone.")]
     assert set(body) <= set(report.matched)
     assert probe(torch.randn(1, 3, 4, 32, 48)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("places", "clip", "sure"),
+    [(3136, (32, 224), True), (784, (8, 224), False), (980, (10, 224), False), (4096, (32, 256), False)],
+)
+def test_a_vivit_is_of_pictures_of_224_wherever_its_places_allow(
+    places: int, clip: tuple[int, int], sure: bool
+) -> None:
+    description = transformers_vit._vivit(_vivit_of(places))[1]
+    kwargs = description.arguments["kwargs"]
+    assert (description.arguments["clip_len"], kwargs.get("spatial_size", 224)) == clip
+    assert ("clip_len" not in description.assumed) == sure
+    assert sections("transformers", description)["augmentation"]["input_size"] == clip[1]
+
+
+@pytest.mark.parametrize("places", [0, 7, 1, 36])
+def test_places_that_tell_no_size_are_refused(places: int) -> None:
+    with pytest.raises(CheckpointError, match=rf"position_embeddings has {places} places, which does not tell frames"):
+        transformers_vit._vivit(_vivit_of(places))
+
+
+def _vivit_of(places: int) -> State:
+    state = {"patch_embed.proj.weight": torch.rand(24, 3, 2, 16, 16), "blocks.0.mlp.fc1.weight": torch.rand(96, 24)}
+    return state | {"pos_embed": torch.rand(1, 1 + places, 24)}
+
+
+@pytest.mark.parametrize(("classes", "views", "frames"), [(48, (4, 3), 32), (174, (2, 3), 16), (400, (8, 3), 16)])
+def test_v_jepa_2_sees_as_many_windows_as_its_data_set_is_tested_with(
+    classes: int, views: tuple[int, int], frames: int
+) -> None:
+    state = names.hugging_face(_inner(_tiny(JEPA)), family="vjepa2", five=False)
+    state["classifier.weight"] = torch.rand(classes, 24)
+    layout = transformers_vit.LAYOUT
+    description = layout.convert(state, {})[1]
+    test = sections(layout.name, description)["test"]
+    assert ((test["num_clips"], test["num_crops"]), description.arguments["clip_len"]) == (views, frames)
