@@ -97,6 +97,7 @@ def test_a_run_without_parts_joins_them_and_dumps_what_they_left_out(
     )
     assert dump(videos, out, "--shard", "0/5") == 0  # later parts know what was joined
     assert " ok" not in capsys.readouterr().out
+    assert (out / "manifest.0-of-5.jsonl").read_bytes().count(b"\n") == 1  # its header, and no video of others
     assert dump(videos, out) == 0 and set(entries(out)) == {f"frames/{name}" for name in NAMES}
 
 
