@@ -1,7 +1,8 @@
 """Dumps videos to JPEG frames: VIDEOS, in class folders or flat with a CSV, becomes the dataset OUT.
 
 OUT gets frames/<class>/<video>/img_00001.jpg ..., lists/ (for tools/make_lists.py), manifest.jsonl and README. A folder
-of frames is complete or absent. Running the command again dumps what is missing.
+of frames is complete or absent. Running the command again dumps what is missing. With --shard, many machines share the
+work.
 Exit code 1: finished, but some videos failed; 2: wrong input.
 """
 
@@ -44,11 +45,29 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--every", type=positive_int, default=1, help="keep every n-th frame (after --fps)")
     add("--quality", type=jpeg_quality, default=95, help="JPEG quality, 1 to 100 (default 95)")
     add("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
+    add("--shard", type=parse_shard, metavar="I/N", help="dump only part I of N, from 0/N on; all into the same OUT")
     add("--keep-partial", action="store_true", help="keep the readable frames of a damaged video")
     add("--overwrite", action="store_true", help="replace frames with other settings or from another source")
     add("--estimate", type=positive_int, metavar="N", help="dump N videos, keep nothing, print what all would cost")
     add("--whole", type=positive_int, default=0, metavar="N", help="with --estimate: number of videos in the whole set")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.estimate and args.shard:
+        parser.error("--estimate measures videos of the whole set; leave out --shard")
+    return args
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Reads `3/8` as (3, 8): the fourth of eight parts, which are counted from 0 as ranks are."""
+    number, slash, count = text.partition("/")
+    if (
+        not slash
+        or not all(one.isascii() and one.isdigit() and len(one) < 7 for one in (number, count))
+        or count == "0"
+    ):
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 3/8 (part 3 of 8, counted from 0)")
+    if int(number) >= int(count):
+        raise argparse.ArgumentTypeError(f"{text!r}: parts count from 0, so the last one is {int(count) - 1}/{count}")
+    return int(number), int(count)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -125,15 +125,19 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def lock(file: IO[str]) -> bool:
+def lock(file: IO[str], *, shared: bool = False) -> bool:
     """Locks an open file against other processes until it is closed; returns False when another process holds it.
 
+    shared: whether others may hold the file in the same way, though not alone; it must be open for reading then.
+        Windows knows no such lock, and always returns False.
     The system drops the lock together with this process, whatever ended it. On POSIX it is a record lock, which
     children do not inherit: loader processes that outlive a killed parent do not keep it.
     """
     try:
         if fcntl is not None:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        elif shared:
+            return False
         else:
             import msvcrt
 

@@ -2,6 +2,9 @@
 
 The file grows by whole lines, so it can be read at any moment of a run and after a kill; if a power cut tears the last
 line, it is dropped. A finished run rewrites the file in sorted order, without the lines that later ones replaced.
+
+Where several machines share a dump, each writes a file of its own, such as `manifest.3-of-8.jsonl`. Readers take all
+files as one, and the next run of a single machine joins them.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,48 +23,86 @@ from utils.files import atomic_write
 MANIFEST = "manifest.jsonl"
 FORMAT = 1
 _MOST = 1 << 31  # frames, in all or per second
+Part = tuple[int, int]  # (number, of how many), the number from 0 on
+
+
+def part_name(name: str, part: Part | None) -> str:
+    """Returns what the file `name` is called for a part of a dump: manifest.jsonl becomes manifest.3-of-8.jsonl."""
+    stem, ending = name.rsplit(".", 1)
+    return name if part is None else f"{stem}.{part[0]}-of-{part[1]}.{ending}"
+
+
+def parts_of(folder: Path, name: str = MANIFEST) -> dict[Part, Path]:
+    """Returns the files of the parts of a dump that no later run has joined, in the order of their numbers."""
+    stem, ending = (re.escape(piece) for piece in name.rsplit(".", 1))
+    pattern, found = re.compile(rf"{stem}\.(\d+)-of-(\d+)\.{ending}"), {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if match := pattern.fullmatch(path.name):
+            found[int(match[1]), int(match[2])] = path
+    return dict(sorted(found.items()))
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """Returns the first header of a manifest, {} if it is still to be written. Raises UserError."""
+    return next((one for one in _entries(path) if not isinstance(one, bytes) and one["kind"] == "header"), {})
 
 
 class Manifest:
     """Reads and writes the record of a dump into `folder`.
 
+    part: the part of the dump that this process does; it writes a file of its own and reads no other part's, as no two
+        parts have the same video. None: it reads all files, and `open` joins them.
     header: the tool, its version and its settings, as last written.
     videos: folder of a video, relative to the dataset (such as "frames/class/video") -> its last line: status
         ("started", "ok", "partial" or "failed"), settings, frames (files in the folder), begins (see `Dumped`), source,
         errors ...
     """
 
-    def __init__(self, folder: Path, name: str = MANIFEST) -> None:
-        self.path = folder / name
+    def __init__(self, folder: Path, name: str = MANIFEST, *, part: Part | None = None) -> None:
+        self.path = folder / part_name(name, part)
         self.header: dict[str, Any] = {}
         self.videos: dict[str, dict[str, Any]] = {}
         self._file: Any = None
-        if self.path.exists():
-            self._read()
-
-    def _read(self) -> None:
         self._torn = 0
-        for entry in _entries(self.path):
+        self._parts = list(parts_of(folder, name).values()) if part is None else []
+        self._own: dict[str, dict[str, Any]] = {}  # what the file at `path` holds when the run is over
+        if part is not None and (folder / name).exists():
+            self._read(folder / name)
+            self.videos, self._own = self._own, {}
+        for path in (self.path, *self._parts):  # a part is newer than what was joined before it began
+            if path.exists():
+                torn = self._read(path)
+                self._torn = torn if path == self.path else self._torn
+        self.videos.update(self._own)
+
+    def _read(self, path: Path) -> int:
+        """Reads one file, and returns how many bytes of its last line were written before it was torn off."""
+        for entry in _entries(path):
             if isinstance(entry, bytes):
-                self._torn = len(entry)
-            elif entry["kind"] == "header":
+                return len(entry)
+            if entry["kind"] == "header":
                 self.header = entry
             else:
-                self.videos[entry["video"]] = entry
+                self._own[entry["video"]] = entry
+        return 0
 
     def open(self, header: Mapping[str, Any]) -> None:
-        """Begins a run: appends its header and keeps the file open for `add`."""
-        size = self.path.stat().st_size if self.path.exists() else 0
+        """Begins a run: joins the files of parts, appends its header and keeps the file open for `add`."""
+        if self._parts:
+            self._rewrite()
+            for path in self._parts:
+                path.unlink()
+            self._parts = []
+        elif self._torn:
+            os.truncate(self.path, self.path.stat().st_size - self._torn)
         self._file = self.path.open("ab")
-        if size and self._torn:
-            self._file.truncate(size - self._torn)
         self.header = {"kind": "header", "format": FORMAT, **header}
         self._write(self.header)
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Appends the line of one video, which replaces its earlier line."""
         entry = {"kind": "video", **entry}
-        self.videos[entry["video"]] = entry
+        self.videos[entry["video"]] = self._own[entry["video"]] = entry
         self._write(entry)
 
     def _write(self, entry: Mapping[str, Any]) -> None:
@@ -76,8 +118,12 @@ class Manifest:
             return
         self._file.close()
         self._file = None
+        self._rewrite()
+
+    def _rewrite(self) -> None:
         with atomic_write(self.path) as file:
-            for entry in (self.header, *(self.videos[video] for video in sorted(self.videos))):
+            headers = [self.header] if self.header else []  # a part may be killed before it has written one
+            for entry in (*headers, *(self._own[video] for video in sorted(self._own))):
                 file.write(json.dumps(entry).encode() + b"\n")
 
     def abandon(self) -> None:
@@ -107,14 +153,20 @@ class Dumped(NamedTuple):
 def dumped_below(root: Path) -> Iterator[Dumped]:
     """Yields the videos that a dump has tried to write.
 
-    It reads the manifest in `root` or in the folder above it, one line at a time; of several lines of one video the
-    last one holds. Without a manifest nothing is yielded. Raises UserError for a damaged one.
+    It reads the manifest in `root` or in the folder above it, with those of parts, one line at a time; of several lines
+    of one video the last one holds. Without a manifest nothing is yielded. Raises UserError for a damaged one.
     """
-    folder = next((one for one in (root, root.parent) if (one / MANIFEST).is_file()), None)
-    if folder is None:
-        return
-    prefix = "" if folder == root else f"{root.name}/"
-    for entry in _entries(folder / MANIFEST):
+    for folder, prefix in ((root, ""), (root.parent, f"{root.name}/")):
+        files = [*([folder / MANIFEST] if (folder / MANIFEST).is_file() else []), *parts_of(folder).values()]
+        if files:
+            for file in files:
+                yield from _dumped(file, prefix)
+            return
+
+
+def _dumped(file: Path, prefix: str) -> Iterator[Dumped]:
+    """Yields the videos of one manifest whose folders begin with `prefix`, without it."""
+    for entry in _entries(file):
         if isinstance(entry, bytes) or "frames" not in entry or not entry["video"].startswith(prefix):
             continue
         try:
@@ -125,7 +177,7 @@ def dumped_below(root: Path) -> Iterator[Dumped]:
                 raise ValueError(f"{frames} frames at {fps:g} per second from {begins:g} s on")
         except (AttributeError, TypeError, ValueError, ArithmeticError) as error:
             damaged = f"its line of {entry['video']!r} is damaged ({error}); restore or remove it"
-            raise UserError(f"{folder / MANIFEST}: {damaged}") from error
+            raise UserError(f"{file}: {damaged}") from error
         yield Dumped(entry["video"].removeprefix(prefix), frames, fps, begins)
 
 

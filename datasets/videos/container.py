@@ -39,6 +39,8 @@ _STREAM_OPTIONS = {
     "rtsp_transport": "tcp",  # packets of UDP are lost where a network is busy, and pictures with them
     "max_pixels": str(MOST_PIXELS),
 }
+# FFmpeg's numbers and names of the curves of HDR, PQ and HLG; their numbers, taken as they are, make a pale picture
+HDR = {16: "smpte2084", 18: "arib-std-b67"}
 Opened = tuple[av.container.InputContainer, av.VideoStream]
 
 
@@ -46,7 +48,7 @@ Opened = tuple[av.container.InputContainer, av.VideoStream]
 def opened(path: Place) -> Iterator[Opened]:
     """Opens a file and its first video stream that is not a cover picture, to be decoded in one thread.
 
-    Raises: FrameError, naming the file, if it is missing, empty, not a video or has no video stream, or if FFmpeg
+    Raises: FrameError, naming the file, if it is missing, empty, not a video, HDR or has no video stream, or if FFmpeg
     raises an error inside the `with` block.
     """
     if isinstance(path, Path) and is_plain(path):
@@ -77,6 +79,11 @@ def _opened(path: Place, source: str | Stream) -> Iterator[Opened]:
         raise FrameError(f"{path}: cannot be read as a video ({error.strerror or error})") from error
     with _first_video(container, path) as found:
         yield found
+
+
+def hdr_refused(curve: str) -> str:
+    """Says why a video with this curve is not read."""
+    return f"is HDR video ({curve}), whose colours would come out pale; convert it with the command in docs/data.md"
 
 
 @contextlib.contextmanager
@@ -110,6 +117,8 @@ def _first_video(container: av.container.InputContainer, path: Place | str) -> I
             raise FrameError(f"{path}: its video is of a codec that cannot be read")
         if context.width * context.height > MOST_PIXELS:
             raise FrameError(f"{path}: its frames of {context.width} x {context.height} pixels are too large")
+        if context.color_trc in HDR:
+            raise FrameError(f"{path}: {hdr_refused(HDR[context.color_trc])}")
         context.thread_count = 1
         context.options = {"max_pixels": str(MOST_PIXELS)}
         try:

@@ -18,7 +18,7 @@ import numpy as np
 
 from datasets.places.files import Stream, is_plain, open_file
 from datasets.places.place import Place
-from datasets.videos.container import Converter, Opened, decode, listening, opened
+from datasets.videos.container import HDR, Converter, Opened, decode, hdr_refused, listening, opened
 from datasets.videos.scan import VideoTimes, size_changes
 from utils.errors import ConfigError, FrameError
 
@@ -123,6 +123,9 @@ def read_torchcodec(path: Place, times: VideoTimes, indices: np.ndarray) -> list
         decoder = VideoDecoder(
             source, stream_index=times.stream, dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1
         )
+        curve = str(getattr(decoder.metadata, "color_transfer_characteristic", ""))
+        if curve in HDR.values():  # known to an index that an older version has made
+            raise FrameError(f"{path}: {hdr_refused(curve)}")
         found = decoder.get_frames_at(indices=np.asarray(indices).tolist())
     except (RuntimeError, ValueError, IndexError) as error:
         if isinstance(source, Stream) and source.error is not None:

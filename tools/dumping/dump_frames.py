@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import time
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets.lists.manifest import Manifest
+from datasets.lists.manifest import Manifest, Part, header_of, parts_of
 from tools.dumping.estimate import estimate_dump
 from tools.dumping.plan import plan
 from tools.dumping.run import Kind, dump, locked, summary
@@ -55,12 +57,36 @@ def _changed(job: Job, known: dict[str, Any]) -> bool:
     return known.get("sha256") != fingerprint(job.source)["sha256"]
 
 
-def check_settings(manifest: Manifest, settings: Settings, out: Path) -> None:
-    """Raises UserError if OUT was dumped with other settings: all frames of a dataset are of one kind."""
-    old, new = manifest.header, settings.as_json()
+def check_settings(old: dict[str, Any], settings: Settings, out: Path) -> None:
+    """Raises UserError if OUT was dumped with other settings: all frames of a dataset are of one kind.
+
+    old: the header of its manifest.
+    """
+    new = settings.as_json()
     if old and (different := [key for key in new if old.get(key) != new[key]]):
         said = ", ".join(f"{key} {_plain(old.get(key))} (now {_plain(new[key])})" for key in different)
         raise UserError(f"{out} was dumped with {said}; give another OUT, or --overwrite to dump everything again")
+
+
+def in_part(jobs: Sequence[Job], part: Part | None) -> list[Job]:
+    """Returns the jobs of a part, or all without one.
+
+    The name of a video decides, so that machines which see other files, while these are copied, never share a video.
+    """
+    number, count = part or (0, 1)
+    return [job for job in jobs if zlib.crc32(job.video.encode("utf-8", "surrogateescape")) % count == number]
+
+
+def check_parts(out: Path, part: Part, settings: Settings, *, overwrite: bool) -> None:
+    """Raises UserError if OUT was dumped in another number of parts, or another part with other settings."""
+    for other, path in parts_of(out).items():
+        if other[1] != part[1]:
+            joined = "run the same command once without --shard, which joins them and dumps what is missing"
+            raise UserError(
+                f"{out} was dumped in {other[1]} parts, not {part[1]}; keep --shard I/{other[1]}, or {joined}"
+            )
+        if not overwrite:
+            check_settings(header_of(path), settings, out)
 
 
 def write_readme(out: Path, *, flat: bool) -> None:
@@ -101,18 +127,35 @@ def run(args: argparse.Namespace) -> int:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{args.out}: cannot be created ({error.strerror}); give another OUT") from None
-    with locked(args.out):
+    settings, jobs = jobs[0].settings, in_part(jobs, args.shard)
+    with locked(args.out, args.shard):
         for folder in ("frames", "lists"):
             (args.out / folder).mkdir(exist_ok=True)
         write_readme(args.out, flat=args.flat)
-        manifest = Manifest(args.out)
-        settings = jobs[0].settings
+        manifest = Manifest(args.out, part=args.shard)
         if not args.overwrite:
-            check_settings(manifest, settings, args.out)
-        header = {"tool": "dump_frames", "version": VERSION, "template": TEMPLATE, "first_frame": FIRST_FRAME}
-        manifest.open({**header, "videos": str(args.videos.resolve()), **settings.as_json()})
+            check_settings(manifest.header, settings, args.out)
+        _begin(manifest, args, settings)
         kind = Kind(work=dump_video, trouble_with=trouble_with, why=_why, made="frames")
         outcome = dump(jobs, manifest, kind, workers=args.workers, overwrite=args.overwrite)
     print(f"{summary(len(jobs), outcome, kind)} in {time.monotonic() - begin:.1f} s")
-    print(f"next: python tools/make_lists.py {args.out}")
+    if args.shard:
+        print(f"next, when all {args.shard[1]} parts are done: the same without --shard, which checks and joins them")
+    else:
+        print(f"next: python tools/make_lists.py {args.out}")
     return 1 if outcome["failed"] or outcome["partial"] else 0
+
+
+def _begin(manifest: Manifest, args: argparse.Namespace, settings: Settings) -> None:
+    """Opens the manifest for this run. Raises UserError if this part does not fit to others."""
+    new = not manifest.path.exists()
+    header = {"tool": "dump_frames", "version": VERSION, "template": TEMPLATE, "first_frame": FIRST_FRAME}
+    manifest.open({**header, "videos": str(args.videos.resolve()), **settings.as_json()})
+    if args.shard:
+        try:  # only now, so that of two parts which begin at the same time one sees the other
+            check_parts(args.out, args.shard, settings, overwrite=args.overwrite)
+        except UserError:
+            manifest.abandon()
+            if new:
+                manifest.path.unlink()
+            raise

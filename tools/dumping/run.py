@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
 
-from datasets.lists.manifest import Manifest
+from datasets.lists.manifest import Manifest, Part, part_name, parts_of
 from tools.dumping.pool import WorkerDiedError, run_jobs
 from tools.dumping.video import Job, OutOfReachError, SomeJob, failure
 from utils.cli import Progress
@@ -20,6 +20,7 @@ from utils.errors import UserError
 from utils.system import lock
 
 MOST_NOTES = 50
+LOCK = ".dump.lock"
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,20 @@ class Kind(Generic[SomeJob]):
 
 
 @contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Locks a folder against a second dump; the lock ends with the process, even if it is killed."""
-    with (out / ".dump.lock").open("w") as file:
-        if not lock(file):
+def locked(out: Path, part: Part | None = None) -> Iterator[None]:
+    """Locks a folder against a second dump; the lock ends with the process, even if it is killed.
+
+    part: lock it against the same part, and against dumps of the whole; other parts may run.
+    """
+    with contextlib.ExitStack() as held:
+        whole = held.enter_context((out / LOCK).open("a+"))
+        if not lock(whole, shared=part is not None):
             raise UserError(f"another dump into {out} is running")
+        if part is not None and not lock(held.enter_context((out / part_name(LOCK, part)).open("a+"))):
+            raise UserError(f"another dump of part {part[0]}/{part[1]} into {out} is running")
+        if part is None:  # and so no part is running
+            for path in parts_of(out, LOCK).values():
+                path.unlink()
         yield
 
 

@@ -5,6 +5,7 @@ Frames are written into a hidden folder that gets its final name when it is comp
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -150,7 +151,7 @@ def _dump(job: Job) -> dict[str, Any]:
     info = video.info
     if job.settings.fps and not info.fps:
         raise FrameError(f"{job.source}: has no known frame rate, which --fps needs")
-    job.building.mkdir(parents=True)
+    _make_building(job)
     height = width = count = 0
     sums: dict[str, int] = {}
     for picture in islice(chosen_pictures(video, job), 0, None, job.settings.every):
@@ -182,6 +183,14 @@ def _dump(job: Job) -> dict[str, Any]:
         **({"cut_short": round(short, 6)} if short > 1 / (info.fps or 25) else {}),
         **({"notes": info.notes} if info.notes else {}),
     }
+
+
+def _make_building(job: Job) -> None:
+    for _ in range(10):
+        with contextlib.suppress(FileNotFoundError):  # another part has removed the folder of the class, still empty
+            job.building.mkdir(parents=True)
+            return
+    job.building.mkdir(parents=True)
 
 
 def _begins(times: VideoTimes, job: Job) -> float:

@@ -1,0 +1,82 @@
+"""Tests videos of more than 8 bits: as FFmpeg's own program shows them, or refused where that would be wrong."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from datasets.videos import container
+from datasets.videos.reader import read_any, read_pyav, read_torchcodec
+from datasets.videos.scan import scan
+from datasets.videos.video import Video
+from tests.helpers.dumping import make_job
+from tests.helpers.requirements import needs_program, needs_torchcodec
+from tools.dumping.video import dump_video
+from tools.inference.inputs import open_input
+from utils.errors import FrameError
+
+pytestmark = needs_program("ffmpeg", install="apt-get install ffmpeg")
+SOURCE = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=10:d=0.3,boxblur=6")
+CURVES = ("smpte2084", "arib-std-b67")
+# pixel format, codec and ending, matrix
+SDR = {
+    "yuv420p10": ("yuv420p10le", "ffv1", "mkv", "bt709"),
+    "yuv420p12": ("yuv420p12le", "ffv1", "mkv", "bt709"),
+    "bt2020": ("yuv420p10le", "ffv1", "mkv", "bt2020nc"),
+    "yuv422p10": ("yuv422p10le", "prores_ks", "mov", "bt709"),
+    "16 bits": ("gbrp16le", "ffv1", "mkv", ""),
+    "rgb48": ("rgb48le", "rawvideo", "nut", ""),
+}
+
+
+def ffmpeg(*arguments: str | Path) -> bytes:
+    return subprocess.run(["ffmpeg", "-v", "error", *arguments], check=True, capture_output=True).stdout
+
+
+def make_hdr(path: Path, curve: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    look = ("-color_primaries", "bt2020", "-color_trc", curve, "-colorspace", "bt2020nc")
+    ffmpeg(*SOURCE, "-vf", "format=yuv420p10le", "-c:v", "libx264", *look, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", SDR)
+def test_deep_colours_are_those_of_ffmpeg_with_the_matrix_of_the_file(kind: str, tmp_path: Path) -> None:
+    pixels, codec, ending, matrix = SDR[kind]
+    path = tmp_path / f"v.{ending}"
+    look = ("-vf", f"scale=out_color_matrix={matrix},format={pixels}", "-colorspace", matrix) if matrix else ()
+    ffmpeg(*SOURCE, *look, "-pix_fmt", pixels, "-c:v", codec, path)
+    raw = ffmpeg("-i", path, "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    expected = np.frombuffer(raw, np.uint8).reshape(-1, 64, 96, 3).astype(int)
+    pictures = np.stack([picture for _, picture in Video(path).frames()])
+    assert len(pictures) == 3 and expected.std() > 30
+    assert np.abs(pictures - expected).mean() < 0.2  # chroma is scaled up in slightly another way
+    clip = np.stack(read_pyav(path, scan(path), np.array([2, 0])))
+    assert (clip == pictures[[2, 0]]).all()
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_every_reader_refuses_hdr_by_name(curve: str, tmp_path: Path) -> None:
+    path = make_hdr(tmp_path / "v.mp4", curve)
+    why = rf"v\.mp4: is HDR video \({curve}\), .* convert it"
+    for read in (scan, Video, open_input):
+        with pytest.raises(FrameError, match=why):
+            read(path)
+    answer = dump_video(make_job(path, tmp_path / "set"))
+    assert answer["status"] == "failed" and f"is HDR video ({curve})" in answer["errors"][0]
+
+
+@needs_torchcodec
+@pytest.mark.parametrize("curve", CURVES)
+def test_hdr_that_an_older_index_knows_is_refused_when_a_clip_is_read(curve: str, tmp_path: Path) -> None:
+    path = make_hdr(tmp_path / "v.mp4", curve)
+    with mock.patch.object(container, "HDR", {}):
+        times = scan(path)
+    assert len(times) == 3
+    for read in (read_pyav, read_torchcodec, read_any):
+        with pytest.raises(FrameError, match=rf"is HDR video \({curve}\)"):
+            read(path, times, np.array([0]))
