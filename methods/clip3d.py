@@ -12,11 +12,11 @@ from torchvision.models.video import SwinTransformer3d
 
 from methods.base import Method, ModalityName, network_defaults, resolve_stack
 from networks import CLIP_NETWORKS
+from networks.clip.fit_tables import fit_tables
 from networks.clip.inflate import inflate
 from networks.clip.resnet3d import ResNet3d
 from networks.clip.swin import from_image_swin
 from networks.clip.table import EXAMPLES, image_architecture
-from networks.clip.video_vit import VideoViT, fit_tables
 from networks.first_convolution import replace_first_convolution
 from networks.temporal.tpn import TPN
 from utils.clip_spec import ClipSpec
@@ -55,7 +55,7 @@ class ClipMethod(Method):
 
     def resized_tables(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Returns the tables of places in `state` that are for clips of another size, resized to this one's."""
-        return fit_tables(self.network, state, "network.") if isinstance(self.network, VideoViT) else {}
+        return fit_tables(self.network, state, "network.")
 
     def inflated(self, state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
         """Inflates the weights of an image network to the entries under `prefix` of this method's state dict.

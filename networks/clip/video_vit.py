@@ -7,13 +7,13 @@ tokens know their places, in who attends to whom, and in what the classifier see
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from networks.clip import fit_tables
 from networks.clip.attentive_pooler import AttentivePooler
 from networks.clip.vit_layers import GELU, Attention, Block, Rotation, Table, drop_path_rates, initialise
 
@@ -165,6 +165,17 @@ class VideoViT(nn.Module):
         tokens: Tensor = self.norm(x)
         return tokens
 
+    def tables(self) -> dict[str, fit_tables.Places]:
+        """Returns its learned tables: TimeSformer's are resized to their nearest entries, as its authors do it."""
+        grid, first = self.shape.grid(self.shape.clip), int(self.shape.class_token)
+        match self.shape.places:
+            case "table":
+                return {"pos_embed": fit_tables.Places(grid, first)}
+            case "frame_table":
+                found = {"pos_embed": fit_tables.Places((1, *grid[1:]), first, "nearest")}
+                return found | {"time_embed": fit_tables.Places((grid[0], 1, 1), way="nearest")}
+        return {}
+
     def _with_tables(self, x: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """Puts the class token in front and adds the learned vectors of all places."""
         assert self.pos_embed is not None
@@ -248,50 +259,3 @@ def rotation(grid: tuple[int, int, int], channels: int, *, like: Tensor, stretch
         angles[..., axis * share : (axis + 1) * share] = turned.view(*(-1 if i == axis else 1 for i in range(3)), share)
     angles = angles.flatten(0, 2)
     return angles.cos(), angles.sin()
-
-
-def fit_tables(network: VideoViT, found: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
-    """Returns the learned tables of places in `found` that have another size than the network's, resized to it.
-
-    A table for each place in a frame, and the one for each frame, are resized to their nearest entries, as TimeSformer
-    does; a table for each place in the clip by bicubic interpolation of each moment, and linearly over moments.
-    """
-    resized: dict[str, Tensor] = {}
-    for name in ("pos_embed", "time_embed"):
-        table, own = found.get(f"{prefix}{name}.weight"), getattr(network, name)
-        if table is None or own is None or table.shape == own.weight.shape or table.shape[1:] != own.weight.shape[1:]:
-            continue
-        if (value := _resized(network.shape, name, table)) is not None:
-            resized[f"{prefix}{name}.weight"] = value
-    return resized
-
-
-def _resized(shape: ViTShape, name: str, table: Tensor) -> Tensor | None:
-    """Returns a table of the shape's size; None if the old one is not of square pictures."""
-    grid = shape.grid(shape.clip)
-    if name == "time_embed":
-        rows = nn.functional.interpolate(table.T[None].float(), grid[0], mode="nearest")
-        return rows[0].T.to(table.dtype)
-    first, places = table[: int(shape.class_token)], table[int(shape.class_token) :]
-    moments = 1 if shape.places == "frame_table" else _moments(len(places), grid)
-    side = math.isqrt(len(places) // moments)
-    if side * side * moments != len(places):
-        return None
-    maps = places.float().unflatten(0, (moments, side, side)).permute(0, 3, 1, 2)  # (T', D, H', W')
-    if shape.places == "frame_table":
-        maps = nn.functional.interpolate(maps, grid[1:], mode="nearest")
-    else:
-        maps = nn.functional.interpolate(maps, grid[1:], mode="bicubic")
-        rows = maps.flatten(1).T[None]  # (1, D * H' * W', T')
-        maps = nn.functional.interpolate(rows, grid[0], mode="linear")[0].T.unflatten(1, maps.shape[1:])
-    return torch.cat([first, maps.permute(0, 2, 3, 1).flatten(0, 2).to(table.dtype)])
-
-
-def _moments(count: int, grid: tuple[int, int, int]) -> int:
-    """Returns how many moments a table of `count` places has: the network's own number, if what is left is square."""
-    fitting = [number for number in range(1, count + 1) if count % number == 0 and _is_square(count // number)]
-    return min(fitting, key=lambda number: (abs(math.log(number / grid[0])), number))
-
-
-def _is_square(count: int) -> bool:
-    return math.isqrt(count) ** 2 == count
