@@ -225,7 +225,7 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
 
 def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
     wanted = {text for name in RECIPES if isinstance(text := config(name).model.pretrained, str)}
-    assert len(wanted) == 15 and wanted <= registry().keys()
+    assert len(wanted) == 16 and wanted <= registry().keys()
     for depth in (50, 101):
         url = torchvision.models.get_model_weights(f"resnet{depth}")["IMAGENET1K_V2"].url
         assert registry()[f"imagenet1k/resnet{depth}_v2_torchvision"].url == url

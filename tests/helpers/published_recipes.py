@@ -217,6 +217,9 @@ RECIPES: dict[str, Recipe] = {
     "something_something_v2/st_adapter_clip_b16_8f": Recipe(100_153_518, 256, 50, adapters(1e-3, 2, 50), 0.01),
     "kinetics400/timesformer_b_8x32_timesformer": TIMESFORMER,
     "something_something_v2/timesformer_b_8f_timesformer": TIMESFORMER._replace(params=121_392_558),
+    "something_something_v2/vjepa2_l_16x4_vjepa2": Recipe(
+        353_399_982, 256, 20, half_cosine(0.001, 20), 0.01, adamw=True
+    ),
     "kinetics400/uniformerv2_b_8f_mmaction2": Recipe(114_552_208, 256, 5, uniformer_v2, 0.05, clip=20, adamw=True),
     "kinetics400/videomae_b_16x4_videomae": Recipe(86_534_800, 384, 75, videomae(7.5e-4, 1.5e-6, 1.5e-6, 75), 0.05),
     "something_something_v2/videomae_b_16f_videomae": Recipe(
