@@ -12,11 +12,11 @@ from torchvision.models.video import SwinTransformer3d
 
 from methods.base import Method, ModalityName, network_defaults, resolve_stack
 from networks import CLIP_NETWORKS
+from networks.clip.fit_tables import fit_tables
 from networks.clip.inflate import inflate
 from networks.clip.resnet3d import ResNet3d
 from networks.clip.swin import from_image_swin
 from networks.clip.table import EXAMPLES, image_architecture
-from networks.clip.video_vit import VideoViT, fit_tables
 from networks.first_convolution import replace_first_convolution
 from networks.temporal.tpn import TPN
 from utils.clip_spec import ClipSpec
@@ -55,8 +55,6 @@ class ClipMethod(Method):
 
     def resized_tables(self, state: Mapping[str, Tensor], made_for: Mapping[str, Any]) -> dict[str, Tensor]:
         """Returns the tables of places in `state` that are for clips of another size, resized to this one's."""
-        if not isinstance(self.network, VideoViT):
-            return {}
         kwargs = made_for.get("kwargs") or {}
         frames = made_for.get("clip_len") or kwargs.get("temporal_size")
         return fit_tables(self.network, state, "network.", frames=frames, side=kwargs.get("spatial_size"))

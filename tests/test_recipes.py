@@ -192,7 +192,7 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     elif name.endswith("tsn_pytorch") or re.search("/(tdn|trn|gsf)_", name):
         first = {(5, 1)} if common.model.modality == "flow" else set()  # the first convolution comes from RGB
         assert multipliers == {(1, 1), (1, 0), (2, 0)} | first
-    elif "/mvit_" in name:
+    elif re.search("/(mvit|uniformerv2)_", name):
         assert multipliers == {(1, 1), (1, 0)} and common.no_wd is True
     elif "/swin_" in name:
         assert multipliers == {(1, 1), (1, 0)} and common.no_wd == "norm"
@@ -227,7 +227,7 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
 
 def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
     wanted = {text for name in RECIPES if isinstance(text := config(name).model.pretrained, str)}
-    assert len(wanted) == 12 and wanted <= registry().keys()
+    assert len(wanted) == 16 and wanted <= registry().keys()
     for depth in (50, 101):
         url = torchvision.models.get_model_weights(f"resnet{depth}")["IMAGENET1K_V2"].url
         assert registry()[f"imagenet1k/resnet{depth}_v2_torchvision"].url == url

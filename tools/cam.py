@@ -1,9 +1,10 @@
-"""Shows where in a video a network finds a class: Grad-CAM (arXiv 1610.02391) as a strip of frames, a film or a GIF.
+"""Shows where in a video a network looks: Grad-CAM or attention rollout as a strip of frames, a film or a GIF.
 
     python -m tools.cam ckpt_best.pth.tar video.mp4 seen.png seen.mp4
     python -m tools.cam ckpt_best.pth.tar video.mp4 seen.gif --class "play guitar" --layer backbone.layer3
     python -m tools.cam ckpt_best.pth.tar match.mp4 seen.mp4 --start 60 --end 90 --window 4 --step 4
     python -m tools.cam ckpt_best.pth.tar --record v_Archery_g01_c01 seen.png
+    python -m tools.cam ckpt_best.pth.tar video.mp4 seen.png --method rollout
 
 The pictures show what the network saw: the centre crop of one clip, sampled by the checkpoint's test protocol, or with
 --window one clip per window. The colour scale runs from none through blue and green to red, the largest value of the
@@ -48,6 +49,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", choices=("val", "train"), default="val", help="the list of --record (default val)")
     parser.add_argument(
         "--class", dest="label", metavar="NAME", help="class name or index (default: the predicted class)"
+    )
+    parser.add_argument(
+        "--method",
+        choices=("auto", "grad-cam", "rollout"),
+        default="auto",
+        help="grad-cam: of one class at a layer (arXiv 1610.02391); rollout: attention of a transformer, the same for "
+        "every class (arXiv 2005.00928); default: rollout where the network has it, without --class and --layer",
     )
     parser.add_argument(
         "--layer", action="append", metavar="NAME", help="dotted name, may be repeated (default: the last)"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torchvision.ops import StochasticDepth
 
+from networks.clip.fit_tables import Places
 from networks.clip.vit_layers import MLP, Table, drop_path_rates, initialise
 from utils.config.build import checked
 
@@ -163,6 +164,11 @@ class Hiera(nn.Module):
         """Maps normalised clips to logits. Raises: ValueError for clips of another size."""
         logits: Tensor = self.head(self.norm(self.tokens(clips).mean((1, 2))))
         return logits
+
+    def tables(self) -> dict[str, Places]:
+        """Returns its learned tables."""
+        frames, height, columns = (size // step for size, step in zip(self.wanted, STRIDE, strict=True))
+        return {"pos_embed_spatial": Places((1, height, columns)), "pos_embed_temporal": Places((frames, 1, 1))}
 
     def tokens(self, clips: Tensor) -> Tensor:
         """Maps clips to the tokens behind the last block, (B, T / 2, H / 32 * W / 32, channels)."""

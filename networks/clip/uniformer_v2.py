@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from torchvision.ops import StochasticDepth
 
+from networks.clip.fit_tables import Places
 from networks.clip.vit_layers import STD, Table, attend, drop_path_rates
 from utils.config.build import checked
 
@@ -228,6 +229,11 @@ class UniFormerV2(nn.Module):
         x, grid = self._frames(clips)
         logits: Tensor = self.head(self.dropout(self.transformer(x, grid)))
         return logits
+
+    def tables(self) -> dict[str, Places]:
+        """Returns its learned table."""
+        side = self.side // self.conv1.stride[1]
+        return {"positional_embedding": Places((1, side, side), first=1)}
 
     def tokens(self, clips: Tensor) -> Tensor:
         """Maps clips to the tokens of patches behind all blocks, (B, T, H*W, channels)."""

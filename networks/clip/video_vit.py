@@ -7,13 +7,13 @@ tokens know their places, in who attends to whom, and in what the classifier see
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from networks.clip import fit_tables
 from networks.clip.attentive_pooler import AttentivePooler
 from networks.clip.vit_layers import GELU, Attention, Block, Rotation, Table, drop_path_rates, initialise
 
@@ -165,6 +165,17 @@ class VideoViT(nn.Module):
         tokens: Tensor = self.norm(x)
         return tokens
 
+    def tables(self) -> dict[str, fit_tables.Places]:
+        """Returns its learned tables: TimeSformer's are resized to their nearest entries, as its authors do it."""
+        grid, first = self.shape.grid(self.shape.clip), int(self.shape.class_token)
+        match self.shape.places:
+            case "table":
+                return {"pos_embed": fit_tables.Places(grid, first, self.shape.tubelet[:2])}
+            case "frame_table":
+                found = {"pos_embed": fit_tables.Places((1, *grid[1:]), first, way="nearest")}
+                return found | {"time_embed": fit_tables.Places((grid[0], 1, 1), way="nearest")}
+        return {}
+
     def _with_tables(self, x: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """Puts the class token in front and adds the learned vectors of all places."""
         assert self.pos_embed is not None
@@ -248,69 +259,3 @@ def rotation(grid: tuple[int, int, int], channels: int, *, like: Tensor, stretch
         angles[..., axis * share : (axis + 1) * share] = turned.view(*(-1 if i == axis else 1 for i in range(3)), share)
     angles = angles.flatten(0, 2)
     return angles.cos(), angles.sin()
-
-
-def fit_tables(
-    network: VideoViT,
-    found: Mapping[str, Tensor],
-    prefix: str = "",
-    *,
-    frames: int | None = None,
-    side: int | None = None,
-) -> dict[str, Tensor]:
-    """Returns the learned tables of places in `found` that have another size than the network's, resized to it.
-
-    A table for each place in a frame, and the one for each frame, are resized to their nearest entries, as TimeSformer
-    does; a table for each place in the clip by bicubic interpolation of each moment, and linearly over moments.
-
-    frames, side: of the clips that the tables are for, in pixels; None if nobody knows.
-    """
-    resized: dict[str, Tensor] = {}
-    for name in ("pos_embed", "time_embed"):
-        table, own = found.get(f"{prefix}{name}.weight"), getattr(network, name)
-        if table is None or own is None or table.shape[1:] != own.weight.shape[1:]:
-            continue
-        if table.shape == own.weight.shape and not (name == "pos_embed" and _is_split_otherwise(network.shape, frames)):
-            continue
-        if (value := _resized(network.shape, name, table, frames=frames, side=side)) is not None:
-            resized[f"{prefix}{name}.weight"] = value
-    return resized
-
-
-def _is_split_otherwise(shape: ViTShape, frames: int | None) -> bool:
-    """Tells whether a table with as many places as the network's is for clips of another length, so of another size."""
-    return shape.places == "table" and bool(frames) and frames != shape.clip[0]
-
-
-def _resized(shape: ViTShape, name: str, table: Tensor, *, frames: int | None, side: int | None) -> Tensor | None:
-    """Returns a table of the shape's size; None if nothing tells which moments and places the old one is for."""
-    grid = shape.grid(shape.clip)
-    if name == "time_embed":
-        rows = nn.functional.interpolate(table.T[None].float(), grid[0], mode="nearest")
-        return rows[0].T.to(table.dtype)
-    first, places = table[: int(shape.class_token)], table[int(shape.class_token) :]
-    moments = 1 if shape.places == "frame_table" else _moments(len(places), shape, frames, side)
-    across = math.isqrt(len(places) // max(moments, 1))
-    if not across or across * across * moments != len(places):
-        return None
-    maps = places.float().unflatten(0, (moments, across, across)).permute(0, 3, 1, 2)  # (T', D, H', W')
-    if shape.places == "frame_table":
-        maps = nn.functional.interpolate(maps, grid[1:], mode="nearest")
-    else:
-        maps = nn.functional.interpolate(maps, grid[1:], mode="bicubic")
-        rows = maps.flatten(1).T[None]  # (1, D * H' * W', T')
-        maps = nn.functional.interpolate(rows, grid[0], mode="linear")[0].T.unflatten(1, maps.shape[1:])
-    return torch.cat([first, maps.permute(0, 2, 3, 1).flatten(0, 2).to(table.dtype)])
-
-
-def _moments(count: int, shape: ViTShape, frames: int | None, side: int | None) -> int:
-    """Returns how many moments a table of `count` places is for, if it is of square pictures at all.
-
-    The frames of its clips say so, or the side of their pictures. Where nobody knows them, the pictures are as large as
-    the network's, or else its clips are as long.
-    """
-    if frames:
-        return frames // shape.tubelet[0]
-    moments, across, _ = shape.grid(shape.clip)
-    sides = [*([side // shape.tubelet[1]] if side else []), across]
-    return next((count // number**2 for number in sides if number and count % number**2 == 0), moments)

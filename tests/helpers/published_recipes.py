@@ -64,6 +64,11 @@ def adapters(peak: float, warm_up: float, epochs: int) -> Rate:
     return pyslowfast_warm_up(lambda epoch: half_cosine(peak, epochs - warm_up)(epoch - warm_up), warm_up, 0.0)
 
 
+def uniformer_v2(epoch: float) -> float:
+    """A line over the first epoch from half the rate, then half a cosine back to it over four."""
+    return pyslowfast_warm_up(lambda later: 1e-6 + half_cosine(1e-6, 4)(later - 1), 1, 1e-6)(epoch)
+
+
 def videomae(peak: float, start: float, floor: float, epochs: int) -> Rate:
     """A line over five epochs, then half a cosine down to the floor."""
     return pyslowfast_warm_up(lambda epoch: floor + half_cosine(peak - floor, epochs - 5)(epoch - 5), 5, start)
@@ -134,6 +139,7 @@ TDN_SS = mit(24_382_606, 64, 60, steps(0.01, 30, 45, 55), 5e-4)
 TPN_MM = Recipe(63_210_734, 64, 150, steps(0.01, 75, 125), 5e-4, clip=20, nesterov=True)
 R21D_MM = Recipe(63_759_281, 64, 180, per_epoch(half_cosine(0.01, 180)), 1e-4, clip=40)
 X3D = Recipe(3_794_322, 128, 300, pyslowfast_warm_up(half_cosine(0.1, 300), 35, 0.01), 5e-5, nesterov=True)
+TIMESFORMER = Recipe(121_566_352, 8, 15, steps(0.005, 11, 14), 1e-4, nesterov=True)
 SLOWFAST_MM = Recipe(34_479_288, 64, 256, mmengine_slowfast, 1e-4, clip=40)
 
 RECIPES: dict[str, Recipe] = {
@@ -209,6 +215,12 @@ RECIPES: dict[str, Recipe] = {
     "kinetics400/st_adapter_clip_b16_8x16": Recipe(93_217_168, 192, 12, adapters(7.5e-4, 2, 12), 0.01),
     "kinetics400/aim_clip_b16_8x16": Recipe(96_764_560, 64, 30, adapters(3e-4, 2.5, 30), 0.05),
     "something_something_v2/st_adapter_clip_b16_8f": Recipe(100_153_518, 256, 50, adapters(1e-3, 2, 50), 0.01),
+    "kinetics400/timesformer_b_8x32_timesformer": TIMESFORMER,
+    "something_something_v2/timesformer_b_8f_timesformer": TIMESFORMER._replace(params=121_392_558),
+    "something_something_v2/vjepa2_l_16x4_vjepa2": Recipe(
+        353_399_982, 256, 20, half_cosine(0.001, 20), 0.01, adamw=True
+    ),
+    "kinetics400/uniformerv2_b_8f_mmaction2": Recipe(114_552_208, 256, 5, uniformer_v2, 0.05, clip=20, adamw=True),
     "kinetics400/videomae_b_16x4_videomae": Recipe(86_534_800, 384, 75, videomae(7.5e-4, 1.5e-6, 1.5e-6, 75), 0.05),
     "something_something_v2/videomae_b_16f_videomae": Recipe(
         86_361_006, 384, 30, videomae(7.5e-4, 1.5e-6, 1.5e-6, 30), 0.05

@@ -1,4 +1,4 @@
-"""Explains clips of a video by Grad-CAM and writes the pictures, for tools/cam.py."""
+"""Explains clips of a video by Grad-CAM or attention rollout and writes the pictures, for tools/cam.py."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from datasets.split import open_split
 from datasets.videos.video import between
 from tools.inference.annotate import drawn_name, write_video
 from tools.inference.arguments import DEFAULT_FPS, frame_rate
-from tools.inference.grad_cam import default_layers, explain, layer_title
+from tools.inference.grad_cam import default_layers, explain, explain_by_rollout, layer_title
 from tools.inference.heat_pictures import Heat, side_by_side, strip, write_gif, write_png
 from tools.inference.inputs import open_input
 from tools.inference.recognizer import Recognizer, load_from_arguments
+from tools.inference.rollout import TITLE, rolls_out
 from utils.config.file import nearest
 from utils.errors import FrameError, UserError
 from utils.plots.fonts import readable
@@ -37,8 +38,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(recognizer.layers))
         return 0
     label = None if args.label is None else find_class(recognizer, args.label)
-    layers = args.layer or default_layers(recognizer)
-    print("maps of " + " and ".join(layer_title(recognizer.method, layer) for layer in layers))
+    layers = layers_to_show(recognizer, args)
     clips = clip_of_record(recognizer, args) if args.record is not None else clips_of_video(recognizer, args)
     heats = explained(recognizer, clips, layers, label)
     if len(args.out) > 1 or args.out[0].suffix.lower() != ".mp4":
@@ -56,6 +56,25 @@ def run(args: argparse.Namespace) -> int:
     for target in args.out:
         print(f"written: {target}", file=sys.stderr)
     return 0
+
+
+def layers_to_show(recognizer: Recognizer, args: argparse.Namespace) -> list[str]:
+    """Returns the layers for Grad-CAM, none for attention rollout, and prints which it is. Raises: UserError."""
+    asked = args.layer is not None or args.label is not None  # which only Grad-CAM can answer
+    if args.method == "rollout" and asked:
+        raise UserError("--method rollout is the same for all classes and layers; leave out --class and --layer")
+    has = rolls_out(recognizer.method)
+    if args.method == "rollout" and not has:
+        raise UserError(
+            f"--method rollout: {recognizer.method.name} is no transformer whose tokens stay the same from block to "
+            "block; take --method grad-cam"
+        )
+    if has and not asked and args.method != "grad-cam":
+        print(f"{TITLE}, which is the same for every class; --method grad-cam looks for one")
+        return []
+    layers = args.layer or default_layers(recognizer)
+    print("maps of " + " and ".join(layer_title(recognizer.method, layer) for layer in layers))
+    return layers
 
 
 def find_class(recognizer: Recognizer, given: str) -> int:
@@ -112,9 +131,9 @@ def clip_of_record(recognizer: Recognizer, args: argparse.Namespace) -> Iterator
 def explained(
     recognizer: Recognizer, clips: Iterator[Clip], layers: Sequence[str], label: int | None
 ) -> Iterator[Heat]:
-    """Yields every clip with its maps, and prints a line about each."""
+    """Yields every clip with its maps, and prints a line about each. layers: none for attention rollout."""
     for clip, times, addition in clips:
-        found = explain(recognizer, clip, layers, label)
+        found = explain(recognizer, clip, layers, label) if layers else explain_by_rollout(recognizer, clip)
         span, name = f"{times[0]:.1f} - {times[-1]:.1f} s  {found.score:.3f}", recognizer.name(found.label)
         print(f"{span}  {name}{addition}", flush=True)
         for layer, heat in found.maps.items():

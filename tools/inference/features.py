@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from networks.clip.hiera import Hiera
 from tools.inference.network import TrainedNetwork
+from tools.inference.token_maps import as_map, transformer
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.npz import read_npz
@@ -55,7 +57,7 @@ class Layer:
         parts = []
         for start in range(0, len(views), batch_size):
             clips = self._recognizer.normalise(views[start : start + batch_size])
-            parts.append(self._shaped(self._output(clips), len(clips)).float().cpu())
+            parts.append(self._shaped(self._output(clips), clips).float().cpu())
         description = f"features of {self.name or 'the output'}"
         return self._recognizer.finite(torch.cat(parts).mean(0), description).numpy()
 
@@ -73,14 +75,32 @@ class Layer:
         output: Tensor = caught[0]
         return output
 
-    def _shaped(self, output: Tensor, clips: int) -> Tensor:
+    def _shaped(self, output: Tensor, clips: Tensor) -> Tensor:
+        if self._pool != "none":
+            output = self._in_the_picture(output, clips)
         tokens, maps = output.dim() == 3, output.dim() >= 4
-        output = by_clip(output, clips)
+        output = by_clip(output, len(clips))
         if self._pool == "none" or tokens:
             return output
         if self._pool == "all":
             return output.flatten(2).mean(2) if output.dim() > 2 else output
         return output.mean(dim=(-2, -1)) if maps else output
+
+    def _in_the_picture(self, output: Tensor, clips: Tensor) -> Tensor:
+        """Orders the tokens of a transformer as maps. Raises: UserError if the last axes are not height and width."""
+        found = transformer(self._recognizer.method)
+        last = output.dim() > 3 and type(self._module) is nn.LayerNorm
+        if found is not None and self.name.startswith(found[1]) and not last:
+            size = (clips.shape[2], clips.shape[3], clips.shape[4])
+            if (maps := as_map(found[0], output, size, len(clips))) is not None:
+                return maps
+            last = output.dim() > 3 and isinstance(found[0], Hiera)
+        if last:
+            raise UserError(
+                f"layer {self.name}: answers {tuple(output.shape[1:])}, with the channels last; take --pool none, or a "
+                "layer that answers maps"
+            )
+        return output
 
 
 def find_layer(method: nn.Module, name: str) -> nn.Module:

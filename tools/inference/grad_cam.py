@@ -1,11 +1,14 @@
-"""Shows where in a clip a network finds a class: Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at any map."""
+"""Shows where in a clip a network finds a class: Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) at any map.
+
+The tokens of transformers are maps too where their places are known; attention rollout is another way to look at them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,13 +19,17 @@ from methods.base import Method
 from methods.build import build_method
 from methods.slowfast import SlowFast
 from networks.checkpoints.load import TRUNK
+from networks.clip.hiera import Hiera
 from networks.clip.slowfast import SLOW_FRAMES
 from tools.inference.features import by_clip, find_layer
 from tools.inference.recognizer import Recognizer
+from tools.inference.rollout import TITLE, rollout
+from tools.inference.token_maps import as_map, last_tokens, transformer
 from utils.errors import UserError
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 ATTENTION = ("attention", "attn")  # in the class names of torchvision's and timm's attention layers
+TOKENS = "layer {}: it holds attention over tokens; Grad-CAM needs a map of channels, or all tokens of the clip"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +57,12 @@ def explain(recognizer: Recognizer, clip: np.ndarray, layers: Sequence[str], lab
     """
     modules = {name: find_layer(recognizer.method, name) for name in layers}
     for name, module in modules.items():
-        if _attends(module):
-            raise UserError(f"layer {name}: it holds attention over tokens; Grad-CAM needs a map of channels")
+        if _attends(module) and transformer(recognizer.method) is None:
+            raise UserError(TOKENS.format(name))
     with _watch(modules) as caught:
         logits = recognizer.method(recognizer.normalise(clip[None]))[0]
-    outputs = {name: _only_map(name, caught.get(name, [])) for name in layers}
+    outputs = {name: _only_output(name, caught.get(name, [])) for name in layers}
+    put = {name: _in_the_picture(recognizer.method, name, modules[name], outputs[name], clip) for name in layers}
     label = int(logits.argmax()) if label is None else label
     score = float(recognizer.average_views(logits.detach()[None])[label])
     gradients = torch.autograd.grad(logits[label], list(outputs.values()), allow_unused=True)
@@ -62,10 +70,22 @@ def explain(recognizer: Recognizer, clip: np.ndarray, layers: Sequence[str], lab
     for (name, output), gradient in zip(outputs.items(), gradients, strict=True):
         if gradient is None:
             raise UserError(f"layer {name}: the logits do not depend on it")
-        coarse = _weighted(output.detach(), gradient)
+        coarse = _weighted(put[name](output.detach()), put[name](gradient))
         places = _frame_places(recognizer.method, name, len(clip), len(coarse))
         maps[name] = _enlarge(coarse, places, clip.shape[:3])
     return Explanation(label, score, maps)
+
+
+def explain_by_rollout(recognizer: Recognizer, clip: np.ndarray) -> Explanation:
+    """Computes attention rollout of one clip (T, H, W, 3), as `explain` takes it, for the class with the best score.
+
+    The network is one of which `rolls_out` is true.
+    """
+    logits, coarse = rollout(recognizer.method, recognizer.normalise(clip[None]))
+    label = int(logits.argmax())
+    places = _frame_places(recognizer.method, "", len(clip), len(coarse))
+    score = float(recognizer.average_views(logits[None])[label])
+    return Explanation(label, score, {TITLE: _enlarge(coarse, places, clip.shape[:3])})
 
 
 def default_layers(recognizer: Recognizer) -> list[str]:
@@ -73,8 +93,11 @@ def default_layers(recognizer: Recognizer) -> list[str]:
 
     This is the last stage in most networks, and that of both pathways in SlowFast. They are found on a copy of the
     network without weights.
-    Raises: UserError for a network of attention, because no rule can put its tokens back into the picture.
+    A transformer whose tokens have known places has a block instead.
+    Raises: UserError for another network of attention, because no rule can put its tokens back into the picture.
     """
+    if (block := last_tokens(recognizer.method)) is not None:
+        return [block]
     if _attends(recognizer.method):
         raise UserError(
             f"{recognizer.method.name}: attends to tokens behind its convolutions; name a layer with --layer"
@@ -85,7 +108,7 @@ def default_layers(recognizer: Recognizer) -> list[str]:
     modules = {name: module for name, module in method.named_modules() if name and _makes_maps(module, method.head)}
     with _watch(modules) as caught:
         method(clip)
-    maps = {name: _only_map(name, outputs) for name, outputs in caught.items() if _is_map(outputs)}
+    maps: dict[str, Tensor] = {name: outputs[0] for name, outputs in caught.items() if _is_map(outputs)}
     outer = {name: output for name, output in maps.items() if not any(name.startswith(f"{up}.") for up in maps)}
     return [name for name in outer if not _feeds_another(name, outer)]
 
@@ -146,14 +169,29 @@ def _is_map(outputs: Sequence[Any]) -> bool:
     return len(outputs) == 1 and isinstance(outputs[0], Tensor) and outputs[0].dim() in (4, 5)
 
 
-def _only_map(name: str, outputs: Sequence[Any]) -> Tensor:
+def _only_output(name: str, outputs: Sequence[Any]) -> Tensor:
     if len(outputs) != 1:
         raise UserError(f"layer {name}: it runs {len(outputs)} times in one pass; Grad-CAM needs one map")
-    if not _is_map(outputs):
-        shape = tuple(outputs[0].shape[1:]) if isinstance(outputs[0], Tensor) else type(outputs[0]).__name__
-        raise UserError(f"layer {name}: answers {shape}, not a map (C, H, W) or (C, T, H, W)")
+    if not isinstance(outputs[0], Tensor):
+        raise UserError(f"layer {name}: answers {type(outputs[0]).__name__}, not a map (C, H, W) or (C, T, H, W)")
     output: Tensor = outputs[0]
     return output
+
+
+def _in_the_picture(
+    method: Method, name: str, module: nn.Module, output: Tensor, clip: np.ndarray
+) -> Callable[[Tensor], Tensor]:
+    """Returns what turns a layer's output into a map: nothing, or the order of tokens. Raises: UserError."""
+    found, last = transformer(method), type(module) is nn.LayerNorm  # which has the channels last
+    size = (clip.shape[0], clip.shape[1], clip.shape[2])
+    known = found is not None and name.startswith(found[1]) and not (last and output.dim() > 3)
+    if known and found is not None and as_map(found[0], output, size) is not None:
+        return lambda tokens: cast(Tensor, as_map(found[0], tokens, size))
+    if _attends(module):
+        raise UserError(TOKENS.format(name))
+    if not _is_map([output]) or last or (found is not None and isinstance(found[0], Hiera)):
+        raise UserError(f"layer {name}: answers {tuple(output.shape[1:])}, not a map (C, H, W) or (C, T, H, W)")
+    return lambda maps: maps
 
 
 def _weighted(output: Tensor, gradient: Tensor) -> Tensor:

@@ -202,7 +202,9 @@ class Recognizer(TrainedNetwork):
         changes: keys of the config's `test` section.
         Raises: UserError for an unknown key or a value that cannot be.
         """
-        values = self.common.model_dump() | {"test": self.common.test.model_dump() | changes}
+        # what the config does not set stays unset: some keys may only be set together with others
+        given, test = (part.model_dump(exclude_unset=True) for part in (self.common, self.common.test))
+        values = given | {"test": test | changes}
         if "num_crops" in changes:
             values["val_dense"] = False  # another way to ask for ten crops
         common = stored_config({"common": values}, self.path)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from methods.clip3d import Clip3D
 from methods.probe import Probe
 from networks import CLIP_NETWORKS
-from networks.clip.video_vit import DividedBlock, VideoViT, fit_tables, rotation, sines
+from networks.clip.fit_tables import fit_tables
+from networks.clip.video_vit import DividedBlock, VideoViT, rotation, sines
 from networks.clip.video_vit_published import VITS
 from networks.recompute import recompute_blocks
 from tests.helpers.grey import config

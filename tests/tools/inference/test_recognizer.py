@@ -168,6 +168,11 @@ def test_features_of_a_folded_convolution_are_its_own(recognizer: Recognizer, vi
     np.testing.assert_allclose(found, caught[0].mean((-1, -2)).detach().numpy().T, rtol=1e-5, atol=1e-6)
 
 
+def test_another_test_protocol_sets_no_other_key(recognizer: Recognizer) -> None:
+    assert "betas" not in recognizer.common.model_fields_set  # which SGD may not have
+    assert "betas" not in recognizer.with_test(num_crops=1).common.model_fields_set
+
+
 @pytest.mark.whole
 def test_another_test_protocol_is_another_number_of_views(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path, CLIP, test={"num_clips": 10, "num_crops": 3})

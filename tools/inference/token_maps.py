@@ -1,0 +1,88 @@
+"""Puts the tokens that a transformer makes of a clip back into the picture."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from methods.base import Method
+from methods.clip3d import ClipMethod
+from networks.checkpoints.load import TRUNK
+from networks.clip import hiera
+from networks.clip.hiera import Hiera
+from networks.clip.uniformer import UniFormer
+from networks.clip.uniformer_v2 import UniFormerV2
+from networks.clip.video_vit import VideoViT
+
+Size = tuple[int, int, int]  # frames, height and width
+
+
+def transformer(method: Method) -> tuple[nn.Module, str] | None:
+    """Returns the network of a method whose tokens have known places, and its path; None if it is another one.
+
+    These are the video transformers of networks/clip, and vision transformers of timm that see single frames.
+    """
+    inside, prefix = (method, "") if method.trunk is None else (method.trunk, TRUNK)
+    if isinstance(inside, ClipMethod):
+        known = isinstance(inside.network, (VideoViT, Hiera, UniFormer, UniFormerV2))
+        return (inside.network, f"{prefix}network.") if known else None
+    net: Any = getattr(inside, "backbone", None)
+    known = hasattr(net, "num_prefix_tokens") and hasattr(net, "blocks") and hasattr(net, "patch_embed")
+    return (net, f"{prefix}backbone.") if known else None
+
+
+def last_tokens(method: Method) -> str | None:
+    """Returns the layer whose tokens Grad-CAM looks at; None for a network without such tokens.
+
+    It is the last block but one, because a classifier that sees the class token alone reads no other token of the last
+    block. Hiera's and UniFormer's classifiers see the mean of all last ones.
+    """
+    found = transformer(method)
+    if found is None:
+        return None
+    net, path = found
+    if isinstance(net, UniFormer):
+        return f"{path}norm"
+    blocks = "transformer.resblocks" if isinstance(net, UniFormerV2) else "blocks"
+    depth = len(list(net.get_submodule(blocks).children()))
+    return f"{path}{blocks}.{max(depth - (1 if isinstance(net, Hiera) else 2), 0)}"
+
+
+def grid_of(net: Any, size: Size) -> Size:
+    """Returns how many tokens a clip has along each axis behind the last block. size: of the clip."""
+    frames, height, width = size
+    if isinstance(net, VideoViT):
+        return net.shape.grid(size)
+    if isinstance(net, Hiera):
+        return frames // hiera.STRIDE[0], height // hiera.SIDE, width // hiera.SIDE
+    if isinstance(net, UniFormerV2):
+        patch = net.conv1.stride[1]
+        return frames // (2 if net.halved else 1), height // patch, width // patch
+    high, wide = net.patch_embed.patch_size
+    return frames, height // high, width // wide
+
+
+def as_map(net: nn.Module, output: Tensor, size: Size, clips: int = 1) -> Tensor | None:
+    """Orders the tokens of clips as maps (B, D, T', H', W'), or (B*T, D, H', W') where each frame is a row.
+
+    Returns None if they are not all tokens of these clips. Class tokens and registers are left out.
+
+    output: what a layer gave, with a row for each clip, or for each frame. size: of the clips, and their number.
+    """
+    if isinstance(net, UniFormer):
+        return output if output.dim() == 5 else None  # its blocks give maps
+    grid, by_frame = grid_of(net, size), False
+    if isinstance(net, Hiera):
+        if output.dim() != 4 or output.shape[2] != 1:
+            return None
+        output, first = output[:, :, 0], 0
+    elif isinstance(net, VideoViT):
+        first = int(net.shape.class_token)
+    else:
+        by_frame, first = True, 1 if isinstance(net, UniFormerV2) else int(net.num_prefix_tokens)  # type: ignore[arg-type]
+    rows, inside = (clips * grid[0], grid[1:]) if by_frame else (clips, grid)
+    if output.dim() != 3 or output.shape[:2] != (rows, first + math.prod(inside)):
+        return None
+    return output[:, first:].transpose(1, 2).unflatten(2, inside)
