@@ -112,7 +112,7 @@ class Method(nn.Module):
 
     def starts_random(self, key: str) -> bool:
         """Tells whether no image network has this entry, so that it stays random under image weights."""
-        return ".non_local." in key or key.startswith("neck.")
+        return ".non_local." in key or "neck" in key.split(".")
 
     def resized_tables(self, state: Mapping[str, Tensor], made_for: Mapping[str, Any]) -> dict[str, Tensor]:
         """Returns the entries of `state` that are tables of places for clips of another size, resized to this one.

@@ -106,12 +106,10 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
                 return
             start = min(start + 7, stop) if fault == "another part" else start
             part = content[start:stop]
-            length: int | None = len(part)
+            length: int | None = len(part) + 1000 * (fault == "too long")
             more = {"Content-Type": "text/html; charset=utf-8"} if fault == "page" else {}
             if partial:
                 more["Content-Range"] = f"bytes {start}-{stop - 1}/{len(content)}"
-            if fault == "too long":
-                length = len(part) + 1000
             if fault == "no length":
                 length, self.close_connection = None, True
             self._head(206 if partial else 200, length, **more)

@@ -215,7 +215,11 @@ def test_a_group_clamps_to_the_world(group: int, world: int, used: int) -> None:
         (16, 24, "bn_group_size: 16 does not divide the 24 processes of this run"),
         (0, 4, "bn_group_size: should be greater than 0, but is 0"),
         ("16", 4, "bn_group_size: should be a valid integer, but is '16'"),
-        (True, 4, "bn_group_size: should be a valid integer, but is True"),
+        (
+            True,
+            4,
+            "bn_group_size: should be a valid integer, but is True .which is also what YAML makes of yes and on.",
+        ),
     ],
 )
 def test_a_wrong_group_is_an_error(group: Any, world: int, message: str) -> None:
