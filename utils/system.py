@@ -161,3 +161,12 @@ def interface_of(address: str) -> str | None:
                 if socket.inet_ntoa(answer[20:24]) == address:
                     return name
     return None
+
+
+def above_zero(text: str) -> float | None:
+    """Reads a number above 0 and below a million from the text of a variable; None if it is anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < 1e6 else None

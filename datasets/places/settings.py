@@ -12,6 +12,7 @@ from pathlib import Path
 
 from datasets.places.place import default_cache_folder
 from utils.errors import ConfigError
+from utils.system import above_zero
 
 _DEFAULTS = {"DATA_CACHE_GB": 20.0, "DATA_TIMEOUT": 60.0}
 
@@ -21,11 +22,8 @@ def number_from(name: str) -> float:
     text = os.environ.get(name, "")
     if not text:
         return _DEFAULTS[name]
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < 1e6:
+    number = above_zero(text)
+    if number is None:
         raise ConfigError(f"{name}={text}: give a number above 0")
     return number
 

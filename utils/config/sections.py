@@ -169,8 +169,8 @@ class Data(Section):
     """Where the frames are, as a type with its arguments, for example `{type: memcached, servers: host:11211}`; empty:
     frames on disk. docs/data.md describes each."""
     shuffle_window: PositiveInt | None = None
-    """For lists of tars: how many videos are shuffled among each other while tars are read one after the other, in an
-    order that is shuffled, too; None: all videos together (docs/data.md)."""
+    """Number of videos that are shuffled among each other where lists are tars, which are then read one by one,
+    in an order that is shuffled, too; None: all videos together (docs/data.md)."""
     decode: Literal["cpu", "cuda"] = "cpu"
     """Where JPEG frames are decoded and cropped: in the loader's workers, or on the training GPU."""
     feature_cache: str | None = None

@@ -25,6 +25,7 @@ from typing import IO, Any
 from utils.errors import CheckpointError
 from utils.files import sha256 as sha256_of
 from utils.files import sync_folder
+from utils.system import above_zero
 
 TIMEOUT = 10.0
 TRIES = 3  # broken transfers in a row that have brought nothing new
@@ -238,12 +239,9 @@ def _mirrored(url: str) -> str:
 
 
 def _timeout() -> float:
-    text = os.environ.get("WEIGHTS_TIMEOUT") or TIMEOUT
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e6:
+    text = os.environ.get("WEIGHTS_TIMEOUT") or str(TIMEOUT)
+    seconds = above_zero(text)
+    if seconds is None:
         raise CheckpointError(f"WEIGHTS_TIMEOUT={text}: give a number of seconds above 0")
     return seconds
 

@@ -23,7 +23,7 @@ CONDITIONS = ("shuffled", "reversed", SINGLE)
 
 
 def verdict(videos: int = 40, *, right: float = 1.0, num_class: int = 2, **kept: float) -> ClassNeeds:
-    """Of a class of which `right` are recognised, and under each condition the share in `kept` of these."""
+    """Finds what a class needs. right: share of its videos that are recognised; kept: of these, by condition."""
     labels = np.zeros(videos, np.int64)
     answers = np.ones(videos, np.int64)
     answers[: round(right * videos)] = 0
