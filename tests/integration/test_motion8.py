@@ -16,7 +16,7 @@ import main
 from tests.helpers.experiment import same_weights, weights
 from tests.helpers.requirements import ROOT, needs_program
 from tests.helpers.trained import write_checkpoint
-from tools import dump_frames, make_lists, make_motion8
+from tools import dump_frames, make_lists, make_motion8, spans
 
 EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "exps" / "motion8").glob("*/config.yaml"))
 
@@ -31,10 +31,21 @@ def motion8(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "data"
 
 
-def overrides(motion8: Path, *more: str) -> list[str]:
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Films with spans, long enough to show each of the eight motions."""
+    folder = tmp_path_factory.mktemp("films")
+    size = ["--train", "3", "--val", "1", "--seconds", "30", "--workers", "1"]
+    assert make_motion8.main([str(folder), "--films", *size]) == 0
+    table = [str(folder / "spans.csv"), "--videos", str(folder), "--lists", str(folder / "lists")]
+    assert spans.main(table) == 0
+    return folder
+
+
+def overrides(root: Path, *more: str) -> list[str]:
     """Where the data is, and what else is different from the experiment's config."""
-    places = [f"{key}_root={motion8}" for key in ("train", "val")]
-    places += [f"{key}_source={motion8 / 'lists' / key}.txt" for key in ("train", "val")]
+    places = [f"{key}_root={root}" for key in ("train", "val")]
+    places += [f"{key}_source={next((root / 'lists').glob(f'{key}.*'))}" for key in ("train", "val")]
     return [f"common.{text}" for text in [*places, "workers=0", *more]]
 
 
@@ -42,18 +53,23 @@ def overrides(motion8: Path, *more: str) -> list[str]:
     "name",
     [name if name == "tsm_resnet18" else pytest.param(name, marks=pytest.mark.long) for name in EXPERIMENTS],
 )
-def test_an_experiment_of_motion8_takes_its_first_steps(name: str, motion8: Path, tmp_path: Path) -> None:
+def test_an_experiment_of_motion8_takes_its_first_steps(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    root = request.getfixturevalue("films" if name.startswith("segment_") else "motion8")
     shutil.copy(ROOT / "exps" / "motion8" / name / "config.yaml", tmp_path)
-    solves = "optimizer: LBFGS" in (tmp_path / "config.yaml").read_text()  # in a single step
+    text = (tmp_path / "config.yaml").read_text()
+    solves = "optimizer: LBFGS" in text  # in a single step
     short = ["batch_size=4", "model.pretrained=False"]
-    if solves:
+    if "feature_cache" in text:
         short.append(f"data.feature_cache={tmp_path / 'features'}")
-    else:
-        short += ["print_freq=1", "val_freq=2", "lr_scheduler.max_iter=3", "lr_scheduler.warmup_steps=1"]
+    if not solves:
+        short += ["print_freq=1", "val_freq=2", "lr_scheduler.max_iter=3"]
+        short += ["lr_scheduler.warmup_steps=1"] if "warmup_lr" in text else []
     if name.endswith("_taught"):
         teacher = {"type": "tsm", "backbone": "resnet18", "num_segments": 8}
         short.append(f"teacher.checkpoint={write_checkpoint(tmp_path / 'teacher', teacher, num_class=8)}")
-    assert main.main(["--config", str(tmp_path / "config.yaml"), *overrides(motion8, *short)]) == 0
+    assert main.main(["--config", str(tmp_path / "config.yaml"), *overrides(root, *short)]) == 0
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records if record["kind"] == "train"] == ([0] if solves else [0, 1, 2])
     assert [record["step"] for record in records if record["kind"] == "val"] == [0 if solves else 2]
