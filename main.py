@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from utils.cli import answer_early, run_cli
@@ -20,8 +19,9 @@ from datasets.protocol import values_in_force
 from datasets.split import Protocols, Split, check_lists, missing_lists, open_logged
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, prepare_method
+from methods.members import about_member, as_member
 from methods.teacher import check_teacher, open_teacher
-from methods.weights import about_network, about_weights, as_member, fetch_weights, load_weights, starting_weights
+from methods.weights import about_network, about_weights, fetch_weights, load_weights, starting_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.processes.session import expected_world_size, session
@@ -34,11 +34,11 @@ from utils.run.profiling import profiled
 from utils.run.stop import StopEarly
 from utils.run.summary import explain, network_cost, summary
 from utils.scoring.evaluation import Evaluation
-from utils.scoring.fusion import fused, read_evaluation
+from utils.scoring.fusion import fused, kept_evaluation
 from utils.training.solver import make_trainer
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Runs the experiment that the arguments name, and returns the exit code."""
     args = parse_arguments(argv)
     config = load_config(args.config, args.overrides).for_processes(expected_world_size())
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         in_force = method_defaults(config.common.model) | values_in_force(**protocols)
         if args.dry_run:
             warnings += about_weights(args, config, method, protocols["val"].as_dict())
+            for path in map(Path, args.fusion_list or ()):
+                member = as_member(config, path, args)
+                warnings += about_member(path, args, member.common, *check(member.common, trains_in=None))
             print(explain(config, method, protocols, in_force, missing_lists(config.common, protocols), warnings))
             return 0
         fetch_weights(args, config, method.arch)
@@ -62,8 +65,7 @@ def check(common: Common, *, trains_in: Path | None) -> tuple[Method, list[str],
     method, warnings = method_on_meta(common)
     protocols = check_lists(common, method.clip)
     check_fit(common, method, protocols if trains_in else {"val": protocols["val"]})
-    if trains_in:
-        check_teacher(common, protocols["train"], trains_in)
+    check_teacher(common, protocols["train"], trains_in)
     return method, warnings, protocols
 
 
@@ -119,10 +121,9 @@ def evaluate(run: Run, protocols: Protocols) -> int:
 
 def fusion_member(run: Run, path: Path) -> Evaluation:
     """Reads the results at a path of --fusion-list, or scores the checkpoint there by the config of as_member."""
-    if path.is_dir() or path.suffix == ".npz":
-        evaluation = read_evaluation(path)
-    else:
-        member = as_member(run, path)
+    evaluation = kept_evaluation(path)
+    if evaluation is None:
+        member = run.with_config(as_member(run.config, path, run.args))
         evaluation = score_checkpoint(member, open_logged(member, "val", check(member.common, trains_in=None)[2]), path)
     run.folder.log(f"{path}: {validation_line(evaluation)}")
     return evaluation

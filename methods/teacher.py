@@ -37,12 +37,15 @@ SAME = ("channels", "modality", "stack", "mean", "std")  # without them it would
 TOLD = ("num_frames", "frame_stride", "sampling", "size")
 
 
-def check_teacher(common: Common, protocol: Any, folder: Path) -> None:
+def check_teacher(common: Common, protocol: Any, folder: Path | None) -> None:
     """Checks a teacher without memory for its network, and without the training list.
 
-    protocol: of the training list, a datasets.protocol.ClipProtocol. folder: the run's own.
+    protocol: of the training list, a datasets.protocol.ClipProtocol. folder: the run's own; None for an evaluation,
+        which needs no teacher.
     Raises: ConfigError, also for files that the run itself would replace.
     """
+    if folder is None:
+        return
     with _errors_of(common):
         if common.teacher.source is not None:
             place, own = Path(common.teacher.source).resolve(), folder.resolve()

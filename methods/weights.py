@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from methods.base import Method
-from methods.build import MEAN, about_frozen, about_pretrained, build_method, frozen_random, here, not_here
+from methods.build import MEAN, about_frozen, about_pretrained, frozen_random, here, not_here
 from networks.checkpoints.file import base_entries, base_name
-from networks.checkpoints.layouts import ours
 from networks.checkpoints.load import (
     LoadReport,
     RawCheckpoint,
@@ -35,7 +31,6 @@ from utils.published.libraries import image_weights
 from utils.published.registry import published_as
 from utils.run import checkpoint, resume
 from utils.run.context import Run
-from utils.scoring.fusion import read_evaluation
 from utils.torch_file import hash_of
 
 # what the `test` section of a config chooses: entry of a stored protocol -> key of `test`
@@ -96,9 +91,8 @@ def about_weights(
     method: as it trains, on the meta device. protocol: that of the validation.
     Raises: UserError where the run would.
     """
-    if args.fusion_list:
-        members = [_about_member(Path(name), args, config.common, method, protocol) for name in args.fusion_list]
-        return [text for texts in members for text in texts]
+    if args.fusion_list:  # of which methods.members says what is wrong, one by one
+        return []
     found = None if args.evaluate or args.fresh else checkpoint.load_newest(config.folder)
     if found is not None:
         saved, path, warning = found
@@ -114,54 +108,22 @@ def about_weights(
     if not isinstance(path_or_name, Path):
         return [f"--load-path: {not_here(path_or_name)}"]
     if args.evaluate:
-        return _score_from(method, path_or_name, args, config.common, None, protocol).warnings
+        return score_from(method, path_or_name, args, config.common, None, protocol).warnings
     if args.recover:
         checkpoint.load_to_resume(path_or_name)
     return _start_from(method, path_or_name, args, config.common, None, protocol, new_head=args.new_head).warnings
-
-
-def _about_member(
-    path: Path, args: argparse.Namespace, common: Common, method: Method, protocol: Mapping[str, Any]
-) -> list[str]:
-    """Does for one path of --fusion-list what about_weights does.
-
-    A checkpoint of ours is scored by the config in it, and its protocol follows from that one.
-    """
-    if path.is_dir() or path.suffix == ".npz":
-        read_evaluation(path)
-        return []
-    file = here(str(path))
-    if not isinstance(file, Path):
-        return [f"--fusion-list: {not_here(file)}"]
-    loaded = load_checkpoint_file(file, trust_pickle=args.trust_pickle)
-    if loaded.layout == ours.LAYOUT.name:
-        common, protocol = checkpoint.config_here(loaded.path, common), loaded.protocol
-        with torch.device("meta"):
-            method = build_method(common.model)
-    return fill_for_scoring(method, loaded, protocol, common.test, strict=not args.not_strict).warnings
-
-
-def as_member(run: Run, path: Path) -> Run:
-    """Returns the run with the config by which a checkpoint of --fusion-list is scored.
-
-    It is the one stored in the checkpoint; weights of other projects have none, so the run's own holds for them.
-    """
-    file = load_checkpoint_file(path, trust_pickle=run.args.trust_pickle)
-    if file.layout != ours.LAYOUT.name:
-        return run
-    return replace(run, config=replace(run.config, common=checkpoint.config_here(file.path, run.common)))
 
 
 def load_weights(
     method: Method, path: Path, run: Run, class_names: Sequence[str] | None, protocol: Mapping[str, Any]
 ) -> LoadReport:
     """Fills a method from a file of ours or of any published project, for an evaluation by `protocol`."""
-    report = _score_from(method, path, run.args, run.common, class_names, protocol)
+    report = score_from(method, path, run.args, run.common, class_names, protocol)
     _to_device(method, run)
     return report
 
 
-def _score_from(
+def score_from(
     method: Method,
     path: Path,
     args: argparse.Namespace,
@@ -169,6 +131,7 @@ def _score_from(
     class_names: Sequence[str] | None,
     protocol: Mapping[str, Any],
 ) -> LoadReport:
+    """Fills a method from a file as `fill_for_scoring` does, with what the command line allows."""
     file = load_checkpoint_file(path, trust_pickle=args.trust_pickle)
     strict = not args.not_strict
     return fill_for_scoring(method, file, protocol, common.test, class_names=class_names, strict=strict)

@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message} (see {self.prog} --help)")
 
 
-def run_cli(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> NoReturn:
+def run_cli(main: Callable[[list[str] | None], int | None], argv: list[str] | None = None) -> NoReturn:
     """Runs `main(argv)` and exits with its return value (0 for None), with 2 after a UserError, 130 after Ctrl-C.
 
     A UserError is printed to stderr as one line, `error: ...`, without a traceback.

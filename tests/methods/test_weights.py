@@ -194,6 +194,18 @@ def test_a_dry_run_is_about_the_weights_that_the_run_would_start_from(
         run(trained, "--dry-run", "--evaluate", "--fusion-list", *[str(tmp_path / "lacks.npz")] * 2)
 
 
+@pytest.mark.parametrize("more", [["--dry-run"], []], ids=["dry run", "run"])
+def test_a_member_of_a_fusion_that_contradicts_itself_is_refused_before_anything_is_scored(
+    more: list[str], trained: Path, tmp_path: Path
+) -> None:
+    saved = torch.load(trained.parent / "ckpt.pth.tar", weights_only=True)
+    saved["preprocessing"] |= {"mean": [0.5, 0.5, 0.5]}
+    torch.save(saved, tmp_path / "changed.pth.tar")
+    members = [str(trained.parent / "ckpt.pth.tar"), str(tmp_path / "changed.pth.tar")]
+    with pytest.raises(CheckpointError, match=r"changed\.pth\.tar: .*mean is \[0\.5, 0\.5, 0\.5\] in the file"):
+        run(trained, "--evaluate", "--fusion-list", *members, *more)
+
+
 @needs_package("timm")
 def test_a_run_says_once_that_layer_scale_hides_the_shift_and_by_how_much(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

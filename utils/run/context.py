@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import nn
@@ -59,6 +59,10 @@ class Run:
     progress: Progress
     about: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+
+    def with_config(self, config: ConfigFile) -> Run:
+        """Returns the same run by another config, such as the one in a checkpoint of --fusion-list."""
+        return replace(self, config=config)
 
     def note(self, text: str) -> None:
         """Warns in the log, and in every checkpoint from here on, where each text stands once."""

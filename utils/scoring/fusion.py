@@ -31,6 +31,14 @@ class Aligned:
     protocols: list[str]
 
 
+def kept_evaluation(path: Path) -> Evaluation | None:
+    """Reads the results that a path of --fusion-list names; returns None for a path of a checkpoint.
+
+    Raises: UserError like `read_evaluation`.
+    """
+    return read_evaluation(path) if path.is_dir() or path.suffix == ".npz" else None
+
+
 def read_evaluation(path: Path) -> Evaluation:
     """Reads the results in an experiment folder, or a reference_scores.npz alone.
 
