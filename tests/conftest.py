@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from tests.helpers import offline  # noqa: F401 - before anything that could ask the internet
@@ -28,6 +29,9 @@ SLOW_SECONDS = 7200  # within which a slow test ends, where it sets no limit its
 def pytest_configure() -> None:
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup, all processes of the tests would ignore it
+    slow = [hypothesis.HealthCheck.too_slow]  # a busy machine is no mistake in the code
+    hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=slow)
+    hypothesis.settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

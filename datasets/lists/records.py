@@ -1,7 +1,7 @@
 """Reads list files into flat arrays, so that all workers share ten million videos without ten million objects.
 
-parser.py reads the lines of a list; here their numbers are checked and large lists are cached. stores/check.py compares
-a list with the disk.
+parser.py reads the lines of a list, and checks.py looks at what is in them; here large lists are cached.
+stores/check.py compares a list with the disk.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from datasets.lists.checks import check_counts, check_labels, check_paths, has_nul
 from datasets.lists.parser import COLUMNS, ParsedList, parse_list
 from datasets.lists.spans import span_in_words, span_mark
 from datasets.places.place import default_cache_folder, join, place
-from utils.errors import ListError
 from utils.flat_file import is_offsets, open_arrays, save_arrays
 from utils.scoring.label_sets import LabelSets
 
@@ -73,6 +73,11 @@ class RecordList:
     def full_path(self, index: int) -> str:
         """Returns the path of a record with the root before it; an absolute path or an address stays as it is."""
         return join(self.root, self.path(index))
+
+    @property
+    def paths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the bytes of all paths, uint8, and the n + 1 places where they begin and the last one ends."""
+        return self._blob, self._offsets
 
     def where(self, index: int) -> str:
         """Returns `file:line` of a record and its span, for messages: `val.csv:3 (1.5 to 4 s)`."""
@@ -224,7 +229,8 @@ def read_list(
     if records is None:
         parsed = parse_list(source, columns)
         records = _from_parsed(source, root, parsed, num_class)
-        _check_counts(records, columns)
+        check_paths(records)
+        check_counts(records, columns)
         if cache_file is not None and _store(records, cache_file):
             del parsed, records  # before the cache is mapped, so that memory never holds the list twice
             records = _open_cached(source, root, cache_file, num_class)
@@ -250,61 +256,6 @@ def _from_parsed(source: Path, root: str | os.PathLike[str], parsed: ParsedList,
         arrays["first"] = numbers["offset"]
         arrays["spans"] = np.stack([numbers["offset"], numbers["offset"] + numbers["num_frames"]], axis=1)
     return _rebuild(source, root, arrays, num_class)
-
-
-def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
-    if "num_frames" in columns and records.num_frames.min() < 1:
-        worst = int(np.argmax(records.num_frames < 1))
-        raise ListError(
-            f"{records.where(worst)}: {records.path(worst)!r} has {records.num_frames[worst]} frames; a video needs at "
-            "least one: remove the line or dump the video again"
-        )
-    if records.first is not None and records.first.min() < 0:
-        worst = int(np.argmax(records.first < 0))
-        raise ListError(
-            f"{records.where(worst)}: {records.path(worst)!r} has the offset {records.first[worst]}; an offset is the "
-            "number of frames before the span, 0 or more"
-        )
-
-
-def check_labels(records: RecordList, num_class: int | None, *, unlabelled: bool) -> None:
-    """Raises ListError, with file and line, for a label outside 0..num_class-1; `unlabelled` allows -1."""
-    sets = records.labels if isinstance(records.labels, LabelSets) else None
-    labels = records.labels.flat if isinstance(records.labels, LabelSets) else records.labels
-
-    def fault(wrong: np.ndarray, message: str) -> ListError:
-        place = int(np.argmax(wrong))
-        return ListError(
-            f"{records.where(place if sets is None else sets.video_of(place))}: label {labels[place]} {message}"
-        )
-
-    below = labels < -unlabelled
-    if below.any():
-        hint = "labels count from 0"
-        if labels[np.argmax(below)] == -1:
-            hint += "; -1 means that the class is unknown, which only lists that are scored may contain"
-        raise fault(below, f"is negative; {hint}")
-    if sets is not None:
-        mixed = (labels < 0) & (np.repeat(sets.sizes, sets.sizes) > 1)
-        if mixed.any():
-            raise fault(mixed, "means that the classes are unknown, so the video cannot have other labels")
-        if len(twice := _repeated(sets)):
-            raise fault(np.arange(len(labels)) == twice[0], "is given twice; give each class once")
-    if num_class is not None and labels.max(initial=0) >= num_class:
-        hint = f"labels must be 0..{num_class - 1}"
-        if labels.min(initial=num_class) >= 1 and labels.max() == num_class:
-            hint += "; this list seems to count from 1 (tools/check_data.py --fix makes it count from 0)"
-        else:
-            hint += "; raise model.num_class or correct the list"
-        raise fault(labels >= num_class, f"is outside num_class {num_class}: {hint}")
-
-
-def _repeated(sets: LabelSets) -> np.ndarray:
-    """Returns the positions in `sets.flat` of classes that their video has already, int64."""
-    videos = np.repeat(np.arange(len(sets)), sets.sizes)
-    order = np.lexsort((sets.flat, videos))
-    same = (np.diff(sets.flat[order]) == 0) & (np.diff(videos[order]) == 0)
-    return order[1:][same]
 
 
 # --- the cache of large lists ---
@@ -366,7 +317,7 @@ def _check_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
         fit = fit and len(arrays["labels"]) == count
     else:
         fit = fit and is_offsets(labels, count, len(arrays["labels"]))
-    if not fit:
+    if not fit or has_nul(arrays["blob"]):
         raise ValueError(f"{file}: its arrays do not fit together")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.lists.checks import check_labels, check_paths
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import (
     FRAMES,
@@ -27,7 +28,7 @@ from datasets.lists.columns import (
     read_label,
 )
 from datasets.lists.parser import label_columns
-from datasets.lists.records import RecordList, check_labels, read_list
+from datasets.lists.records import RecordList, read_list
 from datasets.lists.row_spans import span_of_row
 from datasets.lists.shards import is_shards, labels_in, read_shards
 from datasets.lists.shared_classes import join_classes, share_classes
@@ -139,6 +140,7 @@ def read_videos(
     highest = max((label for row in labels for label in row), default=-1)
     sets = label_sets(labels, num_class or highest + 1)
     records = _records(given, root, entries, sets if multi_label else sets.flat)
+    check_paths(records)
     check_labels(records, num_class, unlabelled=unlabelled)
     return records, names
 

@@ -100,7 +100,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         raise ConfigError(
             f"{_place(path, lines, extra[0])}: unknown key outside `{ROOT_KEY}:`; move it below `{ROOT_KEY}:`"
         )
-    if wrong := "; ".join(f"{_place(path, lines, key)}: {reason}" for key, reason in _wrong_numbers(raw, "")):
+    if wrong := "; ".join(f"{_place(path, lines, key)}: {reason}" for key, reason in _wrong_values(raw, "")):
         raise ConfigError(wrong)
     try:
         common = Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
@@ -201,7 +201,7 @@ def stored_config(raw: Any, path: Path) -> Common:
     """
     if not isinstance(raw, Mapping) or not isinstance(raw.get(ROOT_KEY), Mapping):
         raise CheckpointError(f"{path}: holds only weights, and no config that says which network they belong to")
-    if wrong := "; ".join(f"{path}: {key}: {reason}" for key, reason in _wrong_numbers(raw, "")):
+    if wrong := "; ".join(f"{path}: {key}: {reason}" for key, reason in _wrong_values(raw, "")):
         raise CheckpointError(wrong)
     try:
         common = Common.model_validate(copy.deepcopy(raw[ROOT_KEY]))
@@ -259,14 +259,16 @@ def _paths(value: Any, dotted: str) -> Iterator[str]:
         yield from _paths(inner, f"{dotted}.{key}")
 
 
-def _wrong_numbers(value: Any, dotted: str) -> Iterator[tuple[str, str]]:
-    """Yields (dotted path, what is wrong) for every number with which nothing can be computed."""
+def _wrong_values(value: Any, dotted: str) -> Iterator[tuple[str, str]]:
+    """Yields (dotted path, what is wrong) for numbers that cannot be computed with, and texts that name nothing."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _wrong_numbers(item, f"{dotted}.{key}" if dotted else str(key))
+            yield from _wrong_values(item, f"{dotted}.{key}" if dotted else str(key))
     elif isinstance(value, list):
         for item in value:
-            yield from _wrong_numbers(item, dotted)
+            yield from _wrong_values(item, dotted)
+    elif isinstance(value, str) and "\0" in value:
+        yield dotted, f"contains the character NUL, which no name has: {value[:60]!r}"
     elif isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:  # nan is not less than anything
         yield dotted, f"should be a number up to {LARGEST_FLOAT:g}, but is {value}"
     elif isinstance(value, int) and abs(value) > LARGER.get(dotted, LARGEST):

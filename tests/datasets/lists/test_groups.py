@@ -29,7 +29,7 @@ def test_groups_of_a_regex_reach_over_classes() -> None:
 
 
 @pytest.mark.whole
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.lists(st.integers(1, 4), min_size=2, max_size=12), min_size=1, max_size=5),
     folds=st.integers(2, 6),

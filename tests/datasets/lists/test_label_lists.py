@@ -96,7 +96,7 @@ LINES = st.tuples(
 
 
 @pytest.mark.whole
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(LINES, min_size=1, max_size=12), st.sampled_from([" ", "\t", ",", ", "]), st.integers(8, 64))
 def test_what_is_written_is_read_whatever_the_block_size(
     tmp_path_factory: pytest.TempPathFactory,

@@ -106,7 +106,7 @@ def test_a_round_trip_loses_only_what_the_format_says(name: str, monkeypatch: py
     form = FORMATS[name]
 
     @given(tables(name))
-    @settings(max_examples=5, deadline=None, derandomize=True)
+    @settings(max_examples=5, derandomize=True)
     def check(table: SpanTable) -> None:
         with tempfile.TemporaryDirectory() as folder:
             try:

@@ -76,7 +76,7 @@ def test_a_folder_without_split_files_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.whole
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=12), min_size=1, max_size=5),
     ratio=st.floats(0.05, 0.6),

@@ -291,6 +291,12 @@ def test_a_whole_number_is_what_it_looks_like(minimal: Path, text: str, value: i
         assert load_config(minimal, [f"common.batch_size={text}"]).common.batch_size == value
 
 
+@pytest.mark.parametrize("key", ["train_root", "val_source", "model.kwargs.weights", "notes"])
+def test_a_text_with_nul_passes_nowhere(minimal: Path, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"common.{key}: contains the character NUL, which no name has"):
+        load_config(minimal, [f'common.{key}="a\\0b"'])
+
+
 @pytest.mark.parametrize("text", ["1e-4", "1.0e-4", "1E-4", "0.0001", ".0001", "+1e-4"])
 def test_a_number_may_be_written_in_every_way(minimal: Path, text: str) -> None:
     assert load_config(minimal, [f"common.weight_decay={text}"]).common.weight_decay == 1e-4
