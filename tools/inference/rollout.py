@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torchvision.models.video import MViT
 
 from methods.base import Method
 from methods.probe import Probe
@@ -92,7 +93,7 @@ def rolls_out(method: Method) -> bool:
 def _way(method: Method) -> Callable[[Any, list[Attention], Size], Tensor] | None:
     """Returns how shares go back through a network; None if its tokens are pooled, or are read by a probe's head."""
     found = transformer(method)
-    if found is None or isinstance(method, Probe) or isinstance(found[0], (Hiera, UniFormer)):
+    if found is None or isinstance(method, Probe) or isinstance(found[0], (Hiera, MViT, UniFormer)):
         return None
     net: Any = found[0]
     if isinstance(net, UniFormerV2):

@@ -16,8 +16,9 @@ from networks.clip.vit_layers import Attention as Layer
 from tests.helpers.requirements import needs_package
 from tests.helpers.transformers import ADAPTED, VIDEO
 from tools.inference import rollout as tested
+from tools.inference.channels import FIRST
 from tools.inference.rollout import Attention, half, rollout, rolls_out
-from tools.inference.token_maps import as_map, last_tokens, transformer
+from tools.inference.token_maps import as_map, in_the_picture, last_tokens, transformer
 
 CLIP = (1, 3, 4, 32, 32)
 
@@ -161,7 +162,7 @@ def test_tokens_lie_where_the_patches_are_that_they_come_from(name: str) -> None
     method.get_submodule(layer).register_forward_hook(lambda m, given, out: caught.append(out))
     clip = torch.zeros(1, 3, frames, side, side, requires_grad=True)
     method(clip)
-    found = as_map(net, caught[0], (frames, side, side))
+    found = in_the_picture(method, layer, caught[0], FIRST, (frames, side, side))
     assert found is not None
     if isinstance(net, Hiera):
         torch.testing.assert_close(found[0].permute(1, 2, 3, 0).flatten(1, 2), net.tokens(clip)[0])
