@@ -37,6 +37,8 @@ def _steps(protocol: ClipProtocol) -> list[str]:
 def _places(protocol: ClipProtocol) -> str:
     """Returns what is said about pictures that lie in the channels of one place of a clip."""
     clip = protocol.clip
+    if clip.segments > 1:
+        return f", {clip.segments} windows of the video one behind the other"
     if clip.length == 1:
         return ""
     what = {

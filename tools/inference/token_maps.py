@@ -115,6 +115,8 @@ def as_map(net: nn.Module, output: Tensor, size: Size, clips: int = 1) -> Tensor
         output, first = output[:, :, 0], 0
     elif isinstance(net, VideoViT):
         first = int(net.shape.class_token)
+        if (windows := net.shape.segments) > 1 and output.dim() == 3 and len(output) == clips * windows:
+            output = output.unflatten(0, (clips, windows)).flatten(1, 2)
     else:
         by_frame, first = True, 1 if isinstance(net, UniFormerV2) else int(net.num_prefix_tokens)  # type: ignore[arg-type]
     rows, inside = (clips * grid[0], grid[1:]) if by_frame else (clips, grid)

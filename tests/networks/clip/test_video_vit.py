@@ -78,6 +78,35 @@ def test_tokens_are_those_of_each_moment_and_place(name: str) -> None:
     assert tokens.shape == (2, 4 // net.shape.tubelet[0], 4, 48)
 
 
+def test_windows_of_a_clip_are_seen_apart_and_their_tokens_read_together() -> None:
+    alone, joint = _net("vjepa2_l").eval(), _net("vjepa2_l", segments=2).eval()
+    clips = _clips(frames=8)
+    assert alone.pooler is not None
+    with torch.no_grad():
+        windows = [alone.all_tokens(window) for window in clips.split(4, 2)]
+        assert torch.equal(joint.all_tokens(clips), torch.cat(windows, 1))
+        torch.testing.assert_close(joint(clips), alone.head(alone.pooler(torch.cat(windows, 1))))
+        features = torch.cat([alone.forward_features(window) for window in clips.split(4, 2)], 1)
+        assert torch.equal(joint.forward_features(clips), features)
+        assert not torch.allclose(joint(clips), (alone(clips[:, :, :4]) + alone(clips[:, :, 4:])) / 2, atol=1e-6)
+    with pytest.raises(ValueError, match="6 frames are no multiple of 4, the frames of a token in each of 2 windows"):
+        joint(_clips(frames=6))
+
+
+def test_tokens_of_several_blocks_are_read_behind_the_last_norm() -> None:
+    net = _net("vjepa2_l", depth=3, read_blocks=[0, 2], segments=2).eval()
+    found: list[Tensor] = []
+    for number in (0, 2):
+        net.blocks[number].register_forward_hook(lambda m, given, output: found.append(net.norm(output)))
+    assert net.pooler is not None
+    with torch.no_grad():
+        logits, tokens = net(_clips(frames=8)), net.forward_features(_clips(frames=8))
+        first, last = (level.unflatten(0, (2, 2)).flatten(1, 2) for level in found[:2])  # (B, both windows' tokens, D)
+        torch.testing.assert_close(logits, net.head(net.pooler(torch.cat([first, last], 1))))
+        places = torch.cat([level.unflatten(1, (4, 4)) for level in (first, last)], 2)
+        assert torch.equal(tokens, places)
+
+
 def test_sines_are_those_of_the_running_number_with_one_speed_for_a_pair() -> None:
     found = sines(1568, 6).numpy()
     for number in (0, 1, 1567):
@@ -130,6 +159,8 @@ def test_a_clip_that_does_not_fit_is_refused_in_one_line(name: str, clip: tuple[
         ("timesformer_b", {"spatial_size": 100}, "100 pixels are no multiple of 16"),
         ("vivit_b", {"temporal_size": 7}, "7 frames are no multiple of 2"),
         ("vjepa2_l", {"pooling": "class"}, "pooling: should be 'attentive' or 'mean'"),
+        ("vjepa2_l", {"read_blocks": [3, 5]}, r"read_blocks: \[3, 5\] should be growing numbers that end with .* 23"),
+        ("vjepa2_l", {"read_blocks": [5, 3, 23]}, "read_blocks: .* should be growing numbers"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(name: str, arguments: dict[str, Any], message: str) -> None:
@@ -205,6 +236,11 @@ def test_a_method_takes_the_clip_of_its_learned_tables() -> None:
         method = Clip3D(backbone="timesformer_b", num_class=3, clip_len=16, kwargs=kwargs)
         with pytest.raises(ValueError, match=r"kwargs.temporal_size: 8 differs from clip_len 16; give only one"):
             Clip3D(backbone="timesformer_b", num_class=3, clip_len=16, kwargs={**kwargs, "temporal_size": 8})
+        assert Clip3D(backbone="vjepa2_l", num_class=3, kwargs={**TINY, "segments": 2}).clip.num_frames == 32
+        with pytest.raises(
+            ValueError, match=r"clip_len: 16 is no multiple of kwargs\.segments 3, the windows of a clip"
+        ):
+            Clip3D(backbone="vjepa2_l", num_class=3, clip_len=16, kwargs={**TINY, "segments": 3})
     assert method.example_size == (16, 64, 64) and method.network.time_embed.weight.shape == (16, 48)
 
 

@@ -73,19 +73,36 @@ def _linear(method: Any) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", ["videomae", "vjepa2", "vivit"])
+WINDOWS = VIDEO["vjepa2"] | {"kwargs": VIDEO["vjepa2"]["kwargs"] | {"segments": 2}}
+
+
+@pytest.mark.parametrize("name", ["videomae", "vjepa2", "vivit", "windows"])
 def test_of_a_linear_network_it_is_the_gradient(name: str) -> None:
-    method = _method(VIDEO[name])
+    method = _method(WINDOWS if name == "windows" else VIDEO[name])
     halves = _linear(method)
     patches: list[Tensor] = []
     method.network.patch_embed["proj"].register_forward_hook(lambda m, given, out: patches.append(out))
     clip = torch.randn(CLIP)
     (gradient,) = torch.autograd.grad(method(clip)[0, 0], patches[0])
     logits, found = rollout(method, clip)
-    torch.testing.assert_close(found, gradient[0, 0] / 2**halves)
+    # of the windows of a clip, the one behind the other
+    torch.testing.assert_close(found, gradient[:, 0].flatten(0, 1) / 2**halves)
     torch.testing.assert_close(logits, method(clip)[0].detach())
-    if name in ("videomae", "vjepa2"):  # without a class token nothing stays behind
+    if name != "vivit":  # without a class token nothing stays behind
         assert float(found.sum()) == pytest.approx(1)
+
+
+def test_tokens_that_are_read_behind_two_blocks_go_back_through_those_in_front_of_them() -> None:
+    both, last, first = (
+        _method(VIDEO["vjepa2"] | {"kwargs": VIDEO["vjepa2"]["kwargs"] | kwargs})
+        for kwargs in ({"read_blocks": [0, 1]}, {}, {"depth": 1})
+    )
+    for method in (both, last, first):
+        _linear(method)
+        method.load_state_dict(both.state_dict(), strict=False)
+    clip = torch.randn(CLIP)
+    found = [rollout(method, clip)[1] for method in (both, last, first)]
+    torch.testing.assert_close(found[0], (found[1] + found[2]) / 2)
 
 
 def test_divided_attention_is_the_product_of_matrices_over_all_tokens() -> None:

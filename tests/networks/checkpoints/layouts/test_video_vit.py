@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from methods.clip3d import Clip3D
 from methods.probe import Probe
 from networks.checkpoints.layouts import transformers_vit
+from networks.checkpoints.layouts.base import Description
+from networks.checkpoints.layouts.video_vit import add_reading
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
+from networks.clip.video_vit_published import VITS
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
 from tests.networks.checkpoints.layouts import official_names_vit as names
@@ -287,13 +290,50 @@ def _vivit_of(places: int) -> State:
     return state | {"pos_embed": torch.rand(1, 1 + places, 24)}
 
 
-@pytest.mark.parametrize(("classes", "views", "frames"), [(48, (4, 3), 32), (174, (2, 3), 16), (400, (8, 3), 16)])
-def test_v_jepa_2_sees_as_many_windows_as_its_data_set_is_tested_with(
-    classes: int, views: tuple[int, int], frames: int
+@pytest.mark.parametrize(
+    ("classes", "views", "frames", "windows"), [(48, (1, 3), 128, 4), (174, (1, 3), 32, 2), (400, (8, 3), 16, 1)]
+)
+def test_v_jepa_2_reads_as_many_windows_together_as_its_classifier_was_trained_with(
+    classes: int, views: tuple[int, int], frames: int, windows: int, tmp_path: Path
 ) -> None:
-    state = names.hugging_face(_inner(_tiny(JEPA)), family="vjepa2", five=False)
-    state["classifier.weight"] = torch.rand(classes, 24)
-    layout = transformers_vit.LAYOUT
-    description = layout.convert(state, {})[1]
-    test = sections(layout.name, description)["test"]
-    assert ((test["num_clips"], test["num_crops"]), description.arguments["clip_len"]) == (views, frames)
+    method = _tiny(JEPA)
+    method.network.head = nn.Linear(24, classes)
+    _, probe = names.vjepa2_parts(_inner(method))
+    for contents in (names.hugging_face(_inner(method), family="vjepa2", five=False), {"classifiers": [probe]}):
+        file = _file(contents, tmp_path)
+        test, arguments = sections(file.layout, file.description)["test"], file.description.arguments
+        assert (test["num_clips"], test["num_crops"]) == views
+        assert arguments["kwargs"].get("segments", 1) == windows and "read_blocks" not in arguments["kwargs"]
+        assert arguments.get("clip_len", 16) == frames
+        told = "are read together" if windows > 1 else "a classifier that reads one window is assumed"
+        assert told in " ".join(file.description.notes)
+
+
+@pytest.mark.parametrize(("width", "depth", "blocks"), [(1024, 24, [17, 19, 21, 23]), (1408, 40, [24, 29, 34, 39])])
+def test_the_classifier_of_diving48_reads_four_blocks_of_the_published_encoders(
+    width: int, depth: int, blocks: list[int]
+) -> None:
+    description = Description(backbone={1024: "vjepa2_l", 1408: "vjepa2_g"}[width], arguments={"num_class": 48})
+    add_reading(description, width)
+    assert description.arguments["kwargs"] == {"segments": 4, "read_blocks": blocks}
+    assert (description.arguments["clip_len"], description.arguments["frame_stride"]) == (128, 2)
+    shape = VITS[description.backbone].shape
+    assert (shape.width, shape.depth) == (width, depth)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"segments": 2, "read_blocks": [0, 1]}])
+def test_a_joint_reading_that_is_not_configured_is_said(kwargs: dict[str, Any], tmp_path: Path) -> None:
+    shown = Description("clip3d", "vjepa2_l", {"num_class": 5, "kwargs": {"segments": 2, "read_blocks": [1]}})
+    method = _tiny(JEPA)
+    torch.save(method.state_dict(), tmp_path / "x.pth")
+    state = method.state_dict()
+    file = RawCheckpoint(tmp_path / "x.pth", state, {}, "transformers", state, shown)
+    other = Clip3D(backbone="vjepa2_l", num_class=5, clip_len=16, kwargs={**JEPA[1], **kwargs})
+    wrong = (
+        r"kwargs\.read_blocks is \[1\] in the file and \[0, 1\] here" if kwargs else "segments is 2 in the file and 1"
+    )
+    with pytest.raises(CheckpointError, match=wrong):
+        load_into(other, file)
+    assert any(
+        "segments" in text or "read_blocks" in text for text in load_into(other, file, as_trained=False).warnings
+    )
