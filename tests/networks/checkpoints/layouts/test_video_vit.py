@@ -81,23 +81,61 @@ def test_a_published_network_tells_what_it_is_and_gives_its_published_scores(nam
     assert (files[0].layout, files[0].description.backbone) == (layout, backbone)
     arguments = files[0].description.arguments | files[-1].description.arguments
     arguments["kwargs"] = {k: v for file in files for k, v in file.description.arguments.get("kwargs", {}).items()}
+    joint = arguments["kwargs"].pop("segments", 1) > 1
+    if joint:  # the scores are those of a single window
+        arguments["clip_len"] = 16
     if "vivit" in name:  # 392 places are 16 frames of 112 pixels or 4 of 224, which the file does not tell
         assert (arguments["clip_len"], "clip_len" in files[0].description.assumed) == (4, True)
         arguments["clip_len"], arguments["kwargs"]["spatial_size"] = 16, 112
     method = Clip3D(backbone=backbone, **arguments).eval()
     if len(files) == 1:
-        report = load_into(method, files[0])
-        assert not (report.missing or report.unexpected or report.warnings)
+        report = load_into(method, files[0], as_trained=not joint)
+        assert not (report.missing or report.unexpected) and bool(report.warnings) == joint
     else:
         method.load_state_dict({**files[0].weights, **files[1].weights})
     entries = sum(math.prod(shape) for _, shape, _ in doc["state_entries"])
     assert sum(parameter.numel() for parameter in method.parameters()) == entries
-    with torch.no_grad():
-        scores = method(torch.from_numpy(fill.make_input(doc["input"]["shape_NCTHW"]))).numpy()
-    assert float(np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"]) < TOLERANCE
+    assert _difference(method, doc, doc["logits"]) < TOLERANCE
+    if "two_segments" in doc.get("extra_outputs", {}):
+        assert (
+            _difference(_read_together(method, arguments, 2), doc, doc["extra_outputs"]["two_segments"]["values"])
+            < TOLERANCE
+        )
     eps = {part.eps for part in method.modules() if isinstance(part, nn.LayerNorm)}
     if not name.startswith("hf"):  # transformers has other ones in two networks than those who trained them
         assert eps == {norm["eps"] for norm in doc["layer_norms"]}
+
+
+def _read_together(method: Clip3D, arguments: dict[str, Any], segments: int, **kwargs: Any) -> Clip3D:
+    """The same network over clips that consist of several windows."""
+    kwargs = {**arguments["kwargs"], "segments": segments, **kwargs}
+    other = Clip3D(backbone=method.settings["backbone"], **{**arguments, "clip_len": 16, "kwargs": kwargs}).eval()
+    other.load_state_dict(method.state_dict())
+    return other
+
+
+def _difference(method: Clip3D, doc: dict[str, Any], wanted: list[list[float]]) -> float:
+    """The largest difference of the scores from those wanted, as a share of their spread."""
+    with torch.no_grad():
+        scores = method(torch.from_numpy(fill.make_input(doc["input"]["shape_NCTHW"]))).numpy()
+    return float(np.abs(scores - np.array(wanted)).max() / doc["logits_std"])
+
+
+def test_four_windows_are_read_behind_three_blocks_as_the_authors_read_them(tmp_path: Path) -> None:
+    doc = json.loads((GOLDEN / "vjepa2__tiny_4windows_3blocks.json").read_text())
+    encoder, probe = _files(doc, tmp_path)
+    arguments = encoder.description.arguments | probe.description.arguments
+    arguments["kwargs"] = encoder.description.arguments["kwargs"] | probe.description.arguments["kwargs"]
+    assert arguments["kwargs"].pop("segments") == doc["construction"]["windows"]
+    plain = Clip3D(backbone="vjepa2_l", **{**arguments, "clip_len": 16}).eval()
+    plain.load_state_dict({**encoder.weights, **probe.weights})
+    joint = _read_together(plain, arguments, 4, read_blocks=doc["construction"]["encoder"]["out_layers"])
+    assert _difference(joint, doc, doc["logits"]) < TOLERANCE
+    assert (
+        _difference(plain, doc, doc["logits"])
+        > 0.05
+        < _difference(_read_together(plain, arguments, 4), doc, doc["logits"])
+    )
 
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}
