@@ -85,6 +85,7 @@ class ClipProtocol:
             "interpolation": self.transform.interpolation,
             "num_frames": self.clip.num_frames,
             "frame_stride": self.clip.frame_stride,
+            **({"segments": self.clip.segments} if self.clip.segments > 1 else {}),
             "sampling": self.clip.sampling,
             "num_clips": self.num_clips,
             "num_crops": self.transform.num_crops,
@@ -102,8 +103,10 @@ class ClipProtocol:
         height, width = self.transform.size
         near = self.video_sampling.near_key
         moved = "" if near is None else f" moved to key frames up to {near:g} s away"
+        windows = f" in {self.clip.segments} windows" if self.clip.segments > 1 else ""
         return (
-            f"{self.num_clips} clips x {self.transform.num_crops} crops, {self.clip.num_frames} x {height} x {width}, "
+            f"{self.num_clips} clips x {self.transform.num_crops} crops, "
+            f"{self.clip.num_frames} x {height} x {width}{windows}, "
             f"{self.clip.sampling} sampling{moved}, {self.average} averaged"
         )
 
@@ -119,7 +122,12 @@ def clip_protocol(common: Common, clip: ClipSpec, *, train: bool) -> ClipProtoco
     clip = _training_clip(common, clip) if train else _test_clip(common, clip)
     rule, videos = get_rule(clip.sampling), _video_sampling(common, train=train)
     num_clips = _num_clips(common, rule, videos, train=train)
-    rule.check(clip.sampling, clip.frame_stride, rule.num_clips if train else num_clips)
+    rule.check(clip.sampling, clip, rule.num_clips if train else num_clips)
+    if clip.num_frames % clip.segments:
+        raise ConfigError(
+            f"common.test.num_frames: {clip.num_frames} is no multiple of {clip.segments}, the windows of a clip "
+            "(model.kwargs.segments)"
+        )
     protocol = ClipProtocol(
         clip=clip,
         transform=make_transform(common, preset, train=train),

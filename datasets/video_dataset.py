@@ -106,6 +106,12 @@ class VideoDataset(SampleDataset):
                 "common.data.store.sampler: random_multi joins clips to one sample with one label, but "
                 "augmentation.flip_labels would change the label of some of them"
             )
+        several = protocol.video_sampling.sampler is not None or protocol.video_sampling.clips_per_video > 1
+        if protocol.clip.segments > 1 and several:
+            raise ConfigError(
+                f"common.data.store: a clip of this network is {protocol.clip.segments} windows of a video "
+                "(model.kwargs.segments), which data.sampling draws; leave out sampler and clips_per_video"
+            )
         if protocol.video_sampling.near_key is not None:
             if protocol.video_sampling.sampler is not None or protocol.clip.sampling not in DRAWN_FROM_PARTS:
                 raise ConfigError(

@@ -310,7 +310,8 @@ def _batched(windows: Iterator[WindowClips], size: int) -> Iterator[list[WindowC
 def _of_windows(protocol: ClipProtocol) -> bytes:
     """Returns what decides which pixels a window has, besides what `origin` has."""
     clip = protocol.clip
-    return json.dumps([_VERSION, clip.window, clip.step, clip.num_frames, clip.frame_stride, clip.sampling]).encode()
+    about = [_VERSION, clip.window, clip.step, clip.num_frames, clip.frame_stride, clip.sampling]
+    return json.dumps([*about, *([clip.segments] if clip.segments > 1 else [])]).encode()
 
 
 def _is_whole(file: Path, log: Callable[[str], None]) -> bool:

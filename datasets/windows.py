@@ -95,7 +95,8 @@ def usual_window(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: f
     """
     seconds = protocol.video_sampling.clip_seconds
     if seconds is None and protocol.rule.uses_stride:
-        return window_length(protocol.clip.num_frames, protocol.clip.frame_stride), "one clip"
+        clip = protocol.clip
+        return clip.segments * window_length(clip.num_frames // clip.segments, clip.frame_stride), "one clip"
     seconds = seconds or trained_on.get("seconds")
     if seconds is not None:
         return max(1, round(seconds * fps)), "as in training"

@@ -156,7 +156,7 @@ def network_defaults(builder: Callable[..., Any] | None) -> dict[str, Any]:
     return {
         name: parameter.default
         for name, parameter in known.items()
-        if parameter.default is None or isinstance(parameter.default, (bool, int, float, str))
+        if parameter.default is None or isinstance(parameter.default, (bool, int, float, str, tuple))
     }
 
 

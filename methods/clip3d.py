@@ -17,6 +17,7 @@ from networks.clip.inflate import inflate
 from networks.clip.resnet3d import ResNet3d
 from networks.clip.swin import from_image_swin
 from networks.clip.table import EXAMPLES, image_architecture
+from networks.clip.uniformer_v2 import ADDED, UniFormerV2, from_clip
 from networks.first_convolution import replace_first_convolution
 from networks.temporal.tpn import TPN
 from utils.clip_spec import ClipSpec
@@ -24,6 +25,7 @@ from utils.config.build import call, check_name, checked
 from utils.errors import CheckpointError
 
 LENGTHS = ("sample_duration", "temporal_size")  # arguments of networks that are the frames of a clip
+SEGMENTS = "segments"  # argument of networks that are the windows of a clip
 
 
 class ClipMethod(Method):
@@ -78,7 +80,7 @@ class Clip3D(ClipMethod):
 
     backbone: a name in networks.CLIP_NETWORKS: slow_r50, i3d_r50, r2plus1d_18, ir_csn_152, s3d, x3d_s, ...
     clip_len: frames of a clip; default kwargs.sample_duration or kwargs.temporal_size, which some networks have, or the
-        length for which the network's cost is published.
+        length for which the network's cost is published. With kwargs.segments it is that of all windows together.
     frame_stride: step from one frame to the next.
     modality: what the network sees at each place of a clip: an `rgb` frame, a `flow` field (2 channels), or with
         `rgbdiff` the difference between a frame and the one before.
@@ -105,15 +107,20 @@ class Clip3D(ClipMethod):
         check_name(CLIP_NETWORKS, backbone, where="backbone")
         builder, example, arguments = CLIP_NETWORKS[backbone], EXAMPLES[backbone], dict(kwargs or {})
         length = next((name for name in LENGTHS if name in inspect.signature(builder).parameters), "")
+        segments = arguments.get(SEGMENTS, 1) if SEGMENTS in inspect.signature(builder).parameters else 1
         if clip_len is None:
-            clip_len = arguments.get(length, example[0])
+            clip_len = arguments.get(length, example[0] * segments)
         if length:
             duration = arguments.setdefault(length, clip_len)
             if duration != clip_len:
                 raise ValueError(f"kwargs.{length}: {duration} differs from clip_len {clip_len}; give only one")
         network = build_network(builder, arguments, backbone, num_class=num_class, dropout=dropout)
+        if clip_len % segments:
+            raise ValueError(
+                f"clip_len: {clip_len} is no multiple of kwargs.segments {segments}, the windows of a clip"
+            )
         stack = resolve_stack(modality, stack, default=1)
-        self.clip = ClipSpec(clip_len, frame_stride, "clip", "clip", modality=modality, stack=stack)
+        self.clip = ClipSpec(clip_len, frame_stride, "clip", "clip", modality=modality, stack=stack, segments=segments)
         self.network_defaults = network_defaults(builder)
         self.name = f"clip3d_{backbone}"
         self.arch = image_architecture(backbone)
@@ -134,7 +141,13 @@ class Clip3D(ClipMethod):
         """Inflates the weights of an image network. Raises: CheckpointError if none inflates to this network."""
         if isinstance(self.network, SwinTransformer3d):
             state = from_image_swin(state, self.network.state_dict())
+        if isinstance(self.network, UniFormerV2):
+            return {f"network.{key}": value for key, value in from_clip(state, self.network.state_dict()).items()}
         return self.inflated(state, "network.")
+
+    def starts_random(self, key: str) -> bool:
+        """Tells whether no image network has this entry; UniFormerV2 adds parts to CLIP's."""
+        return super().starts_random(key) or (isinstance(self.network, UniFormerV2) and bool(ADDED.fullmatch(key)))
 
 
 def build_network(

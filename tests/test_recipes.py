@@ -133,12 +133,14 @@ def test_the_test_is_the_protocol_of_the_published_score(name: str) -> None:
     clips, crops = common.test.num_clips, common.crops
     frames = common.test.num_frames or method(name).clip.num_frames
     size = common.test.input_size or common.augmentation.input_size
+    windows = method(name).clip.segments
     many = f"{crops} crop{'s' * (crops > 1)}" + (f" of {size}" if size != 224 else "")
     some = f"{clips} clip{'s' * (clips > 1)}"
     accepted = [
         f"{frames} frames x {many}",
         f"{frames} frames x {some} x {many}",
         f"{some} of {frames} frames x {many}",
+        f"{some} of {windows} windows of {frames // windows} frames x {many}",
         f"{some} x {many}",
         f"of {some}",  # VMZ tells no more
     ]
@@ -174,9 +176,13 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
         assert common.weight_decay == recipe.weight_decay and common.save_weights == "trained"
         assert {(group.lr_mult, group.decay_mult) for group in groups} <= {(1, 1), (1, 0)}
         return
-    if name.endswith("_videomae"):
+    if recipe.layer_decay is not None:
         assert isinstance(optimizer, torch.optim.AdamW) and optimizer.defaults["betas"] == (0.9, 0.999)
-        assert (common.weight_decay, common.layer_decay, common.data.repeated) == (recipe.weight_decay, 0.75, 2)
+        assert (common.weight_decay, common.layer_decay, common.data.repeated) == (
+            recipe.weight_decay,
+            recipe.layer_decay,
+            2,
+        )
         assert {(group.lr_mult, group.decay_mult) for group in groups} == {(1, 1), (1, 0)}
         return
     if recipe.adamw:
@@ -227,7 +233,7 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
 
 def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
     wanted = {text for name in RECIPES if isinstance(text := config(name).model.pretrained, str)}
-    assert len(wanted) == 16 and wanted <= registry().keys()
+    assert len(wanted) == 19 and wanted <= registry().keys()
     for depth in (50, 101):
         url = torchvision.models.get_model_weights(f"resnet{depth}")["IMAGENET1K_V2"].url
         assert registry()[f"imagenet1k/resnet{depth}_v2_torchvision"].url == url
@@ -253,7 +259,7 @@ def test_a_header_is_read_up_to_the_first_key(tmp_path: Path) -> None:
     assert header.fields == {"Batch": "8 a step; more"}
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if "/videomae_" in name])
+@pytest.mark.parametrize("name", [name for name in RECIPES if "/videomae" in name])
 def test_a_videomae_is_tested_by_its_recipe_as_by_what_its_file_shows(name: str) -> None:
     common = config(name)
     described = Description(method="clip3d", backbone=common.model.backbone)

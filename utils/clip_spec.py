@@ -40,6 +40,7 @@ class ClipSpec:
         networks that see RGB.
     window, step: of a method that sees whole videos, the seconds of the windows that slide over one, each of which
         gives a clip, and from one window to the next; 0 for a method that sees clips.
+    segments: windows of a video that are one clip together, of num_frames / segments frames each, one behind the other.
     """
 
     num_frames: int
@@ -50,6 +51,7 @@ class ClipSpec:
     stack: int = 1
     window: float = 0.0
     step: float = 0.0
+    segments: int = 1
 
     @property
     def whole_videos(self) -> bool:

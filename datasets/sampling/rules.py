@@ -45,7 +45,9 @@ class Rule:
 
     def draw(self, num_frames: int, clip: ClipSpec, rng: np.random.Generator) -> np.ndarray:
         """Draws the pictures of one training clip, int64 (clip.num_pictures,); the pictures of a stack are adjacent."""
-        if self.stacks is not None:
+        if clip.segments > 1:
+            starts = self._draw_segments(num_positions(num_frames, clip.length), clip, rng)
+        elif self.stacks is not None:
             starts = self.stacks(num_frames, clip.num_frames, rng, length=clip.length)
         else:
             starts = self.train(num_positions(num_frames, clip.length), clip.num_frames, clip.frame_stride, rng)
@@ -53,14 +55,30 @@ class Rule:
 
     def pick(self, num_frames: int, clip: ClipSpec, num_clips: int) -> np.ndarray:
         """Returns the pictures of the test clips, int64 (num_clips, clip.num_pictures)."""
-        starts = self.test(num_positions(num_frames, clip.length), clip.num_frames, clip.frame_stride, num_clips)
+        positions, length = num_positions(num_frames, clip.length), clip.num_frames // clip.segments
+        starts = self.test(positions, length, clip.frame_stride, num_clips * clip.segments)
+        if clip.segments > 1:  # each clip has windows from the whole video, as far apart as those of the others
+            starts = np.stack([starts[number::num_clips].ravel() for number in range(num_clips)])
         return with_stacks(starts, clip.length, num_frames)
 
-    def check(self, name: str, frame_stride: int, num_clips: int) -> None:
-        """Raises ConfigError for a stride or a number of clips that this rule, called `name`, does not allow."""
-        if frame_stride != 1 and not self.uses_stride:
+    def _draw_segments(self, num_frames: int, clip: ClipSpec, rng: np.random.Generator) -> np.ndarray:
+        """Draws a window from each of equal parts of a video; parts that are shorter than a window overlap."""
+        length = clip.num_frames // clip.segments
+        part = max(num_frames // clip.segments, min(num_frames, length * clip.frame_stride))
+        first = np.arange(clip.segments) * (num_frames - part) // (clip.segments - 1)
+        return np.concatenate([start + self.train(part, length, clip.frame_stride, rng) for start in first])
+
+    def check(self, name: str, clip: ClipSpec, num_clips: int) -> None:
+        """Raises ConfigError for a clip or a number of clips that this rule, called `name`, does not allow."""
+        if clip.frame_stride != 1 and not self.uses_stride:
             raise ConfigError(
-                f"sampling {name!r} takes one frame per segment, so frame_stride must be 1, not {frame_stride}"
+                f"sampling {name!r} takes one frame per segment, so frame_stride must be 1, not {clip.frame_stride}"
+            )
+        if clip.segments > 1 and not self.uses_stride:
+            windows = ", ".join(other for other, rule in SAMPLING.items() if rule.uses_stride)
+            raise ConfigError(
+                f"sampling {name!r} takes single frames, and a clip of this network is {clip.segments} windows of a "
+                f"video (model.kwargs.segments); take one of {windows}"
             )
         if self.fixed_num_clips and num_clips != self.num_clips:
             raise ConfigError(f"sampling {name!r} gives {self.num_clips} clips per video, not {num_clips}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from networks.checkpoints.layouts.base import DIVING, SOMETHING, Description
+from networks.checkpoints.layouts.base import SOMETHING, Description
 from networks.checkpoints.layouts.bn_inception import pixels
 from networks.clip.x3d import X3DS
 
@@ -165,7 +165,7 @@ def _video_vit(description: Description) -> Sections:
         return found
     if family == "vjepa2":
         size = 384 if "2_1" in description.backbone or description.backbone.endswith("_g") else 256
-        views = {SOMETHING: (2, 3), DIVING: (4, 3)}.get(arguments.get("num_class", 0), (8, 3))
+        views = 1 if arguments.get("kwargs", {}).get("segments", 1) > 1 else 8, 3
         return _sections("torchvision_swin3d", "clip", size=size, resize=size, views=views, input_size=size)
     if something:
         return _sections("videomae", "twice", size=224, resize=224, views=(2, 3), input_size=224)

@@ -62,6 +62,8 @@ def image_architecture(name: str) -> str:
     """Returns the image network whose weights inflate to this one; "" if no image weights do."""
     if name in swin.BUILDERS:
         return name.replace("swin3d", "swin")
+    if name in uniformer_v2.BUILDERS:
+        return f"timm/{uniformer_v2.SIZES[name].clip}"
     if name in RESNETS_3D:
         entry = RESNETS_3D[name]
         return f"resnet{entry.depth}" if entry.stages.get("block", "bottleneck") == "bottleneck" else ""

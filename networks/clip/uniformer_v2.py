@@ -5,7 +5,8 @@ Modules are those of its authors' code (Li et al. 2022, arXiv 2211.09552); the w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -24,15 +25,38 @@ HEAD = 64  # channels of a head
 
 @dataclass(frozen=True)
 class Size:
-    """Describes a network of the paper: channels, blocks, pixels along a side of a patch, blocks that are read."""
+    """Describes a network of the paper: channels, blocks, side of a patch in pixels, blocks that are read.
+
+    clip: what timm calls the image tower of CLIP that it begins with.
+    """
 
     width: int
     depth: int
     patch: int
     reads: int
+    clip: str = ""
 
 
-SIZES = {"uniformerv2_b": Size(768, 12, 16, 4), "uniformerv2_l": Size(1024, 24, 14, 4)}
+SIZES = {
+    "uniformerv2_b": Size(768, 12, 16, 4, "vit_base_patch16_clip_quickgelu_224"),
+    "uniformerv2_l": Size(1024, 24, 14, 4, "vit_large_patch14_clip_quickgelu_224"),
+}
+
+
+# what CLIP's image tower does not have
+ADDED = re.compile(r".*\b(lmhra[12]|dpe|dec|temporal_cls_token|balance)\b.*|(.+\.)?transformer\.norm\..+")
+FROM_CLIP = (  # timm's names of its entries, and ours
+    (r"^cls_token$", "class_embedding.weight"),
+    (r"^pos_embed$", "positional_embedding.weight"),
+    (r"^patch_embed\.proj\.", "conv1."),
+    (r"^norm_pre\.", "ln_pre."),
+    (r"^blocks\.", "transformer.resblocks."),
+    (r"(resblocks\.\d+)\.norm([12])\.", r"\1.ln_\2."),
+    (r"\.attn\.qkv\.", ".attn.in_proj."),
+    (r"\.attn\.proj\.", ".attn.out_proj."),
+    (r"\.mlp\.fc1\.", ".mlp.c_fc."),
+    (r"\.mlp\.fc2\.", ".mlp.c_proj."),
+)
 
 
 class QuickGELU(nn.Module):
@@ -254,6 +278,25 @@ class UniFormerV2(nn.Module):
         first = self.class_embedding.weight.repeat(frames.shape[0], 1, 1)
         x = self.ln_pre(torch.cat([first, frames], 1) + self.positional_embedding.weight)
         return x, (maps.shape[2], maps.shape[3], maps.shape[4])
+
+
+def from_clip(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names the entries of timm's image tower of CLIP as UniFormerV2 does; patches see the frame in the middle.
+
+    own: entries of the network that starts from them. What it adds to CLIP begins by adding nothing; the norm behind
+    CLIP's blocks has no place in it.
+    """
+    found = {}
+    for key, value in state.items():
+        for theirs, ours in FROM_CLIP:
+            key = re.sub(theirs, ours, key)
+        if key.endswith("embedding.weight"):
+            value = value.reshape(-1, value.shape[-1])
+        if key == "conv1.weight" and value.ndim == 4:
+            value = nn.functional.pad(value.unsqueeze(2), (0, 0, 0, 0, *[own[key].shape[2] // 2] * 2))
+        if not key.startswith("norm."):
+            found[key] = value
+    return found
 
 
 def _builder(name: str) -> Callable[..., UniFormerV2]:

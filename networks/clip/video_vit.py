@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from networks.clip import fit_tables
 from networks.clip.attentive_pooler import AttentivePooler
-from networks.clip.vit_layers import GELU, Attention, Block, Rotation, Table, drop_path_rates, initialise
+from networks.clip.vit_layers import GELU, Attention, Block, Patches, Rotation, Table, drop_path_rates, initialise
 
 Places = Literal["sines", "rotary", "rotary_stretched", "table", "frame_table"]
 Pool = Literal["mean", "class", "attentive"]
@@ -38,6 +38,8 @@ class ViTShape:
     class_token: whether a learned token stands in front of the others.
     pool: what the classifier sees: the mean over the tokens, the class token, or an attentive pooler's vector.
     pool_heads: attention heads of the pooler. pool_depth: its blocks.
+    segments: windows that a clip consists of; the blocks see each alone, and the classifier the tokens of all.
+    reads: blocks whose tokens the classifier sees, each behind the last norm; () for the last block alone.
     norm_after_pool: whether a norm follows the mean, instead of one of all tokens before it.
     key_bias: whether the keys have a bias. gelu: approximation of the MLP's activation. eps: of all norms.
     """
@@ -54,6 +56,8 @@ class ViTShape:
     pool: Pool = "mean"
     pool_heads: int | None = None
     pool_depth: int = 4
+    segments: int = 1
+    reads: tuple[int, ...] = ()
     norm_after_pool: bool = False
     key_bias: bool = True
     gelu: GELU = "none"
@@ -62,8 +66,10 @@ class ViTShape:
     def grid(self, clip: tuple[int, int, int]) -> tuple[int, int, int]:
         """Returns the tokens of a clip (T, H, W) along each axis. Raises: ValueError for a clip that has no such."""
         frames, side = self.tubelet
-        if clip[0] % frames or not clip[0]:
-            raise ValueError(f"{clip[0]} frames are no multiple of {frames}, the frames of a token")
+        if clip[0] % (frames * self.segments) or not clip[0]:
+            of_each = f" in each of {self.segments} windows" if self.segments > 1 else ""
+            unit = frames * self.segments
+            raise ValueError(f"{clip[0]} frames are no multiple of {unit}, the frames of a token{of_each}")
         for pixels in clip[1:]:
             if pixels % side or not pixels:
                 raise ValueError(f"{pixels} pixels are no multiple of {side}, the side of a token's patch")
@@ -89,11 +95,16 @@ class VideoViT(nn.Module):
         head_init_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        if shape.reads and (sorted({*shape.reads}) != [*shape.reads] or shape.reads[-1] != shape.depth - 1):
+            last = shape.depth - 1
+            raise ValueError(
+                f"read_blocks: {[*shape.reads]} should be growing numbers that end with the last block, {last}"
+            )
         self.shape = shape
         frames, side = shape.tubelet
         width, grid = shape.width, shape.grid(shape.clip)
         kernel = (frames, side, side)
-        self.patch_embed = nn.ModuleDict({"proj": nn.Conv3d(3, width, kernel, stride=kernel)})
+        self.patch_embed = nn.ModuleDict({"proj": Patches(3, width, kernel, stride=kernel)})
         self.cls_token = Table(1, width) if shape.class_token else None
         learned = {"table": math.prod(grid), "frame_table": math.prod(grid[1:])}.get(shape.places, 0)
         self.pos_embed = Table(int(shape.class_token) + learned, width) if learned else None
@@ -142,13 +153,27 @@ class VideoViT(nn.Module):
         return logits
 
     def forward_features(self, clips: Tensor) -> Tensor:
-        """Maps clips to tokens (B, T', L, D): L places in the picture at each of T' moments."""
+        """Maps clips to tokens (B, T', L, D): L places in the picture at each of T' moments.
+
+        Where several blocks are read, the places of each follow those of the one before it.
+        """
         tokens = self.all_tokens(clips)[:, int(self.shape.class_token) :]
-        return tokens.unflatten(1, (clips.shape[2] // self.shape.tubelet[0], -1))
+        moments, levels = clips.shape[2] // self.shape.tubelet[0], len(self.shape.reads) or 1
+        parts = tokens.unflatten(1, (self.shape.segments, levels, moments // self.shape.segments, -1))
+        return parts.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
     def all_tokens(self, clips: Tensor) -> Tensor:
-        """Maps clips to all tokens behind the last block and its norm, (B, T' * L, D), one more with a class token."""
+        """Maps clips to all tokens behind the last block and its norm, (B, T' * L, D), one more with a class token.
+
+        Those of each window follow those of the window before it, and so, inside of a window, those of each block that
+        is read.
+        """
         grid = self._grid_of(clips)
+        if (segments := self.shape.segments) > 1:
+            clips, grid = (
+                clips.unflatten(2, (segments, -1)).transpose(1, 2).flatten(0, 1),
+                (grid[0] // segments, *grid[1:]),
+            )
         x = self.patch_embed["proj"](clips).flatten(2).transpose(1, 2)
         places: tuple[Tensor, ...] = ()
         match self.shape.places:
@@ -160,10 +185,13 @@ class VideoViT(nn.Module):
                 places = rotation(grid, channels, like=x, stretched=kind == "rotary_stretched")
             case _:
                 x = self._with_tables(x, grid)
-        for block in self.blocks:
+        seen = []
+        for number, block in enumerate(self.blocks):
             x = block(x, grid[0]) if self.shape.divided else block(x, *places)
-        tokens: Tensor = self.norm(x)
-        return tokens
+            if number in self.shape.reads:
+                seen.append(self.norm(x))
+        tokens: Tensor = torch.cat(seen, 1) if seen else self.norm(x)
+        return tokens.unflatten(0, (-1, segments)).flatten(1, 2) if segments > 1 else tokens
 
     def tables(self) -> dict[str, fit_tables.Places]:
         """Returns its learned tables: TimeSformer's are resized to their nearest entries, as its authors do it."""
@@ -231,10 +259,9 @@ def sines(count: int, width: int, *, like: Tensor | None = None) -> Tensor:
     like: a tensor of the device on which they shall be.
     """
     device = None if like is None or like.device.type == "mps" else like.device  # which has no float64
-    channels = torch.arange(width, dtype=torch.float64, device=device)
-    speeds = BASE ** -((channels - channels % 2) / width)
+    speeds = BASE ** -(torch.arange(0, width, 2, dtype=torch.float64, device=device) / width)
     angles = torch.arange(count, dtype=torch.float64, device=device)[:, None] * speeds
-    found = torch.where(channels % 2 == 0, angles.sin(), angles.cos()).float()
+    found = torch.stack([angles.sin(), angles.cos()], -1).flatten(1)[:, :width].float()
     return found if like is None else found.to(like.device)
 
 

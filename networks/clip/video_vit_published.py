@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from networks.clip.video_vit import VideoViT, ViTShape
 from utils.config.build import checked
@@ -88,6 +88,8 @@ class VJEPA2Entry(ViTEntry):
         drop_path: Rate = 0.0,
         pooling: Literal["attentive", "mean"] = "attentive",
         pool_depth: PositiveInt | None = None,
+        segments: PositiveInt = 1,
+        read_blocks: Sequence[NonNegativeInt] = (),
         embed_dim: PositiveInt | None = None,
         depth: PositiveInt | None = None,
         num_heads: PositiveInt | None = None,
@@ -101,6 +103,8 @@ class VJEPA2Entry(ViTEntry):
 
         pooling: what the classifier sees: the vector of the attentive pooler, or the mean over the tokens.
         pool_depth: blocks of the pooler, the last one included, which attends with a learned query.
+        segments: windows of a video that a clip consists of, which the pooler reads together; T is that of all.
+        read_blocks: blocks whose tokens the pooler reads, from 0, the last one included; by default it alone.
         num_heads, pool_heads: attention heads of the encoder and of the pooler.
         """
         shape = self._changed(
@@ -111,6 +115,9 @@ class VJEPA2Entry(ViTEntry):
             pool=pooling,
             pool_depth=pool_depth,
             pool_heads=pool_heads or num_heads,
+            reads=tuple(read_blocks),
+            segments=segments,
+            clip=(self.shape.clip[0] * segments, *self.shape.clip[1:]),
         )
         return VideoViT(shape, num_class=num_class, dropout=dropout, drop_path=drop_path)
 

@@ -27,6 +27,22 @@ class Table(nn.Embedding):
         nn.init.trunc_normal_(self.weight, std=STD)
 
 
+class Patches(nn.Conv3d):
+    """Maps clips (B, C, T, H, W) to a map of tubelets, (B, D, T', H', W'): a convolution that steps by its kernel.
+
+    It is computed as one product of matrices, so that the tokens lie in memory one behind the other, as all layers
+    behind it want them.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Maps clips, whose sizes are multiples of the kernel, to a map."""
+        x = input
+        for axis, size in zip((2, 4, 6), self.kernel_size, strict=True):
+            x = x.unflatten(axis, (-1, size))
+        rows = x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)  # B, T', H', W', all values of a tubelet
+        return linear(rows, self.weight.flatten(1), self.bias).movedim(-1, 1)
+
+
 class QKV(nn.Linear):
     """Makes queries, keys and values (..., 3 * width) of tokens (..., width).
 

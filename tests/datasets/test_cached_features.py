@@ -25,6 +25,7 @@ from datasets.stores.feature_store import SUFFIX, FeatureStore
 from methods.probe import Probe
 from tests.helpers.experiment import FRAMES, make_experiment, run, same_weights, weights
 from tests.helpers.make_video import make_video
+from tests.helpers.transformers import VIDEO
 from utils.errors import ConfigError
 from utils.files import ROOT
 from utils.training.batch import Batch
@@ -84,6 +85,12 @@ def _losses(config: Path) -> list[Any]:
         pytest.param(0, SLOWFAST, marks=pytest.mark.long),
         pytest.param(
             0, MODEL | {"head": "attentive", "depth": 1, "backbone": "resnet18", "kwargs": {}}, marks=pytest.mark.long
+        ),
+        *(
+            pytest.param(
+                0, model | {"type": "probe", "head": "attentive", "num_class": 2, "depth": 1}, marks=pytest.mark.long
+            )
+            for model in VIDEO.values()
         ),
     ],
 )

@@ -9,6 +9,7 @@ import torch
 
 import main
 from datasets.protocol import clip_protocol, values_in_force
+from datasets.video_dataset import VideoDataset
 from tests.helpers.experiment import make_experiment, run
 from tools.inference import load
 from utils.clip_spec import ClipSpec
@@ -54,6 +55,20 @@ def test_a_number_of_clips_that_cannot_be_is_refused_by_every_way_in(tmp_path: P
     with pytest.raises(ConfigError, match="sampling 'twice' gives 2 clips per video, not 3"):
         main.main(["--config", str(config), *arguments])
     assert not (config.parent / "log.txt").exists()
+
+
+def test_a_clip_of_several_windows_is_told_and_takes_rules_that_draw_windows() -> None:
+    clip = ClipSpec(8, 2, "clip", "clip", segments=2)
+    protocol = clip_protocol(common(), clip, train=False)
+    assert protocol.as_dict()["segments"] == 2 and "8 x 224 x 224 in 2 windows, clip sampling" in str(protocol)
+    assert "segments" not in clip_protocol(common(), CLIP, train=False).as_dict()
+    with pytest.raises(ConfigError, match=r"test\.num_frames: 9 is no multiple of 2, the windows of a clip"):
+        clip_protocol(common(test={"num_frames": 9}), clip, train=False)
+    with pytest.raises(ConfigError, match=r"'segments' takes single frames, .* \(model\.kwargs\.segments\)"):
+        clip_protocol(common(data={"sampling": "segments"}), ClipSpec(8, segments=2), train=True)
+    videos = {"store": {"type": "video", "sampler": "random"}}
+    with pytest.raises(ConfigError, match=r"common\.data\.store: a clip .* is 2 windows .*; leave out sampler"):
+        VideoDataset.check(clip_protocol(common(data=videos), clip, train=True))
 
 
 @pytest.mark.parametrize("average", ["scores", "logits"])

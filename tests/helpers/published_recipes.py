@@ -13,9 +13,10 @@ from tools.list_recipes import EXPS
 SEED = EXPS / "douyin_exps/tsn_v5_mobilenet"
 SCRIPTS = next(SEED.iterdir())
 K400, SSV1, SSV2, UCF, HMDB = "kinetics400", "something_something_v1", "something_something_v2", "ucf101", "hmdb51"
-CLASSES = {K400: 400, SSV1: 174, SSV2: 174, UCF: 101, HMDB: 51}
-DATA = {K400: "kin400", SSV1: "something_v1", SSV2: "something_v2", UCF: "ucf101", HMDB: "hmdb51"}
-TRAINING_VIDEOS = {K400: 240_436, SSV1: 86_017, SSV2: 168_913, UCF: 9_537, HMDB: 3_570}
+DIVING = "diving48"
+CLASSES = {K400: 400, SSV1: 174, SSV2: 174, UCF: 101, HMDB: 51, DIVING: 48}
+DATA = {K400: "kin400", SSV1: "something_v1", SSV2: "something_v2", UCF: "ucf101", HMDB: "hmdb51", DIVING: DIVING}
+TRAINING_VIDEOS = {K400: 240_436, SSV1: 86_017, SSV2: 168_913, UCF: 9_537, HMDB: 3_570, DIVING: 15_027}
 
 Rate = Callable[[float], float]  # epochs of the source -> learning rate, as its code computes it
 
@@ -64,9 +65,10 @@ def adapters(peak: float, warm_up: float, epochs: int) -> Rate:
     return pyslowfast_warm_up(lambda epoch: half_cosine(peak, epochs - warm_up)(epoch - warm_up), warm_up, 0.0)
 
 
-def uniformer_v2(epoch: float) -> float:
-    """A line over the first epoch from half the rate, then half a cosine back to it over four."""
-    return pyslowfast_warm_up(lambda later: 1e-6 + half_cosine(1e-6, 4)(later - 1), 1, 1e-6)(epoch)
+def uniformer_v2(peak: float, warm_up: float, epochs: int) -> Rate:
+    """A line from 1e-6, then half a cosine back to it."""
+    after = half_cosine(peak - 1e-6, epochs - warm_up)
+    return pyslowfast_warm_up(lambda epoch: 1e-6 + after(epoch - warm_up), warm_up, 1e-6)
 
 
 def videomae(peak: float, start: float, floor: float, epochs: int) -> Rate:
@@ -89,6 +91,7 @@ class Recipe(NamedTuple):
     nesterov: bool = False
     passes: float = 1.0
     adamw: bool = False
+    layer_decay: float | None = None
 
 
 def mit(params: int, batch: int, length: float, rate: Rate, weight_decay: float = 1e-4) -> Recipe:
@@ -140,6 +143,7 @@ TPN_MM = Recipe(63_210_734, 64, 150, steps(0.01, 75, 125), 5e-4, clip=20, nester
 R21D_MM = Recipe(63_759_281, 64, 180, per_epoch(half_cosine(0.01, 180)), 1e-4, clip=40)
 X3D = Recipe(3_794_322, 128, 300, pyslowfast_warm_up(half_cosine(0.1, 300), 35, 0.01), 5e-5, nesterov=True)
 TIMESFORMER = Recipe(121_566_352, 8, 15, steps(0.005, 11, 14), 1e-4, nesterov=True)
+VIDEOMAE = Recipe(86_534_800, 384, 75, videomae(7.5e-4, 1.5e-6, 1.5e-6, 75), 0.05, layer_decay=0.75)
 SLOWFAST_MM = Recipe(34_479_288, 64, 256, mmengine_slowfast, 1e-4, clip=40)
 
 RECIPES: dict[str, Recipe] = {
@@ -220,12 +224,27 @@ RECIPES: dict[str, Recipe] = {
     "something_something_v2/vjepa2_l_16x4_vjepa2": Recipe(
         353_399_982, 256, 20, half_cosine(0.001, 20), 0.01, adamw=True
     ),
-    "kinetics400/uniformerv2_b_8f_mmaction2": Recipe(114_552_208, 256, 5, uniformer_v2, 0.05, clip=20, adamw=True),
-    "kinetics400/videomae_b_16x4_videomae": Recipe(86_534_800, 384, 75, videomae(7.5e-4, 1.5e-6, 1.5e-6, 75), 0.05),
-    "something_something_v2/videomae_b_16f_videomae": Recipe(
-        86_361_006, 384, 30, videomae(7.5e-4, 1.5e-6, 1.5e-6, 30), 0.05
+    "diving48/vjepa2_l_32x2_vjepa2": Recipe(353_270_832, 128, 100, half_cosine(0.001, 100), 0.8, adamw=True),
+    "kinetics400/uniformerv2_b_8f_mmaction2": Recipe(
+        114_552_208, 256, 5, uniformer_v2(2e-6, 1, 5), 0.05, clip=20, adamw=True
     ),
-    "ucf101/videomae_b_16x4_videomae": Recipe(86_304_869, 128, 100, videomae(2.5e-4, 5e-7, 5e-6, 100), 0.05),
+    "something_something_v2/uniformerv2_b_16f_uniformerv2": Recipe(
+        162_992_814, 128, 22, uniformer_v2(4e-5, 5, 22), 0.05, clip=20, adamw=True
+    ),
+    "kinetics400/videomae_b_16x4_videomae": VIDEOMAE,
+    "something_something_v2/videomae_b_16f_videomae": VIDEOMAE._replace(
+        params=86_361_006, length=30, rate=videomae(7.5e-4, 1.5e-6, 1.5e-6, 30)
+    ),
+    "ucf101/videomae_b_16x4_videomae": VIDEOMAE._replace(
+        params=86_304_869, batch=128, length=100, rate=videomae(2.5e-4, 5e-7, 5e-6, 100)
+    ),
+    "kinetics400/videomae_b_16x4_videomaev2": VIDEOMAE._replace(
+        batch=512, length=90, rate=videomae(1.4e-3, 2e-8, 2e-6, 90)
+    ),
+    "hmdb51/videomae_g_16x2_videomaev2": VIDEOMAE._replace(
+        params=1_011_682_611, batch=24, length=15, layer_decay=0.9, rate=videomae(4.6875e-5, 9.375e-10, 9.375e-8, 15)
+    ),
+    "kinetics400/hiera_b_16x4_hiera": VIDEOMAE._replace(params=51_092_560),
     "something_something_v1/tsm_r50_8f_mit": MIT_SS,
     "something_something_v1/tsm_r50_16f_mit": MIT_SS,
     "something_something_v1/tsm_r101_8f_mit": MIT_SS._replace(params=R101_SS),

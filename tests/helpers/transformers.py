@@ -16,6 +16,7 @@ def _clips(backbone: str, **kwargs: Any) -> dict[str, Any]:
 VIDEO: dict[str, dict[str, Any]] = {
     "videomae": _clips("videomae_s", **_TINY),
     "vjepa2": _clips("vjepa2_l", **_TINY, pool_depth=2),
+    "vjepa2_windows": _clips("vjepa2_l", **_TINY, pool_depth=2, segments=2, read_blocks=[0, 1]),
     "timesformer": _clips("timesformer_b", **_TABLES),
     "vivit": _clips("vivit_b", **_TABLES),
     "hiera": _clips("hiera_tiny", spatial_size=32, depths=[1, 1, 1, 1], embed_dim=16, num_heads=1),

@@ -16,6 +16,7 @@ from anal_tools import report
 from tests.helpers.experiment import run
 from tests.helpers.make_video import damage, encoder
 from tests.helpers.run_tool import run_tool
+from tests.helpers.transformers import VIDEO
 from tools import score_segments, segment
 from tools.inference import load
 from utils.errors import ConfigError, ListError, UserError
@@ -113,6 +114,26 @@ def test_a_network_over_whole_videos_learns_when_a_film_is_bright_or_grey(
     with pytest.raises(UserError, match=r"gives no class to a clip; use tools\.segment"):
         load(saved).predict(films / "film_2.mp4")
     assert "gives no class to a clip" in run_tool("litmus", saved, tmp_path / "any.txt", code=2).stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", VIDEO)
+def test_what_a_video_transformer_sees_of_windows_is_enough_to_find_them(
+    films: Path, tmp_path: Path, name: str
+) -> None:
+    backbone = {key: value for key, value in VIDEO[name].items() if key != "type"} | {"window": 0.4, "step": 0.2}
+    model = {"type": "segment", "head": "mstcn", "num_class": 2, **SIZES["mstcn"], **backbone}
+    config = experiment(films, tmp_path / name, model=model, data={
+        "store": {"type": "video", "cache": str(films / "index")}, "feature_cache": str(tmp_path / "features")
+    })  # fmt: skip
+    assert run(config) == 0
+    entries = [json.loads(line) for line in (config.parent / "metrics.jsonl").read_text().splitlines()]
+    losses = [entry["loss"] for entry in entries if entry["kind"] == "train"]
+    assert losses[-1] < 0.7 * losses[0]
+    answers = [str(config.parent / checkpoint.BEST), str(films / "film_2.mp4"), "--out", str(tmp_path / "answer.json")]
+    assert segment.main(answers) == 0
+    found = json.loads((tmp_path / "answer.json").read_text())["results"]["film_2.mp4"]
+    assert {one["label"] for one in found} == {"grey", "bright"}
 
 
 def test_a_damaged_video_ends_the_run_before_the_first_step_with_its_name(films: Path, tmp_path: Path) -> None:

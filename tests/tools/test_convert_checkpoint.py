@@ -159,6 +159,20 @@ def test_an_encoder_of_v_jepa_2_and_its_probe_become_one_network(tmp_path: Path)
     assert not (tmp_path / "other").exists()
 
 
+def test_a_probe_of_something_something_becomes_a_network_that_reads_two_windows_together(tmp_path: Path) -> None:
+    kwargs = {"embed_dim": 24, "depth": 2, "num_heads": 1, "pool_depth": 2, "pool_heads": 1}
+    method = METHODS["clip3d"](backbone="vjepa2_l", num_class=174, clip_len=16, kwargs=kwargs)
+    encoder, probe = vjepa2_parts({key.removeprefix("network."): value for key, value in method.state_dict().items()})
+    torch.save({"target_encoder": encoder}, tmp_path / "vitl.pt")
+    torch.save({"classifiers": [probe]}, tmp_path / "probe.pt")
+    assert main([str(tmp_path / "vitl.pt"), str(tmp_path / "out"), "--head", str(tmp_path / "probe.pt")]) == 0
+    saved, config = _read(tmp_path / "out")
+    assert (config["model"]["clip_len"], config["model"]["kwargs"]["segments"]) == (32, 2)
+    assert (config["test"]["num_clips"], saved["preprocessing"]["segments"]) == (1, 2)
+    notes = " ".join(saved["notes"])
+    assert "2 windows of 16 frames, 4 apart, are read together" in notes and "16 and 4 assumed" not in notes
+
+
 def test_a_folder_that_is_there_is_never_written_into(tmp_path: Path) -> None:
     _, path = _published(tmp_path)
     out = tmp_path / "mine"

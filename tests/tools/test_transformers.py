@@ -70,19 +70,28 @@ def test_tokens_are_averaged_over_the_places_of_each_moment(name: str, video: Pa
 
 
 def test_channels_that_come_last_are_not_averaged_as_if_they_were_a_picture(video: Path, tmp_path: Path) -> None:
-    hiera = load(write_checkpoint(tmp_path / "hiera", VIDEO["hiera"]), device="cpu")
-    uniformer = load(write_checkpoint(tmp_path / "uniformer", VIDEO["uniformer"]), device="cpu")
-    for recognizer, layer in ((hiera, "network.blocks.0"), (uniformer, "network.patch_embed1.norm")):
-        with pytest.raises(UserError, match=rf"layer {layer}: answers .* with the channels last; take --pool none"):
-            recognizer.features(video, layer=layer)
-        assert recognizer.features(video, layer=layer, pool="none").features.ndim >= 4
-    for path, layer, words in (
-        (hiera.path, "network.blocks.0", "attention over tokens"),
-        (hiera.path, "network.patch_embed", "not a map"),
-        (uniformer.path, "network.patch_embed1.norm", "not a map"),
+    swin = {"type": "clip3d", "backbone": "swin3d_t", "clip_len": 4}
+    for name, model, layer in (
+        ("swin", swin, "network.features.3"),
+        ("swin", swin, "network.features"),
+        ("hiera", VIDEO["hiera"], "network.patch_embed"),
+        ("uniformer", VIDEO["uniformer"], "network.patch_embed1.norm"),
     ):
+        recognizer = load(write_checkpoint(tmp_path / name, model), device="cpu")
+        whole, moments = (recognizer.features(video, layer=layer, pool=pool).features[0] for pool in ("none", "space"))
+        np.testing.assert_allclose(moments, whole.mean((1, 2)).T, rtol=1e-4, atol=1e-5)
+        assert cam.main([str(recognizer.path), str(video), str(tmp_path / "a.png"), "--layer", layer]) == 0
+
+
+def test_layers_whose_places_nothing_tells_are_refused(video: Path, tmp_path: Path) -> None:
+    hiera = load(write_checkpoint(tmp_path / "hiera", VIDEO["hiera"]), device="cpu")
+    for layer in ("network.blocks.0", "network.blocks.0.norm1"):
+        with pytest.raises(UserError, match=rf"layer {layer}: answers .*, and nothing tells which .* take --pool none"):
+            hiera.features(video, layer=layer)
+        assert hiera.features(video, layer=layer, pool="none").features.ndim == 4
+    for layer, words in (("blocks.0", "attention over tokens"), ("blocks.0.norm1", "not a map")):
         with pytest.raises(UserError, match=words):
-            cam.main([str(path), str(video), str(tmp_path / "a.png"), "--layer", layer])
+            cam.main([str(hiera.path), str(video), str(tmp_path / "a.png"), "--layer", f"network.{layer}"])
 
 
 def test_rollout_is_refused_where_it_cannot_answer(video: Path, tmp_path: Path) -> None:

@@ -35,16 +35,17 @@ def _steps(protocol: ClipProtocol) -> list[str]:
 
 
 def _places(protocol: ClipProtocol) -> str:
-    """Returns what is said about pictures that lie in the channels of one place of a clip."""
+    """Returns what is said about the windows of a clip, and about pictures that lie in the channels of one place."""
     clip = protocol.clip
+    windows = f", {clip.segments} windows of the video one behind the other" if clip.segments > 1 else ""
     if clip.length == 1:
-        return ""
+        return windows
     what = {
         "rgb": f"the {clip.length} frames",
         "flow": f"x and y of the {clip.length} fields",
         "rgbdiff": f"the {clip.stack} differences of {clip.length} frames, each less the one before it,",
     }[clip.modality]
-    return f", with {what} of each place one behind the other in its channels"
+    return f"{windows}, with {what} of each place one behind the other in its channels"
 
 
 def _examples(protocol: ClipProtocol) -> dict[str, Any]:

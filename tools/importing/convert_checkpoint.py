@@ -91,7 +91,9 @@ def joined(encoder: RawCheckpoint, probe: RawCheckpoint) -> RawCheckpoint:
     parts = encoder.description, probe.description
     kwargs = {key: value for part in parts for key, value in part.arguments.get("kwargs", {}).items()}
     arguments = parts[0].arguments | parts[1].arguments | {"kwargs": kwargs}
-    apart = ("a file of a pre-training", "a probe without its encoder")
+    apart: tuple[str, ...] = ("a file of a pre-training", "a probe without its encoder")
+    if "clip_len" in parts[1].arguments:  # of the encoder's clip alone
+        apart += ("clip_len and frame_stride: ",)
     notes = [note for part in parts for note in part.notes if not note.startswith(apart)]
     description = replace(parts[0], arguments=arguments, notes=notes, fresh=())
     return replace(encoder, weights={**encoder.weights, **probe.weights}, description=description)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from networks.clip.hiera import Hiera
+from tools.inference.channels import channel_axes
 from tools.inference.network import TrainedNetwork
-from tools.inference.token_maps import as_map, transformer
+from tools.inference.token_maps import in_the_picture
 from utils.errors import UserError
 from utils.files import atomic_write
 from utils.npz import read_npz
@@ -57,27 +57,27 @@ class Layer:
         parts = []
         for start in range(0, len(views), batch_size):
             clips = self._recognizer.normalise(views[start : start + batch_size])
-            parts.append(self._shaped(self._output(clips), clips).float().cpu())
+            parts.append(self._shaped(*self._output(clips), clips).float().cpu())
         description = f"features of {self.name or 'the output'}"
         return self._recognizer.finite(torch.cat(parts).mean(0), description).numpy()
 
-    def _output(self, clips: Tensor) -> Tensor:
+    def _output(self, clips: Tensor) -> tuple[Tensor, int | None]:
+        """Returns what the layer answers, and the axis of its channels."""
         caught: list[Any] = []
         handle = self._module.register_forward_hook(lambda module, given, output: caught.append(output))
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), channel_axes(self._network, {self.name: self._module}) as axes:
                 self._network(clips)
         finally:
             handle.remove()
         if len(caught) != 1 or not isinstance(caught[0], Tensor):
             what = "does not run" if not caught else f"runs {len(caught)} times" if len(caught) > 1 else "has no tensor"
             raise UserError(f"layer {self.name}: it {what} in one pass, so it has no single answer")
-        output: Tensor = caught[0]
-        return output
+        return caught[0], axes[self.name]
 
-    def _shaped(self, output: Tensor, clips: Tensor) -> Tensor:
+    def _shaped(self, output: Tensor, axis: int | None, clips: Tensor) -> Tensor:
         if self._pool != "none":
-            output = self._in_the_picture(output, clips)
+            output = self._in_the_picture(output, axis, clips)
         tokens, maps = output.dim() == 3, output.dim() >= 4
         output = by_clip(output, len(clips))
         if self._pool == "none" or tokens:
@@ -86,21 +86,16 @@ class Layer:
             return output.flatten(2).mean(2) if output.dim() > 2 else output
         return output.mean(dim=(-2, -1)) if maps else output
 
-    def _in_the_picture(self, output: Tensor, clips: Tensor) -> Tensor:
-        """Orders the tokens of a transformer as maps. Raises: UserError if the last axes are not height and width."""
-        found = transformer(self._recognizer.method)
-        last = output.dim() > 3 and type(self._module) is nn.LayerNorm
-        if found is not None and self.name.startswith(found[1]) and not last:
-            size = (clips.shape[2], clips.shape[3], clips.shape[4])
-            if (maps := as_map(found[0], output, size, len(clips))) is not None:
-                return maps
-            last = output.dim() > 3 and isinstance(found[0], Hiera)
-        if last:
+    def _in_the_picture(self, output: Tensor, axis: int | None, clips: Tensor) -> Tensor:
+        """Orders an answer as maps. Raises: UserError if nothing tells which of its axes are height and width."""
+        size = (clips.shape[2], clips.shape[3], clips.shape[4])
+        maps = in_the_picture(self._recognizer.method, self.name, output, axis, size, len(clips))
+        if maps is None:
             raise UserError(
-                f"layer {self.name}: answers {tuple(output.shape[1:])}, with the channels last; take --pool none, or a "
-                "layer that answers maps"
+                f"layer {self.name}: answers {tuple(output.shape[1:])}, and nothing tells which of these are places in "
+                "the picture; take --pool none, or a layer that answers maps"
             )
-        return output
+        return maps
 
 
 def find_layer(method: nn.Module, name: str) -> nn.Module:

@@ -19,12 +19,12 @@ from methods.base import Method
 from methods.build import build_method
 from methods.slowfast import SlowFast
 from networks.checkpoints.load import TRUNK
-from networks.clip.hiera import Hiera
 from networks.clip.slowfast import SLOW_FRAMES
+from tools.inference.channels import channel_axes
 from tools.inference.features import by_clip, find_layer
 from tools.inference.recognizer import Recognizer
 from tools.inference.rollout import TITLE, rollout
-from tools.inference.token_maps import as_map, last_tokens, transformer
+from tools.inference.token_maps import in_the_picture, last_tokens
 from utils.errors import UserError
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
@@ -56,13 +56,13 @@ def explain(recognizer: Recognizer, clip: np.ndarray, layers: Sequence[str], lab
     Raises: UserError for a layer that does not exist or gives no map.
     """
     modules = {name: find_layer(recognizer.method, name) for name in layers}
-    for name, module in modules.items():
-        if _attends(module) and transformer(recognizer.method) is None:
-            raise UserError(TOKENS.format(name))
-    with _watch(modules) as caught:
+    with _watch(modules) as caught, channel_axes(recognizer.method, modules) as axes:
         logits = recognizer.method(recognizer.normalise(clip[None]))[0]
     outputs = {name: _only_output(name, caught.get(name, [])) for name in layers}
-    put = {name: _in_the_picture(recognizer.method, name, modules[name], outputs[name], clip) for name in layers}
+    put = {
+        name: _in_the_picture(recognizer.method, name, modules[name], output, axes[name], clip.shape[:3])
+        for name, output in outputs.items()
+    }
     label = int(logits.argmax()) if label is None else label
     score = float(recognizer.average_views(logits.detach()[None])[label])
     gradients = torch.autograd.grad(logits[label], list(outputs.values()), allow_unused=True)
@@ -179,19 +179,15 @@ def _only_output(name: str, outputs: Sequence[Any]) -> Tensor:
 
 
 def _in_the_picture(
-    method: Method, name: str, module: nn.Module, output: Tensor, clip: np.ndarray
+    method: Method, name: str, module: nn.Module, output: Tensor, axis: int | None, size: Any
 ) -> Callable[[Tensor], Tensor]:
-    """Returns what turns a layer's output into a map: nothing, or the order of tokens. Raises: UserError."""
-    found, last = transformer(method), type(module) is nn.LayerNorm  # which has the channels last
-    size = (clip.shape[0], clip.shape[1], clip.shape[2])
-    known = found is not None and name.startswith(found[1]) and not (last and output.dim() > 3)
-    if known and found is not None and as_map(found[0], output, size) is not None:
-        return lambda tokens: cast(Tensor, as_map(found[0], tokens, size))
-    if _attends(module):
+    """Returns what turns a layer's output into a map. Raises: UserError if nothing does."""
+    maps = in_the_picture(method, name, output, axis, size)
+    if maps is None and _attends(module):
         raise UserError(TOKENS.format(name))
-    if not _is_map([output]) or last or (found is not None and isinstance(found[0], Hiera)):
+    if maps is None or not _is_map([maps]):
         raise UserError(f"layer {name}: answers {tuple(output.shape[1:])}, not a map (C, H, W) or (C, T, H, W)")
-    return lambda maps: maps
+    return lambda tokens: cast(Tensor, in_the_picture(method, name, tokens, axis, size))
 
 
 def _weighted(output: Tensor, gradient: Tensor) -> Tensor:

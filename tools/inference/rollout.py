@@ -7,6 +7,7 @@ convolutions and adapters do not count.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torchvision.models.video import MViT
 
 from methods.base import Method
 from methods.probe import Probe
@@ -92,7 +94,7 @@ def rolls_out(method: Method) -> bool:
 def _way(method: Method) -> Callable[[Any, list[Attention], Size], Tensor] | None:
     """Returns how shares go back through a network; None if its tokens are pooled, or are read by a probe's head."""
     found = transformer(method)
-    if found is None or isinstance(method, Probe) or isinstance(found[0], (Hiera, UniFormer)):
+    if found is None or isinstance(method, Probe) or isinstance(found[0], (Hiera, MViT, UniFormer)):
         return None
     net: Any = found[0]
     if isinstance(net, UniFormerV2):
@@ -103,17 +105,26 @@ def _way(method: Method) -> Callable[[Any, list[Attention], Size], Tensor] | Non
 
 
 def _joint(net: VideoViT, seen: list[Attention], grid: Size) -> Tensor:
-    tokens = seen[0].k.shape[2]
-    shares = seen[0].k.new_zeros(1, tokens, dtype=torch.float32)
-    if net.shape.pool == "attentive":  # the query keeps nothing that comes from the clip
+    """Takes shares back through what pools the tokens, then through the blocks, which see each window alone."""
+    shape = net.shape
+    reads, first = shape.reads or (shape.depth - 1,), int(shape.class_token)
+    inside = first + math.prod(grid) // shape.segments  # tokens of a window
+    shares = seen[0].k.new_zeros(1, shape.segments * len(reads) * inside, dtype=torch.float32)
+    if shape.pool == "attentive":  # the query keeps nothing that comes from the clip
         shares = seen.pop().back(shares[:, :1] + 1)
-    elif net.shape.pool == "class":
+        while len(seen) > shape.depth:
+            shares = half(shares, seen.pop())
+    elif shape.pool == "class":
         shares[:, 0] = 1
     else:
-        shares += 1 / tokens
-    for attention in reversed(seen):
-        shares = half(shares, attention)
-    return shares[0, int(net.shape.class_token) :]
+        shares += 1 / shares.numel()
+    read = shares.reshape(shape.segments, len(reads), inside)
+    found = torch.zeros_like(read[:, 0])
+    for number in reversed(range(shape.depth)):
+        if number in reads:
+            found = found + read[:, reads.index(number)]
+        found = half(found, seen.pop())
+    return found[:, first:].flatten()
 
 
 def _divided(net: VideoViT, seen: list[Attention], grid: Size) -> Tensor:

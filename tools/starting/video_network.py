@@ -155,6 +155,10 @@ def _backbone(model: Mapping[str, Any], name: str) -> dict[str, Any]:
         known = ("backbone", "modality", "stack", *CLIP, *OF_ITS_TRAINING)
         kwargs = {key: value for key, value in model.items() if key not in known}
     clip = {key: model[key] for key in CLIP if model.get(key) is not None}
+    windows = kwargs.pop("segments", 1)  # the head of a probe reads what the network says of one
+    if "clip_len" in clip:
+        clip["clip_len"] //= windows
+    kwargs.pop("read_blocks", None)
     if kind in ("tsm", "tsn"):
         clip.setdefault("num_segments", parameters_of(KINDS[kind])["num_segments"].default)
     return {"backbone": backbone, **clip, **({"kwargs": kwargs} if kwargs else {})}

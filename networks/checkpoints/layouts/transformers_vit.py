@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts import video_vit
-from networks.checkpoints.layouts.base import DIVING, Description, Layout, State
+from networks.checkpoints.layouts.base import Description, Layout, State
 from networks.checkpoints.layouts.identify import with_prefix
 from networks.checkpoints.layouts.renaming import Rule, rename
 from utils.errors import CheckpointError
@@ -90,14 +90,15 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
         biases = re.compile(r"(blocks\.\d+\.attn)\.([qv])\.bias")
         ours = {biases.sub(r"\1.qkv.\2_bias", key): value for key, value in ours.items()}
         return video_vit.finish_videomae(ours, list(state))
-    diving = "head.weight" in ours and len(ours["head.weight"]) == DIVING
-    description = video_vit.describe("vjepa2", ours, clip=video_vit.DIVING_CLIP if diving else (16, 4))
+    description = video_vit.describe("vjepa2", ours, clip=(16, 4), note="head.weight" not in ours)
     ours = video_vit.without_pretraining(video_vit.tables(ours), description)
     depth = 1 + len({match[1] for key in ours if (match := re.match(r"pooler\.blocks\.(\d+)\.", key))})
     if "pooler.query.weight" not in ours:
         video_vit.fresh(description, "pooler")
     elif depth != 4:
         description.arguments.setdefault("kwargs", {})["pool_depth"] = depth
+    if "head.weight" in ours:
+        video_vit.add_reading(description, ours["head.weight"].shape[1])
     return with_prefix(ours), description
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from networks.checkpoints.layouts.base import DIVING, Description, Layout, State
+from networks.checkpoints.layouts.base import DIVING, SOMETHING, Description, Layout, State
 from networks.checkpoints.layouts.identify import describe_clip_network, with_prefix
 from networks.checkpoints.layouts.mmaction2_config import read_meta
 from networks.checkpoints.layouts.renaming import Rule, join, rename
@@ -21,7 +21,14 @@ from networks.clip.video_vit_published import SIZES, VITS
 from utils.errors import CheckpointError
 
 BLOCK = r"(blocks\.\d+)"
-DIVING_CLIP = 32, 2  # frames of V-JEPA 2's clips for Diving48, and the step between them
+# what the classifiers of V-JEPA 2 were trained to read, by classes and size of the encoder: frames of a window, the
+# step between them, and windows that are read together
+READINGS: Mapping[tuple[int, str], tuple[int, int, int]] = {
+    (SOMETHING, "g"): (64, 2, 2),
+    (SOMETHING, ""): (16, 4, 2),
+    (DIVING, ""): (32, 2, 4),
+}
+READ_OF_DIVING = {"l": [17, 19, 21, 23], "g": [24, 29, 34, 39]}  # blocks that those of Diving48 read
 HEAD_CHANNELS = 64  # of an attention head, where no published network has the width
 # what pre-training adds to an encoder, and V-JEPA 2.1 for single pictures: nothing that classifies clips uses it
 PRETRAINING = re.compile(r"(decoder|predictor|mask_tokens?|encoder_to_decoder|patch_embed_img|img_mod_embed)\b.*")
@@ -213,6 +220,35 @@ def _as_one_encoder(ours: dict[str, Tensor], description: Description) -> None:
         ours["patch_embed.proj.bias"] = ours["patch_embed.proj.bias"] + video.flatten()
 
 
+def add_reading(description: Description, width: int) -> None:
+    """Completes the description of a V-JEPA 2 with a classifier by what this was trained to read.
+
+    Nothing in the file shows it; the number of classes tells the authors' own apart. width: channels of a token.
+    """
+    arguments, size = description.arguments, description.backbone.rpartition("_")[2]
+    classes = arguments["num_class"]
+    reading = READINGS.get((classes, size)) or READINGS.get((classes, ""))
+    if reading is None:
+        description.notes.append(
+            "segments, read_blocks: not in the file; a classifier that reads one window is assumed"
+        )
+        return
+    frames, stride, windows = reading
+    kwargs: dict[str, Any] = {"segments": windows}
+    usual = VITS[description.backbone].shape
+    depth = arguments.get("kwargs", {}).get("depth", usual.depth)
+    if classes == DIVING and size in READ_OF_DIVING and (width, depth) == (usual.width, usual.depth):
+        kwargs["read_blocks"] = READ_OF_DIVING[size]
+    arguments |= {"clip_len": frames * windows, "frame_stride": stride}
+    arguments["kwargs"] = {**arguments.get("kwargs", {}), **kwargs}
+    description.assumed = tuple(dict.fromkeys([*description.assumed, "clip_len", "frame_stride"]))
+    said = ", ".join(f"kwargs.{key} {value}" for key, value in kwargs.items())
+    description.notes.append(
+        f"not in the file, and assumed as for the authors' {classes} classes: {windows} windows of {frames} frames, "
+        f"{stride} apart, are read together (clip_len {frames * windows}, {said})"
+    )
+
+
 def _is_probe(state: State) -> bool:
     return "pooler.query_tokens" in state and "linear.weight" in state
 
@@ -224,12 +260,10 @@ def _probe(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], 
     size = next((name for name, (channels, *_) in SIZES.items() if channels == width), "l")
     description = Description(method="clip3d", backbone=f"vjepa2_{size}" if f"vjepa2_{size}" in VITS else "vjepa2_l")
     description.arguments["num_class"] = int(ours["head.weight"].shape[0])
-    if description.arguments["num_class"] == DIVING:
-        description.arguments |= dict(zip(("clip_len", "frame_stride"), DIVING_CLIP, strict=True))
-        description.assumed = ("clip_len", "frame_stride")
     depth = 1 + len({match[1] for key in ours if (match := re.match(r"pooler\.blocks\.(\d+)\.", key))})
     if depth != VITS[description.backbone].shape.pool_depth:
         description.arguments["kwargs"] = {"pool_depth": depth}
+    add_reading(description, width)
     description.notes.append("a probe without its encoder: tools.convert_checkpoint ENCODER OUT --head FILE joins both")
     if (count := len(others.get("classifiers") or [])) > 1:
         description.notes.append(f"classifiers: {count} probes in the file; the first is taken")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from datasets.sampling.rules import SAMPLING, get_rule, segments_test, segments_train
+from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError
 
 LENGTHS = [1, 2, 3, 5, 7, 8, 9, 31, 32, 33, 64, 65, 100, 300]
@@ -86,7 +87,30 @@ def test_a_rule_refuses_what_it_cannot_honour():
     with pytest.raises(ConfigError, match="'segmnts' is not one of segments, middle, clip"):
         get_rule("segmnts")
     with pytest.raises(ConfigError, match="frame_stride must be 1, not 4"):
-        get_rule("segments").check("segments", 4, 1)
+        get_rule("segments").check("segments", ClipSpec(8, 4), 1)
     with pytest.raises(ConfigError, match="'twice' gives 2 clips per video, not 10"):
-        get_rule("twice").check("twice", 1, 10)
-    get_rule("clip").check("clip", 4, 10)
+        get_rule("twice").check("twice", ClipSpec(8), 10)
+    with pytest.raises(
+        ConfigError, match=r"'tsn' takes single frames, and a clip .* 2 windows .*; take one of clip, mi"
+    ):
+        get_rule("tsn").check("tsn", ClipSpec(8, segments=2), 1)
+    get_rule("clip").check("clip", ClipSpec(8, 4, segments=2), 10)
+
+
+def test_a_clip_of_several_windows_has_one_from_each_part_of_the_video(rng: np.random.Generator):
+    clip = ClipSpec(12, 2, segments=3)  # three windows of 7 frames, of which they take 4
+    for name in sorted(name for name, rule in SAMPLING.items() if rule.uses_stride):
+        for _ in range(20):
+            windows = SAMPLING[name].draw(90, clip, rng).reshape(3, 4)
+            assert (windows // 30 == [[0], [1], [2]]).all(), name
+        picked = SAMPLING[name].pick(90, clip, 1)
+        assert picked.shape == (1, 12) and np.array_equal(picked.reshape(3, 4), SAMPLING[name].test(90, 4, 2, 3))
+        views = SAMPLING[name].pick(90, clip, 2).reshape(2, 3, 4)
+        assert np.array_equal(views.transpose(1, 0, 2).reshape(6, 4), SAMPLING[name].test(90, 4, 2, 6))
+
+
+def test_windows_overlap_in_a_short_video_and_are_one_where_it_is_shorter_than_they_are(rng: np.random.Generator):
+    clip = ClipSpec(12, 2, segments=3)
+    windows = SAMPLING["clip"].draw(12, clip, rng).reshape(3, 4)
+    assert (windows[:, 0] - [0, 2, 4] >= 0).all() and (windows[:, -1] < [8, 10, 12]).all()
+    assert SAMPLING["clip"].draw(5, clip, rng).tolist() == [0, 2, 4, 4] * 3

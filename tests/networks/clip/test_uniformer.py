@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from methods.clip3d import Clip3D
 from networks.clip import uniformer, uniformer_v2
+from networks.image.backbones import image_backbone
+from tests.helpers.requirements import needs_package
 
 
 def _first(**arguments: Any) -> uniformer.UniFormer:
@@ -42,6 +45,30 @@ def test_readers_and_local_mixing_begin_by_adding_nothing() -> None:
     net = _second(local=True)
     assert net.transformer.dec[0](torch.ones(1, 1, 64), torch.randn(1, 5, 64)).eq(1).all()
     assert net.transformer.resblocks[0].lmhra1(torch.randn(4, 5, 64), 4).eq(0).all()
+
+
+@needs_package("timm")
+@pytest.mark.parametrize("halved", [False, True])
+def test_uniformer_v2_begins_with_what_clip_sees_in_each_frame_or_in_every_second(halved: bool) -> None:
+    tiny = {"embed_dim": 64, "depth": 2, "num_heads": 1, "img_size": 32}
+    clip = image_backbone("timm/vit_base_patch16_clip_quickgelu_224", tiny)[0].eval()
+    kwargs = {"embed_dim": 64, "depth": 2, "spatial_size": 32, "reads": [0, 1], "local": True, "halve_frames": halved}
+    method = Clip3D(backbone="uniformerv2_b", num_class=3, clip_len=4, kwargs=kwargs).eval()
+    with torch.no_grad():
+        for parameter in clip.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    found = method.from_image_weights(clip.state_dict())
+    rest = method.load_state_dict(found, strict=False)
+    assert not rest.unexpected_keys
+    assert all(method.starts_random(key) or key.startswith("network.head.") for key in rest.missing_keys)
+    assert not any(method.starts_random(key) for key in found)
+    clips = torch.randn(2, 3, 4, 32, 32)
+    frames = clips[:, :, :: 2 if halved else 1].transpose(1, 2).flatten(0, 1)
+    with torch.no_grad():
+        clip.norm = torch.nn.Identity()
+        seen = clip.forward_features(frames)[:, 1:].unflatten(0, (2, -1))
+        torch.testing.assert_close(method.network.tokens(clips), seen)
+    assert method.arch == "timm/vit_base_patch16_clip_quickgelu_224"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import torch
 from timm.models.vision_transformer import Block as TimmBlock
 from torch import Tensor, nn
 
-from networks.clip.vit_layers import QKV, Attention, Block, Table, attend, drop_path_rates, initialise
+from networks.clip.vit_layers import QKV, Attention, Block, Patches, Table, attend, drop_path_rates, initialise
+from networks.first_convolution import replace_first_convolution
 from utils.training.optimizer import parameter_groups
 
 
@@ -77,3 +78,17 @@ def test_initial_weights_are_small_and_biases_zero() -> None:
     initialise(block)
     assert 0.015 < block.mlp.fc1.weight.std() < 0.025 and not block.mlp.fc1.bias.any()
     assert 0.015 < Table(100, 64).weight.std() < 0.025
+
+
+@pytest.mark.parametrize("kernel", [(2, 4, 4), (1, 4, 8)])
+def test_patches_are_a_convolution_whose_tokens_lie_one_behind_the_other(kernel: tuple[int, int, int]) -> None:
+    patches = Patches(3, 24, kernel, stride=kernel)
+    clips = torch.randn(2, 3, 4, 8, 16, requires_grad=True)
+    found, wanted = patches(clips), nn.functional.conv3d(clips, patches.weight, patches.bias, kernel)
+    torch.testing.assert_close(found, wanted)
+    assert found.flatten(2).transpose(1, 2).is_contiguous()
+    flow = nn.Sequential(patches)
+    replace_first_convolution(flow, 2)
+    assert isinstance(flow[0], Patches) and flow(torch.randn(1, 2, 4, 8, 16)).shape[:2] == (1, 24)
+    gradients = (torch.autograd.grad(one.sin().sum(), [clips, patches.weight])[0] for one in (found, wanted))
+    torch.testing.assert_close(*gradients)

@@ -24,6 +24,7 @@ from tests.helpers.trained import (
     UNI_TAM,
     write_checkpoint,
 )
+from tests.helpers.transformers import ADAPTED, VIDEO
 from tools import export
 from tools.exporting.export import FORMATS, METADATA_ENTRY, Exportable, clip_network, exports_onnx, trace
 from tools.exporting.export import export as export_file
@@ -34,6 +35,7 @@ from utils.errors import ConfigError, UserError
 FAMILIES = {"tsn": TSN, "tsm": UNI | {"shift": "bi"}, "uni": UNI, "clip3d": CLIP, "slowfast": SLOWFAST}
 FAMILIES |= {"probe": PROBE_OF_CLIPS, "attentive": PROBE_OF_CLIPS | {"head": "attentive", "depth": 1}}
 FAMILIES |= {"attentive to frames": PROBE | {"head": "attentive", "depth": 1}}
+TRANSFORMERS = VIDEO | ADAPTED
 needs_onnx = [needs_package(package) for package in ("onnx", "onnxscript", "onnxruntime")]
 
 
@@ -57,9 +59,11 @@ def test_an_old_torch_is_told_that_it_is_too_old(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.long  # test_reading.py exports one to ONNX, and a test below one to PyTorch
 @with_onnx
-@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize(
+    "family", [*FAMILIES, *(pytest.param(name, marks=needs_package("timm")) for name in TRANSFORMERS)]
+)
 def test_both_formats_agree_with_pytorch(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ckpt = write_checkpoint(tmp_path, FAMILIES[family], class_names=CLASSES)
+    ckpt = write_checkpoint(tmp_path, (FAMILIES | TRANSFORMERS)[family], class_names=CLASSES)
     onnx, pt2 = tmp_path / "model.onnx", tmp_path / "model.pt2"
     assert export.main([str(ckpt), str(onnx), str(pt2)]) == 0
     assert capsys.readouterr().out.count("largest difference from PyTorch") == 2

@@ -13,6 +13,7 @@ import pytest
 from tests.helpers.make_video import make_video
 from tests.helpers.requirements import ROOT
 from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, write_checkpoint
+from tests.helpers.transformers import VIDEO
 from tests.tools.exporting.test_export import with_onnx
 from tools import export
 from tools.exporting.reading import preprocessing
@@ -76,3 +77,11 @@ def test_pictures_in_the_channels_of_a_place_are_said(more: dict[str, Any], word
         f"(channels, frames, height, width), with {words} one behind the other in its channels"
         in told["words"]["steps"][4]
     )
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(("name", "said"), [("vjepa2", False), ("vjepa2_windows", True)])
+def test_the_windows_of_a_clip_are_said(name: str, said: bool, tmp_path: Path) -> None:
+    told = preprocessing(load(write_checkpoint(tmp_path, VIDEO[name]), device="cpu").protocol)
+    assert ("2 windows of the video one behind the other" in told["words"]["steps"][4]) is said
+    assert told.get("segments") == (2 if said else None)

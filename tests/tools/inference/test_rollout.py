@@ -16,8 +16,9 @@ from networks.clip.vit_layers import Attention as Layer
 from tests.helpers.requirements import needs_package
 from tests.helpers.transformers import ADAPTED, VIDEO
 from tools.inference import rollout as tested
+from tools.inference.channels import FIRST
 from tools.inference.rollout import Attention, half, rollout, rolls_out
-from tools.inference.token_maps import as_map, last_tokens, transformer
+from tools.inference.token_maps import as_map, in_the_picture, last_tokens, transformer
 
 CLIP = (1, 3, 4, 32, 32)
 
@@ -72,19 +73,36 @@ def _linear(method: Any) -> int:
     return count
 
 
-@pytest.mark.parametrize("name", ["videomae", "vjepa2", "vivit"])
+WINDOWS = VIDEO["vjepa2"] | {"kwargs": VIDEO["vjepa2"]["kwargs"] | {"segments": 2}}
+
+
+@pytest.mark.parametrize("name", ["videomae", "vjepa2", "vivit", "windows"])
 def test_of_a_linear_network_it_is_the_gradient(name: str) -> None:
-    method = _method(VIDEO[name])
+    method = _method(WINDOWS if name == "windows" else VIDEO[name])
     halves = _linear(method)
     patches: list[Tensor] = []
     method.network.patch_embed["proj"].register_forward_hook(lambda m, given, out: patches.append(out))
     clip = torch.randn(CLIP)
     (gradient,) = torch.autograd.grad(method(clip)[0, 0], patches[0])
     logits, found = rollout(method, clip)
-    torch.testing.assert_close(found, gradient[0, 0] / 2**halves)
+    # of the windows of a clip, the one behind the other
+    torch.testing.assert_close(found, gradient[:, 0].flatten(0, 1) / 2**halves)
     torch.testing.assert_close(logits, method(clip)[0].detach())
-    if name in ("videomae", "vjepa2"):  # without a class token nothing stays behind
+    if name != "vivit":  # without a class token nothing stays behind
         assert float(found.sum()) == pytest.approx(1)
+
+
+def test_tokens_that_are_read_behind_two_blocks_go_back_through_those_in_front_of_them() -> None:
+    both, last, first = (
+        _method(VIDEO["vjepa2"] | {"kwargs": VIDEO["vjepa2"]["kwargs"] | kwargs})
+        for kwargs in ({"read_blocks": [0, 1]}, {}, {"depth": 1})
+    )
+    for method in (both, last, first):
+        _linear(method)
+        method.load_state_dict(both.state_dict(), strict=False)
+    clip = torch.randn(CLIP)
+    found = [rollout(method, clip)[1] for method in (both, last, first)]
+    torch.testing.assert_close(found[0], (found[1] + found[2]) / 2)
 
 
 def test_divided_attention_is_the_product_of_matrices_over_all_tokens() -> None:
@@ -161,7 +179,7 @@ def test_tokens_lie_where_the_patches_are_that_they_come_from(name: str) -> None
     method.get_submodule(layer).register_forward_hook(lambda m, given, out: caught.append(out))
     clip = torch.zeros(1, 3, frames, side, side, requires_grad=True)
     method(clip)
-    found = as_map(net, caught[0], (frames, side, side))
+    found = in_the_picture(method, layer, caught[0], FIRST, (frames, side, side))
     assert found is not None
     if isinstance(net, Hiera):
         torch.testing.assert_close(found[0].permute(1, 2, 3, 0).flatten(1, 2), net.tokens(clip)[0])

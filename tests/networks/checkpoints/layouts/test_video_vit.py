@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from methods.clip3d import Clip3D
 from methods.probe import Probe
 from networks.checkpoints.layouts import transformers_vit
+from networks.checkpoints.layouts.base import Description
+from networks.checkpoints.layouts.video_vit import add_reading
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
+from networks.clip.video_vit_published import VITS
 from tests.golden import fill
 from tests.helpers.requirements import ROOT
 from tests.networks.checkpoints.layouts import official_names_vit as names
@@ -78,23 +81,61 @@ def test_a_published_network_tells_what_it_is_and_gives_its_published_scores(nam
     assert (files[0].layout, files[0].description.backbone) == (layout, backbone)
     arguments = files[0].description.arguments | files[-1].description.arguments
     arguments["kwargs"] = {k: v for file in files for k, v in file.description.arguments.get("kwargs", {}).items()}
+    joint = arguments["kwargs"].pop("segments", 1) > 1
+    if joint:  # the scores are those of a single window
+        arguments["clip_len"] = 16
     if "vivit" in name:  # 392 places are 16 frames of 112 pixels or 4 of 224, which the file does not tell
         assert (arguments["clip_len"], "clip_len" in files[0].description.assumed) == (4, True)
         arguments["clip_len"], arguments["kwargs"]["spatial_size"] = 16, 112
     method = Clip3D(backbone=backbone, **arguments).eval()
     if len(files) == 1:
-        report = load_into(method, files[0])
-        assert not (report.missing or report.unexpected or report.warnings)
+        report = load_into(method, files[0], as_trained=not joint)
+        assert not (report.missing or report.unexpected) and bool(report.warnings) == joint
     else:
         method.load_state_dict({**files[0].weights, **files[1].weights})
     entries = sum(math.prod(shape) for _, shape, _ in doc["state_entries"])
     assert sum(parameter.numel() for parameter in method.parameters()) == entries
-    with torch.no_grad():
-        scores = method(torch.from_numpy(fill.make_input(doc["input"]["shape_NCTHW"]))).numpy()
-    assert float(np.abs(scores - np.array(doc["logits"])).max() / doc["logits_std"]) < TOLERANCE
+    assert _difference(method, doc, doc["logits"]) < TOLERANCE
+    if "two_segments" in doc.get("extra_outputs", {}):
+        assert (
+            _difference(_read_together(method, arguments, 2), doc, doc["extra_outputs"]["two_segments"]["values"])
+            < TOLERANCE
+        )
     eps = {part.eps for part in method.modules() if isinstance(part, nn.LayerNorm)}
     if not name.startswith("hf"):  # transformers has other ones in two networks than those who trained them
         assert eps == {norm["eps"] for norm in doc["layer_norms"]}
+
+
+def _read_together(method: Clip3D, arguments: dict[str, Any], segments: int, **kwargs: Any) -> Clip3D:
+    """The same network over clips that consist of several windows."""
+    kwargs = {**arguments["kwargs"], "segments": segments, **kwargs}
+    other = Clip3D(backbone=method.settings["backbone"], **{**arguments, "clip_len": 16, "kwargs": kwargs}).eval()
+    other.load_state_dict(method.state_dict())
+    return other
+
+
+def _difference(method: Clip3D, doc: dict[str, Any], wanted: list[list[float]]) -> float:
+    """The largest difference of the scores from those wanted, as a share of their spread."""
+    with torch.no_grad():
+        scores = method(torch.from_numpy(fill.make_input(doc["input"]["shape_NCTHW"]))).numpy()
+    return float(np.abs(scores - np.array(wanted)).max() / doc["logits_std"])
+
+
+def test_four_windows_are_read_behind_three_blocks_as_the_authors_read_them(tmp_path: Path) -> None:
+    doc = json.loads((GOLDEN / "vjepa2__tiny_4windows_3blocks.json").read_text())
+    encoder, probe = _files(doc, tmp_path)
+    arguments = encoder.description.arguments | probe.description.arguments
+    arguments["kwargs"] = encoder.description.arguments["kwargs"] | probe.description.arguments["kwargs"]
+    assert arguments["kwargs"].pop("segments") == doc["construction"]["windows"]
+    plain = Clip3D(backbone="vjepa2_l", **{**arguments, "clip_len": 16}).eval()
+    plain.load_state_dict({**encoder.weights, **probe.weights})
+    joint = _read_together(plain, arguments, 4, read_blocks=doc["construction"]["encoder"]["out_layers"])
+    assert _difference(joint, doc, doc["logits"]) < TOLERANCE
+    assert (
+        _difference(plain, doc, doc["logits"])
+        > 0.05
+        < _difference(_read_together(plain, arguments, 4), doc, doc["logits"])
+    )
 
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}
@@ -287,13 +328,50 @@ def _vivit_of(places: int) -> State:
     return state | {"pos_embed": torch.rand(1, 1 + places, 24)}
 
 
-@pytest.mark.parametrize(("classes", "views", "frames"), [(48, (4, 3), 32), (174, (2, 3), 16), (400, (8, 3), 16)])
-def test_v_jepa_2_sees_as_many_windows_as_its_data_set_is_tested_with(
-    classes: int, views: tuple[int, int], frames: int
+@pytest.mark.parametrize(
+    ("classes", "views", "frames", "windows"), [(48, (1, 3), 128, 4), (174, (1, 3), 32, 2), (400, (8, 3), 16, 1)]
+)
+def test_v_jepa_2_reads_as_many_windows_together_as_its_classifier_was_trained_with(
+    classes: int, views: tuple[int, int], frames: int, windows: int, tmp_path: Path
 ) -> None:
-    state = names.hugging_face(_inner(_tiny(JEPA)), family="vjepa2", five=False)
-    state["classifier.weight"] = torch.rand(classes, 24)
-    layout = transformers_vit.LAYOUT
-    description = layout.convert(state, {})[1]
-    test = sections(layout.name, description)["test"]
-    assert ((test["num_clips"], test["num_crops"]), description.arguments["clip_len"]) == (views, frames)
+    method = _tiny(JEPA)
+    method.network.head = nn.Linear(24, classes)
+    _, probe = names.vjepa2_parts(_inner(method))
+    for contents in (names.hugging_face(_inner(method), family="vjepa2", five=False), {"classifiers": [probe]}):
+        file = _file(contents, tmp_path)
+        test, arguments = sections(file.layout, file.description)["test"], file.description.arguments
+        assert (test["num_clips"], test["num_crops"]) == views
+        assert arguments["kwargs"].get("segments", 1) == windows and "read_blocks" not in arguments["kwargs"]
+        assert arguments.get("clip_len", 16) == frames
+        told = "are read together" if windows > 1 else "a classifier that reads one window is assumed"
+        assert told in " ".join(file.description.notes)
+
+
+@pytest.mark.parametrize(("width", "depth", "blocks"), [(1024, 24, [17, 19, 21, 23]), (1408, 40, [24, 29, 34, 39])])
+def test_the_classifier_of_diving48_reads_four_blocks_of_the_published_encoders(
+    width: int, depth: int, blocks: list[int]
+) -> None:
+    description = Description(backbone={1024: "vjepa2_l", 1408: "vjepa2_g"}[width], arguments={"num_class": 48})
+    add_reading(description, width)
+    assert description.arguments["kwargs"] == {"segments": 4, "read_blocks": blocks}
+    assert (description.arguments["clip_len"], description.arguments["frame_stride"]) == (128, 2)
+    shape = VITS[description.backbone].shape
+    assert (shape.width, shape.depth) == (width, depth)
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"segments": 2, "read_blocks": [0, 1]}])
+def test_a_joint_reading_that_is_not_configured_is_said(kwargs: dict[str, Any], tmp_path: Path) -> None:
+    shown = Description("clip3d", "vjepa2_l", {"num_class": 5, "kwargs": {"segments": 2, "read_blocks": [1]}})
+    method = _tiny(JEPA)
+    torch.save(method.state_dict(), tmp_path / "x.pth")
+    state = method.state_dict()
+    file = RawCheckpoint(tmp_path / "x.pth", state, {}, "transformers", state, shown)
+    other = Clip3D(backbone="vjepa2_l", num_class=5, clip_len=16, kwargs={**JEPA[1], **kwargs})
+    wrong = (
+        r"kwargs\.read_blocks is \[1\] in the file and \[0, 1\] here" if kwargs else "segments is 2 in the file and 1"
+    )
+    with pytest.raises(CheckpointError, match=wrong):
+        load_into(other, file)
+    assert any(
+        "segments" in text or "read_blocks" in text for text in load_into(other, file, as_trained=False).warnings
+    )
