@@ -18,8 +18,8 @@ from utils.errors import ListError
 from utils.files import no_pipe
 
 FILE_NAMES = ("classInd.txt", "calssInd.txt")  # the original project spells it the second way
-_INDEXED = re.compile(r"(\d+)[\s,;:]+(\S.*)")
-_INDEX_LAST = re.compile(r"(\S.*?)[\s,;:]+(\d+)")
+_INDEXED = re.compile(r"([0-9]{1,9})[\s,;:]+(\S.*)")
+_INDEX_LAST = re.compile(r"(\S.*?)[\s,;:]+([0-9]{1,9})")
 
 
 def find_class_file(source: str | os.PathLike[str], root: str | os.PathLike[str]) -> Path | None:

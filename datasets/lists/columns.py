@@ -34,7 +34,7 @@ _EDGES = re.compile(f"{_EDGE}{_UNIT}|{_UNIT}{_EDGE}")
 _EDGES_ALONE = ({"in", "out"}, {"first", "last"}, {"from", "to"})
 _UNKNOWN = {"", "nan", "<na>"}  # pandas writes the last two where it converts a missing label to text
 _NUMBER = re.compile(r"\+?(-?[0-9]{1,18})(?:\.([0-9]*))?")
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
+_CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2}(?:\.\d*)?)")
 
 
 def find_columns(header: Sequence[str], *, where: str) -> dict[str, int]:
@@ -119,6 +119,8 @@ def read_label(cell: str, *, where: str) -> str | None:
         return None
     number = _NUMBER.fullmatch(text)
     if number is None:
+        if text.isdecimal():
+            raise ListError(f"{where}: label {text[:20]}... has {len(text)} digits, which no number of a class has")
         return text
     if (number[2] or "").strip("0"):
         raise ListError(f"{where}: label {text} is not a whole number")

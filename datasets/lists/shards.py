@@ -24,7 +24,7 @@ from utils.errors import FrameError, ListError
 from utils.system import cores
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
 _MOST = 1_000_000  # shards
 _AT_ONCE = 8  # shards at addresses
 _log = logging.getLogger(__name__)

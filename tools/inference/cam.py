@@ -82,12 +82,12 @@ def find_class(recognizer: Recognizer, given: str) -> int:
     names = recognizer.class_names or []
     if given in names:
         return names.index(given)
-    if given.isdigit() and int(given) < recognizer.num_class:
+    if given.isdecimal() and len(given) < 10 and int(given) < recognizer.num_class:
         return int(given)
     indices = f"; indices are 0 to {recognizer.num_class - 1}"
     raise UserError(
         f"--class {given}: there is no such class"
-        + (nearest(given, names) if names and not given.isdigit() else indices)
+        + (nearest(given, names) if names and not given.isdecimal() else indices)
     )
 
 

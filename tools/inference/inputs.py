@@ -166,7 +166,7 @@ class CameraInput(Input):
     def __init__(self, camera: str) -> None:
         self.name, self.warnings = f"camera {camera}", []
         with _quiet():
-            self._capture = cv2.VideoCapture(int(camera) if camera.isdigit() else camera)
+            self._capture = cv2.VideoCapture(int(camera) if camera.isdecimal() else camera)
         if not self._capture.isOpened():
             raise FrameError(f"{self.name}: there is no such camera, or another program uses it")
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or DEFAULT_FPS
@@ -299,7 +299,7 @@ def open_input(source: Source, *, fps: float = DEFAULT_FPS) -> Input:
 
 def is_endless(given: str) -> bool:
     """Returns whether it means a camera (`0` or `/dev/video0`, unless a file is called so) or is an address."""
-    return given.startswith(("/dev/video", *ADDRESSES)) or (given.isdigit() and not Path(given).exists())
+    return given.startswith(("/dev/video", *ADDRESSES)) or (given.isdecimal() and not Path(given).exists())
 
 
 def watches(given: Sequence[str]) -> bool:

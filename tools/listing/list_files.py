@@ -17,6 +17,8 @@ from utils.errors import ListError, UserError
 from utils.files import atomic_write, no_pipe
 from utils.scoring.label_sets import NONE, SEPARATOR, labels_to_text
 
+MOST_DIGITS = 9  # of the number of a class
+
 
 def class_order(labels: Iterable[str], *, renumber: bool | None = False) -> list[str]:
     """Returns class names in their order: sorted, or every number up to the highest if all of them are numbers.
@@ -50,8 +52,13 @@ def class_order(labels: Iterable[str], *, renumber: bool | None = False) -> list
 
 
 def is_label(name: str) -> bool:
-    """Returns whether a label is a number from 0 on."""
-    return name.isascii() and name.isdigit()
+    """Returns whether a label is a number from 0 on. Raises: UserError for one that is no number of a class."""
+    found = name.isascii() and name.isdecimal()
+    if found and len(name) > MOST_DIGITS:
+        raise UserError(
+            f"label {name[:20]} has {len(name)} digits, but the number of a class has at most {MOST_DIGITS}"
+        )
+    return found
 
 
 def plain_numbers(videos: Sequence[Found]) -> list[Found]:

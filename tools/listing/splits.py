@@ -79,11 +79,12 @@ def _read_ucf(folder: Path, *, number: int) -> SplitFiles:
     for split, file in (("train", f"trainlist{number:02d}.txt"), ("val", f"testlist{number:02d}.txt")):
         for where, line in _lines(folder / file):
             name, _, index = line.rpartition(" ")
-            if not index.isdigit():  # the test lists have no label
+            if not (index.isascii() and index.isdecimal()):  # the test lists have no label
                 name, index = line, ""
             video = PurePosixPath(name.strip())
             label = video.parent.name
-            if label not in classes or (index and not 1 <= int(index) <= len(classes)):
+            known = label in classes and len(index) < 10
+            if not known or (index and not 1 <= int(index) <= len(classes)):
                 raise ListError(f"{where}: the class of {line!r} is not in {class_file}")
             if index and classes[int(index) - 1] != label:  # the labels of UCF-101's lists count from 1
                 raise ListError(f"{where}: label {index} is {classes[int(index) - 1]!r} in {class_file}, not {label!r}")

@@ -52,6 +52,7 @@ def test_names_may_begin_or_end_with_numbers(tmp_path: Path):
         ("0 a\n1 a\n", "class 'a' is already on line"),
         ("a\na\n", "classInd.txt:2: class 'a' is already on line 1"),
         ("0 a\n1 b\nc\n", "classInd.txt:3: expected `index name`"),
+        ("0 a\n1 b\n" + "9" * 5000 + " c\n", "classInd.txt:3: expected `index name`"),
         ("a 0\nb 1\n", "looks like `name index`"),
         ("0 a\n1 b\n2 c\n", "names 3 classes, but model.num_class is 2"),
     ],

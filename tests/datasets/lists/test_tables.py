@@ -57,6 +57,11 @@ def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
         ("a.csv", "video_id,mood\nx,1\n", "a.csv:1: the header must name a label column and a path column"),
         ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,soon,13\n", "a.csv:2: start and end must be seconds"),
         ("a.csv", "label,youtube_id,time_start,time_end\nrun,x,1,13\n", "none of its 1 videos is below"),
+        (
+            "a.csv",
+            "path,label\na.mp4,1\nb.mp4," + "9" * 5000 + "\n",
+            "a.csv:3: label 9999.* has 5000 digits",
+        ),
         ("a.csv", "path,label\na.mp4,7\n", "a.csv:2: label 7 is outside num_class 3: labels must be 0..2"),
         ("a.csv", "", "a.csv:1: the header must name"),
         ("a.csv", "path,label\na.mp4,1\nb\0.mp4,2\n", "a.csv:3: the path 'b.x00.mp4' contains the character NUL"),

@@ -41,6 +41,7 @@ def test_ucf_101_labels_count_from_1_and_its_test_list_has_none(tmp_path: Path) 
     [
         ("Archery/a.avi 2\n", "1 Archery\n2 Yo Yo\n", "trainlist01.txt:1: label 2 is 'Yo Yo'"),
         ("Archery/a.avi 1\nDiving/a.avi 1\n", "1 Archery\n2 Yo Yo\n", "trainlist01.txt:2"),
+        ("Archery/a.avi " + "9" * 5000 + "\n", "1 Archery\n2 Yo Yo\n", "trainlist01.txt:1: the class of"),
         ("Archery/a.avi 3\n", "1 Archery\n2 Yo Yo\n", "trainlist01.txt:1"),
         ("Archery/a.avi 1\n", "1 Archery\n3 Yo Yo\n", "classInd.txt"),
     ],
