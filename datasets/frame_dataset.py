@@ -6,6 +6,7 @@ project's three datasets (memcached_dataset*.py) are this class with the samplin
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -123,18 +124,19 @@ class SampleDataset:
 
     def __getitems__(self, keys: Sequence[Key], out: Tensor | None = None) -> Batch:
         """Returns a whole batch. out: memory for its clips, (N, V, T, H, W, C), instead of new memory."""
-        self._ahead(keys)
         if out is None and not self.encoded:
             out = empty_clips((len(keys), *self.shape), self.transform.dtype)
         places = [None] * len(keys) if out is None else out.numpy()
-        samples = [self._sample(key, place) for key, place in zip(keys, places, strict=True)]
+        with self._ahead(keys):
+            samples = [self._sample(key, place) for key, place in zip(keys, places, strict=True)]
         if out is not None:
             return collate(samples, out)
         encoded = EncodedBatch([sample["clips"] for sample in samples], self.shape, self.transform.interpolation)
         return collate(samples, torch.empty(len(keys), 0, 0, 0, 0, 0, dtype=torch.uint8), encoded)
 
-    def _ahead(self, keys: Sequence[Key]) -> None:
-        """Begins to fetch what the samples of a batch need from far away. By default nothing."""
+    def _ahead(self, keys: Sequence[Key]) -> contextlib.AbstractContextManager[object]:
+        """Prepares what the samples of a batch need, and frees it when the `with` block ends. By default nothing."""
+        return contextlib.nullcontext()
 
     def _sample(self, key: Key, out: np.ndarray | None) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)

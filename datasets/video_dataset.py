@@ -6,8 +6,9 @@ they are decoded: videos/reader.py.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,15 +18,16 @@ from datasets.frame_dataset import Key, SampleDataset
 from datasets.lists.background import Background
 from datasets.lists.records import RecordList
 from datasets.places.files import bring, versioned
-from datasets.places.place import place
+from datasets.places.place import Place, place
 from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import DRAWN_FROM_PARTS, get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.videos.index import identity
-from datasets.videos.reader import READERS, find_reader
+from datasets.videos.reader import READERS, Reader, find_reader
 from datasets.videos.scan import VideoTimes
 from datasets.videos.segments import SegmentIndex
+from datasets.videos.together import TogetherReader
 from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets
 
@@ -85,8 +87,8 @@ class VideoDataset(SampleDataset):
     ) -> None:
         self.check(protocol, swaps_labels=flip_labels is not None)
         self.clip, self.train, self.sampling = protocol.clip, protocol.train, protocol.video_sampling
-        reader = find_reader(decoder)
-        self._decoder = next(name for name, function in READERS.items() if function is reader)
+        reader: Reader = find_reader(decoder)
+        self._decoder, self._reader = next(name for name, function in READERS.items() if function is reader), reader
         self.index = SegmentIndex(records, cache=cache, context=protocol.context, background=background)
         records = self.index.records
         entries = self._entries(len(records))
@@ -219,8 +221,26 @@ class VideoDataset(SampleDataset):
         return shown[temporal_subsample(len(shown), self.clip.num_frames)]
 
     @override
-    def _ahead(self, keys: Sequence[Key]) -> None:
-        bring(self._videos.full_path(key[1] if isinstance(key, tuple) else key) for key in keys)
+    @contextlib.contextmanager
+    def _ahead(self, keys: Sequence[Key]) -> Iterator[None]:
+        """Begins to fetch the files of a batch that are far away, and reads together what its samples share."""
+        rows = [key[1] if isinstance(key, tuple) else key for key in keys]
+        paths = [self._videos.full_path(row) for row in rows]
+        bring(paths)
+        if len(set(paths)) < len(paths):
+            self._reader = TogetherReader(READERS[self._decoder], self._asked(keys, rows, paths))
+        try:
+            yield
+        finally:
+            self._reader = READERS[self._decoder]
+
+    def _asked(
+        self, keys: Sequence[Key], rows: Sequence[int], paths: Sequence[str]
+    ) -> Iterator[tuple[Place, VideoTimes, np.ndarray]]:
+        """Yields the files that samples show, their times and frames. Those that cannot be read are left out."""
+        for key, row, path in zip(keys, rows, paths, strict=True):
+            with contextlib.suppress(FrameError):  # which the sample itself reports
+                yield place(path), self.index.video(int(self._videos.videos[row])), self.shown(key)
 
     @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:
@@ -231,7 +251,7 @@ class VideoDataset(SampleDataset):
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray) -> bool:
         video, path = int(self._videos.videos[index]), place(self._videos.full_path(index))
         wanted = self.indices(index, rng, epoch)
-        pictures = READERS[self._decoder](path, self.index.video(video), wanted.ravel() + self.index.first(video))
+        pictures = self._reader(path, self.index.video(video), wanted.ravel() + self.index.first(video))
         flipped, crops = False, self.transform.num_crops
         for number, numbers in enumerate(wanted):
             clip = pictures[number * len(numbers) : (number + 1) * len(numbers)]

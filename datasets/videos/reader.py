@@ -100,7 +100,7 @@ def read_pyav(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.nd
             what = "is damaged" if position in found else "cannot be decoded"
             raise FrameError(f"{path}: frame index {position} of {len(times)} {what}")
     converter = Converter()
-    pictures = {position: converter.upright(frame) for position, frame in found.items()}
+    pictures = {position: converter.upright(found.pop(position)) for position in wanted}  # never all frames twice
     if len(sizes := {times.size, *(picture.shape[:2] for picture in pictures.values())}) > 1:
         raise FrameError(f"{path}: {size_changes(sizes)}")
     return [pictures[index] for index in np.asarray(indices).tolist()]
