@@ -74,6 +74,7 @@ class SampleDataset:
     """
 
     encoded = False  # whether samples have encoded frames instead of pixels
+    batch_kind: ClassVar[type[EncodedBatch]] = EncodedBatch  # what decodes these
 
     def __init__(
         self, records: Records, protocol: ClipProtocol, *, seed: int, flip_labels: np.ndarray | None = None
@@ -131,7 +132,7 @@ class SampleDataset:
             samples = [self._sample(key, place) for key, place in zip(keys, places, strict=True)]
         if out is not None:
             return collate(samples, out)
-        encoded = EncodedBatch([sample["clips"] for sample in samples], self.shape, self.transform.interpolation)
+        encoded = self.batch_kind([sample["clips"] for sample in samples], self.shape, self.transform.interpolation)
         return collate(samples, torch.empty(len(keys), 0, 0, 0, 0, 0, dtype=torch.uint8), encoded)
 
     def _ahead(self, keys: Sequence[Key]) -> contextlib.AbstractContextManager[object]:
@@ -141,7 +142,7 @@ class SampleDataset:
     def _sample(self, key: Key, out: np.ndarray | None) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = self._generator(epoch, index)
-        clips = EncodedSample(f"{self.records.where(index)}: {self.path(index)}") if out is None else out
+        clips = self._waiting(index) if out is None else out
         label, drawn, fault = self.labels[index], {}, ""
         try:
             flipped = self._read(index, rng, epoch, clips)
@@ -153,6 +154,10 @@ class SampleDataset:
         if rng is not None and self.augment is not None:
             drawn = self.augment.draw(rng, *self.shape[:4])
         return {"clips": clips, "label": label, "index": index, "augment": drawn, "fault": fault}
+
+    def _waiting(self, index: int) -> EncodedSample:
+        """Returns the memory of one sample's encoded frames, which is still empty."""
+        return EncodedSample(f"{self.records.where(index)}: {self.path(index)}")
 
     def _generator(self, epoch: int, index: int) -> np.random.Generator | None:
         """Returns what a training sample draws from; None in testing, where nothing is random."""

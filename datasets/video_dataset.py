@@ -23,6 +23,7 @@ from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import DRAWN_FROM_PARTS, get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
+from datasets.videos.encoded_samples import EncodedVideoBatch, EncodedVideoSample
 from datasets.videos.index import identity
 from datasets.videos.reader import READERS, Reader, find_reader
 from datasets.videos.scan import VideoTimes
@@ -30,6 +31,7 @@ from datasets.videos.segments import SegmentIndex
 from datasets.videos.together import TogetherReader
 from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets
+from utils.transforms.gpu_decode import EncodedSample
 
 _CLIP_ORDER = 0xC11B5  # makes the order of a video's clips independent of the samples' generators
 
@@ -70,9 +72,12 @@ class VideoDataset(SampleDataset):
     decoder: "auto" is torchcodec where it is installed and can, else PyAV.
     cache: folder of the index of the videos; default: the user's cache folder.
     background: how many spans of background are added to the list's spans.
+    encoded: whether the frames stay encoded, for the device to decode (videos/encoded_samples.py).
 
     The other arguments and the samples are SampleDataset's.
     """
+
+    batch_kind = EncodedVideoBatch
 
     def __init__(
         self,
@@ -84,7 +89,9 @@ class VideoDataset(SampleDataset):
         decoder: Literal["auto", "pyav", "torchcodec"] = "pyav",
         cache: str | os.PathLike[str] | None = None,
         background: Background | None = None,
+        encoded: bool = False,
     ) -> None:
+        self.encoded = encoded
         self.check(protocol, swaps_labels=flip_labels is not None)
         self.clip, self.train, self.sampling = protocol.clip, protocol.train, protocol.video_sampling
         reader: Reader = find_reader(decoder)
@@ -227,7 +234,7 @@ class VideoDataset(SampleDataset):
         rows = [key[1] if isinstance(key, tuple) else key for key in keys]
         paths = [self._videos.full_path(row) for row in rows]
         bring(paths)
-        if len(set(paths)) < len(paths):
+        if len(set(paths)) < len(paths) and not self.encoded:
             self._reader = TogetherReader(READERS[self._decoder], self._asked(keys, rows, paths))
         try:
             yield
@@ -248,10 +255,19 @@ class VideoDataset(SampleDataset):
         file = identity(versioned([self._videos.full_path(index)])[0]) + self._decoder.encode()
         return [[file + b" %d" % frame for frame in clip] for clip in self.shown(key)]
 
-    def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray) -> bool:
+    @override
+    def _waiting(self, index: int) -> EncodedSample:
+        return EncodedVideoSample(self.records.where(index))
+
+    def _read(
+        self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedVideoSample
+    ) -> bool:
         video, path = int(self._videos.videos[index]), place(self._videos.full_path(index))
         wanted = self.indices(index, rng, epoch)
-        pictures = self._reader(path, self.index.video(video), wanted.ravel() + self.index.first(video))
+        times, shown = self.index.video(video), wanted + self.index.first(video)
+        if isinstance(clips, EncodedVideoSample):
+            return clips.show(path, times, shown, self.transform, rng)
+        pictures = self._reader(path, times, shown.ravel())
         flipped, crops = False, self.transform.num_crops
         for number, numbers in enumerate(wanted):
             clip = pictures[number * len(numbers) : (number + 1) * len(numbers)]

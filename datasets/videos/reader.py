@@ -12,15 +12,29 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
 from datasets.places.files import Stream, is_plain, open_file
 from datasets.places.place import Place
-from datasets.videos.container import HDR, Converter, Opened, decode, hdr_refused, listening, opened
+from datasets.videos.container import (
+    HDR,
+    Converter,
+    Opened,
+    decode,
+    hdr_refused,
+    listening,
+    opened,
+    orientation,
+)
 from datasets.videos.scan import VideoTimes, size_changes
 from utils.errors import ConfigError, FrameError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Reader = Callable[[Place, VideoTimes, np.ndarray], list[np.ndarray]]
 MOST_REORDERED = 16  # frames that H.264 and HEVC decode before one that is shown earlier
@@ -112,8 +126,15 @@ def read_pyav(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.nd
 def read_torchcodec(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
     """Decodes frames like `read_pyav` with torchcodec, which begins at any key frame and rotates videos upright itself.
 
-    Raises: FrameError, also for a video whose frames are found only by counting from its start.
+    Raises: FrameError, also for a video whose frames are found only by counting from its start, or that is mirrored.
     """
+    return list(decode_torchcodec(path, times, indices).numpy())
+
+
+def decode_torchcodec(
+    path: Place, times: VideoTimes, indices: np.ndarray, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Decodes frames like `read_torchcodec` on a device; returns uint8 (n, H, W, 3) there."""
     from torchcodec.decoders import VideoDecoder
 
     if not (times.seekable and times.every_key):
@@ -122,26 +143,38 @@ def read_torchcodec(path: Place, times: VideoTimes, indices: np.ndarray) -> list
             "auto or pyav"
         )
     source = str(path) if is_plain(path) else open_file(path)
+    given: dict[str, Any] = {"stream_index": times.stream, "dimension_order": "NHWC", "device": str(device)}
     try:
-        decoder = VideoDecoder(
-            source, stream_index=times.stream, dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1
-        )
+        decoder = VideoDecoder(source, seek_mode="exact", num_ffmpeg_threads=1, **given)
         curve = str(getattr(decoder.metadata, "color_transfer_characteristic", ""))
         if curve in HDR.values():  # known to an index that an older version has made
             raise FrameError(f"{path}: {hdr_refused(curve)}")
+        if (turned := getattr(decoder.metadata, "rotation", 0)) and str(device) != "cpu":
+            raise FrameError(f"{path}: is turned when shown, which is done on a CPU only")
+        if turned is not None and _is_mirrored(path, times):
+            raise FrameError(f"{path}: is mirrored when shown, which torchcodec does not do; use decoder: auto or pyav")
         found = decoder.get_frames_at(indices=np.asarray(indices).tolist())
     except (RuntimeError, ValueError, IndexError) as error:
         if isinstance(source, Stream) and source.error is not None:
             raise source.error from None
         raise FrameError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
-    stamps = np.rint(found.pts_seconds.numpy() / times.tick)
+    stamps = np.rint(found.pts_seconds.cpu().numpy() / times.tick)
     if wrong := np.flatnonzero(stamps != times.stamps[indices]).tolist():
         position = int(np.asarray(indices)[wrong[0]])
         raise FrameError(f"{path}: torchcodec gives another frame than number {position}; use decoder: auto or pyav")
-    pictures = found.data.numpy()
-    if pictures.shape[1:3] != times.size:
-        raise FrameError(f"{path}: {size_changes({times.size, pictures.shape[1:3]})}")
-    return list(pictures)
+    height, width = found.data.shape[1:3]
+    if (height, width) != times.size:
+        raise FrameError(f"{path}: {size_changes({times.size, (height, width)})}")
+    return found.data
+
+
+def _is_mirrored(path: Place, times: VideoTimes) -> bool:
+    """Returns whether a player mirrors the video, which only a frame says."""
+    with KEPT.opened(path) as (container, stream):
+        container.seek(int(times.keys[0]), stream=stream)
+        found = orientation(next(decode(container, stream), None))[1]
+        stream.codec_context.flush_buffers()
+    return found
 
 
 def read_any(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
@@ -164,16 +197,22 @@ def find_reader(name: str) -> Reader:
         raise ConfigError(f"common.data.store.decoder: {name!r} is not one of {', '.join(sorted(READERS))}")
     if name == "pyav":
         return read_pyav
-    why = "it is not installed (pip install torchcodec)"
-    if importlib.util.find_spec("torchcodec") is not None:
-        try:
-            importlib.import_module("torchcodec.decoders")
-            return READERS[name]
-        except (ImportError, RuntimeError, OSError) as error:  # for example if it finds no FFmpeg libraries
-            why = " ".join(str(error).split())[:120]
+    if not (why := lacks_torchcodec()):
+        return READERS[name]
     if name == "torchcodec":
         raise ConfigError(f"common.data.store.decoder: torchcodec cannot be used: {why}; use pyav")
     return read_pyav
+
+
+def lacks_torchcodec() -> str:
+    """Returns why torchcodec cannot be used; "" where it can."""
+    if importlib.util.find_spec("torchcodec") is None:
+        return "it is not installed (pip install torchcodec)"
+    try:
+        importlib.import_module("torchcodec.decoders")
+    except (ImportError, RuntimeError, OSError) as error:  # for example if it finds no FFmpeg libraries
+        return " ".join(str(error).split())[:120]
+    return ""
 
 
 def _runs(times: VideoTimes, wanted: Sequence[int]) -> list[tuple[int, list[int]]]:

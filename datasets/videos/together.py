@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from datasets.places.place import Place
-from datasets.videos.reader import Reader
 from datasets.videos.scan import VideoTimes
 from utils.errors import FrameError
 
+Picture = TypeVar("Picture")
 MOST_BYTES = 2**28  # of the pictures of one pass, which are all kept until its last sample has taken its own
 
 
-class TogetherReader:
+class TogetherReader(Generic[Picture]):
     """Reads as `reader` does, to the bit, for samples that are known beforehand.
 
     A file that is damaged somewhere is read for each sample alone: those that do not show the damage stay whole.
@@ -23,9 +24,13 @@ class TogetherReader:
     asked: the file of each sample in the order in which they will be read, its times, and the frames that it shows.
     """
 
-    def __init__(self, reader: Reader, asked: Iterable[tuple[Place, VideoTimes, np.ndarray]]) -> None:
+    def __init__(
+        self,
+        reader: Callable[[Place, VideoTimes, np.ndarray], list[Picture]],
+        asked: Iterable[tuple[Place, VideoTimes, np.ndarray]],
+    ) -> None:
         self._reader = reader
-        self._passes: dict[Place, list[_Pass]] = {}
+        self._passes: dict[Place, list[_Pass[Picture]]] = {}
         for path, times, indices in asked:
             passes, wanted = self._passes.setdefault(path, []), set(indices.ravel().tolist())
             most = MOST_BYTES // max(1, 3 * times.size[0] * times.size[1])
@@ -35,7 +40,7 @@ class TogetherReader:
             else:
                 passes.append(_Pass(wanted))
 
-    def __call__(self, path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
+    def __call__(self, path: Place, times: VideoTimes, indices: np.ndarray) -> list[Picture]:
         """Returns the frames of one sample, uint8 (H, W, 3) RGB, which others may share. Raises: FrameError."""
         passes, wanted = self._passes.get(path, []), indices.ravel().tolist()
         shared = next((one for one in passes if one.wanted.issuperset(wanted)), None)
@@ -57,9 +62,9 @@ class TogetherReader:
 
 
 @dataclass(eq=False)
-class _Pass:
+class _Pass(Generic[Picture]):
     """Holds what one pass over a file gives: which frames, for how many samples still, and their pictures once read."""
 
     wanted: set[int]
     samples: int = 1
-    pictures: dict[int, np.ndarray] | None = None
+    pictures: dict[int, Picture] | None = None
