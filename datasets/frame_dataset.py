@@ -121,7 +121,8 @@ class SampleDataset:
         return {}
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        return self._sample(key, None if self.encoded else np.empty(self.shape, self.transform.dtype))
+        with self._ahead([key]):
+            return self._sample(key, None if self.encoded else np.empty(self.shape, self.transform.dtype))
 
     def __getitems__(self, keys: Sequence[Key], out: Tensor | None = None) -> Batch:
         """Returns a whole batch. out: memory for its clips, (N, V, T, H, W, C), instead of new memory."""

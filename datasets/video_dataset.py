@@ -230,28 +230,28 @@ class VideoDataset(SampleDataset):
     @override
     @contextlib.contextmanager
     def _ahead(self, keys: Sequence[Key]) -> Iterator[None]:
-        """Begins to fetch the files of a batch that are far away, and reads together what its samples share."""
-        rows = [key[1] if isinstance(key, tuple) else key for key in keys]
-        paths = [self._videos.full_path(row) for row in rows]
+        """Begins to fetch the files of a batch that are far away, and reads together what its clips share."""
+        paths = [self._videos.full_path(_row(key)) for key in keys]
         bring(paths)
-        if len(set(paths)) < len(paths) and not self.encoded:
-            self._reader = TogetherReader(READERS[self._decoder], self._asked(keys, rows, paths))
+        if not self.encoded and (self.num_clips > 1 or len(set(paths)) < len(paths)):
+            self._reader = TogetherReader(READERS[self._decoder], self._asked(keys))
         try:
             yield
         finally:
             self._reader = READERS[self._decoder]
 
-    def _asked(
-        self, keys: Sequence[Key], rows: Sequence[int], paths: Sequence[str]
-    ) -> Iterator[tuple[Place, VideoTimes, np.ndarray]]:
-        """Yields the files that samples show, their times and frames. Those that cannot be read are left out."""
-        for key, row, path in zip(keys, rows, paths, strict=True):
+    def _asked(self, keys: Sequence[Key]) -> Iterator[tuple[Place, VideoTimes, np.ndarray]]:
+        """Yields the file, its times and the frames of each clip. Samples that cannot be read are left out."""
+        for key in keys:
             with contextlib.suppress(FrameError):  # which the sample itself reports
-                yield place(path), self.index.video(int(self._videos.videos[row])), self.shown(key)
+                row = _row(key)
+                times = self.index.video(int(self._videos.videos[row]))
+                for clip in self.shown(key):
+                    yield place(self._videos.full_path(row)), times, clip
 
     @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:
-        index = key[1] if isinstance(key, tuple) else key
+        index = _row(key)
         file = identity(versioned([self._videos.full_path(index)])[0]) + self._decoder.encode()
         return [[file + b" %d" % frame for frame in clip] for clip in self.shown(key)]
 
@@ -267,12 +267,15 @@ class VideoDataset(SampleDataset):
         times, shown = self.index.video(video), wanted + self.index.first(video)
         if isinstance(clips, EncodedVideoSample):
             return clips.show(path, times, shown, self.transform, rng)
-        pictures = self._reader(path, times, shown.ravel())
         flipped, crops = False, self.transform.num_crops
-        for number, numbers in enumerate(wanted):
-            clip = pictures[number * len(numbers) : (number + 1) * len(numbers)]
-            flipped = self.transform.apply(clip, rng, clips[number * crops : (number + 1) * crops])[1]
+        for number, numbers in enumerate(shown):
+            pictures = self._reader(path, times, numbers)
+            flipped = self.transform.apply(pictures, rng, clips[number * crops : (number + 1) * crops])[1]
         return flipped
+
+
+def _row(key: Key) -> int:
+    return key[1] if isinstance(key, tuple) else key
 
 
 def near_keys(times: VideoTimes, indices: np.ndarray, seconds: float) -> np.ndarray:

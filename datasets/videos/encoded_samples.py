@@ -32,7 +32,7 @@ _refused = threading.Event()  # a video was refused, and the log has named it
 class EncodedVideoSample(EncodedSample):
     """Holds what a device makes the clips of one sample of; empty if it cannot be read.
 
-    asked: the file, its times, and its frames that the clips show, int64 (clips, T).
+    asked: for each clip its file, the times of that, and the frames that it shows, int64 (T,).
     """
 
     asked: list[tuple[Place, VideoTimes, np.ndarray]] = field(default_factory=list)
@@ -49,9 +49,9 @@ class EncodedVideoSample(EncodedSample):
 
         Returns whether they are mirrored.
         """
-        self.asked.append((path, times, indices))
         flip = False
-        for _ in indices:
+        for clip in indices:
+            self.asked.append((path, times, clip))
             plan, flip = transform.draw(*times.size, rng)
             self.clips.append(EncodedClip([], plan, flip))
         return flip
@@ -71,10 +71,7 @@ class EncodedVideoBatch(EncodedBatch):
             clips: list[list[Tensor]] = []
             try:
                 for path, times, indices in sample.asked:
-                    found = read(path, times, indices.ravel())
-                    pictures = [picture.permute(2, 0, 1) for picture in found]
-                    length = indices.shape[1]
-                    clips += [pictures[start : start + length] for start in range(0, len(pictures), length)]
+                    clips.append([picture.permute(2, 0, 1) for picture in read(path, times, indices)])
             except FrameError as error:
                 yield f"{sample.name}: {error}"
                 continue

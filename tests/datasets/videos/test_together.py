@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.helpers.numbered import RATE, write_numbers
 from tests.helpers.protocol import for_testing, for_training
 from utils.clip_spec import ClipSpec
 from utils.errors import FrameError
-from utils.transforms.crops import MultiScale
+from utils.transforms.crops import MultiScale, TestCrops
 from utils.transforms.cut_clip import CutClip
 
 SEGMENTS = ClipSpec(4, 1, "segments")
@@ -52,9 +53,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return found
 
 
-def dataset_of(records: RecordList, clip: ClipSpec = SEGMENTS, *, train: bool = True, **sampling: Any) -> VideoDataset:
-    kind, transform = for_training if train else for_testing, CutClip(MultiScale(), 32, flip=0.5)
-    protocol = kind(clip, transform, video_sampling=VideoSampling(**sampling))
+def dataset_of(records: RecordList, clip: ClipSpec = SEGMENTS, *, num_clips: int = 0, **sampling: Any) -> VideoDataset:
+    """A dataset of training clips, or of so many clips of each video in testing."""
+    protocol = for_training(clip, CutClip(MultiScale(), 32, flip=0.5), video_sampling=VideoSampling(**sampling))
+    if num_clips:
+        protocol = for_testing(clip, CutClip(TestCrops(40, num_crops=3), 32), num_clips=num_clips)
     return VideoDataset(records, protocol, cache=records.source.parent / "cache")
 
 
@@ -79,6 +82,17 @@ def test_the_clips_of_a_video_that_share_a_batch_are_read_in_one_pass(records: R
     assert len(keys) > 8 and [name for name, _ in asked] == ["a.mp4", "b.mp4"] and not any(batch.faults)
     for clips, key in zip(batch.clips, keys, strict=True):
         assert (clips.permute(0, 2, 3, 4, 1).numpy() == dataset[key]["clips"]).all()
+
+
+def test_all_views_of_a_video_are_read_in_one_pass_or_in_as_many_as_memory_needs(
+    records: RecordList, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = dataset_of(records, ClipSpec(4, 2, "clip"), num_clips=10)
+    whole = dataset[0]["clips"]
+    assert len(whole) == 30 and [name for name, _ in asked] == ["a.mp4"]
+    monkeypatch.setattr(together, "MOST_BYTES", 10 * 3 * 128 * 96)
+    assert (dataset[0]["clips"] == whole).all()
+    assert len(asked) > 3 and all(len(frames) <= 10 for _, frames in asked[1:])
 
 
 def test_damage_in_one_sample_leaves_the_others_of_its_file_whole(tmp_path: Path) -> None:
@@ -111,5 +125,10 @@ def test_passes_are_no_larger_than_memory_allows_and_are_freed(tmp_path: Path, m
     for indices in wanted:
         assert [int(picture[0]) for picture in reader(path, times, indices)] == indices.tolist()
     assert passes == [[0, 1, 2, 3, 4, 5], [4, 5, 6, 7], [20, 21, 22, 23], [*range(30)]]
+    counted = replace(times, seekable=False)
+    reader = TogetherReader(read, [(path, counted, indices) for indices in wanted])
+    for indices in wanted:
+        assert len(reader(path, counted, indices)) == len(indices)
+    assert passes[4:] == [[*range(30)]], "each pass over it would begin at its start"
     assert not any(reader._passes.values()), "no picture is kept for nobody"
     assert len(reader(path, times, np.array([3]))) == 1 and passes[-1] == [3], "one that nobody has announced"
