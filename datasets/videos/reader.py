@@ -254,7 +254,8 @@ def _from_key(
     """
     found: Found = {}
     last, begin, context = -1, int(times.keys[key]), stream.codec_context
-    left = set(times.stamps[positions].tolist())
+    left, wanted, first = set(times.stamps[positions].tolist()), set(positions), times.position_of(begin) or 0
+    near = {stamp: first + place for place, stamp in enumerate(times.stamps[first : positions[-1] + 1].tolist())}
     with listening() as heard, _skipping(context):
         for count, packet in enumerate(container.demux(stream)):
             if not count and packet.pts != begin:  # seeking has ended elsewhere
@@ -273,11 +274,11 @@ def _from_key(
             for frame in frames:
                 if frame.pts is not None and frame.pts < begin:
                     continue
-                position = times.position_of(frame.pts)
+                position = near[frame.pts] if frame.pts in near else times.position_of(frame.pts)
                 if position is None or position <= last:
                     return {}
                 last = position
-                if position in positions:
+                if position in wanted:
                     found[position] = frame
             if not left:
                 break
