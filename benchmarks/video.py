@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints; returns the exit code."""
     parser = argparse.ArgumentParser(prog="video.py", description=__doc__)
     parser.add_argument("--source", type=Path, help="a video to encode; default: made-up moving pictures")
-    parser.add_argument("--rounds", type=int, default=8, help="clips of each video (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="clips of each video (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="H.264 with a key frame every 48 frames, nothing else")
     parser.add_argument("--peers", action="store_true", help="also ask other projects (made once in .venv-videos)")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
