@@ -15,6 +15,7 @@ from datasets.sampling.rules import clip_train, segments_train
 from datasets.video_dataset import near_keys
 from datasets.videos.reader import read_pyav
 from datasets.videos.scan import VideoTimes, scan
+from datasets.videos.together import TogetherReader
 from datasets.videos.video import Video
 
 DISTANCES = (12, 48, 250)  # frames from a key frame to the next
@@ -24,7 +25,7 @@ CODECS = {  # name: encoder, container, options
     "vp9": ("libvpx-vp9", "webm", {"crf": "33", "b": "0", "deadline": "realtime", "cpu-used": "6"}),
     "av1": ("libsvtav1", "mp4", {"crf": "35", "preset": "10"}),
 }
-WORKLOADS = ("TSN-8", "32x2")
+WORKLOADS = ("TSN-8", "32x2", "4 x TSN-8")  # the last one: four samples of a video in one batch
 NEAR = 0.5  # seconds
 Frames = Callable[[Path, np.ndarray], list[np.ndarray]]
 Picture = np.ndarray
@@ -73,28 +74,41 @@ class Videos:
         self.times = {path: scan(path) for path in files.values()}
 
     def draw(self, name: str, workload: str, number: int) -> np.ndarray:
-        """Returns the frames of training sample `number`, int64 (T,)."""
+        """Returns the frames of training sample `number`, or of samples, int64 (samples, T)."""
         count, rng = len(self.times[self.files[name]]), np.random.default_rng(number)
-        return segments_train(count, 8, rng) if workload == "TSN-8" else clip_train(count, 32, 2, rng)
+        if workload == "32x2":
+            return clip_train(count, 32, 2, rng)[None]
+        return np.stack([segments_train(count, 8, rng) for _ in range(4 if workload == "4 x TSN-8" else 1)])
 
     def near(self, path: Path, indices: np.ndarray) -> np.ndarray:
         """Returns the same frames as `near_key` moves them."""
-        return near_keys(self.times[path], indices[None], NEAR)[0]
+        return near_keys(self.times[path], indices, NEAR)
 
     def readers(self) -> dict[str, Frames]:
-        """Returns the readers of this process: ours, and bare decoders."""
-        times: dict[Path, VideoTimes] = self.times
+        """Returns the readers of this process, which take samples (n, T): ours, and bare decoders."""
         found: dict[str, Frames] = {
-            "ours": lambda path, indices: read_pyav(path, times[path], indices),
-            "near_key": lambda path, indices: read_pyav(path, times[path], self.near(path, indices)),
-            "PyAV": bare_pyav,
-            "OpenCV": opencv,
+            "ours": self._together,
+            "ours, each alone": _each(lambda path, indices: read_pyav(path, self.times[path], indices)),
+            "near_key": lambda path, indices: self._together(path, self.near(path, indices)),
+            "PyAV": _each(bare_pyav),
+            "OpenCV": _each(opencv),
         }
         try:
             import torchcodec.decoders  # noqa: F401
         except (ImportError, RuntimeError, OSError):
             return found
-        return {**found, "torchcodec exact": _torchcodec("exact"), "torchcodec approx.": _torchcodec("approximate")}
+        exact, approximate = _each(_torchcodec("exact")), _each(_torchcodec("approximate"))
+        return {**found, "torchcodec exact": exact, "torchcodec approx.": approximate}
+
+    def _together(self, path: Path, indices: np.ndarray) -> list[Picture]:
+        times: VideoTimes = self.times[path]
+        read = TogetherReader(read_pyav, [(path, times, sample) for sample in indices])
+        return [picture for sample in indices for picture in read(path, times, sample)]
+
+
+def _each(read: Frames) -> Frames:
+    """Returns a reader of samples (n, T) that reads one after another."""
+    return lambda path, indices: [picture for sample in indices for picture in read(path, sample)]
 
 
 def bare_pyav(path: Path, indices: np.ndarray) -> list[Picture]:

@@ -6,6 +6,7 @@ project's three datasets (memcached_dataset*.py) are this class with the samplin
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
@@ -73,6 +74,7 @@ class SampleDataset:
     """
 
     encoded = False  # whether samples have encoded frames instead of pixels
+    batch_kind: ClassVar[type[EncodedBatch]] = EncodedBatch  # what decodes these
 
     def __init__(
         self, records: Records, protocol: ClipProtocol, *, seed: int, flip_labels: np.ndarray | None = None
@@ -119,27 +121,29 @@ class SampleDataset:
         return {}
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        return self._sample(key, None if self.encoded else np.empty(self.shape, self.transform.dtype))
+        with self._ahead([key]):
+            return self._sample(key, None if self.encoded else np.empty(self.shape, self.transform.dtype))
 
     def __getitems__(self, keys: Sequence[Key], out: Tensor | None = None) -> Batch:
         """Returns a whole batch. out: memory for its clips, (N, V, T, H, W, C), instead of new memory."""
-        self._ahead(keys)
         if out is None and not self.encoded:
             out = empty_clips((len(keys), *self.shape), self.transform.dtype)
         places = [None] * len(keys) if out is None else out.numpy()
-        samples = [self._sample(key, place) for key, place in zip(keys, places, strict=True)]
+        with self._ahead(keys):
+            samples = [self._sample(key, place) for key, place in zip(keys, places, strict=True)]
         if out is not None:
             return collate(samples, out)
-        encoded = EncodedBatch([sample["clips"] for sample in samples], self.shape, self.transform.interpolation)
+        encoded = self.batch_kind([sample["clips"] for sample in samples], self.shape, self.transform.interpolation)
         return collate(samples, torch.empty(len(keys), 0, 0, 0, 0, 0, dtype=torch.uint8), encoded)
 
-    def _ahead(self, keys: Sequence[Key]) -> None:
-        """Begins to fetch what the samples of a batch need from far away. By default nothing."""
+    def _ahead(self, keys: Sequence[Key]) -> contextlib.AbstractContextManager[object]:
+        """Prepares what the samples of a batch need, and frees it when the `with` block ends. By default nothing."""
+        return contextlib.nullcontext()
 
     def _sample(self, key: Key, out: np.ndarray | None) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         rng = self._generator(epoch, index)
-        clips = EncodedSample(f"{self.records.where(index)}: {self.path(index)}") if out is None else out
+        clips = self._waiting(index) if out is None else out
         label, drawn, fault = self.labels[index], {}, ""
         try:
             flipped = self._read(index, rng, epoch, clips)
@@ -151,6 +155,10 @@ class SampleDataset:
         if rng is not None and self.augment is not None:
             drawn = self.augment.draw(rng, *self.shape[:4])
         return {"clips": clips, "label": label, "index": index, "augment": drawn, "fault": fault}
+
+    def _waiting(self, index: int) -> EncodedSample:
+        """Returns the memory of one sample's encoded frames, which is still empty."""
+        return EncodedSample(f"{self.records.where(index)}: {self.path(index)}")
 
     def _generator(self, epoch: int, index: int) -> np.random.Generator | None:
         """Returns what a training sample draws from; None in testing, where nothing is random."""

@@ -9,7 +9,9 @@ import atexit
 import contextlib
 import gc
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -207,10 +209,37 @@ def _begin_worker(worker: int) -> None:
     # step, and its workers end when it ends, for whatever reason
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    # objects inherited through a fork must not be collected here: that would copy their pages, and FFmpeg's conversion
-    # contexts would wait endlessly for threads that only the parent has
-    gc.freeze()
     start_worker()
+
+
+class _Inherited(threading.local):
+    """Keeps forked processes from collecting garbage that they inherit, from their first instruction on.
+
+    That would copy its pages, and what FFmpeg does in threads, such as encoders, would wait endlessly for threads that
+    only the parent has.
+    """
+
+    collects = False
+
+    def register(self) -> None:
+        """Begins to do so in this process."""
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(before=self._stop, after_in_parent=self._go_on, after_in_child=self._begin)
+
+    def _stop(self) -> None:
+        self.collects = gc.isenabled()
+        gc.disable()  # the next allocation in the child might be the one that starts a collection
+
+    def _go_on(self) -> None:
+        if self.collects:
+            gc.enable()
+
+    def _begin(self) -> None:
+        gc.freeze()
+        self._go_on()
+
+
+_Inherited().register()
 
 
 @atexit.register

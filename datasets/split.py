@@ -17,7 +17,8 @@ from torch import Tensor
 
 from datasets import DATASETS, FakeDataset
 from datasets.cached_features import CachedDataset, FeatureBatches, origin
-from datasets.frame_dataset import SampleDataset
+from datasets.decoding import BATCHES, choose_decoder
+from datasets.frame_dataset import FrameDataset, SampleDataset
 from datasets.lists.groups import fold_split, group_names
 from datasets.lists.shards import is_shards, missing_shard, shard_starts
 from datasets.loader import EvalShard, TrainStream, Window, balanced_chances, make_loader
@@ -28,7 +29,7 @@ from datasets.stores.check import can_look, check_on_disk
 from datasets.stores.feature_store import FeatureStore
 from datasets.video_dataset import VideoDataset
 from datasets.videos.clip_times import VideoSampling
-from datasets.videos.reader import find_reader
+from datasets.videos.reader import find_reader, lacks_torchcodec
 from datasets.whole_videos import WholeVideos
 from utils.clip_spec import ClipSpec
 from utils.config.build import check_arguments, parameters_of
@@ -123,14 +124,24 @@ class Split:
             f"the {self.name} list", [self.path(row) for row in rows], truth, class_names=self.class_names
         )
 
-    def prepare(self, network: Any, device: torch.device, log: Callable[[str], None]) -> None:
-        """Computes the features of whole videos that data.feature_cache lacks; `log` takes lines about it.
+    def prepare(self, network: Any, device: torch.device, log: Callable[[str], None], decided: dict[str, Any]) -> None:
+        """Makes what the list needs before its first batch. `log` takes lines about it.
+
+        That is, the features of whole videos that data.feature_cache lacks, and, with data.decode: auto, where frames
+        are decoded. decided: where they are for the lists that were prepared before, which the others follow.
 
         Raises: ListError when more videos are damaged, or end before a span, than bad_frame_budget allows.
         """
         if isinstance(self.dataset, WholeVideos):
             self.dataset.compute(network, device, log)
             _check_readable(self.dataset.faults, allowed=self.common.bad_frame_budget)
+        elif self.common.data.decode == "auto" and isinstance(self.dataset, FrameDataset | VideoDataset):
+            if "decode" not in decided:
+                stream = TrainStream(len(self), self.protocol.batch_size, seed=self.common.seed)
+                batches = [stream.step(step) for step in range(BATCHES)]
+                workers = self.common.workers
+                decided["decode"] = choose_decoder(self.dataset, batches, device, log, workers=workers)
+            self.dataset.encoded = decided["decode"] == "cuda"
 
     def train_batches(
         self, rank: Rank, network: Any = None, *, start: int, stop: int, also_validating: Split | None = None
@@ -229,6 +240,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     dataset: SampleDataset
     if has_videos(common):
         given = _video_arguments(common) | {"background": background_of(common, names)}
+        given["encoded"] = common.data.decode == "cuda"
         dataset = VideoDataset(records, protocol, seed=common.seed, flip_labels=flip, **given)
         scanned, unreadable = dataset.index.num_videos, len(dataset.index.errors)
         faults = {row: f"{records.where(row)}: {error}" for row, error in dataset.index.errors.items()}
@@ -239,6 +251,7 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
             description += f"{len(dataset.index) - len(records)} of background"
         if (near := protocol.video_sampling.near_key) is not None:
             description += f", frames moved to key frames up to {near:g} s away"
+        description += ", decoded on the GPU" if dataset.encoded else ""
     else:
         listed = len(records)
         records, store, description = open_frames(common, records)
@@ -295,13 +308,17 @@ def check_dataset(common: Common, protocol: ClipProtocol) -> None:
         VideoDataset.check(protocol, swaps_labels=protocol.train and bool(common.augmentation.flip_labels))
         if "decoder" in (arguments := _video_arguments(common)):
             find_reader(arguments["decoder"])  # which may not be installed
+        if common.data.decode == "cuda" and (why := lacks_torchcodec()):
+            raise ConfigError(
+                f"common.data.decode: cuda needs torchcodec for videos, which cannot be used: {why}; use cpu"
+            )
     else:
         DATASETS[protocol.clip.dataset].check_clip(protocol.clip)
 
 
 def _video_arguments(common: Common) -> dict[str, Any]:
     """Returns what data.store gives to VideoDataset besides its VideoSampling, checked. Raises: ConfigError."""
-    where, given_here = "common.data.store", ("records", "protocol", "seed", "flip_labels", "background")
+    where, given_here = "common.data.store", ("records", "protocol", "seed", "flip_labels", "background", "encoded")
     sampling = parameters_of(VideoSampling)
     own = [key for key in parameters_of(VideoDataset) if key not in given_here]
     arguments = {key: value for key, value in common.data.store.items() if key != "type" and key not in sampling}

@@ -6,8 +6,9 @@ they are decoded: videos/reader.py.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -17,17 +18,20 @@ from datasets.frame_dataset import Key, SampleDataset
 from datasets.lists.background import Background
 from datasets.lists.records import RecordList
 from datasets.places.files import bring, versioned
-from datasets.places.place import place
+from datasets.places.place import Place, place
 from datasets.protocol import ClipProtocol
 from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import DRAWN_FROM_PARTS, get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
+from datasets.videos.encoded_samples import EncodedVideoBatch, EncodedVideoSample
 from datasets.videos.index import identity
-from datasets.videos.reader import READERS, find_reader
+from datasets.videos.reader import READERS, Reader, find_reader
 from datasets.videos.scan import VideoTimes
 from datasets.videos.segments import SegmentIndex
+from datasets.videos.together import TogetherReader
 from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets
+from utils.transforms.gpu_decode import EncodedSample
 
 _CLIP_ORDER = 0xC11B5  # makes the order of a video's clips independent of the samples' generators
 
@@ -68,9 +72,12 @@ class VideoDataset(SampleDataset):
     decoder: "auto" is torchcodec where it is installed and can, else PyAV.
     cache: folder of the index of the videos; default: the user's cache folder.
     background: how many spans of background are added to the list's spans.
+    encoded: whether the frames stay encoded, for the device to decode (videos/encoded_samples.py).
 
     The other arguments and the samples are SampleDataset's.
     """
+
+    batch_kind = EncodedVideoBatch
 
     def __init__(
         self,
@@ -82,11 +89,13 @@ class VideoDataset(SampleDataset):
         decoder: Literal["auto", "pyav", "torchcodec"] = "pyav",
         cache: str | os.PathLike[str] | None = None,
         background: Background | None = None,
+        encoded: bool = False,
     ) -> None:
+        self.encoded = encoded
         self.check(protocol, swaps_labels=flip_labels is not None)
         self.clip, self.train, self.sampling = protocol.clip, protocol.train, protocol.video_sampling
-        reader = find_reader(decoder)
-        self._decoder = next(name for name, function in READERS.items() if function is reader)
+        reader: Reader = find_reader(decoder)
+        self._decoder, self._reader = next(name for name, function in READERS.items() if function is reader), reader
         self.index = SegmentIndex(records, cache=cache, context=protocol.context, background=background)
         records = self.index.records
         entries = self._entries(len(records))
@@ -225,24 +234,54 @@ class VideoDataset(SampleDataset):
         return shown[temporal_subsample(len(shown), self.clip.num_frames)]
 
     @override
-    def _ahead(self, keys: Sequence[Key]) -> None:
-        bring(self._videos.full_path(key[1] if isinstance(key, tuple) else key) for key in keys)
+    @contextlib.contextmanager
+    def _ahead(self, keys: Sequence[Key]) -> Iterator[None]:
+        """Begins to fetch the files of a batch that are far away, and reads together what its clips share."""
+        paths = [self._videos.full_path(_row(key)) for key in keys]
+        bring(paths)
+        if not self.encoded and (self.num_clips > 1 or len(set(paths)) < len(paths)):
+            self._reader = TogetherReader(READERS[self._decoder], self._asked(keys))
+        try:
+            yield
+        finally:
+            self._reader = READERS[self._decoder]
+
+    def _asked(self, keys: Sequence[Key]) -> Iterator[tuple[Place, VideoTimes, np.ndarray]]:
+        """Yields the file, its times and the frames of each clip. Samples that cannot be read are left out."""
+        for key in keys:
+            with contextlib.suppress(FrameError):  # which the sample itself reports
+                row = _row(key)
+                times = self.index.video(int(self._videos.videos[row]))
+                for clip in self.shown(key):
+                    yield place(self._videos.full_path(row)), times, clip
 
     @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:
-        index = key[1] if isinstance(key, tuple) else key
+        index = _row(key)
         file = identity(versioned([self._videos.full_path(index)])[0]) + self._decoder.encode()
         return [[file + b" %d" % frame for frame in clip] for clip in self.shown(key)]
 
-    def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray) -> bool:
+    @override
+    def _waiting(self, index: int) -> EncodedSample:
+        return EncodedVideoSample(self.records.where(index))
+
+    def _read(
+        self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedVideoSample
+    ) -> bool:
         video, path = int(self._videos.videos[index]), place(self._videos.full_path(index))
         wanted = self.indices(index, rng, epoch)
-        pictures = READERS[self._decoder](path, self.index.video(video), wanted.ravel() + self.index.first(video))
+        times, shown = self.index.video(video), wanted + self.index.first(video)
+        if isinstance(clips, EncodedVideoSample):
+            return clips.show(path, times, shown, self.transform, rng)
         flipped, crops = False, self.transform.num_crops
-        for number, numbers in enumerate(wanted):
-            clip = pictures[number * len(numbers) : (number + 1) * len(numbers)]
-            flipped = self.transform.apply(clip, rng, clips[number * crops : (number + 1) * crops])[1]
+        for number, numbers in enumerate(shown):
+            pictures = self._reader(path, times, numbers)
+            flipped = self.transform.apply(pictures, rng, clips[number * crops : (number + 1) * crops])[1]
         return flipped
+
+
+def _row(key: Key) -> int:
+    return key[1] if isinstance(key, tuple) else key
 
 
 def near_keys(times: VideoTimes, indices: np.ndarray, seconds: float) -> np.ndarray:

@@ -33,6 +33,15 @@ _ANY_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__versi
 # the H.264 decoder says this about its list of reference pictures, which it repairs without damage to the picture
 _HARMLESS = ("mmco: unref short failure",)
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": str(MOST_PIXELS)}
+# looking into a file, FFmpeg decodes a picture or more, which takes most of the time of opening it
+_KNOWN_OPTIONS = _OPTIONS | {
+    "probesize": "32",
+    "analyzeduration": "1",
+    "fpsprobesize": "0",
+    "skip_frame": "all",
+    "skip_idct": "all",
+    "skip_loop_filter": "all",
+}
 _STREAM_OPTIONS = {
     "format_whitelist": f"{FORMATS},rtsp,rtp,sdp,hls,live_flv,mpjpeg",
     "protocol_whitelist": "http,https,httpproxy,tcp,tls,udp,rtp,rtmp,rtmps,rtmpt,srt,crypto,data",
@@ -45,8 +54,11 @@ Opened = tuple[av.container.InputContainer, av.VideoStream]
 
 
 @contextlib.contextmanager
-def opened(path: Place) -> Iterator[Opened]:
+def opened(path: Place, *, known: bool = False) -> Iterator[Opened]:
     """Opens a file and its first video stream that is not a cover picture, to be decoded in one thread.
+
+    known: whether the video was scanned before. Its first pictures are not looked at then, and what the stream says
+        about colours and formats is right only after decoding.
 
     Raises: FrameError, naming the file, if it is missing, empty, not a video, HDR or has no video stream, or if FFmpeg
     raises an error inside the `with` block.
@@ -57,12 +69,12 @@ def opened(path: Place) -> Iterator[Opened]:
         if path.stat().st_size == 0:
             raise FrameError(f"{path}: the file is empty (0 bytes)")
         # FFmpeg takes what is before a colon for a protocol; an absolute path begins with a slash
-        with _opened(path, str(path.absolute())) as found:
+        with _opened(path, str(path.absolute()), known=known) as found:
             yield found
         return
     stream = open_file(path)
     try:
-        with _opened(path, stream) as found:
+        with _opened(path, stream, known=known) as found:
             yield found
     finally:
         if stream.error is not None:  # which FFmpeg takes for the end of the file
@@ -70,9 +82,9 @@ def opened(path: Place) -> Iterator[Opened]:
 
 
 @contextlib.contextmanager
-def _opened(path: Place, source: str | Stream) -> Iterator[Opened]:
+def _opened(path: Place, source: str | Stream, *, known: bool) -> Iterator[Opened]:
     try:
-        container = av.open(source, mode="r", options=_OPTIONS, **_ANY_METADATA)
+        container = av.open(source, mode="r", options=_KNOWN_OPTIONS if known else _OPTIONS, **_ANY_METADATA)
     except av.ArgumentError:
         raise FrameError(f"{path}: cannot be read as a video (its content is of no video format)") from None
     except av.FFmpegError as error:

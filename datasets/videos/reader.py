@@ -12,15 +12,29 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
 
 from datasets.places.files import Stream, is_plain, open_file
 from datasets.places.place import Place
-from datasets.videos.container import HDR, Converter, Opened, decode, hdr_refused, listening, opened
+from datasets.videos.container import (
+    HDR,
+    Converter,
+    Opened,
+    decode,
+    hdr_refused,
+    listening,
+    opened,
+    orientation,
+)
 from datasets.videos.scan import VideoTimes, size_changes
 from utils.errors import ConfigError, FrameError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Reader = Callable[[Place, VideoTimes, np.ndarray], list[np.ndarray]]
 MOST_REORDERED = 16  # frames that H.264 and HEVC decode before one that is shown earlier
@@ -30,7 +44,7 @@ Found = dict[int, av.VideoFrame]  # by position in the video
 class _Kept(threading.local):
     """Keeps the file that a thread has read last open: samples of a long video often follow each other.
 
-    Opening takes 1 ms for a short video, and 8 ms for one of an hour, as long as eight frames.
+    Opening takes 0.4 ms for a short video, and 8 ms for one of an hour, as long as eight frames.
     """
 
     def __init__(self) -> None:
@@ -40,12 +54,12 @@ class _Kept(threading.local):
 
     @contextlib.contextmanager
     def opened(self, path: Place) -> Iterator[Opened]:
-        """Opens a file like `container.opened`, which raises the same errors. After an error it is closed.
+        """Opens a scanned file like `container.opened`, which raises the same errors. After an error it is closed.
 
         One at an address or in a tar is not kept open: its cache keeps what was read.
         """
         if not (isinstance(path, Path) and is_plain(path)):
-            with opened(path) as found:
+            with opened(path, known=True) as found:
                 yield found
             return
         try:
@@ -62,8 +76,8 @@ class _Kept(threading.local):
         except OSError:
             file = ()
         if self._found is None or not file or file != self._file:
-            self._close()
-            self._found = self._open.enter_context(opened(path))
+            self.close()
+            self._found = self._open.enter_context(opened(path, known=True))
             self._file = file
         try:
             yield self._found
@@ -73,12 +87,13 @@ class _Kept(threading.local):
             if not kept.__exit__(type(error), error, error.__traceback__):
                 raise
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Closes the file that is still open, if one is."""
         self._found, self._file = None, ()
         self._open.close()
 
 
-_KEPT = _Kept()
+KEPT = _Kept()
 
 
 def read_pyav(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
@@ -89,9 +104,11 @@ def read_pyav(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.nd
     wanted = np.unique(indices).tolist()
     found: Found = {}
     if times.seekable:
-        with _KEPT.opened(path) as (container, stream):
+        with KEPT.opened(path) as (container, stream):
             for key, positions in _runs(times, wanted):
                 found |= _decode_run(container, stream, times, key, positions)
+            if (curve := stream.codec_context.color_trc) in HDR:  # known to an index that an older version has made
+                raise FrameError(f"{path}: {hdr_refused(HDR[curve])}")
     if missing := [position for position in wanted if position not in found]:
         with opened(path) as (container, stream):
             found |= _from_start(path, decode(container, stream), times, missing)
@@ -100,7 +117,7 @@ def read_pyav(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.nd
             what = "is damaged" if position in found else "cannot be decoded"
             raise FrameError(f"{path}: frame index {position} of {len(times)} {what}")
     converter = Converter()
-    pictures = {position: converter.upright(frame) for position, frame in found.items()}
+    pictures = {position: converter.upright(found.pop(position)) for position in wanted}  # never all frames twice
     if len(sizes := {times.size, *(picture.shape[:2] for picture in pictures.values())}) > 1:
         raise FrameError(f"{path}: {size_changes(sizes)}")
     return [pictures[index] for index in np.asarray(indices).tolist()]
@@ -109,8 +126,15 @@ def read_pyav(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.nd
 def read_torchcodec(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
     """Decodes frames like `read_pyav` with torchcodec, which begins at any key frame and rotates videos upright itself.
 
-    Raises: FrameError, also for a video whose frames are found only by counting from its start.
+    Raises: FrameError, also for a video whose frames are found only by counting from its start, or that is mirrored.
     """
+    return list(decode_torchcodec(path, times, indices).numpy())
+
+
+def decode_torchcodec(
+    path: Place, times: VideoTimes, indices: np.ndarray, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Decodes frames like `read_torchcodec` on a device; returns uint8 (n, H, W, 3) there."""
     from torchcodec.decoders import VideoDecoder
 
     if not (times.seekable and times.every_key):
@@ -119,26 +143,38 @@ def read_torchcodec(path: Place, times: VideoTimes, indices: np.ndarray) -> list
             "auto or pyav"
         )
     source = str(path) if is_plain(path) else open_file(path)
+    given: dict[str, Any] = {"stream_index": times.stream, "dimension_order": "NHWC", "device": str(device)}
     try:
-        decoder = VideoDecoder(
-            source, stream_index=times.stream, dimension_order="NHWC", seek_mode="exact", num_ffmpeg_threads=1
-        )
+        decoder = VideoDecoder(source, seek_mode="exact", num_ffmpeg_threads=1, **given)
         curve = str(getattr(decoder.metadata, "color_transfer_characteristic", ""))
         if curve in HDR.values():  # known to an index that an older version has made
             raise FrameError(f"{path}: {hdr_refused(curve)}")
+        if (turned := getattr(decoder.metadata, "rotation", 0)) and str(device) != "cpu":
+            raise FrameError(f"{path}: is turned when shown, which is done on a CPU only")
+        if turned is not None and _is_mirrored(path, times):
+            raise FrameError(f"{path}: is mirrored when shown, which torchcodec does not do; use decoder: auto or pyav")
         found = decoder.get_frames_at(indices=np.asarray(indices).tolist())
     except (RuntimeError, ValueError, IndexError) as error:
         if isinstance(source, Stream) and source.error is not None:
             raise source.error from None
         raise FrameError(f"{path}: cannot be decoded: {' '.join(str(error).split())[:200]}") from error
-    stamps = np.rint(found.pts_seconds.numpy() / times.tick)
+    stamps = np.rint(found.pts_seconds.cpu().numpy() / times.tick)
     if wrong := np.flatnonzero(stamps != times.stamps[indices]).tolist():
         position = int(np.asarray(indices)[wrong[0]])
         raise FrameError(f"{path}: torchcodec gives another frame than number {position}; use decoder: auto or pyav")
-    pictures = found.data.numpy()
-    if pictures.shape[1:3] != times.size:
-        raise FrameError(f"{path}: {size_changes({times.size, pictures.shape[1:3]})}")
-    return list(pictures)
+    height, width = found.data.shape[1:3]
+    if (height, width) != times.size:
+        raise FrameError(f"{path}: {size_changes({times.size, (height, width)})}")
+    return found.data
+
+
+def _is_mirrored(path: Place, times: VideoTimes) -> bool:
+    """Returns whether a player mirrors the video, which only a frame says."""
+    with KEPT.opened(path) as (container, stream):
+        container.seek(int(times.keys[0]), stream=stream)
+        found = orientation(next(decode(container, stream), None))[1]
+        stream.codec_context.flush_buffers()
+    return found
 
 
 def read_any(path: Place, times: VideoTimes, indices: np.ndarray) -> list[np.ndarray]:
@@ -161,16 +197,22 @@ def find_reader(name: str) -> Reader:
         raise ConfigError(f"common.data.store.decoder: {name!r} is not one of {', '.join(sorted(READERS))}")
     if name == "pyav":
         return read_pyav
-    why = "it is not installed (pip install torchcodec)"
-    if importlib.util.find_spec("torchcodec") is not None:
-        try:
-            importlib.import_module("torchcodec.decoders")
-            return READERS[name]
-        except (ImportError, RuntimeError, OSError) as error:  # for example if it finds no FFmpeg libraries
-            why = " ".join(str(error).split())[:120]
+    if not (why := lacks_torchcodec()):
+        return READERS[name]
     if name == "torchcodec":
         raise ConfigError(f"common.data.store.decoder: torchcodec cannot be used: {why}; use pyav")
     return read_pyav
+
+
+def lacks_torchcodec() -> str:
+    """Returns why torchcodec cannot be used; "" where it can."""
+    if importlib.util.find_spec("torchcodec") is None:
+        return "it is not installed (pip install torchcodec)"
+    try:
+        importlib.import_module("torchcodec.decoders")
+    except (ImportError, RuntimeError, OSError) as error:  # for example if it finds no FFmpeg libraries
+        return " ".join(str(error).split())[:120]
+    return ""
 
 
 def _runs(times: VideoTimes, wanted: Sequence[int]) -> list[tuple[int, list[int]]]:
@@ -212,7 +254,8 @@ def _from_key(
     """
     found: Found = {}
     last, begin, context = -1, int(times.keys[key]), stream.codec_context
-    left = set(times.stamps[positions].tolist())
+    left, wanted, first = set(times.stamps[positions].tolist()), set(positions), times.position_of(begin) or 0
+    near = {stamp: first + place for place, stamp in enumerate(times.stamps[first : positions[-1] + 1].tolist())}
     with listening() as heard, _skipping(context):
         for count, packet in enumerate(container.demux(stream)):
             if not count and packet.pts != begin:  # seeking has ended elsewhere
@@ -231,11 +274,11 @@ def _from_key(
             for frame in frames:
                 if frame.pts is not None and frame.pts < begin:
                     continue
-                position = times.position_of(frame.pts)
+                position = near[frame.pts] if frame.pts in near else times.position_of(frame.pts)
                 if position is None or position <= last:
                     return {}
                 last = position
-                if position in positions:
+                if position in wanted:
                     found[position] = frame
             if not left:
                 break

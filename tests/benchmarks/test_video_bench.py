@@ -50,9 +50,9 @@ def test_below_the_gate_and_with_a_wrong_frame_the_benchmark_fails(
 
 def test_another_frame_than_the_one_asked_for_is_noticed(tmp_path: Path) -> None:
     path = write_numbers(tmp_path / "v.mp4", "libx264", g="12")
-    videos, indices = Videos({VIDEO: path}), np.array([3, 17, 30])
+    videos, indices = Videos({VIDEO: path}), np.array([[3, 17, 30]])
     pictures = videos.readers()["ours"](path, indices)
-    assert Truth(path).wrong(pictures, indices) == 0
+    assert Truth(path).wrong(pictures, indices[0]) == 0
     assert Truth(path).wrong(pictures, np.array([3, 16, 31])) == 2
 
 
@@ -69,6 +69,7 @@ def test_all_readers_read_all_codecs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert {key[0] for key in times} == {f"{codec} 12" for codec in CODECS}
     assert {wrong[key] for key in wrong if key[2] in ("ours", "near_key")} == {0}
     assert {key[2] for key in times if key[1] == "32x2"} >= {"ours", "PyAV"}
+    assert {key[1] for key in times if key[2] == "ours, each alone"} == {"4 x TSN-8"}
     assert all(seconds >= 0 for row in times.values() for seconds in row)
 
 

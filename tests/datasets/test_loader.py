@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +101,36 @@ def test_workers_change_nothing(tiny_frames: Frames, start_method: str):
     for one, two in zip(alone, several, strict=True):
         assert torch.equal(one.clips, two.clips) and torch.equal(one.labels, two.labels)
         assert torch.equal(one.indices, two.indices) and one.faults == two.faults
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_collects_no_garbage_that_it_inherits():
+    """FFmpeg's objects would wait in the fork for threads that only the parent has."""
+    parent, (read, write), thresholds = os.getpid(), os.pipe(), gc.get_threshold()
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.own = self
+
+        def __del__(self) -> None:
+            if os.getpid() != parent:
+                os.write(write, b"collected")
+
+    gc.set_threshold(0)  # the parent does not collect it meanwhile
+    try:
+        Garbage()
+        with warnings.catch_warnings():  # Python 3.12 warns of threads
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if not child:
+            gc.collect()
+            os._exit(0 if gc.isenabled() else 1)
+    finally:
+        gc.set_threshold(*thresholds)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and gc.isenabled()
+    os.close(write)
+    assert os.read(read, 99) == b""
+    os.close(read)
 
 
 def test_a_persistent_evaluation_loader_gives_the_same_twice(tiny_frames: Frames):

@@ -171,8 +171,9 @@ class Data(Section):
     shuffle_window: PositiveInt | None = None
     """Number of videos that are shuffled among each other where lists are tars, which are then read one by one,
     in an order that is shuffled, too; None: all videos together (docs/data.md)."""
-    decode: Literal["cpu", "cuda"] = "cpu"
-    """Where JPEG frames are decoded and cropped: in the loader's workers, or on the training GPU."""
+    decode: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where JPEG frames and encoded videos are decoded and cropped: in the loader's workers (cpu), on the training GPU
+    (cuda), or where the first batches take less time (auto); the log says which."""
     feature_cache: str | None = None
     """Folder of features of frames, clips or whole videos, which are then computed once, with `type: probe`
     (docs/probe.md) and `type: segment`, which needs it; None: every epoch anew."""

@@ -50,6 +50,7 @@ class Run:
     progress: shows how far the run is.
     about: what the run says about itself, as utils.run.about.about_run returns it.
     notes: warnings that checkpoints have to keep.
+    decided: what the first list has decided for all of them.
     """
 
     args: argparse.Namespace
@@ -59,6 +60,7 @@ class Run:
     progress: Progress
     about: dict[str, Any]
     notes: list[str] = field(default_factory=list)
+    decided: dict[str, Any] = field(default_factory=dict)
 
     def with_config(self, config: ConfigFile) -> Run:
         """Returns the same run by another config, such as the one in a checkpoint of --fusion-list."""
@@ -83,10 +85,10 @@ class Run:
         }
 
     def prepare(self, model: nn.Module, *lists: Any) -> None:
-        """Makes what a method over whole videos needs of lists before its first batch; nothing for other methods."""
+        """Makes what lists need before their first batch: features of whole videos, where frames are decoded."""
         for part in lists:
             if part is not None:
-                part.prepare(model, self.rank.device, self.folder.log)
+                part.prepare(model, self.rank.device, self.folder.log, self.decided)
 
     def score(self, model: nn.Module, videos: ScoredList, precision: Precision, name: str) -> Any:
         """Scores a list: validation during training and --evaluate both come here. name: what is scored."""

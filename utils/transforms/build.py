@@ -95,10 +95,8 @@ def make_augment(common: Common, preset: Preset, clip: ClipSpec, *, train: bool)
 
 def check_decode(common: Common) -> None:
     """Raises ConfigError where there is nothing for `decode: cuda` to decode."""
-    what = {"video": "encoded videos (data.store.type: video)", "flow": "optical flow (model.modality: flow)"}
-    for kind in (common.data.store.get("type"), common.model.modality):
-        if common.data.decode == "cuda" and kind in what:
-            raise ConfigError(f"common.data.decode: cuda decodes JPEG frames in colour, not {what[kind]}")
+    if common.data.decode == "cuda" and common.model.modality == "flow":
+        raise ConfigError("common.data.decode: cuda decodes frames in colour, not optical flow (model.modality: flow)")
 
 
 def check_feature_cache(common: Common) -> None:

@@ -8,7 +8,7 @@ files and refuse the same ones.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -116,23 +116,31 @@ class EncodedBatch:
         dtype = torch.float32 if self.interpolation == "float" else torch.uint8
         out = torch.zeros((len(self.samples), *self.shape), dtype=dtype, device=device)
         faults = [""] * len(self.samples)
-        frames = [frame for sample in self.samples for clip in sample.clips for frame in clip.frames]
-        decoded = iter(_decode_jpegs([frame for frame in frames if isinstance(frame, bytes)], device))
-        for number, sample in enumerate(self.samples):
-            views: list[Tensor] = []
-            for clip in sample.clips:
-                pictures: list[Tensor] = []
-                for position, frame in enumerate(clip.frames):
-                    picture = next(decoded) if isinstance(frame, bytes) else _from_worker(frame, device)
-                    if isinstance(picture, Tensor):
-                        pictures.append(picture)
-                    elif not faults[number]:
-                        faults[number] = f"{sample.name}: frame {position + 1} of {len(clip.frames)}: {picture}"
-                if not faults[number]:
-                    views.append(self._cut(pictures, clip.plan, clip.flip))
-            if views and not faults[number]:
+        for number, (sample, clips) in enumerate(zip(self.samples, self._pictures(device), strict=True)):
+            if isinstance(clips, str):
+                faults[number] = clips
+            elif clips:
+                views = [
+                    self._cut(pictures, clip.plan, clip.flip)
+                    for pictures, clip in zip(clips, sample.clips, strict=True)
+                ]
                 out[number] = torch.cat(views)
         return out.permute(0, 1, 5, 2, 3, 4), faults
+
+    def _pictures(self, device: torch.device) -> Iterator[list[list[Tensor]] | str]:
+        """Yields for each sample the frames of its clips, uint8 (3, H, W) on the device, or why one is not readable."""
+        frames = [frame for sample in self.samples for clip in sample.clips for frame in clip.frames]
+        decoded = iter(_decode_jpegs([frame for frame in frames if isinstance(frame, bytes)], device))
+        for sample in self.samples:
+            clips: list[list[Tensor]] = []
+            fault = ""
+            for clip in sample.clips:
+                found = [next(decoded) if isinstance(one, bytes) else _from_worker(one, device) for one in clip.frames]
+                clips.append([one for one in found if isinstance(one, Tensor)])
+                for position, picture in enumerate(found):
+                    if isinstance(picture, str):
+                        fault = fault or f"{sample.name}: frame {position + 1} of {len(found)}: {picture}"
+            yield fault or clips
 
     def _cut(self, pictures: list[Tensor], plan: Plan, flip: bool) -> Tensor:
         """Carries out a plan as `CutClip.cut` does: T pictures (3, H, W) -> (crops, T, H, W, 3)."""

@@ -38,8 +38,11 @@ def ffmpeg(*arguments: str | Path) -> bytes:
 
 
 def make_hdr(path: Path, curve: str) -> Path:
+    """Writes HDR video; in Matroska only its pictures say that it is HDR."""
     path.parent.mkdir(exist_ok=True)
     look = ("-color_primaries", "bt2020", "-color_trc", curve, "-colorspace", "bt2020nc")
+    if path.suffix == ".mkv":
+        look = ("-x264-params", f"colorprim=bt2020:transfer={curve}:colormatrix=bt2020nc")
     ffmpeg(*SOURCE, "-vf", "format=yuv420p10le", "-c:v", "libx264", *look, path)
     return path
 
@@ -71,9 +74,10 @@ def test_every_reader_refuses_hdr_by_name(curve: str, tmp_path: Path) -> None:
 
 
 @needs_torchcodec
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
 @pytest.mark.parametrize("curve", CURVES)
-def test_hdr_that_an_older_index_knows_is_refused_when_a_clip_is_read(curve: str, tmp_path: Path) -> None:
-    path = make_hdr(tmp_path / "v.mp4", curve)
+def test_hdr_that_an_older_index_knows_is_refused_when_a_clip_is_read(curve: str, ending: str, tmp_path: Path) -> None:
+    path = make_hdr(tmp_path / f"v.{ending}", curve)
     with mock.patch.object(container, "HDR", {}):
         times = scan(path)
     assert len(times) == 3

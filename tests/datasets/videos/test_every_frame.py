@@ -21,6 +21,7 @@ from datasets import VideoDataset
 from datasets.labeled_videos import LabeledVideoDataset, make_clip_sampler
 from datasets.lists.records import RecordList, read_list
 from datasets.videos import reader as video_reader
+from datasets.videos.container import opened
 from datasets.videos.reader import READERS, find_reader, read_any, read_pyav, read_torchcodec
 from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.video import Video
@@ -232,7 +233,7 @@ def test_a_file_stays_open_for_the_next_sample_and_another_one_in_its_place_is_o
 ) -> None:
     path, opened = tmp_path / "v.mp4", []
     real = video_reader.opened
-    monkeypatch.setattr(video_reader, "opened", lambda path: opened.append(path) or real(path))
+    monkeypatch.setattr(video_reader, "opened", lambda path, **how: opened.append(path) or real(path, **how))
     for first in (0, 50):
         write_numbers(tmp_path / "new.mp4", "libx264", g="12", first=first)
         (tmp_path / "new.mp4").replace(path)
@@ -247,6 +248,27 @@ def test_a_file_stays_open_for_the_next_sample_and_another_one_in_its_place_is_o
     path.unlink()
     with pytest.raises(FrameError, match="no such file"):
         read_pyav(path, times, np.array([3]))
+
+
+def test_no_picture_is_decoded_to_open_a_file_that_was_scanned(folder: Path) -> None:
+    path = write_numbered(folder, "b_frames.mp4")
+    for known in (False, True):
+        with opened(path, known=known) as (_, stream):
+            assert (stream.codec_context.pix_fmt is None) == known
+
+
+def test_a_scanned_file_that_does_not_say_how_frames_are_reordered_gives_them_in_order(tmp_path: Path) -> None:
+    path = write_numbers(tmp_path / "v.mp4", "libx264", g="12", b="400k", bf="3")
+    data = bytearray(path.read_bytes())
+    begin = data.index(b"avcC") + 12
+    parameters = data[begin : begin + int.from_bytes(data[begin - 2 : begin], "big")]
+    # bitstream_restriction: present, over borders, 0, 0, 9, 9, then how many frames are reordered
+    place = "".join(f"{byte:08b}" for byte in parameters).rindex("1111" + "0001010" * 2)
+    data[begin + place // 8] ^= 0x80 >> place % 8
+    path.write_bytes(data)
+    times = scan(path)
+    for wanted in ([5, 7, 30], [*range(COUNT)]):
+        assert [number_of(picture) for picture in read_pyav(path, times, np.array(wanted))] == wanted
 
 
 @pytest.mark.parametrize("name", ["open_gop.mp4", "hevc_open_gop.mkv", "interlaced.mp4", "intra_refresh.mp4"])

@@ -48,8 +48,9 @@ def write(folder: Path, extra: str = "fps: 12") -> Path:
 
 @pytest.mark.whole
 def test_a_run_from_videos(config: Path):
-    assert main.main(["--config", str(config)]) == 0
+    assert main.main(["--config", str(config), "common.data.decode=auto"]) == 0
     log = (config.parent / "log.txt").read_text()
+    assert log.count("data.decode: auto chooses cpu: this run has no GPU") == 1, "once for both lists"
     assert "encoded videos, 3 scanned, 0 of them unreadable" in log
     assert log.count("scanning 3 videos, once; 0 are known") == 1, "both lists name them, and the log says it"
     assert (
@@ -67,22 +68,22 @@ def open_train(common: Common) -> Split:
     return open_split(common, "train", train_protocol(common))
 
 
-def test_wrong_settings_are_named(config: Path, tmp_path: Path):
+def test_wrong_settings_are_named(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     common = load_config(write(tmp_path, "smpler: random")).common
     with pytest.raises(ConfigError, match=r"common\.data\.store\.smpler: video does not take it.*sampler"):
         open_train(common)
     common = load_config(write(tmp_path, "fps: 12"), ["common.model.num_class=3"]).common
     with pytest.raises(ListError, match=r"names 2 classes, but model\.num_class is 3"):
         open_train(common)
-    common = load_config(config, ["common.data.decode=cuda"]).common
-    refused = r"common\.data\.decode: cuda decodes JPEG frames in colour, not encoded videos"
-    with pytest.raises(ConfigError, match=refused):
-        open_train(common)
-    with pytest.raises(ConfigError, match=refused):
-        train_protocol(common)
-    common = load_config(config, ["common.data.decode=cuda", "common.data.store={type: disk}"]).common
-    train_protocol(common)  # a dry run may be on a machine without a GPU
-    with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda needs a GPU, and this run has none"):
+    lacks: list[str] = [""]
+    monkeypatch.setattr("datasets.split.lacks_torchcodec", lambda: lacks[-1])
+    for store in ("type: disk", "type: video"):
+        common = load_config(config, ["common.data.decode=cuda", f"common.data.store={{{store}}}"]).common
+        train_protocol(common)  # a dry run may be on a machine without a GPU
+        with pytest.raises(ConfigError, match=r"common\.data\.decode: cuda needs a GPU, and this run has none"):
+            open_train(common)
+    lacks.append("it is not installed")
+    with pytest.raises(ConfigError, match=r"data\.decode: cuda needs torchcodec for videos, .* not installed; use cpu"):
         open_train(common)
     common = load_config(config).common
     assert missing(common, "train", train_protocol(common))[1] == 3
