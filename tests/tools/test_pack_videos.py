@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from datasets.places.files import open_file
 from datasets.video_dataset import VideoDataset
 from datasets.videos import index
 from datasets.videos.scan import scan
-from tests.helpers.dumping import entries
+from tests.helpers.afar import forget
+from tests.helpers.dumping import entries, run_here
+from tests.helpers.file_server import FileServer
 from tests.helpers.make_video import make_video, truncate
 from tests.helpers.numbered import number_of, write_late_numbers, write_numbers
 from tests.helpers.protocol import for_training
@@ -56,6 +58,7 @@ def videos(tmp_path: Path) -> Path:
 def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Packs in this process, without the seconds that workers need to start, and measures nothing."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("DATA_CACHE", str(tmp_path / "blocks"))
     monkeypatch.setattr(packing, "measure_trade", lambda *_, **__: "not measured")
     for module in (trade, packing):
         monkeypatch.setattr(module, "run_jobs", run_here)
@@ -65,15 +68,6 @@ def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measures what packing saves and costs."""
     monkeypatch.setattr(packing, "measure_trade", trade.measure_trade)
-
-
-def run_here(function: Callable[[Any], Any], jobs: Iterable[Any], **_: Any) -> Iterator[tuple[Any, Any]]:
-    for job in jobs:
-        try:
-            answer = function(job)
-        except Exception as error:
-            answer = error
-        yield job, answer
 
 
 def pack(videos: Path, *options: object, code: int = 0, out: str = "out") -> str:
@@ -143,6 +137,27 @@ def test_class_folders_ids_and_tars_become_tables_of_paths(videos: Path, tmp_pat
     }
     (tmp_path / "out/lists/classInd.txt").unlink()
     assert {file.name: file.read_text() for file in (tmp_path / "out/lists").iterdir()} == wanted
+
+
+def test_videos_at_an_address_and_in_a_tar_are_packed_once_and_again_when_they_change(
+    videos: Path, tmp_path: Path, file_server: FileServer
+) -> None:
+    forget()
+    tar = write_tar(tmp_path / "s-0.tar", {"x": {"mp4": (videos / "b/2.mp4").read_bytes(), "cls": b"0"}})
+    file_server.files["/late.mp4"] = (videos / "late.mp4").read_bytes()
+    (tmp_path / "far.txt").write_text("late.mp4 1\n")
+    given = (tmp_path / "out", tmp_path / "far.txt", tar, "--root", file_server.address)
+    assert "2 videos are packed, 2 of them now" in run_tool("pack_videos", *given).stdout
+    forget()
+    assert "2 videos are packed, 0 of them now" in run_tool("pack_videos", *given).stdout
+    assert len(scan(tmp_path / "out/videos-00000.tar/late.mp4")) == 40
+    file_server.etag = '"2"'
+    os.utime(tar, (1, 1))
+    forget()
+    assert "2 videos are packed, 2 of them now" in run_tool("pack_videos", *given).stdout
+    file_server.files.pop("/late.mp4")
+    forget()
+    assert "2 videos are packed, 0 of them now" in run_tool("pack_videos", *given).stdout, "what is packed may go"
 
 
 def test_a_second_run_packs_only_what_is_new_or_changed(videos: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from datasets.videos.scan import VideoTimes, scan
 from tools.dumping.estimate import in_bytes, in_time
 from tools.dumping.pool import run_jobs
 from tools.dumping.transcode import SUFFIX, Encoding, transcode
+from utils.cli import Progress
 from utils.errors import FrameError, UserError
 
 SAMPLE = 10  # videos
@@ -65,12 +66,14 @@ def measure_trade(sources: Sequence[str], encoding: Encoding, *, sample: int, wo
     failed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         jobs = [Job(sources[at], Path(folder) / f"{at}{SUFFIX}", encoding, at) for at in chosen]
-        for job, answer in run_jobs(measure, jobs, workers=min(workers, len(jobs)), started=lambda _: None):
-            if isinstance(answer, Trade):
-                trades.append(answer)
-            else:
-                text = str(answer)
-                failed.append(text if job.source in text else f"{job.source}: {text}")
+        with Progress(len(jobs), unit="videos measured") as progress:
+            for job, answer in run_jobs(measure, jobs, workers=min(workers, len(jobs)), started=lambda _: None):
+                if isinstance(answer, Trade):
+                    trades.append(answer)
+                else:
+                    text = str(answer)
+                    failed.append(text if job.source in text else f"{job.source}: {text}")
+                progress.advance(1)
     if not trades:
         raise UserError(f"none of the {len(failed)} videos of the sample can be packed: {failed[0]}")
     said = in_words(trades, encoding, sum(map(_size, sources)), len(sources), workers=workers)

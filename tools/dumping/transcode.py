@@ -48,16 +48,20 @@ class Codec(NamedTuple):
     options: dict[str, str]
 
 
+# without what makes decoders slow: a tenth more bytes for H.264, and half the time
+_FAST = "fastdecode"
 CODECS = {
-    "h264": Codec("libx264", "yuv420p", 20, 51, {"crf": "{crf}", "g": "{keys}", "preset": "medium"}),
+    "h264": Codec(*("libx264", "yuv420p", 20, 51), {"crf": "{crf}", "g": "{keys}", "preset": "medium", "tune": _FAST}),
     "hevc": Codec(
-        "libx265", "yuv420p", 22, 51, {"crf": "{crf}", "preset": "fast", "x265-params": "log-level=none:keyint={keys}"}
+        *("libx265", "yuv420p", 22, 51),
+        {"crf": "{crf}", "preset": "fast", "tune": _FAST, "x265-params": "log-level=none:keyint={keys}"},
     ),
     "av1": Codec(
-        "libsvtav1", "yuv420p", 28, 63, {"crf": "{crf}", "g": "{keys}", "preset": "8", "svtav1-params": "lp=1"}
+        *("libsvtav1", "yuv420p", 28, 63),
+        {"crf": "{crf}", "g": "{keys}", "preset": "8", "svtav1-params": "lp=1:fast-decode=1"},
     ),
-    "mpeg4": Codec("mpeg4", "yuv420p", 3, 31, {"qmin": "{crf}", "qmax": "{crf}", "g": "{keys}"}),
-    "mjpeg": Codec("mjpeg", "yuvj420p", 3, 31, {"qmin": "{crf}", "qmax": "{crf}"}),
+    "mpeg4": Codec(*("mpeg4", "yuv420p", 3, 31), {"qmin": "{crf}", "qmax": "{crf}", "g": "{keys}"}),
+    "mjpeg": Codec(*("mjpeg", "yuvj420p", 3, 31), {"qmin": "{crf}", "qmax": "{crf}"}),
 }
 
 

@@ -71,6 +71,7 @@ def test_a_lower_rate_keeps_the_clock_and_a_slower_video_keeps_its_frames(tmp_pa
     assert np.allclose([moment for moment, _ in found], 1 + np.arange(16) / 10, rtol=0, atol=1e-6)
     assert [number for _, number in found[:5]] == [1, 3, 6, 8, 11]  # as of FFmpeg's filter fps, which rounds times
     assert same(seen(encoded(source, tmp_path / "same.mp4", fps=25.0)), seen(source))
+    assert not Encoding("h264", 20, fps=29.97).lowers(30_000 / 1001) and Encoding("h264", 20, fps=29.0).lowers(29.97)
 
 
 @pytest.mark.parametrize(
