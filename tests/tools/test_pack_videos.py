@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from datasets.lists.records import RecordList
@@ -29,6 +28,7 @@ from tests.helpers.tars import write_tar
 from tools.dumping import pack_videos as packing
 from tools.dumping import trade, video_shards
 from tools.dumping.pack_videos import Job, pack_video
+from tools.dumping.transcode import Encoding
 from utils.clip_spec import ClipSpec
 from utils.transforms.crops import TestCrops
 from utils.transforms.cut_clip import CutClip
@@ -229,6 +229,8 @@ def test_a_damaged_video_is_named_and_left_out_of_the_lists(videos: Path, tmp_pa
     said = pack(videos, code=1)
     assert f"not packed: {videos}/a/1.mkv: " in said and "4 videos are packed, 4 of them now, 1 failed" in said
     assert "lists/train.csv: 1 of 4 lines are left out: their videos are not packed" in said
+    line = entries(tmp_path / "out")["a/1.mkv"]
+    assert line["status"] == "failed" and line["errors"][0].startswith(f"{videos}/a/1.mkv: ")
     assert "a/1" not in (tmp_path / "out/lists/train.csv").read_text()
     write_numbers(videos / "a/1.mkv", "libx264")
     assert "5 videos are packed, 1 of them now, 0 failed" in pack(videos, "--bad-videos", 0)
@@ -310,6 +312,10 @@ def test_wrong_input_is_told_before_anything_is_written(videos: Path, tmp_path: 
     (videos / "sub/val.txt").write_text("b/2.mp4 0\n")
     said = run_tool("pack_videos", out, *lists, videos / "sub/val.txt", "--root", videos, code=2).stderr
     assert "2 lists are called val.txt; rename them" in said
+    (videos / "sub/other.txt").write_text("b/2.mp4 0\n")
+    (videos / "sub/classInd.txt").write_text("0 b\n1 a\n")
+    said = run_tool("pack_videos", out, *lists, videos / "sub/other.txt", "--root", videos, code=2).stderr
+    assert "classInd.txt differ, but an experiment has one numbering of its classes" in said
 
 
 def test_out_is_not_mixed_with_other_settings_or_other_tools(videos: Path, tmp_path: Path) -> None:
@@ -318,6 +324,8 @@ def test_out_is_not_mixed_with_other_settings_or_other_tools(videos: Path, tmp_p
     assert "out was packed with crf 20 (now 30), size [0, 256] (now [0, 32]); give another OUT" in said
     (tmp_path / "out/manifest.jsonl").unlink()
     assert "videos-00000.tar: no manifest.jsonl knows it; restore that" in pack(videos, code=2)
+    (tmp_path / "mine/lists").mkdir(parents=True)
+    assert "mine/lists: holds lists that tools/pack_videos.py has not written" in pack(videos, code=2, out="mine")
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames/manifest.jsonl").write_text('{"kind": "header", "format": 1, "tool": "dump_frames"}\n')
     assert "is of tools/dump_frames.py; give another OUT" in pack(videos, code=2, out="frames")
@@ -339,10 +347,10 @@ def test_the_trade_is_measured_on_videos_and_printed_first(videos: Path, tmp_pat
 
 
 def test_a_long_video_is_measured_by_its_beginning(
-    videos: Path, monkeypatch: pytest.MonkeyPatch, measured: None
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pack(videos, "--estimate", 5)
-    monkeypatch.setattr(trade, "_LONGEST", 0.8)
-    half = pack(videos, "--estimate", 5)
-    shares = [float(said.split(" x the bytes")[0].split()[-1]) for said in (whole, half)]
-    assert np.isclose(*shares, rtol=0.4)
+    monkeypatch.setattr(trade, "_LONGEST", 0.4)
+    source = videos / "a/0.mp4"  # 40 frames, 25 a second
+    found = trade.measure(trade.Job(str(source), tmp_path / "out.mp4", Encoding("h264", 20), 0))
+    assert found.before == pytest.approx(source.stat().st_size / 4) and found.seconds == pytest.approx(0.4)
+    assert len(scan(tmp_path / "out.mp4")) == 10 and found.after == (tmp_path / "out.mp4").stat().st_size

@@ -110,6 +110,7 @@ def _videos(lists: Sequence[VideoList], encoding: Encoding) -> list[Video]:
     for name, times in Counter(one.name for one in lists).items():
         if times > 1:
             raise UserError(f"{times} lists are called {name}; rename them, as all are written into one folder")
+    _class_files(lists)
     return [Video(video, source) for video, source in found.items()]
 
 
@@ -119,6 +120,8 @@ def _manifest(out: Path, part: Part | None, encoding: Encoding) -> Manifest:
     stem = "videos" if part is None else f"videos-{part[0]}-of-{part[1]}"
     if not manifest.header and (tar := next(iter(sorted(out.glob(f"{stem}-[0-9]*{TAR}"))), None)):
         raise UserError(f"{tar}: no manifest.jsonl knows it; restore that or give another OUT")
+    if not manifest.header and part is None and (out / "lists").exists():
+        raise UserError(f"{out / 'lists'}: holds lists that tools/pack_videos.py has not written; give another OUT")
     for other, path in parts_of(out).items():
         if part is not None and other[1] != part[1]:
             joined = "run the same command once without --shard, which joins them and packs what is missing"
@@ -204,9 +207,9 @@ def _pack_missing(
                 if times is not None:
                     shards.add(names[job.video], job.out, times, line)
                     outcome["bytes"] += job.out.stat().st_size
-                    job.out.unlink()
                 else:
                     manifest.add(line)
+                job.out.unlink(missing_ok=True)
                 outcome["failed" if times is None else "packed"] += 1
                 if times is None and outcome["failed"] <= MOST_NOTES:
                     progress.note(f"not packed: {line['errors'][0]}")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from datasets.places.files import is_plain, member_extent, size_of
-from datasets.places.place import Place, place
+from datasets.places.place import Place, is_address, place
 from datasets.sampling.rules import segments_train
 from datasets.videos.reader import read_pyav
 from datasets.videos.scan import VideoTimes, scan
@@ -76,8 +76,15 @@ def measure_trade(sources: Sequence[str], encoding: Encoding, *, sample: int, wo
                 progress.advance(1)
     if not trades:
         raise UserError(f"none of the {len(failed)} videos of the sample can be packed: {failed[0]}")
-    said = in_words(trades, encoding, sum(map(_size, sources)), len(sources), workers=workers)
+    said = in_words(trades, encoding, _all_bytes(sources, chosen), len(sources), workers=workers)
     return said + (f"\n  not counted: {len(failed)} of the sample failed, such as {failed[0]}" if failed else "")
+
+
+def _all_bytes(sources: Sequence[str], chosen: Sequence[int]) -> float:
+    """Returns the bytes of all videos; of some at addresses, which would be a question for each, from the sample."""
+    if any(map(is_address, sources)):
+        return float(np.mean([_size(sources[at]) for at in chosen])) * len(sources)
+    return sum(map(_size, sources))
 
 
 def in_words(trades: Sequence[Trade], encoding: Encoding, size: float, count: int, *, workers: int) -> str:
