@@ -61,6 +61,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("give either lists to pack or --verify")
     if args.estimate and args.shard:
         parser.error("--estimate measures videos of the whole set; leave out --shard")
+    if args.bad_videos is not None and args.bad_videos < 0:
+        parser.error(f"--bad-videos {args.bad_videos}: give a number from 0 on")
     return args
 
 

@@ -308,6 +308,7 @@ def test_wrong_input_is_told_before_anything_is_written(videos: Path, tmp_path: 
     assert "contains no videos that tools/pack_videos.py has packed" in run_tool(
         "pack_videos", out, "--verify", code=2).stderr  # fmt: skip
     assert "--crf 52: for h264 it goes up to 51" in pack(videos, "--crf", 52, code=2)
+    assert "--bad-videos -1: give a number from 0 on" in pack(videos, "--bad-videos", -1, code=2)
     (videos / "sub").mkdir()
     (videos / "sub/val.txt").write_text("b/2.mp4 0\n")
     said = run_tool("pack_videos", out, *lists, videos / "sub/val.txt", "--root", videos, code=2).stderr
