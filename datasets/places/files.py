@@ -159,6 +159,18 @@ def open_tar(path: str | os.PathLike[str]) -> TarIndex:
     return open_index(text, _version(text), Stream(source, 0, source.size, text), source.size)
 
 
+def member_extent(path: str | os.PathLike[str]) -> tuple[str, int, int, int] | None:
+    """Returns the tar that a path leads into, its bytes, and from where to where the member lies in it.
+
+    None for other paths. Raises: FrameError.
+    """
+    parts = split_member(os.fspath(path))
+    if parts is None:
+        return None
+    source, start, stop = _extent(os.fspath(path))
+    return parts[0], source.size, start, stop
+
+
 def exists(path: str | os.PathLike[str]) -> bool:
     """Returns whether there is such a file, wherever it lies. Raises: FrameError if that cannot be found out."""
     text = os.fspath(path)

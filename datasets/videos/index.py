@@ -1,8 +1,8 @@
 """Scans the videos of a list for the times of their frames: each video once, whatever list it is in.
 
 What is scanned is kept video by video (scanned.py), so a run that is killed, a list with some other videos, or another
-process that scans the same list scans only what is new or changed. If a video cannot be scanned, the reason is kept,
-and the video becomes a fault when a sample needs it.
+process that scans the same list scans only what is new or changed. Tars of tools/pack_videos.py bring their times along
+(tar_times.py). If a video cannot be scanned, the reason is kept, and the video becomes a fault when a sample needs it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from datasets.places.files import has_version, without_version
 from datasets.places.place import default_cache_folder
 from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.scanned import DIGEST, Others, Scanned, ScannedVideos, Writer, open_all
+from datasets.videos.tar_times import times_beside
 from utils.errors import FrameError
 from utils.system import cores
 
@@ -88,10 +89,13 @@ def index_videos(
         todo = np.flatnonzero((rows < 0) & ~missing)
         if len(todo):
             todo = todo[np.sort(np.unique(digests[todo], axis=0, return_index=True)[1])]
-            _log.info("scanning %d videos, once; %d are known", len(todo), (rows >= 0).sum())
             writer = Writer(folder)
             with contextlib.closing(writer):
-                failed = _Scan(paths, digests, todo, writer, folder).run(threads or cores())
+                left = _not_beside(paths, digests, todo, writer)
+                if len(left):
+                    known = (rows >= 0).sum() + len(todo) - len(left)
+                    _log.info("scanning %d videos, once; %d are known", len(left), known)
+                    failed = _Scan(paths, digests, left, writer, folder).run(threads or cores())
             if writer.failed:
                 what = "cannot cache the index of videos in %s (%s): the next run scans them again"
                 _log.warning(what, folder, writer.failed)
@@ -182,6 +186,18 @@ class _Scan:
         what = "scanned %d of %d videos, %.3g a second, %s; %d cannot be read"
         _log.info(what, count, len(self._done), count / (now - self._begin), left, self._faults)
         self._next_line = now + SECONDS_BETWEEN_LINES
+
+
+def _not_beside(paths: Sequence[str], digests: np.ndarray, todo: np.ndarray, writer: Writer) -> np.ndarray:
+    """Keeps what files beside tars say of their videos, and returns the others of `todo`."""
+    left = []
+    for place in todo.tolist():
+        times = times_beside(without_version(paths[place])) if has_version(paths[place]) else None
+        if times is None:
+            left.append(place)
+        else:
+            writer.add(digests[place].tobytes(), times)
+    return np.array(left, np.int64)
 
 
 def _scan_or_error(path: str) -> Scanned:

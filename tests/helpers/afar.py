@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datasets.places import files, remote
 from datasets.stores import disk
+from datasets.videos import tar_times
 
 
 def forget() -> None:
@@ -12,3 +13,4 @@ def forget() -> None:
     remote._said = -remote._QUIET
     files._source.cache_clear()
     disk._sums_from_afar.cache_clear()
+    tar_times._open.cache_clear()

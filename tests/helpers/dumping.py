@@ -1,8 +1,9 @@
-"""What the tests of dump_frames share: dumping with one worker, and reading what lies on the disk afterwards."""
+"""What the tests of dumps share: dumping with one worker, and reading what lies on the disk afterwards."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def images(folder: Path) -> list[np.ndarray]:
 def tree(folder: Path) -> list[str]:
     """Returns what is in a folder, without the files of checksums."""
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix != ".sfv")
+
+
+def run_here(function: Callable[[Any], Any], jobs: Iterable[Any], **_: Any) -> Iterator[tuple[Any, Any]]:
+    """Does what `run_jobs` does, in this process: workers need seconds to start."""
+    for job in jobs:
+        try:
+            answer = function(job)
+        except Exception as error:
+            answer = error
+        yield job, answer
 
 
 def make_job(source: Path, out: Path, *, keep_partial: bool = False, **settings: Any) -> Job:

@@ -24,7 +24,12 @@ from utils.run.folder import RunFolder
 EVIL = "a\x1b]0;title\x07\x1b[2Jb\rc\x9b31m\u202ed\u2028e"
 HARMLESS = r"a\u001b]0;title\u0007\u001b[2Jb\u000dc\u009b31m\u202ed\u2028e"
 # what lists and labels hold is read back by the project, so it stays as it is
-ROWS_THAT_ARE_DATA = {"datasets/spans/format.py", "tools/listing/list_files.py", "tools/checking/fix.py"}
+ROWS_THAT_ARE_DATA = {
+    "datasets/spans/format.py",
+    "tools/checking/fix.py",
+    "tools/dumping/video_lists.py",
+    "tools/listing/list_files.py",
+}
 
 
 def run_and_read(main: object, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:

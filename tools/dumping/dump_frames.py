@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from datasets.lists.manifest import Manifest, Part, header_of, parts_of
 from tools.dumping.estimate import estimate_dump
@@ -68,7 +68,19 @@ def check_settings(old: dict[str, Any], settings: Settings, out: Path) -> None:
         raise UserError(f"{out} was dumped with {said}; give another OUT, or --overwrite to dump everything again")
 
 
-def in_part(jobs: Sequence[Job], part: Part | None) -> list[Job]:
+class Named(Protocol):
+    """Has the name of a video."""
+
+    @property
+    def video(self) -> str:
+        """The name, which no other video has."""
+        ...
+
+
+SomeNamed = TypeVar("SomeNamed", bound=Named)
+
+
+def in_part(jobs: Sequence[SomeNamed], part: Part | None) -> list[SomeNamed]:
     """Returns the jobs of a part, or all without one.
 
     The name of a video decides, so that machines which see other files, while these are copied, never share a video.

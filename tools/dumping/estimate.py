@@ -111,7 +111,7 @@ def _in_words(costs: Sequence[Cost], count: int, doing: str, *, workers: int, pu
         rows.append((f"all {published} published", published, workers))
     width = max(len(name) for name, _, _ in rows)
     for name, times, processes in rows:
-        took = _time(seconds * times / processes)
+        took = in_time(seconds * times / processes)
         lines.append(f"  {name:{width}}  {frames * times:12,.0f} frames  {in_bytes(size * times):>9}  {took:>12}")
     return "\n".join(lines)
 
@@ -125,7 +125,8 @@ def in_bytes(number: float) -> str:
     return f"{number:.4g} TB"
 
 
-def _time(seconds: float) -> str:
+def in_time(seconds: float) -> str:
+    """Returns a number of seconds with its unit: `3.2 min`."""
     return (
         f"{seconds:.3g} s"
         if seconds < 60

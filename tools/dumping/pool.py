@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ class WorkerDiedError(Exception):
 
 def run_jobs(
     function: Callable[[Job], Any], jobs: Iterable[Job], *, workers: int, started: Callable[[Job], None]
-) -> Iterator[tuple[Job, Any]]:
+) -> Generator[tuple[Job, Any], None, None]:
     """Yields (job, function(job)) in the order of the answers.
 
     An answer may be the exception that the function raised, or a WorkerDiedError.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -29,7 +29,15 @@ from utils.transforms.image import quick_resize
 
 TEMPLATE, FIRST_FRAME = "img_{:05d}.jpg", 1
 # errors that every other video would meet as well, so the run ends
-_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+class Sizes(Protocol):
+    """Knows the size that pictures get."""
+
+    def target(self, height: int, width: int) -> tuple[int, int]:
+        """Returns (width, height) of what a picture of this size becomes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ def guarded(job: SomeJob, work: Callable[[SomeJob], dict[str, Any]]) -> dict[str
     except FrameError as error:
         return failure(job, str(error))
     except OSError as error:
-        if error.errno in _FATAL:
+        if error.errno in FATAL:
             raise OutOfReachError(f"{job.out}: {error.strerror}") from error
         return failure(job, f"{job.source}: {error.strerror or error}")
     finally:
@@ -216,7 +224,7 @@ def chosen_pictures(video: Video, job: Job) -> Iterator[np.ndarray]:
     return (picture for _, picture in frames)
 
 
-def resized(picture: np.ndarray, settings: Settings) -> np.ndarray:
+def resized(picture: np.ndarray, settings: Sizes) -> np.ndarray:
     """Resizes a picture as the settings say."""
     height, width = picture.shape[:2]
     target = settings.target(height, width)

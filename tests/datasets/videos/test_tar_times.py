@@ -1,0 +1,99 @@
+"""Tests the times of videos that lie beside their tar: nothing is scanned, and what does not fit is not believed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.places.files import open_tar, versioned
+from datasets.videos import index
+from datasets.videos.index import index_videos
+from datasets.videos.scan import VideoTimes, scan
+from datasets.videos.tar_times import Member, read_times, write_times
+from tests.helpers.file_server import FileServer
+from tests.helpers.make_video import make_video
+from tests.helpers.tars import write_tar
+from utils.files import sha256
+
+NAMES = ("a.mp4", "b.mp4")
+
+
+@pytest.fixture
+def tar(tmp_path: Path) -> Path:
+    """A tar of two videos with their times beside it."""
+    files = [make_video(tmp_path / name, frames=20 + number) for number, name in enumerate(NAMES)]
+    path = write_tar(tmp_path / "tars/v-0.tar", [(file.name, file.read_bytes()) for file in files])
+    members = []
+    for file in files:
+        found = open_tar(path).find(file.name)
+        assert found is not None
+        members.append(Member(found[0], found[1] - found[0], scan(file)))
+    write_times(path, sha256(path), members)
+    return path
+
+
+@pytest.fixture
+def scanned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The videos that are scanned, in order."""
+    found: list[str] = []
+
+    def noted(path: str) -> VideoTimes:
+        found.append(Path(index.without_version(path)).name)
+        return scan(path)
+
+    monkeypatch.setattr(index, "scan", noted)
+    return found
+
+
+def times(tar: Path | str, cache: Path) -> list[VideoTimes]:
+    found = index_videos(versioned([f"{tar}/{name}" for name in NAMES]), cache=cache, threads=1)
+    return [found[place] for place in range(len(NAMES))]
+
+
+def test_videos_in_a_tar_are_not_scanned_if_their_times_lie_beside_it(
+    tar: Path, tmp_path: Path, scanned: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="datasets.videos")
+    found = times(tar, tmp_path / "cache")
+    assert scanned == [] and "scanning" not in caplog.text
+    for one, name in zip(found, NAMES, strict=True):
+        true = scan(tmp_path / name)
+        assert np.array_equal(one.stamps, true.stamps) and np.array_equal(one.keys, true.keys)
+        assert (one.tick, one.size, one.begins) == (true.tick, true.size, true.begins)
+    tar.with_suffix(".times").unlink()
+    times(tar, tmp_path / "cache")
+    assert scanned == [], "what was beside it is kept, as what is scanned"
+
+
+def test_times_of_another_tar_and_damaged_ones_are_ignored_with_a_warning(
+    tar: Path, tmp_path: Path, scanned: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with tar.open("ab") as file:
+        file.write(bytes(10240))  # what a longer tar ends with
+    times(tar, tmp_path / "one")
+    assert sorted(scanned) == list(NAMES) and "ignoring the times beside" in caplog.text
+    data = bytearray(tar.with_suffix(".times").read_bytes())
+    data[-70] ^= 1
+    tar.with_suffix(".times").write_bytes(data)
+    assert read_times(tar) is None and "its videos are scanned" in caplog.text
+
+
+def test_a_video_that_lies_elsewhere_in_the_tar_is_scanned(tar: Path, tmp_path: Path, scanned: list[str]) -> None:
+    found = open_tar(tar).find("b.mp4")
+    assert found is not None
+    write_times(tar, sha256(tar), [Member(found[0], found[1] - found[0] + 1, scan(tmp_path / "b.mp4"))])
+    times(tar, tmp_path / "cache")
+    assert sorted(scanned) == list(NAMES)
+
+
+@pytest.mark.whole
+def test_times_lie_beside_a_tar_at_an_address_too(
+    tar: Path, tmp_path: Path, scanned: list[str], server: FileServer
+) -> None:
+    server.files |= {f"/{file.name}": file.read_bytes() for file in tar.parent.iterdir()}
+    assert [len(one) for one in times(f"{server.address}/v-0.tar", tmp_path / "cache")] == [20, 21]
+    assert scanned == []
+    server.files.pop("/v-0.times")
