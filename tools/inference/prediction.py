@@ -10,7 +10,7 @@ import numpy as np
 from utils.segments.table import Segments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long video has tens of thousands of them
 class ClassScore:
     """One class and its score.
 
@@ -28,7 +28,7 @@ class ClassScore:
         return {"class": self.label, "name": self.name, "score": round(self.score, 6)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class WindowPrediction:
     """The answer for one window of a video.
 

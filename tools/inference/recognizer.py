@@ -72,10 +72,11 @@ class Recognizer(TrainedNetwork):
             timeline: list[WindowPrediction] = []
             windows = ""
         else:
-            counted = Counted(source.frames())
-            timeline = list(self._predictions(source, counted, topk, batch_size, window, step))
+            counted, ends, rows = self._all_windows(source, batch_size, window, step)
+            pairs = zip(ends.tolist(), rows, strict=True)
+            timeline = [WindowPrediction(start, end, self.top(row, topk), row) for (start, end), row in pairs]
             windows = self.describe_windows(source.fps, window)
-            scores = np.stack([found.scores for found in timeline]).mean(axis=0, dtype=np.float64)
+            scores = rows.mean(axis=0, dtype=np.float64)
         return Prediction(
             path=source.name,
             seconds=counted.time + 1 / source.fps,
@@ -140,15 +141,10 @@ class Recognizer(TrainedNetwork):
         source = self._open(video, fps, ends=True)
         if self.protocol.clip.whole_videos:
             return whole_timeline(self, source, window=window, step=step)
-        counted = Counted(source.frames())
-        moments, values = array("d"), array("f")  # an object for each of many windows would take more
-        for start, end, scores in self._slide(source, counted, batch_size, window, step):
-            moments.extend((start, end))
-            values.frombytes(scores.astype(np.float32).tobytes())
-        ends = np.frombuffer(moments, np.float64).reshape(-1, 2)
+        counted, ends, scores = self._all_windows(source, batch_size, window, step)
         return Timeline(
             times=(ends.sum(1) + 1 / source.fps) / 2,  # the last frame is shown until the next one would come
-            scores=np.frombuffer(values, np.float32).reshape(len(ends), -1),
+            scores=scores,
             seconds=counted.time + 1 / source.fps,
             num_frames=counted.number,
             fps=source.fps,
@@ -269,6 +265,19 @@ class Recognizer(TrainedNetwork):
         """Yields the prediction of each sliding window."""
         for start, end, scores in self._slide(video, frames, batch_size, window, step):
             yield WindowPrediction(start, end, self.top(scores, topk), scores)
+
+    def _all_windows(
+        self, video: Input, batch_size: int, window: float | None, step: float | None
+    ) -> tuple[Counted, np.ndarray, np.ndarray]:
+        """Returns the counted frames, and float64 (n, 2), float32 (n, K): ends and scores of all sliding windows."""
+        counted = Counted(video.frames())
+        # an object for each of many windows would take more, and would lie between pictures that are freed
+        moments, values = array("d"), array("f")
+        for start, end, scores in self._slide(video, counted, batch_size, window, step):
+            moments.extend((start, end))
+            values.frombytes(scores.astype(np.float32).tobytes())
+        ends = np.frombuffer(moments, np.float64).reshape(-1, 2)
+        return counted, ends, np.frombuffer(values, np.float32).reshape(len(ends), -1)
 
     def _slide(
         self, video: Input, frames: Iterable[TimedFrame], batch_size: int, window: float | None, step: float | None
