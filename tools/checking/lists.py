@@ -97,6 +97,8 @@ class DataSet:
     max_pixels: height x width that a frame may have.
     fps: frames per second of folders that are in no manifest.
     background: name of the class that data.background draws.
+    empty: whether a row of a CSV may have neither a label nor a span, for a video without spans, as type: segment takes
+        it; None where the method is unknown.
     record: whether folders of readable frames get a file with their checksums, in place of an earlier one.
     classes: the classes of all lists; None if nothing names them.
     names: class names by label, which --fix changes; None if nothing names them.
@@ -112,6 +114,7 @@ class DataSet:
     max_pixels: int = MAX_PIXELS
     fps: float | None = None
     background: str | None = None
+    empty: bool | None = False
     record: bool = False
     classes: Classes | None = None
     names: list[str] | None = None
