@@ -21,7 +21,7 @@ from datasets.lists.spans import span_in_words, span_mark
 from datasets.places.place import default_cache_folder, join, place
 from utils.errors import ListError
 from utils.flat_file import is_offsets, open_arrays, save_arrays
-from utils.scoring.label_sets import LabelSets
+from utils.scoring.label_sets import LabelSets, spaces_hint
 
 _CACHE_ABOVE = 32 << 20  # bytes of text; below this, reading the list again is as quick
 _CACHE_VERSION = 2
@@ -255,9 +255,10 @@ def _from_parsed(source: Path, root: str | os.PathLike[str], parsed: ParsedList,
 def _check_counts(records: RecordList, columns: tuple[str, ...]) -> None:
     if "num_frames" in columns and records.num_frames.min() < 1:
         worst = int(np.argmax(records.num_frames < 1))
+        hint = spaces_hint(records.path(worst)) if columns[-1] == "labels" else ""
         raise ListError(
             f"{records.where(worst)}: {records.path(worst)!r} has {records.num_frames[worst]} frames; a video needs at "
-            "least one: remove the line or dump the video again"
+            f"least one: remove the line or dump the video again{hint}"
         )
     if records.first is not None and records.first.min() < 0:
         worst = int(np.argmax(records.first < 0))
