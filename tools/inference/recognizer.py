@@ -11,7 +11,6 @@ import dataclasses
 import math
 import os
 import sys
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -31,7 +30,7 @@ from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
 from tools.inference.features import Features, Layer, Pool
 from tools.inference.inputs import FlowInput, Input, Source, open_input
 from tools.inference.network import TrainedNetwork
-from tools.inference.prediction import FramePrediction, Prediction, Timeline, WindowPrediction
+from tools.inference.prediction import FramePrediction, Prediction, Timeline, WindowPrediction, collected
 from tools.inference.shared_frames import ScoredWindow, shared_frames, shares_frames
 from tools.inference.streaming import stream_frames, streaming_network
 from tools.inference.whole_timeline import whole_timeline
@@ -187,10 +186,10 @@ class Recognizer(TrainedNetwork):
         chosen = Layer(self, layer, pool)
         source = self._open(video, fps, ends=True)
         found = self.cut(source, source.frames(), window=window, step=step)
-        rows = [(chosen.row(item.views, batch_size), (item.start, item.end)) for item in found]
-        if not rows:
+        times, rows = collected((item.start, item.end, chosen.row(item.views, batch_size)) for item in found)
+        if not len(rows):
             raise source.nothing_decoded()
-        return Features(np.stack([row for row, _ in rows]), np.array([times for _, times in rows], np.float64))
+        return Features(rows, times)
 
     def with_test(self, **changes: Any) -> Recognizer:
         """Returns the same network with another test protocol, for example `num_clips=1, num_crops=1` for one view.
@@ -271,13 +270,7 @@ class Recognizer(TrainedNetwork):
     ) -> tuple[Counted, np.ndarray, np.ndarray]:
         """Returns the counted frames, and float64 (n, 2), float32 (n, K): ends and scores of all sliding windows."""
         counted = Counted(video.frames())
-        # an object for each of many windows would take more, and would lie between pictures that are freed
-        moments, values = array("d"), array("f")
-        for start, end, scores in self._slide(video, counted, batch_size, window, step):
-            moments.extend((start, end))
-            values.frombytes(scores.astype(np.float32).tobytes())
-        ends = np.frombuffer(moments, np.float64).reshape(-1, 2)
-        return counted, ends, np.frombuffer(values, np.float32).reshape(len(ends), -1)
+        return counted, *collected(self._slide(video, counted, batch_size, window, step))
 
     def _slide(
         self, video: Input, frames: Iterable[TimedFrame], batch_size: int, window: float | None, step: float | None
