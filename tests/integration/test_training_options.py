@@ -163,9 +163,7 @@ def test_rand_augment_and_cut_mix_train(tmp_path: Path) -> None:
     assert all(np.isfinite(array).all() for array in weights(config).values())
 
 
-def test_crops_that_are_not_square_train_score_and_predict(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_crops_that_are_not_square_train_score_and_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     augmentation = {"input_size": [32, 64]}
     config = make_experiment(tmp_path, augmentation=augmentation, lr_scheduler={"base_lr": 0.01, "max_iter": 2})
     assert run(config) == 0
