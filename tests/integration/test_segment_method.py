@@ -143,6 +143,10 @@ def test_a_config_with_what_whole_videos_have_no_use_for_is_refused(
         run(experiment(films, tmp_path, **common), "--dry-run")
 
 
+def test_clips_of_whole_videos_cannot_be_drawn(films: Path, tmp_path: Path) -> None:
+    assert "no clips that could be drawn" in run_tool("browse_data", experiment(films, tmp_path), code=2).stderr
+
+
 @pytest.mark.gloo
 @pytest.mark.parametrize("head", SIZES)
 def test_two_processes_learn_and_score_as_one_does(films: Path, tmp_path: Path, head: str) -> None:
