@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from datasets import STORES
+from datasets.listed_videos import EncodedVideos, ListedVideos, StoredVideos
 from datasets.lists.background import Background
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import composed, label_base
@@ -24,12 +25,13 @@ from datasets.lists.tables import is_table, number_classes, read_videos
 from datasets.memcached_dataset import image_list_columns
 from datasets.places.files import local_copy
 from datasets.places.place import is_address, place
+from datasets.stores.check import can_look, check_on_disk
 from datasets.stores.disk import FrameStore, check_store
 from datasets.stores.flow import SERIES, FlowStore, detect_flow
 from datasets.stores.frame_names import IMAGE_SUFFIXES, detect_template
 from datasets.stores.spans import find_frames
 from utils.config.build import build
-from utils.config.schema import Common
+from utils.config.schema import SEGMENT, Common
 from utils.errors import ConfigError, FrameError, ListError
 from utils.scoring.label_sets import LabelSets
 
@@ -37,7 +39,7 @@ from utils.scoring.label_sets import LabelSets
 def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
     """Reads train_source or val_source; returns its records and the class names, None without a class file.
 
-    Only val_source may have videos without a label (-1).
+    Only val_source may have videos without a label (-1). For type: segment it is of a video without spans, in both.
 
     Raises: ConfigError if the source is not set; ListError for anything wrong with the list or its class names.
     """
@@ -55,6 +57,8 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
         columns, given["multi_label"] = list_columns(common, copy), common.multi_label
         if has_videos(common) or is_shards(copy) or is_table(copy):
             given |= {"columns": columns, "encoded": has_videos(common)}
+            if common.model.type == SEGMENT:
+                given |= {"unlabelled": False, "empty": True}
             records, names = read_videos(copy, **given, classes=classes)
         else:
             columns = label_columns(columns, multi_label=given.pop("multi_label"))
@@ -206,12 +210,34 @@ def open_flow(common: Common, records: RecordList) -> tuple[RecordList, FlowStor
     return records, store, f"{description}, {fewer} fewer than the list's frames, {kind} store"
 
 
+def open_whole(common: Common, records: RecordList) -> ListedVideos:
+    """Opens the videos of a list for a method that sees them whole.
+
+    Raises: ListError for folders of frames that are not there, or of an unknown length or rate.
+    """
+    if has_videos(common):
+        return EncodedVideos(records, cache=common.data.store.get("cache"))
+    store, description = _store_of(common, records)
+    videos = StoredVideos(records, store, description, fps=common.data.fps, max_pixels=common.data.max_pixels)
+    if can_look(store):
+        check_on_disk(videos.whole, store, allowed=common.bad_frame_budget)
+    return videos
+
+
 def open_store(common: Common, records: RecordList) -> tuple[RecordList, FrameStore, str]:
     """Opens the store of frames that data.store sets, like `open_frames`."""
+    store, description = _store_of(common, records)
+    return records if _are_images(common, records) else _find_frames(common, records, store), store, description
+
+
+def _are_images(common: Common, records: RecordList) -> bool:
+    return common.model.type == "img" and Path(records.path(0)).suffix.lower() in IMAGE_SUFFIXES
+
+
+def _store_of(common: Common, records: RecordList) -> tuple[FrameStore, str]:
     kind, arguments = store_type(common), _store_arguments(common)
     template, first, description = None, 0, f"{kind} store"
-    images = common.model.type == "img" and Path(records.path(0)).suffix.lower() in IMAGE_SUFFIXES
-    if images:
+    if _are_images(common, records):
         description = f"image files, {description}"
     elif getattr(STORES.get(kind), "reads_files", True):
         given = common.data.frame_template, common.data.first_frame
@@ -224,8 +250,8 @@ def open_store(common: Common, records: RecordList) -> tuple[RecordList, FrameSt
             f"common.data.store.type: memcached keeps frames of a disk, and {records.root} is an address, whose frames "
             "are kept on this machine's disk anyway: omit data.store"
         )
-    store = build(STORES, kind, arguments, where="common.data.store", **runtime)
-    return records if images else _find_frames(common, records, store), store, description
+    store: FrameStore = build(STORES, kind, arguments, where="common.data.store", **runtime)
+    return store, description
 
 
 def _find_frames(common: Common, records: RecordList, store: FrameStore) -> RecordList:

@@ -207,7 +207,7 @@ def values_in_force(train: ClipProtocol, val: ClipProtocol) -> dict[str, Any]:
     rule, augment = train.transform.rule, train.augment
     values = {
         "model.stack": train.clip.stack,
-        "augmentation.input_size": train.transform.size[0],
+        "augmentation.input_size": _as_given(train.transform.size),
         "augmentation.test_resize": getattr(val.transform.rule, "resize", None),
         "augmentation.crop": next((name for name, kind in TRAIN_CROPS.items() if isinstance(rule, kind)), TEST_CROP),
         "augmentation.scales": getattr(rule, "scales", None),
@@ -220,8 +220,13 @@ def values_in_force(train: ClipProtocol, val: ClipProtocol) -> dict[str, Any]:
         "test.num_crops": val.transform.num_crops,
         "test.sampling": val.clip.sampling,
         "test.num_frames": val.clip.num_frames,
-        "test.input_size": val.transform.size[0],
+        "test.input_size": _as_given(val.transform.size),
         "test.average": val.average,
         "test.batch_size": val.batch_size,
     }
     return {f"common.{key}": list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _as_given(size: tuple[int, int]) -> int | tuple[int, int]:
+    """Returns a crop's size as a config has it: the side of a square, or height and width."""
+    return size[0] if size[0] == size[1] else size

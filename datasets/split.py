@@ -22,7 +22,7 @@ from datasets.frame_dataset import FrameDataset, SampleDataset
 from datasets.lists.groups import fold_split, group_names
 from datasets.lists.shards import is_shards, missing_shard, shard_starts
 from datasets.loader import EvalShard, TrainStream, Window, balanced_chances, make_loader
-from datasets.open import background_of, flip_labels, has_videos, open_frames, open_list, store_type
+from datasets.open import background_of, flip_labels, has_videos, open_frames, open_list, open_whole, store_type
 from datasets.places.files import exists
 from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
@@ -234,8 +234,10 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     digest = records.digest()
     if protocol.clip.whole_videos:
         assert common.data.feature_cache is not None
-        videos: Any = WholeVideos(records, protocol, common.data.feature_cache, num_class=common.model.num_class)
-        return Split(name, common, protocol, videos, names, f"windows of {protocol.clip.window:g} s", digest)
+        videos, folder = open_whole(common, records), common.data.feature_cache
+        films: Any = WholeVideos(records, videos, protocol, folder, num_class=common.model.num_class)
+        description = f"{videos.description}, windows of {protocol.clip.window:g} s"
+        return Split(name, common, protocol, films, names, description, digest)
     flip = flip_labels(common, names) if name == "train" else None
     dataset: SampleDataset
     if has_videos(common):
@@ -360,7 +362,9 @@ def missing(common: Common, name: str, protocol: ClipProtocol) -> tuple[str | No
             shard_starts([records.path(row) for row in range(len(records))])
     background_of(common, names)
     try:
-        if not has_videos(common):
+        if protocol.clip.whole_videos:
+            open_whole(common, records)
+        elif not has_videos(common):
             seen, store, _ = open_frames(common, records)
             if can_look(store):
                 check_on_disk(seen, store, allowed=common.bad_frame_budget)

@@ -20,15 +20,15 @@ import torch
 
 from datasets.cached_features import Frozen, origin
 from datasets.frame_dataset import Key
+from datasets.listed_videos import ListedVideos, first_rows
 from datasets.lists.records import RecordList
 from datasets.lists.spans import not_there, seconds_beyond, warn_of_ends
-from datasets.places.files import versioned
 from datasets.protocol import ClipProtocol
-from datasets.videos.index import identity
-from datasets.videos.video import Counted, TimedFrame, Video
+from datasets.videos.video import Counted, TimedFrame
 from datasets.windows import WindowClips, cut_video
 from utils.errors import ConfigError, FrameError, ListError
 from utils.flat_file import open_arrays, save_arrays
+from utils.processes import session
 from utils.segments.table import Segments
 from utils.training.batch import Batch
 
@@ -109,41 +109,61 @@ def features_of(
 class WholeVideos:
     """Holds the videos of a list with spans. A sample is a whole video: its features, and where its spans lie in them.
 
+    videos: the same videos, to be opened.
     folder: where the features of videos are kept.
     num_class: K; the background is class K.
+    faults: why videos cannot be used, by their number.
 
-    Raises: ListError for a list without spans, with spans in frames, or with a record that has no label.
+    Raises: ListError for a list without spans, or with a span that has no label.
     """
 
-    def __init__(self, records: RecordList, protocol: ClipProtocol, folder: str, *, num_class: int) -> None:
+    def __init__(
+        self, records: RecordList, videos: ListedVideos, protocol: ClipProtocol, folder: str, *, num_class: int
+    ) -> None:
         if records.spans is None:
+            what = "its lines have no start and end" if records.labelled.any() else "none of its videos has a span"
             raise ListError(
-                f"{records.source}: its lines have no start and end, which a method for segments learns from; "
-                "tools.spans --lists writes such lists"
+                f"{records.source}: {what}, which a method for segments learns from; tools.spans --lists writes such "
+                "lists"
             )
-        if records.in_frames:
-            raise ListError(f"{records.source}: its spans are in frames; type: segment needs them in seconds")
-        if not records.labelled.all():
-            row = int(np.argmin(records.labelled))
+        whole = ~(records.spans[:, 0] >= 0)
+        if (unknown := ~records.labelled & ~whole).any():
+            row = int(np.argmax(unknown))
             raise ListError(
                 f"{records.where(row)}: {records.path(row)} has no label; type: segment learns from, and is scored by, "
                 "all that happens in a video: give it a label, or remove the line"
             )
         self.protocol, self.folder, self.num_class = protocol, Path(folder), num_class
-        self._records = records
-        paths = [records.path(row) for row in range(len(records))]
-        first: dict[str, int] = {}  # the first record of each video
-        for row, path in enumerate(paths):
-            first.setdefault(path, row)
+        self._records, self._videos = records, videos
+        first = first_rows(records)
         self._paths, self._first = list(first), list(first.values())
-        self._full = [records.full_path(row) for row in self._first]
-        place = {path: number for number, path in enumerate(self._paths)}
-        ends = np.nan_to_num(np.asarray(records.spans, np.float64), nan=0.0)
-        whole = np.isnan(records.spans[:, 0])
-        ends[whole, 1] = np.inf  # until the end of the video, whenever that is
-        self._spans = _Spans(np.array([place[path] for path in paths]), ends, np.asarray(records.labels))
-        self._files: list[Path] = []
+        self._files: dict[int, Path] = {}
         self.faults: dict[int, str] = {}
+        place = {path: number for number, path in enumerate(self._paths)}
+        rows = np.flatnonzero(records.labelled)  # a line without label and span says that nothing happens in its video
+        ends = np.where(whole[:, None], [0.0, np.inf], records.spans)  # inf: the end of the video, whenever that is
+        numbers = np.array([place[path] for path in map(records.path, rows.tolist())])
+        self._spans = _Spans(rows, numbers, ends[rows], np.asarray(records.labels)[rows])
+        if records.in_frames:
+            self._to_seconds()
+
+    def _to_seconds(self) -> None:
+        """Turns spans in frames into seconds; a video that lacks a frame of one is a fault."""
+        for number in np.unique(self._spans.video).tolist():
+            chosen = np.flatnonzero(self._spans.video == number)
+            row = int(self._spans.row[chosen[0]])
+            try:
+                moments = self._videos.moments(number)
+                last = len(moments) - 1
+                ends = self._spans.ends[chosen]
+                if (beyond := np.isfinite(ends[:, 1]) & (ends[:, 1] > last)).any():
+                    row = int(self._spans.row[chosen[np.argmax(beyond)]])
+                    raise FrameError(f"{self._videos.name(number)}: {not_there(frames=True)}; it has {last} frames")
+                there = np.isfinite(ends)
+                ends[there] = moments[ends[there].astype(np.int64)]
+                self._spans.ends[chosen] = ends
+            except FrameError as error:
+                self.faults[number] = f"{self._records.where(row)}: {error}"
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -157,6 +177,8 @@ class WholeVideos:
     def description(self) -> str:
         """Returns what the list holds, for the log, and which of its spans the labels of moments cannot show."""
         text = f"{len(self)} videos, {len(self._spans.label)} spans"
+        if empty := len(self) - len(np.unique(self._spans.video)):
+            text += f", {empty} of the videos without one"
         if short := int((self._spans.ends[:, 1] - self._spans.ends[:, 0] < self.protocol.clip.step).sum()):
             text += f", {short} of them shorter than the {self.protocol.clip.step:g} s from one window to the next"
         if hidden := self._spans.overlapping():
@@ -179,7 +201,7 @@ class WholeVideos:
         return {}
 
     def compute(self, network: Frozen, device: torch.device, log: Callable[[str], None]) -> None:
-        """Computes the features of the videos that the folder does not have.
+        """Computes the features of the videos that the folder does not have, each in one of the processes.
 
         The network stays as it is, so this happens once. A video that is damaged, or ends before a span of it, is a
         fault. log: takes lines that say how far it is.
@@ -189,38 +211,63 @@ class WholeVideos:
         if self._files:
             return
         about = origin(network, self.protocol, device) + _of_windows(self.protocol)
-        names = [hashlib.blake2b(about + identity(path), digest_size=20).hexdigest() for path in versioned(self._full)]
-        self._files = [self.folder / f"{name}{SUFFIX}" for name in names]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"common.data.feature_cache: {self.folder} cannot be made a folder: {error}") from None
-        missing = [index for index, file in enumerate(self._files) if not _is_whole(file, log)]
-        began = said = time.monotonic()
+        versions = self._each(range(len(self)), self._videos.version, log, "looked at")
+        names = {row: hashlib.blake2b(about + version, digest_size=20).hexdigest() for row, version in versions.items()}
+        self._files = {row: self.folder / f"{name}{SUFFIX}" for row, name in names.items()}
+        missing = [index for index, file in self._files.items() if not _is_whole(file, log)]
+        missing = sorted(set().union(*session.gather_objects(missing)))
         if missing:
             log(f"computing the features of {len(missing)} of {len(self)} videos, once")
-        for number, index in enumerate(missing):
-            if time.monotonic() - said > SECONDS_BETWEEN_LINES:
-                said = time.monotonic()
-                left = (said - began) / number * (len(missing) - number)
-                log(f"features of {number} of {len(missing)} videos, {left / 60:.0f} minutes to go")
-            try:
+        self._each(missing, lambda index: self._compute(index, network, device), log, "with features")
+        for index in missing:  # on a machine that does not share the folder of the others
+            if index not in self.faults and not _is_whole(self._files[index], log):
                 self._compute(index, network, device)
-            except FrameError as error:
-                self.faults[index] = f"{self._records.source}:{self._records.line(self._first[index])}: {error}"
         self._check_ends()
 
+    def _each(
+        self, numbers: Sequence[int], work: Callable[[int], Any], log: Callable[[str], None], done: str
+    ) -> dict[int, Any]:
+        """Returns what `work` says of videos without a fault; the processes share them. A FrameError is a fault.
+
+        Processes meet after each round of one video each, so none waits for longer than a video takes.
+        """
+        numbers = [number for number in numbers if number not in self.faults]
+        world, rank, found = session.world_size(), session.rank(), dict[int, Any]()
+        began = said = time.monotonic()
+        for first in range(0, len(numbers), world):
+            if first and time.monotonic() - said > SECONDS_BETWEEN_LINES:
+                said = time.monotonic()
+                left = (said - began) / first * (len(numbers) - first)
+                log(f"{first} of {len(numbers)} videos {done}, {left / 60:.0f} minutes to go")
+            answer, fault = None, ""
+            if first + rank < len(numbers):
+                number = numbers[first + rank]
+                try:
+                    answer = work(number)
+                except FrameError as error:
+                    fault = f"{self._records.source}:{self._records.line(self._first[number])}: {error}"
+            for number, (value, wrong) in zip(numbers[first:], session.gather_objects((answer, fault)), strict=False):
+                if wrong:
+                    self.faults[number] = wrong
+                else:
+                    found[number] = value
+        return found
+
     def _compute(self, index: int, network: Frozen, device: torch.device) -> None:
-        name = self._full[index]
-        video = Video(name)
-        count, fps = len(video.info.times), video.info.fps or 25.0
-        given: dict[str, Any] = {"name": name, "num_frames": max(1, count), "fps": fps, "device": device}
-        found = features_of(network, self.protocol, video.frames(), **given)
+        video = self._videos.open(index)
+        given: dict[str, Any] = {"name": video.name, "num_frames": video.num_frames, "fps": video.fps, "device": device}
+        found = features_of(network, self.protocol, video.frames, **given)
         if video.errors:  # windows behind a lost frame would not show what they seem to
-            raise FrameError(f"{name}: {'; '.join(video.errors)}")
+            raise FrameError(f"{video.name}: {'; '.join(video.errors)}")
         if not np.isfinite(found.features).all():
-            raise FrameError(f"{name}: its features are not numbers (NaN); what are the weights of the frozen network?")
-        about = {"seconds": found.seconds, "fps": fps, "video": self._paths[index]}
+            raise FrameError(
+                f"{video.name}: its features are not numbers (NaN); what are the weights of the frozen network?"
+            )
+        about = {"seconds": found.seconds, "fps": video.fps, "video": self._paths[index]}
         save_arrays(self._files[index], about, {"features": found.features, "times": found.times})
 
     def _check_ends(self) -> None:
@@ -228,15 +275,17 @@ class WholeVideos:
         beyond = np.zeros(len(self._spans.label))
         known = (index for index in range(len(self)) if index not in self.faults)
         lengths = {index: (video.seconds, video.fps) for index in known for video in [self.video(index)]}
-        for row, index in enumerate(self._spans.video.tolist()):
-            if index not in lengths or self._records.span(row) is None:
+        for place, index in enumerate(self._spans.video.tolist()):
+            start, end = self._spans.ends[place].tolist()
+            if index not in lengths or end == np.inf:
                 continue
-            (seconds, fps), (start, end) = lengths[index], self._spans.ends[row].tolist()
+            seconds, fps = lengths[index]
             if start >= seconds:
                 what = f"{not_there(frames=False)}; it ends at {seconds:.2f} s"
-                self.faults.setdefault(index, f"{self._records.where(row)}: {self._full[index]}: {what}")
+                where = self._records.where(int(self._spans.row[place]))
+                self.faults.setdefault(index, f"{where}: {self._videos.name(index)}: {what}")
             else:
-                beyond[row] = seconds_beyond(end, seconds, fps)
+                beyond[place] = seconds_beyond(end, seconds, fps)
         warn_of_ends(self._records.source, beyond)
 
     def video(self, index: int) -> VideoFeatures:
@@ -279,8 +328,9 @@ class WholeVideos:
 
 @dataclass(frozen=True, eq=False)
 class _Spans:
-    """The n spans of a list: int64 (n,), float64 (n, 2) in seconds, int (n,)."""
+    """The n spans of a list: int64 (n,), int64 (n,), float64 (n, 2) in seconds, int (n,). row: of the list."""
 
+    row: np.ndarray
     video: np.ndarray
     ends: np.ndarray
     label: np.ndarray

@@ -91,8 +91,6 @@ def prepared_method(common: Common, *, world_size: int | None = None) -> tuple[M
         else:
             freeze_parts(method, common.freeze)
     _check_solvable(method, common)
-    if method.clip.whole_videos and (expected_world_size() if world_size is None else world_size) > 1:
-        raise ConfigError(f"common.model.type: {common.model.type} trains in one process; start one")
     if common.activation_checkpointing:
         with _errors_at("common.activation_checkpointing"):
             if common.compile:

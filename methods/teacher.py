@@ -138,7 +138,7 @@ def _trained_with(stored: Common, network: Method) -> dict[str, Any]:
         "num_frames": network.clip.num_frames,
         "frame_stride": network.clip.frame_stride,
         "sampling": stored.data.sampling or network.clip.sampling,
-        "size": [size, size],
+        "size": [size, size] if isinstance(size, int) else size,
     }
 
 

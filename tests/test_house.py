@@ -58,6 +58,7 @@ FLOORS = {
             *("frame_dataset", "video_dataset", "fake_dataset", "shared_clips", "loader"),
             *("memcached_dataset", "memcached_dataset_clip", "memcached_dataset_tsn"),
             *("labeled_videos", "clip_transforms", "cached_features", "windows", "whole_videos", "decoding"),
+            "listed_videos",
         },
         {"__init__"},  # the tables of datasets and stores
         {"split", "open"},

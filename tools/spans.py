@@ -45,11 +45,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--fps", type=positive_float, help="frames per second where neither the file nor the video says it")
     add("--fix", action="store_true", help="mend what can be mended, and say each")
     add("--lists", type=Path, metavar="FOLDER", help="write lists for main.py, and a class file, into this folder")
+    add("--empty", action="store_true", help="list videos without spans, too: background for type: segment")
     add("--split", type=_share, metavar="SHARE", help="share of the videos that train (default: their subsets decide)")
     add("--seed", type=int, default=0, help="seed of --split (default 0)")
     args = parser.parse_args(argv)
     if args.split is not None and args.lists is None:
         parser.error("--split divides the videos of lists: add --lists FOLDER")
+    if args.empty and args.lists is None:
+        parser.error("--empty is about lists: add --lists FOLDER")
     if args.seed < 0:
         parser.error(f"--seed {args.seed}: give a number from 0 on")
     return args

@@ -117,8 +117,8 @@ def labeled_video_dataset(
 ) -> LabeledVideoDataset:
     """Opens the videos of `data_path`: a list of `path label` lines, a folder of class folders, or Kinetics' CSV.
 
-    A label may be -1 for unknown; in a list of paths alone all are. video_path_prefix: folder in front of the paths of
-    a list. The rest is LabeledVideoDataset's.
+    A label may be -1 for unknown, as it is where a line is a path alone. video_path_prefix: folder in front of the
+    paths of a list. The rest is LabeledVideoDataset's.
     Raises: ListError for a wrong list; ConfigError for decode_audio=True.
     """
     paths = LabeledVideoPaths(_read_list(data_path, video_path_prefix or "."))
@@ -166,8 +166,8 @@ def Hmdb51(  # noqa: N802 - PyTorchVideo's name
 
 def _read_list(data_path: PathLike, root: PathLike) -> list[tuple[str, int]]:
     """Returns the full paths of a list's videos and their labels."""
-    if (unlabelled := _paths_alone(Path(data_path), Path(root))) is not None:
-        return [(str(Path(root) / path), -1) for path in unlabelled]
+    if (partly := _partly_labelled(Path(data_path), Path(root))) is not None:
+        return [(str(Path(root) / path), label) for path, label in partly]
     classes = number_classes([(data_path, root)])
     if classes is not None and classes.from_list:
         _log.warning(
@@ -186,10 +186,17 @@ def _read_list(data_path: PathLike, root: PathLike) -> list[tuple[str, int]]:
     return [(records.full_path(video), int(records.labels[video])) for video in range(len(records))]
 
 
-def _paths_alone(source: Path, root: Path) -> list[str] | None:
-    """Returns the paths of a list in which no line has a label; None for any other list or folder."""
+def _partly_labelled(source: Path, root: Path) -> list[tuple[str, int]] | None:
+    """Returns the paths and labels, or -1, of a list with lines that are a path alone; None for any other list."""
     if not source.is_file():
         return None
-    lines = [line.strip() for line in source.read_text("utf-8-sig", errors="replace").splitlines() if line.strip()]
-    alone = all(Path(line).suffix.lower() in VIDEO_SUFFIXES or (root / line).is_dir() for line in lines)
-    return lines if lines and alone else None
+    found, alone = [], 0
+    for line in filter(None, map(str.strip, source.read_text("utf-8-sig", errors="replace").splitlines())):
+        if Path(line).suffix.lower() in VIDEO_SUFFIXES or (root / line).is_dir():
+            found.append((line, -1))
+            alone += 1
+        elif len(words := line.rsplit(None, 1)) == 2 and (words[1] == "-1" or words[1].isdecimal()):
+            found.append((words[0], int(words[1])))
+        else:
+            return None
+    return found if alone else None

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from utils.errors import ListError
-from utils.scoring.label_sets import LabelSets
+from utils.scoring.label_sets import LabelSets, spaces_hint
 
 
 class Checked(Protocol):
@@ -51,9 +51,10 @@ def check_counts(records: Checked, columns: tuple[str, ...]) -> None:
     """Raises ListError, with file and line, for a record without frames or with a negative offset."""
     if "num_frames" in columns and records.num_frames.min() < 1:
         worst = int(np.argmax(records.num_frames < 1))
+        hint = spaces_hint(records.path(worst)) if columns[-1] == "labels" else ""
         raise ListError(
             f"{records.where(worst)}: {records.path(worst)!r} has {records.num_frames[worst]} frames; a video needs at "
-            "least one: remove the line or dump the video again"
+            f"least one: remove the line or dump the video again{hint}"
         )
     if records.first is not None and records.first.min() < 0:
         worst = int(np.argmax(records.first < 0))

@@ -22,6 +22,7 @@ KNOWN = {
     "split": {"split", "subset", "set"},
 }
 _MOMENTS = {"start": "start", "begin": "start", "t0": "start", "end": "end", "stop": "end", "t1": "end"}
+SECONDS = ("start", "end")
 FRAMES = ("start_frame", "end_frame")  # under these names only: others may count from 1, or mean the last frame
 _SECONDS = {"t", "time", "timestamp", "s", "sec", "secs", "second", "seconds"}  # what may stand beside these words
 # words in the name of a column that seems to say which part of a video is meant

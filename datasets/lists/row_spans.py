@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from datasets.lists.columns import FRAMES, read_seconds
+from datasets.lists.columns import FRAMES, SECONDS, read_seconds
 from utils.errors import ListError
 
 _MOST_DIGITS = 9  # of a frame's number
@@ -17,7 +17,7 @@ def span_of_row(cells: list[str], columns: dict[str, int], *, where: str) -> tup
 
 
 def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[float, float] | None:
-    texts = [cells[columns[key]].strip() if key in columns else "" for key in ("start", "end")]
+    texts = [cells[columns[key]].strip() if key in columns else "" for key in SECONDS]
     try:
         start, end = map(read_seconds, texts)
     except ValueError:

@@ -91,6 +91,7 @@ def read_videos(
     unlabelled: bool = False,
     columns: tuple[str, ...] = ("label",),
     encoded: bool = True,
+    empty: bool = False,
     table: Table | None = None,
     shared: bool = True,
 ) -> tuple[RecordList, list[str] | None]:
@@ -111,6 +112,7 @@ def read_videos(
     unlabelled: whether the class of a video may be unknown, which is written -1. In a CSV the label column may then be
         absent, and an empty cell means unknown (with `multi_label` it means the empty set).
     encoded: whether the paths are video files; otherwise ids are paths, too.
+    empty: whether a row of a CSV may have neither a label nor a span, for a video without spans; its label is -1.
     table: header and rows of a CSV in place of those of the file; empty rows are left out.
     shared: whether, with `multi_label`, a span also has the classes of the spans that cover it.
 
@@ -131,7 +133,7 @@ def read_videos(
     elif table is None:
         entries, root = _class_folders(source), source
     else:
-        entries = _table_entries(source, *table, unlabelled=unlabelled, multi_label=multi_label)
+        entries = _table_entries(source, *table, unlabelled=unlabelled, multi_label=multi_label, empty=empty)
         if encoded and normal_name(table[0][find_columns(table[0], where=f"{source}:1")["path"]]) in IDS:
             entries = _found(source, root, entries)
     if multi_label:
@@ -141,7 +143,7 @@ def read_videos(
     sets = label_sets(labels, num_class or highest + 1)
     records = _records(given, root, entries, sets if multi_label else sets.flat)
     check_paths(records)
-    check_labels(records, num_class, unlabelled=unlabelled)
+    check_labels(records, num_class, unlabelled=unlabelled or empty)
     return records, names
 
 
@@ -258,7 +260,13 @@ def read_table(source: Path) -> Table | None:
 
 
 def _table_entries(
-    source: Path, header: list[str], rows: list[list[str]], *, unlabelled: bool, multi_label: bool
+    source: Path,
+    header: list[str],
+    rows: list[list[str]],
+    *,
+    unlabelled: bool,
+    multi_label: bool,
+    empty: bool = False,
 ) -> list[Entry]:
     columns = find_columns(header, where=f"{source}:1")
     if "path" not in columns or not (unlabelled or "label" in columns):
@@ -277,6 +285,9 @@ def _table_entries(
         unknown = "label" not in columns or not (label or multi_label)
         classes = None if unknown else _classes(label, multi_label=multi_label, where=where)
         span = span_of_row(cells, columns, where=where)
+        if empty and not unlabelled and classes is None and (label or span is not None):
+            way_out = "give it one, or leave label, start and end empty where nothing happens in the whole video"
+            raise ListError(f"{where}: {cells[columns['path']]!r} has no class; {way_out}")
         entries.append(Entry(cells[columns["path"]], classes, line, span, FRAMES[0] in columns))
     if not entries:
         raise ListError(f"{source}: the list is empty")

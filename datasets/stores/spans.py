@@ -41,7 +41,7 @@ def find_frames(
         background = None
     if counts.all() and not (context and spans is not None) and background is None:
         return records
-    lengths, rates, begins, videos = _lengths_and_times(records, store, fps)
+    lengths, rates, begins, videos = lengths_and_times(records, store, fps)
     length = lengths[videos]
     if (unknown := ((counts == 0) | (background is not None)) & (length <= 0)).any():
         index = int(np.argmax(unknown))
@@ -80,7 +80,7 @@ def find_frames(
     return found.with_more(owners, moments, frames, label=background.label)
 
 
-def _lengths_and_times(
+def lengths_and_times(
     records: RecordList, store: FrameStore, fps: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns number of frames, rate and first moment of each different video, and which video each record is of.

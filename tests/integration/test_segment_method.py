@@ -17,6 +17,7 @@ from tests.helpers.experiment import run
 from tests.helpers.make_video import damage, encoder
 from tests.helpers.run_tool import run_tool
 from tests.helpers.transformers import VIDEO
+from tests.integration.interruptions import finish, losses, start
 from tools import score_segments, segment
 from tools.inference import load
 from utils.errors import ConfigError, ListError, UserError
@@ -148,7 +149,8 @@ def test_a_damaged_video_ends_the_run_before_the_first_step_with_its_name(films:
 @pytest.mark.parametrize(
     ("common", "message"),
     [
-        ({"data": {}}, "type: segment sees the features of whole videos; set data.store: {type: video}; "
+        ({"data": {"context": 0.5, "store": {"type": "video", "sampler": "random"}}}, "type: segment sees the features "
+         "of whole videos; set data.context: leave it out; data.store.sampler: leave it out; "
          "data.feature_cache: a folder"),
         ({"label_smooth": 0.1, "test": {"num_crops": 3}}, "set label_smooth: leave it out; test.num_crops: 1"),
         ({"model": {"type": "segment", "num_class": 2, **BACKBONE, "levels": 3}}, "levels: is for the other head, and "
@@ -160,3 +162,36 @@ def test_a_config_with_what_whole_videos_have_no_use_for_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
         run(experiment(films, tmp_path, **common), "--dry-run")
+
+
+def test_clips_of_whole_videos_cannot_be_drawn(films: Path, tmp_path: Path) -> None:
+    assert "no clips that could be drawn" in run_tool("browse_data", experiment(films, tmp_path), code=2).stderr
+
+
+@pytest.mark.gloo
+@pytest.mark.parametrize("head", SIZES)
+def test_two_processes_learn_and_score_as_one_does(films: Path, tmp_path: Path, head: str) -> None:
+    found = {}
+    for world_size in (1, 2):
+        features = {"store": {"type": "video"}, "feature_cache": str(tmp_path / f"features {world_size}")}
+        config = experiment(
+            films,
+            tmp_path / str(world_size),
+            head=head,
+            data=features,
+            batch_size=2 // world_size,
+            lr_scheduler={"base_lr": 0.01, "max_iter": 8},
+            val_freq=4,
+            print_freq=1,
+            val_source=str(films / "train.csv"),
+        )
+        codes = finish(start(config, world_size))
+        assert codes == [0] * world_size, (config.parent / "output_0.txt").read_text()
+        assert len([*(tmp_path / f"features {world_size}").iterdir()]) == 2
+        finish(start(config, world_size, "--evaluate"))
+        answers = json.loads((config.parent / "reference_segments.json").read_text())["results"]
+        found[world_size] = losses(config), {name: len(segments) for name, segments in answers.items()}
+    assert len(found[1][0]) > 8 and len(found[1][1]) == 2 and found[1][1] == found[2][1]
+    for (step, kind, loss), (other_step, other_kind, other) in zip(found[1][0], found[2][0], strict=True):
+        assert (step, kind) == (other_step, other_kind)
+        assert loss == pytest.approx(other, rel=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import torch
 
 from tests.helpers.experiment import make_experiment, run, same_weights, weights
 from tests.integration.test_training import metrics, stop_at
-from utils.errors import ConfigError, UserError
+from tools.inference import load
+from utils.errors import CheckpointError, ConfigError, UserError
 from utils.run import checkpoint
 
 SHORT = "common.lr_scheduler.max_iter=4"
@@ -159,6 +161,36 @@ def test_rand_augment_and_cut_mix_train(tmp_path: Path) -> None:
     config = make_experiment(tmp_path, augmentation={"input_size": 32, "rand_augment": [2, 9], "cut_mix": 1.0})
     assert run(config, SHORT) == 0
     assert all(np.isfinite(array).all() for array in weights(config).values())
+
+
+def test_crops_that_are_not_square_train_score_and_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    augmentation = {"input_size": [32, 64]}
+    config = make_experiment(tmp_path, augmentation=augmentation, lr_scheduler={"base_lr": 0.01, "max_iter": 2})
+    assert run(config) == 0
+    assert run(config, "--evaluate") == 0
+    assert "2 x 32 x 64" in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match=r"size is \[32, 64\] in the file and \[64, 32\] here"):
+        run(config, "--evaluate", "common.augmentation.input_size=[64,32]")
+    trained = load(config.parent / checkpoint.NEWEST)
+    assert trained.clip_shape[-2:] == (32, 64)
+    video = tmp_path / "frames/dark/val 0"
+    assert len(trained.predict(video).scores) == 2
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "message"),
+    [
+        ({"crop": "short_side"}, "input_size: .* is not square, and a short side, which the crop short_side draws"),
+        ({"test_resize": 40}, "test_resize: 40 is a short side, and a crop of .* may not fit into such frames; give"),
+        ({"test_resize": [40, 60]}, "test_resize: input_size 32x64 does not fit into frames of 40x60"),
+    ],
+)
+def test_what_does_not_go_with_a_crop_that_is_not_square_is_one_line(
+    tmp_path: Path, augmentation: dict[str, Any], message: str
+) -> None:
+    config = make_experiment(tmp_path, train=1, val=1, augmentation={"input_size": [32, 64]} | augmentation)
+    with pytest.raises(ConfigError, match=message):
+        run(config, "--dry-run")
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_the_videos(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from datasets.lists.tables import read_videos
 from tests.helpers.make_video import make_video
@@ -178,3 +179,35 @@ def test_sets_of_classes_are_checked_and_written_as_the_rows_have_them(doctor: D
     path = doctor.write("train", f"{rows}gone.mp4,x,0,1\n")
     assert [fault["kind"] for fault in doctor("--multi-label", "--fix")["faults"]] == ["missing_video"]
     assert path.read_text() == HEADER + rows
+
+
+def config_of(doctor: Doctor, kind: str) -> Path:
+    """A config whose training and validation lists are the doctor's."""
+    segment = {"head": "mstcn", "num_segments": 2} if kind == "segment" else {"num_segments": 2}
+    common = {
+        "model": {"type": kind, "backbone": "resnet18", "num_class": 2, **segment},
+        "augmentation": {"input_size": 32},
+        "data": {"store": {"type": "video"}} | ({"feature_cache": "features"} if kind == "segment" else {}),
+        "lr_scheduler": {"base_lr": 0.1, "max_iter": 1},
+        **{f"{name}_source": str(doctor.folder / f"lists/{name}.csv") for name in ("train", "val")},
+        **{f"{name}_root": str(doctor.films) for name in ("train", "val")},
+    }
+    path = doctor.folder / "config.yaml"
+    path.write_text(yaml.safe_dump({"common": common}))
+    return path
+
+
+def test_a_row_without_label_and_span_is_a_video_without_spans_for_the_method_that_finds_them(doctor: Doctor) -> None:
+    train = doctor.write("train", "a.mp4,x,0,0.5\na.mp4,y,0.5,1\nb.mp4,,,\n")
+    note = f"{train}: 1 video has neither a label nor a span, which only type: segment takes, as one without spans"
+    said = doctor()
+    assert not said["faults"] and said["notes"] == [note]
+    doctor.write("val", "b.mp4,x,0,0.3\nb.mp4,,1,2\n")
+    where = f"{doctor.folder / 'lists'}/"
+    for kind, expected in (
+        ("segment", [f"{where}val.csv:3: 'b.mp4' has no class, and every video needs one"]),
+        ("tsn", [f"{where}train.csv:4: 'b.mp4' has no class, and every training video needs one"]),
+    ):
+        check_data.main([str(config_of(doctor, kind)), "--workers", "1", "--quick", "--json"])
+        faults = json.loads(doctor.capsys.readouterr().out)["faults"]
+        assert [fault["message"] for fault in faults if fault["kind"] == "line"] == expected

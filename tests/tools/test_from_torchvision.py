@@ -76,7 +76,7 @@ def test_flags_of_older_scripts_are_read(videos: Path) -> None:
 def test_mvit_is_made_for_the_crops_of_the_command(videos: Path) -> None:
     model = plan("--data-path=/data/kinectics400 --model mvit_v2_s", videos).raw["common"]["model"]
     assert model["kwargs"] == {"spatial_size": 112}
-    with pytest.raises(UserError, match=r"--val-crop-size 128: mvit_v2_s takes clips of one size, here 112"):
+    with pytest.raises(UserError, match=r"--val-crop-size 128 128: mvit_v2_s takes clips of one size, here 112"):
         plan("--data-path=/data/kinectics400 --model mvit_v2_s --val-crop-size 128 128", videos)
 
 
@@ -121,13 +121,19 @@ def test_a_rate_that_is_not_given_follows_the_batch_and_the_table_says_what_a_gi
     assert not made.unequal(made.rate_table(0.2, S3D, 12, 64))
 
 
+def test_crops_may_have_any_shape(videos: Path) -> None:
+    flags = "--data-path=/data/kinectics400 --train-crop-size 112 160 --val-resize-size 128 200 --val-crop-size 112 160"
+    common = plan(f"{flags} --train-resize-size 128 200", videos).raw["common"]
+    assert common["augmentation"]["input_size"] == common["test"]["input_size"] == [112, 160]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         ("--start-epoch 3", "--start-epoch 3: a checkpoint stores its epoch"),
         ("--dist-url tcp://host:1", "--dist-url tcp://host:1: .* set MASTER_ADDR and MASTER_PORT"),
         ("--world-size 8", "--world-size 8: this run has 1 process.* torchrun --nproc_per_node=8"),
-        ("--train-crop-size 112 96", "crops are square here; give --train-crop-size 112 112"),
+        ("--model mvit_v2_s --train-crop-size 112 96", "mvit_v2_s takes square clips; give --train-crop-size 112 112"),
         ("--lr-milestones 20 x", "--lr-milestones 20 x: give epochs, 20 30 40"),
         ("--lr-milestones 30 20", "in ascending order"),
         ("--kinetics-version 500", "invalid choice: '500'"),

@@ -16,9 +16,9 @@ from networks.temporal import TEMPORAL_MODULES
 from tests.helpers.requirements import needs_package
 from tools import matrix
 from tools.exporting.export import exports_onnx
+from tools.proving import LIKE, page, training
 from tools.proving import cells as proofs
 from tools.proving import matrix as command
-from tools.proving import page, training
 from tools.proving import sources as source_files
 from tools.proving.cells import MODULES, Cell, Facts, prove
 from tools.proving.sources import digest, sources
@@ -237,6 +237,10 @@ def test_training_runs_what_is_not_done_and_the_page_gets_the_accuracies(
 def test_mistakes_of_a_training_are_one_line(proved: list[str], source: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.txt: no such list; a list to train on has val\.txt beside it"):
         run(tmp_path, "tsn", "resnet18", "--train", str(source.with_name("none.txt")))
+    wide = LIKE.read_text()
+    (tmp_path / "wide.yaml").write_text(wide.replace("input_size: 64", "input_size: [64, 96]"))
+    with pytest.raises(UserError, match=r"wide\.yaml: augmentation\.input_size is \[height, width\]"):
+        run(tmp_path, "tsn", "resnet18", "--train", str(source), "--like", str(tmp_path / "wide.yaml"))
     folder = tmp_path / "runs" / "small" / "tsn_resnet18"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("other")

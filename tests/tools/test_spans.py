@@ -171,6 +171,20 @@ def test_lists_that_are_not_written_are_said(tmp_path: Path) -> None:
     assert f"{lists}/train.csv is of an earlier run, and stays" in out and (lists / "test.csv").exists()
 
 
+def test_videos_without_spans_are_listed_where_that_is_asked_for(tmp_path: Path) -> None:
+    header = "video,label,start,end,subset\n"
+    file = labels(tmp_path, "a.mp4,run,1,3,train\nb.mp4,,,,train\nc.mp4,,,,val\n", header)
+    out, _ = run_tool("spans", file, "--lists", tmp_path / "l")
+    assert (
+        "2 videos without spans: not in the lists; --empty lists them" in out and not (tmp_path / "l/val.csv").exists()
+    )
+    out, _ = run_tool("spans", file, "--lists", tmp_path / "l", "--empty")
+    assert "1 span of 1 video, 1 video without spans" in out
+    assert (tmp_path / "l/train.csv").read_text() == "path,label,start,end\na.mp4,run,1.0,3.0\nb.mp4,,,\n"
+    assert (tmp_path / "l/val.csv").read_text() == "path,label,start,end\nc.mp4,,,\n"
+    assert "--empty is about lists" in run_tool("spans", file, "--empty", code=2).stderr
+
+
 def test_no_lists_are_made_of_no_spans(tmp_path: Path) -> None:
     (tmp_path / "empty.xml").write_text("<annotations></annotations>")
     _, error = run_tool("spans", tmp_path / "empty.xml", "--lists", tmp_path / "l", "--split", "0.5", code=2)

@@ -23,6 +23,11 @@ def run(args: argparse.Namespace) -> int:
     with config.located():
         with torch.device("meta"):
             clip = build_method(config.common.model).clip
+        if clip.whole_videos:
+            raise UserError(
+                f"{args.config}: model.type: {config.common.model.type} sees features of whole videos, and no clips "
+                "that could be drawn"
+            )
         protocol = clip_protocol(config.common, clip, train=not args.val)
         split = open_split(config.common, "val" if args.val else "train", protocol)
     chosen = np.unique(np.linspace(0, len(split) - 1, args.count).astype(np.int64)).tolist()

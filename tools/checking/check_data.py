@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datasets.lists.columns import find_columns
 from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns, parse_text
@@ -25,6 +26,7 @@ from tools.checking.spans import check_spans
 from tools.checking.videos import check_videos, leave_out_tars, take_table
 from tools.listing.found import VIDEOS
 from utils.config.file import load_config
+from utils.config.schema import SEGMENT
 from utils.errors import ListError, UserError
 from utils.transforms.image import MAX_PIXELS
 
@@ -51,6 +53,7 @@ class Target:
     images: True for single pictures instead of folders of frames.
     max_pixels: height x width that a frame may have.
     cache: folder of the index of videos; None for the user's cache folder.
+    segments: True for a method that finds spans in whole videos; None where the method is unknown.
     """
 
     sources: dict[str, Path]
@@ -68,6 +71,7 @@ class Target:
     images: bool = False
     max_pixels: int = MAX_PIXELS
     cache: str | None = None
+    segments: bool | None = None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -116,6 +120,7 @@ def examine(target: Target, *, decode: bool, workers: int, record: bool = False)
         max_pixels=target.max_pixels,
         fps=target.fps,
         background=target.background,
+        empty=target.segments,
         record=record,
     )
     if len(sources) < len(target.sources):
@@ -233,7 +238,8 @@ def _from_config(path: Path, args: argparse.Namespace, template: str | None) -> 
     target = Target(sources, roots, *known, encoded=encoded, images=images, max_pixels=common.data.max_pixels)
     with_offset, fps = common.data.with_offset or args.with_offset, common.data.fps or args.fps
     cache = common.data.store.get("cache")
-    return replace(target, with_offset=with_offset, fps=fps, background=common.data.background.label, cache=cache)
+    rest: dict[str, Any] = {"background": common.data.background.label, "segments": common.model.type == SEGMENT}
+    return replace(target, with_offset=with_offset, fps=fps, cache=cache, **rest)
 
 
 def _lists_in(folder: Path) -> dict[str, Path]:

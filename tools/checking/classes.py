@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from datasets.lists.columns import find_columns, is_number, read_label
+from datasets.lists.columns import FRAMES, SECONDS, find_columns, is_number, read_label
 from datasets.lists.tables import Table
 from datasets.spans.names import Spellings
 from tools.checking.lists import DataSet, Fault, class_name, labels_of
@@ -49,8 +49,12 @@ def _mended(
             name = read_label(part, where=where)
         except ListError as error:
             return wrong("line", str(error), _REMOVED)
-        if name is None and split == "train" and not data.multi_label:
-            return wrong("line", f"{where}: {path!r} has no class, and every training video needs one", _REMOVED)
+        if name is None and (split == "train" or data.empty) and not data.multi_label:
+            times = [columns[key] for key in (*SECONDS, *FRAMES) if key in columns]
+            if data.empty is not False and times and not any((cell, *(cells[place].strip() for place in times))):
+                continue  # a video without spans
+            what = "training video" if split == "train" else "video"
+            return wrong("line", f"{where}: {path!r} has no class, and every {what} needs one", _REMOVED)
         if name is None or name == NONE or data.classes is None or name in data.classes.names:
             continue
         if is_number(name) and not data.classes.from_list:  # a label by itself

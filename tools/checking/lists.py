@@ -22,7 +22,7 @@ from datasets.lists.spans import span_in_words
 from datasets.lists.spelling import Spelling
 from datasets.lists.tables import number_classes
 from utils.errors import ListError
-from utils.scoring.label_sets import labels_to_text
+from utils.scoring.label_sets import labels_to_text, spaces_hint
 from utils.transforms.image import MAX_PIXELS
 
 _UCF_GROUP = re.compile(r"(.*_g\d+)_c\d+")  # clips of one group were cut from one video
@@ -97,6 +97,8 @@ class DataSet:
     max_pixels: height x width that a frame may have.
     fps: frames per second of folders that are in no manifest.
     background: name of the class that data.background draws.
+    empty: whether a row of a CSV may have neither a label nor a span, for a video without spans, as type: segment takes
+        it; None where the method is unknown.
     record: whether folders of readable frames get a file with their checksums, in place of an earlier one.
     classes: the classes of all lists; None if nothing names them.
     names: class names by label, which --fix changes; None if nothing names them.
@@ -112,6 +114,7 @@ class DataSet:
     max_pixels: int = MAX_PIXELS
     fps: float | None = None
     background: str | None = None
+    empty: bool | None = False
     record: bool = False
     classes: Classes | None = None
     names: list[str] | None = None
@@ -221,6 +224,7 @@ def _take(data: DataSet, split: str, parsed: ParsedList) -> None:
         if (counted and num_frames < 1) or negative < 0 or (span and span[0] < 0):
             reason = "has a negative offset" if span and span[0] < 0 else f"has {num_frames} frames"
             reason = f"has the negative label {negative}" if negative < 0 else reason
+            reason += spaces_hint(entry.path) if data.multi_label else ""
             data.blame("line", entry, f"{entry.path!r} {reason}", fix="the line is removed")
         else:
             data.entries.append(entry)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from datasets.lists.columns import FRAMES, find_columns
+from datasets.lists.columns import FRAMES, SECONDS, find_columns
 from datasets.lists.row_spans import span_of_row
 from datasets.lists.spans import plain
 from datasets.lists.tables import Table
@@ -17,13 +17,12 @@ from datasets.spans.span import LabeledVideo, Span
 from tools.checking.lists import DataSet, Entry, Fault, class_name
 from utils.errors import ListError
 
-_SECONDS = ("start", "end")
 _REMOVED = "the line is removed"
 
 
 def span_columns(columns: Collection[str]) -> tuple[str, str]:
     """Returns the names of the two columns that hold spans: FRAMES, or start and end."""
-    return FRAMES if FRAMES[0] in columns else _SECONDS
+    return FRAMES if FRAMES[0] in columns else SECONDS
 
 
 def mended_rows(data: DataSet, split: str, table: Table) -> tuple[Table, set[int]]:

@@ -84,12 +84,16 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
         root=data.roots[split],
         classes=data.classes,
         multi_label=data.multi_label,
-        unlabelled=split != "train",
+        unlabelled=split != "train" and not data.empty,
+        empty=data.empty is not False,
         encoded=encoded,
         table=table,
         shared=False,  # faults are found in what the rows say, and --fix writes that
     )
     data.roots[split] = Path(records.root)
+    if data.empty is None and split == "train" and (left := int(np.count_nonzero(~records.labelled))):
+        what = "video has neither a label nor a span" if left == 1 else "videos have neither a label nor a span"
+        data.notes.append(f"{source}: {left} {what}, which only type: segment takes, as one without spans")
     spelling = Spelling(records.root)
     for index in range(len(records)):
         target = np.asarray(records.labels[index])

@@ -116,12 +116,18 @@ def _model(args: argparse.Namespace, num_class: int, pretrained: Path | None) ->
     if args.sync_bn:
         kwargs["bn_group_size"] = EVERY_PROCESS
     if args.model.startswith("mvit"):  # its tables of positions fit one size
+        height, width = args.train_crop_size
+        if height != width:
+            raise UserError(
+                f"--train-crop-size {height} {width}: {args.model} takes square clips; give --train-crop-size {height} "
+                f"{height}"
+            )
         if args.train_crop_size != args.val_crop_size:
             raise UserError(
-                f"--val-crop-size {args.val_crop_size[0]}: {args.model} takes clips of one size, here "
-                f"{args.train_crop_size[0]}, as in training"
+                f"--val-crop-size {' '.join(map(str, args.val_crop_size))}: {args.model} takes clips of one size, here "
+                f"{height} {width}, as in training"
             )
-        kwargs["spatial_size"] = args.train_crop_size[0]
+        kwargs["spatial_size"] = height
     return {**model, "kwargs": kwargs} if kwargs else model
 
 
@@ -130,7 +136,7 @@ def _views(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "augmentation": {
             "preset": "torchvision_reference",
-            "input_size": args.train_crop_size[0],
+            "input_size": _crop(args.train_crop_size),
             "crop": "fixed_resize",
             "scales": list(args.train_resize_size),
             "test_resize": list(args.val_resize_size),
@@ -143,11 +149,16 @@ def _views(args: argparse.Namespace) -> dict[str, Any]:
         "test": {
             "num_clips": args.clips_per_video,
             "num_crops": 1,
-            "input_size": args.val_crop_size[0],
+            "input_size": _crop(args.val_crop_size),
             "sampling": "torchvision",
             "average": "scores",
         },
     }
+
+
+def _crop(size: Sequence[int]) -> int | list[int]:
+    """Returns a crop as a config has it: the side of a square, or height and width."""
+    return size[0] if size[0] == size[1] else list(size)
 
 
 def _published_views(entry: Any, args: argparse.Namespace) -> dict[str, Any]:

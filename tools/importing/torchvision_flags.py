@@ -93,11 +93,6 @@ def _refuse(args: argparse.Namespace) -> None:
         raise UserError(
             f"--dist-url {args.dist_url}: processes meet where torchrun or Slurm says; set MASTER_ADDR and MASTER_PORT"
         )
-    for flag in ("train_crop_size", "val_crop_size"):
-        size = getattr(args, flag)
-        if size is not None and size[0] != size[1]:
-            name = flag.replace("_", "-")
-            raise UserError(f"--{name} {size[0]} {size[1]}: crops are square here; give --{name} {size[0]} {size[0]}")
     if sorted(args.lr_milestones) != args.lr_milestones:
         raise UserError(f"--lr-milestones {args.lr_milestones}: give the epochs in ascending order")
 

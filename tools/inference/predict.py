@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import io
+import contextlib
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from datasets.videos.video import TimedFrame
 from tools.inference.annotate import drawn_name, write_lines, write_video
@@ -150,28 +150,34 @@ def _distance(window: WindowPrediction, time: float) -> float:
 def write_json(target: str, recognizer: Recognizer, answers: Sequence[dict[str, Any]]) -> None:
     """Writes one object: the checkpoint, and a list of videos."""
     content = {"checkpoint": str(recognizer.path), "method": recognizer.method.name, "videos": answers}
-    _write(target, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    with _written(target) as file:  # piece by piece: hours of windows are tens of megabytes of text
+        json.dump(content, file, ensure_ascii=False, indent=1)
+        file.write("\n")
 
 
 def write_csv(target: str, answers: Sequence[dict[str, Any]]) -> None:
     """Writes a row per window and class; a video without a timeline is one window."""
-    rows: list[tuple[Any, ...]] = [COLUMNS]
+    with _written(target) as file:
+        write_rows(file, _rows(answers))
+
+
+def _rows(answers: Sequence[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    yield COLUMNS
     for video in answers:
         for window in video["timeline"] or [{"start": 0.0, "end": video["seconds"], "top": video["top"]}]:
             place = video["path"], f"{window['start']:.3f}", f"{window['end']:.3f}"
             for rank, found in enumerate(window["top"], 1):
-                rows.append((*place, rank, found["class"], found["name"], f"{found['score']:.6f}"))
-    text = io.StringIO()
-    write_rows(text, rows)
-    _write(target, text.getvalue())
+                yield (*place, rank, found["class"], found["name"], f"{found['score']:.6f}")
 
 
-def _write(target: str, text: str) -> None:
+@contextlib.contextmanager
+def _written(target: str) -> Iterator[IO[str]]:
+    """Opens what the answers are written to; - is the standard output."""
     if target == "-":
-        sys.stdout.write(text)
+        yield sys.stdout
         return
     try:
         with atomic_write(Path(target), "w", errors="surrogateescape", newline="\n") as file:
-            file.write(text)
+            yield file
     except OSError as error:
         raise UserError(f"{target}: cannot be written: {error.strerror or error}") from None

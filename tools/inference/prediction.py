@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from utils.segments.table import Segments
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a long video has tens of thousands of them
 class ClassScore:
     """One class and its score.
 
@@ -28,7 +30,7 @@ class ClassScore:
         return {"class": self.label, "name": self.name, "score": round(self.score, 6)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class WindowPrediction:
     """The answer for one window of a video.
 
@@ -125,3 +127,18 @@ class Prediction:
             "timeline": [window.as_dict() for window in self.timeline],
             "warnings": self.warnings,
         }
+
+
+def collected(windows: Iterable[tuple[float, float, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Joins windows, of which each is its start, its end and a row (...), to float64 (n, 2) and float32 (n, ...).
+
+    An object for each of many windows would take more, and would lie in memory between pictures that are freed.
+    """
+    shape: tuple[int, ...] = ()
+    ends, rows = array("d"), array("f")
+    for start, end, row in windows:
+        ends.extend((start, end))
+        rows.frombytes(row.astype(np.float32).tobytes())
+        shape = row.shape
+    joined = np.frombuffer(ends, np.float64).reshape(-1, 2)
+    return joined, np.frombuffer(rows, np.float32).reshape(len(joined), *shape)

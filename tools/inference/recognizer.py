@@ -11,7 +11,6 @@ import dataclasses
 import math
 import os
 import sys
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -31,7 +30,7 @@ from tools.inference.arguments import BATCH_SIZE, DEFAULT_FPS, TOPK
 from tools.inference.features import Features, Layer, Pool
 from tools.inference.inputs import FlowInput, Input, Source, open_input
 from tools.inference.network import TrainedNetwork
-from tools.inference.prediction import FramePrediction, Prediction, Timeline, WindowPrediction
+from tools.inference.prediction import FramePrediction, Prediction, Timeline, WindowPrediction, collected
 from tools.inference.shared_frames import ScoredWindow, shared_frames, shares_frames
 from tools.inference.streaming import stream_frames, streaming_network
 from tools.inference.whole_timeline import whole_timeline
@@ -72,10 +71,11 @@ class Recognizer(TrainedNetwork):
             timeline: list[WindowPrediction] = []
             windows = ""
         else:
-            counted = Counted(source.frames())
-            timeline = list(self._predictions(source, counted, topk, batch_size, window, step))
+            counted, ends, rows = self._all_windows(source, batch_size, window, step)
+            pairs = zip(ends.tolist(), rows, strict=True)
+            timeline = [WindowPrediction(start, end, self.top(row, topk), row) for (start, end), row in pairs]
             windows = self.describe_windows(source.fps, window)
-            scores = np.stack([found.scores for found in timeline]).mean(axis=0, dtype=np.float64)
+            scores = rows.mean(axis=0, dtype=np.float64)
         return Prediction(
             path=source.name,
             seconds=counted.time + 1 / source.fps,
@@ -140,15 +140,10 @@ class Recognizer(TrainedNetwork):
         source = self._open(video, fps, ends=True)
         if self.protocol.clip.whole_videos:
             return whole_timeline(self, source, window=window, step=step)
-        counted = Counted(source.frames())
-        moments, values = array("d"), array("f")  # an object for each of many windows would take more
-        for start, end, scores in self._slide(source, counted, batch_size, window, step):
-            moments.extend((start, end))
-            values.frombytes(scores.astype(np.float32).tobytes())
-        ends = np.frombuffer(moments, np.float64).reshape(-1, 2)
+        counted, ends, scores = self._all_windows(source, batch_size, window, step)
         return Timeline(
             times=(ends.sum(1) + 1 / source.fps) / 2,  # the last frame is shown until the next one would come
-            scores=np.frombuffer(values, np.float32).reshape(len(ends), -1),
+            scores=scores,
             seconds=counted.time + 1 / source.fps,
             num_frames=counted.number,
             fps=source.fps,
@@ -191,10 +186,10 @@ class Recognizer(TrainedNetwork):
         chosen = Layer(self, layer, pool)
         source = self._open(video, fps, ends=True)
         found = self.cut(source, source.frames(), window=window, step=step)
-        rows = [(chosen.row(item.views, batch_size), (item.start, item.end)) for item in found]
-        if not rows:
+        times, rows = collected((item.start, item.end, chosen.row(item.views, batch_size)) for item in found)
+        if not len(rows):
             raise source.nothing_decoded()
-        return Features(np.stack([row for row, _ in rows]), np.array([times for _, times in rows], np.float64))
+        return Features(rows, times)
 
     def with_test(self, **changes: Any) -> Recognizer:
         """Returns the same network with another test protocol, for example `num_clips=1, num_crops=1` for one view.
@@ -269,6 +264,13 @@ class Recognizer(TrainedNetwork):
         """Yields the prediction of each sliding window."""
         for start, end, scores in self._slide(video, frames, batch_size, window, step):
             yield WindowPrediction(start, end, self.top(scores, topk), scores)
+
+    def _all_windows(
+        self, video: Input, batch_size: int, window: float | None, step: float | None
+    ) -> tuple[Counted, np.ndarray, np.ndarray]:
+        """Returns the counted frames, and float64 (n, 2), float32 (n, K): ends and scores of all sliding windows."""
+        counted = Counted(video.frames())
+        return counted, *collected(self._slide(video, counted, batch_size, window, step))
 
     def _slide(
         self, video: Input, frames: Iterable[TimedFrame], batch_size: int, window: float | None, step: float | None

@@ -130,18 +130,20 @@ def list_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
     return lines
 
 
-def csv_lines(videos: Sequence[Found], index: Mapping[str, int]) -> list[str]:
+def csv_lines(videos: Sequence[Found], index: Mapping[str, int], *, empty: Sequence[str] = ()) -> list[str]:
     """Returns the lines of a list of encoded videos: path,label and, if any video is cut, start,end in seconds.
 
     A set of classes is written `run;jump`, the empty set `-`, and an unknown class -1.
+    empty: paths of videos without spans, in whose lines the other cells are empty.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    cut = any(video.start is not None for video in videos)
+    cut = bool(empty) or any(video.start is not None for video in videos)
     writer.writerow(["path", "label", "start", "end"] if cut else ["path", "label"])
     for video in _in_order(videos, index):
         label = (video.label or "-1") if video.labels is None else SEPARATOR.join(video.labels) or NONE
         writer.writerow([video.path, label, *((video.start, video.end) if cut else ())])
+    writer.writerows([found.path, "", "", ""] for found in _in_order([Found(path, "", 0) for path in empty], index))
     return text.getvalue().splitlines(keepends=True)
 
 

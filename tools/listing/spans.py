@@ -126,8 +126,10 @@ def _lists(table: SpanTable, args: argparse.Namespace, files: VideoFiles | None)
     videos = [video for video in table.videos if video.spans]
     if not videos:
         raise UserError(f"{args.files[0]}: has no span, so there is nothing to write lists of")
+    if args.empty:
+        videos = list(table.videos)
     if left := len(table.videos) - len(videos):
-        print(f"{counted(left, 'video')} without spans: not in the lists")
+        print(f"{counted(left, 'video')} without spans: not in the lists; --empty lists them, for type: segment")
     if args.split is not None:
         sets = [sorted({span.label for span in video.spans}) for video in videos]
         sides = ratio_split(sets, [video.name for video in videos], ratio=1 - args.split, seed=args.seed)
@@ -143,17 +145,18 @@ def _lists(table: SpanTable, args: argparse.Namespace, files: VideoFiles | None)
     index = {name: number for number, name in enumerate(names)}
     written: list[tuple[Path, list[str], str]] = []
     for side in ("train", "val", "test"):
+        own = [video for video, its in zip(videos, sides, strict=True) if its == side]
         parts = [
             Found(_path(video.name, files), span.label, 0, start=span.start, end=span.end)
-            for video, its in zip(videos, sides, strict=True)
-            if its == side
+            for video in own
             for span in video.spans
         ]
         path = args.lists / f"{side}.csv"
-        if parts:
-            lines = csv_lines(plain_numbers(parts) if numbers else parts, index)
-            number = counted(len({part.path for part in parts}), "video")
-            written.append((path, lines, f"{counted(len(parts), 'span')} of {number}"))
+        empty = [_path(video.name, files) for video in own if not video.spans]
+        if parts or empty:
+            lines = csv_lines(plain_numbers(parts) if numbers else parts, index, empty=empty)
+            what = f"{counted(len(parts), 'span')} of {counted(len({part.path for part in parts}), 'video')}"
+            written.append((path, lines, what + (f", {counted(len(empty), 'video')} without spans" if empty else "")))
         elif path.exists():
             print(f"{path} is of an earlier run, and stays: no video of these labels is in it; remove it if it is old")
         elif args.split is not None and side != "test":

@@ -97,7 +97,10 @@ def _settings(source: Path, like: Path) -> dict[str, Any]:
     for path in (source, source.parent / VALIDATION):
         if not path.is_file():
             raise UserError(f"--train: {path}: no such list; a list to train on has {VALIDATION} beside it")
-    raw = copy.deepcopy(dict(load_config(like).raw))
+    config = load_config(like)
+    if isinstance(config.common.augmentation.input_size, list):
+        raise UserError(f"{like}: augmentation.input_size is [height, width], and networks are built here for a square")
+    raw = copy.deepcopy(dict(config.raw))
     root = str(source.parent.parent)
     lists = {"train_source": str(source), "val_source": str(source.parent / VALIDATION)}
     raw["common"] |= lists | {"train_root": root, "val_root": root}

@@ -238,7 +238,10 @@ class Common(Section):
             return
         changes = [f"{key}: leave it out" for key in OF_CLIPS if key in self.model_fields_set and getattr(self, key)]
         changes += ["data.background: leave it out; what is in no span is background"] * self.data.background.per_span
-        changes += ["data.store: {type: video}"] if self.data.store.get("type") != "video" else []
+        changes += ["data.context: leave it out"] if self.data.context else []
+        changes += ["data.decode: cpu"] if self.data.decode != "cpu" else []
+        if self.data.store.get("type") == "video":  # the others choose clips and how they are decoded
+            changes += [f"data.store.{key}: leave it out" for key in self.data.store if key not in ("type", "cache")]
         changes += ["data.feature_cache: a folder"] if self.data.feature_cache is None else []
         changes += ["teacher: leave it out"] if self.teacher.source else []
         changes += ["test.num_clips: 1"] if self.test.num_clips not in (None, 1) else []

@@ -23,6 +23,7 @@ def _zero_if_false(value: Any) -> Any:
     return 0.0 if value is False or value is None else value
 
 
+Pair = Annotated[list[PositiveInt], Field(min_length=2, max_length=2)]  # height, width
 Free = Annotated[EasyDict, BeforeValidator(_easydict)]
 Strength = Annotated[NonNegativeFloat, BeforeValidator(_zero_if_false)]  # a number, or False for "off"
 
@@ -81,11 +82,12 @@ class Augmentation(Section):
     preset: str = "tsn"
     """Preprocessing of a published project: resize, crops, interpolation, mean and std, averaging of views; the other
     keys change single parts of it."""
-    input_size: PositiveInt | None = None
-    """Height and width of the square crop in pixels, in training and testing; None: the preset's."""
+    input_size: PositiveInt | Pair | None = None
+    """Size of the crop in pixels, in training and testing: the side of a square, or `[height, width]`; None: the
+    preset's."""
     test_resize: PositiveInt | list[PositiveInt] | None = None
-    """Size in pixels that test frames are resized to before the crop: the short side, or `[height, width]`; None: the
-    preset's, in proportion to the crop (256 for 224)."""
+    """Size in pixels that test frames are resized to before the crop: the short side, or `[height, width]`, which a
+    crop needs that is not square; None: the preset's, in proportion to the crop (256 for 224)."""
     crop: str | None = None
     """Rule of the training crop, drawn once per clip; test: the centre crop of the test; None: the preset's."""
     scales: list[Positive] | None = None
@@ -192,8 +194,8 @@ class Test(Section):
     """Rule that chooses the frames of test clips; None: the rule of training, in its test form."""
     num_frames: PositiveInt | None = None
     """Frames per test clip, for example 25 as in TSN's paper; None: as many as in training."""
-    input_size: PositiveInt | None = None
-    """Height and width of the square test crop in pixels; None: augmentation.input_size."""
+    input_size: PositiveInt | Pair | None = None
+    """Size of the test crop in pixels, like augmentation.input_size, which None takes."""
     average: Literal["scores", "logits"] | None = None
     """What is averaged over the views of a video: scores (after softmax or sigmoid) or logits (before); None: the
     preset's, in most of them scores."""

@@ -6,6 +6,7 @@ classes of the video are unknown. The separator is a semicolon because a comma s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 SEPARATOR = ";"
 NONE = "-"
+_ENDS_IN_NUMBERS = re.compile(r"\s\d+$")  # as in mmaction2's lists, where spaces separate classes
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ def mirrored(target: Any, table: np.ndarray) -> Any:
     table: int64 (K,), the class that each class becomes when mirrored; the table is its own inverse.
     """
     return target[table] if np.ndim(target) else table[target] if target >= 0 else target
+
+
+def spaces_hint(path: str) -> str:
+    """Returns what to do if the numbers at the end of a path were meant as classes; "" for a path without any there."""
+    return "; if the numbers behind its name are classes, write them as 3;7;12" if _ENDS_IN_NUMBERS.search(path) else ""
 
 
 def labels_to_text(labels: Iterable[int]) -> str:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from utils.errors import FrameError, UserError
+from utils.processes import session
 from utils.scoring.segment_evaluation import ScoredVideo, SegmentEvaluation
 from utils.scoring.segments.moments import class_of_moments
 from utils.scoring.segments.reading import HEIGHTS
@@ -28,9 +29,9 @@ def evaluate_segments(
     device: torch.device,
     name: str,
 ) -> SegmentEvaluation:
-    """Scores `videos` and returns the evaluation of the whole list.
+    """Scores this process's share of `videos` and returns the evaluation of the whole list, the same on all processes.
 
-    batches: each video once. name: what is scored, for messages.
+    batches: each video of this process's share once. name: what is scored, for messages.
 
     Raises: FrameError when more videos are unreadable than bad_frame_budget allows; UserError if all are.
     """
@@ -39,19 +40,23 @@ def evaluate_segments(
     task: Any = videos.protocol.task
     found: dict[int, ScoredVideo] = {}
     faults: list[str] = []
-    for loaded, batch in on_device(batches, device):
-        faults.extend(filter(None, batch.faults))
-        with precision.autocast():
-            said = model(videos.protocol.augment.apply(batch.clips, None))
-        for place, index in enumerate(loaded.indices.tolist()):
-            if not batch.faults[place]:
-                video = dataset.video(index)
-                scores, segments = task.read(said[place], video)
-                labels = class_of_moments(loaded.labels[place : place + 1], len(scores))[0].numpy()
-                truth = dataset.truth(index, video.seconds)
-                found[index] = ScoredVideo(
-                    videos.path(index), video.times, video.seconds, scores, labels, segments, truth
-                )
+    with session.first_buffers(model):  # what is scored is what the checkpoint holds
+        for loaded, batch in on_device(batches, device):
+            faults.extend(filter(None, batch.faults))
+            with precision.autocast():
+                said = model(videos.protocol.augment.apply(batch.clips, None))
+            for place, index in enumerate(loaded.indices.tolist()):
+                if not batch.faults[place]:
+                    video = dataset.video(index)
+                    scores, segments = task.read(said[place], video)
+                    labels = class_of_moments(loaded.labels[place : place + 1], len(scores))[0].numpy()
+                    truth = dataset.truth(index, video.seconds)
+                    found[index] = ScoredVideo(
+                        videos.path(index), video.times, video.seconds, scores, labels, segments, truth
+                    )
+    gathered = session.gather_objects((found, faults))
+    found = {index: video for part, _ in gathered for index, video in part.items()}
+    faults = [fault for _, part in gathered for fault in part]
     if len(faults) > videos.common.bad_frame_budget:
         raise FrameError(
             f"{len(faults)} unreadable video(s), allowed are {videos.common.bad_frame_budget}: {'; '.join(faults)}"

@@ -10,6 +10,7 @@ from utils.clip_spec import ClipSpec
 from utils.config.schema import Common
 from utils.errors import ConfigError
 from utils.transforms.augment import Augment
+from utils.transforms.crops import TRAIN_CROPS, ShortSide
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.presets import Preset
 
@@ -26,19 +27,30 @@ def make_transform(common: Common, preset: Preset, *, train: bool) -> CutClip:
         transform = preset.train(
             input_size=wanted.input_size, crop=wanted.crop, scales=wanted.scales, flip=wanted.flip, **frames
         )
+        if isinstance(transform.rule, ShortSide) and not is_square(wanted.input_size):
+            others = ", ".join(name for name, kind in TRAIN_CROPS.items() if kind is not ShortSide)
+            raise ConfigError(
+                f"common.augmentation.input_size: {wanted.input_size} (height, width) is not square, and a short side, "
+                f"which the crop short_side draws, does not tell the other; set augmentation.crop: {others} or test"
+            )
         return _fitting(transform, "common.augmentation.scales")
     size = common.test.input_size or wanted.input_size
     return _test_transform(common, preset, size, num_crops=common.crops, flip=0.0, frames=frames)
 
 
 def _test_transform(
-    common: Common, preset: Preset, size: int | None, *, num_crops: int, flip: float, frames: dict[str, Any]
+    common: Common, preset: Preset, size: int | list[int] | None, *, num_crops: int, flip: float, frames: dict[str, Any]
 ) -> CutClip:
     """Makes the transform that cuts as the test does; in training it may mirror what it has cut."""
     scales = common.augmentation.scales
     if scales is not None and common.augmentation.crop == TEST_CROP:
         raise ConfigError(f"common.augmentation.scales: {scales} is for random crops, and crop is {TEST_CROP}")
     resize = common.augmentation.test_resize
+    if isinstance(resize, int) and not is_square(size):
+        raise ConfigError(
+            f"common.augmentation.test_resize: {resize} is a short side, and a crop of {size} (height, width) may not "
+            "fit into such frames; give [height, width], or leave it out"
+        )
     if resize is None and size is not None and preset.test_crops.resize is not None:
         # another crop keeps its share of the resized frame, as 224 of 256
         resize = scaled(preset.test_crops.resize, size, preset.test_input_size or preset.input_size)
@@ -59,8 +71,19 @@ def _fitting(transform: CutClip, key: str) -> CutClip:
     return transform
 
 
-def scaled(resize: int | tuple[int, int], size: int, of: int) -> int | list[int]:
-    """Returns `resize` scaled in the proportion of a crop of `size` to a crop of `of`."""
+def is_square(size: int | list[int] | None) -> bool:
+    """Tells whether a config's crop is square; those of presets, None, all are."""
+    return size is None or isinstance(size, int) or size[0] == size[1]
+
+
+def scaled(resize: int | tuple[int, int], size: int | list[int], of: int) -> int | list[int]:
+    """Returns `resize` scaled in the proportion of a crop of `size` to a crop of `of`.
+
+    A crop that is not square is taken from frames that have its shape, whatever theirs was.
+    """
+    if not isinstance(size, int):
+        short = resize if isinstance(resize, int) else min(resize)
+        return scaled(resize, size[0], of) if is_square(size) else [short * side // of for side in size]
     return resize * size // of if isinstance(resize, int) else [side * size // of for side in resize]
 
 

@@ -58,11 +58,17 @@ def multi_scale_sizes(
 ) -> list[Size]:
     """Returns the crop sizes of TSN's scale jittering (Wang et al. 2016, arXiv 1608.00859, sec. 3.2).
 
-    The shorter side times each scale; the scales of height and width are at most `max_distort` places apart; a side
-    within 2 pixels of the output is the output. Height varies slowest.
+    The sides of the largest box with the shape of the output, for a square the shorter side, times each scale; the
+    scales of height and width are at most `max_distort` places apart; a side within 2 pixels of the output is the
+    output. Height varies slowest.
     """
-    sides = [max(1, int(min(height, width) * scale)) for scale in scales]
-    heights, widths = ([out if abs(side - out) < 3 else side for side in sides] for out in size)
+    tall, wide = size
+    flat = height * wide <= width * tall
+    box = (height, height * wide / tall) if flat else (width * tall / wide, width)
+    sides = ([max(1, int(side * scale)) for scale in scales] for side in box)
+    heights, widths = (
+        [out if abs(side - out) < 3 else side for side in row] for row, out in zip(sides, size, strict=True)
+    )
     return [
         (min(h, height), min(w, width))
         for i, h in enumerate(heights)
@@ -147,7 +153,10 @@ def inception_box(
 
 @dataclass(frozen=True)
 class RandomResized:
-    """Inception's crop: a share `scales` of the area, aspect ratio log-uniform in `aspect` (torchvision's 10 tries)."""
+    """Inception's crop: a share `scales` of the area, aspect ratio log-uniform in `aspect` (torchvision's 10 tries).
+
+    Of an output that is not square, `aspect` is relative to its shape.
+    """
 
     scales: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
@@ -158,7 +167,8 @@ class RandomResized:
         rng = _required(rng, self)
         before = _before(height, width, self.before)
         height, width = before or (height, width)
-        box = inception_box(height, width, rng, self.scales, self.aspect)
+        shape = size[1] / size[0]
+        box = inception_box(height, width, rng, self.scales, (self.aspect[0] * shape, self.aspect[1] * shape))
         return Plan(box=box, resize=size, before=before)
 
 

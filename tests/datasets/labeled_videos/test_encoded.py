@@ -144,14 +144,18 @@ def test_a_sampler_of_ones_own_sees_the_entries_of_the_video(csv: Path) -> None:
 
 def test_labels_may_be_unknown(csv: Path, tmp_path: Path) -> None:
     videos = csv.parent / "videos"
-    for name, text in (("minus.txt", "a.mp4 -1\nb.mp4 3\n"), ("alone.txt", "a.mp4\nb.mp4\n")):
+    lists = {"minus.txt": "a.mp4 -1\nb.mp4 3\n", "alone.txt": "a.mp4\nb.mp4\n", "partly.txt": "a.mp4 2\n\nb.mp4\n"}
+    for name, text in lists.items():
         (tmp_path / name).write_text(text)
     sampler = make_clip_sampler("random", 0.25)
     found = [
         [clip["label"] for clip in Ucf101(tmp_path / name, sampler, SequentialSampler, video_path_prefix=videos)]
-        for name in ("minus.txt", "alone.txt")
+        for name in lists
     ]
-    assert found == [[-1, 3], [-1, -1]]
+    assert found == [[-1, 3], [-1, -1], [2, -1]]
+    (tmp_path / "typo.txt").write_text("a.mp4 2\nb.mp4\nc.mp4 two three 4.5\n")
+    with pytest.raises(ListError, match=r"typo\.txt:2: expected `path label`"):
+        Ucf101(tmp_path / "typo.txt", sampler, SequentialSampler, video_path_prefix=videos)
 
 
 def test_paths_with_labels_can_be_read_and_given_by_themselves(csv: Path) -> None:

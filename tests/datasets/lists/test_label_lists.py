@@ -52,6 +52,10 @@ def test_a_set_is_read_whatever_separates_the_columns(tmp_path: Path, line: str,
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            "a 1 0\nb 0 3 7 0 3\n",
+            r"'b 0 3 7' has 0 frames; .*; if the numbers behind its name are classes, write them as",
+        ),
         ("a 1 0\nb 5 3,7\n", r"train.txt:2: a comma separates columns in 'b 5 3,7'; write several classes as 3;7;12"),
         ("a 1 0\nb 5 3,7,12\n", r"train.txt:2: a comma separates columns in 'b 5 3,7,12'"),
         ("a 1 0\nb 5 3,7,12,14\n", r"train.txt:2: .*a comma separates columns"),

@@ -143,6 +143,22 @@ def test_multi_scale_uses_every_size_and_every_place(rng: np.random.Generator) -
     assert boxes == expected
 
 
+@pytest.mark.parametrize("frame", [(360, 640), (640, 360), (400, 400)])
+@pytest.mark.parametrize("size", [(90, 160), (160, 90)])
+def test_crops_have_the_shape_of_an_output_that_is_not_square(
+    frame: tuple[int, int], size: tuple[int, int], rng: np.random.Generator
+) -> None:
+    shape = size[1] / size[0]
+    undistorted = multi_scale_sizes(*frame, size, max_distort=0)
+    assert [width / height for height, width in undistorted] == pytest.approx([shape] * 4, rel=0.02)
+    height, width = undistorted[0]  # the largest one touches two borders
+    assert height == frame[0] or width == frame[1]
+    for _ in range(200):
+        box = RandomResized(scales=(0.05, 0.2)).plan(*frame, size, rng).box
+        assert box is not None
+        assert 3 / 4 * 0.97 <= box[3] / box[2] / shape <= 4 / 3 * 1.03
+
+
 def test_random_resized_boxes_keep_area_and_aspect_in_range(rng: np.random.Generator) -> None:
     areas = []
     for _ in range(500):
