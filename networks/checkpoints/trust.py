@@ -17,7 +17,7 @@ HASH_IN_NAME = re.compile(
     r"-([0-9a-f]{8})\.\w+$"
 )  # the first digits of a published file's SHA-256: resnet50-0676ba61.pth
 ROUNDED = (torch.float16, torch.bfloat16)
-# what begins as zero, and may stay so where it gets no gradient: adapters, vectors of frames, tokens that read frames
+# what begins as zero: adapters, vectors of frames, tokens that read frames. After a training, none is
 BEGIN_AT_ZERO = re.compile(
     r"(?:.*\.)?(?:temporal\.(?:(?:\w+\.)?(?:up|time)|embedding)|temporal_cls_token|balance)\.weight"
 )
@@ -45,9 +45,10 @@ def odd_values(state: Mapping[str, Tensor]) -> list[str]:
             if not value.reshape(-1)[0] and not value.any():  # the first number saves reading all of them
                 zero.add(key)
     found: list[str] = []
+    trained = any(BEGIN_AT_ZERO.fullmatch(key) and key not in zero for key in state)
     for (name, axes), keys in kinds.items():
         empty = [key for key in keys if key in zero]
-        lost = [key for key in empty if not BEGIN_AT_ZERO.fullmatch(key)]
+        lost = [key for key in empty if trained or not BEGIN_AT_ZERO.fullmatch(key)]
         usual = (
             axes < 2 and name != "running_var" and (len(empty) > max(1, len(keys) // FEW) or len(empty) == len(keys))
         )
