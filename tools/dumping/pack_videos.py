@@ -29,7 +29,7 @@ from tools.dumping.trade import SAMPLE, measure_trade
 from tools.dumping.transcode import CODECS, SUFFIX, Encoding, check_encoder, transcode
 from tools.dumping.video import FATAL, OutOfReachError, fingerprint
 from tools.dumping.video_lists import VideoList, member_names, read_source
-from tools.dumping.video_shards import Shards, WholeTars, empty_folder, verify_tars
+from tools.dumping.video_shards import Shards, WholeTars, check_lines, empty_folder, verify_tars
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
 from utils.files import atomic_write, sha256
@@ -134,6 +134,7 @@ def _manifest(out: Path, part: Part | None, encoding: Encoding) -> Manifest:
             )
         _check_settings(header_of(path), encoding, out)
     _check_settings(manifest.header, encoding, out)
+    check_lines(manifest)
     return manifest
 
 
@@ -362,6 +363,7 @@ def _verify(out: Path) -> int:
     """Reads all tars again and names what is damaged; returns the exit code."""
     if not out.is_dir() or not (manifest := Manifest(out)).videos:
         raise UserError(f"{out}: contains no videos that tools/pack_videos.py has packed")
+    check_lines(manifest)
     damaged = tars = 0
     for found in verify_tars(out, manifest):
         tars += 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +111,20 @@ def test_a_video_whose_times_have_a_hole_is_named_with_the_reason(
     source = listed(tmp_path / "one", "one.txt", "a.mp4 0\n", "a.mp4")
     said = run_tool("pack_videos", tmp_path / "out", source, "--root", source.parent, "--fps", 5, code=1).stderr
     assert f"not packed: {source.parent}/a.mp4: nothing new is shown from 0 to " in said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"tar": None}, {"tar": "../v.tar"}, {"member": 3}, {"offset": -1}, {"packed_bytes": "9"}, {"packed_sha256": []}],
+)
+def test_a_damaged_line_of_the_manifest_is_told_and_nothing_is_written(change: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    source = listed(tmp_path / "one", "one.txt", "a.mp4 0\n", "a.mp4")
+    run_tool("pack_videos", out, source, "--root", source.parent)
+    header, line = map(json.loads, (out / "manifest.jsonl").read_text().splitlines())
+    (out / "manifest.jsonl").write_text(f"{json.dumps(header)}\n{json.dumps(line | change)}\n")
+    before = (out / "manifest.jsonl").read_bytes()
+    for given in ([source, "--root", source.parent], ["--verify"]):
+        said = run_tool("pack_videos", out, *given, code=2).stderr
+        assert f"{out}/manifest.jsonl: its line of 'a.mp4' is damaged; restore or remove it" in said
+    assert (out / "manifest.jsonl").read_bytes() == before
