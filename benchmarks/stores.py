@@ -32,6 +32,7 @@ from datasets import DiskStore, PackedStore, TSNDataset, VideoDataset
 from datasets.frame_dataset import SampleDataset
 from datasets.lists.manifest import dumped_below
 from datasets.lists.records import read_list
+from datasets.lists.spans import plain
 from datasets.lists.tables import read_videos
 from datasets.loader import start_worker
 from datasets.places.place import place
@@ -298,7 +299,7 @@ def on_paper(stores: dict[str, Store], seconds: float) -> str:
         size = store.bytes / seconds * videos * length
         requests = videos * SEGMENTS if name in (FRAMES, PACK) else videos  # a video of some MB takes one
         in_order = f"{size / REQUEST:,.0f}" if store.folder.name.startswith("h264") else ""
-        hours = f"{store.scan * videos / 3600:.2g}" if store.scan else ""
+        hours = plain(float(f"{store.scan * videos / 3600:.2g}")) if store.scan else ""
         cores = f"{speed * store.milliseconds / 1000:.1f}"
         rows.append([f"{what}, {name}", in_bytes(size), hours, f"{requests:,}", in_order, cores])
     head = ["data set and store", "disk", "core hours to scan", "requests an epoch", "in order", "workers a GPU"]

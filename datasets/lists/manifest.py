@@ -190,7 +190,7 @@ def _entries(path: Path) -> Iterator[dict[str, Any] | bytes]:
                 return
             try:
                 entry = json.loads(line)
-                _ = entry["video"].encode() if entry["kind"] != "header" else entry["format"]
+                _ = os.fsencode(entry["video"]) if entry["kind"] != "header" else entry["format"]
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise UserError(
                     f"{path}:{number}: is not a line of a manifest ({error}); restore or remove it"

@@ -190,14 +190,13 @@ class _Scan:
 
 def _not_beside(paths: Sequence[str], digests: np.ndarray, todo: np.ndarray, writer: Writer) -> np.ndarray:
     """Keeps what files beside tars say of their videos, and returns the others of `todo`."""
-    left = []
-    for place in todo.tolist():
-        times = times_beside(without_version(paths[place])) if has_version(paths[place]) else None
-        if times is None:
-            left.append(place)
-        else:
+    left = set(todo.tolist())
+    # tar by tar, as only some of them are kept open
+    for place in sorted((place for place in left if has_version(paths[place])), key=lambda place: paths[place]):
+        if (times := times_beside(without_version(paths[place]))) is not None:
             writer.add(digests[place].tobytes(), times)
-    return np.array(left, np.int64)
+            left.remove(place)
+    return np.array(sorted(left), np.int64)
 
 
 def _scan_or_error(path: str) -> Scanned:

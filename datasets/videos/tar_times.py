@@ -6,6 +6,8 @@ tools/pack_videos.py writes both. A video is found by where it lies in the tar; 
 from __future__ import annotations
 
 import logging
+import struct
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -42,15 +44,21 @@ class TarTimes:
         self._arrays = arrays
 
     def find(self, start: int, size: int) -> VideoTimes | None:
-        """Returns the times of the video that lies there; None if none does."""
+        """Returns the times of the video that lies there; None if none does. Raises: ValueError for impossible ones."""
         place = int(np.searchsorted(self._arrays["start"], start))
         if place == len(self._arrays["start"]) or self._arrays["start"][place] != start:
             return None
         if self._arrays["size"][place] != size:
             return None
         first, end = self._arrays["offsets"][place : place + 2].tolist()
-        found = unpack(self._arrays["found"][first:end].tobytes(), int(self._arrays["frames"][place]))
-        assert isinstance(found, VideoTimes)
+        frames = int(self._arrays["frames"][place])
+        try:
+            found = unpack(self._arrays["found"][first:end].tobytes(), frames)
+        except (struct.error, zlib.error, LookupError) as error:
+            raise ValueError(str(error)) from error
+        assert isinstance(found, VideoTimes)  # of a reason, there are no frames
+        if len(found) != frames or found.tick <= 0 or (found.seekable and (np.diff(found.stamps) <= 0).any()):
+            raise ValueError("its frames are not one after another")
         return found
 
 
@@ -98,7 +106,11 @@ def times_beside(path: Place) -> VideoTimes | None:
         known = None if extent is None else _open(extent[0], extent[1])
     except FrameError:  # whoever scans it gets the reason
         return None
-    return None if known is None or extent is None else known.find(extent[2], extent[3] - extent[2])
+    try:
+        return None if known is None or extent is None else known.find(extent[2], extent[3] - extent[2])
+    except ValueError as error:
+        _log.warning("ignoring the times beside %s: %s, so it is scanned", path, error)
+        return None
 
 
 @lru_cache(_OPEN)

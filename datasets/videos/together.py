@@ -13,13 +13,14 @@ from datasets.videos.scan import VideoTimes
 from utils.errors import FrameError
 
 Picture = TypeVar("Picture")
-MOST_BYTES = 2**28  # of the pictures of one pass, which are all kept until its last clip has taken its own
+MOST_BYTES = 2**28  # of pictures of passes, all of which are kept until the last clip of the pass has taken its own
 
 
 class TogetherReader(Generic[Picture]):
     """Reads as `reader` does, to the bit, for clips that are known beforehand.
 
-    A file that is damaged somewhere is read for each clip alone: those that do not show the damage stay whole.
+    A file that is damaged somewhere is read for each clip alone: those that do not show the damage stay whole. So is
+    one whose pictures have no place beside those that are kept of other files.
 
     asked: the file of each clip in the order in which they will be read, its times, and the frames that it shows.
     """
@@ -31,6 +32,7 @@ class TogetherReader(Generic[Picture]):
     ) -> None:
         self._reader = reader
         self._passes: dict[Place, list[_Pass[Picture]]] = {}
+        self._kept = 0  # bytes
         for path, times, indices in asked:
             passes, wanted = self._passes.setdefault(path, []), set(indices.ravel().tolist())
             bytes_each = 3 * times.size[0] * times.size[1]
@@ -47,11 +49,16 @@ class TogetherReader(Generic[Picture]):
         shared = next((one for one in passes if one.wanted.issuperset(wanted)), None)
         if shared is None:
             return self._reader(path, times, indices)
+        size = 3 * times.size[0] * times.size[1] * len(shared.wanted)
         shared.clips -= 1
         if not shared.clips:
             passes.remove(shared)
+            self._kept -= size if shared.pictures is not None else 0
         if shared.pictures is None:
             if not shared.clips:  # of the only one
+                return self._reader(path, times, indices)
+            if self._kept and self._kept + size > MOST_BYTES:
+                passes.remove(shared)
                 return self._reader(path, times, indices)
             every = np.array(sorted(shared.wanted))
             try:
@@ -59,6 +66,7 @@ class TogetherReader(Generic[Picture]):
             except FrameError:
                 del self._passes[path]
                 return self._reader(path, times, indices)
+            self._kept += size
         return [shared.pictures[index] for index in wanted]
 
 

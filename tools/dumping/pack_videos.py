@@ -15,6 +15,7 @@ from typing import Any
 import av
 import cv2
 
+from datasets.lists.class_names import FILE_NAMES
 from datasets.lists.manifest import Manifest, Part, header_of, part_name, parts_of
 from datasets.places.files import is_plain, versioned
 from datasets.places.place import Place, place
@@ -28,7 +29,7 @@ from tools.dumping.trade import SAMPLE, measure_trade
 from tools.dumping.transcode import CODECS, SUFFIX, Encoding, check_encoder, transcode
 from tools.dumping.video import FATAL, OutOfReachError, fingerprint
 from tools.dumping.video_lists import VideoList, member_names, read_source
-from tools.dumping.video_shards import Shards, WholeTars, empty_folder, verify_tars
+from tools.dumping.video_shards import Shards, WholeTars, check_lines, empty_folder, verify_tars
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
 from utils.files import atomic_write, sha256
@@ -73,6 +74,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.out}: cannot be created ({error.strerror}); give another OUT") from None
     with locked(args.out, args.shard):
         manifest = _manifest(args.out, args.shard, encoding)
+        _check_classes(lists, args.out)
+        if args.shard is None:
+            _tidy(args.out)
         outcome = _pack(in_part(wanted, args.shard), manifest, encoding, args)
         if args.shard is None:
             _write_lists(lists, wanted, manifest, args.out)
@@ -130,7 +134,29 @@ def _manifest(out: Path, part: Part | None, encoding: Encoding) -> Manifest:
             )
         _check_settings(header_of(path), encoding, out)
     _check_settings(manifest.header, encoding, out)
+    check_lines(manifest)
     return manifest
+
+
+def _check_classes(lists: Sequence[VideoList], out: Path) -> None:
+    """Raises UserError where a class file would number the classes of lists anew that OUT has from another run."""
+    names = {*FILE_NAMES, *(one.name for one in lists)}
+    other = next((path for path in sorted(out.glob("lists/*")) if path.name not in names), None)
+    for name, path in _class_files(lists).items():
+        there = out / "lists" / name
+        if other is not None and not (there.is_file() and there.read_bytes() == path.read_bytes()):
+            raise UserError(
+                f"{path} would number the classes of {other} anew, which was packed before; pack all lists of OUT "
+                "again together, or give another OUT"
+            )
+
+
+def _tidy(out: Path) -> None:
+    """Removes what runs that were killed have left of parts, of which none is running."""
+    for folder in parts_of(out, _WORK).values():
+        shutil.rmtree(folder, ignore_errors=True)
+    for tar in out.glob(f".videos-*{TAR}.tmp"):
+        tar.unlink()
 
 
 def _check_settings(header: Mapping[str, Any], encoding: Encoding, out: Path) -> None:
@@ -167,7 +193,10 @@ def _missing(wanted: Sequence[Video], manifest: Manifest, out: Path) -> list[Vid
 
     def is_packed(one: Video) -> bool:
         line = manifest.videos.get(one.video, {})
-        return line.get("status") == "ok" and whole.has(line["tar"]) and not _changed(place(one.source), line)
+        if line.get("status") != "ok" or not whole.has(line["tar"]):
+            return False
+        _check_gone(one, line, out)
+        return not _changed(place(one.source), line)
 
     return [one for one in wanted if not is_packed(one)]
 
@@ -183,6 +212,18 @@ def _changed(source: Place, line: Mapping[str, Any]) -> bool:
     if (line.get("bytes"), line.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns):
         return False
     return bool(line.get("sha256") != sha256(source))
+
+
+def _check_gone(one: Video, line: Mapping[str, Any], out: Path) -> None:
+    """Raises UserError for a video that is not there, if the one that was packed under its name lay elsewhere."""
+    source, before = place(one.source), str(line.get("source"))
+    if before == one.source or not (isinstance(source, Path) and is_plain(source)) or source.is_file():
+        return
+    if source.resolve() != Path(before).resolve():
+        raise UserError(
+            f"{source}: is not there, and what {out} has under its name is {before}; give --root as then, or another "
+            "OUT"
+        )
 
 
 def _version(source: Place) -> str:
@@ -276,7 +317,8 @@ def pack_video(job: Job) -> tuple[dict[str, Any], VideoTimes | None]:
         about = fingerprint(source) if isinstance(source, Path) and plain else {"version": _version(source)}
         made = transcode(source, job.out, job.encoding)
     except FrameError as error:
-        return _failure(job, str(error)), None
+        where = "" if job.source in str(error) else f"{job.source}: "  # the reason may be of the times of any frames
+        return _failure(job, f"{where}{error}"), None
     except (OSError, av.FFmpegError) as error:
         if error.errno in FATAL:
             raise OutOfReachError(str(error.strerror)) from error
@@ -321,6 +363,7 @@ def _verify(out: Path) -> int:
     """Reads all tars again and names what is damaged; returns the exit code."""
     if not out.is_dir() or not (manifest := Manifest(out)).videos:
         raise UserError(f"{out}: contains no videos that tools/pack_videos.py has packed")
+    check_lines(manifest)
     damaged = tars = 0
     for found in verify_tars(out, manifest):
         tars += 1

@@ -53,10 +53,10 @@ def read_source(source: str, root: str | None, *, multi_label: bool = False, wit
     Raises: ListError; UserError if the root is missing.
     """
     if is_shards(source):
-        return _from_shards(source)
+        return _from_shards(source, root)
     path = Path(source)
     if path.is_dir():
-        return _from_folder(path)
+        return _from_folder(path, root)
     if is_address(source):
         raise UserError(f"{source}: copy the list to this machine; its videos and --root may stay where they are")
     if root is None:
@@ -67,21 +67,22 @@ def read_source(source: str, root: str | None, *, multi_label: bool = False, wit
     return _from_lines(path, root, classes, multi_label=multi_label, with_offset=with_offset)
 
 
-def _from_shards(source: str) -> VideoList:
+def _from_shards(source: str, root: str | None) -> VideoList:
     folder, samples = read_shards(source, VIDEO_SUFFIXES)
     videos = [(sample.path.replace(".tar/", "/", 1), join(folder, sample.path)) for sample in samples]
     name = re.sub(r"[-_.]*[{*].*[}*]", "", os.path.basename(source).removesuffix(".tar")) or "videos"  # noqa: PTH119
     rows = [[path, sample.label] for (_, path), sample in zip(videos, samples, strict=True)]
-    return VideoList(f"{name}.csv", videos, False, _csv_text(["path", "label"], rows, [path for _, path in videos]))
+    text = _csv_text(["path", "label"], rows, [path for _, path in videos])
+    return VideoList(f"{name}.csv", videos, False, text, find_class_file(source, root or folder))
 
 
-def _from_folder(folder: Path) -> VideoList:
+def _from_folder(folder: Path, root: str | None) -> VideoList:
     records = read_videos(folder)[0]
     paths = [records.path(index) for index in range(len(records))]
     videos = [(f"{folder.resolve().name}/{path}", records.full_path(index)) for index, path in enumerate(paths)]
     rows = [[path, composed(PurePosixPath(path).parts[0])] for path in paths]
     text = _csv_text(["path", "label"], rows, [path for _, path in videos])
-    return VideoList(f"{folder.resolve().name}.csv", videos, False, text, find_class_file(folder, folder))
+    return VideoList(f"{folder.resolve().name}.csv", videos, False, text, find_class_file(folder, root or folder))
 
 
 def _from_table(source: Path, root: str, classes: Path | None) -> VideoList:

@@ -21,10 +21,12 @@ from datasets.places.tars import SUFFIX as TAR
 from datasets.videos.scan import VideoTimes
 from datasets.videos.tar_times import SUFFIX as TIMES
 from datasets.videos.tar_times import Member, read_times, write_times
+from utils.errors import UserError
 from utils.files import sha256, sync_folder
 
 _BLOCK = 512  # bytes of a tar, to which members are filled up
 _PIECE = 1 << 20
+_TEXTS, _NUMBERS = ("tar", "member", "packed_sha256"), ("offset", "packed_bytes")  # in the line of a packed video
 
 
 class Shards:
@@ -151,6 +153,18 @@ class _Hashed:
 def _last_number(manifest: Manifest, stem: str) -> int:
     found = (re.fullmatch(rf"{stem}-(\d+){TAR}", line.get("tar", "")) for line in manifest.videos.values())
     return max((int(match[1]) for match in found if match), default=-1)
+
+
+def check_lines(manifest: Manifest) -> None:
+    """Raises UserError for a line of a packed video that does not say where the video lies."""
+    for video, line in manifest.videos.items():
+        texts, numbers = ([line.get(key) for key in keys] for keys in (_TEXTS, _NUMBERS))
+        if line.get("status") == "ok" and not (
+            all(isinstance(text, str) for text in texts)
+            and os.path.basename(line["tar"]) == line["tar"]  # noqa: PTH119 - a Path drops what is wrong
+            and all(type(number) is int and number >= 0 for number in numbers)
+        ):
+            raise UserError(f"{manifest.path}: its line of {video!r} is damaged; restore or remove it")
 
 
 class WholeTars:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
+import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datasets.places.files import open_tar, versioned
-from datasets.videos import index
+from datasets.videos import index, tar_times
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes, scan
+from datasets.videos.scanned import _HEAD, pack
 from datasets.videos.tar_times import Member, read_times, write_times
 from tests.helpers.file_server import FileServer
 from tests.helpers.make_video import make_video
 from tests.helpers.tars import write_tar
 from utils.files import sha256
+from utils.flat_file import open_arrays, save_arrays
 
 NAMES = ("a.mp4", "b.mp4")
 
@@ -97,3 +101,40 @@ def test_times_lie_beside_a_tar_at_an_address_too(
     assert [len(one) for one in times(f"{server.address}/v-0.tar", tmp_path / "cache")] == [20, 21]
     assert scanned == []
     server.files.pop("/v-0.times")
+
+
+@pytest.mark.parametrize("fault", ["stamps", "keys", "head", "kind"])
+def test_times_that_nobody_can_unpack_are_ignored_with_a_warning(
+    fault: str, tar: Path, tmp_path: Path, scanned: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    about, arrays = open_arrays(tar.with_suffix(".times"))
+    found = pack(scan(tmp_path / "a.mp4"))
+    head, numbers = bytearray(found[: _HEAD.size]), zlib.decompress(found[_HEAD.size :])
+    if fault == "kind":
+        head[-1] = 9
+    data = {
+        "stamps": found[: _HEAD.size + 4],
+        "keys": bytes(head) + zlib.compress(numbers[:20] + b"\x7f" * (len(numbers) - 20)),
+        "head": found[:8],
+        "kind": bytes(head) + zlib.compress(numbers),
+    }[fault]
+    changed = dict(arrays) | {
+        "found": np.frombuffer(2 * data, np.uint8),
+        "offsets": np.array([0, len(data), 2 * len(data)]),
+    }
+    save_arrays(tar.with_suffix(".times"), about, changed)
+    times(tar, tmp_path / "cache")
+    assert "a.mp4" in scanned and f"ignoring the times beside {tar}/a.mp4: " in caplog.text
+
+
+def test_a_shuffled_list_opens_the_times_of_each_tar_once(
+    tar: Path, tmp_path: Path, scanned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tar.with_name("v-1.tar")
+    for suffix in (".tar", ".times"):
+        other.with_suffix(suffix).write_bytes(tar.with_suffix(suffix).read_bytes())
+    opened: list[Path] = []
+    monkeypatch.setattr(tar_times, "_open", lru_cache(1)(tar_times._open.__wrapped__))  # as of more tars than it keeps
+    monkeypatch.setattr(tar_times, "read_times", lambda path: (opened.append(path), read_times(path))[1])
+    index_videos(versioned([f"{where}/{name}" for name in NAMES for where in (tar, other)]), cache=tmp_path, threads=1)
+    assert scanned == [] and opened == [tar, other]

@@ -132,3 +132,21 @@ def test_passes_are_no_larger_than_memory_allows_and_are_freed(tmp_path: Path, m
     assert passes[4:] == [[*range(30)]], "each pass over it would begin at its start"
     assert not any(reader._passes.values()), "no picture is kept for nobody"
     assert len(reader(path, times, np.array([3]))) == 1 and passes[-1] == [3], "one that nobody has announced"
+
+
+def test_pictures_of_all_files_together_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = scan(write_numbers(tmp_path / "v.mp4", "libx264", g="12"))
+    each = 3 * times.size[0] * times.size[1]
+    monkeypatch.setattr(together, "MOST_BYTES", 10 * each)
+    passes: list[tuple[str, int]] = []
+
+    def read(path: Any, times: Any, indices: np.ndarray) -> list[np.ndarray]:
+        passes.append((path.name, len(indices)))
+        return [np.full(1, index) for index in indices]
+
+    files = [Path(name) for name in "abc"]
+    asked = [(path, times, np.arange(first, first + 3)) for first in (0, 1) for path in files]
+    reader = TogetherReader(read, [*asked, *asked[:1] * 2])
+    for path, _, indices in asked:
+        assert [int(picture[0]) for picture in reader(path, times, indices)] == indices.tolist()
+    assert passes == [("a", 4), ("b", 4), ("c", 3), ("c", 3)], "a and b are kept, and c has no place beside them"
