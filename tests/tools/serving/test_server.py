@@ -89,7 +89,7 @@ def head_of(server: PageServer, length: object) -> bytes:
     return "\r\n".join((*lines, "", "")).encode()
 
 
-def until(true: Any, seconds: float = 30) -> None:
+def until(true: Any, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
         time.sleep(0.02)
