@@ -327,7 +327,7 @@ def test_an_end_in_the_middle_of_videos_leaves_no_files(
             head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: video/mp4\r\n"
             connection.sendall(f"{head}Content-Length: {len(long)}\r\n\r\n".encode() + long[:sent])
             connections.append(connection)
-        until(lambda: len(list(tmp_path.glob("predict-*/*"))) == 2)
+        until(lambda: list(tmp_path.glob("predict-*/*")))  # of the second one: the first may be done already
         assert process.pid
         os.kill(process.pid, number)
         process.join(60)
