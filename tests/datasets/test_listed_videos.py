@@ -60,7 +60,7 @@ def opened(folder: Path, source: str, *, dry: bool = False, **data: Any) -> Any:
     if dry:
         return missing(common, "train", protocol)
     split = open_split(common, "train", protocol)
-    split.prepare(Bright(), CPU, print)
+    split.prepare(Bright(), CPU, print, {})
     return split
 
 
