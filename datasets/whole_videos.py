@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -218,42 +219,56 @@ class WholeVideos:
         versions = self._each(range(len(self)), self._videos.version, log, "looked at")
         names = {row: hashlib.blake2b(about + version, digest_size=20).hexdigest() for row, version in versions.items()}
         self._files = {row: self.folder / f"{name}{SUFFIX}" for row, name in names.items()}
-        missing = [index for index, file in self._files.items() if not _is_whole(file, log)]
-        missing = sorted(set().union(*session.gather_objects(missing)))
+        missing = _of_any([index for index, file in self._files.items() if not _is_whole(file, log)])
         if missing:
             log(f"computing the features of {len(missing)} of {len(self)} videos, once")
         self._each(missing, lambda index: self._compute(index, network, device), log, "with features")
-        for index in missing:  # on a machine that does not share the folder of the others
-            if index not in self.faults and not _is_whole(self._files[index], log):
+
+        def compute_here(index: int) -> None:
+            if not _is_whole(self._files[index], log):
                 self._compute(index, network, device)
+
+        there = (index for index in missing if index not in self.faults)
+        if lacking := _of_any([index for index in there if not _is_whole(self._files[index], log)]):
+            log("not all machines share the folder of features; each computes those that it lacks")
+            self._each(lacking, compute_here, log, "with features", by_machine=True)
         self._check_ends()
 
     def _each(
-        self, numbers: Sequence[int], work: Callable[[int], Any], log: Callable[[str], None], done: str
+        self,
+        numbers: Sequence[int],
+        work: Callable[[int], Any],
+        log: Callable[[str], None],
+        done: str,
+        *,
+        by_machine: bool = False,
     ) -> dict[int, Any]:
         """Returns what `work` says of videos without a fault; the processes share them. A FrameError is a fault.
 
         Processes meet after each round of one video each, so none waits for longer than a video takes.
+        by_machine: the processes of each machine share all videos.
         """
         numbers = [number for number in numbers if number not in self.faults]
-        world, rank, found = session.world_size(), session.rank(), dict[int, Any]()
+        machines, rank = session.gather_objects(platform.node() if by_machine else ""), session.rank()
+        sharing, mine = machines.count(machines[rank]), machines[:rank].count(machines[rank])
+        rounds, found = -(-len(numbers) // min(map(machines.count, machines))), dict[int, Any]()
         began = said = time.monotonic()
-        for first in range(0, len(numbers), world):
-            if first and time.monotonic() - said > SECONDS_BETWEEN_LINES:
+        for turn in range(rounds):
+            if turn and time.monotonic() - said > SECONDS_BETWEEN_LINES:
                 said = time.monotonic()
-                left = (said - began) / first * (len(numbers) - first)
-                log(f"{first} of {len(numbers)} videos {done}, {left / 60:.0f} minutes to go")
+                left = (said - began) / turn * (rounds - turn)
+                log(f"{turn * len(numbers) // rounds} of {len(numbers)} videos {done}, {left / 60:.0f} minutes to go")
             answer, fault = None, ""
-            if first + rank < len(numbers):
-                number = numbers[first + rank]
+            own = numbers[place] if (place := turn * sharing + mine) < len(numbers) else None
+            if own is not None:
                 try:
-                    answer = work(number)
+                    answer = work(own)
                 except FrameError as error:
-                    fault = f"{self._records.source}:{self._records.line(self._first[number])}: {error}"
-            for number, (value, wrong) in zip(numbers[first:], session.gather_objects((answer, fault)), strict=False):
+                    fault = f"{self._records.source}:{self._records.line(self._first[own])}: {error}"
+            for number, value, wrong in session.gather_objects((own, answer, fault)):
                 if wrong:
                     self.faults[number] = wrong
-                else:
+                elif number is not None:
                     found[number] = value
         return found
 
@@ -350,6 +365,11 @@ class _Spans:
                 later = (ends[row + 1 :, 0] < ends[row, 1]) & (ends[row + 1 :, 1] > ends[row, 0])
                 found += bool((later & (label[row + 1 :] != label[row])).any())
         return found
+
+
+def _of_any(numbers: list[int]) -> list[int]:
+    """Returns the numbers that any of the processes gives, each once, rising."""
+    return sorted(set().union(*session.gather_objects(numbers)))
 
 
 def _batched(windows: Iterator[WindowClips], size: int) -> Iterator[list[WindowClips]]:

@@ -108,6 +108,8 @@ class Clip3D(ClipMethod):
         builder, example, arguments = CLIP_NETWORKS[backbone], EXAMPLES[backbone], dict(kwargs or {})
         length = next((name for name in LENGTHS if name in inspect.signature(builder).parameters), "")
         segments = arguments.get(SEGMENTS, 1) if SEGMENTS in inspect.signature(builder).parameters else 1
+        if not isinstance(segments, int):
+            segments = 1  # the network itself says what is wrong
         if clip_len is None:
             clip_len = arguments.get(length, example[0] * segments)
         if length:

@@ -107,7 +107,7 @@ class RawCheckpoint:
             "mean": pixels.get("mean"),
             "std": pixels.get("std"),
             "resize": pixels.get("test_resize"),
-            "size": size and [size, size],
+            "size": [size, size] if isinstance(size, int) else size,
             "sampling": test.get("sampling") or data.get("sampling"),
             **{key: test.get(key) for key in ("num_frames", "num_clips", "num_crops", "average")},
         }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import shutil
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from datasets import whole_videos
 from datasets.listed_videos import EncodedVideos
 from datasets.lists.tables import number_classes, read_videos
 from datasets.protocol import ClipProtocol, clip_protocol
@@ -88,6 +93,55 @@ def test_a_video_is_computed_once_and_a_damaged_file_again(films: Path, protocol
         file.write_bytes(file.read_bytes()[:-70])
     opened(films, protocol, ROWS).compute(network, CPU, lines.append)
     assert network.seen == 2 * (windows + 1) and "computed again" in lines[1]
+
+
+class Machines:
+    """Processes of a session, each a thread: the n-th runs on the machine of that name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, machines: list[str]) -> None:
+        self._machines, self._barrier = machines, threading.Barrier(len(machines), timeout=10)
+        self._given: list[Any] = [None] * len(machines)
+        self._local = threading.local()
+        session = whole_videos.session
+        monkeypatch.setattr(session, "rank", lambda: self._local.rank)
+        monkeypatch.setattr(session, "world_size", lambda: len(machines))
+        monkeypatch.setattr(session, "gather_objects", self._gather)
+        monkeypatch.setattr(whole_videos.platform, "node", lambda: machines[self._local.rank])
+
+    def _gather(self, value: Any) -> list[Any]:
+        self._given[self._local.rank] = value
+        self._barrier.wait()
+        found = list(self._given)
+        self._barrier.wait()
+        return found
+
+    def run(self, work: Callable[[int], None]) -> None:
+        """Does `work` in each process."""
+
+        def inside(rank: int) -> None:
+            self._local.rank = rank
+            work(rank)
+
+        with concurrent.futures.ThreadPoolExecutor(len(self._machines)) as pool:
+            assert [*pool.map(inside, range(len(self._machines)))] == [None] * len(self._machines)
+
+
+def test_machines_without_a_folder_in_common_compute_each_video_once(
+    films: Path, protocol: ClipProtocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["one", "one", "other"]
+    for name in "cdefg":
+        shutil.copy(films / "b.mp4", films / f"{name}.mp4")
+    rows = "".join(f"{name}.mp4,run,0.0,0.3\n" for name in "cdefg")
+    videos = [opened(films, protocol, rows) for _ in names]
+    videos[0]._videos.version(0)  # finds the videos in their index
+    for number, name in enumerate(names):
+        videos[number].folder = films / name
+    networks = [Bright() for _ in names]
+    Machines(monkeypatch, names).run(lambda rank: videos[rank].compute(networks[rank], CPU, lambda line: None))
+    assert [len([*(films / name).iterdir()]) for name in ("one", "other")] == [5, 5]
+    assert networks[0].seen + networks[1].seen == networks[2].seen == 5 and networks[0].seen == 3
+    assert not any(found.faults for found in videos)
 
 
 def test_a_window_has_the_time_of_its_middle(films: Path, protocol: ClipProtocol) -> None:

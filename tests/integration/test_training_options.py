@@ -181,6 +181,7 @@ def test_crops_that_are_not_square_train_score_and_predict(tmp_path: Path, capsy
     ("augmentation", "message"),
     [
         ({"crop": "short_side"}, "input_size: .* is not square, and a short side, which the crop short_side draws"),
+        ({"crop": "fixed_resize"}, "fixed_resize makes all frames 128 x 171, .* set augmentation.scales: "),
         ({"test_resize": 40}, "test_resize: 40 is a short side, and a crop of .* may not fit into such frames; give"),
         ({"test_resize": [40, 60]}, "test_resize: input_size 32x64 does not fit into frames of 40x60"),
     ],

@@ -316,6 +316,11 @@ def _reason(items: Sequence[Any], keys: Sequence[str], schema: type[BaseModel]) 
     if item["type"] == "value_error":
         return str(item["ctx"]["error"])
     value = item["input"]
+    for other in items:
+        if isinstance(value, list) and other["input"] is not value:  # a list may be given, with other values
+            return (
+                f"each value of a list should be {_wanted(other)}, but {shown(value)} contains {shown(other['input'])}"
+            )
     wanted = dict.fromkeys(_wanted(other) for other in items if other["input"] is value)
     return f"should be {' or '.join(wanted)}, but is {shown(value)}"
 

@@ -10,7 +10,7 @@ from utils.clip_spec import ClipSpec
 from utils.config.schema import Common
 from utils.errors import ConfigError
 from utils.transforms.augment import Augment
-from utils.transforms.crops import TRAIN_CROPS, ShortSide
+from utils.transforms.crops import TRAIN_CROPS, FixedResize, ShortSide
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.presets import Preset
 
@@ -32,6 +32,13 @@ def make_transform(common: Common, preset: Preset, *, train: bool) -> CutClip:
             raise ConfigError(
                 f"common.augmentation.input_size: {wanted.input_size} (height, width) is not square, and a short side, "
                 f"which the crop short_side draws, does not tell the other; set augmentation.crop: {others} or test"
+            )
+        if isinstance(transform.rule, FixedResize) and wanted.scales is None and not is_square(wanted.input_size):
+            tall, wide = transform.rule.scales
+            raise ConfigError(
+                f"common.augmentation.input_size: {wanted.input_size} (height, width) is not square, and the crop "
+                f"fixed_resize makes all frames {tall} x {wide}, in which objects have another shape than in the test; "
+                "set augmentation.scales: [height, width], a little larger than input_size"
             )
         return _fitting(transform, "common.augmentation.scales")
     size = common.test.input_size or wanted.input_size

@@ -148,6 +148,7 @@ def inception_box(
             return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
     ratio = min(max(width / height, aspect[0]), aspect[1])
     h, w = (height, round(height * ratio)) if width > height * ratio else (round(width / ratio), width)
+    h, w = max(1, h), max(1, w)
     return (height - h) // 2, (width - w) // 2, h, w
 
 

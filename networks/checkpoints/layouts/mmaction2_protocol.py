@@ -97,13 +97,11 @@ def _augmentation(config: Mapping[str, Any]) -> dict[str, Any]:
             if step.get("scales", SCALES) != SCALES:
                 found["scales"] = step["scales"]
         elif step["type"] == "Resize" and step.get("keep_ratio") is False and (size := _numbers(step.get("scale"), 2)):
-            found["input_size"] = size[0]
+            found["input_size"] = _size(size)
     for step in test:
         if step["type"] == "Resize" and (size := _numbers(step.get("scale"), 2)):
             short = max(size) if -1 in size else min(size)
-            found["test_resize"] = (
-                size[::-1] if step.get("keep_ratio") is False else short
-            )  # it has width, height there
+            found["test_resize"] = size[::-1] if step.get("keep_ratio") is False else short  # [height, width]
     flips = [step for step in train if step["type"] == "Flip"]
     if train:
         ratio = flips[0].get("flip_ratio", 0.5) if flips else 0.0
@@ -111,6 +109,11 @@ def _augmentation(config: Mapping[str, Any]) -> dict[str, Any]:
     if flips and isinstance(labels := flips[0].get("flip_label_map"), Mapping):
         found["flip_labels"] = dict(labels)
     return found | _statistics(config)
+
+
+def _size(given: list[Any]) -> Any:
+    """Returns a size (width, height) as our configs have it: the side of a square, or [height, width]."""
+    return given[0] if given[0] == given[1] else given[::-1]
 
 
 def _statistics(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,8 +130,10 @@ def _views(config: Mapping[str, Any], description: Description) -> dict[str, Any
     """Returns the crops of a test, and what is averaged over its views."""
     found: dict[str, Any] = {}
     for step in _pipeline(config, "test"):
-        if step["type"] in CROPS and isinstance(size := step.get("crop_size"), int):
-            found |= {"num_crops": CROPS[step["type"]], "input_size": size}
+        if step["type"] not in CROPS:
+            continue
+        if size := _numbers([size] * 2 if isinstance(size := step.get("crop_size"), int) else size, 2):
+            found |= {"num_crops": CROPS[step["type"]], "input_size": _size(size)}
     model = section(config, "model")
     holders = (section(model, "cls_head"), section(model, "test_cfg"), section(config, "test_cfg"))
     average = next((holder["average_clips"] for holder in holders if holder.get("average_clips")), None)

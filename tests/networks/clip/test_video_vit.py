@@ -244,6 +244,9 @@ def test_a_method_takes_the_clip_of_its_learned_tables() -> None:
             ValueError, match=r"clip_len: 16 is no multiple of kwargs\.segments 3, the windows of a clip"
         ):
             Clip3D(backbone="vjepa2_l", num_class=3, clip_len=16, kwargs={**TINY, "segments": 3})
+        for wrong in (None, {"a": 1}, "2"):
+            with pytest.raises(ValueError, match=r"kwargs\.segments: should be a valid integer, but is "):
+                Clip3D(backbone="vjepa2_l", num_class=3, kwargs={**TINY, "segments": wrong})
     assert method.example_size == (16, 64, 64) and method.network.time_embed.weight.shape == (16, 48)
 
 

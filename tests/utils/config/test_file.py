@@ -148,6 +148,14 @@ def test_values_that_an_override_of_their_section_replaced_or_gave_are_the_comma
         ("common.augmentation.colorjitter=[1, 1, 1, 1, 1]", "colorjitter: should be a list of at most 4 values"),
         ("common.data.store=disk", "data.store: should be a mapping, but is 'disk'"),
         ("common.watch=False", "watch: should be a mapping, but is False"),
+        (
+            "common.augmentation.input_size=[0,4]",
+            r"input_size: each value of a list should be greater than 0, but \[0, 4\] contains 0",
+        ),
+        (
+            "common.test.input_size=[9,a]",
+            r"input_size: each value of a list should be a valid integer, but \[9, 'a'\] contains 'a'",
+        ),
     ],
 )
 def test_the_message_about_a_wrong_value_names_all_accepted_kinds(minimal: Path, override: str, message: str) -> None:

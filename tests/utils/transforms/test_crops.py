@@ -171,6 +171,11 @@ def test_random_resized_boxes_keep_area_and_aspect_in_range(rng: np.random.Gener
     assert long == (0, 433, 100, 133)  # no box of that area fits: the largest of an allowed aspect, centred
 
 
+def test_a_box_of_a_tiny_frame_has_a_pixel_whatever_the_shape_of_the_output(rng: np.random.Generator) -> None:
+    assert RandomResized().plan(1, 100, (256, 64), rng).box == (0, 49, 1, 1)
+    assert RandomResized().plan(100, 1, (64, 256), rng).box == (49, 0, 1, 1)
+
+
 def test_short_side_jitter_covers_its_range(rng: np.random.Generator) -> None:
     shorts = [ShortSide((256, 320)).plan(240, 320, (224, 224), rng).resize[0] for _ in range(2000)]
     assert min(shorts) == 256 and max(shorts) == 320

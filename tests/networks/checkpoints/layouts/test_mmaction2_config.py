@@ -107,6 +107,16 @@ def test_segments_shift_head_and_protocol_of_a_tsm_are_those_of_its_config() -> 
     }
 
 
+def test_crops_that_are_not_square_have_their_height_first() -> None:
+    config = TSM.format(more="").replace("(96, 96)", "(256, 144)").replace("(-1, 112)", "(292, 164), keep_ratio=False")
+    description = _frames(config.replace("crop_size=112", "crop_size=(256, 144)"))[1]
+    pixels, test = description.protocol["augmentation"], description.protocol["test"]
+    assert (pixels["input_size"], pixels["test_resize"], test["input_size"]) == ([144, 256], [164, 292], [144, 256])
+    assert test["num_crops"] == 3
+    file = RawCheckpoint(Path("f.pth"), {}, {}, "mmaction2 (frames)", {}, description)
+    assert file.protocol["size"] == [144, 256]
+
+
 def test_slowfasts_fast_pathway_sees_one_of_so_many_sampled_frames() -> None:
     description = _clips("slowfast", SLOWFAST.format(more=""), lateral_norm=False)
     assert {key: description.arguments[key] for key in ("alpha", "clip_len", "frame_stride")} == {
