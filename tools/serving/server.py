@@ -72,8 +72,12 @@ def run(args: argparse.Namespace) -> int:
             print(f"{server.url}  Ctrl-C ends it", flush=True)
             if not server.local:
                 print("warning: everybody who reaches this address can send videos; no password", file=sys.stderr)
+            listening = threading.Thread(target=server.serve_forever)
+            listening.start()  # in a thread of its own, so that no signal ends it while it starts that of a connection
             with suppress(KeyboardInterrupt, SystemExit):  # SystemExit: a signal that ends it
-                server.serve_forever()
+                listening.join()
+            server.shutdown()
+            listening.join()
     with suppress(OSError):  # a terminal that was closed
         print()
     return 0
