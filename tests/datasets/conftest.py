@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,9 +10,10 @@ import socket as socketlib
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,6 +43,18 @@ def write_video(folder: Path, video: int, count: int, template: str = "img_{:05d
     for frame in range(count):
         name = template.format(first + frame)
         (folder / name).write_bytes(encode(blob_frame(video, frame), Path(name).suffix))
+
+
+def write_dump(root: Path, names: str, frames: int, fps: int, lists: Mapping[str, str]) -> Path:
+    """Writes videos of one letter each as frames, a manifest that knows their rate, and lists; returns `root`."""
+    for number, name in enumerate(names):
+        write_video(root / "frames" / name, number, frames)
+    lines: list[dict[str, Any]] = [{"kind": "header", "format": 1}]
+    lines += [{"kind": "video", "video": f"frames/{name}", "frames": frames, "source_fps": fps} for name in names]
+    (root / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name, text in lists.items():
+        (root / name).write_text(text)
+    return root
 
 
 @pytest.fixture

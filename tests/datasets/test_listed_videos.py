@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import yaml
 from datasets.protocol import clip_protocol
 from datasets.split import missing, open_split
 from datasets.whole_videos import WholeVideos
-from tests.datasets.conftest import write_video
+from tests.datasets.conftest import write_dump, write_video
 from tests.datasets.test_whole_videos import CPU, Bright
 from tests.helpers.make_video import make_video
 from tools import pack_frames
@@ -32,13 +31,7 @@ LISTS = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Three videos as frames, with a manifest, and their lists."""
-    for number, name in enumerate("vwu"):
-        write_video(tmp_path / "frames" / name, number, FRAMES)
-    lines: list[dict[str, Any]] = [{"kind": "header", "format": 1}]
-    lines += [{"kind": "video", "video": f"frames/{name}", "frames": FRAMES, "source_fps": FPS} for name in "vwu"]
-    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    for name, text in LISTS.items():
-        (tmp_path / name).write_text(text)
+    write_dump(tmp_path, "vwu", FRAMES, FPS, LISTS)
     (tmp_path / "classInd.txt").write_text("0 x\n1 y\n")
     return tmp_path
 

@@ -17,7 +17,7 @@ from datasets import STORES
 from datasets.open import open_list
 from datasets.protocol import clip_protocol
 from datasets.split import Split, missing, open_split
-from tests.datasets.conftest import Memcached, write_video
+from tests.datasets.conftest import Memcached, write_dump
 from tests.helpers.make_video import make_video
 from tests.helpers.requirements import needs_program
 from tools import browse_data, check_data, pack_frames
@@ -38,14 +38,7 @@ LISTS = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two videos as frames, with a manifest, and their lists."""
-    for number, name in enumerate("vw"):
-        write_video(tmp_path / "frames" / name, number, FRAMES)
-    lines = [{"kind": "header", "format": 1}]
-    lines += [{"kind": "video", "video": f"frames/{name}", "frames": FRAMES, "source_fps": FPS} for name in "vw"]
-    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    for name, text in LISTS.items():
-        (tmp_path / name).write_text(text)
-    return tmp_path
+    return write_dump(tmp_path, "vw", FRAMES, FPS, LISTS)
 
 
 def config(folder: Path, source: str, store: dict[str, Any] | None = None, **data: Any) -> Path:

@@ -130,6 +130,8 @@ def _of_mvit(net: MViT, output: Tensor, clips: int) -> Tensor | None:
     if output.dim() != 3 or len(output) != clips:
         return None
     moments, (height, width) = net.pos_encoding.temporal_size, net.pos_encoding.spatial_size
-    while height and width and output.shape[1] < 1 + moments * height * width:
+    while output.shape[1] < 1 + moments * height * width and max(height, width) > 1:
         height, width = -(-height // 2), -(-width // 2)
+    if output.shape[1] != 1 + moments * height * width:
+        return None
     return output[:, 1:].transpose(1, 2).unflatten(2, (moments, height, width))

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models.video import mvit_v2_s
 
 from methods.clip3d import Clip3D
 from methods.tsn import TSN
 from tests.helpers.requirements import needs_package
 from tests.helpers.transformers import VIDEO
 from tools.inference.channels import FIRST, LAST, channel_axes
-from tools.inference.token_maps import in_the_picture
+from tools.inference.token_maps import as_map, in_the_picture
 
 TALL = 4, 64, 96  # a clip whose frames, height and width differ in all layers, and from all numbers of channels
 SWIN, MVIT = {"type": "clip3d", "backbone": "swin3d_t"}, {"type": "clip3d", "backbone": "mvit_v2_s"}
@@ -104,3 +105,14 @@ class Last(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         found: Tensor = self.layer(maps.movedim(1, -1))
         return found
+
+
+@pytest.mark.parametrize("tokens", [1, 5, 40])
+def test_tokens_of_mvit_that_are_no_whole_pool_are_not_taken_for_maps(tokens: int) -> None:
+    with torch.device("meta"):
+        network = mvit_v2_s()
+    assert as_map(network, torch.zeros(1, tokens, 8), (16, 224, 224)) is None
+    moments, (height, width) = network.pos_encoding.temporal_size, network.pos_encoding.spatial_size
+    pooled = torch.zeros(1, 1 + moments * (height // 2) * (width // 2), 8)
+    found = as_map(network, pooled, (16, 224, 224))
+    assert found is not None and found.shape == (1, 8, moments, height // 2, width // 2)

@@ -107,7 +107,7 @@ def test_a_published_network_tells_what_it_is_and_gives_its_published_scores(nam
 
 
 def _read_together(method: Clip3D, arguments: dict[str, Any], segments: int, **kwargs: Any) -> Clip3D:
-    """The same network over clips that consist of several windows."""
+    """Builds the same network for clips that consist of several windows, with the same weights."""
     kwargs = {**arguments["kwargs"], "segments": segments, **kwargs}
     other = Clip3D(backbone=method.settings["backbone"], **{**arguments, "clip_len": 16, "kwargs": kwargs}).eval()
     other.load_state_dict(method.state_dict())
