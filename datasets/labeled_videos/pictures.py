@@ -157,7 +157,7 @@ def _pictures(file: PathLike, prefix: PathLike) -> dict[str, list[tuple[str, str
                     raise ListError(f"{file}:{number}: has not the columns {' '.join(_COLUMNS)}")
                 entry = str(Path(prefix) / row["path"]), row["labels"]
                 found.setdefault(row["original_vido_id"], []).append(entry)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ListError(f"{file}: cannot be read as a table of pictures: {error}") from error
     if not found:
         raise ListError(f"{file}: has no picture")

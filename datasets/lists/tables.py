@@ -251,10 +251,14 @@ def read_table(source: Path) -> Table | None:
         with no_pipe(source).open(encoding="utf-8-sig", newline="") as file:
             delimiter = delimiter_of(file.readline())
             file.seek(0)
-            header, *rows = [*csv.reader(file, delimiter=delimiter)] or [[]]
+            reader = csv.reader(file, delimiter=delimiter)
+            try:
+                header, *rows = [*reader] or [[]]
+            except csv.Error as error:
+                raise ListError(f"{source}:{reader.line_num}: cannot be read as a table ({error})") from None
     except OSError as error:
         raise _unreadable(source, error) from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise ListError(f"{source}: is not a CSV file: {error}") from None
     return None if _is_line(header, delimiter) else (header, rows)
 

@@ -32,6 +32,7 @@ from tools.inference.recognizer import Recognizer, load_from_arguments
 from tools.serving.answers import answer, check_upload
 from utils.cli import positive_float
 from utils.errors import UserError
+from utils.run.stop import StopEarly
 
 PAGE = Path(__file__).with_name("page")
 MEGABYTE = 1 << 20
@@ -68,16 +69,12 @@ def run(args: argparse.Namespace) -> int:
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"cannot listen on {host}, port {port}: {reason}; take another --port or --host") from None
-        with server:
+        with server, StopEarly() as server.stopping:
             print(f"{server.url}  Ctrl-C ends it", flush=True)
             if not server.local:
                 print("warning: everybody who reaches this address can send videos; no password", file=sys.stderr)
-            listening = threading.Thread(target=server.serve_forever)
-            listening.start()  # in a thread of its own, so that no signal ends it while it starts that of a connection
-            with suppress(KeyboardInterrupt, SystemExit):  # SystemExit: a signal that ends it
-                listening.join()
-            server.shutdown()
-            listening.join()
+            with suppress(KeyboardInterrupt):
+                server.serve_forever()
     with suppress(OSError):  # a terminal that was closed
         print()
     return 0
@@ -117,6 +114,7 @@ class PageServer(ThreadingHTTPServer):
     limit: bytes of an upload at most.
     folder: where uploads lie until they are answered.
     topk, batch_size: as in `Recognizer.predict`.
+    stopping: notes a signal that asks it to end.
     local: whether only this machine can reach it. Then a request must also name this machine, so that a web page
         elsewhere cannot reach it through a name of its own (DNS rebinding).
     """
@@ -138,6 +136,7 @@ class PageServer(ThreadingHTTPServer):
         self.topk, self.batch_size = topk, batch_size
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.local = _is_loopback(host)
+        self.stopping: StopEarly | None = None
         self.queue, self.uploads = Queue(), threading.BoundedSemaphore(MOST_UPLOADS)
         self._connections, self._open = threading.BoundedSemaphore(MOST_CONNECTIONS), set[socket.socket]()
         self.pages = _pages(recognizer, limit)
@@ -146,6 +145,11 @@ class PageServer(ThreadingHTTPServer):
         self.url = f"http://{shown}:{self.server_port}/"
         names = {shown, "localhost", "127.0.0.1", "[::1]"}
         self.hosts = {f"{name}:{self.server_port}" for name in names} | (names if self.server_port == 80 else set())
+
+    def service_actions(self) -> None:
+        """Raises KeyboardInterrupt after a signal, between two connections: a thread that begins cannot be joined."""
+        if self.stopping is not None and self.stopping():
+            raise KeyboardInterrupt
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Hangs up when there are already too many connections."""

@@ -75,6 +75,7 @@ def test_what_is_wrong_with_a_table_is_named(folder: Path, tmp_path: Path) -> No
     for text, message in (
         ("a b\n1 2\n", r":2: has not the columns original_vido_id video_id"),
         (HEADER, "has no picture"),
+        (HEADER + "x" * 200_000 + " 0 0 x.png 1\n", "cannot be read as a table of pictures: field larger than"),
         (HEADER + "v 0 0 x.png a\n", "labels 'a' are not numbers with commas between them"),
     ):
         (tmp_path / "t.csv").write_text(text)

@@ -64,7 +64,7 @@ def test_lists_of_videos(tmp_path: Path, caplog: pytest.LogCaptureFixture):
         ),
         ("a.csv", "path,label\na.mp4,7\n", "a.csv:2: label 7 is outside num_class 3: labels must be 0..2"),
         ("a.csv", "", "a.csv:1: the header must name"),
-        ("a.csv", "path,label\na.mp4,1\nb\0.mp4,2\n", "a.csv:3: the path 'b.x00.mp4' contains the character NUL"),
+        ("a.csv", "path,label\na.mp4,1\nb\0.mp4,2\n", "a.csv:3: .*contains (the character )?NUL"),
         ("a.txt", "a.mp4 7\n", "a.txt:1: label 7 is outside num_class 3"),
         ("a.csv", "path,label\na.mp4,1\nb.mp4,2\nc.mp4,3\n", "a.csv:4: .* seems to count from 1 .tools/check_data.py"),
         (

@@ -121,6 +121,7 @@ def test_both_ways_are_measured_and_the_dataset_is_as_before(folder: Path) -> No
 def test_what_takes_less_time_is_chosen_and_said(
     seconds: tuple[float, float], chosen: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("datasets.decoding.lacks_torchcodec", lambda: "")
     monkeypatch.setattr("datasets.decoding.measure", lambda *_, **__: seconds)
     said: list[str] = []
     assert choose_decoder(dataset_of(folder), [], torch.device("cuda"), said.append, workers=2) == chosen
