@@ -136,7 +136,7 @@ def test_no_room_imports_itself_through_others(folder: str) -> None:
     assert not (found := circles(between)), found
 
 
-@pytest.mark.parametrize("place", [*PLACES, "tests"])
+@pytest.mark.parametrize("place", [*PLACES, pytest.param("tests", marks=pytest.mark.whole)])
 def test_no_file_and_no_function_is_too_long(place: str) -> None:
     files = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in python_files(place)}
     long = {str(path.relative_to(ROOT)): lines for path, lines in files.items() if lines > MOST_LINES}

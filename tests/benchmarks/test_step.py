@@ -17,6 +17,7 @@ def test_the_published_shift_that_ours_is_timed_against_computes_the_same() -> N
         torch.testing.assert_close(as_published(model)(clips), ours, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.whole
 def test_a_modules_row_compares_its_time_with_its_multiply_adds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(step, "MODULES_BACKBONE", "resnet18")
     monkeypatch.setattr(step, "timed", lambda one, device, clock: 3.0 if "temporal" in str(one.model) else 2.0)

@@ -70,6 +70,7 @@ def tar_of(videos: Path, path: Path) -> Path:
     )
 
 
+@pytest.mark.whole
 def test_clips_of_videos_are_the_same_from_everywhere(tmp_path: Path, videos: Path, server: FileServer) -> None:
     compare_clips(tmp_path, videos, server, "pyav")
 

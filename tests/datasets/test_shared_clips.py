@@ -56,6 +56,7 @@ def test_too_little_shared_memory_is_told_before_training_with_what_to_do(monkey
         ClipPool((100, 2**20), UINT8, ahead=6)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     "start_method", ["fork", *(pytest.param(name, marks=pytest.mark.long) for name in ("spawn", "forkserver"))]
 )

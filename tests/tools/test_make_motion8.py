@@ -86,6 +86,7 @@ def test_the_picture_moves_as_its_class_says(pair: int, member: int) -> None:
     assert (strongest if measures[strongest] > 0 else opposite[strongest]) == PAIRS[pair][member]
 
 
+@pytest.mark.whole
 def test_only_validation_videos_have_unseen_textures_and_speeds() -> None:
     train, val = plan(16, 8, seed=0)
     assert [clip.unseen for clip in train + val] == [False] * 8 + [True] * 4

@@ -210,6 +210,7 @@ def test_footage_without_movement_or_videos_is_told(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "still.mp4"]
 
 
+@pytest.mark.whole
 def test_a_damaged_video_is_named_and_left_out(videos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "films"
     folder.mkdir()

@@ -147,6 +147,7 @@ def test_comments_and_docstrings_change_nothing(tmp_path: Path) -> None:
     assert source_files._code(file) == source_files._code(same) != source_files._code(other)
 
 
+@pytest.mark.whole
 def test_the_page_is_what_is_proved_and_a_difference_is_noticed(
     proved: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +197,7 @@ def finish(folder: Path, top1: float) -> None:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
+@pytest.mark.whole
 def test_training_runs_what_is_not_done_and_the_page_gets_the_accuracies(
     proved: list[str],
     source: Path,

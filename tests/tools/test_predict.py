@@ -98,6 +98,7 @@ def test_timeline_covers_the_video(ckpt: Path, video: Path, tmp_path: Path) -> N
     assert all(len(span["top"]) == 2 for span in found["timeline"])
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_a_window_scores_as_the_video_cut_out_would(ckpt: Path, video: Path, batch_size: int) -> None:
     recognizer = load(ckpt, device="cpu")

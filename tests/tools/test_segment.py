@@ -72,6 +72,7 @@ def rows(cutting: Cutting, timeline: Timeline) -> list[tuple[float, float, int, 
     return [(start, end, label, pytest.approx(score)) for start, end, label, score in zip(*columns, strict=True)]
 
 
+@pytest.mark.whole
 def test_a_bright_stretch_is_the_segment_that_is_printed_and_written(
     film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

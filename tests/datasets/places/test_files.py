@@ -197,6 +197,7 @@ def test_the_cache_stays_below_its_limit_and_keeps_what_was_used_last(
     assert not (tmp_path / "blocks" / "lock").stat().st_size
 
 
+@pytest.mark.whole
 def test_threads_that_read_while_others_remove_get_their_bytes(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -267,6 +267,7 @@ def test_an_index_without_videos_is_empty(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.whole
 def test_every_video_of_a_large_index_is_found(tmp_path: Path, paths: list[str]) -> None:
     writer, times = video_index.Writer(tmp_path / "cache"), VideoTimes(np.arange(9), np.zeros(1, np.int64), 1.0, True)
     digests = np.random.default_rng(0).integers(0, 256, (10_000, 20), np.uint8)

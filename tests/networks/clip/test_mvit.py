@@ -22,6 +22,7 @@ def test_default_sizes_are_torchvisions_networks(name: str) -> None:
     assert all(torch.equal(value, expected[key]) for key, value in ours.state_dict().items())
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("build", "arguments", "millions", "clip"),
     [

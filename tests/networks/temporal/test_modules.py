@@ -141,6 +141,7 @@ def test_relations_see_the_order_of_frames_and_an_evaluation_draws_nothing(conse
     assert relations(frames).shape == (2, relations.out_features)
 
 
+@pytest.mark.whole
 def test_an_evaluation_of_relations_is_the_mean_of_what_training_draws() -> None:
     relations = Relations(3, num_frames=4, multiscale=True).double()
     frames = torch.randn(2, 4, 3, dtype=torch.float64)
@@ -289,6 +290,7 @@ def test_gsm_gates_the_first_convolution_of_one_path_in_the_blocks_of_bn_incepti
     assert found[1] == [f"inception_{block}_double_3x3_reduce" for block in blocks]
 
 
+@pytest.mark.whole
 def test_tdn_sees_five_frames_at_each_place_and_without_their_differences_only_the_third() -> None:
     def changed_by(mix: float) -> list[bool]:
         net = network(temporal={"name": "tdn", "mix": mix})

@@ -142,6 +142,7 @@ def tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, method: Me
     return json.loads(found.read_text()) | {"text": out}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("kind", "rule", "verdict"),
     [
@@ -164,6 +165,7 @@ def test_a_network_is_found_to_need_what_its_rule_reads(
         assert found["right"]["background alone"] == 100 and found["right"]["other background"] == 0
 
 
+@pytest.mark.whole
 def test_no_class_of_a_tsn_needs_order_whatever_it_has_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_checkpoint(tmp_path / "tsn", TSN | {"num_segments": FRAMES}, num_class=CLASSES)
     found = tried(tmp_path, monkeypatch, "order", load(path, device="cpu").method)
@@ -179,6 +181,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_scored(tmp
     assert said.endswith("l.json: its folder does not exist; create it first\n") and said.count("\n") == 1
 
 
+@pytest.mark.whole
 def test_the_file_says_which_checkpoint_it_is_of_and_how_often_a_video_was_evaluated(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "run", TSN | {"type": "tsm", "num_segments": 8}, num_class=CLASSES)
     found = tmp_path / "litmus.json"
@@ -189,6 +192,7 @@ def test_the_file_says_which_checkpoint_it_is_of_and_how_often_a_video_was_evalu
     assert "no class needs the order" not in text  # nothing can be said of one video
 
 
+@pytest.mark.whole
 def test_what_cannot_be_tested_is_refused(tmp_path: Path) -> None:
     data = make(tmp_path / "data", "order")
     for model, message in (

@@ -75,6 +75,7 @@ def test_a_prediction_names_the_classes(recognizer: Recognizer, video: Path) -> 
     assert prediction.timeline == [] and prediction.warnings == []
 
 
+@pytest.mark.whole
 def test_a_path_frames_in_memory_and_an_input_of_ones_own_give_the_same(
     recognizer: Recognizer, video: Path, frames: np.ndarray
 ) -> None:

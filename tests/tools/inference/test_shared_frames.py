@@ -42,6 +42,7 @@ def recognizer(tmp_path_factory: pytest.TempPathFactory) -> Recognizer:
     return found
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("come", "batch_size"), [(50, 1), (50, 8), (44, 2)])
 def test_windows_that_share_frames_have_the_scores_that_they_have_alone(
     recognizer: Recognizer, come: int, batch_size: int

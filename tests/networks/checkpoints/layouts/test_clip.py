@@ -101,6 +101,7 @@ def _nothing_to_fetch(*_: Any) -> Path:
     raise CheckpointError("not fetched")
 
 
+@pytest.mark.whole
 def test_the_image_tower_of_clip_is_an_image_network_and_its_text_is_left_out() -> None:
     _, state = _published(AIM)
     tower = {key.removeprefix("backbone."): value for key, value in state.items() if "dapter" not in key}
@@ -118,6 +119,7 @@ def test_the_image_tower_of_clip_is_an_image_network_and_its_text_is_left_out() 
     assert {f"backbone.{key}" for key in plain} == {key for key in method.state_dict() if not key.startswith("head.")}
 
 
+@pytest.mark.whole
 def test_forms_of_adapters_are_seen_in_their_shapes() -> None:
     _, state = _published(ST_ADAPTER)
     both = dict(state)
@@ -134,6 +136,7 @@ def test_forms_of_adapters_are_seen_in_their_shapes() -> None:
     assert temporal == {"name": "aim", "before_time": True, "scale": 1.0}
 
 
+@pytest.mark.whole
 def test_pixels_and_views_are_those_of_the_papers() -> None:
     for name, mean in ((ST_ADAPTER, 0.48145466), (AIM, 0.481447)):
         _, description, layout = _convert(_published(name)[1])
@@ -164,6 +167,7 @@ def test_a_transformer_that_classifies_nothing_keeps_its_last_layers(name: str, 
         assert {key.removeprefix("backbone.") for key in report.matched} == net.keys()
 
 
+@pytest.mark.whole
 def test_frames_of_an_adapter_are_far_apart_or_spread_over_the_video() -> None:
     for name in (ST_ADAPTER, AIM):
         state = _published(name)[1]

@@ -54,6 +54,7 @@ def test_a_published_file_tells_its_network_and_gives_its_published_scores(name:
     assert [norm["eps"] for norm in doc["layer_norms"]] == [_eps(file.description)]
 
 
+@pytest.mark.whole
 def test_a_file_of_hugging_face_is_that_of_hieras_authors_without_a_wrapper(tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.torch", reason="pip install safetensors")
     _, state = _published("hiera__tiny_16x128")
@@ -97,6 +98,7 @@ def _authors(state: Mapping[str, Tensor]) -> State:
     return found
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if "uniformer" in name])
 def test_the_authors_names_are_those_of_the_same_network(name: str) -> None:
     _, state = _published(name)
@@ -157,6 +159,7 @@ def test_statistics_and_views_are_those_of_the_project() -> None:
     assert told("uniformerv2_b", local=True) == ([0.45] * 3, 224, "mmaction2_uniform", 1, 3)
 
 
+@pytest.mark.whole
 def test_the_file_of_a_masked_auto_encoder_starts_a_classifier(tmp_path: Path) -> None:
     made = _official(_meta("hiera_tiny", num_class=4))
     encoder = {key: torch.zeros(value.shape) for key, value in made.items()}

@@ -82,6 +82,7 @@ def _convert(state: Mapping[str, Tensor], **others: Any) -> tuple[State, Descrip
     return *layout.convert(state, others), layout.name
 
 
+@pytest.mark.whole
 def test_a_second_name_of_a_tensor_is_taken_for_it_and_may_not_contradict() -> None:
     doc, state = _published("pytorchvideo__mvit_base_16x4")
     second = dict(doc["alias_entries"]["entries"])
