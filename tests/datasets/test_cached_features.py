@@ -320,12 +320,12 @@ def test_runs_that_share_a_cache_at_once_lose_nothing_and_read_what_others_merge
         pid = os.fork()
         if pid == 0:
             try:
-                _fill(tmp_path / "cache", range(number, 120, 3), tmp_path / f"{number}.told")
+                _fill(tmp_path / "cache", range(number, 60, 3), tmp_path / f"{number}.told")
             finally:
                 os._exit(0)
         children.append(pid)
     reader = FeatureStore(tmp_path / "cache")
-    names = [_name(number) for number in range(120)]
+    names = [_name(number) for number in range(60)]
     known: set[int] = set()
     running = list(children)
     while running:
@@ -335,7 +335,7 @@ def test_runs_that_share_a_cache_at_once_lose_nothing_and_read_what_others_merge
         known = found
         running = [pid for pid in running if os.waitpid(pid, os.WNOHANG) == (0, 0)]
     for number in range(3):
-        assert len((tmp_path / f"{number}.told").read_text().split()) == 40
+        assert len((tmp_path / f"{number}.told").read_text().split()) == 20
         assert _lacking(tmp_path / "cache", tmp_path / f"{number}.told") == []
     assert len(list((tmp_path / "cache").glob(f"*{SUFFIX}"))) < 10
 
