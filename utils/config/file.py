@@ -96,7 +96,7 @@ def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> 
         if isinstance(raw, dict) and _PYSLOWFAST & {*raw}:
             hint = "; this looks like a config of PySlowFast, whose keys docs/from_pyslowfast.md translates"
         raise ConfigError(f"{path}: the root key must be `{ROOT_KEY}:`, with all other keys below it{hint}")
-    if extra := sorted(set(raw) - {ROOT_KEY}):
+    if extra := sorted(map(str, set(raw) - {ROOT_KEY})):
         raise ConfigError(
             f"{_place(path, lines, extra[0])}: unknown key outside `{ROOT_KEY}:`; move it below `{ROOT_KEY}:`"
         )
