@@ -260,10 +260,13 @@ def _paths(value: Any, dotted: str) -> Iterator[str]:
 
 
 def _wrong_values(value: Any, dotted: str) -> Iterator[tuple[str, str]]:
-    """Yields (dotted path, what is wrong) for numbers that cannot be computed with, and texts that name nothing."""
+    """Yields (dotted path, what is wrong) for keys that are no texts, too large numbers, and texts that name nothing."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _wrong_values(item, f"{dotted}.{key}" if dotted else str(key))
+            below = f"{dotted}.{key}" if dotted else str(key)
+            if not isinstance(key, str):
+                yield below, f"a key should be a text, but YAML reads {shown(key)}; put it in quotes"
+            yield from _wrong_values(item, below)
     elif isinstance(value, list):
         for item in value:
             yield from _wrong_values(item, dotted)

@@ -105,6 +105,11 @@ def test_all_mistakes_are_named_at_once(minimal: Path) -> None:
         ("common:\n    seed: \0\n", r"config.yaml:2: not valid YAML: special characters are not allowed \(#x00\)"),
         (MINIMAL + "other: 1\n", r"config.yaml:9: other: unknown key outside `common:`; move it below"),
         (MINIMAL + "~: 1\n5: 2\n", r"config.yaml:10: 5: unknown key outside `common:`; move it below"),
+        (MINIMAL + "    data: {5: 2}\n", r"config.yaml:9: common.data.5: a key should be a text, but YAML reads 5"),
+        (
+            MINIMAL + "    kwargs: {~: 2}\n",
+            r"config.yaml:9: common.kwargs.None: a key should be a text, but YAML reads None",
+        ),
     ],
 )
 def test_a_malformed_file_is_one_clear_error(tmp_path: Path, text: str, message: str) -> None:
