@@ -55,10 +55,12 @@ def train(work: Work, again: bool) -> tuple[float, float]:
     from methods.clip3d import Clip3D
     from networks.recompute import recompute_blocks
     from utils.processes.launch import Rank
+    from utils.processes.memory import keep_freed_memory, return_freed_memory
     from utils.system import peak_memory
     from utils.training.precision import Precision
     from utils.training.trainer import Trainer
 
+    return_freed_memory() if again else keep_freed_memory()  # as main.py does on a CPU
     torch.set_num_threads(1)
     torch.manual_seed(0)
     size, cpu = Size(work.backbone, work.clip[0], work.clip[1], work.videos), torch.device("cpu")

@@ -260,7 +260,7 @@ def _paths(value: Any, dotted: str) -> Iterator[str]:
 
 
 def _wrong_values(value: Any, dotted: str) -> Iterator[tuple[str, str]]:
-    """Yields (dotted path, what is wrong) for keys that are no texts, too large numbers, and texts that name nothing."""
+    """Yields (dotted path, what is wrong) for keys that are no texts, numbers out of range, and texts with NUL."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             below = f"{dotted}.{key}" if dotted else str(key)

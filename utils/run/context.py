@@ -14,7 +14,7 @@ from utils.config.command_line import OBSOLETE
 from utils.config.file import ConfigFile
 from utils.config.schema import Common
 from utils.processes.launch import Rank
-from utils.processes.memory import keep_freed_memory
+from utils.processes.memory import keep_freed_memory, return_freed_memory
 from utils.processes.threads import keep_apart, limit_threads
 from utils.run.about import about_run, config_lines, head_lines
 from utils.run.failures import explained
@@ -125,7 +125,7 @@ def open_run(args: argparse.Namespace, config: ConfigFile, rank: Rank, in_force:
         for flag in args.obsolete:
             folder.log(f"{flag} is obsolete and does nothing: {OBSOLETE[flag]}")
         if rank.device.type == "cpu":
-            keep_freed_memory()
+            return_freed_memory() if config.common.activation_checkpointing else keep_freed_memory()
             keep_apart()  # now, before torch's threads start
         if config.common.deterministic:
             only_repeatable()

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.requirements import lacking
 
-SCRIPT = """
+REUSE = """
 import resource, sys
 import torch
 from utils.processes.memory import keep_freed_memory
@@ -20,9 +20,24 @@ for step in range(30):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
+HOLES = """
+import sys
+import torch
+from pathlib import Path
+from utils.processes.memory import return_freed_memory
+if sys.argv[1] == "return" and not return_freed_memory():
+    sys.exit(77)
+torch.ones(8_000_000)  # 32 MB: when it is freed, glibc takes pieces of this size from the heap
+kept = []
+for block in range(20):
+    freed = [torch.ones(2_500_000) for _ in range(4)]  # 10 MB each
+    kept.append(torch.ones(250_000))  # 1 MB, behind them
+print(int(Path("/proc/self/statm").read_text().split()[1]) // 256)  # pages of 4 KB
+"""
 
-def faults(mode: str) -> int:
-    done = subprocess.run([sys.executable, "-c", SCRIPT, mode], capture_output=True, text=True)
+
+def number_of(script: str, mode: str) -> int:
+    done = subprocess.run([sys.executable, "-c", script, mode], capture_output=True, text=True)
     if done.returncode == 77:
         lacking("this C library has no mallopt: it is not glibc")
     assert done.returncode == 0, done.stderr
@@ -32,4 +47,9 @@ def faults(mode: str) -> int:
 @pytest.mark.long
 @pytest.mark.whole
 def test_large_memory_is_reused_without_page_faults() -> None:
-    assert faults("keep") < 100 < faults("leave")
+    assert number_of(REUSE, "keep") < 100 < number_of(REUSE, "leave")
+
+
+@pytest.mark.long
+def test_memory_that_is_freed_between_pieces_that_stay_is_returned() -> None:
+    assert number_of(HOLES, "return") + 100 < number_of(HOLES, "leave")
