@@ -160,7 +160,7 @@ def _tidy(out: Path) -> None:
 
 
 def _check_settings(header: Mapping[str, Any], encoding: Encoding, out: Path) -> None:
-    new = encoding.as_json()
+    new = {"version": VERSION, **encoding.as_json()}
     if header and header.get("tool") != "pack_videos":
         raise UserError(f"{out}: its manifest.jsonl is of tools/{header.get('tool')}.py; give another OUT")
     if header and (different := [key for key in new if header.get(key) != new[key]]):
