@@ -54,7 +54,7 @@ def pack(scanned: Scanned) -> bytes:
 def unpack(found: bytes, frames: int) -> Scanned:
     """Returns what `pack` has packed. frames: how many the video has; 0 if it is a reason why there are not any.
 
-    Takes no more memory than so many frames need. Raises: struct.error, zlib.error, LookupError, ValueError.
+    Takes no more memory than that many frames need. Raises: struct.error, zlib.error, LookupError, ValueError.
     """
     if not frames:
         return found.decode()
