@@ -20,10 +20,12 @@ from datasets.cached_features import CachedDataset, FeatureBatches, origin
 from datasets.decoding import BATCHES, choose_decoder
 from datasets.frame_dataset import FrameDataset, SampleDataset
 from datasets.lists.groups import fold_split, group_names
+from datasets.lists.manifest import settings_below
 from datasets.lists.shards import is_shards, missing_shard, shard_starts
 from datasets.loader import EvalShard, TrainStream, Window, balanced_chances, make_loader
 from datasets.open import background_of, flip_labels, has_videos, open_frames, open_list, open_whole, store_type
 from datasets.places.files import exists
+from datasets.places.place import place
 from datasets.protocol import ClipProtocol, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
 from datasets.stores.feature_store import FeatureStore
@@ -111,10 +113,13 @@ class Split:
         return self.dataset.name(index)
 
     def about(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps about the list."""
-        source = self.common.train_source if self.name == "train" else self.common.val_source
+        """Returns what a checkpoint keeps about the list, and how the tools made its frames or videos."""
+        common, train = self.common, self.name == "train"
+        source = common.train_source if train else common.val_source
+        root = place(common.train_root if train else common.val_root)
+        made = settings_below(root) if self.digest and isinstance(root, Path) else {}
         length = self.dataset.usual_length
-        return {"source": source, "videos": len(self), "digest": self.digest, "length": length}
+        return {"source": source, "videos": len(self), "digest": self.digest, "length": length, "made": made}
 
     def videos(self) -> Evaluation:
         """Returns the whole list and its truth, without scores."""

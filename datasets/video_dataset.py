@@ -162,7 +162,8 @@ class VideoDataset(SampleDataset):
         """Returns the number of clips that a video offers; 1 if it cannot be read, so that its fault is reported."""
         if video in self.index.errors:
             return 1
-        return len(windows(self._at_rate(self.index[video]), self.clip.num_frames, self.clip.frame_stride))
+        count = num_positions(self._at_rate(self.index[video]), self.clip.length)
+        return len(windows(count, self.clip.num_frames, self.clip.frame_stride))
 
     def _uniform(self, video: int) -> list[Span]:
         if video in self.index.errors:

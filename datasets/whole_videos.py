@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -207,7 +206,7 @@ class WholeVideos:
         The network stays as it is, so this happens once. A video that is damaged, or ends before a span of it, is a
         fault. log: takes lines that say how far it is.
 
-        Raises: ConfigError for a folder that cannot be written.
+        Raises: ConfigError for a folder that cannot be written, or loses what is written.
         """
         if self._files:
             return
@@ -224,34 +223,31 @@ class WholeVideos:
             log(f"computing the features of {len(missing)} of {len(self)} videos, once")
         self._each(missing, lambda index: self._compute(index, network, device), log, "with features")
 
-        def compute_here(index: int) -> None:
-            if not _is_whole(self._files[index], log):
-                self._compute(index, network, device)
-
-        there = (index for index in missing if index not in self.faults)
-        if lacking := _of_any([index for index in there if not _is_whole(self._files[index], log)]):
+        for _ in range(session.world_size() + 1):  # where videos are few, one machine may wait for each other one
+            if not _of_any(lacking := [index for index in missing if self._lacks(index, log)]):
+                break
             log("not all machines share the folder of features; each computes those that it lacks")
-            self._each(lacking, compute_here, log, "with features", by_machine=True)
+            self._each(lacking, lambda index: self._compute(index, network, device), log, "with features")
+        else:
+            raise ConfigError(f"common.data.feature_cache: {self.folder} does not keep what is written there")
         self._check_ends()
 
-    def _each(
-        self,
-        numbers: Sequence[int],
-        work: Callable[[int], Any],
-        log: Callable[[str], None],
-        done: str,
-        *,
-        by_machine: bool = False,
-    ) -> dict[int, Any]:
-        """Returns what `work` says of videos without a fault; the processes share them. A FrameError is a fault.
+    def _lacks(self, index: int, log: Callable[[str], None]) -> bool:
+        return index not in self.faults and not _is_whole(self._files[index], log)
 
-        Processes meet after each round of one video each, so none waits for longer than a video takes.
-        by_machine: the processes of each machine share all videos.
+    def _each(
+        self, numbers: Sequence[int], work: Callable[[int], Any], log: Callable[[str], None], done: str
+    ) -> dict[int, Any]:
+        """Returns what `work` says of videos without a fault. A FrameError is a fault.
+
+        Processes with the same videos share them: those that lack the same features look into one folder, whatever
+        their machines are called. Processes meet after each round of one video each, so none waits for longer than a
+        video takes.
         """
         numbers = [number for number in numbers if number not in self.faults]
-        machines, rank = session.gather_objects(platform.node() if by_machine else ""), session.rank()
-        sharing, mine = machines.count(machines[rank]), machines[:rank].count(machines[rank])
-        rounds, found = -(-len(numbers) // min(map(machines.count, machines))), dict[int, Any]()
+        given, rank = session.gather_objects((len(numbers), hash(tuple(numbers)))), session.rank()
+        sharing, mine = given.count(given[rank]), given[:rank].count(given[rank])
+        rounds, found = max(-(-one[0] // given.count(one)) for one in given), dict[int, Any]()
         began = said = time.monotonic()
         for turn in range(rounds):
             if turn and time.monotonic() - said > SECONDS_BETWEEN_LINES:

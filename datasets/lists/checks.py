@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from typing import Protocol
 
 import numpy as np
 
+from datasets.places.place import Place, is_address, join
 from utils.errors import ListError
 from utils.scoring.label_sets import LabelSets, spaces_hint
+
+_SLASH, _DOT = ord("/"), ord(".")
 
 
 class Checked(Protocol):
     """Names what is checked of the records of a list, a datasets.lists.records.RecordList."""
 
+    root: Place
     num_frames: np.ndarray
     first: np.ndarray | None
+    spans: np.ndarray | None
     labels: np.ndarray | LabelSets
 
     @property
@@ -45,6 +51,33 @@ def check_paths(records: Checked) -> None:
             f"{records.where(worst)}: the path {records.path(worst)!r} contains the character NUL, which no file "
             "name has; the list is damaged: write it again"
         )
+
+
+def check_spelling(records: Checked) -> None:
+    """Raises ListError where two lines spell one path in two ways, such as ./a.mp4 and a.mp4, and that matters.
+
+    The spans of a video, and the classes of a span, are found by the path: they would be those of two videos.
+    """
+    if records.spans is None and not isinstance(records.labels, LabelSets):
+        return
+    blob, offsets = records.paths
+    begins = blob[offsets[:-1][np.diff(offsets) > 0]]
+    doubled = (blob[:-1] == _SLASH) & ((blob[1:] == _SLASH) | (blob[1:] == _DOT))
+    if not (doubled.any() or (begins == _DOT).any() or 0 < (begins == _SLASH).sum() < len(begins)):
+        return  # as nearly all lists
+    first: dict[str, int] = {}
+    for index in range(len(offsets) - 1):
+        path = records.path(index)
+        before = records.path(first.setdefault(_normal(join(records.root, path)), index))
+        if before != path:
+            raise ListError(
+                f"{records.where(index)}: {path!r} is the same path as {before!r} in another line, and would be "
+                "another video; spell it alike in all lines"
+            )
+
+
+def _normal(path: str) -> str:
+    return path if is_address(path) else os.path.normpath(path)
 
 
 def check_counts(records: Checked, columns: tuple[str, ...]) -> None:

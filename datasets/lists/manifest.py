@@ -23,6 +23,7 @@ from utils.files import atomic_write
 MANIFEST = "manifest.jsonl"
 FORMAT = 1
 _MOST = 1 << 31  # frames, in all or per second
+_NOT_SETTINGS = ("kind", "format", "tool", "videos", "lists", "trade")  # of a header
 Part = tuple[int, int]  # (number, of how many), the number from 0 on
 
 
@@ -45,6 +46,18 @@ def parts_of(folder: Path, name: str = MANIFEST) -> dict[Part, Path]:
 def header_of(path: Path) -> dict[str, Any]:
     """Returns the first header of a manifest, {} if it is still to be written. Raises UserError."""
     return next((one for one in _entries(path) if not isinstance(one, bytes) and one["kind"] == "header"), {})
+
+
+def settings_below(root: Path) -> dict[str, Any]:
+    """Returns how what lies in a folder was made, as the manifest in it or in the folder above it says; {} without one.
+
+    A damaged manifest says nothing.
+    """
+    for folder in (root, root.parent):
+        with contextlib.suppress(UserError, OSError):
+            if header := header_of(folder / MANIFEST):
+                return {key: value for key, value in header.items() if key not in _NOT_SETTINGS}
+    return {}
 
 
 class Manifest:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from datasets.lists.checks import check_counts, check_labels, check_paths, has_nul
+from datasets.lists.checks import check_counts, check_labels, check_paths, check_spelling, has_nul
 from datasets.lists.parser import COLUMNS, ParsedList, parse_list
 from datasets.lists.spans import span_in_words, span_mark
 from datasets.places.place import default_cache_folder, join, place
@@ -230,6 +230,7 @@ def read_list(
         parsed = parse_list(source, columns)
         records = _from_parsed(source, root, parsed, num_class)
         check_paths(records)
+        check_spelling(records)
         check_counts(records, columns)
         if cache_file is not None and _store(records, cache_file):
             del parsed, records  # before the cache is mapped, so that memory never holds the list twice

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.lists.checks import check_labels, check_paths
+from datasets.lists.checks import check_labels, check_paths, check_spelling
 from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import (
     FRAMES,
@@ -143,6 +143,7 @@ def read_videos(
     sets = label_sets(labels, num_class or highest + 1)
     records = _records(given, root, entries, sets if multi_label else sets.flat)
     check_paths(records)
+    check_spelling(records)
     check_labels(records, num_class, unlabelled=unlabelled or empty)
     return records, names
 

@@ -48,6 +48,7 @@ class _Shard:
     starts: where each video begins in the file.
     sizes, sums: size and checksum of each frame, one array per video.
     bytes: size of the file.
+    finished: when it was, in ns.
     """
 
     name: str
@@ -58,6 +59,7 @@ class _Shard:
     sizes: list[np.ndarray] = field(default_factory=list)
     sums: list[np.ndarray] = field(default_factory=list)
     bytes: int = 0
+    finished: int = 0
 
 
 class PackWriter:
@@ -70,13 +72,18 @@ class PackWriter:
             torn.unlink()
         found = map(_load_whole, sorted(folder.glob("shard_*.idx")))
         self._shards = [shard for shard in found if shard is not None]
-        self.known: dict[bytes, tuple[int, int]] = {}  # path -> (number of frames, stamp)
+        self.known: dict[bytes, tuple[int, int, int]] = {}  # path -> (number of frames, stamp, when it was packed)
         for shard in self._shards:
-            self.known.update(zip(shard.names, zip(shard.counts, shard.stamps, strict=True), strict=True))
+            self._know(shard)
 
-    def has(self, path: str, frames: int, stamp: int) -> bool:
-        """Returns whether this video is packed already and has not changed."""
-        return self.known.get(os.fsencode(path)) == (frames, stamp)
+    def _know(self, shard: _Shard) -> None:
+        about = zip(shard.names, shard.counts, shard.stamps, strict=True)
+        self.known.update({name: (count, stamp, shard.finished) for name, count, stamp in about})
+
+    def has(self, path: str, frames: int, stamp: int, newest: int = 0) -> bool:
+        """Returns whether this video is packed already and has not changed. newest: time of its newest frame in ns."""
+        found = self.known.get(os.fsencode(path))
+        return found is not None and found[:2] == (frames, stamp) and newest <= found[2]
 
     def write(self, videos: Iterable[PackedVideo]) -> Iterator[PackedVideo]:
         """Packs the videos and yields each of them after it is written; finished shards stay even if a later one fails.
@@ -161,8 +168,9 @@ class PackWriter:
                 "sums": np.concatenate(shard.sums),
             },
         )
+        shard.finished = (self.folder / shard.name.replace(".bin", ".idx")).stat().st_mtime_ns
         self._shards.append(shard)
-        self.known.update(zip(shard.names, zip(shard.counts, shard.stamps, strict=True), strict=True))
+        self._know(shard)
 
 
 def verify(folder: Path) -> Iterator[tuple[str, int, list[tuple[str, list[int]]]]]:
@@ -227,6 +235,7 @@ def _load(path: Path) -> _Shard:
         np.split(arrays["sizes"], ends[1:-1]),
         np.split(arrays["sums"], ends[1:-1]),
         size,
+        path.stat().st_mtime_ns,
     )
 
 

@@ -10,10 +10,12 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.filter
 import av.logging
 import numpy as np
 from av.stream import Disposition
@@ -50,6 +52,7 @@ _STREAM_OPTIONS = {
 }
 # FFmpeg's numbers and names of the curves of HDR, PQ and HLG; their numbers, taken as they are, make a pale picture
 HDR = {16: "smpte2084", 18: "arib-std-b67"}
+_BITS = 8  # of a colour, in all but deep formats
 Opened = tuple[av.container.InputContainer, av.VideoStream]
 
 
@@ -227,12 +230,31 @@ class Converter:
     def __init__(self, order: str = "rgb") -> None:
         self._format = f"{order}24"
         self._convert = av.video.reformatter.VideoReformatter()
+        self._deep: tuple[tuple[int, int, str], av.filter.Graph] | None = None
 
     def upright(self, frame: av.VideoFrame) -> np.ndarray:
         """Returns the picture of a frame as a player shows it."""
-        picture = self._convert.reformat(frame, format=self._format, **_ONE_THREAD).to_ndarray()
-        turns, mirrored = orientation(frame)
+        if frame.format.components[0].bits > _BITS:
+            plain = self._of_deep(frame)
+        else:
+            plain = self._convert.reformat(frame, format=self._format, **_ONE_THREAD)
+        picture, (turns, mirrored) = plain.to_ndarray(), orientation(frame)
         return np.ascontiguousarray(np.rot90(picture[:, ::-1] if mirrored else picture, -turns))
+
+    def _of_deep(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Converts a frame of more bits as FFmpeg's filter does, which knows where between the pixels colours lie."""
+        look = frame.width, frame.height, frame.format.name
+        if self._deep is None or self._deep[0] != look:
+            graph = av.filter.Graph()
+            base = frame.time_base or Fraction(1, 25)  # of no meaning here
+            source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
+            scale, made = graph.add("scale", threads="1"), graph.add("format", self._format)
+            graph.link_nodes(source, scale, made, graph.add("buffersink"))
+            graph.configure()
+            self._deep = look, graph
+        graph = self._deep[1]
+        graph.vpush(frame)
+        return graph.vpull()
 
 
 def _one_thread() -> dict[str, int]:

@@ -52,11 +52,18 @@ def pack(scanned: Scanned) -> bytes:
 
 
 def unpack(found: bytes, frames: int) -> Scanned:
-    """Returns what `pack` has packed. frames: how many the video has; 0 if it is a reason why there are not any."""
+    """Returns what `pack` has packed. frames: how many the video has; 0 if it is a reason why there are not any.
+
+    Takes no more memory than that many frames need. Raises: struct.error, zlib.error, LookupError, ValueError.
+    """
     if not frames:
         return found.decode()
     tick, begins, height, width, stream, flags, kind = _HEAD.unpack_from(found)
-    numbers = np.frombuffer(zlib.decompress(found[_HEAD.size :]), _NUMBERS[kind]).astype(np.int64)
+    most, unpacking = 2 * frames * _NUMBERS[kind].itemsize, zlib.decompressobj()  # every frame may be a key frame
+    data = unpacking.decompress(found[_HEAD.size :], most + 1)
+    if not unpacking.eof or len(data) > most:
+        raise zlib.error("there are more numbers than frames, or not all of them")
+    numbers = np.frombuffer(data, _NUMBERS[kind]).astype(np.int64)
     stamps, keys = (np.cumsum(np.cumsum(part)) for part in (numbers[:frames], numbers[frames:]))
     rest = begins, stream, (height, width), bool(flags & _EVERY_KEY)
     return VideoTimes(stamps, stamps[keys], tick, bool(flags & _SEEKABLE), *rest)

@@ -6,6 +6,7 @@ tools/pack_videos.py writes both. A video is found by where it lies in the tar; 
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import zlib
 from collections.abc import Sequence
@@ -52,13 +53,17 @@ class TarTimes:
             return None
         first, end = self._arrays["offsets"][place : place + 2].tolist()
         frames = int(self._arrays["frames"][place])
+        if frames > size:  # each frame is a packet
+            raise ValueError(f"{frames} frames cannot be in {size} bytes")
         try:
             found = unpack(self._arrays["found"][first:end].tobytes(), frames)
         except (struct.error, zlib.error, LookupError) as error:
             raise ValueError(str(error)) from error
         assert isinstance(found, VideoTimes)  # of a reason, there are no frames
-        if len(found) != frames or found.tick <= 0 or (found.seekable and (np.diff(found.stamps) <= 0).any()):
+        if len(found) != frames or (found.seekable and (np.diff(found.stamps) <= 0).any()):
             raise ValueError("its frames are not one after another")
+        if not (0 < found.tick < math.inf and 0 <= found.begins < math.inf and min(found.size) > 0):
+            raise ValueError("it says impossible times or sizes")
         return found
 
 

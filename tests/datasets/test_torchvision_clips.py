@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,16 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> RecordList:
 
 
 def dataset(
-    records: RecordList, *, train: bool = True, num_clips: int = 1, seed: int = 0, **given: Any
+    records: RecordList,
+    *,
+    clip: ClipSpec = CLIP,
+    train: bool = True,
+    num_clips: int = 1,
+    seed: int = 0,
+    **given: Any,
 ) -> VideoDataset:
     sampling, kind = VideoSampling(fps=RATE, **given), for_training if train else for_testing
-    protocol = kind(CLIP, CutClip(TestCrops(None), (64, 96)), num_clips=num_clips, video_sampling=sampling)
+    protocol = kind(clip, CutClip(TestCrops(None), (64, 96)), num_clips=num_clips, video_sampling=sampling)
     return VideoDataset(records, protocol, seed=seed, cache=records.source.parent / "cache")
 
 
@@ -75,6 +82,14 @@ def test_an_epoch_has_at_most_so_many_different_clips_of_a_video(records: Record
     first = [item for item in range(len(train)) if train.records.path(item) == "whole_ratio.mp4"]
     epochs = [{tuple(train.indices(item, np.random.default_rng(0), epoch)[0]) for item in first} for epoch in range(30)]
     assert len(set.union(*epochs)) == 28, "every clip has its turn"
+
+
+def test_clips_of_differences_are_as_many_as_there_are_places_for_their_stacks(records: RecordList) -> None:
+    plain = dataset(records, clips_per_video=100)
+    train = dataset(records, clip=replace(CLIP, modality="rgbdiff"), clips_per_video=100)
+    assert len(plain) - len(train) == 3, "a difference needs the next picture; the short video has one clip anyway"
+    drawn = {(train.path(item), *train.indices(item, np.random.default_rng(0))[0]) for item in range(len(train))}
+    assert len(drawn) == len(train)
 
 
 def test_shards_are_exact_where_torchvision_pads_and_draws_on_each_rank(records: RecordList) -> None:

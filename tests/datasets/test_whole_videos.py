@@ -22,7 +22,7 @@ from datasets.windows import sliding
 from tests.helpers.make_video import damage, make_video
 from utils.clip_spec import ClipSpec
 from utils.config.schema import Common
-from utils.errors import FrameError, ListError
+from utils.errors import ConfigError, FrameError, ListError
 
 FRAMES, FPS, WINDOW, STEP = 30, 10, 0.8, 0.3
 CPU = torch.device("cpu")
@@ -96,17 +96,16 @@ def test_a_video_is_computed_once_and_a_damaged_file_again(films: Path, protocol
 
 
 class Machines:
-    """Processes of a session, each a thread: the n-th runs on the machine of that name."""
+    """Processes of a session, each a thread. All their machines have the same name, as containers may have."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, machines: list[str]) -> None:
-        self._machines, self._barrier = machines, threading.Barrier(len(machines), timeout=10)
-        self._given: list[Any] = [None] * len(machines)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+        self._count, self._barrier = count, threading.Barrier(count, timeout=10)
+        self._given: list[Any] = [None] * count
         self._local = threading.local()
         session = whole_videos.session
         monkeypatch.setattr(session, "rank", lambda: self._local.rank)
-        monkeypatch.setattr(session, "world_size", lambda: len(machines))
+        monkeypatch.setattr(session, "world_size", lambda: count)
         monkeypatch.setattr(session, "gather_objects", self._gather)
-        monkeypatch.setattr(whole_videos.platform, "node", lambda: machines[self._local.rank])
 
     def _gather(self, value: Any) -> list[Any]:
         self._given[self._local.rank] = value
@@ -122,26 +121,51 @@ class Machines:
             self._local.rank = rank
             work(rank)
 
-        with concurrent.futures.ThreadPoolExecutor(len(self._machines)) as pool:
-            assert [*pool.map(inside, range(len(self._machines)))] == [None] * len(self._machines)
+        with concurrent.futures.ThreadPoolExecutor(self._count) as pool:
+            assert [*pool.map(inside, range(self._count))] == [None] * self._count
+
+
+def on_machines(
+    films: Path, protocol: ClipProtocol, monkeypatch: pytest.MonkeyPatch, *, folders: list[str], names: str
+) -> tuple[list[int], list[WholeVideos]]:
+    """How many videos each process computes whose features lie in that folder, and the videos of each."""
+    for name in names:
+        shutil.copy(films / "b.mp4", films / f"{name}.mp4")
+    rows = "".join(f"{name}.mp4,run,0.0,0.3\n" for name in names)
+    videos = [opened(films, protocol, rows) for _ in folders]
+    videos[0]._videos.version(0)  # finds the videos in their index
+    for number, name in enumerate(folders):
+        videos[number].folder = films / name
+    networks = [Bright() for _ in folders]
+    Machines(monkeypatch, len(folders)).run(lambda rank: videos[rank].compute(networks[rank], CPU, lambda line: None))
+    assert not any(found.faults for found in videos)
+    return [network.seen for network in networks], videos
 
 
 def test_machines_without_a_folder_in_common_compute_each_video_once(
     films: Path, protocol: ClipProtocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ["one", "one", "other"]
-    for name in "cdefg":
-        shutil.copy(films / "b.mp4", films / f"{name}.mp4")
-    rows = "".join(f"{name}.mp4,run,0.0,0.3\n" for name in "cdefg")
-    videos = [opened(films, protocol, rows) for _ in names]
-    videos[0]._videos.version(0)  # finds the videos in their index
-    for number, name in enumerate(names):
-        videos[number].folder = films / name
-    networks = [Bright() for _ in names]
-    Machines(monkeypatch, names).run(lambda rank: videos[rank].compute(networks[rank], CPU, lambda line: None))
+    folders = ["one", "one", "other"]
+    computed, _ = on_machines(films, protocol, monkeypatch, folders=folders, names="cdefg")
     assert [len([*(films / name).iterdir()]) for name in ("one", "other")] == [5, 5]
-    assert networks[0].seen + networks[1].seen == networks[2].seen == 5 and networks[0].seen == 3
-    assert not any(found.faults for found in videos)
+    assert computed[0] + computed[1] == computed[2] == 5 and computed[0] == 3
+
+
+def test_every_machine_has_all_features_though_there_are_fewer_videos_than_machines(
+    films: Path, protocol: ClipProtocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = ["one", "other", "third", "third"]
+    computed, videos = on_machines(films, protocol, monkeypatch, folders=folders, names="c")
+    assert computed[:2] == [1, 1] and sum(computed[2:]) == 1
+    assert [found.video(0).seconds for found in videos] == [videos[0].video(0).seconds] * 4
+
+
+def test_a_folder_that_loses_what_is_written_is_an_error_and_no_endless_work(
+    films: Path, protocol: ClipProtocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole_videos, "save_arrays", lambda *given: None)
+    with pytest.raises(ConfigError, match=r"feature_cache: .*features does not keep what is written"):
+        opened(films, protocol, ROWS).compute(Bright(), CPU, print)
 
 
 def test_a_window_has_the_time_of_its_middle(films: Path, protocol: ClipProtocol) -> None:

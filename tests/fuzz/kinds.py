@@ -30,7 +30,8 @@ from datasets.lists.class_names import read_class_file
 from datasets.lists.manifest import MANIFEST
 from datasets.lists.parser import OFFSET_COLUMNS
 from datasets.lists.tables import read_videos
-from datasets.places.files import read_bytes
+from datasets.places.files import member_extent, read_bytes
+from datasets.places.place import place
 from datasets.spans.files import read_labels
 from datasets.stores.disk import DiskStore
 from datasets.stores.pack_writer import verify
@@ -38,6 +39,7 @@ from datasets.stores.packed import PackedStore
 from datasets.stores.spans import find_frames
 from datasets.videos.reader import read_pyav
 from datasets.videos.scan import scan
+from datasets.videos.tar_times import Member, times_beside, write_times
 from methods import METHODS
 from networks.checkpoints.layouts import LAYOUTS
 from tests.datasets.spans.examples import EXAMPLES
@@ -55,6 +57,7 @@ from tools.inference import Recognizer, load
 from tools.inference.inputs import VideoInput
 from tools.serving.answers import check_upload
 from tools.serving.server import PageServer
+from utils.files import sha256
 from utils.transforms.image import decode_frame
 
 
@@ -204,6 +207,10 @@ def _tar(folder: Path) -> None:
     video = make_video(folder / "video.mp4", frames=3).read_bytes()
     picture_of = cv2.imencode(".jpg", picture(0))[1].tobytes()
     write_tar(folder / "t.tar", {"a/0": {"mp4": video, "json": b'{"label": 2}'}, "b": {"jpg": picture_of, "cls": b"1"}})
+    extent = member_extent(folder / "t.tar/a/0.mp4")
+    assert extent is not None
+    member = Member(extent[2], extent[3] - extent[2], scan(folder / "video.mp4"))
+    write_times(folder / "t.tar", sha256(folder / "t.tar"), [member])
     (folder / "video.mp4").unlink()
 
 
@@ -214,6 +221,7 @@ def _read_tar(folder: Path) -> None:
         for index in range(len(found)):
             read_bytes(found.full_path(index))
             if encoded:
+                times_beside(place(found.full_path(index)))
                 scan(found.full_path(index))
 
 
@@ -365,7 +373,7 @@ KINDS = {
         Kind("config, YAML", _config, ("exp/config.yaml",), _dry_run, YAML),
         Kind("pack and its indexes", _pack, ("pack/*",), _read_pack, SHAPES),
         Kind("list, CSV, class file", _lists, ("*.txt", "*.csv", "*.jsonl"), _read_lists),
-        Kind("tar of samples", _tar, ("*.tar",), _read_tar, MEDIA),
+        Kind("tar of samples", _tar, ("*.tar", "*.times"), _read_tar, MEDIA),
         Kind("labels of spans", _label_files, ("*/*",), _read_label_files, SPANS),
         Kind("cache of a list", _list_cache, ("cache/**/*",), _read_list_cache, SHAPES),
         Kind("config of mmaction2", _mmaction2, WHOLE, _read_mmaction2, PYTHON),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,26 @@ def test_a_changed_training_list_is_said(begun: Path, change: str, said: str) ->
     assert len(notes) == bool(said)
     for note in notes:
         assert note.startswith(f"after 3 steps the train list has changed: {said}") and note in log(begun)
+
+
+def test_frames_that_were_dumped_otherwise_are_said_and_scores_not_compared(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+
+    def dumped(size: int, **more: Any) -> None:
+        header = {"kind": "header", "format": 1, "tool": "dump_frames", "size": [0, size], "videos": "v", **more}
+        (tmp_path / "manifest.jsonl").write_text(json.dumps(header) + "\n")
+
+    dumped(256)
+    assert run(config, FEW) == 0
+    dumped(256, videos="moved")
+    assert run(config, MORE) == 0
+    assert "made anew" not in log(config)
+    dumped(128)
+    assert run(config, "common.lr_scheduler.max_iter=5") == 0
+    for name in ("train", "val"):
+        text = f"after 4 steps what lies in {name}_root has been made anew: size: [0, 256] -> [0, 128]"
+        assert f"warning: {text}" in log(config) and text in saved(config)["notes"]
+    assert "the next validation counts as the best" in log(config)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.helpers.lock import held
 from tests.helpers.make_video import damage, make_audio, make_video, truncate
 from tests.helpers.requirements import CLIPS, ROOT, needs_clips
 from tests.helpers.run_tool import fork_tool, run_tool
+from tools.dumping import dump_frames
 from tools.dumping import video as _dump
 from tools.dumping.video import Job, OutOfReachError, dump_video
 
@@ -88,6 +89,26 @@ def test_other_settings_are_refused_until_overwrite(tmp_path: Path) -> None:
     assert images(out / "frames" / "a" / "v")[0].shape[0] == 256
     assert dump(videos, out, "--size", "32x32", "--overwrite") == 0
     assert images(out / "frames" / "a" / "v")[0].shape == (32, 32, 3)
+
+
+def test_what_another_version_has_dumped_is_not_mixed_with_what_this_one_dumps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    for name in "vw":
+        make_video(videos / "a" / f"{name}.mp4", frames=2)
+    assert dump(videos, out) == 0
+    lines = (out / "manifest.jsonl").read_text()
+    monkeypatch.setattr(dump_frames, "VERSION", dump_frames.VERSION + 1)
+    said = refusal(videos, out)
+    assert f"was dumped with version {dump_frames.VERSION - 1} (now {dump_frames.VERSION})" in said
+    assert dump(videos, out, "--overwrite") == 0
+    header, *new = (out / "manifest.jsonl").read_text().splitlines()
+    (out / "manifest.jsonl").write_text("\n".join([header, lines.splitlines()[1], new[1], ""]))  # was killed half way
+    before = [(out / f"frames/a/{name}").stat().st_ino for name in "vw"]
+    assert dump(videos, out) == 0
+    after = [(out / f"frames/a/{name}").stat().st_ino for name in "vw"]
+    assert before[0] != after[0] and before[1] == after[1], "only what the old version has dumped is dumped again"
 
 
 def test_a_changed_source_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import yaml
 
-from tests.helpers.make_video import make_video
+from tests.helpers.make_video import damage, make_video
 from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLIP, TSN, write_checkpoint
@@ -93,6 +95,64 @@ def test_a_second_run_only_adds_what_is_missing(ckpt: Path, videos: Path, tmp_pa
     assert kept.stat().st_mtime_ns == before and lost.is_file()
     with pytest.raises(UserError, match="made with layer ''"):
         extract_features.main([*arguments, "--layer", "backbone"])
+
+
+@pytest.mark.whole
+@needs_package("h5py")
+@pytest.mark.parametrize("out", ["npz", "features.h5"])
+def test_another_video_of_the_same_name_is_not_taken_for_the_one_before(
+    ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    for folder, frames in (("one", 40), ("other", 20), ("expected", 20)):
+        make_video(tmp_path / folder / "a.mp4", frames=frames, fps=10)
+
+    def times(folder: str, name: str) -> list[list[float]]:
+        assert extract_features.main([str(ckpt), str(tmp_path / folder), str(tmp_path / name), "--window", "1"]) == 0
+        if name.endswith(".h5"):
+            import h5py
+
+            with h5py.File(tmp_path / name) as file:
+                return file["a.mp4"]["times"][:].tolist()
+        return read(tmp_path / name / "a.mp4.npz")[1].tolist()
+
+    expected = times("expected", f"expected_{out}")
+    assert len(times("one", out)) > len(expected)
+    assert "again" not in capsys.readouterr().out
+    assert times("other", out) == expected
+    assert "1 of 1 videos; 1 of them again, because they are not the videos that they were" in capsys.readouterr().out
+
+
+@pytest.mark.whole
+def test_frames_at_another_rate_or_of_another_protocol_are_not_mixed(ckpt: Path, tmp_path: Path) -> None:
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(20):
+        cv2.imwrite(str(frames / f"img_{number:05d}.jpg"), np.full((40, 40, 3), number, np.uint8))
+    given = [str(ckpt), str(frames), str(tmp_path / "out"), "--window", "1"]
+    for rate in (10, 5):
+        assert extract_features.main([*given, "--fps", str(rate)]) == 0
+        (made,) = (tmp_path / "out").rglob("*.npz")
+        assert read(made)[1][-1, 1] == pytest.approx(19 / rate)
+    other = write_checkpoint(tmp_path / "other", test={"num_crops": 3}).with_name("config.yaml")
+    other.write_text(yaml.safe_dump({"common": load(other.with_name("ckpt.pth.tar")).common.model_dump(mode="json")}))
+    with pytest.raises(UserError, match="made with num_crops '1', not '3'"):
+        extract_features.main([*given, "--config", str(other)])
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("out", ["npz", "features.h5"])
+def test_a_damaged_video_gets_no_features_and_is_named(
+    ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    make_video(tmp_path / "videos/good.mp4", frames=48)
+    damage(make_video(tmp_path / "videos/bad.mp4", frames=48))
+    given = [str(ckpt), str(tmp_path / "videos"), str(tmp_path / out)]
+    assert extract_features.main(given) == 1 and extract_features.main(given) == 1, "it stays missing"
+    said = capsys.readouterr()
+    assert "1 of 2 videos" in said.out and said.err.count("bad.mp4: ") == 2
+    assert load(ckpt, device="cpu").features(tmp_path / "videos/bad.mp4").warnings
+    if out == "npz":
+        assert [file.name for file in (tmp_path / out).iterdir()] == ["good.mp4.npz"]
 
 
 @pytest.mark.whole

@@ -319,10 +319,14 @@ def test_wrong_input_is_told_before_anything_is_written(videos: Path, tmp_path: 
     assert "classInd.txt differ, but an experiment has one numbering of its classes" in said
 
 
-def test_out_is_not_mixed_with_other_settings_or_other_tools(videos: Path, tmp_path: Path) -> None:
+def test_out_is_not_mixed_with_other_settings_versions_or_tools(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pack(videos)
     said = pack(videos, "--size", 32, "--crf", 30, code=2)
     assert "out was packed with crf 20 (now 30), size [0, 256] (now [0, 32]); give another OUT" in said
+    monkeypatch.setattr(packing, "VERSION", packing.VERSION + 1)
+    assert "out was packed with version 1 (now 2); give another OUT" in pack(videos, code=2)
     (tmp_path / "out/manifest.jsonl").unlink()
     assert "videos-00000.tar: no manifest.jsonl knows it; restore that" in pack(videos, code=2)
     (tmp_path / "mine/lists").mkdir(parents=True)

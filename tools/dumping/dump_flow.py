@@ -28,9 +28,12 @@ def plan(args: argparse.Namespace, dataset: Path, frames: Path) -> Iterator[Flow
     dumped = Manifest(dataset) if args.from_videos else None
     for folder in leaves(frames):
         video = folder.relative_to(dataset).as_posix()
-        decoded = None if dumped is None else _decoded(dumped, video, dataset)
-        source = folder if decoded is None else decoded.source
-        yield make_job(dataset, video, settings, source=source, decoded=decoded)
+        if dumped is None:
+            yield make_job(dataset, video, settings)
+            continue
+        decoded = _decoded(dumped, video, dataset)
+        job = make_job(dataset, video, settings, source=decoded.source, decoded=decoded)
+        yield replace(job, sha256=str(dumped.videos[video].get("sha256") or ""))
 
 
 def make_job(
@@ -59,7 +62,7 @@ def trouble_with(job: FlowJob, known: dict[str, Any] | None) -> str | None:
         return None
     if known is None:
         return f"{job.target} has flow that was not made by this tool; --overwrite replaces it"
-    if known["status"] != "ok" or known["settings"] != job.settings.as_json():
+    if known["status"] != "ok" or known["settings"] != job.settings.as_json() or known.get("version", 1) != VERSION:
         return None
     if job.count != known["frames"]:
         return None  # its frames were dumped again
@@ -72,12 +75,15 @@ def why(job: FlowJob, line: dict[str, Any]) -> str:
     return str(line["errors"][0])
 
 
-KIND = Kind(work=dump_flow, trouble_with=trouble_with, why=why, made="fields")
+KIND = Kind(work=dump_flow, trouble_with=trouble_with, why=why, made="fields", version=VERSION)
 
 
 def check_settings(manifest: Manifest, settings: FlowSettings, dataset: Path) -> None:
-    """Raises UserError if the dataset has flow with other settings, which a network could not tell apart."""
-    old, new = manifest.header, settings.as_json()
+    """Raises UserError if the dataset has flow of other settings or another version of it.
+
+    A network could not tell these apart.
+    """
+    old, new = manifest.header, {"version": VERSION, **settings.as_json()}
     different = [key for key in new if old and old.get(key) != new[key]]
     if different:
         said = ", ".join(f"{key} {old.get(key)} (now {new[key]})" for key in different)

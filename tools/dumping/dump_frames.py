@@ -43,7 +43,8 @@ def trouble_with(job: Job, known: dict[str, Any] | None) -> str | None:
     made = known["frames"]
     if not all((job.target / TEMPLATE.format(n)).exists() for n in (FIRST_FRAME, FIRST_FRAME + made - 1)):
         return None  # somebody removed frames: dump it again
-    if known["settings"] != job.settings.as_json():  # left from an --overwrite that was interrupted
+    # left from an --overwrite that was interrupted; lines without a version are of its second one
+    if known["settings"] != job.settings.as_json() or known.get("version", 2) != VERSION:
         return None
     return f"{job.source} is not the file that was dumped; --overwrite dumps it again" if _changed(job, known) else ""
 
@@ -58,11 +59,11 @@ def _changed(job: Job, known: dict[str, Any]) -> bool:
 
 
 def check_settings(old: dict[str, Any], settings: Settings, out: Path) -> None:
-    """Raises UserError if OUT was dumped with other settings: all frames of a dataset are of one kind.
+    """Raises UserError if OUT was dumped with other settings, or by a version of this tool that wrote something else.
 
-    old: the header of its manifest.
+    All frames of a dataset are of one kind. old: the header of its manifest.
     """
-    new = settings.as_json()
+    new = {"version": VERSION, **settings.as_json()}
     if old and (different := [key for key in new if old.get(key) != new[key]]):
         said = ", ".join(f"{key} {_plain(old.get(key))} (now {_plain(new[key])})" for key in different)
         raise UserError(f"{out} was dumped with {said}; give another OUT, or --overwrite to dump everything again")
@@ -112,7 +113,7 @@ def write_readme(out: Path, *, flat: bool) -> None:
 def _plain(value: Any) -> str:
     if isinstance(value, list):  # a size, written as for --size
         return f"{value[0]}x{value[1]}" if value[0] else str(value[1])
-    return f"{value:g}"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _why(job: Job, answer: dict[str, Any]) -> str:
@@ -148,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.overwrite:
             check_settings(manifest.header, settings, args.out)
         _begin(manifest, args, settings)
-        kind = Kind(work=dump_video, trouble_with=trouble_with, why=_why, made="frames")
+        kind = Kind(work=dump_video, trouble_with=trouble_with, why=_why, made="frames", version=VERSION)
         outcome = dump(jobs, manifest, kind, workers=args.workers, overwrite=args.overwrite)
     print(f"{summary(len(jobs), outcome, kind)} in {time.monotonic() - begin:.1f} s")
     if args.shard:

@@ -15,7 +15,17 @@ import numpy as np
 
 from datasets.stores.disk import sums_name, write_sums
 from datasets.videos.video import Video
-from tools.dumping.video import Job, Settings, chosen_pictures, guarded, resized, stop_if_orphan, sync_files, write_jpeg
+from tools.dumping.video import (
+    Job,
+    Settings,
+    chosen_pictures,
+    fingerprint,
+    guarded,
+    resized,
+    stop_if_orphan,
+    sync_files,
+    write_jpeg,
+)
 from utils.errors import FrameError
 from utils.files import sync_folder
 from utils.transforms.flow import ALGORITHMS, BOUND, to_levels
@@ -52,6 +62,7 @@ class FlowJob(Job):
     template, first, last: file names of the frames and their lowest and highest number; template is "" without frames.
     count: number of frames in the folder.
     decoded: how the video was dumped, to decode it again instead of reading its frames.
+    sha256: of the file that was dumped; "" where nothing says it.
     """
 
     settings: FlowSettings  # type: ignore[assignment]
@@ -60,6 +71,7 @@ class FlowJob(Job):
     last: int = -1
     count: int = 0
     decoded: Job | None = None
+    sha256: str = ""
 
     @property
     def building(self) -> Path:
@@ -116,6 +128,11 @@ def _pictures(job: FlowJob) -> Iterator[np.ndarray]:
     """Yields the pictures of a video in order, grey uint8 (H, W)."""
     if job.decoded is not None:
         assert isinstance(job.decoded.settings, Settings)
+        if job.sha256 and fingerprint(job.decoded.source)["sha256"] != job.sha256:
+            raise FrameError(
+                f"{job.decoded.source}: is not the file that {job.target} was dumped from; leave out --from-videos, or "
+                "dump its frames again"
+            )
         video = Video(job.decoded.source)
         for picture in islice(chosen_pictures(video, job.decoded), 0, None, job.decoded.settings.every):
             yield cv2.cvtColor(resized(picture, job.decoded.settings), cv2.COLOR_BGR2GRAY)

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = list(_wanted(records, args))
     with _locked(args.out):
         writer = PackWriter(args.out, shard_bytes=int(args.shard_mb * (1 << 20)))
-        todo = [one for one in wanted if not writer.has(one.name, one.count, one.stamp)]
+        todo = [one for one in wanted if not writer.has(one.name, one.count, one.stamp, one.newest)]
         failed: dict[str, str] = {}
         with Progress(len(todo), unit="videos") as progress:
             for video in writer.write(_read(todo, failed, threads=args.workers)):
@@ -68,6 +68,7 @@ class Wanted:
     path: the path of the video there.
     count: the number of frames.
     stamp: the modification time of the folder in nanoseconds.
+    newest: that of its first or last frame: who overwrites frames leaves the time of their folder as it is.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Wanted:
     path: str
     count: int
     stamp: int
+    newest: int
 
 
 def _wanted(lists: Sequence[RecordList], args: argparse.Namespace) -> Iterator[Wanted]:
@@ -89,7 +91,9 @@ def _wanted(lists: Sequence[RecordList], args: argparse.Namespace) -> Iterator[W
     for path, listed in _counts(lists).items():
         for name, store in series.items():
             count = listed or max(store.num_frames(path), 1)  # of a video without frames, the first one is missing
-            yield Wanted(series_path(path, name), store, path, count, _stamp(store, path))
+            newest = max(_time(Path(store.frame_name(path, number))) for number in (0, count - 1))
+            folder = Path(store.frame_name(path, 0)).parent
+            yield Wanted(series_path(path, name), store, path, count, _time(folder), newest)
 
 
 def _disk_store(records: RecordList, args: argparse.Namespace) -> DiskStore:
@@ -114,9 +118,9 @@ def _counts(lists: Sequence[RecordList]) -> dict[str, int]:
     return counts
 
 
-def _stamp(store: DiskStore, path: str) -> int:
+def _time(path: Path) -> int:
     try:
-        return Path(store.frame_name(path, 0)).parent.stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except OSError:
         return 0  # reading the frames reports what is wrong
 

@@ -15,7 +15,6 @@ from typing import Any
 import av
 import cv2
 
-from datasets.lists.class_names import FILE_NAMES
 from datasets.lists.manifest import Manifest, Part, header_of, part_name, parts_of
 from datasets.places.files import is_plain, versioned
 from datasets.places.place import Place, place
@@ -23,6 +22,7 @@ from datasets.places.tars import SUFFIX as TAR
 from datasets.videos.scan import VideoTimes
 from tools.dumping.dump_frames import in_part
 from tools.dumping.estimate import in_bytes
+from tools.dumping.packed_lists import check_classes, class_files, origins_of, write_lists
 from tools.dumping.pool import WorkerDiedError, run_jobs
 from tools.dumping.run import MOST_NOTES, locked
 from tools.dumping.trade import SAMPLE, measure_trade
@@ -32,7 +32,7 @@ from tools.dumping.video_lists import VideoList, member_names, read_source
 from tools.dumping.video_shards import Shards, WholeTars, check_lines, empty_folder, verify_tars
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
-from utils.files import atomic_write, sha256
+from utils.files import sha256
 
 VERSION = 1  # changes when the same settings write something else
 _WORK = ".work.tmp"
@@ -74,12 +74,13 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{args.out}: cannot be created ({error.strerror}); give another OUT") from None
     with locked(args.out, args.shard):
         manifest = _manifest(args.out, args.shard, encoding)
-        _check_classes(lists, args.out)
+        origins = origins_of(lists, args.lists, args.root, manifest, args.out)
+        check_classes(lists, args.out)
         if args.shard is None:
             _tidy(args.out)
-        outcome = _pack(in_part(wanted, args.shard), manifest, encoding, args)
+        outcome = _pack(in_part(wanted, args.shard), manifest, encoding, origins, args)
         if args.shard is None:
-            _write_lists(lists, wanted, manifest, args.out)
+            write_lists(lists, manifest, args.out)
     packed = outcome["packed"] + outcome["packed before"]
     print(
         f"{args.out}: {packed} videos are packed, {outcome['packed']} of them now, {outcome['failed']} failed; "
@@ -114,7 +115,7 @@ def _videos(lists: Sequence[VideoList], encoding: Encoding) -> list[Video]:
     for name, times in Counter(one.name for one in lists).items():
         if times > 1:
             raise UserError(f"{times} lists are called {name}; rename them, as all are written into one folder")
-    _class_files(lists)
+    class_files(lists)
     return [Video(video, source) for video, source in found.items()]
 
 
@@ -138,19 +139,6 @@ def _manifest(out: Path, part: Part | None, encoding: Encoding) -> Manifest:
     return manifest
 
 
-def _check_classes(lists: Sequence[VideoList], out: Path) -> None:
-    """Raises UserError where a class file would number the classes of lists anew that OUT has from another run."""
-    names = {*FILE_NAMES, *(one.name for one in lists)}
-    other = next((path for path in sorted(out.glob("lists/*")) if path.name not in names), None)
-    for name, path in _class_files(lists).items():
-        there = out / "lists" / name
-        if other is not None and not (there.is_file() and there.read_bytes() == path.read_bytes()):
-            raise UserError(
-                f"{path} would number the classes of {other} anew, which was packed before; pack all lists of OUT "
-                "again together, or give another OUT"
-            )
-
-
 def _tidy(out: Path) -> None:
     """Removes what runs that were killed have left of parts, of which none is running."""
     for folder in parts_of(out, _WORK).values():
@@ -160,7 +148,7 @@ def _tidy(out: Path) -> None:
 
 
 def _check_settings(header: Mapping[str, Any], encoding: Encoding, out: Path) -> None:
-    new = encoding.as_json()
+    new = {"version": VERSION, **encoding.as_json()}
     if header and header.get("tool") != "pack_videos":
         raise UserError(f"{out}: its manifest.jsonl is of tools/{header.get('tool')}.py; give another OUT")
     if header and (different := [key for key in new if header.get(key) != new[key]]):
@@ -168,7 +156,13 @@ def _check_settings(header: Mapping[str, Any], encoding: Encoding, out: Path) ->
         raise UserError(f"{out} was packed with {said}; give another OUT")
 
 
-def _pack(wanted: Sequence[Video], manifest: Manifest, encoding: Encoding, args: argparse.Namespace) -> Counter[str]:
+def _pack(
+    wanted: Sequence[Video],
+    manifest: Manifest,
+    encoding: Encoding,
+    origins: Mapping[str, str],
+    args: argparse.Namespace,
+) -> Counter[str]:
     """Packs what is missing; returns how often each outcome occurred."""
     outcome: Counter[str] = Counter()
     todo = _missing(wanted, manifest, args.out)
@@ -179,7 +173,8 @@ def _pack(wanted: Sequence[Video], manifest: Manifest, encoding: Encoding, args:
     if todo:
         print(trade, flush=True)
     try:
-        manifest.open({"tool": "pack_videos", "version": VERSION, **encoding.as_json(), "trade": trade})
+        about = {"tool": "pack_videos", "version": VERSION, **encoding.as_json(), "lists": origins, "trade": trade}
+        manifest.open(about)
         if todo:
             _pack_missing(todo, manifest, encoding, args, outcome)
         manifest.close()
@@ -264,13 +259,13 @@ def _pack_missing(
     except OSError as error:
         if error.errno not in FATAL:
             raise
-        raise UserError(_full(args.out, str(error.strerror))) from error
+        raise UserError(_no_more(args.out, str(error.strerror))) from error
     finally:
         shards.close()
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _full(out: Path, why: str) -> str:
+def _no_more(out: Path, why: str) -> str:
     return f"{out}: {why}; nothing more can be written; run the same command again when that is repaired"
 
 
@@ -293,7 +288,7 @@ def _answers(jobs: Sequence[Job], workers: int) -> Generator[tuple[Job, dict[str
 def _line(job: Job, answer: Any) -> tuple[dict[str, Any], VideoTimes | None]:
     """Returns the line of the manifest and the times for the answer of a worker."""
     if isinstance(answer, OutOfReachError):
-        raise UserError(_full(job.out.parent.parent, str(answer)))
+        raise UserError(_no_more(job.out.parent.parent, str(answer)))
     if isinstance(answer, Exception):
         kind = "" if isinstance(answer, WorkerDiedError) else f"{type(answer).__name__}: "
         return _failure(job, f"{job.source}: {kind}{answer}"), None
@@ -327,36 +322,6 @@ def pack_video(job: Job) -> tuple[dict[str, Any], VideoTimes | None]:
     shown = {"packed_frames": len(made.times), "begins": round(made.begins, 6), "height": height, "width": width}
     line = _failure(job, "") | about | shown | {"status": "ok", "errors": []}
     return line | ({"notes": made.notes} if made.notes else {}), made.times
-
-
-def _write_lists(lists: Sequence[VideoList], wanted: Sequence[Video], manifest: Manifest, out: Path) -> None:
-    """Writes the lists of the videos that are packed, and says which lines are left out."""
-    whole, members = WholeTars(out), dict[str, str]()
-    for one in wanted:
-        line = manifest.videos.get(one.video, {})
-        if line.get("status") == "ok" and whole.has(line["tar"]):
-            members[one.source] = f"{line['tar']}/{line['member']}"
-    (out / "lists").mkdir(exist_ok=True)
-    for listed in lists:
-        with atomic_write(out / "lists" / listed.name, "w", errors="surrogateescape", newline="") as file:
-            file.write(listed.text(members))
-        if left := sum(source not in members for _, source in listed.videos):
-            print(
-                f"lists/{listed.name}: {left} of {len(listed.videos)} lines are left out: their videos are not packed"
-            )
-    for name, path in _class_files(lists).items():
-        with atomic_write(out / "lists" / name) as file:
-            file.write(path.read_bytes())
-
-
-def _class_files(lists: Sequence[VideoList]) -> dict[str, Path]:
-    """Returns the class files of the lists by their names. Raises UserError if two of one name differ."""
-    found: dict[str, Path] = {}
-    for path in (one.classes for one in lists if one.classes is not None):
-        other = found.setdefault(path.name, path)
-        if other.read_bytes() != path.read_bytes():
-            raise UserError(f"{other} and {path} differ, but an experiment has one numbering of its classes")
-    return found
 
 
 def _verify(out: Path) -> int:

@@ -32,12 +32,14 @@ class Kind(Generic[SomeJob]):
         reason why it cannot be dumped.
     why: (job, its line) -> what went wrong, in words, for a line that failed or lacks some of its seconds.
     made: what `work` writes, in the plural and as a key of the line: "frames" or "fields".
+    version: of what it writes with the same settings.
     """
 
     work: Callable[[SomeJob], dict[str, Any]]
     trouble_with: Callable[[SomeJob, dict[str, Any] | None], str | None]
     why: Callable[[SomeJob, dict[str, Any]], str]
     made: str
+    version: int
 
 
 @contextlib.contextmanager
@@ -79,7 +81,7 @@ def dump(
             progress.advance(len(jobs) - len(todo))
             for job, answer in run_jobs(kind.work, todo, workers=workers, started=_starter(manifest)):
                 line = _line(job, answer)
-                manifest.add({**line, "settings": job.settings.as_json()})
+                manifest.add({**line, "settings": job.settings.as_json(), "version": kind.version})
                 outcome[line["status"]] += 1
                 outcome[kind.made] += line.get(kind.made, 0)
                 if line["status"] != "ok" or line.get("cut_short"):

@@ -20,21 +20,25 @@ def channel_axes(network: nn.Module, layers: Mapping[str, nn.Module]) -> Iterato
 
     The last layer that said how many channels it makes, inside of the one in question or before it, tells this: an
     answer has as many on the same axis or, behind a permutation, on the other one. Where it has as many on neither
-    axis, it keeps the order of a convolution, and nothing is known (None) behind a layer over tokens.
+    axis, it keeps the order of a convolution, and nothing is known (None) behind a layer over tokens. Nor is it where
+    an answer behind such a layer has as many on both axes, as where a picture is as wide as it has channels.
     """
     found: dict[str, int | None] = {}
-    said = [(0, FIRST)]  # how many channels, and on which axis
+    said: list[tuple[int, int, Tensor | None]] = [(0, FIRST, None)]  # how many channels, on which axis, of which answer
 
     def listen(module: nn.Module, given: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.dim() > VECTORS:
             channels, usual = _made(module)
             if (axis := _axis(output, channels, usual)) is not None:
-                said[0] = channels, axis
+                said[0] = channels, axis, output
 
     def note(name: str) -> Callable[..., None]:
         def keep(module: nn.Module, given: Any, output: Any) -> None:
             if isinstance(output, Tensor):
-                found[name] = FIRST if output.dim() <= VECTORS else _axis(output, *said[0])
+                channels, axis, made = said[0]
+                may_be_either = axis == LAST and output is not made and output.shape[1] == output.shape[-1] == channels
+                known = None if may_be_either else _axis(output, channels, axis)
+                found[name] = FIRST if output.dim() <= VECTORS else known
 
         return keep
 

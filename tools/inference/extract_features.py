@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from datasets.sampling.rules import get_rule
 from tools.inference.arguments import frame_rate
-from tools.inference.features import find_layer, open_feature_store
+from tools.inference.features import Features, find_layer, open_feature_store, version_of
 from tools.inference.features_for import extract_for
-from tools.inference.inputs import name_inputs
+from tools.inference.inputs import name_inputs, open_input
 from tools.inference.recognizer import Recognizer, load_from_arguments
 from utils.cli import Progress
 from utils.errors import FrameError
@@ -27,28 +28,31 @@ def run(args: argparse.Namespace) -> int:
         return extract_for(recognizer, origin, args)
     named = name_inputs(args.input)
     fps = frame_rate(args.fps, list(named))
-    failed = 0
+    again = failed = 0
     with open_feature_store(args.out, origin) as store, Progress(len(named), unit="videos") as progress:
         for path, place in named.items():
-            name = place.as_posix()
-            if name not in store:
-                try:
-                    found = recognizer.features(
-                        path,
-                        layer=args.layer,
-                        pool=args.pool,
-                        window=args.window,
-                        step=args.step,
-                        batch_size=args.batch_size,
-                        fps=fps,
-                    )
-                    store.put(name, found)
-                except FrameError as error:
-                    progress.note(f"error: {error}")
-                    failed += 1
+            try:
+                version, before = version_of(path, fps), store.version(place.as_posix())
+                if before != version:
+                    store.put(place.as_posix(), _features(recognizer, path, fps, args), version)
+                    again += before is not None
+            except FrameError as error:
+                progress.note(f"error: {error}")
+                failed += 1
             progress.advance(1)
-    print(f"{args.out}: {len(named) - failed} of {len(named)} videos")
+    changed = f"; {again} of them again, because they are not the videos that they were" if again else ""
+    print(f"{args.out}: {len(named) - failed} of {len(named)} videos{changed}")
     return 1 if failed else 0
+
+
+def _features(recognizer: Recognizer, path: Path, fps: float, args: argparse.Namespace) -> Features:
+    """Returns the features of a video. Raises: FrameError for a damaged one: rows would show other frames."""
+    source = open_input(path, fps=fps)
+    given = {"window": args.window, "step": args.step, "batch_size": args.batch_size, "fps": fps}
+    found = recognizer.features(source, layer=args.layer, pool=args.pool, **given)
+    if source.errors:
+        raise FrameError(f"{path}: {'; '.join(source.errors)}")
+    return found
 
 
 def with_rule(recognizer: Recognizer, sampling: str | None, num_frames: int | None) -> Recognizer:
@@ -62,7 +66,6 @@ def with_rule(recognizer: Recognizer, sampling: str | None, num_frames: int | No
 
 def origin_of(recognizer: Recognizer, args: argparse.Namespace) -> dict[str, str]:
     """Returns what all rows of one place have in common. It is stored there, so that a second run cannot mix rows."""
-    digest = sha256(recognizer.path)
-    clip = recognizer.protocol.clip
-    rule = f"{clip.sampling}, {clip.num_frames} frames, window {args.window}, step {args.step}"
-    return {"checkpoint": digest, "layer": args.layer, "pool": args.pool, "rule": rule}
+    protocol = {key: str(value) for key, value in recognizer.protocol.as_dict().items()}
+    rows = {"layer": args.layer, "pool": args.pool, "rule": f"window {args.window}, step {args.step}"}
+    return {"checkpoint": sha256(recognizer.path), **rows, **protocol}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -30,10 +31,12 @@ class Features:
 
     features: float32 (N, ...), a row per window.
     times: float64 (N, 2), seconds of the first and last frame of each window.
+    warnings: what was wrong with the video.
     """
 
     features: np.ndarray
     times: np.ndarray
+    warnings: list[str] = field(default_factory=list)
 
 
 class Layer:
@@ -119,13 +122,26 @@ def by_clip(output: Tensor, clips: int) -> Tensor:
     return output if output.dim() == 4 else output.transpose(1, 2)
 
 
+def version_of(video: Path, fps: float) -> str:
+    """Returns what tells the pictures of a video from those of another one of its name: sizes, times, rate.
+
+    fps: of a folder of frames. Raises: OSError.
+    """
+    files = [file for file in video.iterdir() if file.is_file()] if video.is_dir() else [video]
+    found = [file.stat() for file in files]
+    about = {"size": sum(one.st_size for one in found), "time": max((one.st_mtime_ns for one in found), default=0)}
+    return json.dumps(about | ({"files": len(files), "fps": fps} if video.is_dir() else {}))
+
+
 class FeatureStore(Protocol):
     """Keeps features by the video's name. Whatever is in it is complete."""
 
-    def __contains__(self, name: object) -> bool: ...
+    def version(self, name: str) -> str | None:
+        """Returns of which version of its video the features are, as `version_of` has it; None without features."""
+        ...
 
-    def put(self, name: str, found: Features) -> None:
-        """Stores the features of one video."""
+    def put(self, name: str, found: Features, version: str) -> None:
+        """Stores the features of one video, in place of those of another version."""
         ...
 
 
@@ -138,24 +154,25 @@ class NpzFolder(FeatureStore):
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.npz"
 
-    def __contains__(self, name: object) -> bool:
-        path = self._path(str(name))
+    @override
+    def version(self, name: str) -> str | None:
+        path = self._path(name)
         if not path.is_file():
-            return False
+            return None
         try:
-            found = read_npz(path, self._origin)
+            found = {key: str(value) for key, value in read_npz(path, [*self._origin, "version"]).items()}
         except ValueError as error:
             raise UserError(f"{error}; remove it, and its features are computed again") from None
-        check_origin(path, {key: str(value) for key, value in found.items()}, self._origin)
-        return True
+        check_origin(path, found, self._origin)
+        return found["version"]
 
     @override
-    def put(self, name: str, found: Features) -> None:
+    def put(self, name: str, found: Features, version: str) -> None:
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        origin: dict[str, Any] = {key: np.array(value) for key, value in self._origin.items()}
+        about: dict[str, Any] = {key: np.array(value) for key, value in {**self._origin, "version": version}.items()}
         with atomic_write(path) as file:
-            np.savez_compressed(file, features=found.features, times=found.times, **origin)
+            np.savez_compressed(file, features=found.features, times=found.times, **about)
 
 
 class Hdf5File(FeatureStore):
@@ -167,15 +184,18 @@ class Hdf5File(FeatureStore):
             check_origin(path, {key: str(file.attrs.get(key, "")) for key in origin}, origin)
         file.attrs.update(origin)
 
-    def __contains__(self, name: object) -> bool:
-        return name in self._file and "whole" in self._file[name].attrs
+    @override
+    def version(self, name: str) -> str | None:
+        group = self._file.get(name)
+        return None if group is None or "whole" not in group.attrs else str(group.attrs.get("version", ""))
 
     @override
-    def put(self, name: str, found: Features) -> None:
+    def put(self, name: str, found: Features, version: str) -> None:
         if name in self._file:
             del self._file[name]
         group = self._file.create_group(name)
         group["features"], group["times"] = found.features, found.times
+        group.attrs["version"] = version
         self._file.flush()
         group.attrs["whole"] = True
         self._file.flush()

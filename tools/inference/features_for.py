@@ -17,7 +17,7 @@ from datasets.spans.span import LabeledVideo, SpanTable
 from datasets.spans.video_files import VideoFiles
 from datasets.windows import window_and_step
 from tools.inference.arguments import frame_rate
-from tools.inference.features import check_origin
+from tools.inference.features import check_origin, version_of
 from tools.inference.inputs import Input, name_inputs, open_input
 from tools.inference.recognizer import Recognizer
 from utils.cli import Progress
@@ -159,12 +159,11 @@ def _rows(
 ) -> np.ndarray:
     """Returns the rows (N, C) of a video, which its file of features has afterwards.
 
-    They are computed again if the video's size or time has changed since. Raises: FrameError for a damaged video.
+    They are computed again if the video has changed since. Raises: FrameError for a damaged video.
     """
     writer = WRITERS[args.project]
     file, mark = writer.place(args.out, name), args.out / VERSIONS / f"{name}.json"
-    status = path.stat()
-    version = json.dumps({"size": status.st_size, "time": status.st_mtime_ns}) + "\n"
+    version = version_of(path, source.fps) + "\n"
     if file.is_file() and mark.is_file() and mark.read_text(encoding="utf-8") == version:
         return writer.load(file)
     given: dict[str, Any] = {"layer": args.layer, "pool": "all", "batch_size": args.batch_size}

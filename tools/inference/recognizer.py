@@ -189,7 +189,7 @@ class Recognizer(TrainedNetwork):
         times, rows = collected((item.start, item.end, chosen.row(item.views, batch_size)) for item in found)
         if not len(rows):
             raise source.nothing_decoded()
-        return Features(rows, times)
+        return Features(rows, times, list(source.warnings))
 
     def with_test(self, **changes: Any) -> Recognizer:
         """Returns the same network with another test protocol, for example `num_clips=1, num_crops=1` for one view.

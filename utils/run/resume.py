@@ -91,6 +91,8 @@ def _go_on(run: Run, trainer: Trainer, saved: Mapping[str, Any], entries: Mappin
         run.note(f"{done} the number of processes has changed: {theirs} -> {ours}{what}")
     for name, change in _changed_lists(saved.get("lists"), entries["lists"]).items():
         run.note(f"{done} the {name} list has changed: {change}")
+    for name, change in _changed_frames(saved.get("lists"), entries["lists"]):
+        run.note(f"{done} what lies in {name}_root has been made anew: {change}")
     theirs, ours = saved.get("teacher"), entries["teacher"]
     if "teacher" in saved and theirs != ours:
         run.note(f"{done} the teacher has changed: {_teacher(theirs)} -> {_teacher(ours)}")
@@ -155,9 +157,28 @@ def _changed_lists(theirs: Any, ours: Mapping[str, Any]) -> dict[str, str]:
     return changes
 
 
+def _changed_frames(theirs: Any, ours: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns for each list how its frames or videos were made otherwise than those that a checkpoint was trained with.
+
+    A manifest says that; where one is missing, nothing is known.
+    """
+    found: list[tuple[str, str]] = []
+    for name, new in ours.items():
+        old = theirs.get(name) if isinstance(theirs, Mapping) else None
+        made = old.get("made") if isinstance(old, Mapping) else None
+        if isinstance(made, Mapping) and made and new["made"]:
+            found += [(name, change) for change in difference(made, new["made"])]
+    return found
+
+
 def _scored_otherwise(saved: Mapping[str, Any], entries: Mapping[str, Any]) -> bool:
     """Returns whether validations are not comparable: other videos, other views, another number."""
     if "preprocessing" in saved and saved["preprocessing"] != entries["preprocessing"]:
         return True
     theirs, ours = saved.get("lists"), entries["lists"]
-    return isinstance(theirs, Mapping) and theirs.get("val") != ours.get("val")
+    if not isinstance(theirs, Mapping):
+        return False
+    old, new = theirs.get("val"), ours.get("val")
+    if isinstance(old, Mapping) and new:  # another version may have kept less
+        new = {key: value for key, value in new.items() if key in old}
+    return bool(old != new)

@@ -265,3 +265,21 @@ def test_classes_of_covering_spans_are_left_out_on_request(tmp_path: Path):
     for shared, inner in ((True, [1, 1, 1]), (False, [0, 1, 1])):
         records, _ = read_videos(tmp_path / "t.csv", num_class=3, multi_label=True, shared=shared)
         assert [records.labels[row].tolist() for row in range(2)] == [[1, 0, 0], inner]
+
+
+@pytest.mark.parametrize("other", ["./d/a", "d//a", "d/../d/a", "{root}/d/a"])
+def test_one_video_is_not_two_because_two_lines_spell_its_path_otherwise(tmp_path: Path, other: str):
+    other = other.format(root=tmp_path)
+    offsets = {"columns": ("offset", "num_frames", "label")}
+    for name, text, given in (
+        ("spans.csv", "path,label,start,end\n./d/b,0,1,2\n{},0,1,2\n{},1,3,4\n", {}),
+        ("sets.csv", "path,label\n./d/b,0\n{},0\n{},1\n", {"multi_label": True}),
+        ("offsets.txt", "./d/b 5 5 0\n\n{} 5 5 0\n{} 20 9 1\n", offsets),
+    ):
+        (tmp_path / name).write_text(text.format("d/a", other))
+        with pytest.raises(ListError, match=rf"{name}:[45].*: '{other}' is the same path as 'd/a' in another line"):
+            read_videos(tmp_path / name, root=tmp_path, encoded=False, **given)
+        (tmp_path / name).write_text(text.format(other, other))
+        assert len(read_videos(tmp_path / name, root=tmp_path, encoded=False, **given)[0]) >= 2
+    (tmp_path / "list.txt").write_text(f"d/a 0\n{other} 1\n")  # where a path tells nothing of other lines
+    assert len(read_videos(tmp_path / "list.txt", root=tmp_path)[0]) == 2

@@ -223,9 +223,20 @@ def test_the_tool_packs_lists_resumes_and_verifies(tiny_frames: Frames, tmp_path
     assert pack_frames.main(arguments) == 0
     assert "3 videos packed, 1 of them now" in capsys.readouterr().out
     assert PackedStore(root, folder=out).get_many("v1", [0]) == DiskStore(root).get_many("v1", [0])
+    # so is one whose frames were overwritten, which leaves the time of their folder as it is
+    before, frames = (root / "v0").stat().st_mtime_ns, sorted((root / "v0").iterdir())
+    for frame in frames:
+        frame.write_bytes((root / "v1/img_00001.jpg").read_bytes())
+    later = (out / "shard_00000.idx").stat().st_mtime_ns + 10**9
+    os.utime(frames[0], ns=(later, later))
+    assert (root / "v0").stat().st_mtime_ns == before
+    assert pack_frames.main(arguments) == 0
+    assert "3 videos packed, 1 of them now" in capsys.readouterr().out
+    assert PackedStore(root, folder=out).get_many("v0", [4]) == DiskStore(root).get_many("v0", [4])
     # a video with a missing frame fails, and the others are packed
     (root / "v2/img_00009.jpg").unlink()
     os.utime(root / "v2", (1, 1))
+    os.utime(frames[0], (1, 1))
     assert pack_frames.main(arguments) == 1
     captured = capsys.readouterr()
     assert "img_00009.jpg: frame not found" in captured.err and "2 videos packed" in captured.out

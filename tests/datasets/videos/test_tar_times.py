@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tracemalloc
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -103,21 +104,25 @@ def test_times_lie_beside_a_tar_at_an_address_too(
     server.files.pop("/v-0.times")
 
 
-@pytest.mark.parametrize("fault", ["stamps", "keys", "head", "kind"])
+@pytest.mark.parametrize("fault", ["stamps", "keys", "head", "kind", "tick", "begins", "size", "more", "cut off"])
 def test_times_that_nobody_can_unpack_are_ignored_with_a_warning(
     fault: str, tar: Path, tmp_path: Path, scanned: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     about, arrays = open_arrays(tar.with_suffix(".times"))
     found = pack(scan(tmp_path / "a.mp4"))
     head, numbers = bytearray(found[: _HEAD.size]), zlib.decompress(found[_HEAD.size :])
-    if fault == "kind":
-        head[-1] = 9
+    values = list(_HEAD.unpack(head))
+    wrong = {"tick": (0, np.nan), "begins": (1, np.inf), "size": (2, 0), "kind": (6, 9)}
+    if fault in wrong:
+        values[wrong[fault][0]] = wrong[fault][1]
+        head = bytearray(_HEAD.pack(*values))
     data = {
         "stamps": found[: _HEAD.size + 4],
         "keys": bytes(head) + zlib.compress(numbers[:20] + b"\x7f" * (len(numbers) - 20)),
         "head": found[:8],
-        "kind": bytes(head) + zlib.compress(numbers),
-    }[fault]
+        "more": found[: _HEAD.size] + zlib.compress(numbers + bytes(100)),
+        "cut off": found[:-1],
+    }.get(fault, bytes(head) + zlib.compress(numbers))
     changed = dict(arrays) | {
         "found": np.frombuffer(2 * data, np.uint8),
         "offsets": np.array([0, len(data), 2 * len(data)]),
@@ -125,6 +130,24 @@ def test_times_that_nobody_can_unpack_are_ignored_with_a_warning(
     save_arrays(tar.with_suffix(".times"), about, changed)
     times(tar, tmp_path / "cache")
     assert "a.mp4" in scanned and f"ignoring the times beside {tar}/a.mp4: " in caplog.text
+
+
+def test_times_take_no_more_memory_than_the_frames_that_a_video_of_that_size_can_have(
+    tar: Path, tmp_path: Path, scanned: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    about, arrays = open_arrays(tar.with_suffix(".times"))
+    bomb = pack(scan(tmp_path / "a.mp4"))[: _HEAD.size] + zlib.compress(bytes(100_000_000))
+    changed = {"found": np.frombuffer(2 * bomb, np.uint8), "offsets": np.array([0, len(bomb), 2 * len(bomb)])}
+    for frames in (arrays["frames"], np.array([50_000_000] * 2)):
+        save_arrays(tar.with_suffix(".times"), about, dict(arrays) | changed | {"frames": frames})
+        tar_times._open.cache_clear()
+        tracemalloc.start()
+        times(tar, tmp_path / f"cache{frames[0]}")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 20_000_000 and sorted(scanned) == list(NAMES)
+        scanned.clear()
+    assert "50000000 frames cannot be in" in caplog.text
 
 
 def test_a_shuffled_list_opens_the_times_of_each_tar_once(

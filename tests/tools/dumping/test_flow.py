@@ -17,7 +17,7 @@ from tests.helpers.moving import HEIGHT, WIDTH, moving_texture, write_frames
 from tests.helpers.run_tool import run_tool
 from tools import dump_flow
 from tools.dumping import flow as _dump_flow
-from tools.dumping.dump_flow import MANIFEST, make_job, trouble_with
+from tools.dumping.dump_flow import MANIFEST, VERSION, make_job, trouble_with
 from tools.dumping.flow import FlowJob, FlowSettings
 from tools.dumping.video import OutOfReachError
 from utils.errors import UserError
@@ -100,6 +100,7 @@ def test_flow_that_was_not_finished_or_is_of_other_frames_is_made_anew(dataset: 
     (dataset / VIDEOS[0] / "flow_y_00003.jpg").unlink()
     assert trouble_with(job_for(dataset), line) is None
     assert trouble_with(job_for(dataset), {"status": "started"}) is None
+    assert trouble_with(job_for(dataset), line | {"version": VERSION + 1}) is None
     shutil.rmtree(dataset / VIDEOS[0])
     write_frames(dataset / VIDEOS[0], moving_texture(0, frames=3))
     (dataset / VIDEOS[0] / "flow_x_00003.jpg").write_bytes(b"left over")
@@ -158,9 +159,17 @@ def test_from_videos_decodes_what_the_frames_were_made_of(tmp_path: Path) -> Non
     assert run(tmp_path / "set", "--from-videos") == 0 and flow_in(folder) == whole(2)
     moved = to_pixels(cv2.imread(str(folder / "flow_x_00001.jpg"), cv2.IMREAD_UNCHANGED))
     assert moved.shape == (48, 72) and moved.max() > 2  # the block walks 4 pixels, at three quarters of the size
-    make_video(tmp_path / "videos" / "a" / "v.mp4", frames=12)
-    assert run(tmp_path / "set", "--from-videos", "--overwrite") == 0  # there already: the frames are the same
     shutil.rmtree(folder)
-    write_frames(folder, moving_texture(0, frames=3))
+    write_frames(folder, moving_texture(0, frames=4))
     assert run(tmp_path / "set", "--from-videos") == 1
-    assert "gives 6 pictures, but" in lines(tmp_path / "set")["frames/a/v"]["errors"][0]
+    assert "gives 3 pictures, but" in lines(tmp_path / "set")["frames/a/v"]["errors"][0]
+
+
+def test_flow_is_not_made_of_another_video_than_the_frames_beside_it(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "videos" / "a" / "v.mp4", frames=3)
+    assert dumping.dump(tmp_path / "videos", tmp_path / "set") == 0
+    make_video(source, frames=3, size=(64, 64))
+    assert run(tmp_path / "set", "--from-videos") == 1
+    (error,) = lines(tmp_path / "set")["frames/a/v"]["errors"]
+    assert "v.mp4: is not the file that " in error and "leave out --from-videos" in error
+    assert flow_in(tmp_path / "set" / "frames" / "a" / "v") == []

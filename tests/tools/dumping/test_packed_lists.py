@@ -70,6 +70,25 @@ def test_lists_of_another_numbering_are_not_packed_beside_others(tmp_path: Path)
     assert (out / "lists/classInd.txt").read_text().endswith("2 jump\n"), "all its lists are written with it"
 
 
+def test_a_list_is_not_replaced_by_another_one_of_its_name(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    one = listed(tmp_path / "one", "train.csv", "path,label\na.mp4,run\n", "a.mp4")
+    two = listed(tmp_path / "two", "train.csv", "path,label\nb.mp4,walk\n", "b.mp4")
+    run_tool("pack_videos", out, one, "--root", one.parent)
+    for source, root in ((two, two.parent), (one, two.parent)):
+        said = run_tool("pack_videos", out, source, "--root", root, code=2).stderr
+        assert f"out/lists/train.csv: is of {one} in {one.parent}, and would be replaced; rename" in said
+    assert list(entries(out)) == ["a.mp4"] and "a.mp4,run" in (out / "lists/train.csv").read_text()
+    one.write_text("path,label\na.mp4,walk\n")  # a list may change
+    run_tool("pack_videos", out, one, "--root", one.parent)
+    assert "a.mp4,walk" in (out / "lists/train.csv").read_text()
+    (tmp_path / "one").rename(tmp_path / "moved")
+    moved = tmp_path / "moved/train.csv"
+    run_tool("pack_videos", out, moved, "--root", moved.parent, code=2)
+    (out / "lists/train.csv").unlink()
+    assert "0 of them now" in run_tool("pack_videos", out, moved, "--root", moved.parent).stdout
+
+
 def test_a_missing_video_is_not_another_one_of_its_name(tmp_path: Path) -> None:
     out = tmp_path / "out"
     one = listed(tmp_path / "one", "one.txt", "a.mp4 0\n", "a.mp4")

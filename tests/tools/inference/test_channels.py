@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models.video import mvit_v2_s
+from torchvision.ops import Permute
 
 from methods.clip3d import Clip3D
 from methods.tsn import TSN
@@ -93,6 +94,20 @@ def test_a_permutation_is_followed_and_a_convolution_keeps_its_order() -> None:
     with channel_axes(net, {str(place): layer for place, layer in enumerate(net)}) as axes:
         net(torch.zeros(2, 3, 5, 7))
     assert axes == {"0": FIRST, "1": FIRST, "2": FIRST, "3": LAST, "4": LAST, "5": None}
+
+
+def test_a_picture_as_wide_as_it_has_channels_is_not_taken_for_one_with_channels_last() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), Permute([0, 2, 3, 1]), nn.LayerNorm(8), Permute([0, 3, 1, 2]))
+    layers = {str(place): layer for place, layer in enumerate(net)}
+    known = {"0": FIRST, "1": FIRST, "3": LAST}
+    for height, width, last in ((5, 7, FIRST), (7, 8, None), (8, 8, None)):
+        with channel_axes(net, layers) as axes:
+            net(torch.zeros(2, 3, height, width))
+        assert axes["4"] == last and {name: axes[name] for name in known} == known
+    square = nn.Sequential(nn.Linear(3, 8), nn.LayerNorm(8))
+    with channel_axes(square, {"": square, "0": square[0]}) as axes:
+        square(torch.zeros(2, 8, 3))  # eight tokens of eight channels
+    assert axes == {"": LAST, "0": LAST}
 
 
 class Last(nn.Module):
