@@ -259,6 +259,23 @@ def test_a_backbone_without_weights_is_one_line_before_anything_is_looked_at(tmp
     assert line in said.stderr.splitlines()[-1] and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("backbone", "says"),
+    [
+        ("x3ds", "--backbone: 'x3ds' is unknown; did you mean `x3d_s`?; docs/models.md has the names"),
+        ("resnt50", "--backbone: 'resnt50' is unknown; did you mean `resnet50`?"),
+        ("timm/resnt50", "--backbone: timm has no 'resnt50'; did you mean `resnet50`?"),
+        ("kinetics400/x3d_s", "kinetics400/x3d_s: no published weights have this name; the nearest are"),
+    ],
+)
+def test_a_backbone_that_is_not_there_names_the_nearest(tmp_path: Path, backbone: str, says: str) -> None:
+    for path in [Path("a/1.mp4"), Path("a/2.mp4"), Path("b/1.mp4"), Path("b/2.mp4")]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    said = run_tool("start", tmp_path, "--backbone", backbone, "--out", tmp_path / "out", code=2)
+    assert says in said.stderr.splitlines()[-1]
+
+
 def test_without_internet_one_line_says_which_file_to_put_where(tmp_path: Path) -> None:
     for label in ("a", "b"):
         for number in range(2):
