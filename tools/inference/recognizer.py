@@ -290,8 +290,8 @@ class Recognizer(TrainedNetwork):
         if nothing and counted.number:
             length, _ = window_and_step(self.protocol, self.trained_on, video.fps, window, step)
             raise FrameError(
-                f"{video.name}: ended after {counted.number} frames, before the first of those that a window of {length} "
-                "frames shows; give it a shorter window"
+                f"{video.name}: ended after {counted.number} frames, before the first of those that a window of "
+                f"{length} frames shows; give it a shorter window"
             )
         if nothing:
             raise video.nothing_decoded()
