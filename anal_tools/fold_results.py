@@ -76,8 +76,8 @@ def together(folds: Sequence[Experiment]) -> Experiment:
     first = folds[0]
     if len(folds) < 2:
         raise UserError(f"-e {first.folder}: one fold sums up to itself; name the experiments of all folds")
-    owner: dict[str, Path] = {}
-    for fold in folds:
+    owner: dict[str, int] = {}
+    for number, fold in enumerate(folds):
         results = fold.results
         if results.scores is None or not results.labelled.all():
             raise UserError(f"{fold.folder}: has no scores, or videos without a label; evaluate this fold again")
@@ -90,8 +90,10 @@ def together(folds: Sequence[Experiment]) -> Experiment:
                 f"{fold.folder}: was scored by {_how(results)}, but {first.folder} by {_how(first.results)}"
             )
         for path in results.paths:
-            if owner.setdefault(path, fold.folder) != fold.folder:
-                raise UserError(f"{fold.folder}: {path} is in the fold {owner[path]} too; a video belongs to one fold")
+            if (other := owner.setdefault(path, number)) != number:
+                raise UserError(
+                    f"{fold.folder}: {path} is in the fold {folds[other].folder} too; a video belongs to one fold"
+                )
     protocol = f"{_how(first.results)}, {len(folds)} folds, {len(owner)} videos"
     scores = [fold.results.scores for fold in folds if fold.results.scores is not None]
     paths = [path for fold in folds for path in fold.results.paths]

@@ -26,7 +26,7 @@ from utils.errors import CheckpointError, ConfigError
 from utils.processes import session
 from utils.processes.launch import expected_world_size
 from utils.processes.sharded import refuse_unsharded
-from utils.published.files import local_file, named
+from utils.published.files import local_file, meant_names, named
 from utils.published.libraries import TIMM, published_statistics
 from utils.published.registry import Published, published_as
 from utils.run.context import Run
@@ -303,7 +303,7 @@ def about_pretrained(method: Method, common: Common) -> list[str]:
     if not isinstance(found, Path):
         return [f"{where}: {not_here(found)}", *_before_its_download(method, common, found)]
     if not found.exists():
-        return [f"{where}: {model.pretrained} does not exist"]
+        return [f"{where}: {model.pretrained} does not exist{meant_names(str(model.pretrained))}"]
     file = load_checkpoint_file(found)
     report = load_into(method, file, new_head=isinstance(model.pretrained, str))
     return about_frozen(method, common, f"{where}: {model.pretrained}", file, report)

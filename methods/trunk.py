@@ -14,8 +14,9 @@ from methods.tsm import TSM
 from methods.tsn import TSN
 from networks import CLIP_NETWORKS
 from networks.clip.features import clip_tokens, token_width
+from networks.image.backbones import TIMM, image_networks
 from networks.image.features import FrameFeatures, caught
-from utils.config.build import call
+from utils.config.build import call, check_name
 
 NUM_SEGMENTS = 8  # frames of a probe's clip where nobody says how many
 METHODS: Mapping[str, Callable[..., Method]] = {"slowfast": SlowFast, "tsm": TSM, "tsn": TSN}  # of METHOD/BACKBONE
@@ -61,6 +62,8 @@ def make_trunk(
         trunk = call(METHODS[kind], kwargs or {}, backbone, "kwargs", **own)
         trunk.kind = kind
     else:
+        if not backbone.startswith(TIMM):
+            check_name([*image_networks(), *CLIP_NETWORKS], backbone, where="backbone")
         _refuse(window, f"{backbone} is an image network, which sees num_segments frames")
         return None
     return trunk

@@ -29,7 +29,7 @@ from networks.checkpoints.trust import refuse_not_finite, wrong_hash
 from utils.errors import CheckpointError
 from utils.files import DAMAGED
 from utils.plain_text import one_line
-from utils.published.files import PRETRAINED, checkpoint_file, fetch, named
+from utils.published.files import PRETRAINED, checkpoint_file, fetch, meant_names, named
 from utils.published.libraries import image_weights
 from utils.published.registry import published_as
 from utils.torch_file import FLOATS, SUM, ZIP_MAGIC, hash_of, read_torch, sum_of
@@ -347,7 +347,7 @@ def _without_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _read(path: Path, *, trust_pickle: bool) -> Any:
     if not path.exists():
-        raise CheckpointError(f"{path}: no such checkpoint")
+        raise CheckpointError(f"{path}: no such checkpoint{meant_names(path)}")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, not a checkpoint")
     with path.open("rb") as file:

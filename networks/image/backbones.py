@@ -27,6 +27,13 @@ def architecture(name: str) -> str:
     return ALIASES.get(name, name)
 
 
+def image_networks() -> list[str]:
+    """Lists the names of image networks but timm's: ours, and torchvision's."""
+    from torchvision import models
+
+    return sorted({*IMAGE_BACKBONES, *models.list_models(module=models)})
+
+
 def image_backbone(
     name: str, kwargs: Mapping[str, Any] | None = None, *, in_channels: int = RGB, any_size: bool = True
 ) -> tuple[nn.Module, int]:
@@ -57,8 +64,7 @@ def image_backbone(
 def _torchvision_network(name: str, kwargs: Mapping[str, Any]) -> nn.Module:
     from torchvision import models
 
-    known = models.list_models(module=models)
-    check_name([*IMAGE_BACKBONES, *known], name, where="backbone")
+    check_name(image_networks(), name, where="backbone")
     builder = models.get_model_builder(name)
     parameters = inspect.signature(get_type_hints(builder)["return"]).parameters
     # the builder itself sets the parameters that have no default: they are the architecture

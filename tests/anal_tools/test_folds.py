@@ -56,6 +56,8 @@ def test_folds_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=said) as error:
             together([first, open_experiment(folder)])
         assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="v0_0 is in the fold"):
+        together([first, first])
     with pytest.raises(UserError, match="one fold sums up to itself"):
         together([first])
     make_results(tmp_path / "e", NAMES)

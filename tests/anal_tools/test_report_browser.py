@@ -244,6 +244,9 @@ def test_charts_follow_a_change_between_light_and_dark(seen: Seen) -> None:
 def test_nothing_is_wider_than_the_window(browser: Any, folder: Path, width: int) -> None:
     with report_page(browser, folder / "one/analysis/comparison.html", width=width) as both:
         assert both.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert both.page.locator("h1").bounding_box()["y"] >= 8
+        small = both.page.locator("#comparison .scroll").first  # right or wrong in both
+        assert small.evaluate("(box) => box.scrollWidth <= box.clientWidth")
 
 
 def test_the_first_errors_are_shown_and_all_when_asked(seen: Seen) -> None:

@@ -94,6 +94,7 @@ def test_any_number_of_frames_is_taken_but_by_weights_for_each_place() -> None:
         ({"head": "attentive", "num_heads": 3}, "num_heads: 3 does not divide the 1280 channels of the tokens"),
         ({"head": "conv"}, "head: should be 'linear', 'ordered', 'mlp' or 'attentive', but is 'conv'"),
         ({"pooling": "cls"}, "pooling: mobilenetv2 has no class token"),
+        ({"backbone": "x3ds", "kwargs": {}}, "backbone: 'x3ds' is unknown; did you mean `x3d_s`?"),
     ],
 )
 def test_what_does_not_fit_is_an_error_that_names_the_key(arguments: dict, message: str) -> None:

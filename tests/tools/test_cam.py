@@ -19,6 +19,7 @@ from tests.helpers.trained import CLASSES, SLOWFAST, TSN, UNI, write_checkpoint
 from tools import cam
 from tools.inference import Recognizer, load
 from tools.inference.grad_cam import default_layers, explain
+from tools.inference.heat_pictures import BAR, GREY, Heat, legend, overlay, strip
 from utils.config.schema import Common
 from utils.errors import FrameError, UserError
 
@@ -167,6 +168,17 @@ def test_the_same_command_writes_the_same_bytes(ckpt: Path, video: Path, tmp_pat
         assert gif.n_frames == UNI["num_segments"]  # type: ignore[attr-defined]
     shown = [picture for _, picture in Video(outs[0][2]).frames()]
     assert [picture.shape for picture in shown] == [(128, 256, 3)] * 4  # as it was, and under the map
+
+
+def test_a_strip_ends_with_what_its_colours_mean() -> None:
+    maps = np.linspace(0, 1, 2 * 8 * 8, dtype=np.float32).reshape(2, 8, 8)
+    seen = strip([Heat("0.0 - 0.1 s", np.full((2, 8, 8, 3), 90.0), np.array([0.0, 0.1]), {"layer": maps})])
+    line, picture = np.asarray(legend()), np.asarray(seen)
+    assert (picture[-len(line) :, : line.shape[1]] == line).all()
+    row = line[len(line) // 2].astype(int)
+    first, last = np.flatnonzero((row.max(1) - row.min(1)) > 60)[[0, -1]]  # letters are grey
+    most = overlay(np.full((1, 1, 3), GREY, np.uint8), np.ones((1, 1), np.float32))
+    assert last - first > BAR / 3 and np.abs(row[last] - most[0, 0]).max() < 8
 
 
 @pytest.mark.whole

@@ -13,9 +13,10 @@ import torch
 from datasets.videos.video import Video
 from datasets.windows import Window, cut, sliding
 from tests.helpers.experiment import make_experiment, run
+from tests.helpers.file_server import serving
 from tests.helpers.make_video import make_video
 from tests.helpers.run_tool import run_tool, start_tool
-from tests.helpers.trained import CLASSES, CLIP, write_checkpoint
+from tests.helpers.trained import CLASSES, CLIP, UNI, write_checkpoint
 from tools import predict
 from tools.inference import load
 from tools.inference.predict import COLUMNS
@@ -107,6 +108,27 @@ def test_a_window_scores_as_the_video_cut_out_would(ckpt: Path, video: Path, bat
         part = frames[round(window.start * 10) :][:20]
         # this untrained network's logits are near 60, so that another batch size rounds a score by some 1e-5
         np.testing.assert_allclose(window.scores, recognizer.scores(part), atol=1e-4)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("kind", ["tsn", "uni"], ids=["frames shared", "clips"])
+def test_a_short_video_at_an_address_is_one_window_as_the_file_is(
+    kind: str, ckpt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = make_video(tmp_path / "v.mp4", frames=8, fps=10)
+    path = ckpt if kind == "tsn" else write_checkpoint(tmp_path / "uni", UNI)
+    with serving(**{"v.mp4": video.read_bytes()}) as server:
+        (found,) = load(path, device="cpu").windows(f"{server.address}/v.mp4")
+        assert predict.main([str(path), f"{server.address}/v.mp4"]) == 0
+    np.testing.assert_allclose(found.scores, load(path, device="cpu").predict(video).scores, atol=1e-4)
+    assert (found.start, found.end) == (0, pytest.approx(0.7))
+    assert "windows of 10 s" in (lines := capsys.readouterr().out.splitlines())[0] and len(lines) == 2
+
+
+def test_a_stream_that_ends_before_its_first_window_shows_a_frame_says_so(ckpt: Path) -> None:
+    few = (np.zeros((40, 40, 3), np.uint8) for _ in range(3))
+    with pytest.raises(FrameError, match=r"ended after 3 frames, before the first .* a window of 100 frames shows"):
+        list(load(ckpt, device="cpu").windows(few, fps=10, window=10))
 
 
 @pytest.mark.whole

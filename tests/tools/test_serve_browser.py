@@ -62,6 +62,8 @@ def test_a_video_gets_classes_a_chart_and_a_table(seen: Seen, server: PageServer
     assert sorted(names) == sorted(CLASSES)  # <script> is a name like any other
     scores = [float(text) for text in page.locator("#top td.number").all_inner_texts()]
     assert scores == sorted(scores, reverse=True) and sum(scores) == pytest.approx(1, abs=0.01)
+    shares = "(bars) => bars.map((one) => parseFloat(one.style.getPropertyValue('--share')) / 100)"
+    assert page.locator("#top .share i").evaluate_all(shares) == pytest.approx(scores, abs=0.001)
     assert page.locator("#summary").inner_text().startswith(f"{NAME}: 4.0 s")
     assert page.evaluate("document.getElementById('chart').data.length") == len(CLASSES)
     assert page.locator("#chart .legend text").count() == len(CLASSES)
@@ -139,6 +141,19 @@ def test_axe_finds_no_serious_violation_before_and_after(seen: Seen, video: Path
             choose(seen.page, video)
             finish(seen.page)
         assert serious_violations(seen.page) == []
+
+
+def test_the_page_is_dark_where_the_system_is(browser: Any, server: PageServer, video: Path) -> None:
+    paper = "[getComputedStyle(document.body).backgroundColor, document.getElementById('chart').layout?.paper_bgcolor]"
+    with opened(browser, server.url, color_scheme="dark") as dark:
+        choose(dark.page, video)
+        finish(dark.page)
+        assert serious_violations(dark.page) == []
+        page, chart = dark.page.evaluate(paper)
+        assert page == "rgb(16, 22, 29)" and chart == "#10161d"
+        dark.page.emulate_media(color_scheme="light")
+        dark.page.wait_for_function(f"() => ({paper})[1] === '#ffffff'")
+        assert dark.page.evaluate(paper)[0] == "rgb(255, 255, 255)"
 
 
 def test_every_control_is_reached_by_tab(seen: Seen, video: Path) -> None:

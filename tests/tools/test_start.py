@@ -21,6 +21,9 @@ from tests.helpers.requirements import needs_package
 from tests.helpers.run_tool import Printed, run_tool
 from tests.helpers.trained import write_checkpoint
 from tools.starting import choices
+from tools.starting.configs import Lists
+from tools.starting.start import not_decoded
+from tools.starting.survey import Seen, Survey
 from utils.config.file import load_config
 
 av = pytest.importorskip("av")
@@ -168,6 +171,22 @@ def test_a_damaged_video_is_named_and_left_out(tmp_path: Path, weights: Path) ->
     said = start(folder, weights, tmp_path / "out")
     assert "darken/broken.mp4" in said.stdout + said.stderr and "the videos named above are left out" in said.stdout
     assert len(open_experiment(tmp_path / "out/order_blind").results) == 6
+    notes = (tmp_path / "out/notes.txt").read_text().splitlines()
+    assert "6 videos of 2 classes: brighten 3, darken 3" in notes
+    broken = folder / "darken" / "broken.mp4"
+    assert [line for line in notes if line.startswith(f"1 more cannot be read and is left out: {broken}: ")]
+
+
+@pytest.mark.parametrize(("folds", "lists"), [(2, {"all": 5}), (0, {"train": 3, "val": 2})])
+def test_videos_that_could_not_be_decoded_are_counted_where_the_page_says_what_was_found(
+    tmp_path: Path, folds: int, lists: dict[str, int]
+) -> None:
+    for name, count in lists.items():
+        (tmp_path / f"{name}.txt").write_text("path 8 0\n" * count)
+    written = Lists(Path("data"), tmp_path, encoded=False)
+    for number, said in ((5, []), (6, ["1 of these cannot be decoded and is left out: data/manifest.jsonl says why"])):
+        found = [Seen(tmp_path / f"{index}.mp4", frames=8) for index in range(number)]
+        assert not_decoded(Survey(tmp_path, [], found, []), written, folds=folds) == said
 
 
 def test_folders_train_and_val_are_the_split(tmp_path: Path, weights: Path) -> None:
@@ -257,6 +276,23 @@ def test_a_backbone_without_weights_is_one_line_before_anything_is_looked_at(tmp
     said = run_tool("start", tmp_path, "--backbone", "timm/efficientnet_b8", "--out", tmp_path / "out", code=2)
     line = "timm/efficientnet_b8: nobody publishes image weights for it; name a file with --weights"
     assert line in said.stderr.splitlines()[-1] and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "says"),
+    [
+        ("x3ds", "--backbone: 'x3ds' is unknown; did you mean `x3d_s`?; docs/models.md has the names"),
+        ("resnt50", "--backbone: 'resnt50' is unknown; did you mean `resnet50`?"),
+        ("timm/resnt50", "--backbone: timm has no 'resnt50'; did you mean `resnet50`?"),
+        ("kinetics400/x3d_s", "kinetics400/x3d_s: no published weights have this name; the nearest are"),
+    ],
+)
+def test_a_backbone_that_is_not_there_names_the_nearest(tmp_path: Path, backbone: str, says: str) -> None:
+    for path in [Path("a/1.mp4"), Path("a/2.mp4"), Path("b/1.mp4"), Path("b/2.mp4")]:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    said = run_tool("start", tmp_path, "--backbone", backbone, "--out", tmp_path / "out", code=2)
+    assert says in said.stderr.splitlines()[-1]
 
 
 def test_without_internet_one_line_says_which_file_to_put_where(tmp_path: Path) -> None:

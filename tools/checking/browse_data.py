@@ -46,7 +46,7 @@ def rows(split: Split, index: int, epoch: int) -> list[tuple[str, np.ndarray]]:
     frames = split.protocol.augment.pixels(split.protocol.augment.apply(batch.clips, batch.augment)).numpy()
     name = in_words(batch.labels[0].numpy(), split.class_names)
     indices = split.dataset.shown((epoch, index))
-    captions = [f"{split.path(index)}  {name}" for _ in frames]
+    captions = [f"{name}  {split.path(index)}" for _ in frames]
     if indices is not None:
         crops = len(frames) // len(indices)
         captions = [f"{text}  {indices[view // crops].tolist()}" for view, text in enumerate(captions)]

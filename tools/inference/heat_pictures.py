@@ -23,6 +23,8 @@ SMALLEST = 128  # pixels; smaller crops are enlarged
 COLUMNS = 8  # frames of a clip in a strip at most
 GAP = 4
 LINE = 18  # pixels of a line of text
+BAR, GREY = 120, 190  # pixels of the legend's colours, and what they lie over
+ENDS = "colour of a place: nothing comes from it", "the most of this clip"
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,11 @@ def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def strip(rows: Sequence[Heat]) -> Image.Image:
-    """Draws clips below each other: the title, the frames with their seconds, and the frames under each map."""
-    blocks = [_block(heat) for heat in rows]
+    """Draws clips below each other: the title, the frames with their seconds, and the frames under each map.
+
+    The last line says what the colours mean.
+    """
+    blocks = [*(_block(heat) for heat in rows), legend()]
     width = max(block.width for block in blocks)
     sheet = Image.new("RGB", (width, sum(block.height + GAP for block in blocks) - GAP), "white")
     top = 0
@@ -67,6 +72,20 @@ def strip(rows: Sequence[Heat]) -> Image.Image:
         sheet.paste(block, (0, top))
         top += block.height + GAP
     return sheet
+
+
+def legend() -> Image.Image:
+    """Draws a line that says what the colours of a map mean: a bar of them, with words at both ends."""
+    bar = overlay(np.full((LINE - 2 * GAP, BAR, 3), GREY, np.uint8), np.linspace(0, 1, BAR, dtype=np.float32)[None])
+    font = pillow_font("", LINE - 5)
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    before, after = (round(pen.textlength(text, font=font)) for text in ENDS)
+    line = Image.new("RGB", (before + BAR + after + 4 * GAP, LINE), "white")
+    pen = ImageDraw.Draw(line)
+    pen.text((GAP, 1), ENDS[0], font=font, fill="black")
+    line.paste(Image.fromarray(bar), (before + 2 * GAP, GAP))
+    pen.text((before + BAR + 3 * GAP, 1), ENDS[1], font=font, fill="black")
+    return line
 
 
 def side_by_side(heat: Heat) -> Iterable[np.ndarray]:

@@ -60,6 +60,11 @@ class Input(ABC):
         """Returns the warnings that say that pictures are damaged or missing; complete after `frames` has ended."""
         return []
 
+    @property
+    def longest(self) -> int | None:
+        """Returns the number of pictures beyond which no window may reach; None where nobody knows it."""
+        return self.num_frames
+
     @abstractmethod
     def frames(self) -> Iterator[TimedFrame]:
         """Yields (seconds, uint8 (H, W, C)), RGB, decoding each picture when it is asked for."""
@@ -205,6 +210,11 @@ class StreamInput(Input):
         self._pictures: queue.Queue[TimedFrame | FrameError | None] = queue.Queue(WAITING_PICTURES)
         self._skipped, self._ended = 0, threading.Event()
 
+    @property
+    @override
+    def longest(self) -> int | None:
+        return None if self._is_live else self._declared or None
+
     def frames(self) -> Iterator[TimedFrame]:
         """Yields pictures until the stream ends, with the seconds since the first. Raises: FrameError if it breaks."""
         thread = threading.Thread(target=self._decode, name="stream", daemon=True)
@@ -260,6 +270,11 @@ class FlowInput(Input):
         self._video, self._resize = video, getattr(rule, "resize", None)
         self.name, self.fps, self.warnings = video.name, video.fps, video.warnings
         self.num_frames = None if video.num_frames is None else max(1, video.num_frames - 1)
+
+    @property
+    @override
+    def longest(self) -> int | None:
+        return None if self._video.longest is None else max(1, self._video.longest - 1)
 
     def frames(self) -> Iterator[TimedFrame]:
         """Yields (seconds, uint8 (H, W, 2)), x and y in grey levels. A field has the time of its second picture."""

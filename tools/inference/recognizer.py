@@ -19,7 +19,7 @@ import torch
 
 from datasets.protocol import clip_protocol
 from datasets.videos.video import Counted, TimedFrame
-from datasets.windows import LONG, WindowClips, cut_video
+from datasets.windows import LONG, WindowClips, cut_video, window_and_step
 from methods.build import build_for_file
 from methods.weights import fill_for_scoring
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
@@ -223,7 +223,7 @@ class Recognizer(TrainedNetwork):
         return cut_video(
             self.protocol,
             frames,
-            num_frames=video.num_frames if num_frames is None else num_frames,
+            num_frames=video.longest if num_frames is None else num_frames,
             fps=video.fps,
             slide=(window is not None or step is not None) if slide is None else slide,
             window=window,
@@ -277,15 +277,22 @@ class Recognizer(TrainedNetwork):
     ) -> Iterator[ScoredWindow]:
         """Yields the sliding windows. Raises: FrameError if nothing can be decoded."""
         self.refuse_whole_videos()
+        counted = Counted(frames)
         if shares_frames(self):
-            found = shared_frames(self, video, frames, batch_size=batch_size, window=window, step=step)
+            found = shared_frames(self, video, counted, batch_size=batch_size, window=window, step=step)
         else:
-            clips = self.cut(video, frames, slide=True, window=window, step=step)
+            clips = self.cut(video, counted, slide=True, window=window, step=step)
             found = ((item.start, item.end, scores) for item, scores in self._scored(clips, batch_size))
         nothing = True
         for row in found:
             yield row
             nothing = False
+        if nothing and counted.number:
+            length, _ = window_and_step(self.protocol, self.trained_on, video.fps, window, step)
+            raise FrameError(
+                f"{video.name}: ended after {counted.number} frames, before the first of those that a window of "
+                f"{length} frames shows; give it a shorter window"
+            )
         if nothing:
             raise video.nothing_decoded()
 

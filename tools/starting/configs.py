@@ -117,6 +117,10 @@ class Lists:
         """Returns the list of a name, such as train or fold1/val."""
         return self.folder / f"{name}{'.csv' if self.encoded else '.txt'}"
 
+    def length(self, name: str) -> int:
+        """Returns the number of lines of a list of folders of frames."""
+        return len(self.source(name).read_text(encoding="utf-8", errors="surrogateescape").splitlines())
+
     def class_names(self) -> list[str]:
         """Returns the classes in their order."""
         return read_class_file(self.folder / "classInd.txt")

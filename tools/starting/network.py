@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from networks import CLIP_NETWORKS
 from networks.checkpoints.load import known_image_weights
-from networks.image.backbones import TIMM, architecture, image_backbone
+from networks.image.backbones import TIMM, architecture, image_backbone, image_networks
 from tools.starting.configs import Network
 from tools.starting.video_network import find_video_network, is_video_network, weights_name
+from utils.config.build import ArgumentError, check_name
 from utils.errors import CheckpointError, UserError
 from utils.published.files import checkpoint_file, fetch, named
 from utils.published.libraries import published_statistics
@@ -30,6 +32,11 @@ def check_network(backbone: str, weights: str | None, *, num_frames: int | None)
             raise UserError(f"--frames: is for image networks; {backbone} sees the frames that it was trained with")
         weights_name(backbone, weights)
         return
+    if "/" not in backbone:
+        try:
+            check_name([*image_networks(), *CLIP_NETWORKS], backbone, where="--backbone")
+        except ArgumentError as error:
+            raise UserError(f"{error}; docs/models.md has the names") from None
     try:
         with torch.device("meta"):
             image_backbone(backbone)

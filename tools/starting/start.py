@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         for line in lines:
             print(f"{title}: {line}", flush=True)
     lists = make_data(args, survey, choices, out)
+    found = [*survey.lines(), *not_decoded(survey, lists, folds=choices.folds)]
     plan = Plan(args, network, choices, out, lists, lists.class_names(), _values(args, choices, network, lists))
     probes = make_probes(plan)
     told = [f"a head that {KNOWS[name]}: {accuracy_text(one)}" for name, one in probes.items()]
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         best = BLIND if word == UNSEEN else AWARE
     tuning = write_fine_tuning(plan, best)
     then = [advice(probes[best], plan.args.group_regex), *following(plan, best, tuning)]
-    _write_notes(out / NOTES, {"Found": survey.lines(), "Chosen": chosen, "Seen": told, "Next": then})
+    _write_notes(out / NOTES, {"Found": found, "Chosen": chosen, "Seen": told, "Next": then})
     made = [str(out / name) for name in probes]
     call("anal_tools.report", "-e", *made, "-o", str(out / REPORT), "--notes", str(out / NOTES))
     print("", *told, "", *then, "", sep="\n")
@@ -115,6 +116,16 @@ def make_data(args: argparse.Namespace, survey: Survey, choices: Choices, out: P
     if call("tools.check_data", str(lists.folder), "--root", str(root), "--workers", str(args.workers), *depth):
         raise UserError(f"{lists.folder}: the check found the faults above; mend the videos in {survey.folder}")
     return lists
+
+
+def not_decoded(survey: Survey, lists: Lists, *, folds: int) -> list[str]:
+    """Returns a line about videos that could be read, but not decoded, if there are any; the lists lack them."""
+    if lists.encoded:  # not decoded before they are trained on
+        return []
+    listed = sum(lists.length(name) for name in (["all"] if folds else ["train", "val"]))
+    lost = len(survey.readable) - listed
+    where = f"{lists.root}/manifest.jsonl says why"
+    return [f"{lost} of these cannot be decoded and {'is' if lost == 1 else 'are'} left out: {where}"] if lost else []
 
 
 def make_probes(plan: Plan) -> dict[str, Experiment]:

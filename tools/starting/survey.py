@@ -74,8 +74,8 @@ class Survey:
 
     def lines(self) -> list[str]:
         """Returns what was found in plain words, one fact per line."""
-        good = self.readable
-        counts = Counter(video.label for video in self.videos)
+        good, bad = self.readable, self.damaged
+        counts = Counter(video.label for video, one in zip(self.videos, self.seen, strict=True) if not one.fault)
         per_class = ", ".join(f"{name} {count}" for name, count in sorted(counts.items())[:MOST_NAMED])
         more = f" and {len(counts) - MOST_NAMED} more" if len(counts) > MOST_NAMED else ""
         rates = [one.fps for one in good if one.fps]
@@ -83,15 +83,22 @@ class Survey:
         (width, height), _ = sizes.most_common(1)[0]
         others = f" and {len(sizes) - 1} other size{'s' * (len(sizes) > 2)}" if len(sizes) > 1 else ""
         found = [
-            f"{len(self.videos)} videos of {len(counts)} classes: {per_class}{more}",
+            f"{len(good)} videos of {len(counts)} classes: {per_class}{more}",
             f"{_range([one.seconds for one in good], '.1f')} seconds long, "
             f"{_range([one.frames for one in good], '.0f')} frames, "
             f"{_range(rates, '.3g')} frames a second, {width}x{height}{others}",
         ]
+        if bad:
+            others = f"; and {len(bad) - MOST_FAULTS} more" if len(bad) > MOST_FAULTS else ""
+            faults = "; ".join(one.fault for one in bad[:MOST_FAULTS])
+            found.append(
+                f"{len(bad)} more cannot be read and {'is' if len(bad) == 1 else 'are'} left out: {faults}{others}"
+            )
         return found + self.notes
 
 
-MOST_NAMED = 8  # classes or videos in one line
+MOST_NAMED = 8  # classes in one line
+MOST_FAULTS = 3  # videos with their faults in one line
 
 
 def find(folder: Path) -> tuple[list[Found], list[str]]:

@@ -32,6 +32,7 @@ def _off_if_false(value: Any) -> Any:
 
 
 SOLVES = "LBFGS"  # the optimizer that is done in a single step
+ONE_STEP = {"base_lr": 1.0, "max_iter": 1}  # its lr_scheduler, which configs that were read before have
 ALL = "all"  # of `freeze`: everything but the classifier
 BASE = "base"  # of `freeze`: the image network without what a method adds to it
 BETAS = [0.9, 0.999]  # by default, those of AdamW
@@ -183,9 +184,9 @@ class Common(Section):
     def _in_one_step(cls, values: Any) -> Any:
         if not isinstance(values, Mapping) or values.get("optimizer") != SOLVES:
             return values
-        if given := [key for key in OF_STEPS if key in values]:
+        if given := [key for key in OF_STEPS if key in values and (key, values[key]) != ("lr_scheduler", ONE_STEP)]:
             raise ValueError(f"optimizer: {SOLVES} takes a single step and has no use for {', '.join(given)}")
-        return {**values, "lr_scheduler": {"base_lr": 1.0, "max_iter": 1}}
+        return {**values, "lr_scheduler": ONE_STEP}
 
     @check(mode="after")
     def _consistent(self) -> Common:

@@ -238,7 +238,7 @@ class Watch(Section):
     """Sets what `events/` shows besides curves, under the tags pictures/..., weights/... and gradients/..."""
 
     clips: NonNegativeInt = 4
-    """Number of training clips shown as the network sees them, at the first step and every val_freq steps; 0: none."""
+    """Number of training clips shown as the network sees them, at the first step and with each validation; 0: none."""
     confusion: bool = True
     """True: shows the confusion matrix of each validation, with at most the 40 classes that have the most errors."""
     histograms: NonNegativeInt = 0

@@ -56,7 +56,7 @@ def download(url: str, target: Path, *, sha256: str = "", report: Report = lambd
     sha256: first digits of the file's SHA-256; a file with others is kept under another name.
     Raises: CheckpointError in one line.
     """
-    part = target.with_name(f"{target.name}.part")
+    url, part = _mirrored(url), target.with_name(f"{target.name}.part")
     failures, furthest, first = 0, _size(part), True
     while True:
         try:
@@ -96,7 +96,7 @@ def _transfer(url: str, part: Path, *, known: bool, report: Report, first: bool)
         headers["Range"] = f"bytes={start}-"
         if version:
             headers["If-Range"] = version
-    with _answer(urllib.request.Request(_mirrored(url), headers=headers), url, first=first) as answer:
+    with _answer(urllib.request.Request(url, headers=headers), url, first=first) as answer:
         if answer is None:  # the server has nothing behind what is here: it is whole, or too long
             if not known or _size(part) == 0:
                 part.unlink(missing_ok=True)

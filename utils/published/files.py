@@ -5,6 +5,7 @@ A file in pretrained/ goes before every other. Fetched files lie where torch.hub
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ PRETRAINED = ROOT / "pretrained"
 SUFFIXES = (".pth", ".pth.tar", ".pt", ".pyth", ".pkl", ".safetensors")  # of files in which networks are published
 MB = 1e6
 NAME_PARTS = 2  # data set and weights
+MOST_MEANT = 3  # names in one message
 HASH_DIGITS = 8  # of the names that torch.hub gives files, so that it can compare them
 
 
@@ -51,6 +53,19 @@ def named(name: str | os.PathLike[str]) -> Published | None:
     if len(path.parts) != NAME_PARTS or path.parts[0] not in {known.partition("/")[0] for known in registry()}:
         return None  # whoever reads it says that it is not there
     return entry(path.as_posix())
+
+
+def meant_names(name: str | os.PathLike[str]) -> str:
+    """Returns `; did you mean the published weights x, y?` to be put behind a message about a path that is not there.
+
+    It is "" unless the path may be a name whose data set is misspelt or missing.
+    """
+    path, known = Path(name), registry()
+    if path.is_absolute() or len(path.parts) > NAME_PARTS or path.name.endswith(SUFFIXES):
+        return ""
+    near = [one for one in known if one.rpartition("/")[2] == path.name]
+    near = near or difflib.get_close_matches(path.as_posix(), known, n=MOST_MEANT, cutoff=0.7)
+    return f"; did you mean the published weights {', '.join(near[:MOST_MEANT])}?" if near else ""
 
 
 def local_file(found: Published, folder: Path = PRETRAINED) -> Path | None:

@@ -233,8 +233,8 @@ class Trainer:
         return loss / count.clamp(min=1)
 
     def _pictures_due(self, number: int) -> bool:
-        """Returns whether the batch of a step is shown: after a start and every val_freq steps, on the first rank."""
-        due = self._shown is None or (number % self.common.val_freq == 0 and number != self._shown)
+        """Returns whether the first rank shows the batch of a step: after a start, and as often as validations."""
+        due = self._shown is None or (number % self.val_freq == 0 and number != self._shown)
         return due and self.common.watch.clips > 0 and self.rank.is_first
 
     def _validation_due(self, number: int) -> bool:

@@ -17,6 +17,7 @@ from datasets.videos.video import Video
 from tests.helpers.file_server import FileServer, serving
 from tests.helpers.make_video import make_video
 from tests.helpers.requirements import needs_program
+from tests.helpers.rtsp_server import camera
 from tools.inference import inputs
 from tools.inference.inputs import StreamInput, find_inputs, is_endless, name_inputs, open_input
 from utils.errors import FrameError
@@ -147,6 +148,19 @@ def test_a_camera_that_sends_rtmp_is_watched_until_it_ends(tmp_path: Path) -> No
         sender.kill()
         sender.wait()
     assert not [thread for thread in threading.enumerate() if thread.name == "stream"]
+
+
+@pytest.mark.whole
+def test_a_camera_that_speaks_rtsp_is_watched_until_it_hangs_up(tmp_path: Path) -> None:
+    video = make_video(tmp_path / "v.ts", frames=60, fps=20, container={})
+    asked: list[str] = []
+    with camera(video.read_bytes(), seconds=1, asked=asked) as address:
+        stream = open_input(address.replace("//", "//admin:secret@"))
+        moments = [moment for moment, _ in stream.frames()]
+    assert asked[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]  # a single SETUP: no packets of UDP are asked for
+    assert stream.name == address and stream.fps == 20
+    # it hangs up in the middle of a group, whose pictures are not all decoded
+    assert len(moments) > 55 and moments[:55] == pytest.approx(np.arange(55) / 20, abs=0.01)
 
 
 def test_patterns_and_folders_are_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,9 @@ def test_a_damaged_video_is_counted_apart_and_its_class_must_do_without(tmp_path
     found = survey(folder)
     assert [one.path.name for one in found.damaged] == ["sound.mp4"] and len(found.readable) == 4
     assert str(folder / "run/sound.mp4") in found.damaged[0].fault
+    first, _, last = found.lines()
+    assert first == "4 videos of 2 classes: jump 2, run 2"
+    assert last == f"1 more cannot be read and is left out: {found.damaged[0].fault}"
     for name in ("run0.mp4", "run1.mp4"):
         (folder / "run" / name).write_bytes(b"no video")
     assert "only one class with readable videos, 'jump'" in refusal(folder)

@@ -203,6 +203,8 @@ def test_a_mirror_is_asked_instead_of_the_host(
     monkeypatch.setenv("WEIGHTS_MIRROR", f"{server.address}/copies/")
     download("https://weights.example/a/net.pth", tmp_path / "net.pth", sha256=DIGITS)
     assert (tmp_path / "net.pth").read_bytes() == CONTENT
+    with pytest.raises(CheckpointError, match=rf"^{server.address}/copies/weights.example/b: the server answers 404"):
+        download("https://weights.example/b", tmp_path / "b.pth")  # the address that failed, and not the publisher's
     monkeypatch.setenv("WEIGHTS_MIRROR", "weights.lab")
     with pytest.raises(CheckpointError, match=r"WEIGHTS_MIRROR=weights\.lab: give an address that begins with http"):
         download("https://weights.example/a/net.pth", tmp_path / "net.pth")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import multiprocessing
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from networks.checkpoints.file import load_checkpoint_file
 from tests.helpers.file_server import FileServer, serving
 from tests.helpers.publish import ABOUT, use_cache, use_registry
 from tests.helpers.requirements import needs_package
 from utils.errors import CheckpointError
 from utils.published import files
-from utils.published.files import checkpoint_file, fetch, local_file
+from utils.published.files import checkpoint_file, fetch, local_file, meant_names
 from utils.published.registry import Published
 
 CONTENT = bytes(range(256)) * 300
@@ -102,6 +104,27 @@ def test_a_path_goes_before_a_name_and_this_is_said(
 def test_a_wrong_name_of_a_known_data_set_names_the_nearest(entries: dict[str, Published]) -> None:
     with pytest.raises(CheckpointError, match=r"set/hashd: no published weights have this name.*set/hashed"):
         checkpoint_file("set/hashd")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("sett/hashed", "set/hashed"),
+        ("hashed", "set/hashed"),
+        ("k400/shared", "set/shared, other/shared"),
+        ("exps/mine", ""),
+        ("runs/set/hashed", ""),
+        ("sett/hashed.pth", ""),
+        ("/sett/hashed", ""),
+    ],
+)
+def test_a_path_that_is_not_there_may_be_a_name_of_another_data_set(
+    entries: dict[str, Published], given: str, meant: str
+) -> None:
+    said = meant_names(given)
+    assert said == (f"; did you mean the published weights {meant}?" if meant else "")
+    with pytest.raises(CheckpointError, match=re.escape(f"{given}: no such checkpoint{said}") + "$"):
+        load_checkpoint_file(given)
 
 
 def test_a_failure_says_where_the_file_can_be_put(

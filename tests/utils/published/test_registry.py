@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,6 +67,15 @@ def test_recipes_exist_and_each_published_number_belongs_to_one_entry() -> None:
         assert not found.recipe or (ROOT / "exps" / found.recipe / "config.yaml").is_file(), found.id
     published = [found.recipe for found in ENTRIES if found.relation == "published"]
     assert len(published) > 40 and len(set(published)) == len(published)
+
+
+def test_files_of_the_network_of_one_recipe_are_of_one_size() -> None:
+    sizes = defaultdict(list)
+    for found in ENTRIES:
+        if found.recipe and found.mb:
+            sizes[found.recipe].append(found.mb)
+    assert len(sizes) > 20
+    assert not {recipe: known for recipe, known in sizes.items() if max(known) > 1.3 * min(known)}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from datasets.split import Split, check_lists, open_split
 from methods.build import build_method, method_on_meta
 from methods.probe import Probe
 from tests.helpers.experiment import make_experiment, run, same_weights, weights
+from tools.inference import load
 from utils.config.file import load_config
 from utils.config.schema import OF_STEPS
 from utils.errors import ConfigError, UserError
@@ -70,6 +71,9 @@ def test_one_step_learns_the_classes_and_the_checkpoint_has_what_was_validated(t
     log = (config.parent / "log.txt").read_text()
     assert "the best of 3 for training videos that were held out" in log
     assert "steps: 1, which sees all of 8 videos and finds the best head" in log
+    assert (
+        load(config.parent / BEST, device="cpu").with_test(num_crops=3).protocol.transform.num_crops == 3
+    )  # as tools.cam does
     assert run(config, "--evaluate") == 0
     assert f"Prec@1 {val['acc1']:.3f}" in (config.parent / "log.txt").read_text().splitlines()[-2]
     assert run(config) == 0

@@ -122,10 +122,12 @@ def test_each_group_learns_at_its_own_multiple_of_the_rate() -> None:
     assert rates == {"policy bias": 0.2, "weight": 0.1}
 
 
-@pytest.mark.parametrize(("parts", "shown"), [(1, [0, 4, 8]), (2, [0, 4, 8])])
-def test_a_step_keeps_its_first_batch_where_a_picture_of_it_is_due(parts: int, shown: list[int]) -> None:
-    common = config(steps=9, val_freq=4, accumulate=parts, watch={"clips": 2})
-    trainer = Trainer(Mean(), common, GreyList(common, 9), rank=ALONE, precision=Precision("off", CPU))
+@pytest.mark.parametrize("often", [{"val_freq": 4}, {"val_epochs": 4 / 9}])
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_step_keeps_its_first_batch_where_a_picture_of_it_is_due(parts: int, often: dict[str, float]) -> None:
+    common = config(steps=9, accumulate=parts, watch={"clips": 2}, **often)
+    trainer = Trainer(Mean(), common, GreyList(common, 9 * parts), rank=ALONE, precision=Precision("off", CPU))
+    shown = [0, 4, 8]
     batches = [batch(place, labels=[0]) for place in range(9 * parts)]
     kept = {step.number: step.clips for step in trainer.steps(batches, until=lambda: False) if step.clips is not None}
     assert list(kept) == shown

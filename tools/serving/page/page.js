@@ -3,9 +3,10 @@
 // Text reaches the page through textContent only, so a class whose name is HTML is just a strange name.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const COLORS = ["#0b5394", "#b45309", "#1a6e37", "#86198f", "#a8201a", "#155e75", "#4d5b06", "#5b21b6"];
+const COLORS = 8; // --line-1 to --line-8 of the style sheet
 const MOST_SPANS = 500;
 const by = (id) => document.getElementById(id);
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 // plotly reads some HTML in texts; class names must not be read that way
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 let running = null; // the AbortController of the video on its way
@@ -107,7 +108,7 @@ function show(answer, file) {
   by("summary").replaceChildren(named(file.name), `: ${answer.seconds.toFixed(1)} s; ${answer.basis}.`);
   by("warnings").replaceChildren(...answer.warnings.map((text) => element("li", {}, `Warning: ${text}`)));
   by("top").replaceChildren(...answer.top.map((one) =>
-    element("tr", {}, element("td", {}, named(one.name)), element("td", { class: "number" }, one.score.toFixed(3)))));
+    element("tr", {}, element("td", {}, named(one.name)), element("td", { class: "number" }, one.score.toFixed(3)), element("td", { class: "share" }, bar(one.score)))));
   const spans = merged(answer.windows);
   by("spans").replaceChildren(...spans.slice(0, MOST_SPANS).map(([start, end, name]) =>
     element("tr", {},
@@ -118,6 +119,12 @@ function show(answer, file) {
   draw(answer);
   play(file);
   by("top-title").focus();
+}
+
+function bar(score) {
+  const node = element("i", { "aria-hidden": "true" }); // the number stands beside it
+  node.style.setProperty("--share", `${100 * score}%`);
+  return node;
 }
 
 // consecutive windows with the same best class are one row; each row ends where the next begins
@@ -138,13 +145,14 @@ function draw({ windows, lines: classes }) {
   const middle = windows.start.map((start, index) => (start + windows.end[index]) / 2);
   const traces = classes.map((one, index) => ({
     x: middle, y: one.scores, name: plain(one.name), type: "scatter", mode: middle.length < 60 ? "lines+markers" : "lines",
-    line: { color: COLORS[index], dash: ["solid", "dash", "dot", "dashdot"][index % 4], width: 2 },
+    line: { color: color(`line-${1 + (index % COLORS)}`), dash: ["solid", "dash", "dot", "dashdot"][index % 4], width: 2 },
   }));
-  const font = { family: "system-ui, sans-serif", color: "#1b2733", size: 12 };
+  const font = { family: "system-ui, sans-serif", color: color("ink"), size: 12 }, gridcolor = color("line");
   Plotly.newPlot(by("chart"), traces, {
-    font, height: 320 + 20 * Math.ceil(traces.length / 2), margin: { l: 50, r: 15, t: 15, b: 40 }, showlegend: true,
+    font, paper_bgcolor: color("page"), plot_bgcolor: color("page"), height: 320 + 20 * Math.ceil(traces.length / 2), margin: { l: 50, r: 15, t: 15, b: 40 }, showlegend: true,
     legend: { orientation: "h", y: -0.24, yanchor: "top", x: 0 }, hovermode: "x unified",
-    xaxis: { title: { text: "seconds" }, gridcolor: "#e3e9ef" }, yaxis: { title: { text: "score" }, range: [0, 1.02], gridcolor: "#e3e9ef" },
+    hoverlabel: { bgcolor: color("wash") }, xaxis: { title: { text: "seconds" }, range: [windows.start[0], windows.end.at(-1)], gridcolor },
+    yaxis: { title: { text: "score" }, range: [0, 1.02], gridcolor },
   }, { displayModeBar: false, responsive: true });
   by("chart").on("plotly_click", (event) => seek(event.points[0].x));
 }
@@ -174,6 +182,7 @@ function asCsv({ windows, lines: classes }) {
   return `${rows.map((row) => row.map(cell).join(",")).join("\n")}\n`;
 }
 
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { if (shown && !by("answer").hidden) draw(shown.answer); });
 by("form").addEventListener("submit", (event) => { event.preventDefault(); look(by("file").files[0]); });
 by("file").addEventListener("change", () => { if (by("file").files[0]) look(by("file").files[0]); });
 by("stop").addEventListener("click", () => running?.abort());
