@@ -23,7 +23,7 @@ Row = dict[str, str]
 
 
 class Document:
-    """Holds the content of a label file. What it is decides its first character, never its name.
+    """Holds the content of a label file. Its first character decides what it is, never its name.
 
     Raises ListError, naming the file, if it is missing, not UTF-8, JSON or XML that is damaged, or JSON in which a name
     comes twice in one object, of which only the last would count.

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     if recognizer.protocol.task is POINTS and (args.low is not None or args.smoothing or len(args.high) > 1):
         raise UserError(
             f"{recognizer.path}: finds segments by their ends and cuts no scores; --high is the lowest score of a "
-            "segment, and --low, --smoothing and several heights are for others"
+            "segment, and --low, --smoothing and several heights are for networks that score moments"
         )
     classes = [recognizer.name(label) for label in range(recognizer.num_class)]
     cutting, notes = cutting_from_arguments(args, classes)
