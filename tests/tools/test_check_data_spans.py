@@ -105,7 +105,7 @@ def test_several_faults_of_one_span_are_all_told_and_mended(doctor: Doctor) -> N
         ("a.mp4,x,6,25", "ends behind the end of the video, which has 24 frames; correct it", "a.mp4,x,6,24"),
         ("a.mp4,x,24,30", "lies outside of the video, which has 24 frames", ""),
         ("a.mp4,x,6.5,12", "'6.5' is not the number of a frame; write a whole number", ""),
-        ("a.mp4,x,6.0,12", "must be whole numbers from 0 on, found '6.0 and 12'", ""),
+        ("a.mp4,x,6.0,12", "must be whole numbers from 0 on, found '6.0' and '12'", ""),
     ],
 )
 def test_spans_in_frames_are_told_in_frames(doctor: Doctor, row: str, message: str, mended: str) -> None:
