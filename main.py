@@ -16,12 +16,12 @@ if __name__ == "__main__":  # --help and mistakes are answered before torch is i
     answer_early(check_command)
 
 from datasets.protocol import values_in_force
-from datasets.split import Protocols, Split, check_lists, missing_lists, open_logged
+from datasets.split import Protocols, Split, check_lists, missing_lists, open_videos
 from methods.base import Method
 from methods.build import method_defaults, method_on_meta, prepare_method
 from methods.members import about_member, as_member
 from methods.teacher import check_teacher, open_teacher
-from methods.weights import about_network, about_weights, fetch_weights, load_weights, starting_weights
+from methods.weights import about_network, about_weights, fetch_weights, load_starting_weights, load_weights
 from utils.config.file import load_config
 from utils.config.schema import Common
 from utils.processes.session import expected_world_size, session
@@ -73,10 +73,10 @@ def train(run: Run, protocols: Protocols) -> int:
     """Trains from the newest checkpoint, from given weights or from scratch, until the end or an early stop."""
     common, rank, folder = run.common, run.rank, run.folder
     method, precision = prepare_method(run)
-    val = open_logged(run, "val", protocols) if common.val_source else None
-    data = open_logged(run, "train", protocols)
+    val = open_videos(run, "val", protocols) if common.val_source else None
+    data = open_videos(run, "train", protocols)
     teacher = open_teacher(run, method, data)  # before --fresh moves anything
-    saved = starting_weights(method, run, data.class_names, protocols["val"].as_dict())
+    saved = load_starting_weights(method, run, data.class_names, protocols["val"].as_dict())
     entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
     entries |= run.about_training(network_cost(method, **protocols), data, val, teacher=teacher)
     trainer = make_trainer(method, common, data, rank=rank, precision=precision, teacher=teacher)
@@ -90,26 +90,26 @@ def train(run: Run, protocols: Protocols) -> int:
     pictures = EventPictures(folder, trainer, data.class_names)
     batches = data.train_batches(rank, method, start=trainer.state.step, stop=trainer.total, also_validating=val)
     with StopEarly(common.time_limit) as stop, profiled(run.args.profile, folder) as profiler_step:
-        for step in run.progress.training(trainer, trainer.steps(run.progress.reading(trainer, batches), until=stop)):
+        steps = trainer.steps(run.progress.reading(trainer, batches), until=stop)  # each fetches a batch and learns
+        for step in run.progress.training(trainer, steps):
             profiler_step()
             record_step(folder, trainer, step, data.store_counts())
             pictures.draw(step)
-            best = False
             if step.validates and val is not None:
                 with trainer.validated() as network:
                     evaluation = run.score(network, val, precision, "training")
                 record_validation(folder, step, evaluation)
                 pictures.confusion(step, evaluation)
-                best = trainer.state.note_best(evaluation.best_by, evaluation.loss)
-            if step.saves and (saved := trainer.state_dict()):
-                checkpoint.save(folder.folder, saved | entries, best=best)
+                step.is_best = trainer.state.note_best(evaluation.best_by, evaluation.loss)
+            if step.saves and (saved := trainer.state_dict()):  # empty in all processes but the first, which writes
+                checkpoint.save(folder.path, saved | entries, best=step.is_best)
     folder.log(end_line(trainer, stop, validated=val is not None))
     return 0 if trainer.is_done else stop.exit_code
 
 
 def evaluate(run: Run, protocols: Protocols) -> int:
     """Scores every video of the validation list once, with one checkpoint or with all of --fusion-list."""
-    val = open_logged(run, "val", protocols)
+    val = open_videos(run, "val", protocols)
     if not run.args.fusion_list:
         evaluation = score_checkpoint(run, val, Path(run.args.load_path or checkpoint.find_best(run.config.folder)))
     else:
@@ -124,7 +124,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
     evaluation = kept_evaluation(path)
     if evaluation is None:
         member = run.with_config(as_member(run.config, path, run.args))
-        evaluation = score_checkpoint(member, open_logged(member, "val", check(member.common, trains_in=None)[2]), path)
+        evaluation = score_checkpoint(member, open_videos(member, "val", check(member.common, trains_in=None)[2]), path)
     run.folder.log(f"{path}: {validation_line(evaluation)}")
     return evaluation
 

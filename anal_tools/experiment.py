@@ -119,7 +119,7 @@ def read_config(folder: Path) -> Config:
 
 
 def _config_of_run(run: dict[str, Any], path: Path) -> Config | None:
-    """Returns the config that a record of runs.jsonl tells; None if it tells none that is valid here."""
+    """Returns the config in a record of runs.jsonl; None if the record has no config that is valid here."""
     in_force, origins = run.get("values"), run.get("set")
     if not isinstance(in_force, dict) or not isinstance(origins, dict):
         return None

@@ -9,8 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from datasets.lists.spans import seconds_beyond
 from datasets.spans.files import read_as_they_are
-from datasets.spans.span import LabeledVideo, SpanTable
+from datasets.spans.span import LabeledVideo, Span, SpanTable
 from utils.errors import UserError
 from utils.segments.table import Segments
 
@@ -112,13 +115,24 @@ def case_of(
     answers = _table(kept, truth.classes, answer_path)
     notes = _notes(place, known, videos, {video.name: video.subset for video in truth.videos})
     if pointless := int((truths.end == truths.start).sum()):
-        notes.append(f"{pointless} true segments have no length; they count, and nothing can find them")
+        notes.append(f"true segments without a length: {pointless}; they count, and nothing can find them")
+    if outside := [span for video in videos for span in video.spans if _is_outside(span, video)]:
+        notes.append(
+            f"true segments that begin before their video or end behind it: {len(outside)}, the first in "
+            f"{outside[0].where}; they count as they are, and python -m tools.spans {truth_path} names all"
+        )
     durations = tuple(
         video.length or max((span.end for span in video.spans), default=0.0)
         for video in labelled.videos
         if video.name in place
     )
     return Case(tuple(place), truth.classes, durations, truths, answers, background, tuple(notes))
+
+
+def _is_outside(span: Span, video: LabeledVideo) -> bool:
+    """Returns whether a span begins before its video, or ends behind it by more than is rounded."""
+    length, rate = video.length, video.fps or np.inf
+    return span.start < 0 or (length is not None and bool(seconds_beyond(span.end, length, rate)))
 
 
 def _without(table: SpanTable, label: str | None) -> SpanTable:
@@ -166,13 +180,15 @@ def _notes(
     others = [name for name in answered if name in subsets and name not in place]
     unmeasured = sum(video.length is None for video in videos)
     lines = {
-        "videos have no answers; their segments count as missed": silent,
-        "videos of the answers are not in the truth and are left out": unknown,
-        "videos of the answers are in other subsets and are left out": others,
+        "videos without answers, whose segments count as missed": silent,
+        "videos of the answers that are not in the truth and are left out": unknown,
+        "videos of the answers that are in other subsets and are left out": others,
     }
-    notes = [f"{len(names)} {what}: {_some(names)}" for what, names in lines.items() if names]
+    notes = [f"{what}: {len(names)} ({_some(names)})" for what, names in lines.items() if names]
     if unmeasured:
-        notes.append(f"{unmeasured} videos have no duration in the truth; the last end of their true segments is taken")
+        notes.append(
+            f"videos without a duration in the truth: {unmeasured}; the last end of their true segments is taken"
+        )
     return notes
 
 

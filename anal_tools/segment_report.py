@@ -66,7 +66,7 @@ def _thresholds(given: Sequence[str]) -> tuple[float, ...]:
 
 
 def show(case: Case, scores: SegmentScores) -> None:
-    """Prints what was left out, and a table of all numbers that are no list."""
+    """Prints what was left out, and a table of all single numbers."""
     for note in scores.notes:
         print(note)
     print(

@@ -50,7 +50,7 @@ class SegmentScores:
 
     @property
     def overlaps(self) -> list[str]:
-        """The thresholds of overlap as text, with at least 3 digits and so many that no two are the same."""
+        """The thresholds of overlap as text, with 3 digits or as many as it takes to tell them apart."""
         texts = ([f"{bound:.{digits}g}" for bound in self.thresholds] for digits in range(3, 18))
         return next(row for row in texts if len(set(row)) == len(row))
 

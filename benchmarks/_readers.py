@@ -34,10 +34,10 @@ class Reader:
     """Makes batches; `seconds` says how long one took."""
 
     def prepare(self, keys: Sequence[Key]) -> None:
-        """Prepares what is not timed."""
+        """Does what `read` needs and what is not timed."""
 
     def read(self, keys: Sequence[Key]) -> Any:
-        """Reads what is timed."""
+        """Makes the batch, which is timed."""
         raise NotImplementedError
 
     def seconds(self, keys: Sequence[Key]) -> tuple[float, float]:

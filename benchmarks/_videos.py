@@ -163,7 +163,7 @@ def _torchcodec(mode: str) -> Frames:
 
 
 class Truth:
-    """Tells which frames of a video pictures are, by what they show."""
+    """Finds out which frame of a video each picture is, by what it shows."""
 
     def __init__(self, path: Path) -> None:
         self._small = np.stack([_small(picture) for _, picture in Video(path).frames()])

@@ -38,7 +38,7 @@ GATE_BARE, GATE_PEER = 0.6, 1.0
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Reads the command line."""
     parser = argparse.ArgumentParser(prog="loader.py", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under a minute; no peer, no page")
     parser.add_argument("--peer", action="store_true", help="also race mmaction2 (made once in .venv-mmaction2)")

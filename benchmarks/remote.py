@@ -1,4 +1,4 @@
-"""Measures what reading from far away costs beside the local disk: `python -m benchmarks.remote`.
+"""Measures what reading from an address costs, compared with the local disk: `python -m benchmarks.remote`.
 
 The same clips come from a disk and from an HTTP server of this machine, in turn, in one process with one thread.
 `kept` is after the cache has the blocks. `fetched` is with an empty cache: all files of a batch are fetched at the same

@@ -254,13 +254,13 @@ def compare(store: Store, videos: Path) -> Fidelity:
 
 
 class _Same:
-    """Is the size of another picture."""
+    """Resizes every picture to the size of another one."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._size = shape[1], shape[0]
 
     def target(self, height: int, width: int) -> tuple[int, int]:
-        """Returns (width, height)."""
+        """Returns (width, height) of that other picture."""
         return self._size
 
 

@@ -1,4 +1,4 @@
-"""Shows each frame or clip to a frozen network once: batches of features from a cache, and pixels of what it lacks.
+"""Shows each frame or clip to a frozen network once: a cache keeps the features, and only what it lacks is decoded.
 
 An image network sees single frames, a video network whole clips; either is a *piece*. Workers name the pieces by
 hashes of their frames' bytes and look the names up (`CachedDataset`). The training process computes what they did not
@@ -113,7 +113,7 @@ class CachedDataset:
 
 
 def _of_clip(frames: Sequence[bytes]) -> bytes:
-    """Returns what a clip is named by: a hash of its frames' own, which may have any length."""
+    """Returns the name of a clip: a hash of the names of its frames, which may have any length."""
     digest = hashlib.sha256()
     for frame in frames:
         digest.update(len(frame).to_bytes(4, "little") + frame)

@@ -288,7 +288,7 @@ class FrameDataset(SampleDataset):
 
 
 def collate(samples: Sequence[Mapping[str, Any]], clips: Tensor, encoded: EncodedBatch | None = None) -> Batch:
-    """Joins samples to a batch. clips: (N, V, T, H, W, C), theirs. encoded: what the clips are decoded from later."""
+    """Joins samples to a batch. clips: those of all, (N, V, T, H, W, C). encoded: what clips are decoded from."""
     labels = np.stack([sample["label"] for sample in samples])
     augment = {
         name: torch.from_numpy(np.stack([sample["augment"][name] for sample in samples]))

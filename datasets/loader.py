@@ -222,7 +222,7 @@ class _Inherited(threading.local):
     collects = False
 
     def register(self) -> None:
-        """Begins to do so in this process."""
+        """Makes every process that this one forks from now on leave inherited garbage alone."""
         if hasattr(os, "register_at_fork"):  # not on Windows
             os.register_at_fork(before=self._stop, after_in_parent=self._go_on, after_in_child=self._begin)
 

@@ -274,8 +274,8 @@ def open_split(common: Common, name: str, protocol: ClipProtocol, *, fake: bool 
     return Split(name, common, protocol, dataset, names, description, digest)
 
 
-def open_logged(run: Run, name: str, protocols: Protocols) -> Split:
-    """Opens the "train" or the "val" list of a run and logs what was found."""
+def open_videos(run: Run, name: str, protocols: Protocols) -> Split:
+    """Opens the videos that a run trains on ("train") or is scored by ("val"), and logs what was found."""
     split = open_split(run.common, name, protocols[name], fake=run.args.fake)
     run.folder.log(f"{name}: {split}")
     return split
@@ -347,7 +347,7 @@ def missing_lists(common: Common, protocols: Protocols) -> dict[str, tuple[str |
 
 
 def _lacking(source: str) -> str | None:
-    """Returns what is not there of a list or of its shards; None if all is."""
+    """Returns the list, or the first of its shards, that is missing; None if nothing is."""
     if is_shards(source):
         return missing_shard(source)
     return None if exists(source) or Path(source).exists() else source

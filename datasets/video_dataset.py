@@ -104,7 +104,7 @@ class VideoDataset(SampleDataset):
 
     @classmethod
     def check(cls, protocol: ClipProtocol, *, swaps_labels: bool = False) -> None:
-        """Raises ConfigError for what cannot be, whatever the list; needs no data.
+        """Raises ConfigError for settings that no list could satisfy; needs no data.
 
         swaps_labels: whether mirroring changes a clip's class.
         """

@@ -40,7 +40,7 @@ _VERSION = 2  # of what the files hold: those of version 1 may be of damaged vid
 
 @dataclass(frozen=True, eq=False)
 class VideoFeatures:
-    """Holds what a frozen network tells of a whole video.
+    """Holds the features that a frozen network computes of a whole video.
 
     features: float32 (T, D), a row for each window.
     times: float64 (T,), the middle of each window in seconds, rising.
@@ -238,7 +238,7 @@ class WholeVideos:
     def _each(
         self, numbers: Sequence[int], work: Callable[[int], Any], log: Callable[[str], None], done: str
     ) -> dict[int, Any]:
-        """Returns what `work` says of videos without a fault. A FrameError is a fault.
+        """Returns what `work` returns for videos without a fault. A FrameError is a fault.
 
         Processes with the same videos share them: those that lack the same features look into one folder, whatever
         their machines are called. Processes meet after each round of one video each, so none waits for longer than a
@@ -305,7 +305,7 @@ class WholeVideos:
         return VideoFeatures(arrays["features"], arrays["times"], about["seconds"], about["fps"])
 
     def truth(self, index: int, seconds: float) -> Segments:
-        """Returns the true segments of one video, which is so long; those that are longer are cut."""
+        """Returns the true segments of a video of this length in seconds, cut at its end."""
         ends, label = self._spans.of(index)
         start, end = np.clip(ends, 0, seconds).T
         return Segments(np.full(len(label), index), start, end, label)
@@ -364,7 +364,7 @@ class _Spans:
 
 
 def _of_any(numbers: list[int]) -> list[int]:
-    """Returns the numbers that any of the processes gives, each once, rising."""
+    """Returns all numbers that at least one of the processes gives, sorted, each once."""
     return sorted(set().union(*session.gather_objects(numbers)))
 
 
@@ -374,7 +374,7 @@ def _batched(windows: Iterator[WindowClips], size: int) -> Iterator[list[WindowC
 
 
 def _of_windows(protocol: ClipProtocol) -> bytes:
-    """Returns what decides which pixels a window has, besides what `origin` has."""
+    """Returns the settings that decide which pixels a window has, without those that `origin` knows."""
     clip = protocol.clip
     about = [_VERSION, clip.window, clip.step, clip.num_frames, clip.frame_stride, clip.sampling]
     return json.dumps([*about, *([clip.segments] if clip.segments > 1 else [])]).encode()

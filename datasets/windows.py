@@ -83,7 +83,7 @@ def cut_video(
 def window_and_step(
     protocol: ClipProtocol, trained_on: Mapping[str, float], fps: float, window: float | None, step: float | None
 ) -> tuple[int, int]:
-    """Returns the length of sliding windows and the way from one to the next in frames; the arguments are seconds."""
+    """Returns the length of sliding windows and the step between them in frames; the arguments are seconds."""
     length = usual_window(protocol, trained_on, fps)[0] if window is None else max(1, round(window * fps))
     return length, max(1, length // 2) if step is None else max(1, round(step * fps))
 

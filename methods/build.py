@@ -299,7 +299,7 @@ def about_pretrained(method: Method, common: Common) -> list[str]:
         try:
             found = find_image_weights(method.arch)
         except CheckpointError as error:
-            return [f"{error}; a run ends here"]
+            return [f"{without_image_weights(error)}; a run ends here"]
     if not isinstance(found, Path):
         return [f"{where}: {not_here(found)}", *_before_its_download(method, common, found)]
     if not found.exists():
@@ -307,6 +307,11 @@ def about_pretrained(method: Method, common: Common) -> list[str]:
     file = load_checkpoint_file(found)
     report = load_into(method, file, new_head=isinstance(model.pretrained, str))
     return about_frozen(method, common, f"{where}: {model.pretrained}", file, report)
+
+
+def without_image_weights(error: CheckpointError) -> str:
+    """Returns the message for `pretrained: True` where no image weights can be had: why, and what to do."""
+    return f"common.model.pretrained: True: {error}; or name a checkpoint of the network itself, or set it to False"
 
 
 def here(name: str) -> Path | Published:

@@ -36,19 +36,22 @@ class Probe(Method):
         networks; `mlp`, one hidden layer in front of it; `attentive`, the pooler of V-JEPA 2.
     num_segments: frames of a training clip, one from each equal part of the video, 8 by default, for image networks,
         tsm/ and tsn/.
-    clip_len, frame_stride: of a training clip, as in clip3d and slowfast, for their networks.
-    layer: block whose output is taken, from 0, or from the end if negative; None: the last, with all that the network
-        does behind it. As `pooling` and `registers`, it is for image networks.
+    clip_len: frames of a training clip, for networks of clip3d and slowfast; None: as in these methods.
+    frame_stride: step from one frame to the next, for networks of clip3d and slowfast; None: as in these methods.
+    layer: block whose output is taken, counted from 0, or from the end if negative, for image networks; None: the last
+        block, with all that the network does behind it.
     pooling: what stands for a frame, except with `attentive`: `cls`, the class token; `mean`, the mean over the tokens
-        or the map of the picture; `both`; None: what the network gives to its own classifier, with `layer` the mean.
-    registers: tokens that do not lie in the picture and are left out of the mean, the class token among them; None: as
-        many as the network says.
+        or the map of the picture; `both`. For image networks; None: what the network gives to its own classifier, with
+        `layer` the mean.
+    registers: number of tokens that do not lie in the picture and are left out of the mean, the class token among
+        them, for image networks; None: as many as the network says.
     hidden: width of the hidden layer of `mlp`; None: that of the features.
     sweep: values of weight decay, in place of common.weight_decay, of which `optimizer: LBFGS` takes the best for
         training videos that are held out.
     depth: blocks of the attentive pooler, the last one included, which attends with a learned query; None: 4.
     num_heads: attention heads of the pooler; None: as many as make heads of about 64 channels.
-    places: whether tokens know their place in time; without, `attentive` does not see the order of frames either.
+    places: True: the pooler of `attentive` knows the place of each token in time; False: it does not see the order of
+        frames; None: True.
     kwargs: arguments of the backbone's constructor; those of the method, if one stands in front of it.
     """
 

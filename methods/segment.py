@@ -26,15 +26,22 @@ class Segment(Probe):
     Windows slide over the video. The frozen network, that of a probe, turns each window into one vector, and the
     network over time reads the vectors of all windows at once and labels each of them.
 
-    backbone, num_segments, clip_len, frame_stride, layer, pooling, registers, kwargs: as in a probe; the clip is taken
-        from a window.
+    backbone, kwargs: as in a probe.
+    num_segments: frames of the clip that a window becomes, one from each equal part of it, 8 by default, for image
+        networks, tsm/ and tsn/.
+    clip_len: frames of the clip that a window becomes, for networks of clip3d and slowfast; None: as in these methods.
+    frame_stride: step from one frame of that clip to the next, for networks of clip3d and slowfast; None: as in these
+        methods.
+    layer: block whose output is taken, for image networks, as in a probe.
+    pooling: what stands for a frame, for image networks, as in a probe.
+    registers: number of tokens that do not lie in the picture, for image networks, as in a probe.
     head: `mstcn`, which gives each moment one class or the background; `actionformer`, which finds spans by their ends,
-        also such that overlap.
+        even if they overlap.
     window: seconds of a window.
     step: seconds from one window to the next.
-    stages: of mstcn, networks in a row, of which each corrects the one before it; None: 4.
-    layers: of mstcn, convolutions of a stage; n of them see 2 ** (n + 1) - 1 windows; None: 10.
-    levels: of actionformer, each of which sees time half as finely as the one before it; None: 6.
+    stages: number of networks in a row, each of which corrects the one before it, with mstcn; None: 4.
+    layers: number of convolutions in a stage, with mstcn; n of them see 2 ** (n + 1) - 1 windows; None: 10.
+    levels: number of time scales, each half as fine as the one before it, with actionformer; None: 6.
     channels: width of the network over time; None: 64 with mstcn, 256 with actionformer.
     dropout: share of the values that each convolution loses in training; MS-TCN's own is 0.5.
     """

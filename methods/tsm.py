@@ -29,8 +29,9 @@ class TSM(TSN):
     shift_div: 1/shift_div of the channels move each way; 0 moves no channel, which is TSN.
     shift_place: what is shifted: `blockres`, the input of the residual branch; `block`, the input of the whole block.
     shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame (`tools.stream`).
-    temporal_pool: halve the frame rate in front of layer2 (ResNets).
-    non_local: non-local blocks in layer2 and layer3 (ResNets): True or `embedded_gaussian`, `dot_product`, `gaussian`.
+    temporal_pool: True: halves the frame rate in front of layer2 (ResNets).
+    non_local: kind of the non-local blocks in layer2 and layer3 (ResNets), False: none; True or
+        `embedded_gaussian`, `dot_product`, `gaussian`.
     """
 
     traced = True  # the places of the shift are found in its graph

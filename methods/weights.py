@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from methods.base import Method
-from methods.build import MEAN, about_frozen, about_pretrained, frozen_random, here, not_here
+from methods.build import MEAN, about_frozen, about_pretrained, frozen_random, here, not_here, without_image_weights
 from networks.checkpoints.file import base_entries, base_name
 from networks.checkpoints.load import (
     LoadReport,
@@ -78,7 +78,7 @@ def fetch_weights(args: argparse.Namespace, config: ConfigFile, arch: str) -> No
         if isinstance(pretrained, str):
             checkpoint_file(pretrained)
         else:
-            fetch_image_weights(arch)
+            _image_file(arch)
 
 
 def about_weights(
@@ -193,7 +193,7 @@ def comparable(protocol: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def starting_weights(
+def load_starting_weights(
     method: Method, run: Run, class_names: Sequence[str] | None, protocol: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """Fills a method before training: the experiment's own checkpoint, else --load-path, else `model.pretrained`.
@@ -248,7 +248,7 @@ def _base_of(method: Method, common: Common) -> dict[str, Any]:
     Raises: ConfigError if `model.pretrained` does not give this network as it is.
     """
     given = common.model.pretrained
-    place = fetch_image_weights(method.arch) if given is True else checkpoint_file(str(given))
+    place = _image_file(method.arch) if given is True else checkpoint_file(str(given))
     published = published_as(place) if given is True else named(str(given))
     own = image_weights(method.arch) if given is True else None
     try:
@@ -311,10 +311,18 @@ def _start_from(
     return report
 
 
+def _image_file(arch: str) -> Path:
+    """Returns the file that `pretrained: True` takes, and fetches it if it is not here. Raises: CheckpointError."""
+    try:
+        return fetch_image_weights(arch)
+    except CheckpointError as error:
+        raise CheckpointError(without_image_weights(error)) from None
+
+
 def _start_from_pretrained(method: Method, common: Common) -> LoadReport:
     """Fills a method with `model.pretrained`; what is wrong for a frozen network is a warning."""
     given = common.model.pretrained
-    file = load_checkpoint_file(fetch_image_weights(method.arch) if given is True else str(given))
+    file = load_checkpoint_file(_image_file(method.arch) if given is True else str(given))
     report = load_into(method, file, new_head=given is not True)
     report.warnings += about_frozen(method, common, f"common.model.pretrained: {given}", file, report)
     return report

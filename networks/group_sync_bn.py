@@ -19,7 +19,7 @@ from utils.config.build import checked
 
 Self = TypeVar("Self", bound="_Grouped")
 
-# keys of model.kwargs that say how batch norm is synchronised; they are not arguments of a backbone
+# arguments that say how batch norm is synchronised; they are not arguments of a backbone
 SYNC_BN = ("bn_group_size", "bn_sync_stats", "bn_var_mode")
 
 
@@ -117,7 +117,7 @@ class _Grouped(_BatchNorm):
 
 
 class GroupSyncBatchNorm(_Grouped, nn.SyncBatchNorm):
-    """Is torch's SyncBatchNorm, for CUDA."""
+    """Shares statistics on CUDA, by torch's SyncBatchNorm."""
 
 
 class GroupBatchNorm(_Grouped):

@@ -44,7 +44,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_checkpoint_arguments(parser)
     parser.add_argument("paths", nargs="*", metavar="VIDEO|FOLDER OUT", help="a video or frames; a .png, .mp4 or .gif")
     parser.add_argument(
-        "--record", metavar="PATH", help="instead of a video: a path of the list, read as the list says"
+        "--record", metavar="PATH", help="a path of the list in place of a video, read as the list says"
     )
     parser.add_argument("--split", choices=("val", "train"), default="val", help="the list of --record (default val)")
     parser.add_argument(

@@ -39,7 +39,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint of any known project")
     parser.add_argument("out", type=Path, metavar="OUT", help="new folder")
-    parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="what the file does not say")
+    parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="keys that the file does not decide")
     parser.add_argument("--head", type=Path, metavar="FILE", help="a probe of V-JEPA 2, to join to FILE, its encoder")
     parser.add_argument("--class-names", type=Path, metavar="FILE", help="class file: the names by index")
     parser.add_argument(

@@ -56,7 +56,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=positive_int, default=8, help="clips at once (default 8)")
     add_fps_argument(parser.add_argument)
     parser.add_argument("--for", dest="project", choices=PROJECTS, help="write what this project reads, from a folder")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="of --for: spans, in a format of tools.spans")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="spans for --for, in a format of tools.spans")
     args = parser.parse_args(argv)
     if len(args.input) > 1:
         *args.input, out = args.input  # argparse gives all names to the first argument that takes several

@@ -39,7 +39,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     choice.add_argument(
         "--search", action="store_true", help="find the weights with the best top-1, or mAP, on these same videos"
     )
-    choice.add_argument("--search-on", type=Path, nargs="+", metavar="FOLDER", help="find them on other results: val")
+    choice.add_argument("--search-on", type=Path, nargs="+", metavar="FOLDER", help="find them on other results")
     parser.add_argument("--geometric", action="store_true", help="average logits instead of scores")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write the fused results there")
     args = parser.parse_args(argv)

@@ -47,7 +47,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     training.add_argument("--like", type=Path, default=LIKE, metavar="CONFIG", help=f"schedule (default {LIKE})")
     training.add_argument("--runs", type=Path, default=RUNS, metavar="FOLDER", help=f"experiments (default {RUNS})")
     training.add_argument("--partition", default="local", help="Slurm partition: each cell is a job (default local)")
-    training.add_argument("--gpus", type=positive_int, metavar="N", help="of each training (default: none, the CPU)")
+    training.add_argument(
+        "--gpus", type=positive_int, metavar="N", help="GPUs of each training (default: none, the CPU)"
+    )
     return parser.parse_args(argv)
 
 

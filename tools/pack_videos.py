@@ -48,7 +48,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--key-frames", type=positive_int, default=12, metavar="N", help="a key frame every N frames (default 12)")
     add("--codec", choices=("h264", "hevc", "av1", "mpeg4", "mjpeg"), default="h264", help="(default: h264)")
-    add("--crf", type=positive_int, help="what may be lost: less for a smaller number (default: 20 for h264)")
+    add("--crf", type=positive_int, help="how much may be lost: a smaller number loses less (default: 20 for h264)")
     add("--fps", type=positive_float, help="rate that videos with more frames per second are brought to")
     add("--shard-mb", type=positive_float, default=512, help="size of a tar (default %(default)s)")
     add("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")

@@ -53,7 +53,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_fps_argument(parser.add_argument)
     parser.add_argument("--seconds", type=positive_float, default=float("inf"), help="how long to watch")
     parser.add_argument("--json", metavar="FILE", help="write the answers to FILE; - is the standard output")
-    parser.add_argument("--csv", metavar="FILE", help="write them as a table, one row per window and class")
+    parser.add_argument("--csv", metavar="FILE", help="write the answers as a table, one row per window and class")
     parser.add_argument("--annotate", type=Path, metavar="MP4", help="write a copy of the video with the answers in it")
     page = parser.add_argument_group("a page on this machine")
     page.add_argument("--serve", action="store_true", help="answer for the videos that are dropped on the page")

@@ -41,7 +41,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("input", nargs="+", metavar="VIDEO|FOLDER", help="files, patterns, or folders")
     add = parser.add_argument_group("scores over time").add_argument
     add("--window", type=positive_float, metavar="SECONDS", help="length of a window (default: as in training)")
-    add("--step", type=positive_float, metavar="SECONDS", help="from one window to the next (default: half a window)")
+    add(
+        "--step",
+        type=positive_float,
+        metavar="SECONDS",
+        help="step from one window to the next (default: half a window)",
+    )
     add("--batch-size", type=positive_int, default=BATCH_SIZE, help=f"clips at once (default {BATCH_SIZE})")
     add_fps_argument(add)
     add = parser.add_argument_group("from scores to segments").add_argument
@@ -50,7 +55,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=_seconds,
         default=0.0,
         metavar="SECONDS",
-        help="standard deviation of a Gaussian (default 0)",
+        help="standard deviation of the Gaussian that averages scores (default 0)",
     )
     add("--high", type=finite_float, nargs="+", default=[0.5], metavar="SCORE",
         help="a segment reaches this score (default 0.5); of several, each gives its own segments")  # fmt: skip
@@ -58,7 +63,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--low",
         type=finite_float,
         metavar="SCORE",
-        help="and has at least this score everywhere (default: the high one)",
+        help="a segment has at least this score everywhere (default: that of --high)",
     )
     add("--min-length", type=_seconds, default=0.0, metavar="SECONDS", help="leave out shorter segments")
     repeats = parser.add_mutually_exclusive_group()
@@ -66,15 +71,18 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--nms", type=_share, metavar="OVERLAP", help="leave out segments that overlap a better one by more than this"
     )
     repeats.add_argument(
-        "--soft-nms", type=positive_float, metavar="SIGMA", help="lower their scores instead; usual is 0.5"
+        "--soft-nms",
+        type=positive_float,
+        metavar="SIGMA",
+        help="lower the scores of such segments instead; usual is 0.5",
     )
     add("--thresholds", type=Path, metavar="FILE", help="leave out segments below their class's threshold in this "
         "file, which tools.score_segments --json has written")  # fmt: skip
     add("--background", metavar="NAME", help="class of moments without a segment")
     add = parser.add_argument_group("files").add_argument
     add("--out", type=Path, metavar="PATH", help="write the segments; a folder for formats of one file per video")
-    add("--format", default="activitynet", metavar="FORMAT", help="of --out: srt, vtt, csv, elan, label_studio and all "
-        "others that tools.spans knows (default activitynet)")  # fmt: skip
+    add("--format", default="activitynet", metavar="FORMAT", help="format of --out: srt, vtt, csv, elan, label_studio "
+        "and all others that tools.spans knows (default activitynet)")  # fmt: skip
     add("--scores", type=Path, metavar="PATH", help="write times, scores and class names: an .npz file, or a folder")
     add("--page", type=Path, metavar="FILE", help="write an HTML page with the videos and their segments")
     args = parser.parse_args(argv)

@@ -35,7 +35,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", metavar="NAME", help="of the published weights, as tools.weights lists it")
+    parser.add_argument("name", metavar="NAME", help="published weights, as tools.weights lists them")
     parser.add_argument("list", type=Path, metavar="LIST", help="videos and labels, as for val_source")
     parser.add_argument("overrides", nargs="*", metavar="common.key=value", help="change a key of the config")
     parser.add_argument("--root", type=Path, help="folder of videos or frames (default: that above LIST's folder)")

@@ -41,9 +41,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "words", nargs="*", metavar="WORD", help="list names with all these words; or show|get NAME ..."
     )
-    parser.add_argument("--dataset", default="", help="of the classifier, such as kinetics400 or imagenet1k")
+    parser.add_argument("--dataset", default="", help="data set of the classifier, such as kinetics400 or imagenet1k")
     parser.add_argument("--network", default="", help="a part of its name, such as tsm or resnet50")
-    parser.add_argument("--licence", default="", help="such as MIT; `commercial`: all that allow commercial use")
+    parser.add_argument(
+        "--licence", default="", help="licence, such as MIT; `commercial`: all that allow commercial use"
+    )
     parser.add_argument("--max-size", type=positive_float, metavar="MB", help="largest file, of those of known size")
     parser.add_argument("--all", action="store_true", help="also files that no network here can be filled from yet")
     args = parser.parse_intermixed_args(argv)

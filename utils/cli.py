@@ -102,7 +102,7 @@ def run_cli(main: Callable[[list[str] | None], int | None], argv: list[str] | No
 
 
 def _exit_if_not_installed(error: ModuleNotFoundError) -> NoReturn:
-    """Ends with a line about a package of others that this Python lacks; an absent module of ours is a bug."""
+    """Exits with one line about a package that is not installed; a missing module of this project is a bug."""
     package = (error.name or "").partition(".")[0]
     if not package or package in sys.stdlib_module_names or any(ROOT.glob(f"{package}*")):
         raise error

@@ -69,7 +69,7 @@ def open_streams() -> None:
 
 
 def discard(stream: IO[str]) -> None:
-    """Lets whatever is written to a stream from here on vanish: its terminal was closed, or its reader has ended."""
+    """Discards whatever is written to a stream from now on: its terminal was closed, or its reader has ended."""
     with contextlib.suppress(OSError, ValueError):  # a stream without a number is no pipe
         number = os.open(os.devnull, os.O_WRONLY)
         os.dup2(number, stream.fileno())

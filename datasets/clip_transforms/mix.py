@@ -100,7 +100,7 @@ class MixVideo(nn.Module):
         self.cutmix = CutMix(cutmix_alpha, label_smoothing, num_classes, one_hot)
 
     def forward(self, x_video: Tensor, labels: Tensor, *, x_audio: Tensor | None = None) -> Mixed:
-        """Returns what the one that is drawn returns."""
+        """Returns the batch and its labels, mixed by the one of the two that is drawn."""
         chosen = self.cutmix if float(torch.rand(())) < self.cutmix_prob else self.mixup
         return chosen(x_video, labels, x_audio=x_audio)
 

@@ -24,7 +24,7 @@ Transform = Callable[[Any], Any]
 
 
 class ApplyTransformToKey(nn.Module):
-    """Transforms one entry of a sample; of a list of tensors, as clips are, each by itself."""
+    """Transforms one entry of a sample; if the entry is a list of clips, each of them by itself."""
 
     def __init__(self, key: str, transform: Transform) -> None:
         super().__init__()

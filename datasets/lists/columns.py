@@ -110,6 +110,18 @@ def delimiter_of(header: str) -> str:
     return next((mark for mark in "\t,;" if mark in header), ",")
 
 
+def check_width(cells: Sequence[str], header: Sequence[str], *, least: int, where: str) -> None:
+    """Raises ListError for a row with fewer columns than `least`, or with cells beyond those of the header.
+
+    header: the first row, with or without names. Empty cells beyond it, as spreadsheets write them, are allowed.
+    """
+    wrong = f"{where}: has {len(cells)} columns, but the first line has {len(header)}"
+    if len(cells) < least:
+        raise ListError(f"{wrong}; fill in those that are missing")
+    if any(cell.strip() for cell in cells[len(header) :]):
+        raise ListError(f"{wrong}; put double quotes around a cell with a comma, and write numbers with a point")
+
+
 def read_label(cell: str, *, where: str) -> str | None:
     """Returns a label as written, or a number without its fraction (`2.0` is 2); None if it is unknown: empty, nan, -1.
 
@@ -135,7 +147,10 @@ def read_seconds(cell: str) -> float | None:
     """
     text = cell.strip()
     if clock := _CLOCK.fullmatch(text):
-        return 3600 * int(clock[1] or 0) + 60 * int(clock[2]) + float(clock[3])
+        hours, minutes, seconds = clock[1], int(clock[2]), float(clock[3])
+        if (hours and minutes >= 60) or seconds > 60:  # some programs round 59.999 to 60
+            raise ValueError(f"{cell!r} has more than 60 seconds, or more than 59 minutes beside hours")
+        return 3600 * int(hours or 0) + 60 * minutes + seconds
     number = float(text) if text else math.nan
     if math.isinf(number) or "_" in text:  # Python takes 1_5 for 15
         raise ValueError(f"{cell!r} is not a finite number of seconds")

@@ -300,7 +300,7 @@ def _reopen(source: Path, root: str | os.PathLike[str], cache_file: Path, num_cl
 def _open_cached(
     source: Path, root: str | os.PathLike[str], cache_file: Path, num_class: int | None, check: bool = True
 ) -> RecordList:
-    """Maps a cache. check: looks for damage, which the workers of a process that has done so need not."""
+    """Maps a cache. check: looks for damage; workers leave that to the process that starts them."""
     _, arrays = open_arrays(cache_file, check=check)
     if check:
         _check_arrays(cache_file, arrays)

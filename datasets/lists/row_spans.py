@@ -25,7 +25,7 @@ def _span(cells: list[str], columns: dict[str, int], *, where: str) -> tuple[flo
     if start is None and end is None:
         return None
     if start is None or end is None or math.isnan(start):
-        raise ListError(f"{where}: start and end must be seconds, found {' and '.join(texts)!r}; {_MENDS}")
+        raise ListError(f"{where}: start and end must be seconds, found {' and '.join(map(repr, texts))}; {_MENDS}")
     if not 0 <= start < end < math.inf:
         raise ListError(f"{where}: start {start:g} and end {end:g} are not an interval of seconds; {_MENDS}")
     return start, end
@@ -37,8 +37,8 @@ def _frame_span(cells: list[str], columns: dict[str, int], *, where: str) -> tup
         return None
     if not all(text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS for text in texts):
         raise ListError(
-            f"{where}: start_frame and end_frame must be whole numbers from 0 on, found {' and '.join(texts)!r}; "
-            f"{_MENDS}"
+            f"{where}: start_frame and end_frame must be whole numbers from 0 on, found "
+            f"{' and '.join(map(repr, texts))}; {_MENDS}"
         )
     start, end = map(int, texts)
     if start >= end:

@@ -20,6 +20,7 @@ from datasets.lists.class_names import Classes, find_classes
 from datasets.lists.columns import (
     FRAMES,
     IDS,
+    check_width,
     composed,
     delimiter_of,
     find_columns,
@@ -284,8 +285,7 @@ def _table_entries(
         if not any(cells):
             continue
         where = f"{source}:{line}"
-        if len(cells) <= max(columns.values()):
-            raise ListError(f"{where}: has {len(cells)} columns, but the header has {len(header)}")
+        check_width(cells, header, least=max(columns.values()) + 1, where=where)
         label = cells[columns["label"]].strip() if "label" in columns else ""
         unknown = "label" not in columns or not (label or multi_label)
         classes = None if unknown else _classes(label, multi_label=multi_label, where=where)

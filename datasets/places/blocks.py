@@ -36,7 +36,7 @@ _coming: dict[tuple[str, int], threading.Event] = {}  # blocks that a thread of 
 
 
 def _forget() -> None:
-    """Begins anew in a forked process, which has none of the threads."""
+    """Forgets all transfers in a forked process, which has none of the threads that made them."""
     global _lock, _places
     _lock, _places = threading.Lock(), threading.Semaphore(_AHEAD)
     _coming.clear()

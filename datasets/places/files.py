@@ -1,4 +1,4 @@
-"""Opens and reads files wherever they lie. Paths of plain files go the way that they go without this module."""
+"""Opens and reads files wherever they lie: on a disk, at an address or in a tar. Plain files cost nothing extra."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class LocalFile:
 
 
 class Stream(io.RawIOBase):
-    """Is the file object of a part of a source, for libraries that take one.
+    """Shows a part of a source as a file object, for libraries that take one.
 
     error: why a read failed; such libraries may take that for the end of the file.
     """
@@ -104,11 +104,11 @@ class Stream(io.RawIOBase):
         return self._at
 
     def readable(self) -> bool:
-        """Returns that it can be read."""
+        """Returns True: every stream can be read."""
         return True
 
     def seekable(self) -> bool:
-        """Returns that it can be read from any position."""
+        """Returns True: every stream can be read from any position."""
         return True
 
 
@@ -198,7 +198,7 @@ def list_names(folder: Place) -> list[str]:
 
 
 def versioned(paths: Sequence[str]) -> list[str]:
-    """Returns the paths, those of no plain files with their version behind them, for caches of what files hold.
+    """Returns the paths as caches name them: a path at an address or in a tar gets the file's version appended.
 
     The version is another one at each call for a file that the server says nothing about: it may be there later.
     """
@@ -225,7 +225,7 @@ def has_version(path: str) -> bool:
 
 
 def without_version(path: str | os.PathLike[str]) -> Place:
-    """Returns the place that a path of `versioned` is of."""
+    """Returns the place of a file without the version that `versioned` has appended."""
     return place(os.fspath(path).partition(_MARK)[0])
 
 

@@ -208,7 +208,7 @@ def _persistent(address: str, ask: Callable[[Any, float], Result], deadline: flo
 
 
 def _say(message: str) -> None:
-    """Logs one of the messages of a while: a store that limits requests would fill the log."""
+    """Logs a message unless one was logged a moment ago: a store that limits requests would fill the log."""
     global _said
     if time.monotonic() - _said > _QUIET:
         _said = time.monotonic()
@@ -216,7 +216,7 @@ def _say(message: str) -> None:
 
 
 def _final(error: Exception) -> str:
-    """Returns what is wrong for good; "" if another try makes sense."""
+    """Returns why an error will not go away; "" if another try makes sense."""
     status = getattr(error, "status", 0)
     if isinstance(error, FileNotFoundError):
         return "no such file"

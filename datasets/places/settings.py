@@ -1,4 +1,4 @@
-"""Reads the settings of reading from far away, which belong to a machine and not to an experiment: variables.
+"""Reads environment variables about remote files: such settings belong to a machine, not to an experiment.
 
 DATA_CACHE: folder of the cache; by default `blocks` in the user's cache folder of this project.
 DATA_CACHE_GB: how large the cache may become, 20 by default.

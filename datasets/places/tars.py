@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class _NoLabelError(FrameError):
-    """Means that the label in a .json is not one, which matters where the sample has no other."""
+    """Says that a .json holds no usable label, which matters only if its sample has no other one."""
 
 
 def split_member(path: str) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
 
-from datasets.lists.columns import delimiter_of, normal_name
+from datasets.lists.columns import check_width, delimiter_of, normal_name
 from datasets.lists.json_objects import each_once
 from utils.errors import ListError
 from utils.files import no_pipe
@@ -23,7 +23,7 @@ Row = dict[str, str]
 
 
 class Document:
-    """Holds the content of a label file. What it is decides its first character, never its name.
+    """Holds the content of a label file. Its first character decides what it is, never its name.
 
     Raises ListError, naming the file, if it is missing, not UTF-8, JSON or XML that is damaged, or JSON in which a name
     comes twice in one object, of which only the last would count.
@@ -106,9 +106,8 @@ class Document:
                 where = f"{self.path}:{first + reader.line_num}"
                 if not any(cell.strip() for cell in cells):
                     continue
-                if len(cells) != len(self.header):
-                    raise ListError(f"{where}: has {len(cells)} columns, but the header has {len(self.header)}")
-                yield where, [cell.strip() for cell in cells]
+                check_width(cells, self.header, least=len(self.header), where=where)
+                yield where, [cell.strip() for cell in cells[: len(self.header)]]
         except csv.Error as error:
             raise ListError(f"{self.path}:{first + reader.line_num}: cannot be read as a table ({error})") from None
 

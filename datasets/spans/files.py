@@ -13,7 +13,7 @@ from datasets.spans.check import check, said
 from datasets.spans.document import Document
 from datasets.spans.format import Format, Videos, check_times
 from datasets.spans.formats import FORMATS, find_format
-from datasets.spans.names import match_classes, one_spelling
+from datasets.spans.names import folded, match_classes, one_spelling
 from datasets.spans.reading import Fault, NoVideos, Reading, class_name
 from datasets.spans.span import LabeledVideo, SpanTable, contradiction, counted, filled, in_order, without_suffix
 from datasets.spans.video_files import VideoFiles
@@ -156,12 +156,12 @@ def _disagreement(one: LabeledVideo, other: LabeledVideo, *, both: bool) -> str:
         return reason
     if both:
         return ""
-    first, second = set(one.spans), set(other.spans)
-    if first == second:
+    first, second = ({replace(span, label=folded(span.label)): span for span in video.spans} for video in (one, other))
+    only = [span for key, span in (first | second).items() if (key in first) != (key in second)]
+    if not only:
         return ""
-    span = min(first ^ second, key=lambda span: (span.start, span.end, span.label))
-    where = "first" if span in first else "second"
-    return f"{said(span)} is only in the {where}, {span.where}"
+    span = min(only, key=lambda span: (span.start, span.end, span.label))
+    return f"{said(span)} is only in the {'first' if span in one.spans else 'second'}, {span.where}"
 
 
 def write_spans(table: SpanTable, path: Path, name: str) -> list[Path]:

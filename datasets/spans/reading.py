@@ -39,6 +39,9 @@ class Clocks(Protocol):
     def clock(self, name: str) -> FrameClock | None:
         """Returns the times of a video's frames; None if they are unknown."""
 
+    def fault(self, name: str) -> str:
+        """Returns why a video cannot be used; "" if it can, or if no videos are known."""
+
 
 class NoVideos:
     """Knows no video."""
@@ -49,6 +52,10 @@ class NoVideos:
     def clock(self, name: str) -> FrameClock | None:
         """Returns None for every video."""
         return None
+
+    def fault(self, name: str) -> str:
+        """Returns "" for every video."""
+        return ""
 
 
 @dataclass
@@ -82,13 +89,16 @@ class Reading:
         return None if times[0] is None or times[1] is None else (times[0], times[1])
 
     def frames(
-        self, first: Any, after: Any, label: Any, where: str, clock: FrameClock, score: Any = None
+        self, first: Any, after: Any, label: Any, where: str, clock: FrameClock, score: Any = None, *, base: int = 0
     ) -> list[Span]:
-        """Returns the span of the frames from `first` on, counted from 0, before `after`, like `spans`."""
+        """Returns the span of the frames from `first` on, counted from `base`, before `after`, like `spans`.
+
+        after: counted from 0; where frames count from 1, this is the number of the last one.
+        """
         frames = self.frame_numbers(first, after, where)
         if frames is None:
             return []
-        return self.spans(clock.second(frames[0]), clock.second(frames[1]), label, where, score)
+        return self.spans(clock.second(frames[0] - base), clock.second(frames[1]), label, where, score)
 
     def frame_numbers(self, first: Any, after: Any, where: str) -> tuple[int, int] | None:
         """Returns two numbers of frames; None if one is no whole number, which is a fault."""
@@ -103,6 +113,8 @@ class Reading:
         if fps is None and (found := self.clocks.clock(name)) is not None:
             return found
         rate = fps or self.fallback
+        if rate is None and self.clocks.fault(name):  # which `check` says, and then nobody needs the times
+            return FrameClock(1.0)
         if rate is None:
             raise ListError(
                 f"{where}: spans of {name} are in frames, and nothing says how many a second there are; give --videos, "
@@ -112,13 +124,10 @@ class Reading:
 
     def _frame(self, value: Any, where: str) -> int | None:
         try:
-            frame = _float(value)
-        except (TypeError, ValueError, OverflowError):
-            frame = math.nan
-        if not frame.is_integer():
-            self.faults.append(Fault(f"{where}: {shown(value)} is not the number of a frame; write a whole number"))
+            return frame_number(value, where)
+        except ListError as error:
+            self.faults.append(Fault(str(error)))
             return None
-        return int(frame)
 
     def _seconds(self, value: Any, what: str, where: str) -> float | None:
         try:
@@ -165,6 +174,17 @@ def _float(value: Any) -> float:
     return float(value)
 
 
+def frame_number(value: Any, where: str) -> int:
+    """Returns the number of a frame. Raises ListError for anything but a whole number."""
+    try:
+        frame = _float(value)
+    except (TypeError, ValueError, OverflowError):
+        frame = math.nan
+    if not frame.is_integer():
+        raise ListError(f"{where}: {shown(value)} is not the number of a frame; write a whole number")
+    return int(frame)
+
+
 def number(value: Any, what: str, where: str) -> float | None:
     """Returns a finite number; None for nothing. Raises ListError."""
     if value is None or value == "":
@@ -173,7 +193,7 @@ def number(value: Any, what: str, where: str) -> float | None:
         if not math.isfinite(found := _float(value)):
             raise ValueError
     except (TypeError, ValueError, OverflowError):
-        raise ListError(f"{where}: {what} {shown(value)} is not a number") from None
+        raise ListError(f"{where}: {what} {shown(value)} is not a number; correct or remove it") from None
     return found
 
 
@@ -181,7 +201,7 @@ def positive(value: Any, what: str, where: str) -> float | None:
     """Returns a number above 0; None for nothing, and for 0, which some tools write for unknown. Raises ListError."""
     found = number(value, what, where)
     if found is not None and found < 0:
-        raise ListError(f"{where}: {what} {found:g} is below 0")
+        raise ListError(f"{where}: {what} {found:g} is below 0; correct or remove it")
     return found or None
 
 
@@ -189,7 +209,7 @@ def count(value: Any, what: str, where: str) -> int | None:
     """Returns a whole number above 0; None for nothing and for 0. Raises ListError."""
     found = positive(value, what, where)
     if found is not None and not found.is_integer():
-        raise ListError(f"{where}: {what} {found:g} is not a whole number")
+        raise ListError(f"{where}: {what} {found:g} is not a whole number; correct or remove it")
     return None if found is None else int(found)
 
 

@@ -103,7 +103,7 @@ class VideoFiles:
         return replace(
             video,
             clock=clock,
-            duration=video.duration or _seconds(times),
+            duration=video.duration or seconds_of(times),
             fps=video.fps or (None if clock is None else clock.fps),
             num_frames=video.num_frames or len(times),
         )
@@ -111,7 +111,7 @@ class VideoFiles:
     def seconds(self, name: str) -> float | None:
         """Returns the duration of a video; None if it is not there or cannot be read."""
         times = self._scanned(name)
-        return _seconds(times) if isinstance(times, VideoTimes) else None
+        return seconds_of(times) if isinstance(times, VideoTimes) else None
 
     def _scanned(self, name: str) -> VideoTimes | str | None:
         self.look_at([name])
@@ -119,7 +119,7 @@ class VideoFiles:
         return None if path is None else self._times[path]
 
 
-def _seconds(times: VideoTimes) -> float:
+def seconds_of(times: VideoTimes) -> float:
     """Returns the duration of a file, to a microsecond: ticks add up to 3.0000000000000004."""
     return round(times.begins + times.duration, 6)
 

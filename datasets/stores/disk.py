@@ -198,7 +198,7 @@ def _sums_from_afar(file: str) -> bytes:
 
 
 def check_sum(sums: bytes, file: str, data: bytes) -> None:
-    """Raises FrameError if a frame's bytes are not those that its checksum was made of; nothing if it has no checksum.
+    """Raises FrameError if a frame's bytes do not have its checksum; a frame without a checksum passes.
 
     sums: as `read_sums` returns it. file: the frame's path.
     """

@@ -80,7 +80,7 @@ class FeatureStore:
             return
 
     def _sizes(self) -> list[tuple[int, Path]]:
-        """Returns the sizes of files, but for those that another process has merged in this moment."""
+        """Returns the sizes of all files that no other process has just merged and removed."""
         found: list[tuple[int, Path]] = []
         for file in self._folder.glob(f"*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
@@ -93,7 +93,7 @@ class FeatureStore:
         self._open(file)
 
     def _look(self) -> None:
-        """Opens what others have added. What they have merged meanwhile is in a file that was there before."""
+        """Opens the files that others have added, except those that they have merged into another one meanwhile."""
         gone = True
         while gone:
             gone = False

@@ -97,7 +97,7 @@ def _opened(path: Place, source: str | Stream, *, known: bool) -> Iterator[Opene
 
 
 def hdr_refused(curve: str) -> str:
-    """Says why a video with this curve is not read."""
+    """Says why an HDR video, which has this transfer curve, is not read."""
     return f"is HDR video ({curve}), whose colours would come out pale; convert it with the command in docs/data.md"
 
 

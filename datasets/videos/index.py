@@ -175,7 +175,7 @@ class _Scan:
         self._next_look = end + max(SECONDS_BETWEEN_LOOKS, 20 * (end - begin))
 
     def _say(self) -> None:
-        """Logs now and then how far it is."""
+        """Logs now and then how far the scan is."""
         now = time.monotonic()
         if now < self._next_line:
             return

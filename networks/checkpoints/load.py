@@ -122,17 +122,15 @@ def published_file(url: str, folder: str | Path = PRETRAINED) -> Path:
 
 
 def find_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> Path | Published:
-    """Returns the file that `pretrained: True` takes, or what is published for it and has not been fetched yet.
+    """Returns the newest file with image weights in `folder`, or what is published and has not been fetched yet.
 
     Raises: CheckpointError if there is neither a file in `folder` nor one that its library publishes.
     """
     found = known_image_weights(architecture, folder) if architecture else None
     if found is None:
-        wanted = f"put one into {folder} as {architecture.removeprefix(TIMM)}-ANYTHING.pth, " if architecture else ""
-        raise CheckpointError(
-            f"pretrained: True: nobody publishes image weights for {architecture or 'this network'}; {wanted}name a "
-            f"checkpoint of the network itself, or start without: pretrained: False"
-        )
+        place = f"{folder} as {architecture.removeprefix(TIMM)}-ANYTHING.pth"
+        wanted = f" for {architecture}; put a file with them into {place}" if architecture else " for this network"
+        raise CheckpointError(f"nobody publishes image weights{wanted}")
     return found
 
 
@@ -145,14 +143,9 @@ def known_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> P
 
 
 def fetch_image_weights(architecture: str, folder: str | Path = PRETRAINED) -> Path:
-    """Returns the file that `pretrained: True` takes, and fetches it if it is not here."""
+    """Returns the file that `find_image_weights` finds, and fetches it if it is not here. Raises: CheckpointError."""
     found = find_image_weights(architecture, folder)
-    if isinstance(found, Path):
-        return found
-    try:
-        return fetch(found, folder=Path(folder))
-    except CheckpointError as error:
-        raise CheckpointError(f"pretrained: True: {error}, or start without: pretrained: False") from None
+    return found if isinstance(found, Path) else fetch(found, folder=Path(folder))
 
 
 def load_into(

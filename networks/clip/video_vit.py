@@ -64,7 +64,7 @@ class ViTShape:
     eps: float = 1e-6
 
     def grid(self, clip: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Returns the tokens of a clip (T, H, W) along each axis. Raises: ValueError for a clip that has no such."""
+        """Returns the tokens of a clip (T, H, W) along each axis. Raises: ValueError if they do not fill it."""
         frames, side = self.tubelet
         if clip[0] % (frames * self.segments) or not clip[0]:
             of_each = f" in each of {self.segments} windows" if self.segments > 1 else ""

@@ -93,7 +93,7 @@ def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int, *, any_s
     if not timm.is_model(short):
         raise ValueError(f"backbone: timm has no {short!r}{nearest(short, timm.list_models())}")
     for key in kwargs.keys() & inspect.signature(timm.create_model).parameters.keys() - {"scriptable", "exportable"}:
-        raise ValueError(f"kwargs.{key}: is not the network's; weights come from model.pretrained or --load-path alone")
+        raise ValueError(f"kwargs.{key}: is no argument of the network; leave it out, weights are loaded afterwards")
     sizes = {"dynamic_img_size": True} if any_size else {}
     given = {"num_classes": 0, "in_chans": in_channels, **kwargs}
     try:

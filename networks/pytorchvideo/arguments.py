@@ -25,7 +25,7 @@ def is_single(value: Any) -> bool:
 
 
 def _one_or_each(value: Any) -> str:
-    """Returns which type a value is meant to have; what is no sequence at all is to be a triple."""
+    """Returns which type a value is meant to have: `each` for a list of triples, `one` for anything else."""
     return "each" if isinstance(value, (list, tuple)) and not is_single(value) else "one"
 
 

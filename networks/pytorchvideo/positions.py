@@ -1,4 +1,4 @@
-"""Adds to the entries of a sequence where they are."""
+"""Adds the position of each entry to the entries of a sequence."""
 
 from __future__ import annotations
 

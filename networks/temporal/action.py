@@ -16,7 +16,7 @@ class Action(TemporalModule):
     With `shift: uni`, a form of this project, all that mixes three frames sees a frame and the two before it, and
     motion is the difference from the frame before.
 
-    squeeze: how many times fewer channels the last two have inside.
+    squeeze: factor by which the last two parts have fewer channels inside.
     shift_div: it starts as the shift of TSM, which moves 1/shift_div of the channels each way.
     shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
     """

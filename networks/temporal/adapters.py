@@ -80,7 +80,7 @@ class STAdapter(TemporalModule):
     of the transformer's last norm.
 
     width: channels of the narrow layer.
-    halves: in front of which halves of a block an adapter stands: `mlp`, `attention` or both.
+    halves: halves of a block that get an adapter in front of them: `mlp`, `attention` or both.
     """
 
     spot: ClassVar[Spot] = "transformer"
@@ -151,7 +151,7 @@ class AIM(TemporalModule):
     vectors tell the frames apart. The features of frames are averaged behind the transformer. The paper trains its last
     norm too, and `freeze: [base]` does so.
 
-    squeeze: how many times fewer channels the adapters have inside.
+    squeeze: factor by which the adapters have fewer channels inside.
     scale: factor of the adapter beside the MLP: 0.5 for Kinetics and Diving48, 1 for Something-Something.
     before_time: whether an adapter stands in front of the attention over time too, as for Something-Something.
     drop_path: probability of leaving out, in training, what the last block's temporal attention and the adapter beside

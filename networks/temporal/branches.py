@@ -61,7 +61,7 @@ def residual_branches(net: nn.Module, name: str) -> list[Branch]:
     if not branches:
         raise ValueError(
             f"backbone: {name} has neither residual branches nor a second convolution, so there is no place for a "
-            f"temporal shift; use type tsn, or another backbone"
+            f"temporal shift; take another backbone, or tsn without a temporal module"
         )
     return branches
 
@@ -152,7 +152,8 @@ def _trace(net: nn.Module, name: str) -> fx.Graph:
     except Exception as error:  # networks with data-dependent Python make fx raise errors of many kinds
         raise ValueError(
             f"backbone: the graph of {name} cannot be traced, so the places for a temporal shift are unknown "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}); use type tsn, or another backbone"
+            f"({type(error).__name__}: {str(error).splitlines()[0]}); take another backbone, or tsn without a "
+            f"temporal module"
         ) from error
     finally:
         net.train(training)

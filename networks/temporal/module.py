@@ -83,7 +83,7 @@ class TemporalModule(nn.Module):
         return (clips if self.channel_dim == 1 else clips.movedim(2, -1)).flatten(0, 1)
 
     def with_past(self, values: Tensor, frames: int, *, time: int = 1) -> Tensor:
-        """Puts those of earlier frames in front of values (B, T, ...); before a clip they are zero.
+        """Puts the values of earlier frames in front of values (B, T, ...); before a clip they are zero.
 
         In a stream, this is what the module remembers.
 
@@ -133,11 +133,11 @@ class Stream:
         self.now: list[Tensor] = []
 
     def recall(self, like: Tensor, shape: Sequence[int]) -> Tensor:
-        """Returns what was kept at this place of the network; at the first frame zeros, of the type of `like`."""
+        """Returns what this place of the network has kept; zeros of the type of `like` at the first frame."""
         return self.before[len(self.now)] if self.before else like.new_zeros(shape)
 
     def keep(self, values: Tensor) -> None:
-        """Notes what is to be remembered of the frames up to this one."""
+        """Keeps what this place of the network will need of the frames up to this one."""
         self.now.append(values)
 
 

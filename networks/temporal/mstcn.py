@@ -61,7 +61,7 @@ class _Stage(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A dilated convolution over three moments, with a way around it."""
+    """A dilated convolution over three moments with a skip connection."""
 
     def __init__(self, channels: int, dilation: int, dropout: float) -> None:
         super().__init__()

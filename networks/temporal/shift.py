@@ -111,7 +111,6 @@ class TemporalShift(TemporalModule):
     shift_div: 1/shift_div of the channels move each way.
     shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
     shift_place: what is shifted: `blockres`, the input of the residual branch; `block`, the input of the whole block.
-        It is for `insert_temporal`, as it changes nothing here.
     """
 
     takes_tokens: ClassVar[bool] = True

@@ -70,7 +70,7 @@ class SpanPyramid(nn.Module):
 
 
 class _Block(nn.Module):
-    """A convolution over three moments with a way around it, (B, C, T) to (B, C, T / stride)."""
+    """A convolution over three moments with a skip connection, (B, C, T) to (B, C, T / stride)."""
 
     def __init__(self, channels: int, stride: int, dropout: float) -> None:
         super().__init__()

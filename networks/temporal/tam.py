@@ -29,8 +29,8 @@ class TAM(TemporalModule):
     With `shift: uni`, a form of this project, each frame has a kernel of its own, made from it and the frames before
     it, as many as the module was built for. All taps look at the frame itself and the two before it.
 
-    widen: how many times more frames the global branch has inside.
-    squeeze: how many times fewer channels the local branch has inside.
+    widen: factor by which the global branch has more frames inside.
+    squeeze: factor by which the local branch has fewer channels inside.
     shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
     """
 

@@ -26,7 +26,7 @@ class TDN(TemporalModule):
     there; it takes a ResNet of torchvision. In later stages, differences of features to the next place and to the one
     before excite channels at each position, and then a convolution over time mixes places, channel by channel.
 
-    squeeze: how many times fewer channels the differences between places have.
+    squeeze: factor by which the differences between places have fewer channels.
     shift_div: the convolution starts as the shift of TSM, which moves 1/shift_div of the channels each way.
     mix: how much of what the stem and the first stage give comes from the differences; published networks with 16
         segments have 0.25.
@@ -105,7 +105,7 @@ class Motion(nn.Module):
             self.conv1.weight.copy_(widen_input(conv.weight, self.conv1.in_channels))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what the stem gives and what the first stage makes of it."""
+        """Returns the features of the stem and those of the first stage."""
         pictures = frames.unflatten(1, (AROUND, -1))
         changes = F.avg_pool2d((pictures[:, 1:] - pictures[:, :-1]).flatten(1, 2), 2)
         stem = F.max_pool2d(self.bn1(self.conv1(changes)).relu(), 3, stride=2, padding=1)

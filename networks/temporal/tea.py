@@ -23,7 +23,7 @@ class TEA(TemporalModule):
     With `shift: uni`, a form of this project, the difference is that from the frame before, and the convolution sees
     a frame and the two before it.
 
-    squeeze: how many times fewer channels the differences have.
+    squeeze: factor by which the differences have fewer channels.
     shift: `bi`, or `uni` to read only from the past, so that a trained network can run frame by frame.
     """
 
@@ -55,7 +55,7 @@ class TEA(TemporalModule):
 
     @classmethod
     def attach(cls, module: nn.Module, name: str) -> None:
-        """Makes a block of timm's Res2Net call it. Raises: ValueError for a block of another network."""
+        """Makes a block of timm's Res2Net call the module. Raises: ValueError for a block of another network."""
         kind: Any = type(module)
         is_res2net = kind.__name__ == "Bottle2neck" and kind.__module__.startswith("timm.")
         if not is_res2net or getattr(module, "scale", None) != SCALES:

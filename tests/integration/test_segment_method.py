@@ -110,7 +110,9 @@ def test_a_network_over_whole_videos_learns_when_a_film_is_bright_or_grey(
     assert [one["label"] for one in found] == ["grey", "bright"]
     assert np.abs(np.array([one["segment"] for one in found]) - [(1.0, 4.0), (4.0, 8.0)]).max() <= CLOSE[head]
 
-    with pytest.raises(UserError, match=r"window: .* was trained with 0\.4 s and has no other; leave it out"):
+    with pytest.raises(
+        UserError, match=r"window: .* was trained with 0\.4 s and can use nothing else; leave the option out"
+    ):
         load(saved).timeline(films / "film_2.mp4", window=1.0)
     with pytest.raises(UserError, match=r"gives no class to a clip; use tools\.segment"):
         load(saved).predict(films / "film_2.mp4")

@@ -84,6 +84,14 @@ def test_a_span_that_cannot_be_has_its_line_and_is_mended(
     assert len(records) == 2 + bool(mended)
 
 
+def test_a_span_is_cut_at_the_length_of_its_video_without_the_error_of_its_ticks(doctor: Doctor) -> None:
+    make_video(doctor.folder / "videos/long.mp4", frames=300, fps=25)  # 300 x 0.04 s are 12.000000000000002 s
+    doctor.films = doctor.folder / "videos"
+    path = doctor.write("train", "long.mp4,x,1,2\nlong.mp4,y,10,99\n")
+    doctor("--fix")
+    assert path.read_text().splitlines()[-1] == "long.mp4,y,10,12"
+
+
 def test_several_faults_of_one_span_are_all_told_and_mended(doctor: Doctor) -> None:
     path = doctor.write("train", f'{GOOD}a.mp4,x,"9,5",1.25\n')
     assert [fault["line"] for fault in doctor()["faults"]] == [4, 4, 4]
@@ -97,7 +105,7 @@ def test_several_faults_of_one_span_are_all_told_and_mended(doctor: Doctor) -> N
         ("a.mp4,x,6,25", "ends behind the end of the video, which has 24 frames; correct it", "a.mp4,x,6,24"),
         ("a.mp4,x,24,30", "lies outside of the video, which has 24 frames", ""),
         ("a.mp4,x,6.5,12", "'6.5' is not the number of a frame; write a whole number", ""),
-        ("a.mp4,x,6.0,12", "must be whole numbers from 0 on, found '6.0 and 12'", ""),
+        ("a.mp4,x,6.0,12", "must be whole numbers from 0 on, found '6.0' and '12'", ""),
     ],
 )
 def test_spans_in_frames_are_told_in_frames(doctor: Doctor, row: str, message: str, mended: str) -> None:

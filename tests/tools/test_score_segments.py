@@ -104,7 +104,9 @@ def test_answers_do_not_make_a_video_longer_whose_duration_is_unknown(files: tup
         change(files[0], lambda content, value=unknown: content["database"]["film_1"].update(duration=value))
         case = read_case(*files)
         assert case.durations == (100, 40, 100, 100, 100, 100)  # an answer ends at 60
-        assert case.notes == ("1 videos have no duration in the truth; the last end of their true segments is taken",)
+        assert case.notes == (
+            "videos without a duration in the truth: 1; the last end of their true segments is taken",
+        )
     change(files[0], lambda content: content["database"]["film_0"].pop("duration"))
     assert read_case(*files, background="run").durations[0] == 20  # the background tells a length, too
 
@@ -135,11 +137,11 @@ def test_what_only_one_side_has_is_said(files: tuple[Path, Path]) -> None:
     change(files[1], rename)
     change(files[0], lambda content: content["database"]["film_5"].update(subset="training", duration=None))
     printed = run_tool("score_segments", *files, "--subset", "validation").stdout
-    assert "1 videos have no answers; their segments count as missed: film_0" in printed
-    assert "1 videos of the answers are not in the truth and are left out: elsewhere" in printed
-    assert "1 videos of the answers are in other subsets and are left out: film_5" in printed
+    assert "videos without answers, whose segments count as missed: 1 (film_0)" in printed
+    assert "videos of the answers that are not in the truth and are left out: 1 (elsewhere)" in printed
+    assert "videos of the answers that are in other subsets and are left out: 1 (film_5)" in printed
     assert "5 videos, 2 classes, 2 true segments, 2 answers" in printed
-    assert "have no duration" in run_tool("score_segments", *files).stdout
+    assert "without a duration" in run_tool("score_segments", *files).stdout
 
 
 def set_answer(**values: Any) -> Any:
@@ -203,7 +205,17 @@ def test_a_file_that_is_no_json_and_a_truth_without_segments_are_errors(files: t
 
 def test_a_truth_without_length_is_said_and_counts(tmp_path: Path) -> None:
     files = write_files(tmp_path, ANSWERS, Segments([0, 1, 2], [10, 20, 5], [20, 40, 5], [0, 1, 1]))
-    assert "1 true segments have no length" in run_tool("score_segments", *files).stdout
+    assert "true segments without a length: 1" in run_tool("score_segments", *files).stdout
+
+
+@pytest.mark.parametrize(("start", "end"), [(2.0, 99.0), (-1.0, 4.0)])
+def test_a_truth_that_leaves_its_video_is_said_and_counts(tmp_path: Path, start: float, end: float) -> None:
+    truth, answer = tmp_path / "t.csv", tmp_path / "a.csv"
+    truth.write_text(f"video,label,start,end,duration\nv,x,1,2,10\nv,x,{start},{end},10\nw,x,8,10.02,10\n")
+    answer.write_text("video,label,start,end,score\nv,x,1,2,0.5\n")
+    assert (
+        f"or end behind it: 1, the first in {truth}:3; they count" in run_tool("score_segments", truth, answer).stdout
+    )
 
 
 def test_a_folder_and_a_pattern_are_files_that_count_together(files: tuple[Path, Path], tmp_path: Path) -> None:

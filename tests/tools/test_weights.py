@@ -66,7 +66,9 @@ def test_a_wrong_file_is_named_and_kept_aside(tmp_path: Path, monkeypatch: pytes
         out, err = run_tool("weights", "get", NAME, code=2)
     folder = tmp_path / "hub/checkpoints"
     last = err.splitlines()[-1]
-    assert out == "" and last.startswith("error: https://download.pytorch.org/models/r3d_18-b3b3357e.pth: is not the")
+    assert out == "" and last.startswith(
+        f"error: {server.address}/download.pytorch.org/models/r3d_18-b3b3357e.pth: is not the"
+    )
     assert f"{folder}/r3d_18-b3b3357e.pth.wrong-{digits}; or put the file here as pretrained/r3d_18-" in last
     assert {path.name for path in folder.iterdir() if not path.name.endswith(".lock")} == {
         f"r3d_18-b3b3357e.pth.wrong-{digits}"

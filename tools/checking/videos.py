@@ -15,6 +15,7 @@ from datasets.lists.spelling import Spelling
 from datasets.lists.tables import TABLES, read_table, read_videos
 from datasets.places.files import exists, open_tar, versioned
 from datasets.places.tars import SUFFIX
+from datasets.spans.video_files import seconds_of
 from datasets.videos.index import index_videos
 from datasets.videos.scan import VideoTimes
 from datasets.videos.video import Video
@@ -186,7 +187,7 @@ def inspect(job: _Job) -> _Seen:
 
 def _seen(times: VideoTimes, spans: Collection[Span]) -> _Seen:
     empty = frozenset(span for span in spans if _is_outside(times, *span))
-    return _Seen("", empty, float(times.clock[-1]), times.begins + times.duration, len(times))
+    return _Seen("", empty, float(times.clock[-1]), seconds_of(times), len(times))
 
 
 def _is_outside(times: VideoTimes, start: float, end: float, in_frames: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import collections.abc
 import inspect
 import re
 import typing
@@ -44,7 +45,7 @@ INTRODUCTION = """\
 Every key stands below the root key `common:`. A key whose default is *required* must be in the file; all others may be
 left out. `python main.py --config FILE --dry-run` prints the value of each key that a run would use, and whether it
 comes from the file, the command line or the default. On the command line a key is written with its dotted path:
-`common.batch_size=8`.
+`common.batch_size=8`. `None` is the value of a key that is not set: leave such a key out, or write `None` or `null`.
 
 A star marks the keys of the original project, from which this project grew; they have kept their names and meanings.
 `python -m tools.config_reference` writes this page from the schema in `utils/config/`.
@@ -157,7 +158,7 @@ def _type(kind: Any) -> str:
         return _type(arguments[0])
     if origin is typing.Literal:
         return " or ".join(f"`{value}`" for value in arguments)
-    if origin is list:
+    if origin in (list, collections.abc.Sequence):
         entry = _type(arguments[0])
         return f"list of {entry}s" if entry.isalpha() else f"list of {entry}"
     if origin is dict:
@@ -170,6 +171,8 @@ def _type(kind: Any) -> str:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, tuple):  # which YAML writes as a list
+        value = list(value)
     return str(dict(value)) if isinstance(value, dict) else str(value)
 
 

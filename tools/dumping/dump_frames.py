@@ -70,7 +70,7 @@ def check_settings(old: dict[str, Any], settings: Settings, out: Path) -> None:
 
 
 class Named(Protocol):
-    """Has the name of a video."""
+    """Anything that has the name of a video."""
 
     @property
     def video(self) -> str:

@@ -49,7 +49,7 @@ videos may be used.
 
 @dataclass(frozen=True)
 class Piece:
-    """Is a part of a shot that either trains or validates: frames `first` to before `end` of a video."""
+    """Holds a part of a shot that either trains or validates: frames `first` to before `end` of a video."""
 
     video: int
     shot: int
@@ -60,7 +60,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Place:
-    """Is what the clips of all classes have in common.
+    """Holds what the clips of all classes have in common: a span of a video, and a box in its pictures.
 
     number: of the place, from 0, unique in the data set.
     begin: the first frame of the span that the clips lie in.

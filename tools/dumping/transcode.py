@@ -120,7 +120,7 @@ def check_encoder(encoding: Encoding) -> None:
         others = ", ".join(name for name, codec in CODECS.items() if codec.encoder in av.codecs_available)
         raise UserError(f"--codec {encoding.codec}: the FFmpeg of PyAV has no encoder {encoder}; it has {others}")
     if any(side % 2 for side in encoding.size):
-        raise UserError("--size: the sides of a video are even numbers; take the next one")
+        raise UserError("--size: the sides of a video must be even numbers; give the next one")
 
 
 def transcode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ class _Dumper(yaml.SafeDumper):
     """Writes mappings in blocks and lists in one line, as in our configs."""
 
 
+# a text None gets quotes, because configs read None as null
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:null", re.compile("^None$"), ["N"])
 _Dumper.add_representer(list, lambda dumper, value: dumper.represent_sequence(_LIST, value, flow_style=True))
 
 

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def chosen_protocol(published: Published, common: Common) -> Mapping[str, Any]:
-    """Returns the published scores to compare with: those of the config's views if there are such, or else of the most.
+    """Returns the published scores to compare with: those of the config's views, or else those of the most views.
 
     Scores on the data set of the classifier go before others.
     """

@@ -145,7 +145,7 @@ def explained(
 
 
 def write(target: Path, heats: Iterable[Heat], rate: float | None) -> None:
-    """One file of the kind that its name says. Raises: UserError when it cannot be written."""
+    """Writes one file of the kind that its name says. Raises: UserError when it cannot be written."""
     if target.suffix.lower() == ".png":
         write_png(target, strip(list(heats)))
         return
@@ -159,6 +159,6 @@ def write(target: Path, heats: Iterable[Heat], rate: float | None) -> None:
 
 
 def as_it_happened(times: np.ndarray) -> float:
-    """Frames per second at which a clip's frames pass as they did before the camera, within what an eye can follow."""
+    """Returns the frame rate that shows a clip as fast as it happened, within what an eye can follow."""
     spacing = float(np.diff(times).mean()) if len(times) > 1 else 0.0
     return min(max(1 / spacing if spacing > 0 else SLOWEST, SLOWEST), FASTEST)

@@ -52,7 +52,7 @@ def channel_axes(network: nn.Module, layers: Mapping[str, nn.Module]) -> Iterato
 
 
 def _made(module: nn.Module) -> tuple[int, int]:
-    """Returns how many channels a layer makes, 0 if it does not say it, and on which axis its kind has them."""
+    """Returns how many channels a layer makes, 0 if it does not say so, and on which axis its kind has them."""
     match module:
         case nn.Linear():
             return module.out_features, LAST

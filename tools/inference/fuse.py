@@ -28,7 +28,11 @@ def run(args: argparse.Namespace) -> int:
         if held_out.scores.shape[::2] != results.scores.shape[::2]:
             raise UserError("--search-on: name as many folders as there are to fuse, with the same classes")
         weights = search(held_out, geometric=args.geometric)
-        found = f"found on {', '.join(held_out.names)}" if args.search_on else "found on these same videos: flattering"
+        found = (
+            f"found on {', '.join(held_out.names)}"
+            if args.search_on
+            else "found on these same videos, so the score is too good"
+        )
     fused = fuse(results, weights, logits=args.geometric)
     show(results, fused, weights, found)
     if args.out:
@@ -47,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def search(results: Aligned, *, geometric: bool = False) -> list[float]:
-    """The shares with the best top-1, or mAP, in steps of 1/20; among equals those nearest to equal shares.
+    """Returns the shares with the best top-1, or mAP, in steps of 1/20; among equals those nearest to equal shares.
 
     Raises: UserError without labels, or for too many evaluations to try all shares.
     """
@@ -66,14 +70,14 @@ def search(results: Aligned, *, geometric: bool = False) -> list[float]:
 
 
 def _shares(count: int) -> Iterator[list[float]]:
-    """All ways to share SHARES parts among `count`."""
+    """Yields every way to share SHARES parts among `count` evaluations."""
     for bars in itertools.combinations(range(SHARES + count - 1), count - 1):
         edges = (-1, *bars, SHARES + count - 1)
         yield [(right - left - 1) / SHARES for left, right in itertools.pairwise(edges)]
 
 
 def show(results: Aligned, fused: np.ndarray, weights: Sequence[float], found: str) -> None:
-    """The table: each evaluation alone, then all together."""
+    """Prints the table: each evaluation alone, then all together."""
     task = task_for(results.labels)
     table = Table("results", "weight", *(f"{title} %" for title in task.val_numbers.values()))
     rows = [(name, f"{w:g}", s) for name, w, s in zip(results.names, weights, results.scores, strict=True)]

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from anal_tools.video_page import PageVideo, address, curve, render
-from datasets.spans.files import write_spans
+from datasets.spans.files import texts_of, write_spans
 from datasets.spans.format import Format, losses
 from datasets.spans.formats import FORMATS
 from datasets.spans.frame_clock import clock_of
-from datasets.spans.span import LabeledVideo, Span, SpanTable, in_order, stem
+from datasets.spans.span import LabeledVideo, Span, SpanTable, counted, in_order, stem
 from datasets.videos.video import TimedFrame
 from tools.inference.arguments import frame_rate
 from tools.inference.inputs import Input, is_endless, name_inputs, open_input
@@ -40,10 +40,12 @@ def run(args: argparse.Namespace) -> int:
     if recognizer.protocol.task is POINTS and (args.low is not None or args.smoothing or len(args.high) > 1):
         raise UserError(
             f"{recognizer.path}: finds segments by their ends and cuts no scores; --high is the lowest score of a "
-            "segment, and --low, --smoothing and several heights are for others"
+            "segment, and --low, --smoothing and several heights are for networks that score moments"
         )
     classes = [recognizer.name(label) for label in range(recognizer.num_class)]
     cutting, notes = cutting_from_arguments(args, classes)
+    if args.out:
+        _check_names(args, list(named.values()), [name for name in classes if name != args.background])
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     fps = frame_rate(args.fps, list(named))
@@ -100,6 +102,16 @@ def _check_files(args: argparse.Namespace, named: Mapping[Path, Path]) -> None:
         raise UserError(f"{args.scores}: there are scores of {len(named)} videos; give a folder")
     for path in filter(None, (args.out, args.scores, args.page)):
         check_place(path, folder=path != args.page)
+
+
+def _check_names(args: argparse.Namespace, places: Sequence[Path], classes: Sequence[str]) -> None:
+    """Raises UserError for classes or videos that the format of --out cannot name, before hours of computing."""
+    every = tuple(Span(at, at + 1.0, name, 0.5) for at, name in enumerate(classes))
+    videos = [
+        LabeledVideo(place.as_posix(), every if place is places[0] else every[:1], fps=25.0, num_frames=25 * len(every))
+        for place in places
+    ]
+    texts_of(SpanTable(tuple(sorted(videos, key=lambda video: video.name)), tuple(classes)), args.out, args.format)
 
 
 def _format(name: str) -> Format:
@@ -161,7 +173,7 @@ def _write_segments(out: Path, name: str, videos: Sequence[LabeledVideo], classe
     for line in losses(table, form, written=rated):
         print(f"not kept: {line}", file=sys.stderr)
     paths = write_spans(rated, out, name)
-    more = f" and {len(paths) - 1} more files" if len(paths) > 1 else ""
+    more = f" and {counted(len(paths) - 1, 'more file')}" if len(paths) > 1 else ""
     print(f"written: {paths[0]}{more}", file=sys.stderr)
 
 

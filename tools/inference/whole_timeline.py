@@ -24,7 +24,9 @@ def whole_timeline(network: TrainedNetwork, source: Input, *, window: float | No
     clip, method = network.protocol.clip, network.method
     for name, value, own in (("window", window, clip.window), ("step", step, clip.step)):
         if value not in (None, own):
-            raise UserError(f"{name}: {network.path} was trained with {own:g} s and has no other; leave it out")
+            raise UserError(
+                f"{name}: {network.path} was trained with {own:g} s and can use nothing else; leave the option out"
+            )
     assert isinstance(method, Segment) and source.num_frames is not None
     frames = Counted(source.frames())
     found = features_of(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from datasets.lists.columns import composed, find_columns, normal_name, read_label, read_seconds
+from datasets.lists.columns import check_width, composed, find_columns, normal_name, read_label, read_seconds
 from datasets.lists.tables import VIDEO_SUFFIXES, cut_name
 from tools.listing.annotations import read_json
 from tools.listing.splits import SPLITS
@@ -82,6 +82,7 @@ def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[Label
     delimiter = next((mark for mark in ("\t," if multi_label else "\t;,") if mark in head), "")
     rows = _cells(path, lines, delimiter) if delimiter else map(_words, lines)
     columns: dict[str, int] | None = None
+    first: list[str] = []
     result: list[LabelRow] = []
     unread: list[str] = []
     for number, cells in enumerate(rows, 1):
@@ -90,14 +91,12 @@ def _read_text(path: Path, named: str, *, multi_label: bool) -> tuple[list[Label
             continue
         where = f"{path}:{number}"
         if columns is None:
+            first = cells
             columns, is_header = _columns(cells, where=where, is_test=named == "test", multi_label=multi_label)
             if is_header:
                 unread = [cell for place, cell in enumerate(cells) if cell and place not in columns.values()]
                 continue
-        if len(cells) <= max(columns.values()):
-            raise ListError(
-                f"{where}: has {len(cells)} columns, expected at least {max(columns.values()) + 1} ({cells})"
-            )
+        check_width(cells, first, least=max(columns.values()) + 1, where=where)
         name, label = cells[columns["path"]], cells[columns["label"]] if "label" in columns else ""
         start, end = _seconds(cells, columns, "start", where=where), _seconds(cells, columns, "end", where=where)
         if (start is None) != (end is None) or (start is not None and end is not None and not 0 <= start < end):

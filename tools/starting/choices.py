@@ -141,7 +141,7 @@ def _folds(survey: Survey, given: int | None, group_regex: str | None, seed: int
 
 
 def _check_split(folder: Path, videos: Sequence[Found], folds: int | None, group_regex: str | None, seed: int) -> int:
-    """Returns the number of groups in the class that has the fewest.
+    """Checks that the videos can be divided, and returns the number of groups in the class that has the fewest.
 
     Raises: UserError if the videos cannot be divided so.
     """

@@ -14,6 +14,7 @@ import yaml
 from datasets.lists.class_names import read_class_file
 from tools.importing.experiment import CONFIG, write_experiment
 from tools.listing.archives import mirror_pairs
+from utils.config.safe_yaml import read_yaml
 from utils.errors import UserError
 
 _PLAIN = re.compile(r"[\w./-]+")
@@ -192,7 +193,8 @@ def _keys(values: Mapping[str, Any]) -> str:
 def quoted(value: object) -> str:
     """Returns a text as YAML: as it is where that means the same text, else in quotes."""
     text = str(value)
-    return text if _PLAIN.fullmatch(text) and yaml.safe_load(text) == text else json.dumps(text, ensure_ascii=False)
+    plain = _PLAIN.fullmatch(text) and yaml.safe_load(text) == text == read_yaml(text)[0]
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def flip_labels(classes: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ EXPANDED = 10  # values that aliases may make of one character; real files stay 
 class _Loader(yaml.SafeLoader):
     """Safe YAML 1.2, in which 1e-4 and 010 are the numbers that they look like, and on, off, yes and no are words.
 
+    None is null, because docs/config.md calls a key that is not set so: as a text it would be the name of a file.
     utils/config/words.py makes True and False of the words where a key takes those.
     """
 
@@ -37,7 +38,7 @@ for _tag, _pattern, _first in (
         r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         "-+.0123456789",
     ),
-    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("null", "~|null|Null|NULL|None|", ["~", "n", "N", ""]),
     ("merge", "<<", "<"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))

@@ -111,7 +111,7 @@ def entry(name: str) -> Published:
 
 
 def published_as(path: Path) -> Published | None:
-    """Returns the entry that a file has been published as, judged by its name and folders; None if it is no such.
+    """Returns the entry that a file has been published as, judged by its name and folders; None if it has none.
 
     Names that several entries share, such as model.safetensors, count only in the folders that fetched files lie in.
     """

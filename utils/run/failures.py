@@ -1,4 +1,4 @@
-"""Turns the ends that a machine gives a run, dead workers and missing memory, into errors of one line."""
+"""Turns failures of the machine, such as dead workers and missing memory, into errors of one line."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class RunFolder:
     """
 
     def __init__(self, folder: Path, *, writer: bool = True, training: bool = True, track: Sequence[str] = ()) -> None:
-        self.folder = folder
+        self.path = folder
         self._track = track
         self._trackers: Trackers | None = None  # from `begin` on
         self.logger = logging.Logger("run", logging.INFO)  # not getLogger(), whose loggers live as long as the process
@@ -69,14 +69,14 @@ class RunFolder:
             self._talks.handlers = list(self.logger.handlers)
             return self
         for name in (".lock", "log.txt"):
-            _refuse_odd(self.folder / name)
+            _refuse_odd(self.path / name)
         try:
             if self._training:
-                self._lock = _lock(self.folder / ".lock")
-            self._file = _LogFile(self.folder / "log.txt", mode="a", encoding="utf-8", errors="backslashreplace")
+                self._lock = _lock(self.path / ".lock")
+            self._file = _LogFile(self.path / "log.txt", mode="a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise UserError(
-                f"{self.folder}: cannot write here: {error.strerror}; copy the folder to a place where you can write"
+                f"{self.path}: cannot write here: {error.strerror}; copy the folder to a place where you can write"
             ) from None
         for handler, day in ((self._file, "%Y-%m-%d "), (self._terminal, "")):
             handler.setFormatter(_Lines("[%(asctime)s] %(message)s", datefmt=f"{day}%H:%M:%S"))
@@ -155,7 +155,7 @@ class RunFolder:
     def _event_writer(self) -> SummaryWriter:
         """Returns the writer of the event file, which is created at the first use after a start."""
         if self._events is None:
-            self._events = SummaryWriter(str(self.folder / "events"))
+            self._events = SummaryWriter(str(self.path / "events"))
         return self._events
 
     def metrics(self, record: dict[str, Any]) -> None:
@@ -170,15 +170,15 @@ class RunFolder:
         self.rewind_metrics(step)
         if self._training:
             self._append(RUNS, {"step": step, **about})
-            self._trackers = Trackers(self._track, self.folder, about.get("config", {}), self.warn)
+            self._trackers = Trackers(self._track, self.path, about.get("config", {}), self.warn)
 
     def was_begun_by(self, launch: str) -> bool:
         """Returns whether an earlier attempt of this launch has trained here; "" names no launch."""
-        records, _ = read_records(self.folder / RUNS)
+        records, _ = read_records(self.path / RUNS)
         return bool(launch) and any(record.get("launch") == launch for record in records)
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        path = self.folder / name
+        path = self.path / name
         _refuse_odd(path)
         try:
             with path.open("a", encoding="utf-8") as file:
@@ -191,12 +191,12 @@ class RunFolder:
 
         Lines that are no records, as a kill or a bad disk leaves them, are set aside with a warning.
         """
-        path = self.folder / METRICS
+        path = self.path / METRICS
         if not self._training or not path.exists():
             return
         records, damaged = read_records(path)
         if damaged:
-            with (self.folder / DAMAGED).open("ab") as file:
+            with (self.path / DAMAGED).open("ab") as file:
                 file.writelines(line + b"\n" for line in damaged)
             self.warn(f"{path}: {len(damaged)} line(s) that are no records are in {DAMAGED} now")
         with atomic_write(path, "w") as text:
@@ -204,11 +204,11 @@ class RunFolder:
 
     def set_aside(self) -> Path | None:
         """Moves the outputs of an earlier run to `previous-1/`, `previous-2/`, ...; returns that folder, if any."""
-        old = [self.folder / name for name in OUTPUTS if (self.folder / name).exists()]
+        old = [self.path / name for name in OUTPUTS if (self.path / name).exists()]
         if not self._training or not old:
             return None
         number = 1
-        while (target := self.folder / f"previous-{number}").exists():
+        while (target := self.path / f"previous-{number}").exists():
             number += 1
         target.mkdir()
         for path in old:

@@ -58,7 +58,7 @@ def train_line(trainer: Trainer, step: Step) -> str:
 
 
 def train_row(trainer: Trainer, step: Step) -> str:
-    """Returns what a terminal shows of that line, the means, in one row of about 100 characters."""
+    """Returns what a terminal shows of a training line, the means, in one row of about 100 characters."""
     meters, titles = trainer.state.meters, trainer.task.train_numbers
     means = [f"{title} {meters[name].mean:.3f}" for title, name, _ in FIELDS]
     telling = _telling(titles, trainer.common.model.num_class)
@@ -83,10 +83,10 @@ def record_evaluation(folder: RunFolder, evaluation: Evaluation | SegmentEvaluat
     folder.log(validation_line(evaluation))
     if folder.is_writer:
         if isinstance(evaluation, SegmentEvaluation):
-            written = evaluation.write(folder.folder)
+            written = evaluation.write(folder.path)
         else:
             written = write_results(
-                folder.folder,
+                folder.path,
                 paths=evaluation.paths,
                 labels=evaluation.labels,
                 scores=evaluation.scores,
@@ -123,7 +123,7 @@ def validation_line(evaluation: Evaluation | SegmentEvaluation) -> str:
 
 
 def validation_row(evaluation: Evaluation | SegmentEvaluation) -> str:
-    """Returns what a terminal shows of that line during training, where the protocol stays the same."""
+    """Returns what a terminal shows of a validation during training, where the protocol stays the same."""
     assert evaluation.scores is not None  # a network has just scored the videos
     numbers = {name: evaluation.numbers[name] for name in _telling(evaluation.numbers, evaluation.scores.shape[1])}
     return f"validation: {' '.join(_titled(numbers, evaluation.task.val_numbers))} Loss {evaluation.loss:.4f}"

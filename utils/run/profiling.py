@@ -27,7 +27,7 @@ def profiled(steps: int, folder: RunFolder) -> Iterator[Callable[[], None]]:
     if not steps:
         yield lambda: None
         return
-    target = folder.folder / "profile"
+    target = folder.path / "profile"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
 
     def write(recorded: profile) -> None:

@@ -84,6 +84,7 @@ class Step:
     lr: its learning rate.
     prints, validates, saves: what is due after it.
     stops: whether the run ends after it, early or because it was the last one.
+    is_best: whether its validation is the best so far; the loop decides it.
     skipped: whether its loss was not finite, so that the weights stayed as they were.
     clips, batch, mix: the first batch as the network saw it, where pictures are due; else None.
     left_out: texts about videos and steps that were left out and not reported yet.
@@ -96,6 +97,7 @@ class Step:
     validates: bool = False
     saves: bool = False
     stops: bool = False
+    is_best: bool = False
     skipped: bool = False
     clips: Tensor | None = None
     batch: Batch | None = None

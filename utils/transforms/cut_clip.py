@@ -115,7 +115,7 @@ class CutClip:
         rng: np.random.Generator | None = None,
         out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, bool]:
-        """Cuts frames that are decoded already: uint8 (T, H, W, C), or T arrays (H, W, C). Otherwise as a call does."""
+        """Cuts frames, like a call, that are decoded already: uint8 (T, H, W, C), or T arrays (H, W, C)."""
         size = frames[0].shape[:2]
         plan, flip = self.draw(size[0], size[1], rng)
         return self.cut(frames, plan, flip, out, num_frames=len(frames), sizes=[size]), flip

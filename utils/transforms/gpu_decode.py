@@ -65,7 +65,7 @@ class EncodedSample:
 
 
 def _is_for_gpu(data: bytes, max_pixels: int) -> bool:
-    """Returns whether a GPU decodes it as `decode_image` would."""
+    """Returns whether a GPU decodes this JPEG as `decode_image` would."""
     header = jpeg_header(data)
     if header is None or not header.plain or header.height * header.width > max_pixels:
         return False

@@ -74,7 +74,7 @@ class JpegHeader(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Returns whether every decoder shows it as it is stored: of a known size, in RGB or grey, and not rotated."""
+        """True if every decoder shows the picture as it is stored: of a known size, in RGB or grey, and not rotated."""
         return self.height > 0 and self.width > 0 and self.components != 4 and not self.exif
 
 

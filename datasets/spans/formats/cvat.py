@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from datasets.spans.document import Document
 from datasets.spans.format import FRAMES, Format, Videos, one_video, whole_frames
 from datasets.spans.frame_clock import FrameClock
-from datasets.spans.reading import Reading, count, entry
+from datasets.spans.reading import Reading, count, entry, frame_number
 from datasets.spans.span import SpanTable, stem
 from utils.errors import ListError
 
@@ -34,7 +35,7 @@ def read(document: Document, reading: Reading) -> SpanTable:
             raise ListError(f"{where}: is the export of a project with several videos; export each task by itself")
         name = _text(root, "source") or root.findtext("meta/source") or stem(document.path.name)
         size, step = count(_text(root, "size"), "size", where), _step(root, where)
-        begin = int(_text(root, "start_frame") or 0)
+        begin = frame_number(_text(root, "start_frame") or 0, f"{where}: start_frame")
         frames = _tracks(root, begin + (size or 0) * step, step, where) + _tags(root, step, where)
         clock = reading.clock(name, where) if frames else FrameClock(1.0)
         spans = [span for first, after, label, at in frames for span in reading.frames(first, after, label, at, clock)]
@@ -52,7 +53,11 @@ def _tracks(root: ElementTree.Element, end: int, step: int, where: str) -> _Fram
     for track in root.findall("track"):
         at = f"{where}: track {track.get('id')}"
         boxes = [shape for shape in track if "frame" in shape.attrib]
-        shapes = sorted((int(box.attrib["frame"]), box.get("outside") == "1") for box in boxes)
+        shapes = [(frame_number(box.attrib["frame"], at), box.get("outside") == "1") for box in boxes]
+        for (before, _), (frame, _) in pairwise(shapes):
+            if frame < before:
+                raise ListError(f"{at}: its box of frame {frame} comes after that of frame {before}; put them in order")
+        shapes.sort()
         first = None
         for frame, outside in shapes:
             if first is None and not outside:
@@ -69,7 +74,8 @@ def _tags(root: ElementTree.Element, step: int, where: str) -> _Frames:
     frames: dict[str, list[int]] = defaultdict(list)
     for image in root.findall("image"):
         for tag in image.findall("tag"):
-            frames[tag.get("label", "")].append(int(image.attrib["id"]))
+            label = tag.get("label", "")
+            frames[label].append(frame_number(image.attrib["id"], f"{where}: tag {label}, image"))
     return [(*run, label, f"{where}: tag {label}") for label, there in frames.items() for run in _runs(there, step)]
 
 

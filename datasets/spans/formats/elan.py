@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 from datasets.spans.document import Document
 from datasets.spans.format import MILLISECONDS, Format, Videos, file_name, one_video
-from datasets.spans.reading import Reading, entry
+from datasets.spans.reading import Reading, entry, number
 from datasets.spans.span import Span, SpanTable, stem
 from utils.errors import ListError
 
@@ -40,25 +40,30 @@ def read(document: Document, reading: Reading) -> SpanTable:
         media = root.find("HEADER/MEDIA_DESCRIPTOR")
         about = {} if media is None else media.attrib
         name = file_name(unquote(about.get("RELATIVE_MEDIA_URL") or about.get("MEDIA_URL", "")))
-        origin = float(about.get("TIME_ORIGIN", 0))
+        origin = number(about.get("TIME_ORIGIN"), "TIME_ORIGIN", where) or 0.0
         slots = {slot.attrib["TIME_SLOT_ID"]: slot.get("TIME_VALUE") for slot in root.findall("TIME_ORDER/TIME_SLOT")}
-        times = _filled(slots, origin)
+        times = _filled(slots, origin, where)
         spans = _spans(root, times, where, reading)
     videos = Videos()
     videos.add(name or stem(document.path.name), spans, where=where)
     return videos.table()
 
 
-def _filled(slots: Mapping[str, str | None], origin: float) -> dict[str, float | None]:
+def _filled(slots: Mapping[str, str | None], origin: float, where: str) -> dict[str, float | None]:
     """Returns the seconds of each slot; one without a time lies evenly between its neighbours, as ELAN shows it.
 
     origin: milliseconds of the video at which the times of the document begin.
+    Raises ListError for a time that is no number.
     """
     names = list(slots)
     known = [place for place, name in enumerate(names) if slots[name] is not None]
     times: dict[str, float | None] = dict.fromkeys(names)
     for place in known:
-        times[names[place]] = (float(slots[names[place]] or 0) + origin) / 1000
+        at = f"{where}: time slot {names[place]}"
+        value = number(slots[names[place]], "the time", at)
+        if value is None:
+            raise ListError(f"{at}: the time is empty; write milliseconds")
+        times[names[place]] = (value + origin) / 1000
     for before, after in pairwise(known):
         low, high = times[names[before]], times[names[after]]
         assert low is not None and high is not None

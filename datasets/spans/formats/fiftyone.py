@@ -77,7 +77,7 @@ def _spans(
         yield from reading.spans(start, end, label, where, score)
     else:
         first, last = both(one["support"])
-        yield from reading.frames(first - 1, last, label, where, reading.clock(name, where, fps), score)
+        yield from reading.frames(first, last, label, where, reading.clock(name, where, fps), score, base=1)
 
 
 def write(table: SpanTable) -> str:

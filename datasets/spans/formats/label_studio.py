@@ -110,11 +110,10 @@ def _spans(result: Mapping[str, Any], name: str, fps: float | None, where: str, 
     if result["type"] == "timelinelabels":
         steady = FrameClock(reading.clock(name, where, fps).fps)
         for part in value["ranges"]:
-            for label in value["timelinelabels"]:
-                first = part["start"] - 1 if part.get("start") is not None else None
-                yield from reading.frames(first, part.get("end"), label, where, steady, score)
+            for label in value.get("timelinelabels") or [None]:  # a region without a label is refused
+                yield from reading.frames(part.get("start"), part.get("end"), label, where, steady, score, base=1)
     elif result["type"] == "labels":
-        for label in value["labels"]:
+        for label in value.get("labels") or [None]:
             yield from reading.spans(value["start"], value["end"], label, where, score)
 
 

@@ -24,10 +24,10 @@ _NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?(e-?\d+)?|nan|inf)", re.IGNORECASE)
 
 def looks(document: Document) -> bool:
     """Says whether most lines are `video start end`."""
-    if document.text.lstrip()[0] in "{[<" or document.path.suffix.lower() != ".txt" or document.header:
+    if document.text.lstrip()[0] in "{[<" or document.path.suffix.lower() != ".txt":
         return False
     parts = [line.rsplit(None, 2) for _, line in document.lines]
-    good = [len(part) == 3 and all(map(_NUMBER.fullmatch, part[1:])) for part in parts]
+    good = [len(part) == 3 and not set(",;") & set(part[0]) and all(map(_NUMBER.fullmatch, part[1:])) for part in parts]
     return 2 * sum(good) > len(good)
 
 

@@ -36,7 +36,7 @@ class Description:
     """Describes the network of a file, as far as the file shows it.
 
     method: key of methods.METHODS; "" if the file holds an image network without a method.
-    backbone: the config's `model.backbone`; "" if it cannot be known.
+    backbone: the name of the network here; "" if it cannot be known.
     arguments: further keys of the config's `model`: num_class, modality, ...
     assumed: names of arguments that the file does not show and whose values are only likely.
     notes: one line for each thing that the file cannot show and that the config has to say.

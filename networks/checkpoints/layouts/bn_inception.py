@@ -28,7 +28,7 @@ def pixels(modality: str) -> dict[str, list[float]]:
 
 
 def about_pixels(modality: str) -> str:
-    """Says so to the user of a file."""
+    """Says which pixels a file of this network takes, for the user."""
     told = ", ".join(f"augmentation.{key} {values}" for key, values in pixels(modality).items())
     return f"it takes pixels of 0..255 without their mean, as Caffe's networks do: set {told}"
 

@@ -101,6 +101,16 @@ def test_two_files_that_disagree_about_a_video_are_named(tmp_path: Path) -> None
     assert labels.notes == ["in several files, with the same labels: 1 video"]
 
 
+def test_two_files_that_spell_a_class_differently_agree(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text(f"{HEADER}a.mp4,high jump,1,2\nb.mp4,high jump,1,2\n")
+    (tmp_path / "2.csv").write_text(f"{HEADER}a.mp4,High_Jump,1,2\n")
+    labels = read_labels([tmp_path / "1.csv", tmp_path / "2.csv"])
+    assert labels.faults == [] and labels.table.classes == ("high jump",)
+    (tmp_path / "2.csv").write_text(f"{HEADER}a.mp4,High_Jump,1,2\na.mp4,High_Jump,5,6\n")
+    (fault,) = read_labels([tmp_path / "1.csv", tmp_path / "2.csv"]).faults
+    assert "'High_Jump' from 5 to 6 s is only in the second" in fault.message
+
+
 def test_a_video_in_two_subsets_is_named(tmp_path: Path) -> None:
     for subset in ("training", "validation"):
         (tmp_path / f"{subset}.csv").write_text(f"video,label,start,end,subset\na.mp4,x,1,2,{subset}\n")

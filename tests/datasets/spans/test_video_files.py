@@ -12,7 +12,7 @@ from datasets.spans.files import read_labels
 from datasets.spans.span import LabeledVideo, SpanTable
 from datasets.spans.video_files import VideoFiles
 from datasets.videos.scan import VideoTimes
-from tests.datasets.spans.examples import video
+from tests.datasets.spans.examples import EXAMPLES, video
 from tests.helpers.make_video import make_video
 from utils.errors import ListError
 
@@ -97,3 +97,11 @@ def test_videos_that_are_not_there_or_not_those_that_were_labelled_are_faults(vi
     assert "a lasts 3.00 s, but its labels say 30.00 s; they belong to another cut of it" in said[0]
     assert "which lasts 3.00 s" in said[1] and "broken.mp4" in said[2]
     assert f"the video gone is not below {videos}; add it or remove its labels" in said[3]
+
+
+def test_a_video_that_is_not_there_is_the_fault_of_labels_in_frames(videos: Path, tmp_path: Path) -> None:
+    path = EXAMPLES["cvat"].write(tmp_path)
+    (fault,) = read_labels([path], videos=VideoFiles(videos)).faults
+    assert (
+        f"the video clip 1.mp4 is not below {videos}; add it" in fault.message and fault.fix == "the video is left out"
+    )

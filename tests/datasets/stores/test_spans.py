@@ -232,9 +232,9 @@ def test_a_list_of_offsets_is_flat_and_travels_to_a_spawned_worker(tmp_path: Pat
     ("row", "message"),
     [
         ("v,0,5,5", r"spans.csv:2: start_frame 5 and end_frame 5 hold no frame.*first one after the span"),
-        ("v,0,-1,5", "spans.csv:2: start_frame and end_frame must be whole numbers from 0 on, found '-1 and 5'"),
-        ("v,0,1.5,5", "must be whole numbers from 0 on, found '1.5 and 5'"),
-        ("v,0,,5", "must be whole numbers from 0 on, found ' and 5'"),
+        ("v,0,-1,5", "spans.csv:2: start_frame and end_frame must be whole numbers from 0 on, found '-1' and '5'"),
+        ("v,0,1.5,5", "must be whole numbers from 0 on, found '1.5' and '5'"),
+        ("v,0,,5", "must be whole numbers from 0 on, found '' and '5'"),
         ("v,0,1,99999999999", "must be whole numbers"),
     ],
 )

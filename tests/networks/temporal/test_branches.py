@@ -73,7 +73,7 @@ def test_a_network_that_cannot_be_traced_is_an_error_with_a_way_out() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(ValueError, match=r"^backbone: .*cannot be traced.*use type tsn"):
+    with pytest.raises(ValueError, match=r"^backbone: .*cannot be traced.*tsn without a temporal module"):
         residual_branches(Undecided(), "undecided")
 
 

@@ -47,7 +47,7 @@ def test_the_config_in_a_checkpoint_names_no_file_and_no_address(kwargs: dict[st
 def test_no_argument_of_timm_loads_weights() -> None:
     for key in ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
         model = {"type": "tsn", "backbone": "timm/resnet18", "num_class": 2, "kwargs": {key: "x"}}
-        with pytest.raises(ConfigError, match=rf"common\.model\.kwargs\.{key}: is not the network's"):
+        with pytest.raises(ConfigError, match=rf"common\.model\.kwargs\.{key}: is no argument of the network"):
             build_method(Model.model_validate(model))
 
 

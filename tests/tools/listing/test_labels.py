@@ -149,6 +149,8 @@ def test_json_of_another_shape_is_an_error_that_names_the_entry(content: str, sa
         ("", "no rows"),
         ("file,label\n", "no rows"),
         ("a,b,c\n", ":1: 3 columns and no header"),
+        ("file,label\na, b.mp4,run\n", ":2: has 3 columns, but the first line has 2; put double quotes"),
+        ("a.mp4,run\na, b.mp4,run\n", ":2: has 3 columns, but the first line has 2"),
         ("a,x\nb\n", ":2: has 1 columns"),
         ("a,x\n,y\n", ":2: the file is empty"),
         ("a,x\nb,\n", ":2: the label is empty"),

@@ -134,6 +134,13 @@ def test_an_override_has_the_files_dotted_path_and_yaml_value(minimal: Path) -> 
     assert origins["common.model.type"] == "config.yaml:3" and origins["common.workers"] == "default"
 
 
+def test_none_as_docs_config_md_writes_it_is_no_text(tmp_path: Path) -> None:
+    text = MINIMAL + "    val_source: None\n    ckpt_freq: None\n    data: {feature_cache: None, class_names: 'None'}\n"
+    common = load_config(write(tmp_path / "config.yaml", text), ["common.train_source=None"]).common
+    assert (common.val_source, common.ckpt_freq, common.data.feature_cache, common.train_source) == (None,) * 4
+    assert common.data.class_names == "None"  # quotes make it a text
+
+
 def test_values_that_an_override_of_their_section_replaced_or_gave_are_the_command_lines(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(MINIMAL + "    teacher: {scores: exps/a, temperature: 2.0}\n")

@@ -40,7 +40,7 @@ def read_points(
     Raises: UserError for numbers that are not finite.
     """
     if not np.isfinite(points).all():
-        raise UserError("what the network says of a video is not finite: it has diverged")
+        raise UserError("the network's answers about a video are not finite numbers: its training has diverged")
     values = points[:, :num_class]
     rows, labels = np.nonzero(values > LEAST)
     best = np.argsort(-values[rows, labels], kind="stable")[:MOST]
