@@ -181,7 +181,7 @@ def load_into(
     found = _for_modality(model, file, report) if begins else dict(file.weights)
     optional = set[str]()
     if not file.description.method:
-        found = model.from_image_weights(found)
+        found = _of_image_network(model, file.path, found)
         optional = {key for key in wanted if key.startswith(head) or model.starts_random(key)}
         rest = sum(not key.startswith(head) for key in optional)
         also = f", like {rest} entries that no image network has" if rest else ""
@@ -242,6 +242,13 @@ def _into_trunk(trunk: Loadable, weights: Mapping[str, Tensor], report: LoadRepo
     head = trunk.head_prefix
     report.notes.append("a whole video network: its classifier is left out, and the probe's head keeps its values")
     return {f"{TRUNK}{key}": value for key, value in weights.items() if not key.startswith(head)}
+
+
+def _of_image_network(model: Loadable, path: Path, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    try:
+        return model.from_image_weights(found)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
 
 
 def _for_modality(model: Loadable, file: RawCheckpoint, report: LoadReport) -> dict[str, Tensor]:

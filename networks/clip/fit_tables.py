@@ -74,7 +74,7 @@ def _is_split_otherwise(places: Places, frames: int | None) -> bool:
 def _resized(table: Tensor, places: Places, *, frames: int | None = None, side: int | None = None) -> Tensor | None:
     first, rest = table[: places.first], table[places.first :]
     moments, across = _grid_of(len(rest), places, frames, side)
-    if not across or across * across * moments != len(rest):
+    if not (moments and across) or across * across * moments != len(rest):
         return None
     maps = rest.float().unflatten(0, (moments, across, across)).permute(0, 3, 1, 2)  # (T', D, H', W')
     space, time = ("nearest", "nearest") if places.way == "nearest" else ("bicubic", "linear")

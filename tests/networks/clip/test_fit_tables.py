@@ -91,3 +91,8 @@ def test_a_table_of_the_same_moments_keeps_every_one_and_one_of_no_square_is_lef
 
 def _method_without_tables() -> Any:
     return Clip3D(backbone="mc3_18", num_class=3, clip_len=4).network
+
+
+def test_a_table_without_a_place_is_left_alone() -> None:
+    for grid in ((8, 1, 1), (8, 7, 7)):
+        assert _resized(torch.zeros(0, 3), Places(grid, unit=(1, 16, 16))) is None
