@@ -143,7 +143,7 @@ def test_what_comes_out_with_other_times_is_an_error(tmp_path: Path, monkeypatch
 
 
 def test_an_encoder_that_is_not_there_and_odd_sides_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="--size: the sides of a video are even numbers"):
+    with pytest.raises(UserError, match="--size: the sides of a video must be even numbers"):
         check_encoder(Encoding("h264", 20, size=(341, 256)))
     monkeypatch.setattr("av.codecs_available", {"mpeg4"})
     with pytest.raises(UserError, match="--codec h264: the FFmpeg of PyAV has no encoder libx264; it has mpeg4"):
