@@ -61,9 +61,11 @@ def check_spelling(records: Checked) -> None:
     if records.spans is None and not isinstance(records.labels, LabelSets):
         return
     blob, offsets = records.paths
-    begins = blob[offsets[:-1][np.diff(offsets) > 0]]
+    full = np.diff(offsets) > 0
+    begins, ends = blob[offsets[:-1][full]], blob[offsets[1:][full] - 1]
     doubled = (blob[:-1] == _SLASH) & ((blob[1:] == _SLASH) | (blob[1:] == _DOT))
-    if not (doubled.any() or (begins == _DOT).any() or 0 < (begins == _SLASH).sum() < len(begins)):
+    odd = doubled.any() or (begins == _DOT).any() or (ends == _SLASH).any()
+    if not (odd or 0 < (begins == _SLASH).sum() < len(begins)):
         return  # as nearly all lists
     first: dict[str, int] = {}
     for index in range(len(offsets) - 1):
