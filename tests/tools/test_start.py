@@ -182,7 +182,7 @@ def test_videos_that_could_not_be_decoded_are_counted_where_the_page_says_what_w
     tmp_path: Path, folds: int, lists: dict[str, int]
 ) -> None:
     for name, count in lists.items():
-        (tmp_path / f"{name}.txt").write_text("path 8 0\n" * count)
+        (tmp_path / f"{name}.txt").write_text("pa\u2028th 8 0\n" * count, encoding="utf-8")
     written = Lists(Path("data"), tmp_path, encoded=False)
     for number, said in ((5, []), (6, ["1 of these cannot be decoded and is left out: data/manifest.jsonl says why"])):
         found = [Seen(tmp_path / f"{index}.mp4", frames=8) for index in range(number)]
