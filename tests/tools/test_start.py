@@ -281,7 +281,7 @@ def test_a_backbone_without_weights_is_one_line_before_anything_is_looked_at(tmp
 @pytest.mark.parametrize(
     ("backbone", "says"),
     [
-        ("x3ds", "--backbone: 'x3ds' is unknown; did you mean `x3d_s`?; docs/models.md has the names"),
+        ("x3ds", "--backbone: 'x3ds' is unknown; did you mean `x3d_s`? (docs/models.md has the names)"),
         ("resnt50", "--backbone: 'resnt50' is unknown; did you mean `resnet50`?"),
         ("timm/resnt50", "--backbone: timm has no 'resnt50'; did you mean `resnet50`?"),
         ("kinetics400/x3d_s", "kinetics400/x3d_s: no published weights have this name; the nearest are"),
