@@ -76,7 +76,10 @@ def check_spelling(records: Checked) -> None:
 
 
 def _may_differ(blob: np.ndarray, offsets: np.ndarray) -> bool:
-    """Returns whether paths could be spellings of each other: some of them, but not all, begin or end in another way."""
+    """Returns whether two paths could be spellings of each other, without comparing them.
+
+    They can where only some begin with a dot or a slash, or end with a slash, and where one has /. or // in it.
+    """
     full = np.diff(offsets) > 0
     starts, ends = offsets[:-1][full], blob[offsets[1:][full] - 1]
     begins = blob[starts]

@@ -287,7 +287,8 @@ class Recognizer(TrainedNetwork):
             clips = self.cut(video, counted, slide=True, window=window, step=step)
             found = ((item.start, item.end, scores) for item, scores in self._scored(clips, batch_size))
         rows = 0
-        for rows, row in enumerate(found, 1):
+        for row in found:
+            rows += 1
             yield row
         length, distance = window_and_step(self.protocol, self.trained_on, video.fps, window, step)
         if not rows and counted.number:
