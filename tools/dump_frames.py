@@ -16,7 +16,7 @@ from pathlib import Path
 if not __package__:  # started as `python tools/dump_frames.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from utils.cli import Parser, jpeg_quality, positive_float, positive_int, run_cli
+from utils.cli import Parser, frames_per_second, jpeg_quality, positive_int, run_cli
 from utils.system import cores
 
 
@@ -41,7 +41,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--size", type=parse_size, default=(0, 256), help="256: short side (default); 340x256: width x height; 0: as is"
     )
-    add("--fps", type=positive_float, help="frames per second (default: all frames)")
+    add("--fps", type=frames_per_second, help="frames per second (default: all frames)")
     add("--every", type=positive_int, default=1, help="keep every n-th frame (after --fps)")
     add("--quality", type=jpeg_quality, default=95, help="JPEG quality, 1 to 100 (default 95)")
     add("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")

@@ -19,7 +19,7 @@ if not __package__:  # started as `python tools/pack_videos.py`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from tools.dump_frames import parse_shard, parse_size
-from utils.cli import Parser, positive_float, positive_int, run_cli
+from utils.cli import Parser, frames_per_second, positive_float, positive_int, run_cli
 from utils.system import cores
 
 
@@ -49,7 +49,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--key-frames", type=positive_int, default=12, metavar="N", help="a key frame every N frames (default 12)")
     add("--codec", choices=("h264", "hevc", "av1", "mpeg4", "mjpeg"), default="h264", help="(default: h264)")
     add("--crf", type=positive_int, help="how much may be lost: a smaller number loses less (default: 20 for h264)")
-    add("--fps", type=positive_float, help="rate that videos with more frames per second are brought to")
+    add("--fps", type=frames_per_second, help="rate that videos with more frames per second are brought to")
     add("--shard-mb", type=positive_float, default=512, help="size of a tar (default %(default)s)")
     add("--workers", type=positive_int, default=cores(), help="processes (default: one per core)")
     add("--shard", type=parse_shard, metavar="I/N", help="pack only part I of N, from 0/N on; all into the same OUT")

@@ -28,6 +28,7 @@ NEEDED = ("torch", "numpy", "yaml", "pydantic", "cv2")  # what main.py imports f
 # the disk is full or read-only, or the file belongs to somebody else: a traceback would explain nothing
 PLACES_THAT_REFUSE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 PLACES_THAT_REFUSE |= {errno.ENAMETOOLONG, errno.ELOOP}  # no path at all
+LOWEST_RATE, HIGHEST_RATE = 0.01, 1000.0  # frames per second of what is written
 TOO_MANY_FILES = {errno.EMFILE, errno.ENFILE}
 
 
@@ -134,6 +135,16 @@ def positive_float(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def frames_per_second(text: str) -> float:
+    """Reads frames per second, within what a camera may have: more would only repeat frames until a disk is full."""
+    value = float(text)
+    if not LOWEST_RATE <= value <= HIGHEST_RATE:
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a number of frames per second from {LOWEST_RATE:g} to {HIGHEST_RATE:g}"
+        )
     return value
 
 

@@ -12,6 +12,7 @@ from utils.errors import ListError
 from utils.scoring.label_sets import LabelSets, spaces_hint
 
 _SLASH, _DOT = ord("/"), ord(".")
+_BLOCK = 1 << 22  # characters that are looked at together
 
 
 class Checked(Protocol):
@@ -61,9 +62,7 @@ def check_spelling(records: Checked) -> None:
     if records.spans is None and not isinstance(records.labels, LabelSets):
         return
     blob, offsets = records.paths
-    begins = blob[offsets[:-1][np.diff(offsets) > 0]]
-    doubled = (blob[:-1] == _SLASH) & ((blob[1:] == _SLASH) | (blob[1:] == _DOT))
-    if not (doubled.any() or (begins == _DOT).any() or 0 < (begins == _SLASH).sum() < len(begins)):
+    if not _may_differ(blob, offsets):
         return  # as nearly all lists
     first: dict[str, int] = {}
     for index in range(len(offsets) - 1):
@@ -74,6 +73,26 @@ def check_spelling(records: Checked) -> None:
                 f"{records.where(index)}: {path!r} is the same path as {before!r} in another line, and would be "
                 "another video; spell it alike in all lines"
             )
+
+
+def _may_differ(blob: np.ndarray, offsets: np.ndarray) -> bool:
+    """Returns whether two paths could be spellings of each other, without comparing them.
+
+    They can where only some begin with a dot or a slash, or end with a slash, and where one has /. or // in it.
+    """
+    full = np.diff(offsets) > 0
+    starts, ends = offsets[:-1][full], blob[offsets[1:][full] - 1]
+    begins = blob[starts]
+    dots = begins == _DOT
+    if any(0 < marked.sum() < len(marked) for marked in (dots, begins == _SLASH, ends == _SLASH)):
+        return True
+    if dots.any() and not (blob[np.minimum(starts + 1, len(blob) - 1)] == _SLASH).all():  # not all are like ./a.mp4
+        return True
+    return any(_has_doubled(blob[at : at + _BLOCK + 1]) for at in range(0, len(blob), _BLOCK))
+
+
+def _has_doubled(text: np.ndarray) -> bool:
+    return bool(((text[:-1] == _SLASH) & ((text[1:] == _SLASH) | (text[1:] == _DOT))).any())
 
 
 def _normal(path: str) -> str:

@@ -230,11 +230,11 @@ def read_list(
         parsed = parse_list(source, columns)
         records = _from_parsed(source, root, parsed, num_class)
         check_paths(records)
-        check_spelling(records)
         check_counts(records, columns)
         if cache_file is not None and _store(records, cache_file):
             del parsed, records  # before the cache is mapped, so that memory never holds the list twice
             records = _open_cached(source, root, cache_file, num_class)
+    check_spelling(records)  # of a cached list too, which may have been read with another root
     if columns[-1] in ("label", "labels"):
         check_labels(records, num_class, unlabelled=unlabelled)
     return records

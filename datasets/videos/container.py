@@ -246,6 +246,8 @@ class Converter:
         look = frame.width, frame.height, frame.format.name
         if self._deep is None or self._deep[0] != look:
             graph = av.filter.Graph()
+            if hasattr(graph, "threads"):  # not in old versions of PyAV
+                graph.threads = 1  # by default, each graph starts one per core
             base = frame.time_base or Fraction(1, 25)  # of no meaning here
             source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=base)
             scale, made = graph.add("scale", threads="1"), graph.add("format", self._format)

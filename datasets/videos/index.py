@@ -28,6 +28,7 @@ from utils.errors import FrameError
 from utils.system import cores
 
 SECONDS_TO_FIRST_LINE, SECONDS_BETWEEN_LINES = 5.0, 30.0
+PIXELS = b"2"  # changes when the readers give other pixels of the same file
 SECONDS_BETWEEN_LOOKS = 2.0  # at what other processes have scanned
 _log = logging.getLogger(__name__)
 _one_scan = threading.Lock()  # the locks of files are those of a process, not of a thread
@@ -221,8 +222,11 @@ def _identities(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def identity(path: str) -> bytes:
-    """Returns a hash of the name, the size and the time of a file; a missing file is hashed as missing."""
-    return _identity(path)[0]
+    """Returns what tells the frames of a file from all others: a hash of its name, size and time, and PIXELS.
+
+    A missing file is hashed as missing.
+    """
+    return _identity(path)[0] + PIXELS
 
 
 def _identity(path: str) -> tuple[bytes, bool]:

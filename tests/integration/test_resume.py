@@ -150,6 +150,16 @@ def test_frames_that_were_dumped_otherwise_are_said_and_scores_not_compared(tmp_
     assert "the next validation counts as the best" in log(config)
 
 
+def test_a_manifest_that_is_not_there_any_more_says_nothing_of_the_frames(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    header = {"kind": "header", "format": 1, "tool": "dump_frames", "size": [0, 256], "videos": "v"}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(header) + "\n")
+    assert run(config, FEW) == 0
+    (tmp_path / "manifest.jsonl").unlink()
+    assert run(config, MORE) == 0
+    assert "made anew" not in log(config) and "counts as the best" not in log(config)
+
+
 @pytest.mark.parametrize(
     ("change", "best"),
     [("swapped", True), *(pytest.param(*case, marks=pytest.mark.long) for case in (("views", True), ("", False)))],

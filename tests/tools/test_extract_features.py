@@ -146,10 +146,12 @@ def test_a_damaged_video_gets_no_features_and_is_named(
 ) -> None:
     make_video(tmp_path / "videos/good.mp4", frames=48)
     damage(make_video(tmp_path / "videos/bad.mp4", frames=48))
+    (tmp_path / "videos/gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
     given = [str(ckpt), str(tmp_path / "videos"), str(tmp_path / out)]
     assert extract_features.main(given) == 1 and extract_features.main(given) == 1, "it stays missing"
     said = capsys.readouterr()
-    assert "1 of 2 videos" in said.out and said.err.count("bad.mp4: ") == 2
+    assert "1 of 3 videos" in said.out and said.err.count("bad.mp4: ") == 2
+    assert said.err.count("gone.mp4: No such file or directory") == 2
     assert load(ckpt, device="cpu").features(tmp_path / "videos/bad.mp4").warnings
     if out == "npz":
         assert [file.name for file in (tmp_path / out).iterdir()] == ["good.mp4.npz"]

@@ -293,6 +293,8 @@ def test_a_lower_rate_keeps_seconds_and_refuses_spans_in_frames(videos: Path, tm
     (videos / "train.csv").write_text("path,label,start_frame,end_frame\na/0.mp4,0,3,9\n")
     said = pack(videos, "--fps", 10, code=2, out="other")
     assert "train.csv: its spans are in frames, whose numbers --fps would change; leave --fps out" in said
+    said = pack(videos, "--fps", 1e-300, code=2, out="other")
+    assert "1e-300 is not a number of frames per second from 0.01 to 1000" in said
     assert not (tmp_path / "other").exists()
 
 

@@ -19,6 +19,7 @@ from tests.helpers.run_tool import run_tool, start_tool
 from tests.helpers.trained import CLASSES, CLIP, UNI, write_checkpoint
 from tools import predict
 from tools.inference import load
+from tools.inference.inputs import open_input
 from tools.inference.predict import COLUMNS
 from utils.cli import run_cli
 from utils.errors import CheckpointError, FrameError, UserError
@@ -129,6 +130,27 @@ def test_a_stream_that_ends_before_its_first_window_shows_a_frame_says_so(ckpt: 
     few = (np.zeros((40, 40, 3), np.uint8) for _ in range(3))
     with pytest.raises(FrameError, match=r"ended after 3 frames, before the first .* a window of 100 frames shows"):
         list(load(ckpt, device="cpu").windows(few, fps=10, window=10))
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("kind", ["tsn", "uni"], ids=["frames shared", "clips"])
+@pytest.mark.parametrize(
+    ("count", "step", "said"),
+    [
+        (22, 0.5, ["it ended inside the last 2 windows, which repeat its last picture"]),
+        (25, 0.5, ["it ended inside the last window, which repeats its last picture"]),
+        (20, 1.0, []),
+        (29, 1.0, []),  # the last picture that a window shows is no longer the last one in it
+    ],
+)
+def test_windows_that_a_stream_does_not_fill_are_told(
+    kind: str, count: int, step: float, said: list[str], ckpt: Path, tmp_path: Path
+) -> None:
+    recognizer = load(ckpt if kind == "tsn" else write_checkpoint(tmp_path / "uni", UNI), device="cpu")
+    stream = open_input((np.zeros((40, 40, 3), np.uint8) for _ in range(count)), fps=10)
+    assert list(recognizer.windows(stream, window=1, step=step)) and stream.warnings == said
+    held = open_input([np.zeros((40, 40, 3), np.uint8)] * count, fps=10)
+    assert list(recognizer.windows(held, window=1, step=step)) and not held.warnings, "its last window ends with it"
 
 
 @pytest.mark.whole

@@ -182,7 +182,7 @@ def test_videos_that_could_not_be_decoded_are_counted_where_the_page_says_what_w
     tmp_path: Path, folds: int, lists: dict[str, int]
 ) -> None:
     for name, count in lists.items():
-        (tmp_path / f"{name}.txt").write_text("path 8 0\n" * count)
+        (tmp_path / f"{name}.txt").write_text("pa\u2028th 8 0\n" * count, encoding="utf-8")
     written = Lists(Path("data"), tmp_path, encoded=False)
     for number, said in ((5, []), (6, ["1 of these cannot be decoded and is left out: data/manifest.jsonl says why"])):
         found = [Seen(tmp_path / f"{index}.mp4", frames=8) for index in range(number)]
@@ -281,7 +281,7 @@ def test_a_backbone_without_weights_is_one_line_before_anything_is_looked_at(tmp
 @pytest.mark.parametrize(
     ("backbone", "says"),
     [
-        ("x3ds", "--backbone: 'x3ds' is unknown; did you mean `x3d_s`?; docs/models.md has the names"),
+        ("x3ds", "--backbone: 'x3ds' is unknown; did you mean `x3d_s`? (docs/models.md has the names)"),
         ("resnt50", "--backbone: 'resnt50' is unknown; did you mean `resnet50`?"),
         ("timm/resnt50", "--backbone: timm has no 'resnt50'; did you mean `resnet50`?"),
         ("kinetics400/x3d_s", "kinetics400/x3d_s: no published weights have this name; the nearest are"),

@@ -77,7 +77,8 @@ def _download(package: Package, folder: Path, remedy: str) -> Path:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-d", ".", wanted]
     elif not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise UserError(f"{package.name} is a package of Debian, and this system has no apt: {remedy}")
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    # pip and apt say on stdout how far they are, with a bar where it is a terminal
+    done = subprocess.run(command, cwd=folder, stderr=subprocess.PIPE, text=True, errors="replace", check=False)
     found = sorted(folder.glob("*.whl" if package.kind == "pip" else "*.deb"))
     if done.returncode or not found:
         update = "apt-get update, or " if package.kind == "apt" else ""

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from datasets.videos.index import PIXELS
 from tools.inference.channels import channel_axes
 from tools.inference.network import TrainedNetwork
 from tools.inference.token_maps import in_the_picture
-from utils.errors import UserError
+from utils.errors import FrameError, UserError
 from utils.files import atomic_write
 from utils.npz import read_npz
 
@@ -125,12 +126,15 @@ def by_clip(output: Tensor, clips: int) -> Tensor:
 def version_of(video: Path, fps: float) -> str:
     """Returns what tells the pictures of a video from those of another one of its name: sizes, times, rate.
 
-    fps: of a folder of frames. Raises: OSError.
+    fps: of a folder of frames. Raises: FrameError for a video that cannot be read.
     """
-    files = [file for file in video.iterdir() if file.is_file()] if video.is_dir() else [video]
-    found = [file.stat() for file in files]
+    try:
+        files = [file for file in video.iterdir() if file.is_file()] if video.is_dir() else [video]
+        found = [file.stat() for file in files]
+    except OSError as error:
+        raise FrameError(f"{video}: {error.strerror}") from None
     about = {"size": sum(one.st_size for one in found), "time": max((one.st_mtime_ns for one in found), default=0)}
-    return json.dumps(about | ({"files": len(files), "fps": fps} if video.is_dir() else {}))
+    return json.dumps(about | ({"files": len(files), "fps": fps} if video.is_dir() else {"pixels": PIXELS.decode()}))
 
 
 class FeatureStore(Protocol):

@@ -19,7 +19,7 @@ import torch
 
 from datasets.protocol import clip_protocol
 from datasets.videos.video import Counted, TimedFrame
-from datasets.windows import LONG, WindowClips, cut_video, window_and_step
+from datasets.windows import LONG, WindowClips, cut_video, sliding, window_and_step
 from methods.build import build_for_file
 from methods.weights import fill_for_scoring
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
@@ -275,7 +275,10 @@ class Recognizer(TrainedNetwork):
     def _slide(
         self, video: Input, frames: Iterable[TimedFrame], batch_size: int, window: float | None, step: float | None
     ) -> Iterator[ScoredWindow]:
-        """Yields the sliding windows. Raises: FrameError if nothing can be decoded."""
+        """Yields the sliding windows, and warns of those that a stream has not filled.
+
+        Raises: FrameError if nothing can be decoded.
+        """
         self.refuse_whole_videos()
         counted = Counted(frames)
         if shares_frames(self):
@@ -283,18 +286,24 @@ class Recognizer(TrainedNetwork):
         else:
             clips = self.cut(video, counted, slide=True, window=window, step=step)
             found = ((item.start, item.end, scores) for item, scores in self._scored(clips, batch_size))
-        nothing = True
+        rows = 0
         for row in found:
+            rows += 1
             yield row
-            nothing = False
-        if nothing and counted.number:
-            length, _ = window_and_step(self.protocol, self.trained_on, video.fps, window, step)
+        length, distance = window_and_step(self.protocol, self.trained_on, video.fps, window, step)
+        if not rows and counted.number:
             raise FrameError(
                 f"{video.name}: ended after {counted.number} frames, before the first of those that a window of "
                 f"{length} frames shows; give it a shorter window"
             )
-        if nothing:
+        if not rows:
             raise video.nothing_decoded()
+        if video.longest is None:
+            usual = next(sliding(self.protocol, length=length, step=distance, num_frames=None))
+            filled = max(0, (counted.number - 1 - int(usual.indices.max())) // distance + 1)
+            if (cut := rows - filled) > 0:
+                which = "window, which repeats" if cut == 1 else f"{cut} windows, which repeat"
+                video.warnings.append(f"it ended inside the last {which} its last picture")
 
     def _scored(self, windows: Iterator[WindowClips], batch_size: int) -> Iterator[tuple[WindowClips, np.ndarray]]:
         """Yields each window with its scores (K,), as soon as there are `batch_size` clips to score."""

@@ -36,7 +36,7 @@ def check_network(backbone: str, weights: str | None, *, num_frames: int | None)
         try:
             check_name([*image_networks(), *CLIP_NETWORKS], backbone, where="--backbone")
         except ArgumentError as error:
-            raise UserError(f"{error}; docs/models.md has the names") from None
+            raise UserError(f"{error} (docs/models.md has the names)") from None
     try:
         with torch.device("meta"):
             image_backbone(backbone)

@@ -25,6 +25,7 @@ from utils.files import no_pipe
 
 _PYSLOWFAST = {"TRAIN", "DATA", "MODEL", "SOLVER"}
 _NAMES_A_PLACE = re.compile(r"[/\\~:]|\.\w+$")  # of paths, addresses and files
+_NO_TEXTS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "null", "timestamp")}
 COMMAND_LINE = -1  # stands for the line of a value that was set on the command line
 
 
@@ -191,6 +192,9 @@ def _note_lines(node: yaml.Node, prefix: str, lines: dict[str, int], path: Path)
         if dotted in lines:
             raise ConfigError(f"{path}:{line}: `{dotted}` is given twice, first on line {lines[dotted]}")
         lines[dotted] = line
+        if key.tag in _NO_TEXTS:  # messages name the value: True of `true:`, None of `~:`
+            name = str(read_yaml(key.value)[0])
+            lines.setdefault(f"{prefix}.{name}" if prefix else name, line)
         _note_lines(value, dotted, lines, path)
 
 

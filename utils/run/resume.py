@@ -179,6 +179,8 @@ def _scored_otherwise(saved: Mapping[str, Any], entries: Mapping[str, Any]) -> b
     if not isinstance(theirs, Mapping):
         return False
     old, new = theirs.get("val"), ours.get("val")
-    if isinstance(old, Mapping) and new:  # another version may have kept less
-        new = {key: value for key, value in new.items() if key in old}
-    return bool(old != new)
+    if not isinstance(old, Mapping) or not new:
+        return bool(old != new)
+    # another version may have kept less; without a manifest, nothing is known of how the frames were made
+    known = [key for key in new if key in old and (key != "made" or (old[key] and new[key]))]
+    return any(old[key] != new[key] for key in known)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from datasets.lists import checks
 from datasets.lists import parser as list_parser
 from datasets.lists.records import RecordList, read_list
 from utils.errors import ListError
@@ -159,6 +160,21 @@ def test_a_cached_list_is_mapped_and_the_same(tmp_path: Path, caplog: pytest.Log
     file.write_bytes(file.read_bytes()[:-64])
     assert rows(records_of(tmp_path, text, cache_folder=cache)) == rows(plain)
     assert "damaged cache" in caplog.text
+
+
+def test_a_cached_list_of_spans_with_another_root_is_checked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "_BLOCK", 3)
+    given = {"columns": ("offset", "num_frames", "label"), "cache_folder": tmp_path / "cache"}
+    text = "/data/v 5 5 0\nv 20 9 1\n"
+    assert len(records_of(tmp_path, text, root="/other", **given)) == 2
+    with pytest.raises(ListError, match=r"train.txt:2 .*: 'v' is the same path as '/data/v' in another line"):
+        records_of(tmp_path, text, root="/data", **given)
+    with pytest.raises(ListError, match=r"train.txt:2 .*: 'dir//v' is the same path as 'dir/v' in another line"):
+        records_of(tmp_path, "dir/v 5 5 0\ndir//v 20 9 1\n", **given)
+    with pytest.raises(ListError, match=r"train.txt:2 .*: '../x/v' is the same path as './v' in another line"):
+        records_of(tmp_path, "./v 5 5 0\n../x/v 20 9 1\n", root="/x", **given)
 
 
 def test_a_changed_bit_in_a_cache_changes_no_list(tmp_path: Path, caplog: pytest.LogCaptureFixture):

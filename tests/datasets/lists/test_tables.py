@@ -271,7 +271,7 @@ def test_classes_of_covering_spans_are_left_out_on_request(tmp_path: Path):
         assert [records.labels[row].tolist() for row in range(2)] == [[1, 0, 0], inner]
 
 
-@pytest.mark.parametrize("other", ["./d/a", "d//a", "d/../d/a", "{root}/d/a"])
+@pytest.mark.parametrize("other", ["./d/a", "d//a", "d/../d/a", "d/a/", "{root}/d/a"])
 def test_one_video_is_not_two_because_two_lines_spell_its_path_otherwise(tmp_path: Path, other: str):
     other = other.format(root=tmp_path)
     offsets = {"columns": ("offset", "num_frames", "label")}

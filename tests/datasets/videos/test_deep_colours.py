@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from unittest import mock
 
+import av
+import av.filter
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ from utils.errors import FrameError
 
 pytestmark = needs_program("ffmpeg", install="apt-get install ffmpeg")
 SOURCE = ("-f", "lavfi", "-i", "testsrc2=s=96x64:r=10:d=0.3,boxblur=6")
+TASKS = Path("/proc/self/task")  # the threads of this process
 CURVES = ("smpte2084", "arib-std-b67")
 # pixel format, codec and ending, matrix
 SDR = {
@@ -62,6 +65,15 @@ def test_deep_colours_are_those_of_ffmpeg_with_the_matrix_of_the_file(kind: str,
     assert (pictures == expected).all()
     clip = np.stack(read_pyav(path, scan(path), np.array([2, 0])))
     assert (clip == pictures[[2, 0]]).all()
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="only Linux lists the threads of a process")
+@pytest.mark.skipif(not hasattr(av.filter.Graph, "threads"), reason="this PyAV cannot say how many threads a graph has")
+def test_converting_deep_colours_starts_no_threads() -> None:
+    converter, frame = container.Converter(), av.VideoFrame(96, 64, "gbrp10le")
+    before = {*TASKS.iterdir()}
+    converter.upright(frame)
+    assert not {*TASKS.iterdir()} - before
 
 
 @pytest.mark.parametrize("curve", CURVES)

@@ -84,6 +84,16 @@ def test_files_come_out_of_a_debian_package(tmp_path: Path, monkeypatch: pytest.
 
 
 @needs_program("dpkg-deb", install="apt-get install dpkg")
+def test_how_far_apt_is_is_seen_while_it_fetches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    apt_get(tmp_path, "echo '50% [1 tiny-doc 48 MB/96 MB]'; exit 100", monkeypatch)
+    with pytest.raises(UserError, match=r"apt cannot download tiny-doc \(it says nothing\)"):
+        fetch(DEBIAN, tmp_path)
+    assert "48 MB/96 MB" in capfd.readouterr().out
+
+
+@needs_program("dpkg-deb", install="apt-get install dpkg")
 def test_what_apt_says_is_in_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     apt_get(tmp_path, "echo 'E: Unable to locate package tiny-doc' >&2; exit 100", monkeypatch)
     with pytest.raises(

@@ -105,6 +105,9 @@ def test_all_mistakes_are_named_at_once(minimal: Path) -> None:
         ("common:\n    seed: \0\n", r"config.yaml:2: not valid YAML: special characters are not allowed \(#x00\)"),
         (MINIMAL + "other: 1\n", r"config.yaml:9: other: unknown key outside `common:`; move it below"),
         (MINIMAL + "~: 1\n5: 2\n", r"config.yaml:10: 5: unknown key outside `common:`; move it below"),
+        (MINIMAL + "~: 1\n", r"config.yaml:9: None: unknown key outside `common:`; move it below"),
+        (MINIMAL + "true: 1\n", r"config.yaml:9: True: unknown key outside `common:`; move it below"),
+        (MINIMAL + "    data:\n        0x10: 2\n", r"config.yaml:10: common.data.16: a key should be a text"),
         (MINIMAL + "    data: {5: 2}\n", r"config.yaml:9: common.data.5: a key should be a text, but YAML reads 5"),
         (
             MINIMAL + "    kwargs: {~: 2}\n",
