@@ -42,7 +42,7 @@ def test_a_dry_run_explains_the_seeds_config_on_a_machine_without_its_data(capsy
 
 
 def test_without_a_network_the_seeds_experiment_says_which_weights_it_lacks_and_trains_nothing(copied: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"put the file here as pretrained/mobilenet_v2-b0353104\.pth, or start "):
+    with pytest.raises(CheckpointError, match=r"put the file here as pretrained/mobilenet_v2-b0353104\.pth; or name "):
         main(["--config", str(copied), "--fake", "common.val_source=null"])
     assert [path.name for path in copied.parent.iterdir()] == ["config.yaml"]
 

@@ -7,6 +7,7 @@ import hashlib
 import multiprocessing
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,7 +165,7 @@ def test_processes_that_ask_at_once_fetch_once(entries: dict[str, Published], se
     for process in processes:
         process.start()
     while not server.asked:
-        pass
+        time.sleep(0.01)  # the server answers from a thread of this process
     server.go_on.set()
     for process in processes:
         process.join(30)
