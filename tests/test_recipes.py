@@ -75,7 +75,7 @@ def test_the_readme_shows_what_the_headers_say() -> None:
 
 
 def test_a_config_that_was_read_can_be_read_again() -> None:
-    """As Recognizer.with_test does, with another `test`: what reading has filled in is no mistake."""
+    """Reads each config again from its own values, as Recognizer.with_test does; what was filled in is no mistake."""
     for name in (*RECIPES, "motion8/probe_x3d_s"):  # the last is trained in one step
         assert Common.model_validate(config(name).model_dump(exclude_unset=True)) == config(name), name
 
