@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from tools.starting.configs import Network
 from tools.starting.video_network import find_video_network, is_video_network, weights_name
 from utils.config.build import ArgumentError, check_name
 from utils.errors import CheckpointError, UserError
-from utils.published.files import checkpoint_file, fetch, named
+from utils.published.files import check_fetchable, checkpoint_file, fetch, named
 from utils.published.libraries import published_statistics
-from utils.published.registry import entry
+from utils.published.registry import Published, entry
 from utils.transforms.presets import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE, RESIZE = 224, 256
@@ -24,13 +26,18 @@ LARGEST = 256  # pixels; the sizes of larger inputs are for GPUs, and their netw
 
 
 def check_network(backbone: str, weights: str | None, *, num_frames: int | None) -> None:
-    """Raises UserError for a backbone, weights or a number of frames that cannot be, before anything is fetched."""
+    """Raises UserError for a backbone, weights or a number of frames that cannot be, before anything is fetched.
+
+    That no server answers which has the weights is an error here too: looking at all videos may take long.
+    """
     if weights is not None and named(weights) is None and not Path(weights).is_file():
         raise UserError(f"--weights {weights}: no such file, and no name of tools.weights")
     if is_video_network(backbone):
         if num_frames:
             raise UserError(f"--frames: is for image networks; {backbone} sees the frames that it was trained with")
-        weights_name(backbone, weights)
+        published = named(weights_name(backbone, weights))
+        if published is not None:
+            check_fetchable(published)
         return
     if "/" not in backbone:
         try:
@@ -46,8 +53,12 @@ def check_network(backbone: str, weights: str | None, *, num_frames: int | None)
         raise UserError(
             f"--{error}" if str(error).startswith("backbone") else f"--backbone {backbone}: {error}"
         ) from None
-    if weights is None and known_image_weights(architecture(backbone)) is None:
+    found = known_image_weights(architecture(backbone)) if weights is None else named(weights) or Path(weights)
+    if found is None:
         raise UserError(f"--backbone {backbone}: nobody publishes image weights for it; name a file with --weights")
+    if isinstance(found, Published):
+        with _saying_which(backbone, weights):
+            check_fetchable(found)
 
 
 def find_network(backbone: str, weights: str | None) -> tuple[Network, Path]:
@@ -76,9 +87,18 @@ def _published(backbone: str) -> Path:
     if isinstance(found, Path):
         return found
     assert found is not None
-    try:
+    with _saying_which(backbone, None):
         return fetch(found)
+
+
+@contextlib.contextmanager
+def _saying_which(backbone: str, weights: str | None) -> Iterator[None]:
+    """Names the option in an error about weights that cannot be fetched."""
+    try:
+        yield
     except CheckpointError as error:
+        if weights is not None:
+            raise
         raise UserError(f"--backbone {backbone}: its weights: {error}, or name it with --weights") from None
 
 

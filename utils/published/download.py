@@ -28,6 +28,7 @@ from utils.files import sync_folder
 from utils.system import above_zero
 
 TIMEOUT = 10.0
+FIRST_TIMEOUT = 5.0  # seconds until any answer of a server that may be out of reach; loading torch takes as long again
 TRIES = 3  # broken transfers in a row that have brought nothing new
 PAUSE = 1.0  # seconds before another try
 PIECE = 1 << 20
@@ -56,7 +57,7 @@ def download(url: str, target: Path, *, sha256: str = "", report: Report = lambd
     sha256: first digits of the file's SHA-256; a file with others is kept under another name.
     Raises: CheckpointError in one line.
     """
-    url, part = _mirrored(url), target.with_name(f"{target.name}.part")
+    url, part = mirrored(url), target.with_name(f"{target.name}.part")
     failures, furthest, first = 0, _size(part), True
     while True:
         try:
@@ -79,12 +80,21 @@ def download(url: str, target: Path, *, sha256: str = "", report: Report = lambd
 
 def check_reachable(url: str) -> None:
     """Asks a server for anything at all. Raises: CheckpointError if none answers within the time limit."""
+    seconds = _timeout(FIRST_TIMEOUT)
     try:
-        _opened(urllib.request.Request(url, method="HEAD")).close()
+        _opened(urllib.request.Request(url, method="HEAD"), seconds).close()
     except urllib.error.HTTPError as error:
         error.close()  # there is one
     except (OSError, http.client.HTTPException) as error:
-        raise CheckpointError(f"{url}: cannot be reached ({_reason(error)})") from None
+        raise CheckpointError(f"{url}: cannot be reached ({_reason(error, seconds)})") from None
+
+
+def mirrored(url: str) -> str:
+    """Returns the address that is asked instead of a published one. Raises: CheckpointError for a wrong mirror."""
+    mirror = os.environ.get("WEIGHTS_MIRROR", "").rstrip("/")
+    if mirror and not mirror.startswith(("http://", "https://")):
+        raise CheckpointError(f"WEIGHTS_MIRROR={mirror}: give an address that begins with http:// or https://")
+    return f"{mirror}/{url.partition('://')[2]}" if mirror else url
 
 
 def _transfer(url: str, part: Path, *, known: bool, report: Report, first: bool) -> None:
@@ -158,7 +168,7 @@ def _answer(request: urllib.request.Request, url: str, *, first: bool) -> Iterat
     Raises: CheckpointError if there is no server or no such file; _BrokenError where another try makes sense.
     """
     try:
-        answer = _opened(request)
+        answer = _opened(request, _timeout())
     except urllib.error.HTTPError as error:
         with error:
             if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -175,14 +185,14 @@ def _answer(request: urllib.request.Request, url: str, *, first: bool) -> Iterat
         yield answer
 
 
-def _opened(request: urllib.request.Request) -> HTTPResponse:
+def _opened(request: urllib.request.Request, seconds: float) -> HTTPResponse:
     """Opens the address in a thread, because the search for a host's address has no time limit of its own."""
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()
     given_up = threading.Event()
 
     def ask() -> None:
         try:
-            result: Any = urllib.request.build_opener(_SafeRedirects).open(request, timeout=_timeout())
+            result: Any = urllib.request.build_opener(_SafeRedirects).open(request, timeout=seconds)
         except Exception as error:
             result = error
         if given_up.is_set() and hasattr(result, "close"):
@@ -191,7 +201,7 @@ def _opened(request: urllib.request.Request) -> HTTPResponse:
 
     threading.Thread(target=ask, daemon=True).start()
     try:
-        result = results.get(timeout=_timeout())
+        result = results.get(timeout=seconds)
     except queue.Empty:
         given_up.set()
         raise TimeoutError from None
@@ -231,15 +241,8 @@ def _read_version(part: Path) -> str:
         return ""
 
 
-def _mirrored(url: str) -> str:
-    mirror = os.environ.get("WEIGHTS_MIRROR", "").rstrip("/")
-    if mirror and not mirror.startswith(("http://", "https://")):
-        raise CheckpointError(f"WEIGHTS_MIRROR={mirror}: give an address that begins with http:// or https://")
-    return f"{mirror}/{url.partition('://')[2]}" if mirror else url
-
-
-def _timeout() -> float:
-    text = os.environ.get("WEIGHTS_TIMEOUT") or str(TIMEOUT)
+def _timeout(default: float = TIMEOUT) -> float:
+    text = os.environ.get("WEIGHTS_TIMEOUT") or str(default)
     seconds = above_zero(text)
     if seconds is None:
         raise CheckpointError(f"WEIGHTS_TIMEOUT={text}: give a number of seconds above 0")
@@ -250,10 +253,10 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, seconds: float | None = None) -> str:
     cause = getattr(error, "reason", None) or error
     if isinstance(cause, TimeoutError):
-        return f"no answer within {_timeout():g} s"
+        return f"no answer within {seconds or _timeout():g} s"
     return str(getattr(cause, "strerror", None) or cause) or type(cause).__name__
 
 

@@ -5,10 +5,11 @@ A file in pretrained/ goes before every other. Fetched files lie where torch.hub
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 from utils.cli import Progress
 from utils.errors import CheckpointError
 from utils.files import ROOT
-from utils.published.download import check_reachable, download
+from utils.published.download import check_reachable, download, mirrored
 from utils.published.registry import Published, entry, has_own_name, registry
 
 PRETRAINED = ROOT / "pretrained"
@@ -95,12 +96,29 @@ def fetch(
     here = local_file(found, folder)
     if here is not None:
         return here
+    with _saying_where(found, folder):
+        return _from_hub(found, tell) if found.hub else _from_address(found, tell, progress)
+
+
+def check_fetchable(found: Published, *, folder: Path = PRETRAINED) -> None:
+    """Looks for the file of published weights or a server that answers, before long work that needs the file.
+
+    Raises: CheckpointError as `fetch` does, if there is neither.
+    """
+    if local_file(found, folder) is None:
+        with _saying_where(found, folder):
+            check_reachable(_hub_address(found) if found.hub else mirrored(found.url))
+
+
+@contextlib.contextmanager
+def _saying_where(found: Published, folder: Path) -> Iterator[None]:
+    """Adds to an error where to put the file that is got in another way; raises one if there is no other way."""
     place = _shown(folder / (found.name if has_own_name(found) else f"{found.id}/{found.name}"))
     if not found.url and not found.hub:
         then = f"put the file here as {place}" if found.name else "use the path of the file instead of the name"
         raise CheckpointError(f"{found.id}: comes by hand only: open {found.page}, and {then}")
     try:
-        return _from_hub(found, tell) if found.hub else _from_address(found, tell, progress)
+        yield
     except CheckpointError as error:
         raise CheckpointError(f"{error}; or put the file here as {place}") from None
 
@@ -154,15 +172,12 @@ def _tell(text: str) -> None:
 
 
 def _from_hub(found: Published, tell: Callable[[str], None] | None) -> Path:
-    try:
-        from huggingface_hub import constants, hf_hub_download
-        from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
-    except ImportError:
-        raise CheckpointError(
-            f"{found.id}: is on the Hugging Face Hub: pip install huggingface_hub fetches it by itself"
-        ) from None
-    page = f"{constants.ENDPOINT}/{found.hub}"
-    check_reachable(constants.ENDPOINT)  # the package would try for half a minute
+    hub = _hub_address(found)
+    check_reachable(hub)  # the package would try for half a minute
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+    page = f"{hub}/{found.hub}"
     with _Shown(found, tell):
         try:
             return Path(hf_hub_download(found.hub, found.file))
@@ -172,6 +187,17 @@ def _from_hub(found: Published, tell: Callable[[str], None] | None) -> Path:
             ) from None
         except (HfHubHTTPError, OSError, ValueError) as error:
             raise CheckpointError(f"{found.id}: {page}: {_first_line(error)}") from None
+
+
+def _hub_address(found: Published) -> str:
+    """Returns the address of the Hugging Face Hub. Raises: CheckpointError without the package that fetches from it."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        raise CheckpointError(
+            f"{found.id}: is on the Hugging Face Hub: pip install huggingface_hub fetches it by itself"
+        ) from None
+    return str(constants.ENDPOINT)
 
 
 def _in_cache(found: Published) -> Path:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import pytest
 
 from tests.helpers.make_video import make_video
+from tests.helpers.publish import use_cache
 from tests.helpers.run_tool import run_tool
 from tools.starting import choices, start
 
@@ -57,6 +58,25 @@ def test_a_wrong_option_is_told_before_a_video_is_opened(
     assert not (folder / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--backbone", "resnet34"], "--backbone resnet34: its weights: http://127.0.0.1:9/"),
+        (["--backbone", "resnet34", "--weights", "imagenet1k/resnet34_v1_torchvision"], "error: http://127.0.0.1:9/"),
+        (["--backbone", "x3d_s"], "error: http://127.0.0.1:9/"),
+    ],
+)
+def test_that_there_is_no_network_is_told_before_a_video_is_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], words: str
+) -> None:
+    use_cache(folder, monkeypatch)
+    monkeypatch.setenv("WEIGHTS_MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setattr(start, "look", never)
+    said = run_tool("start", folder / "videos", "--out", folder / "out", *options, code=2).stderr
+    assert words in said and "cannot be reached" in said and said.count("\n") == 1
+    assert not (folder / "out").exists()
+
+
 def test_more_frames_than_a_video_has_are_told_before_anything_is_fetched_or_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +85,8 @@ def test_more_frames_than_a_video_has_are_told_before_anything_is_fetched_or_dec
             make_video(tmp_path / "videos" / label / f"{label}{number}.mp4", frames=4, size=(32, 32))
     monkeypatch.setattr(start, "find_network", never)
     monkeypatch.setattr(choices, "measure_sample", never)
-    options = ("--frames", 100_000_000, "--workers", 1, "--out", tmp_path / "out")
+    (tmp_path / "net.pth").touch()
+    options = ("--weights", tmp_path / "net.pth", "--frames", 100_000_000, "--workers", 1, "--out", tmp_path / "out")
     said = run_tool("start", tmp_path / "videos", *options, code=2).stderr
     assert "has 4 frames, and a clip takes 100000000 (4 such videos)" in said
     assert not (tmp_path / "out").exists()
@@ -80,6 +101,8 @@ def test_folds_are_checked_again_where_damaged_videos_leave_too_few(
         (tmp_path / "videos" / label / f"{label}2.mp4").write_bytes(b"no video")
     monkeypatch.setattr(start, "find_network", lambda *_: (start.Network("resnet18", True, {}), tmp_path / "net.pth"))
     monkeypatch.setattr(choices, "measure_sample", never)
-    options = ("--backbone", "resnet18", "--frames", 4, "--folds", 6, "--workers", 1, "--out", tmp_path / "out")
+    (tmp_path / "net.pth").touch()
+    network = ("--backbone", "resnet18", "--weights", tmp_path / "net.pth")
+    options = (*network, "--frames", 4, "--folds", 6, "--workers", 1, "--out", tmp_path / "out")
     said = run_tool("start", tmp_path / "videos", *options, code=2).stderr
     assert "--folds 6: there are only 4 videos" in said

@@ -19,7 +19,7 @@ from tests.helpers.publish import ABOUT, use_cache, use_registry
 from tests.helpers.requirements import needs_package
 from utils.errors import CheckpointError
 from utils.published import files
-from utils.published.files import checkpoint_file, fetch, local_file, meant_names
+from utils.published.files import check_fetchable, checkpoint_file, fetch, local_file, meant_names
 from utils.published.registry import Published
 
 CONTENT = bytes(range(256)) * 300
@@ -140,6 +140,25 @@ def test_a_failure_says_where_the_file_can_be_put(
         fetch(entries["set/by_hand"], folder=tmp_path)
     with pytest.raises(CheckpointError, match="use the path of the file instead of the name"):
         fetch(entries["set/nameless"])
+
+
+def test_that_a_file_can_be_fetched_is_asked_without_fetching_it(
+    entries: dict[str, Published], server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_fetchable(entries["set/hashed"])
+    assert server.asked == [] and local_file(entries["set/hashed"]) is None, "a HEAD brings no byte of it"
+    with pytest.raises(CheckpointError, match="set/by_hand: comes by hand only"):
+        check_fetchable(entries["set/by_hand"])
+    fetch(entries["set/hashed"])
+    server.stop()
+    check_fetchable(entries["set/hashed"])  # it is here
+    with pytest.raises(
+        CheckpointError, match=r"/net\.pth: cannot be reached \(.+\); or put the file here as .*net\.pth"
+    ):
+        check_fetchable(entries["set/shared"])
+    monkeypatch.setenv("WEIGHTS_MIRROR", "http://127.0.0.1:9/copies")
+    with pytest.raises(CheckpointError, match=r"^http://127\.0\.0\.1:9/copies/127\.0\.0\.1:\d+/net\.pth: cannot be"):
+        check_fetchable(entries["set/shared"])
 
 
 def test_a_licence_is_said_before_the_first_byte_comes(
