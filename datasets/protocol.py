@@ -104,8 +104,9 @@ class ClipProtocol:
         near = self.video_sampling.near_key
         moved = "" if near is None else f" moved to key frames up to {near:g} s away"
         windows = f" in {self.clip.segments} windows" if self.clip.segments > 1 else ""
+        clips, crops = self.num_clips, self.transform.num_crops
         return (
-            f"{self.num_clips} clips x {self.transform.num_crops} crops, "
+            f"{clips} clip{'s' * (clips != 1)} x {crops} crop{'s' * (crops != 1)}, "
             f"{self.clip.num_frames} x {height} x {width}{windows}, "
             f"{self.clip.sampling} sampling{moved}, {self.average} averaged"
         )

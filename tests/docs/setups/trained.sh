@@ -29,7 +29,7 @@ for folder in ("exps/ucf101/rgb", "exps/ucf101/flow", "TEST_RGB", "TEST_FLOW", "
         labels=labels,
         scores=scores / scores.sum(1, keepdims=True),
         class_names=CLASSES,
-        protocol="1 clips x 1 crops",
+        protocol="1 clip x 1 crop",
     )
 shutil.rmtree("run")
 PYTHON

@@ -32,7 +32,7 @@ def trainer_of(num_class: int, steps: int, **keys: object) -> Trainer:
 
 def evaluation(num_class: int) -> Evaluation:
     scores = np.full((4, num_class), 1 / num_class, np.float32)
-    protocol = "1 clips x 1 crops, 8 x 224 x 224, segments sampling, scores averaged, 4 videos"
+    protocol = "1 clip x 1 crop, 8 x 224 x 224, segments sampling, scores averaged, 4 videos"
     return Evaluation("x", list("abcd"), np.zeros(4, np.int64), scores, protocol=protocol)
 
 
