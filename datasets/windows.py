@@ -16,6 +16,7 @@ import numpy as np
 from datasets.protocol import ClipProtocol
 from datasets.sampling.rules import window_length
 from datasets.videos.video import TimedFrame
+from utils.errors import UserError
 from utils.transforms.cut_clip import CutClip
 
 T = TypeVar("T")
@@ -86,6 +87,15 @@ def window_and_step(
     """Returns the length of sliding windows and the step between them in frames; the arguments are seconds."""
     length = usual_window(protocol, trained_on, fps)[0] if window is None else max(1, round(window * fps))
     return length, max(1, length // 2) if step is None else max(1, round(step * fps))
+
+
+def check_no_gaps(length: int, step: int, fps: float) -> None:
+    """Raises UserError for windows, both in frames, between which a video would not be looked at."""
+    if step > length:
+        raise UserError(
+            f"step: {step / fps:.3g} s is longer than a window, {length / fps:.3g} s; what happens between two windows "
+            "would not be seen"
+        )
 
 
 def usual_window(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: float) -> tuple[int, str]:

@@ -19,7 +19,7 @@ import torch
 
 from datasets.protocol import clip_protocol
 from datasets.videos.video import Counted, TimedFrame
-from datasets.windows import LONG, WindowClips, cut_video, sliding, window_and_step
+from datasets.windows import LONG, WindowClips, check_no_gaps, cut_video, sliding, window_and_step
 from methods.build import build_for_file
 from methods.weights import fill_for_scoring
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
@@ -134,12 +134,13 @@ class Recognizer(TrainedNetwork):
         `type: segment` sees all windows at once, and they are those of its training.
 
         Raises: FrameError when nothing can be decoded; CheckpointError when the scores are not numbers; UserError for
-        other windows than those that the network has to have.
+        a step longer than a window, and for other windows than those that the network has to have.
         """
         _check_positive(batch_size=batch_size, window=window, step=step, fps=fps)
         source = self._open(video, fps, ends=True)
         if self.protocol.clip.whole_videos:
             return whole_timeline(self, source, window=window, step=step)
+        check_no_gaps(*window_and_step(self.protocol, self.trained_on, source.fps, window, step), source.fps)
         counted, ends, scores = self._all_windows(source, batch_size, window, step)
         return Timeline(
             times=(ends.sum(1) + 1 / source.fps) / 2,  # the last frame is shown until the next one would come

@@ -142,3 +142,5 @@ def test_what_has_no_end_no_frame_or_no_length_is_an_error(recognizer: Recognize
         recognizer.timeline(Counting(5, come=0))
     with pytest.raises(UserError, match="step: should be above 0"):
         recognizer.timeline(Counting(5), step=0)
+    with pytest.raises(UserError, match=r"step: 0\.5 s is longer than a window, 0\.4 s; what happens between two"):
+        recognizer.timeline(Counting(20), window=0.4, step=0.5)
