@@ -118,8 +118,9 @@ class Split:
         source = common.train_source if train else common.val_source
         root = place(common.train_root if train else common.val_root)
         made = settings_below(root) if self.digest and isinstance(root, Path) else {}
-        length = self.dataset.usual_length
-        return {"source": source, "videos": len(self), "digest": self.digest, "length": length, "made": made}
+        dataset = self.dataset
+        about = {"source": source, "videos": len(self), "digest": self.digest, "length": dataset.usual_length}
+        return about | {"made": made, "files": dataset.facts()}
 
     def videos(self) -> Evaluation:
         """Returns the whole list and its truth, without scores."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -130,6 +130,15 @@ class DiskStore:
     def stats(self) -> dict[str, int]:
         """Returns nothing: this store counts nothing."""
         return {}
+
+
+def facts_of_store(store: FrameStore, paths: Iterable[str]) -> dict[str, str]:
+    """Returns what a checkpoint keeps of the frames of a list: a digest, if the store knows it without reading them.
+
+    paths: of the videos of the list, which may name one several times.
+    """
+    known = getattr(store, "contents", None)
+    return {} if known is None else {"contents": known(list(dict.fromkeys(paths)))}
 
 
 def check_store(kind: str, known: Collection[str]) -> None:

@@ -7,7 +7,7 @@ hold the flow from the first frame to the second, with grey levels 0..255 for -b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,12 @@ class FlowStore:
         count = getattr(self.parts[0], "num_frames", None)
         fields = -1 if count is None else count(path)
         return -1 if fields < 0 else fields + 1
+
+    @property
+    def contents(self) -> Callable[[Sequence[str]], str] | None:
+        """The function that returns a digest of the fields of some videos; None where that would mean to read them."""
+        known = [getattr(part, "contents", None) for part in self.parts]
+        return None if None in known else lambda paths: "-".join(one(paths) for one in known if one is not None)
 
     def stats(self) -> dict[str, int]:
         """Returns the counts of both series together."""

@@ -19,6 +19,11 @@ from utils.training.trainer import Trainer
 
 DERIVED = {f"{ROOT_KEY}.{key}" for key in ("batch_size", "accumulate", "test.batch_size")}  # from global_batch
 PRETRAINED = f"{ROOT_KEY}.model.pretrained"
+OTHER_PIXELS = {  # what is known of the files of a list -> what a change of it means
+    "sizes": "some have another number of bytes, so videos were replaced or encoded again",
+    "contents": "the pack has other frames of some videos",
+    "pixels": "this version reads other pixels of some videos",
+}
 
 
 def begins_anew(run: Run) -> bool:
@@ -93,6 +98,8 @@ def _go_on(run: Run, trainer: Trainer, saved: Mapping[str, Any], entries: Mappin
         run.note(f"{done} the {name} list has changed: {change}")
     for name, change in _changed_frames(saved.get("lists"), entries["lists"]):
         run.note(f"{done} what lies in {name}_root has been made anew: {change}")
+    for name, change in _changed_files(saved.get("lists"), entries["lists"]):
+        run.note(f"{done} the files of the {name} list are not those of before: {change}")
     theirs, ours = saved.get("teacher"), entries["teacher"]
     if "teacher" in saved and theirs != ours:
         run.note(f"{done} the teacher has changed: {_teacher(theirs)} -> {_teacher(ours)}")
@@ -171,6 +178,31 @@ def _changed_frames(theirs: Any, ours: Mapping[str, Any]) -> list[tuple[str, str
     return found
 
 
+def _changed_files(theirs: Any, ours: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns for each list of the same videos how their files differ from those that a checkpoint was trained with.
+
+    What is not known of both says nothing.
+    """
+    found: list[tuple[str, str]] = []
+    for name, new in ours.items():
+        old = theirs.get(name) if isinstance(theirs, Mapping) else None
+        if not isinstance(old, Mapping) or old.get("digest") != new["digest"]:
+            continue  # other videos have other files
+        before = old.get("files")
+        if isinstance(before, Mapping):
+            found += [(name, change) for change in _other_files(before, new["files"])]
+    return found
+
+
+def _other_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns how the files of the same videos differ, which datasets.split.Split.about describes."""
+    other = {key for key in now if key in before and before[key] != now[key]}
+    changes = [text for key, text in OTHER_PIXELS.items() if key in other]
+    if changes or "times" not in other or "root" in other:  # a copy elsewhere may have other times
+        return changes
+    return ["they were written again, with as many bytes each; whether their pictures are others is not known"]
+
+
 def _scored_otherwise(saved: Mapping[str, Any], entries: Mapping[str, Any]) -> bool:
     """Returns whether validations are not comparable: other videos, other views, another number."""
     if "preprocessing" in saved and saved["preprocessing"] != entries["preprocessing"]:
@@ -182,5 +214,7 @@ def _scored_otherwise(saved: Mapping[str, Any], entries: Mapping[str, Any]) -> b
     if not isinstance(old, Mapping) or not new:
         return bool(old != new)
     # another version may have kept less; without a manifest, nothing is known of how the frames were made
-    known = [key for key in new if key in old and (key != "made" or (old[key] and new[key]))]
-    return any(old[key] != new[key] for key in known)
+    known = [key for key in new if key in old and key != "files" and (key != "made" or (old[key] and new[key]))]
+    before, now = (one.get("files") or {} for one in (old, new))
+    replaced = any(key in before and before[key] != now[key] for key in now if key in OTHER_PIXELS)
+    return replaced or any(old[key] != new[key] for key in known)

@@ -70,6 +70,18 @@ def test_a_pack_has_the_bytes_of_the_disk(
     assert store.num_frames("v9") == -1 and store.stats() == {} and len(store) == 7
 
 
+def test_the_contents_of_packs_are_those_of_their_frames_however_they_are_packed(frames: Path, tmp_path: Path):
+    one, other = pack(frames, tmp_path / "one"), pack(frames, tmp_path / "other", NAMES[2::-1])
+    assert one.contents(NAMES[:3]) == other.contents(NAMES[:3]) != one.contents(NAMES[1:4])
+    assert one.contents(NAMES[:3]) != one.contents([NAMES[1], NAMES[0], NAMES[2]])
+    first, second = (frames / "v1" / f"img_{number:05d}.jpg" for number in (1, 2))
+    first.rename(frames / "kept")
+    second.rename(first)
+    (frames / "kept").rename(second)
+    assert pack(frames, tmp_path / "turned").contents(NAMES[:3]) != one.contents(NAMES[:3])
+    assert other.contents(["v9"]) != other.contents([])
+
+
 def test_paths_of_any_kind(tmp_path: Path):
     names = ["a b", "视频/舞", os.fsdecode(b"caf\xe9"), "x" * 200]
     for number, name in enumerate(names):
