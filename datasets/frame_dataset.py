@@ -172,9 +172,11 @@ class SampleDataset:
         return None
 
     def facts(self) -> dict[str, str]:
-        """Returns what tells the files of its videos from others of the same names, read in no more than a few seconds.
+        """Returns what tells the files of its videos from others of the same names, without reading these.
 
-        `sizes` and `times` are digests of those of files, `contents` one of frames. By default nothing is known.
+        `sizes` and `times` are digests of those of files, `contents` one of frames, `lengths` one of how many frames
+        each video has, `names` how the files of frames are called, `dumped` what manifests know of their dumps. By
+        default nothing is known.
         """
         return {}
 
@@ -264,7 +266,11 @@ class FrameDataset(SampleDataset):
 
     @override
     def facts(self) -> dict[str, str]:
-        return facts_of_store(self.store, map(self.records.path, range(len(self.records))))
+        paths = list(dict.fromkeys(map(self.records.path, range(len(self.records)))))
+        facts = facts_of_store(self.store, self.records.root, paths)
+        if self.records.spans is not None:  # whose frames follow from the list and the config
+            return facts
+        return facts | {"lengths": hashlib.sha256(np.ascontiguousarray(self.records.num_frames).data).hexdigest()[:32]}
 
     @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:

@@ -161,7 +161,7 @@ class StoredVideos(ListedVideos):
                     f"{where}: nothing says how many frames a second {path!r} has, as no manifest.jsonl of a dump in "
                     f"{records.root} or above it has it; set data.fps"
                 )
-        self._lengths, self._rates, self._begins = lengths, rates, begins
+        self._root, self._lengths, self._rates, self._begins = records.root, lengths, rates, begins
         self.whole = records.with_frames(np.zeros(len(records), np.int32), lengths[videos].astype(np.int32))
 
     @override
@@ -177,7 +177,7 @@ class StoredVideos(ListedVideos):
 
     @override
     def facts(self) -> dict[str, str]:
-        return facts_of_store(self._store, self._paths)
+        return facts_of_store(self._store, self._root, self._paths)
 
     @override
     def moments(self, number: int) -> np.ndarray:

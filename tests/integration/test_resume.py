@@ -207,6 +207,29 @@ def test_packs_of_other_frames_are_said_and_packs_of_the_same_frames_are_not(tmp
 
 
 @pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ("cuda", "auto", "warning: decode is cuda in the checkpoint and cpu here"),
+        ("cpu", "auto", ""),
+        pytest.param("cuda", "cpu", "", marks=pytest.mark.long),  # the changed config is said
+        (None, "cpu", ""),  # older versions did not say it
+    ],
+)
+def test_a_run_that_goes_on_says_when_frames_are_decoded_elsewhere_and_compares_no_scores(
+    begun: Path, before: str | None, now: str, said: str
+) -> None:
+    state = saved(begun)
+    state["state_dict"] = {key.removeprefix("module."): value for key, value in state["state_dict"].items()}
+    state["preprocessing"].pop("decode")
+    state["preprocessing"] |= {} if before is None else {"decode": before}
+    checkpoint.save(begun.parent, state, best=False)
+    assert run(begun, MORE, f"common.data.decode={now}") == 0
+    assert said in log(begun) and ("warning: decode is" in log(begun)) == bool(said)
+    assert ("the next validation counts as the best" in log(begun)) == (before == "cuda")
+    assert saved(begun)["preprocessing"]["decode"] == "cpu"
+
+
+@pytest.mark.parametrize(
     ("change", "best"),
     [("swapped", True), *(pytest.param(*case, marks=pytest.mark.long) for case in (("views", True), ("", False)))],
 )
