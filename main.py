@@ -77,7 +77,8 @@ def train(run: Run, protocols: Protocols) -> int:
     data = open_videos(run, "train", protocols)
     teacher = open_teacher(run, method, data)  # before --fresh moves anything
     saved = load_starting_weights(method, run, data.class_names, protocols["val"].as_dict())
-    entries = about_network(method, run.config.raw, protocols["val"].as_dict(), data.class_names)
+    run.prepare(method, data, val)
+    entries = about_network(method, run.config.raw, protocols["val"].as_dict() | data.decoding, data.class_names)
     entries |= run.about_training(network_cost(method, **protocols), data, val, teacher=teacher)
     trainer = make_trainer(method, common, data, rank=rank, precision=precision, teacher=teacher)
     resume.restore(run, trainer, saved, entries)
@@ -86,7 +87,6 @@ def train(run: Run, protocols: Protocols) -> int:
         return 0
     folder.begin(trainer.state.step, entries["run"] | {"config": run.config.raw})
     folder.log(summary(common, trainer.rates, len(data), rank.world_size, entries["run"]))
-    run.prepare(method, data, val)
     pictures = EventPictures(folder, trainer, data.class_names)
     batches = data.train_batches(rank, method, start=trainer.state.step, stop=trainer.total, also_validating=val)
     with StopEarly(common.time_limit) as stop, profiled(run.args.profile, folder) as profiler_step:
@@ -132,7 +132,7 @@ def fusion_member(run: Run, path: Path) -> Evaluation:
 def score_checkpoint(run: Run, val: Split, path: Path) -> Evaluation:
     """Scores the validation list with the weights at `path`."""
     method, precision = prepare_method(run)
-    run.folder.log(load_weights(method, path, run, val.class_names, val.protocol.as_dict()).summary())
+    run.folder.log(load_weights(method, path, run, val).summary())
     return run.score(method, val, precision, str(path))
 
 

@@ -14,6 +14,7 @@ from datasets.video_dataset import VideoDataset
 from datasets.videos.reader import lacks_torchcodec
 from utils.processes.session import gather_objects
 from utils.system import cores
+from utils.transforms.gpu_decode import COLOURS, DECODED
 
 BATCHES = 4  # that are decoded in both ways; the first one, which also loads libraries, is not counted
 
@@ -25,10 +26,12 @@ def choose_decoder(
     log: Callable[[str], None],
     *,
     workers: int,
+    before: str | None = None,
 ) -> Literal["cpu", "cuda"]:
     """Returns where batches are ready sooner, the same in all processes, and logs why.
 
     batches: the first ones. device, workers: of this process.
+    before: where a checkpoint's frames were decoded, which holds where it can: colours differ.
     """
     said = "data.decode: auto chooses cpu: "
     if device.type != "cuda":
@@ -40,12 +43,15 @@ def choose_decoder(
     if isinstance(dataset, VideoDataset) and (why := lacks_torchcodec()):
         log(f"{said}torchcodec, which decodes videos on a GPU, cannot be used: {why}")
         return "cpu"
+    if before in DECODED:
+        log(f"data.decode: auto takes {before}, as the checkpoint has it")
+        return "cuda" if before == "cuda" else "cpu"
     measured = gather_objects(measure(dataset, batches, workers=workers, device=device))
     in_workers, on_gpu = np.mean(measured, axis=0).tolist()
     chosen: Literal["cpu", "cuda"] = "cuda" if on_gpu < in_workers else "cpu"
     log(
         f"data.decode: auto chooses {chosen}: a batch takes {in_workers * 1000:.0f} ms in the workers of a process and "
-        f"{on_gpu * 1000:.0f} ms on its GPU; colours differ slightly, so set decode: {chosen} to keep it"
+        f"{on_gpu * 1000:.0f} ms on its GPU; {COLOURS}, so set decode: {chosen} to keep it"
     )
     return chosen
 

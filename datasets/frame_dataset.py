@@ -20,7 +20,7 @@ from typing_extensions import override
 from datasets.lists.records import RecordList
 from datasets.protocol import ClipProtocol
 from datasets.sampling.rules import SAMPLING, get_rule
-from datasets.stores.disk import FrameStore
+from datasets.stores.disk import FrameStore, facts_of_store
 from datasets.stores.flow import field_pictures
 from utils.clip_spec import ClipSpec
 from utils.errors import ConfigError, FrameError
@@ -171,6 +171,15 @@ class SampleDataset:
         """
         return None
 
+    def facts(self) -> dict[str, str]:
+        """Returns what tells the files of its videos from others of the same names, without reading these.
+
+        `sizes` and `times` are digests of those of files, `contents` one of frames, `lengths` one of how many frames
+        each video has, `names` how the files of frames are called, `dumped` what manifests know of their dumps. By
+        default nothing is known.
+        """
+        return {}
+
     def fingerprints(self, key: Key) -> list[list[bytes]]:
         """Returns what a sample's pixels are made of without decoding it: a hash of each frame of each of its clips.
 
@@ -254,6 +263,14 @@ class FrameDataset(SampleDataset):
         if rng is None:
             return rule.pick(num_frames, self.clip, self.num_clips)
         return rule.draw(num_frames, self.clip, rng)[None]
+
+    @override
+    def facts(self) -> dict[str, str]:
+        paths = list(dict.fromkeys(map(self.records.path, range(len(self.records)))))
+        facts = facts_of_store(self.store, self.records.root, paths)
+        if self.records.spans is not None:  # whose frames follow from the list and the config
+            return facts
+        return facts | {"lengths": hashlib.sha256(np.ascontiguousarray(self.records.num_frames).data).hexdigest()[:32]}
 
     @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:

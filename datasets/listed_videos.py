@@ -16,9 +16,9 @@ from typing_extensions import override
 
 from datasets.lists.records import RecordList
 from datasets.places.files import versioned
-from datasets.stores.disk import FrameStore
+from datasets.stores.disk import FrameStore, facts_of_store
 from datasets.stores.spans import lengths_and_times
-from datasets.videos.index import VideoIndex, identity, index_videos
+from datasets.videos.index import VideoIndex, facts_of, identity, index_videos
 from datasets.videos.video import TimedFrame, Video
 from utils.errors import FrameError, ListError
 from utils.transforms.image import MAX_PIXELS, decode_image
@@ -58,6 +58,10 @@ class ListedVideos(ABC):
         """Returns what tells the frames of a video and their times from all others. Raises: FrameError."""
 
     @abstractmethod
+    def facts(self) -> dict[str, str]:
+        """Returns what tells all of them from others of the same names, as SampleDataset.facts has it."""
+
+    @abstractmethod
     def moments(self, number: int) -> np.ndarray:
         """Returns the seconds at which each frame begins and the last one ends, float64 (frames + 1,).
 
@@ -87,7 +91,7 @@ class EncodedVideos(ListedVideos):
 
     def __init__(self, records: RecordList, *, cache: str | None = None) -> None:
         self._paths = [records.full_path(row) for row in first_rows(records).values()]
-        self._cache = cache
+        self._cache, self._root = cache, str(records.root)
 
     @cached_property
     def _versioned(self) -> list[str]:
@@ -104,6 +108,10 @@ class EncodedVideos(ListedVideos):
     @override
     def version(self, number: int) -> bytes:
         return identity(self._versioned[number])
+
+    @override
+    def facts(self) -> dict[str, str]:
+        return facts_of(self._versioned) | {"root": self._root}
 
     @override
     def moments(self, number: int) -> np.ndarray:
@@ -153,7 +161,7 @@ class StoredVideos(ListedVideos):
                     f"{where}: nothing says how many frames a second {path!r} has, as no manifest.jsonl of a dump in "
                     f"{records.root} or above it has it; set data.fps"
                 )
-        self._lengths, self._rates, self._begins = lengths, rates, begins
+        self._root, self._lengths, self._rates, self._begins = records.root, lengths, rates, begins
         self.whole = records.with_frames(np.zeros(len(records), np.int32), lengths[videos].astype(np.int32))
 
     @override
@@ -166,6 +174,10 @@ class StoredVideos(ListedVideos):
         for data in self._encoded(number):
             digest.update(len(data).to_bytes(8, "little") + data)
         return digest.digest()
+
+    @override
+    def facts(self) -> dict[str, str]:
+        return facts_of_store(self._store, self._root, self._paths)
 
     @override
     def moments(self, number: int) -> np.ndarray:

@@ -44,6 +44,7 @@ from utils.scoring.evaluation import Evaluation
 from utils.scoring.label_sets import LabelSets
 from utils.scoring.task import task_for
 from utils.training.batch import Batch
+from utils.transforms.gpu_decode import COLOURS, DECODED
 
 Protocols = dict[str, ClipProtocol]  # of the lists "train" and "val"
 FAKE_VIDEOS = {"train": 512, "val": 64}
@@ -77,6 +78,11 @@ class Split:
         if window is not None:
             order = f", {len(window.starts)} tars shuffled, and their videos in windows of {window.length}"
         return f"{self.dataset.description}, {self.description}{order}"
+
+    @property
+    def decoding(self) -> dict[str, str]:
+        """The entry of a checkpoint's protocol that says where frames are decoded, cpu or cuda, after `prepare`."""
+        return {"decode": "cuda" if getattr(self.dataset, "encoded", False) else "cpu"}  # whole videos have no choice
 
     def store_counts(self) -> dict[str, int]:
         """Returns what the frame store has counted since the start, over all workers; empty if it counts nothing."""
@@ -118,8 +124,9 @@ class Split:
         source = common.train_source if train else common.val_source
         root = place(common.train_root if train else common.val_root)
         made = settings_below(root) if self.digest and isinstance(root, Path) else {}
-        length = self.dataset.usual_length
-        return {"source": source, "videos": len(self), "digest": self.digest, "length": length, "made": made}
+        dataset = self.dataset
+        about = {"source": source, "videos": len(self), "digest": self.digest, "length": dataset.usual_length}
+        return about | {"made": made, "files": dataset.facts()}
 
     def videos(self) -> Evaluation:
         """Returns the whole list and its truth, without scores."""
@@ -133,7 +140,8 @@ class Split:
         """Makes what the list needs before its first batch. `log` takes lines about it.
 
         That is, the features of whole videos that data.feature_cache lacks, and, with data.decode: auto, where frames
-        are decoded. decided: where they are for the lists that were prepared before, which the others follow.
+        are decoded. decided: `decode`, where they are for the lists that were prepared before, which the others follow;
+            `before`, where they were for the checkpoint that a run goes on from or scores.
 
         Raises: ListError when more videos are damaged, or end before a span, than bad_frame_budget allows.
         """
@@ -141,11 +149,14 @@ class Split:
             self.dataset.compute(network, device, log)
             _check_readable(self.dataset.faults, allowed=self.common.bad_frame_budget)
         elif self.common.data.decode == "auto" and isinstance(self.dataset, FrameDataset | VideoDataset):
+            before = decided.pop("before", None)
             if "decode" not in decided:
                 stream = TrainStream(len(self), self.protocol.batch_size, seed=self.common.seed)
                 batches = [stream.step(step) for step in range(BATCHES)]
-                workers = self.common.workers
-                decided["decode"] = choose_decoder(self.dataset, batches, device, log, workers=workers)
+                given: dict[str, Any] = {"workers": self.common.workers, "before": before}
+                decided["decode"] = choose_decoder(self.dataset, batches, device, log, **given)
+            if before in DECODED and before != decided["decode"]:
+                log(f"warning: decode is {before} in the checkpoint and {decided['decode']} here: {COLOURS}")
             self.dataset.encoded = decided["decode"] == "cuda"
 
     def train_batches(

@@ -257,6 +257,10 @@ class VideoDataset(SampleDataset):
                     yield place(self._videos.full_path(row)), times, clip
 
     @override
+    def facts(self) -> dict[str, str]:
+        return self.index.facts | {"root": str(self._videos.root)}
+
+    @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:
         index = _row(key)
         file = identity(versioned([self._videos.full_path(index)])[0]) + self._decoder.encode()

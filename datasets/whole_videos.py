@@ -190,6 +190,10 @@ class WholeVideos:
         """Returns no lengths: windows have one of their own."""
         return {}
 
+    def facts(self) -> dict[str, str]:
+        """Returns what tells the videos from others of the same names, as SampleDataset.facts has it."""
+        return self._videos.facts()
+
     def path(self, index: int) -> str:
         """Returns the path of one video as the list has it."""
         return self._paths[index]

@@ -32,6 +32,7 @@ from utils.published.registry import published_as
 from utils.run import checkpoint, resume
 from utils.run.context import Run
 from utils.torch_file import hash_of
+from utils.transforms.gpu_decode import COLOURS, DECODED
 
 # what the `test` section of a config chooses: entry of a stored protocol -> key of `test`
 CHOICES = {
@@ -114,11 +115,18 @@ def about_weights(
     return _start_from(method, path_or_name, args, config.common, None, protocol, new_head=args.new_head).warnings
 
 
-def load_weights(
-    method: Method, path: Path, run: Run, class_names: Sequence[str] | None, protocol: Mapping[str, Any]
-) -> LoadReport:
-    """Fills a method from a file of ours or of any published project, for an evaluation by `protocol`."""
-    report = score_from(method, path, run.args, run.common, class_names, protocol)
+def load_weights(method: Method, path: Path, run: Run, videos: Any) -> LoadReport:
+    """Fills a method from a file of ours or of any published project, for an evaluation.
+
+    videos: that will be scored, a datasets.split.Split. If the training validated by the same list, and this or what it
+        names has changed since, that is a warning.
+    """
+    report = score_from(method, path, run.args, run.common, videos.class_names, videos.protocol.as_dict())
+    run.decided["before"] = report.decoded
+    about, theirs = videos.about(), report.lists.get(videos.name)
+    if about["digest"] and isinstance(theirs, Mapping) and theirs.get("source") == about["source"]:
+        changes = resume.changed_data({videos.name: theirs}, {videos.name: about})
+        report.warnings += [f"since it was written, {change}" for change in changes]
     _to_device(method, run)
     return report
 
@@ -134,7 +142,8 @@ def score_from(
     """Fills a method from a file as `fill_for_scoring` does, with what the command line allows."""
     file = load_checkpoint_file(path, trust_pickle=args.trust_pickle)
     strict = not args.not_strict
-    return fill_for_scoring(method, file, protocol, common.test, class_names=class_names, strict=strict)
+    scored = {**protocol, "decode": common.data.decode}
+    return fill_for_scoring(method, file, scored, common.test, class_names=class_names, strict=strict)
 
 
 def fill_for_scoring(
@@ -150,7 +159,7 @@ def fill_for_scoring(
 
     What `test` in the config chooses, such as the number of clips, is noted in the report.
 
-    protocol: that of the scores, as ClipProtocol.as_dict returns it.
+    protocol: that of the scores, as ClipProtocol.as_dict returns it, with `decode`, where frames are decoded.
     strict: missing weights are an error, and so is another shift, mean or size than the network was trained for;
         otherwise they are warnings in the report.
     Raises: CheckpointError like load_into, and for a file without a classifier, whose scores would be random.
@@ -163,6 +172,12 @@ def fill_for_scoring(
         raise CheckpointError(f"{file.path}: has no classifier for these classes, so its scores would be random")
     report.notes += [f"test protocol: {text}" for text in chosen]
     report.warnings += [f"{text}: scores will differ" for text in wrong]
+    report.lists = lists if isinstance(lists := file.others.get("lists"), Mapping) else {}
+    theirs, ours = file.protocol.get("decode"), protocol.get("decode", "cpu")
+    if theirs in DECODED:
+        report.decoded = str(theirs)
+        if ours in DECODED and ours != theirs:  # auto decides later, and takes what the file has where it can
+            report.warnings.append(f"decode is {theirs} in the file and {ours} here: {COLOURS}")
     return report
 
 
@@ -176,7 +191,7 @@ def compare_protocol(file: RawCheckpoint, protocol: Mapping[str, Any], test: Tes
     named = {key for key in CHOICES.values() if getattr(test, key) is not None} | {*file.test}
     wrong: list[str] = []
     chosen: list[str] = []
-    for key in sorted(ours.keys() & theirs.keys()):
+    for key in sorted((ours.keys() & theirs.keys()) - {"decode"}):
         if ours[key] != theirs[key]:
             free = key in ALWAYS_CHOSEN or CHOICES.get(key) in named
             (chosen if free else wrong).append(f"{key} is {theirs[key]} in the file and {ours[key]} here")
@@ -217,6 +232,7 @@ def load_starting_weights(
             report = _start_from(method, path, args, run.common, class_names, protocol, new_head=False)
         except CheckpointError as error:
             raise resume.misfit(error, path, changes) from None
+        run.decided["before"] = resume.decoded(saved)
         for text in report.warnings:
             folder.warn(text)
         others = f"; --load-path {args.load_path} is not looked at" if args.load_path else ""
@@ -228,6 +244,7 @@ def load_starting_weights(
         if args.recover:
             saved = checkpoint.load_to_resume(path)
             resume.tell_changes(run, saved)
+            run.decided["before"] = resume.decoded(saved)
     elif run.common.model.pretrained:
         report = _start_from_pretrained(method, run.common)
         folder.log(report.summary())

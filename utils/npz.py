@@ -20,6 +20,17 @@ from utils.files import DAMAGED
 FREE_BYTES, MOST_TIMES = 64 << 20, 100
 
 
+def names_in(path: Path) -> list[str]:
+    """Returns the names of the arrays of an .npz file. Raises: ValueError for a damaged one; OSError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except OSError:
+        raise
+    except (*DAMAGED, MemoryError) as error:
+        raise ValueError(f"{path}: damaged, or not what is expected ({error})") from None
+
+
 def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Returns these arrays of an .npz file.
 

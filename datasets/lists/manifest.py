@@ -10,10 +10,11 @@ files as one, and the next run of a single machine joins them.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from utils.errors import UserError
 from utils.files import atomic_write
 
 MANIFEST = "manifest.jsonl"
+FLOW_MANIFEST = "manifest_flow.jsonl"  # of tools/dump_flow.py, in the same folder
 FORMAT = 1
 _MOST = 1 << 31  # frames, in all or per second
 _NOT_SETTINGS = ("kind", "format", "tool", "videos", "lists", "trade")  # of a header
@@ -44,8 +46,18 @@ def parts_of(folder: Path, name: str = MANIFEST) -> dict[Part, Path]:
 
 
 def header_of(path: Path) -> dict[str, Any]:
-    """Returns the first header of a manifest, {} if it is still to be written. Raises UserError."""
-    return next((one for one in _entries(path) if not isinstance(one, bytes) and one["kind"] == "header"), {})
+    """Returns the header of a manifest, {} if it is still to be written. Raises UserError.
+
+    Of several, which a killed run of an older version has left, the last one holds.
+    """
+    found: dict[str, Any] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            # only headers, as manifests of a million videos take seconds
+            if number == 1 or line.startswith(b'{"kind": "header"'):
+                entry = _entry(path, number, line)
+                found = found if isinstance(entry, bytes) or entry["kind"] != "header" else entry
+    return found
 
 
 def settings_below(root: Path) -> dict[str, Any]:
@@ -76,7 +88,7 @@ class Manifest:
         self.header: dict[str, Any] = {}
         self.videos: dict[str, dict[str, Any]] = {}
         self._file: Any = None
-        self._torn = 0
+        self._torn = self._headers = 0  # bytes, and number, in the file at `path`
         self._parts = list(parts_of(folder, name).values()) if part is None else []
         self._own: dict[str, dict[str, Any]] = {}  # what the file at `path` holds when the run is over
         if part is not None and (folder / name).exists():
@@ -84,33 +96,38 @@ class Manifest:
             self.videos, self._own = self._own, {}
         for path in (self.path, *self._parts):  # a part is newer than what was joined before it began
             if path.exists():
-                torn = self._read(path)
-                self._torn = torn if path == self.path else self._torn
+                torn, headers = self._read(path)
+                if path == self.path:
+                    self._torn, self._headers = torn, headers
         self.videos.update(self._own)
 
-    def _read(self, path: Path) -> int:
-        """Reads one file, and returns how many bytes of its last line were written before it was torn off."""
+    def _read(self, path: Path) -> tuple[int, int]:
+        """Reads one file.
+
+        Returns how many bytes of its last line were written before it was torn off, and how many headers it has.
+        """
+        headers = 0
         for entry in _entries(path):
             if isinstance(entry, bytes):
-                return len(entry)
+                return len(entry), headers
             if entry["kind"] == "header":
                 self.header = entry
+                headers += 1
             else:
                 self._own[entry["video"]] = entry
-        return 0
+        return 0, headers
 
     def open(self, header: Mapping[str, Any]) -> None:
-        """Begins a run: joins the files of parts, appends its header and keeps the file open for `add`."""
-        if self._parts:
+        """Begins a run: joins the files of parts, replaces the header and keeps the file open for `add`."""
+        before, self.header = self.header, {"kind": "header", "format": FORMAT, **header}
+        if self._parts or before != self.header or self._headers != 1:
             self._rewrite()
             for path in self._parts:
                 path.unlink()
-            self._parts = []
+            self._parts, self._headers = [], 1
         elif self._torn:
             os.truncate(self.path, self.path.stat().st_size - self._torn)
         self._file = self.path.open("ab")
-        self.header = {"kind": "header", "format": FORMAT, **header}
-        self._write(self.header)
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Appends the line of one video, which replaces its earlier line."""
@@ -169,12 +186,43 @@ def dumped_below(root: Path) -> Iterator[Dumped]:
     It reads the manifest in `root` or in the folder above it, with those of parts, one line at a time; of several lines
     of one video the last one holds. Without a manifest nothing is yielded. Raises UserError for a damaged one.
     """
+    for file, prefix in _manifests(root, MANIFEST):
+        yield from _dumped(file, prefix)
+
+
+def _manifests(root: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """Yields the manifests in `root` or in the folder above it, with how the videos in `root` begin there."""
     for folder, prefix in ((root, ""), (root.parent, f"{root.name}/")):
-        files = [*([folder / MANIFEST] if (folder / MANIFEST).is_file() else []), *parts_of(folder).values()]
+        files = [*([folder / name] if (folder / name).is_file() else []), *parts_of(folder, name).values()]
         if files:
-            for file in files:
-                yield from _dumped(file, prefix)
+            yield from ((file, prefix) for file in files)
             return
+
+
+def dumps_of(root: Path, paths: Sequence[str], name: str = MANIFEST) -> str:
+    """Returns a digest of the files that videos were dumped from, and of how; "" if no manifest knows any of them.
+
+    A million videos take about 13 s. A damaged manifest says nothing.
+
+    paths: below `root`.
+    """
+    places, about = {path: place for place, path in enumerate(paths)}, [b"?"] * len(paths)
+    with contextlib.suppress(UserError, OSError):
+        for file, prefix in _manifests(root, name):
+            for entry in _entries(file):
+                if isinstance(entry, bytes) or entry["kind"] == "header" or not entry["video"].startswith(prefix):
+                    continue
+                if (place := places.get(entry["video"].removeprefix(prefix))) is not None:
+                    about[place] = _dump_of(entry)
+        if any(one != b"?" for one in about):
+            return hashlib.sha256(b"\n".join(about)).hexdigest()[:32]
+    return ""
+
+
+def _dump_of(entry: Mapping[str, Any]) -> bytes:
+    keys = ("sha256", "start", "end", "settings", "version", "frames", "fields")
+    bits = entry.get("bits", 8)  # which older versions wrote of no video
+    return json.dumps([*(entry.get(key) for key in keys), bits], sort_keys=True).encode()
 
 
 def _dumped(file: Path, prefix: str) -> Iterator[Dumped]:
@@ -198,16 +246,20 @@ def _entries(path: Path) -> Iterator[dict[str, Any] | bytes]:
     """Yields the lines of a manifest; a last one that was torn off as its bytes. Raises UserError."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                yield line
+            yield (entry := _entry(path, number, line))
+            if isinstance(entry, bytes):
                 return
-            try:
-                entry = json.loads(line)
-                _ = os.fsencode(entry["video"]) if entry["kind"] != "header" else entry["format"]
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise UserError(
-                    f"{path}:{number}: is not a line of a manifest ({error}); restore or remove it"
-                ) from error
-            if entry["kind"] == "header" and entry["format"] != FORMAT:
-                raise UserError(f"{path}: has format {entry['format']}, but this version reads format {FORMAT}")
-            yield entry
+
+
+def _entry(path: Path, number: int, line: bytes) -> dict[str, Any] | bytes:
+    """Returns what a line of a manifest says, or its bytes if it was torn off. Raises UserError."""
+    if not line.endswith(b"\n"):
+        return line
+    try:
+        entry: dict[str, Any] = json.loads(line)
+        _ = os.fsencode(entry["video"]) if entry["kind"] != "header" else entry["format"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}:{number}: is not a line of a manifest ({error}); restore or remove it") from error
+    if entry["kind"] == "header" and entry["format"] != FORMAT:
+        raise UserError(f"{path}: has format {entry['format']}, but this version reads format {FORMAT}")
+    return entry

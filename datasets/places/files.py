@@ -213,7 +213,7 @@ def versioned(paths: Sequence[str]) -> list[str]:
             _, start, stop = _extent(path)
             return f"{_version((split_member(path) or (path,))[0])}-{start}-{stop}"
         except FrameError:
-            return f"unknown-{time.time_ns()}"
+            return f"{_UNKNOWN}{time.time_ns()}"
 
     marked = {path: f"{path}{_MARK}{version(path)}" for path in found}
     return [marked.get(path, path) for path in paths]
@@ -222,6 +222,18 @@ def versioned(paths: Sequence[str]) -> list[str]:
 def has_version(path: str) -> bool:
     """Returns whether `versioned` has put a version behind a path."""
     return _MARK in path
+
+
+def size_and_version(path: str) -> tuple[int, str]:
+    """Returns how many bytes a file has, and its version, or that of its tar, which `versioned` has put behind it.
+
+    They are -1 and "" for a file of which nothing is known.
+    """
+    version = path.partition(_MARK)[2]
+    if version.startswith(_UNKNOWN):
+        return -1, ""
+    mark, start, stop = version.rsplit("-", 2)
+    return int(stop) - int(start), mark
 
 
 def without_version(path: str | os.PathLike[str]) -> Place:
@@ -245,6 +257,7 @@ def local_copy(path: Place) -> Path:
 
 
 _MARK = "\x1fversion="  # behind a path
+_UNKNOWN = "unknown-"  # begins the version of a file that cannot be looked at
 _NOT_THERE = ": no such file"
 _NOT_IN_TAR = ": is not in the tar"
 

@@ -16,8 +16,9 @@ from typing import Protocol
 
 import numpy as np
 
+from datasets.lists.manifest import MANIFEST, dumps_of
 from datasets.places.files import exists, is_plain, read_all, read_bytes
-from datasets.places.place import join, place
+from datasets.places.place import Place, join, place
 from datasets.stores.frame_names import list_numbers
 from utils.config.build import check_name
 from utils.errors import ConfigError, FrameError, UserError
@@ -82,6 +83,11 @@ class DiskStore:
         self.first_frame = first_frame
         self._sums_name = None if template is None else sums_name(template)
 
+    @property
+    def names(self) -> str:
+        """The names of the files of frames; "" if each record is one."""
+        return "" if self.template is None else f"{self.template} from {self.first_frame}"
+
     def frame_name(self, path: str, index: int) -> str:
         """Returns the file of one frame."""
         return self._file(self._folder(path), int(index))
@@ -130,6 +136,21 @@ class DiskStore:
     def stats(self) -> dict[str, int]:
         """Returns nothing: this store counts nothing."""
         return {}
+
+
+def facts_of_store(store: FrameStore, root: Place, paths: Sequence[str]) -> dict[str, str]:
+    """Returns what a checkpoint keeps of the frames of a list: their names, and a digest if it takes no reading them.
+
+    root, paths: of the videos of the list, each once.
+    """
+    known, names = getattr(store, "contents", None), getattr(store, "names", "")
+    facts = {"names": names} if names else {}
+    if known is not None:
+        return facts | {"contents": known(paths)}
+    manifests = getattr(store, "manifests", (MANIFEST,))
+    if isinstance(root, Path) and any(dumped := [dumps_of(root, paths, name) for name in manifests]):
+        facts["dumped"] = "-".join(dumped)
+    return facts
 
 
 def check_store(kind: str, known: Collection[str]) -> None:

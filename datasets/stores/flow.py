@@ -7,12 +7,13 @@ hold the flow from the first frame to the second, with grey levels 0..255 for -b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from datasets.lists.manifest import FLOW_MANIFEST, MANIFEST
 from datasets.lists.records import RecordList
 from datasets.stores.disk import FrameStore
 from datasets.stores.frame_names import FLOW_PAIRS, FolderNames, detect_template, normalise_template, probe
@@ -23,9 +24,13 @@ DUMP = "tools/dump_flow.py computes it from the frames"
 
 
 class FlowStore:
-    """Joins the stores of the x and the y pictures: picture 2 i is the x, and picture 2 i + 1 the y, of field i."""
+    """Joins the stores of the x and the y pictures: picture 2 i is the x, and picture 2 i + 1 the y, of field i.
+
+    manifests: names of what says how the pictures were made; those of flow are made of frames.
+    """
 
     reads_files = True
+    manifests = (MANIFEST, FLOW_MANIFEST)
 
     def __init__(self, x: FrameStore, y: FrameStore) -> None:
         self.parts = (x, y)
@@ -45,6 +50,17 @@ class FlowStore:
         count = getattr(self.parts[0], "num_frames", None)
         fields = -1 if count is None else count(path)
         return -1 if fields < 0 else fields + 1
+
+    @property
+    def names(self) -> str:
+        """The names of the files of fields, as the two stores have them."""
+        return ", ".join(filter(None, (getattr(part, "names", "") for part in self.parts)))
+
+    @property
+    def contents(self) -> Callable[[Sequence[str]], str] | None:
+        """The function that returns a digest of the fields of some videos; None where that would mean to read them."""
+        known = [getattr(part, "contents", None) for part in self.parts]
+        return None if None in known else lambda paths: "-".join(one(paths) for one in known if one is not None)
 
     def stats(self) -> dict[str, int]:
         """Returns the counts of both series together."""

@@ -22,6 +22,7 @@ from datasets.stores.packed import FORMAT, INDEX, path_hash
 from utils.errors import UserError
 from utils.flat_file import is_offsets, open_arrays, save_arrays
 
+_STAMPS = "of frames"  # in the description of a shard
 _log = logging.getLogger(__name__)
 
 
@@ -31,7 +32,7 @@ class PackedVideo:
 
     path: the video's path in the list.
     frames: its encoded frames.
-    stamp: time of its folder in ns, by which the next run sees whether it has changed.
+    stamp: digest of the names, sizes and times of its frames, by which the next run sees whether it has changed.
     """
 
     path: str
@@ -44,11 +45,12 @@ class _Shard:
     """Describes one shard; all lists are in the order of its videos.
 
     name: of its file.
-    names, stamps, counts: path, time and number of frames of each video.
+    names, stamps, counts: path, stamp and number of frames of each video.
     starts: where each video begins in the file.
     sizes, sums: size and checksum of each frame, one array per video.
     bytes: size of the file.
     finished: when it was, in ns.
+    by_folder: whether the stamps are the times of folders in ns, which older versions kept.
     """
 
     name: str
@@ -60,6 +62,7 @@ class _Shard:
     sums: list[np.ndarray] = field(default_factory=list)
     bytes: int = 0
     finished: int = 0
+    by_folder: bool = False
 
 
 class PackWriter:
@@ -72,18 +75,25 @@ class PackWriter:
             torn.unlink()
         found = map(_load_whole, sorted(folder.glob("shard_*.idx")))
         self._shards = [shard for shard in found if shard is not None]
-        self.known: dict[bytes, tuple[int, int, int]] = {}  # path -> (number of frames, stamp, when it was packed)
+        self.known: dict[bytes, tuple[int, int, _Shard]] = {}  # path -> (number of frames, stamp, its newest shard)
         for shard in self._shards:
             self._know(shard)
 
     def _know(self, shard: _Shard) -> None:
         about = zip(shard.names, shard.counts, shard.stamps, strict=True)
-        self.known.update({name: (count, stamp, shard.finished) for name, count, stamp in about})
+        self.known.update({name: (count, stamp, shard) for name, count, stamp in about})
 
-    def has(self, path: str, frames: int, stamp: int, newest: int = 0) -> bool:
-        """Returns whether this video is packed already and has not changed. newest: time of its newest frame in ns."""
+    def has(self, path: str, frames: int, stamp: int, *, folder: int = 0, newest: int = 0) -> bool:
+        """Returns whether this video is packed already and has not changed.
+
+        folder, newest: times of its folder and of its newest frame in ns, by which shards of older versions know it.
+        """
         found = self.known.get(os.fsencode(path))
-        return found is not None and found[:2] == (frames, stamp) and newest <= found[2]
+        if found is None or found[0] != frames:
+            return False
+        if found[2].by_folder:
+            return found[1] == folder and newest <= found[2].finished
+        return found[1] == stamp
 
     def write(self, videos: Iterable[PackedVideo]) -> Iterator[PackedVideo]:
         """Packs the videos and yields each of them after it is written; finished shards stay even if a later one fails.
@@ -157,7 +167,7 @@ class PackWriter:
         (self.folder / f"{shard.name}.tmp").replace(self.folder / shard.name)
         save_arrays(
             self.folder / shard.name.replace(".bin", ".idx"),
-            {"format": FORMAT, "bytes": shard.bytes},
+            {"format": FORMAT, "bytes": shard.bytes, "stamps": _STAMPS},
             {
                 "names": np.frombuffer(b"".join(shard.names), np.uint8),
                 "name_offsets": _offsets([len(name) for name in shard.names]),
@@ -236,6 +246,7 @@ def _load(path: Path) -> _Shard:
         np.split(arrays["sums"], ends[1:-1]),
         size,
         path.stat().st_mtime_ns,
+        header.get("stamps") != _STAMPS,
     )
 
 

@@ -142,6 +142,12 @@ def _first_video(container: av.container.InputContainer, path: Place | str) -> I
             raise FrameError(f"{path}: cannot be decoded: {error.strerror or error}") from error
 
 
+def bits_of(stream: av.VideoStream) -> int:
+    """Returns how many bits a colour of an opened video has, by which `Converter` chooses how it is converted."""
+    pixels = stream.codec_context.format
+    return pixels.components[0].bits if pixels is not None and pixels.components else _BITS
+
+
 def decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     """Yields the frames in display order.
 

@@ -16,10 +16,11 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from datasets.places.files import has_version, without_version
+from datasets.places.files import has_version, size_and_version, without_version
 from datasets.places.place import default_cache_folder
 from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.scanned import DIGEST, Others, Scanned, ScannedVideos, Writer, open_all
@@ -40,10 +41,11 @@ class VideoIndex:
     scanned: all that is known.
     rows: int64 (videos,), where each one is in it.
     errors: the reasons why videos cannot be read, by their position.
+    facts: as `facts_of` returns them, from when the files were looked at.
     """
 
-    def __init__(self, scanned: ScannedVideos, rows: np.ndarray, errors: dict[int, str]) -> None:
-        self._scanned, self._rows, self.errors = scanned, rows, errors
+    def __init__(self, scanned: ScannedVideos, rows: np.ndarray, errors: dict[int, str], facts: dict[str, str]) -> None:
+        self._scanned, self._rows, self.errors, self.facts = scanned, rows, errors, facts
         self._last: tuple[int, VideoTimes] | None = None  # the spans of a video follow each other in many lists
 
     def __len__(self) -> int:
@@ -79,7 +81,7 @@ def index_videos(
     threads: number of threads that scan; by default one per core.
     """
     folder = Path(cache) if cache is not None else default_cache_folder()
-    digests, missing = _identities(paths)
+    digests, missing, facts = _identities(paths)
     failed: dict[bytes, str] = {}
     with _one_scan:
         scanned, faults = open_all(folder)
@@ -108,7 +110,7 @@ def index_videos(
         reason = failed[digests[place].tobytes()] if rows[place] < 0 else scanned.get(int(rows[place]))
         assert isinstance(reason, str)
         errors[place] = f"{_shown(paths[place])}: {reason}"
-    return VideoIndex(scanned, rows, dict(sorted(errors.items())))
+    return VideoIndex(scanned, rows, dict(sorted(errors.items())), facts)
 
 
 class _Scan:
@@ -212,13 +214,26 @@ def _shown(path: str) -> str:
     return str(without_version(path)) if has_version(path) else path
 
 
-def _identities(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the identities of files, uint8 (n, DIGEST), and which files are missing, bool (n,)."""
-    digests, missing = bytearray(), np.zeros(len(paths), bool)
+def _identities(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Returns the identities of files, uint8 (n, DIGEST), which ones are missing, bool (n,), and facts of all."""
+    digests, missing, sizes, times = bytearray(), np.zeros(len(paths), bool), hashlib.sha256(), hashlib.sha256()
     for place in range(len(paths)):
-        digest, missing[place] = _identity(paths[place])
-        digests += digest
-    return np.frombuffer(digests, np.uint8).reshape(-1, DIGEST), missing
+        looked = _look(paths[place])
+        digests += looked.digest
+        missing[place] = looked.missing
+        sizes.update(b"%d " % looked.size)
+        times.update(looked.version + b" ")
+    facts = {"sizes": sizes.hexdigest()[:32], "times": times.hexdigest()[:32], "pixels": PIXELS.decode()}
+    return np.frombuffer(digests, np.uint8).reshape(-1, DIGEST), missing, facts
+
+
+def facts_of(paths: Sequence[str]) -> dict[str, str]:
+    """Returns what a checkpoint keeps of the files of a list, wherever they lie: digests of their sizes and times.
+
+    paths: as for `index_videos`, in the order of the list. The sizes are the same in a copy of the files. `pixels` is
+    what changes when the readers give other pixels of the same file.
+    """
+    return _identities(paths)[2]
 
 
 def identity(path: str) -> bytes:
@@ -226,16 +241,28 @@ def identity(path: str) -> bytes:
 
     A missing file is hashed as missing.
     """
-    return _identity(path)[0] + PIXELS
+    return _look(path).digest + PIXELS
 
 
-def _identity(path: str) -> tuple[bytes, bool]:
+class _Looked(NamedTuple):
+    """Holds what a look at a file tells: its identity, whether it is missing, its bytes, and when it was written."""
+
+    digest: bytes
+    missing: bool
+    size: int
+    version: bytes
+
+
+def _look(path: str) -> _Looked:
     if has_version(path):
-        return hashlib.sha1(os.fsencode(path), usedforsecurity=False).digest(), False
+        size, version = size_and_version(path)
+        return _Looked(hashlib.sha1(os.fsencode(path), usedforsecurity=False).digest(), False, size, version.encode())
     try:
         path = os.path.abspath(path)  # noqa: PTH100 - once per video of a large list, as the next line
         status = os.stat(path)  # noqa: PTH116
-        stamp, missing = b"%d %d" % (status.st_size, status.st_mtime_ns), False
+        size, written = status.st_size, b"%d" % status.st_mtime_ns
+        stamp = b"%d %s" % (size, written)
     except OSError:
-        stamp, missing = b"none", True
-    return hashlib.sha1(os.fsencode(path) + b"\0" + stamp, usedforsecurity=False).digest(), missing
+        size, written, stamp = -1, b"", b"none"
+    digest = hashlib.sha1(os.fsencode(path) + b"\0" + stamp, usedforsecurity=False).digest()
+    return _Looked(digest, size < 0, size, written)

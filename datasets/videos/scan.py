@@ -20,7 +20,7 @@ from av.video.frame import PictureType
 
 from datasets.places.files import without_version
 from datasets.places.place import Place
-from datasets.videos.container import decode, opened, orientation
+from datasets.videos.container import bits_of, decode, opened, orientation
 from utils.errors import FrameError
 
 SAME_TIME = 1e-6  # seconds; times are rounded copies of exact fractions
@@ -95,6 +95,7 @@ class VideoInfo:
     pixel_aspect: width of a pixel divided by its height.
     faults: what is wrong with the file.
     notes: what is unusual about it, and what that means.
+    bits: of a colour.
     """
 
     times: VideoTimes
@@ -107,6 +108,7 @@ class VideoInfo:
     pixel_aspect: Fraction
     faults: list[str]
     notes: list[str]
+    bits: int
 
 
 def scan(path: str | os.PathLike[str]) -> VideoTimes:
@@ -135,6 +137,7 @@ def probe(path: Place, *, every_key: bool) -> VideoInfo:
         codec, reorders = stream.codec_context.name, stream.codec_context.has_b_frames
         rate, tick = float(stream.average_rate or 0), float(stream.time_base or 0)
         aspect, size = stream.sample_aspect_ratio, (stream.codec_context.height, stream.codec_context.width)
+        bits = bits_of(stream)
         start, number, demuxer = container.start_time or 0, stream.index, container.format.name.split(",")[0]
     keeps_times = demuxer in _KEEP_TIMES and tick > 0
     stamps: np.ndarray | None = np.sort(packets.stamps[packets.stamped])
@@ -165,7 +168,7 @@ def probe(path: Place, *, every_key: bool) -> VideoInfo:
     shown = float(packets.spans[-1]) * tick if len(packets.spans) and not notes else 0.0
     duration = float(seconds[-1]) + (shown or (1 / fps if fps else 0.0)) if len(times) else 0.0
     height, width = first.size
-    return VideoInfo(times, codec, width, height, fps, duration, first.interlaced, pixel, faults, notes)
+    return VideoInfo(times, codec, width, height, fps, duration, first.interlaced, pixel, faults, notes, bits)
 
 
 def size_changes(sizes: Collection[tuple[int, int]]) -> str:

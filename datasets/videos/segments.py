@@ -86,6 +86,11 @@ class SegmentIndex:
         return len(self._places)
 
     @property
+    def facts(self) -> dict[str, str]:
+        """The sizes and times of the files of the videos, as datasets.videos.index.facts_of returns them."""
+        return self._videos.facts
+
+    @property
     def num_videos(self) -> int:
         """The number of different videos."""
         return len(self._videos)

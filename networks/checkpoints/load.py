@@ -69,6 +69,8 @@ class LoadReport:
     resized: entries of the classifier that keep the model's values, with both shapes.
     notes: what the file does not show, and smaller adaptations.
     warnings: what can make the scores differ.
+    decoded: where the frames of its validation were decoded, cpu or cuda; None if nothing says it.
+    lists: what a file of ours keeps of its lists by their names, as datasets.split.Split.about describes them.
     """
 
     source: str
@@ -79,6 +81,8 @@ class LoadReport:
     resized: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    decoded: str | None = None
+    lists: Mapping[str, Any] = field(default_factory=dict)
 
     def summary(self) -> str:
         """Returns a line with the counts, then a line for each kind of mismatch, each note and each warning."""

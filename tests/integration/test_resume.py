@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import torch
 
 from tests.helpers.experiment import make_experiment, run, weights
+from tests.helpers.make_video import make_video
 from tests.integration.test_training import metrics
+from tools import pack_frames
 from utils.errors import CheckpointError, ConfigError, UserError
 from utils.run import checkpoint
 
@@ -158,6 +161,72 @@ def test_a_manifest_that_is_not_there_any_more_says_nothing_of_the_frames(tmp_pa
     (tmp_path / "manifest.jsonl").unlink()
     assert run(config, MORE) == 0
     assert "made anew" not in log(config) and "counts as the best" not in log(config)
+
+
+def files_said(config: Path) -> list[str]:
+    """What the newest checkpoint says of files that are not those of before."""
+    return [note.partition(": ")[2] for note in saved(config)["notes"] if "are not those of before" in note]
+
+
+def test_videos_that_were_replaced_are_said_and_scores_not_compared(tmp_path: Path) -> None:
+    videos = [make_video(tmp_path / "videos" / name) for name in ("dark/a.mp4", "bright/b.mp4")]
+    config = make_experiment(tmp_path)
+    given = [f"common.{name}_{key}={tmp_path}/videos" for name in ("train", "val") for key in ("source", "root")]
+    given += [f"common.data.store={{type: video, cache: {tmp_path}/cache}}", "common.batch_size=2"]
+    assert run(config, *given, "common.lr_scheduler.max_iter=1") == 0
+    assert run(config, *given, "common.lr_scheduler.max_iter=2") == 0
+    assert files_said(config) == [] and "counts as the best" not in log(config)
+    os.utime(videos[0], (5, 5))
+    assert run(config, *given, "common.lr_scheduler.max_iter=3") == 0
+    (said,) = set(files_said(config))
+    assert said.startswith("they were written again, with as many bytes each")
+    assert len(files_said(config)) == 2 and "counts as the best" not in log(config)
+    make_video(tmp_path / "videos/dark/a.mp4", frames=9)
+    assert run(config, *given, "common.lr_scheduler.max_iter=4") == 0
+    assert len(files_said(config)) == 4 and "some have another number of bytes" in files_said(config)[2]
+    assert "the next validation counts as the best" in log(config)
+
+
+def test_packs_of_other_frames_are_said_and_packs_of_the_same_frames_are_not(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    lists = [str(tmp_path / "lists" / f"{name}.txt") for name in ("train", "val")]
+
+    def packed(name: str, steps: int, *more: str) -> int:
+        pack_frames.main([str(tmp_path / name), *lists, "--root", str(tmp_path / "frames"), *more])
+        store = f"common.data.store={{type: packed, folder: {tmp_path / name}}}"
+        return run(config, store, f"common.lr_scheduler.max_iter={steps}")
+
+    assert packed("one", 1) == 0
+    assert packed("in small shards", 2, "--shard-mb", "0.01") == 0 and files_said(config) == []
+    frame = tmp_path / "frames/dark/val 0/img_00001.jpg"
+    frame.write_bytes((tmp_path / "frames/bright/val 1/img_00001.jpg").read_bytes())
+    assert packed("another", 3) == 0
+    assert files_said(config) == ["the pack has other frames of some videos"]
+    assert "after 2 steps the files of the val list are not those of before" in log(config)
+    assert "the next validation counts as the best" in log(config)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ("cuda", "auto", "warning: decode is cuda in the checkpoint and cpu here"),
+        ("cpu", "auto", ""),
+        pytest.param("cuda", "cpu", "", marks=pytest.mark.long),  # the changed config is said
+        (None, "cpu", ""),  # older versions did not say it
+    ],
+)
+def test_a_run_that_goes_on_says_when_frames_are_decoded_elsewhere_and_compares_no_scores(
+    begun: Path, before: str | None, now: str, said: str
+) -> None:
+    state = saved(begun)
+    state["state_dict"] = {key.removeprefix("module."): value for key, value in state["state_dict"].items()}
+    state["preprocessing"].pop("decode")
+    state["preprocessing"] |= {} if before is None else {"decode": before}
+    checkpoint.save(begun.parent, state, best=False)
+    assert run(begun, MORE, f"common.data.decode={now}") == 0
+    assert said in log(begun) and ("warning: decode is" in log(begun)) == bool(said)
+    assert ("the next validation counts as the best" in log(begun)) == (before == "cuda")
+    assert saved(begun)["preprocessing"]["decode"] == "cpu"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,64 @@ def test_the_seconds_that_videos_are_shown_for_are_part_of_the_protocol(store: d
     torch.save({**saved, "preprocessing": {**protocol, "video_sampling": {"fps": 8.0}}}, path)
     wrong, chosen = compare_protocol(load_checkpoint_file(path), protocol, common.test)
     assert len(wrong) == 1 and wrong[0].startswith("video_sampling is {'fps': 8.0} in the file") and not chosen
+
+
+def decoded_on_a_gpu(trained: Path, path: Path) -> Path:
+    """Writes the checkpoint of an experiment as a run with data.decode: cuda leaves it."""
+    saved = torch.load(trained.parent / "ckpt.pth.tar", weights_only=True)
+    assert saved["preprocessing"]["decode"] == "cpu"
+    saved["preprocessing"]["decode"] = "cuda"
+    torch.save(saved, path)
+    return path
+
+
+def test_where_frames_are_decoded_is_compared_and_a_difference_is_a_warning(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = decoded_on_a_gpu(trained, tmp_path / "cuda.pth.tar")
+    notes = [note for note in load(path, device="cpu").notes if note.startswith("decode")]
+    assert notes == ["decode is cuda in the file and cpu here: colours differ slightly, and scores may"]
+    for given, said in (
+        ([], "warning: decode is cuda in the file and cpu here"),
+        (["common.data.decode=auto"], "warning: decode is cuda in the checkpoint and cpu here"),
+        (["common.data.decode=auto", "--dry-run"], ""),
+    ):
+        capsys.readouterr()
+        assert run(trained, "--evaluate", "--load-path", str(path), *given) == 0
+        told = [line for line in capsys.readouterr().out.splitlines() if "decode is" in line]
+        assert [said in line for line in told] == [True] * bool(said)
+
+
+def test_an_evaluation_says_how_its_list_differs_from_the_one_that_the_training_validated_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = make_experiment(tmp_path, train=4, val=4)
+    assert run(config, "common.lr_scheduler.max_iter=1") == 0
+    source = tmp_path / "lists/val.txt"
+    lines = source.read_text().splitlines(keepends=True)
+
+    def said(*given: str) -> list[str]:
+        capsys.readouterr()
+        assert run(config, "--evaluate", *given) == 0
+        printed = capsys.readouterr().out.splitlines()
+        return [line.partition("since it was written, ")[2] for line in printed if "since it was written" in line]
+
+    assert said() == []
+    source.write_text("".join(lines[1:]))
+    assert said() == ["the val list has changed: 4 -> 3 videos"]
+    assert said(f"common.val_source={tmp_path / 'lists/train.txt'}") == [], "another list is asked for"
+    source.write_text("".join(lines))
+    header = {"kind": "header", "format": 1, "tool": "dump_frames", "size": [0, 256]}
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(header) + "\n")
+    assert said() == [], "nothing was known of how the frames were made"
+
+
+def test_a_member_of_a_fusion_is_decoded_where_this_run_decodes(trained: Path, tmp_path: Path) -> None:
+    path = decoded_on_a_gpu(trained, tmp_path / "cuda.pth.tar")
+    saved = torch.load(path, weights_only=True)
+    saved["config"]["common"].setdefault("data", {})["decode"] = "cuda"
+    torch.save(saved, path)
+    assert run(trained, "--evaluate", "--fusion-list", str(path), str(trained.parent / "ckpt.pth.tar")) == 0
 
 
 def test_a_dry_run_refuses_weights_that_the_run_could_not_load(trained: Path, tmp_path: Path) -> None:

@@ -111,6 +111,29 @@ def test_what_another_version_has_dumped_is_not_mixed_with_what_this_one_dumps(
     assert before[0] != after[0] and before[1] == after[1], "only what the old version has dumped is dumped again"
 
 
+def test_deep_videos_that_an_older_version_dumped_are_told_and_no_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    videos, out = tmp_path / "videos", tmp_path / "set"
+    make_video(videos / "a/plain.mp4", frames=2)
+    make_video(videos / "a/deep.mkv", "ffv1", frames=2, pix_fmt="yuv420p10le")
+    assert dump(videos, out) == 0 == dump(videos, out)
+    assert {name: line["bits"] for name, line in entries(out).items()} == {"frames/a/plain": 8, "frames/a/deep": 10}
+    text = (out / "manifest.jsonl").read_text()
+    (out / "manifest.jsonl").write_text(text.replace(', "bits": 8', "").replace(', "bits": 10', ""))
+    before = {name: (out / f"frames/a/{name}").stat().st_ino for name in ("plain", "deep")}
+    for _ in range(2):
+        capsys.readouterr()
+        assert dump(videos, out) == 1
+        said = capsys.readouterr().err
+        assert said.count("not dumped: ") == 1
+        assert f"{videos}/a/deep.mkv has colours of more than 8 bits, and an older version has dumped it" in said
+    assert "bits" not in entries(out)["frames/a/deep"] and entries(out)["frames/a/plain"]["bits"] == 8
+    assert dump(videos, out, "--overwrite") == 0 == dump(videos, out)
+    after = {name: (out / f"frames/a/{name}").stat().st_ino for name in ("plain", "deep")}
+    assert after["plain"] == before["plain"] and after["deep"] != before["deep"]
+
+
 def test_a_changed_source_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos, out = tmp_path / "videos", tmp_path / "set"
     source = make_video(videos / "a" / "v.mp4", frames=2)

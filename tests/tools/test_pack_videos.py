@@ -179,6 +179,17 @@ def test_a_second_run_packs_only_what_is_new_or_changed(videos: Path, tmp_path: 
     assert found.path(0) == "videos-00001.tar/b/2.mp4" and open_file(found.full_path(0)).size > 0
 
 
+def test_deep_videos_that_an_older_version_packed_are_packed_again_and_no_others(videos: Path, tmp_path: Path) -> None:
+    make_video(videos / "b/2.mp4", frames=30, pix_fmt="yuv420p10le")
+    pack(videos)
+    file = tmp_path / "out/manifest.jsonl"
+    assert {line["bits"] for line in entries(tmp_path / "out").values()} == {8, 10}
+    file.write_text(file.read_text().replace(', "bits": 8', "").replace(', "bits": 10', ""))
+    assert "5 videos are packed, 1 of them now, 0 failed" in pack(videos)
+    assert entries(tmp_path / "out")["b/2.mp4"]["bits"] == 10
+    assert "5 videos are packed, 0 of them now" in pack(videos)
+
+
 def test_nothing_is_encoded_twice_after_an_interruption(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

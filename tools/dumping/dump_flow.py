@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from datasets.lists.manifest import Manifest
+from datasets.lists.manifest import FLOW_MANIFEST, Manifest
 from datasets.stores.frame_names import FLOW_PREFIXES, list_frames
 from tools.dumping.flow import FIRST_FIELD, FlowJob, FlowSettings, X, Y, dump_flow
 from tools.dumping.run import Kind, dump, locked, summary
@@ -19,7 +19,6 @@ from utils.errors import UserError
 from utils.transforms.flow import needs
 
 VERSION = 1  # changes when the same settings write something else
-MANIFEST = "manifest_flow.jsonl"
 
 
 def plan(args: argparse.Namespace, dataset: Path, frames: Path) -> Iterator[FlowJob]:
@@ -99,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if not jobs:
         raise UserError(f"{frames}: no folders of frames in it; tools/dump_frames.py makes them from videos")
     with locked(dataset):
-        manifest = Manifest(dataset, MANIFEST)
+        manifest = Manifest(dataset, FLOW_MANIFEST)
         settings = jobs[0].settings
         if not args.overwrite:
             check_settings(manifest, settings, dataset)

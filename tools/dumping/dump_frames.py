@@ -13,7 +13,7 @@ from datasets.lists.manifest import Manifest, Part, header_of, parts_of
 from tools.dumping.estimate import estimate_dump
 from tools.dumping.plan import plan
 from tools.dumping.run import Kind, dump, locked, summary
-from tools.dumping.video import FIRST_FRAME, TEMPLATE, Job, Settings, dump_video, fingerprint
+from tools.dumping.video import FIRST_FRAME, TEMPLATE, Job, Settings, dump_video, fingerprint, has_other_colours
 from utils.errors import UserError
 from utils.files import atomic_write
 
@@ -46,7 +46,14 @@ def trouble_with(job: Job, known: dict[str, Any] | None) -> str | None:
     # left from an --overwrite that was interrupted; lines without a version are of its second one
     if known["settings"] != job.settings.as_json() or known.get("version", 2) != VERSION:
         return None
-    return f"{job.source} is not the file that was dumped; --overwrite dumps it again" if _changed(job, known) else ""
+    if _changed(job, known):
+        return f"{job.source} is not the file that was dumped; --overwrite dumps it again"
+    if has_other_colours(job.source, known):
+        return (
+            f"{job.source} has colours of more than 8 bits, and an older version has dumped it, with slightly other "
+            "pixels than this one; --overwrite dumps it again"
+        )
+    return ""
 
 
 def _changed(job: Job, known: dict[str, Any]) -> bool:
@@ -161,11 +168,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _begin(manifest: Manifest, args: argparse.Namespace, settings: Settings) -> None:
     """Opens the manifest for this run. Raises UserError if this part does not fit to others."""
+    if args.shard:
+        check_parts(args.out, args.shard, settings, overwrite=args.overwrite)
     new = not manifest.path.exists()
     header = {"tool": "dump_frames", "version": VERSION, "template": TEMPLATE, "first_frame": FIRST_FRAME}
     manifest.open({**header, "videos": str(args.videos.resolve()), **settings.as_json()})
     if args.shard:
-        try:  # only now, so that of two parts which begin at the same time one sees the other
+        try:  # again, so that of two parts which begin at the same time one sees the other
             check_parts(args.out, args.shard, settings, overwrite=args.overwrite)
         except UserError:
             manifest.abandon()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import os
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from datasets.lists.parser import COLUMNS, OFFSET_COLUMNS, label_columns
@@ -25,6 +29,8 @@ from utils.cli import Progress
 from utils.errors import FrameError, UserError
 from utils.system import lock
 
+_BLOCK = 4096  # videos that are looked at together
+
 
 def run(args: argparse.Namespace) -> int:
     """Packs or verifies; returns the exit code."""
@@ -34,10 +40,10 @@ def run(args: argparse.Namespace) -> int:
     if len(set(images)) > 1:
         raise UserError("lists of image files and lists of frame folders cannot share a pack")
     records = [as_on_disk(_open(source, args, image=images[0])) for source in args.lists]
-    wanted = list(_wanted(records, args))
+    wanted = list(_looked_at(_wanted(records, args), threads=args.workers))
     with _locked(args.out):
         writer = PackWriter(args.out, shard_bytes=int(args.shard_mb * (1 << 20)))
-        todo = [one for one in wanted if not writer.has(one.name, one.count, one.stamp, one.newest)]
+        todo = [one for one in wanted if not _is_packed(one, writer)]
         failed: dict[str, str] = {}
         with Progress(len(todo), unit="videos") as progress:
             for video in writer.write(_read(todo, failed, threads=args.workers)):
@@ -67,8 +73,8 @@ class Wanted:
     store: where the frames are read from.
     path: the path of the video there.
     count: the number of frames.
-    stamp: the modification time of the folder in nanoseconds.
-    newest: that of its first or last frame: who overwrites frames leaves the time of their folder as it is.
+    stamp: a digest of the names, sizes and modification times of all frames.
+    folder, newest: the modification times of the folder and of the newest frame in nanoseconds.
     """
 
     name: str
@@ -76,10 +82,23 @@ class Wanted:
     path: str
     count: int
     stamp: int
+    folder: int
     newest: int
 
 
-def _wanted(lists: Sequence[RecordList], args: argparse.Namespace) -> Iterator[Wanted]:
+def _is_packed(one: Wanted, writer: PackWriter) -> bool:
+    return writer.has(one.name, one.count, one.stamp, folder=one.folder, newest=one.newest)
+
+
+def _looked_at(jobs: Iterator[Callable[[], Wanted]], *, threads: int) -> Iterator[Wanted]:
+    """Looks at all videos, several at a time: each frame is asked about, which takes long on a slow disk."""
+    with ThreadPoolExecutor(threads) as pool:
+        while block := list(islice(jobs, _BLOCK)):
+            yield from pool.map(lambda job: job(), block)
+
+
+def _wanted(lists: Sequence[RecordList], args: argparse.Namespace) -> Iterator[Callable[[], Wanted]]:
+    """Yields for each video, and for each series of its pictures, what looks at its files."""
     series: dict[str | None, DiskStore]
     if args.flow:
         names = detect_flow(lists[0], template=args.frame_template, first_frame=args.first_frame)
@@ -90,10 +109,24 @@ def _wanted(lists: Sequence[RecordList], args: argparse.Namespace) -> Iterator[W
         series = {None: _disk_store(lists[0], args)}
     for path, listed in _counts(lists).items():
         for name, store in series.items():
-            count = listed or max(store.num_frames(path), 1)  # of a video without frames, the first one is missing
-            newest = max(_time(Path(store.frame_name(path, number))) for number in (0, count - 1))
-            folder = Path(store.frame_name(path, 0)).parent
-            yield Wanted(series_path(path, name), store, path, count, _time(folder), newest)
+            yield partial(_look_at, series_path(path, name), store, path, listed)
+
+
+def _look_at(name: str, store: DiskStore, path: str, listed: int) -> Wanted:
+    """Looks at the files of all frames. listed: how many the lists say there are, 0 if none does."""
+    count = listed or max(store.num_frames(path), 1)  # of a video without frames, the first one is missing
+    digest, newest = hashlib.sha1(usedforsecurity=False), 0
+    for number in range(count):
+        file = store.frame_name(path, number)
+        try:
+            status = os.stat(file)  # noqa: PTH116 - once per frame
+        except OSError:
+            continue  # reading the frames reports what is wrong
+        newest = max(newest, status.st_mtime_ns)
+        about = b"%d %d %d " % (number, status.st_size, status.st_mtime_ns)
+        digest.update(about + os.fsencode(os.path.basename(file)) + b"\0")  # noqa: PTH119
+    stamp = int.from_bytes(digest.digest()[:8], "little", signed=True)
+    return Wanted(name, store, path, count, stamp, _time(Path(store.frame_name(path, 0)).parent), newest)
 
 
 def _disk_store(records: RecordList, args: argparse.Namespace) -> DiskStore:

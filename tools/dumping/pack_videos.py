@@ -27,7 +27,7 @@ from tools.dumping.pool import WorkerDiedError, run_jobs
 from tools.dumping.run import MOST_NOTES, locked
 from tools.dumping.trade import SAMPLE, measure_trade
 from tools.dumping.transcode import CODECS, SUFFIX, Encoding, check_encoder, transcode
-from tools.dumping.video import FATAL, OutOfReachError, fingerprint
+from tools.dumping.video import FATAL, OutOfReachError, fingerprint, has_other_colours
 from tools.dumping.video_lists import VideoList, member_names, read_source
 from tools.dumping.video_shards import Shards, WholeTars, check_lines, empty_folder, verify_tars
 from utils.cli import Progress
@@ -191,7 +191,7 @@ def _missing(wanted: Sequence[Video], manifest: Manifest, out: Path) -> list[Vid
         if line.get("status") != "ok" or not whole.has(line["tar"]):
             return False
         _check_gone(one, line, out)
-        return not _changed(place(one.source), line)
+        return not (_changed(place(one.source), line) or has_other_colours(Path(one.source), line))
 
     return [one for one in wanted if not is_packed(one)]
 
@@ -320,7 +320,7 @@ def pack_video(job: Job) -> tuple[dict[str, Any], VideoTimes | None]:
         return _failure(job, f"{job.source}: {error.strerror or error}"), None
     height, width = made.times.size
     shown = {"packed_frames": len(made.times), "begins": round(made.begins, 6), "height": height, "width": width}
-    line = _failure(job, "") | about | shown | {"status": "ok", "errors": []}
+    line = _failure(job, "") | about | shown | {"bits": made.bits, "status": "ok", "errors": []}
     return line | ({"notes": made.notes} if made.notes else {}), made.times
 
 

@@ -106,11 +106,15 @@ class Encoding:
 
 
 class Transcoded(NamedTuple):
-    """Holds what became of a video. times: of the file's frames. begins: seconds to the first one, as in the source."""
+    """Holds what became of a video.
+
+    times: of the file's frames. begins: seconds to the first one, as in the source. bits: of a colour of the source.
+    """
 
     times: VideoTimes
     begins: float
     notes: list[str]
+    bits: int
 
 
 def check_encoder(encoding: Encoding) -> None:
@@ -164,7 +168,7 @@ def transcode(
     expected = clock.seconds
     if len(times) != count or not np.allclose(times.clock, expected, rtol=0, atol=_SAME_CLOCK):
         raise FrameError(f"{source}: its {count} frames came out as {len(times)}, or at other times; is it damaged?")
-    return Transcoded(times, float(expected[0]), video.info.notes)
+    return Transcoded(times, float(expected[0]), video.info.notes, video.info.bits)
 
 
 class _Clock:

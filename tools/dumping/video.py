@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from datasets.stores.disk import write_sums
+from datasets.videos.container import bits_of, opened
 from datasets.videos.scan import VideoTimes
 from datasets.videos.video import TimedFrame, Video, at_rate, between
 from utils.errors import FrameError
@@ -28,6 +29,7 @@ from utils.files import sha256, sync_folder
 from utils.transforms.image import quick_resize
 
 TEMPLATE, FIRST_FRAME = "img_{:05d}.jpg", 1
+EVERY_VERSION = 8  # bits of a colour that all versions have converted alike
 # errors that every other video would meet as well, so the run ends
 FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -121,6 +123,24 @@ def fingerprint(source: Path) -> dict[str, Any]:
     return {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": sha256(source)}
 
 
+def has_other_colours(source: Path, known: dict[str, Any]) -> bool:
+    """Returns whether a video has more than 8 bits and was dumped by a version that converted these otherwise.
+
+    known: its line of the manifest, which such versions wrote without `bits`; those of other videos get it here, so
+        that each is opened once.
+    """
+    if "bits" in known or not source.is_file():
+        return False
+    try:
+        with opened(source) as (_, stream):
+            bits = bits_of(stream)
+    except FrameError:
+        return False
+    if bits <= EVERY_VERSION:
+        known["bits"] = bits
+    return bits > EVERY_VERSION
+
+
 def dump_video(job: Job) -> dict[str, Any]:
     """Dumps one video and returns its line of the manifest, with status "failed" if the video cannot be read.
 
@@ -186,7 +206,7 @@ def _dump(job: Job) -> dict[str, Any]:
         **{"width": out_width, "height": out_height, "decoder": "pyav", "codec": info.codec},
         **{"source_width": width, "source_height": height, "source_fps": round(info.fps, 6)},
         **{"source_frames": len(info.times), "source_seconds": round(info.duration, 6)},
-        "begins": round(_begins(info.times, job), 6),
+        **{"begins": round(_begins(info.times, job), 6), "bits": info.bits},
         # annotations are rounded, so less than a frame does not count as missing
         **({"cut_short": round(short, 6)} if short > 1 / (info.fps or 25) else {}),
         **({"notes": info.notes} if info.notes else {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from datasets.sampling.rules import get_rule
@@ -68,4 +69,6 @@ def origin_of(recognizer: Recognizer, args: argparse.Namespace) -> dict[str, str
     """Returns what all rows of one place have in common. It is stored there, so that a second run cannot mix rows."""
     protocol = {key: str(value) for key, value in recognizer.protocol.as_dict().items()}
     rows = {"layer": args.layer, "pool": args.pool, "rule": f"window {args.window}, step {args.step}"}
-    return {"checkpoint": sha256(recognizer.path), **rows, **protocol}
+    # a checkpoint of ours knows its network itself
+    network = {} if args.config is None else {"network": json.dumps(recognizer.method.settings, sort_keys=True)}
+    return {"checkpoint": sha256(recognizer.path), **rows, **protocol, **network}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
@@ -21,7 +21,7 @@ from tools.inference.network import TrainedNetwork
 from tools.inference.token_maps import in_the_picture
 from utils.errors import FrameError, UserError
 from utils.files import atomic_write
-from utils.npz import read_npz
+from utils.npz import names_in, read_npz
 
 Pool = Literal["space", "all", "none"]
 
@@ -164,10 +164,11 @@ class NpzFolder(FeatureStore):
         if not path.is_file():
             return None
         try:
-            found = {key: str(value) for key, value in read_npz(path, [*self._origin, "version"]).items()}
+            about = {key: None for key in (*names_in(path), "version") if key not in ("features", "times")}
+            found = {key: str(value) for key, value in read_npz(path, about).items()}
         except ValueError as error:
             raise UserError(f"{error}; remove it, and its features are computed again") from None
-        check_origin(path, found, self._origin)
+        check_origin(path, found, {**self._origin, "version": found["version"]})
         return found["version"]
 
     @override
@@ -185,7 +186,7 @@ class Hdf5File(FeatureStore):
     def __init__(self, file: Any, origin: dict[str, str], path: Path) -> None:
         self._file = file
         if file.attrs:
-            check_origin(path, {key: str(file.attrs.get(key, "")) for key in origin}, origin)
+            check_origin(path, {key: str(value) for key, value in file.attrs.items()}, origin)
         file.attrs.update(origin)
 
     @override
@@ -226,8 +227,12 @@ def open_feature_store(path: Path, origin: dict[str, str]) -> Iterator[FeatureSt
         yield Hdf5File(file, origin, path)
 
 
-def check_origin(path: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
-    """Raises UserError when existing rows were made in another way, so that rows never mix."""
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            raise UserError(f"{path}: made with {key} {found.get(key)!r}, not {value!r}; choose another output")
+def check_origin(path: Path, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Raises UserError when existing rows were made in another way, so that rows never mix.
+
+    What only one of the two says, as `segments` of clips of several windows, is another way too.
+    """
+    for key in dict.fromkeys([*wanted, *found]):
+        if found.get(key) != wanted.get(key):
+            theirs, ours = (repr(one[key]) if key in one else "(not set)" for one in (found, wanted))
+            raise UserError(f"{path}: made with {key} {theirs}, not {ours}; choose another output")

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import torch
 
@@ -40,7 +42,10 @@ def about_run(args: argparse.Namespace, config: ConfigFile, rank: Rank, in_force
         "machine": platform.node(),
         "device": device_name(rank.device),
         "processes": rank.world_size,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": {
+            **{"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+            **{"opencv": cv2.__version__, "av": av.__version__},  # which decode what is trained on
+        },
         "launch": launch_id(),
         "values": {key: value for key, value, _ in rows},
         "set": {key: origin for key, _, origin in rows if origin != "default"},

@@ -256,7 +256,7 @@ def load_newest(folder: Path) -> tuple[dict[str, Any], Path, str] | None:
 
 
 def config_here(path: Path, common: Common) -> Common:
-    """Returns the config stored in a checkpoint, with the keys in HERE, the store and the class names of `common`.
+    """Returns the config stored in a checkpoint, with the keys in HERE and store, class names and decoder of `common`.
 
     What the network sees of a video stays as it is stored: augmentation, test protocol, sampling, frame names.
 
@@ -268,7 +268,7 @@ def config_here(path: Path, common: Common) -> Common:
             f"{path}: its config has num_class {stored.model.num_class} and multi_label {stored.multi_label}, this one "
             f"{common.model.num_class} and {common.multi_label}; only scores for the same classes can be fused"
         )
-    data = {"store": common.data.store, "class_names": common.data.class_names}
+    data = {key: getattr(common.data, key) for key in ("store", "class_names", "decode")}
     return stored.model_copy(
         update={
             "data": stored.data.model_copy(update=data),

@@ -19,6 +19,14 @@ from utils.training.trainer import Trainer
 
 DERIVED = {f"{ROOT_KEY}.{key}" for key in ("batch_size", "accumulate", "test.batch_size")}  # from global_batch
 PRETRAINED = f"{ROOT_KEY}.model.pretrained"
+OTHER_PIXELS = {  # what is known of the files of a list -> what a change of it means
+    "sizes": "some have another number of bytes, so videos were replaced or encoded again",
+    "contents": "the pack has other frames of some videos",
+    "pixels": "this version reads other pixels of some videos",
+    "names": "frames of other names are read",
+    "dumped": "some were dumped again, from another file or in another way",
+    "lengths": "some videos have another number of frames",
+}
 
 
 def begins_anew(run: Run) -> bool:
@@ -40,6 +48,11 @@ def tell_changes(run: Run, saved: Mapping[str, Any]) -> list[str]:
     for change in changes:
         run.note(f"after {saved['step']} steps the config has changed: {change}")
     return changes
+
+
+def decoded(saved: Mapping[str, Any]) -> Any:
+    """Returns where a checkpoint's frames were decoded, cpu or cuda; None if it does not say it."""
+    return (saved.get("preprocessing") or {}).get("decode")
 
 
 def refuse_other_start(common: Common, saved: Mapping[str, Any]) -> None:
@@ -89,10 +102,10 @@ def _go_on(run: Run, trainer: Trainer, saved: Mapping[str, Any], entries: Mappin
     if theirs is not None and theirs != ours:
         what = _videos_of_a_step(run, saved, theirs)
         run.note(f"{done} the number of processes has changed: {theirs} -> {ours}{what}")
-    for name, change in _changed_lists(saved.get("lists"), entries["lists"]).items():
-        run.note(f"{done} the {name} list has changed: {change}")
-    for name, change in _changed_frames(saved.get("lists"), entries["lists"]):
-        run.note(f"{done} what lies in {name}_root has been made anew: {change}")
+    for change in _changed_programs(saved.get("run"), run.about):
+        run.note(f"{done} {change}")
+    for change in changed_data(saved.get("lists"), entries["lists"]):
+        run.note(f"{done} {change}")
     theirs, ours = saved.get("teacher"), entries["teacher"]
     if "teacher" in saved and theirs != ours:
         run.note(f"{done} the teacher has changed: {_teacher(theirs)} -> {_teacher(ours)}")
@@ -107,6 +120,21 @@ def _go_on(run: Run, trainer: Trainer, saved: Mapping[str, Any], entries: Mappin
             "compared: the next validation counts as the best"
         )
         state.forget_best()
+
+
+def changed_data(theirs: Any, ours: Mapping[str, Any]) -> list[str]:
+    """Returns how lists, and what lies where they say, differ from what a checkpoint keeps of lists of the same name.
+
+    theirs, ours: by name, as datasets.split.Split.about describes them; theirs may be anything.
+    """
+    return [
+        *(f"the {name} list has changed: {change}" for name, change in _changed_lists(theirs, ours).items()),
+        *(f"what lies in {name}_root has been made anew: {change}" for name, change in _changed_frames(theirs, ours)),
+        *(
+            f"the files of the {name} list are not those of before: {change}"
+            for name, change in _changed_files(theirs, ours)
+        ),
+    ]
 
 
 def _values(saved: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -142,6 +170,20 @@ def _teacher(about: Any) -> str:
     return f"{about.get('source')} (checksum {about.get('sum')})"
 
 
+def _changed_programs(theirs: Any, ours: Mapping[str, Any]) -> list[str]:
+    """Returns how the device, the code of the project and the libraries differ from those that wrote a checkpoint."""
+    if not isinstance(theirs, Mapping):
+        return []
+    before = theirs.get("versions")
+    changes = difference(before, ours["versions"]) if isinstance(before, Mapping) else []
+    found = [f"another version runs: {change}" for change in changes if "(absent)" not in change]
+    if theirs.get("device") not in (None, ours["device"]):
+        found.append(f"the device has changed: {theirs['device']} -> {ours['device']}")
+    if theirs.get("code") not in (None, ours["code"]):
+        found.append(f"the code of the project has changed: digest {theirs['code']} -> {ours['code']}")
+    return found
+
+
 def _changed_lists(theirs: Any, ours: Mapping[str, Any]) -> dict[str, str]:
     """Returns how each list differs from the one of the same name that a checkpoint was trained with."""
     if not isinstance(theirs, Mapping):
@@ -149,7 +191,9 @@ def _changed_lists(theirs: Any, ours: Mapping[str, Any]) -> dict[str, str]:
     changes = {}
     for name, new in ours.items():
         old = theirs.get(name)
-        if isinstance(old, Mapping) and old.get("digest") != new["digest"]:
+        if isinstance(old, Mapping) and old.get("digest") == new["digest"] and old.get("videos") != new["videos"]:
+            changes[name] = f"{old.get('videos')} -> {new['videos']} samples of the same videos"
+        elif isinstance(old, Mapping) and old.get("digest") != new["digest"]:
             same = "as many videos, with other paths, labels or in another order"
             changes[name] = (
                 same if old.get("videos") == new["videos"] else f"{old.get('videos')} -> {new['videos']} videos"
@@ -171,9 +215,38 @@ def _changed_frames(theirs: Any, ours: Mapping[str, Any]) -> list[tuple[str, str
     return found
 
 
+def _changed_files(theirs: Any, ours: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns for each list of the same videos how their files differ from those that a checkpoint was trained with.
+
+    What is not known of both says nothing.
+    """
+    found: list[tuple[str, str]] = []
+    for name, new in ours.items():
+        old = theirs.get(name) if isinstance(theirs, Mapping) else None
+        if not isinstance(old, Mapping) or old.get("digest") != new["digest"]:
+            continue  # other videos have other files
+        before = old.get("files")
+        if isinstance(before, Mapping):
+            found += [(name, change) for change in _other_files(before, new["files"])]
+    return found
+
+
+def _other_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Returns how the files of the same videos differ, which datasets.split.Split.about describes."""
+    other = {key for key in now if key in before and before[key] != now[key]}
+    shown = {key: f": {before[key]} -> {now[key]}" if key == "names" else "" for key in other}
+    changes = [f"{text}{shown[key]}" for key, text in OTHER_PIXELS.items() if key in other]
+    if changes or "times" not in other or "root" in other:  # a copy elsewhere may have other times
+        return changes
+    return ["they were written again, with as many bytes each; whether their pictures are others is not known"]
+
+
 def _scored_otherwise(saved: Mapping[str, Any], entries: Mapping[str, Any]) -> bool:
     """Returns whether validations are not comparable: other videos, other views, another number."""
-    if "preprocessing" in saved and saved["preprocessing"] != entries["preprocessing"]:
+    scored = dict(entries["preprocessing"])
+    if decoded(saved) is None:  # written by another version
+        scored.pop("decode", None)
+    if "preprocessing" in saved and saved["preprocessing"] != scored:
         return True
     theirs, ours = saved.get("lists"), entries["lists"]
     if not isinstance(theirs, Mapping):
@@ -182,5 +255,8 @@ def _scored_otherwise(saved: Mapping[str, Any], entries: Mapping[str, Any]) -> b
     if not isinstance(old, Mapping) or not new:
         return bool(old != new)
     # another version may have kept less; without a manifest, nothing is known of how the frames were made
-    known = [key for key in new if key in old and (key != "made" or (old[key] and new[key]))]
+    known = [key for key in new if key in old and key != "files" and (key != "made" or (old[key] and new[key]))]
+    before, now = old.get("files"), new.get("files", {})
+    if isinstance(before, Mapping) and any(before.get(key, now[key]) != now[key] for key in OTHER_PIXELS if key in now):
+        return True
     return any(old[key] != new[key] for key in known)

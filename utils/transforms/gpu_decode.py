@@ -20,6 +20,9 @@ from utils.transforms.crops import Plan, Size
 from utils.transforms.cut_clip import CutClip
 from utils.transforms.image import decode_frame, decode_image, is_complete_jpeg, jpeg_header
 
+DECODED = ("cpu", "cuda")  # where frames may be
+COLOURS = "colours differ slightly, and scores may"  # between the two
+
 
 @dataclass(frozen=True)
 class EncodedClip:

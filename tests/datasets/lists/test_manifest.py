@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from datasets.lists.manifest import MANIFEST, Manifest
+from datasets.lists.manifest import MANIFEST, Manifest, dumps_of, settings_below
 from utils.errors import UserError
 
 
@@ -36,6 +38,46 @@ def test_a_finished_run_leaves_sorted_lines_without_replaced_ones(tmp_path: Path
     lines = (tmp_path / MANIFEST).read_text().splitlines()
     assert len(lines) == 3
     assert list(Manifest(tmp_path).videos) == ["frames/a", "frames/b"]
+
+
+def test_a_killed_run_with_other_settings_leaves_one_header_and_it_is_its_own(tmp_path: Path) -> None:
+    written(tmp_path).close()
+    for size in (128, 64):  # both killed
+        again = Manifest(tmp_path)
+        again.open({"tool": "t", "size": [0, size]})
+        again.add({"video": "frames/a", "status": "started"})
+        again.abandon()
+        lines = (tmp_path / MANIFEST).read_text().splitlines()
+        assert [json.loads(line)["size"] for line in lines if '"header"' in line] == [[0, size]]
+        assert settings_below(tmp_path) == {"size": [0, size]} and set(again.videos) == {"frames/a", "frames/b"}
+    with (tmp_path / MANIFEST).open("a") as file:  # as killed runs of older versions have left it
+        file.write('{"kind": "header", "format": 1, "tool": "t", "size": [0, 32]}\n')
+    assert settings_below(tmp_path) == {"size": [0, 32]} == {"size": Manifest(tmp_path).header["size"]}
+    again = Manifest(tmp_path)
+    again.open({"tool": "t", "size": [0, 32]})
+    again.abandon()
+    assert (tmp_path / MANIFEST).read_text().count('"header"') == 1
+
+
+def test_a_dump_of_another_file_or_in_another_way_is_another_one(tmp_path: Path) -> None:
+    def dumped(**more: Any) -> str:
+        manifest = Manifest(tmp_path)
+        manifest.open({"tool": "t"})
+        for name in ("a", "b", "c"):
+            about = {"status": "ok", "frames": 3, "sha256": name, "settings": {"size": [0, 256]}, "version": 2}
+            manifest.add({"video": f"frames/{name}", **about, **(more if name == "b" else {})})
+        manifest.close()
+        digest = dumps_of(tmp_path / "frames", ["b", "a"])
+        assert digest == dumps_of(tmp_path, ["frames/b", "frames/a"]) and len(digest) == 32
+        return digest
+
+    one = dumped()
+    assert dumped(source="moved", bits=8) == one == dumped(), "an older version wrote no bits"
+    for change in ({"sha256": "x"}, {"settings": {"size": [0, 128]}}, {"version": 3}, {"frames": 4}, {"bits": 10}):
+        assert dumped(**change) != one
+    assert dumps_of(tmp_path / "frames", ["d"]) == "" == dumps_of(tmp_path / "nowhere", ["a"])
+    (tmp_path / MANIFEST).write_text("damaged\n")
+    assert dumps_of(tmp_path / "frames", ["a"]) == ""
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))

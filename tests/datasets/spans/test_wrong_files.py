@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,12 @@ import pytest
 from datasets.spans.files import read_labels, read_spans
 from tests.datasets.spans.examples import EXAMPLES, video
 from utils.errors import ListError
+
+# what JSON may have in place of the number of a frame, and how messages show it
+NO_FRAMES = {
+    **{'"x"': "'x'", '"1,5"': "'1,5'", "1.5": "1.5", "[1]": "[1]"},
+    **{"true": "True", "null": "None", "NaN": "nan"},
+}
 
 
 @pytest.mark.parametrize(
@@ -27,11 +33,6 @@ from utils.errors import ListError
         ("x.csv", "video,label,start,end\na.mp4,x,00:75:01,1:80:00\n", "x.csv:2: start '00:75:01' is not a time"),
         ("x.csv", "video,label,start,end\na.mp4,x,0:10,0:61\n", "x.csv:2: end '0:61' is not a time"),
         ("x.csv", "video,label,start,end\na.mp4,,1,2\n", "x.csv:2: the label is ''; every span needs"),
-        (
-            "x.csv",
-            "video,label,start_frame,end_frame\na.mp4,x,1,2\n",
-            "give --videos, the folder of the videos, or --fps",
-        ),
         (
             "x.csv",
             "video,label,start_frame,end_frame,fps\na.mp4,x,1,2.5,9\n",
@@ -102,23 +103,27 @@ from utils.errors import ListError
         ),
         ("x.srt", "1\n00:00:01,000 --> 00:00:02,500\nrun\nand jump\n", "x.srt:2: a cue must have one line"),
         ("gym99_train_element.txt", EXAMPLES["finegym_elements"].text, "put finegym_annotation_info_v1.1.json"),
+        *(
+            (
+                "x.json",
+                EXAMPLES[form].text.replace(frame, value, 1),
+                f": {re.escape(shown)} is not the number of a frame; write a whole number; python",
+            )
+            for form, frame in (("label_studio", "26"), ("label_studio_short", "11"), ("fiftyone", "11"))
+            for value, shown in NO_FRAMES.items()
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_says_where_and_why(name: str, text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ListError, match=message):
-        read_spans([tmp_path / name])
+        read_spans([tmp_path / name], fps=25)
 
 
-@pytest.mark.parametrize("form", ["label_studio", "label_studio_short", "fiftyone"])
-@pytest.mark.parametrize("value", ['"x"', '"1,5"', "1.5", "true", "null", "NaN", "[1]"])
-def test_the_number_of_a_frame_that_is_none_is_a_fault_as_it_is_written(form: str, value: str, tmp_path: Path) -> None:
-    example = EXAMPLES[form]
-    first = {"label_studio": "26", "label_studio_short": "11", "fiftyone": "11"}[form]
-    path = replace(example, text=example.text.replace(first, value, 1)).write(tmp_path)
-    (fault,) = read_labels([path], fps=25).faults
-    shown = {"true": "True", "null": "None", "NaN": "nan"}.get(value, value.replace('"', "'"))
-    assert fault.message.endswith(f": {shown} is not the number of a frame; write a whole number") and not fault.fix
+def test_frames_without_a_rate_ask_for_one(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("video,label,start_frame,end_frame\na.mp4,x,1,2\n")
+    with pytest.raises(ListError, match="give --videos, the folder of the videos, or --fps"):
+        read_spans([tmp_path / "x.csv"])
 
 
 def test_times_with_commas_in_the_lines_of_thumos_are_mended(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from datasets import STORES, DiskStore, FakeDataset, TSNDataset, VideoDataset
+from datasets.lists.manifest import Manifest
 from datasets.lists.parser import OFFSET_COLUMNS
 from datasets.lists.records import read_list
 from datasets.lists.tables import read_videos
 from datasets.open import open_frames
 from datasets.sampling.rules import SAMPLING, get_rule
 from datasets.stores.check import check_on_disk
+from datasets.stores.disk import facts_of_store
 from datasets.stores.flow import FlowStore, detect_flow, y_template
 from datasets.videos.clip_times import VideoSampling
 from tests.datasets.conftest import Memcached
@@ -239,3 +241,24 @@ def test_a_pack_of_flow_says_so_where_it_is_missing(source: Path, tmp_path: Path
     ):
         check_on_disk(records, store)
     assert json.loads(json.dumps(store.stats())) == {}
+
+
+def test_flow_is_known_by_the_dumps_of_its_frames_and_of_its_fields_and_frames_by_theirs_alone(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, template="img_{:05d}.jpg")
+    flow = FlowStore(*(DiskStore(tmp_path, template=f"flow_{axis}_{{:05d}}.jpg") for axis in "xy"))
+
+    def dumped(**versions: int) -> list[str]:
+        for name, version in versions.items():
+            manifest = Manifest(tmp_path, f"{name}.jsonl")
+            manifest.open({"tool": name})
+            manifest.add({"video": "v", "status": "ok", "frames": 3, "version": version})
+            manifest.close()
+        return [facts_of_store(one, tmp_path, ["v"])["dumped"] for one in (store, flow)]
+
+    first = dumped(manifest=1, manifest_flow=1)
+    other = dumped(manifest_flow=2)
+    assert other[0] == first[0] and other[1] != first[1]
+    again = dumped(manifest=2)
+    assert again[0] != first[0] and again[1] != other[1]
+    assert facts_of_store(flow, tmp_path, ["v"])["names"] == "flow_x_{:05d}.jpg from 1, flow_y_{:05d}.jpg from 1"
+    assert "dumped" not in facts_of_store(flow, tmp_path, ["w"])

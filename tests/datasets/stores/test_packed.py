@@ -70,6 +70,18 @@ def test_a_pack_has_the_bytes_of_the_disk(
     assert store.num_frames("v9") == -1 and store.stats() == {} and len(store) == 7
 
 
+def test_the_contents_of_packs_are_those_of_their_frames_however_they_are_packed(frames: Path, tmp_path: Path):
+    one, other = pack(frames, tmp_path / "one"), pack(frames, tmp_path / "other", NAMES[2::-1])
+    assert one.contents(NAMES[:3]) == other.contents(NAMES[:3]) != one.contents(NAMES[1:4])
+    assert one.contents(NAMES[:3]) != one.contents([NAMES[1], NAMES[0], NAMES[2]])
+    first, second = (frames / "v1" / f"img_{number:05d}.jpg" for number in (1, 2))
+    first.rename(frames / "kept")
+    second.rename(first)
+    (frames / "kept").rename(second)
+    assert pack(frames, tmp_path / "turned").contents(NAMES[:3]) != one.contents(NAMES[:3])
+    assert other.contents(["v9"]) != other.contents([])
+
+
 def test_paths_of_any_kind(tmp_path: Path):
     names = ["a b", "视频/舞", os.fsdecode(b"caf\xe9"), "x" * 200]
     for number, name in enumerate(names):
@@ -243,6 +255,44 @@ def test_the_tool_packs_lists_resumes_and_verifies(tiny_frames: Frames, tmp_path
     (out / "shard_00000.bin").write_bytes(b"x" * (out / "shard_00000.bin").stat().st_size)
     assert pack_frames.main([str(out), "--verify"]) == 1
     assert "v0: 5 frames damaged (indices 0, 1, 2, 3, 4)" in capsys.readouterr().out
+
+
+def pack_again(arguments: list[str], capsys: pytest.CaptureFixture) -> int:
+    """Packs, and returns how many videos were packed."""
+    assert pack_frames.main(arguments) == 0
+    return int(capsys.readouterr().out.split(" packed, ")[1].split()[0])
+
+
+def test_any_frame_that_was_replaced_is_packed_again_whatever_its_time_is(
+    tiny_frames: Frames, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    source, root, out = tiny_frames(5, 2), tmp_path / "frames", tmp_path / "pack"
+    arguments = [str(out), str(source), "--root", str(root)]
+    assert pack_again(arguments, capsys) == 2
+    folder, middle = (root / "v0").stat(), root / "v0/img_00003.jpg"
+    for change in (lambda: os.utime(middle, (9, 9)), lambda: shutil.copyfile(root / "v1/img_00001.jpg", middle)):
+        change()
+        os.utime(middle, (9, 9))  # as of a copy that keeps its time
+        assert (root / "v0").stat().st_mtime_ns == folder.st_mtime_ns
+        assert pack_again(arguments, capsys) == 1 and pack_again(arguments, capsys) == 0
+    assert PackedStore(root, folder=out).get_many("v0", range(5)) == DiskStore(root).get_many("v0", range(5))
+
+
+def test_what_an_older_version_has_packed_is_packed_again_only_where_a_frame_is_newer(
+    tiny_frames: Frames, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    source, root, out = tiny_frames(5, 2), tmp_path / "frames", tmp_path / "pack"
+    arguments = [str(out), str(source), "--root", str(root)]
+    pack_again(arguments, capsys)
+    file = out / "shard_00000.idx"
+    about, arrays = open_arrays(file)
+    folders = np.array([(root / name).stat().st_mtime_ns for name in ("v0", "v1")], np.int64)
+    arrays = {name: array.copy() for name, array in arrays.items()} | {"stamps": folders}
+    save_arrays(file, {key: about[key] for key in ("format", "bytes")}, arrays)
+    assert pack_again(arguments, capsys) == 0
+    later = file.stat().st_mtime_ns + 10**9
+    os.utime(root / "v0/img_00003.jpg", ns=(later, later))
+    assert pack_again(arguments, capsys) == 1 and pack_again(arguments, capsys) == 0
 
 
 def test_the_tool_refuses_wrong_input_in_one_line(tiny_frames: Frames, tmp_path: Path):

@@ -130,6 +130,19 @@ def test_what_takes_less_time_is_chosen_and_said(
     assert said[1] == "data.decode: auto chooses cpu: this run has no GPU"
 
 
+@pytest.mark.parametrize("before", ["cpu", "cuda"])
+def test_what_a_checkpoint_has_is_kept_where_it_can_be(
+    before: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.decoding.lacks_torchcodec", lambda: "")
+    monkeypatch.setattr("datasets.decoding.measure", lambda *_, **__: pytest.fail("measured"))
+    said: list[str] = []
+    given: dict[str, Any] = {"workers": 2, "before": before}
+    assert choose_decoder(dataset_of(folder), [], torch.device("cuda"), said.append, **given) == before
+    assert said == [f"data.decode: auto takes {before}, as the checkpoint has it"]
+    assert choose_decoder(dataset_of(folder), [], CPU, said.append, **given) == "cpu"
+
+
 @needs_gpu
 @needs_torchcodec
 def test_a_gpu_makes_the_clips_of_workers(folder: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets.places.files import versioned
 from datasets.videos import index as video_index
-from datasets.videos.index import index_videos
+from datasets.videos.index import facts_of, index_videos
 from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.scanned import pack, unpack
 from tests.helpers.make_video import make_video
@@ -92,6 +96,34 @@ def test_a_video_is_scanned_once_and_again_when_its_file_changes(tmp_path: Path,
     scans.clear()
     index_videos(paths, cache=tmp_path / "cache")
     assert scans == [paths[1]]
+
+
+def test_copies_of_files_have_the_same_sizes_and_what_was_written_again_has_other_times(
+    tmp_path: Path, paths: list[str]
+) -> None:
+    facts = index_videos(paths, cache=tmp_path / "cache").facts
+    assert facts == facts_of(paths) and {len(facts[key]) for key in ("sizes", "times")} == {32}
+    copies = [shutil.copy2(path, f"{path}.copy") for path in paths]
+    assert facts_of(copies) == facts != facts_of(paths[::-1])
+    os.utime(paths[1], (5, 5))
+    assert {key for key, value in facts_of(paths).items() if value != facts[key]} == {"times"}
+    make_video(tmp_path / "2.mp4", frames=9)
+    Path(paths[3]).unlink()
+    assert {key for key, value in facts_of(paths).items() if value != facts[key]} == {"sizes", "times"}
+
+
+def test_of_a_video_in_a_tar_its_own_size_counts_and_the_version_of_the_tar(tmp_path: Path) -> None:
+    def packed(*contents: bytes) -> dict[str, str]:
+        with tarfile.open(tmp_path / "a.tar", "w") as tar:
+            for place, content in enumerate(contents):
+                member = tarfile.TarInfo(f"{place}.mp4")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        return facts_of(versioned([f"{tmp_path}/a.tar/0.mp4", f"{tmp_path}/none.tar/0.mp4"]))
+
+    one, other, longer = packed(b"one", b"two"), packed(b"one"), packed(b"longer", b"two")
+    assert one["sizes"] == other["sizes"] != longer["sizes"] and one["times"] != other["times"]
+    assert facts_of(versioned([f"{tmp_path}/none.tar/0.mp4"])) == facts_of(versioned([f"{tmp_path}/none.tar/0.mp4"]))
 
 
 def test_a_video_is_known_in_every_list(tmp_path: Path, paths: list[str], scans: Scans) -> None:

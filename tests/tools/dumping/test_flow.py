@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets.lists.manifest import FLOW_MANIFEST
 from tests.helpers import dumping
 from tests.helpers.make_video import make_video
 from tests.helpers.moving import HEIGHT, WIDTH, moving_texture, write_frames
 from tests.helpers.run_tool import run_tool
 from tools import dump_flow
 from tools.dumping import flow as _dump_flow
-from tools.dumping.dump_flow import MANIFEST, VERSION, make_job, trouble_with
+from tools.dumping.dump_flow import VERSION, make_job, trouble_with
 from tools.dumping.flow import FlowJob, FlowSettings
 from tools.dumping.video import OutOfReachError
 from utils.errors import UserError
@@ -45,7 +46,7 @@ def refusal(*arguments: object) -> str:
 
 
 def lines(dataset: Path) -> dict[str, dict[str, Any]]:
-    found = [json.loads(line) for line in (dataset / MANIFEST).read_text().splitlines()]
+    found = [json.loads(line) for line in (dataset / FLOW_MANIFEST).read_text().splitlines()]
     return {line["video"]: line for line in found if line["kind"] == "video"}
 
 

@@ -122,6 +122,11 @@ def test_other_counts_and_settings_of_parts_are_refused_and_leave_nothing(videos
     assert "was dumped in 4 parts, not 3; keep --shard I/4" in refusal(videos, out, "--shard", "1/3", "--size", 32)
     assert "size 32 (now 48)" in refusal(videos, out, "--shard", "1/4", "--size", 48)
     assert "size 32 (now 48)" in refusal(videos, out, "--size", 48)
+    header = (out / "manifest.0-of-4.jsonl").read_bytes()
+    shutil.copy(out / "manifest.0-of-4.jsonl", out / "manifest.1-of-3.jsonl")
+    assert "in 4 parts" in refusal(videos, out, "--shard", "1/3", "--size", 48, "--overwrite")
+    assert (out / "manifest.1-of-3.jsonl").read_bytes() == header, "what is refused changes nothing"
+    (out / "manifest.1-of-3.jsonl").unlink()
     left = [path for path in tree(out) if not path.endswith(".lock")]
     assert left == [path for path in before if not path.endswith(".lock")]
 
