@@ -141,10 +141,12 @@ class DiskStore:
 def facts_of_store(store: FrameStore, root: Place, paths: Sequence[str]) -> dict[str, str]:
     """Returns what a checkpoint keeps of the frames of a list: their names, and a digest if it takes no reading them.
 
-    root, paths: of the videos of the list, each once.
+    root, paths: of the videos of the list, each once. No paths: only the names are known.
     """
     known, names = getattr(store, "contents", None), getattr(store, "names", "")
     facts = {"names": names} if names else {}
+    if not paths:
+        return facts
     if known is not None:
         return facts | {"contents": known(paths)}
     manifests = getattr(store, "manifests", (MANIFEST,))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets import DATASETS, ClipDataset, DiskStore, FakeDataset, ImageDataset, TSNDataset
+from datasets import DATASETS, ClipDataset, DiskStore, FakeDataset, ImageDataset, TSNDataset, frame_dataset
 from datasets.frame_dataset import collate
 from datasets.lists.records import read_list
 from datasets.loader import EvalShard, make_loader
@@ -59,6 +59,18 @@ def make(
     else:
         protocol = for_testing(clip, transform or centre_crops(), augment, num_clips=num_clips)
     return DATASETS[kind](records, DiskStore(root), protocol, **kwargs)
+
+
+def test_of_a_list_too_long_to_look_up_only_what_the_list_says_is_known(
+    tiny_frames: Frames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make("tsn", tiny_frames(3, 4))
+    asked: list[list[str]] = []
+    monkeypatch.setattr(DiskStore, "contents", lambda self, paths: asked.append(paths) or "frames", raising=False)
+    whole = dataset.facts()
+    monkeypatch.setattr(frame_dataset, "MOST_LOOKED_UP", 1)
+    assert whole["contents"] == "frames" and len(asked) == 1
+    assert dataset.facts() == {key: whole[key] for key in ("names", "lengths")} and len(asked) == 1
 
 
 @pytest.mark.parametrize("kind", sorted(CLIPS))
