@@ -30,9 +30,7 @@ from utils.transforms.gpu_decode import EncodedBatch, EncodedSample
 from utils.transforms.image import UnreadableFrameError, headers_of_one_size
 
 Key = int | tuple[int, int]  # index, or (epoch, index)
-MOST_LOOKED_UP = (
-    1_000_000  # videos whose dumps or packed frames are compared with a checkpoint's, which takes 7 to 13 s
-)
+MOST_LOOKED_UP = 1_000_000  # videos whose dumps or packs are compared with those of a checkpoint: 7 to 13 s
 
 
 class Records(Protocol):
