@@ -232,7 +232,7 @@ def test_a_file_of_a_pretraining_fills_the_body_and_the_rest_begins_anew(tmp_pat
 
 @pytest.mark.parametrize("second", [False, True])
 def test_the_encoder_of_v_jepa_2_and_its_probe_are_two_files(second: bool, tmp_path: Path) -> None:
-    method = _tiny(JEPA)
+    method = _tiny(("vjepa2_1_b" if second else "vjepa2_l", *JEPA[1:]))
     encoder, probe = names.vjepa2_parts(_inner(method))
     if second:  # V-JEPA 2.1: norms of four depths, an embedding of videos, and what single pictures need
         start = "module.backbone."
