@@ -1,7 +1,8 @@
-"""Compares video transformers with the modules of Hugging Face's `transformers`, in evaluation on a CPU.
+"""Compares video transformers with the modules of `transformers` and, for Hiera, of its authors, on a CPU.
 
-Both have the same weights and score the same clip by turns; a ratio is the median over the rounds of one thread's CPU
-time. It needs the package: pip install transformers. `--write` puts the table into docs/benchmarks.md.
+Both have the same weights and score the same clip by turns, in evaluation; a ratio is the median over the rounds of one
+thread's CPU time. It needs their packages: pip install transformers hiera-transformer. `--write` puts the table into
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ if not __package__:  # started as `python benchmarks/transformers.py`
 from utils.cli import Parser, positive_int, run_cli
 from utils.errors import UserError
 
-HEAD = ["network", "clip", "ms", "transformers, ms", "x", "difference"]
+HEAD = ["network", "clip", "ms", "theirs", "theirs, ms", "x", "difference"]
 LEGEND = (
-    "ms: CPU time of one clip. x: how many times as fast as the module of `transformers` with its default attention "
-    "(scaled dot product). difference: largest one of a logit, divided by the spread of the logits."
+    "ms: CPU time of one clip. x: how many times as fast as their module, with the attention that it takes by default "
+    "(scaled dot product). difference: largest one of a logit, divided by the spread of the logits. On a GPU none of "
+    "them has been run or timed."
 )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A network here, and the class of `transformers` for it, with its configuration.
+    """A network here, and their module for it, with its configuration.
 
+    peer: name of the class's beginning in `transformers`; "" for the authors' Hiera.
     clip: (T, H, W). kwargs: of the network here.
     """
 
@@ -40,6 +43,11 @@ class Pair:
     config: dict[str, Any]
     clip: tuple[int, int, int]
     kwargs: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def package(self) -> str:
+        """Returns the package that their module is in."""
+        return "transformers" if self.peer else "hiera"
 
 
 PAIRS = (
@@ -67,11 +75,42 @@ PAIRS = (
         {"crop_size": 128, "frames_per_clip": 16, "hidden_size": 1024, "num_attention_heads": 16},
         (16, 128, 128),
     ),
+    Pair(
+        "Hiera-B, 8 blocks",
+        "hiera_base",
+        "",
+        {"input_size": (16, 128, 128), "stages": (2, 2, 2, 2)},
+        (16, 128, 128),
+        {"depths": [2, 2, 2, 2], "spatial_size": 128},
+    ),
 )
 BLOCKS, CLASSES = 4, 400
+HIERA = {  # its authors' arguments for clips
+    "q_stride": (1, 2, 2),
+    "mask_unit_size": (1, 8, 8),
+    "patch_kernel": (3, 7, 7),
+    "patch_stride": (2, 4, 4),
+    "patch_padding": (1, 3, 3),
+    "sep_pos_embed": True,
+}
 
 
-def measure(pair: Pair, peers: Any, *, rounds: int, folder: Path) -> list[str]:
+def their_module(pair: Pair, package: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Builds their module with random weights; returns it, and what gives its logits for a clip (1, 3, T, H, W)."""
+    import torch
+
+    if pair.package == "hiera":
+        module = package.Hiera(num_classes=CLASSES, **HIERA, **pair.config).eval()
+        module.head.act_func = torch.nn.Identity()  # scores otherwise
+        return module, module
+    options = {**pair.config, "num_hidden_layers": BLOCKS, "num_labels": CLASSES}
+    settings = getattr(package, f"{pair.peer}Config")(**options)
+    module = getattr(package, f"{pair.peer}ForVideoClassification")(settings).eval()
+    argument = "pixel_values_videos" if pair.peer == "VJEPA2" else "pixel_values"
+    return module, lambda clip: module(**{argument: clip.transpose(1, 2).contiguous()}).logits
+
+
+def measure(pair: Pair, package: Any, *, rounds: int, folder: Path) -> list[str]:
     """Returns one row of the table."""
     import numpy as np
     import torch
@@ -80,23 +119,16 @@ def measure(pair: Pair, peers: Any, *, rounds: int, folder: Path) -> list[str]:
     from networks.checkpoints.load import load_into
 
     torch.manual_seed(0)
-    options = {**pair.config, "num_hidden_layers": BLOCKS, "num_labels": CLASSES}
-    settings = getattr(peers, f"{pair.peer}Config")(**options)
-    theirs = getattr(peers, f"{pair.peer}ForVideoClassification")(settings).eval()
+    theirs, scored = their_module(pair, package)
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
     torch.save(theirs.state_dict(), folder / "peer.pth")
-    kwargs = {"depth": BLOCKS, **pair.kwargs}
+    kwargs = pair.kwargs if "depths" in pair.kwargs else {"depth": BLOCKS, **pair.kwargs}
     ours = Clip3D(backbone=pair.backbone, num_class=CLASSES, clip_len=pair.clip[0], kwargs=kwargs).eval()
     load_into(ours, folder / "peer.pth")
     clip = torch.randn(1, 3, *pair.clip)
-    frames = clip.transpose(1, 2).contiguous()
-    argument = "pixel_values_videos" if pair.peer == "VJEPA2" else "pixel_values"
-    runs: dict[str, Callable[[], Any]] = {
-        "ours": lambda: ours(clip),
-        "theirs": lambda: theirs(**{argument: frames}).logits,
-    }
+    runs: dict[str, Callable[[], Any]] = {"ours": lambda: ours(clip), "theirs": lambda: scored(clip)}
     found: dict[str, list[float]] = {name: [] for name in runs}
     with torch.inference_mode():
         expected, logits = runs["theirs"](), runs["ours"]()
@@ -107,9 +139,9 @@ def measure(pair: Pair, peers: Any, *, rounds: int, folder: Path) -> list[str]:
                 found[name].append(time.process_time() - began)
     own, other = (np.array(found[name][1:]) for name in ("ours", "theirs"))  # the first round warms up
     difference = float((logits - expected).abs().max() / (expected.max() - expected.min()))
-    times = [f"{1000 * np.median(seconds):.0f}" for seconds in (own, other)]
+    mine, its = (f"{1000 * np.median(seconds):.0f}" for seconds in (own, other))
     size = " x ".join(map(str, pair.clip))
-    return [pair.name, size, *times, f"{np.median(other / own):.2f}", f"{difference:.0e}"]
+    return [pair.name, size, mine, pair.package, its, f"{np.median(other / own):.2f}", f"{difference:.0e}"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,18 +158,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from benchmarks._page import table, write_section
 
-    try:
-        peers = importlib.import_module("transformers")
-    except ImportError:
-        raise UserError("benchmarks.transformers: the package is not installed: pip install transformers") from None
+    pairs = [one for one in PAIRS if not args.only or any(part.lower() in one.name.lower() for part in args.only)]
+    packages = {}
+    for name in dict.fromkeys(pair.package for pair in pairs):
+        try:
+            packages[name] = importlib.import_module(name)
+        except ImportError:
+            wanted = {"hiera": "hiera-transformer"}.get(name, name)
+            raise UserError(f"benchmarks.transformers: {name} is not installed: pip install {wanted}") from None
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for pair in PAIRS:
-            if not args.only or any(part.lower() in pair.name.lower() for part in args.only):
-                rows.append(measure(pair, peers, rounds=args.rounds, folder=Path(folder)))
-                print(" | ".join(rows[-1]), flush=True)
-    body = f"transformers {peers.__version__}, one thread, float32, medians of {args.rounds} rounds taken by turns.\n\n"
+        for pair in pairs:
+            rows.append(measure(pair, packages[pair.package], rounds=args.rounds, folder=Path(folder)))
+            print(" | ".join(rows[-1]), flush=True)
+    versions = ", ".join(f"{name} {getattr(package, '__version__', '')}".strip() for name, package in packages.items())
+    body = f"{versions}, one thread, float32, medians of {args.rounds} rounds taken by turns.\n\n"
     body += table(HEAD, rows) + "\n\n" + LEGEND
     print("\n" + body)
     if args.write:

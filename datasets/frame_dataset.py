@@ -80,7 +80,7 @@ class SampleDataset:
     def __init__(
         self, records: Records, protocol: ClipProtocol, *, seed: int, flip_labels: np.ndarray | None = None
     ) -> None:
-        self.records = records
+        self.records, self.repeated = records, protocol.repeated
         self.clip, self.transform = protocol.clip, protocol.transform
         self.augment = protocol.augment if protocol.train else None
         self.train, self.num_clips, self.num_views = protocol.train, protocol.num_clips, protocol.num_views
@@ -165,6 +165,13 @@ class SampleDataset:
         """Returns what a training sample draws from; None in testing, where nothing is random."""
         return np.random.default_rng([self.seed, epoch, index]) if self.train else None
 
+    def _first_of(self, epoch: int) -> int:
+        """Returns the epoch in which the first of the clips that a batch has of a video chose its frames.
+
+        All of them show these; only what is done to their pixels is each one's own (PySlowFast, VideoMAE).
+        """
+        return epoch - epoch % self.repeated
+
     def shown(self, key: Key) -> np.ndarray | None:
         """Returns the frames of its video that a sample shows, int64 (num_clips, clip.num_pictures).
 
@@ -248,7 +255,7 @@ class FrameDataset(SampleDataset):
     @override
     def shown(self, key: Key) -> np.ndarray:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        return self._in_video(index, self._generator(epoch, index))  # the first thing that a sample draws
+        return self._in_video(index, self._generator(self._first_of(epoch), index))  # the first thing that it draws
 
     def _in_video(self, index: int, rng: np.random.Generator | None) -> np.ndarray:
         wanted, first = self.indices(index, rng), self.records.first
@@ -287,7 +294,9 @@ class FrameDataset(SampleDataset):
         return clips
 
     def _read(self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedSample) -> bool:
-        wanted, path = self._in_video(index, rng), self.records.path(index)
+        first = self._first_of(epoch)
+        choosing = rng if first == epoch else self._generator(first, index)
+        wanted, path = self._in_video(index, choosing), self.records.path(index)
         if self.clip.modality == "flow":
             wanted = np.stack([field_pictures(fields) for fields in wanted])
         frames = self.store.get_many(path, wanted.ravel())

@@ -38,6 +38,7 @@ class ClipProtocol:
     average: what is averaged over the views of a video, "scores" or "logits".
     task: whether a video has one class or a set of classes.
     batch_size: samples per step of one process.
+    repeated: samples in a row that are of one video, and show the same frames of it.
     preset: name of the preset that the values come from.
     video_sampling: which seconds of encoded videos are shown; frames on the disk have no seconds.
     context: share of a span's length by which clips may reach outside of it.
@@ -51,6 +52,7 @@ class ClipProtocol:
     average: str = "scores"
     task: Task = SINGLE_LABEL
     batch_size: int = 1
+    repeated: int = 1
     preset: str = "tsn"
     video_sampling: VideoSampling = field(default_factory=VideoSampling)
     context: float = 0.0
@@ -143,8 +145,9 @@ def clip_protocol(common: Common, clip: ClipSpec, *, train: bool) -> ClipProtoco
     )
     # by default an evaluation step has as many views as a training step has clips
     views = common.test.batch_size or max(1, common.batch_size // protocol.num_views)
-    size = common.batch_size * common.data.repeated if train else views
-    return dataclasses.replace(protocol, batch_size=size)
+    repeated = common.data.repeated if train else 1
+    size = common.batch_size * repeated if train else views
+    return dataclasses.replace(protocol, batch_size=size, repeated=repeated)
 
 
 def _video_sampling(common: Common, *, train: bool) -> VideoSampling:

@@ -181,7 +181,8 @@ class VideoDataset(SampleDataset):
     def shown(self, key: Key) -> np.ndarray:
         epoch, index = key if isinstance(key, tuple) else (0, key)
         first = self.index.first(int(self._videos.videos[index]))
-        return first + self.indices(index, self._generator(epoch, index), epoch)  # the first thing that a sample draws
+        begin = self._first_of(epoch)
+        return first + self.indices(index, self._generator(begin, index), begin)  # the first thing that a sample draws
 
     def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
         """Chooses the frames of a sample: int64 (num_clips, clip.num_pictures), from the record's first frame on.
@@ -274,7 +275,8 @@ class VideoDataset(SampleDataset):
         self, index: int, rng: np.random.Generator | None, epoch: int, clips: np.ndarray | EncodedVideoSample
     ) -> bool:
         video, path = int(self._videos.videos[index]), place(self._videos.full_path(index))
-        wanted = self.indices(index, rng, epoch)
+        begin = self._first_of(epoch)
+        wanted = self.indices(index, rng if begin == epoch else self._generator(begin, index), begin)
         times, shown = self.index.video(video), wanted + self.index.first(video)
         if isinstance(clips, EncodedVideoSample):
             return clips.show(path, times, shown, self.transform, rng)

@@ -21,7 +21,7 @@ from networks.clip.uniformer_v2 import ADDED, UniFormerV2, from_clip
 from networks.first_convolution import replace_first_convolution
 from networks.temporal.tpn import TPN
 from utils.clip_spec import ClipSpec
-from utils.config.build import call, check_name, checked
+from utils.config.build import ArgumentError, call, check_name, checked
 from utils.errors import CheckpointError
 
 LENGTHS = ("sample_duration", "temporal_size")  # arguments of networks that are the frames of a clip
@@ -116,7 +116,13 @@ class Clip3D(ClipMethod):
             duration = arguments.setdefault(length, clip_len)
             if duration != clip_len:
                 raise ValueError(f"kwargs.{length}: {duration} differs from clip_len {clip_len}; give only one")
-        network = build_network(builder, arguments, backbone, num_class=num_class, dropout=dropout)
+        try:
+            network = build_network(builder, arguments, backbone, num_class=num_class, dropout=dropout)
+        except ArgumentError as error:
+            named = f"kwargs.{length}: "
+            if not length or length in (kwargs or {}) or not str(error).startswith(named):
+                raise
+            raise ValueError(f"clip_len: {str(error).removeprefix(named)}") from None  # which is where it came from
         if clip_len % segments:
             raise ValueError(
                 f"clip_len: {clip_len} is no multiple of kwargs.segments {segments}, the windows of a clip"

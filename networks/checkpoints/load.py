@@ -18,6 +18,7 @@ from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.layouts.ours import LAYOUT, UNKNOWN
 from networks.checkpoints.trust import HASH_IN_NAME, odd_values
+from networks.checkpoints.unseen import unseen_differences
 from networks.first_convolution import RGB, first_convolution, widen_input
 from utils.clip_spec import ClipSpec
 from utils.config.file import flat
@@ -215,9 +216,7 @@ def load_into(
     wrong = [key for key in found if key in wanted and key not in fits]
     if wrong or not fits or (strict and (report.missing or report.unexpected)):
         raise CheckpointError(_misfit(model, file, found, wanted, report, wrong))
-    differences = _other_computation(trunk or model, file)
-    if differences and (strict and not begins if as_trained is None else as_trained):
-        raise CheckpointError(other_scores(file.path, differences))
+    differences = _compared(trunk or model, file, strict=strict, begins=begins, as_trained=as_trained)
     report.warnings += [*file.warnings, *(f"{text}: scores will differ" for text in differences), *odd_values(fits)]
     if not any(value.is_meta for value in wanted.values()):
         model.load_state_dict(fits, strict=False)
@@ -307,6 +306,22 @@ def other_scores(path: Path, differences: Sequence[str]) -> str:
         f"{path}: its scores would be others than those it was trained for: {'; '.join(differences)}; take the config "
         f"it was trained with, or score it all the same with main.py --evaluate --not-strict"
     )
+
+
+def _compared(
+    model: Loadable, file: RawCheckpoint, *, strict: bool, begins: bool, as_trained: bool | None
+) -> list[str]:
+    """Says in what a model computes otherwise than the network of a file. Raises: CheckpointError where it may not."""
+    settings = _other_computation(model, file)
+    variant = []
+    if file.layout != LAYOUT.name:
+        variant = unseen_differences(getattr(model, "network", None), file.description)
+    refused = settings if (strict and not begins if as_trained is None else as_trained) else []
+    if strict if as_trained is None else as_trained:  # a training cannot begin from them, either
+        refused = [*refused, *variant]
+    if refused:
+        raise CheckpointError(other_scores(file.path, refused))
+    return settings + variant
 
 
 def _other_computation(model: Loadable, file: RawCheckpoint) -> list[str]:

@@ -21,6 +21,11 @@ ROUNDED = (torch.float16, torch.bfloat16)
 BEGIN_AT_ZERO = re.compile(
     r"(?:.*\.)?(?:temporal\.(?:(?:\w+\.)?(?:up|time)|embedding)|temporal_cls_token|balance)\.weight"
 )
+# the bias of one projection of an attention, or of several that are joined, in any project's names
+PROJECTION = re.compile(r"(?:.*[._])?(qkv|in_proj|kv|query|key|value|[qkv])(?:_proj)?[._]bias")
+BLOCK = re.compile(r"(?<=\.)\d+(?=\.)")
+NEVER_TURNED = "qv"  # what biases of a pooler are learned: it knows no places
+UNUSED = re.compile(r"(?:.*\.)?(?:\w+_)?(?:decoder|predictor)(?:_\w+)?\..*")  # of a pre-training
 FEW = 10  # where more than a tenth of the entries of a kind are all zero, that is usual
 
 
@@ -56,6 +61,40 @@ def odd_values(state: Mapping[str, Tensor]) -> list[str]:
     rounded = [key for key, value in state.items() if value.dtype in ROUNDED]
     texts = [f"{_some(found)}: all zero, as in a file that has lost them"] if found else []
     return texts + ([f"{_some(rounded)}: rounded to {state[rounded[0]].dtype} in the file"] if rounded else [])
+
+
+def refuse_lost_biases(state: Mapping[str, Tensor], learned: str) -> None:
+    """Raises CheckpointError if one kind of bias is zero in all blocks of a transformer, as it is in none that learned.
+
+    The message has the file's own name of it. Biases outside of blocks may be zero, as those of a new classifier are;
+    those of projections are looked at wherever they are.
+
+    state: the file's weights under its own names. learned: see `Layout`.
+    """
+    kinds: dict[str, list[str]] = {}
+    for key, value in state.items() if learned else ():
+        if key.endswith("bias") and value.dim() == 1 and not UNUSED.fullmatch(key):
+            kinds.setdefault(BLOCK.sub("*", key, count=1), []).append(key)
+    for keys in kinds.values():
+        parts = _projections(keys[0])
+        looked_at = [part for part in parts if part in (learned if "pooler" not in keys[0] else NEVER_TURNED)]
+        for part in looked_at if parts else [""] if len(keys) > 1 else []:
+            place = max(parts.find(part), 0)
+            if not any(state[key].tensor_split(len(parts) or 1)[place].any() for key in keys):
+                of = f" ({part} in it)" if len(parts) > 1 else ""
+                where = f"in all {len(keys)} blocks" if len(keys) > 1 else "throughout"
+                raise CheckpointError(
+                    f"{keys[0]}{of}: zero {where}, as in a file that has lost its biases; transformers 5 writes such "
+                    f"files where it cannot read one; take the original file"
+                )
+
+
+def _projections(key: str) -> str:
+    """Returns the letters of the projections that a bias belongs to, in order: qkv, kv, q, k or v; "" for none."""
+    match = PROJECTION.fullmatch(key)
+    if match is None:
+        return ""
+    return {"in_proj": "qkv", "query": "q", "key": "k", "value": "v"}.get(match[1], match[1])
 
 
 def refuse_not_finite(state: Mapping[str, Tensor], path: Path) -> None:

@@ -30,6 +30,7 @@ class AttentivePooler(nn.Module):
             num_heads = next(count for count in range(max(1, width // HEAD_WIDTH), 0, -1) if width % count == 0)
         if width % num_heads:
             raise ValueError(f"num_heads: {num_heads} does not divide the {width} channels of the tokens")
+        self.num_heads = num_heads
         self.query = Table(1, width)
         self.blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio=MLP_RATIO, eps=EPS) for _ in range(depth - 1))
         self.cross_attention_block = _CrossBlock(width, num_heads)

@@ -139,7 +139,7 @@ class Hiera(nn.Module):
             raise ValueError(f"temporal_size: {frames} is odd; a token covers {STRIDE[0]} frames")
         if height % SIDE or columns % SIDE:
             raise ValueError(f"spatial_size: {height} is not a multiple of {SIDE}, the side of a unit of tokens")
-        self.wanted = clip
+        self.wanted, self.num_heads = clip, num_heads
         self.patch_embed = Patches(width)
         tokens = height // STRIDE[1] * (columns // STRIDE[2])
         self.pos_embed_spatial = Table(tokens, width)
@@ -164,6 +164,10 @@ class Hiera(nn.Module):
         """Maps normalised clips to logits. Raises: ValueError for clips of another size."""
         logits: Tensor = self.head(self.norm(self.tokens(clips).mean((1, 2))))
         return logits
+
+    def unseen(self) -> dict[str, int]:
+        """Returns what decides its scores, and does not show in names and shapes of its weights."""
+        return {"num_heads": self.num_heads}
 
     def tables(self) -> dict[str, Places]:
         """Returns its learned tables."""

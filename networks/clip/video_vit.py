@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -192,6 +192,11 @@ class VideoViT(nn.Module):
                 seen.append(self.norm(x))
         tokens: Tensor = torch.cat(seen, 1) if seen else self.norm(x)
         return tokens.unflatten(0, (-1, segments)).flatten(1, 2) if segments > 1 else tokens
+
+    def unseen(self) -> dict[str, Any]:
+        """Returns what decides its scores, and does not show in names and shapes of its weights."""
+        found: dict[str, Any] = {"num_heads": self.shape.num_heads, "places": self.shape.places}
+        return found if self.pooler is None else found | {"pool_heads": self.pooler.num_heads}
 
     def tables(self) -> dict[str, fit_tables.Places]:
         """Returns its learned tables: TimeSformer's are resized to their nearest entries, as its authors do it."""

@@ -35,9 +35,16 @@ class ViTEntry:
         return replace(self.shape, **{key: value for key, value in changes.items() if value is not None})
 
     def _size(self, temporal_size: int | None, spatial_size: int | None) -> tuple[int, int, int]:
+        """Returns the clip (T, H, W) of learned tables. Raises: ValueError with the argument that no tokens fill."""
         frames, side, _ = self.shape.clip
-        side = spatial_size or side
-        return temporal_size or frames, side, side
+        frames, side = temporal_size or frames, spatial_size or side
+        usual = self.shape.clip
+        for name, clip in (("temporal_size", (frames, *usual[1:])), ("spatial_size", (usual[0], side, side))):
+            try:
+                self.shape.grid(clip)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return frames, side, side
 
 
 class VideoMAEEntry(ViTEntry):

@@ -261,3 +261,20 @@ def test_fake_data_is_the_same_every_time():
     assert dataset.path(4) == "fake_4" and dataset.description == "5 videos" and dataset.store_counts() == {}
     test = FakeDataset(np.arange(5) % 3, for_testing(ClipSpec(2), transform, num_clips=2))
     assert test[0]["clips"].shape[0] == test.num_views == 6
+
+
+def test_clips_of_one_video_in_a_batch_show_the_same_frames_each_cut_and_coloured_anew(tiny_frames: Frames) -> None:
+    source = tiny_frames(10, 60, 25)
+    root = source.parent.parent / "frames"
+    protocol = for_training(CLIPS["tsn"], CutClip(MultiScale(), 32, flip=0.5), Noise(), repeated=2)
+    dataset = DATASETS["tsn"](read_list(source, root=root), DiskStore(root), protocol, seed=3)
+    plain = make("tsn", source, augment=Noise(), seed=3)
+    for epoch in range(0, 12, 2):
+        first, second = dataset[(epoch, 1)], dataset[(epoch + 1, 1)]
+        assert (dataset.shown((epoch, 1)) == dataset.shown((epoch + 1, 1))).all()
+        assert (first["clips"] != second["clips"]).any() and (
+            first["augment"]["noise"] != second["augment"]["noise"]
+        ).any()
+        assert (first["clips"] == plain[(epoch, 1)]["clips"]).all()  # the first of them is what one alone is
+    chosen = [tuple(dataset.shown((epoch, 1)).ravel()) for epoch in range(0, 12, 2)]
+    assert len(set(chosen)) > 3  # each epoch has frames of its own

@@ -16,7 +16,7 @@ import main
 from tests.helpers.experiment import same_weights, weights
 from tests.helpers.requirements import ROOT, needs_program
 from tests.helpers.trained import write_checkpoint
-from tools import dump_frames, make_lists, make_motion8, spans
+from tools import dump_frames, litmus, make_lists, make_motion8, spans
 
 EXPERIMENTS = sorted(path.parent.name for path in (ROOT / "exps" / "motion8").glob("*/config.yaml"))
 
@@ -104,3 +104,22 @@ def test_two_passes_with_a_memcached_of_their_own_give_the_weights_of_the_disk(m
     assert same_weights(weights(tmp_path / "memcached/config.yaml"), weights(tmp_path / "disk/config.yaml"))
     assert "fallbacks 0," in (tmp_path / "memcached/log.txt").read_text()
     assert not list((tmp_path / "of the run").iterdir()), "the server's folder is gone with it"
+
+
+@pytest.mark.slow
+def test_a_trained_tsm_needs_the_order_of_all_eight_motions_and_a_tsn_that_of_none(tmp_path: Path) -> None:
+    videos, root = tmp_path / "videos", tmp_path / "data"
+    assert make_motion8.main([str(videos), "--workers", "2"]) == 0
+    assert dump_frames.main([str(videos), str(root), "--size", "72", "--workers", "2"]) == 0
+    assert make_lists.main([str(root), "--split", str(videos / "splits")]) == 0
+    verdicts = {}
+    for name in ("tsm_resnet18", "tsn_resnet18"):
+        (tmp_path / name).mkdir()
+        shutil.copy(ROOT / "exps/motion8" / name / "config.yaml", tmp_path / name)
+        assert main.main(["--config", str(tmp_path / name / "config.yaml"), *overrides(root)]) == 0
+        about = tmp_path / name / "litmus.json"
+        best = str(tmp_path / name / "ckpt_best.pth.tar")
+        assert litmus.main([best, str(root / "lists" / "val.txt"), "--json", str(about)]) == 0
+        verdicts[name] = [one["verdict"] for one in json.loads(about.read_text())["classes"]]
+    assert verdicts["tsm_resnet18"] == ["needs order"] * 8
+    assert len(verdicts["tsn_resnet18"]) == 8 and "needs order" not in verdicts["tsn_resnet18"]

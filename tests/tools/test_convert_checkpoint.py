@@ -140,9 +140,18 @@ def test_weights_of_ours_without_their_config_are_sent_to_the_config(tmp_path: P
         main([str(tmp_path / "x.pth"), str(tmp_path / "out")])
 
 
+def _trained(**arguments: Any) -> Method:
+    """A network whose biases are not zero any more."""
+    method = METHODS["clip3d"](**arguments)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.01)
+    return method
+
+
 def test_an_encoder_of_v_jepa_2_and_its_probe_become_one_network(tmp_path: Path) -> None:
     kwargs = {"embed_dim": 24, "depth": 2, "num_heads": 1, "pool_depth": 2, "pool_heads": 1}
-    method = METHODS["clip3d"](backbone="vjepa2_l", num_class=5, clip_len=16, kwargs=kwargs)
+    method = _trained(backbone="vjepa2_l", num_class=5, clip_len=16, kwargs=kwargs)
     inner = {key.removeprefix("network."): value for key, value in method.state_dict().items()}
     encoder, probe = vjepa2_parts(inner)
     torch.save({"target_encoder": encoder}, tmp_path / "vitl.pt")
@@ -161,7 +170,7 @@ def test_an_encoder_of_v_jepa_2_and_its_probe_become_one_network(tmp_path: Path)
 
 def test_a_probe_of_something_something_becomes_a_network_that_reads_two_windows_together(tmp_path: Path) -> None:
     kwargs = {"embed_dim": 24, "depth": 2, "num_heads": 1, "pool_depth": 2, "pool_heads": 1}
-    method = METHODS["clip3d"](backbone="vjepa2_l", num_class=174, clip_len=16, kwargs=kwargs)
+    method = _trained(backbone="vjepa2_l", num_class=174, clip_len=16, kwargs=kwargs)
     encoder, probe = vjepa2_parts({key.removeprefix("network."): value for key, value in method.state_dict().items()})
     torch.save({"target_encoder": encoder}, tmp_path / "vitl.pt")
     torch.save({"classifiers": [probe]}, tmp_path / "probe.pt")

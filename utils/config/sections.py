@@ -104,11 +104,16 @@ class Augmentation(Section):
     is at most 0.5; None: no change."""
     colorold: Strength | bool = 0.0
     """Standard deviation of PCA lighting noise (AlexNet); True: 0.1; 0 or False: none."""
-    rand_augment: list[PositiveInt] | bool = False
-    """RandAugment: `[operations per clip, magnitude 1 to 30]`; True: `[2, 9]`; False: none."""
+    rand_augment: list[PositiveInt] | bool | str = False
+    """RandAugment: `[operations per clip, magnitude 1 to 30]` of torchvision's table; True: `[2, 9]`; or timm's table,
+    as timm writes it: `rand-m7-n4-mstd0.5-inc1`, which is 4 operations, each with a chance of a half, of magnitude 7 of
+    10 with noise; False: none."""
     random_erasing: list[NonNegativeFloat] | None = Field(None, min_length=4, max_length=4)
     """`[probability, smallest area, largest area, smallest aspect ratio]` of an erased rectangle; areas are shares of
     the frame; None: nothing is erased."""
+    erase_with: Literal["colour", "noise"] = "colour"
+    """What is erased becomes one colour, its aspect ratio drawn evenly; or noise after normalisation, each pixel anew,
+    the ratio's logarithm drawn evenly, as timm, PySlowFast and VideoMAE erase (their mode `pixel`)."""
     consistent: bool = True
     """True: colour and erasing are drawn once per clip; False: for each frame separately."""
     mix_up: Strength = 0.0
@@ -156,8 +161,8 @@ class Data(Section):
     """Finds in a video's name what it was cut from, as --group-regex of tools.make_lists does: videos of one group are
     held out together where optimizer: LBFGS chooses a weight decay; None: the groups of UCF-101's names."""
     repeated: Annotated[PositiveInt, Field(le=16)] = 1
-    """Clips of each video in a training batch, each cut and coloured anew (repeated augmentation). batch_size, epochs
-    and learning rates count videos, so a batch of 8 videos with 2 has 16 clips."""
+    """Clips of each video in a training batch, of the same frames, each cut and coloured anew (repeated augmentation).
+    batch_size, epochs and learning rates count videos, so a batch of 8 videos with 2 has 16 clips."""
     with_offset: bool = False
     """True: lines of lists are `path offset num_frames label`, spans that begin after `offset` frames of their video,
     as in mmaction2's lists of this name (docs/data.md)."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from utils.config.build import parameters_of
 from utils.config.schema import Common
 from utils.errors import ConfigError
 from utils.processes.launch import expected_world_size
@@ -21,6 +22,7 @@ from utils.training.optimizer import REMEMBERED, optimizer_for
 
 GIB = 1 << 30
 FLOAT = 4  # bytes
+LENGTH = "clip_len"  # argument of methods whose networks see consecutive frames
 REFUSALS = (RuntimeError, ValueError, AssertionError, TypeError, IndexError)  # which networks raise for a shape
 
 
@@ -42,7 +44,7 @@ def check_fit(common: Common, method: Any, protocols: Mapping[str, Any]) -> None
         shape = _batch_shape(protocol)
         _refuse_beyond_memory(common, needed, FLOAT * math.prod(shape), name, shape)
         method.train(name == "train")
-        _try(method, shape, name, synced=_group_size(common))
+        _try(method, shape, name, common)
     method.train()
 
 
@@ -72,8 +74,9 @@ def _refuse_beyond_memory(common: Common, network: int, clips: int, name: str, s
     )
 
 
-def _try(method: nn.Module, shape: tuple[int, ...], name: str, *, synced: int) -> None:
+def _try(method: Any, shape: tuple[int, ...], name: str, common: Common) -> None:
     count, *clip = shape
+    synced = _group_size(common)
     reason = refusal(method, (count * synced, *clip))
     if reason is None:
         return
@@ -82,10 +85,13 @@ def _try(method: nn.Module, shape: tuple[int, ...], name: str, *, synced: int) -
             f"common.batch_size: {count} clip(s) are too few to train this network ({reason}); take at least 2, or set "
             "frozen_bn"
         )
-    section = "augmentation" if name == "train" else "test"
     frames, height, width = clip[1:]
+    key = "augmentation.input_size" if name == "train" else "test.input_size"
+    others = (4 * frames, method.example_size[0]) if LENGTH in parameters_of(type(method)) else ()
+    if any(refusal(method, (count * synced, clip[0], length, height, width)) is None for length in others):
+        key = "test.num_frames" if name != "train" and common.test.num_frames is not None else f"model.{LENGTH}"
     raise ConfigError(
-        f"common.{section}.input_size: the network does not take the clips of the {name} list, {frames} x {height} x "
+        f"common.{key}: the network does not take the clips of the {name} list, {frames} x {height} x "
         f"{width} (frames x height x width): {reason}"
     )
 

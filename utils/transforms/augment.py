@@ -35,8 +35,10 @@ class Augment:
     colorjitter: [brightness, contrast, saturation, hue] as torchvision's ColorJitter takes them.
     random_erasing: [probability, min area, max area, min aspect] (Zhong et al. 2017, arXiv 1708.04896); the rectangle
         becomes `erase_fill`, RGB 0..255, before normalisation; in optical flow, the value for no motion.
+    erase_with: colour, or noise: what is erased becomes normally distributed after normalisation, each pixel of each
+        frame anew, and the logarithm of the aspect is drawn evenly instead of the aspect, as in timm.
     colorold: PCA lighting, True for a standard deviation of 0.1, or that number.
-    rand_augment: [operations, magnitude] (Cubuk et al. 2019, arXiv 1909.13719), True for [2, 9].
+    rand_augment: [operations, magnitude] (Cubuk et al. 2019, arXiv 1909.13719), True for [2, 9], or timm's text.
     consistent: one draw per clip; False draws for each frame.
     modality, stack: a method's (utils/clip_spec.py). Optical flow has no colour to change, and the frames of a
         difference cannot each have their own.
@@ -52,15 +54,17 @@ class Augment:
         colorjitter: Sequence[float] | None = None,
         random_erasing: Sequence[float] | None = None,
         colorold: bool | float | None = None,
-        rand_augment: bool | Sequence[int] | None = None,
+        rand_augment: bool | str | Sequence[int] | None = None,
         consistent: bool = True,
         erase_fill: Sequence[int] = (152, 142, 127),
+        erase_with: str = "colour",
         modality: str = "rgb",
         stack: int = 1,
         compiled: bool = False,
     ) -> None:
         self.colorjitter = _checked_jitter(colorjitter)
         self.random_erasing = _checked_erasing(random_erasing)
+        self.noise = erase_with == "noise"
         self.lighting = 0.1 if colorold is True else float(colorold or 0.0)
         self.rand_augment = ra.checked(rand_augment)
         self.consistent = consistent
@@ -93,13 +97,14 @@ class Augment:
         """Draws one sample's parameters; each array starts with (V, F), F = 1 if consistent, else T.
 
         color_order int64 (V, F, 4), color_factors float32 (V, F, 4), lighting float32 (V, F, 3) in 0..1, erase int64
-        (V, F, 4) as top, left, height, width (all 0: nothing), rand_ops int64 and rand_magnitudes float32 (V, F, n).
+        (V, F, 4) as top, left, height, width (all 0: nothing), erase_seed int64 (V, F) of the noise that fills them,
+        rand_ops int64 and rand_magnitudes float32 (V, F, n).
         The same switches give the same names and shapes for every sample.
         """
         shape = views, 1 if self.consistent else num_frames
         drawn: dict[str, np.ndarray] = {}
         if self.rand_augment:
-            drawn["rand_ops"], drawn["rand_magnitudes"] = ra.draw(rng, shape, *self.rand_augment)
+            drawn["rand_ops"], drawn["rand_magnitudes"] = self.rand_augment.draw(rng, shape)
         if self.colorjitter:
             drawn["color_order"] = rng.permuted(np.broadcast_to(np.arange(4), (*shape, 4)), axis=-1)
             low, high = zip(*self.colorjitter, strict=True)
@@ -110,6 +115,8 @@ class Augment:
         if self.random_erasing:
             boxes = [self._draw_box(rng, height, width) for _ in range(shape[0] * shape[1])]
             drawn["erase"] = np.array(boxes, np.int64).reshape(*shape, 4)
+            if self.noise:
+                drawn["erase_seed"] = rng.integers(2**63, size=shape)
         return drawn
 
     def _draw_box(self, rng: np.random.Generator, height: int, width: int) -> tuple[int, int, int, int]:
@@ -119,7 +126,8 @@ class Augment:
             return 0, 0, 0, 0
         for _ in range(_ERASE_TRIES):
             area = height * width * rng.uniform(min_area, max_area)
-            aspect = rng.uniform(min_aspect, 1 / min_aspect)
+            low, high = min_aspect, 1 / min_aspect
+            aspect = math.exp(rng.uniform(math.log(low), math.log(high))) if self.noise else rng.uniform(low, high)
             h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < h < height and 0 < w < width:
                 return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
@@ -177,12 +185,14 @@ class Augment:
             torch.addcmul(shift, rows, scale, out=rows)
             if dtype != torch.float32:
                 out[index] = whole
-            if "erase" in drawn:
+            if "erase_seed" in drawn:
+                _fill_with_noise(out[index], drawn["erase"][index], drawn["erase_seed"][index])
+            elif "erase" in drawn:
                 _erase_clip(out[index], drawn["erase"][index], self._fill)
         return out
 
     def _apply_on_device(self, pixels: Tensor, drawn: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
-        """Applies everything to the whole batch at once; nothing is read back, so the host never waits."""
+        """Applies everything to the whole batch at once; nothing but what noise needs is read back to the host."""
         scale, bias, fill = self._constants(pixels.device)
         if "color_order" in drawn:
             jitter = compiled_jitter_batch() if self.compiled else jitter_batch
@@ -190,7 +200,10 @@ class Augment:
         if "lighting" in drawn:
             bias = (drawn["lighting"] * (255 * scale) + bias)[:, :, None, None]  # (M, F, 1, 1, 3)
         out = torch.addcmul(bias, pixels.to(torch.float32), scale)
-        if "erase" in drawn:
+        if "erase_seed" in drawn:
+            for clip, boxes, seeds in zip(out, drawn["erase"], drawn["erase_seed"], strict=True):
+                _fill_with_noise(clip, boxes, seeds)
+        elif "erase" in drawn:
             out = torch.where(_inside(drawn["erase"], *out.shape[2:4]), fill, out)
         return out.to(dtype)
 
@@ -218,6 +231,17 @@ def _erase_clip(clip: Tensor, boxes: Tensor, fill: Tensor) -> None:
     for frame, (top, left, height, width) in enumerate(boxes.tolist()):
         frames = slice(None) if len(boxes) == 1 else frame
         clip[frames, top : top + height, left : left + width] = fill.to(clip.dtype)
+
+
+def _fill_with_noise(clip: Tensor, boxes: Tensor, seeds: Tensor) -> None:
+    """Writes noise into the boxes (F, 4) of one clip (T, H, W, 3), in place. seeds: int64 (F,)."""
+    numbers = torch.Generator(clip.device)
+    for frame, ((top, left, height, width), seed) in enumerate(zip(boxes.tolist(), seeds.tolist(), strict=True)):
+        if height:
+            frames = clip if len(boxes) == 1 else clip[frame : frame + 1]
+            part = frames[:, top : top + height, left : left + width]
+            noise = torch.empty(part.shape, device=clip.device).normal_(generator=numbers.manual_seed(seed))
+            part.copy_(noise)
 
 
 def _inside(boxes: Tensor, height: int, width: int) -> Tensor:

@@ -102,6 +102,7 @@ def make_augment(common: Common, preset: Preset, clip: ClipSpec, *, train: bool)
         random = {
             "colorjitter": wanted.colorjitter,
             "random_erasing": wanted.random_erasing,
+            "erase_with": wanted.erase_with,
             "colorold": wanted.colorold,
             "rand_augment": wanted.rand_augment,
             "consistent": wanted.consistent,

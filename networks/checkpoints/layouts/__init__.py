@@ -34,7 +34,7 @@ LAYOUTS: tuple[Layout, ...] = (
     *clip.LAYOUTS,
     hiera.LAYOUT,
     *video_vit.LAYOUTS,  # whose names begin as those of ours may
-    transformers_vit.LAYOUT,
+    *transformers_vit.LAYOUTS,
     ours.LAYOUT,
     mit_tsm.LAYOUT,
     mmaction2_2d.LAYOUT,

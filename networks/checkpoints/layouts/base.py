@@ -74,12 +74,15 @@ class Layout:
         them. Entries that have no place in our networks keep their names and are reported as unexpected. Raises
         CheckpointError for a network that is not built here.
     read_name: adds what the project's own programs read from the name of a file.
+    learned: of a transformer, the projections among q, k and v whose biases a training changes: keys have them only
+        where they are turned or pooled. "" if nobody looks for biases that are lost (trust.py).
     """
 
     name: str
     recognises: Callable[[State], bool]
     convert: Callable[[State, Mapping[str, Any]], tuple[dict[str, Tensor], Description]]
     read_name: Callable[[Description, str], None] = lambda description, name: None
+    learned: str = ""
 
 
 def add_modality(description: Description, body: State) -> None:

@@ -181,7 +181,7 @@ def _described(
 
 
 LAYOUTS = (
-    Layout("ST-Adapter", lambda state: any(ADAPTER in key for key in state), _st_adapter),
-    Layout("AIM", lambda state: any(".T_Adapter.D_fc1." in key for key in state), _aim),
-    Layout("CLIP", _is_tower, _clip),
+    Layout("ST-Adapter", lambda state: any(ADAPTER in key for key in state), _st_adapter, learned="qv"),
+    Layout("AIM", lambda state: any(".T_Adapter.D_fc1." in key for key in state), _aim, learned="qv"),
+    Layout("CLIP", _is_tower, _clip, learned="qv"),
 )

@@ -66,4 +66,4 @@ def _described(ours: State) -> Description:
     return description
 
 
-LAYOUT = Layout("Hiera", _recognises, _convert)
+LAYOUT = Layout("Hiera", _recognises, _convert, learned="qv")

@@ -186,7 +186,11 @@ def _mmaction2(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tenso
 
 
 LAYOUTS = (
-    Layout("PyTorchVideo MViT", lambda state: _recognises(state, "patch_embed.patch_model"), _pytorchvideo),
-    Layout("PySlowFast MViT", lambda state: _recognises(state, "patch_embed.proj"), _pyslowfast),
-    Layout("mmaction2 MViT", lambda state: _recognises(state, "backbone.patch_embed.projection"), _mmaction2),
+    Layout(
+        "PyTorchVideo MViT", lambda state: _recognises(state, "patch_embed.patch_model"), _pytorchvideo, learned="qv"
+    ),
+    Layout("PySlowFast MViT", lambda state: _recognises(state, "patch_embed.proj"), _pyslowfast, learned="qv"),
+    Layout(
+        "mmaction2 MViT", lambda state: _recognises(state, "backbone.patch_embed.projection"), _mmaction2, learned="qv"
+    ),
 )

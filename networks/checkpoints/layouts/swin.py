@@ -78,4 +78,4 @@ def _described(ours: State) -> tuple[Description, list[int]]:
     return description, window
 
 
-LAYOUT = Layout("Video Swin", _recognises, _convert)
+LAYOUT = Layout("Video Swin", _recognises, _convert, learned="qv")

@@ -132,4 +132,7 @@ def _split(places: int) -> tuple[int, int]:
     return usual[0]
 
 
-LAYOUT = Layout("transformers", _recognises, _convert)
+LAYOUTS = (
+    Layout("transformers", lambda state: _recognises(state) and _family(state) == "vjepa2", _convert, learned="qkv"),
+    Layout("transformers", _recognises, _convert, learned="qv"),
+)

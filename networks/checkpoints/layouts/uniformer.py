@@ -162,6 +162,6 @@ def _follow_second(backbone: Mapping[str, Any], ours: Mapping[str, Tensor], kwar
 
 
 LAYOUTS = (
-    Layout("mmaction2 UniFormer", _of_mmaction2, _mmaction2),
-    Layout("UniFormer", _recognises, _authors),
+    Layout("mmaction2 UniFormer", _of_mmaction2, _mmaction2, learned="qv"),
+    Layout("UniFormer", _recognises, _authors, learned="qv"),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 
 from datasets import VideoDataset
 from datasets.lists.records import RecordList, read_list
@@ -72,6 +73,20 @@ def test_repeated_augmentation_reads_a_file_once_with_the_bits_of_each_sample_al
     for clips, key in zip(batch.clips, keys, strict=True):
         assert (clips.permute(0, 2, 3, 4, 1).numpy() == dataset[key]["clips"]).all()
     assert len(asked) == 2 + len(keys), "a sample alone is read alone"
+
+
+def test_repeated_clips_of_a_video_are_of_the_same_frames_which_are_read_once(
+    records: RecordList, asked: Asked
+) -> None:
+    dataset = dataset_of(records)
+    dataset.repeated = 4
+    keys = TrainStream(2, 8, repeated=4).step(0)
+    batch = dataset.__getitems__(keys)
+    assert [len(frames) for _, frames in asked] == [SEGMENTS.num_frames] * 2
+    assert len({dataset.shown(key).tobytes() for key in keys}) == 2
+    for clips, key in zip(batch.clips, keys, strict=True):
+        assert (clips.permute(0, 2, 3, 4, 1).numpy() == dataset[key]["clips"]).all()
+    assert not torch.equal(batch.clips[0], batch.clips[1])
 
 
 def test_the_clips_of_a_video_that_share_a_batch_are_read_in_one_pass(records: RecordList, asked: Asked) -> None:

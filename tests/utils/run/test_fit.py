@@ -34,7 +34,6 @@ TINY = {"type": "tsn", "backbone": "mobilenetv2", "num_segments": 1, "kwargs": {
         ({"type": "tsn", "backbone": "vit_b_16"}, 96, "3 x 96 x 96", "Wrong image height! Expected 224 but got 96"),
         ({"type": "tsn", "backbone": "timm/vit_tiny_patch16_224"}, 100, "3 x 100 x 100", "divisible by patch"),
         (clip3d("mvit_v2_s", 16), 112, "16 x 112 x 112", "for clips of 16 x 224 x 224 .* set .* kwargs.spatial_size"),
-        (clip3d("s3d", 4), 224, "4 x 224 x 224", "Output size is too small"),
         (clip3d("s3d", 16), 64, "16 x 64 x 64", "smaller than kernel size"),
     ],
 )  # fmt: skip
@@ -43,6 +42,37 @@ def test_a_network_that_does_not_take_the_clips_is_one_line_before_the_run(
 ) -> None:
     with pytest.raises(ConfigError, match=rf"^common.augmentation.input_size: .* train list, {frames} .*: .*{reason}"):
         main.check(common(model, size), trains_in=Path())
+
+
+VIT = {"embed_dim": 24, "depth": 1, "num_heads": 1}
+
+
+@pytest.mark.parametrize(
+    ("model", "test", "key", "reason"),
+    [
+        (clip3d("s3d", 4), {}, "model.clip_len", "4 x 224 x 224 .*: .*Output size is too small"),
+        ({**clip3d("videomae_s", 5), "kwargs": VIT}, {}, "model.clip_len", "5 frames are no multiple of 2"),
+        ({**clip3d("videomae_s", 4), "kwargs": VIT}, {"num_frames": 5}, "test.num_frames", "5 frames are no multiple"),
+        ({**clip3d("videomae_s", 4), "kwargs": {**VIT, "patch_size": 10}}, {}, "augmentation.input_size", "of 10"),
+        ({**clip3d("vivit_b", 5), "kwargs": VIT}, {}, "model.clip_len", "5 frames are no multiple of 2"),
+        ({**clip3d("hiera_tiny", 5)}, {}, "model.clip_len", "5 is odd; a token covers 2 frames"),
+        (
+            {**clip3d("timesformer_b", 4), "kwargs": {**VIT, "spatial_size": 100}},
+            {},
+            "model.kwargs.spatial_size",
+            "100 pixels are no multiple of 16",
+        ),
+    ],
+)
+def test_the_key_of_frames_that_do_not_fit_is_that_of_the_frames(
+    model: dict[str, Any], test: dict[str, Any], key: str, reason: str
+) -> None:
+    for kind in ("clip3d", "probe"):
+        if kind == "probe" and "s3d" in model["backbone"]:
+            continue
+        with pytest.raises(ConfigError, match=rf"^common\.{re.escape(key)}: .*{reason}") as error:
+            main.check(common({**model, "type": kind}, 224, test=test), trains_in=Path())
+        assert "\n" not in str(error.value)
 
 
 def test_what_only_the_test_shows_is_refused_as_well() -> None:

@@ -299,3 +299,51 @@ def test_wrong_values_name_the_key(options: dict[str, Any], message: str) -> Non
 def test_falsy_values_are_off() -> None:
     augment = make(colorjitter=[0, 0, 0, 0], random_erasing=[0, 0.02, 0.4, 0.3], colorold=False, rand_augment=False)
     assert augment.draw(np.random.default_rng(0), 1, 4, 32, 32) == {}
+
+
+NOISE = {"random_erasing": [1.0, 0.02, 1 / 3, 0.3], "erase_with": "noise"}
+
+
+def test_noise_fills_the_same_box_of_all_frames_each_pixel_anew_and_is_drawn_with_the_sample() -> None:
+    clips, augment = batch(n=2, v=1, t=4, h=48, w=64), make(**NOISE)
+    params = drawn(augment, clips)
+    results = [augment.apply(clips, params) for _ in range(2)]
+    results.append(augment._apply_on_device(_pixels(clips), _flat(params), torch.float32).permute(0, 4, 1, 2, 3))
+    assert torch.equal(results[0], results[1]) and torch.allclose(results[0], results[2], atol=2e-6)
+    for place, result in enumerate(results[0]):
+        top, left, height, width = params["erase"][place, 0, 0].tolist()
+        part = result[:, :, top : top + height, left : left + width]
+        changed = (result - plain(clips)[place]).abs().amax((0, 1)) > 1e-5
+        assert changed[top : top + height, left : left + width].all() and int(changed.sum()) == height * width
+        assert abs(float(part.mean())) < 0.2 and abs(float(part.std()) - 1) < 0.2
+        assert not torch.equal(part[:, 0], part[:, 1]) and not torch.equal(part[0], part[1])
+    other = augment.apply(clips, drawn(augment, clips, seed=1))
+    assert not torch.equal(results[0], other)
+    by_frame = make(**NOISE, consistent=False)
+    assert (
+        drawn(by_frame, clips)["erase_seed"].shape == (2, 1, 4)
+        and by_frame.apply(clips, drawn(by_frame, clips)).isfinite().all()
+    )
+
+
+def _pixels(clips: Tensor) -> Tensor:
+    return clips.permute(0, 1, 3, 4, 5, 2).contiguous().flatten(0, 1)
+
+
+def _flat(params: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.flatten(0, 1) for name, value in params.items()}
+
+
+@pytest.mark.parametrize(("options", "even"), [(NOISE, "logarithm"), ({**NOISE, "erase_with": "colour"}, "ratio")])
+def test_what_is_drawn_evenly_is_the_ratio_of_a_colour_and_the_ratios_logarithm_of_noise(
+    options: dict[str, Any], even: str
+) -> None:
+    augment, rng = make(**options), np.random.default_rng(0)
+    boxes = np.concatenate([augment.draw(rng, 1, 1, 400, 400)["erase"][0] for _ in range(4000)])
+    assert (boxes[:, 2] > 0).all()
+    ratios = boxes[:, 2] / boxes[:, 3]
+    low, high = 0.3, 1 / 0.3
+    upright = (high - 1) / (high - low) if even == "ratio" else 0.5
+    assert np.mean(ratios > 1) == pytest.approx(upright, abs=0.03)
+    areas = boxes[:, 2] * boxes[:, 3] / 400**2
+    assert areas.mean() == pytest.approx((0.02 + 1 / 3) / 2, abs=0.01)

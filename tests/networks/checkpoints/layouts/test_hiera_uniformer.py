@@ -162,7 +162,7 @@ def test_statistics_and_views_are_those_of_the_project() -> None:
 @pytest.mark.whole
 def test_the_file_of_a_masked_auto_encoder_starts_a_classifier(tmp_path: Path) -> None:
     made = _official(_meta("hiera_tiny", num_class=4))
-    encoder = {key: torch.zeros(value.shape) for key, value in made.items()}
+    encoder = {key: torch.ones(value.shape) for key, value in made.items()}
     encoder = {key: value for key, value in encoder.items() if not key.startswith(("norm.", "head."))}
     others = ("decoder_embed.weight", "mask_token", "encoder_norm.bias", "multi_scale_fusion_heads.0.weight")
     torch.save({"model_state": encoder | dict.fromkeys(others, torch.zeros(3))}, tmp_path / "mae.pth")
