@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from networks.checkpoints.load import load_checkpoint_file
 from utils.errors import CheckpointError
 from utils.files import atomic_write
 from utils.run import checkpoint
@@ -63,6 +64,15 @@ def test_a_damaged_newest_falls_back_to_the_one_before_with_a_word(tmp_path: Pat
     assert found[0]["step"] == 1 and found[1].name == checkpoint.BEFORE and "ckpt.pth.tar: damaged" in found[2]
     (tmp_path / checkpoint.BEFORE).write_bytes(b"")
     with pytest.raises(CheckpointError, match="no checkpoint here loads"):
+        checkpoint.load_newest(tmp_path)
+
+
+def test_a_named_pipe_is_no_checkpoint_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    for path in (tmp_path / checkpoint.NEWEST, tmp_path / "other.pth"):
+        os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=r"other\.pth: cannot be read: it is a named pipe; give a file"):
+        load_checkpoint_file(tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"ckpt\.pth\.tar: damaged or .*it is a named pipe; give a file"):
         checkpoint.load_newest(tmp_path)
 
 
