@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Entry:
 
     experiment: folder, relative to the folder that is listed.
     metric: name of the next numbers, "top-1" or, with multi_label, "mAP".
-    best, best_step: best validation during training, percent, and its step.
+    best, best_step: best validation during training, percent, and its step; of equal ones that with the lowest loss.
     evaluated, evaluated_videos: number in the result files of the folder, percent, and its number of videos.
     steps: steps done.
     planned: planned length, "15010" (steps) or "45 epochs".
@@ -127,8 +128,7 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
             problems.append(str(error))
     name = next(iter(task.val_numbers))
     validations = [r for r in records if r["kind"] == "val" and isinstance(r.get(name), (int, float))]
-    # of equal values the first one, whose checkpoint training keeps as the best
-    best = max(validations, key=lambda record: (record[name], -record["step"]), default=None)
+    best = max(validations, key=lambda record: (record[name], -_loss(record), -record["step"]), default=None)
     return Entry(
         experiment=str(folder.relative_to(root)),
         method=common.model.type if common else None,
@@ -145,6 +145,12 @@ def make_entry(folder: Path, root: Path, config: Config, base: Config | None) ->
         differences="; ".join(differences(base, config)),
         problem="; ".join(problems) or None,
     )
+
+
+def _loss(record: Mapping[str, Any]) -> float:
+    """Returns the loss of a validation, which decides between equal numbers as in a training; inf if it has none."""
+    loss = record.get("loss")
+    return float(loss) if isinstance(loss, (int, float)) and not math.isnan(loss) else math.inf
 
 
 def evaluated_score(results: Evaluation) -> float | None:

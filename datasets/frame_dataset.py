@@ -188,6 +188,14 @@ class SampleDataset:
         """
         return {}
 
+    def seconds(self, key: Key, *, fps: float) -> np.ndarray | None:
+        """Returns when in its video the frames appear that a sample shows, shaped as those of `shown`.
+
+        fps: frames per second of a folder of frames, which does not tell; encoded videos do.
+        """
+        frames = self.shown(key)
+        return None if frames is None else frames / fps
+
     def fingerprints(self, key: Key) -> list[list[bytes]]:
         """Returns what a sample's pixels are made of without decoding it: a hash of each frame of each of its clips.
 

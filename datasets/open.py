@@ -59,7 +59,7 @@ def open_list(common: Common, name: str) -> tuple[RecordList, list[str] | None]:
             given |= {"columns": columns, "encoded": has_videos(common)}
             if common.model.type == SEGMENT:
                 given |= {"unlabelled": False, "empty": True}
-            records, names = read_videos(copy, **given, classes=classes)
+            records, names = read_videos(copy, **given, classes=classes, alone=False)
         else:
             columns = label_columns(columns, multi_label=given.pop("multi_label"))
             records = read_list(copy, **given, columns=columns)

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from datasets.sampling.rules import Rule, get_rule
-from datasets.videos.clip_times import VideoSampling
+from datasets.videos.clip_times import SAMPLERS, VideoSampling
 from utils.clip_spec import ClipSpec
 from utils.config.build import call, parameters_of
 from utils.config.schema import Common
@@ -110,7 +110,7 @@ class ClipProtocol:
         return (
             f"{clips} clip{'s' * (clips != 1)} x {crops} crop{'s' * (crops != 1)}, "
             f"{self.clip.num_frames} x {height} x {width}{windows}, "
-            f"{self.clip.sampling} sampling{moved}, {self.average} averaged"
+            f"{self.video_sampling.sampler or self.clip.sampling} sampling{moved}, {self.average} averaged"
         )
 
 
@@ -156,12 +156,30 @@ def _video_sampling(common: Common, *, train: bool) -> VideoSampling:
     known = parameters_of(VideoSampling)
     given = {key: value for key, value in store.items() if key in known} if store.get("type") == "video" else {}
     videos = call(VideoSampling, given, "video", "common.data.store")
+    _check_used(common, videos)
     if train:
         return videos
     videos = dataclasses.replace(videos, near_key=None)  # a score must not depend on how a file was encoded
     if videos.sampler in ("random", "random_multi"):  # nor change between runs
         return dataclasses.replace(videos, sampler="constant_clips_per_video")
     return videos
+
+
+def _check_used(common: Common, videos: VideoSampling) -> None:
+    """Raises: ConfigError for a key about frames beside a sampler, and for one of a sampler that would not read it."""
+    if videos.sampler is not None:
+        for key, rule in (("data.sampling", common.data.sampling), ("test.sampling", common.test.sampling)):
+            if rule is not None:
+                raise ConfigError(
+                    f"common.{key}: {rule} chooses frames and data.store.sampler: {videos.sampler} seconds, so {rule} "
+                    "would change nothing; leave one of them out"
+                )
+    for key, users in (("clip_seconds", SAMPLERS), ("stride", ("uniform",))):
+        if getattr(videos, key) is not None and videos.sampler not in users:
+            raise ConfigError(
+                f"common.data.store.{key}: would change nothing with sampler: {videos.sampler}; leave it out, or set "
+                f"data.store.sampler to {' or '.join(users)}"
+            )
 
 
 def _num_clips(common: Common, rule: Rule, videos: VideoSampling, *, train: bool) -> int:

@@ -1,7 +1,7 @@
 """Clips straight from encoded videos, on a clock in seconds: no frames on the disk.
 
-Which seconds: videos/clip_times.py, or a rule of sampling/rules.py on frames. Which frames are shown then: here. How
-they are decoded: videos/reader.py.
+Which seconds: videos/clip_times.py, or a rule of sampling/rules.py on frames. Which frames are shown then:
+videos/shown.py. How they are decoded: videos/reader.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from datasets.lists.records import RecordList
 from datasets.places.files import bring, versioned
 from datasets.places.place import Place, place
 from datasets.protocol import ClipProtocol
-from datasets.sampling.published import temporal_subsample
 from datasets.sampling.rules import DRAWN_FROM_PARTS, get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.videos.encoded_samples import EncodedVideoBatch, EncodedVideoSample
@@ -28,6 +27,7 @@ from datasets.videos.index import identity
 from datasets.videos.reader import READERS, Reader, find_reader
 from datasets.videos.scan import VideoTimes
 from datasets.videos.segments import SegmentIndex
+from datasets.videos.shown import count_at_rate, in_spans, of_rule, span_seconds, tested
 from datasets.videos.together import TogetherReader
 from utils.errors import ConfigError, FrameError
 from utils.scoring.label_sets import LabelSets
@@ -162,20 +162,14 @@ class VideoDataset(SampleDataset):
         """Returns the number of clips that a video offers; 1 if it cannot be read, so that its fault is reported."""
         if video in self.index.errors:
             return 1
-        count = num_positions(self._at_rate(self.index[video]), self.clip.length)
+        count = num_positions(count_at_rate(self.index[video], self.sampling), self.clip.length)
         return len(windows(count, self.clip.num_frames, self.clip.frame_stride))
 
     def _uniform(self, video: int) -> list[Span]:
         if video in self.index.errors:
             return [(0.0, 0.0)]  # one entry, so that its fault is reported
         times = self.index[video]
-        return uniform_spans(times.duration, self._seconds(times), stride=self.sampling.stride)
-
-    def _seconds(self, times: VideoTimes) -> float:
-        if self.sampling.clip_seconds is not None:
-            return self.sampling.clip_seconds
-        rate = self.sampling.fps or (len(times) / times.duration if times.duration else 1.0)
-        return self.clip.num_frames * self.clip.frame_stride / rate
+        return uniform_spans(times.duration, span_seconds(times, self.clip, self.sampling), stride=self.sampling.stride)
 
     @override
     def shown(self, key: Key) -> np.ndarray:
@@ -183,6 +177,10 @@ class VideoDataset(SampleDataset):
         first = self.index.first(int(self._videos.videos[index]))
         begin = self._first_of(epoch)
         return first + self.indices(index, self._generator(begin, index), begin)  # the first thing that a sample draws
+
+    @override
+    def seconds(self, key: Key, *, fps: float) -> np.ndarray:
+        return self.index.video(int(self._videos.videos[_row(key)])).clock[self.shown(key)]
 
     def indices(self, index: int, rng: np.random.Generator | None, epoch: int = 0) -> np.ndarray:
         """Chooses the frames of a sample: int64 (num_clips, clip.num_pictures), from the record's first frame on.
@@ -192,48 +190,36 @@ class VideoDataset(SampleDataset):
         times = self.index[int(self._videos.videos[index])]
         if self.sampling.sampler is None:
             return self._by_rule(index, times, rng, epoch)
-        duration, seconds, place = times.duration, self._seconds(times), int(self._places[index])
+        duration, seconds = times.duration, span_seconds(times, self.clip, self.sampling)
+        place = int(self._places[index])
         if self.sampling.sampler == "uniform":
             spans = [uniform_spans(duration, seconds, stride=self.sampling.stride)[place]]
         elif rng is None:
-            spans = constant_spans(duration, seconds, self.num_clips)
+            return tested(times, self.clip, self.sampling, self.num_clips)
         elif self.sampling.sampler == "constant_clips_per_video":
             spans = [constant_spans(duration, seconds, self.sampling.clips_per_video)[place]]
         elif self.sampling.sampler == "random_multi":
             spans = random_spans(duration, seconds, self.num_clips, rng)
         else:
             spans = [random_span(duration, seconds, rng)]
-        indices = np.stack([self._in_span(times, span) for span in spans])
-        return with_stacks(indices, self.clip.length, len(times))
+        return in_spans(times, self.clip, self.sampling, spans)
 
     def _by_rule(self, index: int, times: VideoTimes, rng: np.random.Generator | None, epoch: int) -> np.ndarray:
-        rule, clip = get_rule(self.clip.sampling), self.clip
-        count = self._at_rate(times)
         if rng is None:
-            indices = rule.pick(count, clip, self.num_clips)
-        elif rule.windows is not None and self.sampling.clips_per_video > 1:
+            return tested(times, self.clip, self.sampling, self.num_clips)
+        rule, clip = get_rule(self.clip.sampling), self.clip
+        count = count_at_rate(times, self.sampling)
+        if rule.windows is not None and self.sampling.clips_per_video > 1:
             windows = rule.windows(num_positions(count, clip.length), clip.num_frames, clip.frame_stride)
             place = int(self._places[index])
             order = np.random.default_rng([self.seed, epoch, index - place, _CLIP_ORDER]).permutation(len(windows))
             indices = with_stacks(windows[order[place]], clip.length, count)[None]
         else:
             indices = rule.draw(count, clip, rng)[None]
-        if self.sampling.fps is not None:
-            indices = shown_at(times, indices / self.sampling.fps)
-        if rng is not None and self.sampling.near_key is not None:
+        indices = of_rule(times, self.sampling, indices)
+        if self.sampling.near_key is not None:
             indices = near_keys(times, indices, self.sampling.near_key)
         return indices
-
-    def _at_rate(self, times: VideoTimes) -> int:
-        """Returns the number of frames that a rule sees: the video's, or those that it would have at `fps`."""
-        return len(times) if self.sampling.fps is None else max(1, round(times.duration * self.sampling.fps))
-
-    def _in_span(self, times: VideoTimes, span: Span) -> np.ndarray:
-        if self.sampling.fps is not None:
-            ticks = span[0] + np.arange(self.clip.num_frames) * (self.clip.frame_stride / self.sampling.fps)
-            return shown_at(times, ticks)
-        shown = shown_during(times, span)
-        return shown[temporal_subsample(len(shown), self.clip.num_frames)]
 
     @override
     @contextlib.contextmanager
@@ -305,23 +291,3 @@ def near_keys(times: VideoTimes, indices: np.ndarray, seconds: float) -> np.ndar
     away = abs(times.seconds[keys] - times.seconds[indices][..., None])  # (..., T, keys)
     away[..., (keys < parts[:-1, None]) | (keys >= parts[1:, None])] = np.inf
     return np.where(away.min(-1) <= seconds, keys[away.argmin(-1)], indices)
-
-
-def shown_at(times: VideoTimes, seconds: np.ndarray) -> np.ndarray:
-    """Returns the frame that is on the screen at each time, the last one after the end: int64, shaped as `seconds`."""
-    if not len(times):
-        raise FrameError("the video has no frame")
-    found = np.searchsorted(times.seconds, seconds + _early(times), side="right") - 1
-    return np.clip(found, 0, len(times) - 1)
-
-
-def shown_during(times: VideoTimes, span: Span) -> np.ndarray:
-    """Returns the frames that appear from the start to before the end of a span, or the last one: int64 (n,), n > 0."""
-    first, last = np.searchsorted(times.seconds, np.array(span) - _early(times)).tolist()
-    first = min(first, len(times) - 1)
-    return np.arange(first, max(last, first + 1))
-
-
-def _early(times: VideoTimes) -> float:
-    """Returns the seconds by which a frame may be late: containers round times, Matroska to milliseconds."""
-    return min(times.tick, 1e-3)

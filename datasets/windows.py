@@ -15,6 +15,8 @@ import numpy as np
 
 from datasets.protocol import ClipProtocol
 from datasets.sampling.rules import window_length
+from datasets.videos.scan import VideoTimes
+from datasets.videos.shown import even_times, tested
 from datasets.videos.video import TimedFrame
 from utils.errors import UserError
 from utils.transforms.cut_clip import CutClip
@@ -64,20 +66,24 @@ def cut_video(
     window: float | None = None,
     step: float | None = None,
     trained_on: Mapping[str, float] = MappingProxyType({}),
+    times: VideoTimes | None = None,
 ) -> Iterator[WindowClips]:
     """Yields the windows of a video with their pixels: sliding ones, or one for the whole video.
 
     num_frames: length of the video; None, only with `slide`, for one without end.
     window, step: seconds of a window and between windows; default: `usual_window`, half a window apart.
     trained_on: the usual length of the videos that the network was trained on, in `frames` and `seconds`.
+    times: of the frames, where a file tells them; by default they are `fps` per second.
     """
     windows: Iterable[Window]
     if slide:
         length, distance = window_and_step(protocol, trained_on, fps, window, step)
-        windows = sliding(protocol, length=length, step=distance, num_frames=num_frames)
+        windows = sliding(protocol, length=length, step=distance, num_frames=num_frames, fps=fps)
     else:
         assert num_frames is not None
-        windows = [Window(0, num_frames, protocol.rule.pick(num_frames, protocol.clip, protocol.num_clips))]
+        known = times if times is not None and len(times) == num_frames else even_times(num_frames, fps)
+        indices = tested(known, protocol.clip, protocol.video_sampling, protocol.num_clips)
+        windows = [Window(0, num_frames, indices)]
     return cut(frames, windows, protocol.transform)
 
 
@@ -103,11 +109,11 @@ def usual_window(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: f
 
     It is what the network was trained to look at: a clip, or a whole video for networks that take segments of it.
     """
-    seconds = protocol.video_sampling.clip_seconds
-    if seconds is None and protocol.rule.uses_stride:
-        clip = protocol.clip
-        return clip.segments * window_length(clip.num_frames // clip.segments, clip.frame_stride), "one clip"
-    seconds = seconds or trained_on.get("seconds")
+    sampling, clip = protocol.video_sampling, protocol.clip
+    if sampling.clip_seconds is None and (sampling.sampler is not None or protocol.rule.uses_stride):
+        frames = clip.segments * window_length(clip.num_frames // clip.segments, clip.frame_stride)
+        return max(1, frames if sampling.fps is None else round(frames * fps / sampling.fps)), "one clip"
+    seconds = sampling.clip_seconds or trained_on.get("seconds")
     if seconds is not None:
         return max(1, round(seconds * fps)), "as in training"
     if "frames" in trained_on:
@@ -115,15 +121,17 @@ def usual_window(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: f
     return max(1, round(SEGMENTS_WINDOW * fps)), "as the checkpoint does not say how long its training videos were"
 
 
-def sliding(protocol: ClipProtocol, *, length: int, step: int, num_frames: int | None) -> Iterator[Window]:
+def sliding(protocol: ClipProtocol, *, length: int, step: int, num_frames: int | None, fps: float) -> Iterator[Window]:
     """Yields windows of `length` frames, `step` apart, each cut like a video of its own; the last ends with the video.
 
-    num_frames: length of the video; None for one without end.
+    num_frames: length of the video; None for one without end. fps: its frames per second, for networks that were
+        trained on frames at another rate, or on spans of seconds.
     """
     if num_frames is not None:
         length = min(length, num_frames)
     rule = protocol.rule
-    inside = rule.pick(length, protocol.clip, rule.num_clips if rule.fixed_num_clips else 1)
+    num_clips = rule.num_clips if rule.fixed_num_clips else 1
+    inside = tested(even_times(length, fps), protocol.clip, protocol.video_sampling, num_clips)
     for first in itertools.count(0, step):
         if num_frames is not None and first + length >= num_frames:
             yield Window(num_frames - length, length, inside + (num_frames - length))

@@ -24,7 +24,7 @@ tasks=$((num_gpus > 0 ? num_gpus : 1))
 srun_options=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do
     case $1 in  # without Slurm these would be dropped, and a different run would start
-        common.* | --fresh | --dry-run | --load-path* | --new-head | --fake) fail "$1 is an option of main.py; those go behind --: $mode.sh $partition $num_gpus -- $1" ;;
+        common.* | --fresh | --dry-run | --load-path* | --recover | --new-head | --not-strict | --trust-pickle | --fus* | --fake) fail "$1 is an option of main.py; those go behind --: $mode.sh $partition $num_gpus -- $1" ;;
     esac
     srun_options+=("$1"); shift
 done
@@ -42,8 +42,7 @@ fi
 program=("$PYTHON" "$root/main.py" --config "$config")
 log=$experiment/full_log.txt
 if [ "$mode" = eval ]; then
-    program+=(--evaluate)
-    [[ " ${main_options[*]-} " == *" --load-path"* ]] || program+=(--load-path "$experiment/ckpt_best.pth.tar")
+    program+=(--evaluate)  # of ckpt_best.pth.tar, unless the options name something else
     log=$experiment/eval_log.txt
 fi
 program+=(${main_options[@]+"${main_options[@]}"})

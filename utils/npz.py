@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from utils.files import DAMAGED
+from utils.files import DAMAGED, no_pipe
 
 # arrays may unpack to this many bytes, and to this many times the size of the file
 FREE_BYTES, MOST_TIMES = 64 << 20, 100
@@ -38,7 +38,7 @@ def read_npz(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
     """
     left, arrays = FREE_BYTES + MOST_TIMES * path.stat().st_size, {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(no_pipe(path)) as archive:
             for name in names:
                 member = archive.getinfo(f"{name}.npy")
                 left -= member.file_size

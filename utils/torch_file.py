@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from utils.files import no_pipe
+
 ZIP_MAGIC = b"PK\x03\x04"
 BLOCK = 1 << 20
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -30,7 +32,7 @@ class BoundedFile(io.BufferedReader):
     """A file that never makes room for more bytes than it has left, whatever length its contents claim."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
+        super().__init__(io.FileIO(no_pipe(path)))
         self._size = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1) -> bytes:
@@ -44,7 +46,8 @@ def read_torch(path: Path, *, allowed: Sequence[Any] = (), trust: bool = False) 
 
     allowed: further classes and functions that it may hold, as torch.serialization.safe_globals takes them.
     trust: accept every object, which runs code from the file.
-    Raises: DamagedError for changed bytes and for claims that do not fit the file's size; what torch.load raises.
+    Raises: DamagedError for changed bytes and for claims that do not fit the file's size; OSError for a named pipe;
+        what torch.load raises.
     """
     with BoundedFile(path) as file:
         if file.peek(len(ZIP_MAGIC)).startswith(ZIP_MAGIC):

@@ -15,10 +15,10 @@ import numpy as np
 from typing_extensions import override
 
 from datasets.stores.frame_names import IMAGE_SUFFIXES
-from datasets.video_dataset import shown_during
 from datasets.videos.clip_times import Span
 from datasets.videos.index import VideoIndex
 from datasets.videos.reader import Reader
+from datasets.videos.shown import shown_during
 from utils.errors import FrameError
 from utils.transforms.image import decode_image
 

@@ -27,11 +27,11 @@ FRAMES = ("start_frame", "end_frame")  # under these names only: others may coun
 _SECONDS = {"t", "time", "timestamp", "s", "sec", "secs", "second", "seconds"}  # what may stand beside these words
 # words in the name of a column that seems to say which part of a video is meant
 _TIMES = {"start", "begin", "end", "stop", "t0", "t1", "onset", "offset", "from", "until", "till", "starts", "ends"}
-_TIMES |= {"time", "times", "timestamp", "timestamps", "segment", "segments", "interval", "span"}
+_TIMES |= {"time", "times", "timestamp", "timestamps", "segment", "segments", "interval", "span", "beg", "finish"}
 _JOINED = re.compile(r"(t|time|timestamp|secs?|seconds?)?(start|begin|end|stop)(time|timestamp|secs?|seconds?)?")
-# an edge of a part and its unit, as one word or two: endframe, first_frame, in_point
+# an edge of a part and its unit, as one word or two: endframe, first_frame, in_point, cut_in, t_max
 _EDGE, _UNIT = "(start|begin|end|stop|from|to|first|last|in|out)", "(time|secs?|seconds?|ms|frames?|idx|index|point)"
-_EDGES = re.compile(f"{_EDGE}{_UNIT}|{_UNIT}{_EDGE}")
+_EDGES = re.compile(f"{_EDGE}{_UNIT}|{_UNIT}{_EDGE}|(cut|clip|trim|mark)(in|out)|(t|time)(min|max)")
 _EDGES_ALONE = ({"in", "out"}, {"first", "last"}, {"from", "to"})
 _UNKNOWN = {"", "nan", "<na>"}  # pandas writes the last two where it converts a missing label to text
 _NUMBER = re.compile(r"\+?(-?[0-9]{1,18})(?:\.([0-9]*))?")

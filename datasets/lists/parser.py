@@ -222,6 +222,8 @@ def _without_mark(data: bytes, source: Path) -> bytes:
         raise ListError(f"{source}: is UTF-16 text; save it as UTF-8")
     if b"\0" in data[:4096]:
         raise ListError(f"{source}: is not a text file")
+    if source.suffix.lower() == ".json" and data.lstrip()[:1] in (b"[", b"{"):
+        raise ListError(f"{source}: is JSON, not a list; tools/make_lists.py --csv {source} makes lists of it")
     if b"\r" in data[:-1] and b"\n" not in data:  # data may end between a CR and its LF
         raise ListError(f"{source}: its lines end in CR alone; save it with LF or CRLF line ends")
     return data.removeprefix(b"\xef\xbb\xbf")

@@ -95,6 +95,7 @@ def read_videos(
     empty: bool = False,
     table: Table | None = None,
     shared: bool = True,
+    alone: bool = True,
 ) -> tuple[RecordList, list[str] | None]:
     """Reads the videos of `source` and their class names; the names are None if they are unknown.
 
@@ -106,8 +107,7 @@ def read_videos(
           start and end, in seconds, or start_frame and end_frame make a record a span of its video. A column youtube_id
           or video_id names files below `root` without folder and suffix; crawlers of Kinetics add the seconds to the
           name (`ID_000010_000020.mp4`), and the whole of such a file is taken. Labels are names or numbers.
-    classes: what names are numbered by, which must be the same for all lists of an experiment; by default what
-        `number_classes` finds for this list alone.
+    classes: what names are numbered by, which must be the same for all lists of an experiment.
     multi_label: whether videos have sets of classes: `path 3;7;12` lines, `run;jump` cells in a CSV, `-` for the empty
         set. CSV rows share their classes, see shared_classes.py.
     unlabelled: whether the class of a video may be unknown, which is written -1. In a CSV the label column may then be
@@ -116,11 +116,13 @@ def read_videos(
     empty: whether a row of a CSV may have neither a label nor a span, for a video without spans; its label is -1.
     table: header and rows of a CSV in place of those of the file; empty rows are left out.
     shared: whether, with `multi_label`, a span also has the classes of the spans that cover it.
+    alone: whether it numbers its own names without `classes`; not where other lists decide what a number means.
 
     Raises ListError.
     """
     given = source
-    classes = classes or number_classes([(source, root)], multi_label=multi_label)
+    if classes is None and alone:
+        classes = number_classes([(source, root)], multi_label=multi_label)
     names = classes.names if classes is not None else None
     source = Path(given)
     if table is None and not is_shards(given):

@@ -27,7 +27,7 @@ from networks.checkpoints.safe_arrays import STAND_INS, Ignored
 from networks.checkpoints.torchscript import is_torchscript, read_torchscript
 from networks.checkpoints.trust import refuse_lost_biases, refuse_not_finite, wrong_hash
 from utils.errors import CheckpointError
-from utils.files import DAMAGED
+from utils.files import DAMAGED, no_pipe
 from utils.plain_text import one_line
 from utils.published.files import PRETRAINED, checkpoint_file, fetch, meant_names, named
 from utils.published.libraries import image_weights
@@ -239,7 +239,8 @@ def _wrong_sum(contents: Any) -> str | None:
     if not isinstance(contents, Mapping) or SUM not in contents:
         return None
     state = contents.get("state_dict")
-    same = isinstance(state, Mapping) and sum_of(dict(state)) == contents[SUM]
+    whole = isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values())
+    same = whole and sum_of(dict(state)) == contents[SUM]
     return None if same else "its weights were changed after the run had saved them"
 
 
@@ -351,8 +352,11 @@ def _read(path: Path, *, trust_pickle: bool) -> Any:
         raise CheckpointError(f"{path}: no such checkpoint{meant_names(path)}")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, not a checkpoint")
-    with path.open("rb") as file:
-        head = file.read(len(TORCH_MAGIC))
+    try:
+        with no_pipe(path).open("rb") as file:
+            head = file.read(len(TORCH_MAGIC))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     by_torch = head.startswith(ZIP_MAGIC) or head == TORCH_MAGIC
     try:
         if head[8:9] == b"{":  # after the length of the table that describes the tensors

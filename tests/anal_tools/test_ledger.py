@@ -16,6 +16,7 @@ from tests.helpers.results import make_config, make_history, make_results
 from tests.helpers.run_tool import run_tool
 from utils.config.file import load_config
 from utils.scoring.result_files import TEXT
+from utils.training.state import TrainState
 
 
 @pytest.fixture
@@ -80,6 +81,19 @@ def test_every_experiment_is_one_row(exps: Path, capsys: pytest.CaptureFixture[s
     assert float(rows["base"]["seconds_per_step"]) == pytest.approx(0.5)
     assert float(rows["base"]["hours"]) == pytest.approx(0.5 * 191 / 3600)
     assert "oops" in rows["untrained"]["problem"] and rows["untrained"]["best"] == ""
+
+
+def test_of_equal_validations_the_one_with_the_lowest_loss_is_the_best_as_in_training(
+    exps: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = TrainState()
+    with (exps / "base/metrics.jsonl").open("w") as file:
+        for step, loss in ((9, 0.6), (19, 0.16), (29, 0.16), (39, 0.3)):
+            file.write(json.dumps({"kind": "val", "step": step, "acc1": 80.0, "loss": loss}) + "\n")
+            state.step = step + 1
+            state.note_best(80.0, loss)
+    assert main([str(exps), "--csv", "-"]) == 0
+    assert rows_of(capsys.readouterr().out)["base"]["best_step"] == "19" == str(state.best_step - 1)
 
 
 def test_another_base_turns_the_differences_round(exps: Path, capsys: pytest.CaptureFixture[str]) -> None:

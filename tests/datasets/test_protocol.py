@@ -89,7 +89,7 @@ def test_the_sampler_of_encoded_videos_decides_the_number_of_clips() -> None:
     assert train.num_clips == 3 and train.video_sampling.sampler == "random_multi"
     assert test.num_clips == 2 and test.video_sampling.sampler == "constant_clips_per_video"
     uniform = clip_protocol(common(**video_sampling(sampler="uniform")), CLIP, train=False)
-    assert uniform.num_clips == 1 and uniform.video_sampling.sampler == "uniform"
+    assert uniform.num_clips == 1 and ", uniform sampling, " in str(uniform)
     several = clip_protocol(common(**video_sampling(clips_per_video=5)), CLIP, train=True)
     assert several.num_clips == 1 and several.video_sampling.clips_per_video == 5
     with pytest.raises(ConfigError, match=r"common\.test\.num_clips: is 2, but data\.store\.sampler: uniform"):
@@ -98,6 +98,37 @@ def test_the_sampler_of_encoded_videos_decides_the_number_of_clips() -> None:
     train, test = (clip_protocol(near, CLIP, train=train) for train in (True, False))
     assert "sampling moved to key frames up to 0.5 s away" in str(train) and train.video_sampling.near_key == 0.5
     assert "moved" not in str(test) and "near_key" not in test.as_dict()["video_sampling"]
+
+
+@pytest.mark.parametrize(
+    ("store", "key", "message"),
+    [
+        (
+            {"sampler": "random"},
+            "data",
+            r"common\.data\.sampling: middle chooses frames and data\.store\.sampler: random ",
+        ),
+        (
+            {"sampler": "uniform"},
+            "test",
+            r"common\.test\.sampling: middle .*: uniform seconds, so middle would change no",
+        ),
+        (
+            {"clip_seconds": 2.0},
+            "",
+            r"common\.data\.store\.clip_seconds: would change nothing with sampler: None; leave",
+        ),
+        ({"sampler": "random", "stride": 1}, "", r"stride: .* sampler: random; .* set data\.store\.sampler to uniform"),
+    ],
+)
+def test_a_key_that_nothing_would_read_beside_the_sampler_is_refused(
+    store: dict[str, object], key: str, message: str
+) -> None:
+    parts = {"data": {"store": {"type": "video", **store}}, "test": {}}
+    parts |= {key: {**parts[key], "sampling": "middle"}} if key else {}
+    for train in (True, False):
+        with pytest.raises(ConfigError, match=message):
+            clip_protocol(common(**parts), CLIP, train=train)
 
 
 @pytest.mark.whole

@@ -15,10 +15,11 @@ from datasets import VideoDataset
 from datasets.lists.records import RecordList, read_list
 from datasets.loader import EvalShard, TrainStream, make_loader
 from datasets.sampling.rules import get_rule
-from datasets.video_dataset import near_keys, shown_at
+from datasets.video_dataset import near_keys
 from datasets.videos.clip_times import VideoSampling
 from datasets.videos.reader import find_reader, read_pyav
 from datasets.videos.scan import VideoTimes, scan
+from datasets.videos.shown import shown_at
 from datasets.videos.video import Video
 from tests.helpers.make_video import block_position, damage, make_audio, make_video, truncate
 from tests.helpers.protocol import for_testing, for_training
@@ -142,6 +143,7 @@ def test_variable_frame_rate_goes_by_the_clock(tmp_path: Path):
     expected = [0, 8, 13, 15, 17]  # what is on the screen at 0, 1/3, 2/3, 1 and 4/3 s
     assert dataset.indices(0, None).tolist() == [expected]
     assert [block_position(frame) // 2 for frame in dataset[0]["clips"][0]] == expected
+    assert dataset.seconds(0, fps=25) == pytest.approx(np.array([[0, 1 / 3, 2 / 3, 1, 4 / 3]]), abs=2e-3)
 
 
 def test_short_videos_hold_their_last_frame(tmp_path: Path):

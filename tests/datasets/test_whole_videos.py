@@ -85,7 +85,7 @@ ROWS = "a.mp4,run,0.5,1.0\na.mp4,jump,0.9,2.9\nb.mp4,run,0.0,0.3\n"
 def test_a_video_is_computed_once_and_a_damaged_file_again(films: Path, protocol: ClipProtocol) -> None:
     network, lines = Bright(), list[str]()
     opened(films, protocol, ROWS).compute(network, CPU, lines.append)
-    windows = len([*sliding(protocol, length=8, step=3, num_frames=FRAMES)])
+    windows = len([*sliding(protocol, length=8, step=3, num_frames=FRAMES, fps=25)])
     assert network.seen == windows + 1 and lines == ["computing the features of 2 of 2 videos, once"]
     opened(films, protocol, ROWS).compute(network, CPU, lines.append)
     assert network.seen == windows + 1 and len(lines) == 1
@@ -172,7 +172,7 @@ def test_a_window_has_the_time_of_its_middle(films: Path, protocol: ClipProtocol
     videos = opened(films, protocol, ROWS)
     videos.compute(Bright(), CPU, print)
     video = videos.video(0)
-    firsts = [window.first for window in sliding(protocol, length=8, step=3, num_frames=FRAMES)]
+    firsts = [window.first for window in sliding(protocol, length=8, step=3, num_frames=FRAMES, fps=25)]
     assert video.times == pytest.approx((np.array(firsts) + 4) / FPS)
     assert video.seconds == pytest.approx(FRAMES / FPS) and videos.video(1).seconds == pytest.approx(0.6)
 

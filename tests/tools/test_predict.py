@@ -156,7 +156,7 @@ def test_windows_that_a_stream_does_not_fill_are_told(
 @pytest.mark.whole
 def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
     protocol = load(write_checkpoint(tmp_path, CLIP), device="cpu").protocol
-    windows = sliding(protocol, length=7, step=4, num_frames=16)
+    windows = sliding(protocol, length=7, step=4, num_frames=16, fps=25)
     assert [window.indices.tolist() for window in windows] == [
         [[first, first + 2, first + 4, first + 6]] for first in (0, 4, 8, 9)
     ]
@@ -165,7 +165,7 @@ def test_windows_of_clip_networks_are_their_clips(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length, step, num_frames", [(4, 2, 3), (4, 9, 20), (1, 1, 1), (5, 2, 5)])
 def test_the_last_window_ends_with_the_video(ckpt: Path, length: int, step: int, num_frames: int) -> None:
     protocol = load(ckpt, device="cpu").protocol
-    windows = list(sliding(protocol, length=length, step=step, num_frames=num_frames))
+    windows = list(sliding(protocol, length=length, step=step, num_frames=num_frames, fps=25))
     assert windows[0].first == 0
     assert windows[-1].first + windows[-1].length == num_frames
     assert all(window.indices.max() < num_frames for window in windows)

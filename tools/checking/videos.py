@@ -90,6 +90,7 @@ def take_table(data: DataSet, split: str, *, encoded: bool) -> None:
         encoded=encoded,
         table=table,
         shared=False,  # faults are found in what the rows say, and --fix writes that
+        alone=False,
     )
     data.roots[split] = Path(records.root)
     if data.empty is None and split == "train" and (left := int(np.count_nonzero(~records.labelled))):

@@ -24,7 +24,7 @@ def _steps(protocol: ClipProtocol) -> list[str]:
     pixels = "x and y of the flow, as grey pictures" if protocol.clip.modality == "flow" else "RGB"
     height, width = protocol.transform.size
     return [
-        f"Choose the frames of each clip; examples.frames has those of videos of {_listed(LENGTHS)} frames, from 0.",
+        _choice(protocol),
         f"Decode them to {pixels}, 0 to 255, and resize each to the size in examples.pictures (height, width).",
         f"Cut pieces of {height}x{width} (height x width) at each top and left, and mirror them where it says so.",
         f"Divide by {255 / protocol.augment.value_range:g}, subtract mean and divide by std, for each channel.",
@@ -32,6 +32,31 @@ def _steps(protocol: ClipProtocol) -> list[str]:
         "these are one entry of the batch.",
         f"Average the {protocol.average} of all pieces of all clips; {protocol.task.scores} makes scores of logits.",
     ]
+
+
+def _choice(protocol: ClipProtocol) -> str:
+    """Says which frames of a video make its clips."""
+    sampling, clip = protocol.video_sampling, protocol.clip
+    if sampling.sampler is None:
+        which = f"examples.frames has those of videos of {_listed(LENGTHS)} frames, from 0"
+        if sampling.fps is None:
+            return f"Choose the frames of each clip; {which}."
+        return (
+            f"Bring the video to {sampling.fps:g} frames per second, each the one on the screen at its time, "
+            f"and choose the frames of each clip from these; {which}."
+        )
+    places = clip.num_frames * clip.frame_stride
+    seconds = sampling.clip_seconds or (places / sampling.fps if sampling.fps else None)
+    length = f"{places} frames" if seconds is None else f"{seconds:g} s"
+    spread = f"{protocol.num_clips} of them, evenly from the start of the video to its end"
+    if sampling.sampler == "uniform":
+        spread = "each where the last one ends" if sampling.stride is None else f"one every {sampling.stride:g} s"
+    shown = f"{clip.num_frames} of its frames, evenly from the first to the last one"
+    if sampling.fps:
+        shown = (
+            f"the {clip.num_frames} frames on the screen every {clip.frame_stride / sampling.fps:g} s from its start"
+        )
+    return f"Take spans of {length}, {spread}; the clip of a span is {shown}."
 
 
 def _places(protocol: ClipProtocol) -> str:

@@ -120,12 +120,12 @@ def clip_of_record(recognizer: Recognizer, args: argparse.Namespace) -> Iterator
     batch = split.dataset.__getitems__([(0, row)]).to(recognizer.device)
     if batch.faults[0]:
         raise FrameError(batch.faults[0])
-    seen = split.dataset.shown((0, row))
+    seen = split.dataset.seconds((0, row), fps=args.fps or DEFAULT_FPS)
     assert seen is not None
     label = batch.labels[0].cpu().numpy()
     truth = f"  truth {in_words(label, split.class_names)}" if (label >= 0).all() else ""
     clip = batch.clips[0, 0].permute(1, 2, 3, 0).cpu().numpy()
-    yield clip, seen[0] / (args.fps or DEFAULT_FPS), f"  {args.record}{truth}"
+    yield clip, seen[0], f"  {args.record}{truth}"
 
 
 def explained(

@@ -230,6 +230,7 @@ class Recognizer(TrainedNetwork):
             window=window,
             step=step,
             trained_on=self.trained_on,
+            times=video.times,
         )
 
     def _open(self, source: Source, fps: float, *, ends: bool = False) -> Input:
@@ -300,7 +301,7 @@ class Recognizer(TrainedNetwork):
         if not rows:
             raise video.nothing_decoded()
         if video.longest is None:
-            usual = next(sliding(self.protocol, length=length, step=distance, num_frames=None))
+            usual = next(sliding(self.protocol, length=length, step=distance, num_frames=None, fps=video.fps))
             filled = max(0, (counted.number - 1 - int(usual.indices.max())) // distance + 1)
             if (cut := rows - filled) > 0:
                 which = "window, which repeats" if cut == 1 else f"{cut} windows, which repeat"

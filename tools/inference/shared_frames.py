@@ -44,7 +44,7 @@ def shared_frames(
     batch = max(1, batch_size * protocol.clip.num_frames // protocol.transform.num_crops)
 
     def windows() -> Iterator[Window]:
-        return sliding(protocol, length=length, step=distance, num_frames=video.longest)
+        return sliding(protocol, length=length, step=distance, num_frames=video.longest, fps=video.fps)
 
     logits = _logits_of_frames(network, frames, windows(), batch=batch, clips=batch_size)
     for found in gather(logits, windows(), _must_be_there):

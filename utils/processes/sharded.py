@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils._pytree import tree_any, tree_map
 
+from utils.errors import CheckpointError
 from utils.processes import session
 
 # torch's modules for shards are imported where there are some: they take two seconds
@@ -145,8 +146,13 @@ def shard_like(value: Any, parameter: Any) -> Any:
 
 
 def load_whole(network: nn.Module, state: Mapping[str, Any]) -> None:
-    """Loads a state dict of whole tensors into a network that may be shared out. All processes must call it."""
+    """Loads a state dict of whole tensors into a network that may be shared out. All processes must call it.
+
+    Raises: CheckpointError for entries of another network.
+    """
     own = network.state_dict()
+    if different := sorted(own.keys() ^ state.keys()):
+        raise CheckpointError(f"the weights that are trained do not belong to this network: {different[0]}")
     network.load_state_dict({name: shard_like(value, own.get(name)) for name, value in state.items()})
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import torch
-from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 from typing_extensions import Required, TypedDict
 
 from utils.config.file import stored_config
@@ -36,6 +36,7 @@ HERE = (
 )
 
 _TYPES = ConfigDict(arbitrary_types_allowed=True, strict=True)
+_Pair = Annotated[Sequence[float], Field(min_length=2, max_length=2)]  # a value and its weight
 
 
 class _Optimizer(TypedDict):
@@ -51,10 +52,13 @@ class _Trainer(TypedDict, total=False):
     step: Required[NonNegativeInt]
     best_prec1: Required[float]
     best_step: int
+    best_loss: float
+    since_best: int
+    seconds: float
     last_validation: int
     bad_videos: int
     bad_losses: int
-    meters: dict[str, Any]
+    meters: dict[str, list[_Pair]]
 
 
 class _Saved(TypedDict, total=False):

@@ -146,7 +146,8 @@ def _values(saved: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _processes(saved: Mapping[str, Any]) -> int | None:
     """Returns how many processes wrote a checkpoint, None if it does not say."""
-    count = (saved.get("run") or {}).get("processes")
+    run = saved.get("run")
+    count = run.get("processes") if isinstance(run, Mapping) else None
     return count if isinstance(count, int) else None
 
 

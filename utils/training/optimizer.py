@@ -232,6 +232,10 @@ def restore_state(optimizer: torch.optim.Optimizer, saved: Any) -> list[str]:
         if mine is None or (mine and not wanted <= mine.keys()):
             anew.append(name)
         elif mine:
+            if odd := [key for key in wanted - {"step"} if not isinstance(mine[key], Tensor | None)]:
+                raise CheckpointError(
+                    f"the optimizer's state of {name} is not what a run writes: {odd[0]} is no tensor"
+                )
             if any(isinstance(v, Tensor) and v.dim() and v.shape != parameter.shape for v in mine.values()):
                 raise CheckpointError(f"the optimizer's state of {name} has another shape than the weights")
             state[place] = {key: shard_like(mine[key], parameter) for key in mine if key in wanted}

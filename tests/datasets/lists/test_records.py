@@ -102,6 +102,12 @@ def test_a_list_that_is_not_there(tmp_path: Path):
         read_list(tmp_path)
 
 
+def test_json_in_place_of_a_list_is_told_what_makes_lists_of_it(tmp_path: Path):
+    (tmp_path / "train.json").write_text('[{"vid_name": "a", "label": 0}]')
+    with pytest.raises(ListError, match=r"train\.json: is JSON, not a list; tools/make_lists\.py --csv .*train\.json "):
+        read_list(tmp_path / "train.json")
+
+
 def test_other_columns(tmp_path: Path):
     videos = records_of(tmp_path, "a b.mp4 3\n", columns=("label",))
     assert rows(videos) == [("a b.mp4", 0, 3)]

@@ -218,7 +218,8 @@ def test_time_columns_of_every_name_are_read(tmp_path: Path, mark: str, start: s
 @pytest.mark.parametrize(
     "columns",
     ["start_frame,stop_frame", "start,end_frame", "start,duration", "onset,offset", "segment,mood", "in,out", "From,To",
-     "startframe,endframe", "first_frame,last_frame", "frame_in,frame_out", "inPoint,outPoint", "starttime,duration"],
+     "startframe,endframe", "first_frame,last_frame", "frame_in,frame_out", "inPoint,outPoint", "starttime,duration",
+     "cut_in,cut_out", "tMin,tMax", "beg,fin", "finish,mood"],
 )  # fmt: skip
 def test_columns_that_look_like_times_are_an_error(tmp_path: Path, columns: str):
     (tmp_path / "a.csv").write_text(f"path,label,{columns}\na.mp4,0,1,2\n")

@@ -99,6 +99,20 @@ def test_the_classes_of_the_training_list_are_those_of_the_validation_list(confi
     assert names == ["jump", "run"] and records.labels.tolist() == [1]
 
 
+def test_names_in_the_validation_list_need_names_in_the_training_list(config: Path, tmp_path: Path):
+    train, val = tmp_path / "train.csv", tmp_path / "val.csv"
+    train.write_text("path,label\nrun/a.mp4,1\njump/c.mp4,0\n")
+    val.write_text("path,label\nrun/b.mp4,run\njump/c.mp4,jump\n")
+    given = [f"common.{name}_{key}={value}" for name in ("train", "val")
+             for key, value in (("source", tmp_path / f"{name}.csv"), ("root", "videos"))]  # fmt: skip
+    for source in (val, tmp_path / "videos"):
+        common = load_config(config, [*given, f"common.val_source={source}"]).common
+        with pytest.raises(ListError, match=r"class '(run|jump)' has no number: the training list has numbers"):
+            open_list(common, "val")
+    (tmp_path / "classInd.txt").write_text("0 jump\n1 run\n")
+    assert open_list(load_config(config, given).common, "val")[0].labels.tolist() == [1, 0]
+
+
 def test_labels_that_count_from_1_like_the_class_file_are_an_error(config: Path, tmp_path: Path):
     (tmp_path / "train.csv").write_text("path,label\nrun/a.mp4,1\nrun/b.mp4,1\n")
     (tmp_path / "classInd.txt").write_text("1 run\n2 jump\n")

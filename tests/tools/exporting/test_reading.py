@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datasets.protocol import clip_protocol
 from tests.helpers.make_video import make_video
 from tests.helpers.requirements import ROOT
 from tests.helpers.trained import CLASSES, CLIP, SLOWFAST, TSN, UNI, write_checkpoint
@@ -18,6 +19,8 @@ from tests.tools.exporting.test_export import with_onnx
 from tools import export
 from tools.exporting.reading import preprocessing
 from tools.inference import load
+from utils.clip_spec import ClipSpec
+from utils.config.schema import Common
 from utils.transforms.resize import INTERPOLATIONS
 
 
@@ -85,3 +88,23 @@ def test_the_windows_of_a_clip_are_said(name: str, said: bool, tmp_path: Path) -
     told = preprocessing(load(write_checkpoint(tmp_path, VIDEO[name]), device="cpu").protocol)
     assert ("2 windows of the video one behind the other" in told["words"]["steps"][4]) is said
     assert told.get("segments") == (2 if said else None)
+
+
+@pytest.mark.parametrize(
+    "store, said",
+    [
+        ({}, r"Choose the frames of each clip; examples.frames has those of videos of 5, "),
+        (
+            {"fps": 8.0},
+            r"Bring the video to 8 frames per second, .* choose the frames of each clip from these; examples",
+        ),
+        ({"sampler": "random", "clip_seconds": 2}, r"Take spans of 2 s, 1 of them, .* is 3 of its frames, evenly"),
+        ({"sampler": "uniform", "fps": 5.0}, r"Take spans of 0.6 s, each where the last one ends; .* every 0.2 s from"),
+    ],
+)
+def test_the_words_say_which_frames_of_an_encoded_video_are_taken(store: dict[str, Any], said: str) -> None:
+    schedule = {"base_lr": 0.1, "max_iter": 1}
+    raw = {"model": {**TSN, "num_class": 4}, "lr_scheduler": schedule, "data": {"store": {"type": "video", **store}}}
+    told = preprocessing(clip_protocol(Common.model_validate(raw), ClipSpec(3, 1, "segments"), train=False))
+    assert re.match(said, told["words"]["steps"][0])
+    assert ("frames" in told["examples"]) == ("sampler" not in store)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tests.helpers.ranks import run_ranks, run_sessions
 from tests.helpers.requirements import needs_shards
 from tests.helpers.shards import made
+from utils.errors import CheckpointError
 from utils.processes.launch import Rank
 from utils.processes.sharded import SUMS, Sharded, gathered, load_whole, refuse_unsharded, shard_like, whole
 
@@ -60,6 +61,12 @@ def test_what_is_not_shared_out_stays_as_it_is() -> None:
         assert lent is net and net.head.weight.requires_grad
     value = torch.ones(3)
     assert shard_like(value, net.head.bias) is value
+
+
+def test_weights_of_another_network_are_an_error_that_names_one() -> None:
+    for state in ({"a": torch.ones(1)}, {"weight": torch.ones(1, 1)}):
+        with pytest.raises(CheckpointError, match=r"weights that are trained do not belong to this network: (a|bias)"):
+            load_whole(nn.Linear(1, 1), state)
 
 
 def _lent(rank: int) -> list[Any]:

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from networks.checkpoints.load import load_checkpoint_file
+from tests.helpers.trained import write_checkpoint
 from utils.errors import CheckpointError
 from utils.files import atomic_write
-from utils.run import checkpoint
+from utils.run import checkpoint, resume
 
 
 def made(step: int) -> dict[str, object]:
@@ -66,6 +68,15 @@ def test_a_damaged_newest_falls_back_to_the_one_before_with_a_word(tmp_path: Pat
         checkpoint.load_newest(tmp_path)
 
 
+def test_a_named_pipe_is_no_checkpoint_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    for path in (tmp_path / checkpoint.NEWEST, tmp_path / "other.pth"):
+        os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=r"other\.pth: cannot be read: it is a named pipe; give a file"):
+        load_checkpoint_file(tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"ckpt\.pth\.tar: damaged or .*it is a named pipe; give a file"):
+        checkpoint.load_newest(tmp_path)
+
+
 ODD = [
     ({"step": -1}, "`step` is not what a run writes: Input should be greater than or equal to 0"),
     ({"step": "7"}, "`step` is not what a run writes: Input should be a valid integer"),
@@ -75,6 +86,12 @@ ODD = [
     ({"trainer": []}, "`trainer` is not what a run writes"),
     ({"trainer": {"best_prec1": 1.0}}, "`trainer.step` is missing"),
     ({"trainer": {"step": 2, "best_prec1": 1.0, "meters": 3}}, "`trainer.meters` is not what a run writes"),
+    (
+        {"trainer": {"step": 2, "best_prec1": 1.0, "meters": {"loss": "a"}}},
+        r"`trainer\.meters\.loss.* is not what a",
+    ),
+    ({"trainer": {"step": 2, "best_prec1": 1.0, "seconds": "x"}}, r"`trainer\.seconds` is not what a run writes"),
+    ({"trainer": {"step": 2, "best_prec1": 1.0, "best_loss": "x"}}, r"`trainer\.best_loss` is not what a run writes"),
     ({"config": "common"}, "`config` is not what a run writes"),
     ({"notes": "a"}, "`notes` is not what a run writes"),
     ({"class_names": [1, 2]}, r"`class_names\..*` is not what a run writes"),
@@ -113,6 +130,18 @@ def test_a_flipped_bit_falls_back_with_a_word(tmp_path: Path) -> None:
     found = checkpoint.load_newest(tmp_path)
     assert found is not None and found[0]["step"] == 1
     assert "ckpt.pth.tar: damaged or not a checkpoint: Bad CRC-32" in found[2]
+
+
+def test_weights_that_are_no_tensors_are_not_those_that_were_saved(tmp_path: Path) -> None:
+    contents = torch.load(path := write_checkpoint(tmp_path), weights_only=True)
+    contents["state_dict"]["module.x"] = 5
+    torch.save(contents, path)
+    assert load_checkpoint_file(path).warnings == ("its weights were changed after the run had saved them",)
+
+
+@pytest.mark.parametrize("run", [5, None, {"processes": "x"}, {}])
+def test_a_run_that_does_not_say_how_many_processes_it_had_is_no_obstacle(run: object) -> None:
+    assert resume._processes({"run": run}) is None and resume._processes({}) is None
 
 
 def test_a_folder_without_checkpoints_has_none(tmp_path: Path) -> None:

@@ -170,6 +170,15 @@ def test_a_memory_without_names_is_taken_by_place_if_the_parameters_are_as_many_
         restore_state(optimizer_for(fewer, config(momentum=0.9)), saved)
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "ADAMW"])
+def test_a_memory_that_is_no_tensor_is_an_error(optimizer: str) -> None:
+    saved = copy.deepcopy(stepped(Net(), optimizer=optimizer).state_dict())
+    for key in saved["state"][0].keys() - {"step"}:
+        saved["state"][0][key] = "x"
+    with pytest.raises(CheckpointError, match=r"state of conv\.weight is not what a run writes: \w+ is no tensor"):
+        restore_state(optimizer_for(Net(), config(momentum=0.9, optimizer=optimizer)), saved)
+
+
 @pytest.mark.parametrize("saved", [None, {}, {"state": 1, "param_groups": [{"params": [0]}]}, {"param_groups": 3}])
 def test_a_memory_that_cannot_be_read_is_an_error(saved: object) -> None:
     with pytest.raises(CheckpointError, match="does not belong to this network"):
