@@ -3,8 +3,9 @@
 The peers are (a) the same network as its authors run it: float32, N,C,T,H,W, eager, with the published shift;
 (b) torchvision's or, where it is installed, PyTorchVideo's video module, with mixed precision; (c) torchvision's
 ResNet-50 on the same frames, which is the limit for a 2-D network.
-A second table holds every temporal module against TSN on the same image network. `--write` puts the tables into
-docs/benchmarks.md; `--quick` uses small clips and takes a minute on a CPU.
+A second table holds every temporal module, the relations and the neck, against TSN on the same image network; `--table
+modules` computes it alone. `--write` puts the tables into docs/benchmarks.md; `--quick` uses small clips and takes a
+minute on a CPU.
 """
 
 from __future__ import annotations
@@ -40,8 +41,17 @@ from utils.training.precision import Precision
 
 HEAD = ["network", "step", "clips/s", "GB", "TFLOP/s", "x (a)", "x (b)", "x (c)"]
 MODULES_HEAD = ["module", "step", "clips/s", "time / TSN", "multiply-adds / TSN", "beyond them"]
+TABLES = ("steps", "modules")
 MODULES_BACKBONE = "resnet50"
-OWN_BACKBONES = {"tea": "timm/res2net50_26w_4s"}  # of modules that fit no other
+VIT = "timm/vit_base_patch16_clip_224"
+OWN_BACKBONES = {"tea": "timm/res2net50_26w_4s", "st_adapter": VIT, "aim": VIT}  # of modules that do not fit it
+# what lets frames see each other, by the name of its row: arguments of TSN
+MODULES: dict[str, dict[str, Any]] = {
+    **{name: {"temporal": {"name": name}} for name in TEMPORAL_MODULES},
+    "trn": {"consensus": "trn"},
+    "trn_multiscale": {"consensus": "trn_multiscale"},
+    "tpn": {"neck": "tpn"},
+}
 
 
 @dataclass(frozen=True)
@@ -217,17 +227,13 @@ def measure_module(name: str, device: torch.device, *, quick: bool, train: bool,
     (side, batch) = (224, 32) if big else (112, 1)
     generator = torch.Generator().manual_seed(0)
 
-    def build(temporal: dict[str, str] | None) -> Method:
-        backbone = OWN_BACKBONES.get(name, MODULES_BACKBONE)
-        return METHODS["tsn"](num_class=400, backbone=backbone, num_segments=8, temporal=temporal)
-
     costs, steps = [], []
-    for temporal in ({"name": name}, None):
+    for arguments in (MODULES[name], {}):
         with torch.device("meta"):
-            network = build(temporal)
+            network = with_module(name, arguments)
             costs.append(multiply_adds(network, (1, network.clip.in_channels, 8, side, side)))
         clips = torch.randn(batch, network.clip.in_channels, 8, side, side, generator=generator).to(device)
-        steps.append(Step(build(temporal), clips, train=train, amp="auto", channels_last=True))
+        steps.append(Step(with_module(name, arguments), clips, train=train, amp="auto", channels_last=True))
         steps[-1]()
     pairs = np.empty((rounds, 2))
     clock = time.perf_counter if device.type == "cuda" else time.process_time
@@ -238,6 +244,12 @@ def measure_module(name: str, device: torch.device, *, quick: bool, train: bool,
     slower, dearer = float(np.median(pairs[:, 0] / pairs[:, 1])), costs[0] / costs[1]
     ratios = [f"{value:.2f}" for value in (slower, dearer, slower / dearer)]
     return [name, "train" if train else "eval", f"{speed:.1f}", *ratios]
+
+
+def with_module(name: str, arguments: dict[str, Any]) -> Method:
+    """Builds TSN with these arguments over the image network on which the row `name` is measured."""
+    backbone = OWN_BACKBONES.get(name, MODULES_BACKBONE)
+    return METHODS["tsn"](num_class=400, backbone=backbone, num_segments=8, **arguments)
 
 
 def timed(step: Step, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -279,32 +291,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", nargs="*", default=[], metavar="NAME", help="networks whose name contains one of these"
     )
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--table", choices=TABLES, help="compute this table alone")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     args = parser.parse_args(argv)
+    if args.only and args.write:
+        parser.error("--write with --only would leave the page a part of a table; leave one of them out")
     device = choose_device(args.device, local_rank=0, world_size=1)
     rounds = 3 if args.quick else args.rounds
-    rows = []
-    for contest in contests(device, quick=args.quick):
-        if args.only and not any(part.lower() in contest.name.lower() for part in args.only):
-            continue
-        for train in (True, False):
-            rows.append(measure(contest, device, train=train, rounds=rounds))
-            print(" | ".join(rows[-1]), flush=True)
-    module_rows = []
-    for name in TEMPORAL_MODULES:
-        if args.only and not any(part.lower() in name for part in args.only):
-            continue
-        for train in (True, False):
-            module_rows.append(measure_module(name, device, quick=args.quick, train=train, rounds=rounds))
-            print(" | ".join(module_rows[-1]), flush=True)
+    wanted = (args.table,) if args.table else TABLES
+
+    def chosen(label: str) -> bool:
+        return not args.only or any(part.lower() in label.lower() for part in args.only)
+
+    def printed(row: list[str]) -> list[str]:
+        print(" | ".join(row), flush=True)
+        return row
+
+    rows = [
+        printed(measure(contest, device, train=train, rounds=rounds))
+        for contest in contests(device, quick=args.quick)
+        if "steps" in wanted and chosen(contest.name)
+        for train in (True, False)
+    ]
+    module_rows = [
+        printed(measure_module(name, device, quick=args.quick, train=train, rounds=rounds))
+        for name in MODULES
+        if "modules" in wanted and chosen(name)
+        for train in (True, False)
+    ]
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     how = f"{where}, mixed precision {Precision('auto', device).name}, medians of {rounds} rounds taken by turns.\n\n"
-    command = "python -m benchmarks.step" + (" --quick" if args.quick else "")
+    command = "python -m benchmarks.step" + (f" --table {args.table}" if args.table else "")
+    command += " --quick" if args.quick else ""
     place = "" if device.type == "cuda" else " on a CPU"
-    for title, text in (
-        ("Steps", table(HEAD, rows) + "\n\n" + LEGEND),
-        ("Temporal modules", table(MODULES_HEAD, module_rows) + "\n\n" + MODULES_LEGEND),
+    for title, found, text in (
+        ("Steps", rows, table(HEAD, rows) + "\n\n" + LEGEND),
+        ("Temporal modules", module_rows, table(MODULES_HEAD, module_rows) + "\n\n" + MODULES_LEGEND),
     ):
+        if not found:
+            continue
         print(f"\n{how}{text}")
         if args.write:
             write_section(title + place, command, how + text)
@@ -318,8 +343,9 @@ LEGEND = (
 )
 
 MODULES_LEGEND = (
-    f"Each module in {MODULES_BACKBONE} with clips of 8 frames, channels last. `time / TSN`: how many times as long a "
-    "step takes as that of the network without the module; `beyond them`: that, divided by the ratio of multiply-adds."
+    f"Each module in {MODULES_BACKBONE} with clips of 8 frames, channels last; `tea` in {OWN_BACKBONES['tea']}, the "
+    f"adapters in {VIT}, all of which is trained. `time / TSN`: how many times as long a step takes as that of the "
+    "network without the module; `beyond them`: that, divided by the ratio of multiply-adds."
 )
 
 if __name__ == "__main__":

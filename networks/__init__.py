@@ -12,6 +12,7 @@ from torch import nn
 
 from networks.clip.table import CLIP_BUILDERS
 from networks.image.bn_inception import bn_inception
+from networks.image.inception_v3 import inception_v3_tsn
 from networks.image.mobilenet import mobilenet_v2
 from networks.image.resnet import RESNETS
 
@@ -19,6 +20,7 @@ from networks.image.resnet import RESNETS
 IMAGE_BACKBONES: Mapping[str, Callable[..., nn.Module]] = {
     **RESNETS,
     "bn_inception": bn_inception,
+    "inception_v3_tsn": inception_v3_tsn,
     "mobilenet_v2": mobilenet_v2,
     "mobilenetv2": mobilenet_v2,
 }

@@ -201,7 +201,7 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
     multipliers = {(group.lr_mult, group.decay_mult) for group in groups}
     if re.search("/(tsm|tanet|tin|tea|action)_", name) or name.endswith("_5f_mit"):
         assert multipliers - {(2, 0)} == MIT_GROUPS  # biases of non-local blocks learn at twice the rate
-    elif name.endswith("tsn_pytorch") or re.search("/(tdn|trn|gsf)_", name):
+    elif name.endswith("tsn_pytorch") or re.search("/(tdn|trn|gsm|gsf)_", name):
         first = {(5, 1)} if common.model.modality == "flow" else set()  # the first convolution comes from RGB
         assert multipliers == {(1, 1), (1, 0), (2, 0)} | first
     elif re.search("/(mvit|uniformerv2)_", name):
@@ -225,6 +225,7 @@ def test_the_optimizer_is_the_sources(name: str) -> None:
         ("ucf101/tsn_r101_7f_rgbdiff_tsn_pytorch", 103),
         ("kinetics400/ir_csn_152_32x2_mmaction2", 155),
         ("something_something_v1/trn_r50_8f_mmaction2", 52),
+        ("something_something_v1/trn_bninception_8f_trn_pytorch", 68),
         ("something_something_v2/trn_r50_8f_mmaction2", 52),
     ],
 )
@@ -234,7 +235,7 @@ def test_batch_norm_is_frozen_where_the_source_freezes_it(name: str, frozen: int
     with torch.device("meta"):
         model = build_method(common.model)
     assert freeze_bn(model, keep_first=not common.frozen_bn) == frozen
-    assert sum(bool(config(other).partial_bn or config(other).frozen_bn) for other in RECIPES) == 8
+    assert sum(bool(config(other).partial_bn or config(other).frozen_bn) for other in RECIPES) == 9
 
 
 def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
@@ -247,7 +248,8 @@ def test_recipes_begin_with_weights_that_are_fetched_by_their_names() -> None:
 
 def test_the_flip_of_something_something_exchanges_what_mirrors() -> None:
     for name in RECIPES:
-        augmentation, mirrored = config(name).augmentation, name.endswith(("mmaction2", "mcg")) and "/tin_" not in name
+        sources = ("mmaction2", "mcg", "gsm", "gsf", "trn_pytorch")
+        augmentation, mirrored = config(name).augmentation, name.endswith(sources) and "/tin_" not in name
         if name.startswith("something") and "tsn" not in name:
             assert augmentation.flip == (0.5 if mirrored else 0.0)
             assert bool(augmentation.flip_labels) == mirrored

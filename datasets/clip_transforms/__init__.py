@@ -1,9 +1,9 @@
 """Offers PyTorchVideo's transforms under its own names and arguments, for the dictionaries of labeled_videos.py.
 
-modules.py: nn.Modules over one sample or clip (C, T, H, W). functional.py: the same as functions. augment.py:
-RandAugment and AugMix, over (T, C, H, W). mix.py: mix-up and cut-mix of a batch. recipe.py: create_video_transform.
-torchvision's crops and flips fit in between, because they work on the last two axes. Runs of main.py use
-utils/transforms/cut_clip.py.
+modules.py: nn.Modules over one sample or clip (C, T, H, W). functional.py: the same as functions. boxes.py: functions
+that move boxes along. augment.py: RandAugment and AugMix, over (T, C, H, W). mix.py: mix-up and cut-mix of a batch.
+recipe.py: create_video_transform. torchvision's crops and flips fit in between, because they work on the last two
+axes. Runs of main.py use utils/transforms/cut_clip.py.
 """
 
 from datasets.clip_transforms.augment import AugMix, RandAugment

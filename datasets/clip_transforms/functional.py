@@ -1,6 +1,6 @@
 """Transforms clips (C, T, H, W) by PyTorchVideo's functions, under their names and arguments.
 
-What is random is drawn from torch's generator.
+What is random is drawn from torch's generator. Functions that move boxes along are in boxes.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from datasets.stores.flow import DUMP, SERIES, FlowStore
 from datasets.stores.frame_names import FLOW_PREFIXES, list_frames
 from datasets.stores.packed import PackedStore
 from utils.errors import FrameError, ListError
-from utils.scoring.label_sets import LabelSets, spaces_hint
+from utils.scoring.label_sets import LabelSets, numbers_hint, spaces_hint
 
 _FEW = 24  # records that are looked for at an address, which takes requests
 
@@ -92,7 +92,8 @@ def _explain(records: RecordList, store: DiskStore, index: int, frame: int) -> s
         return f"image not found: {file}; check train_root / val_root and the list"
     folder = Path(records.full_path(index))
     if not folder.is_dir():
-        hint = spaces_hint(records.path(index)) if isinstance(records.labels, LabelSets) else ""
+        explain = spaces_hint if isinstance(records.labels, LabelSets) else numbers_hint
+        hint = explain(records.path(index)) if records.spans is None else ""
         return f"folder not found: {folder}; check train_root / val_root, or dump the video again{hint}"
     if Path(store.template).name.startswith(FLOW_PREFIXES):
         fields = f"{records.num_frames[index]} fields of optical flow"

@@ -18,6 +18,7 @@ from datasets.lists.tables import IMAGE_SUFFIXES
 from datasets.places.files import list_names
 from datasets.places.place import is_address, place
 from utils.errors import ConfigError, FrameError, ListError
+from utils.scoring.label_sets import numbers_hint
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[A-Za-z]+)")
 FLOW_PAIRS = (
@@ -148,7 +149,7 @@ def probe(records: RecordList) -> Iterable[tuple[int, list[FolderNames]]]:
         others = f" (and none of {missing - 1} others)" if missing > 1 else ""
         raise ListError(
             f"{records.where(0)}: folder not found: {path}{others}; check train_root / val_root, which is put before "
-            "every path of the list"
+            f"every path of the list{numbers_hint(records.path(0)) if records.spans is None else ''}"
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from networks.checkpoints.layouts.base import SOMETHING, Description
-from networks.checkpoints.layouts.bn_inception import pixels
+from networks.checkpoints.layouts.inceptions import FIRST, pixels
 from networks.clip.x3d import X3DS
 
 # mean 104, 117, 128 and std 1 of pixels in 0..255
@@ -43,8 +43,11 @@ def _sections(
 
 
 def _mit(description: Description) -> Sections:
-    found = _sections("mit_tsm", "tsn", size=224, views=(1, 1))
-    if description.backbone == "bn_inception":
+    size = 224
+    if description.backbone == "inception_v3_tsn":  # GSM's and GSF's authors take smaller frames than TRN's
+        size = 229 if "temporal" in description.arguments else 299
+    found = _sections("mit_tsm", "tsn", size=size, resize=size * 256 // 224, views=(1, 1))
+    if description.backbone in FIRST:
         found["augmentation"] |= pixels(description.arguments.get("modality", "rgb"))
     return found
 

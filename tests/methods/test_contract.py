@@ -21,11 +21,13 @@ SMALL: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "clip3d": ({"backbone": "r3d_18", "clip_len": 4}, (4, 32)),
     "classify": ({"backbone": "r3d_18", "clip_len": 4}, (4, 32)),
 }
+LARGE = {"inception_v3_tsn": 75}  # image networks that take no smaller frames
 DEFAULT: tuple[dict[str, Any], tuple[int, int]] = ({"backbone": "resnet18"}, (2, 32))
 
 
 def _build(name: str, **changes: Any) -> tuple[Method, Tensor]:
     arguments, (frames, side) = SMALL.get(name, DEFAULT)
+    side = LARGE.get(changes.get("backbone", ""), side)
     torch.manual_seed(0)
     method = METHODS[name](num_class=6, dropout=0.1, **{**arguments, **changes})
     return method, torch.randn(2, 3, frames, side, side)

@@ -10,7 +10,7 @@ import pytest
 from datasets.lists.records import read_list
 from datasets.lists.tables import read_videos
 from tests.helpers.peer_lists import make_peer_lists
-from tools import make_lists
+from tools import check_data, make_lists
 from tools.listing.labels import read_labels
 from utils.errors import ListError, UserError
 
@@ -65,3 +65,10 @@ def test_lists_with_more_numbers_are_not_taken_for_paths_in_silence(theirs: Path
     (theirs / "train_offset.txt").write_text("jump/v0 0 8 0\nrun/v0 0 8 1\n")
     with pytest.raises(UserError, match=r"such as 'jump/v0 0'; .*with_offset and multi_class"):
         make_lists.main([str(theirs / "rawframes"), "--csv", str(theirs / "train_offset.txt")])
+
+
+def test_check_data_says_what_lists_with_more_numbers_need(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (theirs / "classes.txt").write_text("jump/v0 8 0 1\nrun/v0 8 1 0\n")
+    assert check_data.main([str(theirs / "classes.txt"), "--root", str(theirs / "rawframes"), "--workers", "1"]) == 2
+    told = capsys.readouterr().out
+    assert "folder not found" in told and "several classes are written as 3;7;12, with multi_label" in told

@@ -21,6 +21,7 @@ from tools.checking.spans import check_within
 from tools.dumping.pool import WorkerDiedError, run_in_pool, run_jobs
 from utils.cli import Progress
 from utils.errors import FrameError, UserError
+from utils.scoring.label_sets import numbers_hint, spaces_hint
 from utils.transforms.image import decode_image
 
 _VIDEOS_PER_JOB = 16
@@ -63,7 +64,9 @@ def check_frames(data: DataSet, *, template: str | None, first: int | None, deco
         root = data.roots[entry.split]
         folder = folders[root / entry.path]
         if folder is None:
-            data.blame("missing_folder", entry, f"folder not found: {root / entry.path}", fix=DROP, drop=True)
+            hint = spaces_hint(entry.path) if data.multi_label else numbers_hint(entry.path)
+            message = f"folder not found: {root / entry.path}{hint if entry.span is None else ''}"
+            data.blame("missing_folder", entry, message, fix=DROP, drop=True)
         elif not folder.numbers:
             data.blame("no_frames", entry, f"{root / entry.path} holds no numbered images", fix=DROP, drop=True)
         elif template not in folder.numbers:

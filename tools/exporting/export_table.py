@@ -41,7 +41,14 @@ all their blocks are like.
 COLUMNS = ("model", "clip", "ONNX, MB", "ONNX differs by", ".pt2 differs by", "made with torch, onnx, onnxruntime")
 CLASSES = 11
 SIDE = 64  # pixels
-LARGE = {"c3d": 112, "s3d": 224, "mvit_v1_b": 224, "mvit_v2_s": 224, "uniformerv2_l": 56}  # networks of other sizes
+LARGE = {
+    "c3d": 112,
+    "s3d": 224,
+    "inception_v3_tsn": 107,
+    "mvit_v1_b": 224,
+    "mvit_v2_s": 224,
+    "uniformerv2_l": 56,
+}  # networks of other sizes
 # transformers whose further blocks are like those that are left here, by the beginning of their names
 SHORT: dict[str, dict[str, Any]] = {
     "hiera": {"depths": [1, 1, 2, 1], "spatial_size": SIDE},

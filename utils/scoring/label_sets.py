@@ -88,6 +88,16 @@ def spaces_hint(path: str) -> str:
     return "; if the numbers behind its name are classes, write them as 3;7;12" if _ENDS_IN_NUMBERS.search(path) else ""
 
 
+def numbers_hint(path: str) -> str:
+    """Returns what other lists have more numbers, for a path that is not there; "" for one without any at its end."""
+    if not _ENDS_IN_NUMBERS.search(path):
+        return ""
+    return (
+        "; if the numbers behind its name are no part of it: lists of `path offset frames label` need "
+        "data.with_offset, and several classes are written as 3;7;12, with multi_label"
+    )
+
+
 def labels_to_text(labels: Iterable[int]) -> str:
     """Writes classes as list files have them: `3;7;12`, or `-` for the empty set."""
     return SEPARATOR.join(str(label) for label in labels) or NONE

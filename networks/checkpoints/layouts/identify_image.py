@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.models.resnet import Bottleneck
 
 from networks.checkpoints.layouts.base import Description, State, add_modality
-from networks.checkpoints.layouts.bn_inception import about_pixels, is_bn_inception
+from networks.checkpoints.layouts.inceptions import about_pixels, inception_of, v3_arguments
 from networks.image.mobilenet import STAGES, mobilenet_v2
 from networks.image.resnet import DEPTHS
 
@@ -82,7 +82,7 @@ def describe_image_network(body: State, head: State, *, method: str = "") -> Des
     if weight is not None:
         description.arguments["num_class"] = int(weight.shape[0])
     add_modality(description, body)
-    if is_bn_inception(body):
+    if inception_of(body):
         description.notes.append(about_pixels(description.arguments.get("modality", "rgb")))
     if kwargs:
         description.arguments["kwargs"] = kwargs
@@ -90,8 +90,8 @@ def describe_image_network(body: State, head: State, *, method: str = "") -> Des
 
 
 def _network(state: State) -> tuple[str, dict[str, Any]]:
-    if is_bn_inception(state):
-        return "bn_inception", {}
+    if name := inception_of(state):
+        return name, v3_arguments(state)
     if "layer1.0.convs.0.weight" in state:
         return _res2net(state), {}
     if "layer1.0.conv1.weight" in state and "conv1.weight" in state:

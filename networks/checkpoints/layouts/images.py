@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, Layout, State
-from networks.checkpoints.layouts.bn_inception import is_bn_inception, to_rgb
 from networks.checkpoints.layouts.identify_image import classifier_of, describe_image_network, grouped
+from networks.checkpoints.layouts.inceptions import to_rgb
 from networks.checkpoints.layouts.renaming import Rule, rename
 from networks.first_convolution import first_convolution
 
@@ -29,7 +29,7 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     head = classifier_of(state)
     renamed = grouped(rename(state, DENSENET))
     body = {key: value for key, value in renamed.items() if not key.startswith((head or "\0", *AUXILIARY))}
-    body = to_rgb(body) if is_bn_inception(body) else body
+    body = to_rgb(body)
     return body, describe_image_network(body, {})
 
 

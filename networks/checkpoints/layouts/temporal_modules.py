@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts.base import Description, State
-from networks.checkpoints.layouts.bn_inception import rename_gates
 from networks.checkpoints.layouts.identify_image import add_shift, describe_image_network
+from networks.checkpoints.layouts.inceptions import gated_blocks, rename_gates
 from networks.checkpoints.layouts.relations import add_relations
 from networks.checkpoints.layouts.renaming import Rule, join, rename
 from networks.temporal import TEMPORAL_MODULES
@@ -64,8 +64,9 @@ def _gsf(state: State) -> dict[str, Any]:
 
 
 def _gated_inception(state: State) -> dict[str, Any]:
-    gated = _first(state, "inception_3a_1x1.temporal.bn.weight")
-    return {"share": len(gated) / len(state["inception_3a_1x1.weight"])}
+    first = "mixed.conv.conv" if "mixed.conv.conv.weight" in state else "inception_3a_1x1"
+    gated = _first(state, f"{first}.temporal.bn.weight")
+    return {"share": len(gated) / len(state[f"{first}.weight"])}
 
 
 def _mvf(state: State) -> dict[str, Any]:
@@ -122,8 +123,8 @@ def _tdn_network(body: State) -> dict[str, Tensor]:
 
 
 MODULES = (
-    Known("gsm", "gsm_inception_", {}, _gated_inception, rename_gates),
-    Known("gsf", "gsf_inception_", {}, _gated_inception, rename_gates),
+    Known("gsm", "gsm_", {}, _gated_inception, rename_gates),
+    Known("gsf", "gsf_", {}, _gated_inception, rename_gates),
     Known("tam", ".tam.G.", {"tam.G": "conv2.temporal.kernel", "tam.L": "conv2.temporal.gate"}, _tam),
     Known(
         "gsf",
@@ -252,6 +253,8 @@ def _add_temporal(description: Description, known: Known, plain: State) -> None:
     with_module = sorted({key.partition(".")[0] for key in plain if key.startswith("layer") and ".temporal." in key})
     if with_module != [*(kind.stages or stages)]:
         changed["stages"] = with_module
+    if blocks := gated_blocks(plain):
+        changed["stages"] = blocks
     description.method = "tsn"
     description.arguments |= {"temporal": {"name": known.name, **changed}, "num_segments": frames or 8}
     description.notes += known.notes

@@ -105,6 +105,9 @@ def test_nothing_to_look_at(tiny_frames: Frames, tmp_path: Path):
     source = tiny_frames(2)
     with pytest.raises(ListError, match=r"train.txt:1: folder not found: .*; check train_root / val_root"):
         detect_template(read_list(source, root=tmp_path / "elsewhere"))
+    (tmp_path / "offset.txt").write_text("v0 8 4 0\nv1 12 4 0\n")
+    with pytest.raises(ListError, match=r"folder not found: .*v0 8 .*`path offset frames label` need data.with_offset"):
+        detect_template(read_list(tmp_path / "offset.txt", root=records_of(source).root))
     for file in (source.parent.parent / "frames/v0").iterdir():
         file.unlink()
     with pytest.raises(ListError, match="no numbered images in this folder"):

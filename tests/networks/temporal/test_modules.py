@@ -291,6 +291,21 @@ def test_gsm_gates_the_first_convolution_of_one_path_in_the_blocks_of_bn_incepti
 
 
 @pytest.mark.whole
+def test_gsm_and_gsf_gate_the_convolutions_of_inception_v3_that_their_authors_chose() -> None:
+    def places(name: str, **kwargs: str) -> list[str]:
+        with torch.device("meta"):
+            net = TSN(backbone="inception_v3_tsn", kwargs=kwargs, num_class=5, temporal={"name": name})
+        return [path for path, part in net.backbone.named_modules() if hasattr(part, "temporal")]
+
+    blocks = ["mixed", *(f"mixed_{number}" for number in range(1, 11))]
+    towers = {"gsf": {"mixed_8"}, "gsm": {"mixed_3", "mixed_8"}}
+    for name, other in towers.items():
+        gated = [f"{block}.{'tower_conv' if block in other else 'conv'}.conv" for block in blocks]
+        assert places(name, gates=name) == gated
+    assert places("tsm")[3:5] == ["mixed_3.tower_conv.conv", "mixed_4.tower_1_conv.conv"]
+
+
+@pytest.mark.whole
 def test_tdn_sees_five_frames_at_each_place_and_without_their_differences_only_the_third() -> None:
     def changed_by(mix: float) -> list[bool]:
         net = network(temporal={"name": "tdn", "mix": mix})

@@ -17,7 +17,7 @@ from utils.training import folding
 from utils.training.folding import fold_batch_norms
 
 NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
-    **{f"tsn {name}": ("tsn", {"backbone": name}, (2, 32)) for name in IMAGE_BACKBONES},
+    **{f"tsn {name}": ("tsn", {"backbone": name}, (2, 75 if "v3" in name else 32)) for name in IMAGE_BACKBONES},
     "tsm": ("tsm", {"backbone": "resnet18", "num_segments": 4}, (4, 32)),
     "tsm mobilenetv2": ("tsm", {"backbone": "mobilenetv2", "num_segments": 4}, (4, 32)),
     "tsm whole blocks": ("tsm", {"backbone": "resnet18", "num_segments": 4, "shift_place": "block"}, (4, 32)),

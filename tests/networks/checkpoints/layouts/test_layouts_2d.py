@@ -17,7 +17,6 @@ from methods import METHODS
 from methods.base import Method
 from methods.tsn import TSN
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
-from networks.checkpoints.protocols import sections
 from tests.golden import fill
 from tests.helpers.requirements import ROOT, needs_package
 from tests.networks.checkpoints.layouts import official_names_2d as official
@@ -254,46 +253,6 @@ def test_dropout_zero_in_tsn_pytorch_leaves_the_classifier_in_the_network(tmp_pa
     assert not load_into(built, tmp_path / "file.pth.tar").missing
     assert isinstance(built.head, nn.Linear) and isinstance(made.head, nn.Linear)
     assert torch.equal(built.head.weight, made.head.weight)
-
-
-@pytest.mark.long
-def test_a_file_of_gsm_over_bn_inception_gives_its_published_scores_for_rgb(tmp_path: Path) -> None:
-    doc, path = _official_file("gsm__bninception_seg8", tmp_path)
-    file = load_checkpoint_file(path)
-    assert (file.description.backbone, file.description.arguments["temporal"]) == ("bn_inception", {"name": "gsm"})
-    built = _build(file)
-    report = load_into(built, path)
-    assert len(report.matched) == len(doc["state_entries"]) and not report.missing and not report.unexpected
-    assert sum(value.numel() for value in built.parameters()) == doc["num_parameters"]
-    assert _error(built, doc, rgb=True) < TOLERANCE
-
-
-@pytest.mark.whole
-@pytest.mark.parametrize(
-    ("arguments", "turned", "mean"),
-    [
-        ({}, True, [0.501960784, 0.458823529, 0.407843137]),
-        ({"modality": "rgbdiff", "stack": 5}, True, [0.0, 0.0, 0.0]),
-        ({"modality": "flow", "stack": 5}, False, [0.501960784, 0.501960784]),
-    ],
-)
-def test_files_of_bn_inception_are_for_bgr_and_turn_to_rgb_when_they_are_read(
-    arguments: dict[str, Any], turned: bool, mean: list[float], tmp_path: Path
-) -> None:
-    made = METHODS["tsn"](backbone="bn_inception", num_class=3, **arguments)
-    state = official.mit(made.state_dict(), {}, shifted=False)
-    for key, value in state.items():  # as the ImageNet file has its norms
-        state[key] = value[None] if "_bn." in key and value.dim() else value
-    torch.save({"state_dict": state}, tmp_path / "file.pth.tar")
-    file = load_checkpoint_file(tmp_path / "file.pth.tar")
-    built = _build(file)
-    load_into(built, file)
-    ours, theirs = (net.backbone.get_parameter("conv1_7x7_s2.weight") for net in (built, made))
-    colours = theirs.unflatten(1, (-1, 3)).flip(2).flatten(1, 2) if turned else theirs
-    assert torch.equal(ours, colours)
-    assert any("pixels of 0..255 without their mean" in note for note in file.description.notes)
-    augmentation = sections("MIT TSM or tsn-pytorch", file.description)["augmentation"]
-    assert augmentation["mean"] == mean and augmentation["std"] == [0.003921569] * len(mean)
 
 
 @pytest.mark.whole
