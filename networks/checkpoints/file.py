@@ -238,8 +238,11 @@ def _wrong_sum(contents: Any) -> str | None:
     if not isinstance(contents, Mapping) or SUM not in contents:
         return None
     state = contents.get("state_dict")
-    whole = isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values())
-    same = whole and sum_of(dict(state)) == contents[SUM]
+    same = (
+        isinstance(state, Mapping)
+        and all(isinstance(value, Tensor) for value in state.values())
+        and sum_of(dict(state)) == contents[SUM]
+    )
     return None if same else "its weights were changed after the run had saved them"
 
 
