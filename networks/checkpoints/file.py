@@ -25,7 +25,7 @@ from networks.checkpoints.layouts.clip import OPENAI
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from networks.checkpoints.safe_arrays import STAND_INS, Ignored
 from networks.checkpoints.torchscript import is_torchscript, read_torchscript
-from networks.checkpoints.trust import refuse_not_finite, wrong_hash
+from networks.checkpoints.trust import refuse_lost_biases, refuse_not_finite, wrong_hash
 from utils.errors import CheckpointError
 from utils.files import DAMAGED, no_pipe
 from utils.plain_text import one_line
@@ -142,6 +142,7 @@ def load_checkpoint_file(
     for layout in LAYOUTS:
         if layout.recognises(state):
             try:
+                refuse_lost_biases(state, layout.learned)
                 weights, description = _converted(layout, state, others)
                 layout.read_name(description, path.name)
             except CheckpointError as error:
@@ -158,7 +159,7 @@ def load_checkpoint_file(
             if description.base is not None:
                 weights = _on_its_base(weights, description, description.base, (*above, path))
             return RawCheckpoint(path, state, others, layout.name, weights, description, tuple(doubts))
-    known = ", ".join(layout.name for layout in LAYOUTS)
+    known = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS))
     raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} belong to no project known here ({known})")
 
 
@@ -238,11 +239,10 @@ def _wrong_sum(contents: Any) -> str | None:
     if not isinstance(contents, Mapping) or SUM not in contents:
         return None
     state = contents.get("state_dict")
-    same = (
-        isinstance(state, Mapping)
-        and all(isinstance(value, Tensor) for value in state.values())
-        and sum_of(dict(state)) == contents[SUM]
-    )
+    if isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values()):
+        same = sum_of(dict(state)) == contents[SUM]
+    else:
+        same = False
     return None if same else "its weights were changed after the run had saved them"
 
 
