@@ -317,7 +317,7 @@ def _compared(
     if file.layout != LAYOUT.name:
         variant = unseen_differences(getattr(model, "network", None), file.description)
     refused = settings if (strict and not begins if as_trained is None else as_trained) else []
-    if strict if as_trained is None else as_trained:  # a training cannot begin from them, either
+    if strict:  # a training cannot begin from them, either
         refused = [*refused, *variant]
     if refused:
         raise CheckpointError(other_scores(file.path, refused))

@@ -38,6 +38,8 @@ def test_other_heads_than_the_file_was_trained_with_are_refused_also_where_train
         with pytest.raises(CheckpointError, match=said) as error:
             load_into(method, file, new_head=begins)
         assert "\n" not in str(error.value)
+    with pytest.raises(CheckpointError, match=said):
+        load_into(other, file, as_trained=False)  # as a training begins
     (warning,) = [text for text in load_into(other, file, strict=False).warnings if "scores will differ" in text]
     assert warning == "kwargs.num_heads is 6 in the file and 12 here: scores will differ"
 
