@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
 def check(common: Common, *, trains_in: Path | None) -> tuple[Method, list[str], Protocols]:
     """Makes every check that needs no data. --dry-run ends after it; a run goes on. trains_in: folder of a training."""
     method, warnings = method_on_meta(common)
-    protocols = check_lists(common, method.clip)
+    protocols = check_lists(common, method.clip, trains=trains_in is not None)
     check_fit(common, method, protocols if trains_in else {"val": protocols["val"]})
     check_teacher(common, protocols["train"], trains_in)
     return method, warnings, protocols

@@ -18,7 +18,7 @@ from datasets.lists.records import RecordList
 from datasets.places.files import versioned
 from datasets.stores.disk import FrameStore, facts_of_store
 from datasets.stores.spans import lengths_and_times
-from datasets.videos.index import VideoIndex, facts_of, identity, index_videos
+from datasets.videos.index import VideoIndex, facts_of, identity, index_videos, where
 from datasets.videos.video import TimedFrame, Video
 from utils.errors import FrameError, ListError
 from utils.transforms.image import MAX_PIXELS, decode_image
@@ -91,7 +91,7 @@ class EncodedVideos(ListedVideos):
 
     def __init__(self, records: RecordList, *, cache: str | None = None) -> None:
         self._paths = [records.full_path(row) for row in first_rows(records).values()]
-        self._cache, self._root = cache, str(records.root)
+        self._cache, self._where = cache, where(records.root)
 
     @cached_property
     def _versioned(self) -> list[str]:
@@ -111,7 +111,7 @@ class EncodedVideos(ListedVideos):
 
     @override
     def facts(self) -> dict[str, str]:
-        return facts_of(self._versioned) | {"root": self._root}
+        return facts_of(self._versioned) | {"root": self._where}
 
     @override
     def moments(self, number: int) -> np.ndarray:

@@ -156,7 +156,6 @@ def _video_sampling(common: Common, *, train: bool) -> VideoSampling:
     known = parameters_of(VideoSampling)
     given = {key: value for key, value in store.items() if key in known} if store.get("type") == "video" else {}
     videos = call(VideoSampling, given, "video", "common.data.store")
-    _check_used(common, videos)
     if train:
         return videos
     videos = dataclasses.replace(videos, near_key=None)  # a score must not depend on how a file was encoded
@@ -165,8 +164,12 @@ def _video_sampling(common: Common, *, train: bool) -> VideoSampling:
     return videos
 
 
-def _check_used(common: Common, videos: VideoSampling) -> None:
-    """Raises: ConfigError for a key about frames beside a sampler, and for one of a sampler that would not read it."""
+def check_used(common: Common) -> None:
+    """Checks that no key about encoded videos would change nothing; configs of older checkpoints may have such keys.
+
+    Raises: ConfigError for a key about frames beside a sampler, and for one of a sampler that would not read it.
+    """
+    videos = _video_sampling(common, train=True)
     if videos.sampler is not None:
         for key, rule in (("data.sampling", common.data.sampling), ("test.sampling", common.test.sampling)):
             if rule is not None:

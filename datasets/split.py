@@ -26,7 +26,7 @@ from datasets.loader import EvalShard, TrainStream, Window, balanced_chances, ma
 from datasets.open import background_of, flip_labels, has_videos, open_frames, open_list, open_whole, store_type
 from datasets.places.files import exists
 from datasets.places.place import place
-from datasets.protocol import ClipProtocol, clip_protocol
+from datasets.protocol import ClipProtocol, check_used, clip_protocol
 from datasets.stores.check import can_look, check_on_disk
 from datasets.stores.feature_store import FeatureStore
 from datasets.video_dataset import VideoDataset
@@ -302,14 +302,16 @@ def _check_readable(faults: Mapping[int, str], *, allowed: int) -> None:
         raise ListError(f"{faults[min(faults)]}{others}; bad_frame_budget is {allowed}")
 
 
-def check_lists(common: Common, clip: ClipSpec) -> Protocols:
+def check_lists(common: Common, clip: ClipSpec, *, trains: bool = False) -> Protocols:
     """Makes every check of both lists that needs no data, and returns their protocols.
 
-    clip: what the method asks for.
+    clip: what the method asks for. trains: whether a run will train by this config, in which each key has to count.
 
     Raises: ConfigError.
     """
     protocols = {name: clip_protocol(common, clip, train=name == "train") for name in ("train", "val")}
+    if trains:
+        check_used(common)
     for protocol in protocols.values():
         check_dataset(common, protocol)
     return protocols

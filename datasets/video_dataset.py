@@ -23,7 +23,7 @@ from datasets.protocol import ClipProtocol
 from datasets.sampling.rules import DRAWN_FROM_PARTS, get_rule, num_positions, with_stacks
 from datasets.videos.clip_times import Span, constant_spans, random_span, random_spans, uniform_spans
 from datasets.videos.encoded_samples import EncodedVideoBatch, EncodedVideoSample
-from datasets.videos.index import identity
+from datasets.videos.index import identity, where
 from datasets.videos.reader import READERS, Reader, find_reader
 from datasets.videos.scan import VideoTimes
 from datasets.videos.segments import SegmentIndex
@@ -245,7 +245,7 @@ class VideoDataset(SampleDataset):
 
     @override
     def facts(self) -> dict[str, str]:
-        return self.index.facts | {"root": str(self._videos.root)}
+        return self.index.facts | {"root": where(self._videos.root)}
 
     @override
     def fingerprints(self, key: Key) -> list[list[bytes]]:

@@ -123,12 +123,21 @@ def load_weights(method: Method, path: Path, run: Run, videos: Any) -> LoadRepor
     """
     report = score_from(method, path, run.args, run.common, videos.class_names, videos.protocol.as_dict())
     run.decided["before"] = report.decoded
-    about, theirs = videos.about(), report.lists.get(videos.name)
-    if about["digest"] and isinstance(theirs, Mapping) and theirs.get("source") == about["source"]:
-        changes = resume.changed_data({videos.name: theirs}, {videos.name: about})
-        report.warnings += [f"since it was written, {change}" for change in changes]
+    theirs = report.lists.get(videos.name)
+    if isinstance(theirs, Mapping):
+        report.warnings += _changed_since(theirs, videos)
     _to_device(method, run)
     return report
+
+
+def _changed_since(theirs: Mapping[str, Any], videos: Any) -> list[str]:
+    """Returns how the list that a training validated by differs from the one that is scored, if it is the same file."""
+    about = videos.about()  # of a long list this takes seconds
+    if not about["digest"] or theirs.get("source") != about["source"]:
+        return []
+    files = {key: value for key, value in about["files"].items() if key != "times"}  # a copy has others
+    changes = resume.changed_data({videos.name: theirs}, {videos.name: about | {"files": files}})
+    return [f"since it was written, {change}" for change in changes]
 
 
 def score_from(
@@ -187,7 +196,7 @@ def compare_protocol(file: RawCheckpoint, protocol: Mapping[str, Any], test: Tes
     A value is chosen if the `test` section of this config or of the file's names it. More or fewer views of a video
     always are: they change the numbers, but not what they mean.
     """
-    theirs, ours = comparable(file.protocol), comparable(protocol)
+    theirs, ours = comparable(resume.read_keys(file.protocol)), comparable(resume.read_keys(protocol))
     named = {key for key in CHOICES.values() if getattr(test, key) is not None} | {*file.test}
     wrong: list[str] = []
     chosen: list[str] = []

@@ -221,7 +221,8 @@ def dumps_of(root: Path, paths: Sequence[str], name: str = MANIFEST) -> str:
 
 def _dump_of(entry: Mapping[str, Any]) -> bytes:
     keys = ("sha256", "start", "end", "settings", "version", "frames", "fields")
-    bits = entry.get("bits", 8)  # which older versions wrote of no video
+    bits = entry.get("bits")  # up to 8 are converted alike, and older versions wrote it of no video
+    bits = bits if isinstance(bits, int) and bits > 8 else 8
     return json.dumps([*(entry.get(key) for key in keys), bits], sort_keys=True).encode()
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datasets.places.files import has_version, size_and_version, without_version
-from datasets.places.place import default_cache_folder
+from datasets.places.place import Place, default_cache_folder
 from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.scanned import DIGEST, Others, Scanned, ScannedVideos, Writer, open_all
 from datasets.videos.tar_times import times_beside
@@ -234,6 +234,11 @@ def facts_of(paths: Sequence[str]) -> dict[str, str]:
     what changes when the readers give other pixels of the same file.
     """
     return _identities(paths)[2]
+
+
+def where(root: Place) -> str:
+    """Returns the place of the videos of a list, by which a copy elsewhere, whose times may be others, is known."""
+    return os.path.abspath(root) if isinstance(root, Path) else str(root)  # noqa: PTH100 - a link may be the place
 
 
 def identity(path: str) -> bytes:

@@ -178,7 +178,7 @@ def test_where_frames_are_decoded_is_compared_and_a_difference_is_a_warning(
         (["common.data.decode=auto", "--dry-run"], ""),
     ):
         capsys.readouterr()
-        assert run(trained, "--evaluate", "--load-path", str(path), *given) == 0
+        assert run(trained, "--evaluate", "--load-path", str(path), "common.device=cpu", *given) == 0
         told = [line for line in capsys.readouterr().out.splitlines() if "decode is" in line]
         assert [said in line for line in told] == [True] * bool(said)
 

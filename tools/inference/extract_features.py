@@ -71,4 +71,6 @@ def origin_of(recognizer: Recognizer, args: argparse.Namespace) -> dict[str, str
     rows = {"layer": args.layer, "pool": args.pool, "rule": f"window {args.window}, step {args.step}"}
     # a checkpoint of ours knows its network itself
     network = {} if args.config is None else {"network": json.dumps(recognizer.method.settings, sort_keys=True)}
-    return {"checkpoint": sha256(recognizer.path), **rows, **protocol, **network}
+    # older versions took the frames of such networks at the rate of the file
+    clock = {"frames": "by their times"} if recognizer.protocol.as_dict()["video_sampling"] else {}
+    return {"checkpoint": sha256(recognizer.path), **rows, **protocol, **network, **clock}

@@ -42,6 +42,8 @@ def tell_changes(run: Run, saved: Mapping[str, Any]) -> list[str]:
     before, now = _values(saved), run.about["values"]
     if before is None:  # written by another version, which kept what the file said only
         before, now = saved.get("config"), run.config.raw
+    else:  # a default that an older version did not know is no change
+        now = {key: value for key, value in now.items() if key in before or key in run.about["set"]}
     changes = difference(before, now) if isinstance(before, Mapping) else []
     if run.common.global_batch and _processes(saved) != run.rank.world_size:  # `restore` says what follows from that
         changes = [change for change in changes if change.partition(":")[0] not in DERIVED]
@@ -53,6 +55,15 @@ def tell_changes(run: Run, saved: Mapping[str, Any]) -> list[str]:
 def decoded(saved: Mapping[str, Any]) -> Any:
     """Returns where a checkpoint's frames were decoded, cpu or cuda; None if it does not say it."""
     return (saved.get("preprocessing") or {}).get("decode")
+
+
+def read_keys(protocol: Any) -> dict[str, Any]:
+    """Returns a stored protocol without the rule that a sampler of encoded videos leaves unread; {} of anything else."""
+    values = dict(protocol) if isinstance(protocol, Mapping) else {}
+    sampling = values.get("video_sampling")
+    if isinstance(sampling, Mapping) and sampling.get("sampler") is not None:
+        values.pop("sampling", None)
+    return values
 
 
 def refuse_other_start(common: Common, saved: Mapping[str, Any]) -> None:
@@ -244,10 +255,10 @@ def _other_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 def _scored_otherwise(saved: Mapping[str, Any], entries: Mapping[str, Any]) -> bool:
     """Returns whether validations are not comparable: other videos, other views, another number."""
-    scored = dict(entries["preprocessing"])
+    scored = read_keys(entries["preprocessing"])
     if decoded(saved) is None:  # written by another version
         scored.pop("decode", None)
-    if "preprocessing" in saved and saved["preprocessing"] != scored:
+    if "preprocessing" in saved and read_keys(saved["preprocessing"]) != scored:
         return True
     theirs, ours = saved.get("lists"), entries["lists"]
     if not isinstance(theirs, Mapping):

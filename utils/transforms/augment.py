@@ -90,6 +90,11 @@ class Augment:
                 "common.augmentation.consistent: False draws for every frame anew, which differences between frames "
                 "would take for motion; leave it at True where a network sees such differences"
             )
+        if compares and self.noise and self.random_erasing:
+            raise ConfigError(
+                "common.augmentation.erase_with: noise is another one in each frame, which differences between frames "
+                "would take for motion; take colour where a network sees such differences"
+            )
 
     def draw(
         self, rng: np.random.Generator, views: int, num_frames: int, height: int, width: int

@@ -66,3 +66,5 @@ def test_heads_and_kinds_of_places_are_compared_with_the_published_ones(
     assert unseen_differences(network, Description("clip3d", published, shown)) == told
     guessed = unseen_differences(network, Description("clip3d", published, shown, assumed=("kwargs",)))
     assert guessed == [text for text in told if "heads" not in text]
+    fresh = unseen_differences(network, Description("clip3d", published, shown, fresh=("network.pooler.",)))
+    assert fresh == [text for text in told if "pool_heads" not in text], "an encoder's file holds no pooler"

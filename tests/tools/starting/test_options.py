@@ -71,6 +71,7 @@ def test_that_there_is_no_network_is_told_before_a_video_is_opened(
 ) -> None:
     use_cache(folder, monkeypatch)
     monkeypatch.setenv("WEIGHTS_MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(start, "look", never)
     said = run_tool("start", folder / "videos", "--out", folder / "out", *options, code=2).stderr
     assert words in said and "cannot be reached" in said and said.count("\n") == 1

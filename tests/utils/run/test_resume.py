@@ -49,6 +49,25 @@ def test_files_are_compared_by_what_both_know(change: dict[str, str], said: str 
     assert told(LIST, {**LIST, "files": FILES}) == ([], True), "an older version kept nothing of files"
 
 
+def test_a_rule_that_a_sampler_leaves_unread_is_no_difference_of_protocols() -> None:
+    timed = {"sampling": "middle", "video_sampling": {"sampler": "uniform"}, "num_clips": 1}
+    assert resume.read_keys(timed) == resume.read_keys({**timed, "sampling": "segments"}) != {}
+    plain = {"sampling": "middle", "video_sampling": {}, "num_clips": 1}
+    assert resume.read_keys(plain) == plain and resume.read_keys("damaged") == {}
+
+
+def test_a_default_that_an_older_version_did_not_know_is_no_change_of_the_config() -> None:
+    notes: list[str] = []
+    about = {"values": {"common.a": 1, "common.new": "default", "common.given": 2}, "set": {"common.given": "file"}}
+    common = SimpleNamespace(global_batch=None)
+    run: Any = SimpleNamespace(note=notes.append, about=about, common=common)
+    resume.tell_changes(run, {"step": 3, "run": {"values": {"common.a": 0}}})
+    assert [note.removeprefix("after 3 steps the config has changed: ") for note in notes] == [
+        "common.a: 0 -> 1",
+        "common.given: (absent) -> 2",
+    ]
+
+
 def test_files_of_other_videos_are_not_compared() -> None:
     notes, best = told({**LIST, "files": FILES}, {**LIST, "digest": "x", "files": FILES | {"sizes": "x"}})
     assert [note.partition(":")[0] for note in notes] == ["the val list has changed"] and not best

@@ -67,3 +67,10 @@ def test_colour_is_refused_for_flow_and_for_differences_only_frame_by_frame(opti
         make(modality="rgbdiff", stack=5, consistent=False, **options)
     with pytest.raises(ConfigError, match=r"augmentation.consistent: False draws for every frame anew"):
         make(modality="rgb", stack=5, consistent=False, **options)
+
+
+def test_noise_in_place_of_what_is_erased_is_refused_for_differences_which_would_see_it_move() -> None:
+    erased: dict[str, Any] = {"random_erasing": [1, 0.02, 0.4, 0.3], "stack": 5}
+    with pytest.raises(ConfigError, match=r"augmentation.erase_with: noise is another one in each frame"):
+        make(modality="rgbdiff", erase_with="noise", **erased)
+    assert make(modality="rgbdiff", erase_with="colour", **erased).stack == 5
