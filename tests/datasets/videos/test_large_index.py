@@ -64,7 +64,8 @@ def test_the_memory_of_workers_stays_flat_over_an_epoch(
 
     monkeypatch.setattr("datasets.video_dataset.find_reader", lambda _: read_nothing)
     monkeypatch.setattr("datasets.video_dataset.READERS", {"pyav": read_nothing})
-    monkeypatch.setattr("datasets.videos.index._identities", lambda paths: (identities(videos), np.zeros(videos, bool)))
+    known = identities(videos), np.zeros(videos, bool), {}
+    monkeypatch.setattr("datasets.videos.index._identities", lambda paths: known)
     records = read_list(tmp_path / "list.txt", root=tmp_path, columns=("label",))
     transform = CutClip(TestCrops(None), 8)
     protocol = for_training(ClipSpec(8, 1, "segments"), transform, video_sampling=VideoSampling())
