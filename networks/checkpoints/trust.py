@@ -16,6 +16,7 @@ from utils.torch_file import not_finite
 HASH_IN_NAME = re.compile(
     r"-([0-9a-f]{8})\.\w+$"
 )  # the first digits of a published file's SHA-256: resnet50-0676ba61.pth
+BLOB = re.compile(r"([0-9a-f]{64})")  # the SHA-256 by which huggingface_hub names what its links lead to
 ROUNDED = (torch.float16, torch.bfloat16)
 # what begins as zero: adapters, vectors of frames, tokens that read frames. After a training, none is
 BEGIN_AT_ZERO = re.compile(
@@ -31,13 +32,15 @@ FEW = 10  # where more than a tenth of the entries of a kind are all zero, that 
 
 def wrong_hash(path: Path) -> str | None:
     """Says that the contents of a file are not those that its name was made for; None if they are, or nobody knows."""
-    named = HASH_IN_NAME.search(path.name)
+    named = HASH_IN_NAME.search(path.name) or BLOB.fullmatch(path.resolve().name)
     if named is None:
         return None
     found = sha256(path)
     if found.startswith(named[1]):
         return None
-    return f"its SHA-256 begins with {found[:8]}, its name says {named[1]}: it may be another file, changed or cut off"
+    return (
+        f"its SHA-256 begins with {found[:8]}, its name says {named[1][:8]}: it may be another file, changed or cut off"
+    )
 
 
 def odd_values(state: Mapping[str, Tensor]) -> list[str]:

@@ -58,7 +58,7 @@ def decoded(saved: Mapping[str, Any]) -> Any:
 
 
 def read_keys(protocol: Any) -> dict[str, Any]:
-    """Returns a stored protocol without the rule that a sampler of encoded videos leaves unread; {} of anything else."""
+    """Returns a stored protocol without a rule that a sampler of encoded videos leaves unread; {} of anything else."""
     values = dict(protocol) if isinstance(protocol, Mapping) else {}
     sampling = values.get("video_sampling")
     if isinstance(sampling, Mapping) and sampling.get("sampler") is not None:
