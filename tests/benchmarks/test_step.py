@@ -33,9 +33,9 @@ def test_every_temporal_module_has_a_row() -> None:
 
 
 @pytest.mark.whole
+# one on each image network that is not the rule, and one for each place of a module
 @pytest.mark.parametrize("name", ["tam", "tea", "st_adapter", "aim", "trn", "tpn"])
 def test_the_network_of_a_row_takes_the_clips_that_it_is_timed_with(name: str) -> None:
-    """Of each image network that is not the rule, and of each place of a module."""
     pytest.importorskip("timm")
     with torch.device("meta"):
         network = step.with_module(name, step.MODULES[name])

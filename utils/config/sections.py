@@ -112,8 +112,8 @@ class Augmentation(Section):
     """`[probability, smallest area, largest area, smallest aspect ratio]` of an erased rectangle; areas are shares of
     the frame; None: nothing is erased."""
     erase_with: Literal["colour", "noise"] = "colour"
-    """What is erased becomes one colour, its aspect ratio drawn evenly; or noise after normalisation, each pixel anew,
-    the ratio's logarithm drawn evenly, as timm, PySlowFast and VideoMAE erase (their mode `pixel`)."""
+    """Filling of the erased rectangle: `colour`, one for all of it, its aspect ratio drawn evenly; `noise`, drawn for
+    each pixel after normalisation, and the ratio's logarithm evenly, as in timm, PySlowFast and VideoMAE."""
     consistent: bool = True
     """True: colour and erasing are drawn once per clip; False: for each frame separately."""
     mix_up: Strength = 0.0
