@@ -6,8 +6,10 @@ import functools
 import gc
 import logging
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -50,6 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("whole")
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Says for .ci/run which test this process is at: one that stops a whole run is known by its name."""
+    if folder := os.environ.get("RUNNING_TESTS"):
+        Path(folder, os.environ.get("PYTEST_XDIST_WORKER", "main")).write_text(nodeid)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -97,9 +97,29 @@ def test_what_is_not_as_it_should_be_is_a_mistake(module: str, changed: dict[str
 
 def test_a_proof_notices_a_parameter_that_nothing_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     (cell,) = cells(["tsn", "resnet18"])
-    method = cell.build()
-    method.extra = torch.nn.Parameter(torch.ones(1))
-    assert proofs._unreached(method, cell) == ["extra"]
+    build = proofs.Cell.build
+
+    def with_more(self: proofs.Cell, **more: Any) -> torch.nn.Module:
+        method = build(self, **more)
+        method.extra = torch.nn.Parameter(torch.ones(1))
+        return method
+
+    monkeypatch.setattr(proofs.Cell, "build", with_more)
+    assert proofs._unreached(cell.build(), cell) == ["extra"]
+
+
+@pytest.mark.parametrize(
+    ("draws", "found"), [([["a"], ["a", "b"], []], []), ([["a", "b"], ["b"], ["b"], ["b"]], ["b"])]
+)
+def test_a_parameter_that_one_draw_of_weights_leaves_out_is_reached_by_another(
+    draws: list[list[str]], found: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter(draws)
+    monkeypatch.setattr(proofs, "_without_gradient", lambda method, cell: next(left))
+    monkeypatch.setattr(proofs.Cell, "build", lambda self, **more: None)
+    (cell,) = cells(["tsn", "resnet18"])
+    assert proofs._unreached(cell.build(), cell) == found
+    assert not list(left)
 
 
 def test_a_module_without_a_place_gives_the_frameworks_reason() -> None:
