@@ -110,7 +110,7 @@ def usual_window(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: f
     It is what the network was trained to look at: a clip, or a whole video for networks that take segments of it.
     """
     sampling, clip = protocol.video_sampling, protocol.clip
-    if sampling.clip_seconds is None and (sampling.sampler is not None or protocol.rule.uses_stride):
+    if _takes_one_clip(protocol):
         frames = clip.segments * window_length(clip.num_frames // clip.segments, clip.frame_stride)
         return max(1, frames if sampling.fps is None else round(frames * fps / sampling.fps)), "one clip"
     seconds = sampling.clip_seconds or trained_on.get("seconds")
@@ -119,6 +119,22 @@ def usual_window(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: f
     if "frames" in trained_on:
         return max(1, round(trained_on["frames"])), "as many frames as the training videos have"
     return max(1, round(SEGMENTS_WINDOW * fps)), "as the checkpoint does not say how long its training videos were"
+
+
+def usual_spacing(protocol: ClipProtocol, trained_on: Mapping[str, float], fps: float) -> float | None:
+    """Returns how many frames of a video the next one that the network was trained on lies ahead; None if unknown."""
+    sampling, clip = protocol.video_sampling, protocol.clip
+    if _takes_one_clip(protocol):
+        return clip.frame_stride * (1.0 if sampling.fps is None else fps / sampling.fps)
+    if sampling.clip_seconds is None and not trained_on.keys() & {"seconds", "frames"}:
+        return None
+    return usual_window(protocol, trained_on, fps)[0] / clip.num_frames
+
+
+def _takes_one_clip(protocol: ClipProtocol) -> bool:
+    """Tells a network that is shown frames at a fixed step from one that is shown parts of a whole span."""
+    sampling = protocol.video_sampling
+    return sampling.clip_seconds is None and (sampling.sampler is not None or protocol.rule.uses_stride)
 
 
 def sliding(protocol: ClipProtocol, *, length: int, step: int, num_frames: int | None, fps: float) -> Iterator[Window]:

@@ -7,8 +7,9 @@
     python -m tools.stream ckpt_best.pth.tar --check
 
 For checkpoints trained with `shift: uni`, of TSM or of another temporal module. Prints the class of the last frames and
-the time per frame. --check compares frame by frame with the network as it was trained: 64 frames in one clip, each
-frame's logits and their mean.
+the time per frame. Where the frames of a video follow each other faster than those that the network was trained on, a
+warning names the --every that comes nearest. --check compares frame by frame with the network as it was trained: 64
+frames in one clip, each frame's logits and their mean.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add_checkpoint_arguments(parser)
     add_input_argument(parser)
     parser.add_argument("--check", action="store_true", help="compare with the offline network; noise without a video")
-    parser.add_argument("--every", type=positive_int, default=1, help="use every n-th frame (default 1)")
+    parser.add_argument("--every", type=positive_int, help="use every n-th frame (default 1)")
     parser.add_argument("--over", type=positive_int, help="frames averaged for an answer (default: as in training)")
     parser.add_argument("--print", type=positive_float, default=1.0, help="seconds of video per line (default 1)")
     add_fps_argument(parser.add_argument)

@@ -11,7 +11,7 @@ from datasets.lists.records import read_list
 from datasets.protocol import ClipProtocol
 from datasets.video_dataset import VideoDataset
 from datasets.videos.clip_times import VideoSampling
-from datasets.windows import cut_video, sliding, usual_window
+from datasets.windows import cut_video, sliding, usual_spacing, usual_window
 from tests.helpers.numbered import RATE, number_of, write_numbered
 from tests.helpers.protocol import for_testing
 from tools.inference.inputs import open_input
@@ -68,3 +68,21 @@ def test_windows_show_frames_at_the_rate_of_the_training() -> None:
     spans = protocol_of(SEGMENTS, sampler="uniform", clip_seconds=0.4)
     assert usual_window(spans, {}, RATE) == (10, "as in training")
     assert next(sliding(spans, length=10, step=5, num_frames=40, fps=RATE)).indices.tolist() == [[0, 3, 6, 9]]
+
+
+@pytest.mark.parametrize(
+    ("clip", "sampling", "trained_on", "spacing"),
+    [
+        (CLIP, {}, {}, 2.0),
+        (CLIP, {"fps": 10.0}, {}, 5.0),
+        (SEGMENTS, {}, {"frames": 40.0}, 10.0),
+        (SEGMENTS, {}, {"frames": 40.0, "seconds": 2.0}, 12.5),
+        (SEGMENTS, {"sampler": "constant_clips_per_video", "clip_seconds": 0.8}, {}, 5.0),
+        (SEGMENTS, {}, {}, None),
+    ],
+)
+def test_frames_lie_as_far_apart_as_in_training(
+    clip: ClipSpec, sampling: dict[str, Any], trained_on: dict[str, float], spacing: float | None
+) -> None:
+    assert RATE == 25
+    assert usual_spacing(protocol_of(clip, **sampling), trained_on, RATE) == spacing

@@ -14,6 +14,7 @@ from tests.helpers.run_tool import run_tool
 from tests.helpers.trained import CLASSES, TSN, UNI, UNI_GSF, UNI_TAM, write_checkpoint
 from tools import stream
 from tools.inference import load
+from tools.inference import recognizer as recognizers
 from tools.inference.inputs import VideoInput
 from tools.inference.streaming import check_stream, stream_logits, streaming_network
 from utils.errors import ConfigError, FrameError, UserError
@@ -74,6 +75,22 @@ def test_prints_classes_and_the_time_per_frame(ckpt: Path, video: Path, tmp_path
     assert [float(row.split()[0]) for row in rows] == [0, 0.5, 1, 1.5, 2, 2.5]
     assert all(any(name in row for name in CLASSES) for row in rows)
     assert re.fullmatch(r"[\d.]+ ms per frame \(\d+ frames/s\), 95 % below [\d.]+ ms", last)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize(("options", "told"), [([], True), (["--every", "1"], False)])
+def test_frames_that_follow_faster_than_in_training_are_told(
+    options: list[str], told: bool, ckpt: Path, video: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(recognizers, "_trained_on", lambda file: {"seconds": 2.0})
+    segments = load(ckpt, device="cpu").protocol.clip.num_frames
+    assert stream.main([str(ckpt), str(video), *options]) == 0
+    spacing = 2.0 / segments
+    words = (
+        f"warning: {video}: every frame is used, 0.1 s apart; the network was trained on frames about {spacing:.3g} s "
+        f"apart: --every {round(10 * spacing)}\n"
+    )
+    assert capsys.readouterr().err == (words if told else "")
 
 
 @pytest.mark.whole

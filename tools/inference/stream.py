@@ -8,6 +8,7 @@ from collections import deque
 
 import numpy as np
 
+from datasets.windows import usual_spacing
 from tools.inference.arguments import frame_rate
 from tools.inference.inputs import Input, find_inputs, open_input, watches
 from tools.inference.recognizer import Recognizer, load_from_arguments
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     recognizer = load_from_arguments(args)
     recognizer.refuse_whole_videos()
     if args.check:
-        return check(recognizer, only, args.every)
+        return check(recognizer, only, args.every or 1)
     latencies: deque[float] = deque(maxlen=TIMED_FRAMES)
     failed = False
     try:
@@ -54,13 +55,26 @@ def run(args: argparse.Namespace) -> int:
 def follow(recognizer: Recognizer, video: Input, args: argparse.Namespace, latencies: deque[float]) -> None:
     """Prints the answers about a video until it ends, and adds the seconds that each frame took to `latencies`."""
     due = 0.0
-    for found in recognizer.stream(video, every=args.every, over=args.over, topk=1):
+    if args.every is None:
+        warn_of_spacing(recognizer, video)
+    for found in recognizer.stream(video, every=args.every or 1, over=args.over, topk=1):
         latencies.append(found.latency)
         if found.time >= due:
             due = found.time + args.print
             best = found.top[0]
             took = 1000 * found.latency
             print(f"{found.time:7.1f} s  {best.score:.3f}  {best.name}  ({took:.1f} ms)", flush=True)
+
+
+def warn_of_spacing(recognizer: Recognizer, video: Input) -> None:
+    """Prints a warning where the network was trained on frames that lie further apart than those of the video."""
+    spacing = usual_spacing(recognizer.protocol, recognizer.trained_on, video.fps)
+    if spacing is not None and (every := round(spacing)) > 1:
+        print(
+            f"warning: {video.name}: every frame is used, {1 / video.fps:.3g} s apart; the network was trained on "
+            f"frames about {spacing / video.fps:.3g} s apart: --every {every}",
+            file=sys.stderr,
+        )
 
 
 def check(recognizer: Recognizer, video: Input | None, every: int) -> int:
