@@ -183,8 +183,8 @@ class SampleDataset:
         """Returns what tells the files of its videos from others of the same names, without reading these.
 
         `sizes` and `times` are digests of those of files, `contents` one of frames, `lengths` one of how many frames
-        each video has, `names` how the files of frames are called, `dumped` what manifests know of their dumps. By
-        default nothing is known.
+        each video has, `names` how the files of frames are called, `first_frames` a digest of the sizes of some,
+        `dumped` what manifests know of their dumps. By default nothing is known.
         """
         return {}
 

@@ -153,6 +153,19 @@ def test_frames_that_were_dumped_otherwise_are_said_and_scores_not_compared(tmp_
     assert "the next validation counts as the best" in log(config)
 
 
+def test_frames_that_were_written_over_without_a_manifest_are_said_and_scores_not_compared(tmp_path: Path) -> None:
+    config = make_experiment(tmp_path)
+    assert run(config, FEW) == 0
+    assert run(config, MORE) == 0
+    assert "made anew" not in log(config)
+    frame = tmp_path / "frames" / "dark" / "val 0" / "img_00001.jpg"
+    frame.write_bytes(frame.read_bytes() + b"x")
+    assert run(config, "common.lr_scheduler.max_iter=5") == 0
+    (told,) = [line for line in log(config).splitlines() if "so frames were made anew" in line]
+    assert "warning: after 4 steps the files of the val list are not those of before: the first frame" in told
+    assert "the next validation counts as the best" in log(config)
+
+
 def test_a_manifest_that_is_not_there_any_more_says_nothing_of_the_frames(tmp_path: Path) -> None:
     config = make_experiment(tmp_path)
     header = {"kind": "header", "format": 1, "tool": "dump_frames", "size": [0, 256], "videos": "v"}

@@ -25,6 +25,7 @@ OTHER_PIXELS = {  # what is known of the files of a list -> what a change of it 
     "pixels": "this version reads other pixels of some videos",
     "names": "frames of other names are read",
     "dumped": "some were dumped again, from another file or in another way",
+    "first_frames": "the first frames of some have another number of bytes, so frames were made anew",
     "lengths": "some videos have another number of frames",
 }
 

@@ -78,6 +78,7 @@ def test_files_of_other_videos_are_not_compared() -> None:
     [
         ("names", "a_{:05d}.jpg from 1", "b_{:05d}.jpg from 0", "read: a_{:05d}.jpg from 1 -> b_{:05d}.jpg from 0"),
         ("dumped", "one", "other", "some were dumped again, from another file or in another way"),
+        ("first_frames", "one", "other", "some have another number of bytes, so frames were made anew"),
         ("lengths", "one", "other", "some videos have another number of frames"),
         ("contents", "one", "other", "the pack has other frames of some videos"),
     ],
