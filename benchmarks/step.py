@@ -223,6 +223,8 @@ def measure_module(name: str, device: torch.device, *, quick: bool, train: bool,
 
     On a CPU one thread computes, and its own seconds are counted, so that other work on the machine counts less.
     """
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # two that share a core with other work spin while they wait for each other
     big = device.type == "cuda" and not quick
     (side, batch) = (224, 32) if big else (112, 1)
     generator = torch.Generator().manual_seed(0)
