@@ -216,19 +216,21 @@ def _vjepa2(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor],
 
 def _as_video_encoder(ours: dict[str, Tensor], description: Description) -> None:
     """Keeps of V-JEPA 2.1 what sees videos, in place; its norms get the numbers of the blocks that they are behind."""
-    theirs = {key: key.split(".") for key in ours if key.startswith("norms_block.")}
-    count, depth = 1 + max(int(number) for _, number, _ in theirs.values()), blocks_of(ours)
+    theirs = [match for key in ours if (match := re.fullmatch(r"norms_block\.(\d+)\.(\w+)", key))]
+    depth = blocks_of(ours)
     blocks = READ_OF_2_1.get(depth, ())
-    for key, (_, number, part) in theirs.items():
-        value = ours.pop(key)
-        if int(number) == count - 1:
-            ours[f"norm.{part}"] = value
-        elif count == len(blocks):
-            ours[f"norms.{blocks[int(number)]}.{part}"] = value
+    last = len(blocks) - 1 if blocks else max(int(match[1]) for match in theirs)
+    for match in theirs:
+        value, number = ours.pop(match[0]), int(match[1])
+        if number == last:
+            ours[f"norm.{match[2]}"] = value
+        elif blocks:
+            named = f"norms.{blocks[number]}.{match[2]}" if number < last else match[0]
+            ours[named] = value
     description.spare = ("network.norms.",)
-    if count != len(blocks):
+    if not blocks:
         description.notes.append(
-            f"norms_block: nobody says behind which of {depth} blocks the first {count - 1} are, and they are left out"
+            f"norms_block: nobody says behind which of {depth} blocks the first {last} are, and they are left out"
         )
     if (video := ours.pop("video_mod_embed", None)) is not None:  # added to every token, as the bias is
         ours["patch_embed.proj.bias"] = ours["patch_embed.proj.bias"] + video.flatten()

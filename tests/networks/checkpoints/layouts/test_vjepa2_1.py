@@ -118,6 +118,21 @@ def test_a_block_without_a_norm_in_the_file_is_an_error_by_name(files: list[RawC
     }
 
 
+def test_a_file_that_has_lost_its_last_norm_or_has_one_more_is_refused_by_name(
+    files: list[RawCheckpoint], tmp_path: Path
+) -> None:
+    lost = {key: value for key, value in files[0].state.items() if not key.startswith("backbone.norms_block.3.")}
+    more = {**files[0].state, "backbone.norms_block.4.weight": torch.ones(128)}
+    with torch.device("meta"):
+        plain = _network(joined(*files), segments=1, read_blocks=[])
+    for state, message in (
+        (lost, "the model has network.norm.weight 128"),
+        (more, r"the file has .*norms_block.4.wei"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            load_into(plain, joined(_file({"ema_encoder": state}, tmp_path), files[1]), as_trained=False)
+
+
 @pytest.mark.parametrize("blocks", [[], BLOCKS])
 def test_a_frozen_encoder_has_the_norms_of_the_blocks_that_its_probe_reads(
     blocks: list[int], files: list[RawCheckpoint]
