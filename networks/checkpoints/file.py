@@ -39,7 +39,7 @@ TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torc
 NAMES = (
     *("state_dict", "model_state", "model_state_dict", "model", "network", "blobs"),
     "module",  # DeepSpeed
-    *("target_encoder", "ema_encoder", "encoder"),  # V-JEPA 2, in the order in which its evaluation takes them
+    *("ema_encoder", "target_encoder", "encoder"),  # V-JEPA 2: the first is taken for 2.1's B and L, else the second
 )
 PROBES = "classifiers"  # of V-JEPA 2: one for each setting that was trained
 WRAPPERS = (  # of DistributedDataParallel, torch.compile, and several trainers

@@ -198,9 +198,11 @@ def load_into(
         raise CheckpointError(f"{file.path}: {others}; its scores would be for other classes")
     if new_head:
         optional |= _drop_head(found, wanted, head, report, drop_all=bool(others))
+    start = TRUNK if trunk is not None else ""
     if begins:
-        inside = tuple(f"{TRUNK if trunk is not None else ''}{part}" for part in file.description.fresh)
-        optional |= {key for key in wanted if inside and key.startswith(inside)}
+        inside = tuple(f"{start}{part}" for part in file.description.fresh)
+        optional |= {key for key in wanted if key.startswith(inside)}
+    _leave_out(found, wanted, tuple(f"{start}{part}" for part in file.description.spare), report)
     _resize_tables(model, found, file.description, report)
     fits = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     whole = [key for key in fits if wanted[key].is_floating_point() and not fits[key].is_floating_point()]
@@ -221,6 +223,16 @@ def load_into(
     if not any(value.is_meta for value in wanted.values()):
         model.load_state_dict(fits, strict=False)
     return report
+
+
+def _leave_out(
+    found: dict[str, Tensor], wanted: Mapping[str, Tensor], spare: tuple[str, ...], report: LoadReport
+) -> None:
+    """Removes entries that only other variants of the network have from `found`, with a note that names them."""
+    gone = [key for key in found if key.startswith(spare) and key not in wanted]
+    report.notes += [f"{_some(gone)}: this network does not use them, and they are left out"] if gone else []
+    for key in gone:
+        del found[key]
 
 
 def _resize_tables(model: Loadable, found: dict[str, Tensor], description: Description, report: LoadReport) -> None:

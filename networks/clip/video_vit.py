@@ -39,7 +39,8 @@ class ViTShape:
     pool: what the classifier sees: the mean over the tokens, the class token, or an attentive pooler's vector.
     pool_heads: attention heads of the pooler. pool_depth: its blocks.
     segments: windows that a clip consists of; the blocks see each alone, and the classifier the tokens of all.
-    reads: blocks whose tokens the classifier sees, each behind the last norm; () for the last block alone.
+    reads: blocks whose tokens the classifier sees, each behind a norm; () for the last block alone.
+    own_norms: whether each of these blocks has a norm of its own, as in V-JEPA 2.1, instead of the last one's.
     norm_after_pool: whether a norm follows the mean, instead of one of all tokens before it.
     key_bias: whether the keys have a bias. gelu: approximation of the MLP's activation. eps: of all norms.
     """
@@ -58,6 +59,7 @@ class ViTShape:
     pool_depth: int = 4
     segments: int = 1
     reads: tuple[int, ...] = ()
+    own_norms: bool = False
     norm_after_pool: bool = False
     key_bias: bool = True
     gelu: GELU = "none"
@@ -125,6 +127,8 @@ class VideoViT(nn.Module):
         )
         norm = nn.LayerNorm(width, eps=shape.eps)
         self.norm = nn.Identity() if shape.norm_after_pool else norm
+        earlier = shape.reads[:-1] if shape.own_norms else ()
+        self.norms = nn.ModuleDict({str(number): nn.LayerNorm(width, eps=shape.eps) for number in earlier})
         self.fc_norm = norm if shape.norm_after_pool else nn.Identity()
         initialise(self)
         self.pooler = None
@@ -189,7 +193,8 @@ class VideoViT(nn.Module):
         for number, block in enumerate(self.blocks):
             x = block(x, grid[0]) if self.shape.divided else block(x, *places)
             if number in self.shape.reads:
-                seen.append(self.norm(x))
+                own = self.shape.own_norms and number < self.shape.depth - 1
+                seen.append(self.norms[str(number)](x) if own else self.norm(x))
         tokens: Tensor = torch.cat(seen, 1) if seen else self.norm(x)
         return tokens.unflatten(0, (-1, segments)).flatten(1, 2) if segments > 1 else tokens
 

@@ -111,7 +111,8 @@ class VJEPA2Entry(ViTEntry):
         pooling: what the classifier sees: the vector of the attentive pooler, or the mean over the tokens.
         pool_depth: blocks of the pooler, the last one included, which attends with a learned query.
         segments: windows of a video that a clip consists of, which the pooler reads together; T is that of all.
-        read_blocks: blocks whose tokens the pooler reads, from 0, the last one included; by default it alone.
+        read_blocks: blocks whose tokens the pooler reads, from 0, the last one included; by default it alone. In 2.1
+            each has a norm of its own; the published files have those of four blocks.
         num_heads, pool_heads: attention heads of the encoder and of the pooler.
         """
         shape = self._changed(
@@ -192,10 +193,11 @@ def _shape(size: str, **others: Any) -> ViTShape:
 
 _MAE = {"norm_after_pool": True, "key_bias": False}
 _JEPA = {"places": "rotary", "pool": "attentive", "pool_heads": 16, "clip": (16, 256, 256)}
-_JEPA21 = {**_JEPA, "places": "rotary_stretched", "clip": (16, 384, 384)}
+_JEPA21 = {**_JEPA, "places": "rotary_stretched", "clip": (16, 384, 384), "own_norms": True}
 _TIME = {"tubelet": (1, 16), "clip": (8, 224, 224), "places": "frame_table", "class_token": True, "pool": "class"}
 _VIVIT = {"clip": (32, 224, 224), "places": "table", "class_token": True, "pool": "class", "gelu": "tanh"}
 _JEPA_PAPER = "Assran et al. 2025, arXiv 2506.09985"
+_JEPA21_SOURCE = "V-JEPA 2.1 with an attentive probe, Mur-Labadia et al. 2026, arXiv 2603.14482"
 
 VITS: dict[str, VideoMAEEntry | VJEPA2Entry | TimeSformerEntry | ViViTEntry] = {
     **{
@@ -208,10 +210,10 @@ VITS: dict[str, VideoMAEEntry | VJEPA2Entry | TimeSformerEntry | ViViTEntry] = {
     "vjepa2_l": VJEPA2Entry(f"V-JEPA 2 with its attentive probe, {_JEPA_PAPER}", _shape("l", **_JEPA)),
     "vjepa2_h": VJEPA2Entry(f"V-JEPA 2 with its attentive probe, {_JEPA_PAPER}", _shape("h", **_JEPA)),
     "vjepa2_g": VJEPA2Entry(f"V-JEPA 2 with its attentive probe, {_JEPA_PAPER}", _shape("g", **_JEPA, num_heads=22)),
-    "vjepa2_1_b": VJEPA2Entry("V-JEPA 2.1 with an attentive probe", _shape("b", **_JEPA21 | {"pool_heads": 12})),
-    "vjepa2_1_l": VJEPA2Entry("V-JEPA 2.1 with an attentive probe", _shape("l", **_JEPA21)),
-    "vjepa2_1_g": VJEPA2Entry("V-JEPA 2.1 with an attentive probe", _shape("g", **_JEPA21, num_heads=22)),
-    "vjepa2_1_gigantic": VJEPA2Entry("V-JEPA 2.1 with an attentive probe", _shape("gigantic", **_JEPA21)),
+    "vjepa2_1_b": VJEPA2Entry(_JEPA21_SOURCE, _shape("b", **_JEPA21)),
+    "vjepa2_1_l": VJEPA2Entry(_JEPA21_SOURCE, _shape("l", **_JEPA21)),
+    "vjepa2_1_g": VJEPA2Entry(_JEPA21_SOURCE, _shape("g", **_JEPA21, num_heads=22)),
+    "vjepa2_1_gigantic": VJEPA2Entry(_JEPA21_SOURCE, _shape("gigantic", **_JEPA21)),
     "timesformer_b": TimeSformerEntry("TimeSformer, Bertasius et al. 2021, arXiv 2102.05095", _shape("b", **_TIME)),
     "vivit_b": ViViTEntry("ViViT with joint attention, Arnab et al. 2021, arXiv 2103.15691", _shape("b", **_VIVIT)),
 }

@@ -15,7 +15,7 @@ from datasets.protocol import clip_protocol
 from methods.build import build_for_file
 from methods.weights import about_network
 from networks.checkpoints.layouts.ours import UNKNOWN
-from networks.checkpoints.layouts.video_vit import ENCODER, PROBE
+from networks.checkpoints.layouts.video_vit import ENCODER, PROBE, with_probe
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
 from tools.importing.experiment import CONFIG, config_text
@@ -88,14 +88,8 @@ def joined(encoder: RawCheckpoint, probe: RawCheckpoint) -> RawCheckpoint:
             f"{probe.path}: --head joins a {PROBE.name} to the encoder of {ENCODER.name}; this is {probe.layout}, and "
             f"{encoder.path} is {encoder.layout}"
         )
-    parts = encoder.description, probe.description
-    kwargs = {key: value for part in parts for key, value in part.arguments.get("kwargs", {}).items()}
-    arguments = parts[0].arguments | parts[1].arguments | {"kwargs": kwargs}
-    apart: tuple[str, ...] = ("a file of a pre-training", "a probe without its encoder")
-    if "clip_len" in parts[1].arguments:  # of the encoder's clip alone
-        apart += ("clip_len and frame_stride: ",)
-    notes = [note for part in parts for note in part.notes if not note.startswith(apart)]
-    description = replace(parts[0], arguments=arguments, notes=notes, fresh=())
+    width = probe.weights["network.head.weight"].shape[1]
+    description = with_probe(encoder.description, probe.description, width)
     return replace(encoder, weights={**encoder.weights, **probe.weights}, description=description)
 
 

@@ -45,6 +45,7 @@ class Description:
     base: what the file's weights stand on, if it does not hold it.
     fresh: beginnings of entries, besides the classifier's, that begin anew where training starts from the file, because
         a file of a pre-training does not have them.
+    spare: beginnings of entries that only some variants of the network have; the others leave them out.
     """
 
     method: str = ""
@@ -56,6 +57,7 @@ class Description:
     class_names: list[str] | None = None
     base: Base | None = None
     fresh: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
 
     @property
     def shown(self) -> dict[str, Any]:

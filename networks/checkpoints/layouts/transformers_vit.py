@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from networks.checkpoints.layouts import video_vit
-from networks.checkpoints.layouts.base import Description, Layout, State
+from networks.checkpoints.layouts.base import DIVING, SOMETHING, Description, Layout, State
 from networks.checkpoints.layouts.identify import with_prefix
 from networks.checkpoints.layouts.renaming import Rule, rename
 from utils.errors import CheckpointError
@@ -98,7 +98,8 @@ def _convert(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor]
     elif depth != 4:
         description.arguments.setdefault("kwargs", {})["pool_depth"] = depth
     if "head.weight" in ours:
-        video_vit.add_reading(description, ours["head.weight"].shape[1])
+        published = (SOMETHING, DIVING)  # who fine-tunes it there on other classes has it read one window
+        video_vit.add_reading(description, ours["head.weight"].shape[1], known=published)
     return with_prefix(ours), description
 
 

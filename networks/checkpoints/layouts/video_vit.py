@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -21,14 +22,26 @@ from networks.clip.video_vit_published import SIZES, VITS
 from utils.errors import CheckpointError
 
 BLOCK = r"(blocks\.\d+)"
-# what the classifiers of V-JEPA 2 were trained to read, by classes and size of the encoder: frames of a window, the
-# step between them, and windows that are read together
-READINGS: Mapping[tuple[int, str], tuple[int, int, int]] = {
-    (SOMETHING, "g"): (64, 2, 2),
-    (SOMETHING, ""): (16, 4, 2),
-    (DIVING, ""): (32, 2, 4),
+JESTER, COIN, KINETICS = 27, 180, 400  # classes of other data sets
+# what the classifiers of V-JEPA 2 and 2.1 are trained to read, by classes, and otherwise for the large encoders: frames
+# of a window, the step between them, and windows that are read together
+READINGS: Mapping[int, tuple[int, int, int]] = {
+    SOMETHING: (16, 4, 2),
+    DIVING: (32, 2, 4),
+    JESTER: (32, 2, 4),
+    KINETICS: (16, 4, 8),
+    COIN: (16, 4, 8),
 }
-READ_OF_DIVING = {"l": [17, 19, 21, 23], "g": [24, 29, 34, 39]}  # blocks that those of Diving48 read
+LARGE = {(SOMETHING, size): (64, 2, 2) for size in ("g", "gigantic")}
+SEVERAL = (DIVING, JESTER)  # whose classifiers read several blocks
+READ_OF_2 = {"vjepa2_l": (17, 19, 21, 23), "vjepa2_g": (24, 29, 34, 39)}
+# those of V-JEPA 2.1, by its depth, each of which has a norm of its own
+READ_OF_2_1 = {12: (2, 5, 8, 11), 24: (5, 11, 17, 23), 40: (9, 19, 29, 39), 48: (11, 23, 37, 47)}
+# beginnings of notes that are true of the file of an encoder, or of a probe, as long as it is alone
+OF_ONE_PART = (
+    *("a file of a pre-training", "a probe without its encoder"),
+    *("segments, read_blocks: not in the file", "not in the file, and assumed as for the authors'"),
+)
 HEAD_CHANNELS = 64  # of an attention head, where no published network has the width
 # what pre-training adds to an encoder, and V-JEPA 2.1 for single pictures: nothing that classifies clips uses it
 PRETRAINING = re.compile(r"(decoder|predictor|mask_tokens?|encoder_to_decoder|patch_embed_img|img_mod_embed)\b.*")
@@ -195,33 +208,46 @@ def _vjepa2(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor],
     second = "norms_block.0.weight" in ours
     description = describe("vjepa2_1" if second else "vjepa2", ours, clip=(16, 4))
     if second:
-        _as_one_encoder(ours, description)
+        _as_video_encoder(ours, description)
+    if "target_encoder" in others:  # the authors take this of 2.1's g and gigantic, of which no file was seen
+        description.notes.append("ema_encoder and target_encoder are in the file; ema_encoder is taken")
     ours = without_pretraining(ours, description)
     fresh(description, "pooler")
     return with_prefix(ours), description
 
 
-def _as_one_encoder(ours: dict[str, Tensor], description: Description) -> None:
-    """Keeps of V-JEPA 2.1 what sees videos and what the last block gives, in place."""
-    last = max(int(key.split(".")[1]) for key in ours if key.startswith("norms_block."))
-    for key in [key for key in ours if key.startswith("norms_block.")]:
-        value = ours.pop(key)
-        if key.startswith(f"norms_block.{last}."):
-            ours[f"norm.{key.rpartition('.')[2]}"] = value
-    description.notes.append(f"norms_block: the norms of earlier blocks are left out; that of block {last} is the last")
+def _as_video_encoder(ours: dict[str, Tensor], description: Description) -> None:
+    """Keeps of V-JEPA 2.1 what sees videos, in place; its norms get the numbers of the blocks that they are behind."""
+    theirs = [match for key in ours if (match := re.fullmatch(r"norms_block\.(\d+)\.(\w+)", key))]
+    depth = blocks_of(ours)
+    blocks = READ_OF_2_1.get(depth, ())
+    last = len(blocks) - 1 if blocks else max(int(match[1]) for match in theirs)
+    for match in theirs:
+        value, number = ours.pop(match[0]), int(match[1])
+        if number == last:
+            ours[f"norm.{match[2]}"] = value
+        elif blocks:
+            named = f"norms.{blocks[number]}.{match[2]}" if number < last else match[0]
+            ours[named] = value
+    description.spare = ("network.norms.",)
+    if not blocks:
+        description.notes.append(
+            f"norms_block: nobody says behind which of {depth} blocks the first {last} are, and they are left out"
+        )
     if (video := ours.pop("video_mod_embed", None)) is not None:  # added to every token, as the bias is
         ours["patch_embed.proj.bias"] = ours["patch_embed.proj.bias"] + video.flatten()
 
 
-def add_reading(description: Description, width: int) -> None:
+def add_reading(description: Description, width: int, *, known: Container[int] = READINGS) -> None:
     """Completes the description of a V-JEPA 2 with a classifier by what this was trained to read.
 
     Nothing in the file shows it; the number of classes tells the authors' own apart. width: channels of a token.
+    known: numbers of classes that are taken for those of the authors.
     """
     arguments, size = description.arguments, description.backbone.rpartition("_")[2]
     classes = arguments["num_class"]
-    reading = READINGS.get((classes, size)) or READINGS.get((classes, ""))
-    if reading is None:
+    reading = LARGE.get((classes, size)) or READINGS.get(classes)
+    if reading is None or classes not in known:
         description.notes.append(
             "segments, read_blocks: not in the file; a classifier that reads one window is assumed"
         )
@@ -230,8 +256,13 @@ def add_reading(description: Description, width: int) -> None:
     kwargs: dict[str, Any] = {"segments": windows}
     usual = VITS[description.backbone].shape
     depth = arguments.get("kwargs", {}).get("depth", usual.depth)
-    if classes == DIVING and size in READ_OF_DIVING and (width, depth) == (usual.width, usual.depth):
-        kwargs["read_blocks"] = READ_OF_DIVING[size]
+    blocks: Sequence[int] = ()
+    if description.backbone.startswith("vjepa2_1"):
+        blocks = READ_OF_2_1.get(depth, ())
+    elif (width, depth) == (usual.width, usual.depth):
+        blocks = READ_OF_2.get(description.backbone, ())
+    if blocks and classes in SEVERAL:
+        kwargs["read_blocks"] = [*blocks]
     arguments |= {"clip_len": frames * windows, "frame_stride": stride}
     arguments["kwargs"] = {**arguments.get("kwargs", {}), **kwargs}
     description.assumed = tuple(dict.fromkeys([*description.assumed, "clip_len", "frame_stride"]))
@@ -240,6 +271,22 @@ def add_reading(description: Description, width: int) -> None:
         f"not in the file, and assumed as for the authors' {classes} classes: {windows} windows of {frames} frames, "
         f"{stride} apart, are read together (clip_len {frames * windows}, {said})"
     )
+
+
+def with_probe(encoder: Description, probe: Description, width: int) -> Description:
+    """Describes an encoder with its probe, which are two files: the encoder tells what the probe was trained to read.
+
+    width: channels of a token.
+    """
+    pooler = {key: value for key, value in probe.arguments.get("kwargs", {}).items() if key == "pool_depth"}
+    kwargs = {**encoder.arguments.get("kwargs", {}), **pooler}
+    arguments = {**encoder.arguments, "num_class": probe.arguments["num_class"], "kwargs": kwargs}
+    notes = [note for note in (*encoder.notes, *probe.notes) if not note.startswith(OF_ONE_PART)]
+    found = replace(encoder, arguments=arguments, notes=notes, fresh=())
+    add_reading(found, width)
+    if "segments" in found.arguments["kwargs"]:  # the clip is not that of the encoder alone
+        found.notes = [note for note in found.notes if not note.startswith("clip_len and frame_stride: ")]
+    return found
 
 
 def _is_probe(state: State) -> bool:
@@ -251,7 +298,8 @@ def _probe(state: State, others: Mapping[str, Any]) -> tuple[dict[str, Tensor], 
     ours = tables(rename(state, AUTHORS))
     width = ours["head.weight"].shape[1]
     size = next((name for name, (channels, *_) in SIZES.items() if channels == width), "l")
-    description = Description(method="clip3d", backbone=f"vjepa2_{size}" if f"vjepa2_{size}" in VITS else "vjepa2_l")
+    named = (f"vjepa2_{size}", f"vjepa2_1_{size}", "vjepa2_l")  # of B and gigantic there is only 2.1
+    description = Description(method="clip3d", backbone=next(name for name in named if name in VITS))
     description.arguments["num_class"] = int(ours["head.weight"].shape[0])
     depth = 1 + len({match[1] for key in ours if (match := re.match(r"pooler\.blocks\.(\d+)\.", key))})
     if depth != VITS[description.backbone].shape.pool_depth:

@@ -96,11 +96,16 @@ def test_windows_of_a_clip_are_seen_apart_and_their_tokens_read_together() -> No
         joint(_clips(frames=6))
 
 
-def test_tokens_of_several_blocks_are_read_behind_the_last_norm() -> None:
-    net = _net("vjepa2_l", depth=3, read_blocks=[0, 2], segments=2).eval()
+@pytest.mark.parametrize("name", ["vjepa2_l", "vjepa2_1_b"])
+def test_tokens_of_several_blocks_are_read_behind_the_last_norm_and_in_2_1_each_behind_its_own(name: str) -> None:
+    net = _net(name, depth=3, read_blocks=[0, 2], segments=2).eval()
+    assert [*net.norms] == (["0"] if name == "vjepa2_1_b" else [])
+    for norm in net.norms.values():
+        nn.init.normal_(norm.weight)
     found: list[Tensor] = []
     for number in (0, 2):
-        net.blocks[number].register_forward_hook(lambda m, given, output: found.append(net.norm(output)))
+        norm = net.norms[str(number)] if str(number) in [*net.norms] else net.norm
+        net.blocks[number].register_forward_hook(lambda m, given, output, norm=norm: found.append(norm(output)))
     assert net.pooler is not None
     with torch.no_grad():
         logits, tokens = net(_clips(frames=8)), net.forward_features(_clips(frames=8))
