@@ -99,7 +99,8 @@ class GSM(TemporalModule):
             total[:, 1:] += taps[:, :-1, :, 0]
             total[:, :-1] += taps[:, 1:, :, 2]
         assert self.gate.bias is not None
-        return (total + self.gate.bias.view(2, 1, 1)).tanh().transpose(1, 2)
+        # in the type of features: the bias, which mixed precision leaves alone, would make all of them float32
+        return (total + self.gate.bias.view(2, 1, 1)).tanh().to(gated.dtype).transpose(1, 2)
 
     def _joined(self, half: int, shifted: Tensor, stayed: Tensor) -> Tensor:
         return shifted + stayed
@@ -122,7 +123,7 @@ class GSF(GSM):
         means = torch.stack([mean_positions(part.transpose(1, 2)) for part in (shifted, stayed)], 1)  # B, 2, T, C/2
         seen = self.with_past(means, 2, time=2) if self.causal else means
         weights = self.weigh[half](seen.mT).sigmoid().squeeze(1).mT  # B, T, C/2
-        weights = over_positions(weights, shifted).transpose(1, 2)  # B, C/2, T, 1, 1
+        weights = over_positions(weights, shifted).transpose(1, 2).to(shifted.dtype)  # B, C/2, T, 1, 1
         return torch.addcmul((1 - weights) * stayed, weights, shifted)
 
 

@@ -101,7 +101,7 @@ class TemporalModule(nn.Module):
 
         The taps see a frame and its two neighbours; in a causal module, the frame and the two before it.
         """
-        first, middle, last = taps_of(taps)
+        first, middle, last = taps_of(taps, clips.dtype)
         if not self.causal:
             return correlate_in_time(clips, first, middle, last)
         seen = self.with_past(clips, 2)
@@ -180,9 +180,12 @@ def shift_taps(channels: int, shift_div: int, direction: Direction = "bi") -> nn
     return taps
 
 
-def taps_of(conv: nn.Conv1d) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the weights of such a convolution as `correlate_in_time` takes them for maps."""
-    before, here, after = (tap.contiguous()[:, None, None] for tap in conv.weight[:, 0].unbind(-1))
+def taps_of(conv: nn.Conv1d, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the weights of such a convolution as `correlate_in_time` takes them for maps of a type.
+
+    With mixed precision maps are of 16 bit, and taps of 32 would widen them, with all of the network behind them.
+    """
+    before, here, after = (tap.to(dtype).contiguous()[:, None, None] for tap in conv.weight[:, 0].unbind(-1))
     return before, here, after
 
 

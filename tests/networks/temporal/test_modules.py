@@ -21,7 +21,7 @@ from networks.temporal.tea import TEA
 from networks.temporal.tin import TIN
 from tests.helpers.randomise import randomise, wake
 from tests.helpers.requirements import needs_new_tracing, needs_package
-from utils.config.build import ArgumentError
+from utils.config.build import ArgumentError, parameters_of
 
 FRAMES, CHANNELS = 4, 32
 MODULES = [name for name, kind in TEMPORAL_MODULES.items() if kind.spot != "transformer"]  # test_adapters.py has these
@@ -75,6 +75,24 @@ def test_a_module_keeps_shape_and_memory_format(name: str) -> None:
     found = module(x.contiguous(memory_format=torch.channels_last))
     assert found.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", ["bi", "uni"])
+@pytest.mark.parametrize("name", MODULES)
+def test_mixed_precision_leaves_features_as_narrow_as_they_come(name: str, shift: str) -> None:
+    kind = TEMPORAL_MODULES[name]
+    if shift == "uni" and "shift" not in parameters_of(kind):
+        return
+    module = kind(CHANNELS, num_frames=FRAMES, **({"shift": shift} if shift == "uni" else {}))  # type: ignore[call-arg]
+    x = torch.randn(2 * FRAMES, CHANNELS, 5, 6)
+    with torch.enable_grad():
+        narrow = x.bfloat16().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = module(narrow)
+        assert found.dtype == torch.bfloat16  # float32 would go on through the whole network
+        found.float().square().sum().backward()
+    assert narrow.grad is not None and narrow.grad.dtype == torch.bfloat16 and narrow.grad.isfinite().all()
+    assert all(one.grad is None or one.grad.dtype == torch.float32 for one in module.parameters())
 
 
 @pytest.mark.parametrize("name", MODULES)
