@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import pytest
@@ -19,7 +19,7 @@ from tests.helpers.requirements import CLIPS, ROOT, needs_clips
 from tests.helpers.run_tool import fork_tool, run_tool
 from tools.dumping import dump_frames
 from tools.dumping import video as _dump
-from tools.dumping.video import Job, OutOfReachError, dump_video
+from tools.dumping.video import Job, OutOfReachError, dump_video, guarded
 
 
 def make_faults(folder: Path) -> None:
@@ -193,6 +193,24 @@ def test_killed_in_the_middle_leaves_whole_folders_and_the_next_run_does_the_res
     assert tree(out / "frames" / "a") == sorted(
         name + tail for name in names for tail in ("", *(f"/img_{n:05d}.jpg" for n in range(1, 41)))
     )
+
+
+def test_a_worker_that_outlives_its_run_leaves_the_folder_that_the_next_run_builds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(job: Job) -> dict[str, Any]:
+        (job.building / "new").mkdir(parents=True)  # the next run has removed the folder and begun anew
+        monkeypatch.setattr(_dump, "_parent", -1)
+        raise FileNotFoundError(2, "No such file or directory")
+
+    def ends(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(os, "_exit", ends)
+    job = make_job(make_video(tmp_path / "v.mp4", frames=1), tmp_path / "set")
+    with pytest.raises(SystemExit):
+        guarded(job, work)
+    assert (job.building / "new").is_dir()
 
 
 def dump_or_die(job: Job) -> dict[str, Any]:

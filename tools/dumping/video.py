@@ -165,6 +165,7 @@ def guarded(job: SomeJob, work: Callable[[SomeJob], dict[str, Any]]) -> dict[str
             raise OutOfReachError(f"{job.out}: {error.strerror}") from error
         return failure(job, f"{job.source}: {error.strerror or error}")
     finally:
+        stop_if_orphan()  # the next run has removed the files under this one, and builds there now
         shutil.rmtree(job.building, ignore_errors=True)
 
 

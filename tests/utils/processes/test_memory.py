@@ -21,18 +21,17 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 HOLES = """
-import sys
+import re, sys
 import torch
 from pathlib import Path
 from utils.processes.memory import return_freed_memory
 if sys.argv[1] == "return" and not return_freed_memory():
     sys.exit(77)
 torch.ones(8_000_000)  # 32 MB: when it is freed, glibc takes pieces of this size from the heap
-kept = []
-for block in range(20):
-    freed = [torch.ones(2_500_000) for _ in range(4)]  # 10 MB each
-    kept.append(torch.ones(250_000))  # 1 MB, behind them
-print(int(Path("/proc/self/statm").read_text().split()[1]) // 256)  # pages of 4 KB
+pairs = [(torch.ones(2_500_000), torch.ones(250_000)) for _ in range(30)]  # 10 MB and 1 MB by turns
+kept = [small for _, small in pairs]
+del pairs
+print(int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024)  # without mapped files
 """
 
 
