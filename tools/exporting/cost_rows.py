@@ -175,11 +175,11 @@ ROWS: list[Row] = [
     *_clip("uniformerv2_l", 354_099_600, (8, 224, "", "354 M, 667 (paper)")),
     *_clip("ir_csn_152", 29_703_568, (32, 224, "74.046", "29.6 M, 96.7 (VMZ, at 256), 29.70 M, 97.6 (mmaction2)")),
     *_clip("ip_csn_152", 33_016_592, (32, 224, "83.295", "32.8 M, 108.8 (VMZ, at 256), 33.02 M, 109.9 (mmaction2)")),
-    # of arXiv 2203.12602; mmaction2's README prints the same for B and L, and the authors' model zoo no such figures
+    # mmaction2's README prints those of B and L, and the authors' model zoo none; of H no published GMACs were seen
     *_clip("videomae_s", 22_033_936, (16, 224, "56.878", "22 M, 57 (VideoMAE)")),
     *_clip("videomae_b", 86_534_800, (16, 224, "180.345", "87 M, 180 (VideoMAE)")),
     *_clip("videomae_l", 304_270_736, (16, 224, "", "305 M, 597 (VideoMAE)")),
-    *_clip("videomae_h", 632_119_440, (16, 224, "", "633 M, 1192 (VideoMAE)")),
+    *_clip("videomae_h", 632_119_440, (16, 224, "", "633 M (VideoMAE)")),
     *_clip("timesformer_b", 121_566_352, (8, 224, "195.830", "121.4 M, 196 (TimeSformer)")),
     Row("clip3d", "vjepa2_l", (16, 256, 256), None, "935.243", num_class=174, arguments={"clip_len": 16}),
     Row("clip3d", "vivit_b", (32, 224, 224), None, "451.525", arguments={"clip_len": 32}),
