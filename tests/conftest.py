@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the process that only hands out tests to others would load 
 
 STARTS_PROCESSES = {"gloo", "slurm", "browser", "interrupt", "memcached"}
 LONG = {"slurm", "browser"}
+POLICY = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else 0  # of this process, as it was started
 SLOW_SECONDS = 7200  # within which a slow test ends, where it sets no limit itself
 
 
@@ -150,6 +151,14 @@ def pytest_collection_finish() -> None:
     """Takes what collecting has made out of the garbage collector's sight, which saves a twentieth of all tests."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Fails a test that leaves this process a real-time one: those that it starts may then stop the whole machine."""
+    if hasattr(os, "sched_getscheduler") and os.sched_getscheduler(0) != POLICY:
+        os.sched_setscheduler(0, POLICY, os.sched_param(0))
+        pytest.fail("the test has changed this process's scheduling policy")
 
 
 @pytest.fixture(autouse=True, scope="module")

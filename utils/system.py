@@ -33,6 +33,7 @@ STOP_SIGNALS = tuple(
 )
 SEVERAL_PROCESSES = os.name == "posix"  # whether the processes of a run may meet here: untested on Windows
 LOCKED_BYTE = 1 << 30  # the byte that Windows locks, which nobody can read then: far behind the text of a lock file
+TASKS = Path("/proc/self/task")  # a folder for each thread of this process; Linux only
 CGROUP = Path("/sys/fs/cgroup")  # where Linux tells the limits of a container
 ADDRESS_OF_INTERFACE = 0x8915  # Linux's SIOCGIFADDR
 
@@ -84,6 +85,26 @@ def wait_asleep() -> None:
     """
     if not {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextlib.contextmanager
+def usual_priority() -> Iterator[None]:
+    """Keeps code of others from making this process a real-time one: all its threads get their policy back at the end.
+
+    SVT-AV1 does so where it runs as root, with its threads and the one that opens it. Everything that this process
+    starts later would inherit that, and where such processes wait by spinning, nothing else on the machine gets a turn.
+    """
+    if not TASKS.is_dir():
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in TASKS.iterdir():
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                if os.sched_getscheduler(int(thread.name)) != before[0]:
+                    os.sched_setscheduler(int(thread.name), *before)
 
 
 def cores() -> int:

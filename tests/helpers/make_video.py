@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from tests.helpers.requirements import lacking
+from utils.system import usual_priority
 
 STEP, BLOCK = 2, 12
 
@@ -29,17 +29,6 @@ def block_position(frame: np.ndarray) -> int:
     """Where the block of a decoded frame (of the original size) begins."""
     row = frame[frame.shape[0] // 2 + BLOCK // 2].min(axis=1).astype(int)
     return int(np.flatnonzero(row > 135)[0])
-
-
-@contextmanager
-def usual_priority() -> Iterator[None]:
-    """Gives this thread its priority back: as root, SVT-AV1 makes it a real-time one, which all later forks inherit."""
-    before = (os.sched_getscheduler(0), os.sched_getparam(0)) if hasattr(os, "sched_getparam") else None  # not on macOS
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.sched_setscheduler(0, *before)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.video import TimedFrame, Video, at_rate, between
 from tools.dumping.video import resized, stop_if_orphan
 from utils.errors import FrameError, UserError
+from utils.system import usual_priority
 
 SUFFIX = ".mp4"
 _FINEST = 10_000  # ticks per second at least, so that the first frame can begin at any time
@@ -150,8 +151,10 @@ def transcode(
             stop_if_orphan()
             if not count:
                 stream.width, stream.height = encoding.target(*picture.shape[:2])
-                if clock.start:
-                    _add_silence(output)
+                with usual_priority():
+                    if clock.start:
+                        _add_silence(output)
+                    stream.codec_context.open(strict=False)  # the silence may have opened it
             small = resized(picture, encoding)
             if seen is not None:
                 seen(count, small)

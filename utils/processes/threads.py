@@ -6,14 +6,12 @@ import contextlib
 import functools
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from utils.system import cores
+from utils.system import TASKS, cores
 
-TASKS = Path("/proc/self/task")  # a folder for each thread of this process; Linux only
 EACH = 2**16  # elements of a sum that occupy one thread of torch
 
 

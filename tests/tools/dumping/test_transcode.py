@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from datasets.videos.video import Video
 from tests.helpers.make_video import damage, encoder, make_video
 from tests.helpers.numbered import number_of, write_late_numbers, write_numbered, write_numbers
 from tools.dumping.transcode import CODECS, Encoding, check_encoder, transcode
+from utils import system
 from utils.errors import FrameError, UserError
 
 
@@ -56,6 +58,21 @@ def test_a_video_that_begins_after_its_sound_begins_as_late_without_it(codec: st
 def test_a_video_of_a_few_frames_keeps_them(codec: str, count: int, tmp_path: Path) -> None:
     source = write_numbers(tmp_path / "short.mp4", "libx264", count=count)
     assert same(seen(encoded(source, tmp_path / "out.mp4", codec=codec)), seen(source))
+
+
+@pytest.mark.skipif(not system.TASKS.is_dir(), reason="only Linux lists the threads of a process")
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_encoder_makes_this_process_a_real_time_one(codec: str, tmp_path: Path) -> None:
+    """SVT-AV1 does so where it runs as root; CI does."""
+    source = write_numbers(tmp_path / "short.mp4", "libx264", count=3)
+    policies: set[int] = set()
+
+    def note(number: int, picture: np.ndarray) -> None:
+        policies.update(os.sched_getscheduler(int(thread.name)) for thread in system.TASKS.iterdir())
+
+    before = os.sched_getscheduler(0)
+    transcode(source, tmp_path / "out.mp4", Encoding(codec, CODECS[codec].crf), seen=note)
+    assert policies == {before} == {os.sched_getscheduler(0)}
 
 
 def test_key_frames_are_close_and_decoding_can_begin_at_each(tmp_path: Path) -> None:
