@@ -17,6 +17,7 @@ from datasets.videos.reader import read_pyav
 from datasets.videos.scan import VideoTimes, scan
 from datasets.videos.together import TogetherReader
 from datasets.videos.video import Video
+from utils.system import usual_priority
 
 DISTANCES = (12, 48, 250)  # frames from a key frame to the next
 CODECS = {  # name: encoder, container, options
@@ -41,7 +42,7 @@ def write_videos(folder: Path, source: Path | None, codecs: list[str], distances
         given = {**options, "g": str(distance)}
         if codec == "hevc":
             given["x265-params"] = f"log-level=none:keyint={distance}"
-        with av.open(str(path), "w") as output:
+        with usual_priority(), av.open(str(path), "w") as output:
             stream = output.add_stream(encoder, rate=28, options=given)
             stream.height, stream.width = (side // 2 * 2 for side in pictures[0].shape[:2])
             stream.pix_fmt = "yuv420p"
