@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from dataclasses import replace
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 from methods.build import build_method
+from networks.image.backbones import IMAGE_BACKBONES
 from networks.temporal import TEMPORAL_MODULES
-from tests.helpers.requirements import needs_package
+from tests.helpers.requirements import ROOT, needs_package
 from tools import matrix
 from tools.exporting.export import exports_onnx
 from tools.proving import LIKE, page, training
@@ -142,12 +144,20 @@ def test_an_interrupted_run_goes_on_and_changed_code_begins_again(
 
 
 @pytest.mark.whole
-def test_a_cell_depends_on_the_code_that_its_network_is_made_of() -> None:
-    (cell,) = cells(["gsm", "mobilenetv2"])
+@pytest.mark.parametrize("names", [["gsm", "mobilenetv2"], ["tdn", "resnet18"]])
+def test_a_cell_depends_on_the_code_that_its_network_is_made_of(names: list[str]) -> None:
+    (cell,) = cells(names)
     kinds = {kind.__module__ for part in cell.build().modules() for kind in type(part).mro()}
     made_of = {f"{name.replace('.', '/')}.py" for name in kinds if name.split(".")[0] in ("methods", "networks")}
-    assert "networks/temporal/gate_shift.py" in made_of and made_of <= sources(cell)
-    assert {"networks/image/mobilenet.py", "networks/temporal/insert.py", "utils/run/flops.py"} <= sources(cell)
+    assert TEMPORAL_MODULES[names[0]].__module__.replace(".", "/") + ".py" in made_of and made_of <= sources(cell)
+    backbone = inspect.getsourcefile(inspect.unwrap(IMAGE_BACKBONES[names[1]]))
+    assert {str(Path(backbone or "").relative_to(ROOT)), "networks/temporal/insert.py"} <= sources(cell)
+
+
+def test_the_code_of_tdn_and_of_the_neck_counts_where_it_runs() -> None:
+    tdn, tam = next(cells(["tdn", "resnet18"])), next(cells(["tam", "resnet18"]))
+    assert "networks/temporal/tdn.py" in sources(tdn) - sources(tam)
+    assert "networks/temporal/tpn.py" not in sources(tdn) | sources(tam)
 
 
 def test_a_change_leaves_the_cells_that_do_not_use_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,8 @@ PROOF = (
     "utils/run/flops.py",
 )
 ROOMS = ("methods", "networks")
+# what methods/tsn.py imports for all cells, and whose modules' cells use it: the neck is in no cell
+USED_BY = {"networks/temporal/tpn.py": (), "networks/temporal/tdn.py": ("tdn",)}
 PACKAGES = ("torch", "torchvision", "timm", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -51,7 +53,7 @@ def sources(cell: Cell) -> set[str]:
     ahead = [*PROOF, *(Path(name).relative_to(ROOT).as_posix() for name in own if name is not None)]
     while ahead:
         place = ahead.pop()
-        if place not in found:
+        if place not in found and cell.module in USED_BY.get(place, (cell.module,)):
             found.add(place)
             ahead += _imported(place)
     return found
