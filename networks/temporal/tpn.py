@@ -67,8 +67,24 @@ def last_stages(net: ResNet, frames: Tensor) -> tuple[Tensor, Tensor]:
     return early, net.layer4(early)
 
 
+class _Conv(nn.Conv3d):
+    """Convolves clips; for a training on a CPU as one matrix product, as gradients of a convolution are slow there."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Maps clips (B, C, T, H, W) to clips."""
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if traced or input.device.type != "cpu" or self.groups > 1 or not torch.is_grad_enabled():
+            return super().forward(input)
+        time, height, width = (int(size) for size in self.padding)
+        x = F.pad(input.movedim(1, -1), (0, 0, width, width, height, height, time, time))
+        for axis, (size, step) in enumerate(zip(self.kernel_size, self.stride, strict=True), 1):
+            x = x.unfold(axis, size, step)
+        seen = x.movedim(4, -1).flatten(4)  # all that an output sees, as weights have it
+        return F.linear(seen, self.weight.movedim(1, -1).flatten(1), self.bias).movedim(-1, 1)
+
+
 def _in_time(inner: int, outer: int, *, groups: int = 1) -> nn.Conv3d:
-    return nn.Conv3d(inner, outer, (3, 1, 1), padding=(1, 0, 0), groups=groups, bias=False)
+    return _Conv(inner, outer, (3, 1, 1), padding=(1, 0, 0), groups=groups, bias=False)
 
 
 def _layer(
@@ -76,5 +92,5 @@ def _layer(
 ) -> nn.Sequential:
     """Makes a convolution that keeps the size at stride 1, with a norm and a ReLU."""
     padding = tuple(size // 2 for size in kernel)
-    conv = nn.Conv3d(inner, outer, kernel, stride, padding, groups=groups, bias=False)  # type: ignore[arg-type]
+    conv = _Conv(inner, outer, kernel, stride, padding, groups=groups, bias=False)  # type: ignore[arg-type]
     return nn.Sequential(conv, nn.BatchNorm3d(outer), nn.ReLU(inplace=True))
