@@ -2,6 +2,6 @@
 
 from pathlib import Path
 
-KEPT = Path("data/matrix/cells.jsonl")
+KEPT = Path("docs/matrix_cells.jsonl")  # in the repository, so that another machine goes on with them
 LIKE = Path("exps/motion8/tsm_resnet18/config.yaml")
 RUNS = Path("data/matrix")
