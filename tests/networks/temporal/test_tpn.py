@@ -14,6 +14,7 @@ from methods.clip3d import Clip3D
 from methods.frame_by_frame import FrameByFrame
 from methods.tsm import TSM
 from methods.tsn import TSN
+from networks.temporal import tpn
 from networks.temporal.tpn import TPN
 from tests.helpers.randomise import randomise
 from utils.errors import ConfigError
@@ -110,3 +111,18 @@ def test_image_weights_leave_the_neck_random() -> None:
         inside = [key for key in method.state_dict() if "neck." in key]
         assert inside and all(method.starts_random(key) for key in inside)
         assert any(isinstance(part, nn.Conv3d) for part in method.modules())
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [((1, 3, 3), (1, 2, 2)), ((3, 1, 1), 1), ((1, 1, 1), 1)])
+def test_a_training_on_a_cpu_convolves_as_torch_does(kernel: tuple[int, int, int], stride: Any) -> None:
+    torch.manual_seed(0)
+    ours = tpn._Conv(4, 6, kernel, stride, tuple(size // 2 for size in kernel), bias=False).double()
+    clips = torch.randn(2, 4, 5, 7, 8, dtype=torch.float64, requires_grad=True)
+    found, expected = ours(clips), nn.Conv3d.forward(ours, clips)
+    torch.testing.assert_close(found, expected)
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), (clips, ours.weight)),
+        torch.autograd.grad(expected.square().sum(), (clips, ours.weight)),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
