@@ -25,14 +25,14 @@ from networks.checkpoints.layouts.clip import OPENAI
 from networks.checkpoints.plain_pickle import read_plain_pickle
 from networks.checkpoints.safe_arrays import STAND_INS, Ignored
 from networks.checkpoints.torchscript import is_torchscript, read_torchscript
-from networks.checkpoints.trust import refuse_lost_biases, refuse_not_finite, wrong_hash
+from networks.checkpoints.trust import doubts_about, refuse_lost_biases, refuse_not_finite
 from utils.errors import CheckpointError
 from utils.files import DAMAGED, no_pipe
 from utils.plain_text import one_line
 from utils.published.files import PRETRAINED, checkpoint_file, fetch, meant_names, named
 from utils.published.libraries import image_weights
 from utils.published.registry import published_as
-from utils.torch_file import FLOATS, SUM, ZIP_MAGIC, hash_of, read_torch, sum_of
+from utils.torch_file import FLOATS, ZIP_MAGIC, hash_of, read_torch
 
 TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # first bytes of torch.save before it wrote zip files
 # entries in which projects keep the weights; if there are several, the first is taken
@@ -137,7 +137,7 @@ def load_checkpoint_file(
     contents = _read(path, trust_pickle=trust_pickle)
     state, others, left_out = split(contents, path)
     published = published_as(path)
-    doubts = [text for text in (wrong_hash(path), _wrong_sum(contents)) if text]
+    doubts = doubts_about(path, contents)
     doubts += published.cautions if published else []
     for layout in LAYOUTS:
         if layout.recognises(state):
@@ -157,7 +157,8 @@ def load_checkpoint_file(
                     f"{name}: more weights with the same names; they are not read" for name in _more(others, state)
                 ]
             if description.base is not None:
-                weights = _on_its_base(weights, description, description.base, (*above, path))
+                weights, more = _on_its_base(weights, description, description.base, (*above, path))
+                doubts += more
             return RawCheckpoint(path, state, others, layout.name, weights, description, tuple(doubts))
     known = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS))
     raise CheckpointError(f"{path}: keys like {', '.join([*state][:3])} belong to no project known here ({known})")
@@ -165,8 +166,10 @@ def load_checkpoint_file(
 
 def _on_its_base(
     weights: Mapping[str, Tensor], description: Description, base: Base, above: tuple[Path, ...]
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], list[str]]:
     """Adds the frozen network that a file's weights stand on, and a note that says where it came from.
+
+    Returns the weights, and what its user has to know of that network unless its weights were compared.
 
     above: the file, behind those for which it is read.
     Raises: CheckpointError if it is not there, is another one, or stands on the file itself.
@@ -191,7 +194,8 @@ def _on_its_base(
         description.arguments |= found.description.arguments
     description.notes.append(f"holds only what was trained; the frozen {base.network} is from {place}")
     # a published network may be kept in 16 bits, in which it was trained too: nothing is lost
-    return {key: value.float() if value.dtype in FLOATS else value for key, value in entries.items()} | {**weights}
+    frozen = {key: value.float() if value.dtype in FLOATS else value for key, value in entries.items()}
+    return frozen | {**weights}, [] if base.hash else [f"{place}: {text}" for text in found.warnings]
 
 
 def base_entries(found: RawCheckpoint, keys: Sequence[str] = ()) -> dict[str, Tensor]:
@@ -232,18 +236,6 @@ def _place_of(base: Base, path: Path) -> Path:
         return fetch(published)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: holds only what was trained on {base.file or base.network}: {error}") from None
-
-
-def _wrong_sum(contents: Any) -> str | None:
-    """Says that the weights of a checkpoint of ours are not those that were saved; None if they are."""
-    if not isinstance(contents, Mapping) or SUM not in contents:
-        return None
-    state = contents.get("state_dict")
-    if isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values()):
-        same = sum_of(dict(state)) == contents[SUM]
-    else:
-        same = False
-    return None if same else "its weights were changed after the run had saved them"
 
 
 def _converted(

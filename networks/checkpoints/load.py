@@ -17,7 +17,7 @@ from torch import Tensor
 from networks.checkpoints.file import RawCheckpoint, load_checkpoint_file
 from networks.checkpoints.layouts.base import Description
 from networks.checkpoints.layouts.ours import LAYOUT, UNKNOWN
-from networks.checkpoints.trust import HASH_IN_NAME, odd_values
+from networks.checkpoints.trust import odd_values
 from networks.checkpoints.unseen import unseen_differences
 from networks.first_convolution import RGB, first_convolution, widen_input
 from utils.clip_spec import ClipSpec
@@ -26,6 +26,7 @@ from utils.errors import CheckpointError
 from utils.published.files import PRETRAINED, SUFFIXES, fetch, local_file
 from utils.published.libraries import TIMM, image_weights
 from utils.published.registry import Published, published_as
+from utils.published.sums import digits_in_name
 
 __all__ = [
     "LoadReport", "RawCheckpoint", "find_pretrained", "load_checkpoint_file", "load_into",
@@ -120,8 +121,7 @@ def published_file(url: str, folder: str | Path = PRETRAINED) -> Path:
     name = url.rpartition("/")[2]
     found = published_as(Path(name))
     if found is None or found.url != url:
-        digits = HASH_IN_NAME.search(name)
-        found = Published(name, "", "", "", "", url=url, sha256=digits[1] if digits else "", licence="see its source")
+        found = Published(name, "", "", "", "", url=url, sha256=digits_in_name(name), licence="see its source")
     here = Path(folder) / name
     return here if here.is_file() else fetch(found, folder=Path(folder))
 

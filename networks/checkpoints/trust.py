@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from utils.errors import CheckpointError
 from utils.files import sha256
-from utils.torch_file import not_finite
+from utils.published.sums import known_sum
+from utils.torch_file import SUM, not_finite, sum_of
 
-HASH_IN_NAME = re.compile(
-    r"-([0-9a-f]{8})\.\w+$"
-)  # the first digits of a published file's SHA-256: resnet50-0676ba61.pth
-BLOB = re.compile(r"([0-9a-f]{64})")  # the SHA-256 by which huggingface_hub names what its links lead to
 ROUNDED = (torch.float16, torch.bfloat16)
 # what begins as zero: adapters, vectors of frames, tokens that read frames. After a training, none is
 BEGIN_AT_ZERO = re.compile(
@@ -30,17 +28,36 @@ UNUSED = re.compile(r"(?:.*\.)?(?:\w+_)?(?:decoder|predictor)(?:_\w+)?\..*")  # 
 FEW = 10  # where more than a tenth of the entries of a kind are all zero, that is usual
 
 
-def wrong_hash(path: Path) -> str | None:
-    """Says that the contents of a file are not those that its name was made for; None if they are, or nobody knows."""
-    named = HASH_IN_NAME.search(path.name) or BLOB.fullmatch(path.resolve().name)
-    if named is None:
-        return None
-    found = sha256(path)
-    if found.startswith(named[1]):
-        return None
-    return (
-        f"its SHA-256 begins with {found[:8]}, its name says {named[1][:8]}: it may be another file, changed or cut off"
-    )
+def doubts_about(path: Path, contents: Any) -> list[str]:
+    """Says that a file is not the one that was once written, or that nothing tells whether it is.
+
+    contents: what was read from it.
+    """
+    changed = _wrong_sum(contents)
+    known, where = known_sum(path)
+    if known and not (found := sha256(path)).startswith(known):
+        text = f"its SHA-256 begins with {found[:8]}, {where} says {known[:8]}"
+        return [f"{text}: it may be another file, changed or cut off", *changed]
+    if known or _has_sum(contents):
+        return changed
+    return [
+        f"nothing tells whether these are the weights that were published: no SHA-256 is in its name or beside it in "
+        f"{path.name}.sha256, as sha256sum writes it; that of the file begins with {sha256(path)[:8]}"
+    ]
+
+
+def _has_sum(contents: Any) -> bool:
+    return isinstance(contents, Mapping) and SUM in contents
+
+
+def _wrong_sum(contents: Any) -> list[str]:
+    """Says that the weights of a checkpoint of ours are not those that were saved."""
+    if not _has_sum(contents):
+        return []
+    state = contents.get("state_dict")
+    plain = isinstance(state, Mapping) and all(isinstance(value, Tensor) for value in state.values())
+    same = plain and sum_of(dict(state)) == contents[SUM]
+    return [] if same else ["its weights were changed after the run had saved them"]
 
 
 def odd_values(state: Mapping[str, Tensor]) -> list[str]:

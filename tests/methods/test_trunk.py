@@ -18,7 +18,7 @@ from networks.checkpoints.load import load_into
 from networks.clip.table import EXAMPLES
 from tests.helpers.experiment import make_experiment, run
 from tests.helpers.file_server import serving
-from tests.helpers.publish import publish, use_cache, use_registry
+from tests.helpers.publish import noted, publish, use_cache, use_registry
 from tests.helpers.trained import CLASSES, PROBE_OF_CLIPS, write_checkpoint
 from tools.exporting.random_weights import liven
 from utils.config.schema import Common
@@ -143,7 +143,8 @@ def test_weights_of_a_whole_network_fill_the_probe_of_it(name: str, tmp_path: Pa
     method = network(name)
     made = probe(name)
     own = made.head.weight.clone()
-    report = load_into(made, saved(method, tmp_path / "ckpt.pth.tar"), new_head=True, class_names=["other", "classes"])
+    file = noted(saved(method, tmp_path / "ckpt.pth.tar"))
+    report = load_into(made, file, new_head=True, class_names=["other", "classes"])
     assert not report.missing and not report.unexpected and not report.warnings
     assert "its classifier is left out" in report.summary()
     trunk = made.trunk

@@ -25,6 +25,7 @@ from typing import IO, Any
 from utils.errors import CheckpointError
 from utils.files import sha256 as sha256_of
 from utils.files import sync_folder
+from utils.published.sums import keep_sum
 from utils.system import above_zero
 
 TIMEOUT = 10.0
@@ -54,7 +55,8 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 def download(url: str, target: Path, *, sha256: str = "", report: Report = lambda done, total: None) -> None:
     """Downloads `url` to `target`, whose folder must exist; what has come of a broken transfer waits in TARGET.part.
 
-    sha256: first digits of the file's SHA-256; a file with others is kept under another name.
+    sha256: first digits of the file's SHA-256; a file with others is kept under another name. Without them, what came
+        is noted beside the file, so that later changes are seen.
     Raises: CheckpointError in one line.
     """
     url, part = mirrored(url), target.with_name(f"{target.name}.part")
@@ -70,7 +72,9 @@ def download(url: str, target: Path, *, sha256: str = "", report: Report = lambd
             if failures >= TRIES:
                 raise CheckpointError(f"{url}: {error}; the same command goes on after the {_mb(came)} here") from None
             time.sleep(PAUSE)
-    _check(url, part, sha256)
+    found = _check(url, part, sha256)
+    if not sha256:
+        keep_sum(target, found)
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(target)
@@ -211,8 +215,11 @@ def _opened(request: urllib.request.Request, seconds: float) -> HTTPResponse:
     return answer
 
 
-def _check(url: str, part: Path, sha256: str) -> None:
-    """Raises: CheckpointError for a file that is not the published one, which is set aside."""
+def _check(url: str, part: Path, sha256: str) -> str:
+    """Returns the SHA-256 of what came.
+
+    Raises: CheckpointError for a file that is not the published one, which is set aside.
+    """
     found = sha256_of(part)
     if sha256:
         wrong = "" if found.startswith(sha256) else f"its SHA-256 begins with {found[: len(sha256)]}, not {sha256}"
@@ -226,6 +233,7 @@ def _check(url: str, part: Path, sha256: str) -> None:
         part.replace(aside)
         _about(part).unlink(missing_ok=True)
         raise CheckpointError(f"{url}: is not the published file: {wrong}; what came is kept as {aside}")
+    return found
 
 
 def _about(part: Path) -> Path:

@@ -17,6 +17,7 @@ from methods.tsm import TSM
 from methods.tsn import TSN
 from networks.checkpoints.load import fetch_image_weights, find_pretrained, load_into
 from networks.checkpoints.trust import odd_values
+from tests.helpers.publish import noted
 from tests.helpers.requirements import needs_package
 from utils.errors import CheckpointError
 
@@ -89,6 +90,7 @@ def test_a_safetensors_file_whose_first_entry_is_another_kernel_serves_flow(tmp_
 def test_pretrained_fills_the_backbone_and_keeps_the_classifier(tmp_path: Path) -> None:
     image = resnet18()
     torch.save(image.state_dict(), tmp_path / "resnet18-mine.pth")
+    noted(tmp_path / "resnet18-mine.pth")
     method = _tsn()
     head = method.state_dict()["head.weight"].clone()
     report = load_into(method, fetch_image_weights(method.arch, tmp_path))
@@ -145,7 +147,7 @@ def test_rgb_files_serve_stacks_of_flow_by_their_mean(tmp_path: Path) -> None:
 
 def test_our_checkpoint_comes_back_to_the_bit(tmp_path: Path) -> None:
     source, method = TSM(backbone="resnet18", num_class=5), TSM(backbone="resnet18", num_class=5)
-    report = load_into(method, _ours(source, tmp_path / "ckpt.pth.tar"))
+    report = load_into(method, noted(_ours(source, tmp_path / "ckpt.pth.tar")))
     assert _same(method, source)
     assert report.layout == "this project" and not report.warnings
 

@@ -14,7 +14,7 @@ from methods.tsn import TSN
 from networks.checkpoints.file import load_checkpoint_file
 from networks.checkpoints.load import fetch_image_weights, load_into
 from tests.helpers.file_server import serving
-from tests.helpers.publish import ABOUT, use_cache, use_registry
+from tests.helpers.publish import ABOUT, noted, use_cache, use_registry
 from tests.helpers.real_weights import (
     efficientnet_file,
     efficientnet_package,
@@ -76,7 +76,7 @@ def test_the_hash_in_a_published_name_is_that_of_the_true_file(tmp_path: Path, m
 def test_mobilenet_v2_in_tonylins_names_sees_what_two_pictures_have_in_common(tmp_path: Path) -> None:
     import cv2
 
-    file = load_checkpoint_file(mobilenet_file(tmp_path))
+    file = load_checkpoint_file(noted(mobilenet_file(tmp_path)))
     assert file.description.backbone == "mobilenetv2"
     method = TSN(backbone="mobilenetv2", num_class=3).eval()
     report = load_into(method, file)

@@ -15,6 +15,7 @@ from tests.helpers.file_server import FileServer, serving
 from utils.errors import CheckpointError
 from utils.published import download as module
 from utils.published.download import download
+from utils.published.sums import known_sum
 
 CONTENT = bytes(range(256)) * 3000  # no zip, no page
 DIGITS = hashlib.sha256(CONTENT).hexdigest()[:8]
@@ -50,6 +51,14 @@ def test_a_file_comes_whole_and_alone_and_its_progress_is_reported(server: FileS
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and server.asked == [("/file", "")]
 
 
+def test_the_sum_of_what_came_is_noted_where_its_publisher_states_none(server: FileServer, tmp_path: Path) -> None:
+    path = _get(server, tmp_path, sha256="")
+    assert _names(tmp_path) == {"net.pth", "net.pth.sha256"}
+    noted = (tmp_path / "net.pth.sha256").read_text()
+    assert noted == f"{hashlib.sha256(CONTENT).hexdigest()}  net.pth\n"
+    assert known_sum(path) == (noted[:64], "net.pth.sha256")
+
+
 @pytest.mark.parametrize("fault", ["stall", "truncate", "die"])
 @pytest.mark.parametrize("sha256", [DIGITS, ""], ids=["with hash", "without"])
 def test_a_transfer_that_ends_in_the_middle_goes_on_from_there(
@@ -58,7 +67,8 @@ def test_a_transfer_that_ends_in_the_middle_goes_on_from_there(
     server.faults["/file"] = [fault]
     if fault == "stall":
         monkeypatch.setenv("WEIGHTS_TIMEOUT", "1")
-    assert _get(server, tmp_path, sha256).read_bytes() == CONTENT and _names(tmp_path) == {"net.pth"}
+    assert _get(server, tmp_path, sha256).read_bytes() == CONTENT
+    assert _names(tmp_path) == {"net.pth"} | (set() if sha256 else {"net.pth.sha256"})
     assert server.asked[0][1] == "" and len(server.asked) == 2
     if fault != "die":  # a reset may throw away what has come
         assert server.asked[1][1] == f"bytes={len(CONTENT) // 2}-"

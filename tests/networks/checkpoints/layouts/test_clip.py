@@ -16,6 +16,7 @@ from networks.checkpoints.layouts.clip import NETWORKS, OPENAI
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
 from tests.golden import fill
+from tests.helpers.publish import noted
 from tests.helpers.requirements import needs_package
 from tests.networks.checkpoints.layouts.official_names import wrapped
 from tests.networks.checkpoints.layouts.test_transformers import TOLERANCE, State, _convert, _published
@@ -42,7 +43,7 @@ def _scores(file: RawCheckpoint, doc: dict[str, Any]) -> float:
 def test_published_adapters_give_their_published_scores(name: str, layout: str, tmp_path: Path) -> None:
     doc, state = _published(name)
     torch.save(wrapped(doc["file"]["state_dict_path"], state), tmp_path / "file.pth")
-    file = load_checkpoint_file(tmp_path / "file.pth")
+    file = load_checkpoint_file(noted(tmp_path / "file.pth"))
     assert (file.layout, file.description.backbone) == (layout, B16)
     assert _scores(file, doc) < TOLERANCE
 
@@ -87,6 +88,10 @@ def test_a_file_with_adapters_alone_is_joined_with_openais_archive(
         load_checkpoint_file(tmp_path / "adapters.pth")
     (tmp_path / "pretrained").mkdir()
     torch.jit.save(torch.jit.trace(_Program(tower), torch.zeros(1)), tmp_path / "pretrained" / OPENAI[B16])
+    frozen = tmp_path / "pretrained" / OPENAI[B16]
+    doubt = f"{frozen}: nothing tells whether these are the weights that were published"
+    assert any(text.startswith(doubt) for text in load_checkpoint_file(noted(tmp_path / "adapters.pth")).warnings)
+    noted(frozen)
     file = load_checkpoint_file(tmp_path / "adapters.pth")
     assert file.description.arguments["kwargs"] == {"depth": 4, "img_size": 112}
     assert f"the frozen {B16} is from" in " ".join(file.description.notes)

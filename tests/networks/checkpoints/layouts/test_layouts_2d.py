@@ -18,6 +18,7 @@ from methods.base import Method
 from methods.tsn import TSN
 from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_into
 from tests.golden import fill
+from tests.helpers.publish import noted
 from tests.helpers.requirements import ROOT, needs_package
 from tests.networks.checkpoints.layouts import official_names_2d as official
 from tests.networks.checkpoints.layouts.official_names import wrapped
@@ -213,7 +214,7 @@ def test_each_model_of_a_family_tells_its_arguments_and_computes_the_same(
     _randomise(made)
     state = getattr(official, project)(made.state_dict(), arguments, shifted=name == "tsm")
     torch.save({"state_dict": state, "epoch": 3}, tmp_path / "file.pth.tar")
-    file = load_checkpoint_file(tmp_path / "file.pth.tar")
+    file = load_checkpoint_file(noted(tmp_path / "file.pth.tar"))
     assert (file.description.method, file.description.backbone) == (name, backbone)
     told = file.description.arguments
     assert told["num_class"] == 7

@@ -20,6 +20,7 @@ from networks.checkpoints.layouts.swin import INDEX, TABLE
 from networks.checkpoints.load import load_checkpoint_file, load_into
 from networks.checkpoints.protocols import sections
 from tests.golden import fill
+from tests.helpers.publish import noted
 from tests.helpers.requirements import ROOT
 from tests.networks.checkpoints.layouts.official_names import wrapped
 from utils.errors import CheckpointError
@@ -44,7 +45,7 @@ def _published(name: str) -> tuple[dict[str, Any], State]:
 
 def _error(path: Path, doc: Mapping[str, Any]) -> float:
     """Loads a file into the network that it shows; returns how far its scores are from the published ones."""
-    file = load_checkpoint_file(path)
+    file = load_checkpoint_file(noted(path))
     method = Clip3D(backbone=file.description.backbone, **file.description.arguments).eval()
     report = load_into(method, file)
     assert not (report.missing or report.unexpected or report.warnings)

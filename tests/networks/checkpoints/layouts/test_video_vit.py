@@ -23,6 +23,7 @@ from networks.checkpoints.load import RawCheckpoint, load_checkpoint_file, load_
 from networks.checkpoints.protocols import sections
 from networks.clip.video_vit_published import VITS
 from tests.golden import fill
+from tests.helpers.publish import noted
 from tests.helpers.requirements import ROOT
 from tests.networks.checkpoints.layouts import official_names_vit as names
 from utils.errors import CheckpointError
@@ -65,7 +66,7 @@ def _files(doc: dict[str, Any], folder: Path) -> list[RawCheckpoint]:
             if key.startswith(start)
         }
         torch.save(_wrapped(part["state_dict_path"], state), folder / f"{number}.pth")
-        found.append(load_checkpoint_file(folder / f"{number}.pth"))
+        found.append(load_checkpoint_file(noted(folder / f"{number}.pth")))
     return found
 
 
