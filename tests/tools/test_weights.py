@@ -55,6 +55,22 @@ def test_get_prints_where_the_file_is(tmp_path: Path, monkeypatch: pytest.Monkey
     assert f"{NAME}: downloading https://download.pytorch.org/models/r3d_18-b3b3357e.pth, about 133.5 MB" in err
 
 
+def test_the_noted_sum_of_a_download_without_a_published_one_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"weights" * 1000
+    name, url = "kinetics400/slowfast_r50_8x8_pytorchvideo", "dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics"
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    assert "not published; that of a download is noted" in run_tool("weights", "show", name).stdout
+    with serving() as server:
+        server.files[f"/{url}/SLOWFAST_8x8_R50.pyth"] = content
+        monkeypatch.setenv("WEIGHTS_MIRROR", server.address)
+        run_tool("weights", "get", name)
+    shown = f"begins with {hashlib.sha256(content).hexdigest()[:8]}, as SLOWFAST_8x8_R50.pyth.sha256 says"
+    assert shown in run_tool("weights", "show", name).stdout
+
+
 def test_a_wrong_file_is_named_and_kept_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = b"weights" * 1000
     digits = hashlib.sha256(content).hexdigest()[:8]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from utils.plain_text import printable
 from utils.published.files import fetch, local_file
 from utils.published.registry import READABLE, Published, counted, entry, search
+from utils.published.sums import known_sum
 
 SCORES = {"top1": "top-1", "top5": "top-5", "top1_clip": "top-1 of a clip", "top1_linear": "top-1 of a linear probe",
           "mean_class_top1": "mean of the classes' top-1", "mAP": "mAP", "recall@5": "recall@5"}  # fmt: skip
@@ -60,6 +62,11 @@ def _use(found: Published) -> str:
     return "no network here can be filled from it yet"
 
 
+def _noted_sum(here: Path | None) -> str:
+    digits, where = known_sum(here) if here else ("", "")
+    return f"begins with {digits[:8]}, as {where} says" if digits else "not published; that of a download is noted"
+
+
 def details(found: Published) -> Iterator[str]:
     """Yields the lines about an entry."""
     here = local_file(found)
@@ -71,7 +78,7 @@ def details(found: Published) -> Iterator[str]:
         "by hand from": found.page,
         "here": here,
         "size": size_of(found),
-        "SHA-256": f"begins with {found.sha256}" if found.sha256 else "not published, so it is not checked",
+        "SHA-256": f"begins with {found.sha256}" if found.sha256 else _noted_sum(here),
         "licence": f"{found.licence or 'none stated'}{MARKS[found.commercial]}",
         "recipe": f"exps/{found.recipe} ({found.relation.replace('_', ' ')})" if found.recipe else "",
         "used as": "" if found.support in READABLE else _use(found),
