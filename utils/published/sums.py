@@ -13,6 +13,7 @@ from utils.files import atomic_write
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.\w+$")  # resnet50-0676ba61.pth
 BLOB = re.compile(r"([0-9a-f]{64})")  # the SHA-256 by which huggingface_hub names what its links lead to
+MOST = 1 << 20  # characters, for thousands of files: whatever else lies there is not read
 LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")  # of sha256sum
 
 
@@ -31,11 +32,14 @@ def known_sum(path: Path) -> tuple[str, str]:
     if digits := digits_in_name(path.name) or (blob[1] if blob else ""):
         return digits, "its name"
     beside = _beside(path)
+    text = ""
     try:
-        lines = beside.read_text(encoding="utf-8").splitlines() if beside.is_file() else []
+        if beside.is_file():
+            with beside.open(encoding="utf-8") as file:
+                text = file.read(MOST)
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{beside}: cannot be read: {error}") from None
-    for line in lines:
+    for line in text.splitlines():
         if (match := LINE.fullmatch(line)) and Path(match[2]).name == path.name:
             return match[1].lower(), beside.name
     return "", ""
