@@ -7,15 +7,13 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from networks.checkpoints.safe_arrays import STAND_INS, encoded
 
 
 def _plain(names: Iterable[Any]) -> None:
-    """Raises: pickle.UnpicklingError for a name that is not plain: tuples in tuples take forever, or end the process,
-    when Python looks for them.
-    """
+    """Raises: pickle.UnpicklingError for another name: tuples in tuples take forever to find, or end the process."""
     for name in names:
         if not isinstance(name, (str, bytes, int, float, type(None))):
             raise pickle.UnpicklingError(f"a {type(name).__name__} as a name or in a set")
@@ -30,46 +28,41 @@ class Names(OrderedDict[Any, Any]):
         super().__init__(pairs)
 
 
+def _checked(code: int, part: slice) -> Callable[[Any], None]:
+    """Returns what an instruction does, after a look at the names among what it takes off the stack."""
+    load = pickle._Unpickler.dispatch[code]
+
+    def checked(unpickler: Any) -> None:
+        _plain(unpickler.stack[part])
+        load(unpickler)
+
+    return checked
+
+
+def _build(unpickler: Any) -> None:
+    if callable(unpickler.stack[-2]):
+        raise pickle.UnpicklingError("a function or a class that is to be changed")
+    pickle._Unpickler.dispatch[pickle.BUILD[0]](unpickler)
+
+
+# instructions that make a dict or a set -> where the names are on the stack, for most of them since the last mark
+NAMES = {
+    pickle.SETITEM: slice(-2, -1),
+    **dict.fromkeys((pickle.SETITEMS, pickle.DICT), slice(None, None, 2)),
+    **dict.fromkeys((pickle.ADDITEMS, pickle.FROZENSET), slice(None)),
+}
+
+
 class PlainUnpickler(pickle._Unpickler):
     """Unpickles in Python: the fast one makes room for as many objects as a file of nine bytes claims to have.
 
     It takes only plain names, and changes what it made, never a function or a class.
     """
 
-    dispatch: dict[int, Callable[..., None]] = dict(pickle._Unpickler.dispatch)
-
-    def load_setitem(self) -> None:
-        _plain(self.stack[-2:-1])
-        super().load_setitem()
-
-    def load_setitems(self) -> None:
-        _plain(self.stack[::2])  # since the last mark
-        super().load_setitems()
-
-    def load_dict(self) -> None:
-        _plain(self.stack[::2])
-        super().load_dict()
-
-    def load_additems(self) -> None:
-        _plain(self.stack)
-        super().load_additems()
-
-    def load_frozenset(self) -> None:
-        _plain(self.stack)
-        super().load_frozenset()
-
-    def load_build(self) -> None:
-        if callable(self.stack[-2]):
-            raise pickle.UnpicklingError("a function or a class that is to be changed")
-        super().load_build()
-
-    dispatch |= {
-        pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-        pickle.DICT[0]: load_dict,
-        pickle.ADDITEMS[0]: load_additems,
-        pickle.FROZENSET[0]: load_frozenset,
-        pickle.BUILD[0]: load_build,
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        **pickle._Unpickler.dispatch,
+        **{code[0]: _checked(code[0], part) for code, part in NAMES.items()},
+        pickle.BUILD[0]: _build,
     }
 
 

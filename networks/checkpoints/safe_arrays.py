@@ -24,7 +24,7 @@ class Dtype:
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
         if self.dtype is not None and order in ("<", ">"):
-            self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
+            self.dtype = self.dtype.newbyteorder(order)
 
 
 class Array(np.ndarray):
