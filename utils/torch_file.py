@@ -20,6 +20,7 @@ from utils.files import no_pipe
 
 ZIP_MAGIC = b"PK\x03\x04"
 BLOCK = 1 << 20
+MOST_VALUES, DEEPEST = 100_000_000, 200  # of containers in a file; what is in two of them counts twice
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 SUM = "state_dict_sum"  # entry of our checkpoints
 
@@ -60,6 +61,7 @@ def read_torch(path: Path, *, allowed: Sequence[Any] = (), trust: bool = False) 
                 contents = torch.load(file, map_location="cpu", weights_only=not trust)
             except AssertionError as error:  # how torch's old format says that a tensor has no storage
                 raise DamagedError(str(error)) from None
+    _check_values(contents)
     for name, tensor in tensors_in(contents):
         _check_size(name, tensor)
     return contents
@@ -144,6 +146,28 @@ def tensors_in(contents: Any) -> Iterator[tuple[str, Tensor]]:
             seen.add(id(value))
             pairs = value.items() if isinstance(value, dict) else enumerate(value)
             todo += [(f"{name}.{key}" if name else str(key), inner) for key, inner in pairs]
+
+
+def _check_values(contents: Any) -> None:
+    """Raises: DamagedError for containers that hold each other so often, or so deeply, that walking them has no end."""
+    counted: dict[int, tuple[int, int]] = {}
+
+    def count(value: Any, depth: int) -> tuple[int, int]:
+        """Returns how many values a value stands for, and how many containers are in each other in it."""
+        if not isinstance(value, (dict, list, tuple)):
+            return 1, 0
+        if id(value) not in counted:
+            counted[id(value)] = 1, 0  # for a list in itself
+            values, below = 1, 0
+            for inner in value.values() if isinstance(value, dict) else value if depth < DEEPEST else ():
+                more, height = count(inner, depth + 1)
+                values, below = values + more, max(below, height)
+            counted[id(value)] = values, below + 1
+        if counted[id(value)][0] > MOST_VALUES or depth + counted[id(value)][1] > DEEPEST:
+            raise DamagedError("its values are nested too deeply, or too often in each other")
+        return counted[id(value)]
+
+    count(contents, 0)
 
 
 def _check_size(name: str, tensor: Tensor) -> None:

@@ -18,13 +18,13 @@ class Dtype:
     """Stands for numpy.dtype: the type of plain numbers, by its name."""
 
     def __init__(self, name: Any = "f4", *_: Any) -> None:
-        text = str(name)
-        self.dtype = np.dtype(text) if PLAIN.fullmatch(text) else None  # of text or objects, which no weights need
+        plain = isinstance(name, str) and PLAIN.fullmatch(name)
+        self.dtype = np.dtype(name) if plain else None  # of text or objects, which no weights need
 
     def __setstate__(self, state: Any) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
         if self.dtype is not None and order in ("<", ">"):
-            self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
+            self.dtype = self.dtype.newbyteorder(order)
 
 
 class Array(np.ndarray):
@@ -40,7 +40,9 @@ class Array(np.ndarray):
         if dtype is None:  # an array of text or objects: nothing that is read here needs it
             return
         data = data.encode("latin1") if isinstance(data, str) else data  # Python 2's bytes
-        if not isinstance(data, bytes) or math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=0) < 0:
+        if not isinstance(data, bytes) or not isinstance(shape, tuple) or {*map(type, shape)} - {int}:
+            raise ValueError("an array without a shape or without bytes")  # numbers of numpy overflow in a product
+        if math.prod(shape) * dtype.itemsize != len(data) or min(shape, default=0) < 0:
             raise ValueError(f"an array of shape {shape} does not have {len(data)} bytes")
         super().__setstate__((1, tuple(shape), dtype, bool(fortran), data))  # type: ignore[arg-type]
 
@@ -69,7 +71,7 @@ class Ignored:
 def encoded(text: Any, codec: str = "latin1") -> bytes:
     """Stands for _codecs.encode, by which Python 3 pickles bytes of Python 2."""
     if codec not in ("latin1", "latin-1") or not isinstance(text, str):
-        raise ValueError(f"text as {codec!r}")
+        raise ValueError("text in another codec than latin1")
     return text.encode("latin1")
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from networks.checkpoints.plain_pickle import Names, PlainUnpickler
 
 CODE = "__torch__"  # where the classes of a program seem to be
 TYPES = {
@@ -34,7 +36,7 @@ class _Part:
         self.__dict__.update(state if isinstance(state, dict) else {})
 
 
-class _Unpickler(pickle._Unpickler):
+class _Unpickler(PlainUnpickler):
     """Unpickles in Python, with `_Part` for every class of the program, and nothing but tensors beside them."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
@@ -46,7 +48,7 @@ class _Unpickler(pickle._Unpickler):
         if module.split(".")[0] == CODE:
             return _Part
         known: dict[str, Any] = {
-            "collections.OrderedDict": OrderedDict,
+            "collections.OrderedDict": Names,
             "torch._utils._rebuild_tensor_v2": _tensor,
             "torch._utils._rebuild_parameter": lambda data, requires_grad, hooks: data,
             **{f"torch.{storage}": dtype for storage, dtype in TYPES.items()},
@@ -62,6 +64,8 @@ class _Unpickler(pickle._Unpickler):
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage" or not isinstance(pid[1], torch.dtype):
             raise pickle.UnpicklingError("an object that is no tensor")
         _, dtype, key, _, _ = pid
+        if not isinstance(key, str):
+            raise pickle.UnpicklingError("a storage without a name")
         if key not in self._read:
             data = bytearray(_record(self._archive, f"{self._folder}/data/{key}"))
             self._read[key] = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
@@ -79,7 +83,9 @@ def _tensor(storage: Tensor, offset: int, size: Any, stride: Any, *_: Any) -> Te
     """Returns the part of a storage that a tensor is. Raises: ValueError if it is larger than the storage."""
     size, stride = tuple(map(int, size)), tuple(map(int, stride))
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if offset < 0 or min((*size, *stride, 0)) < 0 or (0 not in size and last >= storage.numel()):
+    held = storage.numel()
+    outside = offset < 0 or min((*size, *stride, 0)) < 0 or (0 not in size and last >= held)
+    if outside or math.prod(size) > held:  # with strides of 0, a few bytes would stand for any number of values
         raise ValueError("a tensor is larger than what is stored of it")
     return storage.as_strided(size, stride, offset)
 

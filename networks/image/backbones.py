@@ -103,10 +103,10 @@ def _timm_backbone(name: str, kwargs: dict[str, Any], in_channels: int, *, any_s
             if "dynamic_img_size" in kwargs or "dynamic_img_size" not in str(error):
                 raise
             net = timm.create_model(short, pretrained=False, **given)
-    except (TypeError, ValueError) as error:
+        # head_hidden_size: the width behind the extra layer that some heads keep (MobileNetV3)
+        return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # type: ignore[arg-type]
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, AssertionError) as error:
         raise ValueError(f"kwargs: {name}: {error}") from error
-    # head_hidden_size: the width behind the extra layer that some heads keep (MobileNetV3)
-    return net, int(getattr(net, "head_hidden_size", None) or net.num_features)  # type: ignore[arg-type]
 
 
 def _remove_classifier(net: nn.Module, name: str) -> int:

@@ -122,7 +122,7 @@ class _Reader:
     def value(self, node: ast.expr) -> Any:
         """Evaluates literals, dict(...), earlier names and their arithmetic. Raises: _UnreadError for anything else."""
         match node:
-            case ast.Constant(value=value):
+            case ast.Constant(value=value) if not isinstance(value, int) or value <= LARGEST:
                 return value
             case ast.Name(id=name) if name in self.names:
                 return self.names[name]

@@ -379,6 +379,65 @@ def test_arrays_and_numbers_of_numpy_come_back_as_they_were(tmp_path: Path) -> N
             assert found[name].dtype == value.dtype.newbyteorder("=")
 
 
+TWICE = b")" + b"2\x86" * 60  # a tuple that holds the last one twice, again and again: Python's hash never ends
+DEEP = b")" + b"\x85" * 500_000  # whose hash has no place on the stack
+NOT_PLAIN = {
+    "a name": b"}" + TWICE + b"K\x01s",
+    "a deep name": b"}" + DEEP + b"K\x01s",
+    "names": b"}(" + TWICE + b"K\x01u",
+    "a dict": b"(" + TWICE + b"K\x01d",
+    "a set": b"\x8f(" + TWICE + b"\x90",
+    "a frozen set": b"(" + TWICE + b"\x91",
+    "pairs": b"ccollections\nOrderedDict\n]" + TWICE + b"K\x01\x86a\x85R",
+    "text": b"ccollections\nOrderedDict\n]" + TWICE + b"a\x85R",
+    "dtype": b"cnumpy\ndtype\n" + TWICE + b"\x85R",
+    "codec": b"c_codecs\nencode\nX\x01\x00\x00\x00a" + TWICE + b"\x86R",
+    "a changed function": b"cnumpy.core.multiarray\n_reconstruct\nN}X\x08\x00\x00\x00__name__K\x01s\x86b",
+    "a changed class": b"ccollections\nOrderedDict\nN}X\x03\x00\x00\x00getK\x01s\x86b",
+}
+
+
+@pytest.mark.parametrize("kind", NOT_PLAIN)
+def test_no_small_pickle_hangs_or_ends_the_process_or_changes_code(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x04" + NOT_PLAIN[kind] + b".")
+    with pytest.raises(CheckpointError, match=r"x\.pkl: (is neither|holds a Dtype)"):
+        load_checkpoint_file(tmp_path / "x.pkl")
+
+
+def test_the_shape_of_an_array_is_plain_numbers(tmp_path: Path) -> None:
+    shape = np.array([2**32, 2**32])  # whose product overflows to 0
+    array = _Reduced(_REBUILD, (np.ndarray, (0,), b"b"), (1, shape, np.dtype("f4"), False, b""))
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"blobs": {"x": array}}, 2))
+    with pytest.raises(ValueError, match="an array without a shape"):
+        read_plain_pickle(tmp_path / "x.pkl")
+
+
+@pytest.mark.parametrize("size", [(10**11,), (10**6, 10**6), (2**62, 4)])
+def test_a_tensor_of_a_program_is_not_larger_than_its_storage(size: tuple[int, ...], tmp_path: Path) -> None:
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01tQ"
+    shape, stride = (pickle.dumps(value, 2)[2:-1] for value in (size, (0,) * len(size)))
+    made = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00" + shape + stride + b"\x89NtR"
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("a/constants.pkl", b"\x80\x02).")
+        archive.writestr("a/data.pkl", b"\x80\x02c__torch__\nM\n)\x81}X\x06\x00\x00\x00weight" + made + b"sb.")
+        archive.writestr("a/data/0", b"\0" * 4)
+    with pytest.raises(CheckpointError, match=r"x\.pt: damaged: a tensor is larger"):
+        load_checkpoint_file(tmp_path / "x.pt")
+
+
+def test_values_in_each_other_have_an_end(tmp_path: Path) -> None:
+    often: list[Any] = []
+    deep: list[Any] = []
+    for _ in range(60):
+        often = [often, often]
+    for _ in range(300):
+        deep = [deep]
+    for extra in (often, deep):
+        torch.save({"state_dict": {"weight": torch.ones(1)}, "class_names": extra}, tmp_path / "x.pth")
+        with pytest.raises(CheckpointError, match=r"x\.pth: damaged: its values are nested"):
+            load_checkpoint_file(tmp_path / "x.pth")
+
+
 TINY = [
     b"\x80\x02Nr\xff\xff\xff\x1f.",  # a place in the table of objects, which would have 2**29 places
     b"\x80\x03B\xff\xff\xff\x7f.",  # bytes that are not there

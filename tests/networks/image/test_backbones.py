@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from networks import IMAGE_BACKBONES
 from networks.first_convolution import widen_input
 from networks.image.backbones import architecture, image_backbone
 from networks.image.mobilenet import mobilenet_v2
+from tests.helpers.requirements import needs_package
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "mobilenet_v2"])
@@ -122,3 +124,16 @@ def test_published_files_are_looked_up_by_the_architectures_own_name() -> None:
     assert architecture("mobilenetv2") == "mobilenet_v2"
     assert architecture("timm/resnet50d") == "timm/resnet50d"
     assert architecture("resnet50") == "resnet50"
+
+
+@needs_package("timm")
+@pytest.mark.parametrize("kwargs", [{"act_layer": "unknown"}, {"features_only": True}])
+def test_arguments_that_timm_stumbles_over_are_named(kwargs: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^kwargs: timm/resnet18: "):
+        image_backbone("timm/resnet18", kwargs)
+
+
+@needs_package("timm")
+def test_published_weights_that_timm_does_not_know_are_named() -> None:
+    with pytest.raises(ValueError, match=r"^kwargs: timm/resnet18\.unknown: "):
+        image_backbone("timm/resnet18.unknown")
