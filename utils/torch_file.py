@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from utils.files import no_pipe
+from utils.pickle_containers import check_containers
 
 ZIP_MAGIC = b"PK\x03\x04"
 BLOCK = 1 << 20
-MOST_VALUES, DEEPEST = 100_000_000, 200  # of containers in a file; what is in two of them counts twice
+PICKLES = 5  # of torch's old format, the last but one of which has the contents
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 SUM = "state_dict_sum"  # entry of our checkpoints
 
@@ -52,8 +53,11 @@ def read_torch(path: Path, *, allowed: Sequence[Any] = (), trust: bool = False) 
     """
     with BoundedFile(path) as file:
         if file.peek(len(ZIP_MAGIC)).startswith(ZIP_MAGIC):
-            check_zip(file)
-            file.seek(0)
+            check_zip(file, trust=trust)
+        elif not trust:
+            for _ in range(PICKLES):
+                check_containers(file)
+        file.seek(0)
         with torch.serialization.safe_globals([*allowed]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*TorchScript")  # it is an error of one line
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # what torch cannot read, it refuses
@@ -61,7 +65,6 @@ def read_torch(path: Path, *, allowed: Sequence[Any] = (), trust: bool = False) 
                 contents = torch.load(file, map_location="cpu", weights_only=not trust)
             except AssertionError as error:  # how torch's old format says that a tensor has no storage
                 raise DamagedError(str(error)) from None
-    _check_values(contents)
     for name, tensor in tensors_in(contents):
         _check_size(name, tensor)
     return contents
@@ -110,11 +113,12 @@ def _is_finite(value: Tensor) -> bool:
     return not value.numel() or all(end.isfinite() for end in value.aminmax())  # aminmax keeps NaN
 
 
-def check_zip(file: io.BufferedReader) -> None:
+def check_zip(file: io.BufferedReader, *, trust: bool = False) -> None:
     """Compares the checksum of every record, which torch does not, and refuses records that unpack to more.
 
     Records that torch.save wrote without checksums (torch.serialization.set_crc32_options) cannot be checked.
-    Raises: DamagedError.
+    trust: do not look at what is pickled.
+    Raises: DamagedError; pickle.UnpicklingError for values without a bound.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -124,6 +128,9 @@ def check_zip(file: io.BufferedReader) -> None:
             size = os.fstat(file.fileno()).st_size
             if sum(record.file_size for record in records) > size:
                 raise DamagedError("its records are compressed or overlap")
+            for record in records:
+                if record.filename.endswith("data.pkl") and not trust:
+                    check_containers(io.BytesIO(archive.read(record)))
             if not any(record.CRC for record in records):
                 return
             for record in records:
@@ -146,28 +153,6 @@ def tensors_in(contents: Any) -> Iterator[tuple[str, Tensor]]:
             seen.add(id(value))
             pairs = value.items() if isinstance(value, dict) else enumerate(value)
             todo += [(f"{name}.{key}" if name else str(key), inner) for key, inner in pairs]
-
-
-def _check_values(contents: Any) -> None:
-    """Raises: DamagedError for containers that hold each other so often, or so deeply, that walking them has no end."""
-    counted: dict[int, tuple[int, int]] = {}
-
-    def count(value: Any, depth: int) -> tuple[int, int]:
-        """Returns how many values a value stands for, and how many containers are in each other in it."""
-        if not isinstance(value, (dict, list, tuple)):
-            return 1, 0
-        if id(value) not in counted:
-            counted[id(value)] = 1, 0  # for a list in itself
-            values, below = 1, 0
-            for inner in value.values() if isinstance(value, dict) else value if depth < DEEPEST else ():
-                more, height = count(inner, depth + 1)
-                values, below = values + more, max(below, height)
-            counted[id(value)] = values, below + 1
-        if counted[id(value)][0] > MOST_VALUES or depth + counted[id(value)][1] > DEEPEST:
-            raise DamagedError("its values are nested too deeply, or too often in each other")
-        return counted[id(value)]
-
-    count(contents, 0)
 
 
 def _check_size(name: str, tensor: Tensor) -> None:

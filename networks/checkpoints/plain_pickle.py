@@ -5,38 +5,12 @@ from __future__ import annotations
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from networks.checkpoints.safe_arrays import STAND_INS, encoded
-
-
-def _plain(names: Iterable[Any]) -> None:
-    """Raises: pickle.UnpicklingError for another name: tuples in tuples take forever to find, or end the process."""
-    for name in names:
-        if not isinstance(name, (str, bytes, int, float, type(None))):
-            raise pickle.UnpicklingError(f"a {type(name).__name__} as a name or in a set")
-
-
-class Names(OrderedDict[Any, Any]):
-    """Stands for collections.OrderedDict."""
-
-    def __init__(self, pairs: Iterable[Any] = ()) -> None:
-        pairs = [(key, value) for key, value in pairs]
-        _plain(key for key, _ in pairs)
-        super().__init__(pairs)
-
-
-def _checked(code: int, part: slice) -> Callable[[Any], None]:
-    """Returns what an instruction does, after a look at the names among what it takes off the stack."""
-    load = pickle._Unpickler.dispatch[code]
-
-    def checked(unpickler: Any) -> None:
-        _plain(unpickler.stack[part])
-        load(unpickler)
-
-    return checked
+from utils.pickle_containers import check_containers
 
 
 def _build(unpickler: Any) -> None:
@@ -45,28 +19,20 @@ def _build(unpickler: Any) -> None:
     pickle._Unpickler.dispatch[pickle.BUILD[0]](unpickler)
 
 
-# instructions that make a dict or a set -> where the names are on the stack, for most of them since the last mark
-NAMES = {
-    pickle.SETITEM: slice(-2, -1),
-    **dict.fromkeys((pickle.SETITEMS, pickle.DICT), slice(None, None, 2)),
-    **dict.fromkeys((pickle.ADDITEMS, pickle.FROZENSET), slice(None)),
-}
-
-
 class PlainUnpickler(pickle._Unpickler):
     """Unpickles in Python: the fast one makes room for as many objects as a file of nine bytes claims to have.
 
-    It takes only plain names, and changes what it made, never a function or a class.
+    It changes what it made, never a function or a class. Raises: pickle.UnpicklingError for values without a bound.
     """
 
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
-        **pickle._Unpickler.dispatch,
-        **{code[0]: _checked(code[0], part) for code, part in NAMES.items()},
-        pickle.BUILD[0]: _build,
-    }
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: _build}
+
+    def __init__(self, content: bytes) -> None:
+        check_containers(io.BytesIO(content))
+        super().__init__(io.BytesIO(content), encoding="latin1")
 
 
-ALLOWED = {**STAND_INS, "collections.OrderedDict": Names, "_codecs.encode": encoded}
+ALLOWED = {**STAND_INS, "collections.OrderedDict": OrderedDict, "_codecs.encode": encoded}
 
 
 class _Unpickler(PlainUnpickler):
@@ -87,4 +53,4 @@ def read_plain_pickle(path: Path, *, trust: bool = False) -> Any:
     if trust:
         with path.open("rb") as file:
             return pickle.load(file, encoding="latin1")
-    return _Unpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    return _Unpickler(path.read_bytes()).load()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 import pickle
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from networks.checkpoints.plain_pickle import Names, PlainUnpickler
+from networks.checkpoints.plain_pickle import PlainUnpickler
 
 CODE = "__torch__"  # where the classes of a program seem to be
 TYPES = {
@@ -40,7 +40,7 @@ class _Unpickler(PlainUnpickler):
     """Unpickles in Python, with `_Part` for every class of the program, and nothing but tensors beside them."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(io.BytesIO(_record(archive, f"{folder}/data.pkl")))
+        super().__init__(_record(archive, f"{folder}/data.pkl"))
         self._archive, self._folder = archive, folder
         self._read: dict[str, Tensor] = {}
 
@@ -48,7 +48,7 @@ class _Unpickler(PlainUnpickler):
         if module.split(".")[0] == CODE:
             return _Part
         known: dict[str, Any] = {
-            "collections.OrderedDict": Names,
+            "collections.OrderedDict": OrderedDict,
             "torch._utils._rebuild_tensor_v2": _tensor,
             "torch._utils._rebuild_parameter": lambda data, requires_grad, hooks: data,
             **{f"torch.{storage}": dtype for storage, dtype in TYPES.items()},
