@@ -39,7 +39,7 @@ ALLOWED = {
 FLOORS = {
     "utils": (
         {"errors", "files", "flat_file", "torch_file", "clip_spec", "cli", "system", "plain_text", "console"}
-        | {"npz", "segments"},
+        | {"npz", "segments", "pickle_containers"},
         {"plots", "published"},
         {"processes"},
         {"config"},

@@ -104,7 +104,7 @@ def check_containers(file: IO[bytes]) -> None:
 
 
 def _is_bounded(made: list[_Values], most: int) -> bool:
-    """Says whether a walk through each of these has at most so many steps, and is at most DEEPEST deep."""
+    """Says whether no walk through one of these has more than `most` steps, or is more than DEEPEST deep."""
     known: dict[int, tuple[int, int]] = {}  # steps, and how many containers are in each other
     begun: set[int] = set()  # what is inside of itself counts as one step there
     for start in made:
