@@ -28,6 +28,7 @@ from tests.datasets.sampling.test_published import Replay, golden
 from tests.helpers.make_video import block_position, make_video
 from tests.helpers.protocol import for_testing, for_training
 from tests.helpers.requirements import needs_program
+from tests.helpers.stores import fill
 from tools import pack_frames
 from utils.clip_spec import ClipSpec
 from utils.config.schema import Common
@@ -171,12 +172,7 @@ def test_without_fields_there_is_a_line_that_says_how_to_get_them(tmp_path: Path
 @needs_program("memcached", install="apt-get install memcached")
 @pytest.mark.parametrize("kind", STORES)
 def test_every_store_gives_the_same_stacks(kind: str, source: Path, memcached: Callable[..., Memcached]) -> None:
-    root, more = source.parent / "frames", {}
-    if kind == "memcached":
-        more["servers"] = [memcached().address]
-    elif kind == "packed":
-        more["folder"] = str(root.parent / "pack")
-        assert pack_frames.main([more["folder"], str(source), "--root", str(root), "--flow"]) == 0
+    more = fill(kind, source, source.parent / "frames", memcached, flow=True)
     records, store, about = opened(source, store={"type": kind, **more})
     assert records.num_frames.tolist() == [*FIELDS] and check_on_disk(records, store) == 2
     transform = CutClip(TestCrops((24, 32)), (24, 32), modality="flow")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,7 +14,7 @@ from tests.datasets.conftest import Memcached
 from tests.datasets.test_datasets import CLIPS
 from tests.helpers.protocol import for_testing, for_training
 from tests.helpers.requirements import needs_program
-from tools import pack_frames
+from tests.helpers.stores import fill
 from utils.errors import FrameError
 from utils.transforms.crops import MultiScale, TestCrops
 from utils.transforms.cut_clip import CutClip
@@ -25,12 +24,7 @@ COUNTS = (10, 1, 25)
 
 def open_store(kind: str, source: Path, memcached: Callable[..., Memcached]) -> FrameStore:
     root = source.parent.parent / "frames"
-    more: dict[str, Any] = {}
-    if kind == "memcached":
-        more["servers"] = [memcached().address]
-    elif kind == "packed":
-        more["folder"] = root.parent / "pack"
-        assert pack_frames.main([str(more["folder"]), str(source), "--root", str(root)]) == 0
+    more = fill(kind, source, root, memcached)
     return STORES[kind](root, template="img_{:05d}.jpg", first_frame=1, **more)
 
 
