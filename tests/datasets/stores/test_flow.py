@@ -19,7 +19,7 @@ from datasets.lists.records import read_list
 from datasets.lists.tables import read_videos
 from datasets.open import open_frames
 from datasets.sampling.rules import SAMPLING, get_rule
-from datasets.stores.check import check_on_disk
+from datasets.stores.check import can_look, check_on_disk
 from datasets.stores.disk import facts_of_store
 from datasets.stores.flow import FlowStore, detect_flow, y_template
 from datasets.videos.clip_times import VideoSampling
@@ -174,7 +174,8 @@ def test_without_fields_there_is_a_line_that_says_how_to_get_them(tmp_path: Path
 def test_every_store_gives_the_same_stacks(kind: str, source: Path, memcached: Callable[..., Memcached]) -> None:
     more = fill(kind, source, source.parent / "frames", memcached, flow=True)
     records, store, about = opened(source, store={"type": kind, **more})
-    assert records.num_frames.tolist() == [*FIELDS] and check_on_disk(records, store) == 2
+    assert records.num_frames.tolist() == [*FIELDS]
+    assert not can_look(store) or check_on_disk(records, store) == 2
     transform = CutClip(TestCrops((24, 32)), (24, 32), modality="flow")
     dataset = pickle.loads(pickle.dumps(TSNDataset(records, store, for_testing(FLOW, transform))))
     for video in range(2):
