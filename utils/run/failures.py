@@ -33,7 +33,7 @@ def explain(error: BaseException) -> UserError | None:
         how = f"was ended by the signal {dead[2]!r}" if dead[2] else "ended unexpectedly"
         return WorkerError(
             f"process {dead[1]}, which loads data, {how}: most often memory ran out; lower common.workers or "
-            "common.batch_size. The same command goes on from the last checkpoint"
+            "common.batch_size. Run the same command again: a training goes on from its last checkpoint"
         )
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _NO_MEMORY.search(text):
         reason = next(iter(text.splitlines()), "") or type(error).__name__
