@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import pickletools
 import random
 import re
 import struct
@@ -140,6 +141,17 @@ def _token(data: bytes, random_: random.Random, tokens: tuple[bytes, ...]) -> by
     return data[:start] + token + data[random_.choice((start, stop)) :]
 
 
+def _instruction(data: bytes, random_: random.Random, tokens: tuple[bytes, ...]) -> bytes:
+    """Puts a token between two instructions of a pickle, where it is obeyed; anywhere in another file."""
+    places = []
+    with contextlib.suppress(ValueError, IndexError, KeyError):  # a part of one is enough
+        places += [place for _, _, place in pickletools.genops(data) if place is not None]
+    if len(places) < 2 or not tokens:
+        return _token(data, random_, tokens)
+    place = random_.choice(places[1:])
+    return data[:place] + random_.choice(tokens) + data[place:]
+
+
 def _number(data: bytes, random_: random.Random, _: tuple[bytes, ...]) -> bytes:
     found = list(_DIGITS.finditer(data[: 1 << 16]))
     if not found:
@@ -161,6 +173,8 @@ DAMAGES = (
     _move,
     _token,
     _token,
+    _instruction,
+    _instruction,
     _number,
     _number,
 )

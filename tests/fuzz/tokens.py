@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+_TWICE, _DEEP, _LISTS = b")" + b"2\x86" * 60, b")" + b"\x85" * 100_000, b"]" + b"q\xfa0(h\xfah\xfal" * 60
 PICKLE = (
     *(
         b"cos\nsystem\n",
@@ -29,6 +30,9 @@ PICKLE = (
         b".",
         b"2" * 500,
     ),
+    # values without an end: tuples and lists that hold the last one twice, or are too deep; used as a name, thrown away
+    *(start + value + end for value in (_TWICE, _DEEP, _LISTS) for start, end in ((b"}", b"K\x01s0"), (b"", b"0"))),
+    *(b"(" + value + b"\x910" for value in (_TWICE, _DEEP)),
 )
 SHAPES = (
     b"[4294967295, 4294967295]",
@@ -65,6 +69,7 @@ YAML = (
 )
 PYTHON = (
     b"a = a * a\n",
+    b"a = 0x" + b"f" * 100_000 + b"\n" + b"b = a * a\n" * 200,
     b"'x' * 10**9",
     b"10**10**9",
     b"__import__('os').system('true')",
