@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import io
 import os
@@ -128,17 +129,22 @@ def check_zip(file: io.BufferedReader, *, trust: bool = False) -> None:
             size = os.fstat(file.fileno()).st_size
             if sum(record.file_size for record in records) > size:
                 raise DamagedError("its records are compressed or overlap")
-            for record in records:
-                if record.filename.endswith("data.pkl") and not trust:
-                    check_containers(io.BytesIO(archive.read(record)))
-            if not any(record.CRC for record in records):
-                return
-            for record in records:
+            for record in records if any(record.CRC for record in records) else ():
                 with archive.open(record) as member:
                     while member.read(BLOCK):
                         pass
+            for record in records if not trust else ():
+                if record.filename.endswith("data.pkl"):
+                    check_containers(io.BytesIO(_content(archive, record)))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise DamagedError(str(error) or "it is cut off") from None
+
+
+def _content(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bytes:
+    """Returns what a record holds, also one that was written without a checksum."""
+    unchecked = copy.copy(record)
+    del unchecked.CRC  # zipfile compares it where there is one
+    return archive.read(unchecked)
 
 
 def tensors_in(contents: Any) -> Iterator[tuple[str, Tensor]]:
