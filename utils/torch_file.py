@@ -40,6 +40,8 @@ class BoundedFile(io.BufferedReader):
 
     def read(self, size: int | None = -1) -> bytes:
         """Reads up to `size` bytes, all of them by default."""
+        if size is not None and 0 <= size <= BLOCK:  # most are of single bytes
+            return super().read(size)
         left = max(self._size - self.tell(), 0)
         return super().read(left if size is None or size < 0 else min(size, left))
 
