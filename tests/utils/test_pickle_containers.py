@@ -47,7 +47,7 @@ def test_nothing_is_imported_or_called() -> None:
 
 
 def _bottom_up(depth: int = 60) -> bytes:
-    """Lists of which each one holds the next twice; each is whole before it is put anywhere."""
+    """Pickles lists that each hold the next one twice; each is whole before it is put anywhere."""
     value: list[Any] = []
     for _ in range(depth):
         value = [value, value]
@@ -55,7 +55,7 @@ def _bottom_up(depth: int = 60) -> bytes:
 
 
 def _top_down(depth: int = 60) -> bytes:
-    """The same, but each one is empty while it is put into the one above."""
+    """Pickles such lists so that each one is empty while it is put into the one above."""
     make = b"".join(b"]q%c0" % place for place in range(depth))
     fill = b"".join(b"h%ch%cah%ca0" % (place, place + 1, place + 1) for place in range(depth - 1))
     return b"\x80\x02" + make + fill + b"h\x00."
